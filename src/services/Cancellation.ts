@@ -1,0 +1,55 @@
+import { Cause, Effect, Exit, Fiber, FiberId, GlobalValue } from "effect"
+
+/** Why a task was cancelled, and who asked for it. */
+export interface Cancellation {
+  /** In words, for the person who reads the report: `"sibling web failed"`, `"SIGINT"`. */
+  readonly reason: string
+  /** Who asked: the name of a task, group, signal or program. */
+  readonly origin: string
+}
+
+// Effect carries only a fiber id with an interruption, so each cancellation gets an id of its own and the reason
+// is looked up by that id's identity. The table is global because a user's file may load a second copy of us.
+const carried = GlobalValue.globalValue(
+  "effect-asyncio/services/Cancellation",
+  () => new WeakMap<FiberId.FiberId, Cancellation>()
+)
+let last = 0
+
+/**
+ * Makes the id under which to interrupt, so that the reason can be read back from the resulting `Cause`.
+ * For `Fiber.interruptAsFork` and `Effect.interruptWith`; {@link cancel} does both steps.
+ */
+export const toFiberId = (cancellation: Cancellation): FiberId.FiberId => {
+  const id = FiberId.runtime(--last, Date.now())
+  carried.set(id, cancellation)
+  return id
+}
+
+/**
+ * Reads the reasons out of a cause, the first request first. Empty when nothing was cancelled, or when the
+ * interruption came from plain Effect code that gave no reason.
+ */
+export const fromCause = (cause: Cause.Cause<unknown>): ReadonlyArray<Cancellation> => {
+  const found: Array<Cancellation> = []
+  for (const id of Cause.interruptors(cause)) {
+    for (const one of FiberId.isComposite(id) ? FiberId.toSet(id) : [id]) {
+      const cancellation = carried.get(one)
+      if (cancellation !== undefined) found.push(cancellation)
+    }
+  }
+  return found
+}
+
+/** {@link fromCause} for an exit; empty for a success. */
+export const fromExit = (exit: Exit.Exit<unknown, unknown>): ReadonlyArray<Cancellation> =>
+  Exit.isFailure(exit) ? fromCause(exit.cause) : []
+
+/**
+ * Interrupts the fiber with a reason and waits until its finalizers have run, as `Fiber.interrupt` does
+ * (asyncio: `Task.cancel(msg)` followed by awaiting the task).
+ */
+export const cancel = <A, E>(
+  fiber: Fiber.Fiber<A, E>,
+  cancellation: Cancellation
+): Effect.Effect<Exit.Exit<A, E>> => Effect.suspend(() => Fiber.interruptAs(fiber, toFiberId(cancellation)))

@@ -1,0 +1,29 @@
+import { Data } from "effect"
+
+/** The exit codes that every part of `aio` uses. Signals add theirs: 128 plus the signal's number. */
+export const codes = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  timedOut: 124,
+  cannotRun: 126,
+  notFound: 127,
+  SIGHUP: 129,
+  SIGINT: 130,
+  SIGPIPE: 141,
+  SIGTERM: 143
+} as const
+
+/**
+ * Ends the program with `exitCode`. An empty message prints nothing: for a command whose report has already told
+ * what failed.
+ */
+export class ExitError extends Data.TaggedError("ExitError")<{
+  readonly exitCode: number
+  readonly message: string
+}> {}
+
+/** Bad input: one line that names the input, what was wrong and what would be right. Exit code 2. */
+export class UsageError extends Data.TaggedError("UsageError")<{ readonly message: string }> {
+  readonly exitCode = codes.usage
+}

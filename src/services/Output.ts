@@ -1,0 +1,145 @@
+import { Context, Effect, Layer } from "effect"
+
+/** What a stream's far end can show. */
+export interface Capabilities {
+  /** A person at a terminal that can redraw a line: progress bars are allowed. False under `CI` and `TERM=dumb`. */
+  readonly interactive: boolean
+  /** ANSI colours are wanted: a terminal, unless `NO_COLOR`, `TERM=dumb`; always with `FORCE_COLOR`. */
+  readonly colors: boolean
+}
+
+/** Where a program's words go: results to stdout, everything else to stderr. */
+export class Output extends Context.Tag("effect-asyncio/services/Output")<
+  Output,
+  {
+    /** One line of result to stdout; the line end is added. */
+    readonly print: (line: string) => Effect.Effect<void>
+    /** One line for the person (progress, warnings, summaries) to stderr; the line end is added. */
+    readonly note: (line: string) => Effect.Effect<void>
+    /** Result bytes to stdout, untouched. */
+    readonly write: (bytes: string | Uint8Array) => Effect.Effect<void>
+    readonly stdout: Capabilities
+    readonly stderr: Capabilities
+  }
+>() {}
+
+/** The version that every NDJSON event of `--json` carries as `schema`. */
+export const schemaVersion = 1
+
+/** One NDJSON event of `--json` to stdout: `{"schema":1,"event":…}`. */
+export const event = (name: string, fields: object): Effect.Effect<void, never, Output> =>
+  Effect.flatMap(Output, (output) =>
+    output.print(JSON.stringify({ schema: schemaVersion, event: name, ...fields }))
+  )
+
+/** One line of result to stdout. */
+export const print = (line: string): Effect.Effect<void, never, Output> =>
+  Effect.flatMap(Output, (output) => output.print(line))
+
+/** One line for the person to stderr. */
+export const note = (line: string): Effect.Effect<void, never, Output> =>
+  Effect.flatMap(Output, (output) => output.note(line))
+
+/** Reads `NO_COLOR`, `FORCE_COLOR`, `TERM` and `CI` as https://no-color.org and https://force-color.org have them. */
+export const capabilities = (
+  isTTY: boolean,
+  env: Readonly<Record<string, string | undefined>>
+): Capabilities => {
+  const dumb = env["TERM"] === "dumb"
+  const forced = env["FORCE_COLOR"]
+  return {
+    interactive: isTTY && !dumb && !env["CI"],
+    colors:
+      forced !== undefined && forced !== ""
+        ? forced !== "0" && forced !== "false"
+        : isTTY && !dumb && !env["NO_COLOR"]
+  }
+}
+
+/**
+ * The process's own stdout and stderr. Lines of one turn of the event loop leave in one write; stderr never
+ * overtakes stdout. When the reader of stdout goes away (`| head -1`) the rest is dropped and the process is told
+ * as if by SIGPIPE, which ends it quietly with 141.
+ */
+export const layer: Layer.Layer<Output> = Layer.scoped(
+  Output,
+  Effect.gen(function* () {
+    let pending: Array<string | Uint8Array> = []
+    let scheduled = false
+    let closed = false
+    const flush = () => {
+      scheduled = false
+      if (pending.length === 0) return
+      const chunks = pending
+      pending = []
+      if (closed) return
+      if (chunks.every((chunk) => typeof chunk === "string")) process.stdout.write(chunks.join(""))
+      else for (const chunk of chunks) process.stdout.write(chunk)
+    }
+    const write = (chunk: string | Uint8Array) => {
+      pending.push(chunk)
+      if (!scheduled) {
+        scheduled = true
+        setImmediate(flush)
+      }
+    }
+    const onError = (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE" && error.code !== "ERR_STREAM_DESTROYED") throw error
+      if (!closed) {
+        closed = true
+        process.emit("SIGPIPE", "SIGPIPE")
+      }
+    }
+    // stderr may be gone too; then there is nobody left to tell.
+    const onStderrError = () => undefined
+    process.stdout.on("error", onError)
+    process.stderr.on("error", onStderrError)
+    process.on("exit", flush)
+    yield* Effect.addFinalizer(() =>
+      Effect.async<void>((resume) => {
+        flush()
+        // A pipe may still hold what was written: wait for it, or for the error that says nobody reads.
+        if (closed || process.stdout.writableLength === 0) resume(Effect.void)
+        else process.stdout.write("", () => resume(Effect.void))
+      })
+    )
+    return Output.of({
+      print: (line) => Effect.sync(() => write(`${line}\n`)),
+      note: (line) =>
+        Effect.sync(() => {
+          flush()
+          process.stderr.write(`${line}\n`)
+        }),
+      write: (bytes) => Effect.sync(() => write(bytes)),
+      stdout: capabilities(process.stdout.isTTY === true, process.env),
+      stderr: capabilities(process.stderr.isTTY === true, process.env)
+    })
+  })
+)
+
+/** What {@link layerTest} has captured so far. */
+export class Captured extends Context.Tag("effect-asyncio/services/Output/Captured")<
+  Captured,
+  { readonly stdout: Array<string>; readonly stderr: Array<string> }
+>() {}
+
+/** Keeps the lines in memory, no colours, no terminal; read them through {@link Captured}. */
+export const layerTest: Layer.Layer<Output | Captured> = Layer.effectContext(
+  Effect.sync(() => {
+    const stdout: Array<string> = []
+    const stderr: Array<string> = []
+    const plain: Capabilities = { interactive: false, colors: false }
+    return Context.make(Captured, { stdout, stderr }).pipe(
+      Context.add(Output, {
+        print: (line) => Effect.sync(() => void stdout.push(line)),
+        note: (line) => Effect.sync(() => void stderr.push(line)),
+        write: (bytes) =>
+          Effect.sync(
+            () => void stdout.push(typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes))
+          ),
+        stdout: plain,
+        stderr: plain
+      })
+    )
+  })
+)
