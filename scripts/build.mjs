@@ -1,0 +1,45 @@
+// npm run build: the library (dist/programs, dist/services, dist/testing, with types) and the command (dist/bin).
+import { spawnSync } from "node:child_process"
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { builtinModules } from "node:module"
+import { join } from "node:path"
+import { rolldown } from "rolldown"
+import { aio, bin, root, run } from "./project.mjs"
+
+// Built aside and then put in place, so that who runs `aio` meanwhile meets the old one or the new one.
+const dist = join(root, `dist.${process.pid}`)
+process.on("exit", () => rmSync(dist, { recursive: true, force: true }))
+run(bin("tsc"), ["-p", "tsconfig.build.json", "--outDir", dist])
+
+// One chunk a subcommand, loaded when it is called. Names carry a hash of the content: V8 checks a code cache
+// against nothing but the length of the source.
+const bundle = await rolldown({
+  input: { main: join(root, "src/main.ts") },
+  platform: "node",
+  external: [...builtinModules, /^node:/, /^tsx/],
+  logLevel: "warn"
+})
+const { output } = await bundle.write({
+  dir: join(dist, "bin/chunks"),
+  format: "cjs",
+  minify: true,
+  entryFileNames: "[name]-[hash].cjs",
+  chunkFileNames: "[name]-[hash].cjs"
+})
+const launcher = readFileSync(join(root, "scripts/launcher.cjs"), "utf8")
+writeFileSync(join(dist, "bin/aio.cjs"), launcher.replace("main.cjs", output.find((chunk) => chunk.isEntry).fileName), {
+  mode: 0o755
+})
+const old = `${dist}.old`
+if (existsSync(join(root, "dist"))) renameSync(join(root, "dist"), old)
+renameSync(dist, join(root, "dist"))
+rmSync(old, { recursive: true, force: true })
+
+// Fill the code cache, as the first run on another Node would.
+for (const name of ["run", "tasks", "gather"]) {
+  const { status, stderr } = spawnSync(process.execPath, [aio, name], { encoding: "utf8" })
+  if (status !== 0) {
+    console.error(`aio ${name}: exit ${status}\n${stderr}`)
+    process.exit(1)
+  }
+}

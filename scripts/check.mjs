@@ -1,0 +1,47 @@
+// npm run check: types, lint, format and import cycles, Effect diagnostics (floating effects are errors), and that
+// imports between the house's folders run one way.
+import { spawnSync } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { bin, root, run } from "./project.mjs"
+
+run(bin("tsc"), ["-p", "tsconfig.json"])
+run(bin("biome"), ["check", "--error-on-warnings", "."])
+
+// A tsconfig that the diagnostics do not understand checks 0 files and calls it success: count them.
+const { stdout, status } = spawnSync(
+  bin("effect-tsgo"),
+  ["diagnostics", "--project", join(root, "tsconfig.json"), "--strict"],
+  { encoding: "utf8", cwd: root }
+)
+if (status !== 0 || !/Checked [1-9]\d* files out of/.test(stdout)) {
+  console.error(stdout)
+  process.exit(1)
+}
+
+const may = {
+  services: ["services"],
+  programs: ["services", "programs"],
+  testing: ["services", "testing"],
+  workers: ["services", "workers"],
+  commands: ["services", "programs", "commands"]
+}
+const wrong = Object.entries(may).flatMap(([folder, allowed]) =>
+  readdirSync(join(root, "src", folder), { recursive: true })
+    .filter((file) => file.endsWith(".ts"))
+    .flatMap((file) =>
+      [...readFileSync(join(root, "src", folder, file), "utf8").matchAll(/from "\.\.\/(\w+)\//g)]
+        .filter(([, to]) => !allowed.includes(to))
+        .map(([, to]) => `src/${folder}/${file} imports src/${to}`)
+    )
+)
+const runs = readdirSync(join(root, "src/programs"))
+  .filter((file) => file !== "Run.ts")
+  .filter((file) => /Effect\.(run[A-Z]\w+|provide)\b|\bprocess\.|\bDate\b|\bset(Timeout|Interval|Immediate)\b/.test(
+    readFileSync(join(root, "src/programs", file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "")
+  ))
+  .map((file) => `src/programs/${file} runs, provides or touches the process; programs only describe`)
+if (wrong.length + runs.length > 0) {
+  console.error([...wrong, ...runs].join("\n"))
+  process.exit(1)
+}
