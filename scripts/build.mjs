@@ -27,9 +27,13 @@ const { output } = await bundle.write({
   chunkFileNames: "[name]-[hash].cjs"
 })
 const launcher = readFileSync(join(root, "scripts/launcher.cjs"), "utf8")
-writeFileSync(join(dist, "bin/aio.cjs"), launcher.replace("main.cjs", output.find((chunk) => chunk.isEntry).fileName), {
-  mode: 0o755
-})
+writeFileSync(
+  join(dist, "bin/aio.cjs"),
+  launcher.replace("main.cjs", output.find((chunk) => chunk.isEntry).fileName),
+  {
+    mode: 0o755
+  }
+)
 const old = `${dist}.old`
 if (existsSync(join(root, "dist"))) renameSync(join(root, "dist"), old)
 renameSync(dist, join(root, "dist"))

@@ -37,9 +37,11 @@ const wrong = Object.entries(may).flatMap(([folder, allowed]) =>
 )
 const runs = readdirSync(join(root, "src/programs"))
   .filter((file) => file !== "Run.ts")
-  .filter((file) => /Effect\.(run[A-Z]\w+|provide)\b|\bprocess\.|\bDate\b|\bset(Timeout|Interval|Immediate)\b/.test(
-    readFileSync(join(root, "src/programs", file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "")
-  ))
+  .filter((file) =>
+    /Effect\.(run[A-Z]\w+|provide)\b|\bprocess\.|\bDate\b|\bset(Timeout|Interval|Immediate)\b/.test(
+      readFileSync(join(root, "src/programs", file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "")
+    )
+  )
   .map((file) => `src/programs/${file} runs, provides or touches the process; programs only describe`)
 if (wrong.length + runs.length > 0) {
   console.error([...wrong, ...runs].join("\n"))

@@ -20,12 +20,9 @@ const load = (file) => {
   loaded.set(file, module)
   const filename = path.join(chunks, file)
   const outer = Module.createRequire(filename)
-  if (importModuleDynamically === undefined) return (module.exports = outer(filename)) // Node before 20.12
+  if (importModuleDynamically === undefined) return outer(filename) // Node before 20.12
   const cacheFile = path.join(caches, file)
-  let cachedData
-  try {
-    cachedData = fs.readFileSync(cacheFile)
-  } catch {}
+  const cachedData = fs.existsSync(cacheFile) ? fs.readFileSync(cacheFile) : undefined
   const source = fs.readFileSync(filename, "utf8")
   const script = new vm.Script(Module.wrap(source), { filename, cachedData, importModuleDynamically })
   if (cachedData === undefined || script.cachedDataRejected) fresh.push([cacheFile, script])
@@ -42,7 +39,9 @@ process.on("exit", () => {
       const temporary = `${cacheFile}.${process.pid}`
       fs.writeFileSync(temporary, script.createCachedData())
       fs.renameSync(temporary, cacheFile)
-    } catch {} // a folder that is not ours to write: start-up stays as it is
+    } catch {
+      // a folder that is not ours to write: start-up stays as it is
+    }
   }
 })
 

@@ -57,7 +57,14 @@ export const install = () =>
 export const build = () =>
   whenStale(
     "dist/.effect-asyncio",
-    ["src", "package-lock.json", "tsconfig.json", "tsconfig.build.json", "scripts/build.mjs", "scripts/launcher.cjs"],
+    [
+      "src",
+      "package-lock.json",
+      "tsconfig.json",
+      "tsconfig.build.json",
+      "scripts/build.mjs",
+      "scripts/launcher.cjs"
+    ],
     () => {
       console.error("building (what is stale)…")
       run(process.execPath, [join(root, "scripts/build.mjs")])

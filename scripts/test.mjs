@@ -6,5 +6,8 @@ import { bin, build, install, root, run } from "./project.mjs"
 install()
 build()
 run(process.execPath, [join(root, "scripts/check.mjs")])
-const { status } = spawnSync(bin("vitest"), ["run", ...process.argv.slice(2)], { cwd: root, stdio: "inherit" })
+const { status } = spawnSync(bin("vitest"), ["run", ...process.argv.slice(2)], {
+  cwd: root,
+  stdio: "inherit"
+})
 process.exitCode = status ?? 1

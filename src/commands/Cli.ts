@@ -87,15 +87,18 @@ const addFlags = (node: OptionNode, flags: Map<string, Flag>, repeatable = false
     }
     case "KeyValueMap":
     case "Variadic":
-      return addFlags(node.argumentOption, flags, true)
+      addFlags(node.argumentOption, flags, true)
+      return
     case "Map":
     case "WithFallback":
     case "WithDefault":
-      return addFlags(node.options, flags, repeatable)
+      addFlags(node.options, flags, repeatable)
+      return
     case "Both":
     case "OrElse":
       addFlags(node.left, flags, repeatable)
-      return addFlags(node.right, flags, repeatable)
+      addFlags(node.right, flags, repeatable)
+      return
   }
 }
 
@@ -241,7 +244,6 @@ const config = CliConfig.make({
   showTypes: true
 })
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: ANSI sequences start with one
 const plain = (text: string): string => text.replace(/\x1b\[[0-9;]*m/g, "")
 
 const oneLine = (doc: HelpDoc.HelpDoc): string => plain(HelpDoc.toAnsiText(doc)).replace(/\s+/g, " ").trim()
