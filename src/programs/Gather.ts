@@ -1,6 +1,12 @@
-import { Cause, Effect, type Exit, Option } from "effect"
-import type { Cancellation } from "../services/Cancellation.js"
+import { Cause, Clock, Data, Duration, Effect, Either, Exit, Mailbox, Option, Random, Stream } from "effect"
+import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
+import * as Downloader from "../services/Downloader.js"
+import { codes } from "../services/Exits.js"
+import * as GuideServer from "../services/GuideServer.js"
+import * as HostQueue from "../services/HostQueue.js"
+import * as Output from "../services/Output.js"
+import * as SafeName from "../services/SafeName.js"
 import * as WorkerFibers from "../services/WorkerFibers.js"
 
 /**
@@ -63,7 +69,7 @@ export const gather: {
     const iterator = effects[Symbol.iterator]()
     const results: Array<unknown> = []
     const failures: Array<Cause.Cause<unknown>> = []
-    let cancellation: Cancellation | undefined
+    let cancellation: Cancellation.Cancellation | undefined
     return WorkerFibers.run({
       concurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : Math.max(1, concurrency),
       pull: () => {
@@ -90,3 +96,387 @@ export const gather: {
       )
     )
   })
+
+/** One file to download. */
+export interface DownloadRequest {
+  readonly url: URL
+  /** The file name under `directory`; default: what the URL's path suggests. */
+  readonly name?: string | undefined
+  readonly checksum?: Downloader.Checksum | undefined
+}
+
+/** How to download; what `Downloader.Options` has, and what is decided between requests. */
+export interface DownloadsOptions extends Downloader.Options {
+  /** Where to save; without it bodies are read, counted and dropped. */
+  readonly directory?: string | undefined
+  /** Transfers under way at once; default 16. */
+  readonly concurrency?: number | undefined
+  /** Transfers under way at once from one host (name and port); default: no bound but `concurrency`. */
+  readonly perHost?: number | undefined
+  /** Further attempts after one that failed for a passing reason; default 3. */
+  readonly retries?: number | undefined
+  /** The whole transfer's time, retries included; default unlimited. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** What a failed transfer does to the others; default `"continue"`. `"collect"` does the same, and reads as such. */
+  readonly onFailure?: OnFailure | undefined
+  /** Sent with every request, except secrets across origins. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Most bytes of a decoded body; default unlimited. */
+  readonly maxSize?: number | undefined
+  /** As in `Downloader.Target`; default `"replace"`. */
+  readonly existing?: "replace" | "keep" | undefined
+  /** As in `Downloader.Target`; default true. */
+  readonly resume?: boolean | undefined
+  /** As in `Downloader.Target`; default false. */
+  readonly fsync?: boolean | undefined
+  /** As in `Downloader.Target`; default false. */
+  readonly contentDisposition?: boolean | undefined
+  /** Whether to give `progress` events, at most ten a second for a transfer; default false. */
+  readonly progress?: boolean | undefined
+}
+
+/** What happens in {@link downloads}. `index` is the request's place in the input, from 0. */
+export type DownloadEvent =
+  | { readonly event: "started"; readonly index: number; readonly url: string }
+  | {
+      readonly event: "progress"
+      readonly index: number
+      readonly url: string
+      /** Bytes of the file so far. */
+      readonly received: number
+      /** Bytes of the whole file, where the server says. */
+      readonly total?: number | undefined
+    }
+  | {
+      readonly event: "retried"
+      readonly index: number
+      readonly url: string
+      /** The attempt that comes next; the first one was 1. */
+      readonly attempt: number
+      /** Milliseconds until then. */
+      readonly delay: number
+      readonly reason: Downloader.Reason
+      readonly detail: string
+    }
+  | ({ readonly event: "finished"; readonly index: number; readonly url: string } & Downloader.Downloaded)
+  | {
+      readonly event: "failed"
+      readonly index: number
+      readonly url: string
+      readonly reason: Downloader.Reason | "cancelled"
+      readonly detail: string
+      readonly status?: number | undefined
+    }
+  | Summary
+
+/** The last event: what has become of all requests. */
+export interface Summary {
+  readonly event: "summary"
+  readonly finished: number
+  readonly skipped: number
+  readonly failed: number
+  /** Decoded bytes of what has finished, those there before not counted. */
+  readonly bytes: number
+  /** Milliseconds from the first request. */
+  readonly elapsed: number
+  readonly retries: number
+  /** How many failed for which reason. */
+  readonly causes: Readonly<Record<string, number>>
+}
+
+/** A name that two requests would both write. */
+export class NameTaken extends Data.TaggedError("NameTaken")<{
+  readonly name: string
+  readonly url: string
+}> {
+  readonly exitCode = codes.usage
+  override get message() {
+    return `${this.url}: another URL is saved as '${this.name}' already; give one of them a name of its own (URL, TAB, name)`
+  }
+}
+
+/** The file name under which a request is saved. */
+export const nameOf = (request: DownloadRequest): string => request.name ?? SafeName.fromUrl(request.url)
+
+/** The URL as it is shown: without user and password. */
+export const show = (url: URL): string => {
+  if (url.username === "" && url.password === "") return url.href
+  const copy = new URL(url.href)
+  copy.username = ""
+  copy.password = ""
+  return copy.href
+}
+
+/** Refuses a request whose name an earlier one has. Keeps the names, and nothing else of a request. */
+export const makeClaims = () => {
+  const names = new Set<string>()
+  const claim = (name: string): boolean => {
+    const key = name.toLowerCase() // two names are one file where case does not count
+    if (names.has(key)) return false
+    names.add(key)
+    return true
+  }
+  return {
+    claim,
+    check: (request: DownloadRequest): Effect.Effect<void, NameTaken> =>
+      Effect.suspend(() => {
+        const name = nameOf(request)
+        return claim(name) ? Effect.void : Effect.fail(new NameTaken({ name, url: show(request.url) }))
+      })
+  }
+}
+
+class FirstFailure extends Data.TaggedError("FirstFailure")<{
+  readonly cancellation: Cancellation.Cancellation
+}> {}
+
+const firstDelay = 500 // ms
+const longestDelay = 30_000
+const longestRetryAfter = 300_000
+const buffered = 1024
+
+/**
+ * Downloads what the stream names, many at once, as a stream of events. Requests are taken as places get free, so
+ * an endless list costs no memory but its names. A transfer that fails for a passing reason (a dropped connection,
+ * a stall, 408, 425, 429, 5xx) is tried again after 0.5 s, doubled each time up to 30 s, with jitter, or when
+ * `Retry-After` says; a `Retry-After` beyond 5 minutes is a failure.
+ *
+ * Failed transfers are events; the stream itself fails where the input does, and with `NameTaken` when two requests
+ * would write one file. Ending the stream early cancels what is under way.
+ *
+ * @example
+ * import { Effect, Stream } from "effect"
+ * import * as Gather from "effect-asyncio/programs/Gather"
+ * import * as Downloader from "effect-asyncio/services/Downloader"
+ *
+ * const program = Gather.downloads([{ url: new URL("https://example.com/a.iso") }], { directory: "isos" }).pipe(
+ *   Stream.filter((event) => event.event === "finished"),
+ *   Stream.runForEach((event) => Effect.log(event)),
+ *   Effect.provide(Downloader.layer)
+ * )
+ */
+export const downloads = <E = never, R = never>(
+  requests: Iterable<DownloadRequest> | Stream.Stream<DownloadRequest, E, R>,
+  options: DownloadsOptions = {}
+): Stream.Stream<DownloadEvent, E | NameTaken, R | Downloader.Downloader> =>
+  Stream.unwrapScoped(
+    Effect.gen(function* () {
+      const { concurrency = 16, onFailure = "continue", retries = 3 } = options
+      const session = yield* (yield* Downloader.Downloader).open(options)
+      const claims = makeClaims()
+      const queue = HostQueue.make<readonly [number, DownloadRequest]>({
+        perHost: options.perHost ?? Number.POSITIVE_INFINITY,
+        host: ([, { url }]) => url.host,
+        lowWater: buffered
+      })
+      // Events wait here until the consumer takes them all at once; workers start nothing new while many wait.
+      const events = yield* Mailbox.make<DownloadEvent, E | NameTaken>()
+      const room = yield* Effect.makeLatch(true)
+      let waiting = 0
+      const emit = (event: DownloadEvent): void => {
+        events.unsafeOffer(event)
+        if (++waiting > buffered) room.unsafeClose()
+      }
+
+      const begun = yield* Clock.currentTimeNanos
+      const counts = { finished: 0, skipped: 0, failed: 0, bytes: 0, retries: 0 }
+      const causes: Record<string, number> = {}
+      let count = 0
+      const failed = (
+        index: number,
+        url: string,
+        reason: Downloader.Reason | "cancelled",
+        detail: string,
+        status?: number
+      ) => {
+        counts.failed++
+        causes[reason] = (causes[reason] ?? 0) + 1
+        emit({ event: "failed", index, url, reason, detail, ...(status === undefined ? {} : { status }) })
+      }
+
+      const delayOf = Effect.fnUntraced(function* (attempt: number, error: Downloader.DownloadError) {
+        const jitter = yield* Random.next
+        const backOff = Math.min(longestDelay, firstDelay * 2 ** (attempt - 1)) * (0.5 + jitter / 2)
+        return Math.round(Math.max(backOff, error.retryAfter ?? 0))
+      })
+
+      const transfer = Effect.fnUntraced(function* (index: number, request: DownloadRequest, url: string) {
+        const target =
+          options.directory === undefined
+            ? undefined
+            : {
+                directory: options.directory,
+                name: nameOf(request),
+                existing: options.existing,
+                resume: options.resume,
+                fsync: options.fsync,
+                contentDisposition: options.contentDisposition,
+                claim: claims.claim
+              }
+        const wanted: Downloader.Request = {
+          url: request.url,
+          headers: options.headers,
+          target,
+          checksum: request.checksum,
+          maxSize: options.maxSize,
+          onProgress:
+            options.progress === true
+              ? (received, total) => emit({ event: "progress", index, url, received, total })
+              : undefined
+        }
+        for (let attempt = 1; ; attempt++) {
+          const result = yield* Effect.either(session.fetch(wanted))
+          if (Either.isRight(result)) return result.right
+          const error = result.left
+          if (!error.retryable || attempt > retries) return yield* error
+          const delay = yield* delayOf(attempt, error)
+          if (delay > longestRetryAfter) {
+            return yield* new Downloader.DownloadError({
+              ...error,
+              detail: `${error.detail}, to be tried again in ${Math.round(delay / 60_000)} minutes`
+            })
+          }
+          counts.retries++
+          emit({
+            event: "retried",
+            index,
+            url,
+            attempt: attempt + 1,
+            delay,
+            reason: error.reason,
+            detail: error.detail
+          })
+          yield* Effect.sleep(delay)
+        }
+      })
+
+      const limited =
+        options.timeout === undefined
+          ? transfer
+          : (index: number, request: DownloadRequest, url: string) =>
+              Effect.timeoutFail(transfer(index, request, url), {
+                duration: options.timeout!,
+                onTimeout: () =>
+                  new Downloader.DownloadError({
+                    reason: "timeout",
+                    url,
+                    detail: `not done in ${Duration.format(Duration.decode(options.timeout!))}`,
+                    retryable: false
+                  })
+              })
+
+      const worker = Effect.gen(function* () {
+        while (true) {
+          yield* room.await
+          const item = yield* queue.take
+          if (item === undefined) return undefined
+          const [index, request] = item
+          const url = show(request.url)
+          emit({ event: "started", index, url })
+          const exit = yield* Effect.exit(limited(index, request, url)).pipe(
+            Effect.onInterrupt((interruptors) =>
+              Effect.sync(() => {
+                const [why] = Cancellation.fromInterruptors(interruptors)
+                failed(index, url, "cancelled", why === undefined ? "cancelled" : `cancelled: ${why.reason}`)
+              })
+            )
+          )
+          if (Exit.isSuccess(exit)) {
+            const { size, skipped } = exit.value
+            if (skipped) counts.skipped++
+            else {
+              counts.finished++
+              counts.bytes += size - exit.value.resumedFrom
+            }
+            emit({ event: "finished", index, url, ...exit.value })
+          } else {
+            const error = Cause.failureOrCause(exit.cause)
+            if (Either.isRight(error)) return yield* Effect.failCause(error.right)
+            failed(index, url, error.left.reason, error.left.detail, error.left.status)
+            if (onFailure === "cancel") {
+              return yield* new FirstFailure({
+                cancellation: { reason: `${url} failed: ${error.left.detail}`, origin: "gather" }
+              })
+            }
+          }
+          queue.release(item)
+        }
+      })
+
+      const stream = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
+      const feed = Stream.runForEachChunk(stream, (chunk) =>
+        Effect.gen(function* () {
+          const items: Array<readonly [number, DownloadRequest]> = []
+          for (const request of chunk) {
+            if (options.directory !== undefined) yield* claims.check(request)
+            items.push([count++, request])
+          }
+          queue.offer(items)
+          yield* queue.low
+        })
+      ).pipe(Effect.andThen(Effect.sync(queue.end)))
+
+      // The feed and the workers are one group: whichever fails first ends the others, with its reason.
+      const group: ReadonlyArray<Effect.Effect<void, E | NameTaken | FirstFailure, R>> = [
+        feed,
+        ...Array.from({ length: concurrency }, () => worker)
+      ]
+      let next = 0
+      let broken: Cause.Cause<E | NameTaken> | undefined
+      const run = WorkerFibers.run({
+        concurrency: group.length,
+        pull: () => group[next++],
+        settle: (_index, exit: Exit.Exit<void, E | NameTaken | FirstFailure>) => {
+          if (Exit.isSuccess(exit) || broken !== undefined) return undefined
+          const error = Cause.failureOption(exit.cause)
+          if (Option.isSome(error) && error.value instanceof FirstFailure) return error.value.cancellation
+          if (Cause.isInterruptedOnly(exit.cause)) return undefined
+          broken = exit.cause as Cause.Cause<E | NameTaken>
+          return { reason: `the list failed: ${headline(broken)}`, origin: "gather" }
+        }
+      }).pipe(
+        Effect.andThen(Clock.currentTimeNanos),
+        Effect.tap((now) => {
+          emit({ event: "summary", ...counts, elapsed: Number(now - begun) / 1e6, causes })
+          return broken === undefined ? events.end : events.failCause(broken)
+        })
+      )
+      yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
+        Cancellation.cancel(fiber, { reason: "nobody reads the events any more", origin: "gather" })
+      )
+      return Stream.repeatEffectChunkOption(
+        Effect.mapError(events.takeAll, Option.some).pipe(
+          Effect.filterOrFail(
+            ([messages, done]) => messages.length > 0 || !done,
+            () => Option.none()
+          ),
+          Effect.map(([messages]) => {
+            waiting = 0
+            room.unsafeOpen()
+            return messages
+          })
+        )
+      )
+    })
+  )
+
+/** The four pages of the guide, from the embedded server; prints each as it arrives. */
+export const example: Effect.Effect<
+  void,
+  NameTaken,
+  Downloader.Downloader | GuideServer.GuideServer | Output.Output
+> = Effect.gen(function* () {
+  const { origin } = yield* GuideServer.GuideServer
+  const origins = Object.fromEntries(GuideServer.pages.map(({ url }) => [url, origin]))
+  yield* Output.note(`(the guide's pages, from an embedded server at ${origin})`)
+  yield* downloads(
+    GuideServer.pages.map(({ url }) => ({ url: new URL(url) })),
+    { origins }
+  ).pipe(
+    Stream.runForEach((event) =>
+      event.event === "finished"
+        ? Output.print(`Downloaded ${event.url.replace(/\/$/, "")}, size ${event.size}`)
+        : Effect.void
+    )
+  )
+})

@@ -30,9 +30,13 @@ export const toFiberId = (cancellation: Cancellation): FiberId.FiberId => {
  * Reads the reasons out of a cause, the first request first. Empty when nothing was cancelled, or when the
  * interruption came from plain Effect code that gave no reason.
  */
-export const fromCause = (cause: Cause.Cause<unknown>): ReadonlyArray<Cancellation> => {
+export const fromCause = (cause: Cause.Cause<unknown>): ReadonlyArray<Cancellation> =>
+  fromInterruptors(Cause.interruptors(cause))
+
+/** {@link fromCause} for what `Effect.onInterrupt` is given. */
+export const fromInterruptors = (ids: Iterable<FiberId.FiberId>): ReadonlyArray<Cancellation> => {
   const found: Array<Cancellation> = []
-  for (const id of Cause.interruptors(cause)) {
+  for (const id of ids) {
     for (const one of FiberId.isComposite(id) ? FiberId.toSet(id) : [id]) {
       const cancellation = carried.get(one)
       if (cancellation !== undefined) found.push(cancellation)

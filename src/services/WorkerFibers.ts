@@ -1,5 +1,5 @@
-import { Cause, Effect, Exit, type Fiber, FiberId, type FiberRefs, type HashSet, Runtime } from "effect"
-import { type Cancellation, fromCause, toFiberId } from "./Cancellation.js"
+import { type Cause, Effect, Exit, type Fiber, FiberId, type FiberRefs, type HashSet, Runtime } from "effect"
+import { type Cancellation, fromInterruptors, toFiberId } from "./Cancellation.js"
 import { nextTurn } from "./EventLoop.js"
 
 // Many tasks on few fibers. Effect spends 30 to 90 µs on each item of an unbounded `forEach`, most of it on making,
@@ -140,7 +140,7 @@ const carrier = (interruptors: HashSet.HashSet<FiberId.FiberId>): FiberId.FiberI
   let chosen: FiberId.FiberId = FiberId.none
   for (const id of interruptors) {
     chosen = id
-    if (fromCause(Cause.interrupt(id)).length > 0) break
+    if (fromInterruptors([id]).length > 0) break
   }
   return chosen
 }

@@ -1,0 +1,193 @@
+import { Context, Data, Effect, HashMap, Layer, Option, Ref, type Scope } from "effect"
+import { formatSize } from "./Units.js"
+
+/** A file's expected content. */
+export interface Checksum {
+  readonly algorithm: "sha256"
+  /** Lower-case hexadecimal. */
+  readonly hex: string
+}
+
+/** Where the body goes. It appears under its final name only when it is whole and verified. */
+export interface Target {
+  /** The folder; made when it is missing. */
+  readonly directory: string
+  /** A plain file name; `SafeName.fromUrl` gives one for a URL. */
+  readonly name: string
+  /** Takes the name from `Content-Disposition` where the server sends a usable one. */
+  readonly contentDisposition?: boolean | undefined
+  /** Asked before a name from `Content-Disposition` is used; false refuses it as taken by another download. */
+  readonly claim?: ((name: string) => boolean) | undefined
+  /** An existing file of that name: replaced when the new one is whole (default), or left and not fetched. */
+  readonly existing?: "replace" | "keep" | undefined
+  /** Continues what an earlier attempt or process left, when it is provably the same version; default true. */
+  readonly resume?: boolean | undefined
+  /** Makes file and folder survive a power cut before the download counts as done; default false. */
+  readonly fsync?: boolean | undefined
+}
+
+/** One GET, redirects included. */
+export interface Request {
+  readonly url: URL
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Without a target the body is read, decoded and counted, and not kept. */
+  readonly target?: Target | undefined
+  readonly checksum?: Checksum | undefined
+  /** Refuses more decoded bytes than this, a compressed bomb included; default unlimited. */
+  readonly maxSize?: number | undefined
+  /** Bytes so far (of the whole file, the resumed part included) and in all, where known; several times a second. */
+  readonly onProgress?: ((received: number, total: number | undefined) => void) | undefined
+}
+
+/** What a finished download was. */
+export interface Downloaded {
+  /** Bytes of the decoded body; of the whole file where it was resumed. */
+  readonly size: number
+  /** Where it is, when it was saved. */
+  readonly path: string | undefined
+  /** The file was there already and `existing` is `"keep"`: nothing was fetched. */
+  readonly skipped: boolean
+  /** Bytes that were there from an earlier attempt and did not have to be fetched again. */
+  readonly resumedFrom: number
+  /** HTTP status of the last response; 0 when skipped. */
+  readonly status: number
+}
+
+/** Why a download failed. */
+export type Reason =
+  | "dns"
+  | "connect"
+  | "tls"
+  | "stalled"
+  | "timeout"
+  | "dropped"
+  | "status"
+  | "redirect"
+  | "private-address"
+  | "too-large"
+  | "decode"
+  | "range"
+  | "checksum"
+  | "name-taken"
+  | "disk-full"
+  | "file"
+  | "protocol"
+
+/** What is known of a failure. */
+export interface Failure {
+  readonly reason: Reason
+  /** Without user and password. */
+  readonly url: string
+  /** What happened, for a person, without the URL. */
+  readonly detail: string
+  /** Whether the same request may well succeed later. */
+  readonly retryable: boolean
+  /** How long the server asked to wait (`Retry-After` of a 429 or 503), in milliseconds. */
+  readonly retryAfter?: number | undefined
+  readonly status?: number | undefined
+}
+
+/** A download that failed. */
+export class DownloadError extends Data.TaggedError("DownloadError")<Failure> {
+  override get message() {
+    return `${this.url}: ${this.detail}`
+  }
+}
+
+/** What holds for every request of a session. */
+export interface Options {
+  /** How long a connection, TLS included, may take, in milliseconds; default 10,000. */
+  readonly connectTimeout?: number | undefined
+  /** How long nothing at all may arrive, in milliseconds, to about a second; default 30,000. */
+  readonly stallTimeout?: number | undefined
+  /** Bytes a second over all transfers together; default unlimited. */
+  readonly limitRate?: number | undefined
+  /** Redirects followed for one request; default 10. */
+  readonly maxRedirects?: number | undefined
+  /** Refuses addresses that are not public, looked at after DNS and at every redirect; default false. */
+  readonly denyPrivate?: boolean | undefined
+  /**
+   * Sends requests for these origins elsewhere, say to an embedded server:
+   * `{ "https://a.example": "http://127.0.0.1:8080" }`.
+   */
+  readonly origins?: Readonly<Record<string, string>> | undefined
+}
+
+/** Connections, folders and rates that requests share. */
+export interface Session {
+  /** One attempt at a request. Interrupting it closes the connection and keeps what can be continued. */
+  readonly fetch: (request: Request) => Effect.Effect<Downloaded, DownloadError>
+}
+
+/** Fetches and saves. Retries, concurrency and names are the program's: see `Gather.downloads`. */
+export class Downloader extends Context.Tag("effect-asyncio/services/Downloader")<
+  Downloader,
+  { readonly open: (options?: Options) => Effect.Effect<Session, never, Scope.Scope> }
+>() {}
+
+/**
+ * The network and the file system: undici and node:fs. Honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (either
+ * case) of the environment, and Node's own `NODE_EXTRA_CA_CERTS`.
+ */
+export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
+  open: (options = {}) =>
+    Effect.gen(function* () {
+      // Loaded here so that whoever only uses the tag or the test layer does not load undici.
+      const { make } = yield* Effect.promise(() => import("./internal/transfer.js"))
+      const transfers = yield* Effect.acquireRelease(
+        Effect.promise(() => make(options, process.env)),
+        (transfers) => Effect.promise(transfers.close)
+      )
+      return {
+        fetch: (request) =>
+          Effect.async<Downloaded, DownloadError>((resume) => {
+            const abort = transfers.start(request, {
+              succeed: (downloaded) => resume(Effect.succeed(downloaded)),
+              fail: (failure) => resume(Effect.fail(new DownloadError(failure)))
+            })
+            return Effect.promise(abort)
+          })
+      }
+    })
+})
+
+/** What {@link layerTest} answers for a URL. */
+export type Scripted = Effect.Effect<Uint8Array | string, DownloadError>
+
+/** The files that {@link layerTest} has saved, by path. */
+export class Files extends Context.Tag("effect-asyncio/services/Downloader/Files")<
+  Files,
+  Ref.Ref<HashMap.HashMap<string, Uint8Array>>
+>() {}
+
+/**
+ * Serves from memory: each URL's script is an effect, so it can wait on TestClock, fail, or answer differently the
+ * second time. Keeps to `maxSize` and `existing`; saves into {@link Files}. An unscripted URL is a 404.
+ */
+export const layerTest = (scripts: Readonly<Record<string, Scripted>>): Layer.Layer<Downloader | Files> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const files = yield* Ref.make(HashMap.empty<string, Uint8Array>())
+      const fail = (request: Request, reason: Reason, detail: string, status?: number) =>
+        new DownloadError({ reason, url: request.url.href, detail, retryable: false, status })
+      const fetch = Effect.fnUntraced(function* (request: Request) {
+        const { maxSize = Number.POSITIVE_INFINITY, target } = request
+        const path = target === undefined ? undefined : `${target.directory}/${target.name}`
+        const there = path === undefined ? Option.none() : HashMap.get(yield* Ref.get(files), path)
+        if (Option.isSome(there) && target?.existing === "keep") {
+          return { size: there.value.length, path, skipped: true, resumedFrom: 0, status: 0 }
+        }
+        const script = scripts[request.url.href]
+        if (script === undefined) return yield* fail(request, "status", "404 Not Found", 404)
+        const body = yield* script
+        const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body
+        if (bytes.length > maxSize)
+          return yield* fail(request, "too-large", `more than ${formatSize(maxSize)}`)
+        if (path !== undefined) yield* Ref.update(files, HashMap.set(path, bytes))
+        return { size: bytes.length, path, skipped: false, resumedFrom: 0, status: 200 }
+      })
+      return Context.make(Downloader, { open: () => Effect.succeed({ fetch }) }).pipe(
+        Context.add(Files, files)
+      )
+    })
+  )

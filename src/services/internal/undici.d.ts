@@ -1,0 +1,9 @@
+// undici's parts by path: its index loads fetch, WebSocket, caches and mocks, which a download needs none of.
+declare module "undici/lib/dispatcher/agent.js" {
+  import { Agent } from "undici"
+  export default Agent
+}
+declare module "undici/lib/dispatcher/env-http-proxy-agent.js" {
+  import { EnvHttpProxyAgent } from "undici"
+  export default EnvHttpProxyAgent
+}
