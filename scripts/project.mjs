@@ -51,7 +51,8 @@ export const run = (command, args, options = {}) => {
 export const install = () =>
   whenStale("node_modules/.effect-asyncio", ["package.json", "package-lock.json"], () => {
     console.error("installing (once)…")
-    run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+    // Not `npm ci`: it refuses a lock file that was made where other platforms' optional packages could not be had.
+    run("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"])
   })
 
 export const build = () =>

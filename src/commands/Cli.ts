@@ -18,7 +18,7 @@ export class Rest extends Context.Tag("effect-asyncio/commands/Rest")<
 >() {}
 
 /** A subcommand of `aio` as @effect/cli describes it. */
-export type AnyCommand<R> = Command.Command<string, R, unknown, unknown>
+export type AnyCommand<R> = Command.Command<any, R, unknown, any>
 
 export interface Entry<R> {
   readonly name: string

@@ -1,10 +1,25 @@
-import { Cause, Clock, Data, Duration, Effect, Either, Exit, Mailbox, Option, Random, Stream } from "effect"
+import * as FileSystem from "@effect/platform/FileSystem"
+import {
+  Cause,
+  Chunk,
+  Clock,
+  Data,
+  Duration,
+  Effect,
+  Either,
+  Exit,
+  Mailbox,
+  Option,
+  Random,
+  Stream
+} from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import * as Downloader from "../services/Downloader.js"
 import { codes } from "../services/Exits.js"
 import * as GuideServer from "../services/GuideServer.js"
 import * as HostQueue from "../services/HostQueue.js"
+import * as Input from "../services/Input.js"
 import * as Output from "../services/Output.js"
 import * as SafeName from "../services/SafeName.js"
 import * as WorkerFibers from "../services/WorkerFibers.js"
@@ -103,6 +118,8 @@ export interface DownloadRequest {
   /** The file name under `directory`; default: what the URL's path suggests. */
   readonly name?: string | undefined
   readonly checksum?: Downloader.Checksum | undefined
+  /** Where it was asked for, for errors: `urls.txt, line 12`. */
+  readonly source?: string | undefined
 }
 
 /** How to download; what `Downloader.Options` has, and what is decided between requests. */
@@ -188,10 +205,11 @@ export interface Summary {
 export class NameTaken extends Data.TaggedError("NameTaken")<{
   readonly name: string
   readonly url: string
+  readonly source: string | undefined
 }> {
   readonly exitCode = codes.usage
   override get message() {
-    return `${this.url}: another URL is saved as '${this.name}' already; give one of them a name of its own (URL, TAB, name)`
+    return `${this.source === undefined ? "" : `${this.source}: `}${this.url}: another URL is saved as '${this.name}' already; give one of them a name of its own (URL, TAB, name)`
   }
 }
 
@@ -221,7 +239,9 @@ export const makeClaims = () => {
     check: (request: DownloadRequest): Effect.Effect<void, NameTaken> =>
       Effect.suspend(() => {
         const name = nameOf(request)
-        return claim(name) ? Effect.void : Effect.fail(new NameTaken({ name, url: show(request.url) }))
+        return claim(name)
+          ? Effect.void
+          : Effect.fail(new NameTaken({ name, url: show(request.url), source: request.source }))
       })
   }
 }
@@ -480,3 +500,102 @@ export const example: Effect.Effect<
     )
   )
 })
+
+/** Reads a URL that a person wrote; on the left what is wrong with it. */
+export const parseUrl = (text: string): Either.Either<URL, string> => {
+  const quoted = `'${text.replace(/[\p{Cc}]/gu, "?")}'`
+  if (!URL.canParse(text)) return Either.left(`${quoted} is no URL; write it like https://example.com/file`)
+  const url = new URL(text)
+  return url.protocol === "http:" || url.protocol === "https:"
+    ? Either.right(url)
+    : Either.left(`${quoted} is no web address; only http:// and https:// are downloaded`)
+}
+
+/** Reads `sha256:HEX`; on the left what is wrong with it. */
+export const parseChecksum = (text: string): Either.Either<Downloader.Checksum, string> =>
+  /^sha256:[0-9a-f]{64}$/i.test(text)
+    ? Either.right({ algorithm: "sha256", hex: text.slice(7).toLowerCase() })
+    : Either.left(`'${text}' is no checksum; write sha256: and 64 hexadecimal digits`)
+
+/** A line of a list that can't be read; `message` names the list, the line and what would be right. */
+export class ListError extends Data.TaggedError("ListError")<{
+  readonly list: string
+  readonly line: number | undefined
+  readonly detail: string
+}> {
+  readonly exitCode = codes.usage
+  override get message() {
+    const { detail, line, list } = this
+    const name = list === "-" ? "standard input" : list
+    return line === undefined ? `cannot read the list ${name}: ${detail}` : `${name}, line ${line}: ${detail}`
+  }
+}
+
+const parseLine = (line: string): Either.Either<DownloadRequest, string> => {
+  const [text = "", ...fields] = line.split("\t").map((field) => field.trim())
+  const url = parseUrl(text)
+  if (Either.isLeft(url)) return Either.left(url.left)
+  const request: { url: URL; name?: string; checksum?: Downloader.Checksum } = { url: url.right }
+  for (const field of fields) {
+    if (field === "") continue
+    if (/^sha256:/i.test(field)) {
+      const checksum = parseChecksum(field)
+      if (Either.isLeft(checksum)) return Either.left(checksum.left)
+      request.checksum = checksum.right
+    } else if (request.name !== undefined) {
+      return Either.left(`'${field}' is a third field; write URL, TAB, file name, TAB, sha256:HEX`)
+    } else if (SafeName.fromNetwork(field) !== field) {
+      return Either.left(
+        `'${field}' is no plain file name; leave out folders, leading dots and special characters`
+      )
+    } else request.name = field
+  }
+  return Either.right(request)
+}
+
+/**
+ * Reads a list of downloads, a URL a line, after it TAB and a file name, TAB and `sha256:HEX` where wanted; blank
+ * lines and lines that start with `#` are passed over. `-` is standard input. Streamed: nothing of it is kept.
+ */
+export const readList = (
+  list: string
+): Stream.Stream<DownloadRequest, ListError, FileSystem.FileSystem | Input.Input> => {
+  let number: number // of the line, in this run of the stream
+  const fail = (detail: string, line?: number) => new ListError({ list, line, detail })
+  const bytes = Stream.unwrap(
+    Effect.gen(function* () {
+      number = 0
+      if (list === "-") return Stream.mapError((yield* Input.Input).stdin, (error) => fail(error.detail))
+      const files = yield* FileSystem.FileSystem
+      return Stream.mapError(files.stream(list), (error) =>
+        fail(error._tag === "SystemError" ? (systemReasons[error.reason] ?? error.reason) : error.message)
+      )
+    })
+  )
+  return bytes.pipe(
+    Stream.decodeText(),
+    Stream.splitLines,
+    Stream.mapChunksEffect((lines) =>
+      Effect.suspend(() => {
+        const requests: Array<DownloadRequest> = []
+        for (const line of lines) {
+          number++
+          if (line.trim() === "" || line.startsWith("#")) continue
+          const request = parseLine(number === 1 ? line.replace(/^\uFEFF/, "") : line)
+          if (Either.isLeft(request)) return Effect.fail(fail(request.left, number))
+          requests.push({
+            ...request.right,
+            source: `${list === "-" ? "standard input" : list}, line ${number}`
+          })
+        }
+        return Effect.succeed(Chunk.unsafeFromArray(requests))
+      })
+    )
+  )
+}
+
+const systemReasons: Readonly<Record<string, string>> = {
+  NotFound: "there is no such file",
+  PermissionDenied: "it may not be read",
+  BadResource: "it is a folder"
+}
