@@ -27,7 +27,7 @@ export const toFiberId = (cancellation: Cancellation): FiberId.FiberId => {
 }
 
 /**
- * Reads the reasons out of a cause, the first request first. Empty when nothing was cancelled, or when the
+ * Reads the reasons out of a cause, in no particular order. Empty when nothing was cancelled, or when the
  * interruption came from plain Effect code that gave no reason.
  */
 export const fromCause = (cause: Cause.Cause<unknown>): ReadonlyArray<Cancellation> =>
