@@ -1,7 +1,7 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import { Effect, Either, Option, Stream } from "effect"
+import { Chunk, Effect, Either, Option, Stream } from "effect"
 import * as Gather from "../programs/Gather.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
 import * as Output from "../services/Output.js"
@@ -154,52 +154,59 @@ const optional = <K extends string, A>(key: K, value: Option.Option<A>): { reado
 
 const usage = (message: string) => new UsageError({ message: `aio gather: ${message}` })
 
-/** Prints each event as it comes: lines, bars on a terminal, or NDJSON. */
+/** Prints events as they come: lines, bars on a terminal, or NDJSON. What comes together leaves in one write. */
 const report = (options: { readonly json: boolean; readonly quiet: boolean; readonly collect: boolean }) =>
   Effect.gen(function* () {
     const output = yield* Output.Output
     const bars = output.stderr.interactive && !options.quiet && !options.json ? yield* Bars.make : undefined
+    const shared = bars !== undefined && output.stdout.interactive // one screen for results and bars
+    const label = (url: string) => url.slice(url.lastIndexOf("/", url.length - 2) + 1)
     let finished = 0
     let failed = 0
     let bytes = 0
-    const print = (line: string) =>
-      bars !== undefined && output.stdout.interactive ? Effect.sync(() => bars.log(line)) : output.print(line)
-    const note = (line: string) =>
-      bars === undefined ? output.note(line) : Effect.sync(() => bars.log(line))
-    const label = (url: string) => url.slice(url.lastIndexOf("/", url.length - 2) + 1)
-    return (event: Gather.DownloadEvent): Effect.Effect<void, never, Output.Output> => {
-      if (options.json) {
-        const { event: name, ...fields } = event
-        return Output.event(name, fields)
-      }
-      switch (event.event) {
-        case "started":
-          return Effect.void
-        case "progress":
-          return Effect.sync(() => bars?.update(event.index, label(event.url), event.received, event.total))
-        case "retried":
-          return options.quiet
-            ? Effect.void
-            : note(
-                `${event.url}: ${event.detail}; attempt ${event.attempt} in ${formatDuration(event.delay)}`
-              )
-        case "finished": {
-          finished++
-          bytes += event.size
-          bars?.remove(event.index)
-          bars?.total(`${finished} downloaded, ${failed} failed, ${formatSize(bytes)}`)
-          if (event.skipped) return options.quiet ? Effect.void : note(`${event.path} is there already`)
-          return print(`Downloaded ${event.url}, size ${event.size}`)
+    return (events: Iterable<Gather.DownloadEvent>) => {
+      let results = ""
+      let notes = ""
+      for (const event of events) {
+        if (options.json) {
+          const { event: name, ...fields } = event
+          results += `${Output.eventLine(name, fields)}\n`
+          continue
         }
-        case "failed":
-          failed++
-          bars?.remove(event.index)
-          return options.collect
-            ? print(`Failed ${event.url}, ${event.detail}`)
-            : note(`Failed ${event.url}: ${event.detail}`)
-        case "summary":
-          return Effect.void
+        switch (event.event) {
+          case "progress":
+            bars?.update(event.index, label(event.url), event.received, event.total)
+            break
+          case "retried":
+            if (!options.quiet) {
+              notes += `${event.url}: ${event.detail}; attempt ${event.attempt} in ${formatDuration(event.delay)}\n`
+            }
+            break
+          case "finished":
+            finished++
+            bytes += event.size
+            bars?.remove(event.index)
+            if (!event.skipped) results += `Downloaded ${event.url}, size ${event.size}\n`
+            else if (!options.quiet) notes += `${event.path} is there already\n`
+            break
+          case "failed":
+            failed++
+            bars?.remove(event.index)
+            if (options.collect) results += `Failed ${event.url}, ${event.detail}\n`
+            else notes += `Failed ${event.url}: ${event.detail}\n`
+        }
       }
+      bars?.total(`${finished} downloaded, ${failed} failed, ${formatSize(bytes)}`)
+      if (shared) {
+        if (results + notes !== "") bars.log((results + notes).trimEnd())
+        return Effect.void
+      }
+      const write = results === "" ? Effect.void : output.write(results)
+      if (notes === "") return write
+      return Effect.zipRight(
+        write,
+        bars === undefined ? output.note(notes.trimEnd()) : Effect.sync(() => bars.log(notes.trimEnd()))
+      )
     }
   })
 
@@ -245,7 +252,8 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
       quiet: config.quiet,
       collect: config.onFailure === "collect"
     })
-    const summary = yield* Gather.downloads(all, {
+    let summary: Gather.Summary | undefined
+    yield* Gather.downloads(all, {
       ...optional("directory", config.directory),
       ...optional("perHost", config.perHost),
       ...optional("timeout", config.timeout),
@@ -265,13 +273,16 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
       headers,
       progress: config.json || (output.stderr.interactive && !config.quiet)
     }).pipe(
-      Stream.mapChunksEffect((chunk) => Effect.as(Effect.forEach(chunk, handle, { discard: true }), chunk)),
-      Stream.runLast,
+      Stream.runForEachChunk((events) => {
+        const last = Chunk.unsafeLast(events)
+        if (last.event === "summary") summary = last
+        return handle(events)
+      }),
       Effect.mapError((error) => usage(error.message))
     )
-    if (Option.isNone(summary) || summary.value.event !== "summary") return
-    if (!config.quiet && !config.json) yield* output.note(table(summary.value))
-    if (summary.value.failed > 0) return yield* new ExitError({ exitCode: codes.failed, message: "" })
+    if (summary === undefined) return
+    if (!config.quiet && !config.json) yield* output.note(table(summary))
+    if (summary.failed > 0) return yield* new ExitError({ exitCode: codes.failed, message: "" })
   }).pipe(Effect.scoped)
 ).pipe(
   Command.withDescription(

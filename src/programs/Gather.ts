@@ -1,27 +1,16 @@
 import * as FileSystem from "@effect/platform/FileSystem"
-import {
-  Cause,
-  Chunk,
-  Clock,
-  Data,
-  Duration,
-  Effect,
-  Either,
-  Exit,
-  Mailbox,
-  Option,
-  Random,
-  Stream
-} from "effect"
+import { Cause, Chunk, Clock, Data, Duration, Effect, Either, Exit, Option, Random, Stream } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import * as Downloader from "../services/Downloader.js"
+import * as EventBuffer from "../services/EventBuffer.js"
 import { codes } from "../services/Exits.js"
 import * as GuideServer from "../services/GuideServer.js"
 import * as HostQueue from "../services/HostQueue.js"
 import * as Input from "../services/Input.js"
 import * as Output from "../services/Output.js"
 import * as SafeName from "../services/SafeName.js"
+import { formatDuration } from "../services/Units.js"
 import * as WorkerFibers from "../services/WorkerFibers.js"
 
 /**
@@ -250,6 +239,12 @@ class FirstFailure extends Data.TaggedError("FirstFailure")<{
   readonly cancellation: Cancellation.Cancellation
 }> {}
 
+interface Item {
+  readonly index: number
+  readonly request: DownloadRequest
+  readonly url: string
+}
+
 const firstDelay = 500 // ms
 const longestDelay = 30_000
 const longestRetryAfter = 300_000
@@ -284,27 +279,19 @@ export const downloads = <E = never, R = never>(
       const { concurrency = 16, onFailure = "continue", retries = 3 } = options
       const session = yield* (yield* Downloader.Downloader).open(options)
       const claims = makeClaims()
-      const queue = HostQueue.make<readonly [number, DownloadRequest]>({
+      const queue = HostQueue.make<Item>({
         perHost: options.perHost ?? Number.POSITIVE_INFINITY,
-        host: ([, { url }]) => url.host,
+        host: ({ request }) => request.url.host,
         lowWater: buffered
       })
-      // Events wait here until the consumer takes them all at once; workers start nothing new while many wait.
-      const events = yield* Mailbox.make<DownloadEvent, E | NameTaken>()
-      const room = yield* Effect.makeLatch(true)
-      let waiting = 0
-      const emit = (event: DownloadEvent): void => {
-        events.unsafeOffer(event)
-        if (++waiting > buffered) room.unsafeClose()
-      }
+      const { emit, end, full, stream, whenRoom } = EventBuffer.make<DownloadEvent, E | NameTaken>(buffered)
 
       const begun = yield* Clock.currentTimeNanos
       const counts = { finished: 0, skipped: 0, failed: 0, bytes: 0, retries: 0 }
       const causes: Record<string, number> = {}
       let count = 0
       const failed = (
-        index: number,
-        url: string,
+        { index, url }: Item,
         reason: Downloader.Reason | "cancelled",
         detail: string,
         status?: number
@@ -313,6 +300,38 @@ export const downloads = <E = never, R = never>(
         causes[reason] = (causes[reason] ?? 0) + 1
         emit({ event: "failed", index, url, reason, detail, ...(status === undefined ? {} : { status }) })
       }
+      const finished = ({ index, url }: Item, downloaded: Downloader.Downloaded) => {
+        if (downloaded.skipped) counts.skipped++
+        else {
+          counts.finished++
+          counts.bytes += downloaded.size - downloaded.resumedFrom
+        }
+        emit({ event: "finished", index, url, ...downloaded })
+      }
+
+      const target = (request: DownloadRequest): Downloader.Target | undefined =>
+        options.directory === undefined
+          ? undefined
+          : {
+              directory: options.directory,
+              name: nameOf(request),
+              existing: options.existing,
+              resume: options.resume,
+              fsync: options.fsync,
+              contentDisposition: options.contentDisposition,
+              claim: claims.claim
+            }
+      const toRequest = ({ index, request, url }: Item): Downloader.Request => ({
+        url: request.url,
+        headers: options.headers,
+        target: target(request),
+        checksum: request.checksum,
+        maxSize: options.maxSize,
+        onProgress:
+          options.progress === true
+            ? (received, total) => emit({ event: "progress", index, url, received, total })
+            : undefined
+      })
 
       const delayOf = Effect.fnUntraced(function* (attempt: number, error: Downloader.DownloadError) {
         const jitter = yield* Random.next
@@ -320,34 +339,15 @@ export const downloads = <E = never, R = never>(
         return Math.round(Math.max(backOff, error.retryAfter ?? 0))
       })
 
-      const transfer = Effect.fnUntraced(function* (index: number, request: DownloadRequest, url: string) {
-        const target =
-          options.directory === undefined
-            ? undefined
-            : {
-                directory: options.directory,
-                name: nameOf(request),
-                existing: options.existing,
-                resume: options.resume,
-                fsync: options.fsync,
-                contentDisposition: options.contentDisposition,
-                claim: claims.claim
-              }
-        const wanted: Downloader.Request = {
-          url: request.url,
-          headers: options.headers,
-          target,
-          checksum: request.checksum,
-          maxSize: options.maxSize,
-          onProgress:
-            options.progress === true
-              ? (received, total) => emit({ event: "progress", index, url, received, total })
-              : undefined
-        }
-        for (let attempt = 1; ; attempt++) {
-          const result = yield* Effect.either(session.fetch(wanted))
-          if (Either.isRight(result)) return result.right
-          const error = result.left
+      /** All attempts; `first` is how the first one failed, when it has been made. */
+      const transfer = Effect.fnUntraced(function* (item: Item, first?: Downloader.DownloadError) {
+        const { index, url } = item
+        let result: Either.Either<Downloader.Downloaded, Downloader.DownloadError> =
+          first === undefined
+            ? yield* Effect.either(Downloader.fetch(session, toRequest(item)))
+            : Either.left(first)
+        for (let attempt = 1; Either.isLeft(result); attempt++) {
+          const error: Downloader.DownloadError = result.left
           if (!error.retryable || attempt > retries) return yield* error
           const delay = yield* delayOf(attempt, error)
           if (delay > longestRetryAfter) {
@@ -367,69 +367,101 @@ export const downloads = <E = never, R = never>(
             detail: error.detail
           })
           yield* Effect.sleep(delay)
+          result = yield* Effect.either(Downloader.fetch(session, toRequest(item)))
         }
+        return result.right
       })
 
-      const limited =
-        options.timeout === undefined
-          ? transfer
-          : (index: number, request: DownloadRequest, url: string) =>
-              Effect.timeoutFail(transfer(index, request, url), {
-                duration: options.timeout!,
-                onTimeout: () =>
-                  new Downloader.DownloadError({
-                    reason: "timeout",
-                    url,
-                    detail: `not done in ${Duration.format(Duration.decode(options.timeout!))}`,
-                    retryable: false
-                  })
-              })
+      const { timeout } = options
+      /** A transfer to its end, with what the first attempt alone does not need: retries, a deadline, cancelling. */
+      const settle = (item: Item, first?: Downloader.DownloadError) =>
+        (timeout === undefined
+          ? transfer(item, first)
+          : Effect.timeoutFail(transfer(item, first), {
+              duration: timeout,
+              onTimeout: () =>
+                new Downloader.DownloadError({
+                  reason: "timeout",
+                  url: item.url,
+                  detail: `not done in ${formatDuration(Duration.toMillis(timeout))}`,
+                  retryable: false
+                })
+            })
+        ).pipe(
+          Effect.matchEffect({
+            onSuccess: (downloaded) => Effect.sync(() => finished(item, downloaded)),
+            onFailure: (error) => {
+              failed(item, error.reason, error.detail, error.status)
+              const cancellation = { reason: `${item.url} failed: ${error.detail}`, origin: "gather" }
+              return onFailure === "cancel" ? Effect.fail(new FirstFailure({ cancellation })) : Effect.void
+            }
+          })
+        )
 
-      const worker = Effect.gen(function* () {
-        while (true) {
-          yield* room.await
-          const item = yield* queue.take
-          if (item === undefined) return undefined
-          const [index, request] = item
-          const url = show(request.url)
-          emit({ event: "started", index, url })
-          const exit = yield* Effect.exit(limited(index, request, url)).pipe(
-            Effect.onInterrupt((interruptors) =>
-              Effect.sync(() => {
-                const [why] = Cancellation.fromInterruptors(interruptors)
-                failed(index, url, "cancelled", why === undefined ? "cancelled" : `cancelled: ${why.reason}`)
-              })
-            )
-          )
-          if (Exit.isSuccess(exit)) {
-            const { size, skipped } = exit.value
-            if (skipped) counts.skipped++
-            else {
-              counts.finished++
-              counts.bytes += size - exit.value.resumedFrom
+      const worker = Effect.suspend(() => {
+        let item: Item | undefined
+        // The hot path, in plain callbacks: takes items and downloads them until one needs more than a first attempt.
+        const downloadSome = Effect.async<Downloader.DownloadError | "deadline" | undefined>((resume) => {
+          let cancel: () => Effect.Effect<void>
+          const take = () => {
+            if (full()) {
+              cancel = () => Effect.void
+              return whenRoom(take)
             }
-            emit({ event: "finished", index, url, ...exit.value })
-          } else {
-            const error = Cause.failureOrCause(exit.cause)
-            if (Either.isRight(error)) return yield* Effect.failCause(error.right)
-            failed(index, url, error.left.reason, error.left.detail, error.left.status)
-            if (onFailure === "cancel") {
-              return yield* new FirstFailure({
-                cancellation: { reason: `${url} failed: ${error.left.detail}`, origin: "gather" }
-              })
-            }
+            let taken = false
+            const untake = queue.unsafeTake((next) => {
+              taken = true
+              begin(next)
+            })
+            if (!taken) cancel = () => Effect.sync(untake)
           }
-          queue.release(item)
-        }
+          const begin = (next: Item | undefined) => {
+            item = next
+            if (next === undefined) return resume(Effect.succeed(undefined))
+            emit({ event: "started", index: next.index, url: next.url })
+            if (timeout !== undefined) return resume(Effect.succeed("deadline"))
+            const abort = session.start(toRequest(next), {
+              succeed: (downloaded) => {
+                item = undefined
+                finished(next, downloaded)
+                queue.release(next)
+                take()
+              },
+              fail: (error) => resume(Effect.succeed(error))
+            })
+            cancel = () => abort
+          }
+          take()
+          return Effect.suspend(() => cancel())
+        })
+        return downloadSome.pipe(
+          Effect.tap((first) => {
+            if (item === undefined) return Effect.void
+            const current = item
+            return Effect.map(settle(current, first === "deadline" ? undefined : first), () => {
+              item = undefined
+              queue.release(current)
+            })
+          }),
+          Effect.repeat({ until: (first) => first === undefined }),
+          Effect.onInterrupt((interruptors) =>
+            Effect.sync(() => {
+              if (item === undefined) return
+              const [why] = Cancellation.fromInterruptors(interruptors)
+              failed(item, "cancelled", why === undefined ? "cancelled" : `cancelled: ${why.reason}`)
+            })
+          ),
+          Effect.asVoid
+        )
       })
 
-      const stream = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
-      const feed = Stream.runForEachChunk(stream, (chunk) =>
+      const source = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
+      const feed = Stream.runForEachChunk(source, (chunk) =>
         Effect.gen(function* () {
-          const items: Array<readonly [number, DownloadRequest]> = []
+          const items: Array<Item> = []
           for (const request of chunk) {
             if (options.directory !== undefined) yield* claims.check(request)
-            items.push([count++, request])
+            items.push({ index: count++, request, url: show(request.url) })
           }
           queue.offer(items)
           yield* queue.low
@@ -458,25 +490,13 @@ export const downloads = <E = never, R = never>(
         Effect.andThen(Clock.currentTimeNanos),
         Effect.tap((now) => {
           emit({ event: "summary", ...counts, elapsed: Number(now - begun) / 1e6, causes })
-          return broken === undefined ? events.end : events.failCause(broken)
+          return Effect.sync(() => end(broken))
         })
       )
       yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
         Cancellation.cancel(fiber, { reason: "nobody reads the events any more", origin: "gather" })
       )
-      return Stream.repeatEffectChunkOption(
-        Effect.mapError(events.takeAll, Option.some).pipe(
-          Effect.filterOrFail(
-            ([messages, done]) => messages.length > 0 || !done,
-            () => Option.none()
-          ),
-          Effect.map(([messages]) => {
-            waiting = 0
-            room.unsafeOpen()
-            return messages
-          })
-        )
-      )
+      return stream
     })
   )
 

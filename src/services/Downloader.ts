@@ -1,4 +1,4 @@
-import { Context, Data, Effect, HashMap, Layer, Option, Ref, type Scope } from "effect"
+import { Context, Data, Effect, Fiber, HashMap, Layer, Option, Ref, Runtime, type Scope } from "effect"
 import { formatSize } from "./Units.js"
 
 /** A file's expected content. */
@@ -113,11 +113,30 @@ export interface Options {
   readonly origins?: Readonly<Record<string, string>> | undefined
 }
 
+/** Where a transfer's outcome goes: one of them is called, once, unless it is aborted. */
+export interface Callbacks {
+  readonly succeed: (downloaded: Downloaded) => void
+  readonly fail: (error: DownloadError) => void
+}
+
 /** Connections, folders and rates that requests share. */
 export interface Session {
-  /** One attempt at a request. Interrupting it closes the connection and keeps what can be continued. */
-  readonly fetch: (request: Request) => Effect.Effect<Downloaded, DownloadError>
+  /**
+   * Begins one attempt at a request. The result aborts it: closes the connection and keeps what can be continued.
+   * Callbacks, because an effect for each of thousands of small files costs as much as the file; {@link fetch} is
+   * the same as an effect.
+   */
+  readonly start: (request: Request, callbacks: Callbacks) => Effect.Effect<void>
 }
+
+/** One attempt at a request; interrupting it closes the connection and keeps what can be continued. */
+export const fetch = (session: Session, request: Request): Effect.Effect<Downloaded, DownloadError> =>
+  Effect.async((resume) =>
+    session.start(request, {
+      succeed: (downloaded) => resume(Effect.succeed(downloaded)),
+      fail: (error) => resume(Effect.fail(error))
+    })
+  )
 
 /** Fetches and saves. Retries, concurrency and names are the program's: see `Gather.downloads`. */
 export class Downloader extends Context.Tag("effect-asyncio/services/Downloader")<
@@ -139,14 +158,10 @@ export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
         (transfers) => Effect.promise(transfers.close)
       )
       return {
-        fetch: (request) =>
-          Effect.async<Downloaded, DownloadError>((resume) => {
-            const abort = transfers.start(request, {
-              succeed: (downloaded) => resume(Effect.succeed(downloaded)),
-              fail: (failure) => resume(Effect.fail(new DownloadError(failure)))
-            })
-            return Effect.promise(abort)
-          })
+        start: (request, { fail, succeed }) =>
+          Effect.promise(
+            transfers.start(request, { succeed, fail: (failure) => fail(new DownloadError(failure)) })
+          )
       }
     })
 })
@@ -186,8 +201,18 @@ export const layerTest = (scripts: Readonly<Record<string, Scripted>>): Layer.La
         if (path !== undefined) yield* Ref.update(files, HashMap.set(path, bytes))
         return { size: bytes.length, path, skipped: false, resumedFrom: 0, status: 200 }
       })
-      return Context.make(Downloader, { open: () => Effect.succeed({ fetch }) }).pipe(
-        Context.add(Files, files)
-      )
+      const open = () =>
+        Effect.map(Effect.runtime(), (runtime): Session => {
+          const fork = Runtime.runFork(runtime)
+          return {
+            start: (request, { fail, succeed }) =>
+              Fiber.interrupt(
+                fork(Effect.match(fetch(request), { onSuccess: succeed, onFailure: fail }), {
+                  immediate: false
+                })
+              )
+          }
+        })
+      return Context.make(Downloader, { open }).pipe(Context.add(Files, files))
     })
   )

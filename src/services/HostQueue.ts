@@ -10,6 +10,8 @@ export interface HostQueue<A> {
   readonly end: () => void
   /** The next item whose host has a place; undefined when there will be none. Call `release` when it is done. */
   readonly take: Effect.Effect<A | undefined>
+  /** {@link take} for plain code: calls back, perhaps at once; the result takes the request back. */
+  readonly unsafeTake: (taker: (item: A | undefined) => void) => () => void
   readonly release: (item: A) => void
   /** Waits until fewer than `lowWater` items wait. */
   readonly low: Effect.Effect<void>
@@ -59,6 +61,13 @@ export const make = <A>(options: {
     }
     if (waiting.length - first < lowWater) for (const feeder of feeders) feeder()
   }
+  const unsafeTake = (taker: (item: A | undefined) => void) => {
+    takers.add(taker)
+    hand()
+    return () => {
+      takers.delete(taker)
+    }
+  }
   return {
     offer: (items) => {
       for (const item of items) waiting.push(item)
@@ -76,11 +85,10 @@ export const make = <A>(options: {
       hand()
     },
     take: Effect.async((resume) => {
-      const taker = (item: A | undefined) => resume(Effect.succeed(item))
-      takers.add(taker)
-      hand()
-      return Effect.sync(() => takers.delete(taker))
+      const untake = unsafeTake((item) => resume(Effect.succeed(item)))
+      return Effect.sync(untake)
     }),
+    unsafeTake,
     low: Effect.async((resume) => {
       if (waiting.length - first < lowWater) {
         resume(Effect.void)

@@ -26,11 +26,13 @@ export class Output extends Context.Tag("effect-asyncio/services/Output")<
 /** The version that every NDJSON event of `--json` carries as `schema`. */
 export const schemaVersion = 1
 
-/** One NDJSON event of `--json` to stdout: `{"schema":1,"event":…}`. */
+/** An NDJSON event of `--json` as text: `{"schema":1,"event":…}`. */
+export const eventLine = (name: string, fields: object): string =>
+  JSON.stringify({ schema: schemaVersion, event: name, ...fields })
+
+/** One NDJSON event of `--json` to stdout. */
 export const event = (name: string, fields: object): Effect.Effect<void, never, Output> =>
-  Effect.flatMap(Output, (output) =>
-    output.print(JSON.stringify({ schema: schemaVersion, event: name, ...fields }))
-  )
+  print(eventLine(name, fields))
 
 /** One line of result to stdout. */
 export const print = (line: string): Effect.Effect<void, never, Output> =>

@@ -2,6 +2,7 @@ import * as fs from "node:fs"
 import * as fsp from "node:fs/promises"
 import * as path from "node:path"
 import type { Target } from "../Downloader.js"
+import type { SmallFiles } from "./SmallFiles.js"
 
 // How a file comes to its final name. What fits in memory is written once, under a temporary name of this process;
 // a larger body whose version the server names (a strong validator) goes to `.NAME.aio-part`, with the validator
@@ -10,8 +11,10 @@ import type { Target } from "../Downloader.js"
 
 /** Bodies up to this size are not begun on disk before they are whole. */
 const inMemory = 256 * 1024
-const highWater = 4 * 1024 * 1024
-const lowWater = 1024 * 1024
+/** Larger ones are copied into blocks of this size and written a block at a time. */
+const blockSize = 1024 * 1024
+/** Full blocks that may wait for the disk before the connection has to. */
+const mostBlocks = 4
 
 /** What stands beside a partial file. */
 export interface Sidecar {
@@ -56,19 +59,20 @@ const temporary = /^\.(.+)\.(\d+:\d*)-\d+\.aio-tmp$/
 
 /** What earlier processes left in a folder; read once, so that a fresh download costs no look at the disk. */
 export class Folder {
+  /** Names whose partial file can perhaps be continued. */
   readonly partials = new Set<string>()
-  readonly names = new Set<string>()
 
-  static async open(directory: string, keepNames: boolean): Promise<Folder> {
+  private constructor(readonly writer: SmallFiles) {}
+
+  static async open(directory: string, writer: SmallFiles): Promise<Folder> {
     await fsp.mkdir(directory, { recursive: true })
-    const folder = new Folder()
+    const folder = new Folder(writer)
     for await (const entry of await fsp.opendir(directory)) {
       const leftover = temporary.exec(entry.name)
       if (leftover !== null && !isLive(leftover[2]!))
         await fsp.rm(path.join(directory, entry.name), { force: true })
       else if (entry.name.endsWith(".aio-part.json"))
         folder.partials.add(entry.name.slice(1, -".aio-part.json".length))
-      else if (keepNames) folder.names.add(entry.name)
     }
     return folder
   }
@@ -124,13 +128,20 @@ export const readPartial = (target: Target, partial: Partial) =>
 
 const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
 let serial = 0
+const temporaryName = (target: Target) =>
+  path.join(target.directory, `.${target.name}.${self}-${serial++}.aio-tmp`)
 
 /** Takes a body's bytes and gives it its name at the end. */
 export class FileSink {
-  #chunks: Array<Buffer> = []
-  #queued = 0
+  #chunks: Array<Buffer> | undefined = []
+  #size = 0
+  #block: Buffer | undefined
+  #filled = 0
+  #full: Array<Buffer> = []
+  #free: Array<Buffer> = []
   #file: fsp.FileHandle | undefined
   #pump: Promise<void> | undefined
+  #paused = false
   #error: unknown
   #path: string | undefined
   #resumable = false
@@ -148,31 +159,74 @@ export class FileSink {
 
   /** Takes a chunk; true asks for a pause. */
   write(chunk: Buffer): boolean {
-    this.#chunks.push(chunk)
-    this.#queued += chunk.length
-    if (this.#queued > inMemory || this.resumed !== undefined || this.#file !== undefined) this.#start()
-    return this.#queued > highWater
+    this.#size += chunk.length
+    if (this.#chunks === undefined) this.#copy(chunk)
+    else {
+      this.#chunks.push(chunk)
+      if (this.#size > inMemory || this.resumed !== undefined) this.#spill()
+    }
+    this.#paused = this.#full.length >= mostBlocks
+    return this.#paused
   }
 
-  #start() {
-    if (this.#pump !== undefined || this.#error !== undefined) return
-    this.#pump = this.#flush().then(
-      () => {
-        this.#pump = undefined
-      },
-      (error) => {
-        this.#pump = undefined
-        this.#error = error
-        this.onError(error)
+  #spill() {
+    const chunks = this.#chunks ?? []
+    this.#chunks = undefined
+    for (const chunk of chunks) this.#copy(chunk)
+  }
+
+  // Into blocks, so that the socket's own buffers die young: kept until the disk has them, they cost a third of the
+  // whole time in garbage collection.
+  #copy(chunk: Buffer) {
+    let from = 0
+    while (from < chunk.length) {
+      this.#block ??= this.#free.pop() ?? Buffer.allocUnsafeSlow(blockSize)
+      const copied = chunk.copy(this.#block, this.#filled, from)
+      from += copied
+      this.#filled += copied
+      if (this.#filled === blockSize) this.#seal()
+    }
+  }
+
+  /** The block under way is full, or the last one: it goes to the disk. */
+  #seal() {
+    if (this.#block === undefined) return
+    this.#full.push(this.#block.subarray(0, this.#filled))
+    this.#block = undefined
+    this.#filled = 0
+    if (this.#pump === undefined && this.#error === undefined) {
+      this.#pump = this.#drain().then(
+        () => {
+          this.#pump = undefined
+        },
+        (error) => {
+          this.#pump = undefined
+          this.#error = error
+          this.onError(error)
+        }
+      )
+    }
+  }
+
+  async #drain(): Promise<void> {
+    this.#file ??= await this.#open()
+    for (let block = this.#full.shift(); block !== undefined; block = this.#full.shift()) {
+      // A short write is how a nearly full disk begins to say so; asking again gets the error itself.
+      for (let rest = block; rest.length > 0; )
+        rest = rest.subarray((await this.#file.write(rest)).bytesWritten)
+      if (block.length === blockSize) this.#free.push(block)
+      if (this.#paused && this.#full.length < mostBlocks / 2) {
+        this.#paused = false
+        this.onDrain()
       }
-    )
+    }
   }
 
   async #open(): Promise<fsp.FileHandle> {
     const { target, version, resumed } = this
     this.#resumable = version !== undefined
     if (version === undefined) {
-      this.#path = path.join(target.directory, `.${target.name}.${self}-${serial++}.aio-tmp`)
+      this.#path = temporaryName(target)
       return fsp.open(this.#path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)
     }
     this.#path = partOf(target)
@@ -187,36 +241,30 @@ export class FileSink {
     return file
   }
 
-  async #flush(): Promise<void> {
-    this.#file ??= await this.#open()
-    while (this.#chunks.length > 0) {
-      const chunks = this.#chunks
-      const wasHigh = this.#queued > lowWater
-      this.#chunks = []
-      const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-      await writeAll(this.#file, chunks, bytes)
-      this.#queued -= bytes
-      if (wasHigh && this.#queued <= lowWater) this.onDrain()
-    }
-  }
-
   /** Everything has arrived and been verified: writes what is left and renames. Gives the final path. */
   async finish(): Promise<string> {
     const { target } = this
     const final = path.join(target.directory, target.name)
-    await this.#pump
-    if (this.#error !== undefined) throw this.#error
-    if (this.#file === undefined && this.#chunks.length <= 1) {
-      // The common small file, with as few trips to the thread pool as there can be.
-      this.#path = path.join(target.directory, `.${target.name}.${self}-${serial++}.aio-tmp`)
-      await fsp.writeFile(this.#path, this.#chunks[0] ?? "", { flag: "wx", flush: target.fsync === true })
+    if (this.#chunks !== undefined) {
+      const chunks = this.#chunks
+      this.#chunks = []
+      const temporary = temporaryName(target)
+      const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+      if (target.fsync !== true) await this.folder.writer.save(temporary, final, body)
+      else {
+        this.#path = temporary
+        await fsp.writeFile(temporary, body, { flag: "wx", flush: true })
+        await fsp.rename(temporary, final)
+      }
     } else {
-      await this.#flush()
+      this.#seal()
+      await this.#pump
+      if (this.#error !== undefined) throw this.#error
       if (target.fsync === true) await this.#file!.sync()
       await this.#file!.close()
       this.#file = undefined
+      await fsp.rename(this.#path!, final)
     }
-    await fsp.rename(this.#path!, final)
     this.#path = undefined
     if (this.#resumable) {
       await fsp.rm(sidecarOf(target), { force: true })
@@ -231,10 +279,11 @@ export class FileSink {
 
   /** The download ended early: keeps what can be continued (unless `forget`), removes the rest. */
   async abandon(forget: boolean): Promise<void> {
-    // What has arrived is kept too, when it is part of a file that can be continued.
-    if (!forget && this.#resumable && this.#error === undefined)
-      await (this.#pump ?? this.#flush().catch(() => undefined))
-    else this.#chunks = []
+    // What has arrived is kept too, when it can be continued.
+    if (!forget && this.version !== undefined && this.#error === undefined && this.#size > 0) {
+      this.#spill()
+      this.#seal()
+    } else this.#full = []
     await this.#pump
     await this.#file?.close().catch(() => undefined)
     this.#file = undefined
@@ -242,12 +291,4 @@ export class FileSink {
       if (forget) await discardPartial(this.folder, this.target)
     } else if (this.#path !== undefined) await fsp.rm(this.#path, { force: true })
   }
-}
-
-const writeAll = async (file: fsp.FileHandle, chunks: Array<Buffer>, bytes: number): Promise<void> => {
-  const { bytesWritten } = await file.writev(chunks)
-  if (bytesWritten === bytes) return
-  // A short write is how a nearly full disk begins to say so; asking again gets the error itself.
-  let rest = Buffer.concat(chunks).subarray(bytesWritten)
-  while (rest.length > 0) rest = rest.subarray((await file.write(rest)).bytesWritten)
 }

@@ -12,6 +12,7 @@ import type { Downloaded, Options, Reason, Failure as Report, Request, Target } 
 import { fromContentDisposition } from "../SafeName.js"
 import { formatSize } from "../Units.js"
 import { discardPartial, FileSink, Folder, findPartial, type Partial, readPartial } from "./FileSink.js"
+import { SmallFiles } from "./SmallFiles.js"
 
 // The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher, 0.15 ms of the main thread for a
 // small file (`npm run bench -- gather`); the same through @effect/platform's HttpClient takes three times as long.
@@ -200,12 +201,13 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
   const { denyPrivate = false, maxRedirects = 10, origins = {}, stallTimeout = 30_000 } = options
   const dispatcher = await makeDispatcher(options, env, stallTimeout)
   const limiter = options.limitRate === undefined ? undefined : makeLimiter(options.limitRate)
+  const smallFiles = new SmallFiles()
   const folders = new Map<string, Promise<Folder>>()
   const openFolder = (target: Target) => {
     const key = path.resolve(target.directory)
     let folder = folders.get(key)
     if (folder === undefined) {
-      folder = Folder.open(key, false)
+      folder = Folder.open(key, smallFiles)
       folders.set(key, folder)
       folder.catch(() => folders.delete(key))
     }
@@ -573,7 +575,10 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
     return () => close(false)
   }
 
-  return { start, close: () => dispatcher.destroy() }
+  const close = async () => {
+    await Promise.all([dispatcher.destroy(), smallFiles.close()])
+  }
+  return { start, close }
 }
 
 const stripUser = (url: URL): string => {
