@@ -21,8 +21,18 @@ export const repeated = <A>(name: string, parse: Parse<A>): Options.Options<Read
     Effect.forEach(texts, (text) => read(name, parse, text))
   )
 
+/** One of these words. */
+export const choice = <const A extends ReadonlyArray<string>>(
+  name: string,
+  words: A
+): Options.Options<A[number]> =>
+  parsed(name, (text) =>
+    words.includes(text) ? Either.right(text) : Either.left(`'${text}' is none of ${words.join(", ")}`)
+  ).pipe(Options.withPseudoName(words.join("|")))
+
 /** `90s`, `1h30m`, `250ms`; milliseconds. */
-export const duration = (name: string): Options.Options<number> => parsed(name, Units.duration)
+export const duration = (name: string): Options.Options<number> =>
+  parsed(name, Units.duration).pipe(Options.withPseudoName("duration"))
 
 /** `500K`, `2M`; bytes. Zero is refused: nothing could pass. */
 export const size = (name: string): Options.Options<number> =>
@@ -32,7 +42,7 @@ export const size = (name: string): Options.Options<number> =>
       (bytes) => bytes > 0,
       () => "0 lets nothing pass; give at least 1"
     )
-  )
+  ).pipe(Options.withPseudoName("size"))
 
 /** A whole number from `least` on. */
 export const integer = (name: string, least: number): Options.Options<number> =>
@@ -40,4 +50,4 @@ export const integer = (name: string, least: number): Options.Options<number> =>
     /^\d+$/.test(text.trim()) && Number(text) >= least && Number.isSafeInteger(Number(text))
       ? Either.right(Number(text))
       : Either.left(`'${text}' is no whole number from ${least} on`)
-  )
+  ).pipe(Options.withPseudoName("n"))

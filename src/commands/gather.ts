@@ -20,11 +20,13 @@ const header = Values.repeated("header", (text) => {
 
 const options = {
   directory: Options.text("directory").pipe(
+    Options.withPseudoName("dir"),
     Options.withAlias("d"),
     Options.withDescription("save the files in this folder; without it they are read and counted"),
     Options.optional
   ),
   input: Options.text("input").pipe(
+    Options.withPseudoName("file"),
     Options.withAlias("i"),
     Options.withDescription(
       "also read URLs from this file (- for stdin): a URL a line, then TAB and a file name, TAB and sha256:HEX if wanted"
@@ -73,15 +75,17 @@ const options = {
     Options.withDefault(10)
   ),
   header: header.pipe(
+    Options.withPseudoName("header"),
     Options.withDescription(
       "send 'Name: value' with every request; secrets stay with the URL's own origin; repeatable"
     )
   ),
   checksum: Values.parsed("checksum", Gather.parseChecksum).pipe(
+    Options.withPseudoName("sha256:HEX"),
     Options.withDescription("sha256:HEX that the one URL's file must have"),
     Options.optional
   ),
-  onFailure: Options.choice("on-failure", ["cancel", "continue", "collect"]).pipe(
+  onFailure: Values.choice("on-failure", ["cancel", "continue", "collect"]).pipe(
     Options.withDescription(
       "when one fails: cancel the others, continue (default), or continue and give failures as results on stdout"
     ),
