@@ -4,6 +4,7 @@ import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "nod
 import { builtinModules } from "node:module"
 import { join } from "node:path"
 import { rolldown } from "rolldown"
+import { plugin } from "./guide.mjs"
 import { aio, bin, root, run } from "./project.mjs"
 
 // Built aside and then put in place, so that who runs `aio` meanwhile meets the old one or the new one.
@@ -16,6 +17,7 @@ run(bin("tsc"), ["-p", "tsconfig.build.json", "--outDir", dist])
 const bundle = await rolldown({
   input: { main: join(root, "src/main.ts") },
   platform: "node",
+  plugins: [plugin(root)],
   external: [...builtinModules, /^node:/, /^tsx/],
   logLevel: "warn"
 })
@@ -39,11 +41,11 @@ if (existsSync(join(root, "dist"))) renameSync(join(root, "dist"), old)
 renameSync(dist, join(root, "dist"))
 rmSync(old, { recursive: true, force: true })
 
-// Fill the code cache, as the first run on another Node would.
-for (const name of ["run", "tasks", "gather"]) {
-  const { status, stderr } = spawnSync(process.execPath, [aio, name], { encoding: "utf8" })
+// Fill the code cache, as the first runs on another Node would.
+for (const args of [["run"], ["tasks"], ["gather"], ["guide"]]) {
+  const { status, stderr } = spawnSync(process.execPath, [aio, ...args], { encoding: "utf8" })
   if (status !== 0) {
-    console.error(`aio ${name}: exit ${status}\n${stderr}`)
+    console.error(`aio ${args.join(" ")}: exit ${status}\n${stderr}`)
     process.exit(1)
   }
 }

@@ -64,7 +64,9 @@ export const build = () =>
       "tsconfig.json",
       "tsconfig.build.json",
       "scripts/build.mjs",
-      "scripts/launcher.cjs"
+      "scripts/launcher.cjs",
+      "scripts/guide.mjs",
+      "docs"
     ],
     () => {
       console.error("building (what is stale)…")

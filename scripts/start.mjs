@@ -1,17 +1,16 @@
-// npm start [-- SUBCOMMAND …]: installs what is missing, builds what is stale, and runs `aio`.
+// npm start [-- SUBCOMMAND …]: installs what is missing, builds what is stale, and runs `aio`; alone, the whole guide.
 import { spawn } from "node:child_process"
 import { aio, build, install } from "./project.mjs"
 
 install()
 build()
 const words = process.argv.slice(2)
-const demo = ["run", "tasks", "gather"]
-for (const args of words.length > 0 ? [words] : demo.map((name) => [name])) {
-  if (words.length === 0) console.log(`\n$ aio ${args.join(" ")}`)
-  const child = spawn(process.execPath, [aio, ...args], { stdio: "inherit" })
-  // A Ctrl-C reaches the child by itself; this process only waits for it.
-  for (const signal of ["SIGINT", "SIGTERM"])
-    process.on(signal, () => signal === "SIGTERM" && child.kill(signal))
-  process.exitCode = await new Promise((resolve) => child.on("exit", (code) => resolve(code ?? 1)))
-  if (process.exitCode !== 0) break
-}
+const child = spawn(process.execPath, [aio, ...(words.length > 0 ? words : ["guide", "--run"])], {
+  stdio: "inherit"
+})
+// A Ctrl-C reaches the child by itself, and this process only waits for it; what is sent to this one alone goes on.
+process.on("SIGINT", () => undefined)
+process.on("SIGTERM", () => child.kill("SIGTERM"))
+child.on("exit", (code, signal) => {
+  process.exitCode = code ?? (signal === "SIGINT" ? 130 : 143)
+})

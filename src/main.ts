@@ -3,6 +3,7 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Effect, Layer } from "effect"
 import packageJson from "../package.json" with { type: "json" }
 import * as Cli from "./commands/Cli.js"
+import type * as Spec from "./commands/Spec.js"
 import { concepts, type Name } from "./manifest.js"
 import * as Run from "./programs/Run.js"
 import type * as Output from "./services/Output.js"
@@ -10,12 +11,18 @@ import type * as Output from "./services/Output.js"
 // Output and Signals come with runMain.
 const MainLayer = NodeContext.layer
 
-type Main = Layer.Layer.Success<typeof MainLayer> | Output.Output | Cli.Rest
+type Main = Layer.Layer.Success<typeof MainLayer> | Output.Output | Cli.Rest | Cli.Self
 
 // Each subcommand's code, and the layers that only it needs, are loaded when it is called.
-const load: Record<Name, () => Promise<Cli.AnyCommand<Main>>> = {
+const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
   run: async () => (await import("./commands/run.js")).command,
   tasks: async () => (await import("./commands/tasks.js")).command,
+  "long-running": async () => (await import("./commands/long-running.js")).command,
+  await: async () => {
+    const { command } = await import("./commands/await.js")
+    const Diagnostics = await import("./services/Diagnostics.js")
+    return Command.provide(command, Diagnostics.layer)
+  },
   gather: async () => {
     const { command } = await import("./commands/gather.js")
     const [Downloader, GuideServer, Input] = await Promise.all([
@@ -24,14 +31,56 @@ const load: Record<Name, () => Promise<Cli.AnyCommand<Main>>> = {
       import("./services/Input.js")
     ])
     return Command.provide(command, Layer.mergeAll(Downloader.layer, GuideServer.layer, Input.layer))
-  }
+  },
+  loop: async () => (await import("./commands/loop.js")).command,
+  schedule: async () => {
+    const { command } = await import("./commands/schedule.js")
+    const Timers = await import("./services/Timers.js")
+    return Command.provide(command, Timers.layer)
+  },
+  executor: async () => {
+    const { command } = await import("./commands/executor.js")
+    const [Executor, GuideServer] = await Promise.all([
+      import("./services/Executor.js"),
+      import("./services/GuideServer.js")
+    ])
+    return Command.provide(command, Layer.merge(Executor.layerThreads({ maxWorkers: 5 }), GuideServer.layer))
+  },
+  subprocess: async () => {
+    const { command } = await import("./commands/subprocess.js")
+    const Processes = await import("./services/Processes.js")
+    return Command.provide(command, Processes.layer)
+  },
+  server: async () => {
+    const { command } = await import("./commands/server.js")
+    const HttpServer = await import("./services/HttpServer.js")
+    return Command.provide(command, HttpServer.layer)
+  },
+  network: async () => {
+    const { command } = await import("./commands/network.js")
+    const [Apis, Cache, Database, OAuth, Storage] = await Promise.all([
+      import("./services/Apis.js"),
+      import("./services/Cache.js"),
+      import("./services/Database.js"),
+      import("./services/OAuth.js"),
+      import("./services/Storage.js")
+    ])
+    return Command.provide(
+      command,
+      Layer.mergeAll(Apis.layer, Cache.layer, Database.layer, OAuth.layer, Storage.layer)
+    )
+  },
+  guide: async () => (await import("./commands/guide.js")).command
 }
 
-const app = Cli.run({
+const app = {
   name: "aio",
   version: packageJson.version,
   summary: packageJson.description,
-  entries: concepts.map(({ name, summary }) => ({ name, summary, load: load[name] }))
-})
+  entries: [
+    ...concepts.map(({ name, summary }) => ({ name, summary, load: load[name] })),
+    { name: "guide", summary: "read the guide, concept by concept, and run its examples", load: load.guide }
+  ]
+}
 
-Run.runMain(app(process.argv.slice(2), process.env).pipe(Effect.provide(MainLayer)))
+Run.runMain(Cli.run(app, process.argv.slice(2), process.env).pipe(Effect.provide(MainLayer)))

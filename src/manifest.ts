@@ -14,6 +14,8 @@ export interface Concept {
   readonly summary: string
   /** What the subcommand prints on stdout when it is called without arguments. */
   readonly example: ReadonlyArray<string>
+  /** Words that make that output the same every time: a seed, virtual time. */
+  readonly exampleArgs?: ReadonlyArray<string>
 }
 
 /** Every concept, in the guide's order. */
@@ -37,6 +39,34 @@ export const concepts = [
     example: ["hi 2", "hi 1"]
   },
   {
+    name: "long-running",
+    program: "LongRunning",
+    section: "Long running tasks",
+    asyncio: "Task.cancel",
+    effect: "supervised fibers",
+    summary: "run a task for ever, until it is cancelled",
+    example: [
+      "task running now...",
+      "Hello 2",
+      "Hello 2",
+      "Hello 0",
+      "Hello 2",
+      "Hello 3",
+      "we waited 10 seconds",
+      "task cancelled"
+    ],
+    exampleArgs: ["--virtual", "--seed", "1"]
+  },
+  {
+    name: "await",
+    program: "Await",
+    section: "ALL YOUR ASYNC BELONGS TO US",
+    asyncio: "never awaited",
+    effect: "effects are values",
+    summary: "find effects and promises that are built and never run",
+    example: ["foobar1"]
+  },
+  {
     name: "gather",
     program: "Gather",
     section: '"multi" processing',
@@ -49,6 +79,77 @@ export const concepts = [
       "Downloaded https://www.twitter.com, size 8192",
       "Downloaded https://www.stackoverflow.com, size 65536"
     ]
+  },
+  {
+    name: "loop",
+    program: "Loops",
+    section: "asyncio loops",
+    asyncio: "async for",
+    effect: "Stream",
+    summary: "take from a producer that runs only when asked",
+    example: [0, 1, 2, 3, 4].flatMap((i) => [`Before yield ${i}`, `Yay, I've been yield'd ${i}`])
+  },
+  {
+    name: "schedule",
+    program: "Scheduling",
+    section: "Scheduling",
+    asyncio: "loop.call_later, loop.call_at",
+    effect: "Schedule, one timer heap",
+    summary: "call soon, later and at a time",
+    example: ["call_soon   at 0.0 s", "call_at     at 0.2 s", "call_later  at 0.4 s"],
+    exampleArgs: ["--virtual"]
+  },
+  {
+    name: "executor",
+    program: "Executors",
+    section: "Executors",
+    asyncio: "loop.run_in_executor",
+    effect: "blocking work on worker threads",
+    summary: "run blocking functions on worker threads",
+    example: [
+      "foobar",
+      "Downloaded https://www.google.com, size 16384",
+      "Downloaded https://www.facebook.com, size 32768",
+      "Downloaded https://www.twitter.com, size 8192",
+      "Downloaded https://www.stackoverflow.com, size 65536"
+    ]
+  },
+  {
+    name: "subprocess",
+    program: "Subprocess",
+    section: "Subprocess",
+    asyncio: "create_subprocess_exec",
+    effect: "Command",
+    summary: "run commands at once, each in a process group of its own",
+    example: ["Executing: sleep 1", "Executing: echo hello", "hello", "", ""]
+  },
+  {
+    name: "server",
+    program: "Server",
+    section: "Explanation",
+    asyncio: "event loop, threads",
+    effect: "fiber per request",
+    summary: "serve HTTP and WebSocket, a fiber a request, on one thread",
+    example: [],
+    exampleArgs: ["--demo"]
+  },
+  {
+    name: "network",
+    program: "Network",
+    section: "Where is network traffic used?",
+    asyncio: "every client async",
+    effect: "services and layers",
+    summary: "ask database, cache, OAuth, storage and two APIs at once, and show one page",
+    example: [
+      "database   120 ms  3 orders",
+      "cache       10 ms  41 visits",
+      "oauth       90 ms  ada@example.org, may read and write",
+      "storage    150 ms  2 files, 50 KiB",
+      "drive      130 ms  4 documents",
+      "chat       110 ms  2 messages unread",
+      "total      150 ms  one after another 610 ms"
+    ],
+    exampleArgs: ["--virtual"]
   }
 ] as const satisfies ReadonlyArray<Concept>
 

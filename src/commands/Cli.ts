@@ -1,6 +1,9 @@
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
 import * as ValidationError from "@effect/cli/ValidationError"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as Path from "@effect/platform/Path"
+import type * as Terminal from "@effect/platform/Terminal"
 import { Context, Effect } from "effect"
 import { UsageError } from "../services/Exits.js"
 import * as Output from "../services/Output.js"
@@ -13,6 +16,12 @@ import * as Spec from "./Spec.js"
 export class Rest extends Context.Tag("effect-asyncio/commands/Rest")<
   Rest,
   { readonly words: ReadonlyArray<string> | undefined }
+>() {}
+
+/** `aio` itself, for a subcommand that runs others. */
+export class Self extends Context.Tag("effect-asyncio/commands/Self")<
+  Self,
+  { readonly run: (argv: ReadonlyArray<string>) => Effect.Effect<void, unknown> }
 >() {}
 
 export interface App<R> {
@@ -35,12 +44,19 @@ const config = CliConfig.make({
   showTypes: true
 })
 
+type Environment<R> =
+  | Exclude<Exclude<R, Rest>, Self>
+  | Output.Output
+  | FileSystem.FileSystem
+  | Path.Path
+  | Terminal.Terminal
+
 /** argv (without `node` and the script) → the subcommand's handler. Fails with `UsageError` on bad input. */
 export const run = <R>(
   app: App<R>,
   argv: ReadonlyArray<string>,
   env: Readonly<Record<string, string | undefined>>
-) =>
+): Effect.Effect<void, unknown, Environment<R>> =>
   Effect.gen(function* () {
     const { stdout } = yield* Output.Output
     const [name = "--help", ...words] = argv
@@ -88,7 +104,9 @@ export const run = <R>(
     )
     if (directive._tag === "BuiltIn") return yield* fail(`unexpected '${checked.argv.join(" ")}'`)
     if (directive.leftover.length > 0) return yield* fail(`unexpected '${directive.leftover[0]}'`)
+    const context = yield* Effect.context<Environment<R>>()
+    const self = Self.of({ run: (argv) => Effect.provide(run(app, argv, env), context) })
     yield* command
       .transform(command.handler(directive.value), directive.value)
-      .pipe(Effect.provideService(Rest, { words: rest }))
+      .pipe(Effect.provideService(Rest, { words: rest }), Effect.provideService(Self, self))
   })

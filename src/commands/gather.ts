@@ -240,12 +240,16 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
       saving ? Effect.forEach(chunk, claims.check, { discard: true }) : Effect.void
     ).pipe(Effect.mapError((error) => usage(error.message)))
     if (config.dryRun) {
+      const again = Gather.makeClaims()
       return yield* Stream.runForEach(all, (request) =>
-        Output.print(
-          saving
-            ? `${Gather.show(request.url)} -> ${config.directory.value}/${Gather.nameOf(request)}`
-            : Gather.show(request.url)
-        )
+        saving
+          ? Effect.zipRight(
+              again.check(request),
+              Output.print(
+                `${Gather.show(request.url)} -> ${config.directory.value}/${Gather.nameOf(request)}`
+              )
+            )
+          : Output.print(Gather.show(request.url))
       ).pipe(Effect.mapError((error) => usage(error.message)))
     }
     const headers: Record<string, string> = {}

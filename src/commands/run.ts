@@ -1,6 +1,60 @@
+import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import { Duration, Effect, Option } from "effect"
 import * as Run from "../programs/Run.js"
+import { codes, ExitError, UsageError } from "../services/Exits.js"
+import * as Modules from "../services/Modules.js"
+import { Rest } from "./Cli.js"
+import * as Values from "./Values.js"
 
-export const command = Command.make("run", {}, () => Run.example).pipe(
-  Command.withDescription("run the guide's hello, or an Effect program from a file of yours")
+const usage = (message: string) => new UsageError({ message: `aio run: ${message}` })
+
+const inOneLine = (error: unknown) => (error instanceof Modules.ModuleError ? usage(error.message) : error)
+
+const file = Args.text({ name: "file" }).pipe(
+  Args.withDescription("a .ts, .mts, .cts, .tsx, .js, .mjs or .cjs file; without it, the guide's hello"),
+  Args.optional
 )
+const exportName = Args.text({ name: "export" }).pipe(
+  Args.withDescription("the export to run; without it, default or main"),
+  Args.optional
+)
+const words = Args.text({ name: "args" }).pipe(
+  Args.withDescription("words after -- are the program's process.argv"),
+  Args.repeated
+)
+const timeout = Values.duration("timeout").pipe(
+  Options.withDescription("cancel the program after this long (500ms, 90s, 5m, 1h) and exit with 124"),
+  Options.optional
+)
+
+export const command = Command.make("run", { file, exportName, words, timeout }, (config) =>
+  Effect.gen(function* () {
+    // @effect/cli is given the words after -- as further arguments; here they belong to the program.
+    const rest = (yield* Rest).words ?? []
+    const given = [...Option.toArray(config.file), ...Option.toArray(config.exportName), ...config.words]
+    const own = given.slice(0, given.length - rest.length)
+    const [path, name, extra] = own.length === 0 ? rest.slice(0, 1) : own
+    const argv = own.length === 0 ? rest.slice(1) : rest
+    if (extra !== undefined) {
+      return yield* usage(`unexpected '${extra}'; words for the program itself go after --`)
+    }
+    if (path === undefined) return yield* Run.example
+    process.argv = [process.argv[0]!, path, ...argv]
+    const program = yield* Effect.mapError(Run.load(path, name), inOneLine)
+    const run = Effect.mapError(program, inOneLine)
+    return yield* Option.match(config.timeout, {
+      onNone: () => run,
+      onSome: (duration) =>
+        Effect.timeoutFail(run, {
+          duration,
+          onTimeout: () =>
+            new ExitError({
+              exitCode: codes.timedOut,
+              message: `aio run: timed out after ${Duration.format(duration)}`
+            })
+        })
+    })
+  }).pipe(Effect.provide(Modules.layer))
+).pipe(Command.withDescription("run the guide's hello, or an Effect program from a file of yours"))

@@ -243,6 +243,8 @@ interface Item {
   readonly index: number
   readonly request: DownloadRequest
   readonly url: string
+  /** The name that the server gave it in an earlier attempt. */
+  claimed?: string
 }
 
 const firstDelay = 500 // ms
@@ -309,27 +311,32 @@ export const downloads = <E = never, R = never>(
         emit({ event: "finished", index, url, ...downloaded })
       }
 
-      const target = (request: DownloadRequest): Downloader.Target | undefined =>
+      const target = (item: Item): Downloader.Target | undefined =>
         options.directory === undefined
           ? undefined
           : {
               directory: options.directory,
-              name: nameOf(request),
+              name: nameOf(item.request),
               existing: options.existing,
               resume: options.resume,
               fsync: options.fsync,
               contentDisposition: options.contentDisposition,
-              claim: claims.claim
+              claim: (name) => {
+                if (name !== item.claimed && !claims.claim(name)) return false
+                item.claimed = name
+                return true
+              }
             }
-      const toRequest = ({ index, request, url }: Item): Downloader.Request => ({
-        url: request.url,
+      const toRequest = (item: Item): Downloader.Request => ({
+        url: item.request.url,
         headers: options.headers,
-        target: target(request),
-        checksum: request.checksum,
+        target: target(item),
+        checksum: item.request.checksum,
         maxSize: options.maxSize,
         onProgress:
           options.progress === true
-            ? (received, total) => emit({ event: "progress", index, url, received, total })
+            ? (received, total) =>
+                emit({ event: "progress", index: item.index, url: item.url, received, total })
             : undefined
       })
 
@@ -405,8 +412,14 @@ export const downloads = <E = never, R = never>(
           let cancel: () => Effect.Effect<void>
           const take = () => {
             if (full()) {
-              cancel = () => Effect.void
-              return whenRoom(take)
+              let waits = true
+              cancel = () =>
+                Effect.sync(() => {
+                  waits = false
+                })
+              return whenRoom(() => {
+                if (waits) take()
+              })
             }
             let taken = false
             const untake = queue.unsafeTake((next) => {
@@ -500,6 +513,7 @@ export const downloads = <E = never, R = never>(
     })
   )
 
+// #region example
 /** The four pages of the guide, from the embedded server; prints each as it arrives. */
 export const example: Effect.Effect<
   void,
@@ -520,6 +534,7 @@ export const example: Effect.Effect<
     )
   )
 })
+// #endregion
 
 /** Reads a URL that a person wrote; on the left what is wrong with it. */
 export const parseUrl = (text: string): Either.Either<URL, string> => {
@@ -617,5 +632,6 @@ export const readList = (
 const systemReasons: Readonly<Record<string, string>> = {
   NotFound: "there is no such file",
   PermissionDenied: "it may not be read",
-  BadResource: "it is a folder"
+  BadResource: "it is a folder",
+  Unknown: "it can't be read as a file; pipe it in and write -i -"
 }

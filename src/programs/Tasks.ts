@@ -2,6 +2,7 @@ import { Effect, type Exit } from "effect"
 import * as Output from "../services/Output.js"
 import * as TaskGroup from "../services/TaskGroup.js"
 
+// #region example
 const hello1 = Effect.zipRight(Effect.sleep("500 millis"), Output.print("hi 1"))
 
 const hello2 = Output.print("hi 2")
@@ -14,6 +15,7 @@ export const example: Effect.Effect<void, TaskGroup.TaskCancelled | TaskGroup.Ta
     yield* task2.result
     yield* task1.result
   }).pipe(TaskGroup.scoped({ name: "tasks" }))
+// #endregion
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 type Named = readonly [name: string, effect: AnyEffect]

@@ -76,10 +76,12 @@ export const formatSize = (bytes: number): string => {
 
 /** Milliseconds for people: `250 ms`, `1.5 s`, `2 m 05 s`, `1 h 05 m`. */
 export const formatDuration = (ms: number): string => {
-  if (ms < 1000) return `${Math.round(ms)} ms`
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`
+  // What is rounded decides the unit too: 999.6 ms are 1.0 s.
+  if (Math.round(ms) < 1000) return `${Math.round(ms)} ms`
+  if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`
   const two = (n: number) => String(Math.floor(n)).padStart(2, "0")
-  return ms < 3_600_000
-    ? `${Math.floor(ms / 60_000)} m ${two((ms % 60_000) / 1000)} s`
-    : `${Math.floor(ms / 3_600_000)} h ${two((ms % 3_600_000) / 60_000)} m`
+  const seconds = Math.round(ms / 1000)
+  return seconds < 3600
+    ? `${Math.floor(seconds / 60)} m ${two(seconds % 60)} s`
+    : `${Math.floor(seconds / 3600)} h ${two((seconds % 3600) / 60)} m`
 }

@@ -1,5 +1,6 @@
-import { type Cause, Effect, Exit, type Fiber, FiberId, type FiberRefs, type HashSet, Runtime } from "effect"
+import { Cause, Effect, Exit, type Fiber, FiberId, type FiberRefs, type HashSet, Runtime } from "effect"
 import { type Cancellation, fromInterruptors, toFiberId } from "./Cancellation.js"
+import { headline } from "./Causes.js"
 import { nextTurn } from "./EventLoop.js"
 
 // Many tasks on few fibers. Effect spends 30 to 90 µs on each item of an unbounded `forEach`, most of it on making,
@@ -35,7 +36,8 @@ interface Inner {
 /**
  * Runs every item and ends when all have settled. Each item is a task of its own: what it sets in a FiberRef is
  * unseen by the others and by the caller, what it forks ends with it, its defects and interruptions are its own
- * outcome. When the caller is interrupted so are the items, with the same reason.
+ * outcome. When the caller is interrupted so are the items, with the same reason. Dies when `pull` or `settle` throw,
+ * after the items' clean-up.
  */
 export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, never, R> =>
   Effect.flatMap(Effect.runtime<R>(), (runtime) =>
@@ -47,6 +49,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
       let exhausted = false
       let stopped: FiberId.FiberId | undefined
       let whenDone: (() => void) | undefined
+      let broken: Cause.Cause<never> = Cause.empty // what `pull` and `settle` have thrown
 
       const stop = (id: FiberId.FiberId) => {
         if (stopped !== undefined) return
@@ -56,6 +59,10 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
       const settle = (index: number, exit: Exit.Exit<A, E>) => {
         const cancellation = options.settle(index, exit)
         if (cancellation !== undefined) stop(toFiberId(cancellation))
+      }
+      const breakOff = (cause: Cause.Cause<never>) => {
+        broken = Cause.parallel(broken, cause)
+        stop(toFiberId({ reason: `what started it broke: ${headline(cause)}`, origin: "WorkerFibers" }))
       }
 
       const start = () => {
@@ -105,7 +112,13 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
         worker.addObserver((exit) => {
           workers.delete(worker)
           live--
-          if (index >= 0) settle(index, exit as Exit.Exit<never, never>)
+          if (index >= 0) {
+            try {
+              settle(index, exit as Exit.Exit<never, never>)
+            } catch (error) {
+              breakOff(Cause.die(error))
+            }
+          } else if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) breakOff(exit.cause)
           if (live === 0 && (exhausted || stopped !== undefined)) whenDone?.()
         })
         if (stopped !== undefined) worker.unsafeInterruptAsFork(stopped)
@@ -130,6 +143,9 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
             stop(carrier(interruptors))
             return finished
           })
+        ),
+        Effect.ensuring(
+          Effect.suspend(() => (Cause.isEmpty(broken) ? Effect.void : Effect.failCause(broken)))
         )
       )
     })

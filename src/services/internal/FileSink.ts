@@ -5,9 +5,10 @@ import type { Target } from "../Downloader.js"
 import type { SmallFiles } from "./SmallFiles.js"
 
 // How a file comes to its final name. What fits in memory is written once, under a temporary name of this process;
-// a larger body whose version the server names (a strong validator) goes to `.NAME.aio-part`, with the validator
-// written beside it first, so that any later process can prove what the bytes are and continue. Whatever kills this
-// process, the final name only ever changes by a rename of a whole file.
+// a larger body whose version the server names (a strong validator) goes to `.NAME.OWNER.aio-part`, with the validator
+// written beside it first, so that any later process can prove what the bytes are and continue. Nobody writes to a
+// file that has another's name: who continues one renames it to be its own, and a rename has one winner. Whatever
+// kills this process, the final name only ever changes by a rename of a whole file.
 
 /** Bodies up to this size are not begun on disk before they are whole. */
 const inMemory = 256 * 1024
@@ -23,8 +24,8 @@ export interface Sidecar {
   /** The strong validator to send as `If-Range`: an entity tag, or a date (RFC 9110, 8.8.2.2). */
   readonly validator: string
   readonly total: number | undefined
-  /** The process that writes it, `pid:start time`. */
-  readonly owner: string
+  /** The name that the file is to have; it may have come with the first response only. */
+  readonly name: string
 }
 
 const startTime = (pid: number): string => {
@@ -46,34 +47,57 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-const isMine = (owner: string): boolean => owner === self
 const isLive = (owner: string): boolean => {
   const [pid, started] = owner.split(":")
   return isAlive(Number(pid)) && (startTime(Number(pid)) === started || started === "")
 }
 const self = `${process.pid}:${startTime(process.pid)}`
 
-const partOf = (target: Target) => path.join(target.directory, `.${target.name}.aio-part`)
-const sidecarOf = (target: Target) => path.join(target.directory, `.${target.name}.aio-part.json`)
-const temporary = /^\.(.+)\.(\d+:\d*)-\d+\.aio-tmp$/
+const leftover = /^\.(.+)\.(\d+:\d*)-\d+\.(aio-tmp|aio-part|aio-part\.json)$/
+let serial = 0
+const ownName = (target: Target, kind: "aio-tmp" | "aio-part") =>
+  path.join(target.directory, `.${target.name}.${self}-${serial++}.${kind}`)
+const sidecarOf = (part: string) => `${part}.json`
+
+/** Partial files that this process is writing to. */
+const active = new Set<string>()
 
 /** What earlier processes left in a folder; read once, so that a fresh download costs no look at the disk. */
 export class Folder {
-  /** Names whose partial file can perhaps be continued. */
-  readonly partials = new Set<string>()
+  /** Partial files that can perhaps be continued, by the name of the request's target. */
+  readonly partials = new Map<string, Set<string>>()
 
   private constructor(readonly writer: SmallFiles) {}
+
+  add(name: string, part: string) {
+    const parts = this.partials.get(name)
+    if (parts === undefined) this.partials.set(name, new Set([part]))
+    else parts.add(part)
+  }
+
+  remove(name: string, part: string) {
+    const parts = this.partials.get(name)
+    if (parts?.delete(part) === true && parts.size === 0) this.partials.delete(name)
+  }
 
   static async open(directory: string, writer: SmallFiles): Promise<Folder> {
     await fsp.mkdir(directory, { recursive: true })
     const folder = new Folder(writer)
+    const parts = new Map<string, string>()
+    const useless = new Set<string>()
     for await (const entry of await fsp.opendir(directory)) {
-      const leftover = temporary.exec(entry.name)
-      if (leftover !== null && !isLive(leftover[2]!))
-        await fsp.rm(path.join(directory, entry.name), { force: true })
-      else if (entry.name.endsWith(".aio-part.json"))
-        folder.partials.add(entry.name.slice(1, -".aio-part.json".length))
+      const [, name, owner, kind] = leftover.exec(entry.name) ?? []
+      if (name === undefined || (owner !== self && isLive(owner!))) continue
+      const file = path.join(directory, entry.name)
+      if (kind === "aio-part") parts.set(file, name)
+      else if (owner !== self) useless.add(file)
     }
+    for (const [part, name] of parts) {
+      // Without its sidecar it proves nothing; the sidecar of a part that is there is not useless.
+      if (useless.delete(sidecarOf(part)) || part.includes(self)) folder.add(name, part)
+      else useless.add(part)
+    }
+    for (const file of useless) await fsp.rm(file, { force: true })
     return folder
   }
 }
@@ -82,54 +106,59 @@ export class Folder {
 export interface Partial {
   readonly offset: number
   readonly sidecar: Sidecar
+  readonly file: string
 }
 
-/** Another process is writing this file. */
-export class BusyError extends Error {
+/** Another process has begun to continue this partial file. */
+export class TakenError extends Error {
   readonly code = "EBUSY"
 }
 
-/** Reads what is left of an earlier attempt at this URL; undefined (and nothing left) when it can't be continued. */
+const inspect = async (file: string, url: string): Promise<Partial | undefined> => {
+  let sidecar: Sidecar
+  try {
+    sidecar = JSON.parse(await fsp.readFile(sidecarOf(file), "utf8")) as Sidecar
+  } catch {
+    return undefined // torn or gone: the bytes beside it prove nothing
+  }
+  const stat = await fsp.lstat(file).catch(() => undefined)
+  if (sidecar.version !== 1 || sidecar.url !== url || stat?.isFile() !== true) return undefined
+  // A whole file is asked for its last byte again, so that the server still has to name its version.
+  const offset = stat.size === sidecar.total ? stat.size - 1 : stat.size
+  return offset > 0 && (sidecar.total === undefined || offset < sidecar.total)
+    ? { offset, sidecar, file }
+    : undefined
+}
+
+/** Finds what is left of an earlier attempt at this URL, and forgets what can't be continued. */
 export const findPartial = async (
   folder: Folder,
   target: Target,
   url: string
 ): Promise<Partial | undefined> => {
-  if (!folder.partials.has(target.name)) return undefined
-  let sidecar: Sidecar | undefined
-  try {
-    sidecar = JSON.parse(await fsp.readFile(sidecarOf(target), "utf8")) as Sidecar
-  } catch {
-    // torn or gone: the bytes beside it prove nothing
+  let best: Partial | undefined
+  for (const file of folder.partials.get(target.name) ?? []) {
+    if (active.has(file)) continue
+    const found = await inspect(file, url)
+    const worse = found !== undefined && found.offset > (best?.offset ?? 0) ? best?.file : file
+    if (worse !== undefined) await discardPartial(folder, target, worse)
+    if (worse !== file) best = found
   }
-  if (sidecar !== undefined && !isMine(sidecar.owner) && isLive(sidecar.owner)) {
-    throw new BusyError(`is being downloaded by process ${sidecar.owner.split(":")[0]}`)
-  }
-  const stat = await fsp.lstat(partOf(target)).catch(() => undefined)
-  if (sidecar?.version === 1 && sidecar.url === url && stat?.isFile() === true && stat.size > 0) {
-    // A whole file is asked for its last byte again, so that the server still has to name its version.
-    const offset = stat.size === sidecar.total ? stat.size - 1 : stat.size
-    if (offset > 0 && (sidecar.total === undefined || offset < sidecar.total)) return { offset, sidecar }
-  }
-  await discardPartial(folder, target)
-  return undefined
+  return best
 }
 
 /** Forgets a partial file. */
-export const discardPartial = async (folder: Folder, target: Target): Promise<void> => {
-  await fsp.rm(partOf(target), { force: true })
-  await fsp.rm(sidecarOf(target), { force: true })
-  folder.partials.delete(target.name)
+export const discardPartial = async (folder: Folder, target: Target, file: string): Promise<void> => {
+  await fsp.rm(file, { force: true })
+  await fsp.rm(sidecarOf(file), { force: true })
+  folder.remove(target.name, file)
 }
 
 /** The bytes of a partial file, for a checksum that has to see them all. */
-export const readPartial = (target: Target, partial: Partial) =>
-  fs.createReadStream(partOf(target), { end: partial.offset - 1 })
+export const readPartial = ({ file, offset }: Partial) => fs.createReadStream(file, { end: offset - 1 })
 
 const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
-let serial = 0
-const temporaryName = (target: Target) =>
-  path.join(target.directory, `.${target.name}.${self}-${serial++}.aio-tmp`)
+const fresh = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
 
 /** Takes a body's bytes and gives it its name at the end. */
 export class FileSink {
@@ -149,8 +178,10 @@ export class FileSink {
   constructor(
     readonly folder: Folder,
     readonly target: Target,
+    /** The final name: the target's, or what the server made of it. */
+    readonly name: string,
     /** How to name the version of these bytes; without one they can't be continued later. */
-    readonly version: Omit<Sidecar, "owner" | "version"> | undefined,
+    readonly version: Omit<Sidecar, "name" | "version"> | undefined,
     readonly resumed: Partial | undefined,
     /** Called when more bytes are welcome again after `write` has said to pause. */
     readonly onDrain: () => void,
@@ -223,32 +254,47 @@ export class FileSink {
   }
 
   async #open(): Promise<fsp.FileHandle> {
-    const { target, version, resumed } = this
-    this.#resumable = version !== undefined
+    const { folder, name, resumed, target, version } = this
     if (version === undefined) {
-      this.#path = temporaryName(target)
-      return fsp.open(this.#path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)
+      this.#path = ownName(target, "aio-tmp")
+      return fsp.open(this.#path, fresh)
     }
-    this.#path = partOf(target)
-    const sidecar: Sidecar = { version: 1, ...version, owner: self }
-    if (resumed === undefined) await fsp.rm(this.#path, { force: true })
-    // The validator is on disk before the first byte that it vouches for.
-    await fsp.writeFile(sidecarOf(target), JSON.stringify(sidecar), { flush: target.fsync === true })
-    this.folder.partials.add(target.name)
-    if (resumed === undefined) return fsp.open(this.#path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)
-    const file = await fsp.open(this.#path, O_WRONLY | O_APPEND | O_NOFOLLOW)
-    await file.truncate(resumed.offset)
-    return file
+    const file = ownName(target, "aio-part")
+    active.add(file)
+    try {
+      // The validator is on disk before the first byte that it vouches for.
+      const sidecar: Sidecar = { version: 1, ...version, name }
+      await fsp.writeFile(sidecarOf(file), JSON.stringify(sidecar), {
+        flag: "wx",
+        flush: target.fsync === true
+      })
+      if (resumed !== undefined) {
+        await fsp.rename(resumed.file, file).catch((error) => {
+          throw error.code === "ENOENT" ? new TakenError("another process continues this file") : error
+        })
+        await discardPartial(folder, target, resumed.file)
+      }
+      const handle = await fsp.open(file, resumed === undefined ? fresh : O_WRONLY | O_APPEND | O_NOFOLLOW)
+      if (resumed !== undefined) await handle.truncate(resumed.offset)
+      folder.add(target.name, file)
+      this.#path = file
+      this.#resumable = true
+      return handle
+    } catch (error) {
+      active.delete(file)
+      await discardPartial(folder, target, file)
+      throw error
+    }
   }
 
   /** Everything has arrived and been verified: writes what is left and renames. Gives the final path. */
   async finish(): Promise<string> {
-    const { target } = this
-    const final = path.join(target.directory, target.name)
+    const { name, target } = this
+    const final = path.join(target.directory, name)
     if (this.#chunks !== undefined) {
       const chunks = this.#chunks
       this.#chunks = []
-      const temporary = temporaryName(target)
+      const temporary = ownName(target, "aio-tmp")
       const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
       if (target.fsync !== true) await this.folder.writer.save(temporary, final, body)
       else {
@@ -264,12 +310,12 @@ export class FileSink {
       await this.#file!.close()
       this.#file = undefined
       await fsp.rename(this.#path!, final)
+      if (this.#resumable) {
+        await discardPartial(this.folder, target, this.#path!)
+        active.delete(this.#path!)
+      }
     }
     this.#path = undefined
-    if (this.#resumable) {
-      await fsp.rm(sidecarOf(target), { force: true })
-      this.folder.partials.delete(target.name)
-    }
     if (target.fsync === true) {
       const directory = await fsp.open(target.directory)
       await directory.sync().finally(() => directory.close())
@@ -287,8 +333,12 @@ export class FileSink {
     await this.#pump
     await this.#file?.close().catch(() => undefined)
     this.#file = undefined
-    if (this.#resumable) {
-      if (forget) await discardPartial(this.folder, this.target)
-    } else if (this.#path !== undefined) await fsp.rm(this.#path, { force: true })
+    // Nothing may have been written yet of what was to be continued.
+    if (forget && this.resumed !== undefined)
+      await discardPartial(this.folder, this.target, this.resumed.file)
+    if (this.#path === undefined) return
+    if (!this.#resumable) await fsp.rm(this.#path, { force: true })
+    else if (forget) await discardPartial(this.folder, this.target, this.#path)
+    active.delete(this.#path)
   }
 }

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto"
 import * as dns from "node:dns"
+import * as fs from "node:fs"
 import * as fsp from "node:fs/promises"
 import type { LookupFunction } from "node:net"
 import { isIP } from "node:net"
@@ -145,7 +146,7 @@ const classify = (error: unknown, request: Request, stallTimeout: number): Failu
       ? new Failure("dropped", "the compressed body ends too early", true)
       : new Failure("decode", `the body is not what its Content-Encoding says (${message})`, false)
   }
-  if (code === "EBUSY") return new Failure("file", message, false)
+  if (code === "EBUSY") return new Failure("file", message, true)
   if ((error as NodeJS.ErrnoException).syscall !== undefined && /^E[A-Z]+$/.test(code)) {
     return new Failure("file", message, false)
   }
@@ -186,14 +187,22 @@ const makeDispatcher = async (options: Options, env: Env, stallTimeout: number):
   }
   const proxies = proxied(env)
   if (proxies.httpProxy === "" && proxies.httpsProxy === "") return new Agent(agent)
-  const { default: EnvHttpProxyAgent } = await import("undici/lib/dispatcher/env-http-proxy-agent.js")
+  const [{ default: EnvHttpProxyAgent }, { default: Base }, { default: connect }] = await Promise.all([
+    import("undici/lib/dispatcher/env-http-proxy-agent.js"),
+    import("undici/lib/dispatcher/dispatcher.js"),
+    import("undici/lib/api/api-connect.js")
+  ])
+  // Tunnels need it; undici's index.js, which is not loaded here, puts it there.
+  Object.assign(Base.prototype, { connect })
+  const tls = { timeout: connectTimeout }
   // The proxy itself may well be at a private address; what it is asked for is checked in `start`.
-  const { connect: _, ...rest } = agent
   return new EnvHttpProxyAgent({
-    ...rest,
+    ...agent,
     ...proxies,
     proxyTunnel: false,
-    connect: { timeout: connectTimeout }
+    connect: tls,
+    proxyTls: tls,
+    requestTls: tls
   })
 }
 
@@ -217,7 +226,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
 
   const start: Transfers["start"] = (request, callbacks) => {
     let url = request.url
-    let target = request.target
+    const target = request.target
     let hops = 0
     let over = false
     let controller: Dispatcher.DispatchController | undefined
@@ -228,6 +237,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
     let hash: Hash | undefined
     let limiting: NodeJS.Timeout | undefined
     let closing: Promise<void> | undefined
+    let cleaning: Promise<void> | undefined // of a partial file that is of no use any more
     const origin = request.url.origin
     const href = (url: URL) => (url.username || url.password ? stripUser(url) : url.href)
 
@@ -237,8 +247,11 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
       clearTimeout(limiting)
       controller?.abort(new Error("over"))
       decoder?.destroy()
-      closing ??= sink === undefined ? Promise.resolve() : sink.abandon(forget)
-      return closing
+      if (sink !== undefined) closing ??= sink.abandon(forget)
+      else if (forget && partial !== undefined && target !== undefined && folder !== undefined) {
+        closing ??= discardPartial(folder, target, partial.file)
+      }
+      return closing ?? Promise.resolve()
     }
     const fail = (error: unknown) => {
       if (over) return
@@ -249,7 +262,8 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
         callbacks.fail({
           reason: failure.reason,
           url: href(request.url),
-          detail: failure.message,
+          // Some of it is the server's words: nothing of it may move a terminal's cursor.
+          detail: failure.message.replace(/\p{Cc}+/gu, " "),
           retryable: failure.retryable,
           ...failure.more
         })
@@ -321,6 +335,9 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
           origin: mapped ?? url.origin,
           path: url.pathname + url.search,
           method: "GET",
+          // The agent has them too, but a proxy's own does not hand them on.
+          headersTimeout: stallTimeout,
+          bodyTimeout: stallTimeout,
           headers: mapped === undefined ? headersFor() : { ...headersFor(), host: url.host }
         },
         makeHandler()
@@ -368,8 +385,12 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
           const { checksum } = request
           const actual = hash?.digest("hex")
           if (checksum !== undefined && actual !== checksum.hex) {
-            throw new Failure("checksum", `${checksum.algorithm} is ${actual}, not ${checksum.hex}`, false)
+            // What was continued may have been spoilt on the disk: then the whole file is fetched.
+            const resumed = partial !== undefined
+            throw new Failure("checksum", `${checksum.algorithm} is ${actual}, not ${checksum.hex}`, resumed)
           }
+          await cleaning
+          if (over) return
           let file: string | undefined
           if (sink !== undefined) {
             // From here on the file is as good as named: an abort waits for it.
@@ -401,24 +422,25 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
         if (status === 206) {
           const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(one(headers["content-range"]) ?? "")
           const etag = one(headers["etag"])
+          const modified = one(headers["last-modified"])
+          const end = range === null ? 0 : Number(range[2]) + 1
+          const total = range === null || range[3] === "*" ? partial?.sidecar.total : Number(range[3])
           const wrong =
             partial === undefined
               ? "a part was sent that nobody asked for"
-              : range === null
+              : range === null || Number(range[1]) >= end
                 ? `Content-Range '${one(headers["content-range"]) ?? ""}' is malformed`
                 : Number(range[1]) !== partial.offset
                   ? `asked for bytes from ${partial.offset}, got bytes from ${range[1]}`
-                  : range[3] !== "*" && Number(range[2]) + 1 !== Number(range[3])
+                  : total !== end
                     ? "the part sent does not reach the end"
-                    : partial.sidecar.total !== undefined &&
-                        range[3] !== "*" &&
-                        Number(range[3]) !== partial.sidecar.total
-                      ? `the file was ${partial.sidecar.total} bytes long, and is ${range[3]} now`
-                      : etag !== undefined &&
-                          partial.sidecar.validator.startsWith('"') &&
-                          etag !== partial.sidecar.validator
+                    : partial.sidecar.total !== undefined && total !== partial.sidecar.total
+                      ? `the file was ${partial.sidecar.total} bytes long, and is ${total} now`
+                      : (partial.sidecar.validator.startsWith('"') ? etag : modified) !== undefined &&
+                          (partial.sidecar.validator.startsWith('"') ? etag : modified) !==
+                            partial.sidecar.validator
                         ? "the part sent is of another version"
-                        : announced !== undefined && announced !== Number(range[2]) + 1 - partial.offset
+                        : announced !== undefined && announced !== end - partial.offset
                           ? "Content-Length and Content-Range disagree"
                           : decoder !== undefined
                             ? "the part sent is compressed"
@@ -426,9 +448,11 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
           if (wrong !== undefined) throw new Failure("range", wrong, partial !== undefined)
           received = partial!.offset
           size = partial!.offset
-          expected = Number(range![2]) + 1
+          expected = end
         } else {
           // The whole file: it has changed, or the server does not do ranges.
+          if (partial !== undefined) cleaning = discardPartial(folder!, target!, partial.file)
+          cleaning?.catch(fail)
           partial = undefined
           expected = announced
           if (request.checksum !== undefined) hash = createHash(request.checksum.algorithm)
@@ -446,23 +470,34 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
           .on("error", fail)
           .on("drain", () => unpause("decoder"))
         if (target === undefined || folder === undefined) return
+        let name = partial?.sidecar.name ?? target.name
         const disposition = one(headers["content-disposition"])
-        if (target.contentDisposition === true && disposition !== undefined && partial === undefined) {
-          const name = fromContentDisposition(disposition) ?? target.name
-          if (name !== target.name && target.claim?.(name) === false) {
+        if (target.contentDisposition === true && disposition !== undefined) {
+          name = fromContentDisposition(disposition) ?? name
+        }
+        if (name !== target.name) {
+          if (target.claim?.(name) === false) {
             throw new Failure(
               "name-taken",
               `Content-Disposition names it ${name}, as another download`,
               false
             )
           }
-          target = { ...target, name }
+          if (target.existing === "keep") {
+            const file = path.join(target.directory, name)
+            const there = fs.lstatSync(file, { throwIfNoEntry: false })
+            if (there !== undefined) {
+              close(true).then(() => callbacks.succeed(skipped(file, there.size)), fail)
+              return
+            }
+          }
         }
         const validator =
           decoder === undefined && target.resume !== false ? strongValidator(headers) : undefined
         sink = new FileSink(
           folder,
           target,
+          name,
           validator === undefined && partial === undefined
             ? undefined
             : { url: href(request.url), validator: validator ?? partial!.sidecar.validator, total: expected },
@@ -488,7 +523,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
               skipBody = true
               next = () =>
                 guard(async () => {
-                  await discardPartial(folder!, target!)
+                  await discardPartial(folder!, target!, partial!.file)
                   partial = undefined
                   if (!over) await dispatch()
                 })
@@ -553,19 +588,19 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
       if (target !== undefined) {
         folder = await openFolder(target)
         if (target.existing === "keep") {
-          const there = await fsp.lstat(path.join(target.directory, target.name)).catch(() => undefined)
+          const file = path.join(target.directory, target.name)
+          const there = await fsp.lstat(file).catch(() => undefined)
           if (there !== undefined) {
             if (over) return
             over = true
-            const file = path.join(target.directory, target.name)
-            callbacks.succeed({ size: there.size, path: file, skipped: true, resumedFrom: 0, status: 0 })
+            callbacks.succeed(skipped(file, there.size))
             return
           }
         }
         if (target.resume !== false) partial = await findPartial(folder, target, href(request.url))
         if (request.checksum !== undefined && partial !== undefined) {
           hash = createHash(request.checksum.algorithm)
-          for await (const chunk of readPartial(target, partial)) hash.update(chunk as Buffer)
+          for await (const chunk of readPartial(partial)) hash.update(chunk as Buffer)
         }
       }
       if (!over) await dispatch()
@@ -580,6 +615,14 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
   }
   return { start, close }
 }
+
+const skipped = (file: string, size: number): Downloaded => ({
+  size,
+  path: file,
+  skipped: true,
+  resumedFrom: 0,
+  status: 0
+})
 
 const stripUser = (url: URL): string => {
   const copy = new URL(url.href)

@@ -1,0 +1,55 @@
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Path from "@effect/platform/Path"
+import { Effect, Option } from "effect"
+import * as Await from "../programs/Await.js"
+import { codes, ExitError, UsageError } from "../services/Exits.js"
+import * as Output from "../services/Output.js"
+
+const files = Args.text({ name: "FILE" }).pipe(
+  Args.withDescription("TypeScript files, each under the nearest tsconfig.json"),
+  Args.repeated
+)
+const project = Options.text("project").pipe(
+  Options.withDescription("a tsconfig.json: analyse its files, or the given FILEs under its settings"),
+  Options.optional
+)
+const json = Options.boolean("json").pipe(Options.withDescription("findings as NDJSON events"))
+
+const invalid = (error: { readonly message: string }) => {
+  const told = error.message.startsWith("aio await") ? error.message : `aio await: ${error.message}`
+  return new UsageError({ message: told })
+}
+
+const one = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`
+
+export const command = Command.make("await", { files, project, json }, ({ files, json, project }) =>
+  Effect.gen(function* () {
+    if (files.length === 0 && Option.isNone(project)) {
+      if (!json) return yield* Await.example
+      return yield* invalid({ message: "--json needs FILEs or --project tsconfig.json to report on" })
+    }
+    const path = yield* Path.Path
+    const started = path.resolve(".")
+    const shown = (file: string) => (file.startsWith(`${started}/`) ? path.relative(started, file) : file)
+    const { files: seen, findings } = yield* Await.find({
+      files,
+      project: Option.getOrUndefined(project)
+    }).pipe(
+      Effect.catchTags({
+        AnalyserMissing: invalid,
+        InvalidTarget: invalid,
+        AnalyserFailed: ({ message }) =>
+          new ExitError({ exitCode: codes.failed, message: `aio await: ${message}` })
+      })
+    )
+    for (const { code, column, file, line, mend, rule, what } of findings) {
+      if (json) yield* Output.event("finding", { file, line, column, rule, code, what, mend })
+      else yield* Output.print(`${shown(file)}:${line}:${column}  ${what}; ${mend}`)
+    }
+    if (json) yield* Output.event("summary", { files: seen.length, findings: findings.length })
+    else yield* Output.note(`${one(seen.length, "file")}, ${one(findings.length, "finding")}`)
+    if (findings.length > 0) return yield* new ExitError({ exitCode: codes.failed, message: "" })
+  })
+).pipe(Command.withDescription("find effects, promises and generators that are built and never run"))

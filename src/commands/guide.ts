@@ -1,0 +1,108 @@
+import { pages } from "virtual:guide"
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import { Effect, Option } from "effect"
+import { type Concept, concepts } from "../manifest.js"
+import { UsageError } from "../services/Exits.js"
+import * as Output from "../services/Output.js"
+import { didYouMean } from "../services/Spelling.js"
+import * as Cli from "./Cli.js"
+
+const all: ReadonlyArray<Concept> = concepts
+
+const plain = (markdown: string) => markdown.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[`*]/g, "")
+
+const wrap = (text: string, first = "", next = first): string => {
+  const lines: Array<string> = []
+  let line = first
+  let empty = true
+  for (const word of text.split(/\s+/)) {
+    if (!empty && line.length + 1 + word.length > 90) {
+      lines.push(line)
+      line = next
+      empty = true
+    }
+    line += empty ? word : ` ${word}`
+    empty = false
+  }
+  return [...lines, line].join("\n")
+}
+
+const render = ({ asyncio, effect, name, section }: Concept, colors: boolean): string => {
+  const bold = (text: string) => (colors ? `\x1b[1m${text}\x1b[0m` : text)
+  const code = (text: string) =>
+    text
+      .split("\n")
+      .map((line) => (line === "" ? "" : colors ? `  \x1b[36m${line}\x1b[0m` : `  ${line}`))
+      .join("\n")
+  const page = pages[name]!
+  return [
+    bold(`${section}: ${asyncio} -> ${effect}`),
+    "",
+    wrap(plain(page.intro)),
+    "",
+    bold("asyncio"),
+    code(page.python),
+    "",
+    bold("Effect"),
+    code(page.effect),
+    "",
+    bold("Differences that matter"),
+    ...page.differences.map((difference) => wrap(plain(difference), "  - ", "    "))
+  ].join("\n")
+}
+
+const list = (): string => {
+  const width = Math.max(...all.map(({ name }) => name.length))
+  const section = Math.max(...all.map(({ section }) => section.length))
+  return [
+    ...all.map(
+      (concept) => `${concept.name.padEnd(width)}  ${concept.section.padEnd(section)}  ${concept.summary}`
+    ),
+    "",
+    "aio guide CONCEPT shows and runs one, aio guide --run runs all"
+  ].join("\n")
+}
+
+const runExample = ({ exampleArgs = [], name }: Concept) =>
+  Effect.gen(function* () {
+    const self = yield* Cli.Self
+    const { colors } = (yield* Output.Output).stdout
+    const line = ["$ aio", name, ...exampleArgs].join(" ")
+    yield* Output.print(`\n${colors ? `\x1b[1m${line}\x1b[0m` : line}`)
+    yield* self.run([name, ...exampleArgs])
+  })
+
+export const command = Command.make(
+  "guide",
+  {
+    concept: Args.text({ name: "CONCEPT" }).pipe(Args.optional),
+    run: Options.boolean("run").pipe(
+      Options.withDescription("run every concept's example, one after the other")
+    ),
+    noRun: Options.boolean("no-run").pipe(Options.withDescription("show, do not run"))
+  },
+  ({ concept: name, noRun, run }) =>
+    Effect.gen(function* () {
+      if (run && (noRun || Option.isSome(name))) {
+        return yield* new UsageError({
+          message: "aio guide: --run runs every concept; leave out the concept and --no-run"
+        })
+      }
+      if (run) return yield* Effect.forEach(all, runExample, { discard: true })
+      if (Option.isNone(name)) return yield* Output.print(list())
+      const concept = all.find((concept) => concept.name === name.value)
+      if (concept === undefined) {
+        const names = all.map(({ name }) => name)
+        return yield* new UsageError({
+          message: `aio guide: no concept '${name.value}'${didYouMean(name.value, names)} (concepts: ${names.join(", ")})`
+        })
+      }
+      const { colors } = (yield* Output.Output).stdout
+      yield* Output.print(render(concept, colors))
+      if (!noRun) yield* runExample(concept)
+    })
+).pipe(
+  Command.withDescription("read the guide, concept by concept, asyncio beside Effect, and run its examples")
+)

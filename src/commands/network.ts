@@ -1,0 +1,39 @@
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import { Effect } from "effect"
+import * as Network from "../programs/Network.js"
+import { codes, ExitError } from "../services/Exits.js"
+import * as Output from "../services/Output.js"
+import * as VirtualClock from "../services/VirtualClock.js"
+import * as Values from "./Values.js"
+
+const options = {
+  user: Options.text("user").pipe(
+    Options.withDescription("whose page; the embedded services know ada (default ada)"),
+    Options.withDefault("ada")
+  ),
+  timeout: Values.duration("timeout").pipe(
+    Options.withDescription("longest a part may take, like 100ms; then it is unavailable (default 1s)"),
+    Options.withDefault(1000)
+  ),
+  onFailure: Options.choice("on-failure", ["cancel", "continue", "collect"]).pipe(
+    Options.withDescription(
+      "when a part is unavailable: cancel the others, fail after them, or show the page without it (default collect)"
+    ),
+    Options.withDefault("collect")
+  ),
+  virtual: Options.boolean("virtual").pipe(
+    Options.withDescription("in virtual time: it ends at once, with exact times")
+  )
+}
+
+export const command = Command.make("network", options, ({ onFailure, timeout, user, virtual }) => {
+  const page = Network.dashboard(user, { onFailure, timeout })
+  return Effect.gen(function* () {
+    const shown = yield* virtual ? VirtualClock.run(page) : page
+    yield* Effect.forEach(Network.render(shown), Output.print, { discard: true })
+    if (!Network.isComplete(shown)) return yield* new ExitError({ exitCode: codes.failed, message: "" })
+  })
+}).pipe(
+  Command.withDescription("ask database, cache, OAuth, storage and two APIs at once, and show one page")
+)

@@ -1,0 +1,103 @@
+import { Cause, Duration, Effect, Exit, Option, Random } from "effect"
+import * as Output from "../services/Output.js"
+import * as TaskGroup from "../services/TaskGroup.js"
+import * as Timers from "../services/Timers.js"
+
+/**
+ * Pauses, runs the effect, and does so again until it is interrupted or something fails: a task that never ends by
+ * itself (asyncio: `while True` around `sleep`).
+ *
+ * @param effect what each round does; a function is given the pause that went before.
+ * @param pause how long to wait before each round, or an effect that says so anew each time. A pause of zero still
+ * takes a turn, so others go on.
+ *
+ * @example
+ * ```ts
+ * import { Duration, Effect, Random } from "effect"
+ * import * as LongRunning from "effect-asyncio/programs/LongRunning"
+ *
+ * const pause = Effect.map(Random.nextIntBetween(1, 10), Duration.seconds)
+ *
+ * export const heartbeat = LongRunning.forever(Effect.log("still here"), pause)
+ * ```
+ */
+export const forever = <A, E, R, E2 = never, R2 = never>(
+  effect: Effect.Effect<A, E, R> | ((pause: Duration.Duration) => Effect.Effect<A, E, R>),
+  pause: Duration.DurationInput | Effect.Effect<Duration.DurationInput, E2, R2>
+): Effect.Effect<never, E | E2, R | R2> => {
+  const draw: Effect.Effect<Duration.DurationInput, E2, R2> = Effect.isEffect(pause)
+    ? pause
+    : Effect.succeed(pause)
+  return Effect.forever(
+    Effect.flatMap(draw, (drawn) =>
+      Effect.zipRight(Timers.sleep(drawn), Effect.isEffect(effect) ? effect : effect(Duration.decode(drawn)))
+    )
+  )
+}
+
+/** Settings of {@link cancelAfter}. */
+export interface CancelAfterOptions<R = never> {
+  /** Names the task; default `"task"`. */
+  readonly name?: string | undefined
+  /** Runs when the task has been started, before its first step. */
+  readonly onStart?: Effect.Effect<void, never, R> | undefined
+  /** Runs when the time is up, before the task is cancelled. */
+  readonly onDue?: Effect.Effect<void, never, R> | undefined
+}
+
+/**
+ * Runs the effect as a task for at most this long, then cancels it and waits for its clean-up (asyncio: `create_task`,
+ * `sleep`, `Task.cancel`). Gives its result when it ends before, and nothing when it was cancelled. Fails as the task
+ * fails. A task that ends in the very moment has made it if it asked for that moment first.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as LongRunning from "effect-asyncio/programs/LongRunning"
+ *
+ * const beat = LongRunning.forever(Effect.log("still here"), "1 second")
+ *
+ * export const program = LongRunning.cancelAfter(beat, "1 hour", { name: "heartbeat" })
+ * ```
+ */
+export const cancelAfter = Effect.fn("LongRunning.cancelAfter")(function* <A, E, R, R2 = never>(
+  effect: Effect.Effect<A, E, R>,
+  duration: Duration.DurationInput,
+  options: CancelAfterOptions<R2> = {}
+) {
+  const { name = "task", onDue = Effect.void, onStart = Effect.void } = options
+  const group = yield* TaskGroup.make({ name: "cancelAfter", onFailure: "collect" })
+  const task = yield* group.start(name, effect)
+  yield* onStart
+  const due = yield* Effect.raceFirst(Effect.as(task.await, false), Effect.as(Timers.sleep(duration), true))
+  if (due) {
+    yield* onDue
+    yield* task.cancel(`its ${Duration.format(duration)} are over`)
+  }
+  const exit = yield* task.await
+  if (Exit.isSuccess(exit)) return Option.some(exit.value)
+  return Cause.isInterruptedOnly(exit.cause) ? Option.none<A>() : yield* exit
+}, Effect.scoped)
+
+/** Settings of {@link example}. */
+export interface ExampleOptions {
+  /** The same seed draws the same pauses. Default: others each time. */
+  readonly seed?: number | undefined
+}
+
+// #region example
+/**
+ * The guide's Long running tasks: `Hello N` after a random pause of N seconds (0 to 3), again and again, until the task
+ * is cancelled after ten seconds.
+ */
+export const example = ({ seed }: ExampleOptions = {}): Effect.Effect<void, never, Output.Output> => {
+  const seconds = Effect.map(Random.nextIntBetween(0, 4), Duration.seconds)
+  const helloMany = forever((pause) => Output.print(`Hello ${Duration.toSeconds(pause)}`), seconds)
+  const program = cancelAfter(helloMany, "10 seconds", {
+    name: "hello_many",
+    onStart: Output.print("task running now..."),
+    onDue: Output.print("we waited 10 seconds")
+  }).pipe(Effect.zipRight(Output.print("task cancelled")))
+  return seed === undefined ? program : Effect.withRandom(program, Random.make(seed))
+}
+// #endregion

@@ -1,0 +1,216 @@
+import { Cause, Clock, Data, Duration, Effect, Either, Exit, Fiber, FiberId, Option } from "effect"
+import * as Apis from "../services/Apis.js"
+import * as Cache from "../services/Cache.js"
+import * as Cancellation from "../services/Cancellation.js"
+import * as Causes from "../services/Causes.js"
+import * as Database from "../services/Database.js"
+import { codes } from "../services/Exits.js"
+import * as OAuth from "../services/OAuth.js"
+import * as Output from "../services/Output.js"
+import * as Storage from "../services/Storage.js"
+import { formatDuration, formatSize } from "../services/Units.js"
+import * as Gather from "./Gather.js"
+
+/** What a page is made of, a name for each question that is asked over the network. */
+export type PartName = "database" | "cache" | "oauth" | "storage" | "drive" | "chat"
+
+/** One part of a page. */
+export interface Part<A> {
+  /** How long its answer, or its failure, took. */
+  readonly took: Duration.Duration
+  readonly value: Either.Either<A, Unavailable>
+}
+
+/** A user's page. */
+export interface Page {
+  readonly user: string
+  readonly parts: {
+    readonly database: Part<ReadonlyArray<Database.Order>>
+    /** How often the user has been here. */
+    readonly cache: Part<number>
+    readonly oauth: Part<OAuth.Account>
+    readonly storage: Part<ReadonlyArray<Storage.Stored>>
+    readonly drive: Part<ReadonlyArray<Apis.Document>>
+    readonly chat: Part<ReadonlyArray<Apis.ChatMessage>>
+  }
+  /** From the first question to the last answer. */
+  readonly total: Duration.Duration
+  /** What it would have taken to ask one after the other. */
+  readonly sum: Duration.Duration
+}
+
+/** A part failed or was late. */
+export class Unavailable extends Data.TaggedError("Unavailable")<{
+  readonly part: PartName
+  /** `"connection refused"`, `"no answer within 500 ms"`. */
+  readonly reason: string
+  /** What the service failed with, or the interruption of a part that was late. */
+  readonly cause: Cause.Cause<unknown>
+}> {
+  readonly exitCode = codes.failed
+  override get message() {
+    return `${this.part} is unavailable: ${this.reason}`
+  }
+}
+
+/** Settings of {@link dashboard}. */
+export interface DashboardOptions {
+  /** The longest that a part may take; then it is cancelled and unavailable. Default 1 s. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /**
+   * What an unavailable part does to the page: `"collect"` shows it as such, `"cancel"` fails the page and cancels the
+   * other parts, `"continue"` fails the page when the others are done. Default `"collect"`.
+   */
+  readonly onFailure?: Gather.OnFailure | undefined
+}
+
+// Runs the effect at most so long. Unlike `Effect.timeout` it cancels with a reason, and when it is itself cancelled it
+// passes that reason on.
+const within = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  limit: Duration.Duration,
+  late: Cancellation.Cancellation
+): Effect.Effect<Exit.Exit<A, E>, never, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.fork(restore(effect))
+      const watchdog = yield* Effect.sleep(limit).pipe(
+        Effect.zipRight(Fiber.interruptAsFork(fiber, Cancellation.toFiberId(late))),
+        Effect.interruptible,
+        Effect.fork
+      )
+      const exit = yield* restore(Fiber.await(fiber)).pipe(
+        Effect.onInterrupt((by) => Fiber.interruptAs(fiber, FiberId.combineAll(by)))
+      )
+      yield* Fiber.interrupt(watchdog)
+      return exit
+    })
+  )
+
+const ask = Effect.fnUntraced(function* <A, E extends { readonly reason: string }, R>(
+  part: PartName,
+  limit: Duration.Duration,
+  effect: Effect.Effect<A, E, R>
+) {
+  const late = { reason: `no answer within ${formatDuration(Duration.toMillis(limit))}`, origin: part }
+  const before = yield* Clock.currentTimeNanos
+  const exit = yield* within(effect, limit, late)
+  const took = Duration.nanos((yield* Clock.currentTimeNanos) - before)
+  const unavailable = (cause: Cause.Cause<E>) =>
+    new Unavailable({
+      part,
+      cause,
+      reason: Cancellation.fromCause(cause).includes(late)
+        ? late.reason
+        : Option.match(Cause.failureOption(cause), {
+            onNone: () => Causes.headline(cause),
+            onSome: (error) => error.reason
+          })
+    })
+  const value: Either.Either<A, Unavailable> = Exit.isSuccess(exit)
+    ? Either.right(exit.value)
+    : Either.left(unavailable(exit.cause))
+  return { took, value }
+})
+
+// #region example
+/**
+ * Asks everything that a user's page needs, all at once: so the page takes as long as its slowest part, not as long as
+ * all of them together. A part that fails or is late is unavailable and says why; the page comes all the same, unless
+ * {@link DashboardOptions.onFailure} says otherwise: then it fails with {@link Unavailable}.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import * as Network from "effect-asyncio/programs/Network"
+ * import * as Apis from "effect-asyncio/services/Apis"
+ * import * as Cache from "effect-asyncio/services/Cache"
+ * import * as Database from "effect-asyncio/services/Database"
+ * import * as OAuth from "effect-asyncio/services/OAuth"
+ * import * as Storage from "effect-asyncio/services/Storage"
+ *
+ * const embedded = Layer.mergeAll(Apis.layer, Cache.layer, Database.layer, OAuth.layer, Storage.layer)
+ *
+ * export const page = Network.dashboard("ada", { timeout: "500 millis" }).pipe(Effect.provide(embedded))
+ * ```
+ */
+export const dashboard = Effect.fn("Network.dashboard")(function* (
+  user: string,
+  options: DashboardOptions = {}
+) {
+  const { onFailure = "collect" } = options
+  const limit = Duration.decode(options.timeout ?? "1 second")
+  const { documents, unread } = yield* Apis.Apis
+  const cache = yield* Cache.Cache
+  const database = yield* Database.Database
+  const oauth = yield* OAuth.OAuth
+  const storage = yield* Storage.Storage
+
+  const part = <A, E extends { readonly reason: string }>(name: PartName, effect: Effect.Effect<A, E>) =>
+    Effect.filterOrFail(
+      ask(name, limit, effect),
+      (part) => onFailure === "collect" || Either.isRight(part.value),
+      (part) => Option.getOrThrow(Either.getLeft(part.value))
+    )
+  const visits = Effect.map(
+    cache.get(`visits:${user}`),
+    Option.match({ onNone: () => 0, onSome: (count) => Number(count) })
+  )
+  const before = yield* Clock.currentTimeNanos
+  const answers = yield* Gather.gather(
+    [
+      part("database", database.orders(user)),
+      part("cache", visits),
+      part("oauth", oauth.account(user)),
+      part("storage", storage.list(`${user}/`)),
+      part("drive", documents(user)),
+      part("chat", unread(user))
+    ],
+    { name: "dashboard", onFailure: onFailure === "continue" ? "continue" : "cancel" }
+  )
+  const total = Duration.nanos((yield* Clock.currentTimeNanos) - before)
+  const [orders, count, account, files, drive, chat] = answers
+  return {
+    user,
+    parts: { database: orders, cache: count, oauth: account, storage: files, drive, chat },
+    total,
+    sum: answers.reduce((sum, { took }) => Duration.sum(sum, took), Duration.zero)
+  } satisfies Page as Page
+})
+// #endregion
+
+const count = (n: number, one: string) => `${n} ${one}${n === 1 ? "" : "s"}`
+
+const row = (name: string, took: Duration.Duration, what: string) =>
+  `${name.padEnd(8)}  ${formatDuration(Duration.toMillis(took)).padStart(7)}  ${what}`
+
+/** A page as a small table: a line for each part, and the total beside the sum. */
+export const render = ({ parts, sum, total }: Page): ReadonlyArray<string> => {
+  const line = <A>(name: PartName, { took, value }: Part<A>, show: (value: A) => string) =>
+    row(name, took, Either.match(value, { onLeft: ({ reason }) => `unavailable: ${reason}`, onRight: show }))
+  return [
+    line("database", parts.database, (orders) => count(orders.length, "order")),
+    line("cache", parts.cache, (visits) => count(visits, "visit")),
+    line("oauth", parts.oauth, ({ email, scopes }) => `${email}, may ${scopes.join(" and ")}`),
+    line("storage", parts.storage, (files) => {
+      const size = formatSize(files.reduce((sum, file) => sum + file.size, 0))
+      return `${count(files.length, "file")}, ${size}`
+    }),
+    line("drive", parts.drive, (documents) => count(documents.length, "document")),
+    line("chat", parts.chat, (messages) => `${count(messages.length, "message")} unread`),
+    row("total", total, `one after another ${formatDuration(Duration.toMillis(sum))}`)
+  ]
+}
+
+/** Whether every part of the page is there. */
+export const isComplete = ({ parts }: Page): boolean =>
+  Object.values(parts).every(({ value }) => value._tag === "Right")
+
+// #region example
+/** The guide's list of where network traffic is used, as one page: prints {@link render} of the user `ada`'s. */
+export const example: Effect.Effect<
+  void,
+  Unavailable,
+  Apis.Apis | Cache.Cache | Database.Database | OAuth.OAuth | Output.Output | Storage.Storage
+> = Effect.flatMap(dashboard("ada"), (page) => Effect.forEach(render(page), Output.print, { discard: true }))
+// #endregion

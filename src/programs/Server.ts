@@ -1,0 +1,200 @@
+import { Clock, Duration, Effect, type Scope } from "effect"
+import * as HttpServer from "../services/HttpServer.js"
+import * as Output from "../services/Output.js"
+import { formatDuration } from "../services/Units.js"
+import * as Gather from "./Gather.js"
+
+/** The longest that `/wait` waits: an hour, in milliseconds. */
+export const maxWait = 3_600_000
+
+const bad = (message: string, status = 400) => HttpServer.text(`${message}\n`, { status })
+
+const milliseconds = (request: HttpServer.Request): number | undefined => {
+  const given = request.query.get("ms") ?? ""
+  return /^\d{1,7}$/.test(given) && Number(given) <= maxWait ? Number(given) : undefined
+}
+
+const badMilliseconds = (request: HttpServer.Request) =>
+  bad(`ms must be a whole number from 0 to ${maxWait}, not '${request.query.get("ms") ?? ""}'`)
+
+const wait: HttpServer.Handler = (request) => {
+  const ms = milliseconds(request)
+  return ms === undefined
+    ? Effect.succeed(badMilliseconds(request))
+    : Effect.as(Effect.sleep(ms), HttpServer.text(`waited ${ms} ms\n`))
+}
+
+/** A WebSocket session that sends back each message that it receives, until the client closes. */
+export const echo = (socket: HttpServer.Socket): Effect.Effect<never, HttpServer.SocketClosed> =>
+  Effect.forever(Effect.flatMap(socket.receive, socket.send))
+
+const hello = Effect.succeed(HttpServer.text("hi\n"))
+const upgrade = HttpServer.webSocket(echo)
+
+// #region example
+/**
+ * The routes: `/` says `hi`, `/wait?ms=N` answers after N milliseconds (0 to {@link maxWait}; else 400) and holds up
+ * nobody meanwhile, `/ws` sends each WebSocket message back. Other paths are 404, other methods than GET and HEAD 405.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as Server from "effect-asyncio/programs/Server"
+ * import * as HttpServer from "effect-asyncio/services/HttpServer"
+ *
+ * // The routes of an application beside these.
+ * export const app: HttpServer.Handler = (request) =>
+ *   request.path === "/health" ? Effect.succeed(HttpServer.text("well\n")) : Server.app(request)
+ * ```
+ */
+export const app: HttpServer.Handler = (request) => {
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return Effect.succeed(
+      HttpServer.text(`${request.method} is not served here; GET and HEAD are\n`, {
+        status: 405,
+        headers: { allow: "GET, HEAD" }
+      })
+    )
+  }
+  switch (request.path) {
+    case "/":
+      return hello
+    case "/wait":
+      return wait(request)
+    case "/ws":
+      return upgrade
+    default:
+      return Effect.succeed(bad(`nothing at ${request.path}; there are /, /wait?ms=N and /ws`, 404))
+  }
+}
+// #endregion
+
+/** Where to listen. */
+export interface Options {
+  /** Default 0: a free one. */
+  readonly port?: number | undefined
+  /** Default `127.0.0.1`: this machine only. */
+  readonly host?: string | undefined
+  /** How long running requests may go on at the end; default 5 s. */
+  readonly grace?: Duration.DurationInput | undefined
+}
+
+/**
+ * Serves the handler until the scope closes, and tells the person on stderr of handlers that fail and of requests
+ * that the end waits for. Fails with `ListenError` when the port is in use or the host is not this machine's.
+ */
+export const listen = Effect.fn("Server.listen")(function* <E, R>(
+  handler: HttpServer.Handler<E, R>,
+  options: Options = {}
+): Effect.fn.Return<
+  HttpServer.Listening,
+  HttpServer.ListenError,
+  R | HttpServer.HttpServer | Output.Output | Scope.Scope
+> {
+  const { note } = yield* Output.Output
+  return yield* HttpServer.serve(handler, {
+    ...options,
+    report: (failure) => note(failure.message),
+    onDrain: (running, grace) =>
+      note(
+        `closing: waiting up to ${formatDuration(Duration.toMillis(grace))} for ${running} running request${running === 1 ? "" : "s"}`
+      )
+  })
+})
+
+/**
+ * Serves {@link app}, prints `listening on URL` and goes on until it is interrupted; then it closes gracefully.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as Server from "effect-asyncio/programs/Server"
+ * import * as HttpServer from "effect-asyncio/services/HttpServer"
+ *
+ * export const program = Server.serve({ port: 8080 }).pipe(Effect.provide(HttpServer.layer))
+ * ```
+ */
+export const serve = Effect.fn("Server.serve")(function* (options: Options = {}) {
+  const { url } = yield* listen(app, options)
+  yield* Output.print(`listening on ${url}`)
+  return yield* Effect.never
+}, Effect.scoped)
+
+// #region example
+/** The guide's explanation as a program: one thread that serves everybody, on a free port. {@link serve} as it is. */
+export const example: Effect.Effect<never, HttpServer.ListenError, HttpServer.HttpServer | Output.Output> =
+  serve()
+// #endregion
+
+/** How big a {@link demo}. */
+export interface DemoOptions extends Options {
+  /** Requests that wait at once; default 1,000. */
+  readonly requests?: number | undefined
+  /** How long each of them waits; milliseconds, default 200. */
+  readonly wait?: number | undefined
+  /** How long one handler blocks; milliseconds, default 300. */
+  readonly block?: number | undefined
+  /** Requests with nothing to wait for that come at the same time; default 10. */
+  readonly others?: number | undefined
+}
+
+/** What a {@link demo} measured; milliseconds. */
+export interface Demo {
+  readonly requests: number
+  readonly wait: number
+  readonly block: number
+  readonly others: number
+  /** One request that waits, alone. */
+  readonly one: number
+  /** From the first of the waiting requests to the last answer. */
+  readonly all: number
+  /** The slowest of the other requests while nothing blocks. */
+  readonly free: number
+  /** The quickest of the other requests while one handler blocks. */
+  readonly held: number
+}
+
+const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>
+  Effect.gen(function* () {
+    const before = yield* Clock.currentTimeNanos
+    yield* effect
+    return Number((yield* Clock.currentTimeNanos) - before) / 1e6
+  })
+
+/**
+ * Measures what an event loop does well and what it cannot do: many requests that wait take one wait, and one handler
+ * that blocks holds up all others. Server and clients share the one thread, over real sockets with `HttpServer.layer`.
+ */
+export const demo = Effect.fn("Server.demo")(function* (options: DemoOptions = {}) {
+  const { block = 300, others = 10, requests = 1000, wait = 200 } = options
+  const http = yield* HttpServer.HttpServer
+  const server = yield* listen(
+    (request) =>
+      request.path === "/block" ? Effect.as(http.block(block), HttpServer.text("blocked\n")) : app(request),
+    options
+  )
+  const waiting = server.request(`/wait?ms=${wait}`)
+  const quick = Array.from({ length: others }, () => timed(server.request("/")))
+  // Connections are opened first: making a thousand of them takes longer than the wait, whoever serves.
+  yield* Gather.gather(Array.from({ length: requests }, () => server.request("/")))
+  const one = yield* timed(waiting)
+  const all = yield* timed(Gather.gather(Array.from({ length: requests }, () => waiting)))
+  const free = Math.max(...(yield* Gather.gather(quick)))
+  // Asked first, answered first: what comes behind it is held up.
+  const [, ...held] = yield* Gather.gather([timed(server.request("/block")), ...quick])
+  return { requests, wait, block, others, one, all, free, held: Math.min(...held) } satisfies Demo
+}, Effect.scoped)
+
+const ms = (measured: number) => `${Math.round(measured)} ms`
+
+/** A {@link Demo} in five lines. */
+export const demoLines = (demo: Demo): ReadonlyArray<string> => {
+  const { all, block, free, held, one, others, requests, wait } = demo
+  return [
+    `1 request that waits ${wait} ms: answered after ${ms(one)}`,
+    `${requests} requests that wait ${wait} ms each: all answered after ${ms(all)} (one after another: ${formatDuration(requests * wait)})`,
+    `${others} requests with nothing to wait for: each answered within ${ms(free)}`,
+    `the same ${others} while one handler blocks for ${block} ms: none answered before ${ms(held)}`,
+    "waiting costs the loop nothing, blocking stops it for everybody: what blocks belongs on a thread (aio executor)"
+  ]
+}

@@ -1,0 +1,82 @@
+import * as Command from "@effect/platform/Command"
+import { Effect } from "effect"
+import * as Output from "../services/Output.js"
+import * as Processes from "../services/Processes.js"
+import * as Gather from "./Gather.js"
+
+/**
+ * Runs a command as a child process and gives how it ended and what it wrote (asyncio: `create_subprocess_exec` and
+ * `communicate`). Cancelled, it returns when no process of the command's group is left.
+ *
+ * An exit code other than 0 is a result, unless `check` makes it a `CommandFailed`. Fails with `CommandNotFound`,
+ * `CommandNotExecutable` or `CommandNotStarted` when there is no process, and with `OutputTooLarge` beyond
+ * `maxOutput`. The guide's section Subprocess.
+ *
+ * @example
+ * ```ts
+ * import * as Command from "@effect/platform/Command"
+ * import { Effect } from "effect"
+ * import * as Subprocess from "effect-asyncio/programs/Subprocess"
+ * import * as Processes from "effect-asyncio/services/Processes"
+ *
+ * export const program = Subprocess.run(Command.make("uname", "-s"), { check: true }).pipe(
+ *   Effect.timeout("10 seconds"),
+ *   Effect.provide(Processes.layer)
+ * )
+ * ```
+ */
+export const run: (
+  command: Command.Command,
+  options?: Processes.RunOptions
+) => Effect.Effect<Processes.Result, Processes.ProcessError, Processes.Processes> = Processes.run
+
+/** Settings of {@link runAll}. */
+export interface RunAllOptions extends Processes.RunOptions {
+  /** How many run at once; default `"unbounded"`. */
+  readonly concurrency?: number | "unbounded" | undefined
+  /** What the failure of one does to the others; default `"cancel"`. */
+  readonly onFailure?: "cancel" | "continue" | undefined
+}
+
+/**
+ * Runs commands at once and gives their results in input order. Only what {@link run} fails with is a failure: with
+ * `check` that is an exit code other than 0 too. Fails with the first, when the others are cancelled and gone
+ * (`"cancel"`) or done (`"continue"`).
+ *
+ * @example
+ * ```ts
+ * import * as Command from "@effect/platform/Command"
+ * import * as Subprocess from "effect-asyncio/programs/Subprocess"
+ *
+ * export const program = Subprocess.runAll(
+ *   ["a.png", "b.png"].map((file) => Command.make("gzip", "--keep", file)),
+ *   { concurrency: 4, check: true, grace: "2 seconds" }
+ * )
+ * ```
+ */
+export const runAll = (
+  commands: Iterable<Command.Command>,
+  options: RunAllOptions = {}
+): Effect.Effect<ReadonlyArray<Processes.Result>, Processes.ProcessError, Processes.Processes> => {
+  const { concurrency, onFailure, ...each } = options
+  return Gather.gather(
+    Array.from(commands, (command) => run(command, each)),
+    { concurrency, onFailure, name: "subprocess" }
+  )
+}
+
+// #region example
+const runCommand = Effect.fn("Subprocess.runCommand")(function* (...words: [string, ...Array<string>]) {
+  const command = Command.make(...words)
+  yield* Output.print(`Executing: ${Processes.commandLine(command)}`)
+  const { stdout } = yield* run(command)
+  yield* Output.print(new TextDecoder().decode(stdout))
+})
+
+/**
+ * The guide's Subprocess: two commands at once. Prints `Executing: sleep 1` and `Executing: echo hello`, then the
+ * output of each when it has ended, with a line end more: `hello` and an empty line, an empty line after a second.
+ */
+export const example: Effect.Effect<void, Processes.ProcessError, Output.Output | Processes.Processes> =
+  Effect.asVoid(Gather.gather([runCommand("sleep", "1"), runCommand("echo", "hello")]))
+// #endregion

@@ -1,0 +1,70 @@
+import { Context, Data, type Duration, Effect, Layer } from "effect"
+
+// model
+
+/** What a user has bought. */
+export interface Order {
+  readonly id: number
+  readonly item: string
+}
+
+// errors
+
+/** The database did not answer a query. */
+export class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly reason: string }> {
+  override get message() {
+    return `database: ${this.reason}`
+  }
+}
+
+// tag
+
+/** What an application server asks its database. */
+export class Database extends Context.Tag("effect-asyncio/services/Database")<
+  Database,
+  {
+    /** The user's orders, the latest first; none for a user that is not known. */
+    readonly orders: (user: string) => Effect.Effect<ReadonlyArray<Order>, DatabaseError>
+  }
+>() {}
+
+/** What an embedded database holds and how it behaves. */
+export interface Embedded {
+  readonly orders: Readonly<Record<string, ReadonlyArray<Order>>>
+  /** How long each answer takes. */
+  readonly latency: Duration.DurationInput
+  /** Answers with this failure instead. */
+  readonly down?: string
+}
+
+// make
+
+/** A database in memory. It takes its time by the clock at hand. */
+export const make = ({ down, latency, orders }: Embedded): Context.Tag.Service<Database> => ({
+  orders: (user) =>
+    Effect.zipRight(
+      Effect.sleep(latency),
+      down === undefined ? Effect.succeed(orders[user] ?? []) : new DatabaseError({ reason: down })
+    )
+})
+
+// layers
+
+/** Embedded: some orders of the user `ada`, each answer after 120 ms. */
+export const layer: Layer.Layer<Database> = Layer.succeed(
+  Database,
+  make({
+    latency: 120,
+    orders: {
+      ada: [
+        { id: 1843, item: "notes on a sketch" },
+        { id: 1842, item: "punched cards" },
+        { id: 1833, item: "difference engine" }
+      ]
+    }
+  })
+)
+
+/** Empty and at once, but for what is given. */
+export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<Database> =>
+  Layer.succeed(Database, make({ latency: 0, orders: {}, ...given }))

@@ -1,0 +1,2 @@
+/** For those who test with us. */
+export * as VirtualClock from "../services/VirtualClock.js"

@@ -1,0 +1,522 @@
+import { execFileSync } from "node:child_process"
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
+import { join } from "node:path"
+import { setImmediate as nextTurn } from "node:timers/promises"
+import { afterAll, afterEach, describe, expect, it } from "vitest"
+import * as Aio from "../support/Aio.js"
+import * as FaultServer from "../support/FaultServer.js"
+
+const servers: Array<FaultServer.FaultServer> = []
+const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
+  const server = await FaultServer.start(handlers)
+  servers.push(server)
+  return server
+}
+afterEach(async () => {
+  await Promise.all(servers.splice(0).map((server) => server.close()))
+})
+afterAll(Aio.removeFolders)
+
+const { bytes, dropAfter, file, inTurn, ok, raw } = FaultServer
+
+const outcomes = async (args: ReadonlyArray<string>, options: Aio.SpawnOptions = {}) => {
+  const { code, stderr, stdout } = await Aio.run(["gather", "--json", ...args], options)
+  const events: Array<any> = stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line))
+  return {
+    code,
+    stderr,
+    finished: events.filter(({ event }) => event === "finished"),
+    failed: events.filter(({ event }) => event === "failed"),
+    retried: events.filter(({ event }) => event === "retried")
+  }
+}
+
+const parts = (dir: string) => readdirSync(dir).filter((name) => name.endsWith(".aio-part"))
+
+/** Leaves a partial file in `dir`, as an earlier process did: the first of two attempts, ended after `sent` bytes. */
+const leavePartial = async (
+  dir: string,
+  server: FaultServer.FaultServer,
+  path: string,
+  more: ReadonlyArray<string> = []
+) => {
+  const result = await outcomes(["--retries=0", "-d", dir, ...more, server.url(path)])
+  expect(result.failed.map(({ reason }) => reason)).toEqual(["dropped"])
+  return result
+}
+
+describe("aio gather: files", () => {
+  describe("resume", () => {
+    const body = bytes(600_000)
+    const tag = { etag: '"v1"' }
+
+    it("goes on where an earlier process stopped, and proves the version with If-Range", async () => {
+      const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(body)) })
+      const dir = Aio.folder()
+      await leavePartial(dir, server, "/f")
+      const [part] = parts(dir)
+      const there = statSync(join(dir, part!)).size
+      const { code, finished } = await outcomes(["-d", dir, server.url("/f")])
+      expect(code).toBe(0)
+      expect(finished[0]).toMatchObject({ size: 600_000, resumedFrom: there, status: 206, skipped: false })
+      expect(server.seenAt("/f")[1]!.headers).toMatchObject({ range: `bytes=${there}-`, "if-range": '"v1"' })
+      expect(Aio.names(dir)).toEqual(["f"])
+      expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
+    })
+
+    it("goes on after a drop within one run, and checks the whole file's sum", async () => {
+      const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(body)) })
+      const dir = Aio.folder()
+      const { code, finished, retried } = await outcomes([
+        "-d",
+        dir,
+        "--checksum",
+        `sha256:${FaultServer.sha256(body)}`,
+        server.url("/f")
+      ])
+      expect([code, retried.length, finished[0].status]).toEqual([0, 1, 206])
+      expect(finished[0].resumedFrom).toBeGreaterThan(0)
+      expect(Aio.names(dir)).toEqual(["f"])
+      expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
+    })
+
+    it("--no-resume neither leaves nor takes a partial file", async () => {
+      const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(body)) })
+      const dir = Aio.folder()
+      await leavePartial(dir, server, "/f", ["--no-resume"])
+      expect(Aio.names(dir)).toEqual([])
+      const other = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(body)) })
+      await leavePartial(dir, other, "/f")
+      await outcomes(["-d", dir, "--no-resume", other.url("/f")])
+      expect(other.seenAt("/f")[1]!.headers.range).toBeUndefined()
+      expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
+    })
+
+    it.each([
+      ["no validator", {}],
+      ["a weak entity tag", { etag: 'W/"v1"' }],
+      [
+        "a date no older than the response",
+        { "last-modified": new Date().toUTCString(), date: new Date().toUTCString() }
+      ]
+    ])("%s: nothing is left and nothing is continued", async (_name, headers) => {
+      const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, headers), file(body)) })
+      const dir = Aio.folder()
+      await leavePartial(dir, server, "/f")
+      expect(Aio.names(dir)).toEqual([])
+      await outcomes(["-d", dir, server.url("/f")])
+      expect(server.seenAt("/f")[1]!.headers.range).toBeUndefined()
+    })
+
+    it("a file with another entity tag starts over", async () => {
+      const changed = bytes(500_000, 7)
+      const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(changed, '"v2"')) })
+      const dir = Aio.folder()
+      const { code, finished } = await outcomes(["-d", dir, server.url("/f")])
+      expect([code, finished[0].resumedFrom, finished[0].status]).toEqual([0, 0, 200])
+      expect(Aio.names(dir)).toEqual(["f"])
+      expect(readFileSync(join(dir, "f")).equals(changed)).toBe(true)
+    })
+
+    it("416 starts over", async () => {
+      const short = bytes(100, 3)
+      const server = await serve({
+        "/f": inTurn(
+          dropAfter(body, 400_000, tag),
+          ({ response }) => void response.writeHead(416).end(),
+          ok(short)
+        )
+      })
+      const dir = Aio.folder()
+      const { finished, retried } = await outcomes(["-d", dir, server.url("/f")])
+      expect([finished[0].size, retried.length]).toEqual([100, 1])
+      expect(Aio.names(dir)).toEqual(["f"])
+    })
+
+    const partial = (range: string, sent: Buffer, etag?: string) =>
+      raw(
+        Buffer.concat([
+          Buffer.from(
+            `HTTP/1.1 206 Partial Content\r\nContent-Range: ${range}\r\nContent-Length: ${sent.length}\r\n${etag === undefined ? "" : `ETag: ${etag}\r\n`}\r\n`
+          ),
+          sent
+        ])
+      )
+    type Lie = (from: number) => FaultServer.Handler
+    const lies: ReadonlyArray<readonly [string, Lie, string]> = [
+      [
+        "other bytes than asked for",
+        () => partial("bytes 0-599999/600000", body),
+        "asked for bytes from N, got bytes from 0"
+      ],
+      [
+        "another length",
+        (from) => partial(`bytes ${from}-699999/700000`, bytes(700_000 - from), '"v1"'),
+        "the file was 600000 bytes long, and is 700000 now"
+      ],
+      [
+        "not to the end",
+        (from) => partial(`bytes ${from}-${from + 99}/600000`, body.subarray(from, from + 100), '"v1"'),
+        "the part sent does not reach the end"
+      ],
+      [
+        "not to the end, of a length untold",
+        (from) => partial(`bytes ${from}-${from + 99}/*`, body.subarray(from, from + 100), '"v1"'),
+        "the part sent does not reach the end"
+      ],
+      [
+        "a range with no bytes",
+        (from) => partial(`bytes ${from}-${from - 1}/${from}`, Buffer.alloc(0), '"v1"'),
+        "Content-Range 'bytes N-M/N' is malformed"
+      ],
+      [
+        "a range that is none",
+        () => partial("lines 1 to 2", body),
+        "Content-Range 'lines 1 to 2' is malformed"
+      ],
+      [
+        "another version's part",
+        (from) => partial(`bytes ${from}-599999/600000`, bytes(600_000, 9).subarray(from), '"v2"'),
+        "the part sent is of another version"
+      ],
+      [
+        "a part that is shorter than it says",
+        (from) => partial(`bytes ${from}-599999/600000`, body.subarray(from + 5), '"v1"'),
+        "Content-Length and Content-Range disagree"
+      ]
+    ]
+    it.each(lies)(
+      "%s: never reaches the final name; the next attempt has the whole file",
+      async (_, lie, why) => {
+        const server = await serve({
+          "/f": inTurn(
+            dropAfter(body, 400_000, tag),
+            (exchange) => lie(Number(/=(\d+)-/.exec(exchange.request.headers.range!)![1]))(exchange),
+            file(body)
+          )
+        })
+        const dir = Aio.folder()
+        await leavePartial(dir, server, "/f")
+        const { code, finished, retried } = await outcomes(["-d", dir, server.url("/f")])
+        expect(
+          retried.map(({ detail, reason }) => [
+            reason,
+            detail.replace(/(?<=from |bytes |\/)\d{5,}(?!.*now)/g, "N").replace(/-\d+\//, "-M/")
+          ])
+        ).toEqual([["range", why]])
+        expect(server.seenAt("/f")[2]!.headers.range).toBeUndefined()
+        expect([code, finished[0]?.size]).toEqual([0, 600_000])
+        expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
+        expect(Aio.names(dir)).toEqual(["f"])
+      }
+    )
+
+    it("a partial file spoilt on the disk is found out by the checksum, and fetched anew", async () => {
+      const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(body)) })
+      const dir = Aio.folder()
+      await leavePartial(dir, server, "/f")
+      const part = join(dir, parts(dir)[0]!)
+      writeFileSync(part, Buffer.alloc(statSync(part).size))
+      const { code, retried } = await outcomes([
+        "-d",
+        dir,
+        "--checksum",
+        `sha256:${FaultServer.sha256(body)}`,
+        server.url("/f")
+      ])
+      expect([code, retried[0].reason]).toEqual([0, "checksum"])
+      expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
+    })
+
+    it("what is left of another URL, or beside a torn sidecar, is not continued", async () => {
+      const server = await serve({
+        "/f": inTurn(dropAfter(body, 400_000, tag), file(body)),
+        "/g": file(body)
+      })
+      const dir = Aio.folder()
+      await leavePartial(dir, server, "/f")
+      await outcomes(["-d", dir, "-i", listOf(`${server.url("/g")}\tf`)])
+      expect(server.seenAt("/g")[0]!.headers.range).toBeUndefined()
+      expect(Aio.names(dir)).toEqual(["f"])
+
+      const second = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(body)) })
+      const other = Aio.folder()
+      await leavePartial(other, second, "/f")
+      writeFileSync(join(other, `${parts(other)[0]}.json`), '{"version":1,"url":')
+      await outcomes(["-d", other, second.url("/f")])
+      expect(second.seenAt("/f")[1]!.headers.range).toBeUndefined()
+      expect(Aio.names(other)).toEqual(["f"])
+    })
+
+    it("a file named by Content-Disposition is continued too, under that name", async () => {
+      const headers = { ...tag, "content-disposition": "attachment; filename=named.bin" }
+      const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, headers), file(body)) })
+      const dir = Aio.folder()
+      await leavePartial(dir, server, "/f", ["--content-disposition"])
+      const { finished } = await outcomes(["-d", dir, "--content-disposition", server.url("/f")])
+      expect(finished[0].resumedFrom).toBeGreaterThan(0)
+      expect(Aio.names(dir)).toEqual(["named.bin"])
+      expect(readFileSync(join(dir, "named.bin")).equals(body)).toBe(true)
+    })
+  })
+
+  const listOf = (text: string) => {
+    const path = join(Aio.folder(), "list")
+    writeFileSync(path, text)
+    return path
+  }
+
+  it("kill -9 at any moment, then the same command, gives the right bytes and leaves nothing else", async () => {
+    const body = bytes(6_000_000, 11)
+    const sum = FaultServer.sha256(body)
+    // Each attempt is served up to its mark, by what the client has taken, and then killed.
+    const marks = [0, 100_000, 1_300_000, 2_500_000, 4_100_000, 5_999_999, 6_000_000]
+    let mark = 0
+    let reached: () => void = () => undefined
+    const server = await serve({
+      "/f": file(body, '"v1"', (response, part) => {
+        const from = body.length - part.length
+        const end = Math.max(mark, from)
+        let at = from
+        const write = () => {
+          if (at >= end) {
+            if (end === body.length) response.end(reached)
+            else response.write("", reached)
+            return
+          }
+          const piece = body.subarray(at, Math.min(at + 50_000, end))
+          at += piece.length
+          response.write(piece, write)
+        }
+        response.flushHeaders()
+        write()
+      })
+    })
+    const dir = Aio.folder()
+    const args = ["gather", "-q", "-d", dir, server.url("/f")]
+    for (mark of marks) {
+      const served = new Promise<void>((resolve) => {
+        reached = resolve
+      })
+      const aio = Aio.start(args)
+      await served
+      // In one of the rounds there is surely something on the disk to go on with.
+      if (mark === 4_100_000)
+        while (parts(dir).every((name) => statSync(join(dir, name)).size === 0)) await nextTurn()
+      aio.kill("SIGKILL")
+      await aio.ended
+      if (existsSync(join(dir, "f"))) break // it was done before the last blow
+    }
+    mark = body.length
+    const { code, stderr } = await Aio.run(args)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
+    expect(FaultServer.sha256(readFileSync(join(dir, "f")))).toBe(sum)
+    expect(Aio.names(dir)).toEqual(["f"])
+    expect(server.seenAt("/f").some(({ headers }) => headers.range !== undefined)).toBe(true)
+  })
+
+  it("what a killed process has left of files that can't be continued is swept up", async () => {
+    const body = bytes(3_000_000)
+    const server = await serve({
+      "/f": inTurn(
+        file(body, null, (response, part) => void response.write(part.subarray(0, 2_500_000))),
+        file(body)
+      ),
+      "/other": ok("other")
+    })
+    const dir = Aio.folder()
+    const aio = Aio.start(["gather", "-q", "-d", dir, server.url("/f")])
+    while (!Aio.names(dir).some((name) => name.endsWith(".aio-tmp"))) await nextTurn()
+    // Another process does not take a living one's file for a leftover.
+    await Aio.run(["gather", "-q", "-d", dir, server.url("/other")])
+    expect(Aio.names(dir).filter((name) => name.endsWith(".aio-tmp"))).toHaveLength(1)
+    aio.kill("SIGKILL")
+    await aio.ended
+    await Aio.run(["gather", "-q", "-d", dir, server.url("/other")])
+    expect(Aio.names(dir)).toEqual(["other"])
+  })
+
+  it("two processes with one name both end with a whole file", async () => {
+    const one = bytes(2_000_000, 1)
+    const two = bytes(1_500_000, 2)
+    // Both have looked at the folder before either writes; then the first sends half, the second all, the first the rest.
+    let secondDone: () => void = () => undefined
+    const second = new Promise<void>((resolve) => {
+      secondDone = resolve
+    })
+    const server = await serve({
+      "/1/f": file(one, '"one"', (response, part) => {
+        void server.arrived("/2/f").then(() => {
+          response.write(part.subarray(0, 1_200_000))
+          void second.then(() => response.end(part.subarray(1_200_000)))
+        })
+      }),
+      "/2/f": file(two, '"two"', (response, part) => {
+        void server.arrived("/1/f").then(() => response.end(part))
+      })
+    })
+    const dir = Aio.folder()
+    const first = Aio.start(["gather", "-q", "-d", dir, server.url("/1/f")])
+    const other = await Aio.run(["gather", "-q", "-d", dir, server.url("/2/f")])
+    expect([other.code, other.stderr]).toEqual([0, ""])
+    expect(readFileSync(join(dir, "f")).equals(two)).toBe(true)
+    secondDone()
+    const result = await first.ended
+    expect([result.code, result.stderr]).toEqual([0, ""])
+    expect(readFileSync(join(dir, "f")).equals(one)).toBe(true)
+    expect(Aio.names(dir)).toEqual(["f"])
+  })
+
+  it("of two processes that would continue one partial file, one does", async () => {
+    const body = bytes(3_000_000)
+    const held: Array<() => void> = []
+    const server = await serve({
+      "/f": inTurn(
+        dropAfter(body, 2_000_000, { etag: '"v1"' }),
+        file(body, '"v1"', (response, part) => {
+          // Both have asked, both with the same range, before either gets an answer.
+          held.push(() => response.end(part))
+          if (held.length >= 2) for (const go of held) go()
+        })
+      )
+    })
+    const dir = Aio.folder()
+    await leavePartial(dir, server, "/f")
+    const results = await Promise.all([1, 2].map(() => outcomes(["-d", dir, server.url("/f")])))
+    expect(results.map(({ code }) => code)).toEqual([0, 0])
+    expect(server.seenAt("/f")[1]!.headers.range).toBe(server.seenAt("/f")[2]!.headers.range)
+    expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
+    expect(Aio.names(dir)).toEqual(["f"])
+  })
+
+  it("links in DIR that lead out of it are not followed, for small files and large ones", async () => {
+    const big = bytes(600_000)
+    const server = await serve({ "/small": ok("small"), "/big": file(big) })
+    const dir = Aio.folder()
+    const outside = join(Aio.folder(), "precious")
+    writeFileSync(outside, "precious")
+    for (const name of ["small", "big", ".big.aio-part", ".big.aio-part.json"])
+      symlinkSync(outside, join(dir, name))
+    const { code } = await outcomes(["-d", dir, server.url("/small"), server.url("/big")])
+    expect(code).toBe(0)
+    expect(readFileSync(outside, "utf8")).toBe("precious")
+    expect(readFileSync(join(dir, "small"), "utf8")).toBe("small")
+    expect(readFileSync(join(dir, "big")).equals(big)).toBe(true)
+  })
+
+  it("--overwrite, the default, replaces; --no-clobber leaves, fetches nothing, and counts it as there", async () => {
+    const server = await serve({
+      "/f": ok("new"),
+      "/named": ok("new", { "content-disposition": "attachment; filename=f" })
+    })
+    const dir = Aio.folder()
+    const f = join(dir, "f")
+    writeFileSync(f, "old")
+    const kept = await Aio.run(["gather", "--no-clobber", "-d", dir, server.url("/f")])
+    expect(kept.code).toBe(0)
+    expect(kept.stdout).toBe("")
+    expect(kept.stderr).toContain(`${f} is there already\nfiles       0 downloaded, 1 there already\n`)
+    expect(server.seen).toEqual([])
+    const named = await outcomes(["--no-clobber", "--content-disposition", "-d", dir, server.url("/named")])
+    expect(named.finished[0]).toMatchObject({ skipped: true, path: f, size: 3 })
+    expect(readFileSync(f, "utf8")).toBe("old")
+    await outcomes(["--no-clobber", "--overwrite", "-d", dir, server.url("/f")])
+    expect(readFileSync(f, "utf8")).toBe("new")
+    writeFileSync(f, "old")
+    await outcomes(["-d", dir, server.url("/f")])
+    expect(readFileSync(f, "utf8")).toBe("new")
+    expect(Aio.names(dir)).toEqual(["f"])
+  })
+
+  it("--fsync downloads small, large and continued files", async () => {
+    const body = bytes(600_000)
+    const server = await serve({
+      "/small": ok("small"),
+      "/big": ok(body),
+      "/again": inTurn(dropAfter(body, 400_000, { etag: '"v1"' }), file(body))
+    })
+    const dir = Aio.folder()
+    const urls = ["/small", "/big", "/again"].map(server.url)
+    const { code } = await outcomes(["--fsync", "-d", dir, ...urls])
+    expect(code).toBe(0)
+    expect(Aio.names(dir)).toEqual(["again", "big", "small"])
+    expect(readFileSync(join(dir, "again")).equals(body)).toBe(true)
+  })
+
+  it("a name that is a folder, and a DIR that is a file, are failures that say so", async () => {
+    const server = await serve({ "/f": ok("small"), "/g": file(bytes(600_000)) })
+    const dir = Aio.folder()
+    mkdirSync(join(dir, "f"))
+    mkdirSync(join(dir, "g"))
+    const { failed } = await outcomes(["--retries=0", "-d", dir, server.url("/f"), server.url("/g")])
+    expect(failed.map(({ reason }) => reason)).toEqual(["file", "file"])
+    expect(failed[0].detail).toMatch(/EISDIR|ENOTEMPTY|EEXIST/)
+    expect(Aio.names(dir).filter((name) => name.endsWith(".aio-tmp"))).toEqual([])
+    const notDir = listOf("x")
+    const second = await outcomes(["--retries=0", "-d", notDir, server.url("/f")])
+    expect([second.code, second.failed[0].reason]).toEqual([1, "file"])
+    expect(second.failed[0].detail).toMatch(/EEXIST|ENOTDIR/)
+  })
+
+  describe("disk full", () => {
+    const mounted: Array<string> = []
+    afterAll(() => {
+      for (const dir of mounted) execFileSync("umount", [dir])
+    })
+    const tiny = (() => {
+      if (process.getuid?.() !== 0) return undefined
+      const dir = Aio.folder()
+      try {
+        execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", dir], { stdio: "ignore" })
+      } catch {
+        return undefined
+      }
+      mounted.push(dir)
+      return dir
+    })()
+
+    it.skipIf(tiny === undefined)("says so, and leaves the final name free", async () => {
+      const dir = tiny!
+      const server = await serve({
+        "/big": ok(bytes(3_000_000)),
+        "/kept": file(bytes(3_000_000)),
+        "/small": ok(bytes(200_000))
+      })
+      const { code, failed } = await outcomes(["-d", dir, server.url("/big")])
+      expect([code, failed.map(({ detail, reason }) => [reason, detail])]).toEqual([
+        1,
+        [["disk-full", `no space left on the disk of ${dir}`]]
+      ])
+      expect(Aio.names(dir)).toEqual([])
+      writeFileSync(join(dir, "ballast"), Buffer.alloc(900_000))
+      const small = await outcomes(["-d", dir, server.url("/small")])
+      expect(small.failed.map(({ reason }) => reason)).toEqual(["disk-full"])
+      expect(Aio.names(dir)).toEqual(["ballast"])
+      const kept = await outcomes(["-d", dir, server.url("/kept")])
+      expect(kept.failed.map(({ reason }) => reason)).toEqual(["disk-full"])
+      expect(existsSync(join(dir, "kept"))).toBe(false)
+    })
+
+    it("a file larger than the process may write is a failure that says so", async () => {
+      const server = await serve({ "/big": ok(bytes(3_000_000)) })
+      const dir = Aio.folder()
+      const { code, failed } = await outcomes(["-d", dir, server.url("/big")], {
+        shell: 'ulimit -f 1000; exec "$@"'
+      })
+      expect([code, failed[0].reason]).toEqual([1, "file"])
+      expect(failed[0].detail).toMatch(/EFBIG/)
+      expect(Aio.names(dir)).toEqual([])
+    })
+  })
+})

@@ -1,0 +1,73 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { basename, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { describe, expect, it } from "@effect/vitest"
+import { type Concept, concepts } from "../src/manifest.js"
+import { start } from "./support/Aio.js"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+/** Runs the built command to its end, with nothing on its standard input. */
+const aio = (words: ReadonlyArray<string>) => {
+  const child = start(words)
+  child.end()
+  return child.ended
+}
+const all: ReadonlyArray<Concept> = concepts
+const names = (folder: string, extension: string) =>
+  readdirSync(join(root, folder))
+    .filter((file) => file.endsWith(extension))
+    .map((file) => basename(file, extension))
+const read = (file: string) => readFileSync(join(root, file), "utf8")
+
+describe("manifest", () => {
+  it("has a program, a command, a page and a row in the README for each concept, and no program or command besides", () => {
+    expect(names("src/programs", ".ts").sort()).toEqual(all.map(({ program }) => program).sort())
+    // PascalCase files in src/commands are what the subcommands share; `guide` is the reader of them all.
+    expect(
+      names("src/commands", ".ts")
+        .filter((name) => /^[a-z]/.test(name) && name !== "guide")
+        .sort()
+    ).toEqual(all.map(({ name }) => name).sort())
+    expect(names("docs", ".md")).toEqual(expect.arrayContaining(all.map(({ name }) => name)))
+    const readme = read("README.md")
+    for (const { asyncio, name, program } of all) {
+      const row = readme.split("\n").find((line) => line.startsWith("|") && line.includes(`\`aio ${name}\``))
+      expect(row, `a row for ${name}`).toBeDefined()
+      expect(row).toContain(asyncio)
+      expect(row).toContain(program)
+      expect(row).toContain(`docs/${name}.md`)
+    }
+  })
+
+  it("is what aio --help lists", async () => {
+    const { code, stdout } = await aio(["--help"])
+    expect(code).toBe(0)
+    for (const { name } of all) expect(stdout).toMatch(new RegExp(`^  ${name} `, "m"))
+  })
+
+  // The built command against the text that the guide's Python prints.
+  it.each(all.map((concept) => [concept.name, concept] as const))(
+    "aio %s prints the guide's lines",
+    async (name, { example, exampleArgs = [] }) => {
+      const { code, stderr, stdout } = await aio([name, ...exampleArgs])
+      expect({ code, stdout }, stderr).toEqual({
+        code: 0,
+        stdout: example.map((line) => `${line}\n`).join("")
+      })
+    }
+  )
+
+  it.each(all.map(({ name }) => name))(
+    "aio %s --help describes it, and nonsense exits 2 with one line",
+    async (name) => {
+      const help = await aio([name, "--help"])
+      expect(help.code).toBe(0)
+      expect(help.stdout).toContain(`aio ${name}`)
+      const wrong = await aio([name, "--no-such-option"])
+      expect(wrong.code).toBe(2)
+      expect(wrong.stdout).toBe("")
+      expect(wrong.stderr).toMatch(new RegExp(`^aio ${name}: unknown option --no-such-option.*\n$`))
+    }
+  )
+})

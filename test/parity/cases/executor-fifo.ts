@@ -1,0 +1,22 @@
+import { Effect } from "effect"
+import * as Executors from "../../../src/programs/Executors.js"
+import * as Gather from "../../../src/programs/Gather.js"
+import * as Executor from "../../../src/services/Executor.js"
+import { say } from "../Case.js"
+
+export const clock = "live"
+
+const job = (name: string) => {
+  if (name === "b") throw new Error("no b")
+  return name
+}
+
+const run = (name: string) =>
+  Executors.blocking(job, name).pipe(
+    Effect.flatMap((result) => say(result)),
+    Effect.catchTag("JobFailed", ({ thrown }) => say("failed:", thrown.message))
+  )
+
+export default Gather.gather(Array.from("abcd", run)).pipe(
+  Effect.provide(Executor.layerThreads({ maxWorkers: 1 }))
+)

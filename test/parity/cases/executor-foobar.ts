@@ -1,0 +1,21 @@
+import { Effect } from "effect"
+import * as Executors from "../../../src/programs/Executors.js"
+import * as Gather from "../../../src/programs/Gather.js"
+import * as Executor from "../../../src/services/Executor.js"
+import { say } from "../Case.js"
+
+export const clock = "live"
+
+const download = (name: string, millis: number) => {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis)
+  return name
+}
+
+export default Gather.gather([
+  Executors.blocking(download, "a", 50),
+  Executors.blocking(download, "b", 10),
+  say("foobar")
+]).pipe(
+  Effect.flatMap(([a, b]) => say(a, b)),
+  Effect.provide(Executor.layerThreads({ maxWorkers: 2 }))
+)

@@ -1,0 +1,13 @@
+import { Effect } from "effect"
+import * as Gather from "../../../src/programs/Gather.js"
+import { outcome, say } from "../Case.js"
+
+const work = (name: string, delay: number, error?: string) =>
+  Effect.sleep(delay).pipe(
+    Effect.zipRight(error === undefined ? Effect.succeed(name) : Effect.fail(error)),
+    Effect.ensuring(say(name, "ends"))
+  )
+
+export default Gather.gather([work("a", 30), work("b", 10, "early"), work("c", 20, "late")], {
+  onFailure: "collect"
+}).pipe(Effect.flatMap(Effect.forEach((exit) => say(outcome(exit)))))

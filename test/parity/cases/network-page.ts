@@ -1,0 +1,24 @@
+import { Duration, Effect, Either, Layer } from "effect"
+import * as Network from "../../../src/programs/Network.js"
+import * as Apis from "../../../src/services/Apis.js"
+import * as Cache from "../../../src/services/Cache.js"
+import * as Database from "../../../src/services/Database.js"
+import * as OAuth from "../../../src/services/OAuth.js"
+import * as Storage from "../../../src/services/Storage.js"
+import { say } from "../Case.js"
+
+const services = Layer.mergeAll(
+  Apis.layerTest({ latency: { drive: 0, chat: 30 } }),
+  Cache.layerTest({ latency: 10 }),
+  Database.layerTest({ latency: 50, down: "connection refused" }),
+  OAuth.layerTest(),
+  Storage.layerTest({ latency: 10_000 })
+)
+
+export default Effect.gen(function* () {
+  const { parts, total } = yield* Network.dashboard("ada", { timeout: 100 })
+  for (const name of ["database", "cache", "storage", "chat"] as const) {
+    yield* say(name, Either.match(parts[name].value, { onLeft: ({ reason }) => reason, onRight: () => "ok" }))
+  }
+  yield* say(Duration.toMillis(total) < 190 ? "as long as the slowest" : "as long as all together")
+}).pipe(Effect.provide(services))

@@ -1,0 +1,23 @@
+import { Clock, Effect } from "effect"
+import * as Gather from "../../../src/programs/Gather.js"
+import * as HttpServer from "../../../src/services/HttpServer.js"
+import { say } from "../Case.js"
+
+export const clock = "live"
+
+export default Effect.gen(function* () {
+  const { block } = yield* HttpServer.HttpServer
+  const server = yield* HttpServer.serve(({ path }) =>
+    path === "/block"
+      ? Effect.as(block(100), HttpServer.text("blocked"))
+      : Effect.as(Effect.sleep(20), HttpServer.text("waited"))
+  )
+  const ask = (path: string) =>
+    Effect.gen(function* () {
+      const before = yield* Clock.currentTimeMillis
+      const { body } = yield* server.request(path)
+      const long = (yield* Clock.currentTimeMillis) - before >= 100
+      yield* say(body, long ? "and it took long" : "and it took short")
+    })
+  yield* Gather.gather(["/block", "/wait"].map(ask))
+}).pipe(Effect.scoped, Effect.provide(HttpServer.layer))

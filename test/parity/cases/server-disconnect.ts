@@ -1,0 +1,29 @@
+import { Effect, Fiber } from "effect"
+import * as HttpServer from "../../../src/services/HttpServer.js"
+import * as Output from "../../../src/services/Output.js"
+import { say } from "../Case.js"
+
+export const clock = "live"
+
+export default Effect.gen(function* () {
+  const { print } = yield* Output.Output
+  const running = yield* Effect.makeLatch()
+  const over = yield* Effect.makeLatch()
+  const server = yield* HttpServer.serve(() =>
+    Effect.gen(function* () {
+      yield* print("handler runs")
+      yield* running.open
+      yield* Effect.sleep(100)
+      yield* print("handler ran to its end")
+      return HttpServer.text("late")
+    }).pipe(
+      Effect.onInterrupt(() => print("handler cancelled")),
+      Effect.ensuring(over.open)
+    )
+  )
+  const client = yield* Effect.fork(server.request("/"))
+  yield* running.await
+  yield* say("client has gone")
+  yield* Fiber.interrupt(client)
+  yield* over.await
+}).pipe(Effect.scoped, Effect.provide(HttpServer.layer))

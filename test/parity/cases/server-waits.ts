@@ -1,0 +1,14 @@
+import { Clock, Effect } from "effect"
+import * as Gather from "../../../src/programs/Gather.js"
+import * as Server from "../../../src/programs/Server.js"
+import * as HttpServer from "../../../src/services/HttpServer.js"
+import { say } from "../Case.js"
+
+export default Effect.gen(function* () {
+  const server = yield* HttpServer.serve(Server.app)
+  const ask = (millis: number) =>
+    Effect.flatMap(server.request(`/wait?ms=${millis}`), ({ body }) => say(body.trim()))
+  const before = yield* Clock.currentTimeMillis
+  yield* Gather.gather([150, 50, 100].map(ask))
+  yield* say((yield* Clock.currentTimeMillis) - before < 290 ? "at once" : "one after the other")
+}).pipe(Effect.scoped, Effect.provide(HttpServer.layerTest))

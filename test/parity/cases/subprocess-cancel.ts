@@ -1,0 +1,33 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Command from "@effect/platform/Command"
+import { Effect } from "effect"
+import * as Subprocess from "../../../src/programs/Subprocess.js"
+import * as Processes from "../../../src/services/Processes.js"
+import { say } from "../Case.js"
+
+export const clock = "live"
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "parity-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+const isThere = (pid: number) => {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+export default Effect.gen(function* () {
+  const file = join(yield* folder, "pid")
+  const command = Command.make("sh", "-c", 'echo $$ > "$0"; exec sleep 10', file)
+  yield* Subprocess.run(command).pipe(
+    Effect.timeout(250),
+    Effect.catchTag("TimeoutException", () => say("timed out"))
+  )
+  yield* say(isThere(Number(readFileSync(file, "utf8"))) ? "still there" : "gone")
+}).pipe(Effect.scoped, Effect.provide(Processes.layer))

@@ -1,0 +1,19 @@
+import * as Command from "@effect/platform/Command"
+import { Effect } from "effect"
+import * as Gather from "../../../src/programs/Gather.js"
+import * as Subprocess from "../../../src/programs/Subprocess.js"
+import * as Processes from "../../../src/services/Processes.js"
+import { say } from "../Case.js"
+
+export const clock = "live"
+
+const run = (...command: [string, ...Array<string>]) =>
+  Effect.gen(function* () {
+    yield* say("Executing:", ...command)
+    const { stdout } = yield* Subprocess.run(Command.make(...command))
+    yield* say(new TextDecoder().decode(stdout).trim())
+  })
+
+export default Gather.gather([run("sh", "-c", "sleep 0.1; echo slow"), run("echo", "hello")]).pipe(
+  Effect.provide(Processes.layer)
+)

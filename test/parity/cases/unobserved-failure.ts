@@ -1,0 +1,16 @@
+import { Effect } from "effect"
+import * as TaskGroup from "../../../src/services/TaskGroup.js"
+import * as Output from "../../../src/services/Output.js"
+import { failure, say } from "../Case.js"
+
+export default Effect.gen(function* () {
+  const { print } = yield* Output.Output
+  yield* Effect.gen(function* () {
+    yield* TaskGroup.start("work", Effect.fail("lost"))
+    yield* Effect.sleep(10)
+    yield* say("main goes on")
+  }).pipe(
+    TaskGroup.scoped({ onFailure: "collect", report: ({ cause }) => print(`reported: ${failure(cause)}`) })
+  )
+  yield* say("over")
+})

@@ -1,0 +1,9 @@
+import asyncio
+
+
+async def main():
+    process = await asyncio.create_subprocess_exec("sh", "-c", "kill -TERM $$")
+    print(await process.wait())
+
+
+asyncio.run(main())

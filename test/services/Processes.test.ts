@@ -1,0 +1,322 @@
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import * as Command from "@effect/platform/Command"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, FastCheck, Fiber, Stream, TestClock } from "effect"
+import * as Cancellation from "../../src/services/Cancellation.js"
+import * as EventLoop from "../../src/services/EventLoop.js"
+import * as Processes from "../../src/services/Processes.js"
+
+const live = Effect.provide(Processes.layer)
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+const sh = (script: string, ...args: ReadonlyArray<string>) => Command.make("sh", "-c", script, "sh", ...args)
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "aio-processes-"))),
+  (folder) => Effect.sync(() => fs.rmSync(folder, { recursive: true }))
+)
+
+// The pids that children have written, one a line, once there are so many. They write a line at once.
+const pids = (file: string, count: number) =>
+  Effect.repeat(
+    Effect.zipRight(
+      EventLoop.nextTurn,
+      Effect.sync(() =>
+        (fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n").filter(Boolean) : []).map(Number)
+      )
+    ),
+    { until: (found) => found.length >= count }
+  )
+
+// Gone, or a zombie that waits for process 1.
+const isAlive = (pid: number) => {
+  try {
+    return !/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, "utf8"))
+  } catch {
+    return false
+  }
+}
+
+const cancel = <A, E>(fiber: Fiber.Fiber<A, E>) =>
+  Cancellation.cancel(fiber, { reason: "not needed", origin: "test" })
+
+describe("Processes", () => {
+  it.live("gives exit code, bytes of both pipes and duration", () =>
+    Effect.gen(function* () {
+      const result = yield* Processes.run(sh("printf 'a\\377\\000'; printf 'two\\n' >&2; exit 3"))
+      assert.strictEqual(result.exitCode, 3)
+      assert.isUndefined(result.signal)
+      assert.deepStrictEqual(result.stdout, Uint8Array.of(97, 255, 0))
+      assert.strictEqual(text(result.stderr), "two\n")
+      assert.isAbove(Duration.toMillis(result.duration), 0)
+    }).pipe(live)
+  )
+
+  it.live("gives the signal that ended it, with a shell's exit code", () =>
+    Effect.gen(function* () {
+      const result = yield* Processes.run(sh("kill -HUP $$"))
+      assert.deepInclude(result, { exitCode: 129, signal: "SIGHUP" })
+    }).pipe(live)
+  )
+
+  it.live("passes words, environment and folder as they are, and runs no shell", () =>
+    Effect.gen(function* () {
+      const words = ["$HOME", "a b", "'", "*", ""]
+      const print = Command.make("printf", "%s\\n", ...words)
+      assert.strictEqual(text((yield* Processes.run(print)).stdout), `${words.join("\n")}\n`)
+      const env = sh('printf "%s %s" "$AIO_TEST" "$PWD"').pipe(
+        Command.env({ AIO_TEST: "x y" }),
+        Command.workingDirectory("/")
+      )
+      assert.strictEqual(text((yield* Processes.run(env)).stdout), "x y /")
+      const shell = Command.make("echo $((1 + 1))").pipe(Command.runInShell(true))
+      assert.strictEqual(text((yield* Processes.run(shell)).stdout), "2\n")
+    }).pipe(live)
+  )
+
+  it.live("feeds stdin, which is empty otherwise, and lets a child close it early", () =>
+    Effect.gen(function* () {
+      const cat = Command.make("cat")
+      assert.strictEqual(text((yield* Processes.run(cat)).stdout), "")
+      assert.strictEqual(text((yield* Processes.run(Command.feed(cat, "to\nyou"))).stdout), "to\nyou")
+      const flood = Stream.repeatValue(new Uint8Array(65536))
+      const early = Command.make("head", "-c", "3").pipe(Command.stdin(flood))
+      assert.deepInclude(yield* Processes.run(early), { exitCode: 0, stdout: new Uint8Array(3) })
+      const broken = Command.stdin(cat, Stream.die(new Error("no more")) as Stream.Stream<Uint8Array>)
+      assert.strictEqual(
+        (yield* Effect.flip(Processes.run(broken))).message,
+        "the input of cat failed: no more"
+      )
+    }).pipe(live)
+  )
+
+  it.scopedLive("tells why there is no process", () =>
+    Effect.gen(function* () {
+      const at = yield* folder
+      const file = (name: string, content: string, mode: number) => {
+        fs.writeFileSync(path.join(at, name), content, { mode })
+        return path.join(at, name)
+      }
+      const fails = (command: Command.Command) => Effect.flip(Processes.run(command))
+      const missing = yield* fails(Command.make("aio-no-such-program", "a b"))
+      assert.deepInclude(missing, { _tag: "CommandNotFound", exitCode: 127 })
+      assert.strictEqual(missing.message, "cannot run aio-no-such-program 'a b': command not found")
+      assert.deepInclude(yield* fails(Command.make(path.join(at, "none"))), { _tag: "CommandNotFound" })
+      for (const [command, detail] of [
+        [file("plain", "#!/bin/sh\n", 0o644), "permission denied"],
+        [file("orphan", "#!/no/such/sh\n", 0o755), "the interpreter in its first line does not exist"]
+      ] as const) {
+        const error = yield* fails(Command.make(command))
+        assert.deepInclude(error, { _tag: "CommandNotExecutable", exitCode: 126, detail })
+      }
+      for (const [command, detail] of [
+        [
+          Command.make("true").pipe(Command.workingDirectory(path.join(at, "gone"))),
+          `there is no folder ${at}/gone`
+        ],
+        [Command.make("echo", "x".repeat(4_000_000)), "arguments and environment are too long"],
+        [Command.make("echo", "\0"), "without null bytes"],
+        [Command.pipeTo(Command.make("echo"), Command.make("cat")), "pipelines are not supported"]
+      ] as const) {
+        const error = yield* fails(command)
+        assert.strictEqual(error._tag, "CommandNotStarted")
+        assert.include(error.message, detail)
+      }
+    }).pipe(live)
+  )
+
+  it.live("fails for an exit code only when it is asked to", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(
+        Processes.run(sh("echo first >&2; echo last >&2; exit 7"), { check: true })
+      )
+      assert.strictEqual(error._tag, "CommandFailed")
+      assert.match(error.message, /^sh -c .* failed: exit code 7: last$/)
+      const signalled = yield* Effect.flip(Processes.run(sh("kill -KILL $$"), { check: true }))
+      assert.match(signalled.message, /ended by SIGKILL$/)
+      assert.deepInclude(yield* Processes.run(Command.make("true"), { check: true }), { exitCode: 0 })
+    }).pipe(live)
+  )
+
+  it.live("drains both pipes at once", () =>
+    Effect.gen(function* () {
+      const flood = "head -c 1000000 /dev/zero >&2; head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2"
+      const result = yield* Processes.run(sh(flood))
+      assert.strictEqual(result.stdout.length, 1_000_000)
+      assert.strictEqual(result.stderr.length, 2_000_000)
+    }).pipe(live)
+  )
+
+  it.live("bounds what it captures, to the byte", () =>
+    Effect.gen(function* () {
+      const thousand = Command.make("head", "-c", "1000", "/dev/zero")
+      assert.strictEqual((yield* Processes.run(thousand, { maxOutput: 1000 })).stdout.length, 1000)
+      const over = yield* Effect.flip(Processes.run(thousand, { maxOutput: 999 }))
+      assert.deepInclude(over, { _tag: "OutputTooLarge", stream: "stdout", limit: 999 })
+      const endless = yield* Effect.flip(Processes.run(sh("exec cat /dev/zero >&2")))
+      assert.strictEqual(
+        endless.message,
+        "sh -c 'exec cat /dev/zero >&2' sh wrote more than 8.0 MiB to stderr; allow more or let it write to a file"
+      )
+    }).pipe(live)
+  )
+
+  it.scopedLive("ends the whole group when it is cancelled, and only then returns", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      // A child in the background, one of its own in turn, and the leader.
+      const script = 'sh -c "echo \\$\\$ >> $1; sleep 60 & echo \\$! >> $1; wait" & echo $$ >> "$1"; wait'
+      const run = yield* Effect.fork(Processes.run(sh(script, file)))
+      const group = yield* pids(file, 3)
+      assert.isTrue(group.every(isAlive))
+      const exit = yield* cancel(run)
+      assert.deepStrictEqual(group.filter(isAlive), [])
+      assert.deepStrictEqual(Cancellation.fromExit(exit), [{ reason: "not needed", origin: "test" }])
+    }).pipe(live)
+  )
+
+  it.scopedLive("kills who does not end within the grace period", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const script = 'trap "" TERM; echo $$ >> "$1"; while :; do sleep 0.05; done'
+      const run = yield* Effect.fork(Processes.run(sh(script, file), { grace: "100 millis" }))
+      const group = yield* pids(file, 1)
+      const [spent] = yield* Effect.timed(cancel(run))
+      assert.deepStrictEqual(group.filter(isAlive), [])
+      assert.isAtLeast(Duration.toMillis(spent), 99)
+    }).pipe(live)
+  )
+
+  it.scopedLive("lets a process end in its own way within the grace period, a stopped one too", () =>
+    Effect.gen(function* () {
+      const at = yield* folder
+      const file = path.join(at, "pids")
+      const script = 'trap "echo tidy > $2; exit" TERM; echo $$ >> "$1"; kill -STOP $$; sleep 60 & wait'
+      const run = yield* Effect.fork(Processes.run(sh(script, file, path.join(at, "said"))))
+      const group = yield* pids(file, 1)
+      yield* cancel(run)
+      assert.deepStrictEqual(group.filter(isAlive), [])
+      assert.strictEqual(fs.readFileSync(path.join(at, "said"), "utf8"), "tidy\n")
+    }).pipe(live)
+  )
+
+  it.scopedLive("leaves nothing behind when the leader has ended first", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const script = 'sleep 60 > /dev/null 2>&1 & echo $! >> "$1"; echo done'
+      const result = yield* Processes.run(sh(script, file))
+      assert.strictEqual(text(result.stdout), "done\n")
+      const left = yield* pids(file, 1)
+      assert.deepStrictEqual(left.filter(isAlive), [])
+    }).pipe(live)
+  )
+
+  it.scopedLive("leaves no process when its scope's fiber is cancelled at any moment", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      fs.writeFileSync(file, "")
+      for (let turns = 0; turns < 12; turns++) {
+        const run = yield* Effect.fork(Processes.run(sh('echo $$ >> "$1"; exec sleep 60', file)))
+        yield* Effect.repeatN(EventLoop.nextTurn, turns)
+        yield* cancel(run)
+      }
+      const all = yield* pids(file, 0)
+      assert.deepStrictEqual(all.filter(isAlive), [])
+    }).pipe(live)
+  )
+
+  it("quotes a command line so that a shell reads the same words", () => {
+    const word = FastCheck.string({ minLength: 1 }).filter((word) => !word.includes("\0"))
+    FastCheck.assert(
+      FastCheck.property(FastCheck.array(word), (words) => {
+        const line = Processes.commandLine(Command.make("x", ...words))
+        // A POSIX shell's own reading, for lines of plain and single-quoted parts only.
+        const read = [...line.matchAll(/((?:[^\s'\\]|'[^']*'|\\')+)/g)].map(([part]) =>
+          part.replace(/'([^']*)'|\\'/g, (all, inner) => (all === "\\'" ? "'" : inner))
+        )
+        assert.deepStrictEqual(read, ["x", ...words])
+      })
+    )
+  })
+})
+
+describe("Processes.layerTest", () => {
+  it.effect("plays scripts in virtual time and records them", () =>
+    Effect.gen(function* () {
+      const run = yield* Effect.fork(Processes.run(Command.make("build", "--all")))
+      yield* TestClock.adjust("1999 millis")
+      assert.isNull(run.unsafePoll())
+      yield* TestClock.adjust("1 millis")
+      const result = yield* Fiber.join(run)
+      assert.deepInclude(result, { exitCode: 2, stdout: new TextEncoder().encode("half\n") })
+      assert.strictEqual(Duration.toMillis(result.duration), 2000)
+      assert.deepInclude(yield* Processes.run(Command.make("crash")), { exitCode: 139, signal: "SIGSEGV" })
+      const failed = yield* Effect.flip(Processes.run(Command.make("crash"), { check: true }))
+      assert.strictEqual(failed._tag, "CommandFailed")
+      const large = yield* Effect.flip(Processes.run(Command.make("flood"), { maxOutput: 3 }))
+      assert.deepInclude(large, { _tag: "OutputTooLarge", stream: "stderr", limit: 3 })
+      assert.deepInclude(yield* Effect.flip(Processes.run(Command.make("nothing"))), {
+        _tag: "CommandNotFound"
+      })
+      assert.deepInclude(yield* Effect.flip(Processes.run(Command.make("plain"))), { exitCode: 126 })
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(Processes.run(Command.make("unscripted")))))
+      const { events } = yield* Processes.Recorded
+      assert.deepStrictEqual(events.slice(0, 2), [
+        { event: "started", command: "build --all", at: 0 },
+        { event: "exited", command: "build --all", at: 2000 }
+      ])
+    }).pipe(
+      Effect.provide(
+        Processes.layerTest([
+          { match: /^build/, after: "2 seconds", stdout: "half\n", exitCode: 2 },
+          { match: "crash", signal: "SIGSEGV" },
+          { match: (line) => line === "flood", stderr: "four" },
+          { match: "nothing", fails: "notFound" },
+          { match: "plain", fails: "notExecutable" }
+        ])
+      )
+    )
+  )
+
+  it.effect("signals as the real one does", () =>
+    Effect.gen(function* () {
+      const { events } = yield* Processes.Recorded
+      const cancelled = yield* Deferred.make<void>()
+      const runs = yield* Effect.forEach(["polite", "stubborn", "slow"], (name) =>
+        Effect.fork(Processes.run(Command.make(name), { grace: "3 seconds" }))
+      )
+      yield* TestClock.adjust("1 seconds")
+      yield* Effect.fork(
+        Effect.zipRight(
+          Effect.forEach(runs, cancel, { concurrency: 3 }),
+          Deferred.succeed(cancelled, undefined)
+        )
+      )
+      yield* TestClock.adjust("2999 millis")
+      assert.isFalse(yield* Deferred.isDone(cancelled))
+      yield* TestClock.adjust("1 millis")
+      yield* Deferred.await(cancelled)
+      assert.deepStrictEqual(
+        events
+          .filter(({ event }) => event !== "started")
+          .map(({ at, command, event }) => `${at} ${command} ${event}`),
+        [
+          "1000 polite SIGTERM",
+          "1000 stubborn SIGTERM",
+          "1000 slow SIGTERM",
+          "2000 slow exited",
+          "4000 stubborn SIGKILL"
+        ]
+      )
+    }).pipe(
+      Effect.provide(
+        Processes.layerTest([
+          { match: "polite", after: "1 hour" },
+          { match: "stubborn", after: "1 hour", ignoresTerm: true },
+          { match: "slow", after: "2 seconds", ignoresTerm: true }
+        ])
+      )
+    )
+  )
+})

@@ -1,0 +1,129 @@
+import { describe, expect, it } from "@effect/vitest"
+import { FastCheck } from "effect"
+import * as SafeName from "../../src/services/SafeName.js"
+
+const fromUrl = (url: string) => SafeName.fromUrl(new URL(url))
+
+describe("SafeName", () => {
+  describe("fromNetwork", () => {
+    it.each([
+      ["a.txt", "a.txt"],
+      ["../../etc/passwd", "passwd"],
+      ["..\\..\\windows\\win.ini", "win.ini"],
+      ["/etc/passwd", "passwd"],
+      ["C:\\autoexec.bat", "autoexec.bat"],
+      [".bashrc", "bashrc"],
+      ["...hidden", "hidden"],
+      [" . . x", "x"],
+      ["name. . ", "name"],
+      ["a\0b", "ab"],
+      ["a\r\nb\x1b[31m", "ab[31m"],
+      ["a\x7f\x9bb", "ab"],
+      ["photo\u202egpj.exe", "photogpj.exe"],
+      ['a<b>c:d"e|f?g*h', "a_b_c_d_e_f_g_h"],
+      ["CON", "_CON"],
+      ["nul.txt", "_nul.txt"],
+      ["COM1.tar.gz", "_COM1.tar.gz"],
+      ["console.log", "console.log"],
+      ["cafe\u0301", "caf\u00e9"],
+      ["-rf", "-rf"]
+    ])("makes %j into %j", (name, safe) => {
+      expect(SafeName.fromNetwork(name)).toBe(safe)
+    })
+
+    it.each(["", ".", "..", "...", "/", "a/", "a\\", "\0", " ", "a/..", ". ."])(
+      "has no name for %j",
+      (name) => {
+        expect(SafeName.fromNetwork(name)).toBeUndefined()
+      }
+    )
+
+    it("shortens to 200 bytes, keeps a short extension, splits no character", () => {
+      expect(SafeName.fromNetwork(`${"a".repeat(300)}.tar`)).toBe(`${"a".repeat(196)}.tar`)
+      const emoji = SafeName.fromNetwork(`${"😀".repeat(100)}.png`)!
+      expect(emoji).toBe(`${"😀".repeat(49)}.png`)
+      expect(Buffer.byteLength(SafeName.fromNetwork(`x.${"é".repeat(200)}`)!)).toBe(200)
+    })
+
+    it.prop(
+      "gives one plain path segment or nothing, and the same again for what it gave",
+      [
+        FastCheck.oneof(
+          FastCheck.string({ unit: "binary", maxLength: 300 }),
+          FastCheck.array(
+            FastCheck.constantFrom(
+              ".",
+              "/",
+              "\\",
+              "\0",
+              " ",
+              "a",
+              "😀",
+              "\n",
+              "\u202e",
+              "nul",
+              ":",
+              "é",
+              "\ud800"
+            ),
+            { maxLength: 400 }
+          ).map((parts) => parts.join(""))
+        )
+      ],
+      ([name]) => {
+        const safe = SafeName.fromNetwork(name)
+        if (safe === undefined) return
+        expect(safe).not.toMatch(/[/\\\p{Cc}\p{Cf}]/u)
+        expect(safe).not.toMatch(/^[.\s]|[.\s]$/)
+        expect(safe).not.toMatch(/^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i)
+        expect(Buffer.byteLength(safe)).toBeLessThanOrEqual(201)
+        expect(safe.length).toBeGreaterThan(0)
+        expect(SafeName.fromNetwork(safe)).toBe(safe)
+      }
+    )
+  })
+
+  describe("fromUrl", () => {
+    it.each([
+      ["https://a.example/x/file.iso?token=1#top", "file.iso"],
+      ["https://a.example", "index.html"],
+      ["https://a.example/dir/", "index.html"],
+      ["https://a.example/a%20b.txt", "a b.txt"],
+      ["https://a.example/..%2f..%2fetc%2fpasswd", "passwd"],
+      ["https://a.example/%2e%2e%5cx", "x"],
+      ["https://a.example/%00%0d%0a", "index.html"],
+      ["https://a.example/%ff%fe", "%ff%fe"],
+      ["https://a.example/.env", "env"],
+      ["https://a.example/%E2%82%AC.txt", "€.txt"]
+    ])("takes from %s the name %j", (url, name) => {
+      expect(fromUrl(url)).toBe(name)
+    })
+  })
+
+  describe("fromContentDisposition", () => {
+    it.each([
+      ["attachment; filename=plain.txt", "plain.txt"],
+      ['attachment; filename="with blank.txt"', "with blank.txt"],
+      ['attachment; filename="a\\"b.txt"', "a_b.txt"],
+      ["attachment; filename*=UTF-8''%e2%82%ac.txt; filename=euro.txt", "€.txt"],
+      ["attachment; filename=euro.txt; filename*=utf-8'de'%e2%82%ac.txt", "€.txt"],
+      ["attachment; filename*=UTF-8''%ff; filename=plain.txt", "plain.txt"],
+      ['attachment; filename="../../.ssh/authorized_keys"', "authorized_keys"],
+      ["attachment; filename*=UTF-8''..%2f..%2fetc%2fpasswd", "passwd"],
+      ['inline; filename="C:\\\\x\\\\y.exe"', "y.exe"],
+      ['FileName = "x.txt"', "x.txt"]
+    ])("takes from %j the name %j", (header, name) => {
+      expect(SafeName.fromContentDisposition(header)).toBe(name)
+    })
+
+    it.each([
+      "",
+      "attachment",
+      'attachment; filename=""',
+      'attachment; filename=".."',
+      "attachment; notfilename=x"
+    ])("has no name in %j", (header) => {
+      expect(SafeName.fromContentDisposition(header)).toBeUndefined()
+    })
+  })
+})

@@ -1,0 +1,130 @@
+import { spawn } from "node:child_process"
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+/** The built command. */
+export const command = process.env["AIO_COMMAND"] ?? join(root, "dist/bin/aio.cjs")
+if (!existsSync(command)) throw new Error(`${command} is not there; run npm run build`)
+
+export interface Result {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface Running {
+  readonly pid: number
+  readonly kill: (signal: NodeJS.Signals) => void
+  /** Writes to its standard input; `end` closes it. */
+  readonly send: (text: string) => void
+  readonly end: () => void
+  readonly ended: Promise<Result>
+  /** Resolves when stdout and stderr together hold the text; rejects when the process ends before. */
+  readonly shows: (text: string) => Promise<void>
+  /** Resolves when it has written to stdout, read or not. */
+  readonly readable: Promise<void>
+  /** The exit code, without waiting for its pipes. */
+  readonly exited: Promise<number | null>
+}
+
+export interface SpawnOptions {
+  readonly env?: Readonly<Record<string, string>>
+  readonly cwd?: string
+  /** Run by `sh -c` with `"$@"` as the command: for pipes and limits. */
+  readonly shell?: string
+  /** Leaves its stdout unread. */
+  readonly mute?: boolean
+}
+
+/** Starts `aio` with these words; its environment has nothing of ours but PATH and HOME. */
+export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): Running => {
+  const env = { PATH: process.env["PATH"], HOME: process.env["HOME"], ...options.env }
+  const words = [command, ...args]
+  const [file, argv] =
+    options.shell === undefined
+      ? [process.execPath, words]
+      : ["/bin/sh", ["-c", options.shell, "sh", process.execPath, ...words]]
+  const child = spawn(file, argv, { env, cwd: options.cwd, stdio: ["pipe", "pipe", "pipe"] })
+  let stdout = ""
+  let stderr = ""
+  const waiting = new Set<() => void>()
+  const take = (add: (text: string) => void) => (chunk: string) => {
+    add(chunk)
+    for (const check of waiting) check()
+  }
+  const readable = new Promise<void>((resolve) => child.stdout.once("readable", resolve))
+  const exited = new Promise<number | null>((resolve) => child.on("exit", resolve))
+  if (options.mute !== true) {
+    child.stdout.setEncoding("utf8").on(
+      "data",
+      take((text) => {
+        stdout += text
+      })
+    )
+  }
+  child.stderr.setEncoding("utf8").on(
+    "data",
+    take((text) => {
+      stderr += text
+    })
+  )
+  child.stdin.on("error", () => undefined) // it may be gone by then
+  const ended = new Promise<Result>((resolve) =>
+    child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }))
+  )
+  return {
+    pid: child.pid!,
+    kill: (signal) => {
+      child.kill(signal)
+    },
+    send: (text) => {
+      child.stdin.write(text)
+    },
+    end: () => {
+      child.stdin.end()
+    },
+    ended,
+    readable,
+    exited,
+    shows: (text) =>
+      new Promise((resolve, reject) => {
+        const check = () => {
+          if (!(stdout + stderr).includes(text)) return
+          waiting.delete(check)
+          resolve()
+        }
+        waiting.add(check)
+        ended.then((result) => reject(new Error(`ended before '${text}': ${JSON.stringify(result)}`)))
+        check()
+      })
+  }
+}
+
+/** Runs `aio` to its end, with this text as standard input. */
+export const run = (args: ReadonlyArray<string>, options: SpawnOptions & { stdin?: string } = {}) => {
+  const running = start(args, options)
+  if (options.stdin !== undefined) running.send(options.stdin)
+  running.end()
+  return running.ended
+}
+
+const folders: Array<string> = []
+
+/** A fresh empty folder; {@link removeFolders} takes it away. */
+export const folder = (): string => {
+  const path = mkdtempSync(join(tmpdir(), "aio-test-"))
+  folders.push(path)
+  return path
+}
+
+export const removeFolders = (): void => {
+  for (const path of folders.splice(0)) rmSync(path, { recursive: true, force: true })
+}
+
+/** All names in a folder, hidden ones included, sorted. */
+export const names = (path: string): ReadonlyArray<string> => readdirSync(path).sort()
