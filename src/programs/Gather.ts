@@ -37,6 +37,9 @@ export interface GatherOptions {
 type AnyEffect = Effect.Effect<any, any, any>
 type Many = Iterable<AnyEffect>
 type Success<T> = T extends Effect.Effect<infer A, infer _E, infer _R> ? A : never
+// Of no items these are never, where Effect's own would be unknown.
+type Failure<T> = T extends Effect.Effect<infer _A, infer E, infer _R> ? E : never
+type Context<T> = T extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
 type Outcome<T> = T extends Effect.Effect<infer A, infer E, infer _R> ? Exit.Exit<A, E> : never
 type ItemOf<T> = T extends Iterable<infer Item extends AnyEffect> ? Item : never
 type Results<T extends Many> =
@@ -62,11 +65,11 @@ export const gather: {
   <const T extends Many>(
     effects: T,
     options: GatherOptions & { readonly onFailure: "collect" }
-  ): Effect.Effect<Outcomes<T>, never, Effect.Effect.Context<ItemOf<T>>>
+  ): Effect.Effect<Outcomes<T>, never, Context<ItemOf<T>>>
   <const T extends Many>(
     effects: T,
     options?: GatherOptions & { readonly onFailure?: "cancel" | "continue" | undefined }
-  ): Effect.Effect<Results<T>, Effect.Effect.Error<ItemOf<T>>, Effect.Effect.Context<ItemOf<T>>>
+  ): Effect.Effect<Results<T>, Failure<ItemOf<T>>, Context<ItemOf<T>>>
 } = (effects: Many, options: GatherOptions = {}): any =>
   Effect.suspend(() => {
     const { concurrency = "unbounded", name = "gather", onExit, onFailure = "cancel" } = options

@@ -276,6 +276,7 @@ const makeThreads = (options: ThreadsOptions = {}) =>
     yield* Effect.addFinalizer(() =>
       Effect.promise(async () => {
         closed = true
+        await pool?.destroy()
       })
     )
 

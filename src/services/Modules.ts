@@ -92,15 +92,30 @@ const declared = (folder) => {
     return dirname(folder) === folder ? undefined : declared(dirname(folder))
   }
 }
-export const resolve = async (specifier, context, next) => {
-  const found = await next(specifier, context)
+export const asModule = (found) => {
   if (found.format !== "commonjs") return found
   const url = found.url.replace(/(%3F|[?]).*$/, "")
   if (!/[.]tsx?$/.test(url)) return found
   const path = fileURLToPath(url)
   const module = declared(dirname(path)) !== "commonjs" && ${esm}.test(readFileSync(path, "utf8"))
   return module ? { ...found, url, format: "module" } : found
-}`
+}
+export const resolve = async (specifier, context, next) => asModule(await next(specifier, context))`
+
+interface Found {
+  readonly url: string
+  readonly format?: string | null
+}
+
+/** Hooks that run in this thread came with Node 22.15; where they are, tsx uses them too. */
+type RegisterHooks = (hooks: {
+  readonly resolve: (
+    specifier: string,
+    context: unknown,
+    next: (...args: ReadonlyArray<unknown>) => Found
+  ) => Found
+}) => void
+const { registerHooks } = Module as { readonly registerHooks?: RegisterHooks }
 
 // With loader hooks on, Node asks another thread about every file: the 400 of `effect` then take 1.3 s instead of
 // 0.6. What is loaded before stays loaded.
@@ -122,7 +137,10 @@ const enableTypeScript = (): Promise<void> => {
     const cjs: typeof import("tsx/cjs/api") = await importNatively("tsx/cjs/api")
     cjs.register()
     esm.register()
-    register(`data:text/javascript,${encodeURIComponent(hooks)}`)
+    const source = `data:text/javascript,${encodeURIComponent(hooks)}`
+    if (registerHooks === undefined) return register(source)
+    const { asModule } = await importNatively(source)
+    registerHooks({ resolve: (specifier, context, next) => asModule(next(specifier, context)) })
   })()
   return ready
 }

@@ -110,8 +110,9 @@ const open = () => {
 }
 
 /**
- * Makes a watch. It slows the start and end of a fiber by less than what can be measured beside the 11 µs of these
- * (bench in docs/run.md). A fiber in a `FiberSet`, `FiberMap` or `FiberHandle` counts as observed by it.
+ * Makes a watch. Watched fibers cost 2 to 3 % more to fork and join (50,000 empty ones, the least CPU time of 8 rounds
+ * each way: 29.6 and 30.1 µs a fiber by `fork` and `join`, 69 and 71 by `forEach`). A fiber in a `FiberSet`,
+ * `FiberMap` or `FiberHandle` counts as observed by it.
  */
 export const make: Effect.Effect<Unobserved> = Effect.map(Queue.unbounded<Lost>(), (collected) => {
   const watch = new Watch((lost) => collected.unsafeOffer(lost))

@@ -1,7 +1,6 @@
 import { Cause, Effect, Exit, type Fiber, FiberId, type FiberRefs, type HashSet, Runtime } from "effect"
 import { type Cancellation, fromInterruptors, toFiberId } from "./Cancellation.js"
 import { headline } from "./Causes.js"
-import { nextTurn } from "./EventLoop.js"
 
 // Many tasks on few fibers. Effect spends 30 to 90 µs on each item of an unbounded `forEach`, most of it on making,
 // starting and joining a fiber. Here a worker fiber runs one item after the other, and another worker is made only
@@ -20,7 +19,7 @@ export interface Options<A, E, R> {
   readonly settle: (index: number, exit: Exit.Exit<A, E>) => Cancellation | undefined
 }
 
-/** A worker computes this many items before it lets timers and I/O have a turn. */
+/** All workers together start this many items before they let timers and I/O have a turn. */
 const itemsPerTurn = 2048
 
 /** What FiberRuntime has beside its public face; both are for the running fiber itself to call. */
@@ -49,7 +48,26 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
       let exhausted = false
       let stopped: FiberId.FiberId | undefined
       let whenDone: (() => void) | undefined
-      let broken: Cause.Cause<never> = Cause.empty // what `pull` and `settle` have thrown
+      let broken: Cause.Cause<never> | undefined // what `pull` and `settle` have thrown
+
+      let sinceTurn = 0 // items started in this turn of the event loop
+      let parked: Set<() => void> | undefined
+      // One wait for all: if each waited for itself, each would have a budget of its own.
+      const giveWay = Effect.async<void>((resume) => {
+        if (parked === undefined) {
+          const all = new Set<() => void>()
+          parked = all
+          setImmediate(() => {
+            parked = undefined
+            sinceTurn = 0
+            for (const wake of all) wake()
+          })
+        }
+        const mine = parked
+        const wake = () => resume(Effect.void)
+        mine.add(wake)
+        return Effect.sync(() => mine.delete(wake))
+      })
 
       const stop = (id: FiberId.FiberId) => {
         if (stopped !== undefined) return
@@ -61,7 +79,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
         if (cancellation !== undefined) stop(toFiberId(cancellation))
       }
       const breakOff = (cause: Cause.Cause<never>) => {
-        broken = Cause.parallel(broken, cause)
+        broken = broken === undefined ? cause : Cause.parallel(broken, cause)
         stop(toFiberId({ reason: `what started it broke: ${headline(cause)}`, origin: "WorkerFibers" }))
       }
 
@@ -99,7 +117,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
             while: next,
             body: () => {
               const item = Effect.matchCauseEffect(current!, { onSuccess, onFailure })
-              return started % itemsPerTurn === 0 ? Effect.zipRight(nextTurn, item) : item
+              return ++sinceTurn > itemsPerTurn ? Effect.zipRight(giveWay, item) : item
             },
             step: () => undefined
           })
@@ -129,7 +147,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
         while: () => !exhausted && stopped === undefined && live < options.concurrency,
         body: () => {
           start()
-          return live % itemsPerTurn === 0 && live > 0 ? nextTurn : Effect.void
+          return sinceTurn > itemsPerTurn ? giveWay : Effect.void
         },
         step: () => undefined
       })
@@ -144,9 +162,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
             return finished
           })
         ),
-        Effect.ensuring(
-          Effect.suspend(() => (Cause.isEmpty(broken) ? Effect.void : Effect.failCause(broken)))
-        )
+        Effect.ensuring(Effect.suspend(() => (broken === undefined ? Effect.void : Effect.failCause(broken))))
       )
     })
   )

@@ -222,6 +222,27 @@ describe("aio gather: files", () => {
       }
     )
 
+    it("a part of no stated length that ends early is continued, not taken for the rest", async () => {
+      const server = await serve({
+        "/f": inTurn(
+          dropAfter(body, 400_000, tag),
+          ({ request, response }) => {
+            const from = Number(/=(\d+)-/.exec(request.headers.range!)![1])
+            response.writeHead(206, { ...tag, "content-range": `bytes ${from}-599999/600000` })
+            response.end(body.subarray(from, from + 1000)) // chunked, and properly ended
+          },
+          file(body)
+        )
+      })
+      const dir = Aio.folder()
+      await leavePartial(dir, server, "/f")
+      const { code, finished, retried } = await outcomes(["-d", dir, server.url("/f")])
+      expect(retried.map(({ reason }) => reason)).toEqual(["dropped"])
+      expect(retried[0].detail).toMatch(/^\d+ of 600000 bytes arrived$/)
+      expect([code, finished[0].status]).toEqual([0, 206])
+      expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
+    })
+
     it("a partial file spoilt on the disk is found out by the checksum, and fetched anew", async () => {
       const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(body)) })
       const dir = Aio.folder()

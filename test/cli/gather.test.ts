@@ -521,7 +521,10 @@ describe("aio gather", () => {
           top,
           held.push(() => response.end("x"))
         )
-        if (held.length === expected) setTimeout(() => held.splice(0).forEach((answer) => answer()), 20)
+        if (held.length < expected) return
+        setTimeout(() => {
+          for (const answer of held.splice(0)) answer()
+        }, 20)
       }
       return { handler, top: () => top }
     }

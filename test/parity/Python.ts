@@ -5,36 +5,35 @@ import { fileURLToPath } from "node:url"
 /** The interpreter that the programs run under; `PYTHON` names another one. */
 export const python = process.env["PYTHON"] ?? "python3"
 
-const asked = spawnSync(python, ["-c", "import sys; print(*sys.version_info[:2])"], { encoding: "utf8" })
-const [major = 0, minor = 0] = asked.status === 0 ? asked.stdout.trim().split(" ").map(Number) : []
+const question = "import sys; print(*sys.version_info[:2], sys.executable)"
+const asked = spawnSync(python, ["-c", question], { encoding: "utf8" })
+const [, major = "", minor = "", executable = python] =
+  /^(\d+) (\d+) (.+)$/m.exec(asked.status === 0 ? asked.stdout : "") ?? []
 
 /** Why the tests that need Python are skipped, when they are. */
 export const missing: string | undefined =
   asked.status !== 0
     ? `there is no ${python} on this machine`
-    : major * 100 + minor < 308
+    : Number(major) * 100 + Number(minor) < 308
       ? `${python} is Python ${major}.${minor}; the programs need 3.8 or later`
       : undefined
 
 if (missing !== undefined) console.warn(`parity with CPython is not tested: ${missing}`)
 
-/** A Python program's end: its lines, or why this Python cannot run it (exit code 77). */
-export type Run = { readonly lines: ReadonlyArray<string> } | { readonly skipped: string }
-
 const folder = fileURLToPath(new URL(".", import.meta.url))
 
-const lines = (text: string) => (text === "" ? [] : text.replace(/\n$/, "").split("\n"))
-
-/** Runs Python with these arguments, in the folder of the programs. */
-export const run = (args: ReadonlyArray<string>): Promise<Run> =>
+/** What Python prints when it is run with these arguments. */
+export const run = (args: ReadonlyArray<string>): Promise<ReadonlyArray<string>> =>
   new Promise((resolve, reject) => {
-    const options = { cwd: folder, timeout: 20_000, encoding: "utf8" } as const
-    execFile(python, ["-u", ...args], options, (error, stdout, stderr) => {
-      if (error === null) resolve({ lines: lines(stdout) })
-      else if (error.code === 77) resolve({ skipped: stderr.trim() })
+    const options = { cwd: folder, timeout: 60_000, encoding: "utf8" } as const
+    // The interpreter itself and nothing around it: launchers are slow, and PYTHON* variables change what is printed.
+    execFile(executable, ["-I", "-S", ...args], options, (error, stdout, stderr) => {
+      if (error === null) resolve(lines(stdout))
       else reject(new Error(`${python} ${args.join(" ")} failed: ${stderr || error.message}`))
     })
   })
+
+const lines = (text: string) => (text === "" ? [] : text.replace(/\n$/, "").split("\n"))
 
 const files = (path: string, extension: string) =>
   readdirSync(folder + path)
@@ -46,15 +45,30 @@ const files = (path: string, extension: string) =>
 export const programs = files(".", ".py")
 export const counterparts = files("cases", ".ts")
 
+/** How a program ended. */
+export interface Ended {
+  readonly name: string
+  /** 77 when this Python cannot run it; then stderr says why. */
+  readonly code: number
+  readonly stdout: ReadonlyArray<string>
+  readonly stderr: string
+}
+
 /** Runs all programs, two at once, each once. */
-export const runAll = async (): Promise<ReadonlyMap<string, Run | Error>> => {
-  const runs = new Map<string, Run | Error>()
-  const left = [...programs]
-  const lane = async () => {
-    for (let name = left.shift(); name !== undefined; name = left.shift()) {
-      runs.set(name, await run([`${name}.py`]).catch((error: Error) => error))
-    }
-  }
-  await Promise.all([lane(), lane()])
-  return runs
+export const runAll = async (): Promise<ReadonlyMap<string, Ended>> => {
+  const lanes = [0, 1].map((lane) => programs.filter((_, index) => index % 2 === lane))
+  const ended = await Promise.all(
+    lanes.map((names) => run(["support/run.py", ...names.map((name) => `${name}.py`)]))
+  )
+  return new Map(
+    ended.flat().map((line) => {
+      const { stdout, ...program } = JSON.parse(line) as {
+        name: string
+        code: number
+        stdout: string
+        stderr: string
+      }
+      return [program.name, { ...program, stdout: lines(stdout) }]
+    })
+  )
 }

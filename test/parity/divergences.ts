@@ -49,7 +49,7 @@ export const divergences: ReadonlyArray<Divergence> = [
   {
     case: "gather-continue",
     reason:
-      "gather fails at once and leaves the others running, with nobody to wait for them. Under \"continue\" they run " +
+      'gather fails at once and leaves the others running, with nobody to wait for them. Under "continue" they run ' +
       "on too, but the failure comes when all are done: no task outlives the call that started it.",
     python: ["b ends", "failed: early", "a ends", "c ends"],
     here: ["b ends", "a ends", "c ends", "failed: early"]
@@ -127,8 +127,8 @@ export const divergences: ReadonlyArray<Divergence> = [
     reason:
       "Cancelling communicate() leaves the child running; to kill it is up to the caller. Here the child belongs to the " +
       "run that started it and its process group is gone when that is cancelled.",
-    python: ["timed out", "still there"],
-    here: ["timed out", "gone"]
+    python: ["cancelled", "still there"],
+    here: ["cancelled", "gone"]
   },
   {
     case: "subprocess-signal",

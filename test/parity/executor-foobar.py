@@ -1,3 +1,4 @@
+# clock: live
 import asyncio
 import concurrent.futures
 import time

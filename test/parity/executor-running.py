@@ -1,16 +1,17 @@
+# clock: live
 import asyncio
 import concurrent.futures
 import threading
-import time
 
 
 async def main():
     loop = asyncio.get_running_loop()
     running = threading.Event()
+    go = threading.Event()
 
     def job():
         running.set()
-        time.sleep(0.1)
+        go.wait()
         print("job ran to its end")
 
     executor = concurrent.futures.ThreadPoolExecutor(max_workers=1)
@@ -21,6 +22,7 @@ async def main():
         await future
     except asyncio.CancelledError:
         print("job cancelled")
+    go.set()
     print(await loop.run_in_executor(executor, lambda: "next job"))
     executor.shutdown()
 

@@ -1,12 +1,16 @@
+# clock: live
 import asyncio
 
 
 async def main():
     process = await asyncio.create_subprocess_exec("sleep", "10", stdout=asyncio.subprocess.PIPE)
+    task = asyncio.create_task(process.communicate())
+    await asyncio.sleep(0.05)
+    task.cancel()
     try:
-        await asyncio.wait_for(process.communicate(), 0.05)
-    except asyncio.TimeoutError:
-        print("timed out")
+        await task
+    except asyncio.CancelledError:
+        print("cancelled")
     print("still there" if process.returncode is None else "gone")
     if process.returncode is None:
         process.kill()

@@ -1,3 +1,4 @@
+# clock: live
 import asyncio
 
 
@@ -9,7 +10,7 @@ async def run(*command):
 
 
 async def main():
-    await asyncio.gather(run("sh", "-c", "sleep 0.1; echo slow"), run("echo", "hello"))
+    await asyncio.gather(run("sh", "-c", "sleep 0.25; echo slow"), run("echo", "hello"))
 
 
 asyncio.run(main())

@@ -208,7 +208,11 @@ describe("Gather", () => {
         const exits: Array<Exit.Exit<unknown, unknown>> = []
         const waits = Effect.onInterrupt(Effect.never, () => Effect.sync(() => cleaned++))
         const fiber = yield* Effect.fork(
-          Gather.gather([waits, waits, waits], { onExit: (i, exit) => void (exits[i] = exit) })
+          Gather.gather([waits, waits, waits], {
+            onExit: (i, exit) => {
+              exits[i] = exit
+            }
+          })
         )
         yield* Effect.yieldNow()
         yield* Cancellation.cancel(fiber, { reason: "too late", origin: "user" })
@@ -660,7 +664,7 @@ describe("Gather", () => {
 
     it.effect("leaves what is there when told to, and counts it apart", () =>
       Effect.gen(function* () {
-        yield* Ref.update(yield* Downloader.Files, HashMap.set("dir/a", new Uint8Array(7)))
+        yield* Ref.update(yield* Downloader.Files, HashMap.set("dir/a", new Uint8Array(7) as Uint8Array))
         const { events, fiber } = yield* collect(
           Gather.downloads([request("a"), request("b")], { directory: "dir", existing: "keep" })
         )
@@ -733,7 +737,7 @@ describe("Gather", () => {
       ["https://a.example\ta\tb", "line 1: 'b' is a third field; write URL, TAB, file name, TAB, sha256:HEX"]
     ])("names the line: %j", ([text, message]) =>
       Effect.gen(function* () {
-        const error = yield* Effect.flip(readText(text))
+        const error = yield* Effect.flip(readText(text!))
         expect([error.message, error.exitCode]).toEqual([`standard input, ${message}`, 2])
       })
     )

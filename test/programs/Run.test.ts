@@ -49,9 +49,9 @@ describe("Run.supervise", () => {
         [Effect.fail(42), ["error: 42"]],
         [Effect.die(new TypeError("a bug")), ["error: TypeError: a bug"]],
         [Effect.failCause(Cause.parallel(Cause.fail("a"), Cause.die("b"))), ["error: a", "error: b"]],
-        [Effect.fail(new Error("two\nlines")), ["error: two", "  lines"]],
+        [Effect.die(new Error("two\nlines")), ["error: two", "  lines"]],
         [
-          Effect.fail(new Error("outer", { cause: new Boom({ n: 2 }) })),
+          Effect.die(new Error("outer", { cause: new Boom({ n: 2 }) })),
           ["error: outer", "  caused by: Boom: { n: 2 }"]
         ]
       ]

@@ -33,7 +33,7 @@ describe("Failures.render", () => {
 
   it("names the spans, those without a place in the person's files too", () => {
     const exit = Effect.runSyncExit(
-      Effect.fail(withStack(new Error("no"))).pipe(
+      Effect.die(withStack(new Error("no"))).pipe(
         Effect.withSpan("inner", { captureStackTrace: false }),
         Effect.withSpan("outer", { captureStackTrace: false })
       )

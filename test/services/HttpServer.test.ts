@@ -38,6 +38,16 @@ const raw = (port: number, bytes: string) =>
     return Effect.sync(() => socket.destroy())
   })
 
+const handshake = [
+  "GET / HTTP/1.1",
+  "Host: a",
+  "Connection: Upgrade",
+  "Upgrade: websocket",
+  "Sec-WebSocket-Version: 13",
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+  "\r\n"
+].join("\r\n")
+
 // A WebSocket of undici's: what the handshake and the frames are held against.
 const peer = (port: number, path = "/") =>
   Effect.acquireRelease(
@@ -320,15 +330,6 @@ describe("HttpServer.layer", () => {
   it.scopedLive("puts fragments together and answers the ping between them", () =>
     Effect.gen(function* () {
       const { port } = yield* HttpServer.serve(() => echo)
-      const handshake = [
-        "GET / HTTP/1.1",
-        "Host: a",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "\r\n"
-      ].join("\r\n")
       // The text "a" to be continued, the ping "p", the continuation "b"; masked with zeros.
       const frames = [
         [0x01, 0x61],
@@ -368,6 +369,39 @@ describe("HttpServer.layer", () => {
     }).pipe(Effect.provide(HttpServer.layer))
   )
 
+  it.scopedLive("tells a session that sends how its client closed", () =>
+    Effect.gen(function* () {
+      const ended = yield* Deferred.make<HttpServer.SocketClosed>()
+      const { connect } = yield* HttpServer.serve(() =>
+        HttpServer.webSocket((socket) =>
+          Effect.zipRight(socket.receive, Effect.forever(socket.send("x"))).pipe(
+            Effect.catchAll((closed) => Deferred.succeed(ended, closed))
+          )
+        )
+      )
+      const socket = yield* connect("/")
+      yield* socket.send("go")
+      yield* socket.receive
+      yield* socket.close(4001, "bye")
+      expect(yield* Deferred.await(ended)).toMatchObject({ code: 4001, reason: "bye" })
+    }).pipe(Effect.provide(HttpServer.layer))
+  )
+
+  it.scopedLive("does not wait for a client that leaves a goodbye unanswered", () =>
+    Effect.gen(function* () {
+      const ended = yield* Deferred.make<HttpServer.SocketClosed>()
+      const { port } = yield* HttpServer.serve(() =>
+        HttpServer.webSocket((socket) =>
+          Effect.zipRight(socket.close(4000, "enough"), socket.receive).pipe(
+            Effect.catchAll((closed) => Deferred.succeed(ended, closed))
+          )
+        )
+      )
+      yield* Effect.fork(raw(port, handshake))
+      expect(yield* Deferred.await(ended)).toMatchObject({ code: 4000, reason: "enough" })
+    }).pipe(Effect.provide(HttpServer.layer))
+  )
+
   it.scopedLive("sends of a long reason the whole characters that have room", () =>
     Effect.gen(function* () {
       const { connect } = yield* HttpServer.serve(() =>
@@ -381,7 +415,7 @@ describe("HttpServer.layer", () => {
   it.scopedLive("holds back a client that sends faster than the session receives", () =>
     Effect.gen(function* () {
       const slow = yield* Deferred.make<void>()
-      const count = 1000
+      const count = 500 // of 64 KiB: more than the buffers on the way hold
       const server = yield* HttpServer.serve((request) =>
         request.path === "/ws"
           ? HttpServer.webSocket((socket) =>
@@ -405,7 +439,7 @@ describe("HttpServer.layer", () => {
       let before = -1
       while (before !== sent) {
         before = sent
-        yield* Effect.replicateEffect(server.request("/"), 50, { discard: true })
+        yield* Effect.replicateEffect(server.request("/"), 20, { discard: true })
       }
       expect(sent).toBeGreaterThan(0)
       expect(sent).toBeLessThan(count)
@@ -429,15 +463,50 @@ describe("HttpServer.layer", () => {
     }).pipe(Effect.provide(HttpServer.layer))
   )
 
+  it.scopedLive("keeps what a hasty client sends before the handler has answered", () =>
+    Effect.gen(function* () {
+      const begun = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const { port, request } = yield* HttpServer.serve(({ path }) =>
+        path === "/"
+          ? text("hi")
+          : Deferred.succeed(begun, undefined).pipe(
+              Effect.zipRight(Deferred.await(go)),
+              Effect.zipRight(echo)
+            )
+      )
+      const socket = net.connect(port, "127.0.0.1")
+      yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+      socket.write(handshake.replace("/", "/ws"))
+      yield* Deferred.await(begun)
+      // The texts "a" and "b", in two pieces.
+      socket.write(Buffer.from([0x81, 0x81, 0, 0]))
+      yield* request("/")
+      socket.write(Buffer.from([0, 0, 0x61, 0x81, 0x81, 0, 0, 0, 0, 0x62]))
+      yield* request("/")
+      yield* Deferred.succeed(go, undefined)
+      const got = yield* Effect.async<ReadonlyArray<number>>((resume) => {
+        let all = Buffer.alloc(0)
+        socket.on("data", (chunk: Buffer) => {
+          all = Buffer.concat([all, chunk])
+          const body = all.subarray(all.indexOf("\r\n\r\n") + 4)
+          if (body.length === 6) resume(Effect.succeed([...body]))
+        })
+      })
+      expect(got).toEqual([0x81, 0x01, 0x61, 0x81, 0x01, 0x62])
+    }).pipe(Effect.provide(HttpServer.layer))
+  )
+
   it.scopedLive("refuses an upgrade that is no proper WebSocket handshake, and goes on", () =>
     Effect.gen(function* () {
       const server = yield* HttpServer.serve(({ path }) => (path === "/ws" ? echo : text("plain")))
-      const upgrade = (path: string, version: number) =>
+      const upgrade = (path: string, version: number, key = "dGhlIHNhbXBsZSBub25jZQ==") =>
         raw(
           server.port,
-          `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: ${version}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`
+          `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: ${version}\r\nSec-WebSocket-Key: ${key}\r\n\r\n`
         )
       expect(yield* upgrade("/ws", 8)).toMatch(/^HTTP\/1\.1 426 /)
+      expect(yield* upgrade("/ws", 13, "short")).toMatch(/^HTTP\/1\.1 426 /)
       expect(yield* upgrade("/", 13)).toMatch(/^HTTP\/1\.1 200 OK[\s\S]*\r\n\r\nplain$/)
       expect((yield* server.request("/")).body).toBe("plain")
     }).pipe(Effect.provide(HttpServer.layer))

@@ -4,11 +4,13 @@ import { say, wasCancelled } from "../Case.js"
 
 const work = say("work runs").pipe(
   Effect.zipRight(Effect.sleep(10_000)),
-  Effect.ensuring(Effect.gen(function* () {
-    yield* say("clean-up begins")
-    yield* Effect.sleep(10)
-    yield* say("clean-up ends")
-  }))
+  Effect.ensuring(
+    Effect.gen(function* () {
+      yield* say("clean-up begins")
+      yield* Effect.sleep(10)
+      yield* say("clean-up ends")
+    })
+  )
 )
 
 export default Effect.gen(function* () {

@@ -16,7 +16,9 @@ const job = (flags: Int32Array, index: number) => {
 
 export default Effect.gen(function* () {
   const flags = new Int32Array(new SharedArrayBuffer(16))
-  const fibers = yield* Effect.forEach(names, (_, index) => Effect.fork(Executors.blocking(job, flags, index)))
+  const fibers = yield* Effect.forEach(names, (_, index) =>
+    Effect.fork(Executors.blocking(job, flags, index))
+  )
   yield* Effect.repeat(EventLoop.nextTurn, { until: () => Atomics.load(flags, 0) === 1 })
   if (Exit.isInterrupted(yield* Fiber.interrupt(fibers[1]!))) yield* say("second cancelled")
   Atomics.store(flags, 3, 1)

@@ -6,10 +6,10 @@ import { say } from "../Case.js"
 
 export const clock = "live"
 
-/** Says at [0] that it runs, blocks for 100 ms, says at [1] that it has ended. */
+/** Says at [0] that it runs, blocks until [2] is set, says at [1] that it has ended. */
 const job = (flags: Int32Array) => {
   Atomics.store(flags, 0, 1)
-  Atomics.wait(flags, 2, 0, 100)
+  Atomics.wait(flags, 2, 0)
   Atomics.store(flags, 1, 1)
 }
 
@@ -18,7 +18,9 @@ export default Effect.gen(function* () {
   const fiber = yield* Effect.fork(Executors.blocking(job, flags))
   yield* Effect.repeat(EventLoop.nextTurn, { until: () => Atomics.load(flags, 0) === 1 })
   if (Exit.isInterrupted(yield* Fiber.interrupt(fiber))) yield* say("job cancelled")
-  yield* Effect.sleep(150)
+  Atomics.store(flags, 2, 1)
+  Atomics.notify(flags, 2)
+  yield* Effect.sleep(50)
   if (Atomics.load(flags, 1) === 1) yield* say("job ran to its end")
   yield* say(yield* Executors.blocking(() => "next job"))
 }).pipe(Effect.provide(Executor.layerThreads({ maxWorkers: 1 })))

@@ -10,4 +10,4 @@ const work = (name: string, delay: number, error?: string) =>
 
 export default Gather.gather([work("a", 30), work("b", 10, "early"), work("c", 20, "late")], {
   onFailure: "collect"
-}).pipe(Effect.flatMap(Effect.forEach((exit) => say(outcome(exit)))))
+}).pipe(Effect.flatMap((exits) => Effect.forEach(exits, (exit) => say(outcome(exit)))))

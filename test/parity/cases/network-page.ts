@@ -18,7 +18,8 @@ const services = Layer.mergeAll(
 export default Effect.gen(function* () {
   const { parts, total } = yield* Network.dashboard("ada", { timeout: 100 })
   for (const name of ["database", "cache", "storage", "chat"] as const) {
-    yield* say(name, Either.match(parts[name].value, { onLeft: ({ reason }) => reason, onRight: () => "ok" }))
+    const { value } = parts[name]
+    yield* say(name, Either.isLeft(value) ? value.left.reason : "ok")
   }
   yield* say(Duration.toMillis(total) < 190 ? "as long as the slowest" : "as long as all together")
 }).pipe(Effect.provide(services))

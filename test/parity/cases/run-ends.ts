@@ -18,4 +18,6 @@ const main = Effect.gen(function* () {
   yield* say("main ends", fiber.unsafePoll() === null ? "False" : "True")
 })
 
-export default Effect.zipRight(Run.supervise(main), say("run returns")).pipe(Effect.provide(Signals.layerTest))
+export default Effect.zipRight(Run.supervise(main), say("run returns")).pipe(
+  Effect.provide(Signals.layerTest)
+)

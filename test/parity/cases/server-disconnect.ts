@@ -13,7 +13,7 @@ export default Effect.gen(function* () {
     Effect.gen(function* () {
       yield* print("handler runs")
       yield* running.open
-      yield* Effect.sleep(100)
+      yield* Effect.sleep(5000)
       yield* print("handler ran to its end")
       return HttpServer.text("late")
     }).pipe(

@@ -11,4 +11,6 @@ const worker = (name: string) =>
     }
   })
 
-export default Effect.forEach(["a", "b"], (name) => TaskGroup.start(name, worker(name))).pipe(TaskGroup.scoped())
+export default Effect.forEach(["a", "b"], (name) => TaskGroup.start(name, worker(name))).pipe(
+  TaskGroup.scoped()
+)

@@ -1,9 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Command from "@effect/platform/Command"
-import { Effect } from "effect"
+import { Effect, Exit, Fiber } from "effect"
 import * as Subprocess from "../../../src/programs/Subprocess.js"
+import * as EventLoop from "../../../src/services/EventLoop.js"
 import * as Processes from "../../../src/services/Processes.js"
 import { say } from "../Case.js"
 
@@ -24,10 +25,10 @@ const isThere = (pid: number) => {
 
 export default Effect.gen(function* () {
   const file = join(yield* folder, "pid")
+  const started = () => existsSync(file) && readFileSync(file, "utf8").endsWith("\n")
   const command = Command.make("sh", "-c", 'echo $$ > "$0"; exec sleep 10', file)
-  yield* Subprocess.run(command).pipe(
-    Effect.timeout(250),
-    Effect.catchTag("TimeoutException", () => say("timed out"))
-  )
+  const run = yield* Effect.fork(Subprocess.run(command))
+  yield* Effect.repeat(EventLoop.nextTurn, { until: started })
+  if (Exit.isInterrupted(yield* Fiber.interrupt(run))) yield* say("cancelled")
   yield* say(isThere(Number(readFileSync(file, "utf8"))) ? "still there" : "gone")
 }).pipe(Effect.scoped, Effect.provide(Processes.layer))

@@ -14,6 +14,6 @@ const run = (...command: [string, ...Array<string>]) =>
     yield* say(new TextDecoder().decode(stdout).trim())
   })
 
-export default Gather.gather([run("sh", "-c", "sleep 0.1; echo slow"), run("echo", "hello")]).pipe(
+export default Gather.gather([run("sh", "-c", "sleep 0.25; echo slow"), run("echo", "hello")]).pipe(
   Effect.provide(Processes.layer)
 )

@@ -4,11 +4,13 @@ import { say } from "../Case.js"
 const work = (millis: number) =>
   Effect.sleep(millis).pipe(
     Effect.as("in time"),
-    Effect.ensuring(Effect.gen(function* () {
-      yield* say("clean-up begins")
-      yield* Effect.sleep(10)
-      yield* say("clean-up ends")
-    }))
+    Effect.ensuring(
+      Effect.gen(function* () {
+        yield* say("clean-up begins")
+        yield* Effect.sleep(10)
+        yield* say("clean-up ends")
+      })
+    )
   )
 
 export default Effect.gen(function* () {
