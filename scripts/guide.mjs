@@ -10,7 +10,10 @@ const must = (value, what) => {
 
 /** The page of one concept: `docs` is its page's text, `source` its program's. */
 export const page = (name, docs, source) => ({
-  intro: must(/^# .*\n+(?:`aio[\s\S]*?\n\n)?([\s\S]*?)\n\n(?=\S)/.exec(docs)?.[1], `the first paragraph of docs/${name}.md`),
+  intro: must(
+    /^# .*\n+(?:`aio[\s\S]*?\n\n)?([\s\S]*?)\n\n(?=\S)/.exec(docs)?.[1],
+    `the first paragraph of docs/${name}.md`
+  ),
   python: must(/^```python\n([\s\S]*?)^```/m.exec(docs)?.[1], `a python block in docs/${name}.md`).trimEnd(),
   effect: must(
     [...source.matchAll(/^\/\/ #region example\n([\s\S]*?)^\/\/ #endregion/gm)]

@@ -12,7 +12,10 @@ export interface Concept {
   readonly effect: string
   /** The tool it is, in one line: the description in `aio --help`. */
   readonly summary: string
-  /** What the subcommand prints on stdout when it is called without arguments. */
+  /**
+   * What the subcommand prints on stdout when it is called without arguments, or with {@link exampleArgs}. TIME is
+   * what that run measures.
+   */
   readonly example: ReadonlyArray<string>
   /** Words that make that output the same every time: a seed, virtual time. */
   readonly exampleArgs?: ReadonlyArray<string>
@@ -130,7 +133,13 @@ export const concepts = [
     asyncio: "event loop, threads",
     effect: "fiber per request",
     summary: "serve HTTP and WebSocket, a fiber a request, on one thread",
-    example: [],
+    example: [
+      "1 request that waits 200 ms: answered after TIME",
+      "1000 requests that wait 200 ms each: all answered after TIME (one after another: 3 m 20 s)",
+      "10 requests with nothing to wait for: each answered within TIME",
+      "the same 10 while one handler blocks for 300 ms: none answered before TIME",
+      "waiting costs the loop nothing, blocking stops it for everybody: what blocks belongs on a thread (aio executor)"
+    ],
     exampleArgs: ["--demo"]
   },
   {

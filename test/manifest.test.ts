@@ -32,7 +32,10 @@ describe("manifest", () => {
     expect(names("docs", ".md")).toEqual(expect.arrayContaining(all.map(({ name }) => name)))
     const readme = read("README.md")
     for (const { asyncio, name, program } of all) {
-      const row = readme.split("\n").find((line) => line.startsWith("|") && line.includes(`\`aio ${name}\``))
+      const row = readme
+        .split("\n")
+        .find((line) => line.startsWith("|") && line.includes(`\`aio ${name}\``))
+        ?.replaceAll("`", "")
       expect(row, `a row for ${name}`).toBeDefined()
       expect(row).toContain(asyncio)
       expect(row).toContain(program)
@@ -46,12 +49,33 @@ describe("manifest", () => {
     for (const { name } of all) expect(stdout).toMatch(new RegExp(`^  ${name} `, "m"))
   })
 
+  it("runs the whole guide, and shows each concept with the code that runs", {
+    timeout: 60_000
+  }, async () => {
+    const whole = await aio(["guide", "--run"])
+    expect(whole.code, whole.stderr).toBe(0)
+    for (const { exampleArgs = [], name } of all) {
+      expect(whole.stdout).toContain(`$ ${["aio", name, ...exampleArgs].join(" ")}\n`)
+      const shown = await aio(["guide", name, "--no-run"])
+      expect(shown.code).toBe(0)
+      expect(shown.stdout).not.toContain("\x1b")
+      const [, effect = ""] = /^Effect\n([\s\S]*?)\n\nDifferences that matter$/m.exec(shown.stdout) ?? []
+      const program = read(`src/programs/${all.find((concept) => concept.name === name)!.program}.ts`)
+      for (const line of effect.split("\n")) expect(program).toContain(line.trim())
+      expect(effect).toContain("example")
+    }
+    expect((await aio(["guide"])).stdout.split("\n").length).toBeGreaterThan(all.length)
+    expect(await aio(["guide", "lop"])).toMatchObject({ code: 2, stdout: "" })
+    expect((await aio(["guide", "--run", "loop"])).code).toBe(2)
+  })
+
   // The built command against the text that the guide's Python prints.
   it.each(all.map((concept) => [concept.name, concept] as const))(
     "aio %s prints the guide's lines",
     async (name, { example, exampleArgs = [] }) => {
       const { code, stderr, stdout } = await aio([name, ...exampleArgs])
-      expect({ code, stdout }, stderr).toEqual({
+      const measured = stdout.replace(/(after|within|before) \d[\d.]* m?s(?=\b)/g, "$1 TIME")
+      expect({ code, stdout: measured }, stderr).toEqual({
         code: 0,
         stdout: example.map((line) => `${line}\n`).join("")
       })

@@ -232,13 +232,19 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
     const saving = Option.isSome(config.directory)
     const list = Option.getOrUndefined(input)
     const listed = list === undefined ? Stream.empty : Gather.readList(list)
-    const all = Stream.concat(Stream.fromIterable(requests), listed)
-    // What can be known before anything is fetched is refused before anything is fetched.
-    const known = list === "-" ? Stream.fromIterable(requests) : all
     const claims = Gather.makeClaims()
-    yield* Stream.runForEachChunk(known, (chunk) =>
+    const check = (chunk: Chunk.Chunk<Gather.DownloadRequest>) =>
       saving ? Effect.forEach(chunk, claims.check, { discard: true }) : Effect.void
-    ).pipe(Effect.mapError((error) => usage(error.message)))
+    // What can be known before anything is fetched is refused before anything is fetched; the rest as it comes.
+    const known = Stream.fromIterable(requests)
+    const file = list === undefined || list === "-" ? Stream.empty : listed
+    yield* Stream.runForEachChunk(Stream.concat(known, file), check).pipe(
+      Effect.mapError((error) => usage(error.message))
+    )
+    const all = Stream.concat(
+      known,
+      list === "-" ? Stream.mapChunksEffect(listed, (chunk) => Effect.as(check(chunk), chunk)) : file
+    )
     if (config.dryRun) {
       const again = Gather.makeClaims()
       return yield* Stream.runForEach(all, (request) =>
@@ -262,6 +268,7 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
     })
     let summary: Gather.Summary | undefined
     yield* Gather.downloads(all, {
+      claims,
       ...optional("directory", config.directory),
       ...optional("perHost", config.perHost),
       ...optional("timeout", config.timeout),

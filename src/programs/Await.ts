@@ -161,6 +161,7 @@ const run = Effect.gen(function* () {
 // The command is shipped as one minified file, and stacks name lines of that; a test holds these to the source.
 const lines: Readonly<Record<string, number>> = { print_foobar2: 152, print_foobar1: 158 }
 
+// #region example
 /**
  * The guide's "ALL YOUR ASYNC BELONGS TO US": prints `foobar1`; tells on stderr of the two effects that are made and
  * never run.
@@ -171,6 +172,7 @@ export const example: Effect.Effect<void, never, Output.Output> = tracking(run, 
     return Output.note(new NeverRunWarning({ name, site: Option.some(site) }).message)
   }
 })
+// #endregion
 
 // what is built and dropped in source code
 

@@ -140,6 +140,11 @@ export interface DownloadsOptions extends Downloader.Options {
   readonly fsync?: boolean | undefined
   /** As in `Downloader.Target`; default false. */
   readonly contentDisposition?: boolean | undefined
+  /**
+   * The names of these requests where they have been checked already, with {@link makeClaims}: before anything is
+   * fetched, say. Without it each request's name is checked as it comes.
+   */
+  readonly claims?: Claims | undefined
   /** Whether to give `progress` events, at most ten a second for a transfer; default false. */
   readonly progress?: boolean | undefined
 }
@@ -217,8 +222,16 @@ export const show = (url: URL): string => {
   return copy.href
 }
 
+/** File names in use. */
+export interface Claims {
+  /** Takes a name; false when it is taken. */
+  readonly claim: (name: string) => boolean
+  /** Takes a request's name; fails when it is taken. */
+  readonly check: (request: DownloadRequest) => Effect.Effect<void, NameTaken>
+}
+
 /** Refuses a request whose name an earlier one has. Keeps the names, and nothing else of a request. */
-export const makeClaims = () => {
+export const makeClaims = (): Claims => {
   const names = new Set<string>()
   const claim = (name: string): boolean => {
     const key = name.toLowerCase() // two names are one file where case does not count
@@ -228,7 +241,7 @@ export const makeClaims = () => {
   }
   return {
     claim,
-    check: (request: DownloadRequest): Effect.Effect<void, NameTaken> =>
+    check: (request) =>
       Effect.suspend(() => {
         const name = nameOf(request)
         return claim(name)
@@ -283,11 +296,12 @@ export const downloads = <E = never, R = never>(
     Effect.gen(function* () {
       const { concurrency = 16, onFailure = "continue", retries = 3 } = options
       const session = yield* (yield* Downloader.Downloader).open(options)
-      const claims = makeClaims()
+      const claims = options.claims ?? makeClaims()
       const queue = HostQueue.make<Item>({
         perHost: options.perHost ?? Number.POSITIVE_INFINITY,
         host: ({ request }) => request.url.host,
-        lowWater: buffered
+        // Waiting requests are let pass each other only where a host may be busy; else they need not wait here.
+        lowWater: options.perHost === undefined ? concurrency : buffered
       })
       const { emit, end, full, stream, whenRoom } = EventBuffer.make<DownloadEvent, E | NameTaken>(buffered)
 
@@ -476,7 +490,7 @@ export const downloads = <E = never, R = never>(
         Effect.gen(function* () {
           const items: Array<Item> = []
           for (const request of chunk) {
-            if (options.directory !== undefined) yield* claims.check(request)
+            if (options.directory !== undefined && options.claims === undefined) yield* claims.check(request)
             items.push({ index: count++, request, url: show(request.url) })
           }
           queue.offer(items)
@@ -613,6 +627,7 @@ export const readList = (
   return bytes.pipe(
     Stream.decodeText(),
     Stream.splitLines,
+    Stream.rechunk(64), // parsed as they are needed, so that they die young
     Stream.mapChunksEffect((lines) =>
       Effect.suspend(() => {
         const requests: Array<DownloadRequest> = []

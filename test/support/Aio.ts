@@ -20,16 +20,14 @@ export interface Result {
 export interface Running {
   readonly pid: number
   readonly kill: (signal: NodeJS.Signals) => void
-  /** Writes to its standard input; `end` closes it. */
-  readonly send: (text: string) => void
+  /** Writes to its standard input, and resolves when all but what a pipe holds is taken; `end` closes it. */
+  readonly send: (text: string) => Promise<void>
   readonly end: () => void
   readonly ended: Promise<Result>
-  /** Resolves when stdout and stderr together hold the text; rejects when the process ends before. */
-  readonly shows: (text: string) => Promise<void>
-  /** Resolves when it has written to stdout, read or not. */
-  readonly readable: Promise<void>
   /** The exit code, without waiting for its pipes. */
   readonly exited: Promise<number | null>
+  /** Resolves when stdout and stderr together hold the text; rejects when the process ends before. */
+  readonly shows: (text: string) => Promise<void>
 }
 
 export interface SpawnOptions {
@@ -57,7 +55,6 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
     add(chunk)
     for (const check of waiting) check()
   }
-  const readable = new Promise<void>((resolve) => child.stdout.once("readable", resolve))
   const exited = new Promise<number | null>((resolve) => child.on("exit", resolve))
   if (options.mute !== true) {
     child.stdout.setEncoding("utf8").on(
@@ -82,14 +79,11 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
     kill: (signal) => {
       child.kill(signal)
     },
-    send: (text) => {
-      child.stdin.write(text)
-    },
+    send: (text) => new Promise((resolve) => child.stdin.write(text, () => resolve())),
     end: () => {
       child.stdin.end()
     },
     ended,
-    readable,
     exited,
     shows: (text) =>
       new Promise((resolve, reject) => {
@@ -108,7 +102,7 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
 /** Runs `aio` to its end, with this text as standard input. */
 export const run = (args: ReadonlyArray<string>, options: SpawnOptions & { stdin?: string } = {}) => {
   const running = start(args, options)
-  if (options.stdin !== undefined) running.send(options.stdin)
+  if (options.stdin !== undefined) void running.send(options.stdin)
   running.end()
   return running.ended
 }

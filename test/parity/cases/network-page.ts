@@ -1,4 +1,4 @@
-import { Duration, Effect, Either, Layer } from "effect"
+import { Duration, Effect, Layer } from "effect"
 import * as Network from "../../../src/programs/Network.js"
 import * as Apis from "../../../src/services/Apis.js"
 import * as Cache from "../../../src/services/Cache.js"
@@ -19,7 +19,7 @@ export default Effect.gen(function* () {
   const { parts, total } = yield* Network.dashboard("ada", { timeout: 100 })
   for (const name of ["database", "cache", "storage", "chat"] as const) {
     const { value } = parts[name]
-    yield* say(name, Either.isLeft(value) ? value.left.reason : "ok")
+    yield* say(name, value._tag === "Left" ? value.left.reason : "ok")
   }
   yield* say(Duration.toMillis(total) < 190 ? "as long as the slowest" : "as long as all together")
 }).pipe(Effect.provide(services))
