@@ -1,14 +1,2 @@
-import { Effect, Stream } from "effect"
-import * as Loops from "../../../src/programs/Loops.js"
-import { say } from "../Case.js"
-
-const numbers = Loops.produce((emit: Loops.Emit<number>) =>
-  Effect.ensuring(Effect.forEach([0, 1, 2, 3, 4], emit), say("finalised"))
-)
-
-export default numbers.pipe(
-  Stream.tap((n) => say("got", n)),
-  Stream.takeUntil((n) => n === 1),
-  Stream.runDrain,
-  Effect.zipRight(say("after the loop"))
-)
+// What Python has aclosing for is here what leaving a loop does anyway.
+export { default } from "./generator-break.js"

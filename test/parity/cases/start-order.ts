@@ -1,8 +1,12 @@
 import { Effect } from "effect"
+import type * as Output from "../../../src/services/Output.js"
 import * as TaskGroup from "../../../src/services/TaskGroup.js"
 import { say } from "../Case.js"
 
-const worker = (name: string, child?: string): Effect.Effect<void, never, any> =>
+const worker = (
+  name: string,
+  child?: string
+): Effect.Effect<void, never, Output.Output | TaskGroup.TaskGroup> =>
   Effect.gen(function* () {
     yield* say(name)
     if (child !== undefined) {
