@@ -627,7 +627,10 @@ export const readList = (
   return bytes.pipe(
     Stream.decodeText(),
     Stream.splitLines,
-    Stream.rechunk(64), // parsed as they are needed, so that they die young
+    // Parsed some at a time as they are needed, so that they die young; without waiting for more lines to come.
+    Stream.chunks,
+    Stream.mapConcatChunk((lines) => Chunk.chunksOf(lines, 64)),
+    Stream.flattenChunks,
     Stream.mapChunksEffect((lines) =>
       Effect.suspend(() => {
         const requests: Array<DownloadRequest> = []

@@ -10,7 +10,7 @@ import {
 } from "node:fs"
 import { join } from "node:path"
 import { setImmediate as nextTurn } from "node:timers/promises"
-import { afterAll, afterEach, describe, expect, it } from "vitest"
+import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
 
@@ -20,7 +20,7 @@ const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) =>
   servers.push(server)
   return server
 }
-afterEach(async () => {
+afterAll(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close()))
 })
 afterAll(Aio.removeFolders)
@@ -56,7 +56,7 @@ const leavePartial = async (
   return result
 }
 
-describe("aio gather: files", () => {
+describe.concurrent("aio gather: files", () => {
   describe("resume", () => {
     const body = bytes(600_000)
     const tag = { etag: '"v1"' }

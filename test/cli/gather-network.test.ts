@@ -5,7 +5,7 @@ import * as https from "node:https"
 import * as net from "node:net"
 import { join } from "node:path"
 import { gzipSync } from "node:zlib"
-import { afterAll, afterEach, describe, expect, it } from "vitest"
+import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
 
@@ -15,7 +15,7 @@ const serve = async (...args: Parameters<typeof FaultServer.start>) => {
   closers.push(server.close)
   return server
 }
-afterEach(async () => {
+afterAll(async () => {
   await Promise.all(closers.splice(0).map((close) => close()))
 })
 afterAll(Aio.removeFolders)
@@ -37,7 +37,7 @@ const outcomes = async (args: ReadonlyArray<string>, options: Aio.SpawnOptions =
   return { code, stderr, ends, events, summary: events.at(-1) }
 }
 
-describe("aio gather: what servers do wrong", () => {
+describe.concurrent("aio gather: what servers do wrong", () => {
   it("names each fault; nothing of it reaches DIR", async () => {
     const body = bytes(2000)
     const server = await serve({

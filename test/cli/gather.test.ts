@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { afterAll, afterEach, describe, expect, it } from "vitest"
+import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
 
@@ -10,7 +10,7 @@ const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) =>
   servers.push(server)
   return server
 }
-afterEach(async () => {
+afterAll(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close()))
 })
 afterAll(Aio.removeFolders)
@@ -26,7 +26,7 @@ const events = (stdout: string): Array<any> =>
 
 const { file, ok, status } = FaultServer
 
-describe("aio gather", () => {
+describe.concurrent("aio gather", () => {
   it("alone downloads the guide's four pages from an embedded server", async () => {
     const { code, stderr, stdout } = await gather([])
     expect(stdout.split("\n")).toEqual([

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url"
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
 /** The built command. */
-export const command = process.env["AIO_COMMAND"] ?? join(root, "dist/bin/aio.cjs")
+export const command = join(root, "dist/bin/aio.cjs")
 if (!existsSync(command)) throw new Error(`${command} is not there; run npm run build`)
 
 export interface Result {
