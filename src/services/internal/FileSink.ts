@@ -13,9 +13,11 @@ import type { SmallFiles } from "./SmallFiles.js"
 /** Bodies up to this size are not begun on disk before they are whole. */
 const inMemory = 256 * 1024
 /** Larger ones are copied into blocks of this size and written a block at a time. */
-const blockSize = 1024 * 1024
+const blockSize = 256 * 1024
 /** Full blocks that may wait for the disk before the connection has to. */
-const mostBlocks = 4
+const mostBlocks = 16
+/** A write that takes longer is no longer made in place; ms. */
+const slowWrite = 20
 
 /** What stands beside a partial file. */
 export interface Sidecar {
@@ -171,6 +173,7 @@ export class FileSink {
   #file: fsp.FileHandle | undefined
   #pump: Promise<void> | undefined
   #paused = false
+  #slow = false
   #error: unknown
   #path: string | undefined
   #resumable = false
@@ -188,16 +191,37 @@ export class FileSink {
     readonly onError: (error: unknown) => void
   ) {}
 
-  /** Takes a chunk; true asks for a pause. */
+  /** Copies a chunk, which is the caller's again afterwards; true asks for a pause. */
   write(chunk: Buffer): boolean {
     this.#size += chunk.length
-    if (this.#chunks === undefined) this.#copy(chunk)
-    else {
-      this.#chunks.push(chunk)
+    if (this.#error !== undefined) return false
+    if (this.#chunks === undefined) {
+      if (this.#filled === 0 && chunk.length >= blockSize / 4 && this.#prompt) this.#now(chunk)
+      else this.#copy(chunk)
+    } else {
+      this.#chunks.push(Buffer.from(chunk))
       if (this.#size > inMemory || this.resumed !== undefined) this.#spill()
     }
     this.#paused = this.#full.length >= mostBlocks
     return this.#paused
+  }
+
+  // While the disk takes writes at once they are made in place: handing a gigabyte to another thread and core costs
+  // twice the processor time of writing it. A write that takes long (a full page cache, a slow network disk) would
+  // hold up everything else, so after one the thread pool writes, until it is fast again.
+  #now(bytes: Buffer) {
+    const begun = performance.now()
+    try {
+      for (let rest = bytes; rest.length > 0; ) rest = rest.subarray(fs.writeSync(this.#file!.fd, rest))
+    } catch (error) {
+      this.#error = error
+      this.onError(error)
+    }
+    this.#slow = performance.now() - begun > slowWrite
+  }
+
+  get #prompt(): boolean {
+    return this.#file !== undefined && this.#pump === undefined && this.#full.length === 0 && !this.#slow
   }
 
   #spill() {
@@ -221,7 +245,12 @@ export class FileSink {
 
   /** The block under way is full, or the last one: it goes to the disk. */
   #seal() {
-    if (this.#block === undefined) return
+    if (this.#block === undefined || this.#filled === 0) return
+    if (this.#prompt) {
+      this.#now(this.#block.subarray(0, this.#filled))
+      this.#filled = 0
+      return
+    }
     this.#full.push(this.#block.subarray(0, this.#filled))
     this.#block = undefined
     this.#filled = 0
@@ -242,9 +271,16 @@ export class FileSink {
   async #drain(): Promise<void> {
     this.#file ??= await this.#open()
     for (let block = this.#full.shift(); block !== undefined; block = this.#full.shift()) {
-      // A short write is how a nearly full disk begins to say so; asking again gets the error itself.
-      for (let rest = block; rest.length > 0; )
-        rest = rest.subarray((await this.#file.write(rest)).bytesWritten)
+      if (!this.#slow) this.#now(block)
+      else {
+        const begun = performance.now()
+        // A short write is how a nearly full disk begins to say so; asking again gets the error itself.
+        for (let rest = block; rest.length > 0; ) {
+          rest = rest.subarray((await this.#file.write(rest)).bytesWritten)
+        }
+        this.#slow = performance.now() - begun > slowWrite
+      }
+      if (this.#error !== undefined) return
       if (block.length === blockSize) this.#free.push(block)
       if (this.#paused && this.#full.length < mostBlocks / 2) {
         this.#paused = false

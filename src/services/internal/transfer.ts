@@ -13,6 +13,7 @@ import type { Downloaded, Options, Reason, Failure as Report, Request, Target } 
 import { fromContentDisposition } from "../SafeName.js"
 import { formatSize } from "../Units.js"
 import { discardPartial, FileSink, Folder, findPartial, type Partial, readPartial } from "./FileSink.js"
+import { onread } from "./reads.js"
 import { SmallFiles } from "./SmallFiles.js"
 
 // The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher, 0.15 ms of the main thread for a
@@ -183,7 +184,7 @@ const makeDispatcher = async (options: Options, env: Env, stallTimeout: number):
   const agent = {
     headersTimeout: stallTimeout,
     bodyTimeout: stallTimeout,
-    connect: { timeout: connectTimeout, ...(denyPrivate ? { lookup: publicOnly } : {}) }
+    connect: { timeout: connectTimeout, onread, ...(denyPrivate ? { lookup: publicOnly } : {}) }
   }
   const proxies = proxied(env)
   if (proxies.httpProxy === "" && proxies.httpsProxy === "") return new Agent(agent)
@@ -554,7 +555,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
           }
           received += chunk.length
           if (decoder === undefined) onDecoded(chunk)
-          else if (!decoder.write(chunk)) pause("decoder")
+          else if (!decoder.write(Buffer.from(chunk))) pause("decoder")
           if (request.onProgress !== undefined) {
             const now = Date.now()
             if (now - progressAt >= 100) {
