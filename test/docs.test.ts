@@ -29,7 +29,8 @@ const files = (folder: string, extension: string) =>
 const read = (file: string) => readFileSync(join(root, file), "utf8")
 
 describe("documentation", () => {
-  const parent = join(root, "node_modules/.cache")
+  // In the project, so that the package finds itself by its own name.
+  const parent = join(root, "dist")
   let folder: string
   beforeAll(() => {
     mkdirSync(parent, { recursive: true })
@@ -37,7 +38,7 @@ describe("documentation", () => {
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  it("has samples that compile", { timeout: 120_000 }, () => {
+  it("has samples that compile and run", { timeout: 120_000 }, () => {
     const all = [
       ...["README.md", ...files("docs", ".md")].flatMap((file) => samples(file, read(file))),
       ...files("src", ".ts").flatMap((file) => examples(file, read(file)))
@@ -74,5 +75,23 @@ describe("documentation", () => {
       .filter((line) => line.includes("error"))
       .map((line) => line.replace(/^.*?(sample\d+\.ts)/, (_, name: string) => `${origin.get(name)} `))
     expect(errors).toEqual([])
+
+    // And run: what a sample exports is a value, so loading it runs all of it but what it only describes. Those that
+    // run their program at once would ask the network.
+    const quiet = [...origin.keys()].filter(
+      (name) => !/\brun[A-Z]\w+\(/.test(readFileSync(join(folder, name), "utf8"))
+    )
+    expect(quiet.length).toBeGreaterThan(10)
+    writeFileSync(
+      join(folder, "all.mjs"),
+      `for (const name of ${JSON.stringify(quiet)}) await import("./" + name).catch((error) => console.log(name + " " + error))
+process.exit()`
+    )
+    const loaded = spawnSync(process.execPath, ["--import", "tsx", join(folder, "all.mjs")], {
+      encoding: "utf8",
+      cwd: root
+    })
+    const broken = loaded.stdout.replace(/sample\d+\.ts/g, (name) => origin.get(name) ?? name)
+    expect({ broken, status: loaded.status }, loaded.stderr).toEqual({ broken: "", status: 0 })
   })
 })
