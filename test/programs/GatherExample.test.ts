@@ -1,0 +1,44 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, TestClock } from "effect"
+import * as Gather from "../../src/programs/Gather.js"
+import * as Downloader from "../../src/services/Downloader.js"
+import * as EventLoop from "../../src/services/EventLoop.js"
+import * as GuideServer from "../../src/services/GuideServer.js"
+import * as Output from "../../src/services/Output.js"
+
+// The last page listed arrives first.
+const arrivals = [400, 300, 200, 100]
+const scripts = Object.fromEntries(
+  GuideServer.pages.map(({ size, url }, i) => [
+    `${url}/`,
+    Effect.delay(Effect.succeed("x".repeat(size)), arrivals[i]!)
+  ])
+)
+const layers = Layer.mergeAll(
+  Downloader.layerTest(scripts),
+  Layer.succeed(GuideServer.GuideServer, { origin: "http://127.0.0.1:1" }),
+  Output.layerTest
+)
+// Events go to the printer once a turn of the event loop.
+const settled = Effect.repeatN(EventLoop.nextTurn, 5)
+
+describe("Gather.example", () => {
+  it.effect("prints each page at the moment it arrives, whatever the order asked for", () =>
+    Effect.gen(function* () {
+      const { stdout } = yield* Output.Captured
+      const fiber = yield* Effect.fork(Gather.example)
+      yield* settled
+      const expected: Array<string> = []
+      for (const { size, url } of GuideServer.pages.toReversed()) {
+        yield* TestClock.adjust(99)
+        yield* settled
+        expect(stdout).toEqual(expected)
+        yield* TestClock.adjust(1)
+        yield* settled
+        expected.push(`Downloaded ${url}, size ${size}`)
+        expect(stdout).toEqual(expected)
+      }
+      yield* Fiber.join(fiber)
+    }).pipe(Effect.provide(layers))
+  )
+})
