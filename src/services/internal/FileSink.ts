@@ -196,8 +196,10 @@ export class FileSink {
     this.#size += chunk.length
     if (this.#error !== undefined) return false
     if (this.#chunks === undefined) {
-      if (this.#filled === 0 && chunk.length >= blockSize / 4 && this.#prompt) this.#now(chunk)
-      else this.#copy(chunk)
+      if (chunk.length >= blockSize / 4 && this.#prompt) {
+        this.#seal() // what is in the block comes before it
+        this.#now(chunk)
+      } else this.#copy(chunk)
     } else {
       this.#chunks.push(Buffer.from(chunk))
       if (this.#size > inMemory || this.resumed !== undefined) this.#spill()
@@ -210,6 +212,7 @@ export class FileSink {
   // twice the processor time of writing it. A write that takes long (a full page cache, a slow network disk) would
   // hold up everything else, so after one the thread pool writes, until it is fast again.
   #now(bytes: Buffer) {
+    if (this.#error !== undefined) return
     const begun = performance.now()
     try {
       for (let rest = bytes; rest.length > 0; ) rest = rest.subarray(fs.writeSync(this.#file!.fd, rest))
