@@ -1,10 +1,11 @@
 import { access, constants, readdir, readFile, stat } from "node:fs/promises"
 import Module, { createRequire, register } from "node:module"
 import { basename, dirname, extname, isAbsolute, resolve } from "node:path"
-import { fileURLToPath, pathToFileURL } from "node:url"
+import { pathToFileURL } from "node:url"
 import { Context, Data, Effect, Layer } from "effect"
 import { codes } from "./Exits.js"
 import { shown } from "./Failures.js"
+import { nativeImport } from "./internal/nativeImport.js"
 import { didYouMean } from "./Spelling.js"
 
 /** Why a file gave no export; the message is one line for the person. Exit code 2. */
@@ -65,20 +66,6 @@ const typescript = new Set([".ts", ".mts", ".cts", ".tsx"])
 const javascript = new Set([".js", ".mjs", ".cjs"])
 const esm = /^[ \t]*(?:import|export)\b/m
 
-// Node's own import, which no bundler and no test runner rewrites. Code that V8 took from its cache has none on Node 20
-// ("A dynamic import callback was not specified"), and the command is such code.
-const makeImport = (): ((specifier: string) => Promise<any>) => {
-  const path = fileURLToPath(import.meta.url)
-  const module = new Module(path) as Module & { _compile: (source: string, path: string) => void }
-  module._compile("module.exports = (specifier) => import(specifier)", path)
-  return module.exports
-}
-let imported: ReturnType<typeof makeImport> | undefined
-const importNatively = (specifier: string) => {
-  imported ??= makeImport()
-  return imported(specifier)
-}
-
 // tsx takes a .ts file for CommonJS unless the nearest package.json says "module", and then top-level await fails.
 // A file that is written as a module is one, as newer Nodes have it, except where package.json says "commonjs".
 const hooks = `
@@ -124,7 +111,7 @@ const preload = async (path: string): Promise<void> => {
   try {
     const file = createRequire(path).resolve("effect/package.json")
     const { exports } = JSON.parse(await readFile(file, "utf8"))
-    await importNatively(pathToFileURL(resolve(dirname(file), exports["."].import)).href)
+    await nativeImport(pathToFileURL(resolve(dirname(file), exports["."].import)).href)
   } catch {
     // not installed there, or laid out otherwise: the import itself will tell
   }
@@ -133,13 +120,13 @@ const preload = async (path: string): Promise<void> => {
 let ready: Promise<void> | undefined
 const enableTypeScript = (): Promise<void> => {
   ready ??= (async () => {
-    const esm: typeof import("tsx/esm/api") = await importNatively("tsx/esm/api")
-    const cjs: typeof import("tsx/cjs/api") = await importNatively("tsx/cjs/api")
+    const esm: typeof import("tsx/esm/api") = await nativeImport("tsx/esm/api")
+    const cjs: typeof import("tsx/cjs/api") = await nativeImport("tsx/cjs/api")
     cjs.register()
     esm.register()
     const source = `data:text/javascript,${encodeURIComponent(hooks)}`
     if (registerHooks === undefined) return register(source)
-    const { asModule } = await importNatively(source)
+    const { asModule } = await nativeImport(source)
     registerHooks({ resolve: (specifier, context, next) => asModule(next(specifier, context)) })
   })()
   return ready
@@ -150,7 +137,7 @@ const firstLine = (text: string): string => text.split("\n", 1)[0]!.trim()
 // A syntax error in an ES module carries its place where only Node's own report of a crash shows it. Nothing of the
 // file runs: it does not parse.
 const placeOf = async (path: string): Promise<string | undefined> => {
-  const { execFile } = (await importNatively("node:child_process")) as typeof import("node:child_process")
+  const { execFile } = (await nativeImport("node:child_process")) as typeof import("node:child_process")
   const program = `import ${JSON.stringify(pathToFileURL(path).href)}`
   return new Promise((done) => {
     execFile(process.execPath, ["--input-type=module", "-e", program], (_, __, stderr) =>
@@ -251,7 +238,7 @@ const load = async (file: string, names: ReadonlyArray<string>): Promise<Export>
       await preload(path)
       await enableTypeScript()
     }
-    loaded = await importNatively(pathToFileURL(path).href)
+    loaded = await nativeImport(pathToFileURL(path).href)
   } catch (error) {
     throw await explain(file, path, cwd, error)
   }

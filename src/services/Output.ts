@@ -60,8 +60,8 @@ export const capabilities = (
 
 /**
  * The process's own stdout and stderr. Lines of one turn of the event loop leave in one write; stderr never
- * overtakes stdout. When the reader of stdout goes away (`| head -1`) the rest is dropped and the process is told
- * as if by SIGPIPE, which ends it quietly with 141.
+ * overtakes stdout. When the reader of stdout goes away (`| head -1`) the rest is dropped; Signals hears of it too, and
+ * the runner ends the program quietly with 141.
  */
 export const layer: Layer.Layer<Output> = Layer.scoped(
   Output,
@@ -87,10 +87,7 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
     }
     const onError = (error: NodeJS.ErrnoException) => {
       if (error.code !== "EPIPE" && error.code !== "ERR_STREAM_DESTROYED") throw error
-      if (!closed) {
-        closed = true
-        process.emit("SIGPIPE", "SIGPIPE")
-      }
+      closed = true // who ends the program for it is Signals, which hears the same error
     }
     // stderr may be gone too; then there is nobody left to tell.
     const onStderrError = () => undefined

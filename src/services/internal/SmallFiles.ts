@@ -3,7 +3,7 @@ import { Worker } from "node:worker_threads"
 
 // Many small files cost more in handing each open, write, close and rename to Node's thread pool, and in its threads
 // waiting for each other in one folder, than in the calls themselves. After the first few, one thread of our own
-// does them, as many as have gathered at a time: 0.3 of the processor time (`npm run bench -- gather`).
+// does them, as many as have gathered at a time (`npm run bench -- gather`).
 
 /** Files written by way of the thread pool before the thread is worth its start. */
 const few = 16

@@ -16,8 +16,8 @@ import { discardPartial, FileSink, Folder, findPartial, type Partial, readPartia
 import { onread } from "./reads.js"
 import { SmallFiles } from "./SmallFiles.js"
 
-// The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher, 0.15 ms of the main thread for a
-// small file (`npm run bench -- gather`); the same through @effect/platform's HttpClient takes three times as long.
+// The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher
+// (`npm run bench -- gather`): through @effect/platform's HttpClient a small file costs several times as much.
 
 /** Where the outcome goes; exactly one of them is called, once, unless the transfer is aborted. */
 export interface Callbacks {
