@@ -88,22 +88,23 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
         const work = Effect.withFiberRuntime<void, never, R>((fiber) => {
           const inner = fiber as unknown as Inner
           const refs = inner._fiberRefs
-          let current: Effect.Effect<A, E, R> | undefined
+          let current: Effect.Effect<unknown, E, R> | undefined
+          let ended: Exit.Exit<A, E> | undefined // how the item has ended while its children are waited for
           const finish = (exit: Exit.Exit<A, E>) => {
             if (inner._fiberRefs !== refs) inner.setFiberRefs(refs)
             const settled = index
             index = -1
+            ended = undefined
             settle(settled, exit)
           }
-          const done = (exit: Exit.Exit<A, E>): Effect.Effect<void> => {
+          const done = (exit: Exit.Exit<A, E>) => {
             const children = inner.interruptAllChildren()
-            if (children !== null) return Effect.map(children, () => finish(exit))
-            finish(exit)
-            return Effect.void
+            if (children === null) return finish(exit)
+            ended = exit
+            current = children
           }
-          const onSuccess = (a: A) => done(Exit.succeed(a))
-          const onFailure = (cause: Cause.Cause<E>) => done(Exit.failCause(cause))
           const next = () => {
+            if (ended !== undefined) return true
             if (stopped !== undefined || exhausted) return false
             current = options.pull()
             if (current === undefined) {
@@ -113,14 +114,24 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
             index = started++
             return true
           }
-          return Effect.whileLoop({
-            while: next,
-            body: () => {
-              const item = Effect.matchCauseEffect(current!, { onSuccess, onFailure })
-              return ++sinceTurn > itemsPerTurn ? Effect.zipRight(giveWay, item) : item
-            },
-            step: () => undefined
-          })
+          // The items run bare in one loop, since a handler around each costs as much as the rest: a success is what
+          // the loop's step is given, and a failure ends the loop, which then starts again.
+          const loop: Effect.Effect<void, never, R> = Effect.matchCauseEffect(
+            Effect.whileLoop({
+              while: next,
+              body: () => (++sinceTurn > itemsPerTurn ? Effect.zipRight(giveWay, current!) : current!),
+              step: (a) => (ended === undefined ? done(Exit.succeed(a as A)) : finish(ended))
+            }),
+            {
+              onSuccess: () => Effect.void,
+              // Without an item it is `pull` or `settle` that has thrown.
+              onFailure: (cause) =>
+                index < 0
+                  ? Effect.failCause(cause as Cause.Cause<never>)
+                  : (done(Exit.failCause(cause)), loop)
+            }
+          )
+          return loop
         })
         live++
         const worker = fork(work)
