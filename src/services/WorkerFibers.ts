@@ -125,10 +125,11 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
             {
               onSuccess: () => Effect.void,
               // Without an item it is `pull` or `settle` that has thrown.
-              onFailure: (cause) =>
-                index < 0
-                  ? Effect.failCause(cause as Cause.Cause<never>)
-                  : (done(Exit.failCause(cause)), loop)
+              onFailure: (cause) => {
+                if (index < 0) return Effect.failCause(cause as Cause.Cause<never>)
+                done(Exit.failCause(cause))
+                return loop
+              }
             }
           )
           return loop
