@@ -4,6 +4,7 @@ import * as Options from "@effect/cli/Options"
 import { Chunk, Effect, Either, Option, Stream } from "effect"
 import * as Gather from "../programs/Gather.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
+import { leanHeap } from "../services/internal/leanHeap.js"
 import * as Output from "../services/Output.js"
 import { formatDuration, formatSize } from "../services/Units.js"
 import * as Bars from "./Bars.js"
@@ -222,6 +223,7 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
         return yield* usage("no URL is given; name some, or a list with -i FILE")
       return yield* Gather.example
     }
+    yield* leanHeap
     if (Option.isSome(config.checksum) && (urls.length !== 1 || Option.isSome(input))) {
       return yield* usage("--checksum is for one URL; in a list write URL, TAB, sha256:HEX")
     }
