@@ -4,6 +4,7 @@ import * as Options from "@effect/cli/Options"
 import { Chunk, Effect, Either, Option, Stream } from "effect"
 import * as Gather from "../programs/Gather.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
+import * as Input from "../services/Input.js"
 import { leanHeap } from "../services/internal/leanHeap.js"
 import * as Output from "../services/Output.js"
 import { formatDuration, formatSize } from "../services/Units.js"
@@ -239,13 +240,18 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
       saving ? Effect.forEach(chunk, claims.check, { discard: true }) : Effect.void
     // What can be known before anything is fetched is refused before anything is fetched; the rest as it comes.
     const known = Stream.fromIterable(requests)
-    const file = list === undefined || list === "-" ? Stream.empty : listed
+    const once =
+      list !== undefined &&
+      (yield* Effect.mapError((yield* Input.Input).isOnce(list), ({ detail }) =>
+        usage(`cannot read the list ${list}: ${detail}`)
+      ))
+    const file = once ? Stream.empty : listed
     yield* Stream.runForEachChunk(Stream.concat(known, file), check).pipe(
       Effect.mapError((error) => usage(error.message))
     )
     const all = Stream.concat(
       known,
-      list === "-" ? Stream.mapChunksEffect(listed, (chunk) => Effect.as(check(chunk), chunk)) : file
+      once ? Stream.mapChunksEffect(listed, (chunk) => Effect.as(check(chunk), chunk)) : file
     )
     if (config.dryRun) {
       const again = Gather.makeClaims()

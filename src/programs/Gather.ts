@@ -1,4 +1,3 @@
-import * as FileSystem from "@effect/platform/FileSystem"
 import { Cause, Chunk, Clock, Data, Duration, Effect, Either, Exit, Option, Random, Stream } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
@@ -609,19 +608,13 @@ const parseLine = (line: string): Either.Either<DownloadRequest, string> => {
  * Reads a list of downloads, a URL a line, after it TAB and a file name, TAB and `sha256:HEX` where wanted; blank
  * lines and lines that start with `#` are passed over. `-` is standard input. Streamed: nothing of it is kept.
  */
-export const readList = (
-  list: string
-): Stream.Stream<DownloadRequest, ListError, FileSystem.FileSystem | Input.Input> => {
+export const readList = (list: string): Stream.Stream<DownloadRequest, ListError, Input.Input> => {
   let number: number // of the line, in this run of the stream
   const fail = (detail: string, line?: number) => new ListError({ list, line, detail })
   const bytes = Stream.unwrap(
-    Effect.gen(function* () {
+    Effect.map(Input.Input, ({ open }) => {
       number = 0
-      if (list === "-") return Stream.mapError((yield* Input.Input).stdin, (error) => fail(error.detail))
-      const files = yield* FileSystem.FileSystem
-      return Stream.mapError(files.stream(list), (error) =>
-        fail(error._tag === "SystemError" ? (systemReasons[error.reason] ?? error.reason) : error.message)
-      )
+      return Stream.mapError(open(list), (error) => fail(error.detail))
     })
   )
   return bytes.pipe(
@@ -648,11 +641,4 @@ export const readList = (
       })
     )
   )
-}
-
-const systemReasons: Readonly<Record<string, string>> = {
-  NotFound: "there is no such file",
-  PermissionDenied: "it may not be read",
-  BadResource: "it is a folder",
-  Unknown: "it can't be read as a file; pipe it in and write -i -"
 }

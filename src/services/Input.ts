@@ -1,55 +1,109 @@
+import { createReadStream, statSync } from "node:fs"
+import type { Readable } from "node:stream"
 import { Chunk, Context, Data, Effect, Layer, Option, Stream } from "effect"
 
-/** Standard input could not be read. */
-export class InputError extends Data.TaggedError("InputError")<{ readonly detail: string }> {
+/** What could not be read, and why. */
+export class InputError extends Data.TaggedError("InputError")<{
+  /** The path; `-` is standard input. */
+  readonly path: string
+  readonly detail: string
+}> {
   override get message() {
-    return `cannot read standard input: ${this.detail}`
+    return `cannot read ${this.path === "-" ? "standard input" : this.path}: ${this.detail}`
   }
 }
 
-/** What is piped into the program. */
+/** What is piped into the program, and the files that a person names. */
 export class Input extends Context.Tag("effect-asyncio/services/Input")<
   Input,
   {
-    /** The bytes, as they come and no faster than they are taken; to be run once. */
+    /** Standard input's bytes, as they come and no faster than they are taken; to be run once. */
     readonly stdin: Stream.Stream<Uint8Array, InputError>
     /** Whether a person at a terminal would have to type it. */
     readonly isTerminal: boolean
+    /** A file's bytes, in the same manner; `-` is standard input. A pipe under a file's name (`<(cmd)`) will do. */
+    readonly open: (path: string) => Stream.Stream<Uint8Array, InputError>
+    /** Whether a second reading would find nothing or something else: standard input, pipes, devices. */
+    readonly isOnce: (path: string) => Effect.Effect<boolean, InputError>
   }
 >() {}
 
-/** The process's own standard input; opened when it is first read. */
-export const layer: Layer.Layer<Input> = Layer.sync(Input, () => ({
-  // Not Stream.fromAsyncIterable: its interruption waits for the next chunk, which may never come.
-  stdin: Stream.repeatEffectChunkOption(
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  ENOTDIR: "there is no such file",
+  EACCES: "it may not be read",
+  EISDIR: "it is a folder"
+}
+
+const inputError = (path: string) => (error: unknown) => {
+  const { code, message } = error as NodeJS.ErrnoException
+  return new InputError({ path, detail: reasons[code ?? ""] ?? message })
+}
+
+// Not Stream.fromAsyncIterable: its interruption waits for the next chunk, which may never come.
+const chunks = (path: string, readable: Readable) =>
+  Stream.repeatEffectChunkOption(
     Effect.async<Chunk.Chunk<Uint8Array>, Option.Option<InputError>>((resume) => {
-      const { stdin } = process
       const stop = () => {
-        stdin.off("readable", read).off("end", read).off("error", fail)
-        stdin.unref?.()
+        readable.off("readable", read).off("end", read).off("error", fail)
+        ;(readable as { unref?: () => void }).unref?.()
       }
       const fail = (error: Error) => {
         stop()
-        resume(Effect.fail(Option.some(new InputError({ detail: error.message }))))
+        resume(Effect.fail(Option.some(inputError(path)(error))))
       }
       const read = () => {
-        const chunk: Buffer | null = stdin.read()
-        if (chunk === null && !stdin.readableEnded && !stdin.destroyed) return
+        const chunk: Buffer | null = readable.read()
+        if (chunk === null && !readable.readableEnded && !readable.destroyed) return
         stop()
         resume(chunk === null ? Effect.fail(Option.none()) : Effect.succeed(Chunk.of(chunk)))
       }
-      stdin.ref?.()
-      stdin.on("readable", read).on("end", read).on("error", fail)
+      ;(readable as { ref?: () => void }).ref?.()
+      readable.on("readable", read).on("end", read).on("error", fail)
       read()
       return Effect.sync(stop)
     })
-  ),
-  isTerminal: process.stdin.isTTY === true
-}))
+  )
 
-/** Gives this text as standard input. */
-export const layerTest = (text: string | Uint8Array): Layer.Layer<Input> =>
-  Layer.succeed(Input, {
-    stdin: Stream.succeed(typeof text === "string" ? new TextEncoder().encode(text) : text),
-    isTerminal: false
+const file = (path: string) =>
+  Stream.unwrapScoped(
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.sync(() => createReadStream(path).on("error", () => undefined)),
+        (stream) => Effect.sync(() => stream.destroy())
+      ),
+      (stream) => chunks(path, stream)
+    )
+  )
+
+/** The process's own standard input and files; opened when they are first read. */
+export const layer: Layer.Layer<Input> = Layer.sync(Input, () => {
+  const stdin = Stream.suspend(() => chunks("-", process.stdin))
+  return {
+    stdin,
+    isTerminal: process.stdin.isTTY === true,
+    open: (path) => (path === "-" ? stdin : file(path)),
+    isOnce: (path) =>
+      path === "-"
+        ? Effect.succeed(true)
+        : Effect.try({ try: () => !statSync(path).isFile(), catch: inputError(path) })
+  }
+})
+
+/** Gives this text as standard input, and these files. */
+export const layerTest = (
+  text: string | Uint8Array,
+  files: Readonly<Record<string, string | Uint8Array>> = {}
+): Layer.Layer<Input> => {
+  const bytes = (content: string | Uint8Array) =>
+    Stream.succeed(typeof content === "string" ? new TextEncoder().encode(content) : content)
+  const missing = (path: string) => new InputError({ path, detail: reasons["ENOENT"]! })
+  return Layer.succeed(Input, {
+    stdin: bytes(text),
+    isTerminal: false,
+    open: (path) =>
+      path === "-" ? bytes(text) : path in files ? bytes(files[path]!) : Stream.fail(missing(path)),
+    isOnce: (path) =>
+      path === "-" || path in files ? Effect.succeed(path === "-") : Effect.fail(missing(path))
   })
+}

@@ -226,14 +226,15 @@ describe.concurrent("aio gather", () => {
       expect(readFileSync(join(dir, "second.txt"), "utf8")).toBe("two")
     })
 
-    it("a pipe under a file's name is refused, with what to write instead", async () => {
-      const { code, stderr } = await gather(["-i", "/dev/fd/3"], {
-        shell: `printf 'http://127.0.0.1:9/x\\n' | { exec 3<&0; "$@" </dev/null; }`
+    it("a pipe under a file's name will do for a list, and is read once", async () => {
+      const server = await serve({ "/one": ok("1") })
+      const { code, stderr, stdout } = await gather(["-q", "-i", "/dev/fd/3"], {
+        shell: `printf '${server.url("/one")}\n' | { exec 3<&0; "$@" </dev/null; }`
       })
-      expect({ code, stderr }).toEqual({
-        code: 2,
-        stderr:
-          "aio gather: cannot read the list /dev/fd/3: it can't be read as a file; pipe it in and write -i -\n"
+      expect({ code, stderr, stdout }).toEqual({
+        code: 0,
+        stderr: "",
+        stdout: `Downloaded ${server.url("/one")}, size 1\n`
       })
     })
 

@@ -1,4 +1,3 @@
-import * as NodeContext from "@effect/platform-node/NodeContext"
 import { describe, expect, it } from "@effect/vitest"
 import {
   Cause,
@@ -694,7 +693,7 @@ describe("Gather", () => {
       Gather.readList("-").pipe(
         Stream.runCollect,
         Effect.map(Chunk.toReadonlyArray),
-        Effect.provide(Layer.merge(Input.layerTest(text), NodeContext.layer))
+        Effect.provide(Input.layerTest(text))
       )
     const sum = "ab".repeat(32)
 
@@ -752,7 +751,7 @@ describe("Gather", () => {
           Effect.flip(Stream.runDrain(list))
         ])
         expect(twice.map(({ line }) => line)).toEqual([1, 1])
-      }).pipe(Effect.provide(Layer.merge(Input.layerTest(""), NodeContext.layer)))
+      }).pipe(Effect.provide(Input.layer))
     )
 
     it("parseUrl and parseChecksum answer in words", () => {
