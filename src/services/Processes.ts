@@ -1,35 +1,100 @@
-import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process"
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { existsSync, statSync } from "node:fs"
 import { constants } from "node:os"
 import { resolve } from "node:path"
-import type * as Command from "@effect/platform/Command"
-import { type Cause, Clock, Context, Data, Duration, Effect, Layer, Option, Stream } from "effect"
+import * as Command from "@effect/platform/Command"
+import {
+  type Cause,
+  Clock,
+  Context,
+  Data,
+  Deferred,
+  Duration,
+  Effect,
+  Fiber,
+  Layer,
+  Option,
+  Runtime,
+  type Scope,
+  Stream
+} from "effect"
 import * as Causes from "./Causes.js"
 import { codes } from "./Exits.js"
-import { formatSize } from "./Units.js"
+import * as forkServer from "./internal/forkServer.js"
+import * as processTree from "./internal/processTree.js"
+import * as spawner from "./internal/spawner.js"
+import { formatDuration, formatSize } from "./Units.js"
 
 // model
 
-/** How a process ended and what it wrote. */
-export interface Result {
+/** What a process and the children that it waited for have used. */
+export interface Usage {
+  /** Processor time. */
+  readonly user: Duration.Duration
+  readonly system: Duration.Duration
+  /** Most memory of one of them at any time, in bytes. */
+  readonly peakMemory: number
+}
+
+/** How a process ended. */
+export interface Exited {
   /** Its exit code; 128 plus the signal's number when a signal ended it, as shells report it. */
   readonly exitCode: number
   readonly signal: NodeJS.Signals | undefined
+  /** From its start until it had ended and both pipes were closed, by the monotonic clock. */
+  readonly duration: Duration.Duration
+  /** Where the platform tells: Linux on x64 and arm64, with Perl. */
+  readonly usage: Option.Option<Usage>
+}
+
+/** How a process ended and what it wrote. */
+export interface Result extends Exited {
   /** What it wrote, byte for byte; empty where the stream was inherited. */
   readonly stdout: Uint8Array
   readonly stderr: Uint8Array
-  /** From its start until it had ended and both pipes were closed, by the monotonic clock. */
-  readonly duration: Duration.Duration
+  /** Whether it wrote more than is here; only with `onTooLarge: "truncate"`. */
+  readonly truncated: boolean
+}
+
+/** Settings of {@link start}. */
+export interface StartOptions {
+  /** How long a process that was told to end (TERM) has until it is made to (KILL); default 5 seconds. */
+  readonly grace?: Duration.DurationInput | undefined
+  /**
+   * Is given what it writes, as it comes. An effect in return holds the pipe, and in time the process, until it has
+   * ended. Without it what is written is read and dropped. What is inherited does not come here.
+   */
+  readonly onOutput?:
+    | ((stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void> | undefined)
+    | undefined
 }
 
 /** Settings of {@link run}. */
 export interface RunOptions {
   /** How many bytes each of stdout and stderr may hold; default 8 MiB. */
   readonly maxOutput?: number | undefined
-  /** How long a process that was told to end (TERM) has until it is made to (KILL); default 5 seconds. */
+  /** What more than that does: `OutputTooLarge`, or the rest is dropped and `truncated` set; default `"fail"`. */
+  readonly onTooLarge?: "fail" | "truncate" | undefined
+  /** As in {@link StartOptions}; default 5 seconds. */
   readonly grace?: Duration.DurationInput | undefined
+  /** How long it may run before it is ended and `CommandTimedOut`; default unlimited. */
+  readonly timeout?: Duration.DurationInput | undefined
   /** Fail with `CommandFailed` unless the exit code is 0; default false, as in asyncio. */
   readonly check?: boolean | undefined
+}
+
+/** A process that has been started. */
+export interface Process {
+  readonly pid: number
+  /** Its command line, quoted. */
+  readonly command: string
+  /** Waits until it has ended and both of its pipes are closed. */
+  readonly exit: Effect.Effect<Exited, ProcessError>
+  /** Signals its whole tree; false when nobody is left. */
+  readonly signal: (name: NodeJS.Signals) => Effect.Effect<boolean>
+  /** TERM to its tree, the grace period, KILL; waits until nobody is left. Closing its scope does the same. */
+  readonly stop: (grace?: Duration.DurationInput) => Effect.Effect<void>
+  /** What its group uses by now; `memory` (bytes) at this moment. None where the platform does not tell. */
+  readonly usage: Effect.Effect<Option.Option<Usage & { readonly memory: number }>>
 }
 
 const maxOutputDefault = 8 * 1024 * 1024
@@ -100,6 +165,17 @@ export class OutputTooLarge extends Data.TaggedError("OutputTooLarge")<{
   }
 }
 
+/** It ran longer than it may; it was cancelled for that. */
+export class CommandTimedOut extends Data.TaggedError("CommandTimedOut")<{
+  readonly command: string
+  readonly after: Duration.Duration
+}> {
+  readonly exitCode = codes.timedOut
+  override get message() {
+    return `${this.command} was not done in ${formatDuration(Duration.toMillis(this.after))}`
+  }
+}
+
 /** The stream that feeds its stdin failed; it was cancelled for that. */
 export class InputFailed extends Data.TaggedError("InputFailed")<{
   readonly command: string
@@ -115,6 +191,7 @@ export type ProcessError =
   | CommandNotExecutable
   | CommandNotStarted
   | CommandFailed
+  | CommandTimedOut
   | OutputTooLarge
   | InputFailed
 
@@ -126,14 +203,22 @@ export class Processes extends Context.Tag("effect-asyncio/services/Processes")<
   {
     /**
      * Runs the command as a process group of its own and ends when it has ended and both of its pipes are closed
-     * (asyncio: `create_subprocess_exec` and `communicate`). Nothing of the group is left then, however this ends:
-     * who is still there gets TERM, and KILL after the grace period. (Processes that have left the group by `setsid`,
-     * or that have become another user's, are not of it.)
+     * (asyncio: `create_subprocess_exec` and `communicate`). Nobody whom it has started is left then, however this
+     * ends: who is still there, in its group or out of it (`setsid`), gets TERM, and KILL after the grace period.
      *
-     * There is no shell unless the command asks for one (`Command.runInShell`). Its stdin is empty unless the
-     * command feeds or inherits one. Pipelines and outputs into a `Sink` are not supported yet: `CommandNotStarted`.
+     * There is no shell unless the command asks for one (`Command.runInShell`, {@link shell}). Its stdin is empty
+     * unless the command feeds or inherits one. Pipelines and outputs into a `Sink` are for {@link layerExecutor}:
+     * `CommandNotStarted`.
      */
     readonly run: (command: Command.Command, options?: RunOptions) => Effect.Effect<Result, ProcessError>
+    /**
+     * Starts the command in the current scope, in the same manner, and gives it while it runs. Closing the scope ends
+     * it and everyone whom it has started.
+     */
+    readonly start: (
+      command: Command.Command,
+      options?: StartOptions
+    ) => Effect.Effect<Process, ProcessError, Scope.Scope>
   }
 >() {}
 
@@ -158,92 +243,60 @@ export const run = (
 ): Effect.Effect<Result, ProcessError, Processes> =>
   Effect.flatMap(Processes, (processes) => processes.run(command, options))
 
+/**
+ * Starts a command in the current scope; see the service's own `start`.
+ *
+ * @example
+ * ```ts
+ * import * as Command from "@effect/platform/Command"
+ * import { Effect } from "effect"
+ * import * as Processes from "effect-asyncio/services/Processes"
+ *
+ * export const watched = Effect.gen(function* () {
+ *   const server = yield* Processes.start(Command.make("python3", "-m", "http.server"), { grace: "2 seconds" })
+ *   yield* Effect.log(`pid ${server.pid}`)
+ *   return yield* server.exit
+ * }).pipe(Effect.scoped, Effect.timeout("1 hour"), Effect.provide(Processes.layer))
+ * ```
+ */
+export const start = (
+  command: Command.Command,
+  options?: StartOptions
+): Effect.Effect<Process, ProcessError, Processes | Scope.Scope> =>
+  Effect.flatMap(Processes, (processes) => processes.start(command, options))
+
+/** One string as the command of a POSIX shell. */
+export const shell = (text: string): Command.Command => Command.make("/bin/sh", "-c", text)
+
 // make
 
 const exitCodeOf = (code: number | null, signal: NodeJS.Signals | null): number =>
   code ?? 128 + constants.signals[signal!]
 
-const checked = (command: Command.Command, options: RunOptions | undefined, result: Result) =>
-  options?.check === true && result.exitCode !== 0
-    ? new CommandFailed({ command: commandLine(command), result })
-    : Effect.succeed(result)
-
-// Zombies count as members of their group until somebody reaps them; where process 1 of a container does not, the
-// group of an ended process would stand for ever.
-const onlyZombies = (group: number): boolean => {
-  if (process.platform !== "linux") return false
-  for (const entry of readdirSync("/proc")) {
-    if (!/^\d+$/.test(entry)) continue
-    try {
-      // pid (name) state ppid pgrp …; the name may hold blanks and brackets
-      const stat = readFileSync(`/proc/${entry}/stat`, "latin1")
-      const [state, , pgrp] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-      if (Number(pgrp) === group && state !== "Z" && state !== "X") return false
-    } catch {
-      // gone meanwhile
-    }
-  }
-  return true
-}
-
-/** Signals the whole group. `"denied"`: those who are left run as another user by now and are not ours to signal. */
-const signalGroup = (group: number, signal: NodeJS.Signals | 0): "sent" | "gone" | "denied" => {
-  try {
-    process.kill(-group, signal)
-    return "sent"
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM" ? "denied" : "gone"
-  }
-}
-
-// Polled, because only children tell of their end, and a group has grandchildren in it. Timers of Node's own: the
-// process is real whatever clock the program runs on.
-const groupGone = (group: number, within: number): Effect.Effect<boolean> =>
-  Effect.async((resume) => {
-    const deadline = performance.now() + within
-    let timer: NodeJS.Timeout | undefined
-    const poll = (pause: number) => {
-      if (signalGroup(group, 0) !== "sent" || (pause > 8 && onlyZombies(group))) {
-        return resume(Effect.succeed(true))
-      }
-      const left = deadline - performance.now()
-      if (left <= 0) return resume(Effect.succeed(false))
-      timer = setTimeout(() => poll(Math.min(50, pause * 2)), Math.min(pause, left))
-    }
-    poll(1)
-    return Effect.sync(() => clearTimeout(timer))
-  })
-
-const endGroup = (group: number, grace: Duration.DurationInput): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    if (signalGroup(group, "SIGTERM") === "gone") return
-    // What is stopped ends only when it goes on.
-    signalGroup(group, "SIGCONT")
-    if (yield* groupGone(group, Duration.toMillis(grace))) return
-    signalGroup(group, "SIGKILL")
-    yield* groupGone(group, Number.POSITIVE_INFINITY)
-  })
-
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+
+const cwdOf = (command: Command.StandardCommand) => Option.getOrElse(command.cwd, () => process.cwd())
 
 const spawnError = (
   command: Command.StandardCommand,
-  error: NodeJS.ErrnoException
+  code: string,
+  message: string
 ): CommandNotFound | CommandNotExecutable | CommandNotStarted => {
   const line = commandLine(command)
-  const cwd = Option.getOrElse(command.cwd, () => process.cwd())
-  switch (error.code) {
+  const cwd = cwdOf(command)
+  // Node says ENOENT of the folder as well, and of the interpreter in a script's first line.
+  if (code !== "" && !isFolder(cwd)) {
+    return new CommandNotStarted({ command: line, detail: `there is no folder ${cwd}` })
+  }
+  switch (code) {
     case "ENOENT":
-    case "ENOTDIR": {
-      // Node says so of the folder as well, and of the interpreter in a script's first line.
-      if (!isFolder(cwd)) return new CommandNotStarted({ command: line, detail: `there is no folder ${cwd}` })
+    case "ENOTDIR":
       return command.command.includes("/") && existsSync(resolve(cwd, command.command))
         ? new CommandNotExecutable({
             command: line,
             detail: "the interpreter in its first line does not exist"
           })
         : new CommandNotFound({ command: line })
-    }
     case "EACCES":
       return new CommandNotExecutable({ command: line, detail: "permission denied" })
     case "ENOEXEC":
@@ -251,166 +304,316 @@ const spawnError = (
     case "E2BIG":
       return new CommandNotStarted({ command: line, detail: "arguments and environment are too long" })
     default:
-      return new CommandNotStarted({ command: line, detail: error.message })
+      return new CommandNotStarted({ command: line, detail: message })
   }
 }
 
+/** What is asked of the command that cannot be done here. */
 const unsupported = (command: Command.Command): string | undefined => {
-  if (command._tag === "PipedCommand") return "pipelines are not supported; run its parts, or a shell by name"
-  return typeof command.stdout !== "string" || typeof command.stderr !== "string"
-    ? "output into a Sink is not supported; it is captured or inherited"
+  if (command._tag === "PipedCommand") {
+    return "pipelines are for layerExecutor; run its parts, or a shell by name"
+  }
+  if (typeof command.stdout !== "string" || typeof command.stderr !== "string") {
+    return "output into a Sink is for layerExecutor; it is captured or inherited"
+  }
+  return [command.command, ...command.args].some((word) => word.includes("\0"))
+    ? "its words must be without null bytes"
     : undefined
 }
 
-/** What has come through a pipe. */
-interface Capture {
-  readonly chunks: Array<Buffer>
-  size: number
-}
-
-type Ended = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
-
-interface Child {
-  readonly process: ChildProcess
-  readonly stdout: Capture
-  readonly stderr: Capture
-  /** Set once: how it ended, or what went wrong. */
-  outcome: Effect.Effect<Ended, ProcessError> | undefined
-  onOutcome: (() => void) | undefined
-}
-
-const settle = (child: Child, outcome: Effect.Effect<Ended, ProcessError>) => {
-  child.outcome ??= outcome
-  child.onOutcome?.()
-}
-
-const start = (command: Command.StandardCommand, maxOutput: number): Child => {
-  const stdin =
-    typeof command.stdin !== "string" ? "pipe" : command.stdin === "inherit" ? "inherit" : "ignore"
-  const options: SpawnOptions = {
-    detached: true,
-    shell: command.shell,
-    env: { ...(command.extendEnv ? process.env : {}), ...Object.fromEntries(command.env) },
-    stdio: [stdin, command.stdout as "pipe" | "inherit", command.stderr as "pipe" | "inherit"],
-    ...Option.match(command.cwd, { onNone: () => ({}), onSome: (cwd) => ({ cwd }) }),
-    ...Option.match(command.uid, { onNone: () => ({}), onSome: (uid) => ({ uid }) }),
-    ...Option.match(command.gid, { onNone: () => ({}), onSome: (gid) => ({ gid }) })
-  }
-  const child: Child = {
-    process: spawn(command.command, command.args, options),
-    stdout: { chunks: [], size: 0 },
-    stderr: { chunks: [], size: 0 },
-    outcome: undefined,
-    onOutcome: undefined
-  }
-  child.process.once("error", (error) => settle(child, spawnError(command, error)))
-  child.process.once("close", (code, signal) => settle(child, Effect.succeed({ code, signal })))
-  // A child that closes its stdin early, or is gone, is no error.
-  child.process.stdin?.on("error", () => undefined)
-  for (const stream of ["stdout", "stderr"] as const) {
-    const capture = child[stream]
-    child.process[stream]?.on("data", (chunk: Buffer) => {
-      capture.size += chunk.length
-      if (capture.size <= maxOutput) capture.chunks.push(chunk)
-      else settle(child, new OutputTooLarge({ command: commandLine(command), stream, limit: maxOutput }))
+/** The service over `start`: what `run` adds to it. */
+const withRun = (start: Processes["Type"]["start"]): Processes["Type"] => ({
+  start,
+  run: (command, options = {}) => {
+    const { check, grace, maxOutput = maxOutputDefault, onTooLarge = "fail", timeout } = options
+    const line = commandLine(command)
+    const body = Effect.gen(function* () {
+      const captured = { stdout: [] as Array<Uint8Array>, stderr: [] as Array<Uint8Array> }
+      const sizes = { stdout: 0, stderr: 0 }
+      let tooLarge: ((error: Effect.Effect<never, OutputTooLarge>) => void) | undefined
+      let over: Effect.Effect<never, OutputTooLarge> | undefined
+      const child = yield* start(command, {
+        grace,
+        onOutput: (stream, bytes) => {
+          const room = maxOutput - sizes[stream]
+          sizes[stream] += bytes.length
+          if (bytes.length <= room) captured[stream].push(bytes)
+          else if (onTooLarge === "truncate") {
+            if (room > 0) captured[stream].push(bytes.subarray(0, room))
+          } else {
+            over ??= Effect.fail(new OutputTooLarge({ command: line, stream, limit: maxOutput }))
+            tooLarge?.(over)
+          }
+          return undefined
+        }
+      })
+      const flood = Effect.async<never, OutputTooLarge>((resume) => {
+        tooLarge = resume
+        if (over !== undefined) resume(over)
+      })
+      const ended = yield* Effect.raceFirst(child.exit, flood)
+      if (over !== undefined) return yield* over
+      const whole = (chunks: Array<Uint8Array>) => new Uint8Array(Buffer.concat(chunks))
+      const result: Result = {
+        ...ended,
+        stdout: whole(captured.stdout),
+        stderr: whole(captured.stderr),
+        truncated: Math.max(sizes.stdout, sizes.stderr) > maxOutput
+      }
+      return result
     })
+    const limited =
+      timeout === undefined
+        ? body
+        : Effect.timeoutFail(body, {
+            duration: timeout,
+            onTimeout: () => new CommandTimedOut({ command: line, after: Duration.decode(timeout) })
+          })
+    return Effect.scoped(limited).pipe(
+      Effect.filterOrFail(
+        (result) => check !== true || result.exitCode === 0,
+        (result) => new CommandFailed({ command: line, result })
+      )
+    )
   }
-  return child
+})
+
+/** A child of the live layer. */
+interface Child {
+  readonly exited: (ended: spawner.Ended) => Exited
+  tree: processTree.Tree | undefined
+  ended: spawner.Ended | undefined
+  /** Set once: how it ended, or what went wrong. */
+  outcome: Effect.Effect<Exited, ProcessError> | undefined
+  onStarted: (() => void) | undefined
+  readonly onOutcome: Set<() => void>
+  close: () => void
 }
 
-const feed = (child: Child, command: string, input: Stream.Stream<Uint8Array, unknown>) => {
-  const stdin = child.process.stdin!
+const settle = (child: Child, outcome: Effect.Effect<Exited, ProcessError>) => {
+  child.outcome ??= outcome
+  child.onStarted?.()
+  for (const listener of child.onOutcome) listener()
+}
+
+const feed = (
+  child: Child,
+  command: string,
+  stdin: NodeJS.WritableStream,
+  input: Stream.Stream<Uint8Array, unknown>
+) =>
   // A write fails once the child has closed its stdin: then it has what it wants.
-  return Stream.runForEachWhile(input, (bytes) =>
+  Stream.runForEachWhile(input, (bytes) =>
     Effect.async<boolean>((resume) => {
       stdin.write(bytes, (error) => resume(Effect.succeed(error == null)))
     })
   ).pipe(
     Effect.matchCause({
       onSuccess: () => stdin.end(),
-      onFailure: (cause) => settle(child, new InputFailed({ command, cause }))
+      onFailure: (cause) => settle(child, Effect.fail(new InputFailed({ command, cause })))
     })
   )
-}
+
+const usageOf = (used: spawner.Usage | undefined): Option.Option<Usage> =>
+  Option.map(Option.fromNullable(used), ({ peakMemory, system, user }) => ({
+    user: Duration.millis(user),
+    system: Duration.millis(system),
+    peakMemory
+  }))
 
 // layers
 
-/** The machine's own processes, by node:child_process. POSIX only: there are no process groups on Windows. */
-export const layer: Layer.Layer<Processes> = Layer.scoped(
-  Processes,
-  Effect.gen(function* () {
-    const groups = new Set<number>()
-    // When this process ends without its finalizers (a second signal, process.exit), nobody else ends the groups.
-    const killAll = () => {
-      for (const group of groups) signalGroup(group, "SIGKILL")
-    }
-    process.on("exit", killAll)
-    yield* Effect.addFinalizer(() => Effect.sync(() => process.off("exit", killAll)))
+/** Settings of {@link layerWith}. */
+export interface Options {
+  /**
+   * How processes are made. `"forkServer"` (default): a small helper process forks, which takes half of the time,
+   * knows what each has used, and ends all of them when this process is killed; it needs Linux and Perl, else it is
+   * `"direct"`: by node:child_process.
+   */
+  readonly spawner?: "forkServer" | "direct" | undefined
+  /** The grace period of those whom the fork server ends when this process is gone; default 5 seconds. */
+  readonly grace?: Duration.DurationInput | undefined
+}
 
-    const release = (child: Child, grace: Duration.DurationInput) =>
-      Effect.suspend(() => {
-        const { pid, stderr, stdin, stdout } = child.process
-        if (pid === undefined) return Effect.void
-        return endGroup(pid, grace).pipe(
-          Effect.tap(() =>
-            Effect.sync(() => {
-              groups.delete(pid)
-              // Whoever has left the group may still hold the pipes.
-              for (const stream of [stdin, stdout, stderr]) stream?.destroy()
+/** {@link layer} with settings. */
+export const layerWith = (options: Options): Layer.Layer<Processes> =>
+  Layer.scoped(
+    Processes,
+    Effect.gen(function* () {
+      const children = new Set<Child>()
+      // When this process ends without its finalizers (a second signal, process.exit), nobody else ends them at once.
+      const killAll = () => {
+        for (const { tree } of children) if (tree !== undefined) processTree.signalTree(tree, "SIGKILL")
+      }
+      process.on("exit", killAll)
+      yield* Effect.addFinalizer(() => Effect.sync(() => process.off("exit", killAll)))
+
+      // Made with the first child.
+      let spawns: spawner.Spawner | undefined
+      let server: forkServer.ForkServer | undefined
+      const theSpawner = () => {
+        if (spawns === undefined && options.spawner !== "direct") {
+          server = forkServer.open(Duration.toMillis(options.grace ?? graceDefault))
+        }
+        spawns ??= server ?? spawner.direct
+        return spawns
+      }
+      yield* Effect.addFinalizer(() => Effect.promise(async () => server?.close()))
+
+      const unique = `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`
+      let count = 0
+
+      const launch = (command: Command.StandardCommand, startOptions: StartOptions) =>
+        Effect.flatMap(Effect.clock, (clock) =>
+          Effect.flatMap(Effect.runtime<Scope.Scope>(), (runtime) => {
+            const line = commandLine(command)
+            const marker = `${unique}.${++count};`
+            const outer = process.env[processTree.variable] ?? ""
+            const env: Record<string, string> = {}
+            if (command.extendEnv) Object.assign(env, process.env)
+            for (const [name, value] of command.env) env[name] = value
+            env[processTree.variable] = outer + marker
+            const begun = clock.unsafeCurrentTimeNanos()
+            const exited = ({ code, signal, usage }: spawner.Ended): Exited => ({
+              exitCode: exitCodeOf(code, signal),
+              signal: signal ?? undefined,
+              duration: Duration.nanos(clock.unsafeCurrentTimeNanos() - begun),
+              usage: usageOf(usage)
             })
-          )
+            const child: Child = {
+              exited,
+              tree: undefined,
+              ended: undefined,
+              outcome: undefined,
+              onStarted: undefined,
+              onOutcome: new Set(),
+              close: () => undefined
+            }
+            const fork = Runtime.runFork(runtime)
+            const { command: file, args, stdin } = command
+            const inShell = command.shell !== false
+            try {
+              child.close = theSpawner().spawn(
+                {
+                  file: inShell ? (typeof command.shell === "string" ? command.shell : "/bin/sh") : file,
+                  args: inShell ? ["-c", [file, ...args].join(" ")] : args,
+                  cwd: cwdOf(command),
+                  env,
+                  uid: Option.getOrUndefined(command.uid),
+                  gid: Option.getOrUndefined(command.gid),
+                  stdin: typeof stdin !== "string" ? "pipe" : stdin === "inherit" ? "inherit" : "ignore",
+                  stdout: command.stdout as "pipe" | "inherit",
+                  stderr: command.stderr as "pipe" | "inherit"
+                },
+                {
+                  started: (pid) => {
+                    child.tree = { group: pid, marker }
+                    children.add(child)
+                    child.onStarted?.()
+                  },
+                  failed: (code, message) => settle(child, Effect.fail(spawnError(command, code, message))),
+                  input: (pipe) => {
+                    if (typeof stdin !== "string") fork(Effect.forkScoped(feed(child, line, pipe, stdin)))
+                  },
+                  data: (stream, chunk, from) => {
+                    const wait = startOptions.onOutput?.(stream, chunk)
+                    if (wait === undefined) return
+                    from.pause()
+                    fork(
+                      Effect.forkScoped(
+                        Effect.ensuring(
+                          wait,
+                          Effect.sync(() => from.resume())
+                        )
+                      )
+                    )
+                  },
+                  exited: (ended) => {
+                    child.ended = ended
+                  },
+                  closed: () => settle(child, Effect.succeed(exited(child.ended!)))
+                }
+              )
+            } catch (error) {
+              const { code, message } = error as NodeJS.ErrnoException
+              return Effect.fail(spawnError(command, code ?? "", message))
+            }
+            return Effect.async<Child, ProcessError>((resume) => {
+              child.onStarted = () => {
+                child.onStarted = undefined
+                resume(child.tree === undefined ? Effect.as(child.outcome!, child) : Effect.succeed(child))
+              }
+              if (child.tree !== undefined || child.outcome !== undefined) child.onStarted()
+            })
+          })
         )
-      })
 
-    return Processes.of({
-      run: (command, options) =>
+      const release = (child: Child, grace: Duration.DurationInput) =>
+        Effect.suspend(() => {
+          if (child.tree === undefined) return Effect.void
+          return Effect.map(processTree.endTree(child.tree, grace), () => {
+            children.delete(child)
+            child.close() // whoever is out of reach may still hold its pipes
+            const killed = { code: null, signal: "SIGKILL", usage: undefined } as const
+            if (child.outcome === undefined)
+              settle(child, Effect.succeed(child.exited(child.ended ?? killed)))
+          })
+        })
+
+      return withRun((command, startOptions = {}) =>
         Effect.gen(function* () {
           const detail = unsupported(command)
           if (detail !== undefined || command._tag === "PipedCommand") {
             return yield* new CommandNotStarted({ command: commandLine(command), detail: detail! })
           }
-          const begin = yield* Clock.currentTimeNanos
-          const child = yield* Effect.acquireRelease(
-            Effect.try({
-              try: () => {
-                const child = start(command, options?.maxOutput ?? maxOutputDefault)
-                if (child.process.pid !== undefined) groups.add(child.process.pid)
-                return child
-              },
-              catch: (error) => spawnError(command, error as NodeJS.ErrnoException)
-            }),
-            (child) => release(child, options?.grace ?? graceDefault)
+          const grace = startOptions.grace ?? graceDefault
+          const child = yield* Effect.acquireRelease(launch(command, startOptions), (child) =>
+            release(child, grace)
           )
-          if (typeof command.stdin !== "string" && child.process.pid !== undefined) {
-            yield* Effect.forkScoped(feed(child, commandLine(command), command.stdin))
-          }
-          const { code, signal } = yield* Effect.async<Ended, ProcessError>((resume) => {
-            child.onOutcome = () => resume(child.outcome!)
-            if (child.outcome !== undefined) child.onOutcome()
-          })
+          const tree = child.tree!
           return {
-            exitCode: exitCodeOf(code, signal),
-            signal: signal ?? undefined,
-            stdout: new Uint8Array(Buffer.concat(child.stdout.chunks)),
-            stderr: new Uint8Array(Buffer.concat(child.stderr.chunks)),
-            duration: Duration.nanos((yield* Clock.currentTimeNanos) - begin)
+            pid: tree.group,
+            command: commandLine(command),
+            exit: Effect.async((resume) => {
+              const listener = () => resume(child.outcome!)
+              if (child.outcome !== undefined) return listener()
+              child.onOutcome.add(listener)
+              return Effect.sync(() => child.onOutcome.delete(listener))
+            }),
+            signal: (name) => Effect.sync(() => processTree.signalTree(tree, name)),
+            stop: (within = grace) => processTree.endTree(tree, within),
+            usage: Effect.sync(() => {
+              const used = processTree.usageOf(tree)
+              return Option.map(usageOf(used), (usage) => ({ ...usage, memory: used!.memory }))
+            })
           }
-        }).pipe(
-          Effect.scoped,
-          Effect.flatMap((result) => checked(command, options, result))
-        )
+        })
+      )
     })
-  })
-)
+  )
+
+/** The machine's own processes. POSIX only: there are no process groups on Windows. */
+export const layer: Layer.Layer<Processes> = layerWith({})
 
 // test layer
 
-/** What {@link layerTest} does when a command is run. */
+/** What {@link layerTest} does when a command is started. */
 export interface Script {
   /** The command line: itself, a pattern of it, or a function that knows. The first script that fits is taken. */
   readonly match: string | RegExp | ((line: string) => boolean)
+  /** For how many starts it is good, then the next one that fits is taken; default any number. */
+  readonly times?: number | undefined
+  /** What it writes at its end. */
   readonly stdout?: string | Uint8Array | undefined
   readonly stderr?: string | Uint8Array | undefined
+  /** What it writes before, and how long after its start. */
+  readonly output?:
+    | ReadonlyArray<{
+        readonly after: Duration.DurationInput
+        readonly stdout?: string | Uint8Array | undefined
+        readonly stderr?: string | Uint8Array | undefined
+      }>
+    | undefined
   /** Default 0. */
   readonly exitCode?: number | undefined
   /** The signal that ends it, instead of an exit code. */
@@ -425,7 +628,7 @@ export interface Script {
 
 /** What {@link layerTest} has seen, in order; `at` is the clock's time in milliseconds. */
 export interface Event {
-  readonly event: "started" | "exited" | "SIGTERM" | "SIGKILL"
+  readonly event: "started" | "exited" | NodeJS.Signals
   readonly command: string
   readonly at: number
 }
@@ -435,7 +638,7 @@ export class Recorded extends Context.Tag("effect-asyncio/services/Processes/Rec
   { readonly events: Array<Event> }
 >() {}
 
-const bytes = (content: string | Uint8Array = "") =>
+const bytes = (content: string | Uint8Array) =>
   typeof content === "string" ? new TextEncoder().encode(content) : content
 
 /**
@@ -448,7 +651,8 @@ const bytes = (content: string | Uint8Array = "") =>
  *
  * export const layer = Processes.layerTest([
  *   { match: "sleep 1", after: "1 second" },
- *   { match: /^curl /, stderr: "could not resolve host\n", exitCode: 6 }
+ *   { match: /^curl /, stderr: "could not resolve host\n", exitCode: 6, times: 2 },
+ *   { match: /^curl /, output: [{ after: "100 millis", stdout: "half\n" }], after: "1 second" }
  * ])
  * ```
  */
@@ -456,57 +660,103 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
   Layer.effectContext(
     Effect.sync(() => {
       const events: Array<Event> = []
-      const record = (event: Event["event"], command: string) =>
-        Effect.map(Clock.currentTimeMillis, (at) => void events.push({ event, command, at }))
-      const processes = Processes.of({
-        run: (command, options) =>
-          Effect.gen(function* () {
-            const line = commandLine(command)
-            const detail = unsupported(command)
-            if (detail !== undefined) return yield* new CommandNotStarted({ command: line, detail })
-            const script = scripts.find(({ match }) =>
-              typeof match === "string"
-                ? match === line
-                : typeof match === "function"
-                  ? match(line)
-                  : line.search(match) >= 0
+      const used = new Map<Script, number>()
+      let pids = 0
+      const scriptFor = (line: string) => {
+        const script = scripts.find(
+          (script) =>
+            (used.get(script) ?? 0) < (script.times ?? Number.POSITIVE_INFINITY) &&
+            (typeof script.match === "string"
+              ? script.match === line
+              : typeof script.match === "function"
+                ? script.match(line)
+                : line.search(script.match) >= 0)
+        )
+        if (script !== undefined) used.set(script, (used.get(script) ?? 0) + 1)
+        return script
+      }
+      const processes = withRun((command, options = {}) =>
+        Effect.gen(function* () {
+          const line = commandLine(command)
+          const detail = unsupported(command)
+          if (detail !== undefined) return yield* new CommandNotStarted({ command: line, detail })
+          const script = scriptFor(line)
+          if (script === undefined) return yield* Effect.dieMessage(`layerTest has no script for: ${line}`)
+          if (script.fails === "notFound") return yield* new CommandNotFound({ command: line })
+          if (script.fails === "notExecutable") {
+            return yield* new CommandNotExecutable({ command: line, detail: "permission denied" })
+          }
+          const record = (event: Event["event"]) =>
+            Effect.map(Clock.currentTimeMillis, (at) => void events.push({ event, command: line, at }))
+          const begin = yield* Clock.currentTimeNanos
+          const ended = yield* Deferred.make<Exited>()
+          const end = (exitCode: number, signal: NodeJS.Signals | undefined) =>
+            Effect.flatMap(Clock.currentTimeNanos, (now) =>
+              Deferred.succeed(ended, {
+                exitCode: signal === undefined ? exitCode : exitCodeOf(null, signal),
+                signal,
+                duration: Duration.nanos(now - begin),
+                usage: Option.none()
+              })
             )
-            if (script === undefined) return yield* Effect.dieMessage(`layerTest has no script for: ${line}`)
-            if (script.fails === "notFound") return yield* new CommandNotFound({ command: line })
-            if (script.fails === "notExecutable") {
-              return yield* new CommandNotExecutable({ command: line, detail: "permission denied" })
+          const isOver = Deferred.isDone(ended)
+          const write = (from: {
+            readonly stdout?: string | Uint8Array | undefined
+            readonly stderr?: string | Uint8Array | undefined
+          }) =>
+            Effect.forEach(
+              ["stdout", "stderr"] as const,
+              (stream) =>
+                (from[stream] === undefined ? undefined : options.onOutput?.(stream, bytes(from[stream]))) ??
+                Effect.void,
+              { discard: true }
+            )
+          const after = Duration.decode(script.after ?? Duration.zero)
+          const play = Effect.gen(function* () {
+            let at = Duration.zero
+            for (const step of script.output ?? []) {
+              yield* Effect.sleep(Duration.subtract(step.after, at))
+              at = Duration.decode(step.after)
+              yield* write(step)
             }
-            const limit = options?.maxOutput ?? maxOutputDefault
-            const begin = yield* Clock.currentTimeNanos
-            const kill = Effect.gen(function* () {
-              yield* record("SIGTERM", line)
-              if (script.ignoresTerm !== true) return
-              const grace = Duration.decode(options?.grace ?? graceDefault)
-              const spent = Duration.nanos((yield* Clock.currentTimeNanos) - begin)
-              const left = Duration.subtract(script.after ?? Duration.zero, spent)
-              yield* Effect.sleep(Duration.min(grace, left))
-              yield* record(Duration.lessThan(grace, left) ? "SIGKILL" : "exited", line)
-            })
-            yield* record("started", line)
-            yield* Effect.onInterrupt(Effect.sleep(script.after ?? Duration.zero), () => kill)
-            for (const stream of ["stdout", "stderr"] as const) {
-              if (bytes(script[stream]).length > limit) {
-                yield* kill
-                return yield* new OutputTooLarge({ command: line, stream, limit })
-              }
-            }
-            yield* record("exited", line)
-            const result: Result = {
-              exitCode:
-                script.signal === undefined ? (script.exitCode ?? 0) : exitCodeOf(null, script.signal),
-              signal: script.signal,
-              stdout: bytes(script.stdout),
-              stderr: bytes(script.stderr),
-              duration: Duration.nanos((yield* Clock.currentTimeNanos) - begin)
-            }
-            return yield* checked(command, options, result)
+            yield* Effect.sleep(Duration.subtract(after, at))
+            yield* write(script)
+            yield* record("exited")
+            yield* end(script.exitCode ?? 0, script.signal)
           })
-      })
+          yield* record("started")
+          const player = yield* Effect.forkScoped(Effect.interruptible(play))
+          const signal = (name: NodeJS.Signals) =>
+            Effect.gen(function* () {
+              if (yield* isOver) return false
+              yield* record(name)
+              if (name === "SIGKILL" || (name === "SIGTERM" && script.ignoresTerm !== true)) {
+                yield* Fiber.interruptFork(player)
+                yield* end(0, name)
+              }
+              return true
+            })
+          const stop = (grace: Duration.DurationInput = options.grace ?? graceDefault) =>
+            Effect.gen(function* () {
+              if (!(yield* signal("SIGTERM"))) return
+              // Each interruptible, although this is a finalizer, so that the loser does not hold it up.
+              yield* Effect.raceFirst(
+                Effect.interruptible(Deferred.await(ended)),
+                Effect.interruptible(Effect.sleep(grace))
+              )
+              if (!(yield* isOver)) yield* signal("SIGKILL")
+            })
+          yield* Effect.addFinalizer(() => stop())
+          return {
+            pid: ++pids,
+            command: line,
+            exit: Deferred.await(ended),
+            signal,
+            stop,
+            usage: Effect.succeedNone
+          }
+        })
+      )
       return Context.make(Recorded, { events }).pipe(Context.add(Processes, processes))
     })
   )
