@@ -207,7 +207,7 @@ export class Processes extends Context.Tag("effect-asyncio/services/Processes")<
      * ends: who is still there, in its group or out of it (`setsid`), gets TERM, and KILL after the grace period.
      *
      * There is no shell unless the command asks for one (`Command.runInShell`, {@link shell}). Its stdin is empty
-     * unless the command feeds or inherits one. Pipelines and outputs into a `Sink` are for {@link layerExecutor}:
+     * unless the command feeds or inherits one. Pipelines and outputs into a `Sink` are for services/CommandExecutor:
      * `CommandNotStarted`.
      */
     readonly run: (command: Command.Command, options?: RunOptions) => Effect.Effect<Result, ProcessError>
@@ -311,10 +311,10 @@ const spawnError = (
 /** What is asked of the command that cannot be done here. */
 const unsupported = (command: Command.Command): string | undefined => {
   if (command._tag === "PipedCommand") {
-    return "pipelines are for layerExecutor; run its parts, or a shell by name"
+    return "pipelines are for services/CommandExecutor; run its parts, or a shell by name"
   }
   if (typeof command.stdout !== "string" || typeof command.stderr !== "string") {
-    return "output into a Sink is for layerExecutor; it is captured or inherited"
+    return "output into a Sink is for services/CommandExecutor; it is captured or inherited"
   }
   return [command.command, ...command.args].some((word) => word.includes("\0"))
     ? "its words must be without null bytes"

@@ -117,7 +117,7 @@ describe("Processes", () => {
         ],
         [Command.make("echo", "x".repeat(4_000_000)), "arguments and environment are too long"],
         [Command.make("echo", "\0"), "without null bytes"],
-        [Command.pipeTo(Command.make("echo"), Command.make("cat")), "pipelines are for layerExecutor"]
+        [Command.pipeTo(Command.make("echo"), Command.make("cat")), "pipelines are for services/CommandExecutor"]
       ] as const) {
         const error = yield* fails(command)
         assert.strictEqual(error._tag, "CommandNotStarted")

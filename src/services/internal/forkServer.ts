@@ -22,6 +22,7 @@ my ($prctl, $wait4) = @{{ x86_64 => [157, 61], aarch64 => [167, 260] }->{(POSIX:
 ($prctl, $wait4) = () if $^O ne "linux";
 syscall($prctl, 36, 1) if $prctl; # PR_SET_CHILD_SUBREAPER
 my %jobs; # by pid
+my %starting; # by descriptor: a pipe that exec closes, or that says why there was none
 my @kept; # our own stdin and stdout, for children that inherit them
 for my $fd (3, 4) { open(my $h, "+<&=", $fd) or next; fcntl($h, F_SETFD, FD_CLOEXEC); push @kept, $h }
 open(my $events, ">&", 1);
@@ -29,7 +30,7 @@ pipe(my $wake_r, my $wake_w); fcntl($_, F_SETFL, O_NONBLOCK) for $wake_r, $wake_
 $SIG{CHLD} = sub { syswrite($wake_w, "x") };
 $SIG{PIPE} = "IGNORE";
 sub tell_ { syswrite($events, pack("a1Nl>q>q>q>", @_, (0) x (6 - @_))) }
-sub fail_ { tell_("F", $_[0], $!+0, $_[1]); POSIX::_exit(127) }
+sub fail_ { syswrite($_[0], pack("NC", $!+0, $_[1])); POSIX::_exit(127) }
 sub reap {
   for (;;) {
     my ($status, $used) = ("\0" x 4, "\0" x 144);
@@ -42,45 +43,62 @@ sub reap {
     tell_("X", $job, $wait4 ? unpack("i", $status) : $?, @used);
   }
 }
+sub started {
+  for my $fd (@_) {
+    my ($pipe, $job, $pid) = @{$starting{$fd}};
+    my $read = sysread($pipe, my $why, 5);
+    next unless defined $read; # still on its way
+    delete $starting{$fd};
+    if ($read) { delete $jobs{$pid}; tell_("F", $job, unpack("NC", $why)) }
+    else { tell_("P", $job, $pid) }
+  }
+}
 sub child {
-  my ($job, $flags, $cwd, $uid, $gid, $n, @rest) = @_;
+  my ($told, $job, $flags, $cwd, $uid, $gid, $n, @rest) = @_;
   my @args = splice(@rest, 0, $n);
   $SIG{$_} = "DEFAULT" for "CHLD", "PIPE";
   POSIX::setsid();
-  tell_("P", $job, $$); # not before: there must be a group to signal
   for my $fd (0, 1, 2) {
     my $kind = substr($flags, $fd, 1);
     if ($kind eq "i") { POSIX::dup2($fd + 3, $fd) if $fd < 2; next }
     my $h;
     if ($kind eq "n") { open($h, "<", "/dev/null") }
     else {
-      socket($h, AF_UNIX, SOCK_STREAM, 0) && connect($h, pack_sockaddr_un($path)) or fail_($job, 0);
+      socket($h, AF_UNIX, SOCK_STREAM, 0) && connect($h, pack_sockaddr_un($path)) or fail_($told, 0);
       syswrite($h, pack("CN", $fd, $job));
     }
     POSIX::dup2(fileno($h), $fd);
   }
-  $gid eq "" or POSIX::setgid($gid) or fail_($job, 0);
-  $uid eq "" or POSIX::setuid($uid) or fail_($job, 0);
-  chdir($cwd) or fail_($job, 1);
+  $gid eq "" or POSIX::setgid($gid) or fail_($told, 0);
+  $uid eq "" or POSIX::setuid($uid) or fail_($told, 0);
+  chdir($cwd) or fail_($told, 1);
   for (@rest) { /^-(.*)/s ? delete $ENV{$1} : /^\+([^=]*)=(.*)/s && ($ENV{$1} = $2) }
   exec { $args[0] } @args;
-  fail_($job, 0);
+  fail_($told, 0);
 }
 my $buffer = "";
 for (;;) {
   my $ready = "";
-  vec($ready, 0, 1) = 1; vec($ready, fileno($wake_r), 1) = 1;
+  vec($ready, $_, 1) = 1 for 0, fileno($wake_r), keys %starting;
   next if select($ready, undef, undef, undef) < 0;
-  if (vec($ready, fileno($wake_r), 1)) { sysread($wake_r, my $x, 4096); reap() }
+  started(grep { vec($ready, $_, 1) } keys %starting);
+  if (vec($ready, fileno($wake_r), 1)) {
+    sysread($wake_r, my $x, 4096);
+    started(keys %starting) if %starting; # who has ended has started before
+    reap();
+  }
   next unless vec($ready, 0, 1);
   last unless sysread(STDIN, $buffer, 1 << 20, length $buffer);
   while (length($buffer) >= 4 && length($buffer) >= 4 + (my $size = unpack("N", $buffer))) {
     my @fields = unpack("(N/a)*", substr($buffer, 4, $size));
     substr($buffer, 0, 4 + $size) = "";
+    pipe(my $hear, my $told);
+    fcntl($hear, F_SETFL, O_NONBLOCK);
     my $pid = fork();
     if (!defined $pid) { tell_("F", $fields[0], $!+0, 0); next }
-    child(@fields) if $pid == 0;
+    child($told, @fields) if $pid == 0;
     $jobs{$pid} = $fields[0];
+    $starting{fileno($hear)} = [$hear, $fields[0], $pid];
   }
 }
 # Nobody is there any more to answer for what was started.
