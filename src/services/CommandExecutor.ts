@@ -127,7 +127,7 @@ const make = (
         pipes.stderr.end()
         input.unsafeDone(Exit.void)
       })
-      const exit = yield* Effect.cached(Effect.ensuring(child.exit, over))
+      const exit = Effect.ensuring(child.exit, over)
       yield* Effect.forkScoped(exit)
       const through = (stream: "stdout" | "stderr") => {
         const to = command[stream]

@@ -489,7 +489,9 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
               onOutcome: new Set(),
               close: () => undefined
             }
-            const fork = Runtime.runFork(runtime)
+            // Interruptible, because here, where something is acquired, nothing is.
+            const fork = (effect: Effect.Effect<void>) =>
+              Runtime.runFork(runtime)(Effect.forkScoped(Effect.interruptible(effect)))
             const { command: file, args, stdin } = command
             const inShell = command.shell !== false
             try {
@@ -513,18 +515,16 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
                   },
                   failed: (code, message) => settle(child, Effect.fail(spawnError(command, code, message))),
                   input: (pipe) => {
-                    if (typeof stdin !== "string") fork(Effect.forkScoped(feed(child, line, pipe, stdin)))
+                    if (typeof stdin !== "string") fork(feed(child, line, pipe, stdin))
                   },
                   data: (stream, chunk, from) => {
                     const wait = startOptions.onOutput?.(stream, chunk)
                     if (wait === undefined) return
                     from.pause()
                     fork(
-                      Effect.forkScoped(
-                        Effect.ensuring(
-                          wait,
-                          Effect.sync(() => from.resume())
-                        )
+                      Effect.ensuring(
+                        wait,
+                        Effect.sync(() => from.resume())
                       )
                     )
                   },

@@ -3,55 +3,67 @@ import { Either } from "effect"
 /** Says which part of a duration or size is wrong, and what would be right. */
 export type Problem = string
 
-const milliseconds: Readonly<Record<string, number>> = {
-  ms: 1,
-  millisecond: 1,
-  milliseconds: 1,
-  s: 1000,
-  sec: 1000,
-  second: 1000,
-  seconds: 1000,
-  m: 60_000,
-  min: 60_000,
-  minute: 60_000,
-  minutes: 60_000,
-  h: 3_600_000,
-  hour: 3_600_000,
-  hours: 3_600_000,
-  d: 86_400_000,
-  day: 86_400_000,
-  days: 86_400_000,
-  w: 604_800_000,
-  week: 604_800_000,
-  weeks: 604_800_000
-}
+const milliseconds: Readonly<Record<string, number>> = Object.fromEntries(
+  (
+    [
+      [1, "ms", "msec", "msecs", "millisecond", "milliseconds"],
+      [1000, "s", "sec", "secs", "second", "seconds"],
+      [60_000, "m", "min", "mins", "minute", "minutes"],
+      [3_600_000, "h", "hr", "hrs", "hour", "hours"],
+      [86_400_000, "d", "day", "days"],
+      [604_800_000, "w", "week", "weeks"]
+    ] as const
+  ).flatMap(([ms, ...names]) => names.map((name) => [name, ms]))
+)
 
 /**
  * Reads a duration as people write it (`90s`, `1h30m`, `250ms`, `2 days`; a bare number is seconds) and gives
- * milliseconds.
+ * milliseconds. The problem names the part that is wrong, and where it stands if there is more before it.
  */
 export const duration = (text: string): Either.Either<number, Problem> => {
-  const bare = /^\s*(\d+(?:\.\d+)?)\s*$/.exec(text)
-  if (bare !== null) return Either.right(Number(bare[1]) * 1000)
+  const given = text.trim()
+  if (given === "") return Either.left("a duration is empty; write one like 90s or 1h30m")
+  const end = given.length
   let total = 0
-  let rest = text.trim()
-  if (rest === "") return Either.left("a duration is empty; write one like 90s or 1h30m")
-  while (rest !== "") {
-    const part = /^(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*/.exec(rest)
-    if (part === null)
-      return Either.left(`'${rest}' in duration '${text}' is no number; write one like 90s or 1h30m`)
-    const unit = milliseconds[part[2]!.toLowerCase()]
-    if (unit === undefined) {
-      const what =
-        part[2] === ""
-          ? `'${part[1]}' in duration '${text}' has no unit`
-          : `unit '${part[2]}' in duration '${text}' is unknown`
-      return Either.left(`${what}; use ms, s, m, h, d or w`)
-    }
-    total += Number(part[1]) * unit
-    rest = rest.slice(part[0].length)
+  let rest = given
+  const seen = new Set<number>()
+  const wrong = (part: string, what: string) => {
+    const at = end - rest.length
+    return Either.left(`${part}${at > 0 ? ` at character ${at + 1}` : ""} in duration '${text}' ${what}`)
   }
-  return Either.right(total)
+  while (rest !== "") {
+    const match = /^(\d+(?:\.\d+)?|\.\d+)\s*([a-zA-Z\u00b5\u03bc]*)\s*/.exec(rest)
+    if (match === null) {
+      return wrong(
+        `'${rest}'`,
+        rest.startsWith("-")
+          ? "is negative; write one like 90s or 1h30m"
+          : "is no number; write one like 90s or 1h30m"
+      )
+    }
+    const [part, number, unit] = match as unknown as readonly [string, string, string]
+    const ms = unit === "" && part.length === end ? 1000 : milliseconds[unit.toLowerCase()]
+    if (ms === undefined) {
+      if (unit !== "") {
+        const why = /^(mo|y)/i.test(unit) ? "has no fixed length" : "is unknown"
+        return wrong(`unit '${unit}'`, `${why}; use ms, s, m, h, d or w`)
+      }
+      const decimal = /^\d+,\d+/.exec(rest)
+      if (decimal !== null) {
+        return wrong(`'${decimal[0]}'`, `has a comma; write ${decimal[0].replace(",", ".")}`)
+      }
+      return wrong(`'${number}'`, "has no unit; use ms, s, m, h, d or w")
+    }
+    if (seen.has(ms)) return wrong(`unit '${unit}'`, "stands there twice; add them up")
+    seen.add(ms)
+    total += Number(number) * ms
+    rest = rest.slice(part.length)
+  }
+  return total <= Number.MAX_SAFE_INTEGER
+    ? Either.right(total)
+    : Either.left(
+        `duration '${text}' is too long; the longest is ${Math.floor(Number.MAX_SAFE_INTEGER / 86_400_000)} days`
+      )
 }
 
 const units = ["", "K", "M", "G", "T"]

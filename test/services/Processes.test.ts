@@ -1,14 +1,14 @@
+import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import * as Command from "@effect/platform/Command"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, FastCheck, Fiber, Stream, TestClock } from "effect"
+import { Deferred, Duration, Effect, Exit, FastCheck, Fiber, Option, Stream, TestClock } from "effect"
 import * as Cancellation from "../../src/services/Cancellation.js"
 import * as EventLoop from "../../src/services/EventLoop.js"
 import * as Processes from "../../src/services/Processes.js"
 
-const live = Effect.provide(Processes.layer)
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
 const sh = (script: string, ...args: ReadonlyArray<string>) => Command.make("sh", "-c", script, "sh", ...args)
 
@@ -41,7 +41,11 @@ const isAlive = (pid: number) => {
 const cancel = <A, E>(fiber: Fiber.Fiber<A, E>) =>
   Cancellation.cancel(fiber, { reason: "not needed", origin: "test" })
 
-describe("Processes", () => {
+const spawners = ["forkServer", "direct"] as const
+
+describe.each(spawners)("Processes, %s", (spawner) => {
+  const live = Effect.provide(Processes.layerWith({ spawner }))
+
   it.live("gives exit code, bytes of both pipes and duration", () =>
     Effect.gen(function* () {
       const result = yield* Processes.run(sh("printf 'a\\377\\000'; printf 'two\\n' >&2; exit 3"))
@@ -117,7 +121,10 @@ describe("Processes", () => {
         ],
         [Command.make("echo", "x".repeat(4_000_000)), "arguments and environment are too long"],
         [Command.make("echo", "\0"), "without null bytes"],
-        [Command.pipeTo(Command.make("echo"), Command.make("cat")), "pipelines are for services/CommandExecutor"]
+        [
+          Command.pipeTo(Command.make("echo"), Command.make("cat")),
+          "pipelines are for services/CommandExecutor"
+        ]
       ] as const) {
         const error = yield* fails(command)
         assert.strictEqual(error._tag, "CommandNotStarted")
@@ -226,6 +233,91 @@ describe("Processes", () => {
     }).pipe(live)
   )
 
+  it.scopedLive("finds who has left the group, by the marker in the environment", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      // One that has left, one whose parent has ended too, one that ignores TERM.
+      const script = [
+        'setsid sh -c "echo \\$\\$ >> $1; exec sleep 60" >/dev/null 2>&1 &',
+        'setsid sh -c "setsid sleep 60 & echo \\$! >> $1" >/dev/null 2>&1',
+        `setsid sh -c "trap '' TERM; echo \\$\\$ >> $1; while :; do sleep 0.05; done" >/dev/null 2>&1 &`,
+        "while [ $(wc -l < $1) -lt 3 ]; do sleep 0.01; done; echo over"
+      ].join("\n")
+      fs.writeFileSync(file, "")
+      const result = yield* Processes.run(sh(script, file), { grace: "100 millis" })
+      assert.strictEqual(text(result.stdout), "over\n")
+      const left = yield* pids(file, 3)
+      assert.deepStrictEqual(left.filter(isAlive), [])
+    }).pipe(live)
+  )
+
+  it.scopedLive("ends what takes too long, and keeps what there is room for when asked to", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const slow = yield* Effect.flip(
+        Processes.run(sh('echo $$ >> "$1"; sleep 60', file), { timeout: "300 millis" })
+      )
+      assert.deepInclude(slow, { _tag: "CommandTimedOut", exitCode: 124 })
+      assert.match(slow.message, / was not done in 300 ms$/)
+      assert.deepStrictEqual((yield* pids(file, 1)).filter(isAlive), [])
+      const options = { maxOutput: 5, onTooLarge: "truncate" } as const
+      const cut = yield* Processes.run(sh("echo 1234567; echo ab >&2; exit 2"), options)
+      assert.deepInclude(cut, { exitCode: 2, truncated: true })
+      assert.deepStrictEqual([text(cut.stdout), text(cut.stderr)], ["12345", "ab\n"])
+      assert.isFalse((yield* Processes.run(sh("echo 1234"), options)).truncated)
+    }).pipe(live)
+  )
+
+  it.scopedLive("start gives a process that can be watched, signalled and stopped", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const reached = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const child = yield* Processes.start(
+        sh("trap 'exit 5' USR1; echo ready; while :; do sleep 0.02; done"),
+        {
+          grace: "1 second",
+          onOutput: (stream, bytes) => {
+            seen.push(`${stream} ${text(bytes)}`)
+            return Effect.zipRight(Deferred.succeed(reached, undefined), Deferred.await(go))
+          }
+        }
+      )
+      yield* Deferred.await(reached)
+      assert.deepStrictEqual(seen, ["stdout ready\n"])
+      assert.isTrue(isAlive(child.pid))
+      const usage = Option.getOrThrow(yield* child.usage)
+      assert.isAbove(usage.memory, 0)
+      assert.isTrue(yield* child.signal("SIGUSR1"))
+      yield* Deferred.succeed(go, undefined)
+      assert.deepInclude(yield* child.exit, { exitCode: 5, signal: undefined })
+      yield* child.stop()
+      assert.isFalse(yield* child.signal("SIGTERM"))
+      const other = yield* Processes.start(Command.make("sleep", "60"))
+      yield* other.stop()
+      assert.deepInclude(yield* other.exit, { signal: "SIGTERM", exitCode: 143 })
+    }).pipe(live)
+  )
+
+  it.scopedLive("holds a process whose output is not taken yet, and only then", () =>
+    Effect.gen(function* () {
+      const go = yield* Deferred.make<void>()
+      let size = 0
+      const child = yield* Processes.start(Command.make("head", "-c", "3000000", "/dev/zero"), {
+        onOutput: (_, bytes) => {
+          size += bytes.length
+          return Deferred.await(go)
+        }
+      })
+      while (size === 0) yield* EventLoop.nextTurn
+      yield* Effect.sleep("50 millis") // nothing to wait for: it is about what does not happen
+      assert.isBelow(size, 1_000_000)
+      yield* Deferred.succeed(go, undefined)
+      assert.deepInclude(yield* child.exit, { exitCode: 0 })
+      assert.strictEqual(size, 3_000_000)
+    }).pipe(live)
+  )
+
   it("quotes a command line so that a shell reads the same words", () => {
     const word = FastCheck.string({ minLength: 1 }).filter((word) => !word.includes("\0"))
     FastCheck.assert(
@@ -239,6 +331,48 @@ describe("Processes", () => {
       })
     )
   })
+})
+
+describe("Processes", () => {
+  it.live("tells what a process has used", () =>
+    Effect.gen(function* () {
+      const burn = sh("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
+      const { usage } = yield* Processes.run(burn)
+      const { peakMemory, user } = Option.getOrThrow(usage)
+      assert.isAbove(Duration.toMillis(user), 0)
+      assert.isAbove(peakMemory, 100_000)
+    }).pipe(Effect.provide(Processes.layer))
+  )
+
+  it.scopedLive("leaves nobody when this process is killed with KILL", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const tool = `
+        import * as Command from "@effect/platform/Command"
+        import { Effect } from "effect"
+        import * as Processes from ${JSON.stringify(new URL("../../dist/services/Processes.js", import.meta.url).href)}
+        const script = 'trap "" TERM; echo $$ >> "$1"; setsid sleep 60 & echo $! >> "$1"; while :; do sleep 0.05; done'
+        const layer = Processes.layerWith({ grace: "100 millis" })
+        Effect.runFork(Effect.provide(Processes.run(Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)})), layer))
+      `
+      const child = childProcess.spawn(process.execPath, ["--input-type=module", "-e", tool], {
+        cwd: path.dirname(new URL("../../package.json", import.meta.url).pathname),
+        stdio: ["ignore", "ignore", "inherit"]
+      })
+      const group = yield* pids(file, 2)
+      assert.isTrue(group.every(isAlive))
+      child.kill("SIGKILL")
+      yield* Effect.repeat(
+        Effect.zipRight(
+          EventLoop.nextTurn,
+          Effect.sync(() => group.some(isAlive))
+        ),
+        {
+          while: (alive) => alive
+        }
+      )
+    })
+  )
 })
 
 describe("Processes.layerTest", () => {

@@ -17,7 +17,13 @@ describe("Units", () => {
       ["1W", 604_800_000],
       ["5", 5000],
       ["0.25", 250],
-      ["0", 0]
+      ["0", 0],
+      [" 7 ", 7000],
+      [".5h", 1_800_000],
+      ["2hrs 5mins 3secs", 7_503_000],
+      ["1 hour 30 minutes", 5_400_000],
+      ["30m1h", 5_400_000],
+      ["104249991 days", 104_249_991 * 86_400_000]
     ])("reads %j as %d ms", (text, ms) => {
       expect(Units.duration(text)).toEqual(right(ms))
     })
@@ -26,11 +32,19 @@ describe("Units", () => {
       ["", "a duration is empty; write one like 90s or 1h30m"],
       ["  ", "a duration is empty; write one like 90s or 1h30m"],
       ["soon", "'soon' in duration 'soon' is no number; write one like 90s or 1h30m"],
-      ["-5s", "'-5s' in duration '-5s' is no number; write one like 90s or 1h30m"],
+      ["-5s", "'-5s' in duration '-5s' is negative; write one like 90s or 1h30m"],
       ["10 parsecs", "unit 'parsecs' in duration '10 parsecs' is unknown; use ms, s, m, h, d or w"],
-      ["1h 30", "'30' in duration '1h 30' has no unit; use ms, s, m, h, d or w"],
-      ["1h,30m", "',30m' in duration '1h,30m' is no number; write one like 90s or 1h30m"],
-      ["1e3s", "unit 'e' in duration '1e3s' is unknown; use ms, s, m, h, d or w"]
+      ["1h 3x", "unit 'x' at character 4 in duration '1h 3x' is unknown; use ms, s, m, h, d or w"],
+      ["2 months", "unit 'months' in duration '2 months' has no fixed length; use ms, s, m, h, d or w"],
+      ["1y", "unit 'y' in duration '1y' has no fixed length; use ms, s, m, h, d or w"],
+      ["5\u00b5s", "unit '\u00b5s' in duration '5\u00b5s' is unknown; use ms, s, m, h, d or w"],
+      ["1h 30", "'30' at character 4 in duration '1h 30' has no unit; use ms, s, m, h, d or w"],
+      ["1h,30m", "',30m' at character 3 in duration '1h,30m' is no number; write one like 90s or 1h30m"],
+      ["1h-30m", "'-30m' at character 3 in duration '1h-30m' is negative; write one like 90s or 1h30m"],
+      ["1,5s", "'1,5' in duration '1,5s' has a comma; write 1.5"],
+      ["1h 1h", "unit 'h' at character 4 in duration '1h 1h' stands there twice; add them up"],
+      ["1e3s", "unit 'e' in duration '1e3s' is unknown; use ms, s, m, h, d or w"],
+      ["9".repeat(20), `duration '${"9".repeat(20)}' is too long; the longest is 104249991 days`]
     ])("says of %j what is wrong", (text, message) => {
       expect(problem(Units.duration(text))).toBe(message)
     })

@@ -62,6 +62,8 @@ export const direct: Spawner = {
     child.once("error", (error: NodeJS.ErrnoException) => listener.failed(error.code ?? "", error.message))
     if (child.pid === undefined) return () => undefined
     listener.started(child.pid)
+    // A child that closes its stdin early, or is gone, is no error.
+    child.stdin?.on("error", () => undefined)
     if (child.stdin !== null) listener.input(child.stdin)
     for (const stream of ["stdout", "stderr"] as const) {
       const from = child[stream]
