@@ -61,10 +61,10 @@ export interface StartOptions {
   readonly grace?: Duration.DurationInput | undefined
   /**
    * Is given what it writes, as it comes. An effect in return holds the pipe, and in time the process, until it has
-   * ended. Without it what is written is read and dropped. What is inherited does not come here.
+   * ended; where that fails, so does `exit`. Without it what is written is read and dropped. What is inherited does not come here.
    */
   readonly onOutput?:
-    | ((stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void> | undefined)
+    | ((stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void, ProcessError> | undefined)
     | undefined
 }
 
@@ -330,29 +330,19 @@ const withRun = (start: Processes["Type"]["start"]): Processes["Type"] => ({
     const body = Effect.gen(function* () {
       const captured = { stdout: [] as Array<Uint8Array>, stderr: [] as Array<Uint8Array> }
       const sizes = { stdout: 0, stderr: 0 }
-      let tooLarge: ((error: Effect.Effect<never, OutputTooLarge>) => void) | undefined
-      let over: Effect.Effect<never, OutputTooLarge> | undefined
       const child = yield* start(command, {
         grace,
         onOutput: (stream, bytes) => {
           const room = maxOutput - sizes[stream]
           sizes[stream] += bytes.length
-          if (bytes.length <= room) captured[stream].push(bytes)
-          else if (onTooLarge === "truncate") {
-            if (room > 0) captured[stream].push(bytes.subarray(0, room))
-          } else {
-            over ??= Effect.fail(new OutputTooLarge({ command: line, stream, limit: maxOutput }))
-            tooLarge?.(over)
+          if (bytes.length > room && onTooLarge === "fail") {
+            return new OutputTooLarge({ command: line, stream, limit: maxOutput })
           }
+          if (room > 0) captured[stream].push(bytes.length <= room ? bytes : bytes.subarray(0, room))
           return undefined
         }
       })
-      const flood = Effect.async<never, OutputTooLarge>((resume) => {
-        tooLarge = resume
-        if (over !== undefined) resume(over)
-      })
-      const ended = yield* Effect.raceFirst(child.exit, flood)
-      if (over !== undefined) return yield* over
+      const ended = yield* child.exit
       const whole = (chunks: Array<Uint8Array>) => new Uint8Array(Buffer.concat(chunks))
       const result: Result = {
         ...ended,
@@ -461,6 +451,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       yield* Effect.addFinalizer(() => Effect.promise(async () => server?.close()))
 
       const unique = `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`
+      const outer = process.env[processTree.variable] ?? ""
       let count = 0
 
       const launch = (command: Command.StandardCommand, startOptions: StartOptions) =>
@@ -468,9 +459,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           Effect.flatMap(Effect.runtime<Scope.Scope>(), (runtime) => {
             const line = commandLine(command)
             const marker = `${unique}.${++count};`
-            const outer = process.env[processTree.variable] ?? ""
             const env: Record<string, string> = {}
-            if (command.extendEnv) Object.assign(env, process.env)
             for (const [name, value] of command.env) env[name] = value
             env[processTree.variable] = outer + marker
             const begun = clock.unsafeCurrentTimeNanos()
@@ -501,6 +490,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
                   args: inShell ? ["-c", [file, ...args].join(" ")] : args,
                   cwd: cwdOf(command),
                   env,
+                  extendEnv: command.extendEnv,
                   uid: Option.getOrUndefined(command.uid),
                   gid: Option.getOrUndefined(command.gid),
                   stdin: typeof stdin !== "string" ? "pipe" : stdin === "inherit" ? "inherit" : "ignore",
@@ -518,14 +508,15 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
                     if (typeof stdin !== "string") fork(feed(child, line, pipe, stdin))
                   },
                   data: (stream, chunk, from) => {
+                    if (child.outcome !== undefined) return
                     const wait = startOptions.onOutput?.(stream, chunk)
                     if (wait === undefined) return
                     from.pause()
                     fork(
-                      Effect.ensuring(
-                        wait,
-                        Effect.sync(() => from.resume())
-                      )
+                      Effect.matchCause(wait, {
+                        onSuccess: () => void from.resume(),
+                        onFailure: (cause) => settle(child, Effect.failCause(cause))
+                      })
                     )
                   },
                   exited: (ended) => {
@@ -551,10 +542,11 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       const release = (child: Child, grace: Duration.DurationInput) =>
         Effect.suspend(() => {
           if (child.tree === undefined) return Effect.void
-          return Effect.map(processTree.endTree(child.tree, grace), () => {
+          const end = child.ended?.alone === true ? Effect.void : processTree.endTree(child.tree, grace)
+          return Effect.map(end, () => {
             children.delete(child)
             child.close() // whoever is out of reach may still hold its pipes
-            const killed = { code: null, signal: "SIGKILL", usage: undefined } as const
+            const killed = { code: null, signal: "SIGKILL", usage: undefined, alone: true } as const
             if (child.outcome === undefined)
               settle(child, Effect.succeed(child.exited(child.ended ?? killed)))
           })
@@ -689,7 +681,7 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
           const record = (event: Event["event"]) =>
             Effect.map(Clock.currentTimeMillis, (at) => void events.push({ event, command: line, at }))
           const begin = yield* Clock.currentTimeNanos
-          const ended = yield* Deferred.make<Exited>()
+          const ended = yield* Deferred.make<Exited, ProcessError>()
           const end = (exitCode: number, signal: NodeJS.Signals | undefined) =>
             Effect.flatMap(Clock.currentTimeNanos, (now) =>
               Deferred.succeed(ended, {
@@ -723,7 +715,7 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
             yield* write(script)
             yield* record("exited")
             yield* end(script.exitCode ?? 0, script.signal)
-          })
+          }).pipe(Effect.catchAll((error) => Deferred.fail(ended, error)))
           yield* record("started")
           const player = yield* Effect.forkScoped(Effect.interruptible(play))
           const signal = (name: NodeJS.Signals) =>
@@ -741,7 +733,7 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
               if (!(yield* signal("SIGTERM"))) return
               // Each interruptible, although this is a finalizer, so that the loser does not hold it up.
               yield* Effect.raceFirst(
-                Effect.interruptible(Deferred.await(ended)),
+                Effect.interruptible(Effect.exit(Deferred.await(ended))),
                 Effect.interruptible(Effect.sleep(grace))
               )
               if (!(yield* isOver)) yield* signal("SIGKILL")

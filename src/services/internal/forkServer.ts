@@ -12,7 +12,7 @@ import { direct, type Listener, type Request, type Spawner } from "./spawner.js"
 // who can ask the kernel what a process has used (wait4). It is Perl, because that is part of every Debian, Fedora and
 // macOS and can ask for all of this; without it `direct` is used. `npm run bench -- processes` measures.
 //
-// Requests go to its stdin: a length, then fields with a length each. Events of 33 bytes come from its stdout. Each
+// Requests go to its stdin: a length, then fields with a length each. Events of 34 bytes come from its stdout. Each
 // child connects its own pipes to our socket, and says which they are in the first five bytes.
 const script = String.raw`
 use strict; no warnings; use POSIX (); use Socket; use Fcntl;
@@ -29,18 +29,29 @@ open(my $events, ">&", 1);
 pipe(my $wake_r, my $wake_w); fcntl($_, F_SETFL, O_NONBLOCK) for $wake_r, $wake_w;
 $SIG{CHLD} = sub { syswrite($wake_w, "x") };
 $SIG{PIPE} = "IGNORE";
-sub tell_ { syswrite($events, pack("a1Nl>q>q>q>", @_, (0) x (6 - @_))) }
+sub tell_ { syswrite($events, pack("a1Nl>q>q>q>C", @_, (0) x (7 - @_))) }
 sub fail_ { syswrite($_[0], pack("NC", $!+0, $_[1])); POSIX::_exit(127) }
+# Whoever has lost their parent is a child of ours: without such, those who ended have left nobody.
+sub orphans {
+  open(my $f, "<", "/proc/$$/task/$$/children") or return -1;
+  my $all = <$f> // "";
+  grep { !exists $jobs{$_} } split " ", $all;
+}
 sub reap {
+  my @ended;
   for (;;) {
     my ($status, $used) = ("\0" x 4, "\0" x 144);
     my $pid = $wait4 ? syscall($wait4, -1, $status, 1, $used) : waitpid(-1, 1);
-    return $pid if $pid <= 0;
+    if ($pid <= 0) {
+      my $left = @ended && (!$prctl || orphans()) ? 1 : 0;
+      tell_(@$_, $left) for @ended;
+      return $pid;
+    }
     my $job = delete $jobs{$pid};
     next unless defined $job;
     my @u = $wait4 ? unpack("q5", $used) : ();
     my @used = @u ? ($u[0] * 1000000 + $u[1], $u[2] * 1000000 + $u[3], $u[4]) : (-1, -1, -1);
-    tell_("X", $job, $wait4 ? unpack("i", $status) : $?, @used);
+    push @ended, ["X", $job, $wait4 ? unpack("i", $status) : $?, @used];
   }
 }
 sub started {
@@ -72,7 +83,8 @@ sub child {
   $gid eq "" or POSIX::setgid($gid) or fail_($told, 0);
   $uid eq "" or POSIX::setuid($uid) or fail_($told, 0);
   chdir($cwd) or fail_($told, 1);
-  for (@rest) { /^-(.*)/s ? delete $ENV{$1} : /^\+([^=]*)=(.*)/s && ($ENV{$1} = $2) }
+  %ENV = () unless substr($flags, 3, 1) eq "e";
+  for (@rest) { /^([^=]*)=(.*)/s and $ENV{$1} = $2 }
   exec { $args[0] } @args;
   fail_($told, 0);
 }
@@ -102,8 +114,7 @@ for (;;) {
   }
 }
 # Nobody is there any more to answer for what was started.
-sub orphans { open(my $f, "<", "/proc/$$/task/$$/children") or return (); split " ", <$f> // "" }
-sub all { my ($signal) = @_; kill($signal, map { -$_ } keys %jobs); kill($signal, orphans()) }
+sub all { my ($signal) = @_; kill($signal, map { -$_ } keys %jobs); kill($signal, grep { $_ > 0 } orphans()) }
 all("TERM"); all("CONT");
 for (my $waited = 0; reap() >= 0; $waited += 10) {
   all("KILL") if $waited >= $grace;
@@ -126,7 +137,7 @@ const field = (text: string): Buffer => {
 }
 
 const flag = { pipe: "p", inherit: "i", ignore: "n" } as const
-const eventSize = 33
+const eventSize = 34
 const headSize = 5
 
 interface Job {
@@ -153,7 +164,6 @@ export const open = (grace: number): ForkServer | undefined => {
   if (process.platform !== "linux" || !perl()) return undefined
   const folder = mkdtempSync(join(tmpdir(), "aio-"))
   const path = join(folder, "socket")
-  const environment = { ...process.env }
   const jobs = new Map<number, Job>()
   let last = 0
   let server: ChildProcess | undefined
@@ -232,6 +242,7 @@ export const open = (grace: number): ForkServer | undefined => {
         const [user, system, peak] = [9, 17, 25].map((at) => Number(event.readBigInt64BE(at)))
         job.exited = true
         job.listener.exited({
+          alone: event[33] === 0,
           code: (value & 0x7f) === 0 ? (value >> 8) & 0xff : null,
           signal: signals.get(value & 0x7f) ?? null,
           usage:
@@ -299,7 +310,7 @@ export const open = (grace: number): ForkServer | undefined => {
       }
       if (jobs.size === 0) busy()
       jobs.set(id, job)
-      const message = encode(id, request, environment)
+      const message = encode(id, request)
       if (started) server!.stdin!.write(message)
       else {
         ready.then(
@@ -326,21 +337,20 @@ export const open = (grace: number): ForkServer | undefined => {
   }
 }
 
-const encode = (id: number, request: Request, base: NodeJS.ProcessEnv): Buffer => {
-  const { args, cwd, env, file, gid, stderr, stdin, stdout, uid } = request
-  const changes: Array<string> = []
-  for (const name in env) if (base[name] !== env[name]) changes.push(`+${name}=${env[name]}`)
-  for (const name in base) if (env[name] === undefined) changes.push(`-${name}`)
+const encode = (
+  id: number,
+  { args, cwd, env, extendEnv, file, gid, stderr, stdin, stdout, uid }: Request
+) => {
   const fields = [
     String(id),
-    flag[stdin] + flag[stdout] + flag[stderr],
+    flag[stdin] + flag[stdout] + flag[stderr] + (extendEnv ? "e" : "-"),
     cwd,
     String(uid ?? ""),
     String(gid ?? ""),
     String(args.length + 1),
     file,
     ...args,
-    ...changes
+    ...Object.entries(env).map(([name, value]) => `${name}=${value}`)
   ].map(field)
   const size = fields.reduce((sum, { length }) => sum + length, 0)
   const head = Buffer.allocUnsafe(4)

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { Duration, Effect } from "effect"
 
 // Everything that a child has started: its process group, and whoever has left that (`setsid`) but still carries the
@@ -51,7 +51,11 @@ const candidates = (group: number): ReadonlyArray<number> => {
 const escaped = ({ group, marker }: Tree): ReadonlyArray<number> =>
   linux
     ? candidates(group).filter(
-        (pid) => read(`/proc/${pid}/environ`).includes(marker) && statOf(pid)?.[2] !== String(group)
+        // Most are gone by now, and an error that is thrown costs ten times a question.
+        (pid) =>
+          existsSync(`/proc/${pid}`) &&
+          read(`/proc/${pid}/environ`).includes(marker) &&
+          statOf(pid)?.[2] !== String(group)
       )
     : []
 

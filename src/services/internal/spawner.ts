@@ -9,6 +9,8 @@ export interface Request {
   readonly args: ReadonlyArray<string>
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
+  /** Whether `env` comes on top of this process's own, as that was when the first process was started. */
+  readonly extendEnv: boolean
   readonly uid: number | undefined
   readonly gid: number | undefined
   readonly stdin: "pipe" | "inherit" | "ignore"
@@ -27,6 +29,8 @@ export interface Ended {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
   readonly usage: Usage | undefined
+  /** Whether it is known that it has left nobody behind. */
+  readonly alone: boolean
 }
 
 /** What is told of a process, in this order: `failed`, or `started`, then data, `closed` last. */
@@ -50,11 +54,11 @@ export interface Spawner {
 /** Node's own way. `child_process.spawn` stands still while it forks a process of Node's size: 2 ms. */
 export const direct: Spawner = {
   spawn: (request, listener) => {
-    const { args, cwd, env, file, gid, stderr, stdin, stdout, uid } = request
+    const { args, cwd, env, extendEnv, file, gid, stderr, stdin, stdout, uid } = request
     const child = spawn(file, args, {
       detached: true,
       cwd,
-      env,
+      env: extendEnv ? { ...process.env, ...env } : { ...env },
       stdio: [stdin, stdout, stderr],
       ...(uid === undefined ? {} : { uid }),
       ...(gid === undefined ? {} : { gid })
@@ -69,7 +73,7 @@ export const direct: Spawner = {
       const from = child[stream]
       from?.on("data", (chunk: Buffer) => listener.data(stream, chunk, from))
     }
-    child.once("exit", (code, signal) => listener.exited({ code, signal, usage: undefined }))
+    child.once("exit", (code, signal) => listener.exited({ code, signal, usage: undefined, alone: false }))
     child.once("close", listener.closed)
     return () => {
       for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy()
