@@ -47,6 +47,7 @@ sub reap {
       tell_(@$_, $left) for @ended;
       return $pid;
     }
+    started(grep { $starting{$_}[2] == $pid } keys %starting); # who has ended has started before
     my $job = delete $jobs{$pid};
     next unless defined $job;
     my @u = $wait4 ? unpack("q5", $used) : ();
@@ -96,7 +97,6 @@ for (;;) {
   started(grep { vec($ready, $_, 1) } keys %starting);
   if (vec($ready, fileno($wake_r), 1)) {
     sysread($wake_r, my $x, 4096);
-    started(keys %starting) if %starting; # who has ended has started before
     reap();
   }
   next unless vec($ready, 0, 1);
