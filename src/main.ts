@@ -48,8 +48,12 @@ const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
   },
   subprocess: async () => {
     const { command } = await import("./commands/subprocess.js")
-    const Processes = await import("./services/Processes.js")
-    return Command.provide(command, Processes.layer)
+    const [Input, Machine, Processes] = await Promise.all([
+      import("./services/Input.js"),
+      import("./services/Machine.js"),
+      import("./services/Processes.js")
+    ])
+    return Command.provide(command, Layer.mergeAll(Input.layer, Machine.layer, Processes.layer))
   },
   server: async () => {
     const { command } = await import("./commands/server.js")

@@ -1,6 +1,463 @@
+import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Platform from "@effect/platform/Command"
+import { Chunk, Effect, Either, Option, Stream } from "effect"
 import * as Subprocess from "../programs/Subprocess.js"
+import * as Executables from "../services/Executables.js"
+import { codes, ExitError, UsageError } from "../services/Exits.js"
+import * as Input from "../services/Input.js"
+import * as Lines from "../services/Lines.js"
+import * as Machine from "../services/Machine.js"
+import * as Output from "../services/Output.js"
+import * as Processes from "../services/Processes.js"
+import * as Shell from "../services/Shell.js"
+import * as Template from "../services/Template.js"
+import * as Units from "../services/Units.js"
+import * as Bars from "./Bars.js"
+import * as Values from "./Values.js"
 
-export const command = Command.make("subprocess", {}, () => Subprocess.example).pipe(
-  Command.withDescription("run commands at once as child processes, each group under control")
+const usage = (message: string) => new UsageError({ message: `aio subprocess: ${message}` })
+
+type Count = { readonly of: "number" | "percent" | "more"; readonly n: number }
+
+const concurrency = Values.parsed("concurrency", (text): Either.Either<Count, string> => {
+  const match = /^(\+?)(\d+)(%?)$/.exec(text)
+  if (match === null || (match[1] !== "" && match[3] !== "")) {
+    return Either.left(
+      `'${text}' is no number of jobs; write 8, 50% (of the processors) or +2 (more than these)`
+    )
+  }
+  const n = Number(match[2])
+  if (n === 0 && match[1] === "") return Either.left(`'${text}' runs nothing; give at least 1`)
+  return Either.right({ of: match[1] !== "" ? "more" : match[3] !== "" ? "percent" : "number", n })
+})
+
+const timeout = Values.parsed(
+  "timeout",
+  (text): Either.Either<number | { readonly median: number }, string> => {
+    const percent = /^(\d+(?:\.\d+)?)%$/.exec(text.trim())
+    if (percent === null) return Units.duration(text)
+    return Number(percent[1]) > 0
+      ? Either.right({ median: Number(percent[1]) / 100 })
+      : Either.left("0% lets no job run; write one like 90s, or 300% of the median")
+  }
+)
+
+const halt = Values.parsed("halt", (text): Either.Either<Subprocess.Halt, string> => {
+  const match = /^(now|soon),(fail|success)=(\d+)(%?)$/.exec(text)
+  return match === null || Number(match[3]) === 0
+    ? Either.left(`'${text}' is no rule; write now,fail=1 or soon,success=3 or now,fail=10%`)
+    : Either.right({
+        when: match[1] as "now" | "soon",
+        on: match[2] as "fail" | "success",
+        count: Number(match[3]),
+        percent: match[4] !== ""
+      })
+})
+
+const load = Values.parsed("load", (text) =>
+  /^\d+(\.\d+)?$/.test(text) && Number(text) > 0
+    ? Either.right(Number(text))
+    : Either.left(`'${text}' is no load; write a number above 0, as uptime shows it`)
+)
+
+const switches = {
+  group: "each job's output when it has ended (default)",
+  "line-buffer": "whole lines as they come",
+  "keep-order": "each job's output when it has ended, in the order of the input",
+  ungroup: "jobs write to our own stdout and stderr"
+} as const
+
+const options = {
+  concurrency: concurrency.pipe(
+    Options.withAlias("j"),
+    Options.withPseudoName("n|n%|+n"),
+    Options.withDescription(
+      "jobs at once: a number, a share of the processors, or so many more; default: the processors"
+    ),
+    Options.optional
+  ),
+  argFile: Options.text("arg-file").pipe(
+    Options.withAlias("a"),
+    Options.withPseudoName("file"),
+    Options.withDescription("items from this file, one a line; - is standard input, which is the default"),
+    Options.optional
+  ),
+  nul: Options.boolean("null").pipe(
+    Options.withAlias("0"),
+    Options.withDescription("items end with NUL instead of a line end, as find -print0 writes them")
+  ),
+  group: Options.boolean("group").pipe(Options.withDescription(switches.group)),
+  lineBuffer: Options.boolean("line-buffer").pipe(Options.withDescription(switches["line-buffer"])),
+  keepOrder: Options.boolean("keep-order").pipe(
+    Options.withAlias("k"),
+    Options.withDescription(switches["keep-order"])
+  ),
+  ungroup: Options.boolean("ungroup").pipe(Options.withAlias("u"), Options.withDescription(switches.ungroup)),
+  tag: Options.boolean("tag").pipe(Options.withDescription("the item and a TAB before each line")),
+  shell: Options.boolean("shell").pipe(
+    Options.withDescription("a shell reads the command; so it does where that is one word with blanks in it")
+  ),
+  timeout: timeout.pipe(
+    Options.withPseudoName("duration|n%"),
+    Options.withDescription(
+      "ends a job after this long, or after so much of the median of those that succeeded"
+    ),
+    Options.optional
+  ),
+  retries: Values.integer("retries", 0).pipe(
+    Options.withDescription("further attempts of a job that failed; default 0"),
+    Options.withDefault(0)
+  ),
+  delay: Values.duration("delay").pipe(
+    Options.withDescription("least time between two starts"),
+    Options.optional
+  ),
+  grace: Values.duration("grace").pipe(
+    Options.withDescription("from TERM to KILL when a job is to end; default 5s"),
+    Options.optional
+  ),
+  halt: halt.pipe(
+    Options.withPseudoName("when,what=n"),
+    Options.withDescription(
+      "now,fail=1 ends everything at the first failure; soon,fail=10% starts nothing more; success too"
+    ),
+    Options.optional
+  ),
+  joblog: Options.text("joblog").pipe(
+    Options.withPseudoName("file"),
+    Options.withDescription("a line a job, in GNU parallel's columns"),
+    Options.optional
+  ),
+  resume: Options.boolean("resume").pipe(
+    Options.withDescription("with --joblog: skip jobs that are in it, told by their command")
+  ),
+  resumeFailed: Options.boolean("resume-failed").pipe(
+    Options.withDescription("with --joblog: skip only those that succeeded")
+  ),
+  results: Options.text("results").pipe(
+    Options.withPseudoName("dir"),
+    Options.withDescription("save stdout, stderr and exit of each job in a folder of its own"),
+    Options.optional
+  ),
+  load: load.pipe(
+    Options.withPseudoName("n"),
+    Options.withDescription("start nothing while the machine's load is this or more"),
+    Options.optional
+  ),
+  memfree: Values.size("memfree").pipe(
+    Options.withDescription("start nothing while less memory is free"),
+    Options.optional
+  ),
+  dryRun: Options.boolean("dry-run").pipe(Options.withDescription("print the commands, run nothing")),
+  progress: Options.boolean("progress").pipe(
+    Options.withDescription("a line on the terminal: jobs done, failed, under way, and the time left")
+  ),
+  json: Options.boolean("json").pipe(Options.withDescription("events as NDJSON on stdout")),
+  quiet: Options.boolean("quiet").pipe(
+    Options.withAlias("q"),
+    Options.withDescription("no failures and no summary on stderr")
+  )
+}
+
+const words = Args.text({ name: "command" }).pipe(
+  Args.withDescription(
+    "after --: CMD ARG… ::: ITEM…; {} {.} {/} {//} {/.} {#} {%} {1} stand for the item, its parts, the job's number and slot; several ::: make all combinations, :::+ goes along with the list before"
+  ),
+  Args.repeated
+)
+
+/** Standard input's or a file's items. */
+const read = (path: string, nul: boolean) =>
+  Stream.unwrap(
+    Effect.map(Input.Input, ({ open }) =>
+      Stream.suspend(() => {
+        let found: Array<string> = []
+        let number = 0
+        let tooLong: number | undefined
+        const lines = Lines.make({
+          delimiter: nul ? 0 : 10,
+          onLine: (line, cut) => {
+            number++
+            if (cut) tooLong ??= number
+            const text = line.toString()
+            if (nul || text.trim() !== "") found.push(nul ? text : text.replace(/\r$/, ""))
+          }
+        })
+        const take = () => {
+          const taken = found
+          found = []
+          return tooLong === undefined
+            ? Effect.succeed(Chunk.unsafeFromArray(taken))
+            : Effect.fail(usage(`item ${tooLong} of ${path} is longer than 1 MiB`))
+        }
+        const whole = Stream.mapChunksEffect(open(path), (chunks) => {
+          for (const bytes of chunks) lines.push(bytes)
+          return take()
+        })
+        const last = Stream.unwrap(
+          Effect.suspend(() => {
+            lines.end()
+            return Effect.map(take(), Stream.fromChunk)
+          })
+        )
+        return Stream.concat(whole, last)
+      })
+    )
+  ).pipe(
+    Stream.map((item) => [item] as ReadonlyArray<string>),
+    Stream.mapError((error) => (error instanceof UsageError ? error : usage(error.message)))
+  )
+
+const optional = <K extends string, A>(key: K, value: Option.Option<A>): { readonly [P in K]?: A } =>
+  (Option.isSome(value) ? { [key]: value.value } : {}) as { readonly [P in K]?: A }
+
+const table = (summary: Subprocess.JobsSummary): string => {
+  const { cancelled, elapsed, failed, halted, ok, skipped, slowest } = summary
+  const rows = [
+    [
+      "jobs",
+      `${ok} ok, ${failed} failed, ${skipped} skipped${cancelled > 0 ? `, ${cancelled} cancelled` : ""}`
+    ],
+    ...(halted === undefined ? [] : [["halted", halted]]),
+    ["time", Units.formatDuration(elapsed)],
+    ...(slowest === undefined
+      ? []
+      : [["slowest", `${Units.formatDuration(slowest.runtime)}  ${slowest.command}`]])
+  ]
+  return rows.map(([name, value]) => `${name!.padEnd(8)}  ${value}`).join("\n")
+}
+
+/** Puts `tag` before each line; `state` remembers where a line is still open. */
+const tagged = (bytes: Uint8Array, tag: Buffer, state: { open: boolean }): Uint8Array => {
+  const parts: Array<Uint8Array> = []
+  for (let from = 0; from < bytes.length; ) {
+    const end = bytes.indexOf(10, from) + 1 || bytes.length
+    if (!state.open) parts.push(tag)
+    parts.push(bytes.subarray(from, end))
+    state.open = bytes[end - 1] !== 10
+    from = end
+  }
+  return Buffer.concat(parts)
+}
+
+const report = (settings: {
+  readonly json: boolean
+  readonly quiet: boolean
+  readonly tag: boolean
+  readonly progress: boolean
+  readonly total: number | undefined
+}) =>
+  Effect.gen(function* () {
+    const output = yield* Output.Output
+    const bars =
+      settings.progress && output.stderr.interactive && !settings.json ? yield* Bars.make : undefined
+    const open = new Map<string, { open: boolean }>()
+    const begun = performance.now()
+    let ended = 0
+    let failed = 0
+    let running = 0
+    const show = (): void => {
+      if (bars === undefined) return
+      const all = settings.total
+      const spent = performance.now() - begun
+      const left =
+        all === undefined || ended === 0
+          ? ""
+          : `, ${Units.formatDuration((spent / ended) * (all - ended))} left`
+      bars.total(
+        `${ended}${all === undefined ? "" : ` of ${all}`} done, ${failed} failed, ${running} running${left}`
+      )
+    }
+    const write = (event: Subprocess.JobEvent & { event: "output" }) => {
+      const { bytes, label, seq, stream } = event
+      const key = `${seq} ${stream}`
+      const state = open.get(key) ?? { open: false }
+      open.set(key, state)
+      const shown = settings.tag ? tagged(bytes, Buffer.from(`${label}\t`), state) : bytes
+      // One screen for results and progress: what is written goes above that.
+      if (bars !== undefined && (stream === "stderr" || output.stdout.interactive)) {
+        return Effect.sync(() => bars.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
+      }
+      return stream === "stdout" ? output.write(shown) : output.writeError(shown)
+    }
+    const note = (line: string) =>
+      settings.quiet
+        ? Effect.void
+        : bars === undefined
+          ? output.note(line)
+          : Effect.sync(() => bars.log(line))
+    return (event: Subprocess.JobEvent): Effect.Effect<void> => {
+      if (settings.json) {
+        const { event: name, ...fields } = event
+        return output.print(
+          Output.eventLine(
+            name,
+            event.event === "output"
+              ? { seq: event.seq, stream: event.stream, text: new TextDecoder().decode(event.bytes) }
+              : fields
+          )
+        )
+      }
+      switch (event.event) {
+        case "started":
+          running++
+          show()
+          return Effect.void
+        case "output":
+          return write(event)
+        case "retried":
+          running--
+          return note(`${event.command}: ${event.detail}; attempt ${event.attempt}`)
+        case "finished":
+          running--
+          ended++
+          open.delete(`${event.seq} stdout`)
+          open.delete(`${event.seq} stderr`)
+          if (!event.ok) failed++
+          show()
+          return event.ok ? Effect.void : note(`Failed (${event.detail}): ${event.command}`)
+        case "cancelled":
+          return note(`Cancelled (${event.reason}): ${event.command}`)
+        case "skipped":
+          ended++
+          return Effect.void
+        case "summary":
+          return Effect.void
+      }
+    }
+  })
+
+export const command = Command.make("subprocess", { words, ...options }, (config) =>
+  Effect.gen(function* () {
+    const input = yield* Input.Input
+    const machine = yield* Machine.Machine
+    if (config.words.length === 0 && Option.isNone(config.argFile)) return yield* Subprocess.example
+    const { command: given, sources } = yield* Effect.mapError(Template.split(config.words), usage)
+    if (given.length === 0) {
+      return yield* usage("there is no command; write aio subprocess -- CMD ARG… ::: ITEM…")
+    }
+    if (given[0]!.trim() === "") return yield* usage("the command is empty; write one like 'gzip -k {}'")
+    if (sources.length > 0 && Option.isSome(config.argFile)) {
+      return yield* usage("items come from ::: or from --arg-file, not from both")
+    }
+    if (sources.length === 0 && Option.isNone(config.argFile) && input.isTerminal) {
+      return yield* usage(
+        "there are no items; write ::: ITEM… behind the command, or pipe them in, one a line"
+      )
+    }
+    const modes = (
+      [
+        ["line", config.lineBuffer],
+        ["keepOrder", config.keepOrder],
+        ["inherit", config.ungroup],
+        ["group", config.group]
+      ] as const
+    ).filter(([, on]) => on)
+    if (modes.length > 1) {
+      return yield* usage("--group, --line-buffer, --keep-order and --ungroup exclude each other; give one")
+    }
+    const mode = modes[0]?.[0] ?? "group"
+    if (mode === "inherit" && (config.json || config.tag || Option.isSome(config.results))) {
+      return yield* usage(
+        "--ungroup lets the jobs write themselves; --tag, --json and --results cannot go with it"
+      )
+    }
+    if ((config.resume || config.resumeFailed) && Option.isNone(config.joblog)) {
+      return yield* usage("--resume and --resume-failed need a --joblog FILE to go by")
+    }
+    const width = sources.length === 0 ? 1 : sources.length
+    if (Template.highest(given) > width) {
+      return yield* usage(`{${Template.highest(given)}} asks for more lists than there are (${width})`)
+    }
+    const inShell = config.shell || (given.length === 1 && /\s/.test(given[0]!))
+    const template = inShell ? Template.make([given.join(" ")], Shell.quote) : Template.make(given)
+    const commandFor = (values: ReadonlyArray<string>, seq: number) => (slot: number | "{%}") => {
+      const [first = "", ...rest] = template({ values, seq, slot: slot as number })
+      return inShell ? Processes.shell([first, ...rest].join(" ")) : Platform.make(first, ...rest)
+    }
+    // What can be known before anything runs is said before anything runs.
+    const fixed = given[0]!
+    if (
+      !inShell &&
+      Template.make([fixed])({ values: [], seq: 0, slot: 0 })[0] === fixed &&
+      !fixed.includes("{")
+    ) {
+      yield* Executables.check(Platform.make(fixed) as Platform.StandardCommand)
+    }
+    const items =
+      sources.length > 0
+        ? Stream.fromIterable(Template.product(sources)).pipe(Stream.rechunk(1))
+        : read(
+            Option.getOrElse(config.argFile, () => "-"),
+            config.nul
+          )
+    let seq = 0
+    const requests = Stream.map(
+      items,
+      (values): Subprocess.JobRequest => ({ label: values.join(" "), command: commandFor(values, ++seq) })
+    )
+    if (config.dryRun) {
+      return yield* Stream.runForEach(requests, (request) =>
+        Output.print(Subprocess.commandText(request.command("{%}")))
+      )
+    }
+    const n = Option.match(config.concurrency, {
+      onNone: () => machine.cpus,
+      onSome: ({ n, of }) =>
+        of === "number"
+          ? n
+          : of === "more"
+            ? machine.cpus + n
+            : Math.max(1, Math.round((machine.cpus * n) / 100))
+    })
+    const output = yield* Output.Output
+    const total = sources.length === 0 ? undefined : [...Template.product(sources)].length
+    const handle = yield* report({
+      json: config.json,
+      quiet: config.quiet,
+      tag: config.tag,
+      progress: config.progress,
+      total: config.progress ? total : undefined
+    })
+    let summary: Subprocess.JobsSummary | undefined
+    yield* Subprocess.jobs(requests, {
+      concurrency: n,
+      output: mode,
+      retries: config.retries,
+      ...optional("timeout", config.timeout),
+      ...optional("delay", config.delay),
+      ...optional("grace", config.grace),
+      ...optional("halt", config.halt),
+      ...optional("load", config.load),
+      ...optional("memfree", config.memfree),
+      ...optional("results", config.results),
+      ...(Option.isSome(config.joblog)
+        ? {
+            log: {
+              path: config.joblog.value,
+              resume: config.resumeFailed ? "successful" : config.resume ? "all" : undefined
+            }
+          }
+        : {})
+    }).pipe(
+      Stream.runForEachChunk((events) => {
+        const last = Chunk.unsafeLast(events)
+        if (last.event === "summary") summary = last
+        return Effect.zipRight(Effect.forEach(events, handle, { discard: true }), output.drained)
+      }),
+      Effect.mapError((error) => (error._tag === "JobResultsError" ? usage(error.message) : error))
+    )
+    if (summary === undefined) return
+    if (!config.quiet && !config.json) yield* output.note(table(summary))
+    const wanted = Option.exists(config.halt, ({ on }) => on === "success") && summary.halted !== undefined
+    if (summary.failed > 0 && !wanted) {
+      return yield* new ExitError({ exitCode: summary.exitCode || codes.failed, message: "" })
+    }
+  }).pipe(Effect.scoped)
+).pipe(
+  Command.withDescription(
+    "run a command for each item, many at once: nothing of what it starts is left behind, and what was interrupted goes on where it stopped. Alone: the guide's two commands."
+  )
 )

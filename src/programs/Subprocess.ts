@@ -1,7 +1,17 @@
 import * as Command from "@effect/platform/Command"
-import { Effect } from "effect"
+import { Cause, Clock, Data, Deferred, Duration, Effect, Either, Exit, Mailbox, Option, Stream } from "effect"
+import * as Cancellation from "../services/Cancellation.js"
+import { headline } from "../services/Causes.js"
+import * as EventBuffer from "../services/EventBuffer.js"
+import { codes } from "../services/Exits.js"
+import * as JobLog from "../services/JobLog.js"
+import * as JobResults from "../services/JobResults.js"
+import * as Machine from "../services/Machine.js"
 import * as Output from "../services/Output.js"
 import * as Processes from "../services/Processes.js"
+import * as Spool from "../services/Spool.js"
+import * as Timers from "../services/Timers.js"
+import * as WorkerFibers from "../services/WorkerFibers.js"
 import * as Gather from "./Gather.js"
 
 /**
@@ -64,6 +74,525 @@ export const runAll = (
     { concurrency, onFailure, name: "subprocess" }
   )
 }
+
+/** A job: a command, and what it is called. */
+export interface JobRequest {
+  /**
+   * The command, for the place where it runs: from 1 to the number at once. What it is with `"{%}"` is what it is known
+   * by in logs, so that a job is the same wherever it runs.
+   */
+  readonly command: (slot: number | "{%}") => Command.Command
+  /** For people, as a prefix of its lines; default the command. */
+  readonly label?: string | undefined
+}
+
+/** When to give up the rest: `soon` starts nothing more, `now` also cancels what runs. */
+export interface Halt {
+  readonly when: "now" | "soon"
+  readonly on: "fail" | "success"
+  /** So many jobs, or so many percent of those that have ended (from the third on). */
+  readonly count: number
+  readonly percent: boolean
+}
+
+/** Settings of {@link jobs}. */
+export interface JobsOptions {
+  /** How many run at once; default: the processors. */
+  readonly concurrency?: number | undefined
+  /**
+   * What becomes of output: `"group"` (default) when its job has ended; `"keepOrder"` so, in the order of the input;
+   * `"line"` whole lines as they come; `"inherit"` passes our own stdout and stderr on.
+   */
+  readonly output?: "group" | "keepOrder" | "line" | "inherit" | undefined
+  /** How long a job may run, or how many times the median of those that succeeded (from the third on). */
+  readonly timeout?: Duration.DurationInput | { readonly median: number } | undefined
+  /** Further attempts of a job that failed; default 0. */
+  readonly retries?: number | undefined
+  /** Least time between two starts; default none. */
+  readonly delay?: Duration.DurationInput | undefined
+  /** As in `Processes.StartOptions`; default 5 seconds. */
+  readonly grace?: Duration.DurationInput | undefined
+  readonly halt?: Halt | undefined
+  /** Nothing is started while the machine's load is this or more. */
+  readonly load?: number | undefined
+  /** Nothing is started while fewer bytes of memory are free. */
+  readonly memfree?: number | undefined
+  /** A log in GNU parallel's format; with `resume` jobs that are in it are skipped: all, or those that succeeded. */
+  readonly log?: { readonly path: string; readonly resume: JobLog.Resume } | undefined
+  /** A folder for each job's output and exit code. */
+  readonly results?: string | undefined
+}
+
+/** What happens in {@link jobs}. `seq` is the job's number in the input, from 1. */
+export type JobEvent =
+  | {
+      readonly event: "started"
+      readonly seq: number
+      readonly slot: number
+      readonly pid: number
+      readonly command: string
+      readonly attempt: number
+    }
+  /** Whole lines, unless one is longer than 1 MiB; in the end the rest. */
+  | {
+      readonly event: "output"
+      readonly seq: number
+      readonly label: string
+      readonly stream: "stdout" | "stderr"
+      readonly bytes: Uint8Array
+    }
+  | {
+      readonly event: "retried"
+      readonly seq: number
+      readonly command: string
+      readonly attempt: number
+      readonly detail: string
+    }
+  | {
+      readonly event: "finished"
+      readonly seq: number
+      readonly command: string
+      readonly ok: boolean
+      readonly exitCode: number
+      readonly signal?: NodeJS.Signals | undefined
+      /** Milliseconds of the last attempt. */
+      readonly runtime: number
+      /** Milliseconds, and bytes, where the platform tells. */
+      readonly usage?:
+        | { readonly user: number; readonly system: number; readonly peakMemory: number }
+        | undefined
+      /** Why, where it failed. */
+      readonly detail?: string | undefined
+    }
+  | {
+      readonly event: "skipped"
+      readonly seq: number
+      readonly command: string
+      readonly why: "done" | "halted"
+    }
+  | { readonly event: "cancelled"; readonly seq: number; readonly command: string; readonly reason: string }
+  | JobsSummary
+
+/** The last event: what has become of all. */
+export interface JobsSummary {
+  readonly event: "summary"
+  readonly ok: number
+  readonly failed: number
+  readonly skipped: number
+  readonly cancelled: number
+  /** Milliseconds. */
+  readonly elapsed: number
+  readonly slowest?: { readonly seq: number; readonly command: string; readonly runtime: number } | undefined
+  /** Why the rest was given up. */
+  readonly halted?: string | undefined
+  /** The exit code of the first job that could not be started (126, 127) or took too long (124), if all are such. */
+  readonly exitCode: number
+}
+
+export type JobsError = JobLog.JobLogError | JobResults.JobResultsError
+
+class Halted extends Data.TaggedError("Halted")<{ readonly cancellation: Cancellation.Cancellation }> {}
+
+/** How a job ended, in one shape. */
+interface Outcome {
+  readonly exitCode: number
+  readonly signal: NodeJS.Signals | undefined
+  readonly usage: Option.Option<Processes.Usage>
+  readonly detail: string | undefined
+}
+
+const outcomeOf = (result: Either.Either<Processes.Exited, Processes.ProcessError>): Outcome => {
+  if (Either.isRight(result)) {
+    const { exitCode, signal, usage } = result.right
+    const detail =
+      signal !== undefined ? `ended by ${signal}` : exitCode === 0 ? undefined : `exit code ${exitCode}`
+    return { exitCode, signal, usage, detail }
+  }
+  const exitCode = "exitCode" in result.left ? result.left.exitCode : codes.failed
+  return { exitCode, signal: undefined, usage: Option.none(), detail: result.left.message }
+}
+
+const buffered = 64
+const longestCarry = 1024 * 1024
+const busyPause = "1 second"
+
+/**
+ * Runs jobs, some at a time, as a stream of events; requests are taken as places get free, so an endless list costs no
+ * memory. A job fails by an exit code other than 0, by a signal, by its timeout, or because there is no process; that
+ * is an event. The stream itself fails where the input, the log or the results' folder do. Ending the stream early, as
+ * every cancellation, ends the processes of all jobs and waits until they are gone.
+ *
+ * @example
+ * ```ts
+ * import * as Command from "@effect/platform/Command"
+ * import { Stream } from "effect"
+ * import * as Subprocess from "effect-asyncio/programs/Subprocess"
+ *
+ * const files = ["a.png", "b.png"]
+ * export const failures = Subprocess.jobs(
+ *   files.map((file) => ({ command: () => Command.make("gzip", "--keep", file) })),
+ *   { concurrency: 4, retries: 1, halt: { when: "soon", on: "fail", count: 10, percent: true } }
+ * ).pipe(Stream.filter((event) => event.event === "finished" && !event.ok))
+ * ```
+ */
+export const jobs = <E = never, R = never>(
+  requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
+  options: JobsOptions = {}
+): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | Machine.Machine> =>
+  Stream.unwrapScoped(
+    Effect.gen(function* () {
+      const machine = yield* Machine.Machine
+      const processes = yield* Processes.Processes
+      const { concurrency = machine.cpus, halt, output = "group", retries = 0, timeout } = options
+      const log = options.log && (yield* JobLog.open(options.log.path, options.log.resume))
+      const makeSpool = yield* Spool.make()
+      const { emit, end, full, stream, whenRoom } = EventBuffer.make<JobEvent, E | JobsError>(buffered)
+      const room = Effect.async<void>((resume) => {
+        if (full()) whenRoom(() => resume(Effect.void))
+        else resume(Effect.void)
+      })
+      const send = (event: JobEvent) =>
+        Effect.zipRight(
+          room,
+          Effect.sync(() => emit(event))
+        )
+
+      const begun = yield* Clock.currentTimeNanos
+      const counts = { ok: 0, failed: 0, skipped: 0, cancelled: 0 }
+      const exitCodes = new Set<number>()
+      const runtimes: Array<number> = [] // of those that succeeded, in order of size
+      const medianKnown = yield* Deferred.make<void>()
+      let slowest: JobsSummary["slowest"]
+      let halted: string | undefined
+
+      // Outputs of whole jobs, one job at a time; in the input's order where that is asked for.
+      const emitting = yield* Effect.makeSemaphore(1)
+      const waiting = new Map<number, Effect.Effect<void>>()
+      let turn = 1
+      const inTurn = (seq: number, emitAll: Effect.Effect<void>): Effect.Effect<void> => {
+        if (output !== "keepOrder") return emitting.withPermits(1)(emitAll)
+        waiting.set(seq, emitAll)
+        return emitting.withPermits(1)(
+          Effect.whileLoop({
+            while: () => waiting.has(turn),
+            body: () => {
+              const next = waiting.get(turn)!
+              waiting.delete(turn++)
+              return next
+            },
+            step: () => undefined
+          })
+        )
+      }
+
+      const median = () => runtimes[Math.floor(runtimes.length / 2)]!
+      const limited = <A, E2>(command: string, effect: Effect.Effect<A, E2>, started: bigint) => {
+        if (timeout === undefined) return effect
+        const fail = (after: Duration.Duration) =>
+          Effect.fail(new Processes.CommandTimedOut({ command, after }))
+        if (!(typeof timeout === "object" && "median" in timeout)) {
+          const after = Duration.decode(timeout)
+          return Effect.raceFirst(effect, Effect.zipRight(Timers.sleep(after), fail(after)))
+        }
+        const late = Effect.gen(function* () {
+          yield* Deferred.await(medianKnown)
+          const after = Duration.millis(median() * timeout.median)
+          const spent = Duration.nanos((yield* Clock.currentTimeNanos) - started)
+          yield* Timers.sleep(Duration.subtract(after, spent))
+          return yield* fail(after)
+        })
+        return Effect.raceFirst(effect, late)
+      }
+
+      const gate = yield* Effect.makeSemaphore(1)
+      let lastStart: bigint | undefined
+      const mayStart = gate.withPermits(1)(
+        Effect.gen(function* () {
+          if (options.delay !== undefined && lastStart !== undefined) {
+            const since = Duration.nanos((yield* Clock.currentTimeNanos) - lastStart)
+            yield* Timers.sleep(Duration.subtract(options.delay, since))
+          }
+          const busy = Effect.gen(function* () {
+            if (options.load !== undefined && (yield* machine.load) >= options.load) return true
+            return options.memfree !== undefined && (yield* machine.freeMemory) < options.memfree
+          })
+          while (yield* busy) yield* Effect.sleep(busyPause)
+          lastStart = yield* Clock.currentTimeNanos
+        })
+      )
+      const gated = options.delay !== undefined || options.load !== undefined || options.memfree !== undefined
+
+      /** One attempt; what it wrote is given to `sink`. */
+      const attempt = (
+        request: JobRequest,
+        { attempt: number, label, line, seq, slot }: Running,
+        sink: Sink
+      ): Effect.Effect<
+        { readonly outcome: Outcome; readonly runtime: number; readonly began: number },
+        JobsError
+      > =>
+        Effect.gen(function* () {
+          if (gated) yield* mayStart
+          const began = yield* Clock.currentTimeMillis
+          const started = yield* Clock.currentTimeNanos
+          const plain = request.command(slot)
+          const command =
+            output === "inherit" ? plain.pipe(Command.stdout("inherit"), Command.stderr("inherit")) : plain
+          const files =
+            options.results === undefined ? undefined : yield* JobResults.open(options.results, label, line)
+          const run = Effect.scoped(
+            Effect.gen(function* () {
+              const child = yield* processes.start(command, {
+                grace: options.grace,
+                onOutput: (stream, bytes) => {
+                  files?.write(stream, bytes)
+                  return sink.write(stream, bytes)
+                }
+              })
+              yield* send({ event: "started", seq, slot, pid: child.pid, command: line, attempt: number })
+              return yield* child.exit
+            })
+          )
+          const outcome = outcomeOf(yield* Effect.either(limited(line, run, started)))
+          const runtime = Number((yield* Clock.currentTimeNanos) - started) / 1e6
+          if (files !== undefined) yield* files.finish(outcome.signal ?? String(outcome.exitCode))
+          return { outcome, runtime, began }
+        }).pipe(Effect.scoped)
+
+      const finish = (seq: number, line: string, outcome: Outcome, runtime: number) => {
+        const ok = outcome.exitCode === 0
+        counts[ok ? "ok" : "failed"]++
+        if (!ok)
+          exitCodes.add(outcome.detail?.startsWith("exit code") === true ? codes.failed : outcome.exitCode)
+        if (slowest === undefined || runtime > slowest.runtime) slowest = { seq, command: line, runtime }
+        if (ok) {
+          const at = runtimes.findIndex((other) => other > runtime)
+          runtimes.splice(at < 0 ? runtimes.length : at, 0, runtime)
+          if (runtimes.length === 3) Deferred.unsafeDone(medianKnown, Effect.void)
+        }
+        emit({
+          event: "finished",
+          seq,
+          command: line,
+          ok,
+          exitCode: outcome.exitCode,
+          runtime,
+          ...(outcome.signal === undefined ? {} : { signal: outcome.signal }),
+          ...(outcome.detail === undefined ? {} : { detail: outcome.detail }),
+          ...(Option.isNone(outcome.usage)
+            ? {}
+            : {
+                usage: {
+                  user: Duration.toMillis(outcome.usage.value.user),
+                  system: Duration.toMillis(outcome.usage.value.system),
+                  peakMemory: outcome.usage.value.peakMemory
+                }
+              })
+        })
+        if (halt === undefined || halted !== undefined) return
+        const hits = halt.on === "fail" ? counts.failed : counts.ok
+        const ended = counts.failed + counts.ok
+        const reached = halt.percent ? ended >= 3 && hits * 100 >= halt.count * ended : hits >= halt.count
+        if (reached && (halt.on === "fail") === !ok) {
+          halted = `${hits} ${hits === 1 ? "job has" : "jobs have"} ${halt.on === "fail" ? "failed" : "succeeded"}`
+        }
+      }
+
+      const runJob = (
+        request: JobRequest,
+        seq: number,
+        slot: number
+      ): Effect.Effect<void, JobsError | Halted> =>
+        Effect.gen(function* () {
+          const line = commandText(request.command("{%}"))
+          const label = request.label ?? line
+          const skip = (why: "done" | "halted") => {
+            counts.skipped++
+            return Effect.zipRight(
+              send({ event: "skipped", seq, command: line, why }),
+              output === "keepOrder" ? inTurn(seq, Effect.void) : Effect.void
+            )
+          }
+          if (log?.wasDone(line) === true) return yield* skip("done")
+          if (halted !== undefined) return yield* skip("halted")
+          for (let number = 1; ; number++) {
+            const sink = makeSink(seq, label)
+            const running = { attempt: number, label, line, seq, slot }
+            const { began, outcome, runtime } = yield* Effect.onInterrupt(
+              attempt(request, running, sink),
+              (interruptors) =>
+                Effect.sync(() => {
+                  sink.drop()
+                  counts.cancelled++
+                  const reason = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
+                  emit({ event: "cancelled", seq, command: line, reason })
+                })
+            )
+            if (outcome.exitCode !== 0 && number <= retries && halted === undefined) {
+              sink.drop()
+              yield* send({
+                event: "retried",
+                seq,
+                command: line,
+                attempt: number + 1,
+                detail: outcome.detail!
+              })
+              continue
+            }
+            const { exitCode, signal } = outcome
+            if (log !== undefined) {
+              const received = sink.received()
+              yield* log.append({ seq, started: began, runtime, received, exitCode, signal, command: line })
+            }
+            yield* sink.done(seq)
+            finish(seq, line, outcome, runtime)
+            yield* room
+            break
+          }
+          if (halted !== undefined && halt?.when === "now") {
+            return yield* new Halted({ cancellation: { reason: halted, origin: "subprocess" } })
+          }
+        })
+
+      /** Where a job's output goes on its way out. */
+      const makeSink = (seq: number, label: string): Sink => {
+        let received = 0
+        const event = (stream: "stdout" | "stderr", bytes: Uint8Array): JobEvent => ({
+          event: "output",
+          seq,
+          label,
+          stream,
+          bytes
+        })
+        if (output === "line") {
+          // Whole lines of a chunk at once; what has no line end yet waits for it.
+          const carry = { stdout: [] as Array<Uint8Array>, stderr: [] as Array<Uint8Array> }
+          const sizes = { stdout: 0, stderr: 0 }
+          return {
+            received: () => received,
+            write: (stream, bytes) => {
+              if (stream === "stdout") received += bytes.length
+              const last = bytes.lastIndexOf(10) + 1
+              if (last === 0 && sizes[stream] + bytes.length <= longestCarry) {
+                carry[stream].push(bytes)
+                sizes[stream] += bytes.length
+                return undefined
+              }
+              const cut = last === 0 ? bytes.length : last
+              const whole = joined([...carry[stream], bytes.subarray(0, cut)])
+              carry[stream] = cut < bytes.length ? [bytes.subarray(cut)] : []
+              sizes[stream] = bytes.length - cut
+              emit(event(stream, whole))
+              return full() ? room : undefined
+            },
+            drop: () => undefined,
+            done: () =>
+              Effect.sync(() => {
+                for (const stream of ["stdout", "stderr"] as const) {
+                  if (sizes[stream] > 0) emit(event(stream, joined(carry[stream])))
+                }
+              })
+          }
+        }
+        const spools = output === "inherit" ? undefined : { stdout: makeSpool(), stderr: makeSpool() }
+        return {
+          received: () => spools?.stdout.size() ?? 0,
+          write: (stream, bytes) => {
+            spools?.[stream].write(bytes)
+            return undefined
+          },
+          drop: () => {
+            spools?.stdout.close()
+            spools?.stderr.close()
+          },
+          done: (seq) =>
+            spools === undefined
+              ? Effect.void
+              : inTurn(
+                  seq,
+                  Effect.forEach(
+                    ["stdout", "stderr"] as const,
+                    (stream) => spools[stream].drain((bytes) => send(event(stream, bytes))),
+                    { discard: true }
+                  )
+                )
+        }
+      }
+
+      const queue = yield* Mailbox.make<readonly [JobRequest, number]>(concurrency)
+      let count = 0
+      const source = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
+      const feed = Stream.runForEach(source, (request) => queue.offer([request, ++count])).pipe(
+        Effect.ensuring(queue.end)
+      )
+      const worker = (slot: number) =>
+        Effect.forever(Effect.flatMap(queue.take, ([request, seq]) => runJob(request, seq, slot))).pipe(
+          Effect.catchTag("NoSuchElementException", () => Effect.void)
+        )
+      const group: ReadonlyArray<Effect.Effect<void, E | JobsError | Halted, R>> = [
+        feed,
+        ...Array.from({ length: concurrency }, (_, i) => worker(i + 1))
+      ]
+      let next = 0
+      let broken: Cause.Cause<E | JobsError> | undefined
+      const run = WorkerFibers.run({
+        concurrency: group.length,
+        pull: () => group[next++],
+        settle: (_index, exit: Exit.Exit<void, E | JobsError | Halted>) => {
+          if (Exit.isSuccess(exit) || broken !== undefined) return undefined
+          const error = Cause.failureOption(exit.cause)
+          if (Option.isSome(error) && error.value instanceof Halted) return error.value.cancellation
+          if (Cause.isInterruptedOnly(exit.cause)) return undefined
+          broken = exit.cause as Cause.Cause<E | JobsError>
+          return { reason: `the list failed: ${headline(broken)}`, origin: "subprocess" }
+        }
+      }).pipe(
+        Effect.andThen(Clock.currentTimeNanos),
+        Effect.tap((now) => {
+          const [exitCode = codes.ok, ...others] = exitCodes
+          emit({
+            event: "summary",
+            ...counts,
+            elapsed: Number(now - begun) / 1e6,
+            ...(slowest === undefined ? {} : { slowest }),
+            ...(halted === undefined ? {} : { halted }),
+            exitCode: others.length > 0 ? codes.failed : exitCode
+          })
+          return Effect.sync(() => end(broken))
+        })
+      )
+      yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
+        Cancellation.cancel(fiber, { reason: "nobody reads the events any more", origin: "subprocess" })
+      )
+      return stream
+    })
+  )
+
+interface Running {
+  readonly attempt: number
+  readonly label: string
+  readonly line: string
+  readonly seq: number
+  readonly slot: number
+}
+
+interface Sink {
+  /** Bytes of stdout. */
+  readonly received: () => number
+  readonly write: (stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void> | undefined
+  /** What there is, is given up. */
+  readonly drop: () => void
+  readonly done: (seq: number) => Effect.Effect<void>
+}
+
+const joined = (chunks: ReadonlyArray<Uint8Array>): Uint8Array =>
+  chunks.length === 1 ? chunks[0]! : new Uint8Array(Buffer.concat(chunks))
+
+/** A command as a person wrote it: what a shell is to read is itself. */
+export const commandText = (command: Command.Command): string =>
+  command._tag === "StandardCommand" && command.command === "/bin/sh" && command.args[0] === "-c"
+    ? command.args.slice(1).join(" ")
+    : Processes.commandLine(command)
 
 // #region example
 const runCommand = Effect.fn("Subprocess.runCommand")(function* (...words: [string, ...Array<string>]) {

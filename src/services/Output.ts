@@ -18,6 +18,10 @@ export class Output extends Context.Tag("effect-asyncio/services/Output")<
     readonly note: (line: string) => Effect.Effect<void>
     /** Result bytes to stdout, untouched. */
     readonly write: (bytes: string | Uint8Array) => Effect.Effect<void>
+    /** Bytes for the person to stderr, untouched. */
+    readonly writeError: (bytes: string | Uint8Array) => Effect.Effect<void>
+    /** Waits while their readers are more than 1 MiB behind: for who writes much. */
+    readonly drained: Effect.Effect<void>
     readonly stdout: Capabilities
     readonly stderr: Capabilities
   }
@@ -58,6 +62,8 @@ export const capabilities = (
   }
 }
 
+const behind = 1024 * 1024
+
 /**
  * The process's own stdout and stderr. Lines of one turn of the event loop leave in one write; stderr never
  * overtakes stdout. When the reader of stdout goes away (`| head -1`) the rest is dropped; Signals hears of it too, and
@@ -67,10 +73,12 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
   Output,
   Effect.gen(function* () {
     let pending: Array<string | Uint8Array> = []
+    let size = 0
     let scheduled = false
     let closed = false
     const flush = () => {
       scheduled = false
+      size = 0
       if (pending.length === 0) return
       const chunks = pending
       pending = []
@@ -80,6 +88,7 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
     }
     const write = (chunk: string | Uint8Array) => {
       pending.push(chunk)
+      size += chunk.length
       if (!scheduled) {
         scheduled = true
         setImmediate(flush)
@@ -110,6 +119,20 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
           process.stderr.write(`${line}\n`)
         }),
       write: (bytes) => Effect.sync(() => write(bytes)),
+      writeError: (bytes) =>
+        Effect.sync(() => {
+          flush()
+          process.stderr.write(bytes)
+        }),
+      drained: Effect.async((resume) => {
+        const { stderr, stdout } = process
+        if (size + stdout.writableLength > behind) flush()
+        const slow = [stdout, stderr].filter(({ writableLength }) => writableLength > behind)
+        let left = slow.length
+        if (left === 0 || closed) return resume(Effect.void)
+        // Also called with an error, when nobody reads any more.
+        for (const stream of slow) stream.write("", () => --left === 0 && resume(Effect.void))
+      }),
       stdout: capabilities(process.stdout.isTTY === true, process.env),
       stderr: capabilities(process.stderr.isTTY === true, process.env)
     })
@@ -136,6 +159,11 @@ export const layerTest: Layer.Layer<Output | Captured> = Layer.effectContext(
           Effect.sync(
             () => void stdout.push(typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes))
           ),
+        writeError: (bytes) =>
+          Effect.sync(
+            () => void stderr.push(typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes))
+          ),
+        drained: Effect.void,
         stdout: plain,
         stderr: plain
       })

@@ -22,6 +22,7 @@ import { codes } from "./Exits.js"
 import * as forkServer from "./internal/forkServer.js"
 import * as processTree from "./internal/processTree.js"
 import * as spawner from "./internal/spawner.js"
+import * as Shell from "./Shell.js"
 import { formatDuration, formatSize } from "./Units.js"
 
 // model
@@ -103,9 +104,7 @@ const graceDefault = "5 seconds"
 /** A command as a person would type it: words that a POSIX shell would take apart are quoted. */
 export const commandLine = (command: Command.Command): string => {
   if (command._tag === "PipedCommand") return `${commandLine(command.left)} | ${commandLine(command.right)}`
-  return [command.command, ...command.args]
-    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`))
-    .join(" ")
+  return [command.command, ...command.args].map(Shell.quote).join(" ")
 }
 
 // errors

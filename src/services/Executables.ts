@@ -1,0 +1,44 @@
+import type * as Command from "@effect/platform/Command"
+import * as FileSystem from "@effect/platform/FileSystem"
+import { Config, Effect, Option } from "effect"
+import * as Processes from "./Processes.js"
+
+/** Where `execvp` looks when there is no `PATH`. */
+const standard = "/usr/bin:/bin"
+
+/**
+ * Whether the command's program is there and may be run, looked up as `execvp` does, so that who waits for hours
+ * before it runs hears at once that it cannot. Fails as `Processes.run` would: with `CommandNotFound` or
+ * `CommandNotExecutable`. It starts nothing, and promises nothing: what is here now may be gone by then.
+ *
+ * @example
+ * ```ts
+ * import * as Command from "@effect/platform/Command"
+ * import { Effect } from "effect"
+ * import * as Executables from "effect-asyncio/services/Executables"
+ * import * as Processes from "effect-asyncio/services/Processes"
+ *
+ * const backup = Command.make("restic", "backup", "/home")
+ * export const program = Executables.check(backup).pipe(
+ *   Effect.zipRight(Effect.sleep("1 hour")),
+ *   Effect.zipRight(Processes.run(backup))
+ * )
+ * ```
+ */
+export const check = Effect.fn("Executables.check")(function* (command: Command.StandardCommand) {
+  const fs = yield* FileSystem.FileSystem
+  const file = command.command
+  const line = Processes.commandLine(command)
+  const byPath = file.includes("/")
+  const path = Option.getOrElse(yield* Effect.option(Config.string("PATH")), () => standard)
+  let found = false
+  for (const folder of byPath ? [""] : path.split(":")) {
+    const info = yield* Effect.option(fs.stat(folder === "" ? file : `${folder}/${file}`))
+    if (Option.isNone(info) || !(byPath || info.value.type === "File")) continue
+    if (info.value.type === "File" && (info.value.mode & 0o111) !== 0) return
+    found = true
+  }
+  return yield* found
+    ? new Processes.CommandNotExecutable({ command: line, detail: "permission denied" })
+    : new Processes.CommandNotFound({ command: line })
+})

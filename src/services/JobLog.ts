@@ -1,0 +1,135 @@
+import { closeSync, openSync, readFileSync, writeSync } from "node:fs"
+import { constants } from "node:os"
+import { Data, Effect, type Scope } from "effect"
+import { codes } from "./Exits.js"
+
+// GNU parallel's job log: a line a job, columns between TABs.
+
+const header = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand"
+
+/** What is known of a job that has ended. */
+export interface Entry {
+  readonly seq: number
+  /** Milliseconds since the epoch. */
+  readonly started: number
+  /** Milliseconds. */
+  readonly runtime: number
+  /** Bytes of stdout. */
+  readonly received: number
+  readonly exitCode: number
+  readonly signal: NodeJS.Signals | undefined
+  readonly command: string
+}
+
+/** A log that can't be used; names the file and the line. */
+export class JobLogError extends Data.TaggedError("JobLogError")<{
+  readonly path: string
+  readonly line: number | undefined
+  readonly detail: string
+}> {
+  readonly exitCode = codes.usage
+  override get message() {
+    const where = this.line === undefined ? this.path : `${this.path}, line ${this.line}`
+    return `cannot use the job log ${where}: ${this.detail}`
+  }
+}
+
+// One job is one line, whatever its command has in it.
+const oneLine = (command: string) =>
+  command.replace(/[\\\n\r\t]/g, (c) => ({ "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" })[c]!)
+
+export interface JobLog {
+  /**
+   * Whether the log had this job when it was opened. Told by the command itself, not by its number; each time once, so
+   * that a command given twice is run twice.
+   */
+  readonly wasDone: (command: string) => boolean
+  readonly append: (entry: Entry) => Effect.Effect<void, JobLogError>
+}
+
+const failure = (path: string, line?: number) => (error: unknown) =>
+  new JobLogError({
+    path,
+    line,
+    detail: typeof error === "string" ? error : (error as Error).message.replace(/^\w+: /, "")
+  })
+
+/** `"all"`: everything that ended; `"successful"`: what ended with exit code 0. */
+export type Resume = "all" | "successful" | undefined
+
+const read = (path: string, resume: "all" | "successful") => {
+  const runs = new Map<string, Set<string>>() // by command: the numbers under which it is done
+  let text: string
+  try {
+    text = readFileSync(path, "utf8")
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { runs, whole: true }
+    throw failure(path)(error)
+  }
+  const lines = text.split("\n")
+  const last = lines.pop()! // a line that was cut off by a crash is no line
+  for (const [index, line] of lines.entries()) {
+    if (line === header || line === "") continue
+    const fields = line.split("\t")
+    const [seq, , started, , , , exit, signal] = fields
+    if (
+      fields.length !== 9 ||
+      ![seq, started, exit, signal].every((field) => /^\d+(\.\d+)?$/.test(field!.trim()))
+    ) {
+      throw failure(
+        path,
+        index + 1
+      )(`'${line.slice(0, 60)}' is no line of a job log; its columns are ${header.replaceAll("\t", ", ")}`)
+    }
+    if (resume === "successful" && (exit !== "0" || signal !== "0")) continue
+    const command = fields[8]!
+    const seqs = runs.get(command) ?? new Set()
+    runs.set(command, seqs.add(seq!.trim()))
+  }
+  return { runs, whole: last === "" }
+}
+
+/**
+ * Opens the log in the current scope: anew, or with `resume` to go on with what is there. Each entry is one write, so
+ * that a crash leaves whole lines. Fails where the file can't be read or written, or a line is none.
+ */
+export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLogError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const known = yield* Effect.try({
+      try: () => (resume === undefined ? undefined : read(path, resume)),
+      catch: (error) => (error instanceof JobLogError ? error : failure(path)(error))
+    })
+    const fd = yield* Effect.acquireRelease(
+      Effect.try({ try: () => openSync(path, known === undefined ? "w" : "a"), catch: failure(path) }),
+      (fd) => Effect.sync(() => closeSync(fd))
+    )
+    const write = (text: string) => Effect.try({ try: () => void writeSync(fd, text), catch: failure(path) })
+    if (known === undefined || known.runs.size === 0) {
+      if (known === undefined || readFileSync(path).length === 0) yield* write(`${header}\n`)
+    }
+    if (known?.whole === false) yield* write("\n")
+    const left = new Map<string, number>()
+    for (const [command, seqs] of known?.runs ?? []) left.set(command, seqs.size)
+    return {
+      wasDone: (command) => {
+        const key = oneLine(command)
+        const times = left.get(key) ?? 0
+        if (times > 0) left.set(key, times - 1)
+        return times > 0
+      },
+      append: ({ command, exitCode, received, runtime, seq, signal, started }) =>
+        write(
+          `${[
+            seq,
+            ":",
+            (started / 1000).toFixed(3),
+            (runtime / 1000).toFixed(3).padStart(10),
+            0,
+            received,
+            signal === undefined ? exitCode : 0,
+            signal === undefined ? 0 : constants.signals[signal],
+            oneLine(command)
+          ].join("\t")}\n`
+        )
+    }
+  })

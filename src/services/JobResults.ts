@@ -1,0 +1,71 @@
+import { createHash } from "node:crypto"
+import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
+import { join } from "node:path"
+import { Data, Effect, type Scope } from "effect"
+import * as SafeName from "./SafeName.js"
+
+/** What a job wrote could not be saved. */
+export class JobResultsError extends Data.TaggedError("JobResultsError")<{
+  readonly path: string
+  readonly detail: string
+}> {
+  override get message() {
+    return `cannot save results in ${this.path}: ${this.detail}`
+  }
+}
+
+/** The files of one job; they are under their names when `finish` has been called. */
+export interface JobFiles {
+  readonly write: (stream: "stdout" | "stderr", bytes: Uint8Array) => void
+  readonly finish: (exit: string) => Effect.Effect<void, JobResultsError>
+}
+
+/** The folder of a job under the results' folder: told by its command, so that another input does not overwrite it. */
+export const nameOf = (label: string, command: string): string =>
+  `${SafeName.fromNetwork(label.replaceAll("/", "_").slice(0, 80)) ?? "job"}-${createHash("sha256").update(command).digest("hex").slice(0, 8)}`
+
+/**
+ * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written aside and put in place when the job has
+ * ended; closed with the scope.
+ */
+export const open = (
+  directory: string,
+  label: string,
+  command: string
+): Effect.Effect<JobFiles, JobResultsError, Scope.Scope> => {
+  const failed = (error: unknown) =>
+    new JobResultsError({ path: directory, detail: (error as Error).message.replace(/^\w+: /, "") })
+  const target = join(directory, nameOf(label, command))
+  const aside = join(directory, `.${nameOf(label, command)}.part`)
+  return Effect.acquireRelease(
+    Effect.try({
+      try: () => {
+        rmSync(aside, { recursive: true, force: true })
+        mkdirSync(aside, { recursive: true })
+        return { stdout: openSync(join(aside, "stdout"), "w"), stderr: openSync(join(aside, "stderr"), "w") }
+      },
+      catch: failed
+    }),
+    (files) =>
+      Effect.sync(() => {
+        for (const fd of [files.stdout, files.stderr]) closeSync(fd)
+        rmSync(aside, { recursive: true, force: true })
+      })
+  ).pipe(
+    Effect.map((files) => ({
+      write: (stream, bytes) => {
+        for (let at = 0; at < bytes.length; ) at += writeSync(files[stream], bytes, at)
+      },
+      finish: (exit) =>
+        Effect.try({
+          try: () => {
+            writeFileSync(join(aside, "exit"), `${exit}\n`)
+            writeFileSync(join(aside, "command"), `${command}\n`)
+            rmSync(target, { recursive: true, force: true })
+            renameSync(aside, target)
+          },
+          catch: failed
+        })
+    }))
+  )
+}

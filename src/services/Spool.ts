@@ -1,0 +1,89 @@
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, unlinkSync, writeSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect, type Scope } from "effect"
+
+// Output that has to wait: in memory while all together are small, in unlinked temporary files beyond.
+
+/** Bytes that were written, to be read once in the same order. */
+export interface Spool {
+  readonly write: (bytes: Uint8Array) => void
+  readonly size: () => number
+  /** Reads all of it, some at a time. */
+  readonly drain: (each: (bytes: Uint8Array) => Effect.Effect<void>) => Effect.Effect<void>
+  /** Gives up what is left. */
+  readonly close: () => void
+}
+
+const block = 64 * 1024
+
+/** Makes spools that together hold at most `memory` bytes outside of files; the folder is gone with the scope. */
+export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    let held = 0
+    let folder: string | undefined
+    let count = 0
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+      })
+    )
+    const temporary = (): number => {
+      folder ??= mkdtempSync(join(tmpdir(), "aio-spool-"))
+      const path = join(folder, String(++count))
+      const fd = openSync(path, "wx+", 0o600)
+      unlinkSync(path) // the descriptor keeps it, and nobody else can
+      return fd
+    }
+    return () => {
+      let chunks: Array<Uint8Array> = []
+      let kept = 0
+      let fd: number | undefined
+      let size = 0
+      const toFile = (bytes: Uint8Array) => {
+        for (let at = 0; at < bytes.length; ) at += writeSync(fd!, bytes, at)
+      }
+      const release = () => {
+        held -= kept
+        kept = 0
+        chunks = []
+      }
+      const close = () => {
+        release()
+        if (fd !== undefined) closeSync(fd)
+        fd = undefined
+      }
+      return {
+        size: () => size,
+        write: (bytes) => {
+          size += bytes.length
+          if (fd === undefined && held + bytes.length > memory) {
+            fd = temporary()
+            for (const chunk of chunks) toFile(chunk)
+            release()
+          }
+          if (fd !== undefined) return toFile(bytes)
+          chunks.push(bytes)
+          kept += bytes.length
+          held += bytes.length
+        },
+        drain: (each) =>
+          Effect.suspend(() => {
+            if (fd === undefined) return Effect.forEach(chunks, each, { discard: true })
+            const file = fd
+            let at = 0
+            return Effect.whileLoop({
+              while: () => at < size,
+              body: () => {
+                const buffer = Buffer.allocUnsafe(block)
+                const got = readSync(file, buffer, 0, block, at)
+                at += got
+                return each(buffer.subarray(0, got))
+              },
+              step: () => undefined
+            })
+          }).pipe(Effect.ensuring(Effect.sync(close))),
+        close
+      }
+    }
+  })

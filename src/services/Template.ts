@@ -1,0 +1,116 @@
+import { Either } from "effect"
+
+// A command with places for items, in GNU parallel's notation.
+
+/** One item of each source, and which job it is for. */
+export interface Place {
+  readonly values: ReadonlyArray<string>
+  /** From 1, in the order of the input. */
+  readonly seq: number
+  /** From 1 to the number of jobs at once; no two jobs that run at the same time have the same. */
+  readonly slot: number
+}
+
+/** The words of a command for one place. */
+export type Template = (place: Place) => ReadonlyArray<string>
+
+const base = (path: string) => path.slice(path.lastIndexOf("/") + 1)
+const folder = (path: string) => {
+  const at = path.lastIndexOf("/")
+  return at < 0 ? "." : at === 0 ? "/" : path.slice(0, at)
+}
+const stem = (path: string) => {
+  const dot = path.lastIndexOf(".")
+  return dot > path.lastIndexOf("/") + 1 ? path.slice(0, dot) : path
+}
+
+const parts: Readonly<Record<string, (value: string) => string>> = {
+  "": (value) => value,
+  ".": stem,
+  "/": base,
+  "//": folder,
+  "/.": (value) => stem(base(value))
+}
+
+const pattern = /\{(\d*)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}/g
+
+/**
+ * Reads words with `{}` (the item), `{.}` (without extension), `{/}` (base name), `{//}` (folder), `{/.}` (base name
+ * without extension), `{#}` (number of the job), `{%}` (its slot), and `{1}`, `{2.}`, … for one of several sources.
+ * Where there is none of them, the items come behind. A word that is only `{}` becomes as many words as there are
+ * sources.
+ *
+ * @param quote how items are written where a shell reads the words; default: as they are.
+ */
+export const make = (
+  words: ReadonlyArray<string>,
+  quote: (value: string) => string = (value) => value
+): Template => {
+  const places = words.some((word) => word.search(pattern) >= 0)
+  if (!places) return ({ values }) => [...words, ...values.map(quote)]
+  return ({ seq, slot, values }) =>
+    words.flatMap((word) => {
+      if (word === "{}") return values.map(quote)
+      return word.replace(
+        pattern,
+        (_, index: string, part: string | undefined, number: string | undefined) => {
+          if (number !== undefined) return String(number === "#" ? seq : slot)
+          const chosen = index === "" ? values : [values[Number(index) - 1] ?? ""]
+          return chosen.map((value) => quote(parts[part ?? ""]!(value))).join(" ")
+        }
+      )
+    })
+}
+
+/** Which source `{N}` asks for at most. */
+export const highest = (words: ReadonlyArray<string>): number =>
+  Math.max(0, ...words.flatMap((word) => [...word.matchAll(pattern)].map(([, index]) => Number(index || 0))))
+
+/** Items given on the command line: one list, or one linked to the list before it. */
+export interface Source {
+  readonly values: ReadonlyArray<string>
+  readonly linked: boolean
+}
+
+/** Takes `CMD ARG… ::: ITEM… :::+ ITEM…` apart; on the left what is wrong. */
+export const split = (
+  words: ReadonlyArray<string>
+): Either.Either<
+  { readonly command: ReadonlyArray<string>; readonly sources: ReadonlyArray<Source> },
+  string
+> => {
+  const at = words.findIndex((word) => word === ":::" || word === ":::+")
+  if (at < 0) return Either.right({ command: words, sources: [] })
+  const sources: Array<{ values: Array<string>; linked: boolean }> = []
+  for (const word of words.slice(at)) {
+    if (word === ":::" || word === ":::+") sources.push({ values: [], linked: word === ":::+" })
+    else sources.at(-1)!.values.push(word)
+  }
+  if (sources[0]!.linked) return Either.left("':::+' links to a list before it; begin with ':::'")
+  const empty = sources.find(({ values }) => values.length === 0)
+  if (empty !== undefined) {
+    return Either.left(`'${empty.linked ? ":::+" : ":::"}' has no items behind it; write ::: ITEM…`)
+  }
+  return Either.right({ command: words.slice(0, at), sources })
+}
+
+/** All combinations, the last source's items changing fastest; linked lists go along, the shorter one over again. */
+export function* product(sources: ReadonlyArray<Source>): Generator<ReadonlyArray<string>, void> {
+  const rows: Array<ReadonlyArray<ReadonlyArray<string>>> = []
+  for (const { linked, values } of sources) {
+    const before = rows.at(-1)
+    if (!linked || before === undefined) rows.push(values.map((value) => [value]))
+    else {
+      const length = Math.max(before.length, values.length)
+      rows[rows.length - 1] = Array.from({ length }, (_, i) => [
+        ...before[i % before.length]!,
+        values[i % values.length]!
+      ])
+    }
+  }
+  const go = function* (at: number, chosen: ReadonlyArray<string>): Generator<ReadonlyArray<string>, void> {
+    if (at === rows.length) yield chosen
+    else for (const row of rows[at]!) yield* go(at + 1, [...chosen, ...row])
+  }
+  if (rows.length > 0) yield* go(0, [])
+}
