@@ -1,0 +1,92 @@
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import * as JobLog from "../../src/services/JobLog.js"
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "aio-joblog-"))),
+  (folder) => Effect.sync(() => fs.rmSync(folder, { recursive: true }))
+)
+const entry = (seq: number, command: string, exitCode = 0, signal?: NodeJS.Signals): JobLog.Entry => ({
+  seq,
+  started: 1_700_000_000_123,
+  runtime: 1234,
+  received: 5,
+  exitCode,
+  signal,
+  command
+})
+const written = (file: string, resume: JobLog.Resume, entries: ReadonlyArray<JobLog.Entry>) =>
+  Effect.scoped(Effect.flatMap(JobLog.open(file, resume), (log) => Effect.forEach(entries, log.append)))
+
+describe("JobLog", () => {
+  it.scopedLive("writes GNU parallel's columns", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "log")
+      yield* written(file, undefined, [entry(1, "echo a"), entry(2, "sh -c 'a\nb\tc'", 137, "SIGKILL")])
+      expect(fs.readFileSync(file, "utf8").split("\n")).toEqual([
+        "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand",
+        "1\t:\t1700000000.123\t     1.234\t0\t5\t0\t0\techo a",
+        "2\t:\t1700000000.123\t     1.234\t0\t5\t0\t9\tsh -c 'a\\nb\\tc'",
+        ""
+      ])
+      yield* written(file, undefined, [])
+      expect(fs.readFileSync(file, "utf8")).toMatch(/^Seq.*\n$/)
+    })
+  )
+
+  it.scopedLive("knows what was done by its command, each as often as it was", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "log")
+      yield* written(file, undefined, [
+        entry(1, "a"),
+        entry(2, "b", 1),
+        entry(3, "a"),
+        entry(4, "c\n", 9, "SIGTERM")
+      ])
+      const taken = (resume: JobLog.Resume, ...commands: ReadonlyArray<string>) =>
+        Effect.scoped(Effect.map(JobLog.open(file, resume), (log) => commands.map(log.wasDone)))
+      expect(yield* taken("all", "b", "a", "a", "a", "c\n", "new")).toEqual([
+        true,
+        true,
+        true,
+        false,
+        true,
+        false
+      ])
+      expect(yield* taken("successful", "b", "a", "c\n")).toEqual([false, true, false])
+      expect(fs.readFileSync(file, "utf8").split("\n").length).toBe(6)
+    })
+  )
+
+  it.scopedLive("goes on behind a line that a crash has cut", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "log")
+      yield* written(file, undefined, [entry(1, "a")])
+      fs.appendFileSync(file, "2\t:\t17000")
+      const scope = yield* Scope.make()
+      const log = yield* Scope.extend(JobLog.open(file, "all"), scope)
+      expect([log.wasDone("a"), log.wasDone("b")]).toEqual([true, false])
+      yield* log.append(entry(2, "b"))
+      yield* Scope.close(scope, Exit.void)
+      expect(fs.readFileSync(file, "utf8").split("\n").at(-2)).toMatch(/^2\t:.*\tb$/)
+    })
+  )
+
+  it.scopedLive("says which line is none, and what cannot be written", () =>
+    Effect.gen(function* () {
+      const at = yield* folder
+      const file = path.join(at, "log")
+      fs.writeFileSync(file, "Seq\tHost\nfoo\n")
+      const wrong = yield* Effect.flip(Effect.scoped(JobLog.open(file, "all")))
+      expect([wrong.line, wrong.exitCode]).toEqual([1, 2])
+      expect(wrong.message).toMatch(
+        /log, line 1: 'Seq\tHost' is no line of a job log; its columns are Seq, Host/
+      )
+      const folderError = yield* Effect.flip(Effect.scoped(JobLog.open(at, undefined)))
+      expect(folderError.message).toMatch(/^cannot use the job log .*illegal operation on a directory/)
+    })
+  )
+})

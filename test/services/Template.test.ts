@@ -1,0 +1,76 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Either, FastCheck } from "effect"
+import * as Shell from "../../src/services/Shell.js"
+import * as Template from "../../src/services/Template.js"
+
+const fill = (words: ReadonlyArray<string>, ...values: ReadonlyArray<string>) =>
+  Template.make(words)({ values, seq: 7, slot: 2 })
+
+describe("Template", () => {
+  it.each([
+    ["{}", "/a/b.tar.gz", "/a/b.tar.gz"],
+    ["{.}", "/a/b.tar.gz", "/a/b.tar"],
+    ["{.}", "/a.d/b", "/a.d/b"],
+    ["{.}", "/a/.profile", "/a/.profile"],
+    ["{/}", "/a/b.tar.gz", "b.tar.gz"],
+    ["{//}", "/a/b.tar.gz", "/a"],
+    ["{//}", "b", "."],
+    ["{//}", "/b", "/"],
+    ["{/.}", "/a/b.png", "b"],
+    ["{#}-{%}", "x", "7-2"],
+    ["x{}y{}", "1", "x1y1"],
+    ["{x} {", "1", "{x} {"]
+  ])("%s of %s is %s", (word, value, filled) => {
+    // A word beside it keeps items from being appended where there is no place for them.
+    expect(fill([word, "{#}"], value)[0]).toBe(filled)
+  })
+
+  it("appends items where there is no place for them, and spreads them where a word is only {}", () => {
+    expect(fill(["cp", "-v"], "a b", "c")).toEqual(["cp", "-v", "a b", "c"])
+    expect(fill(["cp", "{}", "x{}"], "a b", "c")).toEqual(["cp", "a b", "c", "xa b c"])
+    expect(fill(["mv", "{2}", "{1.}"], "a.txt", "c")).toEqual(["mv", "c", "a"])
+    expect(Template.highest(["{2}", "x{13.}", "{}"])).toBe(13)
+  })
+
+  it("takes items from the command, and says what is wrong with them", () => {
+    expect(Either.getOrThrow(Template.split(["echo", ":::", "a", "b", ":::+", "c"]))).toEqual({
+      command: ["echo"],
+      sources: [
+        { values: ["a", "b"], linked: false },
+        { values: ["c"], linked: true }
+      ]
+    })
+    expect(Either.getOrThrow(Template.split(["echo"]))).toEqual({ command: ["echo"], sources: [] })
+    for (const [words, problem] of [
+      [["echo", ":::"], "':::' has no items behind it; write ::: ITEM…"],
+      [["echo", ":::", "a", ":::+"], "':::+' has no items behind it; write ::: ITEM…"],
+      [["echo", ":::+", "a"], "':::+' links to a list before it; begin with ':::'"]
+    ] as const) {
+      expect(Either.flip(Template.split(words)).pipe(Either.getOrThrow)).toBe(problem)
+    }
+  })
+
+  it("combines all lists, the last one fastest, and links those that go along", () => {
+    const list = (text: string, linked = false) => ({ values: [...text], linked })
+    const all = (...sources: Array<Template.Source>) =>
+      [...Template.product(sources)].map((row) => row.join(""))
+    expect(all(list("ab"), list("12"))).toEqual(["a1", "a2", "b1", "b2"])
+    expect(all(list("abc"), list("12", true))).toEqual(["a1", "b2", "c1"])
+    expect(all(list("ab"), list("12", true), list("xy"))).toEqual(["a1x", "a1y", "b2x", "b2y"])
+    expect(all()).toEqual([])
+  })
+
+  it("quotes for a shell so that the shell reads the same word", () => {
+    FastCheck.assert(
+      FastCheck.property(FastCheck.string(), (word) => {
+        const read = Shell.quote(word).replace(/'([^']*)'|\\'/g, (all, inner) =>
+          all === "\\'" ? "'" : inner
+        )
+        expect(read).toBe(word)
+      })
+    )
+    expect(Template.make(["echo {} > {}.out"], Shell.quote)({ values: ["a b"], seq: 1, slot: 1 })).toEqual([
+      "echo 'a b' > 'a b'.out"
+    ])
+  })
+})
