@@ -1,0 +1,244 @@
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync
+} from "node:fs"
+import { join } from "node:path"
+import { afterAll, describe, expect, it } from "vitest"
+import * as Aio from "../support/Aio.js"
+
+afterAll(Aio.removeFolders)
+
+const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
+  Aio.run(["subprocess", ...args], options)
+
+/** Who has this text in the environment: the children of one run of `aio`. */
+const marked = (text: string): ReadonlyArray<number> =>
+  readdirSync("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, "latin1").includes(text)
+      } catch {
+        return false
+      }
+    })
+    .map(Number)
+
+const nobodyIsLeft = async (marker: string) => {
+  for (let i = 0; i < 500 && marked(marker).length > 0; i++)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  return marked(marker)
+}
+
+describe("aio subprocess", () => {
+  it("runs a command for each item, from arguments, standard input and files", async () => {
+    expect(await aio(["-q", "-k", "--", "echo", "<{}>", ":::", "a b", "$HOME"])).toEqual({
+      code: 0,
+      signal: null,
+      stdout: "<a b>\n<$HOME>\n",
+      stderr: ""
+    })
+    expect((await aio(["-qk", "-j2", "--", "echo"], { stdin: "a\n\nb\r\nc" })).stdout).toBe("a\nb\nc\n")
+    const list = join(Aio.folder(), "list")
+    writeFileSync(list, "x\ny\0z\0")
+    expect((await aio(["-qk0", "-a", list, "--", "echo", "{}!"])).stdout).toBe("x\ny!\nz!\n")
+    const product = ["-qk", "--", "echo", "{1}{2}", ":::", "a", "b", ":::", "1", "2"]
+    expect((await aio(product)).stdout).toBe("a1\na2\nb1\nb2\n")
+    expect((await aio(["-qk", "echo {/.} | tr a-z A-Z", ":::", "/x/it's.txt"])).stdout).toBe("IT'S\n")
+    expect((await aio(["--dry-run", "--", "echo", "{}", ":::", "a b"])).stdout).toBe("echo 'a b'\n")
+  })
+
+  it("keeps lines whole, and says which job they are of", async () => {
+    const script = "for i in 1 2 3; do printf '%s' $0; sleep 0.01; echo $i; done"
+    const { stdout } = await aio([
+      "-q",
+      "-j3",
+      "--line-buffer",
+      "--tag",
+      "--",
+      "sh",
+      "-c",
+      script,
+      ":::",
+      "a",
+      "b",
+      "c"
+    ])
+    expect(stdout.split("\n").sort()).toEqual([
+      "",
+      ...["a", "b", "c"].flatMap((item) => [1, 2, 3].map((i) => `${item}\t${item}${i}`))
+    ])
+    const own = await aio(["-q", "--ungroup", "--", "sh", "-c", "echo out; echo err >&2", ":::", "x"])
+    expect([own.stdout, own.stderr]).toEqual(["out\n", "err\n"])
+  })
+
+  it("tells at the end what has become of the jobs, and ends with 1 where one failed", async () => {
+    const { code, stderr, stdout } = await aio(["-k", "--", "sh", "-c", "echo $0; exit $0", ":::", "0", "3"])
+    expect([code, stdout]).toEqual([1, "0\n3\n"])
+    expect(stderr).toMatch(
+      /^Failed \(exit code 3\): sh -c 'echo \$0; exit \$0' 3\njobs {6}1 ok, 1 failed, 0 skipped\ntime {6}\d+.*\nslowest {3}\d+ .*sh -c/
+    )
+    const json = (await aio(["--json", "--", "echo", ":::", "a"])).stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+    expect(json.map(({ event, schema }) => `${schema} ${event}`)).toEqual([
+      "1 started",
+      "1 output",
+      "1 finished",
+      "1 summary"
+    ])
+    expect(json[1]).toMatchObject({ seq: 1, stream: "stdout", text: "a\n" })
+    const late = await aio(["-q", "--timeout", "100ms", "--", "sleep", ":::", "60"])
+    expect(late.code).toBe(124)
+  })
+
+  it("logs jobs in GNU parallel's columns and goes on from there", async () => {
+    const at = Aio.folder()
+    const log = join(at, "log")
+    const run = (words: ReadonlyArray<string>, ...items: ReadonlyArray<string>) =>
+      aio([
+        "-q",
+        "-j1",
+        "--joblog",
+        log,
+        ...words,
+        "--",
+        "sh",
+        "-c",
+        "echo $0; test $0 != bad",
+        ":::",
+        ...items
+      ])
+    expect((await run([], "a", "bad")).code).toBe(1)
+    expect((await run(["--resume"], "new", "a", "bad", "b")).stdout).toBe("new\nb\n")
+    expect((await run(["--resume-failed"], "a", "bad", "b")).stdout).toBe("bad\n")
+    const lines = readFileSync(log, "utf8").trim().split("\n")
+    expect(lines[0]).toBe("Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand")
+    expect(lines.slice(1).map((line) => line.split("\t").slice(6, 8).join())).toEqual([
+      "0,0",
+      "1,0",
+      "0,0",
+      "0,0",
+      "1,0"
+    ])
+    const results = join(at, "results")
+    await aio(["-q", "--results", results, "--", "sh", "-c", "echo $0; echo e >&2; exit 4", ":::", "x/y"])
+    const [name] = readdirSync(results)
+    expect(
+      readdirSync(join(results, name!)).map(
+        (file) => `${file} ${readFileSync(join(results, name!, file), "utf8")}`
+      )
+    ).toEqual(["command sh -c 'echo $0; echo e >&2; exit 4' x/y\n", "exit 4\n", "stderr e\n", "stdout x/y\n"])
+  })
+
+  it("loses no job when it is killed at any moment and called again", async () => {
+    const at = Aio.folder()
+    const [log, done] = [join(at, "log"), join(at, "done")]
+    mkdirSync(done)
+    const items = Array.from({ length: 30 }, (_, i) => String(i))
+    const words = [
+      "subprocess",
+      "-q",
+      "-j3",
+      "--joblog",
+      log,
+      "--resume",
+      "--",
+      "sh",
+      "-c",
+      `sleep 0.0$(( $0 % 5 )); : > ${done}/$0`,
+      ":::",
+      ...items
+    ]
+    for (let i = 0; i < 12; i++) {
+      const running = Aio.start(words)
+      const started = existsSync(log) ? readFileSync(log, "utf8").length : 0
+      for (
+        let k = 0;
+        k < 400 && (existsSync(log) ? readFileSync(log, "utf8").length : 0) <= started + i * 11;
+        k++
+      ) {
+        await new Promise((resolve) => setTimeout(resolve, 2))
+      }
+      running.kill("SIGKILL")
+      await running.exited
+    }
+    const last = await Aio.run(words)
+    expect(last.code).toBe(0)
+    expect(Aio.names(done)).toEqual([...items].sort())
+  })
+
+  it.each(["SIGINT", "SIGTERM", "SIGKILL"] as const)("leaves nobody behind after %s", async (signal) => {
+    const marker = `aio-test-${process.pid}-${signal}`
+    const script = "sleep 60 & (setsid sleep 60 &) ; trap '' TERM; echo on; while :; do sleep 0.05; done"
+    const running = Aio.start(
+      ["subprocess", "--line-buffer", "--grace", "100ms", "-j2", "--", "sh", "-c", script, ":::", "1", "2"],
+      {
+        env: { MARKER: marker }
+      }
+    )
+    await running.shows("on\non")
+    running.kill(signal)
+    const code = await running.exited
+    // The tool itself returns when nobody is left; killed, it leaves that to its fork server.
+    if (signal !== "SIGKILL") expect(marked(marker)).toEqual([])
+    expect(await nobodyIsLeft(marker)).toEqual([])
+    expect(code).toBe({ SIGINT: 130, SIGTERM: 143, SIGKILL: null }[signal])
+  })
+
+  it("ends quietly when nobody reads its output any more", async () => {
+    const { stderr, stdout } = await aio(
+      ["-q", "-j1", "--", "echo", ":::", ...Array.from({ length: 50 }, (_, i) => String(i))],
+      {
+        shell: '"$@" | head -1'
+      }
+    )
+    expect([stdout, stderr]).toEqual(["0\n", ""])
+  })
+
+  it("says in one line what is wrong, before anything runs", async () => {
+    const at = Aio.folder()
+    const plain = join(at, "plain")
+    writeFileSync(plain, "x")
+    chmodSync(plain, 0o644)
+    const log = join(at, "log")
+    appendFileSync(log, "nonsense\n")
+    for (const [args, code, line] of [
+      [["-j0", "--", "echo", ":::", "1"], 2, /option --concurrency: '0' runs nothing; give at least 1/],
+      [["-j", "x", "--", "echo", ":::", "1"], 2, /'x' is no number of jobs; write 8, 50% .* or \+2/],
+      [["--", "echo", ":::"], 2, /':::' has no items behind it/],
+      [["--", ":::", "a"], 2, /there is no command; write aio subprocess -- CMD/],
+      [["--", "", ":::", "a"], 2, /the command is empty/],
+      [["--", "echo", "{3}", ":::", "a"], 2, /\{3\} asks for more lists than there are \(1\)/],
+      [["--halt", "later", "--", "echo", ":::", "1"], 2, /'later' is no rule; write now,fail=1/],
+      [["--timeout", "5x", "--", "echo", ":::", "1"], 2, /option --timeout: .*unit 'x'/],
+      [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /0% lets no job run/],
+      [["--load", "x", "--", "echo", ":::", "1"], 2, /'x' is no load/],
+      [["--resume", "--", "echo", ":::", "1"], 2, /need a --joblog FILE/],
+      [
+        ["--joblog", log, "--resume", "--", "echo", ":::", "1"],
+        2,
+        /log, line 1: 'nonsense' is no line of a job log/
+      ],
+      [["--joblog", at, "--", "echo", ":::", "1"], 2, /cannot use the job log .*directory/],
+      [["-a", join(at, "none"), "--", "echo"], 2, /cannot read .*none: there is no such file/],
+      [["-a", plain, "--", "echo", ":::", "1"], 2, /items come from ::: or from --arg-file, not from both/],
+      [["-k", "-u", "--", "echo", ":::", "1"], 2, /exclude each other; give one/],
+      [["-u", "--json", "--", "echo", ":::", "1"], 2, /--ungroup lets the jobs write themselves/],
+      [["--results", plain, "--", "echo", ":::", "1"], 2, /cannot save results in .*plain/],
+      [["--", "aio-no-such-program", ":::", "1"], 127, /cannot run aio-no-such-program: command not found/],
+      [["--", plain, ":::", "1"], 126, /cannot run .*plain: permission denied/]
+    ] as const) {
+      const result = await aio(args, { stdin: "" })
+      expect({ args, code: result.code, stdout: result.stdout }).toEqual({ args, code, stdout: "" })
+      expect(result.stderr).toMatch(line)
+      expect(result.stderr.trim().split("\n").length).toBe(1)
+    }
+  }, 60_000)
+})
