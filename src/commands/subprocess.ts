@@ -15,6 +15,7 @@ import * as Shell from "../services/Shell.js"
 import * as Template from "../services/Template.js"
 import * as Units from "../services/Units.js"
 import * as Bars from "./Bars.js"
+import * as Tags from "./Tags.js"
 import * as Values from "./Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio subprocess: ${message}` })
@@ -229,19 +230,6 @@ const table = (summary: Subprocess.JobsSummary): string => {
   return rows.map(([name, value]) => `${name!.padEnd(8)}  ${value}`).join("\n")
 }
 
-/** Puts `tag` before each line; `state` remembers where a line is still open. */
-const tagged = (bytes: Uint8Array, tag: Buffer, state: { open: boolean }): Uint8Array => {
-  const parts: Array<Uint8Array> = []
-  for (let from = 0; from < bytes.length; ) {
-    const end = bytes.indexOf(10, from) + 1 || bytes.length
-    if (!state.open) parts.push(tag)
-    parts.push(bytes.subarray(from, end))
-    state.open = bytes[end - 1] !== 10
-    from = end
-  }
-  return Buffer.concat(parts)
-}
-
 const report = (settings: {
   readonly json: boolean
   readonly quiet: boolean
@@ -275,7 +263,7 @@ const report = (settings: {
       const key = `${seq} ${stream}`
       const state = open.get(key) ?? { open: false }
       open.set(key, state)
-      const shown = settings.tag ? tagged(bytes, Buffer.from(`${label}\t`), state) : bytes
+      const shown = settings.tag ? Tags.before(bytes, Buffer.from(`${label}\t`), state) : bytes
       // One screen for results and progress: what is written goes above that.
       if (bars !== undefined && (stream === "stderr" || output.stdout.interactive)) {
         return Effect.sync(() => bars.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
@@ -384,7 +372,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       Template.make([fixed])({ values: [], seq: 0, slot: 0 })[0] === fixed &&
       !fixed.includes("{")
     ) {
-      yield* Executables.check(Platform.make(fixed) as Platform.StandardCommand)
+      yield* Executables.check(Platform.make(fixed))
     }
     const items =
       sources.length > 0

@@ -6,6 +6,7 @@ import * as EventBuffer from "../services/EventBuffer.js"
 import { codes } from "../services/Exits.js"
 import * as JobLog from "../services/JobLog.js"
 import * as JobResults from "../services/JobResults.js"
+import * as Lines from "../services/Lines.js"
 import * as Machine from "../services/Machine.js"
 import * as Output from "../services/Output.js"
 import * as Processes from "../services/Processes.js"
@@ -213,7 +214,6 @@ const outcomeOf = (result: Either.Either<Processes.Exited, Processes.ProcessErro
 }
 
 const buffered = 64
-const longestCarry = 1024 * 1024
 const busyPause = "1 second"
 
 /**
@@ -465,32 +465,22 @@ export const jobs = <E = never, R = never>(
           bytes
         })
         if (output === "line") {
-          // Whole lines of a chunk at once; what has no line end yet waits for it.
-          const carry = { stdout: [] as Array<Uint8Array>, stderr: [] as Array<Uint8Array> }
-          const sizes = { stdout: 0, stderr: 0 }
+          const lines = {
+            stdout: Lines.whole((bytes) => emit(event("stdout", bytes))),
+            stderr: Lines.whole((bytes) => emit(event("stderr", bytes)))
+          }
           return {
             received: () => received,
             write: (stream, bytes) => {
               if (stream === "stdout") received += bytes.length
-              const last = bytes.lastIndexOf(10) + 1
-              if (last === 0 && sizes[stream] + bytes.length <= longestCarry) {
-                carry[stream].push(bytes)
-                sizes[stream] += bytes.length
-                return undefined
-              }
-              const cut = last === 0 ? bytes.length : last
-              const whole = joined([...carry[stream], bytes.subarray(0, cut)])
-              carry[stream] = cut < bytes.length ? [bytes.subarray(cut)] : []
-              sizes[stream] = bytes.length - cut
-              emit(event(stream, whole))
+              lines[stream].push(bytes)
               return full() ? room : undefined
             },
             drop: () => undefined,
             done: () =>
               Effect.sync(() => {
-                for (const stream of ["stdout", "stderr"] as const) {
-                  if (sizes[stream] > 0) emit(event(stream, joined(carry[stream])))
-                }
+                lines.stdout.end()
+                lines.stderr.end()
               })
           }
         }
@@ -584,9 +574,6 @@ interface Sink {
   readonly drop: () => void
   readonly done: (seq: number) => Effect.Effect<void>
 }
-
-const joined = (chunks: ReadonlyArray<Uint8Array>): Uint8Array =>
-  chunks.length === 1 ? chunks[0]! : new Uint8Array(Buffer.concat(chunks))
 
 /** A command as a person wrote it: what a shell is to read is itself. */
 export const commandText = (command: Command.Command): string =>

@@ -107,6 +107,10 @@ export const commandLine = (command: Command.Command): string => {
   return [command.command, ...command.args].map(Shell.quote).join(" ")
 }
 
+/** The program that a command starts, the first one's of a pipeline. */
+export const programOf = (command: Command.Command): string =>
+  command._tag === "PipedCommand" ? programOf(command.left) : command.command
+
 // errors
 
 /** There is no such program. */
