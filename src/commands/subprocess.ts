@@ -388,7 +388,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     )
     if (config.dryRun) {
       return yield* Stream.runForEach(requests, (request) =>
-        Output.print(Subprocess.commandText(request.command("{%}")))
+        Output.print(Processes.commandText(request.command("{%}")))
       )
     }
     const n = Option.match(config.concurrency, {

@@ -404,7 +404,7 @@ export const jobs = <E = never, R = never>(
         slot: number
       ): Effect.Effect<void, JobsError | Halted> =>
         Effect.gen(function* () {
-          const line = commandText(request.command("{%}"))
+          const line = Processes.commandText(request.command("{%}"))
           const label = request.label ?? line
           const skip = (why: "done" | "halted") => {
             counts.skipped++
@@ -574,12 +574,6 @@ interface Sink {
   readonly drop: () => void
   readonly done: (seq: number) => Effect.Effect<void>
 }
-
-/** A command as a person wrote it: what a shell is to read is itself. */
-export const commandText = (command: Command.Command): string =>
-  command._tag === "StandardCommand" && command.command === "/bin/sh" && command.args[0] === "-c"
-    ? command.args.slice(1).join(" ")
-    : Processes.commandLine(command)
 
 // #region example
 const runCommand = Effect.fn("Subprocess.runCommand")(function* (...words: [string, ...Array<string>]) {

@@ -68,7 +68,7 @@ export const make = ({ delimiter = 10, maxLine = 1024 * 1024, onLine }: Options)
  * Passes on all whole lines of a chunk at once, with their line ends: for who writes several streams of text to one
  * place. A line that is longer than 1 MiB goes on in parts, and so does what is left at the end.
  */
-export const whole = (onBytes: (bytes: Uint8Array) => void): Lines => {
+export const whole = (onBytes: (bytes: Uint8Array) => unknown): Lines => {
   const longest = 1024 * 1024
   let carry: Array<Uint8Array> = []
   let size = 0

@@ -107,6 +107,12 @@ export const commandLine = (command: Command.Command): string => {
   return [command.command, ...command.args].map(Shell.quote).join(" ")
 }
 
+/** A command as a person wrote it: what a shell is to read is itself. */
+export const commandText = (command: Command.Command): string =>
+  command._tag === "StandardCommand" && command.command === "/bin/sh" && command.args[0] === "-c"
+    ? command.args.slice(1).join(" ")
+    : commandLine(command)
+
 /** The program that a command starts, the first one's of a pipeline. */
 export const programOf = (command: Command.Command): string =>
   command._tag === "PipedCommand" ? programOf(command.left) : command.command
