@@ -246,7 +246,9 @@ export const jobs = <E = never, R = never>(
       const { concurrency = machine.cpus, halt, output = "group", retries = 0, timeout } = options
       const log = options.log && (yield* JobLog.open(options.log.path, options.log.resume))
       const makeSpool = yield* Spool.make()
-      const { emit, end, full, stream, whenRoom } = EventBuffer.make<JobEvent, E | JobsError>(buffered)
+      const { abandon, emit, end, full, stream, whenRoom } = EventBuffer.make<JobEvent, E | JobsError>(
+        buffered
+      )
       const room = Effect.async<void>((resume) => {
         if (full()) whenRoom(() => resume(Effect.void))
         else resume(Effect.void)
@@ -552,7 +554,13 @@ export const jobs = <E = never, R = never>(
         })
       )
       yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
-        Cancellation.cancel(fiber, { reason: "nobody reads the events any more", origin: "subprocess" })
+        Effect.suspend(() => {
+          abandon()
+          return Cancellation.cancel(fiber, {
+            reason: "nobody reads the events any more",
+            origin: "subprocess"
+          })
+        })
       )
       return stream
     })

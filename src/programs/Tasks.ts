@@ -187,15 +187,16 @@ export const commands = Effect.fn("Tasks.commands")(function* (
       )
     })
 
-  const run = ({ after = [], command, name }: CommandRequest) =>
-    Effect.gen(function* () {
+  const run = ({ after = [], command, name }: CommandRequest) => {
+    let started: bigint | undefined
+    return Effect.gen(function* () {
       for (const other of after) {
         const deferred = ended.get(other)
         if (deferred !== undefined && !(yield* Deferred.await(deferred))) {
           return yield* finish({ name, status: "cancelled", detail: `${other} did not succeed` })
         }
       }
-      const started = yield* Clock.currentTimeNanos
+      started = yield* Clock.currentTimeNanos
       const body = Effect.scoped(
         Effect.gen(function* () {
           const lines = LineOutput.make((stream, bytes) => onEvent({ event: "output", name, stream, bytes }))
@@ -212,14 +213,14 @@ export const commands = Effect.fn("Tasks.commands")(function* (
       yield* finish(outcome)
       if (outcome.status === "failed") return yield* new CommandEnded({ outcome })
     }).pipe(
-      Effect.onInterrupt((interruptors) =>
-        finish({
-          name,
-          status: "cancelled",
-          detail: Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
-        })
-      )
+      Effect.onInterrupt((interruptors) => {
+        const detail = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
+        return Effect.flatMap(started === undefined ? Effect.succeed(undefined) : since(started), (runtime) =>
+          finish({ name, status: "cancelled", detail, ...(runtime === undefined ? {} : { runtime }) })
+        )
+      })
     )
+  }
 
   const all = Effect.gen(function* () {
     for (const request of requests) {

@@ -223,7 +223,7 @@ describe("Tasks.commands", () => {
         "a failed: exit code 3 after 2000",
         "c cancelled: sibling a failed",
         'b stdout "b"',
-        "b cancelled: sibling a failed",
+        "b cancelled: sibling a failed after 5000",
         "a failed, b cancelled, c cancelled in 5000, 1"
       ])
     })
@@ -270,7 +270,7 @@ describe("Tasks.commands", () => {
       yield* TestClock.adjust("1 second")
       assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
       assert.deepStrictEqual(told(events).slice(-2), [
-        "a cancelled: SIGINT",
+        "a cancelled: SIGINT after 11000",
         "a cancelled, b succeeded in 11000, 0"
       ])
     }).pipe(Effect.provide(Processes.layerTest(scripts)))
