@@ -4,6 +4,7 @@ import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import * as EventBuffer from "../services/EventBuffer.js"
 import { codes } from "../services/Exits.js"
+import * as race from "../services/internal/race.js"
 import * as JobLog from "../services/JobLog.js"
 import * as JobResults from "../services/JobResults.js"
 import * as Lines from "../services/Lines.js"
@@ -294,7 +295,7 @@ export const jobs = <E = never, R = never>(
           Effect.fail(new Processes.CommandTimedOut({ command, after }))
         if (!(typeof timeout === "object" && "median" in timeout)) {
           const after = Duration.decode(timeout)
-          return Effect.raceFirst(effect, Effect.zipRight(Timers.sleep(after), fail(after)))
+          return race.first(effect, Effect.zipRight(Timers.sleep(after), fail(after)))
         }
         const late = Effect.gen(function* () {
           yield* Deferred.await(medianKnown)
@@ -303,7 +304,7 @@ export const jobs = <E = never, R = never>(
           yield* Timers.sleep(Duration.subtract(after, spent))
           return yield* fail(after)
         })
-        return Effect.raceFirst(effect, late)
+        return race.first(effect, late)
       }
 
       const gate = yield* Effect.makeSemaphore(1)

@@ -1,5 +1,6 @@
 import { Cause, Clock, Data, Duration, Effect, Exit, Random } from "effect"
 import * as Causes from "./Causes.js"
+import * as race from "./internal/race.js"
 import * as Timers from "./Timers.js"
 
 /** Which ends are followed by another run: every one, failures only, or none. */
@@ -148,7 +149,7 @@ export const supervise = <A, E, R, R2 = never>(
           const late = new NotReady({
             detail: `not within ${Duration.format(readyTimeout)}`
           })
-          yield* Effect.raceFirst(
+          yield* race.first(
             Effect.catchAllCause(ready, (cause) =>
               Cause.isInterruptedOnly(cause)
                 ? Effect.interrupt
@@ -166,7 +167,7 @@ export const supervise = <A, E, R, R2 = never>(
         const late = `no answer within ${Duration.format(timeout)}`
         for (let failures = 0; ; ) {
           yield* Timers.sleep(every)
-          const detail = yield* Effect.raceFirst(
+          const detail = yield* race.first(
             Effect.matchCause(check, { onSuccess: () => undefined, onFailure: Causes.headline }),
             Effect.as(Timers.sleep(timeout), late)
           )
@@ -186,7 +187,7 @@ export const supervise = <A, E, R, R2 = never>(
       const begun = yield* now
       let readyAt: number | undefined
       const exit = yield* Effect.exit(
-        Effect.raceFirst(
+        race.first(
           effect,
           watch(run, begun, (at) => {
             readyAt = at

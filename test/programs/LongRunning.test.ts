@@ -318,8 +318,8 @@ describe("LongRunning.services", () => {
       assert.deepStrictEqual(lines, [
         "0 a waits for b",
         "0 b started",
-        "0 b ready after 0",
         "0 c started",
+        "0 b ready after 0",
         "0 c ready after 0",
         "0 a started",
         "0 a ready after 0",
