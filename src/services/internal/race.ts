@@ -1,4 +1,4 @@
-import { Effect, type Exit, Fiber } from "effect"
+import { Effect, type Exit, Fiber, FiberId } from "effect"
 import * as Cancellation from "../Cancellation.js"
 
 /**
@@ -19,9 +19,11 @@ export const first = <A, E, R, A2, E2, R2>(
       )
       const exit = yield* Effect.onInterrupt(restore(ended), (interruptors) => {
         const [why] = Cancellation.fromInterruptors(interruptors)
-        const end = (fiber: Fiber.Fiber<unknown, unknown>) =>
-          why === undefined ? Fiber.interrupt(fiber) : Cancellation.cancel(fiber, why)
-        return Effect.zip(end(fibers[0]), end(fibers[1]), { concurrent: true })
+        const id = why === undefined ? FiberId.none : Cancellation.toFiberId(why)
+        // Both are asked at once, and then waited for.
+        return Effect.forEach(fibers, (fiber) => fiber.interruptAsFork(id)).pipe(
+          Effect.zipRight(Fiber.awaitAll(fibers))
+        )
       })
       yield* Fiber.interruptAll(fibers)
       return yield* exit
