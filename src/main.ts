@@ -24,7 +24,15 @@ const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
     ])
     return Command.provide(command, Layer.merge(Input.layer, Processes.layer))
   },
-  "long-running": async () => (await import("./commands/long-running.js")).command,
+  "long-running": async () => {
+    const { command } = await import("./commands/long-running.js")
+    const [Input, Probes, Processes] = await Promise.all([
+      import("./services/Input.js"),
+      import("./services/Probes.js"),
+      import("./services/Processes.js")
+    ])
+    return Command.provide(command, Layer.mergeAll(Input.layer, Probes.layer, Processes.layer))
+  },
   await: async () => {
     const { command } = await import("./commands/await.js")
     const Diagnostics = await import("./services/Diagnostics.js")

@@ -1,9 +1,12 @@
 import * as Args from "@effect/cli/Args"
 import * as Options from "@effect/cli/Options"
+import * as Platform from "@effect/platform/Command"
 import { Clock, Effect, Either, Option, Stream } from "effect"
+import * as Executables from "../services/Executables.js"
 import { UsageError } from "../services/Exits.js"
 import * as Input from "../services/Input.js"
 import * as Output from "../services/Output.js"
+import * as Processes from "../services/Processes.js"
 import * as Procfile from "../services/Procfile.js"
 import type * as Bars from "./Bars.js"
 import * as Tags from "./Tags.js"
@@ -85,8 +88,35 @@ export const read = (
     const after = yield* Effect.mapError(Procfile.after(config.after, names), (problem) =>
       usage({ message: `option --after: ${problem}` })
     )
+    yield* check(entries, after)
     return { entries, names, after }
   })
+
+// What a shell knows without a file: not to be looked for on the PATH. A first word with anything but these characters
+// (an assignment, a bracket, a quote) is the shell's business too.
+const simple = /^[A-Za-z0-9_./+-]+(?=\s|$)/
+const builtins = new Set(
+  "alias bg break case cd command continue do done echo elif else esac eval exec exit export false fc fg fi for function getopts hash if jobs kill let local printf pwd read readonly return set shift source test then time times trap true type ulimit umask unalias unset until wait while .".split(
+    " "
+  )
+)
+
+/** Fails, before anything runs, where a command's program is not there; those that wait for others may build it. */
+const check = (entries: ReadonlyArray<Procfile.Entry>, after: Procfile.After) =>
+  Effect.forEach(
+    entries,
+    ({ command, name }) => {
+      const [word = ""] = simple.exec(command) ?? []
+      return word === "" || builtins.has(word) || after.has(name) || /[;&|]/.test(command)
+        ? Effect.void
+        : Executables.check(Platform.make(word))
+    },
+    { discard: true }
+  )
+
+/** The commands as a shell runs them; lines go through us, and a terminal's colours with them. */
+export const shell = (command: string, colors: boolean): Platform.Command =>
+  Platform.env(Processes.shell(command), colors ? { FORCE_COLOR: process.env["FORCE_COLOR"] ?? "1" } : {})
 
 const colors = [36, 33, 35, 32, 34, 96, 93, 95, 92, 94]
 

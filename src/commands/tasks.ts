@@ -1,11 +1,9 @@
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import * as Platform from "@effect/platform/Command"
 import { Effect, Option } from "effect"
 import * as Tasks from "../programs/Tasks.js"
 import { ExitError } from "../services/Exits.js"
 import * as Output from "../services/Output.js"
-import * as Processes from "../services/Processes.js"
 import { formatDuration } from "../services/Units.js"
 import * as Named from "./Named.js"
 import * as Values from "./Values.js"
@@ -62,12 +60,10 @@ export const command = Command.make("tasks", { words: Named.words, ...options },
           return note(table(event))
       }
     }
-    // Lines go through us, and a terminal's colours with them.
-    const environment = output.stdout.colors ? { FORCE_COLOR: process.env["FORCE_COLOR"] ?? "1" } : {}
     const summary = yield* Tasks.commands(
       entries.map(({ command, name }) => ({
         name,
-        command: Platform.env(Processes.shell(command), environment),
+        command: Named.shell(command, output.stdout.colors),
         after: after.get(name)
       })),
       { onEvent, onFailure: config.onFailure, grace: Option.getOrUndefined(config.grace) }

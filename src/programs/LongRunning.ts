@@ -339,13 +339,8 @@ export const services = Effect.fn("LongRunning.services")(function* (
       yield* Effect.addFinalizer(() => lines.end)
       const child = yield* processes.start(command, { grace, onOutput: lines.onOutput })
       here.pid = child.pid
-      yield* onEvent({
-        event: "started",
-        name,
-        run: run(),
-        pid: child.pid,
-        command: Processes.commandText(command)
-      })
+      const text = Processes.commandText(command)
+      yield* lines.begin(onEvent({ event: "started", name, run: run(), pid: child.pid, command: text }))
       yield* Deferred.succeed(here.spawned, undefined)
       if (options.sample !== undefined) yield* Effect.forkScoped(sampling(name, child, options.sample))
       const { exitCode, signal } = yield* child.exit
@@ -447,7 +442,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
     duration === undefined
       ? Effect.never
       : Effect.as(Timers.sleep(duration), `the ${Duration.format(duration)} are over`)
-  yield* Effect.raceFirst(allEnded, Effect.raceFirst(Deferred.await(over), timeUp)).pipe(
+  yield* Effect.raceFirst(Deferred.await(over), Effect.raceFirst(timeUp, allEnded)).pipe(
     Effect.catchAll((error) => Effect.zipRight(stop("a log cannot be written"), error)),
     Effect.flatMap((reason) => (reason === undefined ? Effect.void : stop(reason))),
     Effect.onInterrupt((interruptors) =>

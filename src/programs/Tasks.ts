@@ -202,7 +202,8 @@ export const commands = Effect.fn("Tasks.commands")(function* (
           const lines = LineOutput.make((stream, bytes) => onEvent({ event: "output", name, stream, bytes }))
           yield* Effect.addFinalizer(() => lines.end) // when the process is gone: it may write to its last moment
           const child = yield* processes.start(command, { grace, onOutput: lines.onOutput })
-          yield* onEvent({ event: "started", name, pid: child.pid, command: Processes.commandText(command) })
+          const text = Processes.commandText(command)
+          yield* lines.begin(onEvent({ event: "started", name, pid: child.pid, command: text }))
           return yield* child.exit
         })
       )
