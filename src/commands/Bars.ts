@@ -7,8 +7,6 @@ export interface Bars {
   readonly update: (id: number, label: string, received: number, total: number | undefined) => void
   readonly remove: (id: number) => void
   readonly total: (label: string) => void
-  /** A line of text among the bars. */
-  readonly row: (id: number, line: string) => void
   /** A line above the bars. */
   readonly log: (line: string) => void
 }
@@ -64,15 +62,6 @@ export const make: Effect.Effect<Bars, never, Scope.Scope> = Effect.gen(function
     total: (label) => {
       totalBar ??= multi.create(1, 0, { label, amount: "" }, { format: "{label}" })
       totalBar.update(0, { label })
-    },
-    row: (id, line) => {
-      let bar = bars.get(id)
-      if (bar === undefined) {
-        if (bars.size >= rows()) return
-        bar = multi.create(1, 0, { label: line }, { format: "{label}" })
-        bars.set(id, bar)
-      }
-      bar.update(0, { label: line })
     },
     log: (line) => multi.log(`${line}\n`)
   }

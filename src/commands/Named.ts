@@ -8,7 +8,7 @@ import * as Input from "../services/Input.js"
 import * as Output from "../services/Output.js"
 import * as Processes from "../services/Processes.js"
 import * as Procfile from "../services/Procfile.js"
-import type * as Bars from "./Bars.js"
+import type * as Screen from "./Screen.js"
 import * as Tags from "./Tags.js"
 import * as Values from "./Values.js"
 
@@ -131,7 +131,7 @@ const timeOfDay = (ms: number): string => {
 export const printer = (
   names: ReadonlyArray<string>,
   config: { readonly prefix: string; readonly raw: boolean; readonly timestamps: boolean },
-  bars?: Bars.Bars
+  screen?: Screen.Screen
 ) =>
   Effect.map(Output.Output, (output) => {
     const width = Math.max(...names.map((name) => name.length))
@@ -169,9 +169,9 @@ export const printer = (
             template === ""
               ? raw(name, stream, bytes)
               : Tags.before(whole, tag(name, output[stream].colors, now), { open: false })
-          // One screen for lines and bars: what is written goes above them.
-          if (bars !== undefined && output[stream].interactive) {
-            return Effect.sync(() => bars.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
+          // One screen for lines and table: what is written goes above it.
+          if (screen !== undefined && output[stream].interactive) {
+            return Effect.sync(() => screen.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
           }
           const write = stream === "stdout" ? output.write(shown) : output.writeError(shown)
           return Effect.zipRight(write, output.drained)

@@ -9,8 +9,8 @@ import type * as Supervisor from "../services/Supervisor.js"
 import * as Timers from "../services/Timers.js"
 import { formatDuration, formatSize } from "../services/Units.js"
 import * as VirtualClock from "../services/VirtualClock.js"
-import * as Bars from "./Bars.js"
 import * as Named from "./Named.js"
+import * as Screen from "./Screen.js"
 import * as Values from "./Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio long-running: ${message}` })
@@ -171,7 +171,7 @@ const aligned = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<stri
 }
 
 /** A table of all on a terminal's stderr, below what is written. */
-const statusTable = Effect.fn(function* (names: ReadonlyArray<string>, bars: Bars.Bars) {
+const statusTable = Effect.fn(function* (names: ReadonlyArray<string>, screen: Screen.Screen) {
   const rows = new Map<string, Row>(
     names.map((name) => [name, { state: "waiting", restarts: 0, lastExit: "", use: "" }])
   )
@@ -185,7 +185,7 @@ const statusTable = Effect.fn(function* (names: ReadonlyArray<string>, bars: Bar
       lastExit,
       ...(use === "" ? ["", ""] : use.split(" / "))
     ])
-    for (const [i, line] of aligned([head, ...cells]).entries()) bars.row(i, line)
+    screen.show(aligned([head, ...cells]))
   })
   yield* Effect.forkScoped(Effect.forever(Effect.zipRight(draw, Timers.sleep("1 second"))))
   return (event: LongRunning.ServiceEvent) =>
@@ -275,15 +275,15 @@ const supervised = Effect.fn(function* (config: Config & { readonly words: Reado
   ])
   const output = yield* Output.Output
   const watched = output.stderr.interactive && !config.json && !config.quiet
-  const bars = watched ? yield* Bars.make : undefined
-  const show = bars === undefined ? () => Effect.void : yield* statusTable(names, bars)
-  const printer = yield* Named.printer(names, config, bars)
+  const screen = watched ? yield* Screen.make : undefined
+  const show = screen === undefined ? () => Effect.void : yield* statusTable(names, screen)
+  const printer = yield* Named.printer(names, config, screen)
   const note = (line: string) =>
     config.quiet || config.json
       ? Effect.void
-      : bars === undefined
+      : screen === undefined
         ? output.note(line)
-        : Effect.sync(() => bars.log(line))
+        : Effect.sync(() => screen.log(line))
   const outcomes: Array<LongRunning.ServiceOutcome> = []
   const onEvent = (event: LongRunning.ServiceEvent): Effect.Effect<void> => {
     if (event.event === "started") printer.started(event.name, event.pid)

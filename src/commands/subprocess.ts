@@ -14,7 +14,7 @@ import * as Processes from "../services/Processes.js"
 import * as Shell from "../services/Shell.js"
 import * as Template from "../services/Template.js"
 import * as Units from "../services/Units.js"
-import * as Bars from "./Bars.js"
+import * as Screen from "./Screen.js"
 import * as Tags from "./Tags.js"
 import * as Values from "./Values.js"
 
@@ -230,6 +230,9 @@ const table = (summary: Subprocess.JobsSummary): string => {
   return rows.map(([name, value]) => `${name!.padEnd(8)}  ${value}`).join("\n")
 }
 
+/** Of the bar, in columns. */
+const width = 20
+
 const report = (settings: {
   readonly json: boolean
   readonly quiet: boolean
@@ -239,24 +242,26 @@ const report = (settings: {
 }) =>
   Effect.gen(function* () {
     const output = yield* Output.Output
-    const bars =
-      settings.progress && output.stderr.interactive && !settings.json ? yield* Bars.make : undefined
+    const screen =
+      settings.progress && output.stderr.interactive && !settings.json ? yield* Screen.make : undefined
     const open = new Map<string, { open: boolean }>()
     const begun = performance.now()
     let ended = 0
     let failed = 0
     let running = 0
     const show = (): void => {
-      if (bars === undefined) return
+      if (screen === undefined) return
       const all = settings.total
       const spent = performance.now() - begun
       const left =
         all === undefined || ended === 0
           ? ""
           : `, ${Units.formatDuration((spent / ended) * (all - ended))} left`
-      bars.total(
-        `${ended}${all === undefined ? "" : ` of ${all}`} done, ${failed} failed, ${running} running${left}`
-      )
+      const done = all === undefined ? 0 : Math.round((ended / all) * width)
+      const bar = all === undefined ? "" : `${"━".repeat(done)}${" ".repeat(width - done)} `
+      screen.show([
+        `${bar}${ended}${all === undefined ? "" : ` of ${all}`} done, ${failed} failed, ${running} running${left}`
+      ])
     }
     const write = (event: Subprocess.JobEvent & { event: "output" }) => {
       const { bytes, label, seq, stream } = event
@@ -265,17 +270,17 @@ const report = (settings: {
       open.set(key, state)
       const shown = settings.tag ? Tags.before(bytes, Buffer.from(`${label}\t`), state) : bytes
       // One screen for results and progress: what is written goes above that.
-      if (bars !== undefined && (stream === "stderr" || output.stdout.interactive)) {
-        return Effect.sync(() => bars.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
+      if (screen !== undefined && (stream === "stderr" || output.stdout.interactive)) {
+        return Effect.sync(() => screen.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
       }
       return stream === "stdout" ? output.write(shown) : output.writeError(shown)
     }
     const note = (line: string) =>
       settings.quiet
         ? Effect.void
-        : bars === undefined
+        : screen === undefined
           ? output.note(line)
-          : Effect.sync(() => bars.log(line))
+          : Effect.sync(() => screen.log(line))
     return (event: Subprocess.JobEvent): Effect.Effect<void> => {
       if (settings.json) {
         const { event: name, ...fields } = event
@@ -312,7 +317,7 @@ const report = (settings: {
           ended++
           return Effect.void
         case "summary":
-          return Effect.void
+          return note(table(event))
       }
     }
   })
@@ -438,7 +443,6 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       Effect.mapError((error) => (error._tag === "JobResultsError" ? usage(error.message) : error))
     )
     if (summary === undefined) return
-    if (!config.quiet && !config.json) yield* output.note(table(summary))
     const wanted = Option.exists(config.halt, ({ on }) => on === "success") && summary.halted !== undefined
     if (summary.failed > 0 && !wanted) {
       return yield* new ExitError({ exitCode: summary.exitCode || codes.failed, message: "" })
