@@ -175,7 +175,7 @@ export type JobEvent =
   | { readonly event: "cancelled"; readonly seq: number; readonly command: string; readonly reason: string }
   | JobsSummary
 
-/** The last event: what has become of all. */
+/** The last event, unless the stream fails: what has become of all. */
 export interface JobsSummary {
   readonly event: "summary"
   readonly ok: number
@@ -542,6 +542,7 @@ export const jobs = <E = never, R = never>(
       }).pipe(
         Effect.andThen(Clock.currentTimeNanos),
         Effect.tap((now) => {
+          if (broken !== undefined) return Effect.sync(() => end(broken))
           const [exitCode = codes.ok, ...others] = exitCodes
           emit({
             event: "summary",
@@ -551,7 +552,7 @@ export const jobs = <E = never, R = never>(
             ...(halted === undefined ? {} : { halted }),
             exitCode: others.length > 0 ? codes.failed : exitCode
           })
-          return Effect.sync(() => end(broken))
+          return Effect.sync(() => end())
         })
       )
       yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>

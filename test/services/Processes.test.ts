@@ -219,7 +219,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
           }),
           "20 millis"
         )
-      const command = sh("trap 'echo bye; echo bye; exit' TERM; echo on; sleep 30 & wait")
+      const command = sh("trap 'echo bye; echo bye; exit' TERM; echo on; while :; do sleep 0.05; done")
       const onOutput = (_: string, bytes: Uint8Array) =>
         Effect.zipRight(Deferred.succeed(started, undefined), take(bytes))
       const fiber = yield* Effect.fork(
