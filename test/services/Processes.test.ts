@@ -220,8 +220,8 @@ describe.each(spawners)("Processes, %s", (spawner) => {
           "20 millis"
         )
       const command = sh("trap 'echo bye; echo bye; exit' TERM; echo on; while :; do sleep 0.05; done")
-      const onOutput = (_: string, bytes: Uint8Array) =>
-        Effect.zipRight(Deferred.succeed(started, undefined), take(bytes))
+      const onOutput = (stream: string, bytes: Uint8Array) =>
+        Effect.zipRight(Deferred.succeed(started, undefined), stream === "stdout" ? take(bytes) : Effect.void)
       const fiber = yield* Effect.fork(
         Effect.scoped(Effect.flatMap(Processes.start(command, { onOutput }), (child) => child.exit))
       )

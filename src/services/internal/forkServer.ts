@@ -8,36 +8,36 @@ import { direct, type Listener, type Request, type Spawner } from "./spawner.js"
 // A fork copies the page tables of who forks, and Node's are large: 2 ms a process, in which nothing else runs. So one
 // small process forks for us, a fifth of Node's size. Being there, it is three more things: the parent that lives on
 // when this process is killed and then ends what was started; the subreaper of everyone who loses their parent; and
-// who can ask the kernel what a process has used (wait4). It is Perl, because that is part of every Debian, Fedora and
-// macOS and can ask for all of this; without it `direct` is used. `npm run bench -- processes` measures.
+// who can ask the kernel what a process has used (wait4). It is Perl, because that is part of every Debian and Fedora
+// and can ask for all of this; without it `direct` is used. `npm run bench -- processes` measures. It loads no
+// module, because each page that it has makes its forks slower; so it knows the numbers of system calls instead.
 //
 // Requests go to its stdin: a length, then fields with a length each. From its stdout come events: a letter, the job, the
 // length of what follows. What children write comes there too, because a connection each costs more than a small job
 // itself; of each pipe no more is on its way than the window, and what we have taken makes room for more. A child that
 // is fed connects its stdin to our socket, and says which job it is in the first four bytes.
 const script = String.raw`
-use strict; no warnings; use POSIX (); use Errno; use Socket; use Fcntl;
-my ($path, $grace, $window) = @ARGV;
+use strict;
+my ($path, $grace, $window, $wait4, $prctl, $setsid, $dup3, $setuid, $setgid, $exit) = map { /^\d+$/ ? $_ + 0 : $_ } @ARGV;
+my ($f_setfd, $f_setfl, $o_nonblock, $eintr) = (2, 4, 2048, 4);
 $0 = "aio fork server";
-my ($prctl, $wait4) = @{{ x86_64 => [157, 61], aarch64 => [167, 260] }->{(POSIX::uname())[4]} || []};
-($prctl, $wait4) = () if $^O ne "linux";
-syscall($prctl, 36, 1) if $prctl; # PR_SET_CHILD_SUBREAPER
+syscall($prctl, 36, 1); # PR_SET_CHILD_SUBREAPER
 my %jobs; # by pid
 my %starting; # by descriptor: a pipe that exec closes, or that says why there was none
 my %out; # by descriptor: a pipe that a child writes to
 my %outs; # by job: the descriptors of its pipes
 my $said = ""; # events that are still to be sent
 my @kept; # our own stdin and stdout, for children that inherit them
-for my $fd (3, 4) { open(my $h, "+<&=", $fd) or next; fcntl($h, F_SETFD, FD_CLOEXEC); push @kept, $h }
+for my $fd (3, 4) { open(my $h, "+<&=", $fd) or next; fcntl($h, $f_setfd, 1); push @kept, $h }
 open(my $events, ">&", 1);
-pipe(my $wake_r, my $wake_w); fcntl($_, F_SETFL, O_NONBLOCK) for $wake_r, $wake_w;
+pipe(my $wake_r, my $wake_w); fcntl($_, $f_setfl, $o_nonblock) for $wake_r, $wake_w;
 $SIG{CHLD} = sub { syswrite($wake_w, "x") };
 $SIG{PIPE} = "IGNORE";
 sub tell_ { my ($kind, $job, $what) = @_; $said .= pack("a1NN", $kind, $job, length $what) . $what }
 sub say_ {
   for (my $at = 0; $at < length $said; ) {
     my $sent = syswrite($events, $said, length($said) - $at, $at);
-    if (defined $sent) { $at += $sent } elsif (!$!{EINTR}) { last }
+    if (defined $sent) { $at += $sent } elsif ($! != $eintr) { last }
   }
   $said = "";
 }
@@ -54,7 +54,7 @@ sub pass {
   $pipe->[3] += $read;
   return 1;
 }
-sub fail_ { syswrite($_[0], pack("NC", $!+0, $_[1])); POSIX::_exit(127) }
+sub fail_ { syswrite($_[0], pack("NC", $!+0, $_[1])); syscall($exit, 127) }
 # Whoever has lost their parent is a child of ours: without such, those who ended have left nobody.
 sub orphans {
   open(my $f, "<", "/proc/$$/task/$$/children") or return -1;
@@ -65,9 +65,9 @@ sub reap {
   my @ended;
   for (;;) {
     my ($status, $used) = ("\0" x 4, "\0" x 144);
-    my $pid = $wait4 ? syscall($wait4, -1, $status, 1, $used) : waitpid(-1, 1);
+    my $pid = syscall($wait4, -1, $status, 1, $used);
     if ($pid <= 0) {
-      my $left = @ended && (!$prctl || orphans()) ? 1 : 0;
+      my $left = @ended && orphans() ? 1 : 0;
       for (@ended) {
         my ($job, @what) = @$_;
         unless ($left) { # nobody else can write
@@ -81,9 +81,8 @@ sub reap {
     started(grep { $starting{$_}[2] == $pid } keys %starting); # who has ended has started before
     my $job = delete $jobs{$pid};
     next unless defined $job;
-    my @u = $wait4 ? unpack("q5", $used) : ();
-    my @used = @u ? ($u[0] * 1000000 + $u[1], $u[2] * 1000000 + $u[3], $u[4]) : (-1, -1, -1);
-    push @ended, [$job, $wait4 ? unpack("i", $status) : $?, @used];
+    my @u = unpack("q5", $used);
+    push @ended, [$job, unpack("i", $status), $u[0] * 1000000 + $u[1], $u[2] * 1000000 + $u[3], $u[4]];
   }
 }
 sub started {
@@ -100,21 +99,21 @@ sub child {
   my ($told, $outs, $job, $flags, $cwd, $uid, $gid, $n, @rest) = @_;
   my @args = splice(@rest, 0, $n);
   $SIG{$_} = "DEFAULT" for "CHLD", "PIPE";
-  POSIX::setsid();
+  syscall($setsid);
   for my $fd (0, 1, 2) {
     my $kind = substr($flags, $fd, 1);
-    if ($kind eq "i") { POSIX::dup2($fd + 3, $fd) if $fd < 2; next }
+    if ($kind eq "i") { syscall($dup3, $fd + 3, $fd, 0) if $fd < 2; next }
     my $h;
     if ($fd > 0) { $h = $outs->[$fd] or fail_($told, 0) }
     elsif ($kind eq "n") { open($h, "<", "/dev/null") }
     else {
-      socket($h, AF_UNIX, SOCK_STREAM, 0) && connect($h, pack_sockaddr_un($path)) or fail_($told, 0);
+      socket($h, 1, 1, 0) && connect($h, pack("Sa*", 1, $path . "\0")) or fail_($told, 0);
       syswrite($h, pack("N", $job));
     }
-    POSIX::dup2(fileno($h), $fd);
+    syscall($dup3, fileno($h), $fd, 0);
   }
-  $gid eq "" or POSIX::setgid($gid) or fail_($told, 0);
-  $uid eq "" or POSIX::setuid($uid) or fail_($told, 0);
+  $gid eq "" or syscall($setgid, $gid + 0) == 0 or fail_($told, 0);
+  $uid eq "" or syscall($setuid, $uid + 0) == 0 or fail_($told, 0);
   chdir($cwd) or fail_($told, 1);
   %ENV = () unless substr($flags, 3, 1) eq "e";
   for (@rest) { /^([^=]*)=(.*)/s and $ENV{$1} = $2 }
@@ -127,10 +126,10 @@ sub begin {
   for my $fd (1, 2) {
     next if substr($flags, $fd, 1) eq "i";
     pipe($read[$fd], $write[$fd]) or last;
-    fcntl($read[$fd], F_SETFL, O_NONBLOCK);
+    fcntl($read[$fd], $f_setfl, $o_nonblock);
   }
   pipe(my $hear, my $told);
-  fcntl($hear, F_SETFL, O_NONBLOCK);
+  fcntl($hear, $f_setfl, $o_nonblock);
   my $pid = fork();
   return tell_("F", $job, pack("NC", $!+0, 0)) if !defined $pid;
   child($told, \@write, @_) if $pid == 0;
@@ -174,6 +173,12 @@ for (my $waited = 0; reap() >= 0; $waited += 10) {
 }
 `
 
+/** wait4, prctl, setsid, dup3, setuid, setgid, exit_group. */
+const systemCalls: Readonly<Record<string, ReadonlyArray<number>>> = {
+  x64: [61, 157, 112, 292, 105, 106, 231],
+  arm64: [260, 167, 157, 24, 146, 144, 94]
+}
+
 const errno = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]))
 const signals = new Map(
   Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals])
@@ -216,7 +221,8 @@ const perl = (): boolean =>
 
 /** Starts it; undefined where there is no Perl. `grace` (ms) is what children get when this process is gone. */
 export const open = (grace: number): ForkServer | undefined => {
-  if (process.platform !== "linux" || !perl()) return undefined
+  const calls = systemCalls[process.arch]
+  if (process.platform !== "linux" || calls === undefined || !perl()) return undefined
   const folder = mkdtempSync(join(tmpdir(), "aio-"))
   const path = join(folder, "socket")
   const jobs = new Map<number, Job>()
@@ -329,8 +335,7 @@ export const open = (grace: number): ForkServer | undefined => {
           alone,
           code: (status & 0x7f) === 0 ? (status >> 8) & 0xff : null,
           signal: signals.get(status & 0x7f) ?? null,
-          usage:
-            user! < 0 ? undefined : { user: user! / 1000, system: system! / 1000, peakMemory: peak! * 1024 }
+          usage: { user: user! / 1000, system: system! / 1000, peakMemory: peak! * 1024 }
         })
         if (alone) for (const flow of Object.values(job.flows)) flow.end()
         finish(id, job)
@@ -373,7 +378,7 @@ export const open = (grace: number): ForkServer | undefined => {
     pipes.listen(path, () => {
       pipes.unref()
       // Its own session: a Ctrl-C of the terminal is for us to answer.
-      server = spawn("perl", ["-e", script, path, String(grace), String(window)], {
+      server = spawn("perl", ["-e", script, path, ...[grace, window, ...calls].map(String)], {
         stdio: ["pipe", "pipe", "inherit", 0, 1],
         detached: true
       })
