@@ -102,8 +102,14 @@ sub child {
   syscall($setsid);
   for my $fd (0, 1, 2) {
     my $kind = substr($flags, $fd, 1);
-    if ($kind eq "i") { syscall($dup3, $fd + 3, $fd, 0) if $fd < 2; next }
     my $h;
+    if ($kind eq "i") {
+      syscall($dup3, $fd + 3, $fd, 0) if $fd < 2;
+      # Node has made it non-blocking, which programs do not expect.
+      open($h, "+<&=", $fd) and fcntl($h, $f_setfl, fcntl($h, 3, 0) & ~$o_nonblock);
+      push @kept, $h;
+      next;
+    }
     if ($fd > 0) { $h = $outs->[$fd] or fail_($told, 0) }
     elsif ($kind eq "n") { open($h, "<", "/dev/null") }
     else {
