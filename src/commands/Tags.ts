@@ -1,12 +1,19 @@
 /** Puts `tag` before each line; `state` remembers where a line is still open. */
 export const before = (bytes: Uint8Array, tag: Buffer, state: { open: boolean }): Uint8Array => {
-  const parts: Array<Uint8Array> = []
-  for (let from = 0; from < bytes.length; ) {
-    const end = bytes.indexOf(10, from) + 1 || bytes.length
-    if (!state.open) parts.push(tag)
-    parts.push(bytes.subarray(from, end))
-    state.open = bytes[end - 1] !== 10
-    from = end
+  if (bytes.length === 0) return bytes
+  const from = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  let tags = state.open ? 0 : 1
+  const last = bytes.length - 1
+  for (let end = from.indexOf(10); end >= 0 && end < last; end = from.indexOf(10, end + 1)) tags++
+  // One buffer and no view for each line: this is where all that is tagged comes by.
+  const to = Buffer.allocUnsafe(bytes.length + tags * tag.length)
+  let at = state.open ? 0 : tag.copy(to)
+  for (let start = 0; start < bytes.length; ) {
+    const end = from.indexOf(10, start) + 1 || bytes.length
+    at += from.copy(to, at, start, end)
+    if (end < bytes.length) at += tag.copy(to, at)
+    start = end
   }
-  return Buffer.concat(parts)
+  state.open = bytes[last] !== 10
+  return to
 }

@@ -47,7 +47,7 @@ sub shut_all { my ($job) = @_; shut($_) for keys %{$outs{$job} || {}}; delete $o
 sub pass {
   my ($fd) = @_;
   my $pipe = $out{$fd};
-  my $read = sysread($pipe->[0], my $data, 65536);
+  my $read = sysread($pipe->[0], my $data, 16384);
   return 0 unless defined $read;
   if ($read == 0) { tell_(lc $pipe->[2], $pipe->[1], ""); shut($fd); return 0 }
   tell_($pipe->[2], $pipe->[1], $data);
