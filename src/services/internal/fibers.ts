@@ -22,6 +22,24 @@ interface Inner {
 
 const inner = (fiber: AnyFiber) => fiber as unknown as Inner
 
+/** A fiber that waits for what will never come. */
+export interface Waiting {
+  /** Its number, as Effect's logs have it. */
+  readonly id: number
+  /** The name of the task that runs on it, if one does. */
+  readonly task: string | undefined
+  /** The names of the spans that it is in, the innermost first; those around it too. */
+  readonly spans: ReadonlyArray<string>
+  /** What it waits for, in words, as far as that is known. */
+  readonly waits: string
+}
+
+/** What a person is to call it. */
+export const named = ({ id, spans, task }: Omit<Waiting, "waits">): string => {
+  const words = [...(task === undefined ? [] : [task]), ...spans.slice(0, 3).map((span) => `in ${span}`)]
+  return `fiber #${id}${words.length === 0 ? "" : ` (${words.join(", ")})`}`
+}
+
 /** The names of the spans that the fiber is in, the innermost first; those of its parents too. */
 export const spansOf = (fiber: AnyFiber): ReadonlyArray<string> => {
   const names: Array<string> = []
