@@ -6,7 +6,7 @@ import * as TaskGroup from "../TaskGroup.js"
 
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
-interface Span {
+export interface Span {
   readonly name: string
   readonly _tag: string
   readonly parent?: Option.Option<Span>
@@ -40,16 +40,19 @@ export const named = ({ id, spans, task }: Omit<Waiting, "waits">): string => {
   return `fiber #${id}${words.length === 0 ? "" : ` (${words.join(", ")})`}`
 }
 
-/** The names of the spans that the fiber is in, the innermost first; those of its parents too. */
-export const spansOf = (fiber: AnyFiber): ReadonlyArray<string> => {
-  const names: Array<string> = []
+/** The spans that the fiber is in, the innermost first; those of its parents too. */
+export const spansIn = (fiber: AnyFiber): ReadonlyArray<Span> => {
+  const spans: Array<Span> = []
   let at = inner(fiber).currentSpan
   while (at !== undefined && at._tag === "Span") {
-    names.push(at.name)
+    spans.push(at)
     at = at.parent === undefined ? undefined : Option.getOrUndefined(at.parent)
   }
-  return names
+  return spans
 }
+
+/** Their names. */
+export const spansOf = (fiber: AnyFiber): ReadonlyArray<string> => spansIn(fiber).map(({ name }) => name)
 
 /** The name of the task that runs on this very fiber; what a task forks belongs to it, but is not it. */
 export const taskOf = (fiber: AnyFiber): string | undefined => {
