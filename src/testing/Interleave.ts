@@ -314,7 +314,7 @@ class Tracer implements Explorer.Watcher {
     if (until !== undefined)
       return until === Number.POSITIVE_INFINITY ? "sleeps for ever" : `sleeps until ${until} ms`
     const all = this.explorer!.threads.flatMap((one) => one.fiber ?? [])
-    return `waits ${Fibers.waitOf(fiber, all, (id) => `\0${id}\0`)}`
+    return `waits ${Fibers.waitOf(fiber, all, (id) => `\0${id}\0`, false)}`
   }
 
   /** From here on it is clean-up. */
@@ -342,7 +342,9 @@ class Tracer implements Explorer.Watcher {
     return this.steps.map(({ did, stopped, thread, time }) => ({
       fiber: names.get(thread) ?? "?",
       time,
-      did: did.map((one) => (typeof one === "string" ? one : `starts ${names.get(one)}`)),
+      did: did
+        .map((one) => (typeof one === "string" ? one : `starts ${names.get(one)}`))
+        .filter((one) => one !== thread.own),
       stopped: told(stopped)
     }))
   }

@@ -208,11 +208,11 @@ describe("VirtualClock", () => {
         expect(lines).toEqual([
           "nothing can happen any more: all 6 fibers wait",
           "  fiber # waits for the end of fiber #",
-          "  fiber # (in take a job) waits for a queue, or a Deferred that it has made itself",
+          "  fiber # (in take a job) waits for a queue, or a Deferred of its own",
           "  fiber # (in wait for the start) waits for a Deferred that fiber # has made",
           "  fiber # waits for ever (Effect.never)",
           "  fiber # waits for ever (a sleep without end)",
-          "  fiber # waits for something that says no more: a semaphore, a latch, a callback, a promise"
+          "  fiber # waits for a semaphore, a latch, a callback or a promise"
         ])
       })
     )

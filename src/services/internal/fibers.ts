@@ -86,18 +86,23 @@ const isAwaited = (fiber: AnyFiber, all: ReadonlyArray<AnyFiber>) => {
   return interested > (fiber === all[0] ? 2 : 1)
 }
 
-/** What a fiber waits for, in words, as far as Effect knows. `name` tells of a fiber by its id. */
+/**
+ * What a fiber waits for, in words, as far as Effect knows. `name` tells of a fiber by its id; `settled` says that all
+ * fibers rest, so that it shows whether a fiber's end is waited for.
+ */
 export const waitOf = (
   fiber: AnyFiber,
   all: ReadonlyArray<AnyFiber>,
-  name: (id: number) => string
+  name: (id: number) => string,
+  settled: boolean
 ): string => {
   if (isForever(fiber)) return "for ever (Effect.never)"
   const blockingOn = inner(fiber)._asyncBlockingOn
   const ids = blockingOn === undefined || blockingOn === null ? [] : runtimeIds(blockingOn)
-  if (ids.length === 0) return "for something that says no more: a semaphore, a latch, a callback, a promise"
+  if (ids.length === 0) return "for a semaphore, a latch, a callback or a promise"
   const words = ids.map(({ id }) => {
-    if (id === fiber.id().id) return "a queue, or a Deferred that it has made itself"
+    if (id === fiber.id().id) return "a queue, or a Deferred of its own"
+    if (!settled) return name(id)
     const other = all.find((one) => one.id().id === id)
     return other !== undefined && isAwaited(other, all)
       ? `the end of ${name(id)}`

@@ -278,7 +278,7 @@ export class Virtual implements Clock.Clock {
     const waits = (fiber: Fibers.AnyFiber) =>
       (this.endless.get(fiber)?.place ?? -1) >= 0
         ? "for ever (a sleep without end)"
-        : Fibers.waitOf(fiber, fibers, (id) => names.get(id) ?? `fiber #${id}`)
+        : Fibers.waitOf(fiber, fibers, (id) => names.get(id) ?? `fiber #${id}`, true)
     return told.map((one, i) => ({ ...one, waits: waits(fibers[i]!) }))
   }
 
