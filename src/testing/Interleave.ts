@@ -95,11 +95,12 @@ export class InterleavingFailed extends Data.TaggedError("InterleavingFailed")<{
       count === 0
         ? "in plain order, without any switch"
         : `with ${count} ${count === 1 ? "switch" : "switches"} of fibers`
+    const clock = Math.max(...this.steps.map(({ time }) => `${time} ms`.length))
     const timed = this.steps.some(({ time }) => time > 0)
     const width = Math.min(24, Math.max(...this.steps.map(({ fiber }) => fiber.length)))
     const shown = this.steps.slice(0, shownSteps).map(({ did, fiber, stopped, time }, i) => {
-      const at = timed ? `${time} ms`.padStart(10) : ""
-      return `${String(i + 1).padStart(4)}.${at} ${fiber.padEnd(width)}  ${[...did, stopped].join(", ")}`
+      const at = timed ? `${`${time} ms`.padStart(clock)}  ` : ""
+      return `${String(i + 1).padStart(4)}. ${at}${fiber.padEnd(width)}  ${[...did, stopped].join(", ")}`
     })
     const more = this.steps.length - shown.length
     return [
@@ -272,8 +273,8 @@ class Tracer implements Explorer.Watcher {
   goes(thread: Explorer.Thread): void {
     if (!this.open) return
     const last = this.steps.at(-1)
-    if (last?.thread === thread) return
     const time = this.clock!.unsafeCurrentTimeMillis()
+    if (last?.thread === thread && last.time === time) return
     this.steps.push({ thread, time, made: thread.steps, did: [], stopped: "" })
   }
 

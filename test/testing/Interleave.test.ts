@@ -193,7 +193,7 @@ describe("Interleave", () => {
       const error = yield* found(late)
       expect(error.cause).toEqual(Cause.fail(3_600_000))
       expect(error.message).toContain(
-        "   1.      0 ms main  sleeps until 3600000 ms\n   2.3600000 ms main  fails"
+        "   1.       0 ms  main  sleeps until 3600000 ms\n   2. 3600000 ms  main  fails"
       )
     })
   )
