@@ -123,21 +123,10 @@ const runtimeIds = (id: FiberId.FiberId): ReadonlyArray<FiberId.Runtime> =>
 const longest = 2 ** 31 - 1
 
 const keeping = GlobalValue.globalValue("effect-asyncio/services/internal/fibers/keeping", () => ({
-  /** How many there are that were asked for by {@link keepAlive}. */
-  own: 0,
   open: 0,
   restore: (): void => undefined,
   forever: new WeakMap<AnyFiber, NodeJS.Timeout>()
 }))
-
-/** Keeps this process alive while fibers wait for each other; virtual clocks know that nothing will come of it. */
-export const keepAlive = (): void => {
-  setInterval(() => undefined, longest)
-  keeping.own++
-}
-
-/** How many timers of {@link keepAlive} stand open. */
-export const keptAlive = (): number => keeping.own
 
 const isForever = (fiber: AnyFiber): boolean => {
   const timer = keeping.forever.get(fiber) as { readonly _destroyed?: boolean } | undefined

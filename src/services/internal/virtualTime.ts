@@ -1,4 +1,5 @@
 import { Clock, DefaultServices, Duration, Effect, Fiber, GlobalValue, Option, type Scheduler } from "effect"
+import { keptAlive } from "../EventLoop.js"
 import * as Timers from "../Timers.js"
 import * as Fibers from "./fibers.js"
 
@@ -64,7 +65,7 @@ export class Surroundings {
       const own = kind === "Timeout" ? watches.timers : 0
       if (found - own > (this.before.get(kind) ?? 0)) return "something"
     }
-    return (this.before.get("Timeout") ?? 0) > Fibers.keptAlive() ? "hardly" : "nothing"
+    return (this.before.get("Timeout") ?? 0) > keptAlive() ? "hardly" : "nothing"
   }
 
   /** `"turn"`: something is about to run. `"hold"`: something real is on its way. */
