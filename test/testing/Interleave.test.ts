@@ -410,7 +410,7 @@ describe("in every order", () => {
               yield* start("a")
               yield* TaskGroup.start("bad", Effect.fail("no"))
               yield* start("b")
-              yield* Effect.never
+              return yield* Effect.never
             })
           )
         )
