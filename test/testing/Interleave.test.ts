@@ -25,7 +25,7 @@ const deposits = (add: (total: Ref.Ref<number>) => Effect.Effect<void>) =>
     const one = (name: string) => Effect.withSpan(add(total), name)
     yield* Effect.all([one("Ada"), one("Ben")], { concurrency: 2 })
     const sum = yield* Ref.get(total)
-    if (sum !== 2) return yield* Effect.fail(new Error(`the total is ${sum}, not 2`))
+    if (sum !== 2) return yield* Effect.dieMessage(`the total is ${sum}, not 2`)
     return sum
   })
 const lostUpdate = deposits((total) =>
