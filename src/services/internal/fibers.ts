@@ -111,6 +111,10 @@ export const waitOf = (
   return `for ${words.join(", ")}`
 }
 
+/** Whether what the fiber waits for was marked so: `Effect.async` takes a mark. */
+export const waitsAt = (fiber: AnyFiber, mark: FiberId.FiberId): boolean =>
+  inner(fiber)._asyncBlockingOn === mark
+
 const runtimeIds = (id: FiberId.FiberId): ReadonlyArray<FiberId.Runtime> =>
   id._tag === "Composite"
     ? [...runtimeIds(id.left), ...runtimeIds(id.right)]
