@@ -54,7 +54,8 @@ const cancellation = () =>
 
 /**
  * Runs the effect in virtual time: whenever all its fibers wait, the clock jumps to the next deadline. See
- * {@link layer} for what holds it.
+ * {@link layer} for what holds it. What it forks ends with it. Dies with {@link Deadlock} when nothing can happen any
+ * more: no fiber is ready, no deadline is left, nothing real is under way. Its fibers are interrupted before.
  *
  * @example
  * ```ts
@@ -149,7 +150,10 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
  * Real work holds it: system requests (files, names, connecting, writing) and child processes until they are done; open
  * sockets, workers and real timers until {@link Options.patience} has passed in silence. So an answer that takes a
  * server longer than that comes late in virtual time, and so does a promise that keeps nothing open. What was open
- * before the clock was made does not hold it, nor do listening servers.
+ * before the clock was made does not hold it, nor do listening servers and `Effect.never`.
+ *
+ * Where nothing can happen any more, the fibers that keep this time are interrupted, and the layer's scope dies with
+ * {@link Deadlock}.
  *
  * Give it to a layer that keeps time (`Timers.layer`) with `Layer.provideMerge`, not beside it.
  *
