@@ -15,7 +15,7 @@ export interface Spool {
   readonly close: () => void
 }
 
-const block = 64 * 1024
+const block = 16 * 1024
 
 /** Makes spools that together hold at most `memory` bytes outside of files; the folder is gone with the scope. */
 export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never, Scope.Scope> =>

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process"
-import type { Readable, Writable } from "node:stream"
+import type { Writable } from "node:stream"
 
 // How a process is made, behind one interface: by Node itself, or by the fork server, which is quicker.
 
@@ -33,13 +33,19 @@ export interface Ended {
   readonly alone: boolean
 }
 
+/** Where data comes from: while it is paused none does. */
+export interface Source {
+  readonly pause: () => unknown
+  readonly resume: () => unknown
+}
+
 /** What is told of a process, in this order: `failed`, or `started`, then data, `closed` last. */
 export interface Listener {
   readonly started: (pid: number) => void
   /** There is no process; `code` as in `ENOENT`. */
   readonly failed: (code: string, message: string) => void
   readonly input: (stdin: Writable) => void
-  readonly data: (stream: "stdout" | "stderr", chunk: Buffer, from: Readable) => void
+  readonly data: (stream: "stdout" | "stderr", chunk: Buffer, from: Source) => void
   /** It has ended; grandchildren may still hold its pipes. */
   readonly exited: (ended: Ended) => void
   /** It has ended and its pipes are closed. */

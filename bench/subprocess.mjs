@@ -1,0 +1,66 @@
+// The command: many small jobs beside GNU parallel and xargs, and the memory of much output and of many items.
+import { aio, command, compare, which } from "./harness.mjs"
+
+const parallel = which("parallel")
+const xargs = which("xargs")
+const node = process.execPath
+const items = (count) => Array.from({ length: count }, (_, i) => String(i))
+
+await compare(
+  "aio subprocess: 400 × /bin/true, 4 at once, whole process",
+  [
+    {
+      name: "aio subprocess",
+      run: command([node, aio, "subprocess", "-q", "-j4", "--", "/bin/true", ":::", ...items(400)])
+    },
+    {
+      name: "GNU parallel",
+      run: parallel && command([parallel, "--will-cite", "-j4", "/bin/true", ":::", ...items(400)])
+    },
+    { name: "xargs -P4 (floor)", run: xargs && command(["sh", "-c", `seq 400 | ${xargs} -P4 -n1 /bin/true`]) }
+  ],
+  { rounds: 5, targets: { "GNU parallel": 0.4 } }
+)
+
+// 200 MB of lines from each of 2 jobs, thrown away by us: what is held is ours.
+const flood = ["sh", "-c", "yes a line of output that is not very long | head -c 200000000"]
+const mode = (...options) =>
+  command([
+    "sh",
+    "-c",
+    `"$@" > /dev/null`,
+    "sh",
+    node,
+    aio,
+    "subprocess",
+    "-q",
+    "-j2",
+    ...options,
+    "--",
+    ...flood,
+    ":::",
+    "1",
+    "2"
+  ])
+await compare(
+  "aio subprocess: 2 × 200 MB of output; memory at most 120 MiB",
+  [
+    { name: "--group", run: mode("--group") },
+    { name: "--line-buffer", run: mode("--line-buffer") },
+    { name: "--line-buffer --tag", run: mode("--line-buffer", "--tag") },
+    { name: "--keep-order", run: mode("--keep-order") },
+    { name: "--ungroup", run: mode("--ungroup") }
+  ],
+  { rounds: 3 }
+)
+
+const many = (count) =>
+  command(["sh", "-c", `seq ${count} | "$@"`, "sh", node, aio, "subprocess", "-q", "-j4", "--", "/bin/true"])
+await compare(
+  "aio subprocess: memory of many items",
+  [
+    { name: "10,000 items", run: many(10_000) },
+    { name: "100 items", run: many(100) }
+  ],
+  { rounds: 1 }
+)
