@@ -600,12 +600,11 @@ export type Interleaving = (
  * ```ts
  * import { Effect } from "effect"
  * import { Interleave } from "effect-asyncio/testing"
- * import * as vitest from "vitest"
+ * import { test } from "node:test" // or: import { it } from "vitest"
  *
- * export const tests = () => {
- *   const it = Interleave.extend(vitest.it)
- *   it.interleave("adds up", Effect.void, { runs: 500 })
- * }
+ * const { interleave } = Interleave.extend(test)
+ *
+ * export const suite = () => interleave("adds up", Effect.void, { runs: 500 })
  * ```
  */
 export const extend = <T extends TestFunction>(it: T): T & { readonly interleave: Interleaving } => {
