@@ -6,6 +6,7 @@ import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
 import * as Modules from "../services/Modules.js"
 import { Rest } from "./Cli.js"
+import * as Timestamps from "./Timestamps.js"
 import * as Values from "./Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio run: ${message}` })
@@ -29,7 +30,9 @@ const timeout = Values.duration("timeout").pipe(
   Options.optional
 )
 
-export const command = Command.make("run", { file, exportName, words, timeout }, (config) =>
+const options = { file, exportName, words, timeout, ...Timestamps.options }
+
+export const command = Command.make("run", options, (config) =>
   Effect.gen(function* () {
     // @effect/cli is given the words after -- as further arguments; here they belong to the program.
     const rest = (yield* Rest).words ?? []
@@ -40,11 +43,11 @@ export const command = Command.make("run", { file, exportName, words, timeout },
     if (extra !== undefined) {
       return yield* usage(`unexpected '${extra}'; words for the program itself go after --`)
     }
-    if (path === undefined) return yield* Run.example
+    if (path === undefined) return yield* Timestamps.timed(Run.example, config)
     process.argv = [process.argv[0]!, path, ...argv]
     const program = yield* Effect.mapError(Run.load(path, name), inOneLine)
     const run = Effect.mapError(program, inOneLine)
-    return yield* Option.match(config.timeout, {
+    const within = Option.match(config.timeout, {
       onNone: () => run,
       onSome: (duration) =>
         Effect.timeoutFail(run, {
@@ -56,5 +59,6 @@ export const command = Command.make("run", { file, exportName, words, timeout },
             })
         })
     })
+    return yield* Timestamps.timed(within, config)
   }).pipe(Effect.provide(Modules.layer))
 ).pipe(Command.withDescription("run the guide's hello, or an Effect program from a file of yours"))

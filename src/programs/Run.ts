@@ -1,6 +1,6 @@
 import { Cause, Effect, Exit, Fiber, FiberRef, Layer, Logger, Option } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
-import { nextTurn } from "../services/EventLoop.js"
+import { keepAlive, nextTurn } from "../services/EventLoop.js"
 import { codes } from "../services/Exits.js"
 import * as Failures from "../services/Failures.js"
 import * as Logs from "../services/Logs.js"
@@ -166,7 +166,7 @@ export const runMain = <A, E>(
   options: Options = {}
 ): void => {
   // Node ends when no timer and no handle is left, even while fibers wait for each other.
-  setInterval(() => undefined, 2 ** 31 - 1)
+  keepAlive()
   const cwd = options.cwd ?? process.cwd()
   const ended = Effect.gen(function* () {
     const output = yield* Output.Output

@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { Effect, GlobalValue } from "effect"
 
 /**
  * Waits for the next turn of Node's event loop, after timers and I/O that are due. For loops that compute: Effect's
@@ -8,3 +8,14 @@ export const nextTurn: Effect.Effect<void> = Effect.async((resume) => {
   const immediate = setImmediate(() => resume(Effect.void))
   return Effect.sync(() => clearImmediate(immediate))
 })
+
+const alive = GlobalValue.globalValue("effect-asyncio/services/EventLoop/alive", () => ({ timers: 0 }))
+
+/** Keeps this process alive while fibers wait for each other; virtual clocks know that nothing will come of it. */
+export const keepAlive = (): void => {
+  setInterval(() => undefined, 2 ** 31 - 1)
+  alive.timers++
+}
+
+/** How many timers of {@link keepAlive} stand open. */
+export const keptAlive = (): number => alive.timers

@@ -248,7 +248,8 @@ class TaskImpl<A, E> implements Task<A, E> {
       const listener = () => resume(Effect.succeed(this.exit!))
       this.listeners.add(listener)
       return Effect.sync(() => this.listeners.delete(listener))
-    })
+      // For who looks at what waits: VirtualClock.Deadlock.
+    }, this.fiber?.id())
   }
 
   get status() {
@@ -345,6 +346,8 @@ const build = (
         : Effect.zipRight(
             Effect.async<void>((resume) => {
               const wake = () => resume(Effect.void)
+              // The last of them may have ended since: a fiber may be held up anywhere.
+              if (living.size + callbacks === 0) return wake()
               idlers.add(wake)
               return Effect.sync(() => idlers.delete(wake))
             }),
@@ -616,16 +619,20 @@ export const scoped: {
       Effect.gen(function* () {
         const scope = yield* Scope.make()
         let fiber: Fiber.RuntimeFiber<A, E> | undefined
+        let stopped: Cancellation.Cancellation | undefined
         const { failure, group } = yield* Scope.extend(
-          build(options, (cancellation) =>
+          build(options, (cancellation) => {
+            stopped = cancellation
             fiber?.unsafeInterruptAsFork(Cancellation.toFiberId(cancellation))
-          ),
+          }),
           scope
         )
         const waiting = Effect.gen(function* () {
           // A fiber of its own, so that a failing task can stop the body and not its caller.
           const bodyFiber = yield* Effect.fork(restore(Effect.provideService(body, TaskGroup, group)))
           fiber = bodyFiber
+          // A task of it may have failed before this fiber had its turn again.
+          if (stopped !== undefined) fiber.unsafeInterruptAsFork(Cancellation.toFiberId(stopped))
           const exit = yield* restore(Fiber.await(bodyFiber)).pipe(
             Effect.onInterrupt((by) => Fiber.interruptAs(bodyFiber, FiberId.combineAll(by)))
           )

@@ -4,8 +4,23 @@ import { readFile } from "node:fs/promises"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, Deferred, Duration, Effect, Fiber, Layer, Option, Schedule, TestClock } from "effect"
+import {
+  Cause,
+  Clock,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Queue,
+  Schedule,
+  TestClock
+} from "effect"
+import * as Cancellation from "../../src/services/Cancellation.js"
 import * as EventLoop from "../../src/services/EventLoop.js"
+import * as TaskGroup from "../../src/services/TaskGroup.js"
 import * as Timers from "../../src/services/Timers.js"
 import type { Options } from "../../src/services/VirtualClock.js"
 import * as Testing from "../../src/testing/index.js"
@@ -163,6 +178,147 @@ describe("VirtualClock", () => {
       expect(performance.now() - before).toBeLessThan(10_000)
     }).pipe(VirtualClock.run())
   )
+
+  describe("deadlock", () => {
+    // What the run died of, and what was said of it, with the numbers of the fibers left out.
+    const stuck = <A, E>(effect: Effect.Effect<A, E>, options: Options = { patience: 5 }) =>
+      Effect.map(Effect.exit(VirtualClock.run(effect, options)), (exit) => {
+        const [defect] = Exit.isFailure(exit) ? Array.from(Cause.defects(exit.cause)) : []
+        if (!(defect instanceof VirtualClock.Deadlock)) throw new Error(`no deadlock: ${exit}`)
+        return { deadlock: defect, exit, lines: defect.message.replace(/#\d+/g, "#").split("\n") }
+      })
+
+    it.effect("is told instead of hanging, with who waits for what", () =>
+      Effect.gen(function* () {
+        const { deadlock, lines } = yield* stuck(
+          Effect.gen(function* () {
+            yield* Effect.sleep("1 hour")
+            const queue = yield* Queue.unbounded<number>()
+            const taker = yield* Effect.fork(Effect.withSpan(Queue.take(queue), "take a job"))
+            const latch = yield* Deferred.make<void>()
+            yield* Effect.fork(Effect.withSpan(Deferred.await(latch), "wait for the start"))
+            yield* Effect.fork(Effect.never)
+            yield* Effect.fork(Effect.sleep(Duration.infinity))
+            const lock = yield* Effect.makeSemaphore(0)
+            yield* Effect.fork(lock.take(1))
+            yield* Fiber.join(taker)
+          })
+        )
+        expect(deadlock.time).toBe(3_600_000)
+        expect(lines).toEqual([
+          "nothing can happen any more: all 6 fibers wait",
+          "  fiber # waits for the end of fiber #",
+          "  fiber # (in take a job) waits for a queue, or a Deferred of its own",
+          "  fiber # (in wait for the start) waits for a Deferred that fiber # has made",
+          "  fiber # waits for ever (Effect.never)",
+          "  fiber # waits for ever (a sleep without end)",
+          "  fiber # waits for a semaphore, a latch, a callback or a promise"
+        ])
+      })
+    )
+
+    it.effect("names tasks, and the spans that locks are taken in", () =>
+      Effect.gen(function* () {
+        const [a, b] = [Effect.unsafeMakeSemaphore(1), Effect.unsafeMakeSemaphore(1)]
+        const both = (first: Effect.Semaphore, second: Effect.Semaphore) =>
+          first.withPermits(1)(
+            Effect.zipRight(
+              Effect.sleep(1),
+              Effect.withSpan(second.withPermits(1)(Effect.void), "the second lock")
+            )
+          )
+        const program = TaskGroup.scoped(
+          Effect.gen(function* () {
+            yield* TaskGroup.start("left", both(a, b))
+            yield* TaskGroup.start("right", both(b, a))
+          })
+        )
+        const { deadlock } = yield* stuck(program)
+        const tasks = deadlock.fibers.filter(({ task }) => task !== undefined)
+        expect(tasks.map(({ spans, task }) => [task, spans[0]])).toEqual([
+          ["left", "the second lock"],
+          ["right", "the second lock"]
+        ])
+      })
+    )
+
+    it.effect("interrupts what waits, in order, and says what broke meanwhile", () =>
+      Effect.gen(function* () {
+        const log: Array<string> = []
+        const clean = Effect.sync(() => log.push("cleaned up"))
+        yield* stuck(Effect.ensuring(Effect.never, clean))
+        expect(log).toEqual(["cleaned up"])
+        const { exit } = yield* stuck(Effect.ensuring(Effect.never, Effect.dieMessage("broken")))
+        expect(Exit.isFailure(exit) && Array.from(Cause.defects(exit.cause))).toHaveLength(2)
+      })
+    )
+
+    it.effect("is told even of a fiber that cannot be interrupted", () =>
+      Effect.gen(function* () {
+        const { deadlock } = yield* stuck(Effect.uninterruptible(Effect.never))
+        expect(deadlock.fibers).toHaveLength(1)
+      })
+    )
+
+    it.effect("is no deadlock while something real is on its way", () =>
+      Effect.gen(function* () {
+        const timer = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 30, "timer")))
+        const child = Effect.promise(() => once(spawn(process.execPath, ["-e", "0"]), "exit"))
+        const latch = yield* Deferred.make<string>()
+        // Neither fiber nor clock know of the callback that will open it.
+        const opened = Effect.zipRight(
+          Effect.sync(() => setTimeout(() => Deferred.unsafeDone(latch, Effect.succeed("open")), 30)),
+          Deferred.await(latch)
+        )
+        expect(yield* VirtualClock.run(timer, { patience: 0 })).toBe("timer")
+        expect(yield* VirtualClock.run(child, { patience: 0 })).toEqual([0, null])
+        expect(yield* VirtualClock.run(opened, { patience: 0 })).toBe("open")
+      })
+    )
+
+    it.effect("is no deadlock while a server listens", () =>
+      Effect.gen(function* () {
+        const server = createServer((_, response) => void response.end())
+        const asked = Effect.async<string>((resume) => {
+          server.once("request", () => resume(Effect.succeed("asked")))
+        })
+        const listening = Effect.promise(
+          () => new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve))
+        )
+        const fiber = yield* Effect.fork(VirtualClock.run(Effect.zipRight(listening, asked), { patience: 0 }))
+        // Turns enough for many looks.
+        for (let i = 0; i < 100; i++) yield* EventLoop.nextTurn
+        const { port } = server.address() as AddressInfo
+        yield* Effect.promise(() => fetch(`http://127.0.0.1:${port}`, { headers: { connection: "close" } }))
+        expect(yield* Fiber.join(fiber)).toBe("asked")
+        yield* Effect.promise(() => new Promise((resolve) => server.close(resolve)))
+      })
+    )
+
+    it.effect("is told by the layer too, as a defect of its scope", () =>
+      Effect.gen(function* () {
+        const program = Effect.fork(Effect.never).pipe(Effect.flatMap(Fiber.join))
+        // A fiber of its own, because it is that one which is interrupted.
+        const fiber = yield* Effect.fork(Effect.provide(program, VirtualClock.layerWith({ patience: 5 })))
+        const exit = yield* Fiber.await(fiber)
+        const [defect] = Exit.isFailure(exit) ? Array.from(Cause.defects(exit.cause)) : []
+        expect(defect).toBeInstanceOf(VirtualClock.Deadlock)
+        expect(Exit.isFailure(exit) && Cancellation.fromCause(exit.cause)[0]?.origin).toBe("VirtualClock")
+      })
+    )
+
+    it.effect("leaves the process as it was", () =>
+      Effect.gen(function* () {
+        const before = globalThis.setInterval
+        yield* stuck(Effect.never)
+        expect(globalThis.setInterval).toBe(before)
+        const one = yield* Effect.fork(VirtualClock.run(Effect.sleep("1 day")))
+        yield* VirtualClock.run(Effect.sleep(1))
+        yield* Fiber.join(one)
+        expect(globalThis.setInterval).toBe(before)
+      })
+    )
+  })
 
   describe("is held", () => {
     it.effect("by a promise that has only microtasks to go", () =>
