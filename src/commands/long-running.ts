@@ -8,9 +8,9 @@ import * as Processes from "../services/Processes.js"
 import type * as Supervisor from "../services/Supervisor.js"
 import * as Timers from "../services/Timers.js"
 import { formatDuration, formatSize } from "../services/Units.js"
-import * as VirtualClock from "../services/VirtualClock.js"
 import * as Named from "./Named.js"
 import * as Screen from "./Screen.js"
+import * as Timestamps from "./Timestamps.js"
 import * as Values from "./Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio long-running: ${message}` })
@@ -342,7 +342,7 @@ const supervised = Effect.fn(function* (config: Config & { readonly words: Reado
 export const command = Command.make("long-running", { words: Named.words, ...options }, (config) => {
   if (config.words.length > 0 || Option.isSome(config.file)) return supervised(config)
   const example = LongRunning.example({ seed: Option.getOrUndefined(config.seed) })
-  return config.virtual ? VirtualClock.run(example) : example
+  return Timestamps.timed(example, config)
 }).pipe(
   Command.withDescription(
     "keep named commands running: restart, readiness, health, logs; at the end nothing is left behind. Alone: the guide's task that never ends, cancelled after ten seconds."

@@ -4,7 +4,9 @@ import * as Options from "@effect/cli/Options"
 import { Duration, Effect, Option } from "effect"
 import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
+import * as race from "../services/internal/race.js"
 import * as Modules from "../services/Modules.js"
+import * as Timers from "../services/Timers.js"
 import { Rest } from "./Cli.js"
 import * as Timestamps from "./Timestamps.js"
 import * as Values from "./Values.js"
@@ -50,14 +52,17 @@ export const command = Command.make("run", options, (config) =>
     const within = Option.match(config.timeout, {
       onNone: () => run,
       onSome: (duration) =>
-        Effect.timeoutFail(run, {
-          duration,
-          onTimeout: () =>
+        // Not Effect.timeout, which never comes after more than 2^31-1 ms.
+        race.first(
+          run,
+          Effect.zipRight(
+            Timers.sleep(duration),
             new ExitError({
               exitCode: codes.timedOut,
               message: `aio run: timed out after ${Duration.format(duration)}`
             })
-        })
+          )
+        )
     })
     return yield* Timestamps.timed(within, config)
   }).pipe(Effect.provide(Modules.layer))

@@ -12,6 +12,15 @@ const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1]
 
 const lines = (text: string) => text.split("\n").slice(0, -1)
 
+describe("aio long-running", () => {
+  it("runs the guide's example in virtual time, with its times", async () => {
+    const { code, stdout } = await aio(["--virtual", "--timestamps", "--seed", "1"])
+    expect(code).toBe(0)
+    expect(lines(stdout).slice(0, 2)).toEqual(["00:00:00.000  task running now...", "00:00:02.000  Hello 2"])
+    expect(lines(stdout).at(-1)).toBe("00:00:10.000  task cancelled")
+  })
+})
+
 describe("aio long-running NAME=COMMAND", () => {
   it("restarts what fails, and gives all up when it fails too often", async () => {
     const marker = Aio.marker()
