@@ -1,4 +1,4 @@
-import { type DateTime, Either } from "effect"
+import { Data, type DateTime, Either } from "effect"
 import * as Times from "./Times.js"
 import type { Problem } from "./Units.js"
 
@@ -26,6 +26,9 @@ export interface Options {
   /** What comes next after; milliseconds since the epoch. */
   readonly after: number
 }
+
+/** A cron expression that cannot be read, or that never fires. */
+export class InvalidCron extends Data.TaggedError("InvalidCron")<{ readonly message: Problem }> {}
 
 const second = 1000
 const hour = 3_600_000
