@@ -16,8 +16,23 @@ type Main = Layer.Layer.Success<typeof MainLayer> | Output.Output | Cli.Rest | C
 // Each subcommand's code, and the layers that only it needs, are loaded when it is called.
 const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
   run: async () => (await import("./commands/run.js")).command,
-  tasks: async () => (await import("./commands/tasks.js")).command,
-  "long-running": async () => (await import("./commands/long-running.js")).command,
+  tasks: async () => {
+    const { command } = await import("./commands/tasks.js")
+    const [Input, Processes] = await Promise.all([
+      import("./services/Input.js"),
+      import("./services/Processes.js")
+    ])
+    return Command.provide(command, Layer.merge(Input.layer, Processes.layer))
+  },
+  "long-running": async () => {
+    const { command } = await import("./commands/long-running.js")
+    const [Input, Probes, Processes] = await Promise.all([
+      import("./services/Input.js"),
+      import("./services/Probes.js"),
+      import("./services/Processes.js")
+    ])
+    return Command.provide(command, Layer.mergeAll(Input.layer, Probes.layer, Processes.layer))
+  },
   await: async () => {
     const { command } = await import("./commands/await.js")
     const Diagnostics = await import("./services/Diagnostics.js")

@@ -38,7 +38,7 @@ export const concepts = [
     section: "Basics(2)",
     asyncio: "asyncio.create_task",
     effect: "fibers in a scope",
-    summary: "start tasks as one group and wait for them",
+    summary: "run named commands as one group: fail one, cancel all",
     example: ["hi 2", "hi 1"]
   },
   {
@@ -47,7 +47,7 @@ export const concepts = [
     section: "Long running tasks",
     asyncio: "Task.cancel",
     effect: "supervised fibers",
-    summary: "run a task for ever, until it is cancelled",
+    summary: "keep named commands running: restart, readiness, health, logs",
     example: [
       "task running now...",
       "Hello 2",
@@ -123,7 +123,7 @@ export const concepts = [
     section: "Subprocess",
     asyncio: "create_subprocess_exec",
     effect: "Command",
-    summary: "run commands at once, each in a process group of its own",
+    summary: "run a command for each item, many at once, whole process trees under control",
     example: ["Executing: sleep 1", "Executing: echo hello", "hello", "", ""]
   },
   {

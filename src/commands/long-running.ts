@@ -1,20 +1,350 @@
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import { Option } from "effect"
+import { Clock, Effect, Either, Option } from "effect"
 import * as LongRunning from "../programs/LongRunning.js"
+import { codes, ExitError, UsageError } from "../services/Exits.js"
+import * as Output from "../services/Output.js"
+import * as Processes from "../services/Processes.js"
+import type * as Supervisor from "../services/Supervisor.js"
+import * as Timers from "../services/Timers.js"
+import { formatDuration, formatSize } from "../services/Units.js"
 import * as VirtualClock from "../services/VirtualClock.js"
+import * as Named from "./Named.js"
+import * as Screen from "./Screen.js"
 import * as Values from "./Values.js"
 
-const seed = Values.integer("seed", 0).pipe(
-  Options.withDescription("a whole number: the same seed gives the same pauses, and so the same lines"),
-  Options.optional
-)
+const usage = (message: string) => new UsageError({ message: `aio long-running: ${message}` })
 
-const virtual = Options.boolean("virtual").pipe(
-  Options.withDescription("in virtual time: it ends at once, with the same lines in the same order")
-)
+// options
 
-export const command = Command.make("long-running", { seed, virtual }, ({ seed, virtual }) => {
-  const example = LongRunning.example({ seed: Option.getOrUndefined(seed) })
-  return virtual ? VirtualClock.run(example) : example
-}).pipe(Command.withDescription("run a task that never ends by itself, and cancel it after ten seconds"))
+const restarts = ["always", "on-failure", "never"] as const
+
+/** For all, or for one behind its name: `always`, `web:always`. */
+const scoped = (name: string, value: string, description: string) =>
+  Options.text(name).pipe(
+    Options.withPseudoName(`[NAME:]${value}`),
+    Options.withDescription(description),
+    Options.repeated
+  )
+
+const number = (name: string, least: number, description: string) =>
+  Values.integer(name, least).pipe(Options.withDescription(description), Options.optional)
+const duration = (name: string, description: string) =>
+  Values.duration(name).pipe(Options.withDescription(description), Options.optional)
+
+const options = {
+  ...Named.options,
+  restart: scoped(
+    "restart",
+    restarts.join("|"),
+    "which ends are followed by another run; default on-failure"
+  ),
+  maxRestarts: number("max-restarts", 0, "restarts within the window until it has failed; default unlimited"),
+  window: duration("window", "what --max-restarts counts in; default 1m"),
+  backoff: duration("backoff", "the first pause before a restart, which doubles each time; default 500ms"),
+  backoffMax: duration("backoff-max", "the longest pause; default 30s"),
+  resetAfter: duration(
+    "reset-after",
+    "a run that was ready for so long begins with the first pause; default 10s"
+  ),
+  readyLog: scoped("ready-log", "REGEX", "ready when it writes a line that fits"),
+  readyHttp: scoped("ready-http", "URL", "ready when the URL answers with a status below 400"),
+  readyPort: scoped("ready-port", "N", "ready when somebody listens on the port; HOST:N for another machine"),
+  readyExec: scoped("ready-exec", "CMD", "ready when the command ends with 0"),
+  readyTimeout: duration("ready-timeout", "who is not ready by then has failed; default 1m"),
+  healthHttp: scoped("health-http", "URL", "restart when the URL does not answer any more"),
+  healthPort: scoped("health-port", "N", "restart when nobody listens on the port any more"),
+  healthExec: scoped("health-exec", "CMD", "restart when the command does not end with 0 any more"),
+  healthEvery: duration("health-every", "the pause between two health checks; default 10s"),
+  healthTimeout: duration("health-timeout", "a check that takes longer has failed; default 5s"),
+  healthFailures: number("health-failures", 1, "failed checks in a row until it is restarted; default 3"),
+  after: Named.options.after.pipe(
+    Options.withDescription("WEB:DB starts web when db is ready; any number of times")
+  ),
+  onFailure: Values.choice("on-failure", ["cancel", "continue"]).pipe(
+    Options.withDescription("what one that has failed for good does to the others; default cancel"),
+    Options.withDefault("cancel" as const)
+  ),
+  for: duration("for", "end all after so long, in reverse order of their start; default: run for ever"),
+  logDir: Options.text("log-dir").pipe(
+    Options.withPseudoName("dir"),
+    Options.withDescription("a log of each in this folder, NAME.log"),
+    Options.optional
+  ),
+  logSize: Values.size("log-size").pipe(
+    Options.withDescription("from which on a new log is begun; default 10M"),
+    Options.optional
+  ),
+  logKeep: number("log-keep", 0, "old logs to keep, NAME.log.1 the youngest; default 5"),
+  seed: Values.integer("seed", 0).pipe(
+    Options.withDescription("for the example: the same seed gives the same pauses, and so the same lines"),
+    Options.optional
+  ),
+  virtual: Options.boolean("virtual").pipe(
+    Options.withDescription(
+      "for the example: in virtual time it ends at once, with the same lines in the same order"
+    )
+  )
+}
+
+type Config = Command.Command.ParseConfig<typeof options>
+
+// what belongs to which
+
+type Parse<A> = (text: string) => Either.Either<A, string>
+
+const url: Parse<LongRunning.Probe> = (text) =>
+  URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)
+    ? Either.right({ http: text })
+    : Either.left(`'${text}' is no URL; write one like http://localhost:8080/health`)
+const port: Parse<LongRunning.Probe> = (text) => {
+  const [, host, digits = ""] = /^(?:(.+):)?(\d+)$/.exec(text) ?? []
+  return Number(digits) > 0 && Number(digits) < 65536
+    ? Either.right({ port: Number(digits), host })
+    : Either.left(`'${text}' is no port; write a number from 1 to 65535, or HOST:N`)
+}
+const exec: Parse<LongRunning.Probe> = (text) =>
+  text.trim() === "" ? Either.left("the command is empty") : Either.right({ exec: Processes.shell(text) })
+const log: Parse<{ readonly log: RegExp }> = (text) =>
+  Either.try({
+    try: () => ({ log: new RegExp(text) }),
+    catch: (error) => `'${text}' is no regular expression: ${(error as Error).message.replace(/^.*\/: /, "")}`
+  })
+const restart: Parse<Supervisor.Restart> = (text) => {
+  const found = restarts.find((word) => word === text)
+  return found === undefined
+    ? Either.left(`'${text}' is none of ${restarts.join(", ")}`)
+    : Either.right(found)
+}
+
+/** The values of options that are for all or for one, by name; of one option the one with the name wins. */
+const assign = <A>(
+  names: ReadonlyArray<string>,
+  given: ReadonlyArray<readonly [option: string, words: ReadonlyArray<string>, parse: Parse<A>]>
+): Either.Either<ReadonlyMap<string, A>, UsageError> =>
+  Either.gen(function* () {
+    const own = new Map<string, readonly [string, A]>()
+    const all = new Map<string, readonly [string, A]>()
+    for (const [option, words, parse] of given) {
+      for (const word of words) {
+        const name = names.find((name) => word.startsWith(`${name}:`))
+        const fail = (problem: string) => usage(`option --${option}: ${problem}`)
+        const value = yield* Either.mapLeft(
+          parse(name === undefined ? word : word.slice(name.length + 1)),
+          fail
+        )
+        for (const one of name === undefined ? names : [name]) {
+          const target = name === undefined ? all : own
+          const before = target.get(one)
+          if (before !== undefined) {
+            const both = before[0] === option ? `is given twice` : `does not go with --${before[0]}`
+            return yield* Either.left(fail(`${both} for ${one}; give one`))
+          }
+          target.set(one, [option, value])
+        }
+      }
+    }
+    return new Map([...all, ...own].map(([name, [, value]]) => [name, value]))
+  })
+
+// what is shown
+
+interface Row {
+  state: string
+  pid?: number | undefined
+  since?: number | undefined
+  restarts: number
+  lastExit: string
+  use: string
+}
+
+const head = ["NAME", "STATE", "PID", "AGE", "RESTARTS", "LAST EXIT", "CPU", "MEMORY"]
+
+const aligned = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i]!))
+      .join("  ")
+      .trimEnd()
+  )
+}
+
+/** A table of all on a terminal's stderr, below what is written. */
+const statusTable = Effect.fn(function* (names: ReadonlyArray<string>, screen: Screen.Screen) {
+  const rows = new Map<string, Row>(
+    names.map((name) => [name, { state: "waiting", restarts: 0, lastExit: "", use: "" }])
+  )
+  const draw = Effect.map(Clock.currentTimeMillis, (now) => {
+    const cells = [...rows].map(([name, { lastExit, pid, restarts, since, state, use }]) => [
+      name,
+      state,
+      String(pid ?? ""),
+      since === undefined ? "" : formatDuration(Math.floor((now - since) / 1000) * 1000),
+      String(restarts),
+      lastExit,
+      ...(use === "" ? ["", ""] : use.split(" / "))
+    ])
+    screen.show(aligned([head, ...cells]))
+  })
+  yield* Effect.forkScoped(Effect.forever(Effect.zipRight(draw, Timers.sleep("1 second"))))
+  return (event: LongRunning.ServiceEvent) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const row = rows.get(event.name)!
+      const gone = { pid: undefined, since: undefined, use: "" }
+      switch (event.event) {
+        case "started":
+          Object.assign(row, { state: "starting", pid: event.pid, since: now })
+          break
+        case "ready":
+          row.state = "ready"
+          break
+        case "unhealthy":
+          row.state = "unhealthy"
+          break
+        case "ended":
+          Object.assign(row, gone, { state: "ended", lastExit: event.detail })
+          break
+        case "restarting":
+          Object.assign(row, { state: "backing off", restarts: event.run - 1 })
+          break
+        case "sampled":
+          row.use = `${event.cpu.toFixed(0)} % / ${formatSize(event.memory)}`
+          break
+        case "stopping":
+          row.state = "stopping"
+          break
+        case "finished":
+          Object.assign(row, gone, { state: event.status })
+          break
+        default:
+          return Effect.void
+      }
+      return draw
+    })
+})
+
+const told = (event: LongRunning.ServiceEvent): string | undefined => {
+  const { name } = event
+  switch (event.event) {
+    case "waiting":
+      return `${name} waits for ${event.others.join(", ")}`
+    case "ready":
+      return `${name} is ready after ${formatDuration(event.after)}`
+    case "unhealthy":
+      return `${name} is unhealthy (${event.failures}): ${event.detail}`
+    case "ended":
+      return `${name} ended after ${formatDuration(event.runtime)}: ${event.detail}`
+    case "restarting":
+      return `${name} starts again in ${formatDuration(event.pause)} (restart ${event.run - 1})`
+    case "stopping":
+      return `stopping ${name}: ${event.reason}`
+    case "lingering":
+      return `waiting for ${name} (pid ${event.pid}), which is killed in ${formatDuration(event.left)}`
+    case "finished":
+      return event.status === "failed" ? `${name} failed: ${event.detail}` : undefined
+    default:
+      return undefined
+  }
+}
+
+const summary = (outcomes: ReadonlyArray<LongRunning.ServiceOutcome>): string =>
+  aligned([
+    ["name", "status", "restarts", "why"],
+    ...outcomes.map(({ detail = "", name, restarts, status }) => [name, status, String(restarts), detail])
+  ]).join("\n")
+
+// the command
+
+const supervised = Effect.fn(function* (config: Config & { readonly words: ReadonlyArray<string> }) {
+  if (config.virtual || Option.isSome(config.seed)) {
+    return yield* usage("--virtual and --seed are for the example; commands run in real time")
+  }
+  const { after, entries, names } = yield* Named.read("aio long-running", config)
+  const policies = yield* assign(names, [["restart", config.restart, restart]])
+  const ready = yield* assign<NonNullable<LongRunning.ServiceRequest["ready"]>>(names, [
+    ["ready-log", config.readyLog, log],
+    ["ready-http", config.readyHttp, url],
+    ["ready-port", config.readyPort, port],
+    ["ready-exec", config.readyExec, exec]
+  ])
+  const health = yield* assign(names, [
+    ["health-http", config.healthHttp, url],
+    ["health-port", config.healthPort, port],
+    ["health-exec", config.healthExec, exec]
+  ])
+  const output = yield* Output.Output
+  const watched = output.stderr.interactive && !config.json && !config.quiet
+  const screen = watched ? yield* Screen.make : undefined
+  const show = screen === undefined ? () => Effect.void : yield* statusTable(names, screen)
+  const printer = yield* Named.printer(names, config, screen)
+  const note = (line: string) =>
+    config.quiet || config.json
+      ? Effect.void
+      : screen === undefined
+        ? output.note(line)
+        : Effect.sync(() => screen.log(line))
+  const outcomes: Array<LongRunning.ServiceOutcome> = []
+  const onEvent = (event: LongRunning.ServiceEvent): Effect.Effect<void> => {
+    if (event.event === "started") printer.started(event.name, event.pid)
+    if (event.event === "finished") outcomes.push(event)
+    if (config.json) return Effect.zipRight(output.print(Named.eventLine(event)), output.drained)
+    if (event.event === "output") return printer.lines(event.name, event.stream, event.bytes)
+    // Who is ready as soon as it is started need not say so.
+    const line = event.event === "ready" && !ready.has(event.name) ? undefined : told(event)
+    return Effect.zipRight(show(event), line === undefined ? Effect.void : note(line))
+  }
+  const get = Option.getOrUndefined
+  const result = yield* LongRunning.services(
+    entries.map(({ command, name }) => ({
+      name,
+      command: Named.shell(command, output.stdout.colors),
+      after: after.get(name),
+      restart: policies.get(name),
+      ready: ready.get(name),
+      health: health.get(name)
+    })),
+    {
+      onEvent,
+      onFailure: config.onFailure,
+      duration: get(config.for),
+      grace: get(config.grace),
+      maxRestarts: get(config.maxRestarts),
+      window: get(config.window),
+      resetAfter: get(config.resetAfter),
+      readyTimeout: get(config.readyTimeout),
+      backoff: { first: get(config.backoff), max: get(config.backoffMax) },
+      health: {
+        every: get(config.healthEvery),
+        timeout: get(config.healthTimeout),
+        failures: get(config.healthFailures)
+      },
+      sample: watched || config.json ? "1 second" : undefined,
+      logs: get(
+        Option.map(config.logDir, (directory) => ({
+          directory,
+          maxSize: get(config.logSize),
+          keep: get(config.logKeep)
+        }))
+      )
+    }
+  ).pipe(
+    Effect.mapError(
+      (error) => new ExitError({ exitCode: codes.failed, message: `aio long-running: ${error.message}` })
+    ),
+    Effect.ensuring(Effect.suspend(() => (outcomes.length === 0 ? Effect.void : note(summary(outcomes)))))
+  )
+  if (result.some(({ status }) => status === "failed")) {
+    return yield* new ExitError({ exitCode: codes.failed, message: "" })
+  }
+}, Effect.scoped)
+
+export const command = Command.make("long-running", { words: Named.words, ...options }, (config) => {
+  if (config.words.length > 0 || Option.isSome(config.file)) return supervised(config)
+  const example = LongRunning.example({ seed: Option.getOrUndefined(config.seed) })
+  return config.virtual ? VirtualClock.run(example) : example
+}).pipe(
+  Command.withDescription(
+    "keep named commands running: restart, readiness, health, logs; at the end nothing is left behind. Alone: the guide's task that never ends, cancelled after ten seconds."
+  )
+)

@@ -14,7 +14,8 @@ import * as Processes from "../services/Processes.js"
 import * as Shell from "../services/Shell.js"
 import * as Template from "../services/Template.js"
 import * as Units from "../services/Units.js"
-import * as Bars from "./Bars.js"
+import * as Screen from "./Screen.js"
+import * as Tags from "./Tags.js"
 import * as Values from "./Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio subprocess: ${message}` })
@@ -229,18 +230,8 @@ const table = (summary: Subprocess.JobsSummary): string => {
   return rows.map(([name, value]) => `${name!.padEnd(8)}  ${value}`).join("\n")
 }
 
-/** Puts `tag` before each line; `state` remembers where a line is still open. */
-const tagged = (bytes: Uint8Array, tag: Buffer, state: { open: boolean }): Uint8Array => {
-  const parts: Array<Uint8Array> = []
-  for (let from = 0; from < bytes.length; ) {
-    const end = bytes.indexOf(10, from) + 1 || bytes.length
-    if (!state.open) parts.push(tag)
-    parts.push(bytes.subarray(from, end))
-    state.open = bytes[end - 1] !== 10
-    from = end
-  }
-  return Buffer.concat(parts)
-}
+/** Of the bar, in columns. */
+const width = 20
 
 const report = (settings: {
   readonly json: boolean
@@ -251,43 +242,45 @@ const report = (settings: {
 }) =>
   Effect.gen(function* () {
     const output = yield* Output.Output
-    const bars =
-      settings.progress && output.stderr.interactive && !settings.json ? yield* Bars.make : undefined
+    const screen =
+      settings.progress && output.stderr.interactive && !settings.json ? yield* Screen.make : undefined
     const open = new Map<string, { open: boolean }>()
     const begun = performance.now()
     let ended = 0
     let failed = 0
     let running = 0
     const show = (): void => {
-      if (bars === undefined) return
+      if (screen === undefined) return
       const all = settings.total
       const spent = performance.now() - begun
       const left =
         all === undefined || ended === 0
           ? ""
           : `, ${Units.formatDuration((spent / ended) * (all - ended))} left`
-      bars.total(
-        `${ended}${all === undefined ? "" : ` of ${all}`} done, ${failed} failed, ${running} running${left}`
-      )
+      const done = all === undefined ? 0 : Math.round((ended / all) * width)
+      const bar = all === undefined ? "" : `${"━".repeat(done)}${" ".repeat(width - done)} `
+      screen.show([
+        `${bar}${ended}${all === undefined ? "" : ` of ${all}`} done, ${failed} failed, ${running} running${left}`
+      ])
     }
     const write = (event: Subprocess.JobEvent & { event: "output" }) => {
       const { bytes, label, seq, stream } = event
       const key = `${seq} ${stream}`
       const state = open.get(key) ?? { open: false }
       open.set(key, state)
-      const shown = settings.tag ? tagged(bytes, Buffer.from(`${label}\t`), state) : bytes
+      const shown = settings.tag ? Tags.before(bytes, Buffer.from(`${label}\t`), state) : bytes
       // One screen for results and progress: what is written goes above that.
-      if (bars !== undefined && (stream === "stderr" || output.stdout.interactive)) {
-        return Effect.sync(() => bars.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
+      if (screen !== undefined && (stream === "stderr" || output.stdout.interactive)) {
+        return Effect.sync(() => screen.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
       }
       return stream === "stdout" ? output.write(shown) : output.writeError(shown)
     }
     const note = (line: string) =>
       settings.quiet
         ? Effect.void
-        : bars === undefined
+        : screen === undefined
           ? output.note(line)
-          : Effect.sync(() => bars.log(line))
+          : Effect.sync(() => screen.log(line))
     return (event: Subprocess.JobEvent): Effect.Effect<void> => {
       if (settings.json) {
         const { event: name, ...fields } = event
@@ -324,7 +317,7 @@ const report = (settings: {
           ended++
           return Effect.void
         case "summary":
-          return Effect.void
+          return note(table(event))
       }
     }
   })
@@ -384,7 +377,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       Template.make([fixed])({ values: [], seq: 0, slot: 0 })[0] === fixed &&
       !fixed.includes("{")
     ) {
-      yield* Executables.check(Platform.make(fixed) as Platform.StandardCommand)
+      yield* Executables.check(Platform.make(fixed))
     }
     const items =
       sources.length > 0
@@ -400,7 +393,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     )
     if (config.dryRun) {
       return yield* Stream.runForEach(requests, (request) =>
-        Output.print(Subprocess.commandText(request.command("{%}")))
+        Output.print(Processes.commandText(request.command("{%}")))
       )
     }
     const n = Option.match(config.concurrency, {
@@ -450,7 +443,6 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       Effect.mapError((error) => (error._tag === "JobResultsError" ? usage(error.message) : error))
     )
     if (summary === undefined) return
-    if (!config.quiet && !config.json) yield* output.note(table(summary))
     const wanted = Option.exists(config.halt, ({ on }) => on === "success") && summary.halted !== undefined
     if (summary.failed > 0 && !wanted) {
       return yield* new ExitError({ exitCode: summary.exitCode || codes.failed, message: "" })

@@ -1,6 +1,77 @@
 import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import { Effect, Option } from "effect"
 import * as Tasks from "../programs/Tasks.js"
+import { ExitError } from "../services/Exits.js"
+import * as Output from "../services/Output.js"
+import { formatDuration } from "../services/Units.js"
+import * as Named from "./Named.js"
+import * as Values from "./Values.js"
 
-export const command = Command.make("tasks", {}, () => Tasks.example).pipe(
-  Command.withDescription("start tasks as one group and wait for them")
+const options = {
+  ...Named.options,
+  after: Named.options.after.pipe(
+    Options.withDescription("WEB:DB starts web when db has succeeded; any number of times")
+  ),
+  onFailure: Values.choice("on-failure", ["cancel", "continue"]).pipe(
+    Options.withDescription("what the failure of one does to the others; default cancel"),
+    Options.withDefault("cancel" as const)
+  )
+}
+
+const table = ({ elapsed, tasks }: Tasks.CommandsSummary): string => {
+  const rows = tasks.map(({ detail = "", name, runtime, status }) => [
+    name,
+    status,
+    runtime === undefined ? "" : formatDuration(runtime),
+    detail
+  ])
+  const all = [["task", "status", "time", "why"], ...rows]
+  const widths = [0, 1, 2].map((i) => Math.max(...all.map((row) => row[i]!.length)))
+  const lines = all.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join("  ")
+      .trimEnd()
+  )
+  return [...lines, `${tasks.length} tasks in ${formatDuration(elapsed)}`].join("\n")
+}
+
+export const command = Command.make("tasks", { words: Named.words, ...options }, (config) =>
+  Effect.gen(function* () {
+    if (config.words.length === 0 && Option.isNone(config.file)) return yield* Tasks.example
+    const { after, entries, names } = yield* Named.read("aio tasks", config)
+    const output = yield* Output.Output
+    const printer = yield* Named.printer(names, config)
+    const note = (line: string) => (config.quiet ? Effect.void : output.note(line))
+    const onEvent = (event: Tasks.CommandEvent): Effect.Effect<void> => {
+      if (event.event === "started") printer.started(event.name, event.pid)
+      if (config.json) return Effect.zipRight(output.print(Named.eventLine(event)), output.drained)
+      switch (event.event) {
+        case "started":
+          return Effect.void
+        case "output":
+          return printer.lines(event.name, event.stream, event.bytes)
+        case "finished":
+          return event.status === "succeeded"
+            ? Effect.void
+            : note(`${event.name} ${event.status === "failed" ? "failed" : "was cancelled"}: ${event.detail}`)
+        case "summary":
+          return note(table(event))
+      }
+    }
+    const summary = yield* Tasks.commands(
+      entries.map(({ command, name }) => ({
+        name,
+        command: Named.shell(command, output.stdout.colors),
+        after: after.get(name)
+      })),
+      { onEvent, onFailure: config.onFailure, grace: Option.getOrUndefined(config.grace) }
+    )
+    if (summary.exitCode !== 0) return yield* new ExitError({ exitCode: summary.exitCode, message: "" })
+  })
+).pipe(
+  Command.withDescription(
+    "run named commands as one group: when one fails the others are cancelled, and nothing is left behind. Alone: the guide's two tasks."
+  )
 )

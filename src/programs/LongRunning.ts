@@ -1,5 +1,13 @@
-import { Cause, Duration, Effect, Exit, Option, Random } from "effect"
+import type * as Command from "@effect/platform/Command"
+import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, Fiber, FiberId, Option, Random } from "effect"
+import * as Cancellation from "../services/Cancellation.js"
+import * as Causes from "../services/Causes.js"
+import * as LineOutput from "../services/LineOutput.js"
+import * as LogFiles from "../services/LogFiles.js"
 import * as Output from "../services/Output.js"
+import * as Probes from "../services/Probes.js"
+import * as Processes from "../services/Processes.js"
+import * as Supervisor from "../services/Supervisor.js"
 import * as TaskGroup from "../services/TaskGroup.js"
 import * as Timers from "../services/Timers.js"
 
@@ -79,6 +87,28 @@ export const cancelAfter = Effect.fn("LongRunning.cancelAfter")(function* <A, E,
   return Cause.isInterruptedOnly(exit.cause) ? Option.none<A>() : yield* exit
 }, Effect.scoped)
 
+/**
+ * Keeps any effect running: restarts it with growing pauses, waits until it is ready, asks after its health, and tells
+ * of all that as typed events. See services/Supervisor.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as LongRunning from "effect-asyncio/programs/LongRunning"
+ *
+ * const listen = Effect.zipRight(Effect.sleep("1 minute"), Effect.fail("connection lost"))
+ *
+ * export const program = LongRunning.supervise(listen, { maxRestarts: 10, window: "1 hour" }).pipe(
+ *   Effect.timeoutOption("1 day")
+ * )
+ * ```
+ */
+export const supervise: <A, E, R, R2 = never>(
+  effect: Effect.Effect<A, E, R>,
+  policy?: Supervisor.Policy<R2>
+) => Effect.Effect<A, E | Supervisor.NotReady | Supervisor.Unhealthy | Supervisor.TooManyRestarts, R | R2> =
+  Supervisor.supervise
+
 /** Settings of {@link example}. */
 export interface ExampleOptions {
   /** The same seed draws the same pauses. Default: others each time. */
@@ -101,3 +131,323 @@ export const example = ({ seed }: ExampleOptions = {}): Effect.Effect<void, neve
   return seed === undefined ? program : Effect.withRandom(program, Random.make(seed))
 }
 // #endregion
+
+// commands that are kept running
+
+/** Asks whether a command does its work. */
+export type Probe =
+  | { readonly http: string }
+  | { readonly port: number; readonly host?: string | undefined }
+  /** Whether this command ends with 0. */
+  | { readonly exec: Command.Command }
+
+/** A command that is kept running. */
+export interface ServiceRequest {
+  /** Tells it from the others, and names its log; names differ. */
+  readonly name: string
+  readonly command: Command.Command
+  /** The names of those that must be ready before it starts; a ring of them never starts. */
+  readonly after?: Iterable<string> | undefined
+  /** What makes it ready: an answer, or a line of its output that fits. Default: that it has been started. */
+  readonly ready?: Probe | { readonly log: RegExp } | undefined
+  readonly health?: Probe | undefined
+  /** Default that of all. */
+  readonly restart?: Supervisor.Restart | undefined
+}
+
+/** Settings of {@link services}. */
+export interface ServicesOptions
+  extends Pick<
+    Supervisor.Policy,
+    "backoff" | "maxRestarts" | "readyTimeout" | "resetAfter" | "restart" | "window"
+  > {
+  /** As in `Supervisor.Health`. */
+  readonly health?: Omit<Supervisor.Health, "check"> | undefined
+  /** What the end of one that failed for good does to the others; default `"cancel"`. */
+  readonly onFailure?: "cancel" | "continue" | undefined
+  /** How long they are kept running; default for ever. */
+  readonly duration?: Duration.DurationInput | undefined
+  /** As in `Processes.StartOptions`; default 5 seconds. */
+  readonly grace?: Duration.DurationInput | undefined
+  /** How often it is told what they use; default never. */
+  readonly sample?: Duration.DurationInput | undefined
+  /** A folder for a log of each. */
+  readonly logs?: ({ readonly directory: string } & LogFiles.Options) | undefined
+  /** Is told what happens, the way to the end included. A command waits while its output is taken. */
+  readonly onEvent?: ((event: ServiceEvent) => Effect.Effect<void>) | undefined
+}
+
+/** What happens in {@link services}. Runs count from 1; times are milliseconds. */
+export type ServiceEvent = { readonly name: string } & (
+  | { readonly event: "waiting"; readonly others: ReadonlyArray<string> }
+  | { readonly event: "started"; readonly run: number; readonly pid: number; readonly command: string }
+  /** Whole lines, unless one is longer than 1 MiB; in the end the rest. */
+  | { readonly event: "output"; readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }
+  | { readonly event: "ready"; readonly run: number; readonly after: number }
+  | { readonly event: "unhealthy"; readonly run: number; readonly failures: number; readonly detail: string }
+  | { readonly event: "ended"; readonly run: number; readonly runtime: number; readonly detail: string }
+  | { readonly event: "restarting"; readonly run: number; readonly pause: number }
+  /** `cpu` in percent of one processor since the last sample, `memory` in bytes. */
+  | { readonly event: "sampled"; readonly pid: number; readonly cpu: number; readonly memory: number }
+  | { readonly event: "stopping"; readonly reason: string }
+  /** It has been told to end and has not yet; it is killed after `left`. */
+  | { readonly event: "lingering"; readonly pid: number; readonly left: number }
+  | ({ readonly event: "finished" } & ServiceOutcome)
+)
+
+/** What has become of a command. */
+export interface ServiceOutcome {
+  readonly name: string
+  /** `cancelled`: ended by us, or never begun. */
+  readonly status: "succeeded" | "failed" | "cancelled"
+  /** Why it failed or was cancelled. */
+  readonly detail?: string | undefined
+  readonly restarts: number
+}
+
+class ServiceEnded extends Data.TaggedError("ServiceEnded")<{ readonly message: string }> {}
+
+const probeEvery = "250 millis"
+const lingers = 1000
+
+/** What is known of a service while it runs. */
+interface Running {
+  readonly spawned: Deferred.Deferred<void>
+  readonly logged: Deferred.Deferred<void>
+  pid: number | undefined
+}
+
+/**
+ * Keeps named commands running, each as a task (the tools: foreman, supervisord, process-compose). It returns when all
+ * have ended for good, when one has failed for good and `onFailure` is `"cancel"`, or when the time is up: those that
+ * still run are then ended in reverse order of their first start, one after the other, and no process of any is left.
+ * So it is when it is interrupted.
+ *
+ * Gives what has become of each, in input order. Fails only where a log cannot be written.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as LongRunning from "effect-asyncio/programs/LongRunning"
+ * import * as Probes from "effect-asyncio/services/Probes"
+ * import * as Processes from "effect-asyncio/services/Processes"
+ *
+ * export const program = LongRunning.services(
+ *   [
+ *     { name: "db", command: Processes.shell("redis-server --port 7001"), ready: { port: 7001 } },
+ *     { name: "web", command: Processes.shell("node server.js"), after: ["db"], health: { http: "http://localhost:8080" } }
+ *   ],
+ *   { restart: "always", duration: "8 hours", onEvent: (event) => Effect.logDebug(event.name, event.event) }
+ * ).pipe(Effect.provide([Processes.layer, Probes.layer]))
+ * ```
+ */
+export const services = Effect.fn("LongRunning.services")(function* (
+  requests: ReadonlyArray<ServiceRequest>,
+  options: ServicesOptions = {}
+) {
+  const {
+    duration,
+    grace = "5 seconds",
+    health,
+    logs,
+    onEvent = () => Effect.void,
+    onFailure = "cancel"
+  } = options
+  const processes = yield* Processes.Processes
+  const probes = yield* Probes.Probes
+  const group = yield* TaskGroup.make({
+    name: "long-running",
+    onFailure: "collect",
+    report: () => Effect.void
+  })
+  const outcomes = new Map<string, ServiceOutcome>()
+  const firstReady = new Map(requests.map(({ name }) => [name, Deferred.unsafeMake<boolean>(FiberId.none)]))
+  const running = new Map<string, Running>()
+  /** In order of their first start. */
+  const started: Array<string> = []
+  const restarts = new Map<string, number>()
+  const over = yield* Deferred.make<string, LogFiles.LogFilesError>()
+
+  const ask = (probe: Probe): Effect.Effect<void, unknown> => {
+    if ("http" in probe) return probes.http(probe.http)
+    if ("port" in probe) return probes.port(probe.port, probe.host)
+    return Effect.flatMap(processes.run(probe.exec, { onTooLarge: "truncate", grace }), ({ exitCode }) =>
+      exitCode === 0 ? Effect.void : new ServiceEnded({ message: `exit code ${exitCode}` })
+    )
+  }
+  const untilItAnswers = (probe: Probe): Effect.Effect<void> =>
+    Effect.catchAll(ask(probe), () => Effect.zipRight(Timers.sleep(probeEvery), untilItAnswers(probe)))
+
+  const finish = (name: string, status: ServiceOutcome["status"], detail?: string) =>
+    Effect.suspend(() => {
+      const outcome: ServiceOutcome = {
+        name,
+        status,
+        ...(detail === undefined ? {} : { detail }),
+        restarts: restarts.get(name) ?? 0
+      }
+      outcomes.set(name, outcome)
+      return Effect.zipRight(
+        onEvent({ event: "finished", ...outcome }),
+        Deferred.succeed(firstReady.get(name)!, false)
+      )
+    })
+
+  const sampling = (name: string, child: Processes.Process, every: Duration.DurationInput) =>
+    Effect.gen(function* () {
+      let used = 0
+      let at = yield* Clock.currentTimeNanos
+      while (true) {
+        yield* Timers.sleep(every)
+        const usage = yield* child.usage
+        const now = yield* Clock.currentTimeNanos
+        if (Option.isNone(usage)) continue
+        const { memory, system, user } = usage.value
+        const total = Duration.toMillis(user) + Duration.toMillis(system)
+        const cpu = (Math.max(0, total - used) / (Number(now - at) / 1e6)) * 100
+        yield* onEvent({ event: "sampled", name, pid: child.pid, cpu, memory })
+        used = total
+        at = now
+      }
+    })
+
+  const runOnce = (
+    { command, name, ready }: ServiceRequest,
+    run: () => number,
+    log: LogFiles.LogFile | undefined
+  ) =>
+    Effect.gen(function* () {
+      const here = running.get(name)!
+      const pattern = ready !== undefined && "log" in ready ? ready.log : undefined
+      let seen = pattern === undefined
+      const lines = LineOutput.make((stream, bytes) => {
+        const event = onEvent({ event: "output", name, stream, bytes })
+        if (!seen)
+          seen = new TextDecoder()
+            .decode(bytes)
+            .split("\n")
+            .some((line) => pattern!.test(line))
+        const told = seen ? Effect.zipRight(Deferred.succeed(here.logged, undefined), event) : event
+        // A log that cannot be written is the end of all: nobody would know what had happened.
+        return log === undefined
+          ? told
+          : Effect.zipRight(
+              Effect.catchAll(log.write(bytes), (error) => Deferred.fail(over, error)),
+              told
+            )
+      })
+      yield* Effect.addFinalizer(() => lines.end)
+      const child = yield* processes.start(command, { grace, onOutput: lines.onOutput })
+      here.pid = child.pid
+      const text = Processes.commandText(command)
+      yield* lines.begin(onEvent({ event: "started", name, run: run(), pid: child.pid, command: text }))
+      yield* Deferred.succeed(here.spawned, undefined)
+      if (options.sample !== undefined) yield* Effect.forkScoped(sampling(name, child, options.sample))
+      const { exitCode, signal } = yield* child.exit
+      if (signal !== undefined) return yield* new ServiceEnded({ message: `ended by ${signal}` })
+      if (exitCode !== 0) return yield* new ServiceEnded({ message: `exit code ${exitCode}` })
+    }).pipe(Effect.scoped)
+
+  const keep = (request: ServiceRequest) =>
+    Effect.gen(function* () {
+      const { after = [], name, ready } = request
+      const others = [...after]
+      if (others.length > 0) yield* onEvent({ event: "waiting", name, others })
+      for (const other of others) {
+        const deferred = firstReady.get(other)
+        if (deferred !== undefined && !(yield* Deferred.await(deferred))) {
+          return yield* finish(name, "cancelled", `${other} was never ready`)
+        }
+      }
+      const log = logs && (yield* LogFiles.open(logs.directory, name, logs))
+      started.push(name)
+      let current = 0
+      const isReady = Effect.suspend(() => {
+        const { logged, spawned } = running.get(name)!
+        const asked =
+          ready === undefined ? Effect.void : "log" in ready ? Deferred.await(logged) : untilItAnswers(ready)
+        return Effect.zipRight(Deferred.await(spawned), asked)
+      })
+      const tell = (event: Supervisor.Event) => {
+        switch (event.event) {
+          case "started":
+            current = event.run
+            running.set(name, {
+              spawned: Deferred.unsafeMake(FiberId.none),
+              logged: Deferred.unsafeMake(FiberId.none),
+              pid: undefined
+            })
+            return Effect.void
+          case "ready":
+            return Effect.zipRight(onEvent({ name, ...event }), Deferred.succeed(firstReady.get(name)!, true))
+          case "ended": {
+            const detail = Exit.isSuccess(event.exit) ? "exit code 0" : Causes.headline(event.exit.cause)
+            return onEvent({ event: "ended", name, run: event.run, runtime: event.runtime, detail })
+          }
+          case "restarting":
+            restarts.set(name, event.run - 1)
+            return onEvent({ name, ...event })
+          default:
+            return onEvent({ name, ...event })
+        }
+      }
+      const exit = yield* Effect.exit(
+        Supervisor.supervise(
+          runOnce(request, () => current, log),
+          {
+            ...options,
+            restart: request.restart ?? options.restart,
+            ready: isReady,
+            health: request.health && { ...health, check: ask(request.health) },
+            onEvent: (event) => Effect.asVoid(tell(event))
+          }
+        )
+      )
+      if (Exit.isSuccess(exit)) return yield* finish(name, "succeeded")
+      yield* finish(name, "failed", Causes.headline(exit.cause))
+      if (onFailure === "cancel") yield* Deferred.succeed(over, `sibling ${name} failed`)
+    }).pipe(
+      Effect.scoped,
+      Effect.onInterrupt((interruptors) =>
+        finish(
+          request.name,
+          "cancelled",
+          Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
+        )
+      ),
+      Effect.catchAll((error) => Deferred.fail(over, error))
+    )
+
+  const tasks = new Map<string, TaskGroup.Task<unknown>>()
+  for (const request of requests) tasks.set(request.name, yield* group.start(request.name, keep(request)))
+
+  const stop = (reason: string) =>
+    Effect.gen(function* () {
+      const waiting = requests.map(({ name }) => name).filter((name) => !started.includes(name))
+      for (const name of [...waiting, ...[...started].reverse()]) {
+        if (outcomes.has(name)) continue
+        yield* onEvent({ event: "stopping", name, reason })
+        const { pid } = running.get(name) ?? {}
+        const left = Duration.toMillis(grace) - lingers
+        const lingering =
+          pid === undefined || left <= 0 ? Effect.void : onEvent({ event: "lingering", name, pid, left })
+        const teller = yield* Effect.fork(Effect.interruptible(Effect.delay(lingering, lingers)))
+        yield* tasks.get(name)!.cancel(reason, { origin: "long-running" })
+        yield* Fiber.interrupt(teller)
+      }
+    })
+
+  const allEnded = Effect.asVoid(Effect.forEach(tasks.values(), (task) => task.await))
+  const timeUp =
+    duration === undefined
+      ? Effect.never
+      : Effect.as(Timers.sleep(duration), `the ${Duration.format(duration)} are over`)
+  yield* Effect.raceFirst(Deferred.await(over), Effect.raceFirst(timeUp, allEnded)).pipe(
+    Effect.catchAll((error) => Effect.zipRight(stop("a log cannot be written"), error)),
+    Effect.flatMap((reason) => (reason === undefined ? Effect.void : stop(reason))),
+    Effect.onInterrupt((interruptors) =>
+      stop(Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled")
+    )
+  )
+  return requests.map(({ name }) => outcomes.get(name)!)
+}, Effect.scoped)

@@ -4,8 +4,10 @@ import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import * as EventBuffer from "../services/EventBuffer.js"
 import { codes } from "../services/Exits.js"
+import * as race from "../services/internal/race.js"
 import * as JobLog from "../services/JobLog.js"
 import * as JobResults from "../services/JobResults.js"
+import * as Lines from "../services/Lines.js"
 import * as Machine from "../services/Machine.js"
 import * as Output from "../services/Output.js"
 import * as Processes from "../services/Processes.js"
@@ -213,7 +215,6 @@ const outcomeOf = (result: Either.Either<Processes.Exited, Processes.ProcessErro
 }
 
 const buffered = 64
-const longestCarry = 1024 * 1024
 const busyPause = "1 second"
 
 /**
@@ -246,7 +247,9 @@ export const jobs = <E = never, R = never>(
       const { concurrency = machine.cpus, halt, output = "group", retries = 0, timeout } = options
       const log = options.log && (yield* JobLog.open(options.log.path, options.log.resume))
       const makeSpool = yield* Spool.make()
-      const { emit, end, full, stream, whenRoom } = EventBuffer.make<JobEvent, E | JobsError>(buffered)
+      const { abandon, emit, end, full, stream, whenRoom } = EventBuffer.make<JobEvent, E | JobsError>(
+        buffered
+      )
       const room = Effect.async<void>((resume) => {
         if (full()) whenRoom(() => resume(Effect.void))
         else resume(Effect.void)
@@ -292,7 +295,7 @@ export const jobs = <E = never, R = never>(
           Effect.fail(new Processes.CommandTimedOut({ command, after }))
         if (!(typeof timeout === "object" && "median" in timeout)) {
           const after = Duration.decode(timeout)
-          return Effect.raceFirst(effect, Effect.zipRight(Timers.sleep(after), fail(after)))
+          return race.first(effect, Effect.zipRight(Timers.sleep(after), fail(after)))
         }
         const late = Effect.gen(function* () {
           yield* Deferred.await(medianKnown)
@@ -301,7 +304,7 @@ export const jobs = <E = never, R = never>(
           yield* Timers.sleep(Duration.subtract(after, spent))
           return yield* fail(after)
         })
-        return Effect.raceFirst(effect, late)
+        return race.first(effect, late)
       }
 
       const gate = yield* Effect.makeSemaphore(1)
@@ -404,7 +407,7 @@ export const jobs = <E = never, R = never>(
         slot: number
       ): Effect.Effect<void, JobsError | Halted> =>
         Effect.gen(function* () {
-          const line = commandText(request.command("{%}"))
+          const line = Processes.commandText(request.command("{%}"))
           const label = request.label ?? line
           const skip = (why: "done" | "halted") => {
             counts.skipped++
@@ -465,32 +468,22 @@ export const jobs = <E = never, R = never>(
           bytes
         })
         if (output === "line") {
-          // Whole lines of a chunk at once; what has no line end yet waits for it.
-          const carry = { stdout: [] as Array<Uint8Array>, stderr: [] as Array<Uint8Array> }
-          const sizes = { stdout: 0, stderr: 0 }
+          const lines = {
+            stdout: Lines.whole((bytes) => emit(event("stdout", bytes))),
+            stderr: Lines.whole((bytes) => emit(event("stderr", bytes)))
+          }
           return {
             received: () => received,
             write: (stream, bytes) => {
               if (stream === "stdout") received += bytes.length
-              const last = bytes.lastIndexOf(10) + 1
-              if (last === 0 && sizes[stream] + bytes.length <= longestCarry) {
-                carry[stream].push(bytes)
-                sizes[stream] += bytes.length
-                return undefined
-              }
-              const cut = last === 0 ? bytes.length : last
-              const whole = joined([...carry[stream], bytes.subarray(0, cut)])
-              carry[stream] = cut < bytes.length ? [bytes.subarray(cut)] : []
-              sizes[stream] = bytes.length - cut
-              emit(event(stream, whole))
+              lines[stream].push(bytes)
               return full() ? room : undefined
             },
             drop: () => undefined,
             done: () =>
               Effect.sync(() => {
-                for (const stream of ["stdout", "stderr"] as const) {
-                  if (sizes[stream] > 0) emit(event(stream, joined(carry[stream])))
-                }
+                lines.stdout.end()
+                lines.stderr.end()
               })
           }
         }
@@ -562,7 +555,13 @@ export const jobs = <E = never, R = never>(
         })
       )
       yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
-        Cancellation.cancel(fiber, { reason: "nobody reads the events any more", origin: "subprocess" })
+        Effect.suspend(() => {
+          abandon()
+          return Cancellation.cancel(fiber, {
+            reason: "nobody reads the events any more",
+            origin: "subprocess"
+          })
+        })
       )
       return stream
     })
@@ -584,15 +583,6 @@ interface Sink {
   readonly drop: () => void
   readonly done: (seq: number) => Effect.Effect<void>
 }
-
-const joined = (chunks: ReadonlyArray<Uint8Array>): Uint8Array =>
-  chunks.length === 1 ? chunks[0]! : new Uint8Array(Buffer.concat(chunks))
-
-/** A command as a person wrote it: what a shell is to read is itself. */
-export const commandText = (command: Command.Command): string =>
-  command._tag === "StandardCommand" && command.command === "/bin/sh" && command.args[0] === "-c"
-    ? command.args.slice(1).join(" ")
-    : Processes.commandLine(command)
 
 // #region example
 const runCommand = Effect.fn("Subprocess.runCommand")(function* (...words: [string, ...Array<string>]) {

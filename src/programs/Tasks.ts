@@ -1,5 +1,10 @@
-import { Effect, type Exit } from "effect"
+import type * as Command from "@effect/platform/Command"
+import { Cause, Clock, Data, Deferred, type Duration, Effect, Either, Exit, FiberId, Option } from "effect"
+import * as Cancellation from "../services/Cancellation.js"
+import { codes } from "../services/Exits.js"
+import * as LineOutput from "../services/LineOutput.js"
 import * as Output from "../services/Output.js"
+import * as Processes from "../services/Processes.js"
 import * as TaskGroup from "../services/TaskGroup.js"
 
 // #region example
@@ -75,3 +80,199 @@ export const runAll = Effect.fn("Tasks.runAll")(function* <
     Effect.Effect.Context<T[number][1]>
   >
 })
+
+// named commands
+
+/** A command of a group. */
+export interface CommandRequest {
+  /** Tells it from the others; names differ. */
+  readonly name: string
+  readonly command: Command.Command
+  /** The names of those that must have succeeded before it starts; a ring of them never starts. */
+  readonly after?: Iterable<string> | undefined
+}
+
+/** Settings of {@link commands}. */
+export interface CommandsOptions {
+  /** What the failure of one does to the others; default `"cancel"`. */
+  readonly onFailure?: "cancel" | "continue" | undefined
+  /** As in `Processes.StartOptions`; default 5 seconds. */
+  readonly grace?: Duration.DurationInput | undefined
+  /** Is told what happens, cancellation and clean-up included. A command waits while its output is taken. */
+  readonly onEvent?: ((event: CommandEvent) => Effect.Effect<void>) | undefined
+}
+
+/** What happens in {@link commands}. */
+export type CommandEvent =
+  | { readonly event: "started"; readonly name: string; readonly pid: number; readonly command: string }
+  /** Whole lines, unless one is longer than 1 MiB; in the end the rest. */
+  | {
+      readonly event: "output"
+      readonly name: string
+      readonly stream: "stdout" | "stderr"
+      readonly bytes: Uint8Array
+    }
+  | ({ readonly event: "finished" } & CommandOutcome)
+  | ({ readonly event: "summary" } & CommandsSummary)
+
+/** What has become of a command. */
+export interface CommandOutcome {
+  readonly name: string
+  /** `failed`: by an exit code other than 0, a signal, or for want of a process. `cancelled`: ended by us, or never begun. */
+  readonly status: "succeeded" | "failed" | "cancelled"
+  /** Why it failed or was cancelled. */
+  readonly detail?: string | undefined
+  /** None where there was no process. */
+  readonly exitCode?: number | undefined
+  readonly signal?: NodeJS.Signals | undefined
+  /** Milliseconds from its start; none when it was never begun. */
+  readonly runtime?: number | undefined
+}
+
+/** What has become of all, in input order. */
+export interface CommandsSummary {
+  readonly tasks: ReadonlyArray<CommandOutcome>
+  /** Milliseconds. */
+  readonly elapsed: number
+  /** 0, or that of the first failure: 126 or 127 where there was no process, else 1. */
+  readonly exitCode: number
+}
+
+class CommandEnded extends Data.TaggedError("CommandEnded")<{ readonly outcome: CommandOutcome }> {
+  override get message() {
+    return this.outcome.detail ?? "failed"
+  }
+}
+
+/**
+ * Runs named commands as one group, each as a task (asyncio: `TaskGroup`; the tools: foreman, concurrently). When one
+ * fails the others are cancelled, with that as the reason, and it returns when no process of any is left. Never fails:
+ * what has become of each is in the summary, which comes as the last event too, when it is interrupted as well.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as Tasks from "effect-asyncio/programs/Tasks"
+ * import * as Processes from "effect-asyncio/services/Processes"
+ *
+ * export const program = Tasks.commands(
+ *   [
+ *     { name: "build", command: Processes.shell("npm run build") },
+ *     { name: "test", command: Processes.shell("npm test"), after: ["build"] },
+ *     { name: "lint", command: Processes.shell("npm run lint") }
+ *   ],
+ *   { onEvent: (event) => (event.event === "finished" ? Effect.log(event.name, event.status) : Effect.void) }
+ * )
+ * ```
+ */
+export const commands = Effect.fn("Tasks.commands")(function* (
+  requests: ReadonlyArray<CommandRequest>,
+  options: CommandsOptions = {}
+) {
+  const { grace, onEvent = () => Effect.void, onFailure = "cancel" } = options
+  const processes = yield* Processes.Processes
+  const begun = yield* Clock.currentTimeNanos
+  const since = (nanos: bigint) =>
+    Effect.map(Clock.currentTimeNanos, (now) => Math.round(Number(now - nanos) / 1e4) / 100)
+  const outcomes = new Map<string, CommandOutcome>()
+  const ended = new Map(requests.map(({ name }) => [name, Deferred.unsafeMake<boolean>(FiberId.none)]))
+  let exitCode: number = codes.ok
+
+  const finish = (outcome: CommandOutcome) =>
+    Effect.suspend(() => {
+      outcomes.set(outcome.name, outcome)
+      return Effect.zipRight(
+        onEvent({ event: "finished", ...outcome }),
+        Deferred.succeed(ended.get(outcome.name)!, outcome.status === "succeeded")
+      )
+    })
+
+  const run = ({ after = [], command, name }: CommandRequest) => {
+    let started: bigint | undefined
+    return Effect.gen(function* () {
+      for (const other of after) {
+        const deferred = ended.get(other)
+        if (deferred !== undefined && !(yield* Deferred.await(deferred))) {
+          return yield* finish({ name, status: "cancelled", detail: `${other} did not succeed` })
+        }
+      }
+      started = yield* Clock.currentTimeNanos
+      const body = Effect.scoped(
+        Effect.gen(function* () {
+          const lines = LineOutput.make((stream, bytes) => onEvent({ event: "output", name, stream, bytes }))
+          yield* Effect.addFinalizer(() => lines.end) // when the process is gone: it may write to its last moment
+          const child = yield* processes.start(command, { grace, onOutput: lines.onOutput })
+          const text = Processes.commandText(command)
+          yield* lines.begin(onEvent({ event: "started", name, pid: child.pid, command: text }))
+          return yield* child.exit
+        })
+      )
+      const exit = yield* Effect.either(body)
+      const runtime = yield* since(started)
+      const outcome = { name, runtime, ...outcomeOf(exit) }
+      if (outcome.exitCode !== 0) exitCode ||= Either.isLeft(exit) ? outcome.exitCode : codes.failed
+      yield* finish(outcome)
+      if (outcome.status === "failed") return yield* new CommandEnded({ outcome })
+    }).pipe(
+      Effect.onInterrupt((interruptors) => {
+        const detail = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
+        return Effect.flatMap(started === undefined ? Effect.succeed(undefined) : since(started), (runtime) =>
+          finish({ name, status: "cancelled", detail, ...(runtime === undefined ? {} : { runtime }) })
+        )
+      })
+    )
+  }
+
+  const all = Effect.gen(function* () {
+    for (const request of requests) {
+      const task = yield* TaskGroup.start(request.name, run(request))
+      // Who is cancelled before the first step has nothing of its own that could tell.
+      yield* task.onDone(() =>
+        outcomes.has(request.name)
+          ? Effect.void
+          : Effect.flatMap(task.cancellation, (why) =>
+              finish({
+                name: request.name,
+                status: "cancelled",
+                detail: Option.match(why, { onNone: () => "cancelled", onSome: ({ reason }) => reason })
+              })
+            )
+      )
+    }
+    yield* TaskGroup.join
+  })
+  const summary = Effect.gen(function* () {
+    const tasks = requests.flatMap(({ name }) => outcomes.get(name) ?? [])
+    const summary: CommandsSummary = { tasks, elapsed: yield* since(begun), exitCode }
+    yield* onEvent({ event: "summary", ...summary })
+    return summary
+  })
+  return yield* Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const group = TaskGroup.scoped(all, { name: "tasks", onFailure, report: () => Effect.void })
+      const exit = yield* Effect.exit(restore(group))
+      const told = yield* summary
+      const unexpected = Exit.isFailure(exit) && !isCommandEnded(exit.cause)
+      return unexpected ? yield* Effect.failCause(exit.cause as Cause.Cause<never>) : told
+    })
+  )
+})
+
+const isCommandEnded = (cause: Cause.Cause<TaskGroup.TaskFailed | TaskGroup.TaskCancelled>): boolean =>
+  Option.exists(
+    Cause.failureOption(cause),
+    (error) =>
+      error instanceof TaskGroup.TaskFailed &&
+      Option.exists(Cause.failureOption(error.cause), (inner) => inner instanceof CommandEnded)
+  )
+
+const outcomeOf = (exit: Either.Either<Processes.Exited, Processes.ProcessError>) => {
+  if (Either.isRight(exit)) {
+    const { exitCode, signal } = exit.right
+    if (exitCode === 0) return { status: "succeeded", exitCode } as const
+    const detail = signal === undefined ? `exit code ${exitCode}` : `ended by ${signal}`
+    return { status: "failed", detail, exitCode, ...(signal === undefined ? {} : { signal }) } as const
+  }
+  const exitCode = "exitCode" in exit.left ? exit.left.exitCode : codes.failed
+  return { status: "failed", detail: exit.left.message, exitCode } as const
+}

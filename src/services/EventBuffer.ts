@@ -12,6 +12,8 @@ export interface EventBuffer<A, E> {
   readonly full: () => boolean
   /** Calls back once when the stream has taken what there was. */
   readonly whenRoom: (callback: () => void) => void
+  /** Nobody takes any more: nobody need wait for room. */
+  readonly abandon: () => void
   /** To be run once. */
   readonly stream: Stream.Stream<A, E>
 }
@@ -22,6 +24,12 @@ export const make = <A, E = never>(capacity: number): EventBuffer<A, E> => {
   let over: { readonly cause: Cause.Cause<E> | undefined } | undefined
   let wake: (() => void) | undefined
   let waiters: Array<() => void> = []
+  let abandoned = false
+  const release = () => {
+    const callbacks = waiters
+    waiters = []
+    for (const callback of callbacks) callback()
+  }
   const some: Effect.Effect<void> = Effect.async((resume) => {
     if (events.length > 0 || over !== undefined) resume(nextTurn)
     else wake = () => resume(nextTurn)
@@ -31,6 +39,7 @@ export const make = <A, E = never>(capacity: number): EventBuffer<A, E> => {
   })
   return {
     emit: (event) => {
+      if (abandoned) return
       events.push(event)
       wake?.()
       wake = undefined
@@ -41,6 +50,11 @@ export const make = <A, E = never>(capacity: number): EventBuffer<A, E> => {
       wake = undefined
     },
     full: () => events.length >= capacity,
+    abandon: () => {
+      abandoned = true
+      events = []
+      release()
+    },
     whenRoom: (callback) => waiters.push(callback),
     stream: Stream.repeatEffectChunkOption(
       Effect.flatMap(some, () => {
@@ -51,9 +65,7 @@ export const make = <A, E = never>(capacity: number): EventBuffer<A, E> => {
         }
         const taken = events
         events = []
-        const callbacks = waiters
-        waiters = []
-        for (const callback of callbacks) callback()
+        release()
         return Effect.succeed(Chunk.unsafeFromArray(taken))
       })
     )

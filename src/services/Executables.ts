@@ -25,9 +25,9 @@ const standard = "/usr/bin:/bin"
  * )
  * ```
  */
-export const check = Effect.fn("Executables.check")(function* (command: Command.StandardCommand) {
+export const check = Effect.fn("Executables.check")(function* (command: Command.Command) {
   const fs = yield* FileSystem.FileSystem
-  const file = command.command
+  const file = Processes.programOf(command)
   const line = Processes.commandLine(command)
   const byPath = file.includes("/")
   const path = Option.getOrElse(yield* Effect.option(Config.string("PATH")), () => standard)

@@ -12,7 +12,7 @@ export interface Options {
   /** The byte at the end of a line; default LF. */
   readonly delimiter?: number | undefined
   /** Is given each line without its line end (a CR before it stays), and whether it was cut. */
-  readonly onLine: (line: Buffer, cut: boolean) => void
+  readonly onLine: (line: Buffer, cut: boolean) => unknown
 }
 
 /**
@@ -23,7 +23,8 @@ export interface Options {
  * ```ts
  * import * as Lines from "effect-asyncio/services/Lines"
  *
- * const lines = Lines.make({ onLine: (line) => console.log(line.toString()) })
+ * const found: Array<string> = []
+ * const lines = Lines.make({ onLine: (line) => found.push(line.toString()) })
  * lines.push(Buffer.from("a\nb"))
  * lines.end()
  * ```
@@ -59,6 +60,37 @@ export const make = ({ delimiter = 10, maxLine = 1024 * 1024, onLine }: Options)
     },
     end: () => {
       if (size > 0 || cut) emit()
+    }
+  }
+}
+
+/**
+ * Passes on all whole lines of a chunk at once, with their line ends: for who writes several streams of text to one
+ * place. A line that is longer than 1 MiB goes on in parts, and so does what is left at the end.
+ */
+export const whole = (onBytes: (bytes: Uint8Array) => unknown): Lines => {
+  const longest = 1024 * 1024
+  let carry: Array<Uint8Array> = []
+  let size = 0
+  const emit = (bytes: Uint8Array) =>
+    onBytes(carry.length === 0 ? bytes : new Uint8Array(Buffer.concat([...carry, bytes])))
+  return {
+    push: (bytes) => {
+      const last = bytes.lastIndexOf(10) + 1
+      if (last === 0 && size + bytes.length <= longest) {
+        carry.push(bytes)
+        size += bytes.length
+        return
+      }
+      const cut = last === 0 ? bytes.length : last
+      emit(bytes.subarray(0, cut))
+      carry = cut < bytes.length ? [bytes.subarray(cut)] : []
+      size = bytes.length - cut
+    },
+    end: () => {
+      if (size > 0) emit(new Uint8Array(0))
+      carry = []
+      size = 0
     }
   }
 }

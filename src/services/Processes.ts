@@ -100,12 +100,24 @@ export interface Process {
 
 const maxOutputDefault = 8 * 1024 * 1024
 const graceDefault = "5 seconds"
+/** How long we wait, in milliseconds, for pipes to close when nobody is left who could write. */
+const lastWords = 500
 
 /** A command as a person would type it: words that a POSIX shell would take apart are quoted. */
 export const commandLine = (command: Command.Command): string => {
   if (command._tag === "PipedCommand") return `${commandLine(command.left)} | ${commandLine(command.right)}`
   return [command.command, ...command.args].map(Shell.quote).join(" ")
 }
+
+/** A command as a person wrote it: what a shell is to read is itself. */
+export const commandText = (command: Command.Command): string =>
+  command._tag === "StandardCommand" && command.command === "/bin/sh" && command.args[0] === "-c"
+    ? command.args.slice(1).join(" ")
+    : commandLine(command)
+
+/** The program that a command starts, the first one's of a pipeline. */
+export const programOf = (command: Command.Command): string =>
+  command._tag === "PipedCommand" ? programOf(command.left) : command.command
 
 // errors
 
@@ -376,6 +388,9 @@ interface Child {
   outcome: Effect.Effect<Exited, ProcessError> | undefined
   onStarted: (() => void) | undefined
   readonly onOutcome: Set<() => void>
+  feeding: Fiber.RuntimeFiber<void> | undefined
+  /** Those who take what it has written. */
+  readonly taking: Set<Fiber.RuntimeFiber<void>>
   close: () => void
 }
 
@@ -384,6 +399,24 @@ const settle = (child: Child, outcome: Effect.Effect<Exited, ProcessError>) => {
   child.onStarted?.()
   for (const listener of child.onOutcome) listener()
 }
+
+const outcomeOf = (child: Child): Effect.Effect<Exited, ProcessError> =>
+  Effect.async((resume) => {
+    const listener = () => resume(child.outcome!)
+    if (child.outcome !== undefined) return listener()
+    child.onOutcome.add(listener)
+    return Effect.sync(() => child.onOutcome.delete(listener))
+  })
+
+/** For so many milliseconds at most, by the machine's clock: the processes are real whatever clock the program runs on. */
+const within = (ms: number, effect: Effect.Effect<unknown, unknown>): Effect.Effect<void> =>
+  Effect.raceFirst(
+    Effect.interruptible(Effect.exit(effect)),
+    Effect.async<void>((resume) => {
+      const timer = setTimeout(() => resume(Effect.void), ms)
+      return Effect.sync(() => clearTimeout(timer))
+    }).pipe(Effect.interruptible)
+  ).pipe(Effect.asVoid)
 
 const feed = (
   child: Child,
@@ -475,11 +508,13 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
               outcome: undefined,
               onStarted: undefined,
               onOutcome: new Set(),
+              feeding: undefined,
+              taking: new Set(),
               close: () => undefined
             }
             // Interruptible, because here, where something is acquired, nothing is.
             const fork = (effect: Effect.Effect<void>) =>
-              Runtime.runFork(runtime)(Effect.forkScoped(Effect.interruptible(effect)))
+              Runtime.runFork(runtime)(Effect.interruptible(effect))
             const { command: file, args, stdin } = command
             const inShell = command.shell !== false
             try {
@@ -504,19 +539,21 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
                   },
                   failed: (code, message) => settle(child, Effect.fail(spawnError(command, code, message))),
                   input: (pipe) => {
-                    if (typeof stdin !== "string") fork(feed(child, line, pipe, stdin))
+                    if (typeof stdin !== "string") child.feeding = fork(feed(child, line, pipe, stdin))
                   },
                   data: (stream, chunk, from) => {
                     if (child.outcome !== undefined) return
                     const wait = startOptions.onOutput?.(stream, chunk)
                     if (wait === undefined) return
                     from.pause()
-                    fork(
+                    const fiber = fork(
                       Effect.matchCause(wait, {
                         onSuccess: () => void from.resume(),
                         onFailure: (cause) => settle(child, Effect.failCause(cause))
                       })
                     )
+                    child.taking.add(fiber)
+                    fiber.addObserver(() => void child.taking.delete(fiber))
                   },
                   exited: (ended) => {
                     child.ended = ended
@@ -539,16 +576,18 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         )
 
       const release = (child: Child, grace: Duration.DurationInput) =>
-        Effect.suspend(() => {
-          if (child.tree === undefined) return Effect.void
-          const end = child.ended?.alone === true ? Effect.void : processTree.endTree(child.tree, grace)
-          return Effect.map(end, () => {
-            children.delete(child)
-            child.close() // whoever is out of reach may still hold its pipes
-            const killed = { code: null, signal: "SIGKILL", usage: undefined, alone: true } as const
-            if (child.outcome === undefined)
-              settle(child, Effect.succeed(child.exited(child.ended ?? killed)))
-          })
+        Effect.gen(function* () {
+          if (child.feeding !== undefined) yield* Fiber.interrupt(child.feeding)
+          if (child.tree === undefined) return
+          if (child.ended?.alone !== true) yield* processTree.endTree(child.tree, grace)
+          children.delete(child)
+          // What it has written to its last moment is taken; but whoever is out of reach may still hold its pipes.
+          if (child.outcome === undefined) yield* within(lastWords, outcomeOf(child))
+          child.close()
+          const killed = { code: null, signal: "SIGKILL", usage: undefined, alone: true } as const
+          if (child.outcome === undefined) settle(child, Effect.succeed(child.exited(child.ended ?? killed)))
+          if (child.taking.size > 0) yield* within(Duration.toMillis(grace), Fiber.awaitAll(child.taking))
+          yield* Fiber.interruptAll(child.taking)
         })
 
       return withRun((command, startOptions = {}) =>
@@ -565,12 +604,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           return {
             pid: tree.group,
             command: commandLine(command),
-            exit: Effect.async((resume) => {
-              const listener = () => resume(child.outcome!)
-              if (child.outcome !== undefined) return listener()
-              child.onOutcome.add(listener)
-              return Effect.sync(() => child.onOutcome.delete(listener))
-            }),
+            exit: outcomeOf(child),
             signal: (name) => Effect.sync(() => processTree.signalTree(tree, name)),
             stop: (within = grace) => processTree.endTree(tree, within),
             usage: Effect.sync(() => {

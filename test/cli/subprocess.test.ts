@@ -16,25 +16,6 @@ afterAll(Aio.removeFolders)
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
   Aio.run(["subprocess", ...args], options)
 
-/** Who has this text in the environment: the children of one run of `aio`. */
-const marked = (text: string): ReadonlyArray<number> =>
-  readdirSync("/proc")
-    .filter((entry) => /^\d+$/.test(entry))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/environ`, "latin1").includes(text)
-      } catch {
-        return false
-      }
-    })
-    .map(Number)
-
-const nobodyIsLeft = async (marker: string) => {
-  for (let i = 0; i < 500 && marked(marker).length > 0; i++)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  return marked(marker)
-}
-
 describe("aio subprocess", () => {
   it("runs a command for each item, from arguments, standard input and files", async () => {
     expect(await aio(["-q", "-k", "--", "echo", "<{}>", ":::", "a b", "$HOME"])).toEqual({
@@ -175,20 +156,18 @@ describe("aio subprocess", () => {
   })
 
   it.each(["SIGINT", "SIGTERM", "SIGKILL"] as const)("leaves nobody behind after %s", async (signal) => {
-    const marker = `aio-test-${process.pid}-${signal}`
+    const marker = Aio.marker()
     const script = "sleep 60 & (setsid sleep 60 &) ; trap '' TERM; echo on; while :; do sleep 0.05; done"
     const running = Aio.start(
       ["subprocess", "--line-buffer", "--grace", "100ms", "-j2", "--", "sh", "-c", script, ":::", "1", "2"],
-      {
-        env: { MARKER: marker }
-      }
+      { env: marker.env }
     )
     await running.shows("on\non")
     running.kill(signal)
     const code = await running.exited
     // The tool itself returns when nobody is left; killed, it leaves that to its fork server.
-    if (signal !== "SIGKILL") expect(marked(marker)).toEqual([])
-    expect(await nobodyIsLeft(marker)).toEqual([])
+    if (signal !== "SIGKILL") expect(marker.alive()).toEqual([])
+    expect(await marker.left()).toEqual([])
     expect(code).toBe({ SIGINT: 130, SIGTERM: 143, SIGKILL: null }[signal])
   })
 

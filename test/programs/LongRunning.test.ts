@@ -1,4 +1,5 @@
-import { describe, expect, it } from "@effect/vitest"
+import * as Command from "@effect/platform/Command"
+import { assert, describe, expect, it } from "@effect/vitest"
 import {
   Clock,
   Deferred,
@@ -7,6 +8,7 @@ import {
   Exit,
   Fiber,
   FastCheck as fc,
+  Layer,
   Option,
   Random,
   Ref,
@@ -15,6 +17,8 @@ import {
 import * as LongRunning from "../../src/programs/LongRunning.js"
 import * as Cancellation from "../../src/services/Cancellation.js"
 import * as Output from "../../src/services/Output.js"
+import * as Probes from "../../src/services/Probes.js"
+import * as Processes from "../../src/services/Processes.js"
 import * as VirtualClock from "../../src/services/VirtualClock.js"
 
 const start = "task running now..."
@@ -234,4 +238,211 @@ describe("LongRunning", () => {
       { fastCheck: { numRuns: 50 } }
     )
   })
+})
+
+describe("LongRunning.services", () => {
+  const scripts: ReadonlyArray<Processes.Script> = [
+    { match: "server", output: [{ after: "2 seconds", stdout: "listening\n" }], after: "1 hour" },
+    { match: "stubborn", after: "1 hour", ignoresTerm: true },
+    { match: "crash", after: "1 second", exitCode: 7 },
+    { match: "once", after: "1 second", stdout: "done" },
+    { match: "check", exitCode: 0, times: 2 },
+    { match: "check", exitCode: 1 }
+  ]
+  const said = (event: LongRunning.ServiceEvent): string | undefined => {
+    const { name } = event
+    switch (event.event) {
+      case "waiting":
+        return `${name} waits for ${event.others}`
+      case "output":
+        return undefined
+      case "ready":
+        return `${name} ready after ${event.after}`
+      case "unhealthy":
+        return `${name} unhealthy: ${event.detail}`
+      case "ended":
+        return `${name} ended after ${event.runtime}: ${event.detail}`
+      case "restarting":
+        return `${name} run ${event.run} in ${event.pause}`
+      case "stopping":
+        return `${name} is stopping: ${event.reason}`
+      case "lingering":
+        return `${name} lingers, ${event.left} left`
+      case "finished":
+        return `${name} ${event.status}${event.detail === undefined ? "" : `: ${event.detail}`}, ${event.restarts} restarts`
+      case "started":
+        return `${name} started`
+      default:
+        return `${name} ${event.event}`
+    }
+  }
+  const record = (
+    requests: ReadonlyArray<Omit<LongRunning.ServiceRequest, "command"> & { readonly run?: string }>,
+    options: LongRunning.ServicesOptions = {}
+  ) => {
+    const lines: Array<string> = []
+    const onEvent = (event: LongRunning.ServiceEvent) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        const line = said(event)
+        if (line !== undefined) lines.push(`${now / 1000} ${line}`)
+      })
+    const run = LongRunning.services(
+      requests.map(({ run, ...request }) => ({ ...request, command: Command.make(run ?? request.name) })),
+      { backoff: { jitter: 0 }, ...options, onEvent }
+    )
+    return { lines, run }
+  }
+  const layers = Layer.merge(
+    Processes.layerTest(scripts),
+    Probes.layerTest({ port: () => Effect.map(Clock.currentTimeMillis, (now) => now >= 3000) })
+  )
+  const play = (...args: Parameters<typeof record>) => {
+    const { lines, run } = record(...args)
+    return run.pipe(
+      Effect.map(() => lines),
+      Effect.provide(layers),
+      VirtualClock.run()
+    )
+  }
+
+  it.live("ends all in reverse order of their start when the time is up, and says for whom it waits", () =>
+    Effect.gen(function* () {
+      const lines = yield* play(
+        [
+          { name: "a", run: "server", after: ["b"] },
+          { name: "b", run: "stubborn" },
+          { name: "c", run: "server" }
+        ],
+        { duration: "10 seconds" }
+      )
+      assert.deepStrictEqual(lines, [
+        "0 a waits for b",
+        "0 b started",
+        "0 c started",
+        "0 b ready after 0",
+        "0 c ready after 0",
+        "0 a started",
+        "0 a ready after 0",
+        "10 a is stopping: the 10s are over",
+        "10 a cancelled: the 10s are over, 0 restarts",
+        "10 c is stopping: the 10s are over",
+        "10 c cancelled: the 10s are over, 0 restarts",
+        "10 b is stopping: the 10s are over",
+        "11 b lingers, 4000 left",
+        "15 b cancelled: the 10s are over, 0 restarts"
+      ])
+    })
+  )
+
+  it.live("starts who waits when the others are ready: a line, a port, a command", () =>
+    Effect.gen(function* () {
+      const starts = (lines: ReadonlyArray<string>) => lines.filter((line) => /started|ready/.test(line))
+      const log = yield* play(
+        [
+          { name: "a", run: "once", after: ["b"] },
+          { name: "b", run: "server", ready: { log: /^listen/ } }
+        ],
+        { duration: "5 seconds" }
+      )
+      assert.deepStrictEqual(starts(log), [
+        "0 b started",
+        "2 b ready after 2000",
+        "2 a started",
+        "2 a ready after 0"
+      ])
+      const port = yield* play([{ name: "b", run: "server", ready: { port: 1 } }], { duration: "5 seconds" })
+      assert.include(port, "3 b ready after 3000")
+      const never = yield* play(
+        [
+          { name: "a", run: "once", after: ["b"] },
+          { name: "b", run: "server", ready: { log: /never/ }, restart: "never" }
+        ],
+        { readyTimeout: "3 seconds", onFailure: "continue" }
+      )
+      assert.deepStrictEqual(never.slice(-3), [
+        "3 b ended after 3000: not ready: not within 3s",
+        "3 b failed: not ready: not within 3s, 0 restarts",
+        "3 a cancelled: b was never ready, 0 restarts"
+      ])
+    })
+  )
+
+  it.live("restarts what ends, and gives up the rest when one has failed for good", () =>
+    Effect.gen(function* () {
+      const lines = yield* play(
+        [
+          { name: "a", run: "crash" },
+          { name: "b", run: "server" }
+        ],
+        { maxRestarts: 2 }
+      )
+      assert.deepStrictEqual(
+        lines.filter((line) => !/ started$|ready after/.test(line)),
+        [
+          "1 a ended after 1000: exit code 7",
+          "1 a run 2 in 500",
+          "2.5 a ended after 1000: exit code 7",
+          "2.5 a run 3 in 1000",
+          "4.5 a ended after 1000: exit code 7",
+          "4.5 a failed: restarted 2 times within 1m, and again: exit code 7, 2 restarts",
+          "4.5 b is stopping: sibling a failed",
+          "4.5 b cancelled: sibling a failed, 0 restarts"
+        ]
+      )
+    })
+  )
+
+  it.live("ends when all have ended for good", () =>
+    Effect.gen(function* () {
+      const lines = yield* play(
+        [
+          { name: "a", run: "once" },
+          { name: "b", run: "crash", restart: "never" }
+        ],
+        {
+          onFailure: "continue"
+        }
+      )
+      assert.deepStrictEqual(lines.slice(-4), [
+        "1 a ended after 1000: exit code 0",
+        "1 a succeeded, 0 restarts",
+        "1 b ended after 1000: exit code 7",
+        "1 b failed: exit code 7, 0 restarts"
+      ])
+    })
+  )
+
+  it.live("restarts whose health checks fail", () =>
+    Effect.gen(function* () {
+      const health = { every: "10 seconds", failures: 2 } as const
+      const lines = yield* play([{ name: "a", run: "server", health: { exec: Command.make("check") } }], {
+        health,
+        duration: "41 seconds"
+      })
+      assert.deepStrictEqual(lines.slice(2, 6), [
+        "30 a unhealthy: exit code 1",
+        "40 a unhealthy: exit code 1",
+        "40 a ended after 40000: unhealthy: 2 checks in a row failed, the last with: exit code 1",
+        "40 a run 2 in 500"
+      ])
+    })
+  )
+
+  it.effect("ends all in order when it is interrupted, while one still waits", () =>
+    Effect.gen(function* () {
+      const { lines, run } = record([
+        { name: "a", run: "server" },
+        { name: "b", run: "server" },
+        { name: "c", run: "server", after: ["d"] },
+        { name: "d", run: "server", ready: { log: /never/ } }
+      ])
+      const fiber = yield* Effect.fork(run)
+      yield* TestClock.adjust("5 seconds")
+      yield* Cancellation.cancel(fiber, { reason: "SIGTERM", origin: "test" })
+      assert.deepStrictEqual(
+        lines.filter((line) => line.includes("cancelled")),
+        ["c", "d", "b", "a"].map((name) => `5 ${name} cancelled: SIGTERM, 0 restarts`)
+      )
+    }).pipe(Effect.provide(layers))
+  )
 })

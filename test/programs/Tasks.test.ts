@@ -1,9 +1,12 @@
-import { describe, expect, it } from "@effect/vitest"
+import * as Command from "@effect/platform/Command"
+import { assert, describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, FastCheck, Fiber, TestClock } from "effect"
 import * as Tasks from "../../src/programs/Tasks.js"
 import * as Cancellation from "../../src/services/Cancellation.js"
 import * as Output from "../../src/services/Output.js"
+import * as Processes from "../../src/services/Processes.js"
 import type * as TaskGroup from "../../src/services/TaskGroup.js"
+import * as VirtualClock from "../../src/services/VirtualClock.js"
 
 describe("Tasks", () => {
   describe("example", () => {
@@ -155,4 +158,121 @@ describe("Tasks", () => {
       { fastCheck: { numRuns: 30 } }
     )
   })
+})
+
+describe("Tasks.commands", () => {
+  const scripts: ReadonlyArray<Processes.Script> = [
+    { match: "ok", after: "1 second", stdout: "fine" },
+    { match: "bad", after: "2 seconds", exitCode: 3, stderr: "oh\n" },
+    { match: "hit", after: "2 seconds", signal: "SIGSEGV" },
+    { match: "long", after: "1 hour", output: [{ after: "1 second", stdout: "a\nb" }], ignoresTerm: true },
+    { match: "none", fails: "notFound" },
+    { match: "locked", fails: "notExecutable" }
+  ]
+  const told = (events: ReadonlyArray<Tasks.CommandEvent>) =>
+    events.map((event) => {
+      switch (event.event) {
+        case "started":
+          return `${event.name} started ${event.command}`
+        case "output":
+          return `${event.name} ${event.stream} ${JSON.stringify(new TextDecoder().decode(event.bytes))}`
+        case "finished":
+          return `${event.name} ${event.status}${event.detail === undefined ? "" : `: ${event.detail}`}${event.runtime === undefined ? "" : ` after ${event.runtime}`}`
+        default:
+          return `${event.tasks.map(({ name, status }) => `${name} ${status}`).join(", ")} in ${event.elapsed}, ${event.exitCode}`
+      }
+    })
+  const request = (word: string): Tasks.CommandRequest => {
+    const [name = "", command = "", after] = word.split(" ")
+    return { name, command: Command.make(command), after: after?.split(",") }
+  }
+  const record = (words: ReadonlyArray<string>, options: Tasks.CommandsOptions = {}) => {
+    const events: Array<Tasks.CommandEvent> = []
+    const onEvent = (event: Tasks.CommandEvent) => Effect.sync(() => void events.push(event))
+    return { events, run: Tasks.commands(words.map(request), { ...options, onEvent }) }
+  }
+  const play = (words: ReadonlyArray<string>, options: Tasks.CommandsOptions = {}) => {
+    const { events, run } = record(words, options)
+    return run.pipe(
+      Effect.map(() => told(events)),
+      Effect.provide(Processes.layerTest(scripts)),
+      VirtualClock.run()
+    )
+  }
+
+  it.live("runs all, and tells of each", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* play(["a ok", "b ok"]), [
+        "a started ok",
+        "b started ok",
+        'a stdout "fine"',
+        "a succeeded after 1000",
+        'b stdout "fine"',
+        "b succeeded after 1000",
+        "a succeeded, b succeeded in 1000, 0"
+      ])
+    })
+  )
+
+  it.live("cancels the others when one fails, and waits until they are gone", () =>
+    Effect.gen(function* () {
+      const events = yield* play(["a bad", "b long", "c ok b"], { grace: "3 seconds" })
+      assert.deepStrictEqual(events.slice(2), [
+        'b stdout "a\\n"',
+        'a stderr "oh\\n"',
+        "a failed: exit code 3 after 2000",
+        "c cancelled: sibling a failed",
+        'b stdout "b"',
+        "b cancelled: sibling a failed after 5000",
+        "a failed, b cancelled, c cancelled in 5000, 1"
+      ])
+    })
+  )
+
+  it.live("lets the others go on under continue, but for those who wait for the failed one", () =>
+    Effect.gen(function* () {
+      const events = yield* play(["a hit", "b ok c", "c ok", "d ok a", "e ok d"], { onFailure: "continue" })
+      assert.deepStrictEqual(
+        events.filter((line) => !/stdout/.test(line)),
+        [
+          "a started hit",
+          "c started ok",
+          "c succeeded after 1000",
+          "b started ok",
+          "a failed: ended by SIGSEGV after 2000",
+          "d cancelled: a did not succeed",
+          "e cancelled: d did not succeed",
+          "b succeeded after 1000",
+          "a failed, b succeeded, c succeeded, d cancelled, e cancelled in 2000, 1"
+        ]
+      )
+    })
+  )
+
+  it.live("says what could not be started", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* play(["a none", "b long"]), [
+        "a failed: cannot run none: command not found after 0",
+        "b cancelled: sibling a failed",
+        "a failed, b cancelled in 0, 127"
+      ])
+      const last = (yield* play(["a locked", "b none"], { onFailure: "continue" })).at(-1)
+      assert.strictEqual(last, "a failed, b failed in 0, 126")
+    })
+  )
+
+  it.effect("tells of all when it is interrupted, and why", () =>
+    Effect.gen(function* () {
+      const { events, run } = record(["a long", "b ok"], { grace: "1 second" })
+      const fiber = yield* Effect.fork(run)
+      yield* TestClock.adjust("10 seconds")
+      yield* Effect.fork(Cancellation.cancel(fiber, { reason: "SIGINT", origin: "test" }))
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
+      assert.deepStrictEqual(told(events).slice(-2), [
+        "a cancelled: SIGINT after 11000",
+        "a cancelled, b succeeded in 11000, 0"
+      ])
+    }).pipe(Effect.provide(Processes.layerTest(scripts)))
+  )
 })

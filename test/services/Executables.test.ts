@@ -33,7 +33,7 @@ describe("Executables", () => {
       const at = yield* folder
       const PATH = `${at}/nowhere:${at}/first:${at}/second`
       const check = (word: string) =>
-        Executables.check(Command.make(word, "x") as Command.StandardCommand).pipe(
+        Executables.check(Command.make(word, "x")).pipe(
           Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["PATH", PATH]]))),
           Effect.either
         )
@@ -59,7 +59,7 @@ describe("Executables", () => {
   )
 
   it.live("looks where execvp does when there is no PATH", () =>
-    Executables.check(Command.make("sh") as Command.StandardCommand).pipe(
+    Executables.check(Command.make("sh")).pipe(
       Effect.withConfigProvider(ConfigProvider.fromMap(new Map())),
       Effect.provide(NodeFileSystem.layer)
     )

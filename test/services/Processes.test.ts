@@ -208,6 +208,53 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
+  it.live("gives what it writes to its last moment, and waits for who takes it", () =>
+    Effect.gen(function* () {
+      const started = yield* Deferred.make<void>()
+      let seen = ""
+      const take = (bytes: Uint8Array) =>
+        Effect.delay(
+          Effect.sync(() => {
+            seen += text(bytes)
+          }),
+          "20 millis"
+        )
+      const command = sh("trap 'echo bye; echo bye; exit' TERM; echo on; sleep 30 & wait")
+      const onOutput = (_: string, bytes: Uint8Array) =>
+        Effect.zipRight(Deferred.succeed(started, undefined), take(bytes))
+      const fiber = yield* Effect.fork(
+        Effect.scoped(Effect.flatMap(Processes.start(command, { onOutput }), (child) => child.exit))
+      )
+      yield* Deferred.await(started)
+      yield* cancel(fiber)
+      assert.strictEqual(seen, "on\nbye\nbye\n")
+    }).pipe(live)
+  )
+
+  it.live("gives up who never takes what it has written, after the grace period", () =>
+    Effect.gen(function* () {
+      const started = yield* Deferred.make<void>()
+      let gaveUp = false
+      const never = Effect.onInterrupt(Effect.never, () =>
+        Effect.sync(() => {
+          gaveUp = true
+        })
+      )
+      const onOutput = () => Effect.zipRight(Deferred.succeed(started, undefined), never)
+      const fiber = yield* Effect.fork(
+        Effect.scoped(
+          Effect.flatMap(
+            Processes.start(sh("echo on; sleep 30"), { onOutput, grace: "50 millis" }),
+            (child) => child.exit
+          )
+        )
+      )
+      yield* Deferred.await(started)
+      yield* cancel(fiber)
+      assert.isTrue(gaveUp)
+    }).pipe(live)
+  )
+
   it.scopedLive("leaves nothing behind when the leader has ended first", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")

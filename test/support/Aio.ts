@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process"
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { randomUUID } from "node:crypto"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -122,3 +123,29 @@ export const removeFolders = (): void => {
 
 /** All names in a folder, hidden ones included, sorted. */
 export const names = (path: string): ReadonlyArray<string> => readdirSync(path).sort()
+
+/** An environment to know the processes of one run of `aio` by. */
+export const marker = () => {
+  const id = `AIO_TEST_MARKER=${randomUUID()}`
+  const alive = (): ReadonlyArray<number> =>
+    readdirSync("/proc")
+      .filter((entry) => /^\d+$/.test(entry))
+      .filter((pid) => {
+        try {
+          return readFileSync(`/proc/${pid}/environ`, "latin1").includes(id)
+        } catch {
+          return false
+        }
+      })
+      .map(Number)
+  return {
+    env: { AIO_TEST_MARKER: id.slice(16) },
+    /** Who is alive now. */
+    alive,
+    /** Who is alive still, after ten seconds at most: for what goes on when `aio` itself was killed. */
+    left: async () => {
+      for (let i = 0; i < 500 && alive().length > 0; i++) await new Promise((done) => setTimeout(done, 20))
+      return alive()
+    }
+  }
+}

@@ -1,0 +1,193 @@
+import * as Args from "@effect/cli/Args"
+import * as Options from "@effect/cli/Options"
+import * as Platform from "@effect/platform/Command"
+import { Clock, Effect, Either, Option, Stream } from "effect"
+import * as Executables from "../services/Executables.js"
+import { UsageError } from "../services/Exits.js"
+import * as Input from "../services/Input.js"
+import * as Output from "../services/Output.js"
+import * as Processes from "../services/Processes.js"
+import * as Procfile from "../services/Procfile.js"
+import type * as Screen from "./Screen.js"
+import * as Tags from "./Tags.js"
+import * as Values from "./Values.js"
+
+// What `aio tasks` and `aio long-running` share: named commands, and lines that say whose they are.
+
+const placeholders = ["name", "index", "pid", "time"] as const
+type Placeholder = (typeof placeholders)[number]
+
+const prefix = Values.parsed("prefix", (text): Either.Either<string, string> => {
+  const unknown = [...text.matchAll(/\{(\w*)\}/g)].find(
+    ([, word]) => !placeholders.includes(word as Placeholder)
+  )
+  return unknown === undefined
+    ? Either.right(text)
+    : Either.left(
+        `'${text}' has ${unknown[0]}, which is none of ${placeholders.map((word) => `{${word}}`).join(" ")}`
+      )
+})
+
+export const words = Args.text({ name: "NAME='command'" }).pipe(
+  Args.withDescription("a name, and what a shell is to run under it"),
+  Args.repeated
+)
+
+export const options = {
+  file: Options.text("file").pipe(
+    Options.withAlias("f"),
+    Options.withPseudoName("file"),
+    Options.withDescription("a Procfile: NAME: COMMAND, a line each; - is standard input"),
+    Options.optional
+  ),
+  after: Options.text("after").pipe(Options.withPseudoName("NAME:OTHER[,OTHER]"), Options.repeated),
+  grace: Values.duration("grace").pipe(
+    Options.withDescription("from TERM to KILL when a command is to end; default 5s"),
+    Options.optional
+  ),
+  prefix: prefix.pipe(
+    Options.withPseudoName("template"),
+    Options.withDescription("before each line, of {name} {index} {pid} {time}; default '{name} | '"),
+    Options.withDefault("{name} | ")
+  ),
+  raw: Options.boolean("raw").pipe(Options.withDescription("lines as they are, without a prefix")),
+  timestamps: Options.boolean("timestamps").pipe(Options.withDescription("the time before each line")),
+  json: Options.boolean("json").pipe(Options.withDescription("events as NDJSON on stdout")),
+  quiet: Options.boolean("quiet").pipe(
+    Options.withAlias("q"),
+    Options.withDescription("no notes and no summary on stderr")
+  )
+}
+
+/** The commands that were asked for, and who waits for whom. */
+export const read = (
+  called: string,
+  config: {
+    readonly words: ReadonlyArray<string>
+    readonly file: Option.Option<string>
+    readonly after: ReadonlyArray<string>
+  }
+) =>
+  Effect.gen(function* () {
+    const input = yield* Input.Input
+    const usage = (error: { readonly message: string }) =>
+      new UsageError({ message: `${called}: ${error.message}` })
+    const file = Option.isNone(config.file)
+      ? undefined
+      : {
+          path: config.file.value === "-" ? "standard input" : config.file.value,
+          text: yield* input
+            .open(config.file.value)
+            .pipe(Stream.decodeText(), Stream.mkString, Effect.mapError(usage))
+        }
+    const entries = yield* Effect.mapError(Procfile.read(config.words, file), usage)
+    if (entries.length === 0) {
+      return yield* usage({ message: `${file?.path} has no commands; write NAME: COMMAND, a line each` })
+    }
+    const names = entries.map(({ name }) => name)
+    const after = yield* Effect.mapError(Procfile.after(config.after, names), (problem) =>
+      usage({ message: `option --after: ${problem}` })
+    )
+    yield* check(entries, after)
+    return { entries, names, after }
+  })
+
+// What a shell knows without a file: not to be looked for on the PATH. A first word with anything but these characters
+// (an assignment, a bracket, a quote) is the shell's business too.
+const simple = /^[A-Za-z0-9_./+-]+(?=\s|$)/
+const builtins = new Set(
+  "alias bg break case cd command continue do done echo elif else esac eval exec exit export false fc fg fi for function getopts hash if jobs kill let local printf pwd read readonly return set shift source test then time times trap true type ulimit umask unalias unset until wait while .".split(
+    " "
+  )
+)
+
+/** Fails, before anything runs, where a command's program is not there; those that wait for others may build it. */
+const check = (entries: ReadonlyArray<Procfile.Entry>, after: Procfile.After) =>
+  Effect.forEach(
+    entries,
+    ({ command, name }) => {
+      const [word = ""] = simple.exec(command) ?? []
+      return word === "" || builtins.has(word) || after.has(name) || /[;&|]/.test(command)
+        ? Effect.void
+        : Executables.check(Platform.make(word))
+    },
+    { discard: true }
+  )
+
+/** The commands as a shell runs them; lines go through us, and a terminal's colours with them. */
+export const shell = (command: string, colors: boolean): Platform.Command =>
+  Platform.env(Processes.shell(command), colors ? { FORCE_COLOR: process.env["FORCE_COLOR"] ?? "1" } : {})
+
+const colors = [36, 33, 35, 32, 34, 96, 93, 95, 92, 94]
+
+const timeOfDay = (ms: number): string => {
+  const date = new Date(ms)
+  const two = (n: number) => String(n).padStart(2, "0")
+  const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":")
+  return `${clock}.${String(date.getMilliseconds()).padStart(3, "0")}`
+}
+
+/** Writes lines of several commands, each with its prefix and colour; never two of them in one line. */
+export const printer = (
+  names: ReadonlyArray<string>,
+  config: { readonly prefix: string; readonly raw: boolean; readonly timestamps: boolean },
+  screen?: Screen.Screen
+) =>
+  Effect.map(Output.Output, (output) => {
+    const width = Math.max(...names.map((name) => name.length))
+    const pids = new Map<string, number>()
+    const template = `${config.timestamps ? "{time} " : ""}${config.raw ? "" : config.prefix}`
+    const tag = (name: string, colored: boolean, now: number): Buffer => {
+      const index = names.indexOf(name)
+      const values: Record<Placeholder, string> = {
+        name: name.padEnd(width),
+        index: String(index + 1),
+        pid: String(pids.get(name) ?? ""),
+        time: timeOfDay(now)
+      }
+      const text = template.replace(/\{(\w+)\}/g, (_, word: Placeholder) => values[word])
+      return Buffer.from(colored ? `\x1b[${colors[index % colors.length]}m${text}\x1b[0m` : text)
+    }
+    // Raw lines may be left open: nobody else goes on in them.
+    const open: { stdout?: string; stderr?: string } = {}
+    const raw = (name: string, stream: "stdout" | "stderr", bytes: Uint8Array): Uint8Array => {
+      const other = open[stream] !== undefined && open[stream] !== name
+      if (bytes.at(-1) === 10) delete open[stream]
+      else open[stream] = name
+      return other ? Buffer.concat([Buffer.from("\n"), bytes]) : bytes
+    }
+    const lineEnd = Buffer.from("\n")
+    return {
+      started: (name: string, pid: number) => {
+        pids.set(name, pid)
+      },
+      /** Whole lines, as `Lines.whole` gives them. */
+      lines: (name: string, stream: "stdout" | "stderr", bytes: Uint8Array): Effect.Effect<void> =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          const whole = bytes.at(-1) === 10 ? bytes : Buffer.concat([bytes, lineEnd])
+          const shown =
+            template === ""
+              ? raw(name, stream, bytes)
+              : Tags.before(whole, tag(name, output[stream].colors, now), { open: false })
+          // One screen for lines and table: what is written goes above it.
+          if (screen !== undefined && output[stream].interactive) {
+            return Effect.sync(() => screen.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
+          }
+          const write = stream === "stdout" ? output.write(shown) : output.writeError(shown)
+          return Effect.zipRight(write, output.drained)
+        })
+    }
+  })
+
+/** An event for `--json`; what a command wrote is in it as text. */
+export const eventLine = ({
+  event,
+  ...fields
+}: {
+  readonly event: string
+  readonly bytes?: Uint8Array
+}): string => {
+  const { bytes, ...others } = fields
+  const text = bytes === undefined ? {} : { text: new TextDecoder().decode(bytes) }
+  return Output.eventLine(event, { ...others, ...text })
+}

@@ -1,0 +1,53 @@
+import { Effect, type Scope } from "effect"
+
+/** A few lines at the bottom of stderr's terminal that stay there, below what is written. */
+export interface Screen {
+  /** Replaces the lines at the bottom. */
+  readonly show: (lines: ReadonlyArray<string>) => void
+  /** Writes above them; the line end is added. */
+  readonly log: (text: string) => void
+}
+
+const pause = 40
+const up = (lines: number) => (lines === 0 ? "" : `\x1b[${lines}A\r`)
+
+/** Draws until the scope closes, 25 times a second at most; then the lines are gone and what was written is there. */
+export const make: Effect.Effect<Screen, never, Scope.Scope> = Effect.map(
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      let shown = 0
+      let written = ""
+      let bottom: ReadonlyArray<string> = []
+      let timer: NodeJS.Timeout | undefined
+      const draw = () => {
+        clearTimeout(timer)
+        timer = undefined
+        const { columns = 80, rows = 24 } = process.stderr
+        const lines = bottom.slice(0, Math.max(1, rows - 2)).map((line) => line.slice(0, columns - 1))
+        process.stderr.write(`${up(shown)}\x1b[J${written}${lines.map((line) => `${line}\n`).join("")}`)
+        shown = lines.length
+        written = ""
+      }
+      const soon = () => {
+        timer ??= setTimeout(draw, pause)
+      }
+      return {
+        show: (lines: ReadonlyArray<string>) => {
+          if (lines.join("\n") === bottom.join("\n")) return
+          bottom = lines
+          soon()
+        },
+        log: (text: string) => {
+          written += `${text}\n`
+          soon()
+        },
+        close: () => {
+          bottom = []
+          draw()
+        }
+      }
+    }),
+    ({ close }) => Effect.sync(close)
+  ),
+  ({ log, show }) => ({ log, show })
+)
