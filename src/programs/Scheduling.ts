@@ -4,6 +4,7 @@ import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import type * as Cron from "../services/Cron.js"
 import { codes } from "../services/Exits.js"
+import * as race from "../services/internal/race.js"
 import * as Output from "../services/Output.js"
 import * as Processes from "../services/Processes.js"
 import * as Timers from "../services/Timers.js"
@@ -291,7 +292,7 @@ export const runs = Effect.fn("Scheduling.runs")(function* (
       Timers.sleep(after),
       Effect.fail(new Processes.CommandTimedOut({ command: line, after }))
     )
-    return Effect.raceFirst(body, late)
+    return race.first(body, late)
   }
   const once = ({ at, run, skipped }: Timers.Tick) =>
     Effect.uninterruptibleMask((restore) =>
