@@ -148,7 +148,9 @@ describe("aio schedule every and cron", () => {
   it("runs so many times, and sums up", async () => {
     const { code, stderr, stdout } = await aio(["every", "50ms", "--times", "3", "--", "echo", "hi"])
     expect([code, stdout]).toEqual([0, "hi\nhi\nhi\n"])
-    expect(stderr).toMatch(/^echo hi: first at \S+, in \d+ ms\n(Skipped .*\n)*3 runs(, \d+ skipped)? in .*\n$/)
+    expect(stderr).toMatch(
+      /^echo hi: first at \S+, in \d+ ms\n(Skipped .*\n)*3 runs(, \d+ skipped)? in .*\n$/
+    )
     const cron = await aio(["cron", "* * * * * *", "--times", "1", "-q", "--", "echo", "tick"])
     expect([cron.code, cron.stdout, cron.stderr]).toEqual([0, "tick\n", ""])
   })
