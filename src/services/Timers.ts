@@ -280,10 +280,16 @@ const longest = 2 ** 31 - 1
 const startsPerTurn = 2048
 const turnCost = 32
 
-// What FiberRuntime has beside its public face: its FiberRefs as they stand. `getFiberRefs()` makes a new collection at
-// each call, which is most of the price of a timer.
+// What FiberRuntime has beside its public face; but for the first, for the running fiber itself to use.
 interface Inner {
+  /** Its FiberRefs as they stand; `getFiberRefs()` makes a new collection at each call. */
   readonly _fiberRefs: FiberRefs.FiberRefs
+  /** Puts back all of them, those unset before included. */
+  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
+  /** Asks the children it has forked to end, and gives the wait for them; null when there are none. */
+  readonly interruptAllChildren: () => Effect.Effect<void> | null
+  /** How much it has done since it last gave way to other fibers. */
+  currentOpCount: number
 }
 
 // What is in the heaps.
@@ -308,6 +314,11 @@ interface Host {
   readonly tell: (effect: Effect.Effect<void>, fiberRefs: FiberRefs.FiberRefs) => void
   /** In milliseconds. */
   readonly recheck: number
+}
+
+// A fiber that runs callbacks, and the one that it runs.
+interface Worker {
+  call: Call<any, any> | undefined
 }
 
 // What both kinds of handle are: somebody may wait for its end, or cancel it.
@@ -357,7 +368,8 @@ abstract class Pending<A, E> {
 
 class Call<A, E> extends Pending<A, E> implements Handle<A, E>, Due {
   place = -1
-  fiber: Fiber.RuntimeFiber<Exit.Exit<A, E>> | undefined
+  /** The fiber that runs it, for as long as it does. */
+  fiber: Fiber.RuntimeFiber<any, any> | undefined
 
   constructor(
     readonly host: Host,
@@ -653,7 +665,6 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     }
     const later = new Heap<Due>() // by the monotonic clock
     const at = new Heap<Due>() // by the wall clock
-    const running = new Set<Call<any, any>>()
     const series = new Set<Series>()
     let calls = 0
     let closing: Cancellation.Cancellation | undefined
@@ -669,15 +680,127 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       return isA ? [a, waitA] : [b, waitB]
     }
 
+    // What is due waits here for a fiber. One fiber runs one callback after the other, bare, and another is made only
+    // when all others wait: a fiber for each would cost forty times as much (`npm run bench -- timers`). Each is a task
+    // of its own nevertheless: FiberRefs, children, failure and cancellation are its own.
+    let ready: Array<Call<any, any>> = []
+    let taken = 0
+    let live = 0 // callbacks in there or running
+    let draining = false
+    const workers = new Set<Worker>()
+    const scheduler = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentScheduler)
+
     const launch = (call: Call<any, any>) => {
       if (closing !== undefined) return call.unsafeCancel(closing)
-      running.add(call)
-      call.fiber = fork(call)
-      // An observer and not `onExit`: one that is cancelled before its first step has no `onExit`.
-      call.fiber.addObserver((exit) => {
-        running.delete(call)
-        call.unsafeEnd(Exit.flatten(exit))
-        if (running.size === 0) whenIdle?.()
+      live++
+      ready.push(call)
+      drainSoon()
+    }
+    const drainSoon = () => {
+      if (draining) return
+      draining = true
+      scheduler.scheduleTask(drain, 0)
+    }
+    const drain = () => {
+      while (taken < ready.length) startWorker()
+      draining = false
+    }
+    const take = (): Call<any, any> | undefined => {
+      while (taken < ready.length) {
+        const call = ready[taken++]!
+        if (taken === ready.length) {
+          ready = []
+          taken = 0
+        }
+        if (call.exit === undefined) return call
+        ended() // it was cancelled meanwhile
+      }
+      return undefined
+    }
+    const ended = () => {
+      live--
+      if (live === 0) whenIdle?.()
+    }
+    const told = (call: Call<any, any>, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+      Cause.isInterruptedOnly(cause)
+        ? Effect.void
+        : Effect.uninterruptible(
+            Effect.catchAllCause(report(new TimerFailed({ timer: call.name, cause })), (broken) =>
+              Effect.logError(`the report of ${call.name} failed`, broken)
+            )
+          )
+
+    const startWorker = () => {
+      const worker: Worker = { call: undefined }
+      let outcome: Exit.Exit<any, any> | undefined // of the callback, while its children and its report are waited for
+      let retired = false
+      const finish = (exit: Exit.Exit<any, any>) => {
+        const call = worker.call!
+        worker.call = undefined
+        outcome = undefined
+        // An interruption that comes too late for this one must not meet the next.
+        if (call.request !== undefined) retired = true
+        call.fiber = undefined
+        call.unsafeEnd(exit)
+        ended()
+      }
+      const work = Effect.withFiberRuntime<void>((fiber) => {
+        const inner = fiber as unknown as Inner
+        let current: Effect.Effect<unknown, unknown> = Effect.void
+        const next = () => {
+          if (outcome !== undefined) return true
+          const call = retired ? undefined : take()
+          if (call === undefined) return false
+          worker.call = call
+          call.fiber = fiber
+          if (inner._fiberRefs !== call.fiberRefs) inner.setFiberRefs(call.fiberRefs)
+          // Or else it would give way between one and the next, and the next fiber begin out of order.
+          inner.currentOpCount = 0
+          current = call.effect
+          return true
+        }
+        const step = (value: unknown) => {
+          if (outcome !== undefined) return finish(outcome)
+          const children = inner.interruptAllChildren()
+          if (children === null) return finish(Exit.succeed(value))
+          outcome = Exit.succeed(value)
+          current = children
+        }
+        // A handler around each would cost as much as the rest: a success is what the loop's step is given, and a
+        // failure ends the loop, which then starts again.
+        const loop: Effect.Effect<void> = Effect.matchCauseEffect(
+          Effect.whileLoop({ while: next, body: () => current, step }),
+          {
+            onSuccess: () => Effect.void,
+            onFailure: (cause) => {
+              if (worker.call === undefined) return Effect.failCause(cause as Cause.Cause<never>)
+              if (outcome === undefined) {
+                outcome = Exit.failCause(cause)
+                current = Effect.zipRight(
+                  told(worker.call, cause),
+                  Effect.suspend(() => inner.interruptAllChildren() ?? Effect.void)
+                )
+              } else finish(outcome)
+              return loop
+            }
+          }
+        )
+        return loop
+      })
+      workers.add(worker)
+      // It runs as far as it can at once.
+      const fiber = Runtime.runFork(runtime, work)
+      fiber.addObserver((exit) => {
+        workers.delete(worker)
+        const { call } = worker
+        // Only an interruption ends it in the middle of a callback.
+        if (call !== undefined) {
+          const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
+          const end = () => finish(outcome ?? Exit.failCause(cause))
+          if (outcome !== undefined || Cause.isInterruptedOnly(cause)) end()
+          else Runtime.runFork(runtimeOf(call.fiberRefs), told(call, cause)).addObserver(end)
+        }
+        if (taken < ready.length) drainSoon()
       })
     }
 
@@ -726,8 +849,16 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
 
     const run = () => {
       firing = true
-      for (let [due, wait] = first(); due !== undefined && wait <= 0; [due, wait] = first()) {
-        if (started >= startsPerTurn) break
+      // One look at the clocks for all that is due by now, as asyncio does it.
+      const [now, today] = [monotonic(), wall()]
+      while (started < startsPerTurn) {
+        const a = later.first
+        const b = at.first
+        const waitA = a === undefined ? Number.POSITIVE_INFINITY : a.deadline - now
+        const waitB = b === undefined ? Number.POSITIVE_INFINITY : b.deadline - today
+        if (waitA > 0 && waitB > 0) break
+        const isA = waitA < waitB || (waitA === waitB && a!.id < b!.id)
+        const due = isA ? a! : b!
         started++
         heapOf(due).delete(due)
         due.unsafeFire()
@@ -737,17 +868,6 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     }
 
     const heapOf = (due: Due) => (due.byWall ? at : later)
-    const fork = (call: Call<any, any>) => {
-      const told = (exit: Exit.Exit<unknown, unknown>) =>
-        Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)
-          ? Effect.catchAllCause(report(new TimerFailed({ timer: call.name, cause: exit.cause })), (broken) =>
-              Effect.logError(`the report of ${call.name} failed`, broken)
-            )
-          : Effect.void
-      // The fiber itself does not fail, nobody joins it. What breaks in the clean-up of a cancelled one is told too.
-      const body = Effect.uninterruptible(Effect.tap(Effect.exit(Effect.interruptible(call.effect)), told))
-      return Runtime.runFork(runtimeOf(call.fiberRefs), body, { immediate: false })
-    }
     const host: Host = {
       launch,
       monotonic,
@@ -809,11 +929,14 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       Effect.suspend(() => {
         closing = Cancellation.fromExit(exit)[0] ?? { reason: "the timers were closed", origin: "timers" }
         const asleep = wakeUp
-        for (const one of [...series, ...later.entries, ...at.entries, ...running]) one.unsafeCancel(closing)
+        for (const one of [...series, ...later.entries, ...at.entries, ...ready.slice(taken)]) {
+          one.unsafeCancel(closing)
+        }
+        for (const { call } of workers) call?.unsafeCancel(closing)
         arm()
         const idle = Effect.async<void>((resume) => {
           whenIdle = () => resume(Effect.void)
-          if (running.size === 0) whenIdle()
+          if (live === 0) whenIdle()
         })
         return Effect.zipRight(idle, asleep === undefined ? Effect.void : Fiber.await(asleep))
       })
