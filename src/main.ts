@@ -50,8 +50,11 @@ const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
   loop: async () => (await import("./commands/loop.js")).command,
   schedule: async () => {
     const { command } = await import("./commands/schedule.js")
-    const Timers = await import("./services/Timers.js")
-    return Command.provide(command, Timers.layer)
+    const [Processes, Timers] = await Promise.all([
+      import("./services/Processes.js"),
+      import("./services/Timers.js")
+    ])
+    return Command.provide(command, Layer.merge(Processes.layer, Timers.layer))
   },
   executor: async () => {
     const { command } = await import("./commands/executor.js")

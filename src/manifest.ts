@@ -98,7 +98,7 @@ export const concepts = [
     section: "Scheduling",
     asyncio: "loop.call_later, loop.call_at",
     effect: "Schedule, one timer heap",
-    summary: "call soon, later and at a time",
+    summary: "run commands later, at a time, every interval or by cron, or say when that would be",
     example: ["call_soon   at 0.0 s", "call_at     at 0.2 s", "call_later  at 0.4 s"],
     exampleArgs: ["--virtual"]
   },

@@ -5,6 +5,7 @@ import {
   type DateTime,
   Duration,
   Effect,
+  Either,
   Exit,
   Fiber,
   FiberId,
@@ -12,12 +13,16 @@ import {
   FiberRefs,
   Layer,
   Option,
+  Random,
   Runtime,
-  type Scope
+  type Scope,
+  Utils
 } from "effect"
 import * as Cancellation from "./Cancellation.js"
 import * as Causes from "./Causes.js"
+import * as Cron from "./Cron.js"
 import * as TaskGroup from "./TaskGroup.js"
+import * as Times from "./Times.js"
 
 // model
 
@@ -25,7 +30,10 @@ import * as TaskGroup from "./TaskGroup.js"
 export interface Handle<out A, out E = never> {
   /** Names it in reports; default `timer N`. */
   readonly name: string
-  /** When it is due: milliseconds since the epoch, by the wall clock as it stood when it was asked for. */
+  /**
+   * When it is due: milliseconds since the epoch, by the wall clock as it stood when it was asked for. What comes again
+   * and again is due next then; after the last time it is Infinity.
+   */
   readonly when: number
   /**
    * Before its time: it never runs. While it runs: it is interrupted, and this waits for its clean-up. After its end:
@@ -46,6 +54,78 @@ export interface CallOptions {
 
 /** A time of day: a `DateTime`, a `Date`, or milliseconds since the epoch. */
 export type Time = DateTime.DateTime | Date | number
+
+/** One time of {@link Timers}' `every` and `cron`. */
+export interface Tick {
+  /** Which run it is, from 1 on. */
+  readonly run: number
+  /** When it was due, without its jitter; milliseconds since the epoch. */
+  readonly at: number
+  /** The time of day that it was set for, when a clock change skips that. */
+  readonly skipped: string | undefined
+}
+
+/** What happens beside the runs themselves. */
+export type SeriesEvent =
+  | { readonly _tag: "Scheduled"; readonly at: number; readonly skipped: string | undefined }
+  /** One that does not take place, or all from `at` to `until`. */
+  | { readonly _tag: "Skipped"; readonly at: number; readonly until: number; readonly reason: string }
+
+/** How a series has ended: how many runs there were, how many of them failed, and how many found no free place. */
+export interface Tally {
+  readonly runs: number
+  readonly failed: number
+  readonly skipped: number
+}
+
+/** What is due while the run before goes on; see {@link SeriesOptions}. */
+export type Overlap = "skip" | "queueOne" | "queueAll" | "cancelRunning" | "parallel"
+
+/** Settings of what comes again and again. */
+export interface SeriesOptions extends CallOptions {
+  /**
+   * What becomes of a run that is due while the one before goes on. `"skip"`: nothing. `"queueOne"`: it comes right
+   * after, but only one may wait. `"queueAll"`: all wait. `"cancelRunning"`: the one before is cancelled, and it comes
+   * when that has cleaned up. `"parallel"`: they run beside each other. Default `"skip"`.
+   */
+  readonly overlap?: Overlap | undefined
+  /** How many runs there are at most. Default no limit. */
+  readonly times?: number | undefined
+  /** Nothing is due after this. Default never. */
+  readonly until?: Time | undefined
+  /** Each comes later by a random part of this, at most until the next. Default 0. */
+  readonly jitter?: Duration.DurationInput | undefined
+  /** For the jitter: the same seed gives the same delays. Default: one from Effect's `Random`. */
+  readonly seed?: number | undefined
+  /**
+   * What becomes of runs that were missed: due more than {@link Options.recheck} ago, or more than one at a time,
+   * because the machine slept, the clock was set or something blocked the loop. `"none"`: nothing. `"last"`: the last of
+   * them runs at once. `"all"`: all do, as far as `overlap` lets them. Default `"none"`.
+   */
+  readonly catchUp?: "none" | "last" | "all" | undefined
+  /** What was due longer ago than this is not caught up with. Default 1 day. */
+  readonly window?: Duration.DurationInput | undefined
+  /** Is told when the next run is due, and of those that do not take place. */
+  readonly observe?: ((event: SeriesEvent) => Effect.Effect<void>) | undefined
+}
+
+/** Settings of `cron`. */
+export interface CronOptions extends SeriesOptions {
+  /** Whose clock it goes by. Default: that of the machine. */
+  readonly zone?: DateTime.TimeZone | undefined
+}
+
+/** Settings of `every`. */
+export interface EveryOptions extends CronOptions {
+  /**
+   * On full intervals of the wall clock in the zone, as `Cron.aligned` has them. Default false: counted from now, by the
+   * monotonic clock.
+   */
+  readonly align?: boolean | undefined
+}
+
+/** What to run again and again: an effect, or one for each tick. */
+export type Body<A, E, R> = Effect.Effect<A, E, R> | ((tick: Tick) => Effect.Effect<A, E, R>)
 
 /** Settings of the service. */
 export interface Options {
@@ -92,12 +172,40 @@ export class Timers extends Context.Tag("effect-asyncio/services/Timers")<
       effect: Effect.Effect<A, E, R>,
       options?: CallOptions
     ) => Effect.Effect<Handle<A, E>, never, R>
+    /**
+     * {@link callLater} for code that is no effect: the callback of a library, or a loop that asks for very many. What it
+     * runs has the FiberRefs of the fiber that calls this, or those of the service where no fiber does.
+     */
+    readonly unsafeCallLater: <A, E>(
+      delay: Duration.DurationInput,
+      effect: Effect.Effect<A, E>,
+      options?: CallOptions
+    ) => Handle<A, E>
     /** At a time by the wall clock, whose changes it follows; one that is past is `callSoon`. */
     readonly callAt: <A, E, R>(
       time: Time,
       effect: Effect.Effect<A, E, R>,
       options?: CallOptions
     ) => Effect.Effect<Handle<A, E>, never, R>
+    /**
+     * Every interval, first after one has passed. It is anchored: how long a run takes, and how late it begins, moves
+     * none of those that follow. A run that fails is reported, and the others come nevertheless. Dies when the interval
+     * is not more than zero.
+     */
+    readonly every: <A, E, R>(
+      interval: Duration.DurationInput,
+      body: Body<A, E, R>,
+      options?: EveryOptions
+    ) => Effect.Effect<Handle<Tally>, never, R>
+    /**
+     * At the times of a cron expression, by the rule of Debian's cron where the clock changes; see `Cron.parse` and
+     * `Cron.next`. Fails when it cannot be read or never fires.
+     */
+    readonly cron: <A, E, R>(
+      expression: string | Cron.Rule,
+      body: Body<A, E, R>,
+      options?: CronOptions
+    ) => Effect.Effect<Handle<Tally>, Cron.InvalidCron, R>
   }
 >() {}
 
@@ -110,7 +218,7 @@ export class Timers extends Context.Tag("effect-asyncio/services/Timers")<
 export interface Entry {
   readonly deadline: number
   readonly id: number
-  /** Its index in the heap, kept by the heap; -1 when it is in none. */
+  /** Where it is, kept by the heap; -1 when it is in none. */
   place: number
 }
 
@@ -174,63 +282,145 @@ export class Heap<T extends Entry> {
   }
 }
 
+/**
+ * A {@link Heap} for timers that mostly come in order, as those with one and the same delay do: who is due after all
+ * others stands at the end of a line, which costs a tenth of a place in the heap.
+ */
+class Line<T extends Entry> {
+  private readonly heap = new Heap<T>()
+  /** In order, with a hole where one was taken out of the middle. Their place is below -1: -2 less their index here. */
+  private line: Array<T | undefined> = []
+  private head = 0
+  private holes = 0
+  private last = Number.NEGATIVE_INFINITY
+
+  get first(): T | undefined {
+    const a = this.line[this.head]
+    const b = this.heap.first
+    return a === undefined || (b !== undefined && isBefore(b, a)) ? b : a
+  }
+
+  get entries(): ReadonlyArray<T> {
+    return [...this.line.filter((entry) => entry !== undefined), ...this.heap.entries]
+  }
+
+  add(entry: T): void {
+    if (this.head === this.line.length) this.clear()
+    if (entry.deadline < this.last) this.heap.add(entry)
+    else {
+      this.last = entry.deadline
+      entry.place = -2 - this.line.length
+      this.line.push(entry)
+    }
+  }
+
+  delete(entry: T): void {
+    if (entry.place >= -1) {
+      this.heap.delete(entry)
+      return
+    }
+    this.line[-2 - entry.place] = undefined
+    entry.place = -1
+    this.holes++
+    while (this.head < this.line.length && this.line[this.head] === undefined) {
+      this.head++
+      this.holes--
+    }
+    if (this.head + this.holes > 64 && (this.head + this.holes) * 2 > this.line.length) this.pack()
+  }
+
+  private clear(): void {
+    this.line = []
+    this.head = 0
+    this.holes = 0
+    this.last = Number.NEGATIVE_INFINITY
+  }
+
+  private pack(): void {
+    const line: Array<T | undefined> = []
+    for (let i = this.head; i < this.line.length; i++) {
+      const entry = this.line[i]
+      if (entry === undefined) continue
+      entry.place = -2 - line.length
+      line.push(entry)
+    }
+    this.line = line
+    this.head = 0
+    this.holes = 0
+  }
+}
+
 /** What `setTimeout`, and so `Effect.sleep`, can wait for at once: 2^31-1 ms; beyond, it never wakes. */
 const longest = 2 ** 31 - 1
 
-/** What is started before I/O and other timers have a turn: so many callbacks, or so much of them in small turns. */
+/** So many callbacks are begun before I/O and other timers have a turn; one that was asked for as it was due counts more. */
 const startsPerTurn = 2048
 const turnCost = 32
 
-// What FiberRuntime has beside its public face: its FiberRefs as they stand. `getFiberRefs()` makes a new collection at
-// each call, which is most of the price of a timer.
+// What FiberRuntime has beside its public face; but for the first, for the running fiber itself to use.
 interface Inner {
+  /** Its FiberRefs as they stand; `getFiberRefs()` makes a new collection at each call. */
   readonly _fiberRefs: FiberRefs.FiberRefs
+  /** Puts back all of them, those unset before included. */
+  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
+  /** Asks the children it has forked to end, and gives the wait for them; null when there are none. */
+  readonly interruptAllChildren: () => Effect.Effect<void> | null
+  /** How much it has done since it last gave way to other fibers. */
+  currentOpCount: number
+}
+
+/** Where the fiber that runs has itself; `Fiber.getCurrentFiber` reads it too, and wraps it. */
+const currentFiber = "effect/FiberCurrent"
+
+// An effect that is one plain function, which needs no interpreter: it can neither wait nor fail but by throwing.
+interface Sync {
+  readonly _op: unknown
+  readonly effect_instruction_i0: () => unknown
+}
+
+// What is in the heaps.
+interface Due extends Entry {
+  /** Whether the deadline is one of the wall clock. */
+  readonly byWall: boolean
+  /** It is due, and out of its heap. */
+  readonly unsafeFire: () => void
+  readonly unsafeCancel: (cancellation: Cancellation.Cancellation) => void
 }
 
 // The part of the service that its handles know.
 interface Host {
-  readonly fork: <A, E>(call: Call<A, E>) => Fiber.RuntimeFiber<Exit.Exit<A, E>>
-  readonly withdraw: (call: Call<any, any>) => void
+  readonly launch: (call: Call<any, any>) => void
+  readonly nextId: () => number
+  readonly add: (due: Due) => void
+  readonly withdraw: (due: Due) => void
+  readonly monotonic: () => number
+  readonly wall: () => number
+  readonly ended: (series: Series) => void
+  /** Runs it beside everything else, with these FiberRefs. */
+  readonly tell: (effect: Effect.Effect<void>, fiberRefs: FiberRefs.FiberRefs) => void
+  /** In milliseconds. */
+  readonly recheck: number
 }
 
-class Call<A, E> implements Handle<A, E>, Entry {
-  place = -1
-  fiber: Fiber.RuntimeFiber<Exit.Exit<A, E>> | undefined
+// A fiber that runs callbacks, and the one that it runs.
+interface Worker {
+  call: Call<any, any> | undefined
+}
+
+// What both kinds of handle are: somebody may wait for its end, or cancel it.
+abstract class Pending<A, E> {
   exit: Exit.Exit<A, E> | undefined
   request: Cancellation.Cancellation | undefined
   listeners: Set<() => void> | undefined
 
-  constructor(
-    readonly host: Host,
-    readonly id: number,
-    readonly given: string | undefined,
-    readonly effect: Effect.Effect<A, E>,
-    readonly fiberRefs: FiberRefs.FiberRefs,
-    readonly when: number,
-    readonly deadline: number,
-    /** Whether the deadline is one of the wall clock. */
-    readonly byWall: boolean
-  ) {}
-
-  get name(): string {
-    return this.given ?? `timer ${this.id}`
-  }
-
-  unsafeCancel(cancellation: Cancellation.Cancellation): void {
-    if (this.exit !== undefined) return
-    this.request ??= cancellation
-    const by = Cancellation.toFiberId(cancellation)
-    if (this.fiber !== undefined) {
-      this.fiber.unsafeInterruptAsFork(by)
-      return
-    }
-    this.host.withdraw(this)
-    this.unsafeEnd(Exit.failCause(Cause.interrupt(by)))
-  }
+  abstract unsafeCancel(cancellation: Cancellation.Cancellation): void
+  /** Whether it is this fiber that runs it. */
+  abstract isRunBy(fiber: unknown): boolean
 
   unsafeEnd(exit: Exit.Exit<A, E>): void {
     this.exit = exit
-    for (const listener of this.listeners ?? []) listener()
+    if (this.listeners === undefined) return
+    for (const listener of this.listeners) listener()
     this.listeners = undefined
   }
 
@@ -251,15 +441,297 @@ class Call<A, E> implements Handle<A, E>, Entry {
   cancel(reason: string, options?: { readonly origin?: string }): Effect.Effect<void> {
     return Effect.withFiberRuntime((fiber) => {
       const task = fiber.getFiberRef(TaskGroup.currentTask)
+      // Once it has been cancelled, it is not known any more who runs it.
+      const itself = this.isRunBy(fiber)
       this.unsafeCancel({
         reason,
         origin: options?.origin ?? (Option.isSome(task) ? task.value.name : "timers")
       })
       // A callback that cancels itself cannot wait for its own end.
-      return (this.fiber as unknown) === fiber ? Effect.void : Effect.asVoid(this.await)
+      return itself ? Effect.void : Effect.asVoid(this.await)
     })
   }
 }
+
+class Call<A, E> extends Pending<A, E> implements Handle<A, E>, Due {
+  place = -1
+  /** The fiber that runs it, for as long as it does. */
+  fiber: Fiber.RuntimeFiber<any, any> | undefined
+
+  constructor(
+    readonly host: Host,
+    readonly id: number,
+    readonly given: string | undefined,
+    readonly effect: Effect.Effect<A, E>,
+    readonly fiberRefs: FiberRefs.FiberRefs,
+    readonly when: number,
+    readonly deadline: number,
+    readonly byWall: boolean
+  ) {
+    super()
+  }
+
+  get name(): string {
+    return this.given ?? `timer ${this.id}`
+  }
+
+  unsafeFire(): void {
+    this.host.launch(this)
+  }
+
+  isRunBy(fiber: unknown): boolean {
+    return (this.fiber as unknown) === fiber
+  }
+
+  unsafeCancel(cancellation: Cancellation.Cancellation): void {
+    if (this.exit !== undefined) return
+    this.request ??= cancellation
+    const by = Cancellation.toFiberId(cancellation)
+    if (this.fiber !== undefined) {
+      this.fiber.unsafeInterruptAsFork(by)
+      return
+    }
+    this.host.withdraw(this)
+    this.unsafeEnd(Exit.failCause(Cause.interrupt(by)))
+  }
+}
+
+/** The times of a series, by one of the two clocks. */
+interface Plan {
+  readonly byWall: boolean
+  /** Whether it keeps to times of day when the wall clock is put back. */
+  readonly fixed: boolean
+  readonly after: (time: number) => { readonly at: number; readonly skipped?: string | undefined } | undefined
+}
+
+interface Planned {
+  /** By the clock of the plan, without jitter. */
+  readonly time: number
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly skipped: string | undefined
+  /** By the clock of the plan, with the jitter. */
+  readonly deadline: number
+}
+
+class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
+  place = -1
+  id = 0
+  deadline = Number.POSITIVE_INFINITY
+  readonly name: string
+  readonly byWall: boolean
+  private next: Planned | undefined
+  private readonly active = new Set<Call<any, any>>()
+  private queue: Array<Tick> = []
+  private accepted = 0
+  private readonly tally = { runs: 0, failed: 0, skipped: 0 }
+  private readonly overlap: Overlap
+  private readonly times: number
+  private readonly until: number
+  private readonly jitter: number
+  private readonly window: number
+  private readonly random: Utils.PCGRandom
+
+  constructor(
+    readonly host: Host,
+    readonly plan: Plan,
+    readonly body: (tick: Tick) => Effect.Effect<any, any>,
+    readonly options: SeriesOptions,
+    seed: number,
+    readonly fiberRefs: FiberRefs.FiberRefs
+  ) {
+    super()
+    this.byWall = plan.byWall
+    this.name = options.name ?? `timer ${host.nextId()}`
+    this.overlap = options.overlap ?? "skip"
+    this.times = options.times ?? Number.POSITIVE_INFINITY
+    this.until = options.until === undefined ? Number.POSITIVE_INFINITY : epochOf(options.until)
+    this.jitter = Duration.toMillis(options.jitter ?? 0)
+    this.window = Duration.toMillis(options.window ?? "1 day")
+    this.random = new Utils.PCGRandom(options.seed ?? seed)
+    this.schedule(this.planned(this.now()))
+    this.settle()
+  }
+
+  get when(): number {
+    return this.next?.at ?? Number.POSITIVE_INFINITY
+  }
+
+  isRunBy(fiber: unknown): boolean {
+    for (const call of this.active) if (call.isRunBy(fiber)) return true
+    return false
+  }
+
+  private now(): number {
+    return this.byWall ? this.host.wall() : this.host.monotonic()
+  }
+
+  private tell(event: SeriesEvent): void {
+    if (this.options.observe !== undefined) this.host.tell(this.options.observe(event), this.fiberRefs)
+  }
+
+  private planned(after: number): Planned | undefined {
+    const found = this.plan.after(after)
+    if (found === undefined) return undefined
+    const { at: time, skipped } = found
+    const at = this.byWall ? time : Math.round(this.host.wall() + time - this.host.monotonic())
+    if (at > this.until) return undefined
+    let deadline = time
+    if (this.jitter > 0) {
+      const following = this.plan.after(time)?.at ?? Number.POSITIVE_INFINITY
+      deadline += Math.floor(this.random.number() * Math.min(this.jitter, following - time))
+    }
+    return { time, at, skipped, deadline }
+  }
+
+  private schedule(next: Planned | undefined): void {
+    this.next = this.accepted < this.times && this.request === undefined ? next : undefined
+    if (this.next === undefined) return
+    const { at, deadline, skipped } = this.next
+    this.deadline = deadline
+    this.id = this.host.nextId()
+    this.host.add(this)
+    this.tell({ _tag: "Scheduled", at, skipped })
+  }
+
+  private between(start: number, end: number): Array<Planned> {
+    const found: Array<Planned> = []
+    for (let one = this.planned(start); one !== undefined && one.time <= end; one = this.planned(one.time)) {
+      found.push(one)
+    }
+    return found
+  }
+
+  /** The last ones from then until the end, so many at least if there are; a month of seconds is not walked through. */
+  private lastOnes(start: number, end: number, count: number): Array<Planned> {
+    for (let span = this.host.recheck; ; span *= 8) {
+      const from = Math.max(start, end - span)
+      const found = this.between(from, end)
+      if (found.length >= count || from === start) return found
+    }
+  }
+
+  /** What else is due by now. Of what will be missed, the last is enough to tell of. */
+  private overdue(first: number, now: number): Array<Planned> {
+    const begin = now - this.window
+    if (this.options.catchUp !== "all") return this.lastOnes(first, now, 2)
+    return [
+      ...(begin > first ? this.lastOnes(first, begin, 1).slice(-1) : []),
+      ...this.between(Math.max(first, begin), now)
+    ]
+  }
+
+  unsafeFire(): void {
+    const { catchUp = "none" } = this.options
+    const { recheck } = this.host
+    const now = this.now()
+    const first = this.next!
+    const due = [first, ...this.overdue(first.time, now)]
+    const newest = due.at(-1)!
+    // It may have its jitter still before it.
+    const next = newest.deadline > now ? due.pop() : this.planned(newest.time)
+    const last = due.at(-1)
+    const isMissed = (one: Planned) => {
+      const late = now - one.deadline
+      if (catchUp === "none") return one !== last || late > recheck
+      return (catchUp === "last" && one !== last) || late > Math.max(this.window, recheck)
+    }
+    const missed = due.filter(isMissed)
+    if (missed.length > 0) {
+      const [from, until] = [missed[0]!.at, missed.at(-1)!.at]
+      this.tell({ _tag: "Skipped", at: from, until, reason: "its time was missed" })
+    }
+    this.next = undefined
+    for (const one of due) if (!isMissed(one) && this.accepted < this.times) this.accept(one)
+    this.schedule(next)
+    this.settle()
+  }
+
+  /** The wall clock was put back: what follows real time does so from here. */
+  unsafeReplan(): void {
+    if (this.plan.fixed || this.place === -1) return
+    this.host.withdraw(this)
+    this.schedule(this.planned(this.now()))
+    this.settle()
+  }
+
+  private accept({ at, skipped }: Planned): void {
+    const { overlap } = this
+    const tick: Tick = { run: this.accepted + 1, at, skipped }
+    if (overlap === "parallel" || (this.active.size === 0 && this.queue.length === 0)) {
+      this.accepted++
+      this.start(tick)
+    } else if (overlap === "skip") {
+      this.skip(at, "the run before is still going on")
+    } else if (overlap === "queueOne" && this.queue.length > 0) {
+      this.skip(at, "another run is waiting already")
+    } else if (overlap !== "cancelRunning") {
+      this.accepted++
+      this.queue.push(tick)
+    } else {
+      const [waiting] = this.queue
+      if (waiting === undefined) this.accepted++
+      else this.skip(waiting.at, "the next run is due")
+      this.queue = [{ ...tick, run: waiting?.run ?? tick.run }]
+      for (const call of this.active) call.unsafeCancel({ reason: "the next run is due", origin: this.name })
+    }
+  }
+
+  private skip(at: number, reason: string): void {
+    this.tally.skipped++
+    this.tell({ _tag: "Skipped", at, until: at, reason })
+  }
+
+  private start(tick: Tick): void {
+    this.tally.runs++
+    const call = new Call<any, any>(
+      this.host,
+      this.host.nextId(),
+      `${this.name}, run ${tick.run}`,
+      Effect.suspend(() => this.body(tick)),
+      this.fiberRefs,
+      tick.at,
+      this.now(),
+      this.byWall
+    )
+    this.active.add(call)
+    call.listeners = new Set([
+      () => {
+        this.active.delete(call)
+        if (Exit.isFailure(call.exit!) && !Cause.isInterruptedOnly(call.exit.cause)) this.tally.failed++
+        const next = this.active.size === 0 ? this.queue.shift() : undefined
+        if (next === undefined) this.settle()
+        else this.start(next)
+      }
+    ])
+    this.host.launch(call)
+  }
+
+  unsafeCancel(cancellation: Cancellation.Cancellation): void {
+    if (this.exit !== undefined) return
+    this.request ??= cancellation
+    this.next = undefined
+    this.queue = []
+    this.host.withdraw(this)
+    for (const call of this.active) call.unsafeCancel(cancellation)
+    this.settle()
+  }
+
+  /** Ends it when nothing more can come. */
+  private settle(): void {
+    if (this.exit !== undefined || this.next !== undefined || this.active.size > 0) return
+    const { request } = this
+    this.unsafeEnd(
+      request === undefined
+        ? Exit.succeed({ ...this.tally })
+        : Exit.failCause(Cause.interrupt(Cancellation.toFiberId(request)))
+    )
+    this.host.ended(this)
+  }
+}
+
+const epochOf = (time: Time): number =>
+  typeof time === "number" ? time : time instanceof Date ? time.getTime() : time.epochMillis
 
 /** Opens the service in the current scope. See {@link layer}. */
 export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never, Scope.Scope> =>
@@ -273,42 +745,187 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     // Milliseconds since here: small numbers keep fractions of a microsecond, those since the epoch do not.
     const origin = clock.unsafeCurrentTimeNanos()
     const monotonic = () => Number(clock.unsafeCurrentTimeNanos() - origin) / 1e6
-    const later = new Heap<Call<any, any>>() // by the monotonic clock
-    const at = new Heap<Call<any, any>>() // by the wall clock
-    const running = new Set<Call<any, any>>()
+    const wall = () => clock.unsafeCurrentTimeMillis()
+    const runtimeOf = (fiberRefs: FiberRefs.FiberRefs) => {
+      const context = Option.getOrThrow(FiberRefs.get(fiberRefs, FiberRef.currentContext))
+      return Runtime.make({ context, fiberRefs, runtimeFlags: runtime.runtimeFlags })
+    }
+    const later = new Line<Due>() // by the monotonic clock
+    const at = new Line<Due>() // by the wall clock
+    const series = new Set<Series>()
     let calls = 0
     let closing: Cancellation.Cancellation | undefined
     let whenIdle: (() => void) | undefined
 
     // The first of both heaps, and for how many milliseconds it has still to wait.
-    const first = (): readonly [call: Call<any, any> | undefined, wait: number] => {
+    const first = (): readonly [due: Due | undefined, wait: number] => {
       const a = later.first
       const b = at.first
       const waitA = a === undefined ? Number.POSITIVE_INFINITY : a.deadline - monotonic()
-      const waitB = b === undefined ? Number.POSITIVE_INFINITY : b.deadline - clock.unsafeCurrentTimeMillis()
+      const waitB = b === undefined ? Number.POSITIVE_INFINITY : b.deadline - wall()
       const isA = waitA < waitB || (waitA === waitB && (b === undefined || (a !== undefined && a.id < b.id)))
       return isA ? [a, waitA] : [b, waitB]
     }
 
-    const launch = (call: Call<unknown, unknown>) => {
-      running.add(call)
-      call.fiber = host.fork(call)
-      // An observer and not `onExit`: one that is cancelled before its first step has no `onExit`.
-      call.fiber.addObserver((exit) => {
-        running.delete(call)
-        call.unsafeEnd(Exit.flatten(exit))
-        if (running.size === 0) whenIdle?.()
+    // What is due waits here for a fiber. One fiber runs one callback after the other, bare, and another is made only
+    // when all others wait: a fiber for each would cost forty times as much (`npm run bench -- timers`). Each is a task
+    // of its own nevertheless: FiberRefs, children, failure and cancellation are its own.
+    let ready: Array<Call<any, any>> = []
+    let taken = 0
+    let live = 0 // callbacks in there or running
+    let draining = false
+    let started = 0 // since I/O had a turn
+    const workers = new Set<Worker>()
+    const scheduler = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentScheduler)
+
+    const launch = (call: Call<any, any>) => {
+      if (closing !== undefined) return call.unsafeCancel(closing)
+      live++
+      ready.push(call)
+      drainSoon()
+    }
+    const drainSoon = () => {
+      if (draining) return
+      draining = true
+      scheduler.scheduleTask(drain, 0)
+    }
+    const drain = () => {
+      while (taken < ready.length && started < startsPerTurn) startWorker()
+      if (taken < ready.length) setImmediate(drainAnew)
+      else draining = false
+    }
+    const drainAnew = () => {
+      started = 0
+      drain()
+    }
+    const take = (): Call<any, any> | undefined => {
+      while (taken < ready.length && started < startsPerTurn) {
+        started++
+        const call = ready[taken++]!
+        if (taken === ready.length) {
+          ready = []
+          taken = 0
+        }
+        if (call.exit === undefined) return call
+        ended() // it was cancelled meanwhile
+      }
+      return undefined
+    }
+    const ended = () => {
+      live--
+      if (live === 0) whenIdle?.()
+    }
+    const told = (call: Call<any, any>, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+      Cause.isInterruptedOnly(cause)
+        ? Effect.void
+        : Effect.uninterruptible(
+            Effect.catchAllCause(report(new TimerFailed({ timer: call.name, cause })), (broken) =>
+              Effect.logError(`the report of ${call.name} failed`, broken)
+            )
+          )
+
+    const startWorker = () => {
+      const worker: Worker = { call: undefined }
+      let outcome: Exit.Exit<any, any> | undefined // of the callback, while its children and its report are waited for
+      let retired = false
+      const finish = (exit: Exit.Exit<any, any>) => {
+        const call = worker.call!
+        worker.call = undefined
+        outcome = undefined
+        // An interruption that comes too late for this one must not meet the next.
+        if (call.request !== undefined) retired = true
+        call.fiber = undefined
+        call.unsafeEnd(exit)
+        ended()
+      }
+      const work = Effect.withFiberRuntime<void>((fiber) => {
+        const inner = fiber as unknown as Inner
+        let current: Effect.Effect<unknown, unknown> = Effect.void
+        const next = () => {
+          if (outcome !== undefined) return true
+          const call = retired ? undefined : take()
+          if (call === undefined) return false
+          worker.call = call
+          call.fiber = fiber
+          if (inner._fiberRefs !== call.fiberRefs) inner.setFiberRefs(call.fiberRefs)
+          // Or else it would give way between one and the next, and the next fiber begin out of order.
+          inner.currentOpCount = 0
+          current = call.effect
+          return true
+        }
+        // What needs no interpreter is run here, which takes a fifth of the time.
+        const nextThatWaits = () => {
+          while (next()) {
+            const { _op, effect_instruction_i0 } = current as unknown as Sync
+            if (outcome !== undefined || _op !== "Sync") return true
+            let value: unknown
+            try {
+              value = effect_instruction_i0()
+            } catch (error) {
+              current = Effect.die(error)
+              return true
+            }
+            step(value)
+          }
+          return false
+        }
+        const step = (value: unknown) => {
+          if (outcome !== undefined) return finish(outcome)
+          const children = inner.interruptAllChildren()
+          const exit = value === undefined ? Exit.void : Exit.succeed(value)
+          if (children === null) return finish(exit)
+          outcome = exit
+          current = children
+        }
+        // A handler around each would cost as much as the rest: a success is what the loop's step is given, and a
+        // failure ends the loop, which then starts again.
+        const loop: Effect.Effect<void> = Effect.matchCauseEffect(
+          Effect.whileLoop({ while: nextThatWaits, body: () => current, step }),
+          {
+            onSuccess: () => Effect.void,
+            onFailure: (cause) => {
+              if (worker.call === undefined) return Effect.failCause(cause as Cause.Cause<never>)
+              if (outcome === undefined) {
+                outcome = Exit.failCause(cause)
+                current = Effect.zipRight(
+                  told(worker.call, cause),
+                  Effect.suspend(() => inner.interruptAllChildren() ?? Effect.void)
+                )
+              } else finish(outcome)
+              return loop
+            }
+          }
+        )
+        return loop
+      })
+      workers.add(worker)
+      // It runs as far as it can at once.
+      const fiber = Runtime.runFork(runtime, work)
+      fiber.addObserver((exit) => {
+        workers.delete(worker)
+        const { call } = worker
+        // Only an interruption ends it in the middle of a callback.
+        if (call !== undefined) {
+          const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
+          const end = () => finish(outcome ?? Exit.failCause(cause))
+          if (outcome !== undefined || Cause.isInterruptedOnly(cause)) end()
+          else Runtime.runFork(runtimeOf(call.fiberRefs), told(call, cause)).addObserver(end)
+        }
+        if (taken < ready.length) drainSoon()
       })
     }
 
     // One fiber sleeps until the first deadline; when another call comes first, it is replaced.
     let wakeUp: Fiber.RuntimeFiber<void> | undefined
-    let aim: Call<any, any> | undefined // what it sleeps for
-    let started = 0 // since I/O had a turn
+    let aim: Due | undefined // what it sleeps for
+    let stale = false // whether it sleeps for something else
+    let firing = false
 
     const arm = () => {
+      if (firing) return
       const [call, wait] = first()
-      if (call === aim) return
+      if (call === aim && !stale) return
+      stale = false
       wakeUp?.unsafeInterruptAsFork(FiberId.none)
       wakeUp = undefined
       aim = call
@@ -322,114 +939,175 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
         clock.sleep(Duration.millis(ms))
       )
       const awake = Effect.sync(() => {
-        if (aim !== call) return
+        if (aim !== call || stale) return
         aim = undefined
         started = 0
+        lookAtWall()
         run()
       })
       wakeUp = Runtime.runFork(runtime, Effect.zipRight(pause, awake))
     }
 
+    // How far the wall clock is ahead of the monotonic one: less than before when somebody has put it back.
+    let ahead = wall() - monotonic()
+    const lookAtWall = () => {
+      const now = wall() - monotonic()
+      const back = ahead - now > 1000
+      ahead = now
+      if (back) for (const one of series) if (one.byWall) one.unsafeReplan()
+    }
+
     const run = () => {
-      for (let [call, wait] = first(); call !== undefined && wait <= 0; [call, wait] = first()) {
-        if (started >= startsPerTurn) break
-        started++
-        heapOf(call).delete(call)
-        launch(call)
+      firing = true
+      // One look at the clocks for all that is due by now, as asyncio does it.
+      const [now, today] = [monotonic(), wall()]
+      for (;;) {
+        const a = later.first
+        const b = at.first
+        const waitA = a === undefined ? Number.POSITIVE_INFINITY : a.deadline - now
+        const waitB = b === undefined ? Number.POSITIVE_INFINITY : b.deadline - today
+        if (waitA > 0 && waitB > 0) break
+        const isA = waitA < waitB || (waitA === waitB && a!.id < b!.id)
+        const due = isA ? a! : b!
+        lineOf(due).delete(due)
+        due.unsafeFire()
       }
+      firing = false
       arm()
     }
 
-    const heapOf = (call: Call<any, any>) => (call.byWall ? at : later)
+    const lineOf = (due: Due) => (due.byWall ? at : later)
     const host: Host = {
-      fork: (call) => {
-        const context = Option.getOrThrow(FiberRefs.get(call.fiberRefs, FiberRef.currentContext))
-        const fiberRefs = call.fiberRefs
-        const { runtimeFlags } = runtime
-        const told = (exit: Exit.Exit<unknown, unknown>) =>
-          Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)
-            ? Effect.catchAllCause(
-                report(new TimerFailed({ timer: call.name, cause: exit.cause })),
-                (broken) => Effect.logError(`the report of ${call.name} failed`, broken)
-              )
-            : Effect.void
-        // The fiber itself does not fail, nobody joins it. What breaks in the clean-up of a cancelled one is told too.
-        const body = Effect.uninterruptible(Effect.tap(Effect.exit(Effect.interruptible(call.effect)), told))
-        return Runtime.runFork(Runtime.make({ context, fiberRefs, runtimeFlags }), body, { immediate: false })
+      launch,
+      monotonic,
+      wall,
+      recheck,
+      nextId: () => ++calls,
+      add: (due) => {
+        const line = lineOf(due)
+        line.add(due)
+        if (line.first !== due) return
+        // The first by the wall clock matters even behind others: it asks for rechecks.
+        if (due.byWall) stale = true
+        arm()
       },
-      withdraw: (call) => {
-        heapOf(call).delete(call)
+      withdraw: (due) => {
+        lineOf(due).delete(due)
         // Or else a clock that jumps from deadline to deadline would stop at one that is no more.
-        if (call === aim && closing === undefined) arm()
+        if (due === aim && closing === undefined) arm()
+      },
+      ended: (ended) => series.delete(ended),
+      tell: (effect, fiberRefs) => {
+        Runtime.runFork(runtimeOf(fiberRefs), effect)
       }
     }
 
-    const request = <A, E, R>(
-      effect: Effect.Effect<A, E, R>,
+    const request = <A, E>(
+      effect: Effect.Effect<A, E>,
       byWall: boolean,
       wait: number,
       callOptions: CallOptions | undefined
-    ): Effect.Effect<Handle<A, E>, never, R> =>
-      Effect.withFiberRuntime((fiber) => {
-        const { _fiberRefs } = fiber as unknown as Inner
-        const now = monotonic()
-        const when = clock.unsafeCurrentTimeMillis() + wait
-        // To the nanosecond, so that 0.1 + 0.2 and 0.3 are one deadline.
-        const deadline = byWall ? when : Math.round((now + wait) * 1e6) / 1e6
-        const call = new Call<A, E>(
-          host,
-          ++calls,
-          callOptions?.name,
-          // What it requires is in the FiberRefs.
-          effect as Effect.Effect<A, E>,
-          _fiberRefs,
-          when,
-          deadline,
-          byWall
-        )
-        if (closing !== undefined) call.unsafeCancel(closing)
-        else {
-          heapOf(call).add(call)
-          if (wait === 0) {
-            started += turnCost
-            run()
-          } else if (call.place === 0) {
-            // The first by the wall clock matters even behind others: it asks for rechecks.
-            if (byWall) aim = undefined
-            arm()
-          }
-        }
-        return Effect.succeed(call)
-      })
+    ): Call<A, E> => {
+      const fiber = (globalThis as { readonly [currentFiber]?: Inner })[currentFiber]
+      const when = wall() + wait
+      // To the nanosecond, so that 0.1 + 0.2 and 0.3 are one deadline.
+      const deadline = byWall ? when : Math.round((monotonic() + wait) * 1e6) / 1e6
+      const fiberRefs = fiber === undefined ? runtime.fiberRefs : fiber._fiberRefs
+      const call = new Call<A, E>(host, ++calls, callOptions?.name, effect, fiberRefs, when, deadline, byWall)
+      if (closing !== undefined) call.unsafeCancel(closing)
+      else if (wait > 0) host.add(call)
+      else {
+        lineOf(call).add(call)
+        started += turnCost - 1
+        run()
+      }
+      return call
+    }
 
     yield* Effect.addFinalizer((exit) =>
       Effect.suspend(() => {
         closing = Cancellation.fromExit(exit)[0] ?? { reason: "the timers were closed", origin: "timers" }
         const asleep = wakeUp
-        for (const call of [...later.entries, ...at.entries, ...running]) call.unsafeCancel(closing)
+        for (const one of [...series, ...later.entries, ...at.entries, ...ready.slice(taken)]) {
+          one.unsafeCancel(closing)
+        }
+        for (const { call } of workers) call?.unsafeCancel(closing)
         arm()
         const idle = Effect.async<void>((resume) => {
           whenIdle = () => resume(Effect.void)
-          if (running.size === 0) whenIdle()
+          if (live === 0) whenIdle()
         })
         return Effect.zipRight(idle, asleep === undefined ? Effect.void : Fiber.await(asleep))
       })
     )
 
+    const begin = <A, E, R>(plan: Plan, body: Body<A, E, R>, seriesOptions: SeriesOptions = {}) =>
+      Effect.flatMap(Random.nextInt, (seed) =>
+        Effect.withFiberRuntime<Handle<Tally>, never, R>((fiber) => {
+          const { _fiberRefs } = fiber as unknown as Inner
+          // What it requires is in the FiberRefs. A tag is an effect and a function.
+          const each = (Effect.isEffect(body) || typeof body !== "function" ? () => body : body) as (
+            tick: Tick
+          ) => Effect.Effect<A, E>
+          const made = new Series(host, plan, each, seriesOptions, seed, _fiberRefs)
+          if (closing !== undefined) made.unsafeCancel(closing)
+          else if (made.exit === undefined) series.add(made)
+          return Effect.succeed(made)
+        })
+      )
+    const byRule = (rule: Cron.Rule, zone: DateTime.TimeZone = Times.local()): Plan => ({
+      byWall: true,
+      fixed: rule.fixed,
+      after: (after) => Cron.next(rule, { after, zone })
+    })
+    const anchored = (interval: number): Plan => {
+      const anchor = monotonic()
+      return {
+        byWall: false,
+        fixed: true,
+        after: (time) => {
+          // A little more, because what is rounded to the nanosecond may be before its place.
+          const passed = Math.floor((time - anchor) / interval + 1e-9)
+          return { at: Math.round((anchor + (passed + 1) * interval) * 1e6) / 1e6 }
+        }
+      }
+    }
+
+    const unsafeCallLater: Timers["Type"]["unsafeCallLater"] = (delay, effect, callOptions) => {
+      const wait = typeof delay === "number" ? delay || 0 : Duration.toMillis(delay)
+      return request(effect, false, Math.max(0, wait), callOptions)
+    }
+    // What it requires is in the FiberRefs.
     const callLater: Timers["Type"]["callLater"] = (delay, effect, callOptions) =>
-      request(effect, false, Math.max(0, Duration.toMillis(delay)), callOptions)
+      Effect.sync(() => unsafeCallLater(delay, effect as Effect.Effect<any, any>, callOptions))
     return Timers.of({
       callSoon: (effect, callOptions) => callLater(0, effect, callOptions),
       callLater,
+      unsafeCallLater,
       callAt: (time, effect, callOptions) =>
         Effect.suspend(() => {
-          const when =
-            typeof time === "number" ? time : time instanceof Date ? time.getTime() : time.epochMillis
-          const wait = when - clock.unsafeCurrentTimeMillis()
-          if (Number.isNaN(wait)) {
-            return Effect.dieMessage("callAt: the time is not a number; give milliseconds or a valid Date")
-          }
-          return wait > 0 ? request(effect, true, wait, callOptions) : callLater(0, effect, callOptions)
+          const wait = epochOf(time) - wall()
+          return Number.isNaN(wait)
+            ? Effect.dieMessage("callAt: the time is not a number; give milliseconds or a valid Date")
+            : Effect.succeed(
+                request(effect as Effect.Effect<any, any>, wait > 0, Math.max(0, wait), callOptions)
+              )
+        }),
+      every: (interval, body, everyOptions = {}) =>
+        Effect.suspend(() => {
+          const ms = Duration.toMillis(interval)
+          if (!(ms > 0)) return Effect.dieMessage("every: the interval is no time at all; give more than 0")
+          const plan =
+            everyOptions.align === true ? byRule(Cron.aligned(ms), everyOptions.zone) : anchored(ms)
+          return begin(plan, body, everyOptions)
+        }),
+      cron: (expression, body, cronOptions = {}) =>
+        Effect.suspend(() => {
+          const parsed =
+            typeof expression === "string" ? Cron.parse(expression) : Either.right<Cron.Rule>(expression)
+          return Either.isLeft(parsed)
+            ? Effect.fail(new Cron.InvalidCron({ message: parsed.left }))
+            : begin(byRule(parsed.right, cronOptions.zone), body, cronOptions)
         })
     })
   })

@@ -19,8 +19,11 @@ export interface Options {
 }
 
 const day = 86_400_000
-/** The last instant that a JavaScript `Date` can hold, less a day for the offset. */
-const latest = 8.64e15 - day
+/**
+ * The last instant that a JavaScript `Date` can hold, less a day for the offset.
+ * @internal
+ */
+export const latest = 8.64e15 - day
 
 // zones
 
@@ -43,11 +46,27 @@ export const zone = (text: string): Either.Either<DateTime.TimeZone, Problem> =>
   })
 }
 
+// A formatter that says the offset takes 1 µs, `DateTime.zonedOffset` 8; to make one takes a hundred.
+const formatters = new Map<string, Intl.DateTimeFormat>()
+
+const formatterOf = (id: string): Intl.DateTimeFormat => {
+  const known = formatters.get(id)
+  if (known !== undefined) return known
+  const made = new Intl.DateTimeFormat("en-US", { timeZone: id, timeZoneName: "longOffset", year: "numeric" })
+  formatters.set(id, made)
+  return made
+}
+
 /** What a clock in the zone is ahead of UTC at that instant, in milliseconds. */
-export const offsetOf = (at: number, zone: DateTime.TimeZone): number =>
-  zone._tag === "Offset"
-    ? zone.offset
-    : DateTime.zonedOffset(DateTime.unsafeMakeZoned(at, { timeZone: zone }))
+export const offsetOf = (at: number, zone: DateTime.TimeZone): number => {
+  if (zone._tag === "Offset") return zone.offset
+  const text = formatterOf(zone.id).format(at)
+  const match = /([+-])(\d\d):(\d\d)(?::(\d\d))?$/.exec(text)
+  if (match === null) return 0 // GMT itself
+  const [, sign, hours, minutes, seconds = 0] = match
+  const offset = ((Number(hours) * 60 + Number(minutes)) * 60 + Number(seconds)) * 1000
+  return sign === "-" ? -offset : offset
+}
 
 const two = (n: number) => String(n).padStart(2, "0")
 
@@ -71,7 +90,11 @@ export const format = (at: number, zone: DateTime.TimeZone): string => {
 /** The time of day that a clock in the zone shows: `02:30`, `02:30:15`, `02:30:15.250`. */
 export const timeOfDay = (at: number, zone: DateTime.TimeZone): string => shown(at + offsetOf(at, zone))
 
-const shown = (wall: number): string =>
+/**
+ * The time of day of a wall time.
+ * @internal
+ */
+export const shown = (wall: number): string =>
   new Date(Math.floor(wall))
     .toISOString()
     .slice(11, -1)

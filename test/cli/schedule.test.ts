@@ -1,0 +1,283 @@
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterAll, describe, expect, it } from "vitest"
+import * as Aio from "../support/Aio.js"
+
+afterAll(Aio.removeFolders)
+
+const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
+  Aio.run(["schedule", ...args], { env: { TZ: "UTC" }, ...options })
+
+const events = (stdout: string) =>
+  stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>)
+
+const lines = (stdout: string) => stdout.split("\n").slice(0, -1)
+
+describe("aio schedule next", () => {
+  const berlin = ["--tz", "Europe/Berlin"]
+
+  it("prints the coming times of a cron expression, and marks what a clock change moves", async () => {
+    const spring = ["next", "30 2 * * *", ...berlin, "--from", "2027-03-27T12:00", "-n", "3"]
+    expect(await aio(spring)).toEqual({
+      code: 0,
+      signal: null,
+      stdout:
+        "2027-03-28T03:00:00+02:00  moved from 02:30\n2027-03-29T02:30:00+02:00\n2027-03-30T02:30:00+02:00\n",
+      stderr: ""
+    })
+    // Words need no quotes where the shell leaves them alone, and the repeated hour counts once.
+    const autumn = await aio([
+      "next",
+      "30",
+      "2",
+      "*",
+      "*",
+      "*",
+      ...berlin,
+      "--from",
+      "2027-10-30T12:00",
+      "-n2"
+    ])
+    expect(lines(autumn.stdout)).toEqual(["2027-10-31T02:30:00+02:00", "2027-11-01T02:30:00+01:00"])
+    const json = await aio([
+      "next",
+      "@daily",
+      "--tz",
+      "America/Havana",
+      "--from",
+      "2027-03-13",
+      "-n1",
+      "--json"
+    ])
+    expect(events(json.stdout)).toEqual([
+      { schema: 1, event: "next", at: "2027-03-14T01:00:00-04:00", movedFrom: "00:00" }
+    ])
+    expect(lines((await aio(["next", "* * * * *"])).stdout).length).toBe(5)
+  })
+
+  it("prints those of an interval, from a time on or aligned to the clock", async () => {
+    const from = ["--from", "2027-01-01T00:10:00Z", "--tz", "UTC", "-n2"]
+    expect(lines((await aio(["next", "1h30m", ...from])).stdout)).toEqual([
+      "2027-01-01T01:40:00+00:00",
+      "2027-01-01T03:10:00+00:00"
+    ])
+    expect(lines((await aio(["next", "2", "days", ...from])).stdout)[0]).toBe("2027-01-03T00:10:00+00:00")
+    expect(lines((await aio(["next", "15m", "--align", ...from])).stdout)).toEqual([
+      "2027-01-01T00:15:00+00:00",
+      "2027-01-01T00:30:00+00:00"
+    ])
+  })
+})
+
+describe("aio schedule --dry-run", () => {
+  it("prints what would run when, and runs nothing", async () => {
+    const file = join(Aio.folder(), "made")
+    const words = ["--dry-run", "--times", "2", "--tz", "+00:00", "--", "touch", file]
+    const cron = await aio(["cron", "0 0 1 1 *", ...words])
+    expect(cron.code).toBe(0)
+    for (const line of lines(cron.stdout)) {
+      expect(line).toMatch(new RegExp(`^\\d{4}-01-01T00:00:00\\+00:00  touch ${file}$`))
+    }
+    expect(lines(cron.stdout).length).toBe(2)
+    const later = await aio(["later", "2 days", "--dry-run", "--json", "--", "echo", "a b"])
+    expect(events(later.stdout)).toMatchObject([{ event: "planned", run: 1, command: "echo 'a b'" }])
+    const at = await aio(["at", "2999-12-31T23:59:59", "--tz", "Asia/Kathmandu", "--dry-run", "--", "echo"])
+    expect(at.stdout).toBe("2999-12-31T23:59:59+05:45  echo\n")
+    expect(existsSync(file)).toBe(false)
+  })
+
+  it("shows ten of what would go on for ever, and those until a time", async () => {
+    const endless = await aio(["every", "1h", "--align", "--dry-run", "--", "echo"])
+    expect(lines(endless.stdout).length).toBe(10)
+    expect(endless.stderr).toBe("and so on; --times or --until say how many\n")
+    const whole = lines(endless.stdout).map((line) => line.slice(14, 19))
+    expect(new Set(whole)).toEqual(new Set(["00:00"]))
+    const until = new Date(Date.now() + 3.5 * 3_600_000).toISOString()
+    const some = await aio(["every", "1h", "--until", until, "--dry-run", "--", "echo"])
+    expect(lines(some.stdout).length).toBe(3)
+    expect(some.stderr).toBe("")
+  })
+
+  it("gives the same jitter for the same seed", async () => {
+    // Whole minutes apart, so that only the jitter is in the seconds.
+    const words = ["cron", "0 0 * * *", "--jitter", "1h", "--dry-run", "--times", "4", "--", "echo"]
+    const times = async (seed: string) =>
+      lines((await aio([...words.slice(0, 4), "--seed", seed, ...words.slice(4)])).stdout)
+    expect(await times("1")).toEqual(await times("1"))
+    expect(await times("1")).not.toEqual(await times("2"))
+  })
+})
+
+describe("aio schedule later and at", () => {
+  it("runs the command when it is due, and says before when that is", async () => {
+    const { code, stderr, stdout } = await aio(["later", "100ms", "--", "echo", "tea"])
+    expect([code, stdout]).toEqual([0, "tea\n"])
+    expect(stderr).toMatch(/^echo tea: at \d{4}-\d\d-\d\dT\S+\+00:00, in \d+ ms\n$/)
+    const shell = await aio(["later", "0s", "-q", "--shell", "--", "echo $((6 * 7)); echo err >&2"])
+    expect(shell).toEqual({ code: 0, signal: null, stdout: "42\n", stderr: "err\n" })
+    const soon = new Date(Date.now() + 1500).toISOString()
+    expect((await aio(["at", soon, "-q", "--", "echo", "now"])).stdout).toBe("now\n")
+  })
+
+  it("refuses a time that is past, unless it is to run", async () => {
+    const refused = await aio(["at", "2020-01-01T12:00", "--tz", "UTC", "--", "echo"])
+    expect(refused).toMatchObject({
+      code: 2,
+      stdout: "",
+      stderr:
+        "aio schedule at: '2020-01-01T12:00' is past (2020-01-01T12:00:00+00:00); give a time to come, or --if-past run to run it at once\n"
+    })
+    const run = await aio(["at", "2020-01-01T12:00", "--if-past", "run", "-q", "--", "echo", "late"])
+    expect([run.code, run.stdout]).toEqual([0, "late\n"])
+  })
+
+  it("ends with 1 when the command fails, 124 when it takes too long, 127 at once when there is none", async () => {
+    const failed = await aio(["later", "1ms", "--", "sh", "-c", "exit 3"])
+    expect(failed.code).toBe(1)
+    expect(failed.stderr).toContain("Failed (exit code 3): sh -c 'exit 3'\n")
+    expect((await aio(["later", "1ms", "-q", "--timeout", "50ms", "--", "sleep", "60"])).code).toBe(124)
+    const missing = await aio(["later", "1h", "--", "no-such-command"])
+    expect(missing).toMatchObject({ code: 127, stderr: "cannot run no-such-command: command not found\n" })
+  })
+})
+
+describe("aio schedule every and cron", () => {
+  it("runs so many times, and sums up", async () => {
+    const { code, stderr, stdout } = await aio(["every", "50ms", "--times", "3", "--", "echo", "hi"])
+    expect([code, stdout]).toEqual([0, "hi\nhi\nhi\n"])
+    expect(stderr).toMatch(
+      /^echo hi: first at \S+, in \d+ ms\n(Skipped .*\n)*3 runs(, \d+ skipped)? in .*\n$/
+    )
+    const cron = await aio(["cron", "* * * * * *", "--times", "1", "-q", "--", "echo", "tick"])
+    expect([cron.code, cron.stdout, cron.stderr]).toEqual([0, "tick\n", ""])
+  })
+
+  it("goes on after a run that fails, and ends with its exit code", async () => {
+    const at = Aio.folder()
+    const script = "echo x >> log; test $(wc -l < log) -ne 2"
+    const { code, stderr } = await aio(["every", "50ms", "--times", "3", "--shell", "--", script], {
+      cwd: at
+    })
+    expect(code).toBe(1)
+    expect(readFileSync(join(at, "log"), "utf8")).toBe("x\nx\nx\n")
+    expect(stderr).toContain(`Failed (run 2: exit code 1): ${script}\n`)
+    expect(stderr).toMatch(/^3 runs, 1 failed(, \d+ skipped)? in /m)
+  })
+
+  it("tells all as events", async () => {
+    const words = ["every", "100ms", "--times", "2", "--overlap", "queueAll", "--json", "--", "sh", "-c"]
+    const { stderr, stdout } = await aio([...words, "sleep 0.15; echo out"])
+    expect(stderr).toBe("")
+    const all = events(stdout)
+    const of = (name: string) => all.filter(({ event }) => event === name)
+    expect(new Set(all.map(({ schema }) => schema))).toEqual(new Set([1]))
+    expect(of("scheduled").length).toBeGreaterThanOrEqual(2)
+    expect(of("started").map(({ run }) => run)).toEqual([1, 2])
+    expect(of("started")[0]).toMatchObject({
+      command: "sh -c 'sleep 0.15; echo out'",
+      at: of("scheduled")[0]!["at"]
+    })
+    expect(of("output")[0]).toMatchObject({ run: 1, stream: "stdout", text: "out\n" })
+    expect(of("finished")[1]).toMatchObject({ run: 2, outcome: "succeeded", exitCode: 0 })
+    expect(all.at(-1)).toMatchObject({ event: "summary", runs: 2, succeeded: 2, failed: 0, exitCode: 0 })
+  })
+
+  it("skips, or cancels, as it is told", async () => {
+    const skip = await aio(["every", "100ms", "--times", "2", "--json", "--", "sleep", "0.35"])
+    expect(events(skip.stdout).find(({ event }) => event === "skipped")).toMatchObject({
+      reason: "the run before is still going on"
+    })
+    const words = ["every", "100ms", "--times", "2", "--overlap", "cancelRunning", "--", "sh", "-c"]
+    const cancel = await aio([...words, "test -e made && echo second || { touch made; sleep 60; }"], {
+      cwd: Aio.folder()
+    })
+    expect([cancel.code, cancel.stdout]).toEqual([0, "second\n"])
+    expect(cancel.stderr).toContain("Cancelled (run 1: the next run is due): ")
+    expect(cancel.stderr).toMatch(/^2 runs, 1 cancelled(, \d+ skipped)? in /m)
+  })
+
+  it("ends what runs when it is told to end, and still sums up", async () => {
+    const child = Aio.start(["schedule", "every", "50ms", "--json", "--", "sh", "-c", "echo $$; sleep 60"])
+    await child.shows('"event":"output"')
+    child.kill("SIGTERM")
+    const { code, stdout } = await child.ended
+    expect(code).toBe(143)
+    const all = events(stdout)
+    expect(all.find(({ event }) => event === "finished")).toMatchObject({
+      outcome: "cancelled",
+      detail: "SIGTERM"
+    })
+    expect(all.at(-1)).toMatchObject({ event: "summary", runs: 1, cancelled: 1 })
+    const pid = String(all.find(({ event }) => event === "output")!["text"]).trim()
+    expect(existsSync(`/proc/${pid}`)).toBe(false)
+  })
+
+  it("ends quietly when nobody reads any more", async () => {
+    const piped = await aio(["every", "20ms", "-q", "--", "echo", "hi"], {
+      shell: '{ "$@"; echo "code $?" >&2; } | head -1'
+    })
+    expect(piped.stdout).toBe("hi\n")
+    expect(piped.stderr).toBe("code 141\n")
+  })
+})
+
+describe("aio schedule, given what it cannot do", () => {
+  it.each<[ReadonlyArray<string>, string]>([
+    [["later", "1x", "--", "echo"], "later: unit 'x' in duration '1x' is unknown; use ms, s, m, h, d or w"],
+    [["later", "--", "echo"], "later: no delay is given; write one, like aio schedule later 10m -- echo tea"],
+    [
+      ["later", "5s"],
+      "later: no command is given; write it behind --, like aio schedule later 10m -- echo tea"
+    ],
+    [
+      ["later", "5s", "--", ""],
+      "later: the command is empty; write one, like aio schedule later 10m -- echo tea"
+    ],
+    [
+      ["later", "5s", "--shell", "--", "echo", "tea"],
+      "later: --shell takes one string, but 2 words are given; quote them as one"
+    ],
+    [["at", "25:00", "--", "echo"], "at: time '25:00' has hour '25' at character 1; allowed are 00 to 24"],
+    [
+      ["at", "23:59", "--tz", "Mars", "--", "echo"],
+      "at: option --tz: 'Mars' is no time zone; write an IANA name like Europe/Berlin, UTC, local, or an offset like +02:00 (see aio schedule at --help)"
+    ],
+    [["every", "0s", "--", "echo"], "every: '0s' is no time at all; write one like 90s or 1h30m"],
+    [
+      ["every", "1h", "--until", "2020-01-01", "--tz", "UTC", "--", "echo"],
+      "every: option --until: '2020-01-01' is past (2020-01-01T00:00:00+00:00); give a time to come"
+    ],
+    [
+      ["every", "1h", "--overlap", "no", "--", "echo"],
+      "every: option --overlap: 'no' is none of skip, queueOne, queueAll, cancelRunning, parallel (see aio schedule every --help)"
+    ],
+    [
+      ["cron", "61 * * * *", "--", "echo"],
+      "cron: cron '61 * * * *' has minute '61' at character 1; allowed are 0 to 59"
+    ],
+    [
+      ["cron", "0 0 30 2 *", "--", "echo"],
+      "cron: cron '0 0 30 2 *' never fires: no FEB has a day 30; days are at character 5, months at character 8"
+    ],
+    [["next", "5q"], "next: unit 'q' in duration '5q' is unknown; use ms, s, m, h, d or w"],
+    [
+      ["next", "@never"],
+      "next: cron '@never' has name '@never' at character 1; allowed are @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly, alone"
+    ],
+    [
+      ["next", "@daily", "--from", "noon"],
+      "next: option --from: time 'noon' is none; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
+    ],
+    [["weekly"], "unknown subcommand 'weekly' (one of later, at, every, cron, next)"]
+  ])("%j exits 2 with one line", async (words, line) => {
+    const { code, stderr, stdout } = await aio(words)
+    expect({ code, stdout, stderr }).toEqual({
+      code: 2,
+      stdout: "",
+      stderr: `aio schedule${line.startsWith("unknown") ? ":" : ""} ${line}\n`
+    })
+  })
+})
