@@ -282,7 +282,7 @@ export const runs = Effect.fn("Scheduling.runs")(function* (
           grace,
           onOutput: (stream, bytes) => handle({ event: "output", run, stream, bytes })
         }),
-        (process) => process.exit
+        (child) => child.exit
       )
     )
     if (timeout === undefined) return body
