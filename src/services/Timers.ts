@@ -31,8 +31,8 @@ export interface Handle<out A, out E = never> {
   /** Names it in reports; default `timer N`. */
   readonly name: string
   /**
-   * When it is due: milliseconds since the epoch, by the wall clock as it stood when it was asked for. What comes again
-   * and again is due next then; after the last time it is Infinity.
+   * When it is due: milliseconds since the epoch, by the wall clock as it stands. What comes again and again is due next
+   * then; after the last time it is Infinity.
    */
   readonly when: number
   /**
@@ -464,11 +464,14 @@ class Call<A, E> extends Pending<A, E> implements Handle<A, E>, Due {
     readonly given: string | undefined,
     readonly effect: Effect.Effect<A, E>,
     readonly fiberRefs: FiberRefs.FiberRefs,
-    readonly when: number,
     readonly deadline: number,
     readonly byWall: boolean
   ) {
     super()
+  }
+
+  get when(): number {
+    return this.byWall ? this.deadline : Math.round(this.host.wall() + this.deadline - this.host.monotonic())
   }
 
   get name(): string {
@@ -690,7 +693,6 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
       `${this.name}, run ${tick.run}`,
       Effect.suspend(() => this.body(tick)),
       this.fiberRefs,
-      tick.at,
       this.now(),
       this.byWall
     )
@@ -1009,11 +1011,10 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       callOptions: CallOptions | undefined
     ): Call<A, E> => {
       const fiber = (globalThis as { readonly [currentFiber]?: Inner })[currentFiber]
-      const when = wall() + wait
       // To the nanosecond, so that 0.1 + 0.2 and 0.3 are one deadline.
-      const deadline = byWall ? when : Math.round((monotonic() + wait) * 1e6) / 1e6
+      const deadline = byWall ? wall() + wait : Math.round((monotonic() + wait) * 1e6) / 1e6
       const fiberRefs = fiber === undefined ? runtime.fiberRefs : fiber._fiberRefs
-      const call = new Call<A, E>(host, ++calls, callOptions?.name, effect, fiberRefs, when, deadline, byWall)
+      const call = new Call<A, E>(host, ++calls, callOptions?.name, effect, fiberRefs, deadline, byWall)
       if (closing !== undefined) call.unsafeCancel(closing)
       else if (wait > 0) host.add(call)
       else {
