@@ -1,7 +1,9 @@
-import { Cause, Data, Deferred, type Duration, Effect, Exit, type Fiber, Option, Stream } from "effect"
+import { Cause, Chunk, Data, Deferred, type Duration, Effect, Exit, type Fiber, Option, Stream } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
+import { nextTurn } from "../services/EventLoop.js"
 import * as Output from "../services/Output.js"
+import * as WorkerFibers from "../services/WorkerFibers.js"
 
 /** A generator threw `error`. */
 export class GeneratorFailed extends Data.TaggedError("GeneratorFailed")<{ readonly error: unknown }> {
@@ -229,6 +231,381 @@ const asyncSteps = <A>(
     })
   }
 }
+
+/** Settings of {@link mapConcurrent}. */
+export interface MapConcurrentOptions<in A> {
+  /** How many elements may be under way at once; default 1. */
+  readonly concurrency?: number | undefined
+  /** Results in the order of the elements; otherwise as they come. Default true. */
+  readonly ordered?: boolean | undefined
+  /**
+   * By how many elements the producer may be ahead of the consumer: those under way, and results that are not yet
+   * taken or not yet done with. A producer that gives several at once is asked for more while it is below. Default
+   * 256, or twice the concurrency if that is more.
+   */
+  readonly backpressure?: number | undefined
+  /** Elements of the same key are mapped one after the other, in their order; by default none waits for another. */
+  readonly key?: ((element: A) => unknown) | undefined
+  /**
+   * When this ends, nothing more is asked for or started; what is under way is finished, and the stream ends. By
+   * default that does not happen.
+   */
+  readonly drain?: Effect.Effect<unknown> | undefined
+}
+
+/**
+ * Maps each element by an effect, several at once: `Stream.mapEffect` with concurrency at a hundredth of its price,
+ * since it works on chunks and on a few fibers. Each element is a task of its own all the same: what it sets in a
+ * FiberRef is unseen by the others, and what it forks ends with it.
+ *
+ * In order the stream is what a sequential map would be, whatever the concurrency: results come up to the first
+ * element (by order) that fails, then its failure; who comes before it is waited for, who comes behind it is
+ * cancelled. Out of order the first failure (by time) cancels the others at once. Either way clean-up has ended before
+ * the failure is seen, the elements' before the producer's. A failure of the producer counts as one of the element
+ * that it has not given.
+ *
+ * `npm run bench -- loop` measures it beside Effect's own, asyncio and p-map.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as Loops from "effect-asyncio/programs/Loops"
+ *
+ * const pages = Stream.range(1, 100)
+ * const fetchPage = (page: number) =>
+ *   Effect.tryPromise((signal) => fetch(`http://localhost:8080/?page=${page}`, { signal }))
+ *
+ * export const program = Loops.mapConcurrent(pages, fetchPage, { concurrency: 8, backpressure: 32 }).pipe(
+ *   Stream.runForEach((response) => Effect.log(response.status))
+ * )
+ * ```
+ */
+export const mapConcurrent = <A, E, R, B, E2, R2>(
+  self: Stream.Stream<A, E, R>,
+  f: (element: A, index: number) => Effect.Effect<B, E2, R2>,
+  options?: MapConcurrentOptions<A>
+): Stream.Stream<B, E | E2, R | R2> =>
+  mapSome(
+    self,
+    (element, index) => {
+      const effect = f(element, index)
+      return Exit.isExit(effect) && Exit.isSuccess(effect) ? new Ready(effect.value as B) : effect
+    },
+    options
+  )
+
+/** A result that is there already. */
+class Ready<out B> {
+  constructor(readonly value: B) {}
+}
+
+const none: unique symbol = Symbol("none")
+const dropped: unique symbol = Symbol("dropped")
+
+/** Elements after which timers and I/O have a turn. */
+const elementsPerTurn = 256
+
+// Plain code between three parties: the feeder, a fiber that runs the producer; the workers, fibers that run the
+// elements (WorkerFibers); the consumer, who takes results. Each leaves a way to wake it when there is nothing to do.
+const mapSome = <A, E, R, B, E2, R2>(
+  self: Stream.Stream<A, E, R>,
+  f: (element: A, index: number) => Ready<B> | Effect.Effect<B, E2, R2>,
+  options: MapConcurrentOptions<A> = {}
+): Stream.Stream<B, E | E2, R | R2> =>
+  Stream.suspend(() => {
+    const { drain, key, ordered = true } = options
+    const asked = Math.max(1, options.concurrency ?? 1)
+    const window = Math.max(1, options.backpressure ?? Math.max(256, 2 * asked))
+    const concurrency = Math.min(asked, window)
+
+    let input: ReadonlyArray<A> = []
+    let at = 0
+    let given = 0 // by the producer
+    let begun = 0 // elements that have got a number
+    let released = 0 // elements whose results the consumer is done with
+    let inputOver = false
+    let feedAgain: (() => void) | undefined
+    const hungry = () => at >= input.length && given - released < window && !inputOver
+    const feedWhenHungry = () => {
+      if (feedAgain !== undefined && hungry()) feedAgain()
+    }
+
+    // Of each key that is under way, the elements that wait for it.
+    const busy = new Map<unknown, Array<readonly [number, A]>>()
+    const keys = new Map<number, unknown>() // by the element's number
+    const runnable: Array<readonly [number, A]> = []
+    let queued = 0
+
+    // Results in order: a ring of those that others must come before.
+    const ring: Array<unknown> = ordered ? new Array(window).fill(none) : []
+    let head = 0
+    let out: Array<B> = []
+    let failedAt = Number.POSITIVE_INFINITY
+    let failure: Cause.Cause<E | E2> | undefined
+    let handed = 0
+    let sinceTurn = 0
+    let ended: Exit.Exit<void> | undefined // of the workers
+    let leaving = false // the consumer, so nobody's failure matters any more
+    let wakeConsumer: (() => void) | undefined
+
+    const waiters: Array<(next: Effect.Effect<B | undefined, E2, R2>) => void> = []
+    const numbers = new Map<number, number>() // the element's number by that of its run
+    let runs = 0
+
+    /** Nothing will be started any more. */
+    const over = () => inputOver && at >= input.length && runnable.length === 0 && queued === 0
+    const ready = () => runnable.length > 0 || (at < input.length && begun - released < window)
+
+    // The next element that may be run, in `element` and `number`.
+    let element: A
+    let number = 0
+    const takeNext = (): boolean => {
+      const waited = runnable.shift()
+      if (waited !== undefined) {
+        number = waited[0]
+        element = waited[1]
+        return true
+      }
+      while (at < input.length && begun - released < window) {
+        element = input[at++]!
+        number = begun++
+        if (at >= input.length) feedWhenHungry()
+        if (key === undefined) return true
+        const k = key(element)
+        const behind = busy.get(k)
+        if (behind === undefined) {
+          busy.set(k, [])
+          keys.set(number, k)
+          return true
+        }
+        behind.push([number, element])
+        queued++
+      }
+      return false
+    }
+    const free = (index: number) => {
+      if (!keys.has(index)) return
+      const k = keys.get(index)
+      keys.delete(index)
+      const next = busy.get(k)!.shift()
+      if (next === undefined) {
+        busy.delete(k)
+        return
+      }
+      queued--
+      keys.set(next[0], k)
+      runnable.push(next)
+    }
+
+    const advance = () => {
+      for (let slot = head % window; ring[slot] !== none; slot = head % window) {
+        if (ring[slot] !== dropped) out.push(ring[slot] as B)
+        else released++
+        ring[slot] = none
+        head++
+      }
+    }
+    const deliver = (index: number, value: B) => {
+      if (ordered) {
+        ring[index % window] = value
+        if (index === head) advance()
+      } else out.push(value)
+      if (key !== undefined) free(index)
+      if (out.length > 0) wakeConsumer?.()
+    }
+    /** Nothing more is asked for, and of what has not been started only what comes before this number is. */
+    const close = (before: number) => {
+      inputOver = true
+      if (begun >= before) {
+        input = []
+        at = 0
+      }
+      const keep = ([index]: readonly [number, A]) => {
+        if (index >= before && ordered) ring[index % window] = dropped
+        return index < before
+      }
+      queued = 0
+      for (const [k, behind] of busy) {
+        const kept = behind.filter(keep)
+        queued += kept.length
+        busy.set(k, kept)
+      }
+      runnable.splice(0, runnable.length, ...runnable.filter(keep))
+      feeder?.unsafeInterruptAsFork(Cancellation.toFiberId(left))
+      wakeAll()
+    }
+    const fail = (index: number, cause: Cause.Cause<E | E2>) => {
+      if (ordered ? index >= failedAt : failure !== undefined) return
+      failedAt = index
+      failure = cause
+      close(ordered ? index : 0)
+    }
+    // Whether nobody is waited for any more.
+    const mustStop = () => failure !== undefined && (!ordered || head >= failedAt)
+
+    // Runs what is ready at once; gives what is not, for the worker whose run this is.
+    const proceed = (run: number): Effect.Effect<B | undefined, E2, R2> | undefined => {
+      for (;;) {
+        let step: Ready<B> | Effect.Effect<B, E2, R2>
+        let index = begun
+        try {
+          if (!takeNext()) return undefined
+          index = number
+          step = f(element, index)
+        } catch (error) {
+          step = Effect.die(error)
+        }
+        if (step instanceof Ready) {
+          deliver(index, step.value)
+          continue
+        }
+        numbers.set(run, index)
+        if (waiters.length > 0 && ready()) wakeOne()
+        return step
+      }
+    }
+    const undone: Effect.Effect<undefined> = Effect.succeed(undefined)
+    const wait = (run: number): Effect.Effect<B | undefined, E2, R2> =>
+      Effect.async<B | undefined, E2, R2>((resume) => {
+        if (ready() || over()) return resume(undone)
+        waiters.push(resume)
+        return Effect.sync(() => {
+          const place = waiters.indexOf(resume)
+          if (place >= 0) waiters.splice(place, 1)
+        })
+      }).pipe(Effect.zipRight(Effect.suspend(() => proceed(run) ?? (over() ? undone : wait(run)))))
+    const wakeOne = () => waiters.shift()?.(undone)
+    const wakeAll = () => {
+      while (waiters.length > 0) wakeOne()
+    }
+
+    const run = WorkerFibers.run<B | undefined, E2, R2>({
+      concurrency,
+      pull: () => {
+        if (over()) return undefined
+        const mine = runs
+        const step = proceed(mine) ?? (over() ? undefined : wait(mine))
+        if (step !== undefined) runs++
+        return step
+      },
+      settle: (mine, exit) => {
+        const index = numbers.get(mine)
+        if (index !== undefined) {
+          numbers.delete(mine)
+          if (Exit.isSuccess(exit)) deliver(index, exit.value as B)
+          else if (!leaving) fail(index, exit.cause)
+        }
+        if (over()) wakeAll()
+        else if (runnable.length > 0) wakeOne()
+        return mustStop()
+          ? { reason: `another element failed: ${headline(failure!)}`, origin: "loop" }
+          : undefined
+      }
+    })
+
+    const feed = Stream.runForEachChunk(self, (chunk) => {
+      input = Chunk.toReadonlyArray(chunk)
+      at = 0
+      given += input.length
+      wakeOne()
+      return Effect.async<void>((resume) => {
+        if (hungry()) return resume(Effect.void)
+        feedAgain = () => {
+          feedAgain = undefined
+          resume(Effect.void)
+        }
+      })
+    }).pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          if (inputOver) return // it was us who ended it
+          inputOver = true
+          if (Exit.isSuccess(exit)) return wakeAll()
+          fail(given, exit.cause)
+          if (mustStop()) workers?.unsafeInterruptAsFork(Cancellation.toFiberId(producerFailed(exit.cause)))
+        })
+      )
+    )
+
+    let feeder: Fiber.RuntimeFiber<void, E> | undefined
+    let workers: Fiber.RuntimeFiber<void> | undefined
+    let drainer: Fiber.RuntimeFiber<unknown> | undefined
+    const stopTaking = Effect.sync(() => {
+      close(0)
+      if (ordered) advance()
+    })
+    const start = Effect.gen(function* () {
+      feeder = yield* Effect.forkDaemon(Effect.interruptible(feed))
+      workers = yield* Effect.forkDaemon(Effect.interruptible(run))
+      workers.addObserver((exit) => {
+        ended = exit
+        wakeConsumer?.()
+      })
+      if (drain !== undefined) {
+        drainer = yield* Effect.forkDaemon(Effect.interruptible(Effect.zipRight(drain, stopTaking)))
+      }
+    }).pipe(Effect.uninterruptible)
+
+    const some = Effect.async<void>((resume) => {
+      if (out.length > 0 || ended !== undefined) return resume(Effect.void)
+      wakeConsumer = () => {
+        wakeConsumer = undefined
+        resume(Effect.void)
+      }
+      return Effect.sync(() => {
+        wakeConsumer = undefined
+      })
+    })
+    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<B>, Option.Option<E | E2>> => {
+      if (out.length > 0) {
+        const taken = out
+        out = []
+        handed = taken.length
+        sinceTurn += handed
+        return Effect.succeed(Chunk.unsafeFromArray(taken))
+      }
+      if (failure !== undefined) return Effect.failCause(Cause.map(failure, Option.some))
+      return ended !== undefined && Exit.isFailure(ended)
+        ? Effect.failCause(ended.cause)
+        : Effect.fail(Option.none())
+    })
+    const next = Effect.suspend(() => {
+      if (workers === undefined) return Effect.zipRight(start, Effect.zipRight(some, take))
+      released += handed
+      handed = 0
+      if (ready()) wakeOne()
+      feedWhenHungry()
+      const taken = Effect.zipRight(some, take)
+      if (sinceTurn < elementsPerTurn) return taken
+      sinceTurn = 0
+      return Effect.zipRight(nextTurn, taken)
+    })
+    const end = (exit: Exit.Exit<unknown, unknown>) =>
+      Effect.gen(function* () {
+        inputOver = true
+        leaving = true
+        const why = Cancellation.fromExit(exit)[0] ?? left
+        let broken: Cause.Cause<never> = Cause.empty
+        for (const fiber of [drainer, workers, feeder]) {
+          if (fiber === undefined) continue
+          const ended = yield* Cancellation.cancel(fiber as Fiber.Fiber<unknown, unknown>, why)
+          // What the stream fails with anyway is not told twice.
+          if (fiber === feeder && Exit.isFailure(ended) && ended.cause !== failure) {
+            broken = Cause.parallel(
+              broken,
+              Option.getOrElse(Cause.keepDefects(ended.cause), () => Cause.empty)
+            )
+          }
+        }
+        if (!Cause.isEmpty(broken)) return yield* Effect.failCause(broken)
+      })
+    return Stream.ensuringWith(Stream.repeatEffectChunkOption(next), end)
+  })
+
+const producerFailed = (cause: Cause.Cause<unknown>): Cancellation.Cancellation => ({
+  reason: `the producer failed: ${headline(cause)}`,
+  origin: "loop"
+})
 
 // #region example
 /** The guide's asynchronous generator: says so before each of five yields. */
