@@ -1,8 +1,9 @@
-import { Cause, Chunk, Data, Deferred, type Duration, Effect, Exit, type Fiber, Option, Stream } from "effect"
+import { Cause, Chunk, Data, Deferred, Duration, Effect, Exit, type Fiber, Option, Stream } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import { nextTurn } from "../services/EventLoop.js"
 import * as Output from "../services/Output.js"
+import * as Timers from "../services/Timers.js"
 import * as WorkerFibers from "../services/WorkerFibers.js"
 
 /** A generator threw `error`. */
@@ -294,6 +295,61 @@ export const mapConcurrent = <A, E, R, B, E2, R2>(
     options
   )
 
+// Waits for what plain code of others brings about: who has changed something calls `check`.
+const gate = (holds: () => boolean) => {
+  let wake: (() => void) | undefined
+  return {
+    check: () => {
+      if (wake !== undefined && holds()) wake()
+    },
+    wait: Effect.async<void>((resume) => {
+      if (holds()) return resume(Effect.void)
+      wake = () => {
+        wake = undefined
+        resume(Effect.void)
+      }
+      return Effect.sync(() => {
+        wake = undefined
+      })
+    })
+  }
+}
+
+type Running = Fiber.RuntimeFiber<unknown, unknown>
+
+// A stream that answers each request by `next`, while `parts` run beside: from the first request on, and until the
+// consumer is done, who then waits for their clean-up, the last part's first.
+const driven = <B, E, R>(
+  parts: ReadonlyArray<Effect.Effect<unknown, unknown, R>>,
+  next: Effect.Effect<Chunk.Chunk<B>, Option.Option<E>, R>,
+  hooks: { readonly started?: (fibers: ReadonlyArray<Running>) => void; readonly leaving?: () => void } = {}
+): Stream.Stream<B, E, R> => {
+  let fibers: ReadonlyArray<Running> | undefined
+  const start = Effect.forEach(parts, (part) => Effect.forkDaemon(Effect.interruptible(part))).pipe(
+    Effect.map((started) => {
+      fibers = started
+      hooks.started?.(started)
+    }),
+    Effect.uninterruptible
+  )
+  const end = (exit: Exit.Exit<unknown, unknown>) =>
+    Effect.gen(function* () {
+      hooks.leaving?.()
+      const why = Cancellation.fromExit(exit)[0] ?? left
+      let broken: Cause.Cause<never> = Cause.empty
+      for (const fiber of fibers?.toReversed() ?? []) {
+        const ended = fiber.unsafePoll() ?? undefined // how is known by now
+        const cancelled = yield* Cancellation.cancel(fiber, why)
+        if (ended !== undefined || Exit.isSuccess(cancelled)) continue
+        const defects = Option.getOrElse(Cause.keepDefects(cancelled.cause), () => Cause.empty)
+        broken = Cause.parallel(broken, defects)
+      }
+      if (!Cause.isEmpty(broken)) return yield* Effect.failCause(broken) // a clean-up that broke
+    })
+  const answer = Effect.suspend(() => (fibers === undefined ? Effect.zipRight(start, next) : next))
+  return Stream.ensuringWith(Stream.repeatEffectChunkOption(answer), end)
+}
+
 /** A result that is there already. */
 class Ready<out B> {
   constructor(readonly value: B) {}
@@ -324,11 +380,7 @@ const mapSome = <A, E, R, B, E2, R2>(
     let begun = 0 // elements that have got a number
     let released = 0 // elements whose results the consumer is done with
     let inputOver = false
-    let feedAgain: (() => void) | undefined
-    const hungry = () => at >= input.length && given - released < window && !inputOver
-    const feedWhenHungry = () => {
-      if (feedAgain !== undefined && hungry()) feedAgain()
-    }
+    const hungry = gate(() => at >= input.length && given - released < window && !inputOver)
 
     // Of each key that is under way, the elements that wait for it.
     const busy = new Map<unknown, Array<readonly [number, A]>>()
@@ -346,8 +398,10 @@ const mapSome = <A, E, R, B, E2, R2>(
     let sinceTurn = 0
     let ended: Exit.Exit<void> | undefined // of the workers
     let leaving = false // the consumer, so nobody's failure matters any more
-    let wakeConsumer: (() => void) | undefined
+    const some = gate(() => out.length > 0 || ended !== undefined)
 
+    let feeder: Running | undefined
+    let workers: Running | undefined
     const waiters: Array<(next: Effect.Effect<B | undefined, E2, R2>) => void> = []
     const numbers = new Map<number, number>() // the element's number by that of its run
     let runs = 0
@@ -369,7 +423,7 @@ const mapSome = <A, E, R, B, E2, R2>(
       while (at < input.length && begun - released < window) {
         element = input[at++]!
         number = begun++
-        if (at >= input.length) feedWhenHungry()
+        if (at >= input.length) hungry.check()
         if (key === undefined) return true
         const k = key(element)
         const behind = busy.get(k)
@@ -411,7 +465,7 @@ const mapSome = <A, E, R, B, E2, R2>(
         if (index === head) advance()
       } else out.push(value)
       if (key !== undefined) free(index)
-      if (out.length > 0) wakeConsumer?.()
+      some.check()
     }
     /** Nothing more is asked for, and of what has not been started only what comes before this number is. */
     const close = (before: number) => {
@@ -508,13 +562,7 @@ const mapSome = <A, E, R, B, E2, R2>(
       at = 0
       given += input.length
       wakeOne()
-      return Effect.async<void>((resume) => {
-        if (hungry()) return resume(Effect.void)
-        feedAgain = () => {
-          feedAgain = undefined
-          resume(Effect.void)
-        }
-      })
+      return hungry.wait
     }).pipe(
       Effect.onExit((exit) =>
         Effect.sync(() => {
@@ -527,35 +575,17 @@ const mapSome = <A, E, R, B, E2, R2>(
       )
     )
 
-    let feeder: Fiber.RuntimeFiber<void, E> | undefined
-    let workers: Fiber.RuntimeFiber<void> | undefined
-    let drainer: Fiber.RuntimeFiber<unknown> | undefined
-    const stopTaking = Effect.sync(() => {
-      close(0)
-      if (ordered) advance()
-    })
-    const start = Effect.gen(function* () {
-      feeder = yield* Effect.forkDaemon(Effect.interruptible(feed))
-      workers = yield* Effect.forkDaemon(Effect.interruptible(run))
-      workers.addObserver((exit) => {
-        ended = exit
-        wakeConsumer?.()
-      })
-      if (drain !== undefined) {
-        drainer = yield* Effect.forkDaemon(Effect.interruptible(Effect.zipRight(drain, stopTaking)))
-      }
-    }).pipe(Effect.uninterruptible)
+    const draining =
+      drain === undefined
+        ? Effect.void
+        : Effect.zipRight(
+            drain,
+            Effect.sync(() => {
+              close(0)
+              if (ordered) advance()
+            })
+          )
 
-    const some = Effect.async<void>((resume) => {
-      if (out.length > 0 || ended !== undefined) return resume(Effect.void)
-      wakeConsumer = () => {
-        wakeConsumer = undefined
-        resume(Effect.void)
-      }
-      return Effect.sync(() => {
-        wakeConsumer = undefined
-      })
-    })
     const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<B>, Option.Option<E | E2>> => {
       if (out.length > 0) {
         const taken = out
@@ -569,43 +599,294 @@ const mapSome = <A, E, R, B, E2, R2>(
         ? Effect.failCause(ended.cause)
         : Effect.fail(Option.none())
     })
+    const taken = Effect.zipRight(some.wait, take)
     const next = Effect.suspend(() => {
-      if (workers === undefined) return Effect.zipRight(start, Effect.zipRight(some, take))
       released += handed
       handed = 0
       if (ready()) wakeOne()
-      feedWhenHungry()
-      const taken = Effect.zipRight(some, take)
+      hungry.check()
       if (sinceTurn < elementsPerTurn) return taken
       sinceTurn = 0
       return Effect.zipRight(nextTurn, taken)
     })
-    const end = (exit: Exit.Exit<unknown, unknown>) =>
-      Effect.gen(function* () {
-        inputOver = true
+    return driven<B, E | E2, R | R2>([feed, run, draining], next, {
+      started: ([feeding, running]) => {
+        feeder = feeding
+        workers = running
+        running!.addObserver((exit) => {
+          ended = exit as Exit.Exit<void>
+          some.check()
+        })
+      },
+      leaving: () => {
         leaving = true
-        const why = Cancellation.fromExit(exit)[0] ?? left
-        let broken: Cause.Cause<never> = Cause.empty
-        for (const fiber of [drainer, workers, feeder]) {
-          if (fiber === undefined) continue
-          const ended = yield* Cancellation.cancel(fiber as Fiber.Fiber<unknown, unknown>, why)
-          // What the stream fails with anyway is not told twice.
-          if (fiber === feeder && Exit.isFailure(ended) && ended.cause !== failure) {
-            broken = Cause.parallel(
-              broken,
-              Option.getOrElse(Cause.keepDefects(ended.cause), () => Cause.empty)
-            )
-          }
-        }
-        if (!Cause.isEmpty(broken)) return yield* Effect.failCause(broken)
-      })
-    return Stream.ensuringWith(Stream.repeatEffectChunkOption(next), end)
+        inputOver = true
+      }
+    })
   })
 
 const producerFailed = (cause: Cause.Cause<unknown>): Cancellation.Cancellation => ({
   reason: `the producer failed: ${headline(cause)}`,
   origin: "loop"
 })
+
+/** Settings of {@link batchWithin}. */
+export interface BatchOptions {
+  /** Most elements of a batch. */
+  readonly size: number
+  /** How long its first element waits for others at most; by default until the batch is full. */
+  readonly within?: Duration.DurationInput | undefined
+}
+
+/**
+ * Gathers elements into batches: each is given when it has `size` elements, or `within` after its first element came,
+ * or at the end. While the consumer is busy the next batch gathers, and no more than that.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as Loops from "effect-asyncio/programs/Loops"
+ *
+ * export const program = Loops.batchWithin(Stream.range(1, 250), { size: 100, within: "1 second" }).pipe(
+ *   Stream.runForEach((batch) => Effect.log(batch.length)) // 100, 100, 50
+ * )
+ * ```
+ */
+export const batchWithin = <A, E, R>(
+  self: Stream.Stream<A, E, R>,
+  { size, within }: BatchOptions
+): Stream.Stream<ReadonlyArray<A>, E, R> =>
+  Stream.suspend(() => {
+    let now = () => 0n
+    const most = Math.max(1, size)
+    let input: ReadonlyArray<A> = []
+    let at = 0
+    let batch: Array<A> = []
+    let since = 0n // when its first element came
+    let over: Exit.Exit<void, E> | undefined
+    const fill = () => {
+      if (batch.length === 0) since = now()
+      while (at < input.length && batch.length < most) batch.push(input[at++]!)
+    }
+    const hungry = gate(() => at >= input.length)
+    const full = gate(() => batch.length >= most || over !== undefined)
+    const some = gate(() => batch.length > 0 || over !== undefined)
+    const feed = withClock(
+      (clock) => {
+        now = clock
+      },
+      self,
+      (chunk) => {
+        input = Chunk.toReadonlyArray(chunk)
+        at = 0
+        fill()
+        some.check()
+        full.check()
+        return hungry.wait
+      }
+    ).pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          over = exit
+          some.check()
+          full.check()
+        })
+      )
+    )
+    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<ReadonlyArray<A>>, Option.Option<E>> => {
+      if (batch.length === 0) return ending(over)
+      const taken = batch
+      batch = []
+      fill()
+      hungry.check()
+      return Effect.succeed(Chunk.of(taken))
+    })
+    const wait =
+      within === undefined
+        ? full.wait
+        : Effect.zipRight(
+            some.wait,
+            Effect.suspend(() => {
+              if (batch.length >= most || over !== undefined) return Effect.void
+              const left = Duration.subtract(within, Duration.nanos(now() - since))
+              return Effect.raceFirst(full.wait, Timers.sleep(left))
+            })
+          )
+    return driven<ReadonlyArray<A>, E, R>([feed], Effect.zipRight(wait, take))
+  })
+
+const ending = <E>(exit: Exit.Exit<unknown, E> | undefined): Effect.Effect<never, Option.Option<E>> =>
+  exit !== undefined && Exit.isFailure(exit)
+    ? Effect.failCause(Cause.map(exit.cause, Option.some))
+    : Effect.fail(Option.none())
+
+// Runs a producer, chunk by chunk, with its fiber's clock for plain code. Not Stream.unwrap of the clock: see `produce`.
+const withClock = <A, E, R>(
+  give: (nanos: () => bigint) => void,
+  self: Stream.Stream<A, E, R>,
+  each: (chunk: Chunk.Chunk<A>) => Effect.Effect<void>
+): Effect.Effect<void, E, R> =>
+  Effect.clockWith((clock) => {
+    give(() => clock.unsafeCurrentTimeNanos())
+    return Stream.runForEachChunk(self, each)
+  })
+
+/** Settings of {@link rateLimited}. */
+export interface RateOptions {
+  /** So many elements … */
+  readonly limit: number
+  /** … in so much time. Default 1 second. */
+  readonly interval?: Duration.DurationInput | undefined
+}
+
+/**
+ * Lets elements through evenly: 10 in a second are one each 100 ms. The first goes at once, and time in which none
+ * came is not saved up. Above 500 in a second, where timers are too coarse, those that are due leave together.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as Loops from "effect-asyncio/programs/Loops"
+ *
+ * export const program = Loops.rateLimited(Stream.range(1, 100), { limit: 10 }).pipe(
+ *   Stream.runForEach((n) => Effect.log(n))
+ * )
+ * ```
+ */
+export const rateLimited = <A, E, R>(
+  self: Stream.Stream<A, E, R>,
+  { interval = "1 second", limit }: RateOptions
+): Stream.Stream<A, E, R> =>
+  Stream.suspend(() => {
+    const gap = Duration.toMillis(interval) / limit
+    const late = gap < coarse ? 20 : coarse // ms that are made up for
+    let clock = () => 0n
+    const now = () => Number(clock()) / 1e6
+    let input: ReadonlyArray<A> = []
+    let at = 0
+    let slot = Number.NEGATIVE_INFINITY // when the next may leave
+    let asked = false
+    let over: Exit.Exit<void, E> | undefined
+    const hungry = gate(() => asked && at >= input.length)
+    const some = gate(() => at < input.length || over !== undefined)
+    const feed = withClock(
+      (own) => {
+        clock = own
+      },
+      self,
+      (chunk) => {
+        input = Chunk.toReadonlyArray(chunk)
+        at = 0
+        asked = false
+        some.check()
+        return hungry.wait
+      }
+    ).pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          over = exit
+          some.check()
+        })
+      )
+    )
+    const take = Effect.sync(() => {
+      const from = at
+      const due = now() + rounding
+      if (slot < due - late) slot = due // nobody asked, or nothing came
+      for (; at < input.length && slot <= due; at++) slot += gap
+      return Chunk.unsafeFromArray(input.slice(from, at))
+    })
+    const next = Effect.suspend((): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> => {
+      asked = true
+      hungry.check()
+      return Effect.zipRight(
+        some.wait,
+        Effect.suspend(() => {
+          if (at >= input.length) return ending(over)
+          const wait = slot - now()
+          return wait > rounding ? Effect.zipRight(Timers.sleep(Duration.millis(wait)), take) : take
+        })
+      )
+    })
+    return driven<A, E, R>([feed], next)
+  })
+
+/** Milliseconds below which timers are no measure. */
+const coarse = 2
+/** Milliseconds that are lost on the way from a clock's nanoseconds to fractions. */
+const rounding = 1e-3
+
+/** Settings of {@link mergeFair}. */
+export interface MergeOptions {
+  /** How many elements of each stream may wait, those of its last chunk aside. Default 16. */
+  readonly backpressure?: number | undefined
+}
+
+/**
+ * Takes from several streams in turns, one element of each that has one: a stream that always has the next ready does
+ * not shut out the others. Ends when all have ended; fails with the first that fails, once the others' clean-up is
+ * over.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as Loops from "effect-asyncio/programs/Loops"
+ *
+ * const flood = Stream.range(1, 1_000_000)
+ * const orders = Stream.make("tea", "coffee")
+ *
+ * export const program = Loops.mergeFair([flood, orders]).pipe(Stream.take(4), Stream.runCollect) // 1, tea, 2, coffee
+ * ```
+ */
+export const mergeFair = <A, E, R>(
+  streams: Iterable<Stream.Stream<A, E, R>>,
+  { backpressure = 16 }: MergeOptions = {}
+): Stream.Stream<A, E, R> =>
+  Stream.suspend(() => {
+    const most = Math.max(1, backpressure)
+    let failed: Exit.Exit<void, E> | undefined
+    const lanes = Array.from(streams, (stream) => {
+      let waiting: ReadonlyArray<A> = []
+      let at = 0
+      let over = false
+      const room = gate(() => waiting.length - at < most)
+      const feed = Stream.runForEachChunk(stream, (chunk) => {
+        waiting = [...waiting.slice(at), ...chunk]
+        at = 0
+        some.check()
+        return room.wait
+      }).pipe(
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            over = true
+            if (Exit.isFailure(exit)) failed ??= exit
+            some.check()
+          })
+        )
+      )
+      return { feed, room, has: () => at < waiting.length, isOver: () => over, shift: () => waiting[at++]! }
+    })
+    const some = gate(
+      () => failed !== undefined || lanes.some((lane) => lane.has()) || lanes.every((lane) => lane.isOver())
+    )
+    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> => {
+      const taken: Array<A> = []
+      for (let round = 0; round < most; round++) {
+        const before = taken.length
+        for (const lane of lanes) if (lane.has()) taken.push(lane.shift())
+        if (taken.length === before) break
+      }
+      if (taken.length === 0) return ending(failed)
+      for (const lane of lanes) lane.room.check()
+      return Effect.succeed(Chunk.unsafeFromArray(taken))
+    })
+    // A turn, so that whoever can give something has done so.
+    const next = Effect.zipRight(some.wait, Effect.zipRight(nextTurn, take))
+    return driven<A, E, R>(
+      lanes.map(({ feed }) => feed),
+      next
+    )
+  })
 
 // #region example
 /** The guide's asynchronous generator: says so before each of five yields. */
