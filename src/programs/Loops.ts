@@ -326,10 +326,12 @@ const driven = <B, E, R>(
 ): Stream.Stream<B, E, R> => {
   let fibers: ReadonlyArray<Running> | undefined
   const start = Effect.forEach(parts, (part) => Effect.forkDaemon(Effect.interruptible(part))).pipe(
-    Effect.map((started) => {
-      fibers = started
-      hooks.started?.(started)
-    }),
+    Effect.flatMap((started) =>
+      Effect.sync(() => {
+        fibers = started
+        hooks.started?.(started)
+      })
+    ),
     Effect.uninterruptible
   )
   const end = (exit: Exit.Exit<unknown, unknown>) =>
