@@ -1,9 +1,16 @@
 import { Cause, Chunk, Data, Deferred, Duration, Effect, Exit, type Fiber, Option, Stream } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
+import * as Checkpoints from "../services/Checkpoints.js"
 import { nextTurn } from "../services/EventLoop.js"
+import { codes } from "../services/Exits.js"
+import * as Follow from "../services/Follow.js"
+import type * as Input from "../services/Input.js"
+import * as Json from "../services/Json.js"
 import * as Output from "../services/Output.js"
+import * as Records from "../services/Records.js"
 import * as Timers from "../services/Timers.js"
+import { formatDuration } from "../services/Units.js"
 import * as WorkerFibers from "../services/WorkerFibers.js"
 
 /** A generator threw `error`. */
@@ -889,6 +896,602 @@ export const mergeFair = <A, E, R>(
       next
     )
   })
+
+/** What was read is no record of its format, or a record's function failed: names the line, and says what is wrong. */
+export class RecordFailed extends Data.TaggedError("RecordFailed")<{
+  readonly record: Records.Record
+  readonly detail: string
+  /** What failed: 1; what took too long: 124; a command that cannot be run: 126 or 127. */
+  readonly exitCode: number
+}> {
+  override get message() {
+    return `line ${this.record.line}: ${this.detail}`
+  }
+}
+
+/** Takes bytes apart into records; those that are none of their format come with a `problem`. */
+export const records = <E, R>(
+  bytes: Stream.Stream<Uint8Array, E, R>,
+  options: Records.Options
+): Stream.Stream<Records.Record, E, R> =>
+  Stream.suspend(() => {
+    const splitter = Records.make(options)
+    const whole = Stream.mapChunks(bytes, (chunk) => {
+      const [only] = chunk
+      if (chunk.length === 1) return Chunk.unsafeFromArray(splitter.push(only!))
+      return Chunk.unsafeFromArray(Chunk.toReadonlyArray(chunk).flatMap((part) => splitter.push(part)))
+    })
+    return Stream.concat(
+      whole,
+      Stream.suspend(() => Stream.fromIterable(splitter.end()))
+    )
+  })
+
+// Ends at the first that has a problem, with a failure.
+const proper = <E, R>(
+  all: Stream.Stream<Records.Record, E, R>
+): Stream.Stream<Records.Record, E | RecordFailed, R> =>
+  Stream.suspend(() => {
+    let bad: Records.Record | undefined
+    const good = Stream.mapChunks(
+      Stream.takeUntil(all, ({ problem }) => problem !== undefined),
+      (chunk) => {
+        const last = Option.getOrUndefined(Chunk.last(chunk))
+        if (last?.problem === undefined) return chunk
+        bad = last
+        return Chunk.dropRight(chunk, 1)
+      }
+    )
+    const failure = Stream.suspend(() =>
+      bad === undefined
+        ? Stream.empty
+        : Stream.fail(new RecordFailed({ record: bad, detail: bad.problem!, exitCode: codes.failed }))
+    )
+    return Stream.concat(good, failure)
+  })
+
+/** Settings of {@link lines} and {@link ndjson}. */
+export interface LinesOptions {
+  /** Most bytes of a line; a longer one is a failure, and is not kept in memory. Default 16 MiB. */
+  readonly maxLine?: number | undefined
+}
+
+/**
+ * Makes text lines of bytes, however these are cut; CRLF ends a line too. Fails with {@link RecordFailed} at a line that
+ * is not UTF-8 or too long.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as Loops from "effect-asyncio/programs/Loops"
+ * import * as Input from "effect-asyncio/services/Input"
+ *
+ * export const program = Effect.flatMap(Input.Input, ({ stdin }) =>
+ *   Stream.runForEach(Loops.lines(stdin), (line) => Effect.log(line))
+ * )
+ * ```
+ */
+export const lines = <E, R>(
+  bytes: Stream.Stream<Uint8Array, E, R>,
+  options: LinesOptions = {}
+): Stream.Stream<string, E | RecordFailed, R> =>
+  Stream.mapChunks(
+    proper(records(bytes, { format: "lines", ...options })),
+    Chunk.map((record) => record.value as string)
+  )
+
+/**
+ * Makes records of lines of JSON; blank lines are none. A record has its value, its text and bytes as they came, and
+ * its line number. Integers beyond 2^53 are BigInts. `encode` writes a result in place of a record: the record's own
+ * bytes where it is the record's own value, unchanged. Fails with {@link RecordFailed} at what is no JSON, not UTF-8 or
+ * too long.
+ *
+ * @example
+ * ```ts
+ * import { Stream } from "effect"
+ * import * as Loops from "effect-asyncio/programs/Loops"
+ *
+ * const bytes = Stream.make(new TextEncoder().encode('{"id":12345678901234567890}\n'))
+ *
+ * export const same = Loops.ndjson(bytes).pipe(
+ *   Stream.map((record) => Loops.encode(record, record.value)),
+ *   Stream.runCollect
+ * )
+ * ```
+ */
+export const ndjson = <E, R>(
+  bytes: Stream.Stream<Uint8Array, E, R>,
+  options: LinesOptions = {}
+): Stream.Stream<Records.Record, E | RecordFailed, R> =>
+  proper(records(bytes, { format: "ndjson", ...options }))
+
+/** A result as a line of JSON: the record's own bytes if it is its value, and that is as it was read. */
+export const encode = (record: Records.Record, result: unknown): Uint8Array =>
+  result === record.value && Records.isAsRead(record)
+    ? record.bytes
+    : new TextEncoder().encode(`${Json.stringify(result) ?? "null"}\n`)
+
+/** Settings of {@link follow}. */
+export interface FollowOptions extends LinesOptions {
+  /** Where to go on, behind a record of an earlier run. */
+  readonly from?: Place | undefined
+}
+
+/** A place in an input: behind a record. */
+export interface Place {
+  /** Records so far. */
+  readonly index: number
+  /** Lines of the file so far. */
+  readonly line: number
+  /** Bytes of the file so far. */
+  readonly position: number
+  /** Which file, of those that are followed under one name. */
+  readonly file?: string | undefined
+}
+
+/**
+ * Makes lines of a file that others append to, without end: all of it, then what comes. It survives rotation (the rest
+ * of the old file comes first) and truncation. Fails with `InputError` when there is no such file to begin with.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as Loops from "effect-asyncio/programs/Loops"
+ * import * as Follow from "effect-asyncio/services/Follow"
+ *
+ * export const errors = Loops.follow("/var/log/app.log").pipe(
+ *   Stream.filter((line) => line.includes("ERROR")),
+ *   Stream.runForEach((line) => Effect.log(line)),
+ *   Effect.provide(Follow.layer)
+ * )
+ * ```
+ */
+export const follow = (
+  path: string,
+  options: FollowOptions = {}
+): Stream.Stream<string, Input.InputError | RecordFailed, Follow.Follow> =>
+  Stream.mapChunks(
+    proper(followed(path, { format: "lines", ...options })),
+    Chunk.map((record) => record.value as string)
+  )
+
+/** {@link records} of a file that is followed; `seen` is told the file of each. */
+export const followed = (
+  path: string,
+  { from, ...options }: Records.Options & { readonly from?: Place | undefined },
+  seen: (record: Records.Record, file: string) => void = () => undefined
+): Stream.Stream<Records.Record, Input.InputError, Follow.Follow> =>
+  Stream.unwrap(
+    Effect.map(Follow.Follow, ({ open }) =>
+      Stream.suspend(() => {
+        let splitter: Records.Records | undefined
+        let file = from?.file ?? ""
+        let index = from?.index ?? 0
+        const told = (found: ReadonlyArray<Records.Record>) => {
+          for (const record of found) {
+            index = record.index
+            seen(record, file)
+          }
+          return found
+        }
+        const at = from?.file === undefined ? undefined : { file: from.file, position: from.position }
+        return Stream.mapChunks(open(path, at), (pieces) => {
+          const found: Array<Records.Record> = []
+          for (const piece of pieces) {
+            if (piece.anew) {
+              // What the file before ended with is a line, though nothing has ended it.
+              if (splitter !== undefined) found.push(...told(splitter.end()))
+              file = piece.file
+              const position = piece.position - piece.bytes.length
+              const line = position > 0 && file === from?.file ? from.line : 0
+              splitter = Records.make({ ...options, from: { index, line, position } })
+            }
+            found.push(...told(splitter!.push(piece.bytes)))
+          }
+          return Chunk.unsafeFromArray(found)
+        })
+      })
+    )
+  )
+
+/** Settings of {@link checkpointed}. */
+export interface CheckpointOptions<in A, out P> {
+  /** The file that the checkpoint is kept in. */
+  readonly path: string
+  /** What the input is called: a checkpoint of another input is refused. */
+  readonly input: string
+  /** Where to go on behind an element; JSON. Undefined: where it was before. */
+  readonly position: (element: A) => P | undefined
+  /** Least time between two checkpoints; default 1 second. */
+  readonly every?: Duration.DurationInput | undefined
+}
+
+/**
+ * Makes a stream that goes on where an earlier run of it ended, be it by `kill -9`: at least once. An element counts as
+ * done when the consumer asks for the next; from then on its position is in the checkpoint after `every` at the latest,
+ * and at the stream's end. What was done since the last checkpoint is done again.
+ *
+ * `make` is given the position to go on from, undefined for the beginning. Fails with `CheckpointError` when the file
+ * cannot be read or written, is no checkpoint, or one of another input.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as Loops from "effect-asyncio/programs/Loops"
+ * import * as Checkpoints from "effect-asyncio/services/Checkpoints"
+ *
+ * const pages = Loops.checkpointed(
+ *   { path: "pages.checkpoint", input: "pages", position: (page: number) => page },
+ *   (last) => Stream.range((last ?? 0) + 1, 100)
+ * )
+ * export const program = Stream.runForEach(pages, (page) => Effect.log(page)).pipe(
+ *   Effect.provide(Checkpoints.layer)
+ * )
+ * ```
+ */
+export const checkpointed = <A, E, R, P>(
+  { every = "1 second", input, path, position }: CheckpointOptions<A, P>,
+  make: (from: P | undefined) => Stream.Stream<A, E, R>
+): Stream.Stream<A, E | Checkpoints.CheckpointError, R | Checkpoints.Checkpoints> =>
+  Stream.suspend(() => {
+    let given: Chunk.Chunk<A> = Chunk.empty()
+    let asked = false
+    let handed: Chunk.Chunk<A> = Chunk.empty() // what the consumer is busy with
+    let done: P | undefined
+    let saved: P | undefined
+    let over: Exit.Exit<void, E | Checkpoints.CheckpointError> | undefined
+    const hungry = gate(() => asked && given.length === 0)
+    const some = gate(() => given.length > 0 || over !== undefined)
+    const end = (exit: Exit.Exit<void, E | Checkpoints.CheckpointError>) =>
+      Effect.sync(() => {
+        over ??= exit
+        some.check()
+      })
+    const save = Effect.flatMap(Checkpoints.Checkpoints, (checkpoints) =>
+      Effect.suspend(() => {
+        const now = done
+        if (now === undefined || now === saved) return Effect.void
+        return Effect.map(checkpoints.write(path, { input, position: now }), () => {
+          saved = now
+          return undefined
+        })
+      })
+    )
+    const begin = Effect.flatMap(Checkpoints.Checkpoints, (checkpoints) =>
+      Effect.flatMap(checkpoints.read(path), (found) => {
+        if (Option.isNone(found)) return Effect.succeed(undefined)
+        return found.value.input === input
+          ? Effect.succeed(found.value.position as P)
+          : Effect.fail(
+              new Checkpoints.CheckpointError({
+                path,
+                detail: `it is of another input, ${found.value.input}, not ${input}`
+              })
+            )
+      })
+    )
+    const feed = Effect.flatMap(begin, (from) =>
+      Stream.runForEachChunk(make(from), (chunk) => {
+        given = chunk
+        asked = false
+        some.check()
+        return hungry.wait
+      })
+    ).pipe(Effect.onExit(end))
+    const saving = Effect.forever(Effect.zipRight(Timers.sleep(every), save)).pipe(
+      Effect.onExit((exit) => (Exit.isInterrupted(exit) ? Effect.void : end(exit)))
+    )
+    const next = Effect.suspend(() => {
+      for (const element of handed) done = position(element) ?? done
+      handed = Chunk.empty()
+      asked = true
+      hungry.check()
+      return Effect.zipRight(
+        some.wait,
+        Effect.suspend(() => {
+          if (over !== undefined && Exit.isFailure(over)) return ending(over)
+          if (given.length === 0) return ending(over)
+          handed = given
+          given = Chunk.empty()
+          return Effect.succeed(handed)
+        })
+      )
+    })
+    const all = driven<A, E | Checkpoints.CheckpointError, R | Checkpoints.Checkpoints>([feed, saving], next)
+    // At the end what cannot be written is a failure; when the stream is left early nobody would hear of it.
+    return Stream.ensuring(Stream.concat(all, Stream.execute(save)), Effect.ignore(save))
+  })
+
+/** What a function is told of a record beside its value. */
+export interface RecordContext {
+  /** Its number among the records, from 1. */
+  readonly index: number
+  /** The number of its line, from 1. */
+  readonly line: number
+  /** 1, or more where it has failed before. */
+  readonly attempt: number
+  /** Aborted when the record is cancelled, or takes too long. */
+  readonly signal: AbortSignal
+}
+
+/** Settings of {@link mapRecords}. */
+export interface MapRecordsOptions extends Omit<MapConcurrentOptions<never>, "key"> {
+  /** Records of the same key are mapped one after the other, in their order. Not for batches. */
+  readonly key?: ((value: unknown) => unknown) | undefined
+  /** The function gets arrays of records; an array that it returns is its results. */
+  readonly batch?: BatchOptions | undefined
+  /** So many records (or batches) are begun in so much time; further attempts aside. */
+  readonly rate?: RateOptions | undefined
+  /** Further attempts of what failed, after 100 ms, 200 ms and so on up to 10 s; default 0. */
+  readonly retries?: number | undefined
+  /** How long an attempt may take; default unlimited. What is computed without waiting is not interrupted. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** A record that fails ends the stream with {@link RecordFailed}, or comes as {@link Failed}. Default `"stop"`. */
+  readonly onError?: "stop" | "skip" | undefined
+  /** What a result is written as: strings as they are, or everything as JSON. Default `"ndjson"`. */
+  readonly output?: "lines" | "ndjson" | undefined
+  /** A value that a function gives back as it was goes out as its record's bytes; default true. */
+  readonly untouched?: boolean | undefined
+}
+
+/** What a record, or a batch, has become: text without a line end; bytes as they are; a record as it came. */
+export class Mapped {
+  constructor(
+    readonly records: ReadonlyArray<Records.Record>,
+    readonly results: ReadonlyArray<string | Uint8Array | Records.Record>
+  ) {}
+}
+
+/** A record, or a batch, that failed; what was wrong with it. */
+export class Failed {
+  constructor(
+    readonly records: ReadonlyArray<Records.Record>,
+    readonly detail: string
+  ) {}
+}
+
+/** A record itself is one that goes out as it came. */
+export type Outcome = Records.Record | Mapped | Failed
+
+/** Bytes that are a function's result as they are. */
+export class RawResult {
+  constructor(readonly bytes: Uint8Array) {}
+}
+
+class TimedOut extends Data.TaggedError("TimedOut")<{ readonly message: string }> {
+  readonly exitCode = codes.timedOut
+}
+
+type Later =
+  | Effect.Effect<unknown, unknown>
+  | Stream.Stream<unknown, unknown>
+  | PromiseLike<unknown>
+  | AsyncIterable<unknown>
+  | Iterator<unknown>
+
+/** Whether a function's answer is still to be waited for, or taken from. */
+const isLater = (value: unknown): value is Later =>
+  typeof value === "object" &&
+  value !== null &&
+  (Effect.isEffect(value) ||
+    Stream.StreamTypeId in value ||
+    ("then" in value && typeof value.then === "function") ||
+    Symbol.asyncIterator in value ||
+    (Symbol.iterator in value && "next" in value && typeof value.next === "function"))
+
+class Several {
+  constructor(readonly values: ReadonlyArray<unknown>) {}
+}
+
+const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
+  if (Effect.isEffect(later)) return later as Effect.Effect<unknown, unknown>
+  const several = (stream: Stream.Stream<unknown, unknown>) =>
+    Effect.map(Stream.runCollect(stream), (all) => new Several(Chunk.toReadonlyArray(all)))
+  if (Stream.StreamTypeId in later) return several(later as Stream.Stream<unknown, unknown>)
+  if ("then" in later)
+    return Effect.tryPromise({ try: () => Promise.resolve(later), catch: (error) => error })
+  const iterable = Symbol.asyncIterator in later ? later : { [Symbol.iterator]: () => later }
+  return several(fromGenerator(() => iterable, { onError: (error) => error }))
+}
+
+const backOff = (attempt: number) => Duration.millis(Math.min(100 * 2 ** (attempt - 1), 10_000))
+
+/**
+ * Maps records by a person's function, several at once: sync, async, an Effect, or a generator or Stream for many
+ * results. `undefined` is no result. A record that is wrong in itself, a function that throws, and a result that cannot
+ * be written are failures of the record. Its results go out whole or not at all.
+ *
+ * @example
+ * ```ts
+ * import { Stream } from "effect"
+ * import * as Loops from "effect-asyncio/programs/Loops"
+ *
+ * const bytes = Stream.make(new TextEncoder().encode("1\n2\nx\n"))
+ *
+ * export const doubled = Loops.records(bytes, { format: "ndjson" }).pipe(
+ *   (all) => Loops.mapRecords(all, (n) => (n as number) * 2, { concurrency: 4, onError: "skip" }),
+ *   Stream.runCollect
+ * )
+ * ```
+ */
+export const mapRecords = <E, R>(
+  self: Stream.Stream<Records.Record, E, R>,
+  f: (value: unknown, context: RecordContext) => unknown,
+  options: MapRecordsOptions = {}
+): Stream.Stream<Outcome, E | RecordFailed, R> => {
+  const {
+    batch,
+    key,
+    onError = "stop",
+    output = "ndjson",
+    rate,
+    retries = 0,
+    timeout,
+    untouched = true
+  } = options
+  const innocent = Json.changesNothing(f)
+  const wantsContext = f.length > 1 || /\barguments\b|\.\.\./.test(Function.prototype.toString.call(f))
+
+  const text = (value: unknown): string | Uint8Array => {
+    if (value instanceof RawResult) return value.bytes
+    if (output === "lines" && typeof value === "string") return value
+    const json = Json.stringify(value)
+    if (json === undefined) throw new TypeError(`a ${typeof value} was returned, which has no JSON`)
+    return json
+  }
+  const failed = (
+    records: ReadonlyArray<Records.Record>,
+    detail: string,
+    error?: unknown
+  ): Effect.Effect<Failed, RecordFailed> => {
+    if (onError === "skip") return Effect.succeed(new Failed(records, detail))
+    const code =
+      typeof error === "object" && error !== null && "exitCode" in error && typeof error.exitCode === "number"
+        ? error.exitCode
+        : codes.failed
+    return Effect.fail(new RecordFailed({ record: records[0]!, detail, exitCode: code }))
+  }
+  const settled = (
+    step: Effect.Effect<Failed, RecordFailed>
+  ): Ready<Failed> | Effect.Effect<Failed, RecordFailed> =>
+    Exit.isExit(step) && Exit.isSuccess(step) ? new Ready(step.value as Failed) : step
+
+  // `was`: the records' snapshots.
+  type Was = Json.Snapshot | undefined | null
+  const outcome = (
+    records: ReadonlyArray<Records.Record>,
+    was: ReadonlyArray<Was>,
+    result: unknown
+  ): Outcome => {
+    const results =
+      result instanceof Several
+        ? result.values
+        : batch !== undefined && Array.isArray(result)
+          ? result
+          : [result]
+    // An object is known by itself, wherever it is put; what is equal to a plain value is it in its own place only.
+    const kept = (value: unknown, place: number): Records.Record | undefined => {
+      if (!untouched) return undefined
+      const isObject = typeof value === "object" && value !== null
+      if (!isObject && results.length !== records.length) return undefined
+      const at = isObject ? records.findIndex((record) => record.value === value) : place
+      if (at < 0 || records[at]!.value !== value) return undefined
+      return was[at] === null || Json.isUnchanged(value, was[at]) ? records[at] : undefined
+    }
+    const written: Array<string | Uint8Array | Records.Record> = []
+    for (const [place, value] of results.entries()) {
+      if (value !== undefined) written.push(kept(value, place) ?? text(value))
+    }
+    return new Mapped(records, written)
+  }
+  const remember = (value: unknown): Was => (innocent || !untouched ? null : Json.snapshot(value))
+
+  const attempts = (
+    records: ReadonlyArray<Records.Record>,
+    value: unknown,
+    was: ReadonlyArray<Was>,
+    first: (() => unknown) | undefined
+  ): Effect.Effect<Outcome, RecordFailed> => {
+    const attempt = (number: number): Effect.Effect<Outcome, RecordFailed> => {
+      const controller = new AbortController()
+      const { index, line } = records[0]!
+      const body = Effect.suspend(() => {
+        const result =
+          number === 1 && first !== undefined
+            ? first()
+            : f(value, { index, line, attempt: number, signal: controller.signal })
+        return isLater(result) ? waitFor(result) : Effect.succeed(result)
+      }).pipe(
+        Effect.map((result) => outcome(records, was, result)),
+        Effect.onInterrupt(() => Effect.sync(() => controller.abort()))
+      )
+      const limited =
+        timeout === undefined
+          ? body
+          : Effect.raceFirst(
+              body,
+              Effect.zipRight(
+                Timers.sleep(timeout),
+                Effect.fail(
+                  new TimedOut({ message: `not done in ${formatDuration(Duration.toMillis(timeout))}` })
+                )
+              )
+            )
+      return Effect.matchCauseEffect(limited, {
+        onSuccess: Effect.succeed,
+        onFailure: (cause) => {
+          if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+          if (number <= retries) return Effect.zipRight(Timers.sleep(backOff(number)), attempt(number + 1))
+          return failed(records, headline(cause), Cause.squash(cause))
+        }
+      })
+    }
+    return attempt(1)
+  }
+
+  // Whose key cannot be told is a key of its own, and fails in its turn.
+  const keyless = new WeakMap<Records.Record, unknown>()
+  const keyOf = (record: Records.Record): unknown => {
+    if (record.problem !== undefined) return record
+    try {
+      return key!(record.value)
+    } catch (error) {
+      keyless.set(record, error)
+      return record
+    }
+  }
+
+  type Step = Ready<Outcome> | Effect.Effect<Outcome, RecordFailed>
+  const one = (record: Records.Record): Step => {
+    if (record.problem !== undefined) return settled(failed([record], record.problem))
+    if (key !== undefined && keyless.has(record)) {
+      return settled(failed([record], `it has no key: ${headline(Cause.fail(keyless.get(record)))}`))
+    }
+    const value = record.value
+    const was = remember(value)
+    if (timeout !== undefined || wantsContext) return attempts([record], value, [was], undefined)
+    let result: unknown
+    try {
+      result = f(value, undefined as never)
+      // Most are here: a function that answers at once, and what it gives is what came, another value, or nothing.
+      if (result === value && untouched && (was === null || Json.isUnchanged(value, was)))
+        return new Ready(record)
+      if (!isLater(result)) return new Ready(outcome([record], [was], result))
+    } catch (error) {
+      const thrown = () => {
+        throw error
+      }
+      return retries > 0
+        ? attempts([record], value, [was], thrown)
+        : settled(failed([record], headline(Cause.fail(error)), error))
+    }
+    return attempts([record], value, [was], () => result)
+  }
+  if (batch === undefined) {
+    const limited = rate === undefined ? self : rateLimited(self, rate)
+    const keyed = key === undefined ? {} : { key: keyOf }
+    return mapSome(limited, one, { ...options, ...keyed })
+  }
+  const many = (all: ReadonlyArray<Records.Record>): Effect.Effect<ReadonlyArray<Outcome>, RecordFailed> => {
+    const bad = all.filter(({ problem }) => problem !== undefined)
+    const good = all.filter(({ problem }) => problem === undefined)
+    return Effect.gen(function* () {
+      const outcomes: Array<Outcome> = []
+      for (const record of bad) outcomes.push(yield* failed([record], record.problem!))
+      if (good.length > 0) {
+        const values = good.map(({ value }) => value)
+        outcomes.push(yield* attempts(good, values, values.map(remember), undefined))
+      }
+      return outcomes
+    })
+  }
+  const batches = batchWithin(self, batch)
+  const { key: _, ...plain } = options
+  return Stream.mapChunks(
+    mapConcurrent(rate === undefined ? batches : rateLimited(batches, rate), many, plain),
+    (chunk) => Chunk.unsafeFromArray(Chunk.toReadonlyArray(chunk).flat())
+  )
+}
 
 // #region example
 /** The guide's asynchronous generator: says so before each of five yields. */

@@ -1,4 +1,5 @@
 import { isAscii, isUtf8 } from "node:buffer"
+import { isDeepStrictEqual } from "node:util"
 import { type Options as CsvOptions, type Info, Parser } from "csv-parse"
 import * as Json from "./Json.js"
 
@@ -42,6 +43,12 @@ export class Record {
     return this.chunk.subarray(this.from, this.next)
   }
 }
+
+/** Whether nobody has changed the value since: reads the record once more. */
+export const isAsRead = ({ text, value }: Record): boolean =>
+  typeof value !== "object" ||
+  value === null ||
+  isDeepStrictEqual(Json.parse(text.replace(/^\ufeff/, "")), value)
 
 /** Settings of {@link make}. */
 export interface Options {

@@ -9,13 +9,17 @@ import {
   FastCheck,
   Fiber,
   FiberRef,
+  Option,
   Stream,
   TestClock
 } from "effect"
 import * as Loops from "../../src/programs/Loops.js"
 import * as Cancellation from "../../src/services/Cancellation.js"
+import * as Checkpoints from "../../src/services/Checkpoints.js"
 import * as EventLoop from "../../src/services/EventLoop.js"
+import * as Follow from "../../src/services/Follow.js"
 import * as Output from "../../src/services/Output.js"
+import type * as Records from "../../src/services/Records.js"
 import * as VirtualClock from "../../src/services/VirtualClock.js"
 
 const boom = new Error("boom")
@@ -774,5 +778,274 @@ describe("Loops.mergeFair", () => {
       )
       for (const count of made) expect(count).toBeLessThanOrEqual(20)
     }).pipe(VirtualClock.run())
+  )
+})
+
+const utf8 = (...parts: ReadonlyArray<string | Uint8Array>) =>
+  Stream.fromIterable(parts.map((part) => (typeof part === "string" ? new TextEncoder().encode(part) : part)))
+const read = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+
+describe("Loops.lines and ndjson", () => {
+  it.effect("give what comes before the first that is wrong, then say which and why", () =>
+    Effect.gen(function* () {
+      expect(yield* timed(Loops.lines(utf8("a\nb", "c\r\nd")))).toEqual(["a at 0", "bc at 0", "d at 0"])
+      const bad = yield* timed(Stream.map(Loops.ndjson(utf8("1\n2\n\n{\n5\n")), ({ value }) => value))
+      expect(bad.slice(0, 2)).toEqual(["1 at 0", "2 at 0"])
+      expect(bad.at(-1)).toContain("line 4: not JSON: Expected property name or '}'")
+      const failure = yield* Effect.flip(
+        Stream.runDrain(Loops.lines(utf8("a\n", "b".repeat(20)), { maxLine: 10 }))
+      )
+      expect(failure).toBeInstanceOf(Loops.RecordFailed)
+      expect(failure.message).toBe("line 2: longer than 10 bytes")
+      const invalid = yield* Effect.flip(
+        Stream.runDrain(Loops.lines(utf8("a\n", new Uint8Array([0xff, 10]))))
+      )
+      expect(invalid.message).toBe("line 2: not UTF-8")
+    })
+  )
+
+  it.effect("write a record as it came unless it was changed", () =>
+    Effect.gen(function* () {
+      const text = '{ "id": 12345678901234567890, "n": 1.10 }\n'
+      const record = Option.getOrThrow(yield* Stream.runHead(Loops.ndjson(utf8(text))))
+      const value = record.value as { n: number }
+      expect(read(Loops.encode(record, value))).toBe(text)
+      expect(read(Loops.encode(record, { ...value, n: 2 }))).toBe('{"id":12345678901234567890,"n":2}\n')
+      value.n = 3
+      expect(read(Loops.encode(record, value))).toBe('{"id":12345678901234567890,"n":3}\n')
+    })
+  )
+})
+
+describe("Loops.follow", () => {
+  const piece = (text: string, file: string, position: number, anew = false): Follow.Piece => ({
+    bytes: new TextEncoder().encode(text),
+    file,
+    position,
+    anew
+  })
+  const layer = Follow.layerTest({
+    log: [
+      piece("a\nb", "1", 3, true),
+      piece("c\nend", "1", 8),
+      piece("x\n", "2", 2, true),
+      piece("y\n", "2", 4)
+    ]
+  })
+
+  it.live("takes what a rotated file ended with for a line, and numbers the new file's from 1", () =>
+    Effect.gen(function* () {
+      const lines = Loops.follow("log").pipe(Stream.take(5), Stream.runCollect)
+      expect(Chunk.toReadonlyArray(yield* lines)).toEqual(["a", "bc", "end", "x", "y"])
+      const seen: Array<string> = []
+      yield* Loops.followed("log", { format: "lines" }, ({ index, line, position }, file) =>
+        seen.push(`${index}: ${file}:${line} to ${position}`)
+      ).pipe(Stream.take(5), Stream.runDrain)
+      expect(seen).toEqual(["1: 1:1 to 2", "2: 1:2 to 5", "3: 1:3 to 8", "4: 2:1 to 2", "5: 2:2 to 4"])
+      expect((yield* Effect.flip(Stream.runDrain(Loops.follow("none")))).message).toBe(
+        "cannot read none: there is no such file"
+      )
+    }).pipe(Effect.provide(layer))
+  )
+})
+
+describe("Loops.checkpointed", () => {
+  const options = { path: "checkpoint", input: "numbers", position: (n: number) => n }
+  const from = (last: number | undefined) => Stream.rechunk(Stream.range((last ?? 0) + 1, 20), 3)
+
+  it.live("goes on behind what was done, in every way that a run can end", () =>
+    Effect.gen(function* () {
+      const files = new Map<string, Checkpoints.Checkpoint | "broken">()
+      const run = (stop: number) =>
+        Effect.gen(function* () {
+          const got: Array<number> = []
+          yield* Loops.checkpointed(options, from).pipe(
+            Stream.runForEach((n) => (n === stop ? Effect.fail("stop") : Effect.sync(() => got.push(n)))),
+            Effect.ignore
+          )
+          return got
+        }).pipe(Effect.provide(Checkpoints.layerTest(files)))
+      expect(yield* run(8)).toEqual([1, 2, 3, 4, 5, 6, 7])
+      expect(files.get("checkpoint")).toEqual({ input: "numbers", position: 6 }) // 7 was not yet known to be done
+      expect(yield* run(0)).toEqual([7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
+      expect(files.get("checkpoint")).toEqual({ input: "numbers", position: 20 })
+      expect(yield* run(0)).toEqual([])
+    })
+  )
+
+  it.live("writes while it runs, as often as it may, also when nothing more comes", () =>
+    Effect.gen(function* () {
+      const files = new Map<string, Checkpoints.Checkpoint | "broken">()
+      const position = () => (files.get("checkpoint") as Checkpoints.Checkpoint | undefined)?.position
+      const slow = Stream.concat(arriving(400, 800, 1200, 1600), Stream.never)
+      const fiber = yield* Effect.fork(
+        Stream.runDrain(Loops.checkpointed({ ...options, every: "1 second" }, () => slow)).pipe(
+          Effect.provide(Checkpoints.layerTest(files))
+        )
+      )
+      const seen: Array<unknown> = []
+      for (const wait of [900, 200, 800, 200]) {
+        yield* Effect.sleep(wait)
+        seen.push(position())
+      }
+      expect(seen).toEqual([undefined, 800, 800, 1600])
+      yield* Fiber.interrupt(fiber)
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("refuses what is no checkpoint, and one of another input", () =>
+    Effect.gen(function* () {
+      const why = (found: Checkpoints.Checkpoint | "broken") =>
+        Effect.flip(Stream.runDrain(Loops.checkpointed(options, from))).pipe(
+          Effect.map(({ message }) => message),
+          Effect.provide(Checkpoints.layerTest(new Map([["checkpoint", found]])))
+        )
+      expect(yield* why("broken")).toBe("cannot use the checkpoint checkpoint: it is none")
+      expect(yield* why({ input: "letters", position: 1 })).toBe(
+        "cannot use the checkpoint checkpoint: it is of another input, letters, not numbers"
+      )
+    })
+  )
+})
+
+describe("Loops.mapRecords", () => {
+  const run = (
+    text: string,
+    f: (value: any, context: Loops.RecordContext) => unknown,
+    options: Loops.MapRecordsOptions = {},
+    format: Records.Format = "ndjson"
+  ) =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const begun = yield* Clock.currentTimeMillis
+      const all = Loops.mapRecords(Loops.records(utf8(text), { format }), f, options)
+      const exit = yield* Effect.exit(
+        Stream.runForEach(all, (outcome) =>
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            const at = now === begun ? "" : ` at ${now - begun}`
+            if (outcome instanceof Loops.Failed) {
+              log.push(`! ${outcome.records.map(({ line }) => line)}: ${outcome.detail}${at}`)
+            } else if (outcome instanceof Loops.Mapped) {
+              const texts = outcome.results.map((each) =>
+                typeof each === "string" ? each : each instanceof Uint8Array ? read(each) : `= ${each.text}`
+              )
+              log.push(`${texts.join(" ; ")}${at}`)
+            } else log.push(`= ${outcome.text}${at}`)
+          })
+        )
+      )
+      if (Exit.isFailure(exit)) log.push(`!! ${(Cause.squash(exit.cause) as Error).message}`)
+      return log
+    }).pipe(VirtualClock.run())
+
+  it.live("takes functions of every kind, and passes on untouched what they do not change", () =>
+    Effect.gen(function* () {
+      const text = '{"a": 1}\n{"a": 12345678901234567890}\n'
+      const same = ['= {"a": 1}', '= {"a": 12345678901234567890}']
+      expect(yield* run(text, (r) => r)).toEqual(same)
+      expect(yield* run(text, async (r) => r)).toEqual(same)
+      expect(yield* run(text, (r) => Effect.delay(Effect.succeed(r), 0))).toEqual(same)
+      const changed = ['{"a":1,"b":[]}', '{"a":12345678901234567890,"b":[]}']
+      expect(yield* run(text, (r) => ({ ...r, b: [] }))).toEqual(changed)
+      expect(yield* run(text, (r) => Object.assign(r, { b: [] }))).toEqual(changed)
+      expect(yield* run(text, (r) => (r.a === 1 ? undefined : r.a))).toEqual(["", "12345678901234567890"])
+      const twice = function* (r: unknown) {
+        yield r
+        yield [r]
+      }
+      const each = ['= {"a": 1} ; [{"a":1}]', '= {"a": 12345678901234567890} ; [{"a":12345678901234567890}]']
+      expect(yield* run(text, twice)).toEqual(each)
+      expect(
+        yield* run(text, async function* (r) {
+          yield* twice(r)
+        })
+      ).toEqual(each)
+      expect(yield* run(text, (r) => Stream.make(r, [r]))).toEqual(each)
+      expect(yield* run("a\nb", (line) => line, {}, "lines")).toEqual(["= a", "= b"])
+      expect(yield* run("a\nb", (line) => `${line}!`, { output: "lines" }, "lines")).toEqual(["a!", "b!"])
+      expect(yield* run("a\nb", (line) => line, { untouched: false }, "lines")).toEqual(['"a"', '"b"'])
+    })
+  )
+
+  it.live("stops at what is wrong, or tells of it and goes on", () =>
+    Effect.gen(function* () {
+      const f = (n: number) => {
+        if (n === 2) throw new Error("two")
+        return n === 4 ? () => 4 : n
+      }
+      const text = "1\n2\n{\n4\n5\n"
+      expect(yield* run(text, f)).toEqual(["= 1", "!! line 2: two"])
+      expect(yield* run(text, async (n) => f(n), { onError: "skip", concurrency: 3 })).toEqual([
+        "= 1",
+        "! 2: two",
+        "! 3: not JSON: Expected property name or '}'",
+        "! 4: a function was returned, which has no JSON",
+        "= 5"
+      ])
+    })
+  )
+
+  it.live("tries again after a while that doubles, and gives each attempt its time", () =>
+    Effect.gen(function* () {
+      const attempts: Array<string> = []
+      const f = (n: number, { attempt, signal }: Loops.RecordContext) => {
+        attempts.push(`${n}.${attempt}`)
+        return attempt < n
+          ? new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))))
+          : n
+      }
+      const options = { retries: 2, timeout: "1 second", concurrency: 9, onError: "skip" } as const
+      expect(yield* run("1\n2\n3\n4\n", f, options)).toEqual([
+        "= 1",
+        "= 2 at 1100",
+        "= 3 at 2300",
+        "! 4: not done in 1.0 s at 3300"
+      ])
+      expect(attempts).toEqual(["1.1", "2.1", "3.1", "4.1", "2.2", "3.2", "4.2", "3.3", "4.3"])
+      let failures = 2
+      const flaky = (n: number) => {
+        if (failures-- > 0) throw new Error("no")
+        return n
+      }
+      expect(yield* run("1\n", flaky, { retries: 2 })).toEqual(["= 1 at 300"])
+      failures = 2
+      expect(yield* run("1\n", flaky, { retries: 1 })).toEqual(["!! line 1: no"])
+    })
+  )
+
+  it.live("gives batches as arrays, and begins so many in a time", () =>
+    Effect.gen(function* () {
+      const text = "1\n2\nx\n4\n5\n"
+      const f = (all: ReadonlyArray<number>) => all.map((n) => (n > 3 ? n * 10 : n))
+      expect(yield* run(text, f, { batch: { size: 3 }, onError: "skip" })).toEqual([
+        "! 3: not JSON: Unexpected token 'x'",
+        "= 1 ; = 2",
+        "40 ; 50"
+      ])
+      const sum = (all: ReadonlyArray<number>) => all.reduce((a, b) => a + b, 0)
+      expect(yield* run("1\n2\n3\n", sum, { batch: { size: 2 }, rate: { limit: 2 } })).toEqual([
+        "3",
+        "= 3 at 500"
+      ])
+      expect(yield* run("1\n2\n3\n", (n) => n, { rate: { limit: 4 } })).toEqual([
+        "= 1",
+        "= 2 at 250",
+        "= 3 at 500"
+      ])
+    })
+  )
+
+  it.live("keeps each key in order, and fails what has none", () =>
+    Effect.gen(function* () {
+      const f = ({ k, ms }: { k: string; ms: number }) => Effect.delay(Effect.succeed(`${k}${ms}`), ms)
+      const text = '{"k":"a","ms":30}\n{"k":"a","ms":10}\n{"k":"b","ms":20}\nnull\n'
+      const options = { concurrency: 4, ordered: false, output: "lines", onError: "skip" } as const
+      expect(yield* run(text, f, { ...options, key: (value: any) => value.k })).toEqual([
+        "! 4: it has no key: Cannot read properties of null (reading 'k')",
+        "b20 at 20",
+        "a30 at 30",
+        "a10 at 40"
+      ])
+    })
   )
 })
