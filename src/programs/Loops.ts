@@ -1202,6 +1202,90 @@ export const checkpointed = <A, E, R, P>(
     return Stream.ensuring(Stream.concat(all, Stream.execute(save)), Effect.ignore(save))
   })
 
+/** A place in an input that is read from its beginning, and what tells that input from another. */
+export interface InputPlace extends Place {
+  readonly format: Records.Format
+  /** What the input begins with: so many bytes have this SHA-256. */
+  readonly head: { readonly bytes: number; readonly sha256: string }
+}
+
+/** The input is not the one that the place is in. */
+export class OtherInput extends Data.TaggedError("OtherInput")<{ readonly detail: string }> {
+  override get message() {
+    return this.detail
+  }
+}
+
+const headBytes = 4096
+
+/**
+ * {@link records} behind a place, and the places of these: for {@link checkpointed}. The bytes are those of the whole
+ * input; what is before the place is read and dropped. Fails with {@link OtherInput} when they begin with something
+ * else, are fewer, or are taken for records of another format.
+ */
+export const recordsFrom = <E, R>(
+  bytes: Stream.Stream<Uint8Array, E, R>,
+  options: Omit<Records.Options, "from">,
+  from: InputPlace | undefined
+): {
+  readonly records: Stream.Stream<Records.Record, E | OtherInput, R>
+  readonly place: (record: Records.Record) => InputPlace
+} => {
+  const { format } = options
+  let head = new Uint8Array(0)
+  let seen = 0
+  let known: InputPlace["head"] | undefined
+  let checked = from === undefined
+  const check = Effect.suspend(() => {
+    if (checked || from === undefined || head.length < Math.min(from.head.bytes, headBytes))
+      return Effect.void
+    checked = true
+    return Records.digest(head.subarray(0, from.head.bytes)) === from.head.sha256
+      ? Effect.void
+      : Effect.fail(new OtherInput({ detail: "it is of another input: this one begins with something else" }))
+  })
+  const skipped = from === undefined || format === "csv" ? 0 : from.position
+  const rest = (chunk: Uint8Array) => {
+    const left = skipped - seen
+    seen += chunk.length
+    return left <= 0 ? chunk : chunk.subarray(Math.min(left, chunk.length))
+  }
+  const located = Stream.mapChunksEffect(bytes, (chunks) => {
+    for (const chunk of chunks) {
+      if (head.length >= headBytes) break
+      const more = chunk.subarray(0, headBytes - head.length)
+      const joined = new Uint8Array(head.length + more.length)
+      joined.set(head)
+      joined.set(more, head.length)
+      head = joined
+    }
+    const wanted = Chunk.map(chunks, rest)
+    return checked ? Effect.succeed(wanted) : Effect.as(check, wanted)
+  })
+  const ended = Stream.execute(
+    Effect.suspend(() =>
+      from === undefined || (checked && seen >= from.position)
+        ? Effect.void
+        : Effect.fail(new OtherInput({ detail: "it is of another input: this one is shorter" }))
+    )
+  )
+  const wrongFormat =
+    from === undefined || from.format === format
+      ? Stream.empty
+      : Stream.fail(new OtherInput({ detail: `it is of records as ${from.format}, not ${format}` }))
+  return {
+    records: Stream.concat(
+      wrongFormat,
+      records(Stream.concat(located, ended), from === undefined ? options : { ...options, from })
+    ),
+    place: ({ index, line, position }) => {
+      const bytes = Math.min(headBytes, position, head.length)
+      if (known?.bytes !== bytes) known = { bytes, sha256: Records.digest(head.subarray(0, bytes)) }
+      return { index, line, position, format, head: known }
+    }
+  }
+}
+
 /** What a function is told of a record beside its value. */
 export interface RecordContext {
   /** Its number among the records, from 1. */
@@ -1212,6 +1296,8 @@ export interface RecordContext {
   readonly attempt: number
   /** Aborted when the record is cancelled, or takes too long. */
   readonly signal: AbortSignal
+  /** The record as it came; several of a batch. */
+  readonly records: ReadonlyArray<Records.Record>
 }
 
 /** Settings of {@link mapRecords}. */
@@ -1288,8 +1374,14 @@ const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
   const several = (stream: Stream.Stream<unknown, unknown>) =>
     Effect.map(Stream.runCollect(stream), (all) => new Several(Chunk.toReadonlyArray(all)))
   if (Stream.StreamTypeId in later) return several(later as Stream.Stream<unknown, unknown>)
-  if ("then" in later)
-    return Effect.tryPromise({ try: () => Promise.resolve(later), catch: (error) => error })
+  if ("then" in later) {
+    return Effect.async((resume) => {
+      later.then(
+        (value) => resume(Effect.succeed(value)),
+        (error) => resume(Effect.fail(error))
+      )
+    })
+  }
   const iterable = Symbol.asyncIterator in later ? later : { [Symbol.iterator]: () => later }
   return several(fromGenerator(() => iterable, { onError: (error) => error }))
 }
@@ -1399,7 +1491,7 @@ export const mapRecords = <E, R>(
         const result =
           number === 1 && first !== undefined
             ? first()
-            : f(value, { index, line, attempt: number, signal: controller.signal })
+            : f(value, { index, line, attempt: number, signal: controller.signal, records })
         return isLater(result) ? waitFor(result) : Effect.succeed(result)
       }).pipe(
         Effect.map((result) => outcome(records, was, result)),

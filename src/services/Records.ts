@@ -1,4 +1,5 @@
 import { isAscii, isUtf8 } from "node:buffer"
+import { createHash } from "node:crypto"
 import { isDeepStrictEqual } from "node:util"
 import { type Options as CsvOptions, type Info, Parser } from "csv-parse"
 import * as Json from "./Json.js"
@@ -49,6 +50,9 @@ export const isAsRead = ({ text, value }: Record): boolean =>
   typeof value !== "object" ||
   value === null ||
   isDeepStrictEqual(Json.parse(text.replace(/^\ufeff/, "")), value)
+
+/** SHA-256 of bytes, in hex. */
+export const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
 /** Settings of {@link make}. */
 export interface Options {
