@@ -297,7 +297,10 @@ export const mapConcurrent = <A, E, R, B, E2, R2>(
     self,
     (element, index) => {
       const effect = f(element, index)
-      return Exit.isExit(effect) && Exit.isSuccess(effect) ? new Ready(effect.value as B) : effect
+      if (Exit.isExit(effect)) return Exit.isSuccess(effect) ? new Ready(effect.value as B) : effect
+      // A fiber for what only computes would be half of its price.
+      const { _op, effect_instruction_i0: compute } = effect as unknown as Primitive<B>
+      return _op === "Sync" ? new Ready(compute()) : effect
     },
     options
   )
@@ -357,6 +360,12 @@ const driven = <B, E, R>(
     })
   const answer = Effect.suspend(() => (fibers === undefined ? Effect.zipRight(start, next) : next))
   return Stream.ensuringWith(Stream.repeatEffectChunkOption(answer), end)
+}
+
+/** What `Effect.sync` makes, as far as it is read here; what it throws is a defect. */
+interface Primitive<out B> {
+  readonly _op: string
+  readonly effect_instruction_i0: () => B
 }
 
 /** A result that is there already. */
@@ -1452,6 +1461,7 @@ export const mapRecords = <E, R>(
   type Was = Json.Snapshot | undefined | null
   const outcome = (
     records: ReadonlyArray<Records.Record>,
+    values: ReadonlyArray<unknown>,
     was: ReadonlyArray<Was>,
     result: unknown
   ): Outcome => {
@@ -1466,8 +1476,8 @@ export const mapRecords = <E, R>(
       if (!untouched) return undefined
       const isObject = typeof value === "object" && value !== null
       if (!isObject && results.length !== records.length) return undefined
-      const at = isObject ? records.findIndex((record) => record.value === value) : place
-      if (at < 0 || records[at]!.value !== value) return undefined
+      const at = isObject ? values.indexOf(value) : place
+      if (at < 0 || values[at] !== value) return undefined
       return was[at] === null || Json.isUnchanged(value, was[at]) ? records[at] : undefined
     }
     const written: Array<string | Uint8Array | Records.Record> = []
@@ -1480,7 +1490,7 @@ export const mapRecords = <E, R>(
 
   const attempts = (
     records: ReadonlyArray<Records.Record>,
-    value: unknown,
+    values: ReadonlyArray<unknown>,
     was: ReadonlyArray<Was>,
     first: (() => unknown) | undefined
   ): Effect.Effect<Outcome, RecordFailed> => {
@@ -1491,10 +1501,16 @@ export const mapRecords = <E, R>(
         const result =
           number === 1 && first !== undefined
             ? first()
-            : f(value, { index, line, attempt: number, signal: controller.signal, records })
+            : f(batch === undefined ? values[0] : values, {
+                index,
+                line,
+                attempt: number,
+                signal: controller.signal,
+                records
+              })
         return isLater(result) ? waitFor(result) : Effect.succeed(result)
       }).pipe(
-        Effect.map((result) => outcome(records, was, result)),
+        Effect.map((result) => outcome(records, values, was, result)),
         Effect.onInterrupt(() => Effect.sync(() => controller.abort()))
       )
       const limited =
@@ -1535,29 +1551,29 @@ export const mapRecords = <E, R>(
 
   type Step = Ready<Outcome> | Effect.Effect<Outcome, RecordFailed>
   const one = (record: Records.Record): Step => {
-    if (record.problem !== undefined) return settled(failed([record], record.problem))
     if (key !== undefined && keyless.has(record)) {
       return settled(failed([record], `it has no key: ${headline(Cause.fail(keyless.get(record)))}`))
     }
-    const value = record.value
+    const value = record.read()
+    if (record.wrong !== undefined) return settled(failed([record], record.wrong))
     const was = remember(value)
-    if (timeout !== undefined || wantsContext) return attempts([record], value, [was], undefined)
+    if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
     let result: unknown
     try {
       result = f(value, undefined as never)
       // Most are here: a function that answers at once, and what it gives is what came, another value, or nothing.
       if (result === value && untouched && (was === null || Json.isUnchanged(value, was)))
         return new Ready(record)
-      if (!isLater(result)) return new Ready(outcome([record], [was], result))
+      if (!isLater(result)) return new Ready(outcome([record], [value], [was], result))
     } catch (error) {
       const thrown = () => {
         throw error
       }
       return retries > 0
-        ? attempts([record], value, [was], thrown)
+        ? attempts([record], [value], [was], thrown)
         : settled(failed([record], headline(Cause.fail(error)), error))
     }
-    return attempts([record], value, [was], () => result)
+    return attempts([record], [value], [was], () => result)
   }
   if (batch === undefined) {
     const limited = rate === undefined ? self : rateLimited(self, rate)
