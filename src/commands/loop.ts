@@ -362,7 +362,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
         "--follow takes lines, ndjson or null; a CSV's header would be lost with a rotation"
       )
     }
-    if (process.env["LEAN"]) yield* leanHeap
+    yield* leanHeap
     const output = yield* Output.Output
     const signals = yield* Signals.Signals
     const format = config.input

@@ -856,14 +856,17 @@ export interface MergeOptions {
  * export const program = Loops.mergeFair([flood, orders]).pipe(Stream.take(4), Stream.runCollect) // 1, tea, 2, coffee
  * ```
  */
-export const mergeFair = <A, E, R>(
-  streams: Iterable<Stream.Stream<A, E, R>>,
+export const mergeFair = <S extends Stream.Stream<any, any, any>>(
+  streams: Iterable<S>,
   { backpressure = 16 }: MergeOptions = {}
-): Stream.Stream<A, E, R> =>
+): Stream.Stream<Stream.Stream.Success<S>, Stream.Stream.Error<S>, Stream.Stream.Context<S>> =>
   Stream.suspend(() => {
+    type A = Stream.Stream.Success<S>
+    type E = Stream.Stream.Error<S>
+    type R = Stream.Stream.Context<S>
     const most = Math.max(1, backpressure)
     let failed: Exit.Exit<void, E> | undefined
-    const lanes = Array.from(streams, (stream) => {
+    const lanes = Array.from(streams, (stream: Stream.Stream<A, E, R>) => {
       let waiting: ReadonlyArray<A> = []
       let at = 0
       let over = false

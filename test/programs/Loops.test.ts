@@ -737,7 +737,7 @@ describe("Loops.mergeFair", () => {
     Effect.gen(function* () {
       const flood = Stream.range(1, 100_000)
       const letters = Stream.rechunk(Stream.fromIterable([..."abcdefghijklmnopqrstuvwxyz"]), 1)
-      const merged = Loops.mergeFair<number | string, never, never>([flood, letters])
+      const merged = Loops.mergeFair([flood, letters])
       const first = Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.take(merged, 40)))
       expect(first.filter((each) => typeof each === "string").length).toBeGreaterThanOrEqual(16)
       expect(yield* Stream.runCount(merged)).toBe(100_026)
