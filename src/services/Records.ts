@@ -54,7 +54,9 @@ export class Record {
     /** How many bytes of the input end with it. */
     readonly position: number,
     private readonly reading: number,
-    private readonly ascii: boolean
+    /** The chunk as text, if that has the same places, and where it begins; else undefined. */
+    private readonly source: string | undefined,
+    private readonly begin: number
   ) {}
 
   /** What is known of it without reading it: a value, or what is wrong. */
@@ -67,10 +69,11 @@ export class Record {
   /** {@link value} without keeping it: another object each time. */
   read(): unknown {
     if (this.found !== unread) return this.found
-    const { ascii, chunk, from, reading, to } = this
-    const text = ascii
-      ? (chunk as Buffer & Slices).latin1Slice(from, to)
-      : (chunk as Buffer & Slices).utf8Slice(from, to)
+    const { begin, chunk, from, reading, source, to } = this
+    const text =
+      source === undefined
+        ? (chunk as Buffer & Slices).utf8Slice(from, to)
+        : source.slice(from - begin, to - begin)
     if (reading === Reading.Null) return text
     if (reading === Reading.Line) return text.endsWith("\r") ? text.slice(0, -1) : text
     try {
@@ -166,7 +169,7 @@ const lines = ({ format, from, maxLine = maxLineDefault }: Options): Records => 
     skipping = true
     parts = []
     // Its position is where it begins: who goes on from there meets it again.
-    const record = new Record(++index, line + 1, none, 0, 0, 0, position, plain, true)
+    const record = new Record(++index, line + 1, none, 0, 0, 0, position, plain, undefined, 0)
     return record.known(undefined, tooLong(maxLine))
   }
 
@@ -177,17 +180,17 @@ const lines = ({ format, from, maxLine = maxLineDefault }: Options): Records => 
     const ascii = isAscii(bytes)
     const valid = ascii || isUtf8(bytes)
     // What is ASCII has the same places as text, where they are found in a third of the time.
-    const text = ascii ? (chunk as Buffer & Slices).latin1Slice(from, end) : ""
+    const source = ascii ? (chunk as Buffer & Slices).latin1Slice(from, end) : undefined
     for (let at = from; at < end; ) {
-      const place = ascii ? text.indexOf(delimiter, at - from) : chunk.indexOf(byte, at)
-      const to = place < 0 ? end : ascii ? place + from : place
+      const place = source === undefined ? chunk.indexOf(byte, at) : source.indexOf(delimiter, at - from)
+      const to = place < 0 ? end : source === undefined ? place : place + from
       const next = Math.min(to + 1, end)
       line++
       position += next - at
       // A byte order mark is no part of the first record.
       const start = isJson && position === next - at && !ascii && hasMark(chunk, at, to) ? at + 3 : at
       if (!isJson || !isBlank(chunk, start, to)) {
-        const record = new Record(++index, line, chunk, start, to, next, position, reading, ascii)
+        const record = new Record(++index, line, chunk, start, to, next, position, reading, source, from)
         if (to - at > maxLine) record.known(undefined, tooLong(maxLine))
         else if (!valid && !isUtf8(chunk.subarray(at, to))) record.known(undefined, "not UTF-8")
         found.push(record)
@@ -281,7 +284,7 @@ const rows = ({ from, maxLine = maxLineDefault }: Options): Records => {
     const line = lines - (text.match(/\n/g)?.length ?? 0)
     const to = chunk.length - 1
     const wrong = to > maxLine ? tooLong(maxLine) : broken && raw.includes("\ufffd") ? "not UTF-8" : problem
-    const record = new Record(index, line, chunk, 0, to, chunk.length, bytes, Reading.Line, false)
+    const record = new Record(index, line, chunk, 0, to, chunk.length, bytes, Reading.Line, undefined, 0)
     found.push(record.known(wrong === undefined ? value : undefined, wrong))
   }
   // Not its own max_record_size: from the first record that is too long on, it finds fault with all.
