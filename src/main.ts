@@ -7,11 +7,12 @@ import type * as Spec from "./commands/Spec.js"
 import { concepts, type Name } from "./manifest.js"
 import * as Run from "./programs/Run.js"
 import type * as Output from "./services/Output.js"
+import type * as Signals from "./services/Signals.js"
 
 // Output and Signals come with runMain.
 const MainLayer = NodeContext.layer
 
-type Main = Layer.Layer.Success<typeof MainLayer> | Output.Output | Cli.Rest | Cli.Self
+type Main = Layer.Layer.Success<typeof MainLayer> | Output.Output | Signals.Signals | Cli.Rest | Cli.Self
 
 // Each subcommand's code, and the layers that only it needs, are loaded when it is called.
 const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
@@ -47,7 +48,19 @@ const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
     ])
     return Command.provide(command, Layer.mergeAll(Downloader.layer, GuideServer.layer, Input.layer))
   },
-  loop: async () => (await import("./commands/loop.js")).command,
+  loop: async () => {
+    const { command } = await import("./commands/loop.js")
+    const [Checkpoints, Follow, Input, Processes] = await Promise.all([
+      import("./services/Checkpoints.js"),
+      import("./services/Follow.js"),
+      import("./services/Input.js"),
+      import("./services/Processes.js")
+    ])
+    return Command.provide(
+      command,
+      Layer.mergeAll(Checkpoints.layer, Follow.layer, Input.layer, Processes.layer)
+    )
+  },
   schedule: async () => {
     const { command } = await import("./commands/schedule.js")
     const [Processes, Timers] = await Promise.all([

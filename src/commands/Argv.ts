@@ -101,6 +101,14 @@ export const check = ({ env, path, rest, spec, words }: Words): Checked => {
         return fail(`option ${name} needs a value (${name} ${flag.placeholder})`)
       }
       value = next
+      // Of `stop|dead-letter FILE` the second takes a word of its own.
+      if (flag.placeholder.split("|").some((word) => word.startsWith(`${next} `))) {
+        const own = left.shift()
+        if (own === undefined || (own.startsWith("-") && own !== "-")) {
+          return fail(`option ${name} ${next} needs a value (${name} ${flag.placeholder})`)
+        }
+        value = `${next} ${own}`
+      }
     }
     put(flag, name, value)
   }

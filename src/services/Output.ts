@@ -22,6 +22,8 @@ export class Output extends Context.Tag("effect-asyncio/services/Output")<
     readonly writeError: (bytes: string | Uint8Array) => Effect.Effect<void>
     /** Waits while their readers are more than 1 MiB behind: for who writes much. */
     readonly drained: Effect.Effect<void>
+    /** Waits until what was written to stdout has left the process: for who then says that it has. */
+    readonly flushed: Effect.Effect<void>
     readonly stdout: Capabilities
     readonly stderr: Capabilities
   }
@@ -103,14 +105,13 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
     process.stdout.on("error", onError)
     process.stderr.on("error", onStderrError)
     process.on("exit", flush)
-    yield* Effect.addFinalizer(() =>
-      Effect.async<void>((resume) => {
-        flush()
-        // A pipe may still hold what was written: wait for it, or for the error that says nobody reads.
-        if (closed || process.stdout.writableLength === 0) resume(Effect.void)
-        else process.stdout.write("", () => resume(Effect.void))
-      })
-    )
+    const flushed = Effect.async<void>((resume) => {
+      flush()
+      // A pipe may still hold what was written: wait for it, or for the error that says nobody reads.
+      if (closed || process.stdout.writableLength === 0) resume(Effect.void)
+      else process.stdout.write("", () => resume(Effect.void))
+    })
+    yield* Effect.addFinalizer(() => flushed)
     return Output.of({
       print: (line) => Effect.sync(() => write(`${line}\n`)),
       note: (line) =>
@@ -133,6 +134,7 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
         // Also called with an error, when nobody reads any more.
         for (const stream of slow) stream.write("", () => --left === 0 && resume(Effect.void))
       }),
+      flushed,
       stdout: capabilities(process.stdout.isTTY === true, process.env),
       stderr: capabilities(process.stderr.isTTY === true, process.env)
     })
@@ -164,6 +166,7 @@ export const layerTest: Layer.Layer<Output | Captured> = Layer.effectContext(
             () => void stderr.push(typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes))
           ),
         drained: Effect.void,
+        flushed: Effect.void,
         stdout: plain,
         stderr: plain
       })

@@ -15,7 +15,8 @@ const options = {
   ),
   dir: Options.text("dir").pipe(Options.withAlias("d"), Options.optional),
   quiet: Options.boolean("quiet").pipe(Options.withAlias("q")),
-  header: Options.text("header").pipe(Options.repeated)
+  header: Options.text("header").pipe(Options.repeated),
+  last: Options.text("last").pipe(Options.withPseudoName("stop|keep FILE"), Options.optional)
 }
 const plain = Command.make(
   "plain",
@@ -45,6 +46,17 @@ describe("Argv", () => {
       "b",
       "-z"
     ])
+  })
+
+  it("gives a choice the word that it takes", () => {
+    expect(check(plain, ["--last", "keep", "a", "b"]).argv).toEqual(["--last", "keep a", "--", "b"])
+    expect(check(plain, ["--last", "stop", "a"]).argv).toEqual(["--last", "stop", "--", "a"])
+    for (const words of [
+      ["--last", "keep"],
+      ["--last", "keep", "-q"]
+    ]) {
+      expect(() => check(plain, words)).toThrow("option --last keep needs a value (--last stop|keep FILE)")
+    }
   })
 
   it("reads -c5, -c=5, --count=5 and bundled switches", () => {

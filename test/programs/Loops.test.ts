@@ -1,9 +1,26 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Deferred, Effect, Exit, FastCheck, Fiber, FiberRef, Stream, TestClock } from "effect"
+import {
+  Cause,
+  Chunk,
+  Clock,
+  Deferred,
+  Effect,
+  Exit,
+  FastCheck,
+  Fiber,
+  FiberRef,
+  Option,
+  Stream,
+  TestClock
+} from "effect"
 import * as Loops from "../../src/programs/Loops.js"
 import * as Cancellation from "../../src/services/Cancellation.js"
+import * as Checkpoints from "../../src/services/Checkpoints.js"
 import * as EventLoop from "../../src/services/EventLoop.js"
+import * as Follow from "../../src/services/Follow.js"
 import * as Output from "../../src/services/Output.js"
+import type * as Records from "../../src/services/Records.js"
+import * as VirtualClock from "../../src/services/VirtualClock.js"
 
 const boom = new Error("boom")
 
@@ -369,6 +386,666 @@ describe("Loops.fromGenerator", () => {
       })
       const exit = yield* Effect.exit(Stream.runDrain(Stream.take(stream, 1)))
       expect(exit).toEqual(Exit.die(boom))
+    })
+  )
+})
+
+describe("Loops.mapConcurrent", () => {
+  // What a consumer has seen when the stream ended, and how it ended.
+  const seen = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
+    Effect.gen(function* () {
+      const got: Array<A> = []
+      const exit = yield* Effect.exit(Stream.runForEach(stream, (a) => Effect.sync(() => got.push(a))))
+      return { got, exit }
+    })
+  /** Elements with how long each takes (0: no time, -1: ready) and whether it fails; in chunks of some length. */
+  const plan = FastCheck.record({
+    elements: FastCheck.array(
+      FastCheck.record({
+        ms: FastCheck.integer({ min: -1, max: 5 }),
+        fails: FastCheck.integer({ min: 0, max: 12 }).map((n) => n === 0),
+        key: FastCheck.nat(2)
+      }),
+      { maxLength: 40 }
+    ),
+    sourceFails: FastCheck.boolean(),
+    chunk: FastCheck.integer({ min: 1, max: 7 }),
+    concurrency: FastCheck.integer({ min: 1, max: 9 }),
+    backpressure: FastCheck.integer({ min: 1, max: 12 }),
+    keyed: FastCheck.boolean()
+  })
+  type Plan = typeof plan extends FastCheck.Arbitrary<infer T> ? T : never
+  type Element = Plan["elements"][number] & { readonly n: number }
+  const source = ({ chunk, elements, sourceFails }: Plan): Stream.Stream<Element, string> =>
+    Stream.concat(
+      Stream.rechunk(Stream.fromIterable(elements.map((element, n) => ({ ...element, n }))), chunk),
+      sourceFails ? Stream.fail("source") : Stream.empty
+    )
+  const step = ({ fails, ms, n }: Element): Effect.Effect<number, string> => {
+    const result = fails ? Effect.fail(`element ${n}`) : Effect.succeed(n)
+    return ms < 0 ? result : ms === 0 ? Effect.suspend(() => result) : Effect.delay(result, ms)
+  }
+
+  it.live.prop(
+    "in order is what a sequential map is, whatever fails and whenever",
+    [plan],
+    ([plan]) =>
+      Effect.gen(function* () {
+        const expected = yield* seen(Stream.mapEffect(source(plan), step))
+        const { backpressure, concurrency, keyed } = plan
+        const options = { concurrency, backpressure, ...(keyed ? { key: ({ key }: Element) => key } : {}) }
+        expect(yield* seen(Loops.mapConcurrent(source(plan), step, options))).toEqual(expected)
+      }).pipe(VirtualClock.run()),
+    { fastCheck: { numRuns: 300 } }
+  )
+
+  it.live.prop(
+    "out of order loses nothing and gives nothing twice, and each key in order",
+    [plan],
+    ([given]) =>
+      Effect.gen(function* () {
+        const plan = {
+          ...given,
+          sourceFails: false,
+          elements: given.elements.map((element) => ({ ...element, fails: false }))
+        }
+        const { backpressure, concurrency, keyed } = plan
+        const key = keyed ? ({ key }: Element) => key : undefined
+        const options = { concurrency, backpressure, key, ordered: false }
+        const { exit, got } = yield* seen(Loops.mapConcurrent(source(plan), step, options))
+        expect(exit).toEqual(Exit.void)
+        expect(got.toSorted((a, b) => a - b)).toEqual(plan.elements.map((_, n) => n))
+        for (const key of keyed ? [0, 1, 2] : []) {
+          const ofKey = got.filter((n) => plan.elements[n]!.key === key)
+          expect(ofKey).toEqual(ofKey.toSorted((a, b) => a - b))
+        }
+      }).pipe(VirtualClock.run()),
+    { fastCheck: { numRuns: 150 } }
+  )
+
+  it.live.prop(
+    "never runs more at once than it may, never two of one key, and no producer gets further ahead than it may",
+    [plan],
+    ([given]) =>
+      Effect.gen(function* () {
+        const { backpressure, concurrency, keyed } = given
+        const plan = { ...given, chunk: 1 }
+        let made = 0
+        let started = 0
+        let done = 0
+        let running = 0
+        const keys = new Set<number>()
+        const counted = Stream.mapEffect(source(plan), (element) =>
+          Effect.sync(() => {
+            made++
+            expect(made - done).toBeLessThanOrEqual(backpressure)
+            return element
+          })
+        )
+        const body = (element: Element) =>
+          Effect.suspend(() => {
+            started++
+            running++
+            expect(running).toBeLessThanOrEqual(concurrency)
+            expect(started - done).toBeLessThanOrEqual(backpressure)
+            expect(keyed && keys.has(element.key)).toBe(false)
+            keys.add(element.key)
+            return step(element)
+          }).pipe(
+            Effect.ensuring(
+              Effect.sync(() => {
+                running--
+                keys.delete(element.key)
+              })
+            )
+          )
+        const key = keyed ? ({ key }: Element) => key : undefined
+        const exit = yield* Effect.exit(
+          Stream.runForEach(Loops.mapConcurrent(counted, body, { concurrency, backpressure, key }), () =>
+            Effect.delay(
+              Effect.sync(() => done++),
+              2
+            )
+          )
+        )
+        if (Exit.isFailure(exit)) expect(Cause.isDie(exit.cause)).toBe(false)
+        expect(running).toBe(0)
+      }).pipe(VirtualClock.run()),
+    { fastCheck: { numRuns: 150 } }
+  )
+
+  it.live("cancels who comes behind a failure, with the reason, and waits for who comes before it", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const body = (n: number) =>
+        Effect.delay(n === 1 ? Effect.fail("no") : Effect.succeed(n), `${n === 1 ? 1 : n + 2} seconds`).pipe(
+          Effect.onExit((exit) =>
+            Effect.sync(() =>
+              log.push(
+                `${n} ${Exit.isSuccess(exit) ? "ok" : (Cancellation.fromExit(exit)[0]?.reason ?? "failed")}`
+              )
+            )
+          )
+        )
+      const all = Loops.mapConcurrent(Stream.range(0, 9), body, { concurrency: 4 })
+      expect(yield* seen(all)).toEqual({ got: [0], exit: Exit.fail("no") })
+      const why = "another element failed: no"
+      expect(log).toEqual(["1 failed", "0 ok", `2 ${why}`, `3 ${why}`])
+      log.length = 0
+      const unordered = Loops.mapConcurrent(Stream.range(0, 9), body, { concurrency: 4, ordered: false })
+      expect(yield* seen(unordered)).toEqual({ got: [], exit: Exit.fail("no") })
+      expect(log).toEqual(["1 failed", `0 ${why}`, `2 ${why}`, `3 ${why}`])
+    }).pipe(VirtualClock.run())
+  )
+
+  const ends = [
+    ["left", (stream: Stream.Stream<number, string>) => Stream.runDrain(Stream.take(stream, 1))],
+    [
+      "interrupted",
+      (stream: Stream.Stream<number, string>) => Effect.timeout(Stream.runDrain(stream), "10 seconds")
+    ]
+  ] as const
+  it.live.each(ends)("finalises its elements, then their producer, when it is %s", ([, run]) =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const numbers = Loops.fromGenerator(function* () {
+        try {
+          for (let n = 0; ; n++) yield n
+        } finally {
+          log.push("producer")
+        }
+      }).pipe(Stream.orDie)
+      const body = (n: number) =>
+        n === 0
+          ? Effect.delay(Effect.succeed(0), "1 second")
+          : Effect.ensuring(
+              Effect.never,
+              Effect.delay(
+                Effect.sync(() => log.push(`element ${n}`)),
+                `${n} seconds`
+              )
+            )
+      yield* Effect.ignore(run(Loops.mapConcurrent(numbers, body, { concurrency: 3, backpressure: 3 })))
+      log.push("after")
+      expect(log.filter((line) => line !== "element 3")).toEqual([
+        "element 1",
+        "element 2",
+        "producer",
+        "after"
+      ])
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("keeps elements apart: FiberRefs, children, defects, what throws", () =>
+    Effect.gen(function* () {
+      const name = FiberRef.unsafeMake("nobody")
+      const set = (n: number) => Effect.zipLeft(FiberRef.get(name), FiberRef.set(name, `${n}`))
+      const { got } = yield* seen(Loops.mapConcurrent(Stream.range(0, 4), set, { concurrency: 1 }))
+      expect(got).toEqual(["nobody", "nobody", "nobody", "nobody", "nobody"])
+      const throws = (n: number): Effect.Effect<number> => {
+        if (n === 2) throw boom
+        return Effect.succeed(n)
+      }
+      expect(yield* seen(Loops.mapConcurrent(Stream.range(0, 4), throws, { concurrency: 3 }))).toEqual({
+        got: [0, 1],
+        exit: Exit.die(boom)
+      })
+      const key = (n: number) => throws(n) as unknown
+      expect(yield* seen(Loops.mapConcurrent(Stream.range(0, 4), Effect.succeed, { key }))).toEqual({
+        got: [0, 1],
+        exit: Exit.die(boom)
+      })
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("finishes what is under way, and starts nothing, when it is told to drain", () =>
+    Effect.gen(function* () {
+      const body = (n: number) => Effect.delay(Effect.succeed(n), `${10 - n} seconds`)
+      const options = { concurrency: 3, drain: Effect.sleep("9500 millis") }
+      const { exit, got } = yield* seen(Loops.mapConcurrent(Stream.range(0, 99), body, options))
+      expect(exit).toEqual(Exit.void)
+      expect(got).toEqual([0, 1, 2, 3, 4])
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("is driven by its consumer, and lets others have their turns", () =>
+    Effect.gen(function* () {
+      const lazy = Loops.mapConcurrent(Stream.range(0, 1_000_000), Effect.succeed, { concurrency: 8 })
+      let ticks = 0
+      const ticking = yield* Effect.fork(
+        Effect.forever(
+          Effect.zipRight(
+            EventLoop.nextTurn,
+            Effect.sync(() => ticks++)
+          )
+        )
+      )
+      expect(yield* Stream.runCount(Stream.take(lazy, 100_000))).toBe(100_000)
+      expect(ticks).toBeGreaterThan(100)
+      yield* Fiber.interrupt(ticking)
+    })
+  )
+})
+
+/** What came, and when: `"A at 1000"`. */
+const timed = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
+  Effect.gen(function* () {
+    const log: Array<string> = []
+    const begun = yield* Clock.currentTimeMillis
+    const exit = yield* Effect.exit(
+      Stream.runForEach(stream, (a) =>
+        Effect.map(Clock.currentTimeMillis, (now) => log.push(`${a} at ${now - begun}`))
+      )
+    )
+    return [...log, ...(Exit.isFailure(exit) ? [Cause.pretty(exit.cause)] : [])]
+  })
+/** Elements that come at these times. */
+const arriving = (...times: ReadonlyArray<number>) =>
+  Stream.fromIterable(times).pipe(
+    Stream.rechunk(1),
+    Stream.mapAccum(0, (before, time) => [time, [time, time - before] as const]),
+    Stream.mapEffect(([time, wait]) => Effect.as(Effect.sleep(wait), time))
+  )
+
+describe("Loops.batchWithin", () => {
+  it.live("gives a batch when it is full, when its first has waited long enough, and at the end", () =>
+    Effect.gen(function* () {
+      const source = arriving(0, 100, 200, 300, 1000, 1900, 2500)
+      expect(yield* timed(Loops.batchWithin(source, { size: 3, within: "1 second" }))).toEqual([
+        "0,100,200 at 200",
+        "300,1000 at 1300",
+        "1900,2500 at 2500"
+      ])
+      expect(yield* timed(Loops.batchWithin(source, { size: 5 }))).toEqual([
+        "0,100,200,300,1000 at 1000",
+        "1900,2500 at 2500"
+      ])
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("fails as the producer fails, after what there was", () =>
+    Effect.gen(function* () {
+      const source = Stream.concat(arriving(0, 100), Stream.fail("no"))
+      expect(yield* timed(Loops.batchWithin(source, { size: 5, within: "1 hour" }))).toEqual([
+        "0,100 at 100",
+        "Error: no"
+      ])
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live.prop(
+    "loses nothing, makes none too large, and gathers one batch ahead at most",
+    [FastCheck.nat(50), FastCheck.integer({ min: 1, max: 9 }), FastCheck.integer({ min: 1, max: 7 })],
+    ([count, size, chunk]) =>
+      Effect.gen(function* () {
+        let made = 0
+        let done = 0
+        const source = Stream.rechunk(Stream.fromIterable(Array.from({ length: count }, (_, n) => n)), chunk)
+        const counted = Stream.mapChunks(source, (chunk) => {
+          made += chunk.length
+          expect(made - done).toBeLessThanOrEqual(2 * size + 2 * chunk.length)
+          return chunk
+        })
+        const all: Array<number> = []
+        yield* Stream.runForEach(Loops.batchWithin(counted, { size, within: 5 }), (batch) => {
+          all.push(...batch)
+          done += batch.length
+          expect(batch.length).toBeLessThanOrEqual(size)
+          return Effect.sleep(1)
+        })
+        expect(all).toEqual(Array.from({ length: count }, (_, n) => n))
+      }).pipe(VirtualClock.run()),
+    { fastCheck: { numRuns: 60 } }
+  )
+})
+
+describe("Loops.rateLimited", () => {
+  it.live("lets elements through evenly, and saves up no time", () =>
+    Effect.gen(function* () {
+      expect(yield* timed(Loops.rateLimited(Stream.make("a", "b", "c"), { limit: 10 }))).toEqual([
+        "a at 0",
+        "b at 100",
+        "c at 200"
+      ])
+      const source = Stream.flatMap(arriving(0, 50, 1000), (time) => Stream.make(time, time + 1))
+      expect(yield* timed(Loops.rateLimited(source, { limit: 6, interval: "1 minute" }))).toEqual([
+        "0 at 0",
+        "1 at 10000",
+        "50 at 20000",
+        "51 at 30000",
+        "1000 at 40000",
+        "1001 at 50000"
+      ])
+      const slow = Stream.tap(Loops.rateLimited(Stream.range(1, 3), { limit: 1 }), () =>
+        Effect.sleep("5 seconds")
+      )
+      expect(yield* timed(slow)).toEqual(["1 at 5000", "2 at 10000", "3 at 15000"])
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("keeps to rates that timers are too coarse for", () =>
+    Effect.gen(function* () {
+      const begun = yield* Clock.currentTimeMillis
+      yield* Stream.runDrain(Loops.rateLimited(Stream.range(1, 50_000), { limit: 10_000 }))
+      expect((yield* Clock.currentTimeMillis) - begun).toBe(4999) // 49,999 gaps of 0.1 ms
+    }).pipe(VirtualClock.run())
+  )
+})
+
+describe("Loops.mergeFair", () => {
+  it.live("takes turns, however much one of them has", () =>
+    Effect.gen(function* () {
+      const flood = Stream.range(1, 100_000)
+      const letters = Stream.rechunk(Stream.fromIterable([..."abcdefghijklmnopqrstuvwxyz"]), 1)
+      const merged = Loops.mergeFair([flood, letters])
+      const first = Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.take(merged, 40)))
+      expect(first.filter((each) => typeof each === "string").length).toBeGreaterThanOrEqual(16)
+      expect(yield* Stream.runCount(merged)).toBe(100_026)
+      const three = Loops.mergeFair([arriving(0, 100, 200), arriving(50, 100), Stream.empty])
+      expect(yield* timed(three)).toEqual(["0 at 0", "50 at 50", "100 at 100", "100 at 100", "200 at 200"])
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("fails with the first that fails, and finalises the others before", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const other = Stream.ensuring(
+        Stream.concat(Stream.make("a"), Stream.never),
+        Effect.sync(() => log.push("clean"))
+      )
+      const failing = Stream.concat(
+        Stream.fromEffect(Effect.as(Effect.sleep("1 second"), "b")),
+        Stream.fail("no")
+      )
+      expect(yield* timed(Loops.mergeFair([other, failing]))).toEqual(["a at 0", "b at 1000", "Error: no"])
+      expect(log).toEqual(["clean"])
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("holds each stream back that is not taken from", () =>
+    Effect.gen(function* () {
+      const made = [0, 0]
+      const counting = (which: number) =>
+        Loops.fromGenerator(function* () {
+          for (;;) {
+            made[which]!++
+            yield which
+          }
+        })
+      yield* Stream.runForEach(
+        Stream.take(Loops.mergeFair([counting(0), counting(1)], { backpressure: 4 }), 20),
+        () => Effect.sleep(1)
+      )
+      for (const count of made) expect(count).toBeLessThanOrEqual(20)
+    }).pipe(VirtualClock.run())
+  )
+})
+
+const utf8 = (...parts: ReadonlyArray<string | Uint8Array>) =>
+  Stream.fromIterable(parts.map((part) => (typeof part === "string" ? new TextEncoder().encode(part) : part)))
+const read = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+
+describe("Loops.lines and ndjson", () => {
+  it.effect("give what comes before the first that is wrong, then say which and why", () =>
+    Effect.gen(function* () {
+      expect(yield* timed(Loops.lines(utf8("a\nb", "c\r\nd")))).toEqual(["a at 0", "bc at 0", "d at 0"])
+      const bad = yield* timed(Stream.map(Loops.ndjson(utf8("1\n2\n\n{\n5\n")), ({ value }) => value))
+      expect(bad.slice(0, 2)).toEqual(["1 at 0", "2 at 0"])
+      expect(bad.at(-1)).toContain("line 4: not JSON: Expected property name or '}'")
+      const failure = yield* Effect.flip(
+        Stream.runDrain(Loops.lines(utf8("a\n", "b".repeat(20)), { maxLine: 10 }))
+      )
+      expect(failure).toBeInstanceOf(Loops.RecordFailed)
+      expect(failure.message).toBe("line 2: longer than 10 bytes")
+      const invalid = yield* Effect.flip(
+        Stream.runDrain(Loops.lines(utf8("a\n", new Uint8Array([0xff, 10]))))
+      )
+      expect(invalid.message).toBe("line 2: not UTF-8")
+    })
+  )
+
+  it.effect("write a record as it came unless it was changed", () =>
+    Effect.gen(function* () {
+      const text = '{ "id": 12345678901234567890, "n": 1.10 }\n'
+      const record = Option.getOrThrow(yield* Stream.runHead(Loops.ndjson(utf8(text))))
+      const value = record.value as { n: number }
+      expect(read(Loops.encode(record, value))).toBe(text)
+      expect(read(Loops.encode(record, { ...value, n: 2 }))).toBe('{"id":12345678901234567890,"n":2}\n')
+      value.n = 3
+      expect(read(Loops.encode(record, value))).toBe('{"id":12345678901234567890,"n":3}\n')
+    })
+  )
+})
+
+describe("Loops.follow", () => {
+  const piece = (text: string, file: string, position: number, anew = false): Follow.Piece => ({
+    bytes: new TextEncoder().encode(text),
+    file,
+    position,
+    anew
+  })
+  const layer = Follow.layerTest({
+    log: [
+      piece("a\nb", "1", 3, true),
+      piece("c\nend", "1", 8),
+      piece("x\n", "2", 2, true),
+      piece("y\n", "2", 4)
+    ]
+  })
+
+  it.live("takes what a rotated file ended with for a line, and numbers the new file's from 1", () =>
+    Effect.gen(function* () {
+      const lines = Loops.follow("log").pipe(Stream.take(5), Stream.runCollect)
+      expect(Chunk.toReadonlyArray(yield* lines)).toEqual(["a", "bc", "end", "x", "y"])
+      const seen: Array<string> = []
+      yield* Loops.followed("log", { format: "lines" }, ({ index, line, position }, file) =>
+        seen.push(`${index}: ${file}:${line} to ${position}`)
+      ).pipe(Stream.take(5), Stream.runDrain)
+      expect(seen).toEqual(["1: 1:1 to 2", "2: 1:2 to 5", "3: 1:3 to 8", "4: 2:1 to 2", "5: 2:2 to 4"])
+      expect((yield* Effect.flip(Stream.runDrain(Loops.follow("none")))).message).toBe(
+        "cannot read none: there is no such file"
+      )
+    }).pipe(Effect.provide(layer))
+  )
+})
+
+describe("Loops.checkpointed", () => {
+  const options = { path: "checkpoint", input: "numbers", position: (n: number) => n }
+  const from = (last: number | undefined) => Stream.rechunk(Stream.range((last ?? 0) + 1, 20), 3)
+
+  it.live("goes on behind what was done, in every way that a run can end", () =>
+    Effect.gen(function* () {
+      const files = new Map<string, Checkpoints.Checkpoint | "broken">()
+      const run = (stop: number) =>
+        Effect.gen(function* () {
+          const got: Array<number> = []
+          yield* Loops.checkpointed(options, from).pipe(
+            Stream.runForEach((n) => (n === stop ? Effect.fail("stop") : Effect.sync(() => got.push(n)))),
+            Effect.ignore
+          )
+          return got
+        }).pipe(Effect.provide(Checkpoints.layerTest(files)))
+      expect(yield* run(8)).toEqual([1, 2, 3, 4, 5, 6, 7])
+      expect(files.get("checkpoint")).toEqual({ input: "numbers", position: 6 }) // 7 was not yet known to be done
+      expect(yield* run(0)).toEqual([7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
+      expect(files.get("checkpoint")).toEqual({ input: "numbers", position: 20 })
+      expect(yield* run(0)).toEqual([])
+    })
+  )
+
+  it.live("writes while it runs, as often as it may, also when nothing more comes", () =>
+    Effect.gen(function* () {
+      const files = new Map<string, Checkpoints.Checkpoint | "broken">()
+      const position = () => (files.get("checkpoint") as Checkpoints.Checkpoint | undefined)?.position
+      const slow = Stream.concat(arriving(400, 800, 1200, 1600), Stream.never)
+      const fiber = yield* Effect.fork(
+        Stream.runDrain(Loops.checkpointed({ ...options, every: "1 second" }, () => slow)).pipe(
+          Effect.provide(Checkpoints.layerTest(files))
+        )
+      )
+      const seen: Array<unknown> = []
+      for (const wait of [900, 200, 800, 200]) {
+        yield* Effect.sleep(wait)
+        seen.push(position())
+      }
+      expect(seen).toEqual([undefined, 800, 800, 1600])
+      yield* Fiber.interrupt(fiber)
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("refuses what is no checkpoint, and one of another input", () =>
+    Effect.gen(function* () {
+      const why = (found: Checkpoints.Checkpoint | "broken") =>
+        Effect.flip(Stream.runDrain(Loops.checkpointed(options, from))).pipe(
+          Effect.map(({ message }) => message),
+          Effect.provide(Checkpoints.layerTest(new Map([["checkpoint", found]])))
+        )
+      expect(yield* why("broken")).toBe("cannot use the checkpoint checkpoint: it is none")
+      expect(yield* why({ input: "letters", position: 1 })).toBe(
+        "cannot use the checkpoint checkpoint: it is of another input, letters, not numbers"
+      )
+    })
+  )
+})
+
+describe("Loops.mapRecords", () => {
+  const run = (
+    text: string,
+    f: (value: any, context: Loops.RecordContext) => unknown,
+    options: Loops.MapRecordsOptions = {},
+    format: Records.Format = "ndjson"
+  ) =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const begun = yield* Clock.currentTimeMillis
+      const all = Loops.mapRecords(Loops.records(utf8(text), { format }), f, options)
+      const exit = yield* Effect.exit(
+        Stream.runForEach(all, (outcome) =>
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            const at = now === begun ? "" : ` at ${now - begun}`
+            if (outcome instanceof Loops.Failed) {
+              log.push(`! ${outcome.records.map(({ line }) => line)}: ${outcome.detail}${at}`)
+            } else if (outcome instanceof Loops.Mapped) {
+              const texts = outcome.results.map((each) =>
+                typeof each === "string" ? each : each instanceof Uint8Array ? read(each) : `= ${each.text}`
+              )
+              log.push(`${texts.join(" ; ")}${at}`)
+            } else log.push(`= ${outcome.text}${at}`)
+          })
+        )
+      )
+      if (Exit.isFailure(exit)) log.push(`!! ${(Cause.squash(exit.cause) as Error).message}`)
+      return log
+    }).pipe(VirtualClock.run())
+
+  it.live("takes functions of every kind, and passes on untouched what they do not change", () =>
+    Effect.gen(function* () {
+      const text = '{"a": 1}\n{"a": 12345678901234567890}\n'
+      const same = ['= {"a": 1}', '= {"a": 12345678901234567890}']
+      expect(yield* run(text, (r) => r)).toEqual(same)
+      expect(yield* run(text, async (r) => r)).toEqual(same)
+      expect(yield* run(text, (r) => Effect.delay(Effect.succeed(r), 0))).toEqual(same)
+      const changed = ['{"a":1,"b":[]}', '{"a":12345678901234567890,"b":[]}']
+      expect(yield* run(text, (r) => ({ ...r, b: [] }))).toEqual(changed)
+      expect(yield* run(text, (r) => Object.assign(r, { b: [] }))).toEqual(changed)
+      expect(yield* run(text, (r) => (r.a === 1 ? undefined : r.a))).toEqual(["", "12345678901234567890"])
+      const twice = function* (r: unknown) {
+        yield r
+        yield [r]
+      }
+      const each = ['= {"a": 1} ; [{"a":1}]', '= {"a": 12345678901234567890} ; [{"a":12345678901234567890}]']
+      expect(yield* run(text, twice)).toEqual(each)
+      expect(
+        yield* run(text, async function* (r) {
+          yield* twice(r)
+        })
+      ).toEqual(each)
+      expect(yield* run(text, (r) => Stream.make(r, [r]))).toEqual(each)
+      expect(yield* run("a\nb", (line) => line, {}, "lines")).toEqual(["= a", "= b"])
+      expect(yield* run("a\nb", (line) => `${line}!`, { output: "lines" }, "lines")).toEqual(["a!", "b!"])
+      expect(yield* run("a\nb", (line) => line, { untouched: false }, "lines")).toEqual(['"a"', '"b"'])
+    })
+  )
+
+  it.live("stops at what is wrong, or tells of it and goes on", () =>
+    Effect.gen(function* () {
+      const f = (n: number) => {
+        if (n === 2) throw new Error("two")
+        return n === 4 ? () => 4 : n
+      }
+      const text = "1\n2\n{\n4\n5\n"
+      expect(yield* run(text, f)).toEqual(["= 1", "!! line 2: two"])
+      expect(yield* run(text, async (n) => f(n), { onError: "skip", concurrency: 3 })).toEqual([
+        "= 1",
+        "! 2: two",
+        "! 3: not JSON: Expected property name or '}'",
+        "! 4: a function was returned, which has no JSON",
+        "= 5"
+      ])
+    })
+  )
+
+  it.live("tries again after a while that doubles, and gives each attempt its time", () =>
+    Effect.gen(function* () {
+      const attempts: Array<string> = []
+      const f = (n: number, { attempt, signal }: Loops.RecordContext) => {
+        attempts.push(`${n}.${attempt}`)
+        return attempt < n
+          ? new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))))
+          : n
+      }
+      const options = { retries: 2, timeout: "1 second", concurrency: 9, onError: "skip" } as const
+      expect(yield* run("1\n2\n3\n4\n", f, options)).toEqual([
+        "= 1",
+        "= 2 at 1100",
+        "= 3 at 2300",
+        "! 4: not done in 1.0 s at 3300"
+      ])
+      expect(attempts).toEqual(["1.1", "2.1", "3.1", "4.1", "2.2", "3.2", "4.2", "3.3", "4.3"])
+      let failures = 2
+      const flaky = (n: number) => {
+        if (failures-- > 0) throw new Error("no")
+        return n
+      }
+      expect(yield* run("1\n", flaky, { retries: 2 })).toEqual(["= 1 at 300"])
+      failures = 2
+      expect(yield* run("1\n", flaky, { retries: 1 })).toEqual(["!! line 1: no"])
+    })
+  )
+
+  it.live("gives batches as arrays, and begins so many in a time", () =>
+    Effect.gen(function* () {
+      const text = "1\n2\nx\n4\n5\n"
+      const f = (all: ReadonlyArray<number>) => all.map((n) => (n > 3 ? n * 10 : n))
+      expect(yield* run(text, f, { batch: { size: 3 }, onError: "skip" })).toEqual([
+        "! 3: not JSON: Unexpected token 'x'",
+        "= 1 ; = 2",
+        "40 ; 50"
+      ])
+      const sum = (all: ReadonlyArray<number>) => all.reduce((a, b) => a + b, 0)
+      expect(yield* run("1\n2\n3\n", sum, { batch: { size: 2 }, rate: { limit: 2 } })).toEqual([
+        "3",
+        "= 3 at 500"
+      ])
+      expect(yield* run("1\n2\n3\n", (n) => n, { rate: { limit: 4 } })).toEqual([
+        "= 1",
+        "= 2 at 250",
+        "= 3 at 500"
+      ])
+    })
+  )
+
+  it.live("keeps each key in order, and fails what has none", () =>
+    Effect.gen(function* () {
+      const f = ({ k, ms }: { k: string; ms: number }) => Effect.delay(Effect.succeed(`${k}${ms}`), ms)
+      const text = '{"k":"a","ms":30}\n{"k":"a","ms":10}\n{"k":"b","ms":20}\nnull\n'
+      const options = { concurrency: 4, ordered: false, output: "lines", onError: "skip" } as const
+      expect(yield* run(text, f, { ...options, key: (value: any) => value.k })).toEqual([
+        "! 4: it has no key: Cannot read properties of null (reading 'k')",
+        "b20 at 20",
+        "a30 at 30",
+        "a10 at 40"
+      ])
     })
   )
 })

@@ -1,0 +1,352 @@
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import * as Aio from "../support/Aio.js"
+
+afterAll(Aio.removeFolders)
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+let cwd: string
+
+beforeAll(() => {
+  cwd = Aio.folder()
+  symlinkSync(join(root, "node_modules"), join(cwd, "node_modules"))
+  writeFileSync(
+    join(cwd, "f.ts"),
+    `import { appendFileSync } from "node:fs"
+import { Effect, Stream } from "effect"
+type Row = { n: number; [key: string]: unknown }
+export default (line: string) => line.toUpperCase()
+export const same = (row: Row) => row
+export const sameLater = async (row: Row) => row
+export const added = (row: Row) => ({ ...row, added: true })
+export const changed = (row: Row) => Object.assign(row, { n: 0 })
+export const odd = (row: Row) => (row.n % 2 === 1 ? row : undefined)
+export const effect = (row: Row) => Effect.delay(Effect.succeed(row), 2)
+export async function* twice(row: Row) {
+  yield row
+  yield row.n
+}
+export const stream = (row: Row) => Stream.make(row.n, row.n)
+export const noTwo = (row: Row) => {
+  if (row.n === 2) throw new Error("no two here")
+  return row
+}
+let failures = 2
+export const flaky = (line: string) => {
+  if (failures-- > 0) throw new Error("not yet")
+  return line
+}
+export const never = () => new Promise(() => undefined)
+export const size = (lines: Array<string>) => String(lines.length)
+export const slow = (line: string) => Effect.delay(Effect.sync(() => console.error("did " + line) ?? line), 300)
+export const logged = (line: string) => {
+  appendFileSync("log", line + "\\n")
+  return new Promise((resolve) => setTimeout(() => resolve(line), 1))
+}
+export const number = 1
+`
+  )
+})
+
+const aio = (args: ReadonlyArray<string>, stdin: string | undefined = "", options: Aio.SpawnOptions = {}) =>
+  Aio.run(["loop", ...args], { cwd, stdin, ...options })
+const output = async (args: ReadonlyArray<string>, stdin?: string) => {
+  const { code, stderr, stdout } = await aio(["-q", ...args], stdin)
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
+  return stdout
+}
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => `${i + 1}\n`).join("")
+
+describe("aio loop", () => {
+  it("maps a person's function, of every kind, over lines and JSON", async () => {
+    expect(await output(["f.ts"], "a\nb\n")).toBe("A\nB\n")
+    const rows = '{"n": 1}\n{"n": 2}\n'
+    const json = (name: string) => output(["-i", "ndjson", `f.ts#${name}`], rows)
+    expect(await json("added")).toBe('{"n":1,"added":true}\n{"n":2,"added":true}\n')
+    expect(await json("odd")).toBe('{"n": 1}\n')
+    expect(await json("effect")).toBe(rows)
+    expect(await json("twice")).toBe('{"n": 1}\n1\n{"n": 2}\n2\n')
+    expect(await json("stream")).toBe("1\n1\n2\n2\n")
+  })
+
+  it("passes bytes on untouched when the function does not change them, and rounds no integer", async () => {
+    const text = '{ "n" : 1.10, "id":12345678901234567890 }\r\n\n{"é":"\\u00e9"}\n{"n":1e2}'
+    const kept = text.replace("\n\n", "\n")
+    for (const name of ["same", "sameLater"])
+      expect(await output(["-i", "ndjson", `f.ts#${name}`], text)).toBe(kept)
+    expect(await output(["-i", "ndjson", "f.ts#changed"], '{"id":12345678901234567890}\n')).toBe(
+      '{"id":12345678901234567890,"n":0}\n'
+    )
+    expect(await output(["f.ts#same"], "a\r\n\nb")).toBe("a\r\n\nb")
+    expect(await output(["-i", "null", "f.ts#same"], "a\nb\0c\0")).toBe("a\nb\0c\0")
+    expect(await output(["-i", "null", "f.ts"], "a\nb\0c\0")).toBe("A\nB\0C\0")
+    expect(await output(["-o", "ndjson", "f.ts"], "a\nb")).toBe('"A"\n"B"\n')
+    expect(await output(["-i", "ndjson", "-o", "lines", "f.ts#same"], '"a"\n[1]\n')).toBe("a\n[1]\n")
+    expect(await output(["-i", "csv", "f.ts#same"], 'a,b\n1,"x\ny"\n')).toBe('{"a":"1","b":"x\\ny"}\n')
+    const unordered = await output(["--unordered", "-j", "4", "f.ts#same"], `${numbers(500)}last`)
+    expect(unordered.trimEnd().split("\n").sort()).toEqual(`${numbers(500)}last`.split("\n").sort())
+  })
+
+  it("runs a command for each record, several at once, in order", async () => {
+    expect(
+      await output(["-j", "3", "--", "sh", "-c", "sleep 0.$((5 - $0)); echo $0 {#}", "{}"], "1\n2\n3\n")
+    ).toBe("1 1\n2 2\n3 3\n")
+    expect(await output(["--", "echo", "<{}>", "{/.}"], "a b/c.txt\n$HOME\n")).toBe(
+      "<a b/c.txt> c\n<$HOME> $HOME\n"
+    )
+    expect(
+      await output(
+        ["echo {} | tr a-z A-Z"].flatMap((word) => ["--", word]),
+        "it's\n"
+      )
+    ).toBe("IT'S\n")
+    expect(await output(["-i", "ndjson", "--", "echo", "{}"], '{"id": 12345678901234567890}\n"a b"\n')).toBe(
+      '{"id": 12345678901234567890}\na b\n'
+    )
+    expect(await output(["-i", "csv", "--", "echo", "{2}-{1}"], "a,b\n1,2\n")).toBe("2-1\n")
+    expect(await output(["--batch", "2", "--", "echo", "{}"], numbers(5))).toBe("1 2\n3 4\n5\n")
+    const failed = await aio(["--", "sh", "-c", "echo no >&2; exit 3"], "x\n")
+    expect(failed).toMatchObject({ code: 1, stdout: "" })
+    expect(failed.stderr).toBe("no\naio loop: standard input, line 1: exit code 3\n")
+    expect((await aio(["--", "no-such-command"], "x\n")).code).toBe(127)
+    expect((await aio(["--timeout", "100ms", "--", "sleep"], "60\n")).code).toBe(124)
+  })
+
+  it("treats a record that fails by policy, and names its line", async () => {
+    const text = '{"n":1}\n{"n":2}\n{"n":\n{"n":4}\n'
+    const words = ["-i", "ndjson", "f.ts#noTwo"]
+    const stop = await aio(words, text)
+    expect(stop).toEqual({
+      code: 1,
+      signal: null,
+      stdout: '{"n":1}\n',
+      stderr: "aio loop: standard input, line 2: no two here\n"
+    })
+    const skip = await aio(["--on-error", "skip", ...words], text)
+    expect([skip.code, skip.stdout]).toEqual([1, '{"n":1}\n{"n":4}\n'])
+    expect(skip.stderr).toMatch(
+      /^standard input, line 2: no two here\nstandard input, line 3: not JSON: .*\n4 records, 2 results, 2 failed in .*\n$/
+    )
+    const dead = join(cwd, "dead")
+    const letters = await aio(["-q", "--on-error", "dead-letter", "dead", ...words], text)
+    expect([letters.code, letters.stdout, readFileSync(dead, "utf8")]).toEqual([
+      1,
+      skip.stdout,
+      '{"n":2}\n{"n":\n'
+    ])
+    const events = (await aio(["--json", "--on-error", "skip", ...words], text)).stdout.trim().split("\n")
+    expect(events.map((line) => JSON.parse(line))).toMatchObject([
+      { schema: 1, event: "result", index: 1, line: 1, value: { n: 1 } },
+      { schema: 1, event: "failed", index: 2, line: 2, detail: "no two here" },
+      { schema: 1, event: "failed", index: 3, line: 3 },
+      { schema: 1, event: "result", index: 4, line: 4, value: { n: 4 } },
+      { schema: 1, event: "summary", records: 4, results: 2, failed: 2 }
+    ])
+    const big = await aio(["--json", "-i", "ndjson", "f.ts#same"], "12345678901234567890\n")
+    expect(big.stdout.split("\n")[0]).toContain('"value":12345678901234567890}')
+  })
+
+  it("refuses input that is none, at the first record, with one line", async () => {
+    const bad = (text: string, ...words: ReadonlyArray<string>) => aio([...words, "f.ts#same"], text)
+    const json = await bad('{"a":1}\n{a:1}\n', "-i", "ndjson")
+    expect([json.code, json.stdout]).toEqual([2, '{"a":1}\n'])
+    expect(json.stderr).toMatch(
+      /^aio loop: standard input, line 2: not JSON: .*; give a JSON value a line, .*\n$/
+    )
+    const long = await bad(`ok\n${"x".repeat(2000)}\n`, "--max-line", "1K")
+    expect([long.code, long.stdout]).toEqual([2, "ok\n"])
+    expect(long.stderr).toMatch(/^aio loop: standard input, line 2: longer than 1024 bytes; allow more .*\n$/)
+    const running = Aio.start(["loop", "f.ts#same"], { cwd, shell: "{ printf 'a\\n\\377\\n'; } | \"$@\"" })
+    running.end()
+    expect(await running.ended).toMatchObject({ code: 2, stdout: "a\n" })
+    const endless = Aio.start(["loop", "f.ts#same"], { cwd, shell: 'head -c 200000000 /dev/zero | "$@"' })
+    endless.end()
+    const { code, stderr } = await endless.ended
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/^aio loop: standard input, line 1: longer than 16777216 bytes; .*\n$/)
+    const csv = await bad("a,b\n1\n", "-i", "csv")
+    expect(csv.stderr).toMatch(
+      /^aio loop: standard input, line 2: not CSV: another number of fields than columns; .*\n$/
+    )
+  })
+
+  it("says in one line what is wrong with its words, before anything runs", async () => {
+    const wrong = [
+      [["no.ts"], /no\.ts: no such file/],
+      [["f.ts#nope"], /f\.ts: no export 'nope'/],
+      [["f.ts#number"], /f\.ts: export 'number' is no function; give one/],
+      [["f.ts", "g.ts"], /unexpected 'g\.ts'/],
+      [["--checkpoint", "c"], /there is no function/],
+      [["--within", "1s", "f.ts"], /--within is for --batch/],
+      [["--key", "a", "--batch", "2", "f.ts"], /--key and --batch exclude each other/],
+      [["--key", "a b", "f.ts"], /'a b' is no expression/],
+      [["--rate", "fast", "f.ts"], /'fast' is no rate; write one like 10\/s/],
+      [["--on-error", "panic", "f.ts"], /'panic' is none of stop, skip, dead-letter FILE/],
+      [["--on-error", "dead-letter", "--json", "f.ts"], /--on-error dead-letter needs a value/],
+      [
+        ["--on-error", "dead-letter", "no/such/file", "f.ts"],
+        /cannot write failed records to no\/such\/file/
+      ],
+      [["--follow", "none", "f.ts"], /cannot read none: there is no such file/],
+      [["--follow", ".", "f.ts"], /it is no file/],
+      [["--follow", "x", "-i", "csv", "f.ts"], /--follow takes lines, ndjson or null/],
+      [["--checkpoint", "f.ts", "f.ts"], /cannot use the checkpoint f\.ts: it is none/],
+      [["--", ""], /the command is empty/]
+    ] as const
+    const found = await Promise.all(wrong.map(([words]) => aio([...words], "a\n")))
+    for (const [i, { code, stderr, stdout }] of found.entries()) {
+      expect([code, stdout], stderr).toEqual([2, ""])
+      expect(stderr).toMatch(wrong[i]![1])
+      expect(stderr).toMatch(/^aio loop: [^\n]*\n$/)
+    }
+  })
+
+  it("skips, takes, batches, limits and tries again", async () => {
+    expect(await output(["--skip", "2", "--take", "3", "f.ts#same"], numbers(10))).toBe("3\n4\n5\n")
+    expect(await output(["--take", "0", "f.ts#same"], numbers(10))).toBe("")
+    expect(await output(["--batch", "4", "f.ts#size"], numbers(10))).toBe("4\n4\n2\n")
+    expect(await output(["--rate", "1000/s", "-j", "4", "f.ts#same"], numbers(20))).toBe(numbers(20))
+    expect(await output(["--retries", "2", "f.ts#flaky"], "a\n")).toBe("a\n")
+    expect((await aio(["--retries", "1", "f.ts#flaky"], "a\n")).stderr).toBe(
+      "aio loop: standard input, line 1: not yet\n"
+    )
+    const late = await aio(["--timeout", "50ms", "f.ts#never"], "a\n")
+    expect([late.code, late.stderr]).toEqual([124, "aio loop: standard input, line 1: not done in 50 ms\n"])
+    const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "f.ts#size"], { cwd })
+    await open.send("1\n2\n")
+    await open.shows("2\n")
+    const early = Aio.start(["loop", "-q", "--take", "1", "f.ts"], { cwd })
+    await early.send("a\nb\n") // and its input stays open
+    expect(await early.ended).toMatchObject({ code: 0, stdout: "A\n" })
+    open.end()
+    expect((await open.ended).stdout).toBe("2\n")
+  })
+
+  it("keeps the records of one key in order while keys go on at once", async () => {
+    const script = 'case $0 in a*) sleep 0.2;; esac; echo "$0"'
+    const lines = "a 1\nb 1\na 2\nb 2\n"
+    for (const key of ["1", "record[0]", "record.split(' ')[0]"]) {
+      const shown = await output(["-j", "4", "--unordered", "--key", key, "--", "sh", "-c", script], lines)
+      expect(shown).toBe("b 1\nb 2\na 1\na 2\n")
+    }
+    const rows = '{"user":{"id":1},"n":1}\n{"user":{"id":2},"n":2}\n{"user":{"id":1},"n":3}\n'
+    expect(await output(["-i", "ndjson", "-j", "4", "--key", "user.id", "f.ts#effect"], rows)).toBe(rows)
+  })
+
+  it("stops quietly when nobody reads, and holds the input back when the reader is slow", async () => {
+    const alone = Aio.start(["loop", "f.ts#same"], {
+      cwd,
+      shell: '{ yes | "$@" 2>err; echo $? >code; } | head -2'
+    })
+    alone.end()
+    expect((await alone.ended).stdout).toBe("y\ny\n")
+    for (let i = 0; i < 500 && !existsSync(join(cwd, "code")); i++)
+      await new Promise((r) => setTimeout(r, 10))
+    expect(readFileSync(join(cwd, "code"), "utf8").trim()).toBe("141")
+    expect(readFileSync(join(cwd, "err"), "utf8")).toBe("")
+    const mute = Aio.start(["loop", "f.ts#same"], { cwd, mute: true })
+    const taken = mute.send("x\n".repeat(8 << 20)).then(() => "all")
+    expect(
+      await Promise.race([taken, new Promise((resolve) => setTimeout(() => resolve("some"), 1000))])
+    ).toBe("some")
+    mute.kill("SIGKILL")
+    await mute.exited
+  })
+
+  it("drains what is under way on SIGINT, and begins nothing more", async () => {
+    const running = Aio.start(["loop", "-j", "2", "f.ts#slow"], { cwd })
+    await running.send(numbers(50))
+    await running.shows("did 2")
+    running.kill("SIGINT")
+    const { code, stderr, stdout } = await running.ended
+    expect(code).toBe(130)
+    const done = stdout.trim().split("\n")
+    expect(done).toEqual(Array.from({ length: done.length }, (_, i) => `${i + 1}`))
+    expect(done.length).toBeLessThan(10)
+    expect(stderr.match(/did/g)?.length).toBe(done.length)
+    const stopped = Aio.start(["loop", "--", "sh", "-c", "touch begun; sleep 60"], { cwd })
+    await stopped.send("1\n")
+    for (let i = 0; i < 1000 && !existsSync(join(cwd, "begun")); i++)
+      await new Promise((r) => setTimeout(r, 10))
+    stopped.kill("SIGTERM")
+    expect((await stopped.ended).code).toBe(143)
+  })
+
+  it("goes on after a kill -9: each record at least once, none out of order", async () => {
+    const at = join(cwd, "resumed")
+    mkdirSync(at)
+    writeFileSync(join(at, "in"), numbers(3000))
+    const log = join(at, "log")
+    const words = ["loop", "-q", "-j", "4", "--checkpoint", "check", "../f.ts#logged"]
+    const seen = () => (existsSync(log) ? readFileSync(log, "utf8").trim().split("\n").length : 0)
+    for (let round = 0; round < 3; round++) {
+      const before = seen()
+      const running = Aio.start(words, { cwd: at, shell: 'exec "$@" <in >>out' })
+      for (let i = 0; i < 1000 && (seen() < before + 700 || !existsSync(join(at, "check"))); i++) {
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+      running.kill("SIGKILL")
+      await running.ended
+    }
+    const last = Aio.start(words, { cwd: at, shell: 'exec "$@" <in >>out' })
+    expect((await last.ended).code).toBe(0)
+    const out = readFileSync(join(at, "out"), "utf8").trim().split("\n").map(Number)
+    expect([...new Set(out)]).toEqual(Array.from({ length: 3000 }, (_, i) => i + 1))
+    expect(out.length).toBeLessThan(3 * 3000) // it did go on, rather than begin anew
+    // Nothing is left to do, and what is appended is.
+    appendFileSync(join(at, "in"), "more\n")
+    writeFileSync(join(at, "out"), "")
+    expect((await Aio.start(words, { cwd: at, shell: 'exec "$@" <in >>out' }).ended).code).toBe(0)
+    expect(readFileSync(join(at, "out"), "utf8")).toBe("more\n")
+    // Another input is refused, and nothing is written.
+    const refused = async (text: string, ...more: ReadonlyArray<string>) => {
+      const { code, stderr, stdout } = await Aio.run([...words, ...more], { cwd: at, stdin: text })
+      expect([code, stdout]).toEqual([2, ""])
+      return stderr
+    }
+    const other = "aio loop: cannot use the checkpoint check: it is of another input: this one"
+    expect(await refused(`x${numbers(3000)}`)).toBe(`${other} begins with something else\n`)
+    expect(await refused(numbers(3000))).toBe(`${other} is shorter\n`)
+    expect(await refused(numbers(3))).toBe(`${other} is shorter\n`)
+    expect(await refused(numbers(3000), "-i", "ndjson")).toBe(
+      "aio loop: cannot use the checkpoint check: it is of records as lines, not ndjson\n"
+    )
+    expect(await refused(numbers(3000), "--follow", "in")).toMatch(
+      /it is of another input, standard input, not .*in\n$/
+    )
+  })
+
+  it("follows a file through rotation and truncation, and goes on from a checkpoint", async () => {
+    const file = join(cwd, "app.log")
+    writeFileSync(file, "one\n")
+    const words = ["loop", "-q", "--follow", "app.log", "--checkpoint", "follow.check", "f.ts"]
+    const first = Aio.start(words, { cwd })
+    await first.shows("ONE\n")
+    appendFileSync(file, "two\n")
+    await first.shows("TWO\n")
+    renameSync(file, `${file}.1`)
+    writeFileSync(file, "three\n")
+    await first.shows("THREE\n")
+    truncateSync(file)
+    appendFileSync(file, "4\n")
+    await first.shows("4\n")
+    first.kill("SIGINT")
+    expect((await first.ended).code).toBe(130)
+    appendFileSync(file, "five\n")
+    const again = Aio.start(words, { cwd })
+    await again.shows("FIVE\n")
+    again.kill("SIGINT")
+    expect((await again.ended).stdout).toBe("FIVE\n")
+  })
+})
