@@ -1,5 +1,6 @@
 import { Effect } from "effect"
 import * as Timers from "../../dist/services/Timers.js"
+import * as VirtualClock from "../../dist/services/VirtualClock.js"
 
 const count = Number(process.argv[2])
 const kind = process.argv[3] ?? "fire"
@@ -76,4 +77,19 @@ const pending = Effect.gen(function* () {
   console.log((process.memoryUsage().heapUsed - before) / 1e6)
 })
 
-Effect.runFork({ fire, plain, fibers, pending }[kind].pipe(Effect.provide(Timers.layer)))
+/** 1440 minutes, in no time. */
+const day = Effect.gen(function* () {
+  const timers = yield* Timers.make()
+  let ticks = 0
+  const tick = Effect.sync(() => {
+    ticks++
+  })
+  const begun = performance.now()
+  const handle = yield* timers.every(60_000, tick, { times: 1440 })
+  yield* handle.await
+  const took = performance.now() - begun
+  if (ticks !== 1440) throw new Error(`${ticks} ticks`)
+  console.log(took)
+}).pipe(Effect.scoped, VirtualClock.run())
+
+Effect.runFork({ day, fire, plain, fibers, pending }[kind].pipe(Effect.provide(Timers.layer)))
