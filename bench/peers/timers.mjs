@@ -67,12 +67,14 @@ const pending = Effect.gen(function* () {
   const timers = yield* Timers.Timers
   yield* timers.callLater(3_600_000, Effect.void)
   globalThis.gc()
+  globalThis.gc()
   const before = process.memoryUsage().heapUsed
   for (let i = 0; i < count; i++)
     yield* timers.callLater(
       3_600_000 + i,
       Effect.sync(() => i)
     )
+  globalThis.gc()
   globalThis.gc()
   console.log((process.memoryUsage().heapUsed - before) / 1e6)
 })
