@@ -1,5 +1,6 @@
 import { Effect } from "effect"
 import * as Timers from "../../dist/services/Timers.js"
+import * as VirtualClock from "../../dist/services/VirtualClock.js"
 
 const count = Number(process.argv[2])
 const kind = process.argv[3] ?? "fire"
@@ -66,6 +67,7 @@ const pending = Effect.gen(function* () {
   const timers = yield* Timers.Timers
   yield* timers.callLater(3_600_000, Effect.void)
   globalThis.gc()
+  globalThis.gc()
   const before = process.memoryUsage().heapUsed
   for (let i = 0; i < count; i++)
     yield* timers.callLater(
@@ -73,7 +75,23 @@ const pending = Effect.gen(function* () {
       Effect.sync(() => i)
     )
   globalThis.gc()
+  globalThis.gc()
   console.log((process.memoryUsage().heapUsed - before) / 1e6)
 })
 
-Effect.runFork({ fire, plain, fibers, pending }[kind].pipe(Effect.provide(Timers.layer)))
+/** 1440 minutes, in no time. */
+const day = Effect.gen(function* () {
+  const timers = yield* Timers.make()
+  let ticks = 0
+  const tick = Effect.sync(() => {
+    ticks++
+  })
+  const begun = performance.now()
+  const handle = yield* timers.every(60_000, tick, { times: 1440 })
+  yield* handle.await
+  const took = performance.now() - begun
+  if (ticks !== 1440) throw new Error(`${ticks} ticks`)
+  console.log(took)
+}).pipe(Effect.scoped, VirtualClock.run())
+
+Effect.runFork({ day, fire, plain, fibers, pending }[kind].pipe(Effect.provide(Timers.layer)))

@@ -282,7 +282,7 @@ export const runs = Effect.fn("Scheduling.runs")(function* (
           grace,
           onOutput: (stream, bytes) => handle({ event: "output", run, stream, bytes })
         }),
-        (child) => child.exit
+        ({ exit }) => exit
       )
     )
     if (timeout === undefined) return body

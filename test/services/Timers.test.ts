@@ -7,6 +7,7 @@ import {
   Duration,
   Effect,
   Exit,
+  Fiber,
   FiberRef,
   FastCheck as fc,
   Layer,
@@ -313,6 +314,87 @@ describe("Timers", () => {
       yield* TestClock.adjust(10)
       expect(yield* handle.await).toEqual(Exit.succeed(["given", "inside"]))
       expect(yield* FiberRef.get(ref)).toBe("outside")
+    })
+  )
+
+  it.scoped("keeps callbacks that share a fiber apart: FiberRefs, children, failures and cancellation", () =>
+    Effect.gen(function* () {
+      const ref = yield* FiberRef.make("asked")
+      const failures: Array<string> = []
+      const { log, say, timers } = yield* setup({
+        report: ({ message }) => Effect.sync(() => void failures.push(message))
+      })
+      const fibers: Array<unknown> = []
+      const note = Effect.withFiberRuntime<void>((fiber) => {
+        fibers.push(fiber)
+        return Effect.void
+      })
+      const read = Effect.zipRight(note, FiberRef.get(ref))
+      yield* timers.callLater(10, Effect.zipRight(FiberRef.set(ref, "changed"), read))
+      const child = Effect.onInterrupt(Effect.never, () => say("child ended"))
+      yield* timers.callLater(10, Effect.zipRight(Effect.fork(child), Effect.yieldNow()))
+      const throws = yield* timers.callLater(
+        10,
+        Effect.sync(() => {
+          throw new Error("thrown")
+        }),
+        { name: "thrower" }
+      )
+      yield* timers.callLater(10, Effect.fail("failed"), { name: "failer" })
+      const waits = yield* timers.callLater(10, Effect.never)
+      const after = yield* timers.callLater(10, read)
+      yield* TestClock.adjust(10)
+      expect(yield* after.await).toEqual(Exit.succeed("asked"))
+      expect(log).toEqual(["child ended"])
+      expect(failures).toEqual(["thrower failed: thrown", "failer failed: failed"])
+      expect(yield* throws.await).toSatisfy(Exit.isFailure)
+      yield* waits.cancel("enough", { origin: "test" })
+      expect(Cancellation.fromExit(yield* waits.await)).toEqual([{ reason: "enough", origin: "test" }])
+      const next = yield* timers.callLater(10, Effect.succeed("next"))
+      yield* TestClock.adjust(10)
+      expect(yield* next.await).toEqual(Exit.succeed("next"))
+    })
+  )
+
+  it.scoped("cancels the one that was meant, where it cannot be interrupted and others wait behind it", () =>
+    Effect.gen(function* () {
+      const { log, say, timers } = yield* setup()
+      const latch = yield* Deferred.make<void>()
+      const started = yield* Deferred.make<void>()
+      const stubborn = yield* timers.callLater(
+        10,
+        Effect.uninterruptible(Effect.zipRight(Deferred.succeed(started, undefined), Deferred.await(latch)))
+      )
+      yield* TestClock.adjust(10)
+      yield* Deferred.await(started)
+      const cancelling = yield* Effect.fork(stubborn.cancel("enough"))
+      yield* Effect.yieldNow()
+      yield* Deferred.succeed(latch, undefined)
+      const next = yield* timers.callSoon(Effect.zipRight(Effect.yieldNow(), say("next")))
+      expect(yield* next.await).toEqual(Exit.void)
+      yield* Fiber.join(cancelling)
+      expect(log).toEqual(["next"])
+    })
+  )
+
+  it.scoped("unsafeCallLater asks from plain code, in the same order", () =>
+    Effect.gen(function* () {
+      const ref = yield* FiberRef.make("service's")
+      const { log, say, timers } = yield* setup()
+      const handles = yield* Effect.locally(
+        Effect.sync(() => [
+          timers.unsafeCallLater(10, FiberRef.get(ref)),
+          timers.unsafeCallLater("10 millis", say("second"), { name: "named" })
+        ]),
+        ref,
+        "asker's"
+      )
+      yield* timers.callLater(10, say("third"))
+      expect(handles.map(({ when }) => when)).toEqual([10, 10])
+      expect(handles[1]!.name).toBe("named")
+      yield* TestClock.adjust(10)
+      expect(yield* handles[0]!.await).toEqual(Exit.succeed("asker's"))
+      expect(log).toEqual(["second", "third"])
     })
   )
 
