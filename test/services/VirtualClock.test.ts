@@ -276,6 +276,13 @@ describe("VirtualClock", () => {
       })
     )
 
+    it.effect("is no deadlock while the test runner loads a module", () =>
+      Effect.gen(function* () {
+        const loaded = yield* VirtualClock.run(Effect.promise(() => import("../../src/programs/Tasks.js")))
+        expect(loaded).toBeDefined()
+      })
+    )
+
     it.effect("is no deadlock while a server listens", () =>
       Effect.gen(function* () {
         const server = createServer((_, response) => void response.end())

@@ -28,8 +28,8 @@ const forgotten = 1024
 /** After so many zero sleeps in a row each takes a millisecond, as in real time: so a loop of them has an end. */
 const freeTurns = 100
 
-/** A real timer from before may yet wake somebody: a deadlock is then believed only after so many times the patience. */
-const caution = 50
+/** What stood open before may yet wake somebody: a deadlock is then believed only after so many times the patience. */
+const caution = 20
 
 // What may stand open for ever without any work going on.
 const listening = new Set(["TCPServerWrap", "PipeServerWrap", "TTYWrap", "SignalWrap"])
@@ -40,6 +40,20 @@ const count = (kinds: ReadonlyArray<string>) => {
   const counts = new Map<string, number>()
   for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1)
   return counts
+}
+
+// What stdout and stderr are among the active resources: nothing is read from them.
+const writing = () =>
+  [process.stdout, process.stderr].map((stream) => {
+    const handle = (stream as { readonly _handle?: { readonly constructor: { readonly name: string } } })
+      ._handle
+    return handle?.constructor.name === "Pipe" ? "PipeWrap" : "TTYWrap"
+  })
+
+// How much has come in from outside, where Node tells (20.18, 22.8 and later).
+const arrived = (): number => {
+  const { uvMetricsInfo } = performance.nodeTiming as { readonly uvMetricsInfo?: { readonly events: number } }
+  return uvMetricsInfo?.events ?? 0
 }
 
 /** The real timers by which virtual clocks look again: they bring nothing to anybody. */
@@ -68,8 +82,9 @@ export class Surroundings {
   }
 
   /**
-   * Whether nothing is left that could ever wake a fiber: `"nothing"`; a timer that was set before: `"hardly"`; and
-   * where there is more, even if it has long been silent: `"something"`.
+   * Whether nothing is left that could ever wake a fiber: `"nothing"`; timers and channels from before: `"hardly"` (a
+   * test runner loads modules by a channel of its own); and where there is more, even if it has long been silent:
+   * `"something"`.
    */
   expects(): "nothing" | "hardly" | "something" {
     if (this.scheduler.ready > 0) return "something"
@@ -79,7 +94,12 @@ export class Surroundings {
       const own = kind === "Timeout" ? watches.timers : 0
       if (found - own > (this.before.get(kind) ?? 0)) return "something"
     }
-    return (this.before.get("Timeout") ?? 0) > keptAlive() ? "hardly" : "nothing"
+    const silent = count([...writing(), "Immediate", "TTYWrap", "SignalWrap"])
+    for (const [kind, found] of counts) {
+      const own = kind === "Timeout" ? watches.timers + keptAlive() : 0
+      if (found - own > (silent.get(kind) ?? 0)) return "hardly"
+    }
+    return "nothing"
   }
 
   /** `"turn"`: something is about to run. `"hold"`: something real is on its way. */
@@ -293,8 +313,9 @@ export class Virtual implements Clock.Clock {
     if (this.onDeadlock === undefined || this.watch !== undefined || scheduler.ready > 0) return
     const expected = this.surroundings.expects()
     const now = performance.now()
-    if (expected === "something" || this.stuck?.total !== scheduler.total) {
-      this.stuck = { total: scheduler.total, since: now }
+    const total = scheduler.total + arrived()
+    if (expected === "something" || this.stuck?.total !== total) {
+      this.stuck = { total, since: now }
     }
     const left = this.stuck!.since + patience * (expected === "hardly" ? caution : 1) - now
     if (expected === "something" || left > 0) {
