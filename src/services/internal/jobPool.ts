@@ -380,18 +380,21 @@ export const make = (options: Options): Pool => {
     }
   }
 
-  /** Results of a chunk that came through shared memory, up to where it has settled. */
-  const collect = (work: Work, { unit: { control } }: Member, settled: number) => {
-    if (control === undefined) return
-    const text = control.log.toString("utf8", 0, Atomics.load(control.words, Protocol.words.logged))
-    const plain: ReadonlyArray<unknown> = JSON.parse(`[${text.slice(0, -1)}]`)
+  /** The results of a chunk that have not come one by one. */
+  const collect = (work: Work, settled: number, plain: ReadonlyArray<unknown>, times: Float64Array) => {
     let at = 0
     for (let i = 0; i < settled; i++) {
-      if (work.apart?.has(i) === true) continue
-      const value = plain[at++]
-      const given = typeof value === "object" && value !== null ? undefined : value
-      end(work, work.from + i, { _tag: "Returned", value: given }, control.times[i] ?? 0)
+      if (work.apart?.has(i) !== true) {
+        end(work, work.from + i, { _tag: "Returned", value: plain[at++] }, times[i]!)
+      }
     }
+  }
+  /** Those of a thread that has ended in the middle. */
+  const collectLog = (work: Work, settled: number, { log, times, words }: Protocol.Control) => {
+    const text = log.toString("utf8", 0, Atomics.load(words, Protocol.words.logged))
+    const plain: ReadonlyArray<unknown> = JSON.parse(`[${text.slice(0, -1)}]`)
+    const values = plain.map((value) => (typeof value === "object" && value !== null ? undefined : value))
+    collect(work, settled, values, times)
   }
 
   const onSettled = (member: Member, work: Work) => {
@@ -425,9 +428,9 @@ export const make = (options: Options): Pool => {
         work.apart.add(report.item)
         return end(work, work.from + report.item, report.outcome, report.ms)
       }
-      if ("end" in report) {
+      if ("plain" in report) {
         measure(report.ms)
-        collect(work, member, report.end)
+        collect(work, report.times.length, report.plain, report.times)
         return onSettled(member, work)
       }
       measure(report.ms)
@@ -480,7 +483,7 @@ export const make = (options: Options): Pool => {
         if (control === undefined) settled = work.apart?.size ?? 0
         else if (Atomics.load(control.words, Protocol.words.running) === work.id) {
           settled = Atomics.load(control.words, Protocol.words.settled)
-          collect(work, member, settled)
+          collectLog(work, settled, control)
         }
       }
       if (closed) {

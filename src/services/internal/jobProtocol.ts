@@ -40,9 +40,15 @@ export type Report =
   | { readonly id: number; readonly skipped: true }
   | { readonly id: number; readonly value: unknown; readonly ms: number }
   | { readonly id: number; readonly outcome: Outcome; readonly ms: number }
-  /** Of a chunk: one item. `outcome` is undefined when it is in `Control.log`; the chunk's last is its end. */
+  /** Of a chunk: an item that is not plain. */
   | { readonly id: number; readonly item: number; readonly outcome: Outcome; readonly ms: number }
-  | { readonly id: number; readonly end: number; readonly ms: number }
+  /** Of a chunk: all have settled. The plain results, and the milliseconds of each item. */
+  | {
+      readonly id: number
+      readonly plain: ReadonlyArray<unknown>
+      readonly times: Float64Array
+      readonly ms: number
+    }
   | { readonly id: number; readonly stream: "stdout" | "stderr"; readonly text: string }
   | { readonly id: number; readonly log: LogEntry }
 
@@ -65,7 +71,10 @@ export interface Control {
   readonly begun: BigInt64Array
   /** Milliseconds of each item of the chunk under way. */
   readonly times: Float64Array
-  /** Results of the chunk under way, as far as they are plain: elements of a JSON array. */
+  /**
+   * Results of the chunk under way, as far as they are plain: elements of a JSON array. Read only when the thread has
+   * ended in the middle; otherwise they come with the end of the chunk.
+   */
   readonly log: Buffer
 }
 

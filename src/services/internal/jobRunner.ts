@@ -3,7 +3,6 @@ import * as InJob from "../InJob.js"
 import {
   type Ask,
   type Control,
-  longestChunk,
   type Order,
   offered,
   outputBehind,
@@ -199,6 +198,8 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
   // nothing with it.
   const callAll = async (order: Order, fn: JobFunction) => {
     const { args, id } = order
+    const plain: Array<unknown> = []
+    const times = new Float64Array(args.length)
     const started = performance.now()
     let before = started
     for (let i = 0; i < args.length; i++) {
@@ -219,8 +220,11 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
       }
       const now = performance.now()
       const ms = now - before
+      times[i] = ms
       before = now
-      if (control === undefined || outcome._tag !== "Returned" || !logged(control, outcome.value)) {
+      if (control !== undefined && outcome._tag === "Returned" && logged(control, outcome.value)) {
+        plain.push(outcome.value)
+      } else {
         try {
           post(
             { id, item: i, outcome, ms },
@@ -231,12 +235,12 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
         }
       }
       if (control !== undefined) {
-        if (i < longestChunk) control.times[i] = ms
+        control.times[i] = ms
         Atomics.store(control.words, words.settled, i + 1)
       }
     }
     item = -1
-    post({ id, end: args.length, ms: before - started })
+    post({ id, plain, times, ms: before - started })
     endedLater()
   }
 
@@ -262,8 +266,13 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
         functions.set(order.task, fn)
         go(fn)
       }
-      if (typeof found === "function") keep(found)
-      else found.then(keep, failed)
+      if (typeof found === "function") return keep(found)
+      found
+        .then((fn) => {
+          keep(fn)
+          if (!busy) endedLater() // what has come meanwhile
+        })
+        .catch(failed)
     } catch (error) {
       failed(error)
     }
