@@ -1,17 +1,5 @@
 import { inspect } from "node:util"
-import {
-  Cause,
-  Effect,
-  Exit,
-  Fiber,
-  FiberRef,
-  HashMap,
-  Inspectable,
-  Layer,
-  Logger,
-  LogLevel,
-  Tracer
-} from "effect"
+import { Cause, Effect, Exit, Fiber, FiberRef, HashMap, Inspectable, Logger, LogLevel, Tracer } from "effect"
 import type { JobContext } from "../InJob.js"
 import type { LogEntry } from "./jobProtocol.js"
 import { isClonable } from "./jobs.js"
@@ -45,7 +33,7 @@ export const run = (
   if (span !== undefined) effect = Effect.withParentSpan(effect, Tracer.externalSpan(span))
   const fiber = Effect.runFork(
     effect.pipe(
-      Effect.provide(Layer.merge(Logger.replace(Logger.defaultLogger, logger), Layer.empty)),
+      Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
       // Which levels are shown is for the caller to say.
       Effect.locally(FiberRef.currentMinimumLogLevel, LogLevel.All)
     )
@@ -55,13 +43,11 @@ export const run = (
       if (Exit.isSuccess(exit)) return resolve(exit.value)
       const error = Cause.squash(exit.cause)
       const isError = error instanceof Error
-      reject(
-        Object.assign(new Error(isError ? error.message : inspect(error)), {
-          ...(typeof error === "object" ? error : {}),
-          name: isError ? error.name : Cause.isInterruptedOnly(exit.cause) ? "Interrupted" : "Failure",
-          stack: Cause.pretty(exit.cause)
-        })
-      )
+      const thrown = Object.assign(new Error(isError ? error.message : inspect(error)), error)
+      const name = isError ? error.name : Cause.isInterruptedOnly(exit.cause) ? "Interrupted" : "Failure"
+      Object.defineProperty(thrown, "name", { value: name })
+      thrown.stack = Cause.pretty(exit.cause)
+      reject(thrown)
     })
   })
   return { result, interrupt: () => Effect.runFork(Fiber.interruptFork(fiber)) }
