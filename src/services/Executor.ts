@@ -78,10 +78,12 @@ export class JobFailed extends Data.TaggedError("JobFailed")<{
    * an error's own fields (`code`, say), as far as they can be cloned.
    */
   readonly thrown: Thrown
+  /** Whether the function came by its source; default false. */
+  readonly shipped?: boolean | undefined
 }> {
   /** The name that a shipped function refers to and that was not shipped with it. */
   get missing(): string | undefined {
-    return this.thrown.name === "ReferenceError"
+    return this.shipped === true && this.thrown.name === "ReferenceError"
       ? /^(\S+) is not defined$/.exec(this.thrown.message)?.[1]
       : undefined
   }
@@ -626,7 +628,7 @@ const uncloneable = (job: string, args: ReadonlyArray<unknown>, refs: unknown): 
     : new NotSerializable({ job, part: "context", detail: whereUncloneable(refs, "refs") })
 
 const resultOf = (
-  job: string,
+  { name: job, task }: Job<any, unknown>,
   ended: JobPool.Ended,
   timeout: Duration.Duration | undefined
 ): Either.Either<any, ExecutorError> => {
@@ -634,7 +636,7 @@ const resultOf = (
     case "Returned":
       return Either.right(ended.value)
     case "Threw":
-      return Either.left(new JobFailed({ job, thrown: ended.thrown }))
+      return Either.left(new JobFailed({ job, thrown: ended.thrown, shipped: task?._tag === "Source" }))
     case "Uncloneable":
       return Either.left(new NotSerializable({ job, part: "result", detail: ended.detail }))
     case "TimedOut":
@@ -754,7 +756,7 @@ const submit = (
           say(logged(entry))
         },
         onEnd: (item, ended, run) => {
-          settled[item] = { result: resultOf(job.name, ended, timeout), run }
+          settled[item] = { result: resultOf(job, ended, timeout), run }
         },
         onDone: () => {
           over = true
@@ -973,7 +975,7 @@ export const layerInline: Layer.Layer<Executor> = Layer.effect(
               (error) => new JobFailed({ job: job.name, thrown: toThrown(error) })
             )
           }
-          const value = yield* resultOf(job.name, outcome, timeout)
+          const value = yield* resultOf(job, outcome, timeout)
           return yield* Effect.try({
             try: () => structuredClone(value, { transfer: [...InJob.buffersOf(value)] }),
             catch: () =>
