@@ -191,8 +191,7 @@ describe("aio executor", () => {
     running.end()
     expect((await running.ended).code).toBe(0)
     const endless = await aio(["-q", of("shout")], { shell: 'yes | "$@" | head -1' })
-    expect(endless).toMatchObject({ code: 0, stdout: "Y!
-", stderr: "" })
+    expect(endless).toMatchObject({ code: 0, stdout: "Y!\n", stderr: "" })
   })
 
   it("ends its threads and processes when it is interrupted", async () => {
