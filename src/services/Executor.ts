@@ -411,13 +411,26 @@ export const each = <Input, A, E = never, R = never>(
       let ended = false
       let buffer: Array<Input> = []
       let from = 0
-      let idle: Array<() => void> = [] // lanes that wait for an input, or for their turn
       let wakeFeed: (() => void) | undefined
-      const wakeAll = () => {
-        const all = idle
-        idle = []
-        for (const wake of all) wake()
+      /** A place where lanes wait until this holds; looked at again when one gets there, in case it was late. */
+      const gate = (open: () => boolean) => {
+        const waiting = new Set<() => void>()
+        return {
+          pass: Effect.async<void>((resume) => {
+            if (open()) return resume(Effect.void)
+            const wake = () => resume(Effect.void)
+            waiting.add(wake)
+            return Effect.sync(() => waiting.delete(wake))
+          }),
+          look: () => {
+            if (waiting.size === 0 || !open()) return
+            const all = [...waiting]
+            waiting.clear()
+            for (const wake of all) wake()
+          }
+        }
       }
+      const inputGate = gate(() => ended || from < buffer.length)
       const iterator = Symbol.iterator in inputs ? inputs[Symbol.iterator]() : undefined
       const take = (): ReadonlyArray<Input> => {
         if (iterator === undefined) {
@@ -446,7 +459,7 @@ export const each = <Input, A, E = never, R = never>(
                 const push = () => {
                   wakeFeed = undefined
                   buffer = Array.from(some)
-                  wakeAll()
+                  inputGate.look()
                   resume(Effect.void)
                 }
                 if (buffer.length === 0) push()
@@ -459,7 +472,7 @@ export const each = <Input, A, E = never, R = never>(
               Effect.andThen(
                 Effect.sync(() => {
                   ended = true
-                  wakeAll()
+                  inputGate.look()
                 })
               )
             )
@@ -474,9 +487,10 @@ export const each = <Input, A, E = never, R = never>(
           done.delete(turn++)
           emit(next)
         }
-        wakeAll()
+        turnGate.look()
       }
       const mayTake = () => unordered || index - turn < kept + lanes * chunk
+      const turnGate = gate(mayTake)
 
       const settle = (taken: ReadonlyArray<Input>): Effect.Effect<ReadonlyArray<Settled<A>>> =>
         timeout === undefined
@@ -502,13 +516,6 @@ export const each = <Input, A, E = never, R = never>(
           const wait = Math.max(0, performance.now() - asked - settled.run)
           give({ index: at + i, input: taken[i]!, ...settled, wait, attempts })
         }
-        const pause = Effect.async<void>((resume) => {
-          const wake = () => resume(Effect.void)
-          idle.push(wake)
-          return Effect.sync(() => {
-            idle = idle.filter((other) => other !== wake)
-          })
-        })
         const room = Effect.async<void>((resume) => {
           if (full()) whenRoom(() => resume(Effect.void))
           else resume(Effect.void)
@@ -518,11 +525,11 @@ export const each = <Input, A, E = never, R = never>(
           while: () => !over,
           body: (): Effect.Effect<unknown> => {
             if (full()) return room
-            if (!mayTake()) return pause
+            if (!mayTake()) return turnGate.pass
             taken = take()
             if (taken.length === 0) {
               over = ended
-              return over ? Effect.void : pause
+              return over ? Effect.void : inputGate.pass
             }
             at = index
             index += taken.length

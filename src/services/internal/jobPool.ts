@@ -92,9 +92,8 @@ interface Member {
   state: "starting" | "ready" | "ending"
   /** What it has been sent and has not been taken back. */
   readonly flight: Map<number, Work>
-  /** Free places; and those of orders that were taken back, until the thread has seen it. */
+  /** Free places; that of an order that was taken back is free when the thread has seen that it was. */
   readonly places: Array<number>
-  readonly skipping: Map<number, number>
   /** Tasks that it knows. */
   readonly told: Set<number>
   done: number
@@ -207,7 +206,6 @@ export const make = (options: Options): Pool => {
     const before = Atomics.compareExchange(control.words, place, Protocol.offered, Protocol.revoked)
     if (before !== Protocol.offered) return false
     member.flight.delete(work.id)
-    member.skipping.set(work.id, work.place)
     return true
   }
   /** The last ones, at most so many: the first are the next to be begun. */
@@ -412,8 +410,7 @@ export const make = (options: Options): Pool => {
   const onReport = (member: Member, report: Protocol.Report) => {
     if ("id" in report) {
       if ("skipped" in report) {
-        member.places.push(member.skipping.get(report.id)!)
-        member.skipping.delete(report.id)
+        member.places.push(report.skipped)
         return dispatch()
       }
       const work = member.flight.get(report.id)
@@ -531,7 +528,6 @@ export const make = (options: Options): Pool => {
       state: "starting",
       flight: new Map(),
       places: Array.from({ length: Protocol.depth }, (_, i) => i),
-      skipping: new Map(),
       told: new Set(),
       done: 0,
       heard: 0,

@@ -37,7 +37,8 @@ export type Report =
   | { readonly broken: Thrown }
   /** An error outside of a job's promise; the thread ends. */
   | { readonly uncaught: Thrown }
-  | { readonly id: number; readonly skipped: true }
+  /** It was taken back; its place is free. */
+  | { readonly id: number; readonly skipped: number }
   | { readonly id: number; readonly value: unknown; readonly ms: number }
   | { readonly id: number; readonly outcome: Outcome; readonly ms: number }
   /** Of a chunk: an item that is not plain. */

@@ -248,7 +248,7 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
     if (control !== undefined) {
       const place = words.places + order.place
       if (Atomics.compareExchange(control.words, place, offered, taken) === revoked) {
-        return post({ id: order.id, skipped: true })
+        return post({ id: order.id, skipped: order.place })
       }
     }
     begin(order)
