@@ -512,6 +512,19 @@ describe("Executor", () => {
     }).pipe(threadsOf({ maxWorkers: 2 }))
   )
 
+  it.live("loses no item of many, in chunks that threads take from each other", () =>
+    Effect.gen(function* () {
+      const next = Executor.fromFunction((n: number) => n + 1)
+      const count = 100_000
+      const got = yield* Stream.runCollect(Executor.map(next, Stream.range(0, count - 1), { chunk: 10 }))
+      assert.strictEqual(
+        Array.from(got).findIndex((n, i) => n !== i + 1),
+        -1
+      )
+      assert.strictEqual(got.length, count)
+    }).pipe(threadsOf({ maxWorkers: 3 }))
+  )
+
   it.live("tries again, and gives what came before a failure", () =>
     Effect.gen(function* () {
       const tries = shared(3)
