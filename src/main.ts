@@ -71,11 +71,14 @@ const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
   },
   executor: async () => {
     const { command } = await import("./commands/executor.js")
-    const [Executor, GuideServer] = await Promise.all([
+    const [Executor, GuideServer, Input, Machine] = await Promise.all([
       import("./services/Executor.js"),
-      import("./services/GuideServer.js")
+      import("./services/GuideServer.js"),
+      import("./services/Input.js"),
+      import("./services/Machine.js")
     ])
-    return Command.provide(command, Layer.merge(Executor.layerThreads({ maxWorkers: 5 }), GuideServer.layer))
+    const services = Layer.mergeAll(GuideServer.layer, Input.layer, Machine.layer)
+    return Command.provide(command, Layer.merge(Executor.layerThreads({ maxWorkers: 5 }), services))
   },
   subprocess: async () => {
     const { command } = await import("./commands/subprocess.js")

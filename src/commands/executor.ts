@@ -1,6 +1,316 @@
+import { pathToFileURL } from "node:url"
+import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import { Chunk, Console, Effect, Either, Option, Stream } from "effect"
 import * as Executors from "../programs/Executors.js"
+import * as Executor from "../services/Executor.js"
+import { ExitError, UsageError } from "../services/Exits.js"
+import * as Input from "../services/Input.js"
+import * as Lines from "../services/Lines.js"
+import * as Machine from "../services/Machine.js"
+import * as Modules from "../services/Modules.js"
+import * as Output from "../services/Output.js"
+import * as Units from "../services/Units.js"
+import * as Bars from "./Bars.js"
+import * as Values from "./Values.js"
 
-export const command = Command.make("executor", {}, () => Executors.example).pipe(
-  Command.withDescription("run blocking functions on worker threads, beside an event loop that turns on")
+const usage = (message: string) => new UsageError({ message: `aio executor: ${message}` })
+
+const formats = ["lines", "ndjson", "null"] as const
+type Format = (typeof formats)[number]
+
+const options = {
+  maxWorkers: Values.integer("max-workers", 1).pipe(
+    Options.withAlias("j"),
+    Options.withDescription("threads at most; default: the cores"),
+    Options.optional
+  ),
+  input: Options.text("input-file").pipe(
+    Options.withAlias("i"),
+    Options.withPseudoName("file"),
+    Options.withDescription("items from this file; - is standard input, which is the default"),
+    Options.optional
+  ),
+  format: Values.choice("input", formats).pipe(
+    Options.withDescription("what an item is: a line of text (default), a line of JSON, or text up to a NUL"),
+    Options.withDefault("lines" as const)
+  ),
+  unordered: Options.boolean("unordered").pipe(
+    Options.withDescription("results as they come instead of in input order")
+  ),
+  timeout: Values.duration("timeout").pipe(
+    Options.withDescription("ends a job that runs for longer; time in the queue does not count"),
+    Options.optional
+  ),
+  retries: Values.integer("retries", 0).pipe(
+    Options.withDescription("further attempts of an item that failed; default 0"),
+    Options.withDefault(0)
+  ),
+  chunk: Values.integer("chunk", 1).pipe(
+    Options.withDescription("items that go to a thread at a time, for jobs of some microseconds; default 1"),
+    Options.withDefault(1)
+  ),
+  maxMemory: Values.size("max-memory").pipe(
+    Options.withDescription("heap of each thread; an item that needs more fails"),
+    Options.optional
+  ),
+  grace: Values.duration("grace").pipe(
+    Options.withDescription(
+      "how long a job that is asked to end may go on before its thread is ended; default 1s"
+    ),
+    Options.optional
+  ),
+  onFailure: Values.choice("on-failure", ["cancel", "continue"]).pipe(
+    Options.withDescription("what the failure of an item does to the others; default cancel"),
+    Options.withDefault("cancel" as const)
+  ),
+  processes: Options.boolean("processes").pipe(
+    Options.withDescription("child processes instead of threads, for code that may crash")
+  ),
+  progress: Options.boolean("progress").pipe(
+    Options.withDescription("a line on the terminal: items done, failed, and how many a second")
+  ),
+  json: Options.boolean("json").pipe(Options.withDescription("events as NDJSON on stdout")),
+  quiet: Options.boolean("quiet").pipe(
+    Options.withAlias("q"),
+    Options.withDescription("no failures and no summary on stderr")
+  )
+}
+
+const words = Args.text({ name: "module#export" }).pipe(
+  Args.withDescription(
+    "a function of a .ts or .js file, then its items; without #export, default or main; alone: the guide's program"
+  ),
+  Args.repeated
+)
+
+/** What an item of the input stands for. */
+const valueOf = (text: string, format: Format, where: () => string): Either.Either<unknown, string> => {
+  if (format !== "ndjson") return Either.right(text)
+  try {
+    return Either.right(JSON.parse(text))
+  } catch (error) {
+    return Either.left(`${where()} is no JSON: ${(error as Error).message}`)
+  }
+}
+
+/** Standard input's or a file's items. */
+const read = (path: string, format: Format): Stream.Stream<Executors.ItemInput, UsageError, Input.Input> =>
+  Stream.unwrap(
+    Effect.map(Input.Input, ({ open }) =>
+      Stream.suspend(() => {
+        const name = path === "-" ? "standard input" : path
+        let found: Array<Executors.ItemInput> = []
+        let number = 0
+        const lines = Lines.make({
+          delimiter: format === "null" ? 0 : 10,
+          onLine: (line, cut) => {
+            number++
+            const at = number
+            const where = () => `${format === "null" ? "item" : "line"} ${at} of ${name}`
+            const whole = line.toString()
+            const text = format === "null" ? whole : whole.replace(/\r$/, "")
+            if (cut) {
+              found.push({ text: where(), value: Either.left(`${where()} is longer than 1 MiB`) })
+            } else if (format === "null" || text.trim() !== "") {
+              found.push({ text, value: valueOf(text, format, where) })
+            }
+          }
+        })
+        const take = () => {
+          const taken = found
+          found = []
+          return Chunk.unsafeFromArray(taken)
+        }
+        const whole = Stream.mapChunks(open(path), (chunks) => {
+          for (const bytes of chunks) lines.push(bytes)
+          return take()
+        })
+        const last = Stream.suspend(() => {
+          lines.end()
+          return Stream.fromChunk(take())
+        })
+        return Stream.concat(whole, last)
+      })
+    )
+  ).pipe(Stream.mapError((error) => usage(error.message)))
+
+/** A result as a line: text as it is, everything else as JSON. */
+const lineOf = (value: unknown): string =>
+  typeof value === "string"
+    ? value
+    : (JSON.stringify(value, (_, part: unknown) =>
+        typeof part === "bigint"
+          ? String(part)
+          : part instanceof Map || part instanceof Set
+            ? [...part]
+            : ArrayBuffer.isView(part) && !(part instanceof DataView)
+              ? Array.from(part as Uint8Array)
+              : part
+      ) ?? "null")
+
+const short = (ms: number): string => (ms < 10 ? `${Number(ms.toPrecision(2))} ms` : Units.formatDuration(ms))
+
+const table = ({ cancelled, elapsed, failed, ok, run, wait }: Executors.ItemsSummary): string => {
+  const times = ({ p50, p95, p99 }: Executors.Quantiles) =>
+    `p50 ${short(p50)}, p95 ${short(p95)}, p99 ${short(p99)}`
+  return [
+    `items  ${ok} ok, ${failed} failed${cancelled ? ", the others cancelled" : ""}`,
+    `time   ${Units.formatDuration(elapsed)}`,
+    `run    ${times(run)}`,
+    `wait   ${times(wait)}`
+  ].join("\n")
+}
+
+/** A job's own words: stdout is for results. */
+const consoleTo = (note: (stream: "stdout" | "stderr", line: string) => Effect.Effect<void>) =>
+  Console.consoleWith((console) =>
+    Effect.succeed<Console.Console>({
+      ...console,
+      log: (line: string) => note("stdout", line),
+      error: (line: string) => note("stderr", line)
+    })
+  )
+
+const map = (
+  file: string,
+  name: string | undefined,
+  given: ReadonlyArray<string>,
+  config: Command.Command.ParseConfig<typeof options>
+) =>
+  Effect.gen(function* () {
+    const machine = yield* Machine.Machine
+    const output = yield* Output.Output
+    const { load } = yield* Modules.Modules
+    // What can be known before anything runs is said before anything runs.
+    const found = yield* load(file, name === undefined ? undefined : [name]).pipe(
+      Effect.mapError((error) => (error._tag === "ModuleError" ? usage(error.message) : error))
+    )
+    if (typeof found.value !== "function") {
+      const kind = found.value === null ? "null" : `a ${typeof found.value}`
+      return yield* usage(
+        `${file}: the export '${found.name}' is ${kind}; name a function that takes an item`
+      )
+    }
+    const job = Executor.job<(item: unknown) => unknown>(pathToFileURL(found.path), found.name)
+    const path = Option.getOrElse(config.input, () => "-")
+    const items = given.map((text, i) => ({
+      text,
+      value: valueOf(text, config.format, () => `item ${i + 1}, '${text}',`)
+    }))
+    const wrong = items.find(({ value }) => Either.isLeft(value))?.value
+    if (config.onFailure === "cancel" && wrong !== undefined && Either.isLeft(wrong)) {
+      return yield* usage(`${wrong.left}; --on-failure continue goes on with the others`)
+    }
+    const inputs = given.length > 0 ? Stream.fromIterable(items) : read(path, config.format)
+
+    const bars = config.progress && output.stderr.interactive && !config.json ? yield* Bars.make : undefined
+    const begun = performance.now()
+    const total = given.length > 0 ? given.length : undefined
+    let done = 0
+    let failed = 0
+    const show = () => {
+      const rate = (done * 1000) / Math.max(1, performance.now() - begun)
+      bars?.total(
+        `${done}${total === undefined ? "" : ` of ${total}`} done, ${failed} failed, ${rate.toFixed(rate < 10 ? 1 : 0)} a second`
+      )
+    }
+    const note = (line: string) =>
+      bars === undefined ? output.note(line) : Effect.sync(() => bars.log(line))
+    const print = (line: string) =>
+      bars !== undefined && output.stdout.interactive ? Effect.sync(() => bars.log(line)) : output.print(line)
+    const failure = (item: string, message: string) =>
+      config.quiet ? Effect.void : note(`Failed (${item}): ${message}`)
+    let unshown = 0
+    let bad: string | undefined // what the input is wrong with, where that ends all
+    let summary: Executors.ItemsSummary | undefined
+    const handle = (event: Executors.ItemEvent): Effect.Effect<void> => {
+      if (event.event === "summary") summary = event
+      else {
+        done++
+        if (event.event === "failed") failed++
+        if (event.event === "failed" && event.error === "BadInput" && config.onFailure === "cancel") {
+          bad = event.message
+        }
+      }
+      if (config.json) {
+        const { event: name, ...fields } = event
+        return output.print(Output.eventLine(name, JSON.parse(lineOf(fields))))
+      }
+      show()
+      switch (event.event) {
+        case "result":
+          try {
+            return print(lineOf(event.value))
+          } catch (error) {
+            unshown++
+            return failure(event.item, `its result is no JSON: ${(error as Error).message.split("\n")[0]}`)
+          }
+        case "failed":
+          if (bad !== undefined) return Effect.void
+          return failure(event.item, event.message)
+        case "summary":
+          return Effect.void
+      }
+    }
+
+    const workers: Executor.WorkersOptions = {
+      maxWorkers: Option.getOrElse(config.maxWorkers, () => machine.cpus),
+      maxMemory: Option.getOrUndefined(config.maxMemory),
+      grace: Option.getOrUndefined(config.grace)
+    }
+    const console = yield* consoleTo((stream, text) =>
+      config.json ? output.print(Output.eventLine("output", { stream, text })) : note(text)
+    )
+    yield* Executors.items(job, inputs, {
+      unordered: config.unordered,
+      retries: config.retries,
+      chunk: config.chunk,
+      onFailure: config.onFailure,
+      timeout: Option.getOrUndefined(config.timeout)
+    }).pipe(
+      Stream.runForEachChunk((events) =>
+        Effect.zipRight(Effect.forEach(events, handle, { discard: true }), output.drained)
+      ),
+      Effect.provide(config.processes ? Executor.layerProcesses(workers) : Executor.layerThreads(workers)),
+      Effect.withConsole(console)
+    )
+    if (summary === undefined) return
+    if (!config.quiet && !config.json) yield* output.note(table(summary))
+    if (bad !== undefined) {
+      return yield* usage(`${bad}; --on-failure continue goes on with the others`)
+    }
+    if (summary.failed + unshown > 0) {
+      return yield* new ExitError({ exitCode: summary.exitCode || 1, message: "" })
+    }
+  }).pipe(Effect.scoped, Effect.provide(Modules.layer))
+
+export const command = Command.make("executor", { words, ...options }, (config) =>
+  Effect.gen(function* () {
+    const input = yield* Input.Input
+    const [target, ...given] = config.words
+    if (target === undefined) {
+      if (Option.isSome(config.input)) return yield* usage("items need a function; write MODULE#EXPORT first")
+      return yield* Executors.example
+    }
+    const hash = target.lastIndexOf("#")
+    const file = hash < 0 ? target : target.slice(0, hash)
+    const name = hash < 0 ? undefined : target.slice(hash + 1)
+    if (file === "" || name === "") {
+      return yield* usage(`'${target}' names no function; write MODULE#EXPORT, like ./images.ts#thumbnail`)
+    }
+    if (config.chunk > 1024) return yield* usage(`option --chunk: ${config.chunk} is too many; 1024 at most`)
+    if (given.length > 0 && Option.isSome(config.input)) {
+      return yield* usage("items come as words or from --input-file, not from both")
+    }
+    if (given.length === 0 && Option.isNone(config.input) && input.isTerminal) {
+      return yield* usage("there are no items; write them behind the function, or pipe them in, one a line")
+    }
+    return yield* map(file, name, given, config)
+  })
+).pipe(
+  Command.withDescription(
+    "run a blocking or CPU-bound function for each item, on threads beside an event loop that turns on. Alone: the guide's four downloads."
+  )
 )

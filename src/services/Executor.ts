@@ -1,17 +1,60 @@
 import { existsSync } from "node:fs"
-import { createRequire } from "node:module"
 import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
+import { inspect } from "node:util"
 import { Script } from "node:vm"
-import type { Worker } from "node:worker_threads"
-import { Context, Data, Effect, Layer, Stream } from "effect"
-import type { Piscina } from "piscina"
-import { type Message, type Outcome, perform, type Task, type Thrown } from "./internal/jobs.js"
+import {
+  Cause,
+  Clock,
+  Console,
+  Context,
+  Data,
+  Duration,
+  Effect,
+  Either,
+  Exit,
+  type Fiber,
+  FiberRef,
+  GlobalValue,
+  HashMap,
+  Layer,
+  LogLevel,
+  Option,
+  Runtime,
+  Stream,
+  Tracer
+} from "effect"
+import { dual } from "effect/Function"
+import * as Cancellation from "./Cancellation.js"
+import { headline } from "./Causes.js"
+import * as EventBuffer from "./EventBuffer.js"
+import * as InJob from "./InJob.js"
+import * as JobPool from "./internal/jobPool.js"
+import * as Protocol from "./internal/jobProtocol.js"
+import {
+  isClonable,
+  isEffect,
+  type Outcome,
+  resolve,
+  type Task,
+  type Thrown,
+  toThrown,
+  whereUncloneable
+} from "./internal/jobs.js"
+import * as JobUnits from "./internal/jobUnits.js"
+import { formatDuration } from "./Units.js"
+import * as WorkerFibers from "./WorkerFibers.js"
 
 // model
 
 /** A function that may block: its thread is its own while it runs. */
-export type Blocking<Args extends ReadonlyArray<unknown>, A> = (...args: Args) => A | PromiseLike<A>
+export type Blocking<Args extends ReadonlyArray<unknown>, A> = (
+  ...args: Args
+) => A | PromiseLike<A> | Effect.Effect<A, any>
+
+/** What a function gives in the end: it may answer at once, by a promise, or by an Effect, which its thread runs. */
+export type Answer<R> =
+  Awaited<R> extends infer B ? (B extends Effect.Effect<infer A, infer _E, infer _R> ? A : B) : never
 
 /** Work for an executor: a function by its source ({@link fromFunction}) or by its module ({@link job}). */
 export interface Job<in Args extends ReadonlyArray<any>, out A> {
@@ -35,37 +78,57 @@ export class JobFailed extends Data.TaggedError("JobFailed")<{
    * an error's own fields (`code`, say), as far as they can be cloned.
    */
   readonly thrown: Thrown
+  /** Whether the function came by its source; default false. */
+  readonly shipped?: boolean | undefined
 }> {
+  /** The name that a shipped function refers to and that was not shipped with it. */
+  get missing(): string | undefined {
+    return this.shipped === true && this.thrown.name === "ReferenceError"
+      ? /^(\S+) is not defined$/.exec(this.thrown.message)?.[1]
+      : undefined
+  }
   override get message() {
     const hint =
-      this.thrown.name === "ReferenceError"
-        ? "; a job sees its arguments and nothing of where it was written"
-        : ""
+      this.missing === undefined ? "" : "; a job sees its arguments and nothing of where it was written"
     return `job ${this.job} failed: ${labelled(this.thrown)}${hint}`
   }
 }
 
-/** The thread ended under the job. Other jobs, and those that come after, are not affected. */
+/** The thread (or process) ended under the job. Other jobs, and those that come after, are not affected. */
 export class WorkerCrashed extends Data.TaggedError("WorkerCrashed")<{
   readonly job: string
   /**
-   * `"exit"`: it called `process.exit`; `"memory"`: its heap was full; `"uncaught"`: an error outside of the job's
-   * promise; `"start"`: no thread could be started; `"closed"`: the executor's scope was closed.
+   * `"exit"`: it called `process.exit`; `"signal"`: its process was ended by one; `"memory"`: its heap was full;
+   * `"uncaught"`: an error outside of the job's promise; `"start"`: no thread could be started; `"closed"`: the
+   * executor's scope was closed.
    */
-  readonly reason: "exit" | "memory" | "uncaught" | "start" | "closed"
+  readonly reason: JobPool.CrashReason
   readonly detail: string
   /** The stack on the thread, where there was one. */
   readonly remoteStack?: string | undefined
 }> {
   override get message() {
-    return `the thread of job ${this.job} ended under it: ${this.detail}`
+    return this.reason === "start"
+      ? `job ${this.job} has no thread: ${this.detail}`
+      : `the thread of job ${this.job} ended under it: ${this.detail}`
+  }
+}
+
+/** The job ran for longer than its timeout. Its thread is free again, or gone. */
+export class JobTimedOut extends Data.TaggedError("JobTimedOut")<{
+  readonly job: string
+  readonly after: Duration.Duration
+}> {
+  override get message() {
+    return `job ${this.job} ran for longer than ${formatDuration(Duration.toMillis(this.after))}`
   }
 }
 
 /** Something cannot cross from thread to thread: the function, its arguments or its result. */
 export class NotSerializable extends Data.TaggedError("NotSerializable")<{
   readonly job: string
-  readonly part: "function" | "arguments" | "result"
+  readonly part: "function" | "arguments" | "result" | "context"
+  /** Says where in it. */
   readonly detail: string
 }> {
   override get message() {
@@ -73,9 +136,26 @@ export class NotSerializable extends Data.TaggedError("NotSerializable")<{
   }
 }
 
-export type ExecutorError = JobFailed | WorkerCrashed | NotSerializable
+/** As many jobs wait already as may wait. */
+export class QueueFull extends Data.TaggedError("QueueFull")<{
+  readonly job: string
+  readonly maxQueue: number
+}> {
+  override get message() {
+    return `job ${this.job} is refused: ${this.maxQueue} wait already, which is the most that may`
+  }
+}
+
+export type ExecutorError = JobFailed | WorkerCrashed | JobTimedOut | NotSerializable | QueueFull
 
 // tag
+
+/** How the work on one input has ended. */
+export interface Settled<A> {
+  readonly result: Either.Either<A, ExecutorError>
+  /** Milliseconds that it ran. */
+  readonly run: number
+}
 
 /** Runs blocking and CPU-bound work off the event loop (asyncio: `run_in_executor`). */
 export class Executor extends Context.Tag("effect-asyncio/services/Executor")<
@@ -83,17 +163,107 @@ export class Executor extends Context.Tag("effect-asyncio/services/Executor")<
   {
     /** How many jobs run at once. */
     readonly maxWorkers: number
+    /** How many may be asked for at once without one being refused. */
+    readonly capacity: number
     /**
      * Runs the job on a thread of its own and gives what it returns. Arguments and result are copies (structured
-     * clone). Jobs start in the order in which they are asked for. Interrupted while queued, the job never runs;
-     * while running, its thread is terminated, and the interruption is over when the thread is gone.
+     * clone) unless they are moved ({@link move}). Jobs start in the order in which they are asked for. Interrupted
+     * while queued, the job never runs; while running, it is asked to end ({@link cancelled}) and its thread is
+     * terminated after the grace period; the interruption is over when the job has ended.
      */
     readonly run: <Args extends ReadonlyArray<any>, A>(
       job: Job<Args, A>,
       args: Args
     ) => Effect.Effect<A, ExecutorError>
+    /**
+     * Runs the job once for each input, one after the other on one thread, in one message: for jobs so short that the
+     * message costs more than they do. Each input has its own end; one that takes the thread with it takes no other.
+     * At most 1024 inputs.
+     */
+    readonly runChunk: <Input, A>(
+      job: Job<[Input], A>,
+      inputs: ReadonlyArray<Input>
+    ) => Effect.Effect<ReadonlyArray<Settled<A>>>
   }
 >() {}
+
+// settings of a job, which it takes from its fiber
+
+interface Settings {
+  readonly timeout: Duration.Duration | undefined
+  readonly refs: Readonly<Record<string, FiberRef.FiberRef<any>>>
+}
+const settings: FiberRef.FiberRef<Settings> = GlobalValue.globalValue(
+  "effect-asyncio/services/Executor/settings",
+  () => FiberRef.unsafeMake<Settings>({ timeout: undefined, refs: {} })
+)
+
+/**
+ * Ends each job of the effect that runs for longer, with `JobTimedOut`: it is asked first, then its thread is
+ * terminated. Time in the queue does not count, as it does for `Effect.timeout`.
+ *
+ * @example
+ * ```ts
+ * import * as Executor from "effect-asyncio/services/Executor"
+ *
+ * const endless = () => {
+ *   while (!Executor.cancelled());
+ * }
+ * export const program = Executor.blocking(endless).pipe(Executor.withTimeout("2 seconds"))
+ * ```
+ */
+export const withTimeout: {
+  (timeout: Duration.DurationInput): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput): Effect.Effect<A, E, R>
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput) =>
+  Effect.locallyWith(self, settings, (before) => ({ ...before, timeout: Duration.decode(timeout) }))
+)
+
+/**
+ * Sends the values of these FiberRefs along with each job of the effect, by these names: `Executor.context().refs`
+ * has them there. Log annotations and the span always go along.
+ *
+ * @example
+ * ```ts
+ * import { FiberRef } from "effect"
+ * import * as Executor from "effect-asyncio/services/Executor"
+ *
+ * const tenant = FiberRef.unsafeMake("nobody")
+ * const who = () => Executor.context().refs["tenant"]
+ * export const program = Executor.blocking(who).pipe(Executor.withRefs({ tenant }))
+ * ```
+ */
+export const withRefs: {
+  (
+    refs: Readonly<Record<string, FiberRef.FiberRef<any>>>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    refs: Readonly<Record<string, FiberRef.FiberRef<any>>>
+  ): Effect.Effect<A, E, R>
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, refs: Readonly<Record<string, FiberRef.FiberRef<any>>>) =>
+  Effect.locallyWith(self, settings, (before) => ({ ...before, refs: { ...before.refs, ...refs } }))
+)
+
+/** Inside of a job: whether it has been asked to end. `effect-asyncio/services/InJob` has it without Effect. */
+export const cancelled: () => boolean = InJob.cancelled
+
+/** Inside of a job: what came with it. `effect-asyncio/services/InJob` has it without Effect. */
+export const context: () => InJob.JobContext = InJob.context
+
+/**
+ * Marks an argument, or a job's result, so that its buffers are transferred instead of copied; afterwards they are
+ * empty on this side. Gives the same value. `effect-asyncio/services/InJob` has it without Effect.
+ *
+ * @example
+ * ```ts
+ * import * as Executor from "effect-asyncio/services/Executor"
+ *
+ * const sum = (bytes: Uint8Array) => bytes.reduce((total, byte) => total + byte, 0)
+ * export const program = Executor.blocking(sum, Executor.move(new Uint8Array(64 * 1024 * 1024)))
+ * ```
+ */
+export const move: <A extends object>(value: A, buffers?: ReadonlyArray<object>) => A = InJob.move
 
 // jobs
 
@@ -141,7 +311,7 @@ export const fromFunction = <Args extends ReadonlyArray<any>, A>(fn: Blocking<Ar
 export const job = <F extends (...args: any) => unknown>(
   url: URL | string,
   name: string
-): Job<Parameters<F>, Awaited<ReturnType<F>>> => ({
+): Job<Parameters<F>, Answer<ReturnType<F>>> => ({
   name: `${String(url).replace(/^.*\//, "")}#${name}`,
   task: { _tag: "Module", url: String(url), name }
 })
@@ -177,208 +347,668 @@ export const blocking = <Args extends ReadonlyArray<any>, A>(
   ...args: Args
 ): Effect.Effect<A, ExecutorError, Executor> => Effect.suspend(() => run(fromFunction(fn), ...args))
 
-/** Settings of {@link map}. */
-export interface MapOptions {
+/** Settings of {@link each}. */
+export interface EachOptions {
   /** Results as they come instead of in input order; default false. */
   readonly unordered?: boolean | undefined
+  /**
+   * How many inputs go to a thread in one message; default 1. For jobs of some microseconds, where the message costs
+   * more than the job. At most 1024.
+   */
+  readonly chunk?: number | undefined
+  /**
+   * How many jobs (chunks, where there are) are asked for at once; default so many that the threads always have the
+   * next ones at hand. Fewer than there are threads uses only so many.
+   */
+  readonly concurrency?: number | undefined
+  /** As {@link withTimeout}, for each input. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** Further attempts for an input whose job has failed; default 0. */
+  readonly retries?: number | undefined
 }
 
+/** What has become of one input. */
+export interface Item<Input, A> {
+  /** Its number in the inputs, from 0. */
+  readonly index: number
+  readonly input: Input
+  readonly result: Either.Either<A, ExecutorError>
+  /** Milliseconds: that it ran, and from when it was asked for until then. */
+  readonly run: number
+  readonly wait: number
+  /** How often it was tried. */
+  readonly attempts: number
+}
+
+/** How many more results than these are kept for the ones before them, in ordered streams. */
+const kept = 256
+
 /**
- * Maps a job over inputs, as many at once as the executor has threads (asyncio: `Executor.map`). An input is read
- * when a thread is free for it. The first failure ends the stream and cancels the jobs under way.
+ * Runs a job once for each input and gives what has become of each: a failure is one input's, and the others go on.
+ * Inputs are read as threads get free for them, and no faster than results are taken, so an endless stream costs no
+ * memory. Ending the stream early cancels the jobs under way and waits until they have ended.
+ *
+ * Fails only as the inputs do.
+ */
+export const each = <Input, A, E = never, R = never>(
+  job: Job<[Input], A>,
+  inputs: Iterable<Input> | Stream.Stream<Input, E, R>,
+  options: EachOptions = {}
+): Stream.Stream<Item<Input, A>, E, Executor | R> =>
+  Stream.unwrapScoped(
+    Effect.gen(function* () {
+      const executor = yield* Executor
+      const { retries = 0, timeout, unordered = false } = options
+      const chunk = Math.min(Math.max(1, options.chunk ?? 1), Protocol.longestChunk)
+      const lanes = Math.max(
+        1,
+        Math.min(options.concurrency ?? executor.maxWorkers * Protocol.depth, executor.capacity)
+      )
+      const { emit, end, full, stream, whenRoom } = EventBuffer.make<Item<Input, A>, E>(kept)
+
+      // inputs: an iterable is read when a lane is free; a stream is read a little ahead
+      let index = 0
+      let ended = false
+      let buffer: Array<Input> = []
+      let from = 0
+      let wakeFeed: (() => void) | undefined
+      /** A place where lanes wait until this holds; looked at again when one gets there, in case it was late. */
+      const gate = (open: () => boolean) => {
+        const waiting = new Set<() => void>()
+        return {
+          pass: Effect.async<void>((resume) => {
+            if (open()) return resume(Effect.void)
+            const wake = () => resume(Effect.void)
+            waiting.add(wake)
+            return Effect.sync(() => waiting.delete(wake))
+          }),
+          look: () => {
+            if (waiting.size === 0 || !open()) return
+            const all = [...waiting]
+            waiting.clear()
+            for (const wake of all) wake()
+          }
+        }
+      }
+      const inputGate = gate(() => ended || from < buffer.length)
+      const iterator = Symbol.iterator in inputs ? inputs[Symbol.iterator]() : undefined
+      const take = (): ReadonlyArray<Input> => {
+        if (iterator === undefined) {
+          const taken = buffer.slice(from, from + chunk)
+          from += taken.length
+          if (from === buffer.length) {
+            buffer = []
+            from = 0
+            wakeFeed?.()
+          }
+          return taken
+        }
+        const taken: Array<Input> = []
+        while (taken.length < chunk && !ended) {
+          const { done, value } = iterator.next()
+          if (done === true) ended = true
+          else taken.push(value)
+        }
+        return taken
+      }
+      const feed =
+        iterator !== undefined
+          ? Effect.void
+          : Stream.runForEachChunk(inputs as Stream.Stream<Input, E, R>, (some) =>
+              Effect.async<void>((resume) => {
+                const push = () => {
+                  wakeFeed = undefined
+                  buffer = Array.from(some)
+                  inputGate.look()
+                  resume(Effect.void)
+                }
+                if (buffer.length === 0) push()
+                else wakeFeed = push
+                return Effect.sync(() => {
+                  wakeFeed = undefined
+                })
+              })
+            ).pipe(
+              Effect.andThen(
+                Effect.sync(() => {
+                  ended = true
+                  inputGate.look()
+                })
+              )
+            )
+
+      // results: in order where that is asked for, and then only so far ahead
+      const done = new Map<number, Item<Input, A>>()
+      let turn = 0
+      const give = (item: Item<Input, A>) => {
+        if (unordered) return emit(item)
+        done.set(item.index, item)
+        for (let next = done.get(turn); next !== undefined; next = done.get(turn)) {
+          done.delete(turn++)
+          emit(next)
+        }
+        turnGate.look()
+      }
+      const mayTake = () => unordered || index - turn < kept + lanes * chunk
+      const turnGate = gate(mayTake)
+
+      const settle = (taken: ReadonlyArray<Input>): Effect.Effect<ReadonlyArray<Settled<A>>> =>
+        timeout === undefined
+          ? executor.runChunk(job, taken)
+          : withTimeout(executor.runChunk(job, taken), timeout)
+
+      const retry = (
+        input: Input,
+        { result, run }: Settled<A>,
+        left: number
+      ): Effect.Effect<{ readonly settled: Settled<A>; readonly more: number }> =>
+        left === 0 || Either.isRight(result) || !canRetry(result.left)
+          ? Effect.succeed({ settled: { result, run }, more: 0 })
+          : Effect.flatMap(settle([input]), ([again]) =>
+              Effect.map(retry(input, again!, left - 1), ({ more, settled }) => ({ settled, more: more + 1 }))
+            )
+
+      const lane = Effect.suspend(() => {
+        let at = 0
+        let asked = 0
+        let taken: ReadonlyArray<Input> = []
+        const give1 = (settled: Settled<A>, i: number, attempts: number) => {
+          const wait = Math.max(0, performance.now() - asked - settled.run)
+          give({ index: at + i, input: taken[i]!, ...settled, wait, attempts })
+        }
+        const room = Effect.async<void>((resume) => {
+          if (full()) whenRoom(() => resume(Effect.void))
+          else resume(Effect.void)
+        })
+        let over = false
+        return Effect.whileLoop({
+          while: () => !over,
+          body: (): Effect.Effect<unknown> => {
+            if (full()) return room
+            if (!mayTake()) return turnGate.pass
+            taken = take()
+            if (taken.length === 0) {
+              over = ended
+              return over ? Effect.void : inputGate.pass
+            }
+            at = index
+            index += taken.length
+            asked = performance.now()
+            const all = settle(taken)
+            if (retries === 0) {
+              return Effect.map(all, (settled) => {
+                for (let i = 0; i < settled.length; i++) give1(settled[i]!, i, 1)
+              })
+            }
+            return Effect.flatMap(all, (settled) =>
+              Effect.forEach(
+                settled,
+                (one, i) =>
+                  Effect.map(retry(taken[i]!, one, retries), (last) => give1(last.settled, i, 1 + last.more)),
+                { discard: true }
+              )
+            )
+          },
+          step: () => undefined
+        })
+      })
+
+      const group: ReadonlyArray<Effect.Effect<void, E, R>> = [
+        feed,
+        ...Array.from({ length: lanes }, () => lane)
+      ]
+      let next = 0
+      let broken: Cause.Cause<E> | undefined
+      const run = WorkerFibers.run({
+        concurrency: group.length,
+        pull: () => group[next++],
+        settle: (_index, exit: Exit.Exit<void, E>) => {
+          if (Exit.isSuccess(exit) || broken !== undefined || Cause.isInterruptedOnly(exit.cause)) {
+            return undefined
+          }
+          broken = exit.cause
+          return { reason: `the inputs failed: ${headline(exit.cause)}`, origin: "executor" }
+        }
+      }).pipe(
+        Effect.ensuring(Effect.sync(() => iterator?.return?.())),
+        Effect.onExit((exit) => Effect.sync(() => end(Exit.isFailure(exit) ? exit.cause : broken)))
+      )
+      yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
+        Cancellation.cancel(fiber, { reason: "nobody reads the results any more", origin: "executor" })
+      )
+      return stream
+    })
+  )
+
+/** What may go better another time: not what can be told from the function and the input alone. */
+const canRetry = (error: ExecutorError): boolean =>
+  error._tag !== "NotSerializable" && !(error._tag === "WorkerCrashed" && error.reason === "closed")
+
+/** Settings of {@link map}. */
+export type MapOptions = EachOptions
+
+/**
+ * Maps a job over inputs, on all threads (asyncio: `Executor.map`). The first failure ends the stream and cancels the
+ * jobs under way; {@link each} goes on.
+ *
+ * @example
+ * ```ts
+ * import { Stream } from "effect"
+ * import * as Executor from "effect-asyncio/services/Executor"
+ *
+ * const square = Executor.fromFunction((n: number) => n * n)
+ * export const program = Executor.map(square, Stream.range(1, 1_000_000), { chunk: 256 }).pipe(Stream.runSum)
+ * ```
  */
 export const map = <Input, A, E = never, R = never>(
   job: Job<[Input], A>,
   inputs: Iterable<Input> | Stream.Stream<Input, E, R>,
   options?: MapOptions
 ): Stream.Stream<A, ExecutorError | E, Executor | R> =>
-  Stream.unwrap(
-    Effect.map(Executor, (executor) =>
-      Stream.mapEffect(
-        Symbol.iterator in inputs ? Stream.fromIterable(inputs) : inputs,
-        (input) => executor.run(job, [input]),
-        { concurrency: executor.maxWorkers, unordered: options?.unordered ?? false }
-      )
+  Stream.suspend(() => {
+    let failure: ExecutorError | undefined
+    const upToFailure = Stream.takeUntil(each(job, inputs, options), ({ result }) => {
+      if (Either.isLeft(result)) failure = result.left
+      return failure !== undefined
+    })
+    return upToFailure.pipe(
+      Stream.filterMap(({ result }) => Either.getRight(result)),
+      Stream.concat(Stream.suspend(() => (failure === undefined ? Stream.empty : Stream.fail(failure))))
     )
-  )
+  })
 
 // make
 
-const shipped = (job: Job<any, unknown>): Effect.Effect<Task, NotSerializable> =>
-  job.task === undefined
-    ? new NotSerializable({
-        job: job.name,
-        part: "function",
-        detail: "its source stands for nothing by itself (native, bound or a method); wrap it: (x) => f(x)"
-      })
-    : Effect.succeed(job.task)
+const unshippable = (job: string) =>
+  new NotSerializable({
+    job,
+    part: "function",
+    detail: "its source stands for nothing by itself (native, bound or a method); wrap it: (x) => f(x)"
+  })
 
-const settled = (job: string, outcome: Outcome): Effect.Effect<any, JobFailed | NotSerializable> => {
-  switch (outcome._tag) {
+const shipped = (job: Job<any, unknown>): Effect.Effect<Task, NotSerializable> =>
+  job.task === undefined ? unshippable(job.name) : Effect.succeed(job.task)
+
+const uncloneable = (job: string, args: ReadonlyArray<unknown>, refs: unknown): NotSerializable =>
+  isClonable(refs)
+    ? new NotSerializable({ job, part: "arguments", detail: whereUncloneable(args, "arguments") })
+    : new NotSerializable({ job, part: "context", detail: whereUncloneable(refs, "refs") })
+
+const resultOf = (
+  { name: job, task }: Job<any, unknown>,
+  ended: JobPool.Ended,
+  timeout: Duration.Duration | undefined
+): Either.Either<any, ExecutorError> => {
+  switch (ended._tag) {
     case "Returned":
-      return Effect.succeed(outcome.value)
+      return Either.right(ended.value)
     case "Threw":
-      return new JobFailed({ job, thrown: outcome.thrown })
+      return Either.left(new JobFailed({ job, thrown: ended.thrown, shipped: task?._tag === "Source" }))
     case "Uncloneable":
-      return new NotSerializable({ job, part: "result", detail: outcome.detail })
+      return Either.left(new NotSerializable({ job, part: "result", detail: ended.detail }))
+    case "TimedOut":
+      return Either.left(new JobTimedOut({ job, after: timeout ?? Duration.zero }))
+    case "Crashed": {
+      const { detail, reason, stack } = ended
+      return Either.left(new WorkerCrashed({ job, reason, detail, remoteStack: stack }))
+    }
   }
 }
 
-/** Settings of {@link layerThreads}. */
-export interface ThreadsOptions {
-  /** How many threads there are at most; default one a core. */
-  readonly maxWorkers?: number | undefined
+type AnyFiber = Fiber.RuntimeFiber<any, any>
+
+/** What goes along with a job; undefined where there is nothing. */
+const contextOf = (fiber: AnyFiber): Protocol.Order["context"] => {
+  const annotations = fiber.getFiberRef(FiberRef.currentLogAnnotations)
+  const span = Context.getOption(fiber.getFiberRef(FiberRef.currentContext), Tracer.ParentSpan)
+  const { refs } = fiber.getFiberRef(settings)
+  const names = Object.keys(refs)
+  if (HashMap.isEmpty(annotations) && Option.isNone(span) && names.length === 0) return undefined
+  return {
+    annotations: Object.fromEntries(
+      Array.from(HashMap.toEntries(annotations), ([key, value]) => [
+        key,
+        isClonable(value) ? value : inspect(value)
+      ])
+    ),
+    span: Option.getOrUndefined(
+      Option.map(span, (span) => ({
+        traceId: span.traceId,
+        spanId: span.spanId,
+        sampled: span.sampled,
+        name: span._tag === "Span" ? span.name : undefined
+      }))
+    ),
+    refs: Object.fromEntries(names.map((name) => [name, fiber.getFiberRef(refs[name]!)]))
+  }
 }
 
-// The thread's entry is built JavaScript: beside the library, above the command's chunks, or in dist when the
-// sources themselves run (tsx, Vitest).
+/** Runs effects where the caller's fiber would: its console, its loggers, its annotations. */
+const speaker = (fiber: AnyFiber): ((effect: Effect.Effect<void>) => void) => {
+  let fork: ((effect: Effect.Effect<void>) => unknown) | undefined
+  return (effect) => {
+    fork ??= Runtime.runFork(
+      Runtime.make({
+        context: fiber.getFiberRef(FiberRef.currentContext),
+        fiberRefs: fiber.getFiberRefs(),
+        runtimeFlags: Runtime.defaultRuntime.runtimeFlags
+      })
+    )
+    fork(effect)
+  }
+}
+
+/** Text as it comes to the lines that a console prints. */
+const liner = (say: (effect: Effect.Effect<void>) => void) => {
+  const open = { stdout: "", stderr: "" }
+  const print = (stream: "stdout" | "stderr", line: string) =>
+    say(stream === "stdout" ? Console.log(line) : Console.error(line))
+  return {
+    push: (stream: "stdout" | "stderr", text: string) => {
+      const lines = (open[stream] + text).split("\n")
+      open[stream] = lines.pop()!
+      for (const line of lines) print(stream, line)
+    },
+    end: () => {
+      for (const stream of ["stdout", "stderr"] as const) {
+        if (open[stream] !== "") print(stream, open[stream])
+      }
+    }
+  }
+}
+
+const logged = ({ annotations, cause, level, message }: Protocol.LogEntry): Effect.Effect<void> =>
+  Effect.annotateLogs(
+    Effect.logWithLevel(
+      LogLevel.fromLiteral(level as LogLevel.Literal),
+      ...message,
+      ...(cause === undefined ? [] : [`\n${cause}`])
+    ),
+    annotations
+  )
+
+/** Work that may cross as one order, as an effect that gives the ends of its items. */
+const submit = (
+  pool: JobPool.Pool,
+  job: Job<any, unknown>,
+  task: Task,
+  args: ReadonlyArray<unknown>,
+  chunk: boolean
+): Effect.Effect<ReadonlyArray<Settled<any>>, NotSerializable> =>
+  Effect.withFiberRuntime((fiber) => {
+    const { timeout } = fiber.getFiberRef(settings)
+    const context = contextOf(fiber)
+    return Effect.async<ReadonlyArray<Settled<any>>, NotSerializable>((resume) => {
+      const settled: Array<Settled<any>> = []
+      let say: ReturnType<typeof speaker> | undefined
+      let lines: ReturnType<typeof liner> | undefined
+      let whenGone: (() => void) | undefined
+      let over = false
+      const handle = pool.submit({
+        name: job.name,
+        task,
+        args,
+        chunk,
+        // What is moved must be begun where it is sent; a chunk may go on elsewhere.
+        transfer: chunk ? [] : args.flatMap(InJob.buffersOf),
+        context,
+        timeout: timeout === undefined ? undefined : Duration.toMillis(timeout),
+        onOutput: (stream, text) => {
+          say ??= speaker(fiber)
+          lines ??= liner(say)
+          lines.push(stream, text)
+        },
+        onLog: (entry) => {
+          say ??= speaker(fiber)
+          say(logged(entry))
+        },
+        onEnd: (item, ended, run) => {
+          settled[item] = { result: resultOf(job, ended, timeout), run }
+        },
+        onDone: () => {
+          over = true
+          lines?.end()
+          if (whenGone !== undefined) whenGone()
+          else resume(Effect.succeed(settled))
+        },
+        onUnsent: () => {
+          over = true
+          resume(uncloneable(job.name, args, context?.refs))
+        }
+      })
+      return Effect.async<void>((resume) => {
+        if (over) return resume(Effect.void)
+        whenGone = () => resume(Effect.void)
+        handle.cancel()
+      })
+    })
+  })
+
+/** A chunk for executors that have none of their own. */
+const oneByOne =
+  (run: (job: Job<any, any>, args: ReadonlyArray<any>) => Effect.Effect<any, ExecutorError>) =>
+  <Input, A>(job: Job<[Input], A>, inputs: ReadonlyArray<Input>): Effect.Effect<ReadonlyArray<Settled<A>>> =>
+    Effect.forEach(inputs, (input) =>
+      Effect.gen(function* () {
+        const began = yield* Clock.currentTimeNanos
+        const result: Either.Either<A, ExecutorError> = yield* Effect.either(run(job, [input]))
+        return { result, run: Number((yield* Clock.currentTimeNanos) - began) / 1e6 }
+      })
+    )
+
+/** Settings of {@link layerThreads} and {@link layerProcesses}. */
+export interface WorkersOptions {
+  /** How many threads (processes) there are at most; default one a core. */
+  readonly maxWorkers?: number | undefined
+  /** How many are kept once there was a first job; default 0. */
+  readonly minWorkers?: number | undefined
+  /** One more than `minWorkers` ends when it had nothing to do for so long; default: they stay. */
+  readonly idleTimeout?: Duration.DurationInput | undefined
+  /** How many jobs may wait for a thread; one more fails with `QueueFull`. Default: no limit. */
+  readonly maxQueue?: number | undefined
+  /** Bytes of heap for each; one that needs more fails its job. Buffers are not counted. Default: as Node has it. */
+  readonly maxMemory?: number | undefined
+  /** Each is replaced after so many jobs: for code that leaks. Default: never. */
+  readonly recycleAfter?: number | undefined
+  /** Runs first on each. Where it fails there is no thread, and the job that waited for it fails. */
+  readonly initializer?: Job<[], unknown> | undefined
+  /**
+   * From when a job is asked to end (or the scope closes) until its thread is terminated; default 1 second. Zero does
+   * not ask.
+   */
+  readonly grace?: Duration.DurationInput | undefined
+}
+
+// The entry is built JavaScript: beside the library, above the command's chunks, or in dist when the sources
+// themselves run (tsx, Vitest).
 const entry = (): string => {
   const places = ["../workers/", "../../workers/", "../../dist/workers/"]
   const files = places.map((place) => fileURLToPath(new URL(`${place}executor.js`, import.meta.url)))
   const found = files.find((file) => existsSync(file))
-  if (found === undefined)
-    throw new Error(`no executor thread to start: none of ${files.join(", ")} is there`)
+  if (found === undefined) throw new Error(`none of ${files.join(", ")} is there`)
   return found
 }
 
-const makeThreads = (options: ThreadsOptions = {}) =>
+const milliseconds = (duration: Duration.DurationInput) => Duration.toMillis(Duration.decode(duration))
+
+const makeWorkers = (unit: (options: JobUnits.UnitOptions) => JobUnits.Unit, options: WorkersOptions = {}) =>
   Effect.gen(function* () {
-    const maxWorkers = options.maxWorkers ?? availableParallelism()
-    if (!Number.isInteger(maxWorkers) || maxWorkers < 1) {
-      return yield* Effect.dieMessage(`maxWorkers is ${maxWorkers}; an executor needs 1 or more`)
-    }
-    let pool: Piscina | undefined
-    let closed = false
-    let running = 0
-    let startFailure = ""
-
-    const start = (): Piscina => {
-      // By require: an import() from the command's chunks, which run as scripts, warns on Node 20.
-      const { Piscina } = createRequire(import.meta.url)("piscina") as typeof import("piscina")
-      const made = new Piscina({
-        filename: entry(),
-        minThreads: 0,
-        maxThreads: maxWorkers,
-        idleTimeout: Number.POSITIVE_INFINITY,
-        recordTiming: false
-      })
-      made.on("error", (error: Error) => {
-        // A thread ended with no job on it: its last job left something behind that threw, and the thread is
-        // replaced when it is needed. But where it ended before it was ready, piscina starts no other one, and the
-        // job that waits for it would wait for ever.
-        if (made.threads.length >= running) return
-        if (pool === made) pool = undefined
-        startFailure = error.message
-        made.destroy()
-      })
-      return made
-    }
-    yield* Effect.addFinalizer(() =>
-      Effect.promise(async () => {
-        closed = true
-        await pool?.destroy()
-      })
-    )
-
-    const crashed = (job: string, error: Error & { code?: string }) => {
-      if (error.name === "DataCloneError") {
-        return new NotSerializable({ job, part: "arguments", detail: error.message })
-      }
-      const status = /^worker exited with code: (\d+)$/.exec(error.message)?.[1]
-      if (status !== undefined) {
-        return new WorkerCrashed({ job, reason: "exit", detail: `it called process.exit(${status})` })
-      }
-      if (error.message === "Terminating worker thread") {
-        return closed
-          ? new WorkerCrashed({ job, reason: "closed", detail: "the executor was closed" })
-          : new WorkerCrashed({ job, reason: "start", detail: `no thread could be started: ${startFailure}` })
-      }
-      return error.code === "ERR_WORKER_OUT_OF_MEMORY"
-        ? new WorkerCrashed({ job, reason: "memory", detail: error.message })
-        : new WorkerCrashed({
-            job,
-            reason: "uncaught",
-            detail: `uncaught ${error.name}: ${error.message}`,
-            remoteStack: error.stack
-          })
-    }
-
-    const submit = (job: string, message: Message) =>
-      Effect.async<unknown, ExecutorError>((resume) => {
-        pool ??= start()
-        const taken = pool
-        const controller = new AbortController()
-        running++
-        taken.run(message, { signal: controller.signal }).then(
-          (outcome: Outcome) => {
-            running--
-            resume(settled(job, outcome))
-          },
-          (error: Error) => {
-            running--
-            resume(crashed(job, error))
-          }
-        )
-        // piscina forgets a thread as soon as it has told it to end; wait for the end itself.
-        return Effect.async<void>((resume) => {
-          const before = taken.threads
-          controller.abort()
-          const after = new Set<Worker>(taken.threads)
-          const ending = before.find((thread) => !after.has(thread) && thread.threadId !== -1)
-          if (ending === undefined) resume(Effect.void)
-          else ending.once("exit", () => resume(Effect.void))
+    const {
+      maxWorkers = availableParallelism(),
+      maxQueue = Number.POSITIVE_INFINITY,
+      minWorkers = 0,
+      recycleAfter = Number.POSITIVE_INFINITY
+    } = options
+    const whole = (n: number, least: number) =>
+      n >= least && (Number.isInteger(n) || n === Number.POSITIVE_INFINITY)
+    const bad = [
+      whole(maxWorkers, 1) && maxWorkers < 2 ** 16
+        ? ""
+        : `maxWorkers is ${maxWorkers}; an executor needs 1 or more`,
+      whole(minWorkers, 0) ? "" : `minWorkers is ${minWorkers}; it is 0 or more`,
+      whole(maxQueue, 0) ? "" : `maxQueue is ${maxQueue}; it is 0 or more`,
+      whole(recycleAfter, 1) ? "" : `recycleAfter is ${recycleAfter}; it is 1 or more`
+    ].find((problem) => problem !== "")
+    if (bad !== undefined) return yield* Effect.dieMessage(bad)
+    const fiberRefs = yield* Effect.runtime()
+    const strays = liner(Runtime.runFork(fiberRefs))
+    const initializer = options.initializer && (yield* Effect.orDie(shipped(options.initializer)))
+    const pool = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        JobPool.make({
+          make: (given) => unit({ ...given, entry: entry() }),
+          maxWorkers,
+          minWorkers,
+          recycleAfter,
+          idleTimeout: milliseconds(options.idleTimeout ?? Duration.infinity),
+          maxMemory: options.maxMemory,
+          initializer,
+          grace: milliseconds(options.grace ?? "1 second"),
+          onStray: strays.push
         })
-      })
-
-    // Jobs wait here and not in piscina, whose queue is not first in, first out, and stands still when the threads
-    // that it counted on have ended.
-    const threads = yield* Effect.makeSemaphore(maxWorkers)
+      ),
+      (pool) => Effect.promise(pool.close)
+    )
+    const full = (job: string) =>
+      pool.unfinished() >= maxWorkers + maxQueue ? new QueueFull({ job, maxQueue }) : undefined
     return Executor.of({
       maxWorkers,
+      capacity: maxWorkers + maxQueue,
       run: (job, args) =>
-        Effect.flatMap(shipped(job), (task) =>
-          threads.withPermits(1)(
-            Effect.suspend(() =>
-              closed
-                ? new WorkerCrashed({ job: job.name, reason: "closed", detail: "the executor was closed" })
-                : submit(job.name, { task, args })
-            )
+        Effect.suspend(() => {
+          if (job.task === undefined) return unshippable(job.name)
+          return (
+            full(job.name) ??
+            Effect.flatMap(submit(pool, job, job.task, args, false), ([settled]) => settled!.result)
           )
-        ) as Effect.Effect<any, ExecutorError>
+        }) as Effect.Effect<any, ExecutorError>,
+      runChunk: (job, inputs) => {
+        const all = (error: ExecutorError): ReadonlyArray<Settled<any>> =>
+          inputs.map(() => ({ result: Either.left(error), run: 0 }))
+        if (inputs.length === 0) return Effect.succeed([])
+        const single = inputs.length === 1
+        return Effect.suspend(() => {
+          if (job.task === undefined) return Effect.succeed(all(unshippable(job.name)))
+          const refused = full(job.name)
+          if (refused !== undefined) return Effect.succeed(all(refused))
+          const { task } = job
+          return Effect.catchAll(submit(pool, job, task, inputs, !single), (error) =>
+            single
+              ? Effect.succeed(all(error))
+              : // One of them cannot be cloned; which one shows when each goes alone.
+                Effect.map(
+                  Effect.forEach(inputs, (input) =>
+                    Effect.catchAll(submit(pool, job, task, [input], false), (alone) =>
+                      Effect.succeed(all(alone).slice(0, 1))
+                    )
+                  ),
+                  (settled) => settled.flat()
+                )
+          )
+        })
+      }
     })
   })
 
 // layers
 
 /**
- * Worker threads under piscina: started as jobs come, kept until the scope closes, which terminates what still runs.
- * Idle threads do not keep the process alive.
+ * Worker threads, started as jobs come and closed with the scope: what runs then has the grace period to end, what
+ * waits fails with `WorkerCrashed`. Threads do not keep the process alive, jobs do.
  */
-export const layerThreads = (options?: ThreadsOptions): Layer.Layer<Executor> =>
-  Layer.scoped(Executor, makeThreads(options))
+export const layerThreads = (options?: WorkersOptions): Layer.Layer<Executor> =>
+  Layer.scoped(Executor, makeWorkers(JobUnits.thread, options))
+
+/**
+ * A child process for each worker, for code that may crash: what ends it, even in native code, ends nothing else. They
+ * start in some ten times the time of a thread, share no memory, and buffers are copied. One that is ended has the
+ * processes that it started ended with it.
+ */
+export const layerProcesses = (options?: WorkersOptions): Layer.Layer<Executor> =>
+  Layer.scoped(Executor, makeWorkers(JobUnits.childProcess, options))
+
+const outcomeInline = async (call: () => unknown): Promise<Outcome> => {
+  try {
+    return { _tag: "Returned", value: await call() }
+  } catch (error) {
+    return { _tag: "Threw", thrown: toThrown(error) }
+  }
+}
 
 /**
  * Runs jobs on the caller's own thread, one after the other, shipped and copied as {@link layerThreads} does it: for
- * tests of what a job computes. A job that blocks does block; one that is interrupted is only no longer waited for.
+ * tests of what a job computes. A job that blocks does block; one that is interrupted is asked, and no longer waited
+ * for.
  */
 export const layerInline: Layer.Layer<Executor> = Layer.effect(
   Executor,
-  Effect.map(Effect.makeSemaphore(1), (thread) =>
-    Executor.of({
-      maxWorkers: 1,
-      run: (job, args) =>
+  Effect.map(Effect.makeSemaphore(1), (thread) => {
+    const run = (job: Job<any, any>, args: ReadonlyArray<any>): Effect.Effect<any, ExecutorError> =>
+      Effect.withFiberRuntime<any, ExecutorError>((fiber) =>
         Effect.gen(function* () {
           const task = yield* shipped(job)
+          const context = contextOf(fiber)
+          const { timeout } = fiber.getFiberRef(settings)
           const copies = yield* Effect.try({
-            try: () => structuredClone(args),
-            catch: (error) =>
-              new NotSerializable({ job: job.name, part: "arguments", detail: (error as Error).message })
+            try: () => structuredClone(args, { transfer: args.flatMap(InJob.buffersOf) }),
+            catch: () => uncloneable(job.name, args, context?.refs)
           })
-          const outcome = yield* Effect.promise(() => perform({ task, args: copies }))
-          return structuredClone(yield* settled(job.name, outcome))
-        }).pipe(thread.withPermits(1))
+          let asked = false
+          const host: InJob.Host = {
+            cancelled: () => asked,
+            context: () => ({
+              job: job.name,
+              annotations: context?.annotations ?? {},
+              span: context?.span,
+              refs: context?.refs ?? {}
+            })
+          }
+          const outcome = yield* Effect.promise(() =>
+            outcomeInline(async () => {
+              const fn = await resolve(task)
+              InJob.setHost(host)
+              return fn(...copies)
+            })
+          ).pipe(
+            Effect.onInterrupt(() =>
+              Effect.sync(() => {
+                asked = true
+              })
+            )
+          )
+          if (outcome._tag === "Returned" && isEffect(outcome.value)) {
+            return yield* Effect.mapError(
+              outcome.value as Effect.Effect<unknown, unknown>,
+              (error) => new JobFailed({ job: job.name, thrown: toThrown(error) })
+            )
+          }
+          const value = yield* resultOf(job, outcome, timeout)
+          return yield* Effect.try({
+            try: () => structuredClone(value, { transfer: [...InJob.buffersOf(value)] }),
+            catch: () =>
+              new NotSerializable({
+                job: job.name,
+                part: "result",
+                detail: whereUncloneable(value, "the result")
+              })
+          })
+        }).pipe((job_) => {
+          const { timeout } = fiber.getFiberRef(settings)
+          return timeout === undefined
+            ? job_
+            : Effect.timeoutFail(job_, {
+                duration: timeout,
+                onTimeout: () => new JobTimedOut({ job: job.name, after: timeout })
+              })
+        })
+      ).pipe(thread.withPermits(1))
+    return Executor.of({
+      maxWorkers: 1,
+      capacity: Number.POSITIVE_INFINITY,
+      run,
+      runChunk: oneByOne(run)
     })
-  )
+  })
 )
 
 /**
@@ -395,14 +1025,20 @@ export const layerInline: Layer.Layer<Executor> = Layer.effect(
  */
 export const layerTest = (
   answer: (job: string, args: ReadonlyArray<any>) => Effect.Effect<unknown, ExecutorError>,
-  options?: ThreadsOptions
+  options?: { readonly maxWorkers?: number | undefined }
 ): Layer.Layer<Executor> =>
   Layer.effect(
     Executor,
-    Effect.map(Effect.makeSemaphore(options?.maxWorkers ?? Number.MAX_SAFE_INTEGER), (threads) =>
-      Executor.of({
-        maxWorkers: options?.maxWorkers ?? Number.MAX_SAFE_INTEGER,
-        run: ({ name }, args) => threads.withPermits(1)(Effect.suspend(() => answer(name, args))) as never
+    Effect.map(Effect.makeSemaphore(options?.maxWorkers ?? Number.MAX_SAFE_INTEGER), (threads) => {
+      const run = (
+        { name }: Job<any, unknown>,
+        args: ReadonlyArray<any>
+      ): Effect.Effect<any, ExecutorError> => threads.withPermits(1)(Effect.suspend(() => answer(name, args)))
+      return Executor.of({
+        maxWorkers: options?.maxWorkers ?? 64,
+        capacity: Number.POSITIVE_INFINITY,
+        run,
+        runChunk: oneByOne(run)
       })
-    )
+    })
   )

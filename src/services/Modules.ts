@@ -1,11 +1,12 @@
-import { access, constants, readdir, readFile, stat } from "node:fs/promises"
-import Module, { createRequire, register } from "node:module"
+import { access, constants, readdir, stat } from "node:fs/promises"
+import { createRequire } from "node:module"
 import { basename, dirname, extname, isAbsolute, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { Context, Data, Effect, Layer } from "effect"
 import { codes } from "./Exits.js"
 import { shown } from "./Failures.js"
 import { nativeImport } from "./internal/nativeImport.js"
+import * as TypeScript from "./internal/typescript.js"
 import { didYouMean } from "./Spelling.js"
 
 /** Why a file gave no export; the message is one line for the person. Exit code 2. */
@@ -62,75 +63,7 @@ export class Modules extends Context.Tag("effect-asyncio/services/Modules")<
   }
 >() {}
 
-const typescript = new Set([".ts", ".mts", ".cts", ".tsx"])
 const javascript = new Set([".js", ".mjs", ".cjs"])
-const esm = /^[ \t]*(?:import|export)\b/m
-
-// tsx takes a .ts file for CommonJS unless the nearest package.json says "module", and then top-level await fails.
-// A file that is written as a module is one, as newer Nodes have it, except where package.json says "commonjs".
-const hooks = `
-import { readFileSync } from "node:fs"
-import { dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
-const declared = (folder) => {
-  try {
-    return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).type
-  } catch {
-    return dirname(folder) === folder ? undefined : declared(dirname(folder))
-  }
-}
-export const asModule = (found) => {
-  if (found.format !== "commonjs") return found
-  const url = found.url.replace(/(%3F|[?]).*$/, "")
-  if (!/[.]tsx?$/.test(url)) return found
-  const path = fileURLToPath(url)
-  const module = declared(dirname(path)) !== "commonjs" && ${esm}.test(readFileSync(path, "utf8"))
-  return module ? { ...found, url, format: "module" } : found
-}
-export const resolve = async (specifier, context, next) => asModule(await next(specifier, context))`
-
-interface Found {
-  readonly url: string
-  readonly format?: string | null
-}
-
-/** Hooks that run in this thread came with Node 22.15; where they are, tsx uses them too. */
-type RegisterHooks = (hooks: {
-  readonly resolve: (
-    specifier: string,
-    context: unknown,
-    next: (...args: ReadonlyArray<unknown>) => Found
-  ) => Found
-}) => void
-const { registerHooks } = Module as { readonly registerHooks?: RegisterHooks }
-
-// With loader hooks on, Node asks another thread about every file: the 400 of `effect` then take 1.3 s instead of
-// 0.6. What is loaded before stays loaded.
-const preload = async (path: string): Promise<void> => {
-  if (ready !== undefined || !/["']effect["']/.test(await readFile(path, "utf8"))) return
-  try {
-    const file = createRequire(path).resolve("effect/package.json")
-    const { exports } = JSON.parse(await readFile(file, "utf8"))
-    await nativeImport(pathToFileURL(resolve(dirname(file), exports["."].import)).href)
-  } catch {
-    // not installed there, or laid out otherwise: the import itself will tell
-  }
-}
-
-let ready: Promise<void> | undefined
-const enableTypeScript = (): Promise<void> => {
-  ready ??= (async () => {
-    const esm: typeof import("tsx/esm/api") = await nativeImport("tsx/esm/api")
-    const cjs: typeof import("tsx/cjs/api") = await nativeImport("tsx/cjs/api")
-    cjs.register()
-    esm.register()
-    const source = `data:text/javascript,${encodeURIComponent(hooks)}`
-    if (registerHooks === undefined) return register(source)
-    const { asModule } = await nativeImport(source)
-    registerHooks({ resolve: (specifier, context, next) => asModule(next(specifier, context)) })
-  })()
-  return ready
-}
 
 const firstLine = (text: string): string => text.split("\n", 1)[0]!.trim()
 
@@ -199,7 +132,9 @@ const check = async (file: string, path: string): Promise<ModuleError | undefine
     const { code } = error as NodeJS.ErrnoException
     if (code === "EACCES") return fail("Unreadable", "permission denied; make it readable")
     const beside = await readdir(dirname(path)).catch(() => [])
-    const files = beside.filter((name) => typescript.has(extname(name)) || javascript.has(extname(name)))
+    const files = beside.filter(
+      (name) => TypeScript.typescript.has(extname(name)) || javascript.has(extname(name))
+    )
     const stem = files.find((name) => basename(name, extname(name)) === basename(path))
     const hint = stem === undefined ? didYouMean(basename(path), files) : `; did you mean ${stem}?`
     return fail(
@@ -208,11 +143,11 @@ const check = async (file: string, path: string): Promise<ModuleError | undefine
     )
   }
   const extension = extname(path)
-  return typescript.has(extension) || javascript.has(extension)
+  return TypeScript.typescript.has(extension) || javascript.has(extension)
     ? undefined
     : fail(
         "Unsupported",
-        `neither TypeScript nor JavaScript; give a ${[...typescript, ...javascript].join(", ")} file`
+        `neither TypeScript nor JavaScript; give a ${[...TypeScript.typescript, ...javascript].join(", ")} file`
       )
 }
 
@@ -234,10 +169,7 @@ const load = async (file: string, names: ReadonlyArray<string>): Promise<Export>
   if (bad !== undefined) throw bad
   let loaded: Record<string, unknown>
   try {
-    if (typescript.has(extname(path))) {
-      await preload(path)
-      await enableTypeScript()
-    }
+    await TypeScript.enable(path)
     loaded = await nativeImport(pathToFileURL(path).href)
   } catch (error) {
     throw await explain(file, path, cwd, error)

@@ -1,4 +1,51 @@
-import { perform } from "../services/internal/jobs.js"
+import { existsSync, readFileSync } from "node:fs"
+import { isMainThread, type MessagePort, workerData } from "node:worker_threads"
+import * as Protocol from "../services/internal/jobProtocol.js"
+import * as JobRunner from "../services/internal/jobRunner.js"
+import type { Task } from "../services/internal/jobs.js"
 
-// The entry of an executor's threads: piscina calls the default export with each message.
-export default perform
+// The entry of an executor's threads and of its child processes.
+
+if (isMainThread) {
+  const [, , asked = "", initializer = ""] = process.argv
+  let looked = 0
+  const runner = JobRunner.make(
+    {
+      post: (report) => void process.send!(report),
+      control: undefined,
+      // Found in a file, which is there only when somebody asks; at most one look a millisecond.
+      isAsked: (id, item) => {
+        const now = performance.now()
+        if (now - looked < 1 || !existsSync(asked)) {
+          looked = now - looked < 1 ? looked : now
+          return false
+        }
+        const [order, of] = readFileSync(asked, "utf8").split(" ").map(Number)
+        return order === id && (of === -1 || of === item)
+      },
+      end: () => {
+        // Behind everything that was posted.
+        process.send!({}, () => process.exit(1))
+      }
+    },
+    initializer === "" ? undefined : (JSON.parse(initializer) as Task)
+  )
+  process.on("message", runner.receive as never)
+  process.on("disconnect", () => process.exit(0)) // the executor's process is gone
+} else {
+  const { initializer, memory, port } = workerData as {
+    readonly memory: SharedArrayBuffer
+    readonly port: MessagePort
+    readonly initializer: Task | undefined
+  }
+  const runner = JobRunner.make(
+    {
+      post: (report, transfer) => port.postMessage(report, transfer ?? []),
+      control: Protocol.control(memory),
+      isAsked: () => false,
+      end: () => process.exit(1)
+    },
+    initializer
+  )
+  port.on("message", runner.receive)
+}

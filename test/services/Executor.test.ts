@@ -6,7 +6,7 @@ import * as Cancellation from "../../src/services/Cancellation.js"
 import * as EventLoop from "../../src/services/EventLoop.js"
 import * as Executor from "../../src/services/Executor.js"
 
-const on = (maxWorkers: number) => Effect.provide(Executor.layerThreads({ maxWorkers }))
+const on = (maxWorkers: number) => Effect.provide(Executor.layerThreads({ maxWorkers, grace: "50 millis" }))
 
 // Numbers that jobs and tests share: shared memory is not copied.
 const shared = (length: number) => new Int32Array(new SharedArrayBuffer(4 * length))
@@ -244,7 +244,10 @@ describe("Executor", () => {
   it.live("ends its threads with its scope, and every job with them", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
-      const context = yield* Layer.buildWithScope(Executor.layerThreads({ maxWorkers: 1 }), scope)
+      const context = yield* Layer.buildWithScope(
+        Executor.layerThreads({ maxWorkers: 1, grace: "50 millis" }),
+        scope
+      )
       const spins = shared(1)
       const run = yield* Effect.fork(
         Executor.blocking((spins: Int32Array) => {

@@ -1,0 +1,88 @@
+// What a job can ask on its thread. Node's own globals only: a thread that loads Effect starts in ten times the time.
+
+/** What came with a job from the fiber that asked for it. */
+export interface JobContext {
+  /** The job's name. */
+  readonly job: string
+  /** The log annotations of the fiber. */
+  readonly annotations: Readonly<Record<string, unknown>>
+  /** The span that the fiber was in, as it would be sent over a wire. */
+  readonly span:
+    | {
+        readonly traceId: string
+        readonly spanId: string
+        readonly sampled: boolean
+        readonly name: string | undefined
+      }
+    | undefined
+  /** The values of the FiberRefs that were chosen by `Executor.withRefs`, by their names there. */
+  readonly refs: Readonly<Record<string, unknown>>
+}
+
+/** What a thread offers the job that it runs. */
+export interface Host {
+  readonly cancelled: () => boolean
+  readonly context: () => JobContext
+}
+
+// By global symbols: the job's module may load another copy of this one than the thread has.
+const hostKey = Symbol.for("effect-asyncio/services/InJob/host")
+const movesKey = Symbol.for("effect-asyncio/services/InJob/moves")
+const globals = globalThis as { [hostKey]?: Host | undefined; [movesKey]?: WeakMap<object, Array<unknown>> }
+globals[movesKey] ??= new WeakMap()
+const moves = globals[movesKey]
+
+/** For who runs jobs: what {@link cancelled} and {@link context} answer from now on. */
+export const setHost = (host: Host | undefined): void => {
+  globals[hostKey] = host
+}
+
+/**
+ * Whether the job that calls it has been asked to end: it was cancelled, or its time is over. A job that computes for
+ * long polls it and returns; one that does not is ended with its thread after the grace period. A shipped function
+ * calls it as `Executor.cancelled()`. False where no job runs.
+ *
+ * @example
+ * ```ts
+ * import { cancelled } from "effect-asyncio/services/InJob"
+ *
+ * export const countPrimes = (limit: number) => {
+ *   let count = 0
+ *   for (let n = 2; n < limit; n++) {
+ *     if (n % 1000 === 0 && cancelled()) break
+ *     let prime = true
+ *     for (let i = 2; i * i <= n && prime; i++) prime = n % i !== 0
+ *     if (prime) count++
+ *   }
+ *   return count
+ * }
+ * ```
+ */
+export const cancelled = (): boolean => globals[hostKey]?.cancelled() ?? false
+
+/** What came with the job from its caller: log annotations, span, chosen FiberRefs. Empty where no job runs. */
+export const context = (): JobContext =>
+  globals[hostKey]?.context() ?? { job: "", annotations: {}, span: undefined, refs: {} }
+
+/**
+ * Marks a value so that its buffers are transferred and not copied when it crosses to another thread, as an argument
+ * or as a job's result; afterwards they are empty here. Gives the same value.
+ *
+ * @param value an ArrayBuffer, a view of one, or what holds some
+ * @param buffers what is transferred; default: the value itself or the buffer that it is a view of
+ *
+ * @example
+ * ```ts
+ * import { move } from "effect-asyncio/services/InJob"
+ *
+ * export const noise = (bytes: number) => move(crypto.getRandomValues(new Uint8Array(bytes)))
+ * ```
+ */
+export const move = <A extends object>(value: A, buffers?: ReadonlyArray<object>): A => {
+  moves.set(value, [...(buffers ?? [ArrayBuffer.isView(value) ? value.buffer : value])])
+  return value
+}
+
+/** For who sends values: what is to be transferred of this one. */
+export const buffersOf = (value: unknown): ReadonlyArray<any> =>
+  (typeof value === "object" && value !== null ? moves.get(value) : undefined) ?? []

@@ -1,0 +1,617 @@
+import * as Protocol from "./jobProtocol.js"
+import type { Outcome, Task, Thrown } from "./jobs.js"
+import type { Unit, UnitOptions } from "./jobUnits.js"
+
+// The executor's side: which job runs where and when, and what becomes of it. Plain code with callbacks, because every
+// job comes through here. (piscina does threads well, but lets a caller neither ask a job to end nor know which thread
+// runs it, and every message of its own waits for the answer to the one before; here a thread has the next tiny jobs at
+// hand, and they can be taken back. `npm run bench -- executor` measures both.)
+
+/** How the work on a job, or on one item of a chunk, has ended. */
+export type Ended =
+  | Outcome
+  | {
+      readonly _tag: "Crashed"
+      readonly reason: CrashReason
+      readonly detail: string
+      readonly stack?: string
+    }
+  | { readonly _tag: "TimedOut" }
+
+export type CrashReason = "exit" | "signal" | "memory" | "uncaught" | "start" | "closed"
+
+/** What to run, and who is told. */
+export interface Request {
+  readonly name: string
+  readonly task: Task
+  /** The arguments; of a chunk, the inputs. */
+  readonly args: ReadonlyArray<unknown>
+  readonly chunk: boolean
+  readonly transfer: ReadonlyArray<any>
+  readonly context: Protocol.Order["context"]
+  /** Milliseconds that the job, or each item of the chunk, may run. */
+  readonly timeout: number | undefined
+  readonly onOutput: (stream: "stdout" | "stderr", text: string) => void
+  readonly onLog: (entry: Protocol.LogEntry) => void
+  /** Called once for each item (a job that is no chunk has one, 0); not for those that are cancelled. */
+  readonly onEnd: (item: number, ended: Ended, ms: number) => void
+  /** Called once, when nothing more comes: all items have ended, or it was cancelled and no longer runs. */
+  readonly onDone: () => void
+  /** It could not be sent: the arguments cannot be cloned. `onDone` is not called. */
+  readonly onUnsent: (error: unknown) => void
+}
+
+export interface Handle {
+  /** Queued, it never runs; running, it is asked to end, then ended. `onDone` tells when that is over. */
+  readonly cancel: () => void
+}
+
+export interface Pool {
+  /** How many jobs have not ended. */
+  readonly unfinished: () => number
+  readonly submit: (request: Request) => Handle
+  /** Nothing more is taken; what runs may end in the grace period. Resolves when no thread is left. */
+  readonly close: () => Promise<void>
+}
+
+export interface Options {
+  /** Starts a thread; may throw. */
+  readonly make: (options: Omit<UnitOptions, "entry">) => Unit
+  readonly maxWorkers: number
+  readonly minWorkers: number
+  /** Milliseconds. */
+  readonly idleTimeout: number
+  readonly maxMemory: number | undefined
+  readonly recycleAfter: number
+  readonly initializer: Task | undefined
+  /** Milliseconds. */
+  readonly grace: number
+  /** What a thread prints while it runs no job. */
+  readonly onStray: (stream: "stdout" | "stderr", text: string) => void
+}
+
+interface Work {
+  readonly id: number
+  readonly request: Request
+  /** The first item of the order; a chunk goes on behind the item that ended its thread. */
+  from: number
+  state: "waiting" | "sent" | "done"
+  member: Member | undefined
+  place: number
+  cancelled: boolean
+  /** Items whose time was over. */
+  late: Set<number> | undefined
+  /** Items of the order, counted from `from`, that came in messages of their own. */
+  apart: Set<number> | undefined
+  timer: NodeJS.Timeout | undefined
+  killer: NodeJS.Timeout | undefined
+}
+
+interface Member {
+  readonly unit: Unit
+  state: "starting" | "ready" | "ending"
+  /** What it has been sent and has not been taken back. */
+  readonly flight: Map<number, Work>
+  /** Free places; that of an order that was taken back is free when the thread has seen that it was. */
+  readonly places: Array<number>
+  /** Tasks that it knows. */
+  readonly told: Set<number>
+  done: number
+  heard: number
+  idle: NodeJS.Timeout | undefined
+  held: boolean
+  thrown: Thrown | undefined
+}
+
+const longestTimer = 2 ** 31 - 1
+const timerFor = (callback: () => void, ms: number) => setTimeout(callback, Math.min(ms, longestTimer))
+/** Jobs shorter than this, in ms, are handed to a thread before it asks. */
+const tiny = 0.25
+/** A thread that has not been heard of for so long, in ms, gives back what it has not begun. */
+const stuck = 2
+/** Tasks that threads remember; twice as many where sources are made up anew for each call. */
+const remembered = 1000
+
+export const make = (options: Options): Pool => {
+  const { grace, maxWorkers, recycleAfter } = options
+  const members = new Set<Member>()
+  // First in, first out; what was taken back comes before all.
+  let queue: Array<Work> = []
+  let head = 0
+  let front: Array<Work> = []
+  let waiting = 0
+  let ids = 0
+  let average = Number.POSITIVE_INFINITY
+  let closed = false
+  let whenEmpty: (() => void) | undefined
+
+  let tasks = new Map<string, number>()
+  let taskCount = 0
+  let base = 0
+  const numberOf = (task: Task): number => {
+    const key = task._tag === "Source" ? task.source : `${task.url}#${task.name}`
+    const known = tasks.get(key)
+    if (known !== undefined) return known
+    if (tasks.size >= remembered) {
+      base = taskCount - remembered
+      tasks = new Map()
+    }
+    tasks.set(key, taskCount)
+    return taskCount++
+  }
+
+  const hold = (member: Member) => {
+    const on = member.flight.size > 0 || (member.state === "starting" && waiting > 0)
+    if (on === member.held) return
+    member.held = on
+    member.unit.hold(on)
+  }
+
+  const next = (): Work | undefined => {
+    for (let work = front.shift(); work !== undefined; work = front.shift()) {
+      if (work.state === "waiting") return work
+    }
+    while (head < queue.length) {
+      const work = queue[head++]!
+      if (head > 1024 && head * 2 > queue.length) {
+        queue = queue.slice(head)
+        head = 0
+      }
+      if (work.state === "waiting") return work
+    }
+    queue = []
+    head = 0
+    return undefined
+  }
+  const putBack = (works: ReadonlyArray<Work>) => {
+    for (const work of works) {
+      clear(work)
+      work.state = "waiting"
+      work.member = undefined
+      waiting++
+    }
+    front = [...front, ...works].sort((a, b) => a.id - b.id)
+  }
+
+  const clear = (work: Work) => {
+    clearTimeout(work.timer)
+    clearTimeout(work.killer)
+    work.timer = undefined
+    work.killer = undefined
+  }
+  const finish = (work: Work) => {
+    if (work.state === "done") return
+    if (work.state === "waiting") waiting--
+    work.state = "done"
+    clear(work)
+    work.request.onDone()
+  }
+  const end = (work: Work, item: number, ended: Ended, ms: number) => {
+    if (work.cancelled) return
+    work.request.onEnd(item, work.late?.has(item) === true ? { _tag: "TimedOut" } : ended, ms)
+  }
+  const lengthOf = ({ request }: Work) => (request.chunk ? request.args.length : 1)
+  /** All items that have not ended yet end so. */
+  const fail = (work: Work, ended: Ended) => {
+    for (let item = work.from; item < lengthOf(work); item++) end(work, item, ended, 0)
+    finish(work)
+  }
+  const nobody: Ended = { _tag: "Crashed", reason: "closed", detail: "the executor was closed" }
+
+  /** Takes an order back if it has not been begun; the thread still has to say that it has skipped it. */
+  const revoke = (member: Member, work: Work): boolean => {
+    const { control } = member.unit
+    if (control === undefined) return false
+    const place = Protocol.words.places + work.place
+    const before = Atomics.compareExchange(control.words, place, Protocol.offered, Protocol.revoked)
+    if (before !== Protocol.offered) return false
+    member.flight.delete(work.id)
+    return true
+  }
+  /** The last ones, at most so many: the first are the next to be begun. */
+  const takeBack = (member: Member, most: number): number => {
+    const back = [...member.flight.values()].slice(-most).filter((work) => revoke(member, work))
+    putBack(back)
+    return back.length
+  }
+
+  const kill = (member: Member) => {
+    if (member.state === "ending") return
+    member.state = "ending"
+    clearTimeout(member.idle)
+    member.unit.kill()
+  }
+
+  /** The item that is under way, counted as in the request. */
+  const reached = (work: Work, { unit }: Member): number =>
+    work.from +
+    (unit.control === undefined
+      ? (work.apart?.size ?? 0)
+      : Math.max(0, Atomics.load(unit.control.words, Protocol.words.item)))
+
+  /** Asks the job (or one item) that runs, and ends its thread when that is still there after the grace period. */
+  const stop = (work: Work, item: number) => {
+    const { member } = work
+    if (member === undefined) return
+    if (grace > 0) member.unit.ask(work.id, item === -1 ? -1 : item - work.from)
+    clearTimeout(work.killer)
+    const check = () => {
+      work.killer = undefined
+      // In a chunk the item that was asked may have gone, and the next one is not ended for it.
+      if (item === -1 || !work.request.chunk || reached(work, member) === item) kill(member)
+    }
+    if (grace > 0) work.killer = timerFor(check, grace)
+    else check()
+  }
+
+  // A timeout counts from when the thread began: looked up there whenever the time could be over.
+  const watch = (work: Work, member: Member, timeout: number) => {
+    const { control } = member.unit
+    let began = process.hrtime.bigint()
+    let seen = work.from
+    const look = () => {
+      if (work.state !== "sent" || work.member !== member || work.cancelled) return
+      const item = reached(work, member)
+      const now = process.hrtime.bigint()
+      let spent = 0
+      if (control === undefined) {
+        if (item !== seen) began = now
+        seen = item
+        spent = Number(now - began) / 1e6
+      } else if (Atomics.load(control.words, Protocol.words.running) === work.id) {
+        spent = Number(now - Atomics.load(control.begun, 0)) / 1e6
+      }
+      if (spent >= timeout && work.late?.has(item) !== true) {
+        work.late ??= new Set()
+        work.late.add(item)
+        stop(work, item)
+      }
+      if (work.state !== "sent" || work.member !== member) return
+      work.timer = timerFor(look, spent >= timeout ? timeout : Math.max(1, timeout - spent))
+    }
+    work.timer = timerFor(look, timeout)
+  }
+
+  const send = (member: Member, work: Work) => {
+    const { request } = work
+    const task = numberOf(request.task)
+    const known = member.told.has(task)
+    const place = member.places.pop()!
+    const { control } = member.unit
+    if (control !== undefined) {
+      Atomics.store(control.words, Protocol.words.places + place, Protocol.offered)
+    }
+    try {
+      member.unit.send(
+        {
+          id: work.id,
+          place,
+          task,
+          define: known ? undefined : { task: request.task, name: request.name, base },
+          args: work.from === 0 ? request.args : request.args.slice(work.from),
+          chunk: request.chunk,
+          context: request.context
+        },
+        request.transfer
+      )
+    } catch (error) {
+      member.places.push(place)
+      work.state = "done"
+      request.onUnsent(error)
+      return
+    }
+    if (!known) member.told.add(task)
+    clearTimeout(member.idle)
+    work.state = "sent"
+    work.member = member
+    work.place = place
+    work.apart = undefined
+    if (member.flight.size === 0) member.heard = performance.now()
+    member.flight.set(work.id, work)
+    hold(member)
+    if (request.timeout !== undefined) watch(work, member, request.timeout)
+  }
+
+  /** A thread for the next job: one that has nothing to do, else, where jobs are tiny, one with few at hand. */
+  const pick = (): Member | undefined => {
+    let best: Member | undefined
+    const most = average < tiny && members.size >= maxWorkers ? Protocol.depth : 1
+    for (const member of members) {
+      const { size } = member.flight
+      if (member.state !== "ready" || size >= most || member.places.length === 0) continue
+      if (size > 0 && (member.unit.control === undefined || member.done + size >= recycleAfter)) continue
+      if (best === undefined || size < best.flight.size) best = member
+    }
+    return best
+  }
+
+  const dispatch = () => {
+    while (waiting > 0) {
+      const member = pick()
+      const work = member && next()
+      if (work === undefined) break
+      // What is transferred is gone from here: it goes only to who begins it at once.
+      if (member!.flight.size > 0 && work.request.transfer.length > 0) {
+        front.unshift(work)
+        break
+      }
+      waiting--
+      send(member!, work)
+    }
+    if (waiting === 0 || closed) return
+    let starting = 0
+    for (const member of members) {
+      if (member.state !== "starting") continue
+      starting++
+      hold(member)
+    }
+    for (; starting < waiting && members.size < maxWorkers; starting++) start()
+  }
+
+  /** Nothing waits, and this thread has nothing: it takes half of what another has at hand. */
+  const share = (idle: Member) => {
+    let busiest: Member | undefined
+    for (const member of members) {
+      if (member !== idle && member.flight.size > (busiest?.flight.size ?? 1)) busiest = member
+    }
+    if (busiest !== undefined && takeBack(busiest, busiest.flight.size >> 1) > 0) dispatch()
+  }
+
+  const freed = (member: Member) => {
+    const spent = member.flight.size === 0 && (closed || member.done >= recycleAfter)
+    if (spent) kill(member)
+    const now = performance.now()
+    member.heard = now
+    for (const other of members) {
+      if (other !== member && other.flight.size > 1 && now - other.heard > stuck) {
+        takeBack(other, Protocol.depth)
+      }
+    }
+    dispatch()
+    if (member.state !== "ready" || member.flight.size > 0) return
+    if (waiting === 0) share(member)
+    if (member.flight.size > 0) return
+    hold(member)
+    if (members.size > options.minWorkers && options.idleTimeout < longestTimer) {
+      clearTimeout(member.idle)
+      member.idle = setTimeout(() => kill(member), options.idleTimeout).unref()
+    }
+  }
+
+  /** The results of a chunk that have not come one by one. */
+  const collect = (work: Work, settled: number, plain: ReadonlyArray<unknown>, times: Float64Array) => {
+    let at = 0
+    for (let i = 0; i < settled; i++) {
+      if (work.apart?.has(i) !== true) {
+        end(work, work.from + i, { _tag: "Returned", value: plain[at++] }, times[i]!)
+      }
+    }
+  }
+  /** Those of a thread that has ended in the middle. */
+  const collectLog = (work: Work, settled: number, { log, times, words }: Protocol.Control) => {
+    const text = log.toString("utf8", 0, Atomics.load(words, Protocol.words.logged))
+    const plain: ReadonlyArray<unknown> = JSON.parse(`[${text.slice(0, -1)}]`)
+    const values = plain.map((value) => (typeof value === "object" && value !== null ? undefined : value))
+    collect(work, settled, values, times)
+  }
+
+  const onSettled = (member: Member, work: Work) => {
+    member.flight.delete(work.id)
+    member.places.push(work.place)
+    member.done++
+    finish(work)
+    freed(member)
+  }
+
+  const measure = (ms: number) => {
+    average = Number.isFinite(average) ? average * 0.9 + ms * 0.1 : ms
+  }
+
+  const onReport = (member: Member, report: Protocol.Report) => {
+    if ("id" in report) {
+      if ("skipped" in report) {
+        member.places.push(report.skipped)
+        return dispatch()
+      }
+      const work = member.flight.get(report.id)
+      if (work === undefined) {
+        if ("stream" in report) options.onStray(report.stream, report.text)
+        return
+      }
+      if ("stream" in report) return work.request.onOutput(report.stream, report.text)
+      if ("log" in report) return work.request.onLog(report.log)
+      if ("item" in report) {
+        work.apart ??= new Set()
+        work.apart.add(report.item)
+        return end(work, work.from + report.item, report.outcome, report.ms)
+      }
+      if ("plain" in report) {
+        measure(report.ms)
+        collect(work, report.times.length, report.plain, report.times)
+        return onSettled(member, work)
+      }
+      measure(report.ms)
+      const outcome: Outcome =
+        "outcome" in report ? report.outcome : { _tag: "Returned", value: report.value }
+      end(work, 0, outcome, report.ms)
+      return onSettled(member, work)
+    }
+    if ("ready" in report) {
+      if (member.state !== "starting") return
+      member.state = "ready"
+      return freed(member)
+    }
+    if ("broken" in report || "uncaught" in report) {
+      member.thrown = "broken" in report ? report.broken : report.uncaught
+    }
+  }
+
+  type Gone = Parameters<UnitOptions["gone"]>[0]
+  const crashOf = (gone: Gone, thrown: Thrown | undefined): Extract<Ended, { _tag: "Crashed" }> => {
+    const crashed = (reason: CrashReason, detail: string, stack?: string) =>
+      ({ _tag: "Crashed", reason, detail, ...(stack === undefined ? {} : { stack }) }) as const
+    if (gone.memory) return crashed("memory", "its heap was full")
+    if (thrown !== undefined) {
+      const { message, name, stack } = thrown
+      return crashed("uncaught", `uncaught ${name === "" ? message : `${name}: ${message}`}`, stack)
+    }
+    return gone.signal === null
+      ? crashed("exit", `it called process.exit(${gone.code})`)
+      : crashed("signal", `it was ended by ${gone.signal}`)
+  }
+
+  const onGone = (member: Member, gone: Gone) => {
+    members.delete(member)
+    clearTimeout(member.idle)
+    const crash = crashOf(gone, member.thrown ?? gone.thrown)
+    const flight = [...member.flight.values()]
+    const back = flight.filter((work) => revoke(member, work))
+    putBack(back)
+    for (const work of flight) {
+      if (back.includes(work)) continue
+      clear(work)
+      if (work.cancelled) {
+        finish(work)
+        continue
+      }
+      const { control } = member.unit
+      let settled = 0
+      if (work.request.chunk) {
+        if (control === undefined) settled = work.apart?.size ?? 0
+        else if (Atomics.load(control.words, Protocol.words.running) === work.id) {
+          settled = Atomics.load(control.words, Protocol.words.settled)
+          collectLog(work, settled, control)
+        }
+      }
+      if (closed) {
+        work.from += settled
+        fail(work, nobody)
+        continue
+      }
+      const left = lengthOf(work) - work.from - settled
+      if (left > 0) end(work, work.from + settled, crash, 0)
+      if (left > 1) {
+        work.from += settled + 1
+        putBack([work])
+      } else finish(work)
+    }
+    // A thread that cannot start fails the job that has waited longest, so that nobody waits for ever.
+    if (member.state === "starting" && !closed) noThread(crash)
+    if (closed) failWaiting()
+    else {
+      dispatch()
+      warm()
+    }
+    if (members.size === 0) whenEmpty?.()
+  }
+
+  const noThread = (crash: Extract<Ended, { _tag: "Crashed" }>) => {
+    const work = next()
+    if (work === undefined) return
+    fail(work, { ...crash, reason: "start", detail: `none could be started: ${crash.detail}` })
+  }
+
+  const start = () => {
+    let unit: Unit
+    try {
+      unit = options.make({
+        maxMemory: options.maxMemory,
+        initializer: options.initializer,
+        report: (report) => onReport(member, report),
+        gone: (gone) => onGone(member, gone)
+      })
+    } catch (error) {
+      return noThread({ _tag: "Crashed", reason: "start", detail: (error as Error).message })
+    }
+    const member: Member = {
+      unit,
+      state: "starting",
+      flight: new Map(),
+      places: Array.from({ length: Protocol.depth }, (_, i) => i),
+      told: new Set(),
+      done: 0,
+      heard: 0,
+      idle: undefined,
+      held: true,
+      thrown: undefined
+    }
+    members.add(member)
+    hold(member)
+  }
+
+  let used = false
+  /** From the first job on there are at least so many. */
+  const warm = () => {
+    // A thread that cannot start is not tried again and again with nobody waiting.
+    if (!used || closed) return
+    for (const member of members) if (member.state === "starting") return
+    while (members.size < Math.min(options.minWorkers, maxWorkers)) start()
+  }
+
+  const failWaiting = () => {
+    for (let work = next(); work !== undefined; work = next()) fail(work, nobody)
+  }
+
+  return {
+    unfinished: () => {
+      let count = waiting
+      for (const member of members) count += member.flight.size
+      return count
+    },
+    submit: (request) => {
+      ids = ids >= longestTimer ? 1 : ids + 1
+      const work: Work = {
+        id: ids,
+        request,
+        from: 0,
+        state: "waiting",
+        member: undefined,
+        place: 0,
+        cancelled: false,
+        late: undefined,
+        apart: undefined,
+        timer: undefined,
+        killer: undefined
+      }
+      waiting++
+      if (closed) fail(work, nobody)
+      else {
+        queue.push(work)
+        dispatch()
+        if (!used) {
+          used = true
+          warm()
+        }
+      }
+      return {
+        cancel: () => {
+          if (work.cancelled || work.state === "done") return
+          work.cancelled = true
+          if (work.state === "waiting") return finish(work)
+          const member = work.member!
+          if (revoke(member, work)) {
+            finish(work)
+            return freed(member)
+          }
+          stop(work, -1)
+        }
+      }
+    },
+    close: () => {
+      closed = true
+      for (const member of members) {
+        takeBack(member, Protocol.depth)
+        if (member.flight.size === 0) kill(member)
+      }
+      failWaiting()
+      if (members.size === 0) return Promise.resolve()
+      const all = setTimeout(() => members.forEach(kill), Math.min(grace, longestTimer))
+      return new Promise((resolve) => {
+        whenEmpty = () => {
+          clearTimeout(all)
+          resolve()
+        }
+      })
+    }
+  }
+}

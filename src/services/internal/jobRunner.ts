@@ -1,0 +1,312 @@
+import { performance } from "node:perf_hooks"
+import * as InJob from "../InJob.js"
+import {
+  type Ask,
+  type Control,
+  type Order,
+  offered,
+  outputBehind,
+  type Report,
+  revoked,
+  taken,
+  words
+} from "./jobProtocol.js"
+import {
+  isEffect,
+  isThenable,
+  type JobFunction,
+  type Outcome,
+  resolve,
+  type Task,
+  toThrown,
+  whereUncloneable
+} from "./jobs.js"
+
+// The thread's (or child process's) side of an executor: takes orders one at a time and reports.
+
+/** How it speaks to the executor. */
+export interface Line {
+  /** Throws what cannot be cloned. */
+  readonly post: (report: Report, transfer?: ReadonlyArray<any>) => void
+  /** Shared memory; a child process has none. */
+  readonly control: Control | undefined
+  /** Whether this order (and this item of it) is asked to end, where there is no shared memory. */
+  readonly isAsked: (id: number, item: number) => boolean
+  /** Ends the thread when what was posted is on its way. */
+  readonly end: () => void
+}
+
+export interface Runner {
+  readonly receive: (message: Order | Ask) => void
+}
+
+const nothing: Omit<InJob.JobContext, "job"> = { annotations: {}, span: undefined, refs: {} }
+
+/** Starts taking orders when the initializer has run. */
+export const make = (line: Line, initializer: Task | undefined): Runner => {
+  const { control, post } = line
+  const functions = new Map<number, JobFunction>()
+  const tasks = new Map<number, { readonly task: Task; readonly name: string }>()
+  const later: Array<Order> = [] // what came while a job waited for something
+  let busy = false
+  let current: Order | undefined
+  let item = -1
+  let interrupt: (() => void) | undefined // of a job that is an Effect
+
+  InJob.setHost({
+    cancelled: () => {
+      if (current === undefined) return false
+      if (control === undefined) return line.isAsked(current.id, item)
+      if (Atomics.load(control.words, words.asked) !== current.id) return false
+      const asked = Atomics.load(control.words, words.askedItem)
+      return asked === -1 || asked === item
+    },
+    context: () => ({
+      job: current === undefined ? "" : (tasks.get(current.task)?.name ?? ""),
+      ...nothing,
+      ...current?.context
+    })
+  })
+
+  // What a job prints goes back in order with everything else, and no faster than it is taken there: a pipe would
+  // hold up its writer too.
+  const print = (stream: "stdout" | "stderr", text: string) => {
+    post({ id: current?.id ?? 0, stream, text })
+    if (control === undefined) return
+    const { words: shared } = control
+    let behind = Atomics.add(shared, words.output, text.length) + text.length
+    while (behind > outputBehind) {
+      Atomics.wait(shared, words.output, behind)
+      behind = Atomics.load(shared, words.output)
+    }
+  }
+  for (const stream of ["stdout", "stderr"] as const) {
+    process[stream].write = (chunk: string | Uint8Array, ...rest: ReadonlyArray<unknown>): boolean => {
+      print(stream, typeof chunk === "string" ? chunk : Buffer.from(chunk).toString())
+      const callback = rest.find((word) => typeof word === "function") as (() => void) | undefined
+      if (callback !== undefined) process.nextTick(callback)
+      return true
+    }
+  }
+
+  const broke = (error: unknown) => {
+    post({ uncaught: toThrown(error) })
+    line.end()
+  }
+  process.on("uncaughtException", broke)
+  process.on("unhandledRejection", broke)
+
+  const threw = (error: unknown): Outcome => ({ _tag: "Threw", thrown: toThrown(error) })
+  const uncloneable = (value: unknown): Outcome => ({
+    _tag: "Uncloneable",
+    detail: whereUncloneable(value, "the result")
+  })
+
+  const begin = (order: Order) => {
+    current = order
+    busy = true
+    if (control === undefined) return
+    Atomics.store(control.words, words.item, -1)
+    Atomics.store(control.words, words.logged, 0)
+    Atomics.store(control.words, words.settled, 0)
+    Atomics.store(control.begun, 0, process.hrtime.bigint())
+    Atomics.store(control.words, words.running, order.id)
+  }
+  const ended = () => {
+    current = undefined
+    busy = false
+    if (control !== undefined) Atomics.store(control.words, words.running, 0)
+  }
+  // What an asynchronous job has left behind gets a turn of its own before the next one begins.
+  const endedLater = () => {
+    ended()
+    if (later.length === 0) return
+    busy = true
+    setImmediate(() => {
+      busy = false
+      while (!busy && later.length > 0) start(later.shift()!)
+    })
+  }
+
+  const settle = (id: number, value: unknown, ms: number) => {
+    try {
+      post({ id, value, ms }, InJob.buffersOf(value))
+    } catch {
+      post({ id, outcome: uncloneable(value), ms })
+    }
+  }
+
+  /** Waits for what is not there yet: a promise, or an Effect, which is run. */
+  const awaited = async (value: unknown, order: Order): Promise<unknown> => {
+    const given = await value
+    if (!isEffect(given)) return given
+    const { run } = await import("./effectJobs.js")
+    const running = run(given, {
+      context: { ...nothing, ...order.context },
+      onLog: (log) => post({ id: order.id, log })
+    })
+    interrupt = running.interrupt
+    if (order === current && InJob.cancelled()) running.interrupt()
+    return running.result.finally(() => {
+      interrupt = undefined
+    })
+  }
+
+  const call = (order: Order, fn: JobFunction) => {
+    const started = performance.now()
+    try {
+      const value = fn(...order.args)
+      if (!isThenable(value) && !isEffect(value)) {
+        settle(order.id, value, performance.now() - started)
+        return ended()
+      }
+      awaited(value, order).then(
+        (value) => {
+          settle(order.id, value, performance.now() - started)
+          endedLater()
+        },
+        (error) => {
+          post({ id: order.id, outcome: threw(error), ms: performance.now() - started })
+          endedLater()
+        }
+      )
+    } catch (error) {
+      post({ id: order.id, outcome: threw(error), ms: performance.now() - started })
+      ended()
+    }
+  }
+
+  /** Writes a plain value behind the others; false when it is none or there is no room. */
+  const logged = ({ log, words: shared }: Control, value: unknown): boolean => {
+    let text: string
+    if (typeof value === "number") {
+      if (!Number.isFinite(value) || Object.is(value, -0)) return false
+      text = String(value)
+    } else if (typeof value === "string") {
+      if (value.length > 1024) return false
+      text = JSON.stringify(value)
+    } else if (typeof value === "boolean" || value === null) text = String(value)
+    else if (value === undefined) text = "{}"
+    else return false
+    const at = shared[words.logged]!
+    if (at + 3 * text.length + 1 > log.length) return false
+    Atomics.store(shared, words.logged, at + log.write(`${text},`, at))
+    return true
+  }
+
+  // A chunk's items are settled one by one, in memory that outlives the thread: an item that ends its thread takes
+  // nothing with it.
+  const callAll = async (order: Order, fn: JobFunction) => {
+    const { args, id } = order
+    const plain: Array<unknown> = []
+    const times = new Float64Array(args.length)
+    const started = performance.now()
+    let before = started
+    for (let i = 0; i < args.length; i++) {
+      item = i
+      if (control !== undefined) {
+        Atomics.store(control.begun, 0, process.hrtime.bigint())
+        Atomics.store(control.words, words.item, i)
+      }
+      let outcome: Outcome
+      try {
+        const value = fn(args[i])
+        outcome = {
+          _tag: "Returned",
+          value: isThenable(value) || isEffect(value) ? await awaited(value, order) : value
+        }
+      } catch (error) {
+        outcome = threw(error)
+      }
+      const now = performance.now()
+      const ms = now - before
+      times[i] = ms
+      before = now
+      if (control !== undefined && outcome._tag === "Returned" && logged(control, outcome.value)) {
+        plain.push(outcome.value)
+      } else {
+        try {
+          post(
+            { id, item: i, outcome, ms },
+            outcome._tag === "Returned" ? InJob.buffersOf(outcome.value) : undefined
+          )
+        } catch {
+          post({ id, item: i, outcome: uncloneable((outcome as { value: unknown }).value), ms })
+        }
+      }
+      if (control !== undefined) {
+        control.times[i] = ms
+        Atomics.store(control.words, words.settled, i + 1)
+      }
+    }
+    item = -1
+    post({ id, plain, times, ms: before - started })
+    endedLater()
+  }
+
+  const start = (order: Order) => {
+    if (control !== undefined) {
+      const place = words.places + order.place
+      if (Atomics.compareExchange(control.words, place, offered, taken) === revoked) {
+        return post({ id: order.id, skipped: order.place })
+      }
+    }
+    begin(order)
+    const known = functions.get(order.task)
+    const go = (fn: JobFunction) => (order.chunk ? void callAll(order, fn) : call(order, fn))
+    if (known !== undefined) return go(known)
+    const failed = (error: unknown) => {
+      if (order.chunk) return go(() => Promise.reject(error))
+      post({ id: order.id, outcome: threw(error), ms: 0 })
+      endedLater()
+    }
+    try {
+      const found = resolve(tasks.get(order.task)!.task)
+      const keep = (fn: JobFunction) => {
+        functions.set(order.task, fn)
+        go(fn)
+      }
+      if (typeof found === "function") return keep(found)
+      found
+        .then((fn) => {
+          keep(fn)
+          if (!busy) endedLater() // what has come meanwhile
+        })
+        .catch(failed)
+    } catch (error) {
+      failed(error)
+    }
+  }
+
+  const runInitializer = async (task: Task) => awaited((await resolve(task))(), {} as Order)
+  if (initializer === undefined) post({ ready: true })
+  else {
+    runInitializer(initializer).then(
+      () => post({ ready: true }),
+      (error) => {
+        post({ broken: toThrown(error) })
+        line.end()
+      }
+    )
+  }
+
+  return {
+    receive: (message) => {
+      if ("ask" in message) {
+        if (current?.id === message.ask) interrupt?.()
+        return
+      }
+      const { define } = message
+      if (define !== undefined) {
+        tasks.set(message.task, define)
+        for (const known of tasks.keys()) {
+          if (known >= define.base) break // they came in order
+          tasks.delete(known)
+          functions.delete(known)
+        }
+      }
+      if (busy || later.length > 0) later.push(message)
+      else start(message)
+    }
+  }
+}

@@ -1,0 +1,162 @@
+import { type ChildProcess, fork } from "node:child_process"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads"
+import * as Protocol from "./jobProtocol.js"
+import { type Task, type Thrown, toThrown } from "./jobs.js"
+
+// What runs the jobs of an executor, behind one interface: a thread or a child process.
+
+export interface UnitOptions {
+  readonly entry: string
+  /** Bytes of heap; undefined: Node's default. */
+  readonly maxMemory: number | undefined
+  readonly initializer: Task | undefined
+  readonly report: (report: Protocol.Report) => void
+  /** It is gone, and every report of it has been given. `memory`: its heap was full. */
+  readonly gone: (end: {
+    readonly code: number | null
+    readonly signal: NodeJS.Signals | null
+    readonly memory: boolean
+    readonly thrown: Thrown | undefined
+  }) => void
+}
+
+export interface Unit {
+  /** Throws what cannot be cloned. */
+  readonly send: (order: Protocol.Order, transfer: ReadonlyArray<any>) => void
+  /** Asks the order under way, or this item of it (-1: all), to end. */
+  readonly ask: (id: number, item: number) => void
+  /** Undefined where there is no shared memory. */
+  readonly control: Protocol.Control | undefined
+  /** Ends it; `gone` follows. */
+  readonly kill: () => void
+  /** Whether it keeps this process alive. */
+  readonly hold: (on: boolean) => void
+}
+
+/** A worker thread. */
+export const thread = (options: UnitOptions): Unit => {
+  const memory = new SharedArrayBuffer(Protocol.controlSize)
+  const control = Protocol.control(memory)
+  const { port1, port2 } = new MessageChannel()
+  const worker = new Worker(options.entry, {
+    workerData: { memory, port: port2, initializer: options.initializer },
+    transferList: [port2],
+    ...(options.maxMemory === undefined
+      ? {}
+      : { resourceLimits: { maxOldGenerationSizeMb: Math.max(1, options.maxMemory / 2 ** 20) } })
+  })
+  let thrown: Thrown | undefined
+  let full = false
+  const receive = (report: Protocol.Report) => {
+    if ("stream" in report) {
+      Atomics.sub(control.words, Protocol.words.output, report.text.length)
+      Atomics.notify(control.words, Protocol.words.output)
+    }
+    options.report(report)
+  }
+  port1.on("message", receive)
+  worker.on("error", (error: Error & { code?: string }) => {
+    if (error.code === "ERR_WORKER_OUT_OF_MEMORY") full = true
+    else thrown = toThrown(error)
+  })
+  worker.on("exit", (code) => {
+    for (let left = receiveMessageOnPort(port1); left !== undefined; left = receiveMessageOnPort(port1)) {
+      receive(left.message)
+    }
+    port1.close()
+    options.gone({ code, signal: null, memory: full, thrown })
+  })
+  return {
+    send: (order, transfer) => port1.postMessage(order, transfer as Array<any>),
+    ask: (id, item) => {
+      Atomics.store(control.words, Protocol.words.askedItem, item)
+      Atomics.store(control.words, Protocol.words.asked, id)
+      port1.postMessage({ ask: id } satisfies Protocol.Ask)
+    },
+    control,
+    kill: () => void worker.terminate(),
+    hold: (on) => {
+      if (on) {
+        worker.ref()
+        port1.ref()
+      } else {
+        worker.unref()
+        port1.unref()
+      }
+    }
+  }
+}
+
+/** A child process: what ends it, even a native crash, ends nothing else. */
+export const childProcess = (options: UnitOptions): Unit => {
+  const folder = mkdtempSync(join(tmpdir(), "aio-executor-"))
+  const asked = join(folder, "asked")
+  let full = false
+  let failed: Thrown | undefined
+  let over = false
+  const child: ChildProcess = fork(
+    options.entry,
+    [asked, options.initializer === undefined ? "" : JSON.stringify(options.initializer)],
+    {
+      serialization: "advanced",
+      detached: true, // a Ctrl-C at the terminal is for us to hear
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+      ...(options.maxMemory === undefined
+        ? {}
+        : {
+            execArgv: [
+              ...process.execArgv,
+              `--max-old-space-size=${Math.max(8, Math.round(options.maxMemory / 2 ** 20))}`
+            ]
+          })
+    }
+  )
+  // Only what native code writes comes here; V8 tells of a full heap so.
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    if (text.includes("JavaScript heap out of memory")) full = true
+  })
+  child.on("message", options.report as never)
+  const gone = (code: number | null, signal: NodeJS.Signals | null) => {
+    if (over) return
+    over = true
+    rmSync(folder, { recursive: true, force: true })
+    options.gone({ code, signal, memory: full, thrown: failed })
+  }
+  child.on("error", (error) => {
+    failed = toThrown(error)
+    if (child.pid === undefined) gone(null, null)
+  })
+  child.on("close", gone)
+  return {
+    send: (order) => {
+      child.send(order)
+    },
+    ask: (id, item) => {
+      writeFileSync(asked, `${id} ${item}`)
+      if (child.connected) child.send({ ask: id } satisfies Protocol.Ask)
+    },
+    control: undefined,
+    kill: () => {
+      try {
+        process.kill(-child.pid!, "SIGKILL") // what it has started too
+      } catch {
+        // gone already
+      }
+    },
+    hold: (on) => {
+      const stderr = child.stderr as { ref?: () => void; unref?: () => void } | null
+      if (on) {
+        child.ref()
+        child.channel?.ref()
+        stderr?.ref?.()
+      } else {
+        child.unref()
+        child.channel?.unref()
+        stderr?.unref?.()
+      }
+    }
+  }
+}

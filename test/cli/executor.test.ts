@@ -1,0 +1,220 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterAll, describe, expect, it } from "vitest"
+import * as Aio from "../support/Aio.js"
+
+afterAll(Aio.removeFolders)
+
+const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
+  Aio.run(["executor", ...args], options)
+
+const file = (name: string, text: string): string => {
+  const path = join(Aio.folder(), name)
+  writeFileSync(path, text)
+  return path
+}
+
+const jobs = file(
+  "jobs.mjs",
+  `export const shout = (text) => text.toUpperCase() + "!"
+export default (text) => text.length
+export const json = (value) => ({ got: value, big: 1n, map: new Map([[1, new Uint8Array([2])]]) })
+export const nothing = () => undefined
+export const picky = (text) => {
+  if (text === "bad") throw new RangeError("not this one")
+  if (text === "exit") process.exit(5)
+  if (text === "spin") for (;;);
+  if (text === "full") { const all = []; for (;;) all.push(new Array(10000).fill(Math.random())) }
+  if (text === "uncaught") { Promise.reject(new Error("nobody waits")); return new Promise(() => {}) }
+  if (text === "function") return () => 1
+  return text
+}
+export const talks = (text) => { console.log("log", text); console.error("error", text); return text }
+export const slow = (text) => new Promise((resolve) => setTimeout(resolve, text === "a" ? 300 : 0, text))
+let tries = 0
+export const flaky = (text) => { if (tries++ === 0) throw new Error("not yet"); return text }
+export const who = async () => {
+  const { threadId, isMainThread } = await import("node:worker_threads")
+  return isMainThread ? "process" : "thread"
+}
+export const value = 1
+const { x } = {}
+export const closure = () => missing + 1
+`
+)
+const of = (name: string) => `${jobs}#${name}`
+
+describe("aio executor", () => {
+  it("maps a function over items from words, standard input and files, in input order", async () => {
+    expect(await aio(["-q", of("shout"), "a", "b c"])).toEqual({
+      code: 0,
+      signal: null,
+      stdout: "A!\nB C!\n",
+      stderr: ""
+    })
+    expect((await aio(["-q", jobs], { stdin: "abc\n\nde\r\nf" })).stdout).toBe("3\n2\n1\n")
+    const list = file("list", "a\nb\0c\0")
+    expect((await aio(["-q", of("shout"), "-i", list, "--input", "null"])).stdout).toBe("A\nB!\nC!\n")
+    expect((await aio(["-q", of("slow"), "--max-workers", "2", "a", "b"])).stdout).toBe("a\nb\n")
+    expect((await aio(["-q", of("slow"), "-j2", "--unordered", "a", "b"])).stdout).toBe("b\na\n")
+    expect((await aio(["-q", of("shout"), "--", "-x"])).stdout).toBe("-X!\n")
+  })
+
+  it("gives text as it is and everything else as JSON", async () => {
+    const { stdout } = await aio(["-q", of("json"), "--input", "ndjson"], { stdin: '{"a":[1]}\n"text"\n' })
+    expect(stdout).toBe(
+      '{"got":{"a":[1]},"big":"1","map":[[1,[2]]]}\n{"got":"text","big":"1","map":[[1,[2]]]}\n'
+    )
+    expect((await aio(["-q", of("nothing"), "a"])).stdout).toBe("null\n")
+  })
+
+  it("runs TypeScript as it is, and effects", async () => {
+    const ts = join(process.cwd(), "test/fixtures/executor/jobs.ts")
+    expect((await aio(["-q", `${ts}#shout`, "a"])).stdout).toBe("A!\n")
+    expect(await aio(["-q", `${ts}#fails`, "a"])).toMatchObject({ code: 1, stdout: "", stderr: "" })
+  })
+
+  for (const kind of [[], ["--processes"]] as const) {
+    it(`fails an item whose job fails, and no other${kind.length > 0 ? ", in processes too" : ""}`, async () => {
+      const { code, stderr, stdout } = await aio([
+        ...[...kind, "-j2", "--on-failure", "continue", "--timeout", "300ms", "--grace", "50ms"],
+        ...["--max-memory", "32M", of("picky"), "a", "bad", "b", "exit", "c", "spin", "d"],
+        ...["full", "e", "uncaught", "f", "function", "g"]
+      ])
+      expect([code, stdout]).toEqual([1, "a\nb\nc\nd\ne\nf\ng\n"])
+      const failures = stderr.split("\n").filter((line) => line.startsWith("Failed"))
+      expect(failures).toEqual([
+        "Failed (bad): job jobs.mjs#picky failed: RangeError: not this one",
+        "Failed (exit): the thread of job jobs.mjs#picky ended under it: it called process.exit(5)",
+        "Failed (spin): job jobs.mjs#picky ran for longer than 300 ms",
+        expect.stringMatching(/^Failed \(full\): (.*its heap was full|.*longer than 300 ms)$/),
+        "Failed (uncaught): the thread of job jobs.mjs#picky ended under it: uncaught Error: nobody waits",
+        expect.stringContaining("Failed (function): the result of job jobs.mjs#picky cannot cross")
+      ])
+      expect(stderr).toMatch(
+        /items {2}7 ok, 6 failed\ntime {3}\d.*\nrun {4}p50 .* ms, p95 .*, p99 .*\nwait {3}p50 .*\n$/
+      )
+    })
+  }
+
+  it("ends everything at the first failure unless it is to continue, tries again, and takes chunks", async () => {
+    const first = await aio(["-j1", of("picky"), "a", "bad", "b"])
+    expect([first.code, first.stdout]).toEqual([1, "a\n"])
+    expect(first.stderr).toMatch(/^Failed \(bad\).*\nitems {2}1 ok, 1 failed, the others cancelled\n/)
+    const late = await aio(["-q", "--timeout", "100ms", "--grace", "0ms", of("picky"), "spin"])
+    expect(late.code).toBe(124)
+    expect((await aio(["-q", "-j1", "--retries", "1", of("flaky"), "a"])).stdout).toBe("a\n")
+    const numbers = Array.from({ length: 5000 }, (_, i) => `${i}`)
+    const chunked = await aio(["-q", "--chunk", "100", of("shout")], { stdin: numbers.join("\n") })
+    expect(chunked.stdout).toBe(numbers.map((n) => `${n}!\n`).join(""))
+    expect((await aio(["-q", "--processes", of("who"), "a"])).stdout).toBe("process\n")
+    expect((await aio(["-q", of("who"), "a"])).stdout).toBe("thread\n")
+  })
+
+  it("keeps stdout for results: what jobs print goes to stderr", async () => {
+    const { stderr, stdout } = await aio(["-j1", of("talks"), "a", "b"])
+    expect(stdout).toBe("a\nb\n")
+    expect(stderr).toContain("log a\nerror a\nlog b\nerror b\n")
+    const json = (await aio(["--json", "-j1", of("talks"), "a"])).stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+    expect(json.map(({ event, schema }) => `${schema} ${event}`)).toEqual([
+      "1 output",
+      "1 output",
+      "1 result",
+      "1 summary"
+    ])
+    expect(json[0]).toMatchObject({ stream: "stdout", text: "log a" })
+    expect(json[2]).toMatchObject({ seq: 1, item: "a", value: "a", attempts: 1 })
+    expect(json[3]).toMatchObject({ ok: 1, failed: 0, exitCode: 0 })
+    const failed = (await aio(["--json", of("picky"), "bad"])).stdout.split("\n")[0]!
+    expect(JSON.parse(failed)).toMatchObject({
+      event: "failed",
+      error: "JobFailed",
+      stack: expect.stringMatching(/RangeError: not this one\n.*jobs\.mjs/)
+    })
+  })
+
+  it.each([
+    [["nowhere.mjs#x", "a"], /^aio executor: nowhere\.mjs: no such file in .*\n$/],
+    [[of("shot"), "a"], /no export 'shot'; did you mean shout\? \(it exports .*\)\n$/],
+    [[of("value"), "a"], /the export 'value' is a number; name a function that takes an item\n$/],
+    [["#x", "a"], /'#x' names no function; write MODULE#EXPORT, like .*\n$/],
+    [[of("shout"), "--max-workers", "0", "a"], /option --max-workers: '0' is no whole number from 1 on/],
+    [[of("shout"), "--chunk", "2000", "a"], /option --chunk: 2000 is too many; 1024 at most\n$/],
+    [[of("shout"), "-i", "x", "a"], /items come as words or from --input-file, not from both\n$/],
+    [["-i", "x"], /items need a function; write MODULE#EXPORT first\n$/],
+    [[of("shout"), "-i", "/nowhere/x"], /cannot read \/nowhere\/x: there is no such file\n$/],
+    [[of("shout"), "--on-failure", "stop", "a"], /'stop' is none of cancel, continue/],
+    [[of("json"), "--input", "ndjson", "1", "{"], /item 2, '\{', is no JSON: .*\n$/]
+  ])("says in one line what is wrong with %j", async (args, message) => {
+    const { code, stderr, stdout } = await aio(args)
+    expect([code, stdout]).toEqual([2, ""])
+    expect(stderr).toMatch(message)
+    expect(stderr.trimEnd().split("\n").length).toBe(1)
+  })
+
+  it("names the line that is no JSON, and loses no other under continue", async () => {
+    const stdin = "1\nnope\n3\n"
+    const all = ["-j1", of("json"), "--input", "ndjson"]
+    const cancelled = await aio([...all, "-q"], { stdin })
+    expect([cancelled.code, cancelled.stdout.split("\n").length]).toEqual([2, 2])
+    expect(cancelled.stderr).toMatch(/^aio executor: line 2 of standard input is no JSON: [^\n]*\n$/)
+    const { code, stderr, stdout } = await aio([...all, "--on-failure", "continue"], { stdin })
+    expect([
+      code,
+      stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line).got)
+    ]).toEqual([1, [1, 3]])
+    expect(stderr).toMatch(
+      /^Failed \(nope\): line 2 of standard input is no JSON: .*\nitems {2}2 ok, 1 failed\n/
+    )
+  })
+
+  it("says which name a closure misses, in a module's own words", async () => {
+    const { code, stderr } = await aio([of("closure"), "a"])
+    expect([code, stderr.split("\n")[0]]).toEqual([
+      1,
+      "Failed (a): job jobs.mjs#closure failed: ReferenceError: missing is not defined"
+    ])
+  })
+
+  it("gives results of endless input as they come, and ends quietly when nobody reads them", async () => {
+    const running = Aio.start(["executor", "-q", of("shout")])
+    await running.send("a\n")
+    await running.shows("A!")
+    await running.send("b\n")
+    await running.shows("B!")
+    running.end()
+    expect((await running.ended).code).toBe(0)
+    const endless = await aio(["-q", of("shout")], { shell: 'yes | "$@" | head -1' })
+    expect(endless).toMatchObject({ code: 0, stdout: "Y!\n", stderr: "" })
+  })
+
+  it("ends its threads and processes when it is interrupted", async () => {
+    const marker = `AIO_TEST=${process.pid}-${Math.random()}`
+    const [name, value] = marker.split("=") as [string, string]
+    for (const kind of [[], ["--processes"]]) {
+      const running = Aio.start(["executor", "--grace", "50ms", ...kind, of("talks"), "-i", "-"], {
+        env: { [name]: value }
+      })
+      await running.send("a\n")
+      await running.shows("log a")
+      running.kill("SIGINT")
+      expect((await running.ended).code).toBe(130)
+      const left = readdirSync("/proc")
+        .filter((entry) => /^\d+$/.test(entry))
+        .filter((pid) => {
+          try {
+            return readFileSync(`/proc/${pid}/environ`, "latin1").includes(marker)
+          } catch {
+            return false
+          }
+        })
+      expect(left).toEqual([])
+    }
+  })
+})
