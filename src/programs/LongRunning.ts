@@ -343,9 +343,8 @@ export const services = Effect.fn("LongRunning.services")(function* (
       yield* lines.begin(onEvent({ event: "started", name, run: run(), pid: child.pid, command: text }))
       yield* Deferred.succeed(here.spawned, undefined)
       if (options.sample !== undefined) yield* Effect.forkScoped(sampling(name, child, options.sample))
-      const { exitCode, signal } = yield* child.exit
-      if (signal !== undefined) return yield* new ServiceEnded({ message: `ended by ${signal}` })
-      if (exitCode !== 0) return yield* new ServiceEnded({ message: `exit code ${exitCode}` })
+      const exited = yield* child.exit
+      if (exited.exitCode !== 0) return yield* new ServiceEnded({ message: Processes.howEnded(exited) })
     }).pipe(Effect.scoped)
 
   const keep = (request: ServiceRequest) =>

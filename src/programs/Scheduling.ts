@@ -221,7 +221,7 @@ const outcomeOf = (exit: Exit.Exit<Processes.Exited, Processes.ProcessError>): O
   if (Exit.isSuccess(exit)) {
     const { exitCode, signal } = exit.value
     if (exitCode === 0) return { outcome: "succeeded", exitCode }
-    const detail = signal === undefined ? `exit code ${exitCode}` : `ended by ${signal}`
+    const detail = Processes.howEnded(exit.value)
     return { outcome: "failed", detail, exitCode, ...(signal === undefined ? {} : { signal }) }
   }
   if (Cause.isInterruptedOnly(exit.cause)) {

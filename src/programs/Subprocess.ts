@@ -206,8 +206,7 @@ interface Outcome {
 const outcomeOf = (result: Either.Either<Processes.Exited, Processes.ProcessError>): Outcome => {
   if (Either.isRight(result)) {
     const { exitCode, signal, usage } = result.right
-    const detail =
-      signal !== undefined ? `ended by ${signal}` : exitCode === 0 ? undefined : `exit code ${exitCode}`
+    const detail = exitCode === 0 ? undefined : Processes.howEnded(result.right)
     return { exitCode, signal, usage, detail }
   }
   const exitCode = "exitCode" in result.left ? result.left.exitCode : codes.failed

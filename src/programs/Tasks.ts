@@ -270,7 +270,7 @@ const outcomeOf = (exit: Either.Either<Processes.Exited, Processes.ProcessError>
   if (Either.isRight(exit)) {
     const { exitCode, signal } = exit.right
     if (exitCode === 0) return { status: "succeeded", exitCode } as const
-    const detail = signal === undefined ? `exit code ${exitCode}` : `ended by ${signal}`
+    const detail = Processes.howEnded(exit.right)
     return { status: "failed", detail, exitCode, ...(signal === undefined ? {} : { signal }) } as const
   }
   const exitCode = "exitCode" in exit.left ? exit.left.exitCode : codes.failed

@@ -109,6 +109,10 @@ export const commandLine = (command: Command.Command): string => {
   return [command.command, ...command.args].map(Shell.quote).join(" ")
 }
 
+/** In words: `exit code 3`, `ended by SIGTERM`. */
+export const howEnded = ({ exitCode, signal }: Pick<Exited, "exitCode" | "signal">): string =>
+  signal === undefined ? `exit code ${exitCode}` : `ended by ${signal}`
+
 /** A command as a person wrote it: what a shell is to read is itself. */
 export const commandText = (command: Command.Command): string =>
   command._tag === "StandardCommand" && command.command === "/bin/sh" && command.args[0] === "-c"
@@ -157,10 +161,8 @@ export class CommandFailed extends Data.TaggedError("CommandFailed")<{
   readonly result: Result
 }> {
   override get message() {
-    const { exitCode, signal, stderr } = this.result
-    const how = signal === undefined ? `exit code ${exitCode}` : `ended by ${signal}`
-    const last = new TextDecoder().decode(stderr.subarray(-1000)).trimEnd().split("\n").at(-1)
-    return `${this.command} failed: ${how}${last ? `: ${last}` : ""}`
+    const last = new TextDecoder().decode(this.result.stderr.subarray(-1000)).trimEnd().split("\n").at(-1)
+    return `${this.command} failed: ${howEnded(this.result)}${last ? `: ${last}` : ""}`
   }
 }
 
