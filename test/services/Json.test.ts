@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { FastCheck } from "effect"
-import * as Json from "../../src/services/LosslessJson.js"
+import * as Json from "../../src/services/Json.js"
 
-describe("LosslessJson", () => {
+describe("Json", () => {
   it("keeps every digit of an integer, wherever it stands, and nothing else", () => {
     const text =
       '{"id":12345678901234567890,"n":-98765432109876543210,"in":[{"x":9007199254740993}],"s":"12345678901234567890","f":0.12345678901234567,"e":12345678901234567e3,"safe":9007199254740991}'

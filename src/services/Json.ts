@@ -16,7 +16,7 @@ export const mayRound = (text: string): boolean => /\d{16}/.test(text)
  *
  * @example
  * ```ts
- * import * as Json from "effect-asyncio/services/LosslessJson"
+ * import * as Json from "effect-asyncio/services/Json"
  *
  * export const same = Json.stringify(Json.parse('{"id":12345678901234567890}')) // with all its digits
  * ```
