@@ -18,7 +18,7 @@ export const mayRound = (text: string): boolean => /\d{16}/.test(text)
  * ```ts
  * import * as Json from "effect-asyncio/services/Json"
  *
- * export const same = Json.stringify(Json.parse('{"id":12345678901234567890}')) // with all its digits
+ * export const same = Json.stringify(Json.parse('{"id":12345678901234567890}')) // {"id":12345678901234567890}
  * ```
  */
 export const parse = (text: string): unknown => {
