@@ -377,7 +377,7 @@ const none: unique symbol = Symbol("none")
 const dropped: unique symbol = Symbol("dropped")
 
 /** Elements after which timers and I/O have a turn. */
-const elementsPerTurn = 256
+const elementsPerTurn = 1024
 
 // Plain code between three parties: the feeder, a fiber that runs the producer; the workers, fibers that run the
 // elements (WorkerFibers); the consumer, who takes results. Each leaves a way to wake it when there is nothing to do.
@@ -1581,7 +1581,9 @@ export const mapRecords = <E, R>(
   if (batch === undefined) {
     const limited = rate === undefined ? self : rateLimited(self, rate)
     const keyed = key === undefined ? {} : { key: keyOf }
-    return mapSome(limited, one, { ...options, ...keyed })
+    // One after the other nothing gathers behind a slow one, so all records of a chunk may go through at once.
+    const { backpressure = (options.concurrency ?? 1) === 1 ? 1024 : undefined } = options
+    return mapSome(limited, one, { ...options, ...keyed, backpressure })
   }
   const many = (all: ReadonlyArray<Records.Record>): Effect.Effect<ReadonlyArray<Outcome>, RecordFailed> => {
     const bad = all.filter(({ problem }) => problem !== undefined)

@@ -1,4 +1,4 @@
-import { createReadStream, statSync } from "node:fs"
+import { createReadStream, fstatSync, statSync } from "node:fs"
 import type { Readable } from "node:stream"
 import { Chunk, Context, Data, Effect, Layer, Option, Stream } from "effect"
 
@@ -76,9 +76,24 @@ const file = (path: string) =>
     )
   )
 
+// Node reads a file in pieces of 64 KiB, each by way of another thread. Larger ones save waiting, but a string of more
+// than 128 KiB is no longer of V8's young generation.
+const pieceSize = 96 * 1024
+
+const standardInput = (): Readable => {
+  try {
+    if (fstatSync(0).isFile()) {
+      return createReadStream("", { fd: 0, autoClose: false, highWaterMark: pieceSize })
+    }
+  } catch {
+    // it is closed: Node has an empty one for that
+  }
+  return process.stdin
+}
+
 /** The process's own standard input and files; opened when they are first read. */
 export const layer: Layer.Layer<Input> = Layer.sync(Input, () => {
-  const stdin = Stream.suspend(() => chunks("-", process.stdin))
+  const stdin = Stream.suspend(() => chunks("-", standardInput()))
   return {
     stdin,
     isTerminal: process.stdin.isTTY === true,
