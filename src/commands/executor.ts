@@ -12,7 +12,7 @@ import * as Machine from "../services/Machine.js"
 import * as Modules from "../services/Modules.js"
 import * as Output from "../services/Output.js"
 import * as Units from "../services/Units.js"
-import * as Bars from "./Bars.js"
+import * as Screen from "./Screen.js"
 import * as Values from "./Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio executor: ${message}` })
@@ -205,21 +205,24 @@ const map = (
     }
     const inputs = given.length > 0 ? Stream.fromIterable(items) : read(path, config.format)
 
-    const bars = config.progress && output.stderr.interactive && !config.json ? yield* Bars.make : undefined
+    const screen =
+      config.progress && output.stderr.interactive && !config.json ? yield* Screen.make : undefined
     const begun = performance.now()
     const total = given.length > 0 ? given.length : undefined
     let done = 0
     let failed = 0
     const show = () => {
       const rate = (done * 1000) / Math.max(1, performance.now() - begun)
-      bars?.total(
+      screen?.show([
         `${done}${total === undefined ? "" : ` of ${total}`} done, ${failed} failed, ${rate.toFixed(rate < 10 ? 1 : 0)} a second`
-      )
+      ])
     }
     const note = (line: string) =>
-      bars === undefined ? output.note(line) : Effect.sync(() => bars.log(line))
+      screen === undefined ? output.note(line) : Effect.sync(() => screen.log(line))
     const print = (line: string) =>
-      bars !== undefined && output.stdout.interactive ? Effect.sync(() => bars.log(line)) : output.print(line)
+      screen !== undefined && output.stdout.interactive
+        ? Effect.sync(() => screen.log(line))
+        : output.print(line)
     const failure = (item: string, message: string) =>
       config.quiet ? Effect.void : note(`Failed (${item}): ${message}`)
     let unshown = 0
@@ -277,7 +280,7 @@ const map = (
       Effect.withConsole(console)
     )
     if (summary === undefined) return
-    if (!config.quiet && !config.json) yield* output.note(table(summary))
+    if (!config.quiet && !config.json) yield* note(table(summary))
     if (bad !== undefined) {
       return yield* usage(`${bad}; --on-failure continue goes on with the others`)
     }

@@ -21,8 +21,8 @@ import * as Shell from "../services/Shell.js"
 import * as Signals from "../services/Signals.js"
 import * as Template from "../services/Template.js"
 import * as Units from "../services/Units.js"
-import * as Bars from "./Bars.js"
 import { Rest } from "./Cli.js"
+import * as Screen from "./Screen.js"
 import * as Values from "./Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio loop: ${message}` })
@@ -448,13 +448,16 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
 
     const begun = performance.now()
     const counts = { records: 0, results: 0, failed: 0 }
-    const bars = config.progress && output.stderr.interactive && !config.json ? yield* Bars.make : undefined
+    const screen =
+      config.progress && output.stderr.interactive && !config.json ? yield* Screen.make : undefined
     const note = (line: string) =>
-      bars === undefined ? output.note(line) : Effect.sync(() => bars.log(line))
+      screen === undefined ? output.note(line) : Effect.sync(() => screen.log(line))
     const put = (bytes: string | Uint8Array) =>
-      bars !== undefined && output.stdout.interactive
+      screen !== undefined && output.stdout.interactive
         ? Effect.sync(() =>
-            bars.log((typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes)).replace(/\n$/, ""))
+            screen.log(
+              (typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes)).replace(/\n$/, "")
+            )
           )
         : output.write(bytes)
     const write = makeWriter(format === "null" && !isReal(config.output) ? "\0" : "\n")
@@ -489,11 +492,11 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
           failures.push(outcome)
         }
       }
-      if (bars !== undefined) {
+      if (screen !== undefined) {
         const seconds = (performance.now() - begun) / 1000
-        bars.total(
+        screen.show([
           `${counts.records} records, ${counts.failed} failed, ${Math.round(counts.records / seconds)}/s`
-        )
+        ])
       }
       const bytes = config.json
         ? all.map((outcome) => resultEvents(outcome, format === "ndjson")).join("")
