@@ -49,9 +49,15 @@ export const make = <Input, Settled>(options: Options<Input, Settled>): Loop<Inp
 
   const done = new Map<number, () => void>()
   let turn = 0
-  const out = (at: number, tell: () => void) => {
-    if (!ordered) return tell()
-    done.set(at, tell)
+  const tellInTurn = (at: number, input: Input, settled: Settled, attempts: number, asked: number) => {
+    if (ordered && at !== turn) {
+      done.set(at, () => give(at, input, settled, attempts, asked))
+      return
+    }
+    give(at, input, settled, attempts, asked)
+    if (!ordered) return
+    turn++
+    if (done.size === 0) return
     for (let next = done.get(turn); next !== undefined; next = done.get(turn)) {
       done.delete(turn++)
       next()
@@ -93,7 +99,7 @@ export const make = <Input, Settled>(options: Options<Input, Settled>): Loop<Inp
           if (!stopped && again(settled[i]!, attempts)) begin([input], first + i, attempts + 1)
           else {
             left--
-            out(first + i, () => give(first + i, input, settled[i]!, attempts, asked))
+            tellInTurn(first + i, input, settled[i]!, attempts, asked)
           }
         }
         if (left === 0) pump()
