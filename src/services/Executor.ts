@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url"
 import { inspect } from "node:util"
 import { Script } from "node:vm"
 import {
-  Cause,
+  Chunk,
   Clock,
   Console,
   Context,
@@ -13,7 +13,7 @@ import {
   Effect,
   Either,
   Exit,
-  type Fiber,
+  Fiber,
   FiberRef,
   GlobalValue,
   HashMap,
@@ -26,9 +26,9 @@ import {
 } from "effect"
 import { dual } from "effect/Function"
 import * as Cancellation from "./Cancellation.js"
-import { headline } from "./Causes.js"
 import * as EventBuffer from "./EventBuffer.js"
 import * as InJob from "./InJob.js"
+import * as JobLoop from "./internal/jobLoop.js"
 import * as JobPool from "./internal/jobPool.js"
 import * as Protocol from "./internal/jobProtocol.js"
 import {
@@ -43,7 +43,6 @@ import {
 } from "./internal/jobs.js"
 import * as JobUnits from "./internal/jobUnits.js"
 import { formatDuration } from "./Units.js"
-import * as WorkerFibers from "./WorkerFibers.js"
 
 // model
 
@@ -176,14 +175,18 @@ export class Executor extends Context.Tag("effect-asyncio/services/Executor")<
       args: Args
     ) => Effect.Effect<A, ExecutorError>
     /**
-     * Runs the job once for each input, one after the other on one thread, in one message: for jobs so short that the
-     * message costs more than they do. Each input has its own end; one that takes the thread with it takes no other.
-     * At most 1024 inputs.
+     * For loops over many inputs, which have no fiber for each: {@link runChunk} and {@link each} are made of it. Takes
+     * settings and context from the fiber, once, and gives a function that runs the job for some inputs, one after the
+     * other on one thread, in one message (at most 1024). It calls back when all have settled; what it gives cancels
+     * them, and calls back when they no longer run.
      */
-    readonly runChunk: <Input, A>(
-      job: Job<[Input], A>,
-      inputs: ReadonlyArray<Input>
-    ) => Effect.Effect<ReadonlyArray<Settled<A>>>
+    readonly starter: <Input, A>(
+      fiber: Fiber.RuntimeFiber<any, any>,
+      job: Job<[Input], A>
+    ) => (
+      inputs: ReadonlyArray<Input>,
+      onSettled: (settled: ReadonlyArray<Settled<A>>) => void
+    ) => (onGone: () => void) => void
   }
 >() {}
 
@@ -404,180 +407,73 @@ export const each = <Input, A, E = never, R = never>(
         1,
         Math.min(options.concurrency ?? executor.maxWorkers * Protocol.depth, executor.capacity)
       )
-      const { emit, end, full, stream, whenRoom } = EventBuffer.make<Item<Input, A>, E>(kept)
-
-      // inputs: an iterable is read when a lane is free; a stream is read a little ahead
-      let index = 0
-      let ended = false
-      let buffer: Array<Input> = []
-      let from = 0
-      let wakeFeed: (() => void) | undefined
-      /** A place where lanes wait until this holds; looked at again when one gets there, in case it was late. */
-      const gate = (open: () => boolean) => {
-        const waiting = new Set<() => void>()
-        return {
-          pass: Effect.async<void>((resume) => {
-            if (open()) return resume(Effect.void)
-            const wake = () => resume(Effect.void)
-            waiting.add(wake)
-            return Effect.sync(() => waiting.delete(wake))
-          }),
-          look: () => {
-            if (waiting.size === 0 || !open()) return
-            const all = [...waiting]
-            waiting.clear()
-            for (const wake of all) wake()
-          }
-        }
-      }
-      const inputGate = gate(() => ended || from < buffer.length)
-      const iterator = Symbol.iterator in inputs ? inputs[Symbol.iterator]() : undefined
-      const take = (): ReadonlyArray<Input> => {
-        if (iterator === undefined) {
-          const taken = buffer.slice(from, from + chunk)
-          from += taken.length
-          if (from === buffer.length) {
-            buffer = []
-            from = 0
-            wakeFeed?.()
-          }
-          return taken
-        }
-        const taken: Array<Input> = []
-        while (taken.length < chunk && !ended) {
-          const { done, value } = iterator.next()
-          if (done === true) ended = true
-          else taken.push(value)
-        }
-        return taken
-      }
-      const feed =
-        iterator !== undefined
-          ? Effect.void
-          : Stream.runForEachChunk(inputs as Stream.Stream<Input, E, R>, (some) =>
-              Effect.async<void>((resume) => {
-                const push = () => {
-                  wakeFeed = undefined
-                  buffer = Array.from(some)
-                  inputGate.look()
-                  resume(Effect.void)
-                }
-                if (buffer.length === 0) push()
-                else wakeFeed = push
-                return Effect.sync(() => {
-                  wakeFeed = undefined
-                })
-              })
-            ).pipe(
-              Effect.andThen(
-                Effect.sync(() => {
-                  ended = true
-                  inputGate.look()
-                })
-              )
-            )
-
-      // results: in order where that is asked for, and then only so far ahead
-      const done = new Map<number, Item<Input, A>>()
-      let turn = 0
-      const give = (item: Item<Input, A>) => {
-        if (unordered) return emit(item)
-        done.set(item.index, item)
-        for (let next = done.get(turn); next !== undefined; next = done.get(turn)) {
-          done.delete(turn++)
-          emit(next)
-        }
-        turnGate.look()
-      }
-      const mayTake = () => unordered || index - turn < kept + lanes * chunk
-      const turnGate = gate(mayTake)
-
-      const settle = (taken: ReadonlyArray<Input>): Effect.Effect<ReadonlyArray<Settled<A>>> =>
-        timeout === undefined
-          ? executor.runChunk(job, taken)
-          : withTimeout(executor.runChunk(job, taken), timeout)
-
-      const retry = (
-        input: Input,
-        { result, run }: Settled<A>,
-        left: number
-      ): Effect.Effect<{ readonly settled: Settled<A>; readonly more: number }> =>
-        left === 0 || Either.isRight(result) || !canRetry(result.left)
-          ? Effect.succeed({ settled: { result, run }, more: 0 })
-          : Effect.flatMap(settle([input]), ([again]) =>
-              Effect.map(retry(input, again!, left - 1), ({ more, settled }) => ({ settled, more: more + 1 }))
-            )
-
-      const lane = Effect.suspend(() => {
-        let at = 0
-        let asked = 0
-        let taken: ReadonlyArray<Input> = []
-        const give1 = (settled: Settled<A>, i: number, attempts: number) => {
-          const wait = Math.max(0, performance.now() - asked - settled.run)
-          give({ index: at + i, input: taken[i]!, ...settled, wait, attempts })
-        }
-        const room = Effect.async<void>((resume) => {
-          if (full()) whenRoom(() => resume(Effect.void))
-          else resume(Effect.void)
-        })
-        let over = false
-        return Effect.whileLoop({
-          while: () => !over,
-          body: (): Effect.Effect<unknown> => {
-            if (full()) return room
-            if (!mayTake()) return turnGate.pass
-            taken = take()
-            if (taken.length === 0) {
-              over = ended
-              return over ? Effect.void : inputGate.pass
-            }
-            at = index
-            index += taken.length
-            asked = performance.now()
-            const all = settle(taken)
-            if (retries === 0) {
-              return Effect.map(all, (settled) => {
-                for (let i = 0; i < settled.length; i++) give1(settled[i]!, i, 1)
-              })
-            }
-            return Effect.flatMap(all, (settled) =>
-              Effect.forEach(
-                settled,
-                (one, i) =>
-                  Effect.map(retry(taken[i]!, one, retries), (last) => give1(last.settled, i, 1 + last.more)),
-                { discard: true }
-              )
-            )
+      const { emit, end, full, stream, whenRoom } = EventBuffer.make<Item<Input, A>, E>(
+        Math.max(kept, lanes * chunk)
+      )
+      const loop = (fiber: AnyFiber, onEnd: (thrown: { readonly error: unknown } | undefined) => void) =>
+        JobLoop.make<Input, Settled<A>>({
+          iterator: Symbol.iterator in inputs ? inputs[Symbol.iterator]() : undefined,
+          chunk,
+          lanes,
+          start: executor.starter(fiber, job),
+          again: ({ result }, attempts) =>
+            attempts <= retries && Either.isLeft(result) && canRetry(result.left),
+          ordered: !unordered,
+          kept,
+          full,
+          whenRoom,
+          give: (index, input, { result, run }, attempts, asked) => {
+            const wait = Math.max(0, performance.now() - asked - run)
+            emit({ index, input, result, run, wait, attempts })
           },
-          step: () => undefined
+          onEnd
         })
-      })
-
-      const group: ReadonlyArray<Effect.Effect<void, E, R>> = [
-        feed,
-        ...Array.from({ length: lanes }, () => lane)
-      ]
-      let next = 0
-      let broken: Cause.Cause<E> | undefined
-      const run = WorkerFibers.run({
-        concurrency: group.length,
-        pull: () => group[next++],
-        settle: (_index, exit: Exit.Exit<void, E>) => {
-          if (Exit.isSuccess(exit) || broken !== undefined || Cause.isInterruptedOnly(exit.cause)) {
-            return undefined
-          }
-          broken = exit.cause
-          return { reason: `the inputs failed: ${headline(exit.cause)}`, origin: "executor" }
-        }
+      const run = Effect.withFiberRuntime<void, E, R>((fiber) => {
+        let whenOver: (() => void) | undefined
+        let over: Exit.Exit<void> | undefined
+        const running = loop(fiber, (thrown) => {
+          over = thrown === undefined ? Exit.void : Exit.die(thrown.error)
+          whenOver?.()
+        })
+        const settled = Effect.async<void>((resume) => {
+          whenOver = () => resume(over!)
+          if (over !== undefined) return whenOver()
+          running.run()
+          return Effect.async<void>((resume) => running.cancel(() => resume(Effect.void)))
+        })
+        if (Symbol.iterator in inputs) return settled
+        // A little ahead of the jobs: as many as the stream gives at once.
+        const feed = Stream.runForEachChunk(inputs, (some) =>
+          Effect.async<void>((resume) => running.feed(Chunk.toReadonlyArray(some), () => resume(Effect.void)))
+        ).pipe(Effect.andThen(Effect.sync(running.end)))
+        return Effect.all([settled, feed], { concurrency: 2, discard: true })
       }).pipe(
-        Effect.ensuring(Effect.sync(() => iterator?.return?.())),
-        Effect.onExit((exit) => Effect.sync(() => end(Exit.isFailure(exit) ? exit.cause : broken)))
+        (all) => (timeout === undefined ? all : withTimeout(all, timeout)),
+        Effect.onExit((exit) => Effect.sync(() => end(Exit.isFailure(exit) ? exit.cause : undefined)))
       )
       yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
         Cancellation.cancel(fiber, { reason: "nobody reads the results any more", origin: "executor" })
       )
       return stream
     })
+  )
+
+/**
+ * Runs the job once for each input, one after the other on one thread, in one message: for jobs so short that the
+ * message costs more than they do. Each input has its own end; one that takes the thread with it takes no other. At
+ * most 1024 inputs.
+ */
+export const runChunk = <Input, A>(
+  job: Job<[Input], A>,
+  inputs: ReadonlyArray<Input>
+): Effect.Effect<ReadonlyArray<Settled<A>>, never, Executor> =>
+  Effect.flatMap(Executor, ({ starter }) =>
+    Effect.withFiberRuntime<ReadonlyArray<Settled<A>>>((fiber) =>
+      Effect.async<ReadonlyArray<Settled<A>>>((resume) => {
+        const cancel = starter(fiber, job)(inputs, (settled) => resume(Effect.succeed(settled)))
+        return Effect.async<void>((resume) => cancel(() => resume(Effect.void)))
+      })
+    )
   )
 
 /** What may go better another time: not what can be told from the function and the input alone. */
@@ -684,16 +580,18 @@ const contextOf = (fiber: AnyFiber): Protocol.Order["context"] => {
 }
 
 /** Runs effects where the caller's fiber would: its console, its loggers, its annotations. */
+const forkLike = (fiber: AnyFiber) =>
+  Runtime.runFork(
+    Runtime.make({
+      context: fiber.getFiberRef(FiberRef.currentContext),
+      fiberRefs: fiber.getFiberRefs(),
+      runtimeFlags: Runtime.defaultRuntime.runtimeFlags
+    })
+  )
 const speaker = (fiber: AnyFiber): ((effect: Effect.Effect<void>) => void) => {
-  let fork: ((effect: Effect.Effect<void>) => unknown) | undefined
+  let fork: ReturnType<typeof forkLike> | undefined
   return (effect) => {
-    fork ??= Runtime.runFork(
-      Runtime.make({
-        context: fiber.getFiberRef(FiberRef.currentContext),
-        fiberRefs: fiber.getFiberRefs(),
-        runtimeFlags: Runtime.defaultRuntime.runtimeFlags
-      })
-    )
+    fork ??= forkLike(fiber)
     fork(effect)
   }
 }
@@ -727,74 +625,109 @@ const logged = ({ annotations, cause, level, message }: Protocol.LogEntry): Effe
     annotations
   )
 
-/** Work that may cross as one order, as an effect that gives the ends of its items. */
-const submit = (
-  pool: JobPool.Pool,
-  job: Job<any, unknown>,
-  task: Task,
-  args: ReadonlyArray<unknown>,
-  chunk: boolean
-): Effect.Effect<ReadonlyArray<Settled<any>>, NotSerializable> =>
-  Effect.withFiberRuntime((fiber) => {
-    const { timeout } = fiber.getFiberRef(settings)
-    const context = contextOf(fiber)
-    return Effect.async<ReadonlyArray<Settled<any>>, NotSerializable>((resume) => {
-      const settled: Array<Settled<any>> = []
-      let say: ReturnType<typeof speaker> | undefined
-      let lines: ReturnType<typeof liner> | undefined
-      let whenGone: (() => void) | undefined
-      let over = false
-      const handle = pool.submit({
-        name: job.name,
-        task,
-        args,
-        chunk,
-        // What is moved must be begun where it is sent; a chunk may go on elsewhere.
-        transfer: chunk ? [] : args.flatMap(InJob.buffersOf),
-        context,
-        timeout: timeout === undefined ? undefined : Duration.toMillis(timeout),
-        onOutput: (stream, text) => {
-          say ??= speaker(fiber)
-          lines ??= liner(say)
-          lines.push(stream, text)
-        },
-        onLog: (entry) => {
-          say ??= speaker(fiber)
-          say(logged(entry))
-        },
-        onEnd: (item, ended, run) => {
-          settled[item] = { result: resultOf(job, ended, timeout), run }
-        },
-        onDone: () => {
-          over = true
-          lines?.end()
-          if (whenGone !== undefined) whenGone()
-          else resume(Effect.succeed(settled))
-        },
-        onUnsent: () => {
-          over = true
-          resume(uncloneable(job.name, args, context?.refs))
-        }
-      })
-      return Effect.async<void>((resume) => {
-        if (over) return resume(Effect.void)
-        whenGone = () => resume(Effect.void)
-        handle.cancel()
-      })
-    })
-  })
+type Settle = (settled: ReadonlyArray<Settled<any>>) => void
+type Cancel = (onGone: () => void) => void
 
-/** A chunk for executors that have none of their own. */
-const oneByOne =
-  (run: (job: Job<any, any>, args: ReadonlyArray<any>) => Effect.Effect<any, ExecutorError>) =>
-  <Input, A>(job: Job<[Input], A>, inputs: ReadonlyArray<Input>): Effect.Effect<ReadonlyArray<Settled<A>>> =>
-    Effect.forEach(inputs, (input) =>
-      Effect.gen(function* () {
-        const began = yield* Clock.currentTimeNanos
-        const result: Either.Either<A, ExecutorError> = yield* Effect.either(run(job, [input]))
-        return { result, run: Number((yield* Clock.currentTimeNanos) - began) / 1e6 }
+/** The job as one order to a thread: with `args`, or, as a chunk, once for each of them. */
+const submitter = (pool: JobPool.Pool, fiber: AnyFiber, job: Job<any, unknown>, task: Task) => {
+  const { timeout } = fiber.getFiberRef(settings)
+  const milliseconds = timeout === undefined ? undefined : Duration.toMillis(timeout)
+  const context = contextOf(fiber)
+  const say = speaker(fiber)
+  const failed = (error: ExecutorError): Settled<any> => ({ result: Either.left(error), run: 0 })
+  return (args: ReadonlyArray<unknown>, chunk: boolean, onSettled: Settle): Cancel => {
+    const settled: Array<Settled<any>> = []
+    let lines: ReturnType<typeof liner> | undefined
+    let whenGone: (() => void) | undefined
+    let inner: Cancel | undefined
+    let over = false
+    const done = () => {
+      over = true
+      lines?.end()
+      if (whenGone !== undefined) whenGone()
+      else onSettled(settled)
+    }
+    const handle = pool.submit({
+      name: job.name,
+      task,
+      args,
+      chunk,
+      // What is moved must be begun where it is sent; a chunk may go on elsewhere.
+      transfer: chunk ? [] : args.flatMap(InJob.buffersOf),
+      context,
+      timeout: milliseconds,
+      onOutput: (stream, text) => {
+        lines ??= liner(say)
+        lines.push(stream, text)
+      },
+      onLog: (entry) => say(logged(entry)),
+      onEnd: (item, ended, run) => {
+        settled[item] = { result: resultOf(job, ended, timeout), run }
+      },
+      onDone: done,
+      onUnsent: () => {
+        if (chunk) {
+          // One of them cannot be cloned; the others can.
+          const good = args.filter(isClonable)
+          if (good.length < args.length && isClonable(context?.refs)) {
+            for (let i = 0; i < args.length; i++) {
+              if (!isClonable(args[i])) settled[i] = failed(uncloneable(job.name, [args[i]], undefined))
+            }
+            const rest = args.flatMap((arg, i) => (settled[i] === undefined ? [[arg, i] as const] : []))
+            if (rest.length === 0) return done()
+            inner = submitter(
+              pool,
+              fiber,
+              job,
+              task
+            )(good, true, (some) => {
+              for (const [at, [, i]] of rest.entries()) settled[i] = some[at]!
+              done()
+            })
+            return
+          }
+        }
+        const error = uncloneable(job.name, args, context?.refs)
+        for (let i = 0; i < (chunk ? args.length : 1); i++) settled[i] = failed(error)
+        done()
+      }
+    })
+    return (onGone) => {
+      if (over) return onGone()
+      if (inner !== undefined) return inner(onGone)
+      whenGone = onGone
+      handle.cancel()
+    }
+  }
+}
+
+/** The starter of executors that run jobs as effects. */
+const starterOf =
+  (
+    run: (job: Job<any, any>, args: ReadonlyArray<any>) => Effect.Effect<any, ExecutorError>
+  ): Context.Tag.Service<Executor>["starter"] =>
+  (fiber, job) => {
+    const fork = forkLike(fiber)
+    return (inputs, onSettled) => {
+      const all = Effect.forEach(inputs, (input) =>
+        Effect.gen(function* () {
+          const began = yield* Clock.currentTimeNanos
+          const result = yield* Effect.either(run(job, [input]))
+          return { result, run: Number((yield* Clock.currentTimeNanos) - began) / 1e6 }
+        })
+      )
+      const running = fork(all)
+      let cancelled = false
+      running.addObserver((exit) => {
+        if (!cancelled && Exit.isSuccess(exit)) onSettled(exit.value)
       })
-    )
+      return (onGone) => {
+        cancelled = true
+        running.addObserver(() => onGone())
+        fork(Fiber.interruptFork(running))
+      }
+    }
+  }
 
 /** Settings of {@link layerThreads} and {@link layerProcesses}. */
 export interface WorkersOptions {
@@ -869,43 +802,39 @@ const makeWorkers = (unit: (options: JobUnits.UnitOptions) => JobUnits.Unit, opt
       ),
       (pool) => Effect.promise(pool.close)
     )
-    const full = (job: string) =>
-      pool.unfinished() >= maxWorkers + maxQueue ? new QueueFull({ job, maxQueue }) : undefined
+    const refused = (job: Job<any, unknown>): ExecutorError | undefined =>
+      job.task === undefined
+        ? unshippable(job.name)
+        : pool.unfinished() >= maxWorkers + maxQueue
+          ? new QueueFull({ job: job.name, maxQueue })
+          : undefined
     return Executor.of({
       maxWorkers,
       capacity: maxWorkers + maxQueue,
       run: (job, args) =>
-        Effect.suspend(() => {
-          if (job.task === undefined) return unshippable(job.name)
-          return (
-            full(job.name) ??
-            Effect.flatMap(submit(pool, job, job.task, args, false), ([settled]) => settled!.result)
-          )
-        }) as Effect.Effect<any, ExecutorError>,
-      runChunk: (job, inputs) => {
-        const all = (error: ExecutorError): ReadonlyArray<Settled<any>> =>
-          inputs.map(() => ({ result: Either.left(error), run: 0 }))
-        if (inputs.length === 0) return Effect.succeed([])
-        const single = inputs.length === 1
-        return Effect.suspend(() => {
-          if (job.task === undefined) return Effect.succeed(all(unshippable(job.name)))
-          const refused = full(job.name)
-          if (refused !== undefined) return Effect.succeed(all(refused))
-          const { task } = job
-          return Effect.catchAll(submit(pool, job, task, inputs, !single), (error) =>
-            single
-              ? Effect.succeed(all(error))
-              : // One of them cannot be cloned; which one shows when each goes alone.
-                Effect.map(
-                  Effect.forEach(inputs, (input) =>
-                    Effect.catchAll(submit(pool, job, task, [input], false), (alone) =>
-                      Effect.succeed(all(alone).slice(0, 1))
-                    )
-                  ),
-                  (settled) => settled.flat()
-                )
-          )
-        })
+        Effect.withFiberRuntime<any, ExecutorError>((fiber) => {
+          const error = refused(job)
+          if (error !== undefined) return Effect.fail(error)
+          return Effect.async<any, ExecutorError>((resume) => {
+            const cancel = submitter(
+              pool,
+              fiber,
+              job,
+              job.task!
+            )(args, false, ([settled]) => resume(settled!.result))
+            return Effect.async<void>((resume) => cancel(() => resume(Effect.void)))
+          })
+        }),
+      starter: (fiber, job) => {
+        const submit = job.task === undefined ? undefined : submitter(pool, fiber, job, job.task)
+        return (inputs, onSettled) => {
+          const error = inputs.length === 0 ? undefined : refused(job)
+          if (error === undefined && inputs.length > 0) {
+            return submit!(inputs, inputs.length > 1, onSettled)
+          }
+          onSettled(inputs.map(() => ({ result: Either.left(error!), run: 0 })))
+          return (onGone) => onGone()
+        }
       }
     })
   })
@@ -1006,7 +935,7 @@ export const layerInline: Layer.Layer<Executor> = Layer.effect(
       maxWorkers: 1,
       capacity: Number.POSITIVE_INFINITY,
       run,
-      runChunk: oneByOne(run)
+      starter: starterOf(run)
     })
   })
 )
@@ -1038,7 +967,7 @@ export const layerTest = (
         maxWorkers: options?.maxWorkers ?? 64,
         capacity: Number.POSITIVE_INFINITY,
         run,
-        runChunk: oneByOne(run)
+        starter: starterOf(run)
       })
     })
   )

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
+import { Chunk, Deferred, Effect, Either, Exit, Fiber, Layer, Stream, TestClock } from "effect"
 import * as Executors from "../../src/programs/Executors.js"
 import * as Cancellation from "../../src/services/Cancellation.js"
 import * as Executor from "../../src/services/Executor.js"
@@ -121,5 +121,64 @@ describe("Executors", () => {
       const nobody = yield* Effect.flip(Executors.blocking(Executors.downloadSize, "http://127.0.0.1:1/"))
       assert.match(nobody.message, /cannot download http:\/\/127\.0\.0\.1:1\/: .+/)
     }).pipe(Effect.provide(Layer.mergeAll(Executor.layerThreads({ maxWorkers: 1 }), GuideServer.layer)))
+  )
+
+  // An item n sleeps n seconds; 13 fails.
+  const naps = Executor.layerTest(
+    (job, [n]) =>
+      n === 13
+        ? Effect.fail(
+            new Executor.JobFailed({ job, thrown: { name: "", message: "13", stack: "at", value: 13 } })
+          )
+        : Effect.delay(Effect.succeed(n * 2), n * 1000),
+    { maxWorkers: 2 }
+  )
+  const nap = Executor.fromFunction((n: number) => n)
+  const inputs = (...values: ReadonlyArray<number | string>): ReadonlyArray<Executors.ItemInput> =>
+    values.map((value) => ({
+      text: `${value}`,
+      value: typeof value === "number" ? Either.right(value) : Either.left(`${value} is none`)
+    }))
+  const told = (events: Iterable<Executors.ItemEvent>) =>
+    Array.from(events, (event) =>
+      event.event === "result"
+        ? `${event.seq} ${event.item} = ${event.value}`
+        : event.event === "failed"
+          ? `${event.seq} ${event.item}: ${event.message}`
+          : `${event.ok} ok, ${event.failed} failed${event.cancelled ? ", cancelled" : ""}, exit ${event.exitCode}`
+    )
+
+  it.effect("items gives results in input order, bad items among them, and a summary", () =>
+    Effect.gen(function* () {
+      const all = yield* Effect.fork(
+        Stream.runCollect(Executors.items(nap, inputs("bad", 3, 1, 13, "worse"), { onFailure: "continue" }))
+      )
+      yield* TestClock.adjust("2999 millis")
+      assert.isTrue((yield* Fiber.poll(all))._tag === "None")
+      yield* TestClock.adjust("1 millis")
+      const events = yield* Fiber.join(all)
+      assert.deepStrictEqual(told(events), [
+        "1 bad: bad is none",
+        "2 3 = 6",
+        "3 1 = 2",
+        "4 13: job (anonymous) failed: 13",
+        "5 worse: worse is none",
+        "2 ok, 3 failed, exit 1"
+      ])
+      const result = Chunk.unsafeGet(events, 1)
+      assert.isTrue(result.event === "result" && Math.round(result.run) === 3000)
+    }).pipe(Effect.provide(naps))
+  )
+
+  it.effect("items ends at the first failure, and cancels what is under way", () =>
+    Effect.gen(function* () {
+      const all = yield* Effect.fork(Stream.runCollect(Executors.items(nap, inputs(1, 13, 60, 60))))
+      yield* TestClock.adjust("1 seconds")
+      assert.deepStrictEqual(told(yield* Fiber.join(all)), [
+        "1 1 = 2",
+        "2 13: job (anonymous) failed: 13",
+        "1 ok, 1 failed, cancelled, exit 1"
+      ])
+    }).pipe(Effect.provide(naps))
   )
 })

@@ -96,6 +96,7 @@ interface Member {
   readonly places: Array<number>
   /** Tasks that it knows. */
   readonly told: Set<number>
+  filling: boolean
   done: number
   heard: number
   idle: NodeJS.Timeout | undefined
@@ -312,13 +313,18 @@ export const make = (options: Options): Pool => {
     if (request.timeout !== undefined) watch(work, member, request.timeout)
   }
 
-  /** A thread for the next job: one that has nothing to do, else, where jobs are tiny, one with few at hand. */
+  /**
+   * A thread for the next job: one that has nothing to do, else, where jobs are tiny, one with few at hand. That is then
+   * filled up, because only the first of several messages has to wake it: one at a time take twice as long.
+   */
   const pick = (): Member | undefined => {
     let best: Member | undefined
     const most = average < tiny && members.size >= maxWorkers ? Protocol.depth : 1
     for (const member of members) {
       const { size } = member.flight
-      if (member.state !== "ready" || size >= most || member.places.length === 0) continue
+      if (size <= Protocol.depth / 2) member.filling = true
+      else if (size >= Protocol.depth) member.filling = false
+      if (member.state !== "ready" || size >= most || member.places.length === 0 || !member.filling) continue
       if (size > 0 && (member.unit.control === undefined || member.done + size >= recycleAfter)) continue
       if (best === undefined || size < best.flight.size) best = member
     }
@@ -529,6 +535,7 @@ export const make = (options: Options): Pool => {
       flight: new Map(),
       places: Array.from({ length: Protocol.depth }, (_, i) => i),
       told: new Set(),
+      filling: true,
       done: 0,
       heard: 0,
       idle: undefined,

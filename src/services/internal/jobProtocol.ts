@@ -54,7 +54,7 @@ export type Report =
   | { readonly id: number; readonly log: LogEntry }
 
 /** How many orders a thread may have at a time; all but the one under way can be taken back. */
-export const depth = 8
+export const depth = 16
 
 /** An order's place: it is the thread's to take, has been taken, or has been taken back. */
 export const offered = 1
@@ -94,15 +94,16 @@ export const words = {
   places: 8
 } as const
 
-const logAt = 64 + 8 + longestChunk * 8
+const begunAt = 4 * (8 + depth)
+const logAt = begunAt + 8 + longestChunk * 8
 const logSize = 64 * 1024
 
 export const controlSize = logAt + logSize
 
 export const control = (memory: SharedArrayBuffer): Control => ({
-  words: new Int32Array(memory, 0, 16),
-  begun: new BigInt64Array(memory, 64, 1),
-  times: new Float64Array(memory, 72, longestChunk),
+  words: new Int32Array(memory, 0, 8 + depth),
+  begun: new BigInt64Array(memory, begunAt, 1),
+  times: new Float64Array(memory, begunAt + 8, longestChunk),
   log: Buffer.from(memory, logAt, logSize)
 })
 

@@ -36,6 +36,9 @@ export interface Unit {
   readonly hold: (on: boolean) => void
 }
 
+/** Reports that are taken before timers and I/O have a turn. */
+const atOnce = 64
+
 /** A worker thread. */
 export const thread = (options: UnitOptions): Unit => {
   const memory = new SharedArrayBuffer(Protocol.controlSize)
@@ -57,7 +60,15 @@ export const thread = (options: UnitOptions): Unit => {
     }
     options.report(report)
   }
-  port1.on("message", receive)
+  port1.on("message", (first: Protocol.Report) => {
+    receive(first)
+    // What has come meanwhile, without an event for each: a third of the time.
+    for (let i = 0; i < atOnce; i++) {
+      const more = receiveMessageOnPort(port1)
+      if (more === undefined) return
+      receive(more.message)
+    }
+  })
   worker.on("error", (error: Error & { code?: string }) => {
     if (error.code === "ERR_WORKER_OUT_OF_MEMORY") full = true
     else thrown = toThrown(error)

@@ -1,0 +1,170 @@
+// One input after the other through an executor: plain code, because a fiber for each job costs more than the job's
+// way to the thread and back (bench/executor.mjs: `Executor.map` beside as many `Executor.run`).
+
+export interface Options<Input, Settled> {
+  /** Inputs of an iterable; undefined where they are fed. */
+  readonly iterator: Iterator<Input> | undefined
+  /** Inputs in one message, and messages under way at once. */
+  readonly chunk: number
+  readonly lanes: number
+  /** Runs the job for these; calls back once, unless it is cancelled by what it gives, which calls back then. */
+  readonly start: (
+    inputs: ReadonlyArray<Input>,
+    onSettled: (settled: ReadonlyArray<Settled>) => void
+  ) => (onGone: () => void) => void
+  /** Whether to try once more what has been tried so often. */
+  readonly again: (settled: Settled, attempts: number) => boolean
+  /** Whether results go out in the order of the inputs; then so many may wait for those before them. */
+  readonly ordered: boolean
+  readonly kept: number
+  readonly full: () => boolean
+  readonly whenRoom: (callback: () => void) => void
+  readonly give: (index: number, input: Input, settled: Settled, attempts: number, asked: number) => void
+  /** Called once: every input has settled, or `error` was thrown by the iterator and nothing is under way any more. */
+  readonly onEnd: (thrown: { readonly error: unknown } | undefined) => void
+}
+
+export interface Loop<Input> {
+  /** Hands inputs over; calls back when they have been taken. Once at a time. */
+  readonly feed: (inputs: ReadonlyArray<Input>, onTaken: () => void) => void
+  /** No more are fed. */
+  readonly end: () => void
+  /** Starts taking inputs. */
+  readonly run: () => void
+  /** Cancels what is under way; `onEnd` is not called. */
+  readonly cancel: (onGone: () => void) => void
+}
+
+export const make = <Input, Settled>(options: Options<Input, Settled>): Loop<Input> => {
+  const { again, chunk, full, give, iterator, kept, lanes, ordered, start, whenRoom } = options
+  const live = new Set<(onGone: () => void) => void>()
+  let index = 0
+  let ended = false
+  let fed: ReadonlyArray<Input> = []
+  let from = 0
+  let onTaken: (() => void) | undefined
+  let waitsForRoom = false
+  let pumping = false
+  let stopped = false
+
+  const done = new Map<number, () => void>()
+  let turn = 0
+  const tellInTurn = (at: number, input: Input, settled: Settled, attempts: number, asked: number) => {
+    if (ordered && at !== turn) {
+      done.set(at, () => give(at, input, settled, attempts, asked))
+      return
+    }
+    give(at, input, settled, attempts, asked)
+    if (!ordered) return
+    turn++
+    if (done.size === 0) return
+    for (let next = done.get(turn); next !== undefined; next = done.get(turn)) {
+      done.delete(turn++)
+      next()
+    }
+  }
+
+  const take = (): ReadonlyArray<Input> => {
+    if (iterator === undefined) {
+      const taken = fed.slice(from, from + chunk)
+      from += taken.length
+      if (from === fed.length && onTaken !== undefined) {
+        const callback = onTaken
+        onTaken = undefined
+        callback()
+      }
+      return taken
+    }
+    const taken: Array<Input> = []
+    while (taken.length < chunk && !ended) {
+      const { done, value } = iterator.next()
+      if (done === true) ended = true
+      else taken.push(value)
+    }
+    return taken
+  }
+
+  /** Until they all have settled, tried again where that is wanted. */
+  const settle = (inputs: ReadonlyArray<Input>, at: number) => {
+    const asked = performance.now()
+    let left = inputs.length
+    const begin = (some: ReadonlyArray<Input>, first: number, attempts: number) => {
+      let over = false
+      let cancel: ((onGone: () => void) => void) | undefined // it may have settled before there is one
+      const settledNow = (settled: ReadonlyArray<Settled>) => {
+        over = true
+        if (cancel !== undefined) live.delete(cancel)
+        for (let i = 0; i < settled.length; i++) {
+          const input = some[i]!
+          if (!stopped && again(settled[i]!, attempts)) begin([input], first + i, attempts + 1)
+          else {
+            left--
+            tellInTurn(first + i, input, settled[i]!, attempts, asked)
+          }
+        }
+        if (left === 0) pump()
+      }
+      cancel = start(some, settledNow)
+      if (!over) live.add(cancel)
+    }
+    begin(inputs, at, 1)
+  }
+
+  const cancel = (onGone: () => void) => {
+    stopped = true
+    iterator?.return?.()
+    let left = live.size
+    if (left === 0) return onGone()
+    for (const cancelOne of live) cancelOne(() => --left === 0 && onGone())
+  }
+
+  const pump = () => {
+    if (pumping || stopped) return
+    pumping = true
+    try {
+      while (live.size < lanes && (!ordered || index - turn < kept + lanes * chunk)) {
+        if (full()) {
+          if (!waitsForRoom) {
+            waitsForRoom = true
+            whenRoom(() => {
+              waitsForRoom = false
+              pump()
+            })
+          }
+          break
+        }
+        const taken = take()
+        if (taken.length === 0) break
+        const at = index
+        index += taken.length
+        settle(taken, at)
+      }
+    } catch (error) {
+      cancel(() => options.onEnd({ error }))
+    } finally {
+      pumping = false
+    }
+    if (ended && from === fed.length && live.size === 0 && !stopped) {
+      stopped = true
+      options.onEnd(undefined)
+    }
+  }
+
+  return {
+    feed: (inputs, callback) => {
+      fed = inputs
+      from = 0
+      onTaken = callback
+      if (inputs.length === 0) {
+        onTaken = undefined
+        callback()
+      } else pump()
+    },
+    end: () => {
+      ended = true
+      pump()
+    },
+    run: pump,
+    cancel
+  }
+}
