@@ -325,7 +325,7 @@ describe("aio loop", () => {
     expect(await refused(numbers(3000), "--follow", "in")).toMatch(
       /it is of another input, standard input, not .*in\n$/
     )
-  })
+  }, 120_000)
 
   it("follows a file through rotation and truncation, and goes on from a checkpoint", async () => {
     const file = join(cwd, "app.log")
