@@ -402,9 +402,10 @@ interface Host {
   readonly recheck: number
 }
 
-// A fiber that runs callbacks, and the one that it runs.
+// A fiber that runs callbacks, and the one that it runs; or it sleeps until the first deadline.
 interface Worker {
   call: Call<any, any> | undefined
+  fiber: Fiber.RuntimeFiber<void> | undefined
 }
 
 // What both kinds of handle are: somebody may wait for its end, or cancel it.
@@ -574,7 +575,10 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
   }
 
   private planned(after: number): Planned | undefined {
-    const found = this.plan.after(after)
+    return this.placed(this.plan.after(after))
+  }
+
+  private placed(found: ReturnType<Plan["after"]>): Planned | undefined {
     if (found === undefined) return undefined
     const { at: time, skipped } = found
     const at = this.byWall ? time : Math.round(this.host.wall() + time - this.host.monotonic())
@@ -629,10 +633,16 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
     const { recheck } = this.host
     const now = this.now()
     const first = this.next!
-    const due = [first, ...this.overdue(first.time, now)]
+    const following = this.plan.after(first.time)
+    const onTime = following === undefined || following.at > now
+    const due = onTime ? [first] : [first, ...this.overdue(first.time, now)]
     const newest = due.at(-1)!
     // It may have its jitter still before it.
-    const next = newest.deadline > now ? due.pop() : this.planned(newest.time)
+    const next = onTime
+      ? this.placed(following)
+      : newest.deadline > now
+        ? due.pop()
+        : this.planned(newest.time)
     const last = due.at(-1)
     const isMissed = (one: Planned) => {
       const late = now - one.deadline
@@ -784,7 +794,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       if (closing !== undefined) return call.unsafeCancel(closing)
       live++
       ready.push(call)
-      drainSoon()
+      if (!awake) drainSoon()
     }
     const drainSoon = () => {
       if (draining) return
@@ -826,8 +836,9 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
             )
           )
 
-    const startWorker = () => {
-      const worker: Worker = { call: undefined }
+    const startWorker = (begin?: Effect.Effect<void>) => {
+      const worker: Worker = { call: undefined, fiber: undefined }
+      let nap = begin // while it sleeps
       let outcome: Exit.Exit<any, any> | undefined // of the callback, while its children and its report are waited for
       let retired = false
       const finish = (exit: Exit.Exit<any, any>) => {
@@ -842,11 +853,22 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       }
       const work = Effect.withFiberRuntime<void>((fiber) => {
         const inner = fiber as unknown as Inner
-        let current: Effect.Effect<unknown, unknown> = Effect.void
+        const own = inner._fiberRefs
+        worker.fiber = fiber
+        if (nap !== undefined) asleep = worker
+        let current: Effect.Effect<unknown, unknown> = nap ?? Effect.void
         const next = () => {
-          if (outcome !== undefined) return true
-          const call = retired ? undefined : take()
-          if (call === undefined) return false
+          if (outcome !== undefined || nap !== undefined) return true
+          if (retired) return false
+          const call = take()
+          if (call === undefined) {
+            nap = asleep === undefined ? pause() : undefined
+            if (nap === undefined) return false
+            asleep = worker
+            current = nap
+            if (inner._fiberRefs !== own) inner.setFiberRefs(own)
+            return true
+          }
           worker.call = call
           call.fiber = fiber
           if (inner._fiberRefs !== call.fiberRefs) inner.setFiberRefs(call.fiberRefs)
@@ -859,7 +881,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
         const nextThatWaits = () => {
           while (next()) {
             const { _op, effect_instruction_i0 } = current as unknown as Sync
-            if (outcome !== undefined || _op !== "Sync") return true
+            if (outcome !== undefined || nap !== undefined || _op !== "Sync") return true
             let value: unknown
             try {
               value = effect_instruction_i0()
@@ -872,6 +894,12 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
           return false
         }
         const step = (value: unknown) => {
+          if (nap !== undefined) {
+            nap = undefined
+            if (asleep === worker) wakeUp()
+            else retired = true
+            return
+          }
           if (outcome !== undefined) return finish(outcome)
           const children = inner.interruptAllChildren()
           const exit = value === undefined ? Exit.void : Exit.succeed(value)
@@ -913,41 +941,58 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
           if (outcome !== undefined || Cause.isInterruptedOnly(cause)) end()
           else Runtime.runFork(runtimeOf(call.fiberRefs), told(call, cause)).addObserver(end)
         }
+        if (asleep === worker) asleep = undefined
         if (taken < ready.length) drainSoon()
       })
     }
 
-    // One fiber sleeps until the first deadline; when another call comes first, it is replaced.
-    let wakeUp: Fiber.RuntimeFiber<void> | undefined
+    // One fiber sleeps until the first deadline; when another call comes first, it is replaced. It runs what is due
+    // itself and sleeps again: a fiber for each would be most of what a tick costs. If it is held up by what it runs,
+    // another sleeps in its place.
+    let asleep: Worker | undefined
     let aim: Due | undefined // what it sleeps for
     let stale = false // whether it sleeps for something else
     let firing = false
+    let awake = false // it has been woken, and may still sleep again
 
     const arm = () => {
-      if (firing) return
+      if (firing || awake) return
+      if (first()[0] === aim && !stale) return
+      asleep?.fiber?.unsafeInterruptAsFork(FiberId.none)
+      asleep = undefined
+      const nap = pause()
+      if (nap !== undefined) startWorker(nap)
+    }
+
+    // Until the first deadline, if there is one.
+    const pause = (): Effect.Effect<void> | undefined => {
       const [call, wait] = first()
-      if (call === aim && !stale) return
       stale = false
-      wakeUp?.unsafeInterruptAsFork(FiberId.none)
-      wakeUp = undefined
       aim = call
-      if (call === undefined || wait === Number.POSITIVE_INFINITY) return
+      if (call === undefined || wait === Number.POSITIVE_INFINITY) return undefined
       const rechecks = at.first !== undefined && at.first.deadline < Number.POSITIVE_INFINITY
       // Whole milliseconds, because setTimeout cuts off the rest.
       const ms = Math.min(Math.max(0, Math.ceil(wait)), rechecks ? recheck : longest, longest)
+      const sleeps = clock.sleep(Duration.millis(ms))
       // TestClock's zero is no turn.
-      const pause = Effect.zipRight(
-        ms === 0 ? Effect.yieldNow() : Effect.void,
-        clock.sleep(Duration.millis(ms))
-      )
-      const awake = Effect.sync(() => {
-        if (aim !== call || stale) return
-        aim = undefined
-        started = 0
-        lookAtWall()
-        run()
-      })
-      wakeUp = Runtime.runFork(runtime, Effect.zipRight(pause, awake))
+      return ms === 0 ? Effect.zipRight(Effect.yieldNow(), sleeps) : sleeps
+    }
+
+    const wakeUp = () => {
+      asleep = undefined
+      aim = undefined
+      started = 0
+      awake = true
+      scheduler.scheduleTask(settle, 0)
+      lookAtWall()
+      run()
+    }
+
+    // What was woken has ended, sleeps again or is held up.
+    const settle = () => {
+      awake = false
+      if (taken < ready.length) drainSoon()
+      arm()
     }
 
     // How far the wall clock is ahead of the monotonic one: less than before when somebody has put it back.
@@ -1028,7 +1073,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     yield* Effect.addFinalizer((exit) =>
       Effect.suspend(() => {
         closing = Cancellation.fromExit(exit)[0] ?? { reason: "the timers were closed", origin: "timers" }
-        const asleep = wakeUp
+        const sleeper = asleep?.fiber
         for (const one of [...series, ...later.entries, ...at.entries, ...ready.slice(taken)]) {
           one.unsafeCancel(closing)
         }
@@ -1038,7 +1083,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
           whenIdle = () => resume(Effect.void)
           if (live === 0) whenIdle()
         })
-        return Effect.zipRight(idle, asleep === undefined ? Effect.void : Fiber.await(asleep))
+        return Effect.zipRight(idle, sleeper === undefined ? Effect.void : Fiber.await(sleeper))
       })
     )
 
