@@ -89,7 +89,7 @@ export const concepts = [
     section: "asyncio loops",
     asyncio: "async for",
     effect: "Stream",
-    summary: "take from a producer that runs only when asked",
+    summary: "map a function over a stream of lines or JSON, as many at once as you say",
     example: [0, 1, 2, 3, 4].flatMap((i) => [`Before yield ${i}`, `Yay, I've been yield'd ${i}`])
   },
   {
@@ -108,7 +108,7 @@ export const concepts = [
     section: "Executors",
     asyncio: "loop.run_in_executor",
     effect: "blocking work on worker threads",
-    summary: "run blocking functions on worker threads",
+    summary: "map a blocking or CPU-bound function over items on worker threads",
     example: [
       "foobar",
       "Downloaded https://www.google.com, size 16384",
