@@ -583,7 +583,7 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
   constructor(
     readonly host: Host,
     readonly plan: Plan,
-    readonly body: (tick: Tick) => Effect.Effect<any, any>,
+    readonly body: Body<any, any, never>,
     readonly options: SeriesOptions,
     seed: number,
     readonly fiberRefs: FiberRefs.FiberRefs
@@ -749,7 +749,7 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
       this.asker,
       this.host.nextId(),
       `${this.name}, run ${tick.run}`,
-      Effect.suspend(() => this.body(tick)),
+      bodyOf(this.body, tick),
       this.now()
     )
     this.active.add(call)
@@ -786,6 +786,10 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
   }
 }
 
+// A tag is an effect and a function.
+const bodyOf = <A, E>(body: Body<A, E, never>, tick: Tick): Effect.Effect<A, E> =>
+  Effect.isEffect(body) || typeof body !== "function" ? body : Effect.suspend(() => body(tick))
+
 const epochOf = (time: Time): number =>
   typeof time === "number" ? time : time instanceof Date ? time.getTime() : time.epochMillis
 
@@ -802,9 +806,12 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     // The live clock's nanoseconds are three new objects at each look.
     const [origin, begun] = [clock.unsafeCurrentTimeNanos(), performance.now()]
     const isLive = clock.constructor === Clock.make().constructor
+    const virtual = clock as { readonly unsafeElapsed?: () => number }
     const monotonic = isLive
       ? () => performance.now() - begun
-      : () => Number(clock.unsafeCurrentTimeNanos() - origin) / 1e6
+      : virtual.unsafeElapsed !== undefined
+        ? () => virtual.unsafeElapsed!()
+        : () => Number(clock.unsafeCurrentTimeNanos() - origin) / 1e6
     const wall = () => clock.unsafeCurrentTimeMillis()
     const runtimeOf = (fiberRefs: FiberRefs.FiberRefs) => {
       const context = Option.getOrThrow(FiberRefs.get(fiberRefs, FiberRef.currentContext))
@@ -817,14 +824,16 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     let closing: Cancellation.Cancellation | undefined
     let whenIdle: (() => void) | undefined
 
-    // The first of both heaps, and for how many milliseconds it has still to wait.
-    const first = (): readonly [due: Due | undefined, wait: number] => {
+    // For how many milliseconds it has still to wait.
+    const waitOf = (due: Due) => due.deadline - (due.byWall ? wall() : monotonic())
+    // The first of both heaps.
+    const first = (): Due | undefined => {
       const a = later.first
       const b = at.first
-      const waitA = a === undefined ? Number.POSITIVE_INFINITY : a.deadline - monotonic()
-      const waitB = b === undefined ? Number.POSITIVE_INFINITY : b.deadline - wall()
-      const isA = waitA < waitB || (waitA === waitB && (b === undefined || (a !== undefined && a.id < b.id)))
-      return isA ? [a, waitA] : [b, waitB]
+      if (a === undefined || b === undefined) return a ?? b
+      const waitA = waitOf(a)
+      const waitB = waitOf(b)
+      return waitA < waitB || (waitA === waitB && a.id < b.id) ? a : b
     }
 
     // What is due waits here for a fiber. One fiber runs one callback after the other, bare, and another is made only
@@ -1006,7 +1015,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
 
     const arm = () => {
       if (firing || awake) return
-      if (first()[0] === aim && !stale) return
+      if (first() === aim && !stale) return
       asleep?.fiber?.unsafeInterruptAsFork(FiberId.none)
       asleep = undefined
       const nap = pause()
@@ -1015,13 +1024,12 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
 
     // Until the first deadline, if there is one.
     const pause = (): Effect.Effect<void> | undefined => {
-      const [call, wait] = first()
       stale = false
-      aim = call
-      if (call === undefined || wait === Number.POSITIVE_INFINITY) return undefined
+      aim = first()
+      if (aim === undefined || aim.deadline === Number.POSITIVE_INFINITY) return undefined
       const rechecks = at.first !== undefined && at.first.deadline < Number.POSITIVE_INFINITY
       // Whole milliseconds, because setTimeout cuts off the rest.
-      const ms = Math.min(Math.max(0, Math.ceil(wait)), rechecks ? recheck : longest, longest)
+      const ms = Math.min(Math.max(0, Math.ceil(waitOf(aim))), rechecks ? recheck : longest, longest)
       const sleeps = clock.sleep(Duration.millis(ms))
       // TestClock's zero is no turn.
       return ms === 0 ? Effect.zipRight(Effect.yieldNow(), sleeps) : sleeps
@@ -1056,7 +1064,8 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     const run = () => {
       firing = true
       // One look at the clocks for all that is due by now, as asyncio does it.
-      const [now, today] = [monotonic(), wall()]
+      const now = monotonic()
+      const today = wall()
       for (;;) {
         const a = later.first
         const b = at.first
@@ -1143,10 +1152,8 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       Effect.flatMap(Random.nextInt, (seed) =>
         Effect.withFiberRuntime<Handle<Tally>, never, R>((fiber) => {
           const { _fiberRefs } = fiber as unknown as Inner
-          // What it requires is in the FiberRefs. A tag is an effect and a function.
-          const each = (Effect.isEffect(body) || typeof body !== "function" ? () => body : body) as (
-            tick: Tick
-          ) => Effect.Effect<A, E>
+          // What it requires is in the FiberRefs.
+          const each = body as Body<A, E, never>
           const made = new Series(host, plan, each, seriesOptions, seed, _fiberRefs)
           if (closing !== undefined) made.unsafeCancel(closing)
           else if (made.exit === undefined) series.add(made)
