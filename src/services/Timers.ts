@@ -1,5 +1,6 @@
 import {
   Cause,
+  Clock,
   Context,
   Data,
   type DateTime,
@@ -288,8 +289,9 @@ export class Heap<T extends Entry> {
  */
 class Line<T extends Entry> {
   private readonly heap = new Heap<T>()
-  /** In order, with a hole where one was taken out of the middle. Their place is below -1: -2 less their index here. */
+  /** In order, with a hole where one was taken out of the middle. Their place is below -1: -2 less their number. */
   private line: Array<T | undefined> = []
+  private base = 0 // the number of the first in there
   private head = 0
   private holes = 0
   private last = Number.NEGATIVE_INFINITY
@@ -309,7 +311,7 @@ class Line<T extends Entry> {
     if (entry.deadline < this.last) this.heap.add(entry)
     else {
       this.last = entry.deadline
-      entry.place = -2 - this.line.length
+      entry.place = -2 - this.base - this.line.length
       this.line.push(entry)
     }
   }
@@ -319,18 +321,24 @@ class Line<T extends Entry> {
       this.heap.delete(entry)
       return
     }
-    this.line[-2 - entry.place] = undefined
+    this.line[-2 - entry.place - this.base] = undefined
     entry.place = -1
     this.holes++
     while (this.head < this.line.length && this.line[this.head] === undefined) {
       this.head++
       this.holes--
     }
-    if (this.head + this.holes > 64 && (this.head + this.holes) * 2 > this.line.length) this.pack()
+    if (this.head > 1024 && this.head * 2 > this.line.length) {
+      this.line = this.line.slice(this.head)
+      this.base += this.head
+      this.head = 0
+    }
+    if (this.holes > 64 && this.holes * 2 > this.line.length - this.head) this.pack()
   }
 
   private clear(): void {
     this.line = []
+    this.base = 0
     this.head = 0
     this.holes = 0
     this.last = Number.NEGATIVE_INFINITY
@@ -345,6 +353,7 @@ class Line<T extends Entry> {
       line.push(entry)
     }
     this.line = line
+    this.base = 0
     this.head = 0
     this.holes = 0
   }
@@ -408,11 +417,44 @@ interface Worker {
   fiber: Fiber.RuntimeFiber<void> | undefined
 }
 
+// What few of very many calls have: kept apart, because each word of a call is moved twice before it is old.
+class Rare {
+  request: Cancellation.Cancellation | undefined
+  listeners: Set<() => void> | undefined
+
+  constructor(readonly name: string | undefined) {}
+}
+
+// What is the same for all that one fiber asks for.
+interface Asker {
+  readonly host: Host
+  readonly fiberRefs: FiberRefs.FiberRefs
+  readonly byWall: boolean
+}
+
 // What both kinds of handle are: somebody may wait for its end, or cancel it.
 abstract class Pending<A, E> {
   exit: Exit.Exit<A, E> | undefined
-  request: Cancellation.Cancellation | undefined
-  listeners: Set<() => void> | undefined
+  protected rare: Rare | undefined
+
+  constructor(name: string | undefined) {
+    this.rare = name === undefined ? undefined : new Rare(name)
+  }
+
+  get request(): Cancellation.Cancellation | undefined {
+    return this.rare?.request
+  }
+
+  protected requestIfFirst(cancellation: Cancellation.Cancellation): void {
+    this.rare ??= new Rare(undefined)
+    this.rare.request ??= cancellation
+  }
+
+  onEnd(listener: () => void): void {
+    this.rare ??= new Rare(undefined)
+    this.rare.listeners ??= new Set()
+    this.rare.listeners.add(listener)
+  }
 
   abstract unsafeCancel(cancellation: Cancellation.Cancellation): void
   /** Whether it is this fiber that runs it. */
@@ -420,9 +462,9 @@ abstract class Pending<A, E> {
 
   unsafeEnd(exit: Exit.Exit<A, E>): void {
     this.exit = exit
-    if (this.listeners === undefined) return
-    for (const listener of this.listeners) listener()
-    this.listeners = undefined
+    if (this.rare?.listeners === undefined) return
+    for (const listener of this.rare.listeners) listener()
+    this.rare.listeners = undefined
   }
 
   get cancelled() {
@@ -433,9 +475,8 @@ abstract class Pending<A, E> {
     return Effect.async((resume) => {
       if (this.exit !== undefined) return resume(Effect.succeed(this.exit))
       const listener = () => resume(Effect.succeed(this.exit!))
-      this.listeners ??= new Set()
-      this.listeners.add(listener)
-      return Effect.sync(() => this.listeners?.delete(listener))
+      this.onEnd(listener)
+      return Effect.sync(() => this.rare?.listeners?.delete(listener))
     })
   }
 
@@ -460,27 +501,30 @@ class Call<A, E> extends Pending<A, E> implements Handle<A, E>, Due {
   fiber: Fiber.RuntimeFiber<any, any> | undefined
 
   constructor(
-    readonly host: Host,
+    readonly asker: Asker,
     readonly id: number,
-    readonly given: string | undefined,
+    name: string | undefined,
     readonly effect: Effect.Effect<A, E>,
-    readonly fiberRefs: FiberRefs.FiberRefs,
-    readonly deadline: number,
-    readonly byWall: boolean
+    readonly deadline: number
   ) {
-    super()
+    super(name)
+  }
+
+  get byWall(): boolean {
+    return this.asker.byWall
   }
 
   get when(): number {
-    return this.byWall ? this.deadline : Math.round(this.host.wall() + this.deadline - this.host.monotonic())
+    const { byWall, host } = this.asker
+    return byWall ? this.deadline : Math.round(host.wall() + this.deadline - host.monotonic())
   }
 
   get name(): string {
-    return this.given ?? `timer ${this.id}`
+    return this.rare?.name ?? `timer ${this.id}`
   }
 
   unsafeFire(): void {
-    this.host.launch(this)
+    this.asker.host.launch(this)
   }
 
   isRunBy(fiber: unknown): boolean {
@@ -489,13 +533,13 @@ class Call<A, E> extends Pending<A, E> implements Handle<A, E>, Due {
 
   unsafeCancel(cancellation: Cancellation.Cancellation): void {
     if (this.exit !== undefined) return
-    this.request ??= cancellation
+    this.requestIfFirst(cancellation)
     const by = Cancellation.toFiberId(cancellation)
     if (this.fiber !== undefined) {
       this.fiber.unsafeInterruptAsFork(by)
       return
     }
-    this.host.withdraw(this)
+    this.asker.host.withdraw(this)
     this.unsafeEnd(Exit.failCause(Cause.interrupt(by)))
   }
 }
@@ -522,8 +566,8 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
   place = -1
   id = 0
   deadline = Number.POSITIVE_INFINITY
-  readonly name: string
   readonly byWall: boolean
+  private readonly asker: Asker
   private next: Planned | undefined
   private readonly active = new Set<Call<any, any>>()
   private queue: Array<Tick> = []
@@ -539,14 +583,14 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
   constructor(
     readonly host: Host,
     readonly plan: Plan,
-    readonly body: (tick: Tick) => Effect.Effect<any, any>,
+    readonly body: Body<any, any, never>,
     readonly options: SeriesOptions,
     seed: number,
     readonly fiberRefs: FiberRefs.FiberRefs
   ) {
-    super()
+    super(options.name ?? `timer ${host.nextId()}`)
     this.byWall = plan.byWall
-    this.name = options.name ?? `timer ${host.nextId()}`
+    this.asker = { host, fiberRefs, byWall: plan.byWall }
     this.overlap = options.overlap ?? "skip"
     this.times = options.times ?? Number.POSITIVE_INFINITY
     this.until = options.until === undefined ? Number.POSITIVE_INFINITY : epochOf(options.until)
@@ -555,6 +599,10 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
     this.random = new Utils.PCGRandom(options.seed ?? seed)
     this.schedule(this.planned(this.now()))
     this.settle()
+  }
+
+  get name(): string {
+    return this.rare!.name!
   }
 
   get when(): number {
@@ -698,30 +746,26 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
   private start(tick: Tick): void {
     this.tally.runs++
     const call = new Call<any, any>(
-      this.host,
+      this.asker,
       this.host.nextId(),
       `${this.name}, run ${tick.run}`,
-      Effect.suspend(() => this.body(tick)),
-      this.fiberRefs,
-      this.now(),
-      this.byWall
+      bodyOf(this.body, tick),
+      this.now()
     )
     this.active.add(call)
-    call.listeners = new Set([
-      () => {
-        this.active.delete(call)
-        if (Exit.isFailure(call.exit!) && !Cause.isInterruptedOnly(call.exit.cause)) this.tally.failed++
-        const next = this.active.size === 0 ? this.queue.shift() : undefined
-        if (next === undefined) this.settle()
-        else this.start(next)
-      }
-    ])
+    call.onEnd(() => {
+      this.active.delete(call)
+      if (Exit.isFailure(call.exit!) && !Cause.isInterruptedOnly(call.exit.cause)) this.tally.failed++
+      const next = this.active.size === 0 ? this.queue.shift() : undefined
+      if (next === undefined) this.settle()
+      else this.start(next)
+    })
     this.host.launch(call)
   }
 
   unsafeCancel(cancellation: Cancellation.Cancellation): void {
     if (this.exit !== undefined) return
-    this.request ??= cancellation
+    this.requestIfFirst(cancellation)
     this.next = undefined
     this.queue = []
     this.host.withdraw(this)
@@ -742,6 +786,10 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
   }
 }
 
+// A tag is an effect and a function.
+const bodyOf = <A, E>(body: Body<A, E, never>, tick: Tick): Effect.Effect<A, E> =>
+  Effect.isEffect(body) || typeof body !== "function" ? body : Effect.suspend(() => body(tick))
+
 const epochOf = (time: Time): number =>
   typeof time === "number" ? time : time instanceof Date ? time.getTime() : time.epochMillis
 
@@ -755,8 +803,15 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     const recheck = Math.max(1, Duration.toMillis(options.recheck ?? "1 minute"))
 
     // Milliseconds since here: small numbers keep fractions of a microsecond, those since the epoch do not.
-    const origin = clock.unsafeCurrentTimeNanos()
-    const monotonic = () => Number(clock.unsafeCurrentTimeNanos() - origin) / 1e6
+    // The live clock's nanoseconds are three new objects at each look.
+    const [origin, begun] = [clock.unsafeCurrentTimeNanos(), performance.now()]
+    const isLive = clock.constructor === Clock.make().constructor
+    const virtual = clock as { readonly unsafeElapsed?: () => number }
+    const monotonic = isLive
+      ? () => performance.now() - begun
+      : virtual.unsafeElapsed !== undefined
+        ? () => virtual.unsafeElapsed!()
+        : () => Number(clock.unsafeCurrentTimeNanos() - origin) / 1e6
     const wall = () => clock.unsafeCurrentTimeMillis()
     const runtimeOf = (fiberRefs: FiberRefs.FiberRefs) => {
       const context = Option.getOrThrow(FiberRefs.get(fiberRefs, FiberRef.currentContext))
@@ -769,14 +824,16 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     let closing: Cancellation.Cancellation | undefined
     let whenIdle: (() => void) | undefined
 
-    // The first of both heaps, and for how many milliseconds it has still to wait.
-    const first = (): readonly [due: Due | undefined, wait: number] => {
+    // For how many milliseconds it has still to wait.
+    const waitOf = (due: Due) => due.deadline - (due.byWall ? wall() : monotonic())
+    // The first of both heaps.
+    const first = (): Due | undefined => {
       const a = later.first
       const b = at.first
-      const waitA = a === undefined ? Number.POSITIVE_INFINITY : a.deadline - monotonic()
-      const waitB = b === undefined ? Number.POSITIVE_INFINITY : b.deadline - wall()
-      const isA = waitA < waitB || (waitA === waitB && (b === undefined || (a !== undefined && a.id < b.id)))
-      return isA ? [a, waitA] : [b, waitB]
+      if (a === undefined || b === undefined) return a ?? b
+      const waitA = waitOf(a)
+      const waitB = waitOf(b)
+      return waitA < waitB || (waitA === waitB && a.id < b.id) ? a : b
     }
 
     // What is due waits here for a fiber. One fiber runs one callback after the other, bare, and another is made only
@@ -871,7 +928,8 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
           }
           worker.call = call
           call.fiber = fiber
-          if (inner._fiberRefs !== call.fiberRefs) inner.setFiberRefs(call.fiberRefs)
+          const { fiberRefs } = call.asker
+          if (inner._fiberRefs !== fiberRefs) inner.setFiberRefs(fiberRefs)
           // Or else it would give way between one and the next, and the next fiber begin out of order.
           inner.currentOpCount = 0
           current = call.effect
@@ -939,7 +997,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
           const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
           const end = () => finish(outcome ?? Exit.failCause(cause))
           if (outcome !== undefined || Cause.isInterruptedOnly(cause)) end()
-          else Runtime.runFork(runtimeOf(call.fiberRefs), told(call, cause)).addObserver(end)
+          else Runtime.runFork(runtimeOf(call.asker.fiberRefs), told(call, cause)).addObserver(end)
         }
         if (asleep === worker) asleep = undefined
         if (taken < ready.length) drainSoon()
@@ -957,7 +1015,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
 
     const arm = () => {
       if (firing || awake) return
-      if (first()[0] === aim && !stale) return
+      if (first() === aim && !stale) return
       asleep?.fiber?.unsafeInterruptAsFork(FiberId.none)
       asleep = undefined
       const nap = pause()
@@ -966,13 +1024,12 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
 
     // Until the first deadline, if there is one.
     const pause = (): Effect.Effect<void> | undefined => {
-      const [call, wait] = first()
       stale = false
-      aim = call
-      if (call === undefined || wait === Number.POSITIVE_INFINITY) return undefined
+      aim = first()
+      if (aim === undefined || aim.deadline === Number.POSITIVE_INFINITY) return undefined
       const rechecks = at.first !== undefined && at.first.deadline < Number.POSITIVE_INFINITY
       // Whole milliseconds, because setTimeout cuts off the rest.
-      const ms = Math.min(Math.max(0, Math.ceil(wait)), rechecks ? recheck : longest, longest)
+      const ms = Math.min(Math.max(0, Math.ceil(waitOf(aim))), rechecks ? recheck : longest, longest)
       const sleeps = clock.sleep(Duration.millis(ms))
       // TestClock's zero is no turn.
       return ms === 0 ? Effect.zipRight(Effect.yieldNow(), sleeps) : sleeps
@@ -1007,7 +1064,8 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     const run = () => {
       firing = true
       // One look at the clocks for all that is due by now, as asyncio does it.
-      const [now, today] = [monotonic(), wall()]
+      const now = monotonic()
+      const today = wall()
       for (;;) {
         const a = later.first
         const b = at.first
@@ -1049,6 +1107,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       }
     }
 
+    let asker: Asker = { host, fiberRefs: runtime.fiberRefs, byWall: false }
     const request = <A, E>(
       effect: Effect.Effect<A, E>,
       byWall: boolean,
@@ -1059,7 +1118,9 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       // To the nanosecond, so that 0.1 + 0.2 and 0.3 are one deadline.
       const deadline = byWall ? wall() + wait : Math.round((monotonic() + wait) * 1e6) / 1e6
       const fiberRefs = fiber === undefined ? runtime.fiberRefs : fiber._fiberRefs
-      const call = new Call<A, E>(host, ++calls, callOptions?.name, effect, fiberRefs, deadline, byWall)
+      // Mostly it is who asked before.
+      if (asker.fiberRefs !== fiberRefs || asker.byWall !== byWall) asker = { host, fiberRefs, byWall }
+      const call = new Call<A, E>(asker, ++calls, callOptions?.name, effect, deadline)
       if (closing !== undefined) call.unsafeCancel(closing)
       else if (wait > 0) host.add(call)
       else {
@@ -1091,10 +1152,8 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       Effect.flatMap(Random.nextInt, (seed) =>
         Effect.withFiberRuntime<Handle<Tally>, never, R>((fiber) => {
           const { _fiberRefs } = fiber as unknown as Inner
-          // What it requires is in the FiberRefs. A tag is an effect and a function.
-          const each = (Effect.isEffect(body) || typeof body !== "function" ? () => body : body) as (
-            tick: Tick
-          ) => Effect.Effect<A, E>
+          // What it requires is in the FiberRefs.
+          const each = body as Body<A, E, never>
           const made = new Series(host, plan, each, seriesOptions, seed, _fiberRefs)
           if (closing !== undefined) made.unsafeCancel(closing)
           else if (made.exit === undefined) series.add(made)
