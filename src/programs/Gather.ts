@@ -72,13 +72,17 @@ export const gather: {
 } = (effects: Many, options: GatherOptions = {}): any =>
   Effect.suspend(() => {
     const { concurrency = "unbounded", name = "gather", onExit, onFailure = "cancel" } = options
+    // An array is read by index and its results have their room: half of the time of small effects is garbage.
+    const array = Array.isArray(effects) ? effects : undefined
     const iterator = effects[Symbol.iterator]()
-    const results: Array<unknown> = []
+    const results = new Array<unknown>(array?.length ?? 0)
+    let next = 0
     const failures: Array<Cause.Cause<unknown>> = []
     let cancellation: Cancellation.Cancellation | undefined
     return WorkerFibers.run({
       concurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : Math.max(1, concurrency),
       pull: () => {
+        if (array !== undefined) return next < array.length ? array[next++] : undefined
         const { done, value } = iterator.next()
         return done === true ? undefined : value
       },

@@ -22,6 +22,20 @@ export interface Options<A, E, R> {
 /** All workers together start this many items before they let timers and I/O have a turn. */
 const itemsPerTurn = 2048
 
+/** `Effect.sync`, as Effect keeps it. */
+interface Sync<A> {
+  readonly _op: string
+  readonly effect_instruction_i0: () => A
+}
+
+const attempt = <A>(compute: () => A): Exit.Exit<A> => {
+  try {
+    return Exit.succeed(compute())
+  } catch (error) {
+    return Exit.die(error)
+  }
+}
+
 /** What FiberRuntime has beside its public face; both are for the running fiber itself to call. */
 interface Inner {
   /** Asks the children it has forked to end, and gives the wait for them; null when there are none. */
@@ -105,14 +119,20 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
           }
           const next = () => {
             if (ended !== undefined) return true
-            if (stopped !== undefined || exhausted) return false
-            current = options.pull()
-            if (current === undefined) {
-              exhausted = true
-              return false
+            while (true) {
+              if (stopped !== undefined || exhausted) return false
+              current = options.pull()
+              if (current === undefined) {
+                exhausted = true
+                return false
+              }
+              index = started++
+              // What only computes needs no interpreter: it cannot fork, fail or set a FiberRef.
+              const { _op, effect_instruction_i0: compute } = current as unknown as Sync<A>
+              if (_op !== "Sync" || sinceTurn >= itemsPerTurn) return true
+              sinceTurn++
+              finish(attempt(compute))
             }
-            index = started++
-            return true
           }
           // The items run bare in one loop, since a handler around each costs as much as the rest: a success is what
           // the loop's step is given, and a failure ends the loop, which then starts again.
