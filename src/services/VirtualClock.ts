@@ -14,7 +14,7 @@ export interface Options {
   /**
    * For how long, in real time, open sockets, workers and real timers may hold the clock while nothing happens. Longer
    * silence is taken for idleness: a kept-alive connection. So long it also takes to be sure of a deadlock,
-   * and 20 times as long where timers or channels stood open before (a test runner's). Default 100 ms.
+   * and 20 times as long (at least 100 ms) where timers or channels stood open before (a test runner's). Default 100 ms.
    */
   readonly patience?: Duration.DurationInput | undefined
 }

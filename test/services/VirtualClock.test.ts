@@ -151,6 +151,16 @@ describe("VirtualClock", () => {
     }).pipe(VirtualClock.run({ patience: 0 }))
   )
 
+  it.effect("waits for a real timer that takes the place of one that stood open before", () =>
+    Effect.suspend(() => {
+      const before = setTimeout(() => undefined, 60_000)
+      return Effect.promise(() => {
+        clearTimeout(before)
+        return new Promise((resolve) => setTimeout(() => resolve("fired"), 20))
+      }).pipe(VirtualClock.run({ patience: 0 }))
+    }).pipe(Effect.map((told) => expect(told).toBe("fired")))
+  )
+
   it.effect("takes no time for a sleep of zero, but a loop of them does not stop the clock", () =>
     Effect.gen(function* () {
       const { log, say } = recorder()

@@ -28,8 +28,11 @@ const forgotten = 1024
 /** After so many zero sleeps in a row each takes a millisecond, as in real time: so a loop of them has an end. */
 const freeTurns = 100
 
-/** What stood open before may yet wake somebody: a deadlock is then believed only after so many times the patience. */
-const caution = 20
+/**
+ * What stood open before may yet wake somebody, or has gone and hides what was opened since: a deadlock is then believed
+ * only after so many times the patience, or this many milliseconds where that is nothing.
+ */
+const caution = { times: 20, atLeast: 100 }
 
 // What may stand open for ever without any work going on.
 const listening = new Set(["TCPServerWrap", "PipeServerWrap", "TTYWrap", "SignalWrap"])
@@ -324,7 +327,8 @@ export class Virtual implements Clock.Clock {
     if (expected === "something" || this.stuck?.total !== total) {
       this.stuck = { total, since: now }
     }
-    const left = this.stuck!.since + patience * (expected === "hardly" ? caution : 1) - now
+    const silence = expected === "hardly" ? Math.max(patience * caution.times, caution.atLeast) : patience
+    const left = this.stuck!.since + silence - now
     if (expected === "something" || left > 0) {
       this.watch = later(Math.max(1, Math.min(left, patience)), () => {
         this.watch = undefined
