@@ -321,65 +321,62 @@ const spawnError = (
   }
 }
 
-/** What is asked of the command that cannot be done here. */
-const unsupported = (command: Command.Command): string | undefined => {
+/** The command, unless something is asked of it that cannot be done here. */
+const supported = (command: Command.Command): Effect.Effect<Command.StandardCommand, CommandNotStarted> => {
+  const refused = (detail: string) => new CommandNotStarted({ command: commandLine(command), detail })
   if (command._tag === "PipedCommand") {
-    return "pipelines are for services/CommandExecutor; run its parts, or a shell by name"
+    return refused("pipelines are for services/CommandExecutor; run its parts, or a shell by name")
   }
   if (typeof command.stdout !== "string" || typeof command.stderr !== "string") {
-    return "output into a Sink is for services/CommandExecutor; it is captured or inherited"
+    return refused("output into a Sink is for services/CommandExecutor; it is captured or inherited")
   }
   return [command.command, ...command.args].some((word) => word.includes("\0"))
-    ? "its words must be without null bytes"
-    : undefined
+    ? refused("its words must be without null bytes")
+    : Effect.succeed(command)
 }
 
-/** The service over `start`: what `run` adds to it. */
-const withRun = (start: Processes["Type"]["start"]): Processes["Type"] => ({
-  start,
-  run: (command, options = {}) => {
-    const { check, grace, maxOutput = maxOutputDefault, onTooLarge = "fail", timeout } = options
-    const line = commandLine(command)
-    const body = Effect.gen(function* () {
-      const captured = { stdout: [] as Array<Uint8Array>, stderr: [] as Array<Uint8Array> }
-      const sizes = { stdout: 0, stderr: 0 }
-      const child = yield* start(command, {
-        grace,
-        onOutput: (stream, bytes) => {
-          const room = maxOutput - sizes[stream]
-          sizes[stream] += bytes.length
-          if (bytes.length > room && onTooLarge === "fail") {
-            return new OutputTooLarge({ command: line, stream, limit: maxOutput })
-          }
-          if (room > 0) captured[stream].push(bytes.length <= room ? bytes : bytes.subarray(0, room))
-          return undefined
-        }
-      })
-      const ended = yield* child.exit
-      const whole = (chunks: Array<Uint8Array>) => new Uint8Array(Buffer.concat(chunks))
+/** What {@link run} adds to a process: it takes what that writes, within bounds, and judges its end. */
+const capture = (command: Command.Command, options: RunOptions) => {
+  const { check, maxOutput = maxOutputDefault, onTooLarge = "fail", timeout } = options
+  const captured = { stdout: [] as Array<Uint8Array>, stderr: [] as Array<Uint8Array> }
+  const sizes = { stdout: 0, stderr: 0 }
+  const whole = (chunks: Array<Uint8Array>) => new Uint8Array(Buffer.concat(chunks))
+  const startOptions: StartOptions = {
+    grace: options.grace,
+    onOutput: (stream, bytes) => {
+      const room = maxOutput - sizes[stream]
+      sizes[stream] += bytes.length
+      if (bytes.length > room && onTooLarge === "fail") {
+        return new OutputTooLarge({ command: commandLine(command), stream, limit: maxOutput })
+      }
+      if (room > 0) captured[stream].push(bytes.length <= room ? bytes : bytes.subarray(0, room))
+      return undefined
+    }
+  }
+  return {
+    startOptions,
+    /** From the start to the end of it. */
+    limit: <A, R>(effect: Effect.Effect<A, ProcessError, R>): Effect.Effect<A, ProcessError, R> =>
+      timeout === undefined
+        ? effect
+        : Effect.timeoutFail(effect, {
+            duration: timeout,
+            onTimeout: () =>
+              new CommandTimedOut({ command: commandLine(command), after: Duration.decode(timeout) })
+          }),
+    result: (ended: Exited): Effect.Effect<Result, CommandFailed> => {
       const result: Result = {
         ...ended,
         stdout: whole(captured.stdout),
         stderr: whole(captured.stderr),
         truncated: Math.max(sizes.stdout, sizes.stderr) > maxOutput
       }
-      return result
-    })
-    const limited =
-      timeout === undefined
-        ? body
-        : Effect.timeoutFail(body, {
-            duration: timeout,
-            onTimeout: () => new CommandTimedOut({ command: line, after: Duration.decode(timeout) })
-          })
-    return Effect.scoped(limited).pipe(
-      Effect.filterOrFail(
-        (result) => check !== true || result.exitCode === 0,
-        (result) => new CommandFailed({ command: line, result })
-      )
-    )
+      return check === true && result.exitCode !== 0
+        ? new CommandFailed({ command: commandLine(command), result })
+        : Effect.succeed(result)
+    }
   }
-})
+}
 
 /** A child of the live layer. */
 interface Child {
@@ -489,9 +486,8 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       let count = 0
 
       const launch = (command: Command.StandardCommand, startOptions: StartOptions) =>
-        Effect.flatMap(Effect.clock, (clock) =>
-          Effect.flatMap(Effect.runtime<Scope.Scope>(), (runtime) => {
-            const line = commandLine(command)
+        Effect.clockWith((clock) =>
+          Effect.map(Effect.runtime<never>(), (runtime): Child => {
             const marker = `${unique}.${++count};`
             const env: Record<string, string> = {}
             for (const [name, value] of command.env) env[name] = value
@@ -541,7 +537,8 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
                   },
                   failed: (code, message) => settle(child, Effect.fail(spawnError(command, code, message))),
                   input: (pipe) => {
-                    if (typeof stdin !== "string") child.feeding = fork(feed(child, line, pipe, stdin))
+                    if (typeof stdin !== "string")
+                      child.feeding = fork(feed(child, commandLine(command), pipe, stdin))
                   },
                   data: (stream, chunk, from) => {
                     if (child.outcome !== undefined) return
@@ -565,20 +562,32 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
               )
             } catch (error) {
               const { code, message } = error as NodeJS.ErrnoException
-              return Effect.fail(spawnError(command, code ?? "", message))
+              settle(child, Effect.fail(spawnError(command, code ?? "", message)))
             }
-            return Effect.async<Child, ProcessError>((resume) => {
-              child.onStarted = () => {
-                child.onStarted = undefined
-                resume(child.tree === undefined ? Effect.as(child.outcome!, child) : Effect.succeed(child))
-              }
-              if (child.tree !== undefined || child.outcome !== undefined) child.onStarted()
-            })
+            return child
           })
         )
 
-      const release = (child: Child, grace: Duration.DurationInput) =>
-        Effect.gen(function* () {
+      /** Waits until there is a process, or fails. */
+      const started = (child: Child) =>
+        Effect.async<Child, ProcessError>((resume) => {
+          child.onStarted = () => {
+            child.onStarted = undefined
+            resume(child.tree === undefined ? Effect.as(child.outcome!, child) : Effect.succeed(child))
+          }
+          if (child.tree !== undefined || child.outcome !== undefined) child.onStarted()
+        })
+
+      const release = (child: Child, grace: Duration.DurationInput) => {
+        if (child.ended?.alone === true && child.outcome !== undefined && child.taking.size === 0) {
+          if (child.feeding === undefined) {
+            children.delete(child)
+            child.close()
+            return Effect.void
+          }
+        }
+        return Effect.gen(function* () {
+          if (child.tree === undefined && child.outcome === undefined) yield* Effect.exit(started(child))
           if (child.feeding !== undefined) yield* Fiber.interrupt(child.feeding)
           if (child.tree === undefined) return
           if (child.ended?.alone !== true) yield* processTree.endTree(child.tree, grace)
@@ -591,16 +600,15 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           if (child.taking.size > 0) yield* within(Duration.toMillis(grace), Fiber.awaitAll(child.taking))
           yield* Fiber.interruptAll(child.taking)
         })
+      }
 
-      return withRun((command, startOptions = {}) =>
+      const start: Processes["Type"]["start"] = (command, startOptions = {}) =>
         Effect.gen(function* () {
-          const detail = unsupported(command)
-          if (detail !== undefined || command._tag === "PipedCommand") {
-            return yield* new CommandNotStarted({ command: commandLine(command), detail: detail! })
-          }
+          const simple = yield* supported(command)
           const grace = startOptions.grace ?? graceDefault
-          const child = yield* Effect.acquireRelease(launch(command, startOptions), (child) =>
-            release(child, grace)
+          const child = yield* Effect.acquireRelease(
+            Effect.flatMap(launch(simple, startOptions), started),
+            (child) => release(child, grace)
           )
           const tree = child.tree!
           return {
@@ -615,7 +623,24 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             })
           }
         })
-      )
+
+      // Not by `start`: for a small job the steps of a scope cost as much as its process.
+      const run: Processes["Type"]["run"] = (command, options = {}) =>
+        Effect.flatMap(supported(command), (simple) =>
+          Effect.uninterruptibleMask((restore) => {
+            const { limit, result, startOptions } = capture(command, options)
+            return Effect.flatMap(launch(simple, startOptions), (child) =>
+              Effect.flatMap(
+                Effect.onExit(restore(limit(outcomeOf(child))), () =>
+                  release(child, options.grace ?? graceDefault)
+                ),
+                result
+              )
+            )
+          })
+        )
+
+      return { run, start }
     })
   )
 
@@ -702,11 +727,10 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
         if (script !== undefined) used.set(script, (used.get(script) ?? 0) + 1)
         return script
       }
-      const processes = withRun((command, options = {}) =>
+      const start: Processes["Type"]["start"] = (command, options = {}) =>
         Effect.gen(function* () {
+          yield* supported(command)
           const line = commandLine(command)
-          const detail = unsupported(command)
-          if (detail !== undefined) return yield* new CommandNotStarted({ command: line, detail })
           const script = scriptFor(line)
           if (script === undefined) return yield* Effect.dieMessage(`layerTest has no script for: ${line}`)
           if (script.fails === "notFound") return yield* new CommandNotFound({ command: line })
@@ -783,7 +807,12 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
             usage: Effect.succeedNone
           }
         })
-      )
-      return Context.make(Recorded, { events }).pipe(Context.add(Processes, processes))
+      const run: Processes["Type"]["run"] = (command, options = {}) =>
+        Effect.suspend(() => {
+          const { limit, result, startOptions } = capture(command, options)
+          const exit = Effect.flatMap(start(command, startOptions), (child) => child.exit)
+          return Effect.flatMap(Effect.scoped(limit(exit)), result)
+        })
+      return Context.make(Recorded, { events }).pipe(Context.add(Processes, { run, start }))
     })
   )

@@ -10,7 +10,8 @@ import { direct, type Listener, type Request, type Spawner } from "./spawner.js"
 // when this process is killed and then ends what was started; the subreaper of everyone who loses their parent; and
 // who can ask the kernel what a process has used (wait4). It is Perl, because that is part of every Debian and Fedora
 // and can ask for all of this; without it `direct` is used. `npm run bench -- processes` measures. It loads no
-// module, because each page that it has makes its forks slower; so it knows the numbers of system calls instead.
+// module, because each page that it has makes its forks slower, and asks the kernel itself (`syscall`) where a handle
+// of Perl's costs ten times the question: so it knows the numbers of system calls.
 //
 // Requests go to its stdin: a length, then fields with a length each. From its stdout come events: a letter, the job, the
 // length of what follows. What children write comes there too, because a connection each costs more than a small job
@@ -18,8 +19,9 @@ import { direct, type Listener, type Request, type Spawner } from "./spawner.js"
 // is fed connects its stdin to our socket, and says which job it is in the first four bytes.
 const script = String.raw`
 use strict;
-my ($path, $grace, $window, $wait4, $prctl, $setsid, $dup3, $setuid, $setgid, $exit) = map { /^\d+$/ ? $_ + 0 : $_ } @ARGV;
-my ($f_setfd, $f_setfl, $o_nonblock, $eintr) = (2, 4, 2048, 4);
+my ($path, $grace, $window, $read, $pread, $close, $pipe2, $fcntl, $dup3, $signalfd, $sigmask, $wait4, $prctl, $setsid, $setuid, $setgid, $exit) =
+  map { /^\d+$/ ? $_ + 0 : $_ } @ARGV;
+my ($f_setfd, $f_getfl, $f_setfl, $o_nonblock, $o_cloexec, $eintr) = (2, 3, 4, 2048, 524288, 4);
 $0 = "aio fork server";
 syscall($prctl, 36, 1); # PR_SET_CHILD_SUBREAPER
 my %jobs; # by pid
@@ -27,136 +29,165 @@ my %starting; # by descriptor: a pipe that exec closes, or that says why there w
 my %out; # by descriptor: a pipe that a child writes to
 my %outs; # by job: the descriptors of its pipes
 my $said = ""; # events that are still to be sent
+my $urgent = 0; # whether one of them is more than a start
 my @kept; # our own stdin and stdout, for children that inherit them
 for my $fd (3, 4) { open(my $h, "+<&=", $fd) or next; fcntl($h, $f_setfd, 1); push @kept, $h }
 open(my $events, ">&", 1);
-pipe(my $wake_r, my $wake_w); fcntl($_, $f_setfl, $o_nonblock) for $wake_r, $wake_w;
-$SIG{CHLD} = sub { syswrite($wake_w, "x") };
-$SIG{PIPE} = "IGNORE";
-sub tell_ { my ($kind, $job, $what) = @_; $said .= pack("a1NN", $kind, $job, length $what) . $what }
+open(my $null, "<", "/dev/null");
+open(my $children, "<", "/proc/$$/task/$$/children");
+my $room = "\0" x 16384;
+my ($status, $used) = ("\0" x 4, "\0" x 144);
+# The end of a child comes as something to read. A pipe that is broken is an error, and no signal.
+my ($mask, $before) = (pack("Q", 1 << 16 | 1 << 12), "\0" x 8);
+syscall($sigmask, 0, $mask, $before, 8);
+my $ends = syscall($signalfd, -1, $mask, 8, $o_cloexec | $o_nonblock);
+die "no signalfd" if $ends < 0;
+my $watched = ""; # by descriptor: what we wait for
+vec($watched, $_, 1) = 1 for 0, $ends;
+sub tell_ { my ($kind, $job, $what) = @_; $said .= pack("a1NN", $kind, $job, length $what) . $what; $urgent ||= $kind ne "P" }
 sub say_ {
   for (my $at = 0; $at < length $said; ) {
     my $sent = syswrite($events, $said, length($said) - $at, $at);
     if (defined $sent) { $at += $sent } elsif ($! != $eintr) { last }
   }
   $said = "";
+  $urgent = 0;
 }
-sub shut { my ($fd) = @_; my $pipe = delete $out{$fd} or return; close($pipe->[0]); my $of = $outs{$pipe->[1]} or return; delete $of->{$fd}; %$of or delete $outs{$pipe->[1]} }
+# Two descriptors; the first does not block.
+sub pipe_ {
+  my $both = "\0" x 8;
+  syscall($pipe2, $both, $o_cloexec) == 0 or return;
+  my @both = unpack("ii", $both);
+  syscall($fcntl, $both[0], $f_setfl, $o_nonblock);
+  return @both;
+}
+# Descriptors come as keys, and syscall takes a word for the address of a text.
+sub read_ { my $n = syscall($read, $_[0] + 0, $room, 16384); $n < 0 ? undef : $n }
+sub drop { vec($watched, $_[0], 1) = 0; syscall($close, $_[0] + 0) }
+sub shut { my ($fd) = @_; my $pipe = delete $out{$fd} or return; drop($fd); my $of = $outs{$pipe->[0]} or return; delete $of->{$fd}; %$of or delete $outs{$pipe->[0]} }
 sub shut_all { my ($job) = @_; shut($_) for keys %{$outs{$job} || {}}; delete $outs{$job} }
 # Passes on what a child has written; false when there is nothing more, now or ever.
 sub pass {
   my ($fd) = @_;
   my $pipe = $out{$fd};
-  my $read = sysread($pipe->[0], my $data, 16384);
-  return 0 unless defined $read;
-  if ($read == 0) { tell_(lc $pipe->[2], $pipe->[1], ""); shut($fd); return 0 }
-  tell_($pipe->[2], $pipe->[1], $data);
-  $pipe->[3] += $read;
+  my $n = read_($fd);
+  return 0 unless defined $n;
+  if ($n == 0) { tell_(lc $pipe->[1], $pipe->[0], ""); shut($fd); return 0 }
+  tell_($pipe->[1], $pipe->[0], substr($room, 0, $n));
+  $pipe->[2] += $n;
+  vec($watched, $fd, 1) = 0 if $pipe->[2] >= $window;
   return 1;
 }
-sub fail_ { syswrite($_[0], pack("NC", $!+0, $_[1])); syscall($exit, 127) }
 # Whoever has lost their parent is a child of ours: without such, those who ended have left nobody.
 sub orphans {
-  open(my $f, "<", "/proc/$$/task/$$/children") or return -1;
-  my $all = <$f> // "";
+  return -1 unless $children;
+  my ($all, $at) = ("", 0);
+  while ((my $n = syscall($pread, fileno($children), $room, 16384, $at)) > 0) { $all .= substr($room, 0, $n); $at += $n }
   grep { !exists $jobs{$_} } split " ", $all;
 }
 sub reap {
   my @ended;
   for (;;) {
-    my ($status, $used) = ("\0" x 4, "\0" x 144);
     my $pid = syscall($wait4, -1, $status, 1, $used);
     if ($pid <= 0) {
       my $left = @ended && orphans() ? 1 : 0;
       for (@ended) {
         my ($job, @what) = @$_;
-        unless ($left) { # nobody else can write
-          for (keys %{$outs{$job} || {}}) { 1 while pass($_) }
+        if (!$left && $outs{$job}) { # nobody else can write
+          for (keys %{$outs{$job}}) { 1 while pass($_) }
           shut_all($job);
         }
-        tell_("X", $job, pack("l>q>q>q>C", @what, $left));
+        tell_("X", $job, pack("l>q>q>q>CN", @what[1..4], $left, $what[0]));
       }
       return $pid;
     }
-    started(grep { $starting{$_}[2] == $pid } keys %starting); # who has ended has started before
+    my $code = unpack("i", $status);
+    # Who has ended has started before; unless that is how it tells that it has not.
+    for (keys %starting) {
+      next if $starting{$_}[1] != $pid;
+      if ($code == 127 << 8) { started($_) } else { delete $starting{$_}; drop($_) }
+    }
     my $job = delete $jobs{$pid};
     next unless defined $job;
     my @u = unpack("q5", $used);
-    push @ended, [$job, unpack("i", $status), $u[0] * 1000000 + $u[1], $u[2] * 1000000 + $u[3], $u[4]];
+    push @ended, [$job, $pid, $code, $u[0] * 1000000 + $u[1], $u[2] * 1000000 + $u[3], $u[4]];
   }
 }
 sub started {
   for my $fd (@_) {
-    my ($pipe, $job, $pid) = @{$starting{$fd}};
-    my $read = sysread($pipe, my $why, 5);
-    next unless defined $read; # still on its way
+    my ($job, $pid) = @{$starting{$fd}};
+    my $n = read_($fd);
+    next unless defined $n; # still on its way
     delete $starting{$fd};
-    if ($read) { delete $jobs{$pid}; shut_all($job); tell_("F", $job, $why) }
+    drop($fd);
+    if ($n) { delete $jobs{$pid}; shut_all($job); tell_("F", $job, substr($room, 0, $n)) }
     else { tell_("P", $job, pack("N", $pid)) }
   }
 }
 sub child {
   my ($told, $outs, $job, $flags, $cwd, $uid, $gid, $n, @rest) = @_;
-  my @args = splice(@rest, 0, $n);
-  $SIG{$_} = "DEFAULT" for "CHLD", "PIPE";
+  my $fail = sub { my $why = pack("NC", $!+0, $_[0]); open(my $h, ">&=", $told); syswrite($h, $why); syscall($exit, 127) };
+  syscall($sigmask, 2, $before, 0, 8);
   syscall($setsid);
   for my $fd (0, 1, 2) {
     my $kind = substr($flags, $fd, 1);
-    my $h;
     if ($kind eq "i") {
       syscall($dup3, $fd + 3, $fd, 0) if $fd < 2;
       # Node has made it non-blocking, which programs do not expect.
-      open($h, "+<&=", $fd) and fcntl($h, $f_setfl, fcntl($h, 3, 0) & ~$o_nonblock);
-      push @kept, $h;
-      next;
+      my $had = syscall($fcntl, $fd, $f_getfl, 0);
+      syscall($fcntl, $fd, $f_setfl, $had & ~$o_nonblock) if $had >= 0;
     }
-    if ($fd > 0) { $h = $outs->[$fd] or fail_($told, 0) }
-    elsif ($kind eq "n") { open($h, "<", "/dev/null") }
+    elsif ($fd > 0) { syscall($dup3, $outs->[$fd] // $fail->(0), $fd, 0) }
+    elsif ($kind eq "n") { syscall($dup3, fileno($null), 0, 0) }
     else {
-      socket($h, 1, 1, 0) && connect($h, pack("Sa*", 1, $path . "\0")) or fail_($told, 0);
+      my $h;
+      socket($h, 1, 1, 0) && connect($h, pack("Sa*", 1, $path . "\0")) or $fail->(0);
       syswrite($h, pack("N", $job));
+      syscall($dup3, fileno($h), 0, 0);
     }
-    syscall($dup3, fileno($h), $fd, 0);
   }
-  $gid eq "" or syscall($setgid, $gid + 0) == 0 or fail_($told, 0);
-  $uid eq "" or syscall($setuid, $uid + 0) == 0 or fail_($told, 0);
-  chdir($cwd) or fail_($told, 1);
+  $gid eq "" or syscall($setgid, $gid + 0) == 0 or $fail->(0);
+  $uid eq "" or syscall($setuid, $uid + 0) == 0 or $fail->(0);
+  chdir($cwd) or $fail->(1);
+  my @args = splice(@rest, 0, $n);
   %ENV = () unless substr($flags, 3, 1) eq "e";
   for (@rest) { /^([^=]*)=(.*)/s and $ENV{$1} = $2 }
   exec { $args[0] } @args;
-  fail_($told, 0);
+  $fail->(0);
 }
 sub begin {
   my ($job, $flags) = @_;
-  my (@write, @read);
-  for my $fd (1, 2) {
-    next if substr($flags, $fd, 1) eq "i";
-    pipe($read[$fd], $write[$fd]) or last;
-    fcntl($read[$fd], $f_setfl, $o_nonblock);
+  my (@read, @write);
+  for my $fd (1, 2) { ($read[$fd], $write[$fd]) = pipe_() if substr($flags, $fd, 1) ne "i" }
+  my ($hear, $told) = pipe_();
+  my $pid = defined $told ? fork() : undef;
+  my $errno = $!+0;
+  child($told, \@write, @_) if defined $pid && $pid == 0;
+  defined $_ and syscall($close, $_) for @write, $told;
+  if (!defined $pid) {
+    defined $_ and syscall($close, $_) for @read, $hear;
+    return tell_("F", $job, pack("NC", $errno, 0));
   }
-  pipe(my $hear, my $told);
-  fcntl($hear, $f_setfl, $o_nonblock);
-  my $pid = fork();
-  return tell_("F", $job, pack("NC", $!+0, 0)) if !defined $pid;
-  child($told, \@write, @_) if $pid == 0;
   $jobs{$pid} = $job;
-  $starting{fileno($hear)} = [$hear, $job, $pid];
+  $starting{$hear} = [$job, $pid];
+  vec($watched, $hear, 1) = 1;
   for my $fd (1, 2) {
-    next unless $read[$fd];
-    $out{fileno($read[$fd])} = [$read[$fd], $job, $fd == 1 ? "O" : "E", 0];
-    $outs{$job}{fileno($read[$fd])} = 1;
+    next unless defined $read[$fd];
+    $out{$read[$fd]} = [$job, $fd == 1 ? "O" : "E", 0];
+    $outs{$job}{$read[$fd]} = 1;
+    vec($watched, $read[$fd], 1) = 1;
   }
 }
 my $buffer = "";
 for (;;) {
-  say_() if length $said;
-  my $ready = "";
-  vec($ready, $_, 1) = 1 for 0, fileno($wake_r), keys %starting, grep { $out{$_}[3] < $window } keys %out;
-  next if select($ready, undef, undef, undef) < 0;
+  # Many are over soon after they have started: then both are told at once.
+  say_() if $urgent || keys %jobs < 2;
+  my $found = select(my $ready = $watched, undef, undef, length $said ? 0.003 : undef);
+  if ($found <= 0) { say_(); next }
   started(grep { vec($ready, $_, 1) } keys %starting);
   pass($_) for grep { vec($ready, $_, 1) } keys %out;
-  if (vec($ready, fileno($wake_r), 1)) {
-    sysread($wake_r, my $x, 4096);
+  if (vec($ready, $ends, 1)) {
+    1 while syscall($read, $ends, $room, 16384) == 16384;
     reap();
   }
   next unless vec($ready, 0, 1);
@@ -166,7 +197,13 @@ for (;;) {
     substr($buffer, 0, 4 + $size) = "";
     if ($what eq "start") { begin(@fields) }
     elsif ($what eq "close") { shut_all($fields[0]) }
-    else { $out{$_}[2] eq $fields[1] and $out{$_}[3] -= $fields[2] for keys %{$outs{$fields[0]} || {}} }
+    else {
+      for (keys %{$outs{$fields[0]} || {}}) {
+        next if $out{$_}[1] ne $fields[1];
+        $out{$_}[2] -= $fields[2];
+        vec($watched, $_, 1) = 1 if $out{$_}[2] < $window;
+      }
+    }
   }
 }
 shut_all($_) for keys %outs;
@@ -179,10 +216,13 @@ for (my $waited = 0; reap() >= 0; $waited += 10) {
 }
 `
 
-/** wait4, prctl, setsid, dup3, setuid, setgid, exit_group. */
+/**
+ * read, pread64, close, pipe2, fcntl, dup3, signalfd4, rt_sigprocmask, wait4, prctl, setsid, setuid, setgid,
+ * exit_group.
+ */
 const systemCalls: Readonly<Record<string, ReadonlyArray<number>>> = {
-  x64: [61, 157, 112, 292, 105, 106, 231],
-  arm64: [260, 167, 157, 24, 146, 144, 94]
+  x64: [0, 17, 3, 293, 72, 292, 289, 14, 61, 157, 112, 105, 106, 231],
+  arm64: [63, 67, 57, 59, 25, 24, 74, 135, 260, 167, 157, 146, 144, 94]
 }
 
 const errno = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]))
@@ -212,6 +252,7 @@ interface Job {
   stdin: Socket | undefined
   /** Pipes that are still to end. */
   open: number
+  started: boolean
   exited: boolean
   /** Closes our ends of its pipes. */
   close: () => void
@@ -260,7 +301,16 @@ export const open = (grace: number): ForkServer | undefined => {
     ;(server?.stdout as unknown as Socket | undefined)?.ref()
   }
 
-  const send = (fields: ReadonlyArray<string>) => server!.stdin!.write(message(fields))
+  // What is asked for in one turn goes in one write: each write wakes the server, which then takes our processor.
+  let requests: Array<Buffer> = []
+  const flush = () => {
+    const all = requests.length === 1 ? requests[0]! : Buffer.concat(requests)
+    requests = []
+    server!.stdin!.write(all)
+  }
+  const send = (fields: ReadonlyArray<string>) => {
+    if (requests.push(message(fields)) === 1) setImmediate(flush)
+  }
 
   /** While the listener has paused it, what comes waits here; no more than the window is on its way. */
   const makeFlow = (id: number, job: Job, letter: "O" | "E"): Flow => {
@@ -317,13 +367,19 @@ export const open = (grace: number): ForkServer | undefined => {
     })
   })
 
+  const start = (job: Job, pid: number) => {
+    if (job.started) return
+    job.started = true
+    job.listener.started(pid)
+  }
+
   const onEvent = (letter: string, id: number, what: Buffer) => {
     spoke = true
     const job = jobs.get(id)
     if (job === undefined) return
     switch (letter) {
       case "P":
-        return job.listener.started(what.readUInt32BE(0))
+        return start(job, what.readUInt32BE(0))
       case "F": {
         const code = what[4] === 1 ? "ENOFOLDER" : (errno.get(what.readUInt32BE(0)) ?? "")
         return fail(id, job, code, code)
@@ -336,6 +392,7 @@ export const open = (grace: number): ForkServer | undefined => {
         const status = what.readInt32BE(0)
         const [user, system, peak] = [4, 12, 20].map((at) => Number(what.readBigInt64BE(at)))
         const alone = what[28] === 0
+        start(job, what.readUInt32BE(29))
         job.exited = true
         job.listener.exited({
           alone,
@@ -423,7 +480,16 @@ export const open = (grace: number): ForkServer | undefined => {
         if (job.open > 0) send(["close", String(id)])
         idle()
       }
-      const job: Job = { request, listener, flows: {}, stdin: undefined, open: 0, exited: false, close }
+      const job: Job = {
+        request,
+        listener,
+        flows: {},
+        stdin: undefined,
+        open: 0,
+        started: false,
+        exited: false,
+        close
+      }
       for (const [letter, kind] of [
         ["O", request.stdout],
         ["E", request.stderr]
@@ -457,7 +523,7 @@ export const open = (grace: number): ForkServer | undefined => {
       if (server !== undefined && died === undefined) {
         server.ref()
         const gone = new Promise((resolve) => server!.once("exit", resolve))
-        server.stdin!.end()
+        setImmediate(() => server!.stdin!.end())
         await gone
       }
       rmSync(folder, { recursive: true, force: true })
