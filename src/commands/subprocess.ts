@@ -2,7 +2,7 @@ import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Platform from "@effect/platform/Command"
-import { Chunk, Effect, Either, Option, Stream } from "effect"
+import { Chunk, Effect, Either, Iterable, Option, Stream } from "effect"
 import * as Subprocess from "../programs/Subprocess.js"
 import * as Executables from "../services/Executables.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
@@ -380,20 +380,24 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     ) {
       yield* Executables.check(Platform.make(fixed))
     }
-    const items =
-      sources.length > 0
-        ? Stream.fromIterable(Template.product(sources)).pipe(Stream.rechunk(1))
-        : read(
-            Option.getOrElse(config.argFile, () => "-"),
-            config.nul
-          )
     let seq = 0
-    const requests = Stream.map(
-      items,
-      (values): Subprocess.JobRequest => ({ label: values.join(" "), command: commandFor(values, ++seq) })
-    )
+    const toRequest = (values: ReadonlyArray<string>): Subprocess.JobRequest => ({
+      label: values.join(" "),
+      command: commandFor(values, ++seq)
+    })
+    const requests =
+      sources.length > 0
+        ? Iterable.map(Template.product(sources), toRequest)
+        : Stream.map(
+            read(
+              Option.getOrElse(config.argFile, () => "-"),
+              config.nul
+            ),
+            toRequest
+          )
     if (config.dryRun) {
-      return yield* Stream.runForEach(requests, (request) =>
+      const all = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
+      return yield* Stream.runForEach(all, (request) =>
         Output.print(Processes.commandText(request.command("{%}")))
       )
     }

@@ -1,5 +1,18 @@
 import * as Command from "@effect/platform/Command"
-import { Cause, Clock, Data, Deferred, Duration, Effect, Either, Exit, Mailbox, Option, Stream } from "effect"
+import {
+  Cause,
+  Clock,
+  Data,
+  Deferred,
+  Duration,
+  Effect,
+  Either,
+  Exit,
+  Mailbox,
+  Option,
+  type Scope,
+  Stream
+} from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import * as EventBuffer from "../services/EventBuffer.js"
@@ -253,13 +266,14 @@ export const jobs = <E = never, R = never>(
         if (full()) whenRoom(() => resume(Effect.void))
         else resume(Effect.void)
       })
-      const send = (event: JobEvent) =>
-        Effect.zipRight(
-          room,
-          Effect.sync(() => emit(event))
-        )
+      const send = (event: JobEvent): Effect.Effect<void> => {
+        if (full()) return Effect.map(room, () => emit(event))
+        emit(event)
+        return Effect.void
+      }
 
-      const begun = yield* Clock.currentTimeNanos
+      const clock = yield* Effect.clock
+      const begun = clock.unsafeCurrentTimeNanos()
       const counts = { ok: 0, failed: 0, skipped: 0, cancelled: 0 }
       const exitCodes = new Set<number>()
       const runtimes: Array<number> = [] // of those that succeeded, in order of size
@@ -324,42 +338,40 @@ export const jobs = <E = never, R = never>(
       )
       const gated = options.delay !== undefined || options.load !== undefined || options.memfree !== undefined
 
+      // For a small job each step of Effect's counts: so plain code where nothing is waited for.
+
       /** One attempt; what it wrote is given to `sink`. */
       const attempt = (
         request: JobRequest,
         { attempt: number, label, line, seq, slot }: Running,
         sink: Sink
-      ): Effect.Effect<
-        { readonly outcome: Outcome; readonly runtime: number; readonly began: number },
-        JobsError
-      > =>
-        Effect.gen(function* () {
-          if (gated) yield* mayStart
-          const began = yield* Clock.currentTimeMillis
-          const started = yield* Clock.currentTimeNanos
-          const plain = request.command(slot)
-          const command =
-            output === "inherit" ? plain.pipe(Command.stdout("inherit"), Command.stderr("inherit")) : plain
-          const files =
-            options.results === undefined ? undefined : yield* JobResults.open(options.results, label, line)
-          const run = Effect.scoped(
-            Effect.gen(function* () {
-              const child = yield* processes.start(command, {
-                grace: options.grace,
-                onOutput: (stream, bytes) => {
-                  files?.write(stream, bytes)
-                  return sink.write(stream, bytes)
-                }
-              })
-              yield* send({ event: "started", seq, slot, pid: child.pid, command: line, attempt: number })
-              return yield* child.exit
+      ): Effect.Effect<Attempted, JobsError> => {
+        const plain = request.command(slot)
+        const command =
+          output === "inherit" ? plain.pipe(Command.stdout("inherit"), Command.stderr("inherit")) : plain
+        const run = (files: JobResults.JobFiles | undefined) =>
+          Effect.suspend(() => {
+            const began = clock.unsafeCurrentTimeMillis()
+            const started = clock.unsafeCurrentTimeNanos()
+            const ended = processes.run(command, {
+              grace: options.grace,
+              onStarted: (pid) => emit({ event: "started", seq, slot, pid, command: line, attempt: number }),
+              onOutput: (stream, bytes) => {
+                files?.write(stream, bytes)
+                return sink.write(stream, bytes)
+              }
             })
-          )
-          const outcome = outcomeOf(yield* Effect.either(limited(line, run, started)))
-          const runtime = Number((yield* Clock.currentTimeNanos) - started) / 1e6
-          if (files !== undefined) yield* files.finish(outcome.signal ?? String(outcome.exitCode))
-          return { outcome, runtime, began }
-        }).pipe(Effect.scoped)
+            return Effect.map(Effect.either(limited(line, ended, started)), (result): Attempted => {
+              const runtime = Number(clock.unsafeCurrentTimeNanos() - started) / 1e6
+              return { outcome: outcomeOf(result), runtime, began }
+            })
+          })
+        const ready =
+          options.results === undefined
+            ? run(undefined)
+            : kept(JobResults.open(options.results, label, line), run)
+        return gated ? Effect.zipRight(mayStart, ready) : ready
+      }
 
       const finish = (seq: number, line: string, outcome: Outcome, runtime: number) => {
         const ok = outcome.exitCode === 0
@@ -404,57 +416,57 @@ export const jobs = <E = never, R = never>(
         request: JobRequest,
         seq: number,
         slot: number
-      ): Effect.Effect<void, JobsError | Halted> =>
-        Effect.gen(function* () {
-          const line = Processes.commandText(request.command("{%}"))
-          const label = request.label ?? line
-          const skip = (why: "done" | "halted") => {
-            counts.skipped++
-            return Effect.zipRight(
-              send({ event: "skipped", seq, command: line, why }),
-              output === "keepOrder" ? inTurn(seq, Effect.void) : Effect.void
-            )
-          }
-          if (log?.wasDone(line) === true) return yield* skip("done")
-          if (halted !== undefined) return yield* skip("halted")
-          for (let number = 1; ; number++) {
-            const sink = makeSink(seq, label)
-            const running = { attempt: number, label, line, seq, slot }
-            const { began, outcome, runtime } = yield* Effect.onInterrupt(
-              attempt(request, running, sink),
-              (interruptors) =>
-                Effect.sync(() => {
-                  sink.drop()
-                  counts.cancelled++
-                  const reason = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
-                  emit({ event: "cancelled", seq, command: line, reason })
-                })
-            )
-            if (outcome.exitCode !== 0 && number <= retries && halted === undefined) {
+      ): Effect.Effect<void, JobsError | Halted> => {
+        const line = Processes.commandText(request.command("{%}"))
+        const label = request.label ?? line
+        const skip = (why: "done" | "halted") => {
+          counts.skipped++
+          return Effect.zipRight(
+            send({ event: "skipped", seq, command: line, why }),
+            output === "keepOrder" ? inTurn(seq, Effect.void) : Effect.void
+          )
+        }
+        if (log?.wasDone(line) === true) return skip("done")
+        if (halted !== undefined) return skip("halted")
+        const from = (number: number): Effect.Effect<void, JobsError | Halted> => {
+          const sink = makeSink(seq, label)
+          const running = { attempt: number, label, line, seq, slot }
+          const attempted = Effect.onInterrupt(attempt(request, running, sink), (interruptors) =>
+            Effect.sync(() => {
               sink.drop()
-              yield* send({
-                event: "retried",
-                seq,
-                command: line,
-                attempt: number + 1,
-                detail: outcome.detail!
-              })
-              continue
+              counts.cancelled++
+              const reason = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
+              emit({ event: "cancelled", seq, command: line, reason })
+            })
+          )
+          return Effect.flatMap(attempted, ({ began, outcome, runtime }) => {
+            const { detail, exitCode, signal } = outcome
+            if (exitCode !== 0 && number <= retries && halted === undefined) {
+              sink.drop()
+              const retried = { seq, command: line, attempt: number + 1, detail: detail! }
+              return Effect.flatMap(send({ event: "retried", ...retried }), () => from(number + 1))
             }
-            const { exitCode, signal } = outcome
-            if (log !== undefined) {
-              const received = sink.received()
-              yield* log.append({ seq, started: began, runtime, received, exitCode, signal, command: line })
-            }
-            yield* sink.done(seq)
-            finish(seq, line, outcome, runtime)
-            yield* room
-            break
-          }
-          if (halted !== undefined && halt?.when === "now") {
-            return yield* new Halted({ cancellation: { reason: halted, origin: "subprocess" } })
-          }
-        })
+            const received = sink.received()
+            const logged = log?.append({
+              seq,
+              started: began,
+              runtime,
+              received,
+              exitCode,
+              signal,
+              command: line
+            })
+            const written = logged === undefined ? sink.done(seq) : Effect.zipRight(logged, sink.done(seq))
+            return Effect.flatMap(written, () => {
+              finish(seq, line, outcome, runtime)
+              return halted !== undefined && halt?.when === "now"
+                ? new Halted({ cancellation: { reason: halted, origin: "subprocess" } })
+                : Effect.void
+            })
+          })
+        }
+        return full() ? Effect.flatMap(room, () => from(1)) : from(1)
+      }
 
       /** Where a job's output goes on its way out. */
       const makeSink = (seq: number, label: string): Sink => {
@@ -498,7 +510,7 @@ export const jobs = <E = never, R = never>(
             spools?.stderr.close()
           },
           done: (seq) =>
-            spools === undefined
+            spools === undefined || (output === "group" && spools.stdout.size() + spools.stderr.size() === 0)
               ? Effect.void
               : inTurn(
                   seq,
@@ -511,20 +523,36 @@ export const jobs = <E = never, R = never>(
         }
       }
 
-      const queue = yield* Mailbox.make<readonly [JobRequest, number]>(concurrency)
       let count = 0
-      const source = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
-      const feed = Stream.runForEach(source, (request) => queue.offer([request, ++count])).pipe(
-        Effect.ensuring(queue.end)
-      )
-      const worker = (slot: number) =>
-        Effect.forever(Effect.flatMap(queue.take, ([request, seq]) => runJob(request, seq, slot))).pipe(
-          Effect.catchTag("NoSuchElementException", () => Effect.void)
-        )
-      const group: ReadonlyArray<Effect.Effect<void, E | JobsError | Halted, R>> = [
-        feed,
-        ...Array.from({ length: concurrency }, (_, i) => worker(i + 1))
-      ]
+      const iterator = (Stream.StreamTypeId in requests ? [] : requests)[Symbol.iterator]()
+      // An iterable is asked by whoever is free; a stream runs by itself, no further ahead than there are workers.
+      const lanes = (take: (slot: number) => Effect.Effect<void, JobsError | Halted>) =>
+        Array.from({ length: concurrency }, (_, i) => take(i + 1))
+      const group: ReadonlyArray<Effect.Effect<void, E | JobsError | Halted, R>> =
+        Stream.StreamTypeId in requests
+          ? yield* Effect.map(Mailbox.make<JobRequest>(concurrency), (queue) => [
+              Effect.ensuring(
+                Stream.runForEach(requests, (request) => queue.offer(request)),
+                queue.end
+              ),
+              ...lanes((slot) =>
+                Effect.forever(Effect.flatMap(queue.take, (request) => runJob(request, ++count, slot))).pipe(
+                  Effect.catchTag("NoSuchElementException", () => Effect.void)
+                )
+              )
+            ])
+          : lanes((slot) =>
+              Effect.suspend(() => {
+                let found = iterator.next()
+                return Effect.whileLoop({
+                  while: () => found.done !== true,
+                  body: () => runJob(found.value, ++count, slot),
+                  step: () => {
+                    found = iterator.next()
+                  }
+                })
+              })
+            )
       let next = 0
       let broken: Cause.Cause<E | JobsError> | undefined
       const run = WorkerFibers.run({
@@ -566,6 +594,27 @@ export const jobs = <E = never, R = never>(
       return stream
     })
   )
+
+/** The attempt with its output in files, which are put in place when it has ended. */
+const kept = (
+  open: Effect.Effect<JobResults.JobFiles, JobResults.JobResultsError, Scope.Scope>,
+  run: (files: JobResults.JobFiles) => Effect.Effect<Attempted>
+) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const files = yield* open
+      const attempted = yield* run(files)
+      yield* files.finish(attempted.outcome.signal ?? String(attempted.outcome.exitCode))
+      return attempted
+    })
+  )
+
+/** An attempt that has ended. */
+interface Attempted {
+  readonly outcome: Outcome
+  readonly runtime: number
+  readonly began: number
+}
 
 interface Running {
   readonly attempt: number

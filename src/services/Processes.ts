@@ -81,6 +81,10 @@ export interface RunOptions {
   readonly timeout?: Duration.DurationInput | undefined
   /** Fail with `CommandFailed` unless the exit code is 0; default false, as in asyncio. */
   readonly check?: boolean | undefined
+  /** Is told the pid once there is a process. */
+  readonly onStarted?: ((pid: number) => void) | undefined
+  /** As in {@link StartOptions}: what is taken so is not kept, and `stdout` and `stderr` are empty in the result. */
+  readonly onOutput?: StartOptions["onOutput"]
 }
 
 /** A process that has been started. */
@@ -343,15 +347,17 @@ const capture = (command: Command.Command, options: RunOptions) => {
   const whole = (chunks: Array<Uint8Array>) => new Uint8Array(Buffer.concat(chunks))
   const startOptions: StartOptions = {
     grace: options.grace,
-    onOutput: (stream, bytes) => {
-      const room = maxOutput - sizes[stream]
-      sizes[stream] += bytes.length
-      if (bytes.length > room && onTooLarge === "fail") {
-        return new OutputTooLarge({ command: commandLine(command), stream, limit: maxOutput })
-      }
-      if (room > 0) captured[stream].push(bytes.length <= room ? bytes : bytes.subarray(0, room))
-      return undefined
-    }
+    onOutput:
+      options.onOutput ??
+      ((stream, bytes) => {
+        const room = maxOutput - sizes[stream]
+        sizes[stream] += bytes.length
+        if (bytes.length > room && onTooLarge === "fail") {
+          return new OutputTooLarge({ command: commandLine(command), stream, limit: maxOutput })
+        }
+        if (room > 0) captured[stream].push(bytes.length <= room ? bytes : bytes.subarray(0, room))
+        return undefined
+      })
   }
   return {
     startOptions,
@@ -485,7 +491,11 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       const outer = process.env[processTree.variable] ?? ""
       let count = 0
 
-      const launch = (command: Command.StandardCommand, startOptions: StartOptions) =>
+      const launch = (
+        command: Command.StandardCommand,
+        startOptions: StartOptions,
+        onStarted?: (pid: number) => void
+      ) =>
         Effect.clockWith((clock) =>
           Effect.map(Effect.runtime<never>(), (runtime): Child => {
             const marker = `${unique}.${++count};`
@@ -533,6 +543,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
                   started: (pid) => {
                     child.tree = { group: pid, marker }
                     children.add(child)
+                    onStarted?.(pid)
                     child.onStarted?.()
                   },
                   failed: (code, message) => settle(child, Effect.fail(spawnError(command, code, message))),
@@ -629,7 +640,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         Effect.flatMap(supported(command), (simple) =>
           Effect.uninterruptibleMask((restore) => {
             const { limit, result, startOptions } = capture(command, options)
-            return Effect.flatMap(launch(simple, startOptions), (child) =>
+            return Effect.flatMap(launch(simple, startOptions, options.onStarted), (child) =>
               Effect.flatMap(
                 Effect.onExit(restore(limit(outcomeOf(child))), () =>
                   release(child, options.grace ?? graceDefault)
@@ -810,7 +821,10 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
       const run: Processes["Type"]["run"] = (command, options = {}) =>
         Effect.suspend(() => {
           const { limit, result, startOptions } = capture(command, options)
-          const exit = Effect.flatMap(start(command, startOptions), (child) => child.exit)
+          const exit = Effect.flatMap(start(command, startOptions), (child) => {
+            options.onStarted?.(child.pid)
+            return child.exit
+          })
           return Effect.flatMap(Effect.scoped(limit(exit)), result)
         })
       return Context.make(Recorded, { events }).pipe(Context.add(Processes, { run, start }))
