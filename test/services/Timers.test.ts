@@ -457,6 +457,23 @@ describe("Timers", () => {
       })
     )
 
+    it.scoped("by a plain function of its own: it has ended as cancelled, and the next one runs", () =>
+      Effect.gen(function* () {
+        const { timers } = yield* setup()
+        const log: Array<string> = []
+        const handle: Timers.Handle<void, never> = yield* timers.callSoon(
+          Effect.sync(() => {
+            log.push("one")
+            Effect.runFork(handle.cancel("I stop"))
+          })
+        )
+        const next = yield* timers.callSoon(Effect.sync(() => log.push("two")))
+        expect(Cancellation.fromExit(yield* handle.await)).toEqual([{ reason: "I stop", origin: "timers" }])
+        yield* next.await
+        expect(log).toEqual(["one", "two"])
+      })
+    )
+
     it.effect("leaves no deadline behind at which a virtual clock would stop", () =>
       Effect.gen(function* () {
         const { timers } = yield* setup()
