@@ -322,6 +322,7 @@ class Line<T extends Entry> {
       return
     }
     const index = -2 - entry.place - this.base
+    if (index < 0) return // it was taken with all others
     this.line[index] = undefined
     entry.place = -1
     if (index === this.head && this.holes === 0) this.head++
@@ -340,9 +341,17 @@ class Line<T extends Entry> {
     if (this.holes > 64 && this.holes * 2 > this.line.length - this.head) this.pack()
   }
 
+  /** All, in order, when all are due by then and none was taken out; they keep places that are none any more. */
+  takeAll(deadline: number): Array<T> | undefined {
+    const { head, holes, last, line } = this
+    if (head > 0 || holes > 0 || line.length === 0 || last > deadline || this.heap.first !== undefined) return
+    this.clear()
+    return line as Array<T>
+  }
+
   private clear(): void {
+    this.base += this.line.length
     this.line = []
-    this.base = 0
     this.head = 0
     this.holes = 0
     this.last = Number.NEGATIVE_INFINITY
@@ -350,14 +359,14 @@ class Line<T extends Entry> {
 
   private pack(): void {
     const line: Array<T | undefined> = []
+    this.base += this.line.length
     for (let i = this.head; i < this.line.length; i++) {
       const entry = this.line[i]
       if (entry === undefined) continue
-      entry.place = -2 - line.length
+      entry.place = -2 - this.base - line.length
       line.push(entry)
     }
     this.line = line
-    this.base = 0
     this.head = 0
     this.holes = 0
   }
@@ -1084,6 +1093,16 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       // One look at the clocks for all that is due by now, as asyncio does it.
       const now = monotonic()
       const today = wall()
+      // Of calls alone that are all due, none need be looked at: a third of the time of very many.
+      if (series.size === 0 && at.first === undefined && taken === ready.length && closing === undefined) {
+        const all = later.takeAll(now) as Array<Call<any, any>> | undefined
+        if (all !== undefined) {
+          ready = all
+          taken = 0
+          live += all.length
+          if (!awake) drainSoon()
+        }
+      }
       for (;;) {
         const a = later.first
         const b = at.first

@@ -474,6 +474,30 @@ describe("Timers", () => {
       })
     )
 
+    it.scoped("by one that is due at the same time, and those asked for since are not mixed up with it", () =>
+      Effect.gen(function* () {
+        const { timers } = yield* setup()
+        const log: Array<string> = []
+        const say = (text: string) => Effect.sync(() => log.push(text))
+        const handles: Array<Timers.Handle<unknown, unknown>> = []
+        const first = Effect.gen(function* () {
+          log.push("first")
+          for (const text of ["a", "b", "c"]) handles.push(yield* timers.callLater(1, say(text)))
+          yield* handles[1]!.cancel("not wanted")
+        })
+        for (const effect of [first, say("second"), say("third")]) {
+          handles.push(yield* timers.callLater(1, effect))
+        }
+        yield* TestClock.adjust(1)
+        yield* handles[2]!.await
+        expect(log).toEqual(["first", "third"])
+        yield* TestClock.adjust(1)
+        yield* handles[5]!.await
+        expect(log).toEqual(["first", "third", "a", "b", "c"])
+        expect(yield* handles[1]!.cancelled).toBe(true)
+      })
+    )
+
     it.effect("leaves no deadline behind at which a virtual clock would stop", () =>
       Effect.gen(function* () {
         const { timers } = yield* setup()
