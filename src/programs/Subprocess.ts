@@ -6,7 +6,6 @@ import {
   Deferred,
   Duration,
   Effect,
-  Either,
   Exit,
   Mailbox,
   Option,
@@ -216,15 +215,17 @@ interface Outcome {
   readonly detail: string | undefined
 }
 
-const outcomeOf = (result: Either.Either<Processes.Exited, Processes.ProcessError>): Outcome => {
-  if (Either.isRight(result)) {
-    const { exitCode, signal, usage } = result.right
-    const detail = exitCode === 0 ? undefined : Processes.howEnded(result.right)
-    return { exitCode, signal, usage, detail }
-  }
-  const exitCode = "exitCode" in result.left ? result.left.exitCode : codes.failed
-  return { exitCode, signal: undefined, usage: Option.none(), detail: result.left.message }
+const outcomeOf = (exited: Processes.Exited): Outcome => {
+  const { exitCode, signal, usage } = exited
+  return { exitCode, signal, usage, detail: exitCode === 0 ? undefined : Processes.howEnded(exited) }
 }
+
+const failure = (error: Processes.ProcessError): Outcome => ({
+  exitCode: "exitCode" in error ? error.exitCode : codes.failed,
+  signal: undefined,
+  usage: Option.none(),
+  detail: error.message
+})
 
 const buffered = 64
 const busyPause = "1 second"
@@ -361,9 +362,13 @@ export const jobs = <E = never, R = never>(
                 return sink.write(stream, bytes)
               }
             })
-            return Effect.map(Effect.either(limited(line, ended, started)), (result): Attempted => {
+            const after = (outcome: Outcome): Attempted => {
               const runtime = Number(clock.unsafeCurrentTimeNanos() - started) / 1e6
-              return { outcome: outcomeOf(result), runtime, began }
+              return { outcome, runtime, began }
+            }
+            return Effect.match(limited(line, ended, started), {
+              onFailure: (error) => after(failure(error)),
+              onSuccess: (exited) => after(outcomeOf(exited))
             })
           })
         const ready =
@@ -415,7 +420,7 @@ export const jobs = <E = never, R = never>(
       const runJob = (
         request: JobRequest,
         seq: number,
-        slot: number
+        lane: Lane
       ): Effect.Effect<void, JobsError | Halted> => {
         const line = Processes.commandText(request.command("{%}"))
         const label = request.label ?? line
@@ -430,16 +435,14 @@ export const jobs = <E = never, R = never>(
         if (halted !== undefined) return skip("halted")
         const from = (number: number): Effect.Effect<void, JobsError | Halted> => {
           const sink = makeSink(seq, label)
-          const running = { attempt: number, label, line, seq, slot }
-          const attempted = Effect.onInterrupt(attempt(request, running, sink), (interruptors) =>
-            Effect.sync(() => {
-              sink.drop()
-              counts.cancelled++
-              const reason = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
-              emit({ event: "cancelled", seq, command: line, reason })
-            })
-          )
-          return Effect.flatMap(attempted, ({ began, outcome, runtime }) => {
+          const running = { attempt: number, label, line, seq, slot: lane.slot }
+          lane.cancelled = (reason) => {
+            sink.drop()
+            counts.cancelled++
+            emit({ event: "cancelled", seq, command: line, reason })
+          }
+          return Effect.flatMap(attempt(request, running, sink), ({ began, outcome, runtime }) => {
+            lane.cancelled = undefined
             const { detail, exitCode, signal } = outcome
             if (exitCode !== 0 && number <= retries && halted === undefined) {
               sink.drop()
@@ -526,8 +529,15 @@ export const jobs = <E = never, R = never>(
       let count = 0
       const iterator = (Stream.StreamTypeId in requests ? [] : requests)[Symbol.iterator]()
       // An iterable is asked by whoever is free; a stream runs by itself, no further ahead than there are workers.
-      const lanes = (take: (slot: number) => Effect.Effect<void, JobsError | Halted>) =>
-        Array.from({ length: concurrency }, (_, i) => take(i + 1))
+      const lanes = (take: (lane: Lane) => Effect.Effect<void, JobsError | Halted>) =>
+        Array.from({ length: concurrency }, (_, i) => {
+          const lane: Lane = { slot: i + 1, cancelled: undefined }
+          return Effect.onInterrupt(take(lane), (interruptors) =>
+            Effect.sync(() =>
+              lane.cancelled?.(Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled")
+            )
+          )
+        })
       const group: ReadonlyArray<Effect.Effect<void, E | JobsError | Halted, R>> =
         Stream.StreamTypeId in requests
           ? yield* Effect.map(Mailbox.make<JobRequest>(concurrency), (queue) => [
@@ -535,18 +545,18 @@ export const jobs = <E = never, R = never>(
                 Stream.runForEach(requests, (request) => queue.offer(request)),
                 queue.end
               ),
-              ...lanes((slot) =>
-                Effect.forever(Effect.flatMap(queue.take, (request) => runJob(request, ++count, slot))).pipe(
+              ...lanes((lane) =>
+                Effect.forever(Effect.flatMap(queue.take, (request) => runJob(request, ++count, lane))).pipe(
                   Effect.catchTag("NoSuchElementException", () => Effect.void)
                 )
               )
             ])
-          : lanes((slot) =>
+          : lanes((lane) =>
               Effect.suspend(() => {
                 let found = iterator.next()
                 return Effect.whileLoop({
                   while: () => found.done !== true,
-                  body: () => runJob(found.value, ++count, slot),
+                  body: () => runJob(found.value, ++count, lane),
                   step: () => {
                     found = iterator.next()
                   }
@@ -608,6 +618,13 @@ const kept = (
       return attempted
     })
   )
+
+/** Where one job runs at a time. */
+interface Lane {
+  readonly slot: number
+  /** Tells that the attempt that runs there was cancelled. */
+  cancelled: ((reason: string) => void) | undefined
+}
 
 /** An attempt that has ended. */
 interface Attempted {

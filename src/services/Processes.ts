@@ -11,6 +11,7 @@ import {
   Duration,
   Effect,
   Fiber,
+  type FiberRefs,
   Layer,
   Option,
   Runtime,
@@ -384,6 +385,11 @@ const capture = (command: Command.Command, options: RunOptions) => {
   }
 }
 
+/** What FiberRuntime has beside its public face: its FiberRefs as they stand, without a new collection at each call. */
+interface Inner {
+  readonly _fiberRefs: FiberRefs.FiberRefs
+}
+
 /** A child of the live layer. */
 interface Child {
   readonly exited: (ended: spawner.Ended) => Exited
@@ -492,92 +498,95 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       let count = 0
 
       const launch = (
+        fiber: Fiber.RuntimeFiber<unknown, unknown>,
         command: Command.StandardCommand,
         startOptions: StartOptions,
         onStarted?: (pid: number) => void
-      ) =>
-        Effect.clockWith((clock) =>
-          Effect.map(Effect.runtime<never>(), (runtime): Child => {
-            const marker = `${unique}.${++count};`
-            const env: Record<string, string> = {}
-            for (const [name, value] of command.env) env[name] = value
-            env[processTree.variable] = outer + marker
-            const begun = clock.unsafeCurrentTimeNanos()
-            const exited = ({ code, signal, usage }: spawner.Ended): Exited => ({
-              exitCode: exitCodeOf(code, signal),
-              signal: signal ?? undefined,
-              duration: Duration.nanos(clock.unsafeCurrentTimeNanos() - begun),
-              usage: usageOf(usage)
-            })
-            const child: Child = {
-              exited,
-              tree: undefined,
-              ended: undefined,
-              outcome: undefined,
-              onStarted: undefined,
-              onOutcome: new Set(),
-              feeding: undefined,
-              taking: new Set(),
-              close: () => undefined
+      ): Child => {
+        const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+        const context = fiber.currentContext
+        const { _fiberRefs: fiberRefs } = fiber as unknown as Inner
+        const marker = `${unique}.${++count};`
+        const env: Record<string, string> = {}
+        for (const [name, value] of command.env) env[name] = value
+        env[processTree.variable] = outer + marker
+        const begun = clock.unsafeCurrentTimeNanos()
+        const exited = ({ code, signal, usage }: spawner.Ended): Exited => ({
+          exitCode: exitCodeOf(code, signal),
+          signal: signal ?? undefined,
+          duration: Duration.nanos(clock.unsafeCurrentTimeNanos() - begun),
+          usage: usageOf(usage)
+        })
+        const child: Child = {
+          exited,
+          tree: undefined,
+          ended: undefined,
+          outcome: undefined,
+          onStarted: undefined,
+          onOutcome: new Set(),
+          feeding: undefined,
+          taking: new Set(),
+          close: () => undefined
+        }
+        const fork = (effect: Effect.Effect<void>) =>
+          Runtime.runFork(
+            Runtime.make({ context, fiberRefs, runtimeFlags: Runtime.defaultRuntimeFlags }),
+            effect
+          )
+        const { command: file, args, stdin } = command
+        const inShell = command.shell !== false
+        try {
+          child.close = theSpawner().spawn(
+            {
+              file: inShell ? (typeof command.shell === "string" ? command.shell : "/bin/sh") : file,
+              args: inShell ? ["-c", [file, ...args].join(" ")] : args,
+              cwd: cwdOf(command),
+              env,
+              extendEnv: command.extendEnv,
+              uid: Option.getOrUndefined(command.uid),
+              gid: Option.getOrUndefined(command.gid),
+              stdin: typeof stdin !== "string" ? "pipe" : stdin === "inherit" ? "inherit" : "ignore",
+              stdout: command.stdout as "pipe" | "inherit",
+              stderr: command.stderr as "pipe" | "inherit"
+            },
+            {
+              started: (pid) => {
+                child.tree = { group: pid, marker }
+                children.add(child)
+                onStarted?.(pid)
+                child.onStarted?.()
+              },
+              failed: (code, message) => settle(child, Effect.fail(spawnError(command, code, message))),
+              input: (pipe) => {
+                if (typeof stdin !== "string")
+                  child.feeding = fork(feed(child, commandLine(command), pipe, stdin))
+              },
+              data: (stream, chunk, from) => {
+                if (child.outcome !== undefined) return
+                const wait = startOptions.onOutput?.(stream, chunk)
+                if (wait === undefined) return
+                from.pause()
+                const fiber = fork(
+                  Effect.matchCause(wait, {
+                    onSuccess: () => void from.resume(),
+                    onFailure: (cause) => settle(child, Effect.failCause(cause))
+                  })
+                )
+                child.taking.add(fiber)
+                fiber.addObserver(() => void child.taking.delete(fiber))
+              },
+              exited: (ended) => {
+                child.ended = ended
+              },
+              closed: () => settle(child, Effect.succeed(exited(child.ended!)))
             }
-            // Interruptible, because here, where something is acquired, nothing is.
-            const fork = (effect: Effect.Effect<void>) =>
-              Runtime.runFork(runtime)(Effect.interruptible(effect))
-            const { command: file, args, stdin } = command
-            const inShell = command.shell !== false
-            try {
-              child.close = theSpawner().spawn(
-                {
-                  file: inShell ? (typeof command.shell === "string" ? command.shell : "/bin/sh") : file,
-                  args: inShell ? ["-c", [file, ...args].join(" ")] : args,
-                  cwd: cwdOf(command),
-                  env,
-                  extendEnv: command.extendEnv,
-                  uid: Option.getOrUndefined(command.uid),
-                  gid: Option.getOrUndefined(command.gid),
-                  stdin: typeof stdin !== "string" ? "pipe" : stdin === "inherit" ? "inherit" : "ignore",
-                  stdout: command.stdout as "pipe" | "inherit",
-                  stderr: command.stderr as "pipe" | "inherit"
-                },
-                {
-                  started: (pid) => {
-                    child.tree = { group: pid, marker }
-                    children.add(child)
-                    onStarted?.(pid)
-                    child.onStarted?.()
-                  },
-                  failed: (code, message) => settle(child, Effect.fail(spawnError(command, code, message))),
-                  input: (pipe) => {
-                    if (typeof stdin !== "string")
-                      child.feeding = fork(feed(child, commandLine(command), pipe, stdin))
-                  },
-                  data: (stream, chunk, from) => {
-                    if (child.outcome !== undefined) return
-                    const wait = startOptions.onOutput?.(stream, chunk)
-                    if (wait === undefined) return
-                    from.pause()
-                    const fiber = fork(
-                      Effect.matchCause(wait, {
-                        onSuccess: () => void from.resume(),
-                        onFailure: (cause) => settle(child, Effect.failCause(cause))
-                      })
-                    )
-                    child.taking.add(fiber)
-                    fiber.addObserver(() => void child.taking.delete(fiber))
-                  },
-                  exited: (ended) => {
-                    child.ended = ended
-                  },
-                  closed: () => settle(child, Effect.succeed(exited(child.ended!)))
-                }
-              )
-            } catch (error) {
-              const { code, message } = error as NodeJS.ErrnoException
-              settle(child, Effect.fail(spawnError(command, code ?? "", message)))
-            }
-            return child
-          })
-        )
+          )
+        } catch (error) {
+          const { code, message } = error as NodeJS.ErrnoException
+          settle(child, Effect.fail(spawnError(command, code ?? "", message)))
+        }
+        return child
+      }
 
       /** Waits until there is a process, or fails. */
       const started = (child: Child) =>
@@ -589,36 +598,42 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           if (child.tree !== undefined || child.outcome !== undefined) child.onStarted()
         })
 
-      const release = (child: Child, grace: Duration.DurationInput) => {
-        if (child.ended?.alone === true && child.outcome !== undefined && child.taking.size === 0) {
-          if (child.feeding === undefined) {
-            children.delete(child)
-            child.close()
-            return Effect.void
-          }
-        }
-        return Effect.gen(function* () {
+      /** Whether it has ended, has left nobody, and all that it has written is taken: then nothing is left to do. */
+      const isOver = (child: Child) =>
+        child.ended?.alone === true &&
+        child.outcome !== undefined &&
+        child.taking.size === 0 &&
+        child.feeding === undefined
+
+      const forget = (child: Child) => {
+        children.delete(child)
+        child.close()
+      }
+
+      const release = (child: Child, grace: Duration.DurationInput) =>
+        Effect.gen(function* () {
+          if (isOver(child)) return forget(child)
           if (child.tree === undefined && child.outcome === undefined) yield* Effect.exit(started(child))
           if (child.feeding !== undefined) yield* Fiber.interrupt(child.feeding)
           if (child.tree === undefined) return
           if (child.ended?.alone !== true) yield* processTree.endTree(child.tree, grace)
-          children.delete(child)
           // What it has written to its last moment is taken; but whoever is out of reach may still hold its pipes.
           if (child.outcome === undefined) yield* within(lastWords, outcomeOf(child))
-          child.close()
+          forget(child)
           const killed = { code: null, signal: "SIGKILL", usage: undefined, alone: true } as const
           if (child.outcome === undefined) settle(child, Effect.succeed(child.exited(child.ended ?? killed)))
           if (child.taking.size > 0) yield* within(Duration.toMillis(grace), Fiber.awaitAll(child.taking))
           yield* Fiber.interruptAll(child.taking)
         })
-      }
 
       const start: Processes["Type"]["start"] = (command, startOptions = {}) =>
         Effect.gen(function* () {
           const simple = yield* supported(command)
           const grace = startOptions.grace ?? graceDefault
           const child = yield* Effect.acquireRelease(
-            Effect.flatMap(launch(simple, startOptions), started),
+            Effect.withFiberRuntime<Child, ProcessError>((fiber) =>
+              started(launch(fiber, simple, startOptions))
+            ),
             (child) => release(child, grace)
           )
           const tree = child.tree!
@@ -638,17 +653,22 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       // Not by `start`: for a small job the steps of a scope cost as much as its process.
       const run: Processes["Type"]["run"] = (command, options = {}) =>
         Effect.flatMap(supported(command), (simple) =>
-          Effect.uninterruptibleMask((restore) => {
-            const { limit, result, startOptions } = capture(command, options)
-            return Effect.flatMap(launch(simple, startOptions, options.onStarted), (child) =>
-              Effect.flatMap(
-                Effect.onExit(restore(limit(outcomeOf(child))), () =>
-                  release(child, options.grace ?? graceDefault)
-                ),
-                result
-              )
-            )
-          })
+          Effect.uninterruptibleMask((restore) =>
+            Effect.withFiberRuntime<Result, ProcessError>((fiber) => {
+              const { limit, result, startOptions } = capture(command, options)
+              const child = launch(fiber, simple, startOptions, options.onStarted)
+              const released = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+                if (!isOver(child))
+                  return Effect.ensuring(effect, release(child, options.grace ?? graceDefault))
+                forget(child)
+                return effect
+              }
+              return Effect.matchCauseEffect(restore(limit(outcomeOf(child))), {
+                onFailure: (cause) => released(Effect.failCause(cause)),
+                onSuccess: (ended) => released(result(ended))
+              })
+            })
+          )
         )
 
       return { run, start }
