@@ -459,7 +459,7 @@ const usageOf = (used: spawner.Usage | undefined): Option.Option<Usage> =>
 /** Settings of {@link layerWith}. */
 export interface Options {
   /**
-   * How processes are made. `"forkServer"` (default): a small helper process forks, which takes half of the time,
+   * How processes are made. `"forkServer"` (default): a small helper process forks, which takes a third of the time,
    * knows what each has used, and ends all of them when this process is killed; it needs Linux and Perl, else it is
    * `"direct"`: by node:child_process.
    */

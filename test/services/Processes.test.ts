@@ -57,6 +57,47 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
+  it.live("tells the pid of a run, gives what it writes as it comes, and keeps none of it", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const { stderr, stdout } = yield* Processes.run(sh("echo $$; echo two >&2; exit 1"), {
+        onStarted: (pid) => seen.push(`pid ${pid}`),
+        onOutput: (stream, bytes) => Effect.sync(() => seen.push(`${stream} ${text(bytes).trim()}`))
+      })
+      assert.lengthOf(seen, 3)
+      const pid = /^pid (\d+)$/.exec(seen[0]!)?.[1]
+      assert.deepStrictEqual(seen.slice(1).sort(), ["stderr two", `stdout ${pid}`])
+      assert.strictEqual(stdout.length + stderr.length, 0)
+    }).pipe(live)
+  )
+
+  it.live("fails a run where what takes its output fails, when nobody of it is left", () =>
+    Effect.gen(function* () {
+      const line = "sh -c 'echo 1; sleep 60' sh"
+      const tooLarge = new Processes.OutputTooLarge({ command: line, stream: "stdout", limit: 0 })
+      let pid = 0
+      const exit = yield* Effect.exit(
+        Processes.run(sh("echo 1; sleep 60"), {
+          onStarted: (started) => {
+            pid = started
+          },
+          onOutput: () => tooLarge
+        })
+      )
+      assert.deepStrictEqual(exit, Exit.fail(tooLarge))
+      assert.isFalse(isAlive(pid))
+    }).pipe(live)
+  )
+
+  it.live("hands on no signal that is blocked or ignored, and no setting of its own", () =>
+    Effect.gen(function* () {
+      const { stdout } = yield* Processes.run(
+        sh("grep -E '^Sig(Blk|Ign)' /proc/self/status; env | grep -E '^(LD_BIND_NOW|PERL_)'")
+      )
+      assert.strictEqual(text(stdout), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n")
+    }).pipe(live)
+  )
+
   it.live("gives the signal that ended it, with a shell's exit code", () =>
     Effect.gen(function* () {
       const result = yield* Processes.run(sh("kill -HUP $$"))
