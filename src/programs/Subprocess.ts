@@ -384,7 +384,7 @@ export const jobs = <E = never, R = never>(
         if (!ok)
           exitCodes.add(outcome.detail?.startsWith("exit code") === true ? codes.failed : outcome.exitCode)
         if (slowest === undefined || runtime > slowest.runtime) slowest = { seq, command: line, runtime }
-        if (ok) {
+        if (ok && typeof timeout === "object" && "median" in timeout) {
           const at = runtimes.findIndex((other) => other > runtime)
           runtimes.splice(at < 0 ? runtimes.length : at, 0, runtime)
           if (runtimes.length === 3) Deferred.unsafeDone(medianKnown, Effect.void)
