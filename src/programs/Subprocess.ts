@@ -302,18 +302,19 @@ export const jobs = <E = never, R = never>(
         )
       }
 
+      const medians = typeof timeout === "object" && "median" in timeout ? timeout.median : undefined
       const median = () => runtimes[Math.floor(runtimes.length / 2)]!
       const limited = <A, E2>(command: string, effect: Effect.Effect<A, E2>, started: bigint) => {
         if (timeout === undefined) return effect
         const fail = (after: Duration.Duration) =>
           Effect.fail(new Processes.CommandTimedOut({ command, after }))
-        if (!(typeof timeout === "object" && "median" in timeout)) {
-          const after = Duration.decode(timeout)
+        if (medians === undefined) {
+          const after = Duration.decode(timeout as Duration.DurationInput)
           return race.first(effect, Effect.zipRight(Timers.sleep(after), fail(after)))
         }
         const late = Effect.gen(function* () {
           yield* Deferred.await(medianKnown)
-          const after = Duration.millis(median() * timeout.median)
+          const after = Duration.millis(median() * medians)
           const spent = Duration.nanos((yield* Clock.currentTimeNanos) - started)
           yield* Timers.sleep(Duration.subtract(after, spent))
           return yield* fail(after)
@@ -384,7 +385,7 @@ export const jobs = <E = never, R = never>(
         if (!ok)
           exitCodes.add(outcome.detail?.startsWith("exit code") === true ? codes.failed : outcome.exitCode)
         if (slowest === undefined || runtime > slowest.runtime) slowest = { seq, command: line, runtime }
-        if (ok && typeof timeout === "object" && "median" in timeout) {
+        if (ok && medians !== undefined) {
           const at = runtimes.findIndex((other) => other > runtime)
           runtimes.splice(at < 0 ? runtimes.length : at, 0, runtime)
           if (runtimes.length === 3) Deferred.unsafeDone(medianKnown, Effect.void)

@@ -11,7 +11,6 @@ import {
   Duration,
   Effect,
   Fiber,
-  type FiberRefs,
   Layer,
   Option,
   Runtime,
@@ -20,6 +19,7 @@ import {
 } from "effect"
 import * as Causes from "./Causes.js"
 import { codes } from "./Exits.js"
+import type { Internals } from "./internal/fibers.js"
 import * as forkServer from "./internal/forkServer.js"
 import * as processTree from "./internal/processTree.js"
 import * as spawner from "./internal/spawner.js"
@@ -385,11 +385,6 @@ const capture = (command: Command.Command, options: RunOptions) => {
   }
 }
 
-/** What FiberRuntime has beside its public face: its FiberRefs as they stand, without a new collection at each call. */
-interface Inner {
-  readonly _fiberRefs: FiberRefs.FiberRefs
-}
-
 /** A child of the live layer. */
 interface Child {
   readonly exited: (ended: spawner.Ended) => Exited
@@ -505,7 +500,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       ): Child => {
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const context = fiber.currentContext
-        const { _fiberRefs: fiberRefs } = fiber as unknown as Inner
+        const { _fiberRefs: fiberRefs } = fiber as unknown as Internals
         const marker = `${unique}.${++count};`
         const env: Record<string, string> = {}
         for (const [name, value] of command.env) env[name] = value

@@ -22,6 +22,7 @@ import {
 import * as Cancellation from "./Cancellation.js"
 import * as Causes from "./Causes.js"
 import * as Cron from "./Cron.js"
+import type { Internals } from "./internal/fibers.js"
 import * as TaskGroup from "./TaskGroup.js"
 import * as Times from "./Times.js"
 
@@ -378,18 +379,6 @@ const longest = 2 ** 31 - 1
 /** So many callbacks are begun before I/O and other timers have a turn; one that was asked for as it was due counts more. */
 const startsPerTurn = 2048
 const turnCost = 32
-
-// What FiberRuntime has beside its public face; but for the first, for the running fiber itself to use.
-interface Inner {
-  /** Its FiberRefs as they stand; `getFiberRefs()` makes a new collection at each call. */
-  readonly _fiberRefs: FiberRefs.FiberRefs
-  /** Puts back all of them, those unset before included. */
-  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
-  /** Asks the children it has forked to end, and gives the wait for them; null when there are none. */
-  readonly interruptAllChildren: () => Effect.Effect<void> | null
-  /** How much it has done since it last gave way to other fibers. */
-  currentOpCount: number
-}
 
 /** Where the fiber that runs has itself; `Fiber.getCurrentFiber` reads it too, and wraps it. */
 const currentFiber = "effect/FiberCurrent"
@@ -933,7 +922,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
         ended()
       }
       const work = Effect.withFiberRuntime<void>((fiber) => {
-        const inner = fiber as unknown as Inner
+        const inner = fiber as unknown as Internals
         const own = inner._fiberRefs
         worker.fiber = fiber
         if (nap !== undefined) asleep = worker
@@ -1151,7 +1140,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       wait: number,
       callOptions: CallOptions | undefined
     ): Call<A, E> => {
-      const fiber = (globalThis as { readonly [currentFiber]?: Inner })[currentFiber]
+      const fiber = (globalThis as { readonly [currentFiber]?: Internals })[currentFiber]
       // To the nanosecond, so that 0.1 + 0.2 and 0.3 are one deadline.
       const deadline = byWall ? wall() + wait : Math.round((monotonic() + wait) * 1e6) / 1e6
       const fiberRefs = fiber === undefined ? runtime.fiberRefs : fiber._fiberRefs
@@ -1188,7 +1177,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     const begin = <A, E, R>(plan: Plan, body: Body<A, E, R>, seriesOptions: SeriesOptions = {}) =>
       Effect.flatMap(Random.nextInt, (seed) =>
         Effect.withFiberRuntime<Handle<Tally>, never, R>((fiber) => {
-          const { _fiberRefs } = fiber as unknown as Inner
+          const { _fiberRefs } = fiber as unknown as Internals
           // What it requires is in the FiberRefs.
           const each = body as Body<A, E, never>
           const made = new Series(host, plan, each, seriesOptions, seed, _fiberRefs)

@@ -1,6 +1,7 @@
-import { Cause, Effect, Exit, type Fiber, FiberId, type FiberRefs, type HashSet, Runtime } from "effect"
+import { Cause, Effect, Exit, type Fiber, FiberId, type HashSet, Runtime } from "effect"
 import { type Cancellation, fromInterruptors, toFiberId } from "./Cancellation.js"
 import { headline } from "./Causes.js"
+import type { Internals } from "./internal/fibers.js"
 
 // Many tasks on few fibers. Effect spends 30 to 90 µs on each item of an unbounded `forEach`, most of it on making,
 // starting and joining a fiber. Here a worker fiber runs one item after the other, and another worker is made only
@@ -34,16 +35,6 @@ const attempt = <A>(compute: () => A): Exit.Exit<A> => {
   } catch (error) {
     return Exit.die(error)
   }
-}
-
-/** What FiberRuntime has beside its public face; both are for the running fiber itself to call. */
-interface Inner {
-  /** Asks the children it has forked to end, and gives the wait for them; null when there are none. */
-  readonly interruptAllChildren: () => Effect.Effect<void> | null
-  /** Its FiberRefs as they stand; `getFiberRefs()` makes a new collection at each call. */
-  readonly _fiberRefs: FiberRefs.FiberRefs
-  /** Puts back all of them, those unset before included (`Effect.setFiberRefs` leaves these). */
-  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
 }
 
 /**
@@ -100,7 +91,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
       const start = () => {
         let index = -1 // the item under way
         const work = Effect.withFiberRuntime<void, never, R>((fiber) => {
-          const inner = fiber as unknown as Inner
+          const inner = fiber as unknown as Internals
           const refs = inner._fiberRefs
           let current: Effect.Effect<unknown, E, R> | undefined
           let ended: Exit.Exit<A, E> | undefined // how the item has ended while its children are waited for

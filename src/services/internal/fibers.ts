@@ -1,4 +1,4 @@
-import { Fiber, type FiberId, GlobalValue, Option } from "effect"
+import { type Effect, Fiber, type FiberId, type FiberRefs, GlobalValue, Option } from "effect"
 import * as TaskGroup from "../TaskGroup.js"
 
 // How a person is told of a fiber: by the name of its task or of its own span, and by what it waits for. What leans on
@@ -32,6 +32,18 @@ export interface Waiting {
   readonly spans: ReadonlyArray<string>
   /** What it waits for, in words, as far as that is known. */
   readonly waits: string
+}
+
+/** What FiberRuntime has beside its public face; but for the first, for the running fiber itself to use. */
+export interface Internals {
+  /** Its FiberRefs as they stand; `getFiberRefs()` makes a new collection at each call. */
+  readonly _fiberRefs: FiberRefs.FiberRefs
+  /** Puts back all of them, those unset before included (`Effect.setFiberRefs` leaves these). */
+  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
+  /** Asks the children it has forked to end, and gives the wait for them; null when there are none. */
+  readonly interruptAllChildren: () => Effect.Effect<void> | null
+  /** How much it has done since it last gave way to other fibers. */
+  currentOpCount: number
 }
 
 /** What a person is to call it. */
