@@ -22,14 +22,12 @@ export interface Words {
   readonly spec: Spec
   /** What is before `--`. */
   readonly words: ReadonlyArray<string>
-  /** What is behind `--`; undefined when there is none. */
-  readonly rest: ReadonlyArray<string> | undefined
   /** `AIO_NAME` in it stands in for an option that is not given. */
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
 /** Checks the words and puts them in the one order that is read reliably: options, then arguments. */
-export const check = ({ env, path, rest, spec, words }: Words): Checked => {
+export const check = ({ env, path, spec, words }: Words): Checked => {
   const called = path.join(" ")
   const fail = (message: string): never => {
     throw new UsageError({ message: `${called}: ${message}` })
@@ -61,7 +59,7 @@ export const check = ({ env, path, rest, spec, words }: Words): Checked => {
       const child = args.length === 0 ? spec.children.find(({ name }) => name === word) : undefined
       if (child !== undefined) {
         fromEnvironment()
-        const inner = check({ path: [...path, word], spec: child, words: left, rest, env })
+        const inner = check({ path: [...path, word], spec: child, words: left, env })
         return { ...inner, argv: [...options, word, ...inner.argv] }
       }
       if (!takesArgs) {
@@ -113,6 +111,5 @@ export const check = ({ env, path, rest, spec, words }: Words): Checked => {
     put(flag, name, value)
   }
   fromEnvironment()
-  if (takesArgs && rest !== undefined) args.push(...rest)
   return { argv: args.length > 0 ? [...options, "--", ...args] : options, path, spec, help: false }
 }

@@ -12,11 +12,18 @@ import * as Argv from "./Argv.js"
 import * as Help from "./Help.js"
 import * as Spec from "./Spec.js"
 
-/** The words after the first `--`, exactly as they were typed; undefined when there was no `--`. */
+/**
+ * The words after the first `--`, exactly as they were typed. They are not among a command's arguments: @effect/cli
+ * takes time with the square of their number.
+ */
 export class Rest extends Context.Tag("effect-asyncio/commands/Rest")<
   Rest,
-  { readonly words: ReadonlyArray<string> | undefined }
+  { readonly words: ReadonlyArray<string> }
 >() {}
+
+/** A command's arguments with what stands behind `--`, for those to whom `--` only ends the options. */
+export const withRest = (words: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, never, Rest> =>
+  Effect.map(Rest, (rest) => (rest.words.length === 0 ? words : [...words, ...rest.words]))
 
 /** `aio` itself, for a subcommand that runs others. */
 export class Self extends Context.Tag("effect-asyncio/commands/Self")<
@@ -73,14 +80,13 @@ export const run = <R>(
     }
     const command = yield* Effect.promise(entry.load)
     const split = words.indexOf("--")
-    const rest = split < 0 ? undefined : words.slice(split + 1)
+    const rest = split < 0 ? [] : words.slice(split + 1)
     const checked = yield* Effect.try({
       try: () =>
         Argv.check({
           path: [app.name, name],
           spec: Spec.make(command),
           words: split < 0 ? words : words.slice(0, split),
-          rest,
           env
         }),
       catch: (error) => error as UsageError
@@ -89,6 +95,9 @@ export const run = <R>(
     if (checked.help) return yield* Output.print(Help.command(checked.path, checked.spec, stdout.colors))
     const fail = (problem: string) =>
       new UsageError({ message: `${called}: ${problem} (see ${called} --help)` })
+    if (rest.length > 0 && checked.spec.args.length === 0) {
+      return yield* fail(`unexpected argument '${rest[0]}'; it takes none here`)
+    }
     const directive = yield* CommandDescriptor.parse(
       command.descriptor,
       [name, ...checked.argv],

@@ -6,6 +6,7 @@ import { Effect, Option } from "effect"
 import * as Await from "../programs/Await.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
 import * as Output from "../services/Output.js"
+import { withRest } from "./Cli.js"
 
 const files = Args.text({ name: "FILE" }).pipe(
   Args.withDescription("TypeScript files, each under the nearest tsconfig.json"),
@@ -24,8 +25,9 @@ const invalid = (error: { readonly message: string }) => {
 
 const one = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`
 
-export const command = Command.make("await", { files, project, json }, ({ files, json, project }) =>
+export const command = Command.make("await", { files, project, json }, ({ files: given, json, project }) =>
   Effect.gen(function* () {
+    const files = yield* withRest(given)
     if (files.length === 0 && Option.isNone(project)) {
       if (!json) return yield* Await.example
       return yield* invalid({ message: "--json needs FILEs or --project tsconfig.json to report on" })

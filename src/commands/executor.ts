@@ -12,6 +12,7 @@ import * as Machine from "../services/Machine.js"
 import * as Modules from "../services/Modules.js"
 import * as Output from "../services/Output.js"
 import * as Units from "../services/Units.js"
+import { withRest } from "./Cli.js"
 import * as Screen from "./Screen.js"
 import * as Values from "./Values.js"
 
@@ -292,7 +293,7 @@ const map = (
 export const command = Command.make("executor", { words, ...options }, (config) =>
   Effect.gen(function* () {
     const input = yield* Input.Input
-    const [target, ...given] = config.words
+    const [target, ...given] = yield* withRest(config.words)
     if (target === undefined) {
       if (Option.isSome(config.input)) return yield* usage("items need a function; write MODULE#EXPORT first")
       return yield* Executors.example

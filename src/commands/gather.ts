@@ -9,6 +9,7 @@ import { leanHeap } from "../services/internal/leanHeap.js"
 import * as Output from "../services/Output.js"
 import { formatDuration, formatSize } from "../services/Units.js"
 import * as Bars from "./Bars.js"
+import { withRest } from "./Cli.js"
 import * as Values from "./Values.js"
 
 const header = Values.repeated("header", (text) => {
@@ -218,7 +219,8 @@ const report = (options: { readonly json: boolean; readonly quiet: boolean; read
 
 export const command = Command.make("gather", { urls, ...options }, (config) =>
   Effect.gen(function* () {
-    const { urls, input } = config
+    const { input } = config
+    const urls = yield* withRest(config.urls)
     if (urls.length === 0 && Option.isNone(input)) {
       if (Option.isSome(config.directory))
         return yield* usage("no URL is given; name some, or a list with -i FILE")

@@ -8,6 +8,7 @@ import * as Processes from "../services/Processes.js"
 import type * as Supervisor from "../services/Supervisor.js"
 import * as Timers from "../services/Timers.js"
 import { formatDuration, formatSize } from "../services/Units.js"
+import { withRest } from "./Cli.js"
 import * as Named from "./Named.js"
 import * as Screen from "./Screen.js"
 import * as Timestamps from "./Timestamps.js"
@@ -339,11 +340,14 @@ const supervised = Effect.fn(function* (config: Config & { readonly words: Reado
   }
 }, Effect.scoped)
 
-export const command = Command.make("long-running", { words: Named.words, ...options }, (config) => {
-  if (config.words.length > 0 || Option.isSome(config.file)) return supervised(config)
-  const example = LongRunning.example({ seed: Option.getOrUndefined(config.seed) })
-  return Timestamps.timed(example, config)
-}).pipe(
+export const command = Command.make("long-running", { words: Named.words, ...options }, (config) =>
+  Effect.gen(function* () {
+    const words = yield* withRest(config.words)
+    if (words.length > 0 || Option.isSome(config.file)) return yield* supervised({ ...config, words })
+    const example = LongRunning.example({ seed: Option.getOrUndefined(config.seed) })
+    return yield* Timestamps.timed(example, config)
+  })
+).pipe(
   Command.withDescription(
     "keep named commands running: restart, readiness, health, logs; at the end nothing is left behind. Alone: the guide's task that never ends, cancelled after ten seconds."
   )

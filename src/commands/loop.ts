@@ -332,8 +332,8 @@ const right = (problem: string): string =>
 
 export const command = Command.make("loop", { words, ...optionSet }, (config) =>
   Effect.gen(function* () {
-    const rest = (yield* Rest).words ?? []
-    const own = config.words.slice(0, config.words.length - rest.length)
+    const { words: rest } = yield* Rest
+    const { words: own } = config
     const { batch, checkpoint, follow, key, output: asked, take } = config
     const given = [batch, checkpoint, follow, key, asked, take].some((option: Option.Option<unknown>) =>
       isReal(option)

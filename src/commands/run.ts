@@ -36,10 +36,8 @@ const options = { file, exportName, words, timeout, ...Timestamps.options }
 
 export const command = Command.make("run", options, (config) =>
   Effect.gen(function* () {
-    // @effect/cli is given the words after -- as further arguments; here they belong to the program.
-    const rest = (yield* Rest).words ?? []
-    const given = [...Option.toArray(config.file), ...Option.toArray(config.exportName), ...config.words]
-    const own = given.slice(0, given.length - rest.length)
+    const { words: rest } = yield* Rest
+    const own = [...Option.toArray(config.file), ...Option.toArray(config.exportName), ...config.words]
     const [path, name, extra] = own.length === 0 ? rest.slice(0, 1) : own
     const argv = own.length === 0 ? rest.slice(1) : rest
     if (extra !== undefined) {

@@ -13,7 +13,7 @@ import * as Timers from "../services/Timers.js"
 import * as Times from "../services/Times.js"
 import * as Units from "../services/Units.js"
 import * as VirtualClock from "../services/VirtualClock.js"
-import { Rest } from "./Cli.js"
+import { Rest, withRest } from "./Cli.js"
 import * as Values from "./Values.js"
 
 // options
@@ -108,7 +108,7 @@ const align = Options.boolean("align").pipe(
 )
 
 /** In one variadic argument, so that `2 days` and `0 9 1 * 1` need no quotes, and the help shows where the -- goes. */
-const words = (what: string) => Args.text({ name: `${what} -- cmd` }).pipe(Args.atLeast(1))
+const words = (what: string) => Args.text({ name: `${what} -- cmd` }).pipe(Args.repeated)
 
 // what the subcommands share
 
@@ -123,9 +123,9 @@ const usage = (sub: string) => (problem: string) =>
 /** What stands before the --, and the command behind it. */
 const read = (sub: string, what: string, example: string, config: Running) =>
   Effect.gen(function* () {
-    const { words: rest = [] } = yield* Rest
+    const { words: rest } = yield* Rest
     const fail = usage(sub)
-    const given = config.words.slice(0, config.words.length - rest.length).join(" ")
+    const given = config.words.join(" ")
     const call = `aio schedule ${sub} ${example} -- echo tea`
     if (given.trim() === "") return yield* fail(`no ${what} is given; write one, like ${call}`)
     const [file, ...args] = rest
@@ -380,7 +380,7 @@ const cron = Command.make("cron", { words: words("expr"), ...repeating, ...runni
 const next = Command.make(
   "next",
   {
-    words: Args.text({ name: "expr|interval" }).pipe(Args.atLeast(1)),
+    words: Args.text({ name: "expr|interval" }).pipe(Args.repeated),
     count: Values.integer("count", 1).pipe(
       Options.withAlias("n"),
       Options.withDescription("how many times; default 5"),
@@ -398,7 +398,7 @@ const next = Command.make(
   (config) =>
     Effect.gen(function* () {
       const fail = usage("next")
-      const given = config.words.join(" ")
+      const given = (yield* withRest(config.words)).join(" ")
       const zone = config.tz
       const now = yield* Clock.currentTimeMillis
       const after = Option.isNone(config.from)

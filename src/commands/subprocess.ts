@@ -15,6 +15,7 @@ import * as Processes from "../services/Processes.js"
 import * as Shell from "../services/Shell.js"
 import * as Template from "../services/Template.js"
 import * as Units from "../services/Units.js"
+import { withRest } from "./Cli.js"
 import * as Screen from "./Screen.js"
 import * as Tags from "./Tags.js"
 import * as Values from "./Values.js"
@@ -327,8 +328,9 @@ export const command = Command.make("subprocess", { words, ...options }, (config
   Effect.gen(function* () {
     const input = yield* Input.Input
     const machine = yield* Machine.Machine
-    if (config.words.length === 0 && Option.isNone(config.argFile)) return yield* Subprocess.example
-    const { command: given, sources } = yield* Effect.mapError(Template.split(config.words), usage)
+    const words = yield* withRest(config.words)
+    if (words.length === 0 && Option.isNone(config.argFile)) return yield* Subprocess.example
+    const { command: given, sources } = yield* Effect.mapError(Template.split(words), usage)
     if (given.length === 0) {
       return yield* usage("there is no command; write aio subprocess -- CMD ARG… ::: ITEM…")
     }

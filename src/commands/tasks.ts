@@ -5,6 +5,7 @@ import * as Tasks from "../programs/Tasks.js"
 import { ExitError } from "../services/Exits.js"
 import * as Output from "../services/Output.js"
 import { formatDuration } from "../services/Units.js"
+import { withRest } from "./Cli.js"
 import * as Named from "./Named.js"
 import * as Values from "./Values.js"
 
@@ -39,8 +40,9 @@ const table = ({ elapsed, tasks }: Tasks.CommandsSummary): string => {
 
 export const command = Command.make("tasks", { words: Named.words, ...options }, (config) =>
   Effect.gen(function* () {
-    if (config.words.length === 0 && Option.isNone(config.file)) return yield* Tasks.example
-    const { after, entries, names } = yield* Named.read("aio tasks", config)
+    const words = yield* withRest(config.words)
+    if (words.length === 0 && Option.isNone(config.file)) return yield* Tasks.example
+    const { after, entries, names } = yield* Named.read("aio tasks", { ...config, words })
     const output = yield* Output.Output
     const printer = yield* Named.printer(names, config)
     const note = (line: string) => (config.quiet ? Effect.void : output.note(line))

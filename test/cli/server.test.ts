@@ -111,7 +111,8 @@ describe("aio server", () => {
       run("server", "--port=http"),
       run("server", "--host", "a/b"),
       run("server", "--grace", "5x"),
-      run("server", "extra")
+      run("server", "extra"),
+      run("server", "--", "extra")
     ])
     for (const { code, stderr, stdout } of results) {
       expect({ code, stdout }).toEqual({ code: 2, stdout: "" })

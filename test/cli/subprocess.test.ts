@@ -24,6 +24,7 @@ describe("aio subprocess", () => {
     expect((await aio(product)).stdout).toBe("a1\na2\nb1\nb2\n")
     expect((await aio(["-qk", "echo {/.} | tr a-z A-Z", ":::", "/x/it's.txt"])).stdout).toBe("IT'S\n")
     expect((await aio(["--dry-run", "--", "echo", "{}", ":::", "a b"])).stdout).toBe("echo 'a b'\n")
+    expect((await aio(["--dry-run", "echo", ":::", "a", "--", "-n"])).stdout).toBe("echo a\necho -n\n")
   })
 
   it("keeps lines whole, and says which job they are of", async () => {
