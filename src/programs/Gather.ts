@@ -306,7 +306,9 @@ export const downloads = <E = never, R = never>(
         // Waiting requests are let pass each other only where a host may be busy; else they need not wait here.
         lowWater: options.perHost === undefined ? concurrency : buffered
       })
-      const { emit, end, full, stream, whenRoom } = EventBuffer.make<DownloadEvent, E | NameTaken>(buffered)
+      const { emit, end, full, stream, whenRoom } = EventBuffer.make<DownloadEvent, E | NameTaken>({
+        capacity: buffered
+      })
 
       const begun = yield* Clock.currentTimeNanos
       const counts = { finished: 0, skipped: 0, failed: 0, bytes: 0, retries: 0 }

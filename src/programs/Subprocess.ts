@@ -228,6 +228,8 @@ const failure = (error: Processes.ProcessError): Outcome => ({
 })
 
 const buffered = 64
+/** Of the events, in milliseconds: of small jobs there is one a millisecond. */
+const eventPause = 8
 const busyPause = "1 second"
 
 /**
@@ -260,9 +262,10 @@ export const jobs = <E = never, R = never>(
       const { concurrency = machine.cpus, halt, output = "group", retries = 0, timeout } = options
       const log = options.log && (yield* JobLog.open(options.log.path, options.log.resume))
       const makeSpool = yield* Spool.make()
-      const { abandon, emit, end, full, stream, whenRoom } = EventBuffer.make<JobEvent, E | JobsError>(
-        buffered
-      )
+      const { abandon, emit, end, full, stream, whenRoom } = EventBuffer.make<JobEvent, E | JobsError>({
+        capacity: buffered,
+        pause: eventPause
+      })
       const room = Effect.async<void>((resume) => {
         if (full()) whenRoom(() => resume(Effect.void))
         else resume(Effect.void)

@@ -407,9 +407,9 @@ export const each = <Input, A, E = never, R = never>(
         1,
         Math.min(options.concurrency ?? executor.maxWorkers * Protocol.depth, executor.capacity)
       )
-      const { emit, end, full, stream, whenRoom } = EventBuffer.make<Item<Input, A>, E>(
-        Math.max(kept, lanes * chunk)
-      )
+      const { emit, end, full, stream, whenRoom } = EventBuffer.make<Item<Input, A>, E>({
+        capacity: Math.max(kept, lanes * chunk)
+      })
       const loop = (fiber: AnyFiber, onEnd: (thrown: { readonly error: unknown } | undefined) => void) =>
         JobLoop.make<Input, Settled<A>>({
           iterator: Symbol.iterator in inputs ? inputs[Symbol.iterator]() : undefined,

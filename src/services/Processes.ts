@@ -105,6 +105,7 @@ export interface Process {
 
 const maxOutputDefault = 8 * 1024 * 1024
 const graceDefault = "5 seconds"
+const nothing = new Uint8Array(0)
 /** How long we wait, in milliseconds, for pipes to close when nobody is left who could write. */
 const lastWords = 500
 
@@ -327,7 +328,7 @@ const spawnError = (
 }
 
 /** The command, unless something is asked of it that cannot be done here. */
-const supported = (command: Command.Command): Effect.Effect<Command.StandardCommand, CommandNotStarted> => {
+const supported = (command: Command.Command): Command.StandardCommand | CommandNotStarted => {
   const refused = (detail: string) => new CommandNotStarted({ command: commandLine(command), detail })
   if (command._tag === "PipedCommand") {
     return refused("pipelines are for services/CommandExecutor; run its parts, or a shell by name")
@@ -335,9 +336,9 @@ const supported = (command: Command.Command): Effect.Effect<Command.StandardComm
   if (typeof command.stdout !== "string" || typeof command.stderr !== "string") {
     return refused("output into a Sink is for services/CommandExecutor; it is captured or inherited")
   }
-  return [command.command, ...command.args].some((word) => word.includes("\0"))
+  return command.command.includes("\0") || command.args.some((word) => word.includes("\0"))
     ? refused("its words must be without null bytes")
-    : Effect.succeed(command)
+    : command
 }
 
 /** What {@link run} adds to a process: it takes what that writes, within bounds, and judges its end. */
@@ -345,7 +346,8 @@ const capture = (command: Command.Command, options: RunOptions) => {
   const { check, maxOutput = maxOutputDefault, onTooLarge = "fail", timeout } = options
   const captured = { stdout: [] as Array<Uint8Array>, stderr: [] as Array<Uint8Array> }
   const sizes = { stdout: 0, stderr: 0 }
-  const whole = (chunks: Array<Uint8Array>) => new Uint8Array(Buffer.concat(chunks))
+  const whole = (chunks: Array<Uint8Array>) =>
+    chunks.length === 0 ? nothing : new Uint8Array(Buffer.concat(chunks))
   const startOptions: StartOptions = {
     grace: options.grace,
     onOutput:
@@ -412,6 +414,13 @@ const outcomeOf = (child: Child): Effect.Effect<Exited, ProcessError> =>
     if (child.outcome !== undefined) return listener()
     child.onOutcome.add(listener)
     return Effect.sync(() => child.onOutcome.delete(listener))
+  })
+
+/** For who waits once: a finalizer costs more than a call that nobody hears. */
+const onlyOutcomeOf = (child: Child): Effect.Effect<Exited, ProcessError> =>
+  Effect.async((resume) => {
+    if (child.outcome !== undefined) resume(child.outcome)
+    else child.onOutcome.add(() => resume(child.outcome!))
   })
 
 /** For so many milliseconds at most, by the machine's clock: the processes are real whatever clock the program runs on. */
@@ -623,7 +632,8 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
 
       const start: Processes["Type"]["start"] = (command, startOptions = {}) =>
         Effect.gen(function* () {
-          const simple = yield* supported(command)
+          const simple = supported(command)
+          if (simple._tag === "CommandNotStarted") return yield* simple
           const grace = startOptions.grace ?? graceDefault
           const child = yield* Effect.acquireRelease(
             Effect.withFiberRuntime<Child, ProcessError>((fiber) =>
@@ -647,23 +657,23 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
 
       // Not by `start`: for a small job the steps of a scope cost as much as its process.
       const run: Processes["Type"]["run"] = (command, options = {}) =>
-        Effect.flatMap(supported(command), (simple) =>
-          Effect.uninterruptibleMask((restore) =>
-            Effect.withFiberRuntime<Result, ProcessError>((fiber) => {
-              const { limit, result, startOptions } = capture(command, options)
-              const child = launch(fiber, simple, startOptions, options.onStarted)
-              const released = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => {
-                if (!isOver(child))
-                  return Effect.ensuring(effect, release(child, options.grace ?? graceDefault))
-                forget(child)
-                return effect
-              }
-              return Effect.matchCauseEffect(restore(limit(outcomeOf(child))), {
-                onFailure: (cause) => released(Effect.failCause(cause)),
-                onSuccess: (ended) => released(result(ended))
-              })
+        Effect.uninterruptibleMask((restore) =>
+          Effect.withFiberRuntime<Result, ProcessError>((fiber) => {
+            const simple = supported(command)
+            if (simple._tag === "CommandNotStarted") return simple
+            const { limit, result, startOptions } = capture(command, options)
+            const child = launch(fiber, simple, startOptions, options.onStarted)
+            const released = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+              if (!isOver(child))
+                return Effect.ensuring(effect, release(child, options.grace ?? graceDefault))
+              forget(child)
+              return effect
+            }
+            return Effect.matchCauseEffect(restore(limit(onlyOutcomeOf(child))), {
+              onFailure: (cause) => released(Effect.failCause(cause)),
+              onSuccess: (ended) => released(result(ended))
             })
-          )
+          })
         )
 
       return { run, start }
@@ -755,7 +765,8 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
       }
       const start: Processes["Type"]["start"] = (command, options = {}) =>
         Effect.gen(function* () {
-          yield* supported(command)
+          const simple = supported(command)
+          if (simple._tag === "CommandNotStarted") return yield* simple
           const line = commandLine(command)
           const script = scriptFor(line)
           if (script === undefined) return yield* Effect.dieMessage(`layerTest has no script for: ${line}`)

@@ -13,8 +13,8 @@ import { direct, type Listener, type Request, type Spawner } from "./spawner.js"
 // module, because each page that it has makes its forks slower, and asks the kernel itself (`syscall`) where a handle
 // of Perl's costs ten times the question: so it knows the numbers of system calls.
 //
-// Requests go to its stdin: a length, then fields with a length each. From its stdout come events: a letter, the job, the
-// length of what follows. What children write comes there too, because a connection each costs more than a small job
+// Requests go to its stdin: a length, then fields with a null byte between them. From its stdout come events: a letter,
+// the job, the length of what follows. What children write comes there too, because a connection each costs more than a small job
 // itself; of each pipe no more is on its way than the window, and what we have taken makes room for more. A child that
 // is fed connects its stdin to our socket, and says which job it is in the first four bytes.
 const script = String.raw`
@@ -98,7 +98,7 @@ sub reap {
           for (keys %{$outs{$job}}) { 1 while pass($_) }
           shut_all($job);
         }
-        tell_("X", $job, pack("l>q>q>q>CN", @what[1..4], $left, $what[0]));
+        tell_("X", $job, pack("Nl>Cd>3", @what[0, 1], $left, @what[2..4]));
       }
       return $pid;
     }
@@ -194,7 +194,7 @@ for (;;) {
   next unless vec($ready, 0, 1);
   last unless sysread(STDIN, $buffer, 1 << 20, length $buffer);
   while (length($buffer) >= 4 && length($buffer) >= 4 + (my $size = unpack("N", $buffer))) {
-    my ($what, @fields) = unpack("(N/a)*", substr($buffer, 4, $size));
+    my ($what, @fields) = split /\0/, substr($buffer, 4, $size), -1;
     substr($buffer, 0, 4 + $size) = "";
     if ($what eq "start") { begin(@fields) }
     elsif ($what eq "close") { shut_all($fields[0]) }
@@ -237,7 +237,15 @@ const signals = new Map(
   Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals])
 )
 
+const letters = { stdout: "O", stderr: "E" } as const
 const flag = { pipe: "p", inherit: "i", ignore: "n" } as const
+const [letterP, letterF, letterO, letterE] = Buffer.from("PFOE") as unknown as [
+  number,
+  number,
+  number,
+  number
+]
+const lowerCase = 0x20
 /** A letter, the job, the length of what follows. */
 const headSize = 9
 /** How many bytes of a child's pipe may be on their way to us, or wait here. */
@@ -245,20 +253,62 @@ const window = 256 * 1024
 /** What we have taken is told of when it is so much. */
 const ackSize = window / 2
 
-/** What a child writes to one of its pipes. */
-interface Flow {
-  readonly take: (bytes: Buffer) => void
+interface FlowHost {
+  /** So much has been taken. */
+  readonly taken: (id: number, stream: "stdout" | "stderr", size: number) => void
+  readonly ended: (id: number, job: Job) => void
+}
+
+/** What a child writes to one of its pipes. While the listener has paused it, what comes waits here. */
+class Flow {
+  private readonly waiting: Array<Buffer> = []
+  private paused = false
+  private ended = false
+  private taken = 0
+  constructor(
+    private readonly host: FlowHost,
+    private readonly id: number,
+    private readonly job: Job,
+    private readonly stream: "stdout" | "stderr"
+  ) {}
+  take(bytes: Buffer): void {
+    if (this.paused) this.waiting.push(bytes)
+    else this.deliver(bytes)
+  }
   /** Nothing more comes. */
-  readonly end: () => void
+  end(): void {
+    this.ended = true
+    this.over()
+  }
+  pause(): void {
+    this.paused = true
+  }
+  resume(): void {
+    this.paused = false
+    while (!this.paused && this.waiting.length > 0) this.deliver(this.waiting.shift()!)
+    this.over()
+  }
+  private deliver(bytes: Buffer): void {
+    this.taken += bytes.length
+    this.job.listener.data(this.stream, bytes, this)
+    if (this.taken < ackSize || this.ended) return
+    this.host.taken(this.id, this.stream, this.taken)
+    this.taken = 0
+  }
+  private over(): void {
+    if (!this.ended || this.paused || this.waiting.length > 0 || this.job[this.stream] !== this) return
+    this.job[this.stream] = undefined
+    this.host.ended(this.id, this.job)
+  }
 }
 
 interface Job {
   readonly request: Request
   readonly listener: Listener
-  readonly flows: { O?: Flow; E?: Flow }
-  stdin: Socket | undefined
   /** Pipes that are still to end. */
-  open: number
+  stdout: Flow | undefined
+  stderr: Flow | undefined
+  stdin: Socket | undefined
   started: boolean
   exited: boolean
   /** Closes our ends of its pipes. */
@@ -286,7 +336,7 @@ export const open = (grace: number): ForkServer | undefined => {
   let died: string | undefined
 
   const finish = (id: number, job: Job) => {
-    if (!job.exited || job.open > 0) return
+    if (!job.exited || job.stdout !== undefined || job.stderr !== undefined) return
     jobs.delete(id)
     idle()
     job.listener.closed()
@@ -319,45 +369,9 @@ export const open = (grace: number): ForkServer | undefined => {
     if (requests.push(message(fields)) === 1) setImmediate(flush)
   }
 
-  /** While the listener has paused it, what comes waits here; no more than the window is on its way. */
-  const makeFlow = (id: number, job: Job, letter: "O" | "E"): Flow => {
-    const waiting: Array<Buffer> = []
-    let paused = false
-    let ended = false
-    let taken = 0
-    const from = {
-      pause: () => {
-        paused = true
-      },
-      resume: () => {
-        paused = false
-        while (!paused && waiting.length > 0) deliver(waiting.shift()!)
-        over()
-      }
-    }
-    const deliver = (bytes: Buffer) => {
-      taken += bytes.length
-      job.listener.data(letter === "O" ? "stdout" : "stderr", bytes, from)
-      if (taken < ackSize || ended) return
-      send(["ack", String(id), letter, String(taken)])
-      taken = 0
-    }
-    const over = () => {
-      if (!ended || paused || waiting.length > 0 || job.flows[letter] === undefined) return
-      delete job.flows[letter]
-      job.open--
-      finish(id, job)
-    }
-    return {
-      take: (bytes) => {
-        if (paused) waiting.push(bytes)
-        else deliver(bytes)
-      },
-      end: () => {
-        ended = true
-        over()
-      }
-    }
+  const host: FlowHost = {
+    taken: (id, stream, size) => send(["ack", String(id), letters[stream], String(size)]),
+    ended: finish
   }
 
   // For children that are fed.
@@ -380,67 +394,78 @@ export const open = (grace: number): ForkServer | undefined => {
     job.listener.started(pid)
   }
 
-  const onEvent = (letter: string, id: number, what: Buffer) => {
+  const onEvent = (letter: number, id: number, from: Buffer, at: number) => {
     spoke = true
     const job = jobs.get(id)
     if (job === undefined) return
     switch (letter) {
-      case "P":
-        return start(job, what.readUInt32BE(0))
-      case "F": {
-        const code = what[4] === 1 ? "ENOFOLDER" : (errno.get(what.readUInt32BE(0)) ?? "")
+      case letterP:
+        return start(job, from.readUInt32BE(at))
+      case letterF: {
+        const code = from[at + 4] === 1 ? "ENOFOLDER" : (errno.get(from.readUInt32BE(at)) ?? "")
         return fail(id, job, code, code)
       }
-      case "o":
-        return job.flows.O?.end()
-      case "e":
-        return job.flows.E?.end()
+      case letterO | lowerCase:
+        return job.stdout?.end()
+      case letterE | lowerCase:
+        return job.stderr?.end()
       default: {
-        const status = what.readInt32BE(0)
-        const [user, system, peak] = [4, 12, 20].map((at) => Number(what.readBigInt64BE(at)))
-        const alone = what[28] === 0
-        start(job, what.readUInt32BE(29))
+        const status = from.readInt32BE(at + 4)
+        const alone = from[at + 8] === 0
+        start(job, from.readUInt32BE(at))
         job.exited = true
         job.listener.exited({
           alone,
           code: (status & 0x7f) === 0 ? (status >> 8) & 0xff : null,
           signal: signals.get(status & 0x7f) ?? null,
-          usage: { user: user! / 1000, system: system! / 1000, peakMemory: peak! * 1024 }
+          usage: {
+            user: from.readDoubleBE(at + 9) / 1000,
+            system: from.readDoubleBE(at + 17) / 1000,
+            peakMemory: from.readDoubleBE(at + 25) * 1024
+          }
         })
-        if (alone) for (const flow of Object.values(job.flows)) flow.end()
+        if (alone) {
+          job.stdout?.end()
+          job.stderr?.end()
+        }
         finish(id, job)
       }
     }
   }
 
   // Events come as they are cut by the pipe. What a child wrote is passed on as it comes, the rest when it is whole.
-  let rest: Buffer = Buffer.alloc(0)
+  let rest: Buffer | undefined
   let body = 0 // how much of what a child wrote is still to come, of which flow
   let flow: Flow | undefined
   const onBytes = (chunk: Buffer) => {
-    let bytes: Buffer = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
-    while (bytes.length > 0) {
+    const bytes = rest === undefined ? chunk : Buffer.concat([rest, chunk])
+    rest = undefined
+    for (let at = 0; at < bytes.length; ) {
       if (body > 0) {
-        const part = bytes.subarray(0, body)
+        const part = bytes.subarray(at, at + body)
         body -= part.length
-        bytes = bytes.subarray(part.length)
+        at += part.length
         flow?.take(part)
         continue
       }
-      if (bytes.length < headSize) break
-      const letter = String.fromCharCode(bytes[0]!)
-      const id = bytes.readUInt32BE(1)
-      const size = bytes.readUInt32BE(5)
-      if (letter === "O" || letter === "E") {
-        body = size
-        flow = jobs.get(id)?.flows[letter]
-      } else {
-        if (bytes.length < headSize + size) break
-        onEvent(letter, id, bytes.subarray(headSize, headSize + size))
+      const letter = bytes[at]!
+      const output = letter === letterO || letter === letterE
+      const left = bytes.length - at - headSize
+      const size = left < 0 ? 0 : bytes.readUInt32BE(at + 5)
+      if (left < (output ? 0 : size)) {
+        rest = bytes.subarray(at)
+        return
       }
-      bytes = bytes.subarray(letter === "O" || letter === "E" ? headSize : headSize + size)
+      const id = bytes.readUInt32BE(at + 1)
+      at += headSize
+      if (output) {
+        body = size
+        flow = jobs.get(id)?.[letter === letterO ? "stdout" : "stderr"]
+      } else {
+        onEvent(letter, id, bytes, at)
+        at += size
+      }
     }
-    rest = bytes
   }
 
   const ready = new Promise<void>((resolve, reject) => {
@@ -483,37 +508,31 @@ export const open = (grace: number): ForkServer | undefined => {
     spawn: (request, listener) => {
       if (died !== undefined && !spoke) return direct.spawn(request, listener)
       const id = ++last
+      const fields = startFields(id, request)
       const close = () => {
         job.stdin?.destroy()
         if (!jobs.delete(id)) return
-        if (job.open > 0) send(["close", String(id)])
+        if (job.stdout !== undefined || job.stderr !== undefined) send(["close", String(id)])
         idle()
       }
       const job: Job = {
         request,
         listener,
-        flows: {},
         stdin: undefined,
-        open: 0,
+        stdout: undefined,
+        stderr: undefined,
         started: false,
         exited: false,
         close
       }
-      for (const [letter, kind] of [
-        ["O", request.stdout],
-        ["E", request.stderr]
-      ] as const) {
-        if (kind !== "pipe") continue
-        job.open++
-        job.flows[letter] = makeFlow(id, job, letter)
-      }
+      if (request.stdout === "pipe") job.stdout = new Flow(host, id, job, "stdout")
+      if (request.stderr === "pipe") job.stderr = new Flow(host, id, job, "stderr")
       if (died !== undefined) {
         listener.failed("", died)
         return () => undefined
       }
       if (jobs.size === 0) busy()
       jobs.set(id, job)
-      const fields = startFields(id, request)
       if (started) send(fields)
       else {
         ready.then(
@@ -543,28 +562,31 @@ export const open = (grace: number): ForkServer | undefined => {
 const startFields = (
   id: number,
   { args, cwd, env, extendEnv, file, gid, stderr, stdin, stdout, uid }: Request
-): ReadonlyArray<string> => [
-  "start",
-  String(id),
-  flag[stdin] + flag[stdout] + flag[stderr] + (extendEnv ? "e" : "-"),
-  cwd,
-  String(uid ?? ""),
-  String(gid ?? ""),
-  String(args.length + 1),
-  file,
-  ...args,
-  ...Object.entries(env).map(([name, value]) => `${name}=${value}`)
-]
-
-/** Fields, each with its length before it, and the length of all before them. */
-const message = (fields: ReadonlyArray<string>): Buffer => {
-  const sizes = fields.map((field) => Buffer.byteLength(field))
-  const size = sizes.reduce((sum, size) => sum + 4 + size, 0)
-  const bytes = Buffer.allocUnsafe(4 + size)
-  let at = bytes.writeUInt32BE(size)
-  for (const [i, field] of fields.entries()) {
-    at = bytes.writeUInt32BE(sizes[i]!, at)
-    at += bytes.write(field, at)
+): ReadonlyArray<string> => {
+  const fields = [
+    "start",
+    String(id),
+    flag[stdin] + flag[stdout] + flag[stderr] + (extendEnv ? "e" : "-"),
+    cwd,
+    String(uid ?? ""),
+    String(gid ?? ""),
+    String(args.length + 1),
+    file,
+    ...args,
+    ...Object.entries(env).map(([name, value]) => `${name}=${value}`)
+  ]
+  if (fields.some((field) => field.includes("\0"))) {
+    throw new Error("its words, folder and environment must be without null bytes")
   }
+  return fields
+}
+
+/** Fields, which have no null bytes, with the length of all before them. */
+const message = (fields: ReadonlyArray<string>): Buffer => {
+  const text = fields.join("\0")
+  const size = Buffer.byteLength(text)
+  const bytes = Buffer.allocUnsafe(4 + size)
+  bytes.writeUInt32BE(size)
+  bytes.write(text, 4)
   return bytes
 }
