@@ -369,9 +369,15 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     }
     const inShell = config.shell || (given.length === 1 && /\s/.test(given[0]!))
     const template = inShell ? Template.make([given.join(" ")], Shell.quote) : Template.make(given)
-    const commandFor = (values: ReadonlyArray<string>, seq: number) => (slot: number | "{%}") => {
-      const [first = "", ...rest] = template({ values, seq, slot: slot as number })
-      return inShell ? Processes.shell([first, ...rest].join(" ")) : Platform.make(first, ...rest)
+    const perSlot = given.some((word) => word.includes("{%}"))
+    const commandFor = (values: ReadonlyArray<string>, seq: number) => {
+      const at = (slot: number | "{%}") => {
+        const [first = "", ...rest] = template({ values, seq, slot: slot as number })
+        return inShell ? Processes.shell([first, ...rest].join(" ")) : Platform.make(first, ...rest)
+      }
+      if (perSlot) return at
+      const everywhere = at("{%}")
+      return () => everywhere
     }
     // What can be known before anything runs is said before anything runs.
     const fixed = given[0]!

@@ -354,32 +354,35 @@ export const jobs = <E = never, R = never>(
         const plain = request.command(slot)
         const command =
           output === "inherit" ? plain.pipe(Command.stdout("inherit"), Command.stderr("inherit")) : plain
-        const run = (files: JobResults.JobFiles | undefined) =>
-          Effect.suspend(() => {
-            const began = clock.unsafeCurrentTimeMillis()
-            const started = clock.unsafeCurrentTimeNanos()
-            const ended = processes.run(command, {
-              grace: options.grace,
-              onStarted: (pid) => emit({ event: "started", seq, slot, pid, command: line, attempt: number }),
-              onOutput: (stream, bytes) => {
-                files?.write(stream, bytes)
-                return sink.write(stream, bytes)
-              }
-            })
-            const after = (outcome: Outcome): Attempted => {
-              const runtime = Number(clock.unsafeCurrentTimeNanos() - started) / 1e6
-              return { outcome, runtime, began }
+        const run = (files: JobResults.JobFiles | undefined): Effect.Effect<Attempted> => {
+          const began = clock.unsafeCurrentTimeMillis()
+          const started = clock.unsafeCurrentTimeNanos()
+          const ended = processes.run(command, {
+            grace: options.grace,
+            onStarted: (pid) => emit({ event: "started", seq, slot, pid, command: line, attempt: number }),
+            onOutput: (stream, bytes) => {
+              files?.write(stream, bytes)
+              return sink.write(stream, bytes)
             }
-            return Effect.match(limited(line, ended, started), {
-              onFailure: (error) => after(failure(error)),
-              onSuccess: (exited) => after(outcomeOf(exited))
+          })
+          return Effect.match(limited(line, ended, started), {
+            onFailure: (error) => ({
+              outcome: failure(error),
+              runtime: Number(clock.unsafeCurrentTimeNanos() - started) / 1e6,
+              began
+            }),
+            onSuccess: (exited) => ({
+              outcome: outcomeOf(exited),
+              runtime: Duration.toMillis(exited.duration),
+              began
             })
           })
-        const ready =
-          options.results === undefined
-            ? run(undefined)
-            : kept(JobResults.open(options.results, label, line), run)
-        return gated ? Effect.zipRight(mayStart, ready) : ready
+        }
+        if (options.results !== undefined) {
+          const inFiles = kept(JobResults.open(options.results, label, line), run)
+          return gated ? Effect.zipRight(mayStart, inFiles) : inFiles
+        }
+        return gated ? Effect.flatMap(mayStart, () => run(undefined)) : run(undefined)
       }
 
       const finish = (seq: number, line: string, outcome: Outcome, runtime: number) => {
@@ -400,17 +403,15 @@ export const jobs = <E = never, R = never>(
           ok,
           exitCode: outcome.exitCode,
           runtime,
-          ...(outcome.signal === undefined ? {} : { signal: outcome.signal }),
-          ...(outcome.detail === undefined ? {} : { detail: outcome.detail }),
-          ...(Option.isNone(outcome.usage)
-            ? {}
+          signal: outcome.signal,
+          detail: outcome.detail,
+          usage: Option.isNone(outcome.usage)
+            ? undefined
             : {
-                usage: {
-                  user: Duration.toMillis(outcome.usage.value.user),
-                  system: Duration.toMillis(outcome.usage.value.system),
-                  peakMemory: outcome.usage.value.peakMemory
-                }
-              })
+                user: Duration.toMillis(outcome.usage.value.user),
+                system: Duration.toMillis(outcome.usage.value.system),
+                peakMemory: outcome.usage.value.peakMemory
+              }
         })
         if (halt === undefined || halted !== undefined) return
         const hits = halt.on === "fail" ? counts.failed : counts.ok
@@ -463,13 +464,18 @@ export const jobs = <E = never, R = never>(
               signal,
               command: line
             })
-            const written = logged === undefined ? sink.done(seq) : Effect.zipRight(logged, sink.done(seq))
-            return Effect.flatMap(written, () => {
+            const passedOn = sink.done(seq)
+            const written =
+              logged === undefined || passedOn === undefined
+                ? (logged ?? passedOn)
+                : Effect.zipRight(logged, passedOn)
+            const end = () => {
               finish(seq, line, outcome, runtime)
               return halted !== undefined && halt?.when === "now"
                 ? new Halted({ cancellation: { reason: halted, origin: "subprocess" } })
                 : Effect.void
-            })
+            }
+            return written === undefined ? end() : Effect.flatMap(written, end)
           })
         }
         return full() ? Effect.flatMap(room, () => from(1)) : from(1)
@@ -498,35 +504,36 @@ export const jobs = <E = never, R = never>(
               return full() ? room : undefined
             },
             drop: () => undefined,
-            done: () =>
-              Effect.sync(() => {
-                lines.stdout.end()
-                lines.stderr.end()
-              })
+            done: () => {
+              lines.stdout.end()
+              lines.stderr.end()
+              return undefined
+            }
           }
         }
-        const spools = output === "inherit" ? undefined : { stdout: makeSpool(), stderr: makeSpool() }
+        let spools: { readonly stdout: Spool.Spool; readonly stderr: Spool.Spool } | undefined
         return {
           received: () => spools?.stdout.size() ?? 0,
           write: (stream, bytes) => {
-            spools?.[stream].write(bytes)
+            spools ??= { stdout: makeSpool(), stderr: makeSpool() }
+            spools[stream].write(bytes)
             return undefined
           },
           drop: () => {
             spools?.stdout.close()
             spools?.stderr.close()
           },
-          done: (seq) =>
-            spools === undefined || (output === "group" && spools.stdout.size() + spools.stderr.size() === 0)
-              ? Effect.void
-              : inTurn(
-                  seq,
-                  Effect.forEach(
-                    ["stdout", "stderr"] as const,
-                    (stream) => spools[stream].drain((bytes) => send(event(stream, bytes))),
-                    { discard: true }
-                  )
-                )
+          done: (seq) => {
+            if (spools === undefined) return output === "keepOrder" ? inTurn(seq, Effect.void) : undefined
+            const { stderr, stdout } = spools
+            return inTurn(
+              seq,
+              Effect.zipRight(
+                stdout.drain((bytes) => send(event("stdout", bytes))),
+                stderr.drain((bytes) => send(event("stderr", bytes)))
+              )
+            )
+          }
         }
       }
 
@@ -651,7 +658,8 @@ interface Sink {
   readonly write: (stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void> | undefined
   /** What there is, is given up. */
   readonly drop: () => void
-  readonly done: (seq: number) => Effect.Effect<void>
+  /** The rest is passed on. */
+  readonly done: (seq: number) => Effect.Effect<void> | undefined
 }
 
 // #region example
