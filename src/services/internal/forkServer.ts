@@ -19,7 +19,7 @@ import { direct, type Listener, type Request, type Spawner } from "./spawner.js"
 // is fed connects its stdin to our socket, and says which job it is in the first four bytes.
 const script = String.raw`
 use strict;
-my ($unset, $path, $grace, $window, $read, $pread, $close, $pipe2, $fcntl, $dup3, $signalfd, $sigmask, $wait4, $prctl, $setsid, $setuid, $setgid, $exit) =
+my ($unset, $path, $grace, $window, $read, $pread, $close, $pipe2, $fcntl, $dup3, $signalfd, $sigmask, $wait4, $prctl, $setsid, $setuid, $setgid, $chdir, $execve, $write, $exit) =
   map { /^\d+$/ ? $_ + 0 : $_ } @ARGV;
 my ($f_setfd, $f_getfl, $f_setfl, $o_nonblock, $o_cloexec, $eintr) = (2, 3, 4, 2048, 524288, 4);
 $0 = "aio fork server";
@@ -38,6 +38,7 @@ open(my $null, "<", "/dev/null");
 open(my $children, "<", "/proc/$$/task/$$/children");
 my $room = "\0" x 16384;
 my ($status, $used) = ("\0" x 4, "\0" x 144);
+$SIG{FPE} = "DEFAULT"; # Perl ignores it, which execve would hand on
 # The end of a child comes as something to read. A pipe that is broken is an error, and no signal.
 my ($mask, $before) = (pack("Q", 1 << 16 | 1 << 12), "\0" x 8);
 syscall($sigmask, 0, $mask, $before, 8);
@@ -125,59 +126,102 @@ sub started {
     else { tell_("P", $job, pack("N", $pid)) }
   }
 }
-sub child {
-  my ($told, $outs, $job, $flags, $cwd, $uid, $gid, $n, @rest) = @_;
-  my $fail = sub { my $why = pack("NC", $!+0, $_[0]); open(my $h, ">&=", $told); syswrite($h, $why); syscall($exit, 127) };
-  syscall($sigmask, 2, $before, 0, 8);
-  syscall($setsid);
-  for my $fd (0, 1, 2) {
-    my $kind = substr($flags, $fd, 1);
-    if ($kind eq "i") {
-      syscall($dup3, $fd + 3, $fd, 0) if $fd < 2;
-      # Node has made it non-blocking, which programs do not expect.
-      my $had = syscall($fcntl, $fd, $f_getfl, 0);
-      syscall($fcntl, $fd, $f_setfl, $had & ~$o_nonblock) if $had >= 0;
-    }
-    elsif ($fd > 0) { syscall($dup3, $outs->[$fd] // $fail->(0), $fd, 0) }
-    elsif ($kind eq "n") { syscall($dup3, fileno($null), 0, 0) }
-    else {
-      my $h;
-      socket($h, 1, 1, 0) && connect($h, pack("Sa*", 1, $path . "\0")) or $fail->(0);
-      syswrite($h, pack("N", $job));
-      syscall($dup3, fileno($h), 0, 0);
-    }
+# The environment of a child as execve takes it: ours, where that is wanted, with what it is given.
+my @ours = map { "$_=$ENV{$_}" } keys %ENV;
+my %rest_of_ours; # by the names that are given
+sub environment {
+  my ($extends, $given) = @_;
+  my $rest = "";
+  if ($extends) {
+    my %given = map { (split /=/, $_, 2)[0] => 1 } @$given;
+    $rest = $rest_of_ours{join "\0", sort keys %given} //= pack("p*", grep { !$given{(split /=/, $_, 2)[0]} } @ours);
   }
-  $gid eq "" or syscall($setgid, $gid + 0) == 0 or $fail->(0);
-  $uid eq "" or syscall($setuid, $uid + 0) == 0 or $fail->(0);
-  chdir($cwd) or $fail->(1);
-  my @args = splice(@rest, 0, $n);
-  %ENV = () unless substr($flags, 3, 1) eq "e";
-  for (@rest) { /^([^=]*)=(.*)/s and $ENV{$1} = $2 }
-  exec { $args[0] } @args;
-  $fail->(0);
+  return $rest . pack("p*", @$given, undef);
+}
+# Where a program may be, as execvp looks for it.
+sub places {
+  my ($file, $extends, $given) = @_;
+  return $file if $file =~ m{/} || $file eq "";
+  my $path = $extends ? $ENV{PATH} : undef;
+  for (@$given) { $path = $1 if /^PATH=(.*)/s }
+  $path //= "/bin:/usr/bin";
+  return map { ($_ eq "" ? "." : $_) . "/$file" } length $path ? split(/:/, $path, -1) : "";
+}
+# It was not in the first place. What has no first line is a script of the shell.
+sub search {
+  my ($argv, $envp, $places, @args) = @_;
+  my $denied = 0;
+  for my $place (@$places) {
+    syscall($execve, $place, $argv, $envp);
+    syscall($execve, "/bin/sh", pack("p*", "/bin/sh", $place, @args[1 .. $#args], undef), $envp) if $! == 8; # ENOEXEC
+    $denied = $!+0 if $! == 13;
+    last if $! != 2 && $! != 13 && $! != 20; # ENOENT, EACCES, ENOTDIR
+  }
+  $! = $denied if $denied;
+}
+# Connects stdin with who feeds it.
+sub feed {
+  my ($job) = @_;
+  my $h;
+  socket($h, 1, 1, 0) && connect($h, pack("Sa*", 1, $path . "\0")) or return 0;
+  syswrite($h, pack("N", $job));
+  return syscall($dup3, fileno($h), 0, 0) >= 0;
+}
+# Node has made ours non-blocking, which programs do not expect.
+sub block {
+  for my $fd (@_) {
+    my $had = syscall($fcntl, $fd, $f_getfl, 0);
+    syscall($fcntl, $fd, $f_setfl, $had & ~$o_nonblock) if $had >= 0;
+  }
+  return 1;
 }
 sub begin {
-  my ($job, $flags) = @_;
-  my (@read, @write);
-  for my $fd (1, 2) { ($read[$fd], $write[$fd]) = pipe_() if substr($flags, $fd, 1) ne "i" }
+  my ($job, $flags, $cwd, $uid, $gid, $n, @given) = @_;
+  my @args = splice(@given, 0, $n);
+  my ($in, $out, $err, $from) = unpack("(a1)4", $flags);
+  my @places = places($args[0], $from eq "e", \@given);
+  my ($first, $argv, $envp) = ($places[0], pack("p*", @args, undef), environment($from eq "e", \@given));
+  my @inherited = grep { substr($flags, $_, 1) eq "i" } 0, 1, 2;
+  my $stdin = $in eq "i" ? 3 : fileno($null);
+  my ($read_out, $stdout) = $out eq "i" ? (undef, 4) : pipe_();
+  my ($read_err, $stderr) = $err eq "i" ? (undef, 2) : pipe_();
   my ($hear, $told) = pipe_();
-  my $pid = defined $told ? fork() : undef;
-  my $errno = $!+0;
-  child($told, \@write, @_) if defined $pid && $pid == 0;
-  defined $_ and syscall($close, $_) for @write, $told;
+  my $pid = defined $told && defined $stdout && defined $stderr ? fork() : undef;
+  my ($errno, $where) = ($!+0, 0);
+  if (defined $pid && $pid == 0) {
+    # No loop and no variable on the common way: each page of ours that is touched is copied.
+    syscall($sigmask, 2, $before, 0, 8);
+    syscall($setsid);
+    ($in eq "p" ? feed($job) : syscall($dup3, $stdin, 0, 0) >= 0)
+      && syscall($dup3, $stdout, 1, 0) >= 0
+      && ($err eq "i" || syscall($dup3, $stderr, 2, 0) >= 0)
+      && (!@inherited || block(@inherited))
+      && ($gid eq "" || syscall($setgid, $gid + 0) >= 0)
+      && ($uid eq "" || syscall($setuid, $uid + 0) >= 0)
+      && (syscall($chdir, $cwd) >= 0 || !($where = 1))
+      && syscall($execve, $first, $argv, $envp)
+      && search($argv, $envp, \@places, @args);
+    syscall($write, $told, pack("NC", $!+0, $where), 5);
+    syscall($exit, 127);
+  }
+  $out eq "i" or !defined $stdout or syscall($close, $stdout);
+  $err eq "i" or !defined $stderr or syscall($close, $stderr);
+  defined $told and syscall($close, $told);
   if (!defined $pid) {
-    defined $_ and syscall($close, $_) for @read, $hear;
+    defined $_ and syscall($close, $_) for $read_out, $read_err, $hear;
     return tell_("F", $job, pack("NC", $errno, 0));
   }
   $jobs{$pid} = $job;
   $starting{$hear} = [$job, $pid];
   vec($watched, $hear, 1) = 1;
-  for my $fd (1, 2) {
-    next unless defined $read[$fd];
-    $out{$read[$fd]} = [$job, $fd == 1 ? "O" : "E", 0];
-    $outs{$job}{$read[$fd]} = 1;
-    vec($watched, $read[$fd], 1) = 1;
-  }
+  listen_($read_out, $job, "O") if defined $read_out;
+  listen_($read_err, $job, "E") if defined $read_err;
+}
+sub listen_ {
+  my ($fd, $job, $kind) = @_;
+  $out{$fd} = [$job, $kind, 0];
+  $outs{$job}{$fd} = 1;
+  vec($watched, $fd, 1) = 1;
 }
 my $buffer = "";
 for (;;) {
@@ -224,12 +268,12 @@ for (my $waited = 0; reap() >= 0; $waited += 10) {
 const settings = { LD_BIND_NOW: "1", PERL_SKIP_LOCALE_INIT: "1" }
 
 /**
- * read, pread64, close, pipe2, fcntl, dup3, signalfd4, rt_sigprocmask, wait4, prctl, setsid, setuid, setgid,
- * exit_group.
+ * read, pread64, close, pipe2, fcntl, dup3, signalfd4, rt_sigprocmask, wait4, prctl, setsid, setuid, setgid, chdir,
+ * execve, write, exit_group.
  */
 const systemCalls: Readonly<Record<string, ReadonlyArray<number>>> = {
-  x64: [0, 17, 3, 293, 72, 292, 289, 14, 61, 157, 112, 105, 106, 231],
-  arm64: [63, 67, 57, 59, 25, 24, 74, 135, 260, 167, 157, 146, 144, 94]
+  x64: [0, 17, 3, 293, 72, 292, 289, 14, 61, 157, 112, 105, 106, 80, 59, 1, 231],
+  arm64: [63, 67, 57, 59, 25, 24, 74, 135, 260, 167, 157, 146, 144, 49, 221, 64, 94]
 }
 
 const errno = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]))
