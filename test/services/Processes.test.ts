@@ -136,6 +136,36 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
+  it.scopedLive(
+    "finds programs as execvp does: in the PATH they are given, behind what cannot be run, scripts without a first line",
+    () =>
+      Effect.gen(function* () {
+        const at = yield* folder
+        const put = (name: string, content: string, mode: number) => {
+          fs.mkdirSync(path.dirname(path.join(at, name)), { recursive: true })
+          fs.writeFileSync(path.join(at, name), content, { mode })
+        }
+        put("a/tool", "#!/bin/sh\necho a", 0o644)
+        put("b/tool", "#!/bin/sh\necho b $#", 0o755)
+        put("c/script", 'echo "$1" "$AIO_TEST"', 0o755)
+        const output = (command: Command.Command, given: string) =>
+          Effect.map(
+            Processes.run(
+              command.pipe(Command.env({ PATH: given, AIO_TEST: "t" }), Command.workingDirectory(at))
+            ),
+            ({ stdout }) => text(stdout)
+          )
+        assert.strictEqual(yield* output(Command.make("tool", "x", "y"), `${at}/a:${at}/b`), "b 2\n")
+        assert.strictEqual(yield* output(Command.make("tool"), "none:b"), "b 0\n")
+        assert.strictEqual(yield* output(Command.make("script", "x y"), `${at}/c`), "x y t\n")
+        assert.strictEqual(yield* output(Command.make("./c/script", "z"), "/bin"), "z t\n")
+        const denied = yield* Effect.flip(output(Command.make("tool"), `${at}/a:${at}/c`))
+        assert.strictEqual(denied._tag, "CommandNotExecutable")
+        const missing = yield* Effect.flip(output(Command.make("tool"), `${at}/c:${at}/a/tool`))
+        assert.strictEqual(missing._tag, "CommandNotFound")
+      }).pipe(live)
+  )
+
   it.scopedLive("tells why there is no process", () =>
     Effect.gen(function* () {
       const at = yield* folder
@@ -162,6 +192,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
         ],
         [Command.make("echo", "x".repeat(4_000_000)), "arguments and environment are too long"],
         [Command.make("echo", "\0"), "without null bytes"],
+        [Command.make("echo").pipe(Command.env({ AIO_TEST: "\0" })), "null bytes"],
         [
           Command.pipeTo(Command.make("echo"), Command.make("cat")),
           "pipelines are for services/CommandExecutor"

@@ -150,10 +150,10 @@ sub places {
 # It was not in the first place. What has no first line is a script of the shell.
 sub search {
   my ($argv, $envp, $places, @args) = @_;
-  my $denied = 0;
+  my ($shell, $denied) = ("/bin/sh", 0); # syscall takes no literal, which it might write to
   for my $place (@$places) {
     syscall($execve, $place, $argv, $envp);
-    syscall($execve, "/bin/sh", pack("p*", "/bin/sh", $place, @args[1 .. $#args], undef), $envp) if $! == 8; # ENOEXEC
+    syscall($execve, $shell, pack("p*", $shell, $place, @args[1 .. $#args], undef), $envp) if $! == 8; # ENOEXEC
     $denied = $!+0 if $! == 13;
     last if $! != 2 && $! != 13 && $! != 20; # ENOENT, EACCES, ENOTDIR
   }
