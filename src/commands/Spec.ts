@@ -88,7 +88,10 @@ const flagsOf = (node: OptionNode, repeatable = false): ReadonlyArray<Flag> => {
           aliases: node.aliases.map((alias) => (alias.length === 1 ? `-${alias}` : `--${alias}`)),
           placeholder: node.primitiveType._tag === "Bool" ? undefined : placeholder(node.placeholder),
           repeatable,
-          description: oneLine(node.description)
+          // Only for help, and a millisecond for twenty options.
+          get description() {
+            return oneLine(node.description)
+          }
         }
       ]
     case "KeyValueMap":
@@ -131,7 +134,9 @@ const specOf = (node: CommandNode): Spec => {
     case "Standard":
       return {
         name: node.name,
-        description: oneLine(node.description),
+        get description() {
+          return oneLine(node.description)
+        },
         flags: flagsOf(node.options),
         args: argsOf(node.args),
         children: []

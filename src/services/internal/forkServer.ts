@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process"
+import { type ChildProcessByStdio, spawn } from "node:child_process"
 import { existsSync, mkdtempSync, rmSync } from "node:fs"
-import { createServer, type Socket } from "node:net"
+import { createServer, type Server as NetServer, type Socket } from "node:net"
 import { constants, tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
+import type { Readable, Writable } from "node:stream"
 import { direct, type Listener, type Request, type Spawner } from "./spawner.js"
 
 // A fork copies the page tables of who forks, and Node's are large: 2 ms a process, in which nothing else runs. So one
@@ -19,7 +20,7 @@ import { direct, type Listener, type Request, type Spawner } from "./spawner.js"
 // is fed connects its stdin to our socket, and says which job it is in the first four bytes.
 const script = String.raw`
 use strict;
-my ($unset, $path, $grace, $window, $read, $pread, $close, $pipe2, $fcntl, $dup3, $signalfd, $sigmask, $wait4, $prctl, $setsid, $setuid, $setgid, $chdir, $execve, $write, $exit) =
+my ($unset, $grace, $window, $read, $pread, $close, $pipe2, $fcntl, $dup3, $signalfd, $sigmask, $wait4, $prctl, $setsid, $setuid, $setgid, $chdir, $execve, $write, $exit) =
   map { /^\d+$/ ? $_ + 0 : $_ } @ARGV;
 my ($f_setfd, $f_getfl, $f_setfl, $o_nonblock, $o_cloexec, $eintr) = (2, 3, 4, 2048, 524288, 4);
 $0 = "aio fork server";
@@ -36,6 +37,7 @@ for my $fd (3, 4) { open(my $h, "+<&=", $fd) or next; fcntl($h, $f_setfd, 1); pu
 open(my $events, ">&", 1);
 open(my $null, "<", "/dev/null");
 open(my $children, "<", "/proc/$$/task/$$/children");
+my $path; # of the socket of those who are fed
 my $room = "\0" x 16384;
 my ($status, $used) = ("\0" x 4, "\0" x 144);
 $SIG{FPE} = "DEFAULT"; # Perl ignores it, which execve would hand on
@@ -242,6 +244,7 @@ for (;;) {
     substr($buffer, 0, 4 + $size) = "";
     if ($what eq "start") { begin(@fields) }
     elsif ($what eq "close") { shut_all($fields[0]) }
+    elsif ($what eq "feed") { $path = $fields[0] }
     else {
       for (keys %{$outs{$fields[0]} || {}}) {
         next if $out{$_}[1] ne $fields[1];
@@ -371,11 +374,8 @@ const perl = (): boolean =>
 export const open = (grace: number): ForkServer | undefined => {
   const calls = systemCalls[process.arch]
   if (process.platform !== "linux" || calls === undefined || !perl()) return undefined
-  const folder = mkdtempSync(join(tmpdir(), "aio-"))
-  const path = join(folder, "socket")
   const jobs = new Map<number, Job>()
   let last = 0
-  let server: ChildProcess | undefined
   let spoke = false
   let died: string | undefined
 
@@ -394,12 +394,12 @@ export const open = (grace: number): ForkServer | undefined => {
   // What waits for a process keeps this one alive; a server without work does not.
   const idle = () => {
     if (jobs.size > 0) return
-    server?.unref()
-    ;(server?.stdout as unknown as Socket | undefined)?.unref()
+    server.unref()
+    ;(server.stdout as unknown as Socket).unref()
   }
   const busy = () => {
-    server?.ref()
-    ;(server?.stdout as unknown as Socket | undefined)?.ref()
+    server.ref()
+    ;(server.stdout as unknown as Socket).ref()
   }
 
   // What is asked for in one turn goes in one write: each write wakes the server, which then takes our processor.
@@ -407,7 +407,7 @@ export const open = (grace: number): ForkServer | undefined => {
   const flush = () => {
     const all = requests.length === 1 ? requests[0]! : Buffer.concat(requests)
     requests = []
-    server!.stdin!.write(all)
+    server.stdin.write(all)
   }
   const send = (fields: ReadonlyArray<string>) => {
     if (requests.push(message(fields)) === 1) setImmediate(flush)
@@ -418,19 +418,33 @@ export const open = (grace: number): ForkServer | undefined => {
     ended: finish
   }
 
-  // For children that are fed.
-  const pipes = createServer({ allowHalfOpen: true }, (socket) => {
-    socket.on("error", () => undefined) // a child that closes its stdin early, or is gone
-    socket.on("end", () => socket.destroy())
-    socket.once("readable", () => {
-      const head: Buffer | null = socket.read(4)
-      const job = head === null ? undefined : jobs.get(head.readUInt32BE(0))
-      if (job === undefined) return void socket.destroy()
-      job.stdin = socket
-      socket.resume()
-      job.listener.input(socket)
+  let folder: string | undefined
+  let pipes: NetServer | undefined
+  /** Where children that are fed find us. */
+  const listen = () =>
+    new Promise<void>((resolve, reject) => {
+      folder = mkdtempSync(join(tmpdir(), "aio-"))
+      const path = join(folder, "socket")
+      pipes = createServer({ allowHalfOpen: true }, (socket) => {
+        socket.on("error", () => undefined) // a child that closes its stdin early, or is gone
+        socket.on("end", () => socket.destroy())
+        socket.once("readable", () => {
+          const head: Buffer | null = socket.read(4)
+          const job = head === null ? undefined : jobs.get(head.readUInt32BE(0))
+          if (job === undefined) return void socket.destroy()
+          job.stdin = socket
+          socket.resume()
+          job.listener.input(socket)
+        })
+      })
+      pipes.once("error", reject)
+      pipes.listen(path, () => {
+        pipes!.unref()
+        send(["feed", path])
+        resolve()
+      })
     })
-  })
+  let listening: Promise<void> | undefined
 
   const start = (job: Job, pid: number) => {
     if (job.started) return
@@ -512,41 +526,30 @@ export const open = (grace: number): ForkServer | undefined => {
     }
   }
 
-  const ready = new Promise<void>((resolve, reject) => {
-    pipes.once("error", reject)
-    pipes.listen(path, () => {
-      pipes.unref()
-      // Its own session: a Ctrl-C of the terminal is for us to answer.
-      const own = Object.keys(settings).filter((name) => process.env[name] === undefined)
-      server = spawn("perl", ["-e", script, own.join(" "), path, ...[grace, window, ...calls].map(String)], {
-        env: { ...settings, ...process.env },
-        stdio: ["pipe", "pipe", "inherit", 0, 1],
-        detached: true
-      })
-      server.stdout!.on("data", onBytes)
-      server.stdin!.on("error", () => undefined)
-      ;(server.stdin as unknown as Socket).unref()
-      const lost = (why: string) => {
-        died = why
-        for (const [id, job] of jobs) {
-          if (spoke) fail(id, job, "", why)
-          else {
-            // a Perl without the modules, say
-            jobs.delete(id)
-            job.close = direct.spawn(job.request, job.listener)
-          }
-        }
+  const own = Object.keys(settings).filter((name) => process.env[name] === undefined)
+  // Its own session: a Ctrl-C of the terminal is for us to answer.
+  const server = spawn("perl", ["-e", script, own.join(" "), ...[grace, window, ...calls].map(String)], {
+    env: { ...settings, ...process.env },
+    stdio: ["pipe", "pipe", "inherit", 0, 1],
+    detached: true
+  }) as ChildProcessByStdio<Writable, Readable, null>
+  server.stdout.on("data", onBytes)
+  server.stdin.on("error", () => undefined)
+  ;(server.stdin as unknown as Socket).unref()
+  const lost = (why: string) => {
+    died = why
+    for (const [id, job] of jobs) {
+      if (spoke) fail(id, job, "", why)
+      else {
+        // a Perl without the modules, say
+        jobs.delete(id)
+        job.close = direct.spawn(job.request, job.listener)
       }
-      server.once("error", (error) => lost(error.message))
-      server.once("exit", (code, signal) =>
-        lost(`the fork server has ended (${signal ?? `exit code ${code}`})`)
-      )
-      if (jobs.size > 0) busy()
-      else idle()
-      resolve()
-    })
-  })
-  let started = false
+    }
+  }
+  server.once("error", (error) => lost(error.message))
+  server.once("exit", (code, signal) => lost(`the fork server has ended (${signal ?? `exit code ${code}`})`))
+  idle()
 
   return {
     spawn: (request, listener) => {
@@ -577,28 +580,26 @@ export const open = (grace: number): ForkServer | undefined => {
       }
       if (jobs.size === 0) busy()
       jobs.set(id, job)
-      if (started) send(fields)
+      if (request.stdin !== "pipe") send(fields)
       else {
-        ready.then(
-          () => {
-            started = true
-            send(fields)
-          },
+        listening ??= listen()
+        listening.then(
+          () => jobs.has(id) && send(fields),
           (error: Error) => fail(id, job, "", error.message)
         )
       }
       return () => job.close()
     },
     close: async () => {
-      await ready.catch(() => undefined)
-      pipes.close()
-      if (server !== undefined && died === undefined) {
+      await listening?.catch(() => undefined)
+      pipes?.close()
+      if (died === undefined) {
         server.ref()
-        const gone = new Promise((resolve) => server!.once("exit", resolve))
-        setImmediate(() => server!.stdin!.end())
+        const gone = new Promise((resolve) => server.once("exit", resolve))
+        setImmediate(() => server.stdin.end())
         await gone
       }
-      rmSync(folder, { recursive: true, force: true })
+      if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
     }
   }
 }
