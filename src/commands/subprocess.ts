@@ -283,7 +283,7 @@ const report = (settings: {
         : screen === undefined
           ? output.note(line)
           : Effect.sync(() => screen.log(line))
-    return (event: Subprocess.JobEvent): Effect.Effect<void> => {
+    return (event: Subprocess.JobEvent): Effect.Effect<void> | undefined => {
       if (settings.json) {
         const { event: name, ...fields } = event
         return output.print(
@@ -299,7 +299,7 @@ const report = (settings: {
         case "started":
           running++
           show()
-          return Effect.void
+          return undefined
         case "output":
           return write(event)
         case "retried":
@@ -312,12 +312,12 @@ const report = (settings: {
           open.delete(`${event.seq} stderr`)
           if (!event.ok) failed++
           show()
-          return event.ok ? Effect.void : note(`Failed (${event.detail}): ${event.command}`)
+          return event.ok ? undefined : note(`Failed (${event.detail}): ${event.command}`)
         case "cancelled":
           return note(`Cancelled (${event.reason}): ${event.command}`)
         case "skipped":
           ended++
-          return Effect.void
+          return undefined
         case "summary":
           return note(table(event))
       }
@@ -452,7 +452,10 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       Stream.runForEachChunk((events) => {
         const last = Chunk.unsafeLast(events)
         if (last.event === "summary") summary = last
-        return Effect.zipRight(Effect.forEach(events, handle, { discard: true }), output.drained)
+        const shown = Chunk.toReadonlyArray(events).flatMap((event) => handle(event) ?? [])
+        return shown.length === 0
+          ? Effect.void
+          : Effect.zipRight(Effect.all(shown, { discard: true }), output.drained)
       }),
       Effect.mapError((error) => (error._tag === "JobResultsError" ? usage(error.message) : error))
     )

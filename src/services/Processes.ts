@@ -375,7 +375,10 @@ const capture = (command: Command.Command, options: RunOptions) => {
           }),
     result: (ended: Exited): Effect.Effect<Result, CommandFailed> => {
       const result: Result = {
-        ...ended,
+        exitCode: ended.exitCode,
+        signal: ended.signal,
+        duration: ended.duration,
+        usage: ended.usage,
         stdout: whole(captured.stdout),
         stderr: whole(captured.stderr),
         truncated: Math.max(sizes.stdout, sizes.stderr) > maxOutput

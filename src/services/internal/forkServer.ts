@@ -135,8 +135,11 @@ sub environment {
   my ($extends, $given) = @_;
   my $rest = "";
   if ($extends) {
-    my %given = map { (split /=/, $_, 2)[0] => 1 } @$given;
-    $rest = $rest_of_ours{join "\0", sort keys %given} //= pack("p*", grep { !$given{(split /=/, $_, 2)[0]} } @ours);
+    my @names = map { substr $_, 0, index($_, "=") } @$given;
+    $rest = $rest_of_ours{join "\0", @names} //= do {
+      my %given = map { $_ => 1 } @names;
+      pack("p*", grep { !$given{substr $_, 0, index($_, "=")} } @ours);
+    };
   }
   return $rest . pack("p*", @$given, undef);
 }
@@ -238,7 +241,7 @@ for (;;) {
     reap();
   }
   next unless vec($ready, 0, 1);
-  last unless sysread(STDIN, $buffer, 1 << 20, length $buffer);
+  last unless sysread(STDIN, $buffer, 1 << 16, length $buffer);
   while (length($buffer) >= 4 && length($buffer) >= 4 + (my $size = unpack("N", $buffer))) {
     my ($what, @fields) = split /\0/, substr($buffer, 4, $size), -1;
     substr($buffer, 0, 4 + $size) = "";
