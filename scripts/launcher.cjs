@@ -9,9 +9,18 @@ const Module = require("node:module")
 
 const chunks = path.join(__dirname, "chunks")
 const caches = path.join(__dirname, "cache", `${process.versions.v8}-${process.arch}`)
+const outer = Module.createRequire(path.join(chunks, "chunk.cjs"))
 const importModuleDynamically = vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER
 const loaded = new Map()
 const fresh = []
+
+const readIfThere = (file) => {
+  try {
+    return fs.readFileSync(file)
+  } catch {
+    return undefined
+  }
+}
 
 const load = (file) => {
   const known = loaded.get(file)
@@ -19,10 +28,9 @@ const load = (file) => {
   const module = { exports: {} }
   loaded.set(file, module)
   const filename = path.join(chunks, file)
-  const outer = Module.createRequire(filename)
   if (importModuleDynamically === undefined) return outer(filename) // Node before 20.12
   const cacheFile = path.join(caches, file)
-  const cachedData = fs.existsSync(cacheFile) ? fs.readFileSync(cacheFile) : undefined
+  const cachedData = readIfThere(cacheFile)
   const source = fs.readFileSync(filename, "utf8")
   const script = new vm.Script(Module.wrap(source), { filename, cachedData, importModuleDynamically })
   if (cachedData === undefined || script.cachedDataRejected) fresh.push([cacheFile, script])

@@ -1,5 +1,7 @@
 import * as Command from "@effect/cli/Command"
-import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodePath from "@effect/platform-node/NodePath"
+import * as NodeTerminal from "@effect/platform-node/NodeTerminal"
 import { Effect, Layer } from "effect"
 import packageJson from "../package.json" with { type: "json" }
 import * as Cli from "./commands/Cli.js"
@@ -9,8 +11,8 @@ import * as Run from "./programs/Run.js"
 import type * as Output from "./services/Output.js"
 import type * as Signals from "./services/Signals.js"
 
-// Output and Signals come with runMain.
-const MainLayer = NodeContext.layer
+// What @effect/cli and the commands need of NodeContext, which takes twice as long. Output and Signals come with runMain.
+const MainLayer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeTerminal.layer)
 
 type Main = Layer.Layer.Success<typeof MainLayer> | Output.Output | Signals.Signals | Cli.Rest | Cli.Self
 
@@ -87,7 +89,10 @@ const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
       import("./services/Machine.js"),
       import("./services/Processes.js")
     ])
-    return Command.provide(command, Layer.mergeAll(Input.layer, Machine.layer, Processes.layer))
+    return Command.provide(
+      command,
+      Layer.mergeAll(Input.layer, Machine.layer, Processes.layerWith({ ahead: true }))
+    )
   },
   server: async () => {
     const { command } = await import("./commands/server.js")

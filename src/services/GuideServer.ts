@@ -1,6 +1,6 @@
-import * as http from "node:http"
 import type { AddressInfo } from "node:net"
 import { Context, Effect, Layer } from "effect"
+import { nativeImport } from "./internal/nativeImport.js"
 
 /** The pages that the guide's programs download, as the embedded server has them. Order of arrival is list order. */
 export const pages = [
@@ -25,6 +25,8 @@ const between = 40 // ms from one page's answer to the next one's
 export const layer: Layer.Layer<GuideServer> = Layer.scoped(
   GuideServer,
   Effect.gen(function* () {
+    // Only here: every command that downloads or gathers imports this, and this is 3 ms of its start.
+    const http = (yield* Effect.promise(() => nativeImport("node:http"))) as typeof import("node:http")
     const server = http.createServer((request, response) => {
       const host =
         request.headers.host?.startsWith("127.") === false ? request.headers.host : request.url?.slice(1)

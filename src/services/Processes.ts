@@ -471,6 +471,8 @@ export interface Options {
    * `"direct"`: by node:child_process.
    */
   readonly spawner?: "forkServer" | "direct" | undefined
+  /** When the fork server is started: with the first process (default), or with the layer, 5 ms sooner. */
+  readonly ahead?: boolean | undefined
   /** The grace period of those whom the fork server ends when this process is gone; default 5 seconds. */
   readonly grace?: Duration.DurationInput | undefined
 }
@@ -488,7 +490,6 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       process.on("exit", killAll)
       yield* Effect.addFinalizer(() => Effect.sync(() => process.off("exit", killAll)))
 
-      // Made with the first child.
       let spawns: spawner.Spawner | undefined
       let server: forkServer.ForkServer | undefined
       const theSpawner = () => {
@@ -499,6 +500,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         return spawns
       }
       yield* Effect.addFinalizer(() => Effect.promise(async () => server?.close()))
+      if (options.ahead === true) theSpawner()
 
       const unique = `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`
       const outer = process.env[processTree.variable] ?? ""

@@ -265,6 +265,7 @@ for (my $waited = 0; reap() >= 0; $waited += 10) {
   all("KILL") if $waited >= $grace;
   select(undef, undef, undef, 0.01);
 }
+syscall($exit, 0);
 `
 
 /**
