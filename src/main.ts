@@ -1,7 +1,6 @@
 import * as Command from "@effect/cli/Command"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
-import * as NodeTerminal from "@effect/platform-node/NodeTerminal"
 import { Effect, Layer } from "effect"
 import packageJson from "../package.json" with { type: "json" }
 import * as Cli from "./commands/Cli.js"
@@ -12,7 +11,7 @@ import type * as Output from "./services/Output.js"
 import type * as Signals from "./services/Signals.js"
 
 // What @effect/cli and the commands need of NodeContext, which takes twice as long. Output and Signals come with runMain.
-const MainLayer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeTerminal.layer)
+const MainLayer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)
 
 type Main = Layer.Layer.Success<typeof MainLayer> | Output.Output | Signals.Signals | Cli.Rest | Cli.Self
 

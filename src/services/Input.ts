@@ -1,5 +1,6 @@
 import { createReadStream, fstatSync, statSync } from "node:fs"
 import type { Readable } from "node:stream"
+import { isatty } from "node:tty"
 import { Chunk, Context, Data, Effect, Layer, Option, Stream } from "effect"
 
 /** What could not be read, and why. */
@@ -96,7 +97,7 @@ export const layer: Layer.Layer<Input> = Layer.sync(Input, () => {
   const stdin = Stream.suspend(() => chunks("-", standardInput()))
   return {
     stdin,
-    isTerminal: process.stdin.isTTY === true,
+    isTerminal: isatty(0),
     open: (path) => (path === "-" ? stdin : file(path)),
     isOnce: (path) =>
       path === "-"
