@@ -19,7 +19,7 @@ await compare(
     },
     { name: "xargs -P4 (floor)", run: xargs && command(["sh", "-c", `seq 400 | ${xargs} -P4 -n1 /bin/true`]) }
   ],
-  { rounds: 5, targets: { "GNU parallel": 0.4 } }
+  { rounds: 9, targets: { "GNU parallel": 0.4 } }
 )
 
 // 200 MB of lines from each of 2 jobs, thrown away by us: what is held is ours.
