@@ -235,7 +235,7 @@ const busyPause = "1 second"
 /**
  * Runs jobs, some at a time, as a stream of events; requests are taken as places get free, so an endless list costs no
  * memory. A job fails by an exit code other than 0, by a signal, by its timeout, or because there is no process; that
- * is an event. The stream itself fails where the input, the log or the results' folder do. Ending the stream early, as
+ * is an event. Where there are many, events come up to 8 ms late, as one chunk. The stream itself fails where the input, the log or the results' folder do. Ending the stream early, as
  * every cancellation, ends the processes of all jobs and waits until they are gone.
  *
  * @example
