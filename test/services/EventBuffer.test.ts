@@ -33,7 +33,7 @@ describe("EventBuffer", () => {
 
   it.live("waits between chunks, but not for the first, not when it is full, and not at the end", () =>
     Effect.gen(function* () {
-      const { emit, end, stream } = EventBuffer.make<number>({ capacity: 3, pause: 3_600_000 })
+      const { emit, end, stream } = EventBuffer.make<number>({ capacity: 3, pause: 30_000 })
       const { chunks, fiber } = yield* chunksOf(stream)
       emit(1)
       yield* turns

@@ -463,6 +463,31 @@ describe("Processes", () => {
     }).pipe(Effect.provide(Processes.layer))
   )
 
+  it.live(
+    "starts its helper with the first process, or ahead with the layer, and ends it with the layer",
+    () =>
+      Effect.gen(function* () {
+        const helpers = Effect.sync(() =>
+          fs
+            .readFileSync(`/proc/self/task/${process.pid}/children`, "utf8")
+            .split(" ")
+            .filter(
+              (pid) => pid !== "" && /perl|aio fork server/.test(fs.readFileSync(`/proc/${pid}/comm`, "utf8"))
+            )
+        )
+        const before = yield* helpers
+        const within = (options: Processes.Options) =>
+          Effect.map(
+            Effect.provide(Effect.zipRight(Processes.Processes, helpers), Processes.layerWith(options)),
+            (pids) => pids.filter((pid) => !before.includes(pid))
+          )
+        assert.lengthOf(yield* within({}), 0)
+        const [helper, ...others] = yield* within({ ahead: true })
+        assert.lengthOf(others, 0)
+        assert.isFalse(isAlive(Number(helper)))
+      })
+  )
+
   it.scopedLive("leaves nobody when this process is killed with KILL", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")
