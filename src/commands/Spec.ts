@@ -112,7 +112,14 @@ const argsOf = (node: ArgNode, repeatable = false, optional = false): Spec["args
     case "Empty":
       return []
     case "Single":
-      return [{ name: node.name.replace(/^<|>$/g, "").toUpperCase(), repeatable, optional }]
+      // Who takes a command behind -- says itself what is missing, but needs it.
+      return [
+        {
+          name: node.name.replace(/^<|>$/g, "").toUpperCase(),
+          repeatable,
+          optional: optional && !node.name.includes(" -- ")
+        }
+      ]
     case "Variadic":
       return argsOf(node.args, true, Option.getOrElse(node.min, () => 0) === 0)
     case "WithDefault":

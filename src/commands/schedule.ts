@@ -399,6 +399,11 @@ const next = Command.make(
     Effect.gen(function* () {
       const fail = usage("next")
       const given = (yield* withRest(config.words)).join(" ")
+      if (given.trim() === "") {
+        return yield* fail(
+          "nothing is given; write an expression or an interval, like aio schedule next '0 9 * * 1-5'"
+        )
+      }
       const zone = config.tz
       const now = yield* Clock.currentTimeMillis
       const after = Option.isNone(config.from)

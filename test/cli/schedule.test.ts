@@ -225,8 +225,16 @@ describe("aio schedule every and cron", () => {
 })
 
 describe("aio schedule, given what it cannot do", () => {
+  it("says in its help that a time and a command are needed", async () => {
+    expect((await aio(["later", "--help"])).stdout).toContain("aio schedule later [OPTIONS] DELAY -- CMD...\n")
+  })
+
   it.each<[ReadonlyArray<string>, string]>([
     [["later", "1x", "--", "echo"], "later: unit 'x' in duration '1x' is unknown; use ms, s, m, h, d or w"],
+    [
+      ["next"],
+      "next: nothing is given; write an expression or an interval, like aio schedule next '0 9 * * 1-5'"
+    ],
     [["later", "--", "echo"], "later: no delay is given; write one, like aio schedule later 10m -- echo tea"],
     [
       ["later", "5s"],
