@@ -226,7 +226,9 @@ describe("aio schedule every and cron", () => {
 
 describe("aio schedule, given what it cannot do", () => {
   it("says in its help that a time and a command are needed", async () => {
-    expect((await aio(["later", "--help"])).stdout).toContain("aio schedule later [OPTIONS] DELAY -- CMD...\n")
+    expect((await aio(["later", "--help"])).stdout).toContain(
+      "aio schedule later [OPTIONS] DELAY -- CMD...\n"
+    )
   })
 
   it.each<[ReadonlyArray<string>, string]>([
