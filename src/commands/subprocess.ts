@@ -7,7 +7,7 @@ import * as Subprocess from "../programs/Subprocess.js"
 import * as Executables from "../services/Executables.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
 import * as Input from "../services/Input.js"
-import { leanHeap } from "../services/internal/leanHeap.js"
+import { leanHeap, steadyYoungGeneration } from "../services/internal/leanHeap.js"
 import * as Lines from "../services/Lines.js"
 import * as Machine from "../services/Machine.js"
 import * as Output from "../services/Output.js"
@@ -419,6 +419,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
             : Math.max(1, Math.round((machine.cpus * n) / 100))
     })
     yield* leanHeap
+    yield* steadyYoungGeneration
     const output = yield* Output.Output
     const total = sources.length === 0 ? undefined : [...Template.product(sources)].length
     const handle = yield* report({
