@@ -10,8 +10,8 @@ import * as Run from "./programs/Run.js"
 import type * as Output from "./services/Output.js"
 import type * as Signals from "./services/Signals.js"
 
-// What @effect/cli and the commands need of NodeContext, which takes twice as long. Output and Signals come with runMain.
-const MainLayer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)
+// Not NodeContext: what no command needs of it takes its time at every start. Output and Signals come with runMain.
+const MainLayer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Cli.noTerminal)
 
 type Main = Layer.Layer.Success<typeof MainLayer> | Output.Output | Signals.Signals | Cli.Rest | Cli.Self
 

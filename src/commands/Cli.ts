@@ -4,7 +4,7 @@ import * as ValidationError from "@effect/cli/ValidationError"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
 import * as Terminal from "@effect/platform/Terminal"
-import { Context, Effect } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { UsageError } from "../services/Exits.js"
 import * as Output from "../services/Output.js"
 import { didYouMean } from "../services/Spelling.js"
@@ -52,20 +52,21 @@ const config = CliConfig.make({
 })
 
 /** What @effect/cli would ask a person through. `aio` asks for nothing: no command has a prompt. */
-const noTerminal: Terminal.Terminal = {
+export const noTerminal: Layer.Layer<Terminal.Terminal> = Layer.succeed(Terminal.Terminal, {
   columns: Effect.succeed(80),
   rows: Effect.succeed(24),
   isTTY: Effect.succeed(false),
   readInput: Effect.dieMessage("aio asks for nothing"),
   readLine: Effect.dieMessage("aio asks for nothing"),
   display: () => Effect.void
-}
+})
 
 type Environment<R> =
-  | Exclude<R, Rest | Self | Terminal.Terminal>
+  | Exclude<R, Rest | Self>
   | Output.Output
   | FileSystem.FileSystem
   | Path.Path
+  | Terminal.Terminal
 
 /** argv (without `node` and the script) → the subcommand's handler. Fails with `UsageError` on bad input. */
 export const run = <R>(
@@ -112,7 +113,6 @@ export const run = <R>(
       [name, ...checked.argv],
       config
     ).pipe(
-      Effect.provideService(Terminal.Terminal, noTerminal),
       Effect.mapError((error) =>
         fail(
           ValidationError.isValidationError(error) && "error" in error
@@ -125,9 +125,6 @@ export const run = <R>(
     if (directive.leftover.length > 0) return yield* fail(`unexpected '${directive.leftover[0]}'`)
     const context = yield* Effect.context<Environment<R>>()
     const self = Self.of({ run: (argv) => Effect.provide(run(app, argv, env), context) })
-    const services = Context.make(Rest, { words: rest }).pipe(
-      Context.add(Self, self),
-      Context.add(Terminal.Terminal, noTerminal)
-    )
+    const services = Context.make(Rest, { words: rest }).pipe(Context.add(Self, self))
     yield* command.transform(command.handler(directive.value), directive.value).pipe(Effect.provide(services))
   })

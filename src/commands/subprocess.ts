@@ -421,13 +421,12 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     yield* leanHeap
     yield* steadyYoungGeneration
     const output = yield* Output.Output
-    const total = sources.length === 0 ? undefined : [...Template.product(sources)].length
     const handle = yield* report({
       json: config.json,
       quiet: config.quiet,
       tag: config.tag,
       progress: config.progress,
-      total: config.progress ? total : undefined
+      total: config.progress && sources.length > 0 ? [...Template.product(sources)].length : undefined
     })
     let summary: Subprocess.JobsSummary | undefined
     yield* Subprocess.jobs(requests, {

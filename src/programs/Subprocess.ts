@@ -235,8 +235,9 @@ const busyPause = "1 second"
 /**
  * Runs jobs, some at a time, as a stream of events; requests are taken as places get free, so an endless list costs no
  * memory. A job fails by an exit code other than 0, by a signal, by its timeout, or because there is no process; that
- * is an event. Where there are many, events come up to 8 ms late, as one chunk. The stream itself fails where the input, the log or the results' folder do. Ending the stream early, as
- * every cancellation, ends the processes of all jobs and waits until they are gone.
+ * is an event. Where there are many, events come up to 8 ms late, as one chunk. The stream itself fails where the
+ * input, the log or the results' folder do. Ending the stream early, as every cancellation, ends the processes of all
+ * jobs and waits until they are gone.
  *
  * @example
  * ```ts
@@ -378,11 +379,11 @@ export const jobs = <E = never, R = never>(
             })
           })
         }
-        if (options.results !== undefined) {
-          const inFiles = kept(JobResults.open(options.results, label, line), run)
-          return gated ? Effect.zipRight(mayStart, inFiles) : inFiles
-        }
-        return gated ? Effect.flatMap(mayStart, () => run(undefined)) : run(undefined)
+        const start = () =>
+          options.results === undefined
+            ? run(undefined)
+            : kept(JobResults.open(options.results, label, line), run)
+        return gated ? Effect.flatMap(mayStart, start) : start()
       }
 
       const finish = (seq: number, line: string, outcome: Outcome, runtime: number) => {

@@ -22,12 +22,13 @@ export interface Options {
   /** How many events may wait before the buffer calls itself full. */
   readonly capacity: number
   /**
-   * Least time between two chunks, in milliseconds, unless the buffer is full or ends: a chunk costs the stream's
-   * steps, each 10 to 50 µs. What comes after a pause waits for nothing. Default 0.
+   * Least time between two chunks, in milliseconds, unless the buffer is full or ends: a chunk costs the stream many
+   * steps, however few events it has. What comes after a pause waits for nothing. Default 0.
    */
   readonly pause?: number | undefined
 }
 
+/** Makes an empty buffer. */
 export const make = <A, E = never>({ capacity, pause = 0 }: Options): EventBuffer<A, E> => {
   let events: Array<A> = []
   let over: { readonly cause: Cause.Cause<E> | undefined } | undefined

@@ -411,19 +411,13 @@ const settle = (child: Child, outcome: Effect.Effect<Exited, ProcessError>) => {
   for (const listener of child.onOutcome) listener()
 }
 
-const outcomeOf = (child: Child): Effect.Effect<Exited, ProcessError> =>
+/** Who waits once need not be forgotten when interrupted: a finalizer costs more than a call that nobody hears. */
+const outcomeOf = (child: Child, once = false): Effect.Effect<Exited, ProcessError> =>
   Effect.async((resume) => {
     const listener = () => resume(child.outcome!)
     if (child.outcome !== undefined) return listener()
     child.onOutcome.add(listener)
-    return Effect.sync(() => child.onOutcome.delete(listener))
-  })
-
-/** For who waits once: a finalizer costs more than a call that nobody hears. */
-const onlyOutcomeOf = (child: Child): Effect.Effect<Exited, ProcessError> =>
-  Effect.async((resume) => {
-    if (child.outcome !== undefined) resume(child.outcome)
-    else child.onOutcome.add(() => resume(child.outcome!))
+    return once ? undefined : Effect.sync(() => child.onOutcome.delete(listener))
   })
 
 /** For so many milliseconds at most, by the machine's clock: the processes are real whatever clock the program runs on. */
@@ -674,7 +668,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
               forget(child)
               return effect
             }
-            return Effect.matchCauseEffect(restore(limit(onlyOutcomeOf(child))), {
+            return Effect.matchCauseEffect(restore(limit(outcomeOf(child, true))), {
               onFailure: (cause) => released(Effect.failCause(cause)),
               onSuccess: (ended) => released(result(ended))
             })

@@ -290,13 +290,6 @@ const signals = new Map(
 
 const letters = { stdout: "O", stderr: "E" } as const
 const flag = { pipe: "p", inherit: "i", ignore: "n" } as const
-const [letterP, letterF, letterO, letterE] = Buffer.from("PFOE") as unknown as [
-  number,
-  number,
-  number,
-  number
-]
-const lowerCase = 0x20
 /** A letter, the job, the length of what follows. */
 const headSize = 9
 /** How many bytes of a child's pipe may be on their way to us, or wait here. */
@@ -456,20 +449,20 @@ export const open = (grace: number): ForkServer | undefined => {
     job.listener.started(pid)
   }
 
-  const onEvent = (letter: number, id: number, from: Buffer, at: number) => {
+  const onEvent = (letter: string, id: number, from: Buffer, at: number) => {
     spoke = true
     const job = jobs.get(id)
     if (job === undefined) return
     switch (letter) {
-      case letterP:
+      case "P":
         return start(job, from.readUInt32BE(at))
-      case letterF: {
+      case "F": {
         const code = from[at + 4] === 1 ? "ENOFOLDER" : (errno.get(from.readUInt32BE(at)) ?? "")
         return fail(id, job, code, code)
       }
-      case letterO | lowerCase:
+      case "o":
         return job.stdout?.end()
-      case letterE | lowerCase:
+      case "e":
         return job.stderr?.end()
       default: {
         const status = from.readInt32BE(at + 4)
@@ -510,8 +503,8 @@ export const open = (grace: number): ForkServer | undefined => {
         flow?.take(part)
         continue
       }
-      const letter = bytes[at]!
-      const output = letter === letterO || letter === letterE
+      const letter = String.fromCharCode(bytes[at]!)
+      const output = letter === "O" || letter === "E"
       const left = bytes.length - at - headSize
       const size = left < 0 ? 0 : bytes.readUInt32BE(at + 5)
       if (left < (output ? 0 : size)) {
@@ -522,7 +515,7 @@ export const open = (grace: number): ForkServer | undefined => {
       at += headSize
       if (output) {
         body = size
-        flow = jobs.get(id)?.[letter === letterO ? "stdout" : "stderr"]
+        flow = jobs.get(id)?.[letter === "O" ? "stdout" : "stderr"]
       } else {
         onEvent(letter, id, bytes, at)
         at += size
