@@ -23,7 +23,11 @@ const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) =>
 afterAll(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close()))
 })
-afterAll(Aio.removeFolders)
+const mounted: Array<string> = []
+afterAll(() => {
+  for (const dir of mounted) execFileSync("umount", [dir])
+  Aio.removeFolders()
+})
 
 const { bytes, dropAfter, file, inTurn, ok, raw } = FaultServer
 
@@ -491,10 +495,6 @@ describe.concurrent("aio gather: files", () => {
   })
 
   describe("disk full", () => {
-    const mounted: Array<string> = []
-    afterAll(() => {
-      for (const dir of mounted) execFileSync("umount", [dir])
-    })
     const tiny = (() => {
       if (process.getuid?.() !== 0) return undefined
       const dir = Aio.folder()

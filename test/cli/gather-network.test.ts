@@ -345,6 +345,20 @@ describe.concurrent("aio gather: what servers do wrong", () => {
       expect(summary.elapsed).toBeLessThan(10_000)
     })
 
+    it("a body in chunks is whole, although it is held up between them", async () => {
+      const body = bytes(300_000)
+      const server = await serve({
+        "/f": ({ response }) => {
+          for (let at = 0; at < body.length; at += 1000) response.write(body.subarray(at, at + 1000))
+          response.end()
+        }
+      })
+      const dir = Aio.folder()
+      const { ends } = await outcomes(["--limit-rate=1M", "-d", dir, server.url("/f")])
+      expect(ends).toEqual({ "/f": "finished 300000" })
+      expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
+    })
+
     it("nobody there is 'connect', no such name is 'dns'", async () => {
       const gone = await serve({})
       await gone.close()

@@ -257,18 +257,26 @@ export class FileSink {
     this.#full.push(this.#block.subarray(0, this.#filled))
     this.#block = undefined
     this.#filled = 0
-    if (this.#pump === undefined && this.#error === undefined) {
-      this.#pump = this.#drain().then(
-        () => {
-          this.#pump = undefined
-        },
-        (error) => {
-          this.#pump = undefined
-          this.#error = error
-          this.onError(error)
-        }
-      )
-    }
+    this.#pumpOut()
+  }
+
+  // A block may come when the loop below has ended and nobody has heard of it yet: onDrain can bring the end of the
+  // body. So whoever waits for the pump waits until there is none.
+  #pumpOut() {
+    if (this.#pump !== undefined || this.#full.length === 0 || this.#error !== undefined) return
+    this.#pump = this.#drain()
+      .catch((error) => {
+        this.#error = error
+        this.onError(error)
+      })
+      .then(() => {
+        this.#pump = undefined
+        this.#pumpOut()
+      })
+  }
+
+  async #pumped(): Promise<void> {
+    while (this.#pump !== undefined) await this.#pump
   }
 
   async #drain(): Promise<void> {
@@ -343,8 +351,17 @@ export class FileSink {
       }
     } else {
       this.#seal()
-      await this.#pump
+      await this.#pumped()
       if (this.#error !== undefined) throw this.#error
+      const expected = (this.resumed?.offset ?? 0) + this.#size
+      const { size } = await this.#file!.stat()
+      if (size !== expected) {
+        await this.abandon(true)
+        throw Object.assign(new Error(`${name} has ${size} bytes where ${expected} were written`), {
+          code: "EIO",
+          syscall: "write"
+        })
+      }
       if (target.fsync === true) await this.#file!.sync()
       await this.#file!.close()
       this.#file = undefined
@@ -369,7 +386,7 @@ export class FileSink {
       this.#spill()
       this.#seal()
     } else this.#full = []
-    await this.#pump
+    await this.#pumped()
     await this.#file?.close().catch(() => undefined)
     this.#file = undefined
     // Nothing may have been written yet of what was to be continued.

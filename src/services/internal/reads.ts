@@ -5,23 +5,31 @@ import type { Socket } from "node:net"
 // `onread` a socket reads into one buffer of ours, four times as much at a time, and undici's parser takes it from
 // there at once (`npm run bench -- gather`).
 //
-// undici takes what has arrived with `socket.read()` when it hears "readable"; this keeps to exactly that. What is
-// read is gone with the next read of any socket, so who keeps a chunk beyond the callback copies it. Parts of a
-// header may be kept by the parser itself: they come in small reads, which are copied here.
+// undici takes what has arrived with `socket.read()` when it hears "readable", and gives back with `unshift` what it
+// has not parsed when it is paused between two chunks of a chunked body; this keeps to exactly that. What is read is
+// gone with the next read of any socket, so who keeps a chunk beyond the callback copies it. Parts of a header may be
+// kept by the parser itself: they come in small reads, which are copied here.
 
 const shared = Buffer.allocUnsafeSlow(256 * 1024)
 const small = 64 * 1024
 
 interface Reading extends Socket {
+  /** What the parser has given back; it comes before the chunk. */
+  aioRest?: Buffer | undefined
   aioChunk?: Buffer | undefined
 }
 
-/** Takes the chunk that has been read, or lets the socket read on. */
+/** Takes what has been read, or lets the socket read on. */
 function read(this: Reading): Buffer | null {
-  const chunk = this.aioChunk
-  if (chunk === undefined) return Object.getPrototypeOf(this).read.call(this, 0)
-  this.aioChunk = undefined
-  return chunk
+  const bytes = this.aioRest ?? this.aioChunk
+  if (bytes === undefined) return Object.getPrototypeOf(this).read.call(this, 0)
+  if (this.aioRest === undefined) this.aioChunk = undefined
+  else this.aioRest = undefined
+  return bytes
+}
+
+function unshift(this: Reading, rest: Buffer): void {
+  if (rest.length > 0) this.aioRest = Buffer.from(rest)
 }
 
 /** For `net.connect`. */
@@ -30,7 +38,7 @@ export const onread = {
   callback(this: Reading, length: number, buffer: Uint8Array): boolean {
     const chunk = Buffer.from(buffer.buffer, buffer.byteOffset, length)
     this.aioChunk = length < small ? Buffer.from(chunk) : chunk
-    if (!Object.hasOwn(this, "read")) this.read = read
+    if (!Object.hasOwn(this, "read")) Object.assign(this, { read, unshift })
     this.emit("readable")
     if (this.aioChunk === undefined) return true
     // The parser is paused; it will ask for this when it goes on, and reading goes on after it.
