@@ -33,6 +33,14 @@ export const words = Args.text({ name: "NAME='command'" }).pipe(
   Args.repeated
 )
 
+/** For all, or for one behind its name: `always`, `web:always`. */
+export const scoped = (name: string, value: string, description: string) =>
+  Options.text(name).pipe(
+    Options.withPseudoName(`[NAME:]${value}`),
+    Options.withDescription(description),
+    Options.repeated
+  )
+
 export const options = {
   file: Options.text("file").pipe(
     Options.withAlias("f"),
@@ -42,9 +50,10 @@ export const options = {
   ),
   after: Options.text("after").pipe(Options.withPseudoName("NAME:OTHER[,OTHER]"), Options.repeated),
   grace: Values.duration("grace").pipe(
-    Options.withDescription("from TERM to KILL when a command is to end; default 5s"),
+    Options.withDescription("from the stop signal to KILL when a command is to end; default 5s"),
     Options.optional
   ),
+  stopSignal: scoped("stop-signal", "SIGNAL", "what a command is asked to end with, instead of TERM"),
   prefix: prefix.pipe(
     Options.withPseudoName("template"),
     Options.withDescription("before each line, of {name} {index} {pid} {time}; default '{name} | '"),
@@ -66,6 +75,7 @@ export const read = (
     readonly words: ReadonlyArray<string>
     readonly file: Option.Option<string>
     readonly after: ReadonlyArray<string>
+    readonly stopSignal: ReadonlyArray<string>
   }
 ) =>
   Effect.gen(function* () {
@@ -88,8 +98,41 @@ export const read = (
     const after = yield* Effect.mapError(Procfile.after(config.after, names), (problem) =>
       usage({ message: `option --after: ${problem}` })
     )
+    const stopSignals = yield* assign(called, names, [["stop-signal", config.stopSignal, Values.parseSignal]])
     yield* check(entries, after)
-    return { entries, names, after }
+    return { entries, names, after, stopSignals }
+  })
+
+/** The values of options that are for all or for one, by name; of one option the one with the name wins. */
+export const assign = <A>(
+  called: string,
+  names: ReadonlyArray<string>,
+  given: ReadonlyArray<readonly [option: string, words: ReadonlyArray<string>, parse: Values.Parse<A>]>
+): Either.Either<ReadonlyMap<string, A>, UsageError> =>
+  Either.gen(function* () {
+    const own = new Map<string, readonly [string, A]>()
+    const all = new Map<string, readonly [string, A]>()
+    for (const [option, words, parse] of given) {
+      for (const word of words) {
+        const name = names.find((name) => word.startsWith(`${name}:`))
+        const fail = (problem: string) =>
+          new UsageError({ message: `${called}: option --${option}: ${problem}` })
+        const value = yield* Either.mapLeft(
+          parse(name === undefined ? word : word.slice(name.length + 1)),
+          fail
+        )
+        for (const one of name === undefined ? names : [name]) {
+          const target = name === undefined ? all : own
+          const before = target.get(one)
+          if (before !== undefined) {
+            const both = before[0] === option ? `is given twice` : `does not go with --${before[0]}`
+            return yield* Either.left(fail(`${both} for ${one}; give one`))
+          }
+          target.set(one, [option, value])
+        }
+      }
+    }
+    return new Map([...all, ...own].map(([name, [, value]]) => [name, value]))
   })
 
 // What a shell knows without a file: not to be looked for on the PATH. A first word with anything but these characters

@@ -1,10 +1,11 @@
+import { constants } from "node:os"
 import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
 import { Effect, Either } from "effect"
 import * as Units from "../services/Units.js"
 
-type Parse<A> = (text: string) => Either.Either<A, string>
+export type Parse<A> = (text: string) => Either.Either<A, string>
 
 const read = <A>(name: string, parse: Parse<A>, text: string) =>
   Effect.mapError(parse(text), (problem) =>
@@ -43,6 +44,14 @@ export const size = (name: string): Options.Options<number> =>
       () => "0 lets nothing pass; give at least 1"
     )
   ).pipe(Options.withPseudoName("size"))
+
+/** `INT`, `sigint`. */
+export const parseSignal: Parse<NodeJS.Signals> = (text) => {
+  const name = `SIG${text.trim().toUpperCase().replace(/^SIG/, "")}`
+  return Object.hasOwn(constants.signals, name)
+    ? Either.right(name as NodeJS.Signals)
+    : Either.left(`'${text}' is no signal; write one like INT, TERM or QUIT`)
+}
 
 /** A whole number from `least` on. */
 export const integer = (name: string, least: number): Options.Options<number> =>

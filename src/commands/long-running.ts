@@ -14,19 +14,11 @@ import * as Screen from "./Screen.js"
 import * as Timestamps from "./Timestamps.js"
 import * as Values from "./Values.js"
 
-const usage = (message: string) => new UsageError({ message: `aio long-running: ${message}` })
+const called = "aio long-running"
 
 // options
 
 const restarts = ["always", "on-failure", "never"] as const
-
-/** For all, or for one behind its name: `always`, `web:always`. */
-const scoped = (name: string, value: string, description: string) =>
-  Options.text(name).pipe(
-    Options.withPseudoName(`[NAME:]${value}`),
-    Options.withDescription(description),
-    Options.repeated
-  )
 
 const number = (name: string, least: number, description: string) =>
   Values.integer(name, least).pipe(Options.withDescription(description), Options.optional)
@@ -35,7 +27,7 @@ const duration = (name: string, description: string) =>
 
 const options = {
   ...Named.options,
-  restart: scoped(
+  restart: Named.scoped(
     "restart",
     restarts.join("|"),
     "which ends are followed by another run; default on-failure"
@@ -48,14 +40,18 @@ const options = {
     "reset-after",
     "a run that was ready for so long begins with the first pause; default 10s"
   ),
-  readyLog: scoped("ready-log", "REGEX", "ready when it writes a line that fits"),
-  readyHttp: scoped("ready-http", "URL", "ready when the URL answers with a status below 400"),
-  readyPort: scoped("ready-port", "N", "ready when somebody listens on the port; HOST:N for another machine"),
-  readyExec: scoped("ready-exec", "CMD", "ready when the command ends with 0"),
+  readyLog: Named.scoped("ready-log", "REGEX", "ready when it writes a line that fits"),
+  readyHttp: Named.scoped("ready-http", "URL", "ready when the URL answers with a status below 400"),
+  readyPort: Named.scoped(
+    "ready-port",
+    "N",
+    "ready when somebody listens on the port; HOST:N for another machine"
+  ),
+  readyExec: Named.scoped("ready-exec", "CMD", "ready when the command ends with 0"),
   readyTimeout: duration("ready-timeout", "who is not ready by then has failed; default 1m"),
-  healthHttp: scoped("health-http", "URL", "restart when the URL does not answer any more"),
-  healthPort: scoped("health-port", "N", "restart when nobody listens on the port any more"),
-  healthExec: scoped("health-exec", "CMD", "restart when the command does not end with 0 any more"),
+  healthHttp: Named.scoped("health-http", "URL", "restart when the URL does not answer any more"),
+  healthPort: Named.scoped("health-port", "N", "restart when nobody listens on the port any more"),
+  healthExec: Named.scoped("health-exec", "CMD", "restart when the command does not end with 0 any more"),
   healthEvery: duration("health-every", "the pause between two health checks; default 10s"),
   healthTimeout: duration("health-timeout", "a check that takes longer has failed; default 5s"),
   healthFailures: number("health-failures", 1, "failed checks in a row until it is restarted; default 3"),
@@ -92,61 +88,29 @@ type Config = Command.Command.ParseConfig<typeof options>
 
 // what belongs to which
 
-type Parse<A> = (text: string) => Either.Either<A, string>
-
-const url: Parse<LongRunning.Probe> = (text) =>
+const url: Values.Parse<LongRunning.Probe> = (text) =>
   URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)
     ? Either.right({ http: text })
     : Either.left(`'${text}' is no URL; write one like http://localhost:8080/health`)
-const port: Parse<LongRunning.Probe> = (text) => {
+const port: Values.Parse<LongRunning.Probe> = (text) => {
   const [, host, digits = ""] = /^(?:(.+):)?(\d+)$/.exec(text) ?? []
   return Number(digits) > 0 && Number(digits) < 65536
     ? Either.right({ port: Number(digits), host })
     : Either.left(`'${text}' is no port; write a number from 1 to 65535, or HOST:N`)
 }
-const exec: Parse<LongRunning.Probe> = (text) =>
+const exec: Values.Parse<LongRunning.Probe> = (text) =>
   text.trim() === "" ? Either.left("the command is empty") : Either.right({ exec: Processes.shell(text) })
-const log: Parse<{ readonly log: RegExp }> = (text) =>
+const log: Values.Parse<{ readonly log: RegExp }> = (text) =>
   Either.try({
     try: () => ({ log: new RegExp(text) }),
     catch: (error) => `'${text}' is no regular expression: ${(error as Error).message.replace(/^.*\/: /, "")}`
   })
-const restart: Parse<Supervisor.Restart> = (text) => {
+const restart: Values.Parse<Supervisor.Restart> = (text) => {
   const found = restarts.find((word) => word === text)
   return found === undefined
     ? Either.left(`'${text}' is none of ${restarts.join(", ")}`)
     : Either.right(found)
 }
-
-/** The values of options that are for all or for one, by name; of one option the one with the name wins. */
-const assign = <A>(
-  names: ReadonlyArray<string>,
-  given: ReadonlyArray<readonly [option: string, words: ReadonlyArray<string>, parse: Parse<A>]>
-): Either.Either<ReadonlyMap<string, A>, UsageError> =>
-  Either.gen(function* () {
-    const own = new Map<string, readonly [string, A]>()
-    const all = new Map<string, readonly [string, A]>()
-    for (const [option, words, parse] of given) {
-      for (const word of words) {
-        const name = names.find((name) => word.startsWith(`${name}:`))
-        const fail = (problem: string) => usage(`option --${option}: ${problem}`)
-        const value = yield* Either.mapLeft(
-          parse(name === undefined ? word : word.slice(name.length + 1)),
-          fail
-        )
-        for (const one of name === undefined ? names : [name]) {
-          const target = name === undefined ? all : own
-          const before = target.get(one)
-          if (before !== undefined) {
-            const both = before[0] === option ? `is given twice` : `does not go with --${before[0]}`
-            return yield* Either.left(fail(`${both} for ${one}; give one`))
-          }
-          target.set(one, [option, value])
-        }
-      }
-    }
-    return new Map([...all, ...own].map(([name, [, value]]) => [name, value]))
-  })
 
 // what is shown
 
@@ -259,17 +223,19 @@ const summary = (outcomes: ReadonlyArray<LongRunning.ServiceOutcome>): string =>
 
 const supervised = Effect.fn(function* (config: Config & { readonly words: ReadonlyArray<string> }) {
   if (config.virtual || Option.isSome(config.seed)) {
-    return yield* usage("--virtual and --seed are for the example; commands run in real time")
+    return yield* new UsageError({
+      message: `${called}: --virtual and --seed are for the example; commands run in real time`
+    })
   }
-  const { after, entries, names } = yield* Named.read("aio long-running", config)
-  const policies = yield* assign(names, [["restart", config.restart, restart]])
-  const ready = yield* assign<NonNullable<LongRunning.ServiceRequest["ready"]>>(names, [
+  const { after, entries, names, stopSignals } = yield* Named.read(called, config)
+  const policies = yield* Named.assign(called, names, [["restart", config.restart, restart]])
+  const ready = yield* Named.assign<NonNullable<LongRunning.ServiceRequest["ready"]>>(called, names, [
     ["ready-log", config.readyLog, log],
     ["ready-http", config.readyHttp, url],
     ["ready-port", config.readyPort, port],
     ["ready-exec", config.readyExec, exec]
   ])
-  const health = yield* assign(names, [
+  const health = yield* Named.assign(called, names, [
     ["health-http", config.healthHttp, url],
     ["health-port", config.healthPort, port],
     ["health-exec", config.healthExec, exec]
@@ -303,7 +269,8 @@ const supervised = Effect.fn(function* (config: Config & { readonly words: Reado
       after: after.get(name),
       restart: policies.get(name),
       ready: ready.get(name),
-      health: health.get(name)
+      health: health.get(name),
+      stopSignal: stopSignals.get(name)
     })),
     {
       onEvent,
@@ -331,7 +298,7 @@ const supervised = Effect.fn(function* (config: Config & { readonly words: Reado
     }
   ).pipe(
     Effect.mapError(
-      (error) => new ExitError({ exitCode: codes.failed, message: `aio long-running: ${error.message}` })
+      (error) => new ExitError({ exitCode: codes.failed, message: `${called}: ${error.message}` })
     ),
     Effect.ensuring(Effect.suspend(() => (outcomes.length === 0 ? Effect.void : note(summary(outcomes)))))
   )

@@ -118,7 +118,12 @@ const options = {
     Options.optional
   ),
   grace: Values.duration("grace").pipe(
-    Options.withDescription("from TERM to KILL when a job is to end; default 5s"),
+    Options.withDescription("from the stop signal to KILL when a job is to end; default 5s"),
+    Options.optional
+  ),
+  stopSignal: Values.parsed("stop-signal", Values.parseSignal).pipe(
+    Options.withPseudoName("signal"),
+    Options.withDescription("what a job is asked to end with, instead of TERM"),
     Options.optional
   ),
   halt: halt.pipe(
@@ -436,6 +441,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       ...optional("timeout", config.timeout),
       ...optional("delay", config.delay),
       ...optional("grace", config.grace),
+      ...optional("stopSignal", config.stopSignal),
       ...optional("halt", config.halt),
       ...optional("load", config.load),
       ...optional("memfree", config.memfree),

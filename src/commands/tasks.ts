@@ -42,7 +42,7 @@ export const command = Command.make("tasks", { words: Named.words, ...options },
   Effect.gen(function* () {
     const words = yield* withRest(config.words)
     if (words.length === 0 && Option.isNone(config.file)) return yield* Tasks.example
-    const { after, entries, names } = yield* Named.read("aio tasks", { ...config, words })
+    const { after, entries, names, stopSignals } = yield* Named.read("aio tasks", { ...config, words })
     const output = yield* Output.Output
     const printer = yield* Named.printer(names, config)
     const note = (line: string) => (config.quiet ? Effect.void : output.note(line))
@@ -66,7 +66,8 @@ export const command = Command.make("tasks", { words: Named.words, ...options },
       entries.map(({ command, name }) => ({
         name,
         command: Named.shell(command, output.stdout.colors),
-        after: after.get(name)
+        after: after.get(name),
+        stopSignal: stopSignals.get(name)
       })),
       { onEvent, onFailure: config.onFailure, grace: Option.getOrUndefined(config.grace) }
     )

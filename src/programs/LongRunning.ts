@@ -153,22 +153,23 @@ export interface ServiceRequest {
   readonly health?: Probe | undefined
   /** Default that of all. */
   readonly restart?: Supervisor.Restart | undefined
+  /** As in `Processes.StopOptions`; default that of all. */
+  readonly stopSignal?: NodeJS.Signals | undefined
 }
 
 /** Settings of {@link services}. */
 export interface ServicesOptions
-  extends Pick<
-    Supervisor.Policy,
-    "backoff" | "maxRestarts" | "readyTimeout" | "resetAfter" | "restart" | "window"
-  > {
+  extends Processes.StopOptions,
+    Pick<
+      Supervisor.Policy,
+      "backoff" | "maxRestarts" | "readyTimeout" | "resetAfter" | "restart" | "window"
+    > {
   /** As in `Supervisor.Health`. */
   readonly health?: Omit<Supervisor.Health, "check"> | undefined
   /** What the end of one that failed for good does to the others; default `"cancel"`. */
   readonly onFailure?: "cancel" | "continue" | undefined
   /** How long they are kept running; default for ever. */
   readonly duration?: Duration.DurationInput | undefined
-  /** As in `Processes.StartOptions`; default 5 seconds. */
-  readonly grace?: Duration.DurationInput | undefined
   /** How often it is told what they use; default never. */
   readonly sample?: Duration.DurationInput | undefined
   /** A folder for a log of each. */
@@ -312,7 +313,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
     })
 
   const runOnce = (
-    { command, name, ready }: ServiceRequest,
+    { command, name, ready, stopSignal = options.stopSignal }: ServiceRequest,
     run: () => number,
     log: LogFiles.LogFile | undefined
   ) =>
@@ -337,7 +338,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
             )
       })
       yield* Effect.addFinalizer(() => lines.end)
-      const child = yield* processes.start(command, { grace, onOutput: lines.onOutput })
+      const child = yield* processes.start(command, { grace, stopSignal, onOutput: lines.onOutput })
       here.pid = child.pid
       const text = Processes.commandText(command)
       yield* lines.begin(onEvent({ event: "started", name, run: run(), pid: child.pid, command: text }))

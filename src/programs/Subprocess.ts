@@ -110,7 +110,7 @@ export interface Halt {
 }
 
 /** Settings of {@link jobs}. */
-export interface JobsOptions {
+export interface JobsOptions extends Processes.StopOptions {
   /** How many run at once; default: the processors. */
   readonly concurrency?: number | undefined
   /**
@@ -124,8 +124,6 @@ export interface JobsOptions {
   readonly retries?: number | undefined
   /** Least time between two starts; default none. */
   readonly delay?: Duration.DurationInput | undefined
-  /** As in `Processes.StartOptions`; default 5 seconds. */
-  readonly grace?: Duration.DurationInput | undefined
   readonly halt?: Halt | undefined
   /** Nothing is started while the machine's load is this or more. */
   readonly load?: number | undefined
@@ -360,6 +358,7 @@ export const jobs = <E = never, R = never>(
           const started = clock.unsafeCurrentTimeNanos()
           const ended = processes.run(command, {
             grace: options.grace,
+            stopSignal: options.stopSignal,
             onStarted: (pid) => emit({ event: "started", seq, slot, pid, command: line, attempt: number }),
             onOutput: (stream, bytes) => {
               files?.write(stream, bytes)

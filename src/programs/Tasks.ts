@@ -1,5 +1,5 @@
 import type * as Command from "@effect/platform/Command"
-import { Cause, Clock, Data, Deferred, type Duration, Effect, Either, Exit, FiberId, Option } from "effect"
+import { Cause, Clock, Data, Deferred, Effect, Either, Exit, FiberId, Option } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import { codes } from "../services/Exits.js"
 import * as LineOutput from "../services/LineOutput.js"
@@ -90,14 +90,14 @@ export interface CommandRequest {
   readonly command: Command.Command
   /** The names of those that must have succeeded before it starts; a ring of them never starts. */
   readonly after?: Iterable<string> | undefined
+  /** As in `Processes.StopOptions`; default that of all. */
+  readonly stopSignal?: NodeJS.Signals | undefined
 }
 
 /** Settings of {@link commands}. */
-export interface CommandsOptions {
+export interface CommandsOptions extends Processes.StopOptions {
   /** What the failure of one does to the others; default `"cancel"`. */
   readonly onFailure?: "cancel" | "continue" | undefined
-  /** As in `Processes.StartOptions`; default 5 seconds. */
-  readonly grace?: Duration.DurationInput | undefined
   /** Is told what happens, cancellation and clean-up included. A command waits while its output is taken. */
   readonly onEvent?: ((event: CommandEvent) => Effect.Effect<void>) | undefined
 }
@@ -187,7 +187,7 @@ export const commands = Effect.fn("Tasks.commands")(function* (
       )
     })
 
-  const run = ({ after = [], command, name }: CommandRequest) => {
+  const run = ({ after = [], command, name, stopSignal = options.stopSignal }: CommandRequest) => {
     let started: bigint | undefined
     return Effect.gen(function* () {
       for (const other of after) {
@@ -201,7 +201,7 @@ export const commands = Effect.fn("Tasks.commands")(function* (
         Effect.gen(function* () {
           const lines = LineOutput.make((stream, bytes) => onEvent({ event: "output", name, stream, bytes }))
           yield* Effect.addFinalizer(() => lines.end) // when the process is gone: it may write to its last moment
-          const child = yield* processes.start(command, { grace, onOutput: lines.onOutput })
+          const child = yield* processes.start(command, { grace, stopSignal, onOutput: lines.onOutput })
           const text = Processes.commandText(command)
           yield* lines.begin(onEvent({ event: "started", name, pid: child.pid, command: text }))
           return yield* child.exit

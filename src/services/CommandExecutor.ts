@@ -1,19 +1,7 @@
 import * as Command from "@effect/platform/Command"
 import * as Executor from "@effect/platform/CommandExecutor"
 import { type PlatformError, SystemError } from "@effect/platform/Error"
-import {
-  Chunk,
-  type Duration,
-  Effect,
-  Exit,
-  Inspectable,
-  Layer,
-  Mailbox,
-  Option,
-  type Scope,
-  Sink,
-  Stream
-} from "effect"
+import { Chunk, Effect, Exit, Inspectable, Layer, Mailbox, Option, type Scope, Sink, Stream } from "effect"
 import * as Processes from "./Processes.js"
 import { formatSize } from "./Units.js"
 
@@ -104,7 +92,7 @@ const prototype = {
 
 const make = (
   { start }: Processes.Processes["Type"],
-  grace: Duration.DurationInput | undefined
+  { grace, stopSignal }: Processes.StopOptions
 ): Executor.CommandExecutor => {
   const startOne = (
     command: Command.StandardCommand,
@@ -119,7 +107,11 @@ const make = (
         Command.stdout(command.stdout === "inherit" ? "inherit" : "pipe"),
         Command.stderr(command.stderr === "inherit" ? "inherit" : "pipe")
       )
-      const child = yield* start(plain, { grace, onOutput: (stream, bytes) => pipes[stream].push(bytes) })
+      const child = yield* start(plain, {
+        grace,
+        stopSignal,
+        onOutput: (stream, bytes) => pipes[stream].push(bytes)
+      })
       let running = true
       const over = Effect.sync(() => {
         running = false
@@ -163,13 +155,13 @@ const make = (
   return { ...Executor.makeExecutor(startAll(false)), start: startAll(true) }
 }
 
-/** {@link layer} with another grace period than 5 seconds. */
-export const layerWith = (options: {
-  readonly grace?: Duration.DurationInput | undefined
-}): Layer.Layer<Executor.CommandExecutor, never, Processes.Processes> =>
+/** {@link layer} with another way to end processes than TERM and 5 seconds. */
+export const layerWith = (
+  options: Processes.StopOptions
+): Layer.Layer<Executor.CommandExecutor, never, Processes.Processes> =>
   Layer.effect(
     Executor.CommandExecutor,
-    Effect.map(Processes.Processes, (processes) => make(processes, options.grace))
+    Effect.map(Processes.Processes, (processes) => make(processes, options))
   )
 
 /**

@@ -19,10 +19,11 @@ import {
 } from "effect"
 import * as Causes from "./Causes.js"
 import { codes } from "./Exits.js"
+import * as direct from "./internal/direct.js"
 import type { Internals } from "./internal/fibers.js"
 import * as forkServer from "./internal/forkServer.js"
 import * as processTree from "./internal/processTree.js"
-import * as spawner from "./internal/spawner.js"
+import type * as spawner from "./internal/spawner.js"
 import * as Shell from "./Shell.js"
 import { formatDuration, formatSize } from "./Units.js"
 
@@ -57,10 +58,16 @@ export interface Result extends Exited {
   readonly truncated: boolean
 }
 
-/** Settings of {@link start}. */
-export interface StartOptions {
-  /** How long a process that was told to end (TERM) has until it is made to (KILL); default 5 seconds. */
+/** How a process is ended. */
+export interface StopOptions {
+  /** The signal that asks it to end; default `"SIGTERM"`. */
+  readonly stopSignal?: NodeJS.Signals | undefined
+  /** How long it then has until it is made to (KILL); default 5 seconds. */
   readonly grace?: Duration.DurationInput | undefined
+}
+
+/** Settings of {@link start}. */
+export interface StartOptions extends StopOptions {
   /**
    * Is given what it writes, as it comes. An effect in return holds the pipe, and in time the process, until it has
    * ended; where that fails, so does `exit`. Without it what is written is read and dropped. What is inherited does not come here.
@@ -71,13 +78,11 @@ export interface StartOptions {
 }
 
 /** Settings of {@link run}. */
-export interface RunOptions {
+export interface RunOptions extends StopOptions {
   /** How many bytes each of stdout and stderr may hold; default 8 MiB. */
   readonly maxOutput?: number | undefined
   /** What more than that does: `OutputTooLarge`, or the rest is dropped and `truncated` set; default `"fail"`. */
   readonly onTooLarge?: "fail" | "truncate" | undefined
-  /** As in {@link StartOptions}; default 5 seconds. */
-  readonly grace?: Duration.DurationInput | undefined
   /** How long it may run before it is ended and `CommandTimedOut`; default unlimited. */
   readonly timeout?: Duration.DurationInput | undefined
   /** Fail with `CommandFailed` unless the exit code is 0; default false, as in asyncio. */
@@ -97,7 +102,7 @@ export interface Process {
   readonly exit: Effect.Effect<Exited, ProcessError>
   /** Signals its whole tree; false when nobody is left. */
   readonly signal: (name: NodeJS.Signals) => Effect.Effect<boolean>
-  /** TERM to its tree, the grace period, KILL; waits until nobody is left. Closing its scope does the same. */
+  /** The stop signal to its tree, the grace period, KILL; waits until nobody is left. Closing its scope does the same. */
   readonly stop: (grace?: Duration.DurationInput) => Effect.Effect<void>
   /** What its group uses by now; `memory` (bytes) at this moment. None where the platform does not tell. */
   readonly usage: Effect.Effect<Option.Option<Usage & { readonly memory: number }>>
@@ -223,7 +228,7 @@ export class Processes extends Context.Tag("effect-asyncio/services/Processes")<
     /**
      * Runs the command as a process group of its own and ends when it has ended and both of its pipes are closed
      * (asyncio: `create_subprocess_exec` and `communicate`). Nobody whom it has started is left then, however this
-     * ends: who is still there, in its group or out of it (`setsid`), gets TERM, and KILL after the grace period.
+     * ends: who is still there, in its group or out of it (`setsid`), gets the stop signal, and KILL after the grace period.
      *
      * There is no shell unless the command asks for one (`Command.runInShell`, {@link shell}). Its stdin is empty
      * unless the command feeds or inherits one. Pipelines and outputs into a `Sink` are for services/CommandExecutor:
@@ -343,13 +348,14 @@ const supported = (command: Command.Command): Command.StandardCommand | CommandN
 
 /** What {@link run} adds to a process: it takes what that writes, within bounds, and judges its end. */
 const capture = (command: Command.Command, options: RunOptions) => {
-  const { check, maxOutput = maxOutputDefault, onTooLarge = "fail", timeout } = options
+  const { check, grace, maxOutput = maxOutputDefault, onTooLarge = "fail", stopSignal, timeout } = options
   const captured = { stdout: [] as Array<Uint8Array>, stderr: [] as Array<Uint8Array> }
   const sizes = { stdout: 0, stderr: 0 }
   const whole = (chunks: Array<Uint8Array>) =>
     chunks.length === 0 ? nothing : new Uint8Array(Buffer.concat(chunks))
   const startOptions: StartOptions = {
-    grace: options.grace,
+    grace,
+    stopSignal,
     onOutput:
       options.onOutput ??
       ((stream, bytes) => {
@@ -460,14 +466,14 @@ const usageOf = (used: spawner.Usage | undefined): Option.Option<Usage> =>
 /** Settings of {@link layerWith}. */
 export interface Options {
   /**
-   * How processes are made. `"forkServer"` (default): a small helper process forks, which takes a third of the time,
-   * knows what each has used, and ends all of them when this process is killed; it needs Linux and Perl, else it is
-   * `"direct"`: by node:child_process.
+   * How processes are made. `"forkServer"` (default): a small helper process forks, which takes a third of the time and
+   * knows what each has used; it needs Linux and Perl, else it is `"direct"`: by node:child_process. Either way a helper
+   * ends all of them when this process is killed.
    */
   readonly spawner?: "forkServer" | "direct" | undefined
   /** When the fork server is started: with the first process (default), or with the layer, 5 ms sooner. */
   readonly ahead?: boolean | undefined
-  /** The grace period of those whom the fork server ends when this process is gone; default 5 seconds. */
+  /** The grace period of those who are ended because this process is gone; default 5 seconds. */
   readonly grace?: Duration.DurationInput | undefined
 }
 
@@ -484,19 +490,17 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       process.on("exit", killAll)
       yield* Effect.addFinalizer(() => Effect.sync(() => process.off("exit", killAll)))
 
+      const unique = `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}.`
+      const grace = Duration.toMillis(options.grace ?? graceDefault)
       let spawns: spawner.Spawner | undefined
-      let server: forkServer.ForkServer | undefined
       const theSpawner = () => {
-        if (spawns === undefined && options.spawner !== "direct") {
-          server = forkServer.open(Duration.toMillis(options.grace ?? graceDefault))
-        }
-        spawns ??= server ?? spawner.direct
+        if (options.spawner !== "direct") spawns ??= forkServer.open(grace, unique)
+        spawns ??= direct.open(grace, unique)
         return spawns
       }
-      yield* Effect.addFinalizer(() => Effect.promise(async () => server?.close()))
+      yield* Effect.addFinalizer(() => Effect.promise(async () => spawns?.close()))
       if (options.ahead === true) theSpawner()
 
-      const unique = `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`
       const outer = process.env[processTree.variable] ?? ""
       let count = 0
 
@@ -509,7 +513,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const context = fiber.currentContext
         const { _fiberRefs: fiberRefs } = fiber as unknown as Internals
-        const marker = `${unique}.${++count};`
+        const marker = `${unique}${++count};`
         const env: Record<string, string> = {}
         for (const [name, value] of command.env) env[name] = value
         env[processTree.variable] = outer + marker
@@ -613,13 +617,13 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         child.close()
       }
 
-      const release = (child: Child, grace: Duration.DurationInput) =>
+      const release = (child: Child, { grace = graceDefault, stopSignal }: StopOptions) =>
         Effect.gen(function* () {
           if (isOver(child)) return forget(child)
           if (child.tree === undefined && child.outcome === undefined) yield* Effect.exit(started(child))
           if (child.feeding !== undefined) yield* Fiber.interrupt(child.feeding)
           if (child.tree === undefined) return
-          if (child.ended?.alone !== true) yield* processTree.endTree(child.tree, grace)
+          if (child.ended?.alone !== true) yield* processTree.endTree(child.tree, grace, stopSignal)
           // What it has written to its last moment is taken; but whoever is out of reach may still hold its pipes.
           if (child.outcome === undefined) yield* within(lastWords, outcomeOf(child))
           forget(child)
@@ -633,12 +637,12 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         Effect.gen(function* () {
           const simple = supported(command)
           if (simple._tag === "CommandNotStarted") return yield* simple
-          const grace = startOptions.grace ?? graceDefault
+          const { grace = graceDefault, stopSignal } = startOptions
           const child = yield* Effect.acquireRelease(
             Effect.withFiberRuntime<Child, ProcessError>((fiber) =>
               started(launch(fiber, simple, startOptions))
             ),
-            (child) => release(child, grace)
+            (child) => release(child, startOptions)
           )
           const tree = child.tree!
           return {
@@ -646,7 +650,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             command: commandLine(command),
             exit: outcomeOf(child),
             signal: (name) => Effect.sync(() => processTree.signalTree(tree, name)),
-            stop: (within = grace) => processTree.endTree(tree, within),
+            stop: (within = grace) => processTree.endTree(tree, within, stopSignal),
             usage: Effect.sync(() => {
               const used = processTree.usageOf(tree)
               return Option.map(usageOf(used), (usage) => ({ ...usage, memory: used!.memory }))
@@ -663,8 +667,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             const { limit, result, startOptions } = capture(command, options)
             const child = launch(fiber, simple, startOptions, options.onStarted)
             const released = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => {
-              if (!isOver(child))
-                return Effect.ensuring(effect, release(child, options.grace ?? graceDefault))
+              if (!isOver(child)) return Effect.ensuring(effect, release(child, options))
               forget(child)
               return effect
             }
@@ -707,7 +710,7 @@ export interface Script {
   readonly signal?: NodeJS.Signals | undefined
   /** How long it runs; default no time. */
   readonly after?: Duration.DurationInput | undefined
-  /** It ends by KILL only; default false: at once by TERM. */
+  /** It ends by KILL only; default false: at once by TERM, and by its stop signal. */
   readonly ignoresTerm?: boolean | undefined
   /** It cannot be started. */
   readonly fails?: "notFound" | "notExecutable" | undefined
@@ -813,11 +816,13 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
           }).pipe(Effect.catchAll((error) => Deferred.fail(ended, error)))
           yield* record("started")
           const player = yield* Effect.forkScoped(Effect.interruptible(play))
+          const { stopSignal = "SIGTERM" } = options
           const signal = (name: NodeJS.Signals) =>
             Effect.gen(function* () {
               if (yield* isOver) return false
               yield* record(name)
-              if (name === "SIGKILL" || (name === "SIGTERM" && script.ignoresTerm !== true)) {
+              const ends = name === "SIGTERM" || name === stopSignal
+              if (name === "SIGKILL" || (ends && script.ignoresTerm !== true)) {
                 yield* Fiber.interruptFork(player)
                 yield* end(0, name)
               }
@@ -825,7 +830,7 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
             })
           const stop = (grace: Duration.DurationInput = options.grace ?? graceDefault) =>
             Effect.gen(function* () {
-              if (!(yield* signal("SIGTERM"))) return
+              if (!(yield* signal(stopSignal))) return
               // Each interruptible, although this is a finalizer, so that the loser does not hold it up.
               yield* Effect.raceFirst(
                 Effect.interruptible(Effect.exit(Deferred.await(ended))),

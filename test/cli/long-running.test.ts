@@ -178,6 +178,11 @@ describe("aio long-running NAME=COMMAND", () => {
       [["a=sleep 1", "--virtual"], "--virtual and --seed are for the example"],
       [["a=sleep 1", "--max-restarts", "-1"], "option --max-restarts: "],
       [["a=sleep 1", "--for", "ever"], "option --for: "],
+      [["a=sleep 1", "--stop-signal", "SIGNOPE"], "option --stop-signal: 'SIGNOPE' is no signal"],
+      [
+        ["a=sleep 1", "--stop-signal", "a:INT", "--stop-signal", "a:QUIT"],
+        "option --stop-signal: is given twice for a"
+      ],
       [["-f", join(folder, "Procfile")], "there is no such file"]
     ]
     const results = await Promise.all(cases.map(([args]) => aio(args)))

@@ -151,6 +151,40 @@ describe("aio subprocess", () => {
     }
   }, 60_000)
 
+  it.each([
+    ["its timeout", 124, ["--timeout", "300ms"], "1"],
+    ["the failure of another", 1, ["--halt", "now,fail=1"], "0"]
+  ] as const)("leaves nobody behind after %s", async (_, code, options, last) => {
+    const marker = Aio.marker()
+    const script =
+      "[ $0 = 1 ] || { sleep 0.2; exit 1; }; sleep 60 & (setsid sleep 60 &) ; trap '' TERM; while :; do sleep 0.05; done"
+    const result = await aio(
+      ["-q", "--grace", "100ms", "-j2", ...options, "--", "sh", "-c", script, ":::", "1", last],
+      { env: marker.env }
+    )
+    expect(marker.alive()).toEqual([])
+    expect(result.code).toBe(code)
+  })
+
+  it("asks jobs to end with the signal that it is given", async () => {
+    const script = "trap 'echo int; exit' INT; trap '' TERM; while :; do sleep 0.01; done"
+    const ended = await aio([
+      "-q",
+      "--line-buffer",
+      "--stop-signal",
+      "int",
+      "--timeout",
+      "500ms",
+      "--",
+      "sh",
+      "-c",
+      script,
+      ":::",
+      "1"
+    ])
+    expect([ended.code, ended.stdout]).toEqual([124, "int\n"])
+  })
+
   it.each(["SIGINT", "SIGTERM", "SIGKILL"] as const)("leaves nobody behind after %s", async (signal) => {
     const marker = Aio.marker()
     const script =
@@ -195,6 +229,7 @@ describe("aio subprocess", () => {
       [["--halt", "later", "--", "echo", ":::", "1"], 2, /'later' is no rule; write now,fail=1/],
       [["--timeout", "5x", "--", "echo", ":::", "1"], 2, /option --timeout: .*unit 'x'/],
       [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /0% lets no job run/],
+      [["--stop-signal", "TREM", "--", "echo", ":::", "1"], 2, /'TREM' is no signal; write one like INT/],
       [["--load", "x", "--", "echo", ":::", "1"], 2, /'x' is no load/],
       [["--resume", "--", "echo", ":::", "1"], 2, /need a --joblog FILE/],
       [

@@ -100,6 +100,17 @@ describe("aio tasks NAME=COMMAND", () => {
     expect(marker.alive()).toEqual([])
   })
 
+  it("asks each to end with its own signal", async () => {
+    const script =
+      "trap 'echo int; exit' INT; trap 'echo term; exit' TERM; echo up; while :; do sleep 0.01; done"
+    const running = Aio.start(["tasks", `a=${script}`, `b=${script}`, "--stop-signal", "b:INT"])
+    await running.shows("a | up")
+    await running.shows("b | up")
+    running.kill("SIGTERM")
+    const { code, stdout } = await running.ended
+    expect([code, stdout.split("\n").slice(2).sort()]).toEqual([143, ["", "a | term", "b | int"]])
+  })
+
   it("says in one line what is wrong, before anything runs", async () => {
     const folder = Aio.folder()
     const file = join(folder, "Procfile")
@@ -119,7 +130,8 @@ describe("aio tasks NAME=COMMAND", () => {
       [["a=x", "b=x", "--after", "a:b", "--after", "b:a"], "option --after: a waits for b waits for a"],
       [["a=x", "--prefix", "{nam}"], "option --prefix: '{nam}' has {nam}, which is none of {name} {index}"],
       [["a=x", "--on-failure", "stop"], "option --on-failure: 'stop' is none of cancel, continue"],
-      [["a=x", "--grace", "soon"], "option --grace: "]
+      [["a=x", "--grace", "soon"], "option --grace: "],
+      [["a=x", "--stop-signal", "a:KILLL"], "option --stop-signal: 'KILLL' is no signal; write one like INT"]
     ]
     const results = await Promise.all(cases.map(([args]) => aio(args)))
     for (const [i, { code, stderr, stdout }] of results.entries()) {

@@ -280,6 +280,27 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
+  it.live("asks with the signal that it was given", () =>
+    Effect.gen(function* () {
+      const words: Array<string> = []
+      const ready = yield* Deferred.make<void>()
+      const script =
+        "trap 'echo term; exit' TERM; trap 'echo int; exit' INT; echo up; while :; do sleep 0.01; done"
+      const run = yield* Effect.fork(
+        Processes.run(Command.make("sh", "-c", script), {
+          stopSignal: "SIGINT",
+          onOutput: (_, bytes) => {
+            words.push(new TextDecoder().decode(bytes))
+            return Effect.asVoid(Deferred.succeed(ready, undefined))
+          }
+        })
+      )
+      yield* Deferred.await(ready)
+      yield* Fiber.interrupt(run)
+      assert.strictEqual(words.join(""), "up\nint\n")
+    }).pipe(live)
+  )
+
   it.live("gives what it writes to its last moment, and waits for who takes it", () =>
     Effect.gen(function* () {
       const started = yield* Deferred.make<void>()
@@ -437,6 +458,36 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
+  it.scopedLive("leaves nobody when this process is killed with KILL", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const tool = `
+        import * as Command from "@effect/platform/Command"
+        import { Effect } from "effect"
+        import * as Processes from ${JSON.stringify(new URL("../../dist/services/Processes.js", import.meta.url).href)}
+        const script = 'trap "" TERM; echo $$ >> "$1"; setsid sleep 60 & echo $! >> "$1"; while :; do sleep 0.05; done'
+        const layer = Processes.layerWith({ spawner: "${spawner}", grace: "100 millis" })
+        Effect.runFork(Effect.provide(Processes.run(Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)})), layer))
+      `
+      const child = childProcess.spawn(process.execPath, ["--input-type=module", "-e", tool], {
+        cwd: path.dirname(new URL("../../package.json", import.meta.url).pathname),
+        stdio: ["ignore", "ignore", "inherit"]
+      })
+      const group = yield* pids(file, 2)
+      assert.isTrue(group.every(isAlive))
+      child.kill("SIGKILL")
+      yield* Effect.repeat(
+        Effect.zipRight(
+          EventLoop.nextTurn,
+          Effect.sync(() => group.some(isAlive))
+        ),
+        {
+          while: (alive) => alive
+        }
+      )
+    })
+  )
+
   it("quotes a command line so that a shell reads the same words", () => {
     const word = FastCheck.string({ minLength: 1 }).filter((word) => !word.includes("\0"))
     FastCheck.assert(
@@ -487,36 +538,6 @@ describe("Processes", () => {
         assert.isFalse(isAlive(Number(helper)))
       })
   )
-
-  it.scopedLive("leaves nobody when this process is killed with KILL", () =>
-    Effect.gen(function* () {
-      const file = path.join(yield* folder, "pids")
-      const tool = `
-        import * as Command from "@effect/platform/Command"
-        import { Effect } from "effect"
-        import * as Processes from ${JSON.stringify(new URL("../../dist/services/Processes.js", import.meta.url).href)}
-        const script = 'trap "" TERM; echo $$ >> "$1"; setsid sleep 60 & echo $! >> "$1"; while :; do sleep 0.05; done'
-        const layer = Processes.layerWith({ grace: "100 millis" })
-        Effect.runFork(Effect.provide(Processes.run(Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)})), layer))
-      `
-      const child = childProcess.spawn(process.execPath, ["--input-type=module", "-e", tool], {
-        cwd: path.dirname(new URL("../../package.json", import.meta.url).pathname),
-        stdio: ["ignore", "ignore", "inherit"]
-      })
-      const group = yield* pids(file, 2)
-      assert.isTrue(group.every(isAlive))
-      child.kill("SIGKILL")
-      yield* Effect.repeat(
-        Effect.zipRight(
-          EventLoop.nextTurn,
-          Effect.sync(() => group.some(isAlive))
-        ),
-        {
-          while: (alive) => alive
-        }
-      )
-    })
-  )
 })
 
 describe("Processes.layerTest", () => {
@@ -561,13 +582,18 @@ describe("Processes.layerTest", () => {
     Effect.gen(function* () {
       const { events } = yield* Processes.Recorded
       const cancelled = yield* Deferred.make<void>()
-      const runs = yield* Effect.forEach(["polite", "stubborn", "slow"], (name) =>
-        Effect.fork(Processes.run(Command.make(name), { grace: "3 seconds" }))
+      const runs = yield* Effect.forEach(["polite", "stubborn", "slow", "own"], (name) =>
+        Effect.fork(
+          Processes.run(Command.make(name), {
+            grace: "3 seconds",
+            stopSignal: name === "own" ? "SIGQUIT" : undefined
+          })
+        )
       )
       yield* TestClock.adjust("1 seconds")
       yield* Effect.fork(
         Effect.zipRight(
-          Effect.forEach(runs, cancel, { concurrency: 3 }),
+          Effect.forEach(runs, cancel, { concurrency: 4 }),
           Deferred.succeed(cancelled, undefined)
         )
       )
@@ -583,6 +609,7 @@ describe("Processes.layerTest", () => {
           "1000 polite SIGTERM",
           "1000 stubborn SIGTERM",
           "1000 slow SIGTERM",
+          "1000 own SIGQUIT",
           "2000 slow exited",
           "4000 stubborn SIGKILL"
         ]
@@ -590,7 +617,7 @@ describe("Processes.layerTest", () => {
     }).pipe(
       Effect.provide(
         Processes.layerTest([
-          { match: "polite", after: "1 hour" },
+          { match: /^(polite|own)$/, after: "1 hour" },
           { match: "stubborn", after: "1 hour", ignoresTerm: true },
           { match: "slow", after: "2 seconds", ignoresTerm: true }
         ])

@@ -4,7 +4,8 @@ import { createServer, type Server as NetServer, type Socket } from "node:net"
 import { constants, tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
 import type { Readable, Writable } from "node:stream"
-import { direct, type Listener, type Request, type Spawner } from "./spawner.js"
+import * as direct from "./direct.js"
+import type { Listener, Request, Spawner } from "./spawner.js"
 
 // A fork copies the page tables of who forks, and Node's are large: 2 ms a process, in which nothing else runs. So one
 // small process forks for us, a fifth of Node's size. Being there, it is three more things: the parent that lives on
@@ -359,22 +360,22 @@ interface Job {
   close: () => void
 }
 
-export interface ForkServer extends Spawner {
-  /** Resolves when everything that it has started is gone, and so is it. */
-  readonly close: () => Promise<void>
-}
-
 const perl = (): boolean =>
   (process.env["PATH"] ?? "").split(delimiter).some((folder) => existsSync(join(folder, "perl")))
 
-/** Starts it; undefined where there is no Perl. `grace` (ms) is what children get when this process is gone. */
-export const open = (grace: number): ForkServer | undefined => {
+/** Starts it; undefined where there is no Perl. As in `direct.open`; closing it waits until all it has started is gone. */
+export const open = (grace: number, marker: string): Spawner | undefined => {
   const calls = systemCalls[process.arch]
   if (process.platform !== "linux" || calls === undefined || !perl()) return undefined
   const jobs = new Map<number, Job>()
   let last = 0
   let spoke = false
   let died: string | undefined
+  let instead: Spawner | undefined // where its Perl does not know what it has to
+  const spawnDirectly: Spawner["spawn"] = (request, listener) => {
+    instead ??= direct.open(grace, marker)
+    return instead.spawn(request, listener)
+  }
 
   const finish = (id: number, job: Job) => {
     if (!job.exited || job.stdout !== undefined || job.stderr !== undefined) return
@@ -538,9 +539,8 @@ export const open = (grace: number): ForkServer | undefined => {
     for (const [id, job] of jobs) {
       if (spoke) fail(id, job, "", why)
       else {
-        // a Perl without the modules, say
         jobs.delete(id)
-        job.close = direct.spawn(job.request, job.listener)
+        job.close = spawnDirectly(job.request, job.listener)
       }
     }
   }
@@ -550,7 +550,7 @@ export const open = (grace: number): ForkServer | undefined => {
 
   return {
     spawn: (request, listener) => {
-      if (died !== undefined && !spoke) return direct.spawn(request, listener)
+      if (died !== undefined && !spoke) return spawnDirectly(request, listener)
       const id = ++last
       const fields = startFields(id, request)
       const close = () => {
@@ -596,6 +596,7 @@ export const open = (grace: number): ForkServer | undefined => {
         setImmediate(() => server.stdin.end())
         await gone
       }
+      await instead?.close()
       if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
     }
   }

@@ -104,10 +104,14 @@ const gone = (tree: Tree, within: number): Effect.Effect<boolean> =>
     return Effect.sync(() => clearTimeout(timer))
   })
 
-/** TERM to all of the tree, the grace period, KILL; ends when nobody is left. */
-export const endTree = (tree: Tree, grace: Duration.DurationInput): Effect.Effect<void> =>
+/** The signal to all of the tree, the grace period, KILL; ends when nobody is left. */
+export const endTree = (
+  tree: Tree,
+  grace: Duration.DurationInput,
+  signal: NodeJS.Signals = "SIGTERM"
+): Effect.Effect<void> =>
   Effect.gen(function* () {
-    if (!signalTree(tree, "SIGTERM")) return
+    if (!signalTree(tree, signal)) return
     // What is stopped ends only when it goes on.
     signalTree(tree, "SIGCONT")
     if (yield* gone(tree, Duration.toMillis(grace))) return

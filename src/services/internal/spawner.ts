@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process"
 import type { Writable } from "node:stream"
 
 // How a process is made, behind one interface: by Node itself, or by the fork server, which is quicker.
@@ -55,34 +54,6 @@ export interface Listener {
 export interface Spawner {
   /** Starts a process in a session of its own. The result closes our ends of its pipes. */
   readonly spawn: (request: Request, listener: Listener) => () => void
-}
-
-/** Node's own way. `child_process.spawn` stands still while it forks a process of Node's size: 2 ms. */
-export const direct: Spawner = {
-  spawn: (request, listener) => {
-    const { args, cwd, env, extendEnv, file, gid, stderr, stdin, stdout, uid } = request
-    const child = spawn(file, args, {
-      detached: true,
-      cwd,
-      env: extendEnv ? { ...process.env, ...env } : { ...env },
-      stdio: [stdin, stdout, stderr],
-      ...(uid === undefined ? {} : { uid }),
-      ...(gid === undefined ? {} : { gid })
-    })
-    child.once("error", (error: NodeJS.ErrnoException) => listener.failed(error.code ?? "", error.message))
-    if (child.pid === undefined) return () => undefined
-    listener.started(child.pid)
-    // A child that closes its stdin early, or is gone, is no error.
-    child.stdin?.on("error", () => undefined)
-    if (child.stdin !== null) listener.input(child.stdin)
-    for (const stream of ["stdout", "stderr"] as const) {
-      const from = child[stream]
-      from?.on("data", (chunk: Buffer) => listener.data(stream, chunk, from))
-    }
-    child.once("exit", (code, signal) => listener.exited({ code, signal, usage: undefined, alone: false }))
-    child.once("close", listener.closed)
-    return () => {
-      for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy()
-    }
-  }
+  /** Resolves when what helps it is gone. */
+  readonly close: () => Promise<void>
 }
