@@ -462,8 +462,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
         return shown.length === 0
           ? Effect.void
           : Effect.zipRight(Effect.all(shown, { discard: true }), output.drained)
-      }),
-      Effect.mapError((error) => (error._tag === "JobResultsError" ? usage(error.message) : error))
+      })
     )
     if (summary === undefined) return
     const wanted = Option.exists(config.halt, ({ on }) => on === "success") && summary.halted !== undefined

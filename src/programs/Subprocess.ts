@@ -201,7 +201,7 @@ export interface JobsSummary {
   readonly exitCode: number
 }
 
-export type JobsError = JobLog.JobLogError | JobResults.JobResultsError
+export type JobsError = JobLog.JobLogError | JobResults.JobResultsError | Spool.SpoolError
 
 class Halted extends Data.TaggedError("Halted")<{ readonly cancellation: Cancellation.Cancellation }> {}
 
@@ -353,7 +353,7 @@ export const jobs = <E = never, R = never>(
         const plain = request.command(slot)
         const command =
           output === "inherit" ? plain.pipe(Command.stdout("inherit"), Command.stderr("inherit")) : plain
-        const run = (files: JobResults.JobFiles | undefined): Effect.Effect<Attempted> => {
+        const run = (files: JobResults.JobFiles | undefined): Effect.Effect<Attempted, JobsError> => {
           const began = clock.unsafeCurrentTimeMillis()
           const started = clock.unsafeCurrentTimeNanos()
           const ended = processes.run(command, {
@@ -365,7 +365,7 @@ export const jobs = <E = never, R = never>(
               return sink.write(stream, bytes)
             }
           })
-          return Effect.match(limited(line, ended, started), {
+          const attempted = Effect.match(limited(line, ended, started), {
             onFailure: (error) => ({
               outcome: failure(error),
               runtime: Number(clock.unsafeCurrentTimeNanos() - started) / 1e6,
@@ -376,6 +376,12 @@ export const jobs = <E = never, R = never>(
               runtime: Duration.toMillis(exited.duration),
               began
             })
+          })
+          // Output that cannot be kept is thrown where it comes.
+          return Effect.catchAllDefect(attempted, (defect) => {
+            sink.drop()
+            const full = defect instanceof JobResults.JobResultsError || defect instanceof Spool.SpoolError
+            return full ? Effect.fail(defect) : Effect.die(defect)
           })
         }
         const start = () =>
@@ -585,7 +591,7 @@ export const jobs = <E = never, R = never>(
           if (Option.isSome(error) && error.value instanceof Halted) return error.value.cancellation
           if (Cause.isInterruptedOnly(exit.cause)) return undefined
           broken = exit.cause as Cause.Cause<E | JobsError>
-          return { reason: `the list failed: ${headline(broken)}`, origin: "subprocess" }
+          return { reason: headline(broken), origin: "subprocess" }
         }
       }).pipe(
         Effect.andThen(Clock.currentTimeNanos),
@@ -619,7 +625,7 @@ export const jobs = <E = never, R = never>(
 /** The attempt with its output in files, which are put in place when it has ended. */
 const kept = (
   open: Effect.Effect<JobResults.JobFiles, JobResults.JobResultsError, Scope.Scope>,
-  run: (files: JobResults.JobFiles) => Effect.Effect<Attempted>
+  run: (files: JobResults.JobFiles) => Effect.Effect<Attempted, JobsError>
 ) =>
   Effect.scoped(
     Effect.gen(function* () {

@@ -26,8 +26,9 @@ export class JobLogError extends Data.TaggedError("JobLogError")<{
   readonly path: string
   readonly line: number | undefined
   readonly detail: string
+  /** 2 where it cannot be used at all, 1 where that failed on the way. */
+  readonly exitCode: number
 }> {
-  readonly exitCode = codes.usage
   override get message() {
     const where = this.line === undefined ? this.path : `${this.path}, line ${this.line}`
     return `cannot use the job log ${where}: ${this.detail}`
@@ -47,12 +48,15 @@ export interface JobLog {
   readonly append: (entry: Entry) => Effect.Effect<void, JobLogError>
 }
 
-const failure = (path: string, line?: number) => (error: unknown) =>
-  new JobLogError({
-    path,
-    line,
-    detail: typeof error === "string" ? error : (error as Error).message.replace(/^\w+: /, "")
-  })
+const failure =
+  (path: string, line?: number, exitCode: number = codes.usage) =>
+  (error: unknown) =>
+    new JobLogError({
+      path,
+      line,
+      exitCode,
+      detail: typeof error === "string" ? error : (error as Error).message.replace(/^\w+: /, "")
+    })
 
 /** `"all"`: everything that ended; `"successful"`: what ended with exit code 0. */
 export type Resume = "all" | "successful" | undefined
@@ -103,7 +107,8 @@ export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLog
       Effect.try({ try: () => openSync(path, known === undefined ? "w" : "a"), catch: failure(path) }),
       (fd) => Effect.sync(() => closeSync(fd))
     )
-    const write = (text: string) => Effect.try({ try: () => void writeSync(fd, text), catch: failure(path) })
+    const write = (text: string) =>
+      Effect.try({ try: () => void writeSync(fd, text), catch: failure(path, undefined, codes.failed) })
     if (known === undefined || known.runs.size === 0) {
       if (known === undefined || readFileSync(path).length === 0) yield* write(`${header}\n`)
     }

@@ -2,12 +2,15 @@ import { createHash } from "node:crypto"
 import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
+import { codes } from "./Exits.js"
 import * as SafeName from "./SafeName.js"
 
-/** What a job wrote could not be saved. */
+/** What a job wrote cannot be saved: there is no such folder, or its disk is full. */
 export class JobResultsError extends Data.TaggedError("JobResultsError")<{
   readonly path: string
   readonly detail: string
+  /** 2 where nothing can be saved there, 1 where it failed on the way. */
+  readonly exitCode: number
 }> {
   override get message() {
     return `cannot save results in ${this.path}: ${this.detail}`
@@ -16,6 +19,7 @@ export class JobResultsError extends Data.TaggedError("JobResultsError")<{
 
 /** The files of one job; they are under their names when `finish` has been called. */
 export interface JobFiles {
+  /** Throws a {@link JobResultsError}. */
   readonly write: (stream: "stdout" | "stderr", bytes: Uint8Array) => void
   readonly finish: (exit: string) => Effect.Effect<void, JobResultsError>
 }
@@ -33,8 +37,12 @@ export const open = (
   label: string,
   command: string
 ): Effect.Effect<JobFiles, JobResultsError, Scope.Scope> => {
-  const failed = (error: unknown) =>
-    new JobResultsError({ path: directory, detail: (error as Error).message.replace(/^\w+: /, "") })
+  const failed = (exitCode: number) => (error: unknown) =>
+    new JobResultsError({
+      path: directory,
+      detail: (error as Error).message.replace(/^\w+: /, ""),
+      exitCode
+    })
   const target = join(directory, nameOf(label, command))
   const aside = join(directory, `.${nameOf(label, command)}.part`)
   return Effect.acquireRelease(
@@ -44,7 +52,7 @@ export const open = (
         mkdirSync(aside, { recursive: true })
         return { stdout: openSync(join(aside, "stdout"), "w"), stderr: openSync(join(aside, "stderr"), "w") }
       },
-      catch: failed
+      catch: failed(codes.usage)
     }),
     (files) =>
       Effect.sync(() => {
@@ -54,7 +62,11 @@ export const open = (
   ).pipe(
     Effect.map((files) => ({
       write: (stream, bytes) => {
-        for (let at = 0; at < bytes.length; ) at += writeSync(files[stream], bytes, at)
+        try {
+          for (let at = 0; at < bytes.length; ) at += writeSync(files[stream], bytes, at)
+        } catch (error) {
+          throw failed(codes.failed)(error)
+        }
       },
       finish: (exit) =>
         Effect.try({
@@ -64,7 +76,7 @@ export const open = (
             rmSync(target, { recursive: true, force: true })
             renameSync(aside, target)
           },
-          catch: failed
+          catch: failed(codes.failed)
         })
     }))
   )

@@ -70,7 +70,8 @@ export interface StopOptions {
 export interface StartOptions extends StopOptions {
   /**
    * Is given what it writes, as it comes. An effect in return holds the pipe, and in time the process, until it has
-   * ended; where that fails, so does `exit`. Without it what is written is read and dropped. What is inherited does not come here.
+   * ended; where that fails, so does `exit`; what it throws is a defect of `exit`. Without it what is written is read
+   * and dropped. What is inherited does not come here.
    */
   readonly onOutput?:
     | ((stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void, ProcessError> | undefined)
@@ -570,7 +571,12 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
               },
               data: (stream, chunk, from) => {
                 if (child.outcome !== undefined) return
-                const wait = startOptions.onOutput?.(stream, chunk)
+                let wait: Effect.Effect<void, ProcessError> | undefined
+                try {
+                  wait = startOptions.onOutput?.(stream, chunk)
+                } catch (error) {
+                  wait = Effect.die(error)
+                }
                 if (wait === undefined) return
                 from.pause()
                 const fiber = fork(
@@ -813,7 +819,7 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
             yield* write(script)
             yield* record("exited")
             yield* end(script.exitCode ?? 0, script.signal)
-          }).pipe(Effect.catchAll((error) => Deferred.fail(ended, error)))
+          }).pipe(Effect.catchAllCause((cause) => Deferred.failCause(ended, cause)))
           yield* record("started")
           const player = yield* Effect.forkScoped(Effect.interruptible(play))
           const { stopSignal = "SIGTERM" } = options

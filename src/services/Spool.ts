@@ -1,12 +1,25 @@
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, unlinkSync, writeSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Effect, type Scope } from "effect"
+import { Data, Effect, type Scope } from "effect"
+import { codes } from "./Exits.js"
 
 // Output that has to wait: in memory while all together are small, in unlinked temporary files beyond.
 
+/** What has to wait could not be put into a file. */
+export class SpoolError extends Data.TaggedError("SpoolError")<{
+  readonly folder: string
+  readonly detail: string
+}> {
+  readonly exitCode = codes.failed
+  override get message() {
+    return `cannot keep output in ${this.folder} until it is due: ${this.detail}; TMPDIR names another folder`
+  }
+}
+
 /** Bytes that were written, to be read once in the same order. */
 export interface Spool {
+  /** Throws a {@link SpoolError} where the disk is full. */
   readonly write: (bytes: Uint8Array) => void
   readonly size: () => number
   /** Reads all of it, some at a time. */
@@ -28,6 +41,16 @@ export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never
         if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
       })
     )
+    const checked = <A>(write: () => A): A => {
+      try {
+        return write()
+      } catch (error) {
+        throw new SpoolError({
+          folder: tmpdir(),
+          detail: (error as Error).message.replace(/^\w+: /, "")
+        })
+      }
+    }
     const temporary = (): number => {
       folder ??= mkdtempSync(join(tmpdir(), "aio-spool-"))
       const path = join(folder, String(++count))
@@ -58,11 +81,13 @@ export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never
         write: (bytes) => {
           size += bytes.length
           if (fd === undefined && held + bytes.length > memory) {
-            fd = temporary()
-            for (const chunk of chunks) toFile(chunk)
+            checked(() => {
+              fd = temporary()
+              for (const chunk of chunks) toFile(chunk)
+            })
             release()
           }
-          if (fd !== undefined) return toFile(bytes)
+          if (fd !== undefined) return checked(() => toFile(bytes))
           chunks.push(bytes)
           kept += bytes.length
           held += bytes.length

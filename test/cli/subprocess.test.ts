@@ -212,6 +212,23 @@ describe("aio subprocess", () => {
     expect([stdout, stderr]).toEqual(["0\n", ""])
   })
 
+  it("says in one line that output cannot be kept, and ends what runs", async () => {
+    const marker = Aio.marker()
+    const small = { shell: 'ulimit -f 1000; exec "$@"', env: { ...marker.env, TMPDIR: Aio.folder() } }
+    const results = join(Aio.folder(), "results")
+    const flood = ["sh", "-c", "head -c 20000000 /dev/zero; sleep 60", ":::", "1", "2"]
+    const saved = await aio(["-q", "--results", results, "--", ...flood], small)
+    expect([saved.code, saved.stdout]).toEqual([1, ""])
+    expect(saved.stderr).toMatch(/^cannot save results in .*results: file too large, write\n$/)
+    expect(Aio.names(results)).toEqual([])
+    const kept = await aio(["-q", "--", ...flood], small)
+    expect([kept.code, kept.stdout]).toEqual([1, ""])
+    expect(kept.stderr).toMatch(
+      /^cannot keep output in \S+ until it is due: file too large, write; TMPDIR names another folder\n$/
+    )
+    expect(marker.alive()).toEqual([])
+  })
+
   it("says in one line what is wrong, before anything runs", async () => {
     const at = Aio.folder()
     const plain = join(at, "plain")
