@@ -8,6 +8,7 @@ import * as Executables from "../services/Executables.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
 import * as Input from "../services/Input.js"
 import { leanHeap, steadyYoungGeneration } from "../services/internal/leanHeap.js"
+import * as RawText from "../services/internal/rawText.js"
 import * as Lines from "../services/Lines.js"
 import * as Machine from "../services/Machine.js"
 import * as Output from "../services/Output.js"
@@ -189,7 +190,7 @@ const read = (path: string, nul: boolean) =>
           onLine: (line, cut) => {
             number++
             if (cut) tooLong ??= number
-            const text = line.toString()
+            const text = RawText.decode(line)
             if (nul || text.trim() !== "") found.push(nul ? text : text.replace(/\r$/, ""))
           }
         })
@@ -275,7 +276,7 @@ const report = (settings: {
       const key = `${seq} ${stream}`
       const state = open.get(key) ?? { open: false }
       open.set(key, state)
-      const shown = settings.tag ? Tags.before(bytes, Buffer.from(`${label}\t`), state) : bytes
+      const shown = settings.tag ? Tags.before(bytes, RawText.encode(`${label}\t`), state) : bytes
       // One screen for results and progress: what is written goes above that.
       if (screen !== undefined && (stream === "stderr" || output.stdout.interactive)) {
         return Effect.sync(() => screen.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
@@ -408,10 +409,11 @@ export const command = Command.make("subprocess", { words, ...options }, (config
             ),
             toRequest
           )
+    const output = yield* Output.Output
     if (config.dryRun) {
       const all = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
       return yield* Stream.runForEach(all, (request) =>
-        Output.print(Processes.commandText(request.command("{%}")))
+        output.write(RawText.encode(`${Processes.commandText(request.command("{%}"))}\n`))
       )
     }
     const n = Option.match(config.concurrency, {
@@ -425,7 +427,6 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     })
     yield* leanHeap
     yield* steadyYoungGeneration
-    const output = yield* Output.Output
     const handle = yield* report({
       json: config.json,
       quiet: config.quiet,

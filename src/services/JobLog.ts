@@ -2,6 +2,7 @@ import { closeSync, openSync, readFileSync, writeSync } from "node:fs"
 import { constants } from "node:os"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
+import * as RawText from "./internal/rawText.js"
 
 // GNU parallel's job log: a line a job, columns between TABs.
 
@@ -65,7 +66,7 @@ const read = (path: string, resume: "all" | "successful") => {
   const runs = new Map<string, Set<string>>() // by command: the numbers under which it is done
   let text: string
   try {
-    text = readFileSync(path, "utf8")
+    text = RawText.decode(readFileSync(path))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return { runs, whole: true }
     throw failure(path)(error)
@@ -108,7 +109,10 @@ export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLog
       (fd) => Effect.sync(() => closeSync(fd))
     )
     const write = (text: string) =>
-      Effect.try({ try: () => void writeSync(fd, text), catch: failure(path, undefined, codes.failed) })
+      Effect.try({
+        try: () => void writeSync(fd, RawText.encode(text)),
+        catch: failure(path, undefined, codes.failed)
+      })
     if (known === undefined || known.runs.size === 0) {
       if (known === undefined || readFileSync(path).length === 0) yield* write(`${header}\n`)
     }

@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writ
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
+import * as RawText from "./internal/rawText.js"
 import * as SafeName from "./SafeName.js"
 
 /** What a job wrote cannot be saved: there is no such folder, or its disk is full. */
@@ -26,7 +27,7 @@ export interface JobFiles {
 
 /** The folder of a job under the results' folder: told by its command, so that another input does not overwrite it. */
 export const nameOf = (label: string, command: string): string =>
-  `${SafeName.fromNetwork(label.replaceAll("/", "_").slice(0, 80)) ?? "job"}-${createHash("sha256").update(command).digest("hex").slice(0, 8)}`
+  `${SafeName.fromNetwork(label.replaceAll("/", "_").slice(0, 80)) ?? "job"}-${createHash("sha256").update(RawText.encode(command)).digest("hex").slice(0, 8)}`
 
 /**
  * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written aside and put in place when the job has
@@ -72,7 +73,7 @@ export const open = (
         Effect.try({
           try: () => {
             writeFileSync(join(aside, "exit"), `${exit}\n`)
-            writeFileSync(join(aside, "command"), `${command}\n`)
+            writeFileSync(join(aside, "command"), RawText.encode(`${command}\n`))
             rmSync(target, { recursive: true, force: true })
             renameSync(aside, target)
           },

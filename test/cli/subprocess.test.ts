@@ -151,6 +151,19 @@ describe("aio subprocess", () => {
     }
   }, 60_000)
 
+  it("takes items that are no UTF-8 to the command, the log and the output", async () => {
+    const log = join(Aio.folder(), "log")
+    const piped = (words: ReadonlyArray<string>) =>
+      aio([...words, "-qk0", "--", "printf", "%s."], {
+        shell: `printf 'a\\377\\0\\303\\251\\0' | "$@" | od -An -c`
+      })
+    const bytes = ({ stdout }: Aio.Result) => stdout.trim().split(/\s+/).join(" ")
+    expect(bytes(await piped(["--joblog", log]))).toBe("a 377 . 303 251 .")
+    expect(bytes(await piped(["--joblog", log, "--resume"]))).toBe("")
+    expect(bytes(await piped(["--tag"]))).toBe("a 377 \\t a 377 . 303 251 \\t 303 251 .")
+    expect(bytes(await piped(["--dry-run"]))).toContain("' a 377 ' \\n")
+  })
+
   it.each([
     ["its timeout", 124, ["--timeout", "300ms"], "1"],
     ["the failure of another", 1, ["--halt", "now,fail=1"], "0"]

@@ -1,6 +1,7 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process"
 import type { Socket } from "node:net"
 import type { Writable } from "node:stream"
+import * as RawText from "./rawText.js"
 import type { Spawner } from "./spawner.js"
 
 // Node's own way to make a process: `child_process.spawn` stands still while it forks a process of Node's size, 2 ms.
@@ -51,6 +52,9 @@ export const open = (grace: number, marker: string): Spawner => {
   return {
     spawn: (request, listener) => {
       const { args, cwd, env, extendEnv, file, gid, stderr, stdin, stdout, uid } = request
+      if ([file, ...args, ...Object.values(env)].some(RawText.isRaw)) {
+        throw new Error("Node starts only what is UTF-8 in all its words")
+      }
       watching ??= watch()
       const child = spawn(file, args, {
         detached: true,

@@ -5,6 +5,7 @@ import { constants, tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
 import type { Readable, Writable } from "node:stream"
 import * as direct from "./direct.js"
+import * as RawText from "./rawText.js"
 import type { Listener, Request, Spawner } from "./spawner.js"
 
 // A fork copies the page tables of who forks, and Node's are large: 2 ms a process, in which nothing else runs. So one
@@ -626,10 +627,9 @@ const startFields = (
 
 /** Fields, which have no null bytes, with the length of all before them. */
 const message = (fields: ReadonlyArray<string>): Buffer => {
-  const text = fields.join("\0")
-  const size = Buffer.byteLength(text)
-  const bytes = Buffer.allocUnsafe(4 + size)
-  bytes.writeUInt32BE(size)
-  bytes.write(text, 4)
+  const text = RawText.encode(fields.join("\0"))
+  const bytes = Buffer.allocUnsafe(4 + text.length)
+  bytes.writeUInt32BE(text.length)
+  text.copy(bytes, 4)
   return bytes
 }

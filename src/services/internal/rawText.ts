@@ -1,0 +1,43 @@
+import { isUtf8 } from "node:buffer"
+
+// File names are bytes, words of a command are text. What is no UTF-8 stands in text as lone surrogates, U+DC80 to
+// U+DCFF for the bytes 80 to FF, and comes out as the same bytes (PEP 383, Python's `os.fsdecode` and `os.fsencode`).
+
+/** How long the character is that begins there; 0 where none does. */
+const characterAt = (bytes: Buffer, at: number): number => {
+  const lead = bytes[at]!
+  if (lead < 0x80) return 1
+  const size = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4
+  return at + size <= bytes.length && isUtf8(bytes.subarray(at, at + size)) ? size : 0
+}
+
+/** Bytes as text that {@link encode} gives back. */
+export const decode = (bytes: Buffer): string => {
+  if (isUtf8(bytes)) return bytes.toString()
+  let text = ""
+  let from = 0
+  for (let at = 0; at < bytes.length; ) {
+    const size = characterAt(bytes, at)
+    if (size === 0) {
+      text += bytes.toString("utf8", from, at) + String.fromCharCode(0xdc00 + bytes[at]!)
+      from = at + 1
+    }
+    at += size || 1
+  }
+  return text + bytes.toString("utf8", from)
+}
+
+const escape = /([\u{dc80}-\u{dcff}])/u
+
+/** Whether it stands for what is no UTF-8. */
+export const isRaw = (text: string): boolean => escape.test(text)
+
+/** The bytes that the text stands for. */
+export const encode = (text: string): Buffer =>
+  isRaw(text)
+    ? Buffer.concat(
+        text
+          .split(escape)
+          .map((part, i) => (i % 2 === 1 ? Buffer.of(part.charCodeAt(0) - 0xdc00) : Buffer.from(part)))
+      )
+    : Buffer.from(text)
