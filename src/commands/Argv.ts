@@ -13,6 +13,8 @@ export interface Checked {
   readonly path: ReadonlyArray<string>
   readonly spec: Spec
   readonly help: boolean
+  /** The options among the words, by their long names. */
+  readonly given: ReadonlyArray<string>
 }
 
 /** Where the words are to be read from. */
@@ -54,13 +56,13 @@ export const check = ({ env, path, spec, words }: Words): Checked => {
   }
   const left = [...words]
   for (let word = left.shift(); word !== undefined; word = left.shift()) {
-    if (word === "--help" || word === "-h") return { argv: [], path, spec, help: true }
+    if (word === "--help" || word === "-h") return { argv: [], path, spec, help: true, given: [] }
     if (!word.startsWith("-") || word === "-") {
       const child = args.length === 0 ? spec.children.find(({ name }) => name === word) : undefined
       if (child !== undefined) {
         fromEnvironment()
         const inner = check({ path: [...path, word], spec: child, words: left, env })
-        return { ...inner, argv: [...options, word, ...inner.argv] }
+        return { ...inner, argv: [...options, word, ...inner.argv], given: [...seen, ...inner.given] }
       }
       if (!takesArgs) {
         const names = spec.children.map(({ name }) => name)
@@ -111,5 +113,11 @@ export const check = ({ env, path, spec, words }: Words): Checked => {
     put(flag, name, value)
   }
   fromEnvironment()
-  return { argv: args.length > 0 ? [...options, "--", ...args] : options, path, spec, help: false }
+  return {
+    argv: args.length > 0 ? [...options, "--", ...args] : options,
+    path,
+    spec,
+    help: false,
+    given: [...seen]
+  }
 }

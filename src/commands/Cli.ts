@@ -18,12 +18,29 @@ import * as Spec from "./Spec.js"
  */
 export class Rest extends Context.Tag("effect-asyncio/commands/Rest")<
   Rest,
-  { readonly words: ReadonlyArray<string> }
+  {
+    readonly words: ReadonlyArray<string>
+    /** The options that were typed, by their long names. */
+    readonly given: ReadonlyArray<string>
+  }
 >() {}
 
 /** A command's arguments with what stands behind `--`, for those to whom `--` only ends the options. */
 export const withRest = (words: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, never, Rest> =>
   Effect.map(Rest, (rest) => (rest.words.length === 0 ? words : [...words, ...rest.words]))
+
+/** Fails, with what to write instead, where options were typed with which there is no example. */
+export const alone = (
+  called: string,
+  missing: string,
+  allowed: ReadonlyArray<string> = []
+): Effect.Effect<void, UsageError, Rest> =>
+  Effect.flatMap(Rest, ({ given }) => {
+    const option = given.find((name) => !allowed.includes(name))
+    return option === undefined
+      ? Effect.void
+      : new UsageError({ message: `${called}: ${option} has nothing to do with the example; ${missing}` })
+  })
 
 /** `aio` itself, for a subcommand that runs others. */
 export class Self extends Context.Tag("effect-asyncio/commands/Self")<
@@ -125,6 +142,6 @@ export const run = <R>(
     if (directive.leftover.length > 0) return yield* fail(`unexpected '${directive.leftover[0]}'`)
     const context = yield* Effect.context<Environment<R>>()
     const self = Self.of({ run: (argv) => Effect.provide(run(app, argv, env), context) })
-    const services = Context.make(Rest, { words: rest }).pipe(Context.add(Self, self))
+    const services = Context.make(Rest, { words: rest, given: checked.given }).pipe(Context.add(Self, self))
     yield* command.transform(command.handler(directive.value), directive.value).pipe(Effect.provide(services))
   })

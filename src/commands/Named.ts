@@ -8,6 +8,7 @@ import * as Input from "../services/Input.js"
 import * as Output from "../services/Output.js"
 import * as Processes from "../services/Processes.js"
 import * as Procfile from "../services/Procfile.js"
+import { formatDuration } from "../services/Units.js"
 import type * as Screen from "./Screen.js"
 import * as Tags from "./Tags.js"
 import * as Values from "./Values.js"
@@ -68,6 +69,9 @@ export const options = {
   )
 }
 
+/** What to write where there is no command. */
+export const missing = "write NAME='COMMAND', or -f PROCFILE"
+
 /** The commands that were asked for, and who waits for whom. */
 export const read = (
   called: string,
@@ -117,9 +121,15 @@ export const assign = <A>(
         const name = names.find((name) => word.startsWith(`${name}:`))
         const fail = (problem: string) =>
           new UsageError({ message: `${called}: option --${option}: ${problem}` })
+        const [, other] = /^([A-Za-z0-9_][A-Za-z0-9_.-]*):/.exec(word) ?? []
         const value = yield* Either.mapLeft(
           parse(name === undefined ? word : word.slice(name.length + 1)),
-          fail
+          (problem) =>
+            fail(
+              name !== undefined || other === undefined
+                ? problem
+                : `${problem}; and '${other}' is none of ${names.join(", ")}`
+            )
         )
         for (const one of name === undefined ? names : [name]) {
           const target = name === undefined ? all : own
@@ -221,6 +231,10 @@ export const printer = (
         })
     }
   })
+
+/** Who is waited for. */
+export const lingering = (event: { readonly name: string; readonly pid: number; readonly left: number }) =>
+  `waiting for ${event.name} (pid ${event.pid}), which is killed in ${formatDuration(event.left)}`
 
 /** An event for `--json`; what a command wrote is in it as text. */
 export const eventLine = ({

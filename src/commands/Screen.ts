@@ -15,7 +15,7 @@ const up = (lines: number) => (lines === 0 ? "" : `\x1b[${lines}A\r`)
 export const make: Effect.Effect<Screen, never, Scope.Scope> = Effect.map(
   Effect.acquireRelease(
     Effect.sync(() => {
-      let shown = 0
+      let drawn: ReadonlyArray<string> = []
       let written = ""
       let bottom: ReadonlyArray<string> = []
       let timer: NodeJS.Timeout | undefined
@@ -23,9 +23,14 @@ export const make: Effect.Effect<Screen, never, Scope.Scope> = Effect.map(
         clearTimeout(timer)
         timer = undefined
         const { columns = 80, rows = 24 } = process.stderr
-        const lines = bottom.slice(0, Math.max(1, rows - 2)).map((line) => line.slice(0, columns - 1))
-        process.stderr.write(`${up(shown)}\x1b[J${written}${lines.map((line) => `${line}\n`).join("")}`)
-        shown = lines.length
+        const room = Math.max(2, rows - 2)
+        const left = bottom.length - room + 1
+        const fitting = left > 1 ? [...bottom.slice(0, room - 1), `… ${left} more`] : bottom
+        const lines = fitting.map((line) => line.slice(0, columns - 1))
+        // A terminal that has become narrower has broken what stood there into more lines.
+        const above = drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns)), 0)
+        process.stderr.write(`${up(above)}\x1b[J${written}${lines.map((line) => `${line}\n`).join("")}`)
+        drawn = lines
         written = ""
       }
       const soon = () => {

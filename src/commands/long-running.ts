@@ -8,7 +8,7 @@ import * as Processes from "../services/Processes.js"
 import type * as Supervisor from "../services/Supervisor.js"
 import * as Timers from "../services/Timers.js"
 import { formatDuration, formatSize } from "../services/Units.js"
-import { withRest } from "./Cli.js"
+import { alone, withRest } from "./Cli.js"
 import * as Named from "./Named.js"
 import * as Screen from "./Screen.js"
 import * as Timestamps from "./Timestamps.js"
@@ -205,7 +205,7 @@ const told = (event: LongRunning.ServiceEvent): string | undefined => {
     case "stopping":
       return `stopping ${name}: ${event.reason}`
     case "lingering":
-      return `waiting for ${name} (pid ${event.pid}), which is killed in ${formatDuration(event.left)}`
+      return Named.lingering(event)
     case "finished":
       return event.status === "failed" ? `${name} failed: ${event.detail}` : undefined
     default:
@@ -298,9 +298,16 @@ const supervised = Effect.fn(function* (config: Config & { readonly words: Reado
     }
   ).pipe(
     Effect.mapError(
-      (error) => new ExitError({ exitCode: codes.failed, message: `${called}: ${error.message}` })
+      (error) => new ExitError({ exitCode: error.exitCode, message: `${called}: ${error.message}` })
     ),
-    Effect.ensuring(Effect.suspend(() => (outcomes.length === 0 ? Effect.void : note(summary(outcomes)))))
+    Effect.ensuring(
+      Effect.suspend(() => {
+        if (outcomes.length === 0) return Effect.void
+        return config.json
+          ? output.print(Output.eventLine("summary", { services: outcomes }))
+          : note(summary(outcomes))
+      })
+    )
   )
   if (result.some(({ status }) => status === "failed")) {
     return yield* new ExitError({ exitCode: codes.failed, message: "" })
@@ -311,6 +318,7 @@ export const command = Command.make("long-running", { words: Named.words, ...opt
   Effect.gen(function* () {
     const words = yield* withRest(config.words)
     if (words.length > 0 || Option.isSome(config.file)) return yield* supervised({ ...config, words })
+    yield* alone(called, Named.missing, ["--seed", "--virtual", "--timestamps"])
     const example = LongRunning.example({ seed: Option.getOrUndefined(config.seed) })
     return yield* Timestamps.timed(example, config)
   })

@@ -1,14 +1,17 @@
+import { existsSync } from "node:fs"
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Platform from "@effect/platform/Command"
-import { Chunk, Effect, Either, Iterable, Option, Stream } from "effect"
+import { Chunk, Deferred, Effect, Either, Fiber, Iterable, Option, Stream } from "effect"
 import * as Subprocess from "../programs/Subprocess.js"
+import * as Cancellation from "../services/Cancellation.js"
 import * as Executables from "../services/Executables.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
 import * as Input from "../services/Input.js"
 import { leanHeap, steadyYoungGeneration } from "../services/internal/leanHeap.js"
 import * as RawText from "../services/internal/rawText.js"
+import * as JobLog from "../services/JobLog.js"
 import * as Lines from "../services/Lines.js"
 import * as Machine from "../services/Machine.js"
 import * as Output from "../services/Output.js"
@@ -16,7 +19,7 @@ import * as Processes from "../services/Processes.js"
 import * as Shell from "../services/Shell.js"
 import * as Template from "../services/Template.js"
 import * as Units from "../services/Units.js"
-import { withRest } from "./Cli.js"
+import { alone, withRest } from "./Cli.js"
 import * as Screen from "./Screen.js"
 import * as Tags from "./Tags.js"
 import * as Values from "./Values.js"
@@ -24,6 +27,9 @@ import * as Values from "./Values.js"
 const usage = (message: string) => new UsageError({ message: `aio subprocess: ${message}` })
 
 type Count = { readonly of: "number" | "percent" | "more"; readonly n: number }
+
+/** At once. */
+const most = 100_000
 
 const concurrency = Values.parsed("concurrency", (text): Either.Either<Count, string> => {
   const match = /^(\+?)(\d+)(%?)$/.exec(text)
@@ -34,6 +40,7 @@ const concurrency = Values.parsed("concurrency", (text): Either.Either<Count, st
   }
   const n = Number(match[2])
   if (n === 0 && match[1] === "") return Either.left(`'${text}' runs nothing; give at least 1`)
+  if (n > most) return Either.left(`'${text}' is more than can run at once; give at most ${most}`)
   return Either.right({ of: match[1] !== "" ? "more" : match[3] !== "" ? "percent" : "number", n })
 })
 
@@ -50,7 +57,7 @@ const timeout = Values.parsed(
 
 const halt = Values.parsed("halt", (text): Either.Either<Subprocess.Halt, string> => {
   const match = /^(now|soon),(fail|success)=(\d+)(%?)$/.exec(text)
-  return match === null || Number(match[3]) === 0
+  return match === null || Number(match[3]) === 0 || (match[4] === "%" && Number(match[3]) > 100)
     ? Either.left(`'${text}' is no rule; write now,fail=1 or soon,success=3 or now,fail=10%`)
     : Either.right({
         when: match[1] as "now" | "soon",
@@ -222,6 +229,10 @@ const read = (path: string, nul: boolean) =>
 const optional = <K extends string, A>(key: K, value: Option.Option<A>): { readonly [P in K]?: A } =>
   (Option.isSome(value) ? { [key]: value.value } : {}) as { readonly [P in K]?: A }
 
+/** What is long has its beginning and its end. */
+const brief = (text: string): string =>
+  text.length <= 240 ? text : `${text.slice(0, 120)} … ${text.slice(-100)}`
+
 const table = (summary: Subprocess.JobsSummary): string => {
   const { cancelled, elapsed, failed, halted, ok, skipped, slowest } = summary
   const rows = [
@@ -233,7 +244,7 @@ const table = (summary: Subprocess.JobsSummary): string => {
     ["time", Units.formatDuration(elapsed)],
     ...(slowest === undefined
       ? []
-      : [["slowest", `${Units.formatDuration(slowest.runtime)}  ${slowest.command}`]])
+      : [["slowest", `${Units.formatDuration(slowest.runtime)}  ${brief(slowest.command)}`]])
   ]
   return rows.map(([name, value]) => `${name!.padEnd(8)}  ${value}`).join("\n")
 }
@@ -310,7 +321,7 @@ const report = (settings: {
           return write(event)
         case "retried":
           running--
-          return note(`${event.command}: ${event.detail}; attempt ${event.attempt}`)
+          return note(`${brief(event.command)}: ${brief(event.detail)}; attempt ${event.attempt}`)
         case "finished":
           running--
           ended++
@@ -318,12 +329,22 @@ const report = (settings: {
           open.delete(`${event.seq} stderr`)
           if (!event.ok) failed++
           show()
-          return event.ok ? undefined : note(`Failed (${event.detail}): ${event.command}`)
+          return event.ok ? undefined : note(`Failed (${brief(event.detail ?? "")}): ${brief(event.command)}`)
         case "cancelled":
-          return note(`Cancelled (${event.reason}): ${event.command}`)
+          return note(`Cancelled (${event.reason}): ${brief(event.command)}`)
         case "skipped":
           ended++
           return undefined
+        case "lingering":
+          return note(
+            `waiting for ${brief(event.command)}, which is killed in ${Units.formatDuration(event.left)}`
+          )
+        case "waiting":
+          return note(
+            event.for === "load"
+              ? `waiting: the load is ${event.value.toFixed(2)}`
+              : `waiting: ${Units.formatSize(event.value)} of memory are free`
+          )
         case "summary":
           return note(table(event))
       }
@@ -335,7 +356,12 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     const input = yield* Input.Input
     const machine = yield* Machine.Machine
     const words = yield* withRest(config.words)
-    if (words.length === 0 && Option.isNone(config.argFile)) return yield* Subprocess.example
+    if (words.length === 0 && Option.isNone(config.argFile)) {
+      return yield* Effect.zipRight(
+        alone("aio subprocess", "write -- CMD ARG… ::: ITEM…"),
+        Subprocess.example
+      )
+    }
     const { command: given, sources } = yield* Effect.mapError(Template.split(words), usage)
     if (given.length === 0) {
       return yield* usage("there is no command; write aio subprocess -- CMD ARG… ::: ITEM…")
@@ -369,11 +395,16 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     if ((config.resume || config.resumeFailed) && Option.isNone(config.joblog)) {
       return yield* usage("--resume and --resume-failed need a --joblog FILE to go by")
     }
+    if (Option.contains(config.results, ""))
+      return yield* usage("option --results: it is empty; write a folder")
     const width = sources.length === 0 ? 1 : sources.length
     if (Template.highest(given) > width) {
       return yield* usage(`{${Template.highest(given)}} asks for more lists than there are (${width})`)
     }
-    const inShell = config.shell || (given.length === 1 && /\s/.test(given[0]!))
+    const [program] = given
+    const inShell =
+      config.shell ||
+      (given.length === 1 && /\s/.test(program!) && !(program!.includes("/") && existsSync(program!)))
     const template = inShell ? Template.make([given.join(" ")], Shell.quote) : Template.make(given)
     const perSlot = given.some((word) => word.includes("{%}"))
     const commandFor = (values: ReadonlyArray<string>, seq: number) => {
@@ -410,11 +441,29 @@ export const command = Command.make("subprocess", { words, ...options }, (config
             toRequest
           )
     const output = yield* Output.Output
+    const log = Option.map(
+      config.joblog,
+      (path) =>
+        ({
+          path,
+          resume: config.resumeFailed ? "successful" : config.resume ? "all" : undefined
+        }) as const
+    )
     if (config.dryRun) {
-      const all = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
-      return yield* Stream.runForEach(all, (request) =>
-        output.write(RawText.encode(`${Processes.commandText(request.command("{%}"))}\n`))
+      const resume = Option.flatMap(log, ({ path, resume }) =>
+        Option.fromNullable(resume && { path, resume })
       )
+      const isDone = Option.isSome(resume)
+        ? yield* JobLog.done(resume.value.path, resume.value.resume)
+        : () => false
+      const all = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
+      return yield* Stream.runForEach(Stream.zipWithIndex(all), ([request, index]) => {
+        const command = Processes.commandText(request.command("{%}"))
+        if (isDone(command)) return Effect.void
+        return config.json
+          ? output.print(Output.eventLine("planned", { seq: index + 1, command }))
+          : output.write(RawText.encode(`${command}\n`))
+      })
     }
     const n = Option.match(config.concurrency, {
       onNone: () => machine.cpus,
@@ -435,7 +484,8 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       total: config.progress && sources.length > 0 ? [...Template.product(sources)].length : undefined
     })
     let summary: Subprocess.JobsSummary | undefined
-    yield* Subprocess.jobs(requests, {
+    const stop = yield* Deferred.make<string>()
+    const reading = Subprocess.jobs(requests, {
       concurrency: n,
       output: mode,
       retries: config.retries,
@@ -447,14 +497,8 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       ...optional("load", config.load),
       ...optional("memfree", config.memfree),
       ...optional("results", config.results),
-      ...(Option.isSome(config.joblog)
-        ? {
-            log: {
-              path: config.joblog.value,
-              resume: config.resumeFailed ? "successful" : config.resume ? "all" : undefined
-            }
-          }
-        : {})
+      ...optional("log", log),
+      stop: Deferred.await(stop)
     }).pipe(
       Stream.runForEachChunk((events) => {
         const last = Chunk.unsafeLast(events)
@@ -464,6 +508,18 @@ export const command = Command.make("subprocess", { words, ...options }, (config
           ? Effect.void
           : Effect.zipRight(Effect.all(shown, { discard: true }), output.drained)
       })
+    )
+    // A signal ends the jobs; what becomes of them is told all the same, unless there is nobody who would read it. A
+    // daemon, because children are interrupted with their parent.
+    yield* Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.forkDaemon(Effect.interruptible(reading)), (fiber) =>
+        Effect.onInterrupt(restore(Fiber.join(fiber)), (interruptors) => {
+          const reason = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
+          return reason === "SIGPIPE"
+            ? Fiber.interrupt(fiber)
+            : Effect.zipRight(Deferred.succeed(stop, reason), Fiber.await(fiber))
+        })
+      )
     )
     if (summary === undefined) return
     const wanted = Option.exists(config.halt, ({ on }) => on === "success") && summary.halted !== undefined

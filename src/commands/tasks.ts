@@ -5,7 +5,7 @@ import * as Tasks from "../programs/Tasks.js"
 import { ExitError } from "../services/Exits.js"
 import * as Output from "../services/Output.js"
 import { formatDuration } from "../services/Units.js"
-import { withRest } from "./Cli.js"
+import { alone, withRest } from "./Cli.js"
 import * as Named from "./Named.js"
 import * as Values from "./Values.js"
 
@@ -35,13 +35,18 @@ const table = ({ elapsed, tasks }: Tasks.CommandsSummary): string => {
       .join("  ")
       .trimEnd()
   )
-  return [...lines, `${tasks.length} tasks in ${formatDuration(elapsed)}`].join("\n")
+  return [
+    ...lines,
+    `${tasks.length} task${tasks.length === 1 ? "" : "s"} in ${formatDuration(elapsed)}`
+  ].join("\n")
 }
 
 export const command = Command.make("tasks", { words: Named.words, ...options }, (config) =>
   Effect.gen(function* () {
     const words = yield* withRest(config.words)
-    if (words.length === 0 && Option.isNone(config.file)) return yield* Tasks.example
+    if (words.length === 0 && Option.isNone(config.file)) {
+      return yield* Effect.zipRight(alone("aio tasks", Named.missing), Tasks.example)
+    }
     const { after, entries, names, stopSignals } = yield* Named.read("aio tasks", { ...config, words })
     const output = yield* Output.Output
     const printer = yield* Named.printer(names, config)
@@ -54,6 +59,8 @@ export const command = Command.make("tasks", { words: Named.words, ...options },
           return Effect.void
         case "output":
           return printer.lines(event.name, event.stream, event.bytes)
+        case "lingering":
+          return note(Named.lingering(event))
         case "finished":
           return event.status === "succeeded"
             ? Effect.void

@@ -1,5 +1,5 @@
 import type * as Command from "@effect/platform/Command"
-import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, Fiber, FiberId, Option, Random } from "effect"
+import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, FiberId, Option, Random } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import * as Causes from "../services/Causes.js"
 import * as LineOutput from "../services/LineOutput.js"
@@ -186,7 +186,15 @@ export type ServiceEvent = { readonly name: string } & (
   | { readonly event: "output"; readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }
   | { readonly event: "ready"; readonly run: number; readonly after: number }
   | { readonly event: "unhealthy"; readonly run: number; readonly failures: number; readonly detail: string }
-  | { readonly event: "ended"; readonly run: number; readonly runtime: number; readonly detail: string }
+  /** Without an exit code where it was ended, or there was no process. */
+  | {
+      readonly event: "ended"
+      readonly run: number
+      readonly runtime: number
+      readonly detail: string
+      readonly exitCode?: number | undefined
+      readonly signal?: NodeJS.Signals | undefined
+    }
   | { readonly event: "restarting"; readonly run: number; readonly pause: number }
   /** `cpu` in percent of one processor since the last sample, `memory` in bytes. */
   | { readonly event: "sampled"; readonly pid: number; readonly cpu: number; readonly memory: number }
@@ -206,10 +214,13 @@ export interface ServiceOutcome {
   readonly restarts: number
 }
 
-class ServiceEnded extends Data.TaggedError("ServiceEnded")<{ readonly message: string }> {}
+class ServiceEnded extends Data.TaggedError("ServiceEnded")<{
+  readonly message: string
+  readonly exitCode: number
+  readonly signal?: NodeJS.Signals | undefined
+}> {}
 
 const probeEvery = "250 millis"
-const lingers = 1000
 
 /** What is known of a service while it runs. */
 interface Running {
@@ -254,6 +265,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
     onEvent = () => Effect.void,
     onFailure = "cancel"
   } = options
+  if (logs !== undefined) yield* LogFiles.check(logs.directory)
   const processes = yield* Processes.Processes
   const probes = yield* Probes.Probes
   const group = yield* TaskGroup.make({
@@ -273,7 +285,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
     if ("http" in probe) return probes.http(probe.http)
     if ("port" in probe) return probes.port(probe.port, probe.host)
     return Effect.flatMap(processes.run(probe.exec, { onTooLarge: "truncate", grace }), ({ exitCode }) =>
-      exitCode === 0 ? Effect.void : new ServiceEnded({ message: `exit code ${exitCode}` })
+      exitCode === 0 ? Effect.void : new ServiceEnded({ message: `exit code ${exitCode}`, exitCode })
     )
   }
   const untilItAnswers = (probe: Probe): Effect.Effect<void> =>
@@ -338,15 +350,33 @@ export const services = Effect.fn("LongRunning.services")(function* (
             )
       })
       yield* Effect.addFinalizer(() => lines.end)
-      const child = yield* processes.start(command, { grace, stopSignal, onOutput: lines.onOutput })
+      const child = yield* processes.start(command, {
+        grace,
+        stopSignal,
+        onOutput: lines.onOutput,
+        onLingering: (left) => onEvent({ event: "lingering", name, pid: here.pid!, left })
+      })
       here.pid = child.pid
       const text = Processes.commandText(command)
       yield* lines.begin(onEvent({ event: "started", name, run: run(), pid: child.pid, command: text }))
       yield* Deferred.succeed(here.spawned, undefined)
       if (options.sample !== undefined) yield* Effect.forkScoped(sampling(name, child, options.sample))
       const exited = yield* child.exit
-      if (exited.exitCode !== 0) return yield* new ServiceEnded({ message: Processes.howEnded(exited) })
+      // Who is ready when there is a process may have ended before that was told.
+      if (ready === undefined) yield* Deferred.succeed(firstReady.get(name)!, true)
+      const { exitCode, signal } = exited
+      if (exitCode !== 0)
+        return yield* new ServiceEnded({ message: Processes.howEnded(exited), exitCode, signal })
     }).pipe(Effect.scoped)
+
+  // While all are being ended nobody is started again, and nobody's own end is a failure: each waits for its turn.
+  let stopping = false
+  const turn = Effect.suspend(() => (stopping ? Effect.never : Effect.void))
+  const unlessStopping = <A, E>(run: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.zipRight(
+      turn,
+      Effect.flatMap(Effect.exit(run), (exit) => Effect.zipRight(turn, exit))
+    )
 
   const keep = (request: ServiceRequest) =>
     Effect.gen(function* () {
@@ -356,7 +386,10 @@ export const services = Effect.fn("LongRunning.services")(function* (
       for (const other of others) {
         const deferred = firstReady.get(other)
         if (deferred !== undefined && !(yield* Deferred.await(deferred))) {
-          return yield* finish(name, "cancelled", `${other} was never ready`)
+          const why = `${other} was never ready`
+          if (outcomes.get(other)?.status !== "succeeded") return yield* finish(name, "cancelled", why)
+          yield* finish(name, "failed", why)
+          return onFailure === "cancel" ? yield* Deferred.succeed(over, `sibling ${name} failed`) : undefined
         }
       }
       const log = logs && (yield* LogFiles.open(logs.directory, name, logs))
@@ -381,8 +414,17 @@ export const services = Effect.fn("LongRunning.services")(function* (
           case "ready":
             return Effect.zipRight(onEvent({ name, ...event }), Deferred.succeed(firstReady.get(name)!, true))
           case "ended": {
-            const detail = Exit.isSuccess(event.exit) ? "exit code 0" : Causes.headline(event.exit.cause)
-            return onEvent({ event: "ended", name, run: event.run, runtime: event.runtime, detail })
+            const { exit, run, runtime } = event
+            const detail = Exit.isSuccess(exit) ? "exit code 0" : Causes.headline(exit.cause)
+            const error = Exit.isSuccess(exit)
+              ? undefined
+              : Option.getOrUndefined(Cause.failureOption(exit.cause))
+            const how = Exit.isSuccess(exit)
+              ? { exitCode: 0 }
+              : error instanceof ServiceEnded
+                ? { exitCode: error.exitCode, signal: error.signal }
+                : {}
+            return onEvent({ event: "ended", name, run, runtime, detail, ...how })
           }
           case "restarting":
             restarts.set(name, event.run - 1)
@@ -392,16 +434,13 @@ export const services = Effect.fn("LongRunning.services")(function* (
         }
       }
       const exit = yield* Effect.exit(
-        Supervisor.supervise(
-          runOnce(request, () => current, log),
-          {
-            ...options,
-            restart: request.restart ?? options.restart,
-            ready: isReady,
-            health: request.health && { ...health, check: ask(request.health) },
-            onEvent: (event) => Effect.asVoid(tell(event))
-          }
-        )
+        Supervisor.supervise(unlessStopping(runOnce(request, () => current, log)), {
+          ...options,
+          restart: request.restart ?? options.restart,
+          ready: isReady,
+          health: request.health && { ...health, check: ask(request.health) },
+          onEvent: (event) => Effect.asVoid(tell(event))
+        })
       )
       if (Exit.isSuccess(exit)) return yield* finish(name, "succeeded")
       yield* finish(name, "failed", Causes.headline(exit.cause))
@@ -423,17 +462,12 @@ export const services = Effect.fn("LongRunning.services")(function* (
 
   const stop = (reason: string) =>
     Effect.gen(function* () {
+      stopping = true
       const waiting = requests.map(({ name }) => name).filter((name) => !started.includes(name))
       for (const name of [...waiting, ...[...started].reverse()]) {
         if (outcomes.has(name)) continue
         yield* onEvent({ event: "stopping", name, reason })
-        const { pid } = running.get(name) ?? {}
-        const left = Duration.toMillis(grace) - lingers
-        const lingering =
-          pid === undefined || left <= 0 ? Effect.void : onEvent({ event: "lingering", name, pid, left })
-        const teller = yield* Effect.fork(Effect.interruptible(Effect.delay(lingering, lingers)))
         yield* tasks.get(name)!.cancel(reason, { origin: "long-running" })
-        yield* Fiber.interrupt(teller)
       }
     })
 

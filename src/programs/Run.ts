@@ -63,9 +63,9 @@ const superviseWith = <A, E, R>(
         Effect.flatMap((event) => {
           const reason = event._tag === "Signal" ? event.name : "an uncaught error"
           const cancel = Fiber.interruptAsFork(main, Cancellation.toFiberId({ reason, origin: "process" }))
-          return event._tag === "Signal"
-            ? cancel
-            : Effect.zipRight(report(Cause.die(event.error), "error that nothing caught"), cancel)
+          if (event._tag === "Signal") return cancel
+          const label = event.error instanceof Output.OutputError ? undefined : "error that nothing caught"
+          return Effect.zipRight(report(Cause.die(event.error), label), cancel)
         }),
         Effect.forever,
         Effect.interruptible,

@@ -15,7 +15,7 @@ import {
 import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import * as EventBuffer from "../services/EventBuffer.js"
-import { codes } from "../services/Exits.js"
+import { cancelled, codes } from "../services/Exits.js"
 import * as race from "../services/internal/race.js"
 import * as JobLog from "../services/JobLog.js"
 import * as JobResults from "../services/JobResults.js"
@@ -133,6 +133,11 @@ export interface JobsOptions extends Processes.StopOptions {
   readonly log?: { readonly path: string; readonly resume: JobLog.Resume } | undefined
   /** A folder for each job's output and exit code. */
   readonly results?: string | undefined
+  /**
+   * When this ends, so does everything, for the reason that it gives: as with a `halt` of `now`, and unlike an
+   * interruption, what becomes of the jobs is still told. Default never.
+   */
+  readonly stop?: Effect.Effect<string> | undefined
 }
 
 /** What happens in {@link jobs}. `seq` is the job's number in the input, from 1. */
@@ -183,6 +188,10 @@ export type JobEvent =
       readonly why: "done" | "halted"
     }
   | { readonly event: "cancelled"; readonly seq: number; readonly command: string; readonly reason: string }
+  /** It has been told to end and has not yet; it is killed after `left` milliseconds. */
+  | { readonly event: "lingering"; readonly seq: number; readonly command: string; readonly left: number }
+  /** Nothing is started for now: the load, or the bytes of free memory, by which that is so. */
+  | { readonly event: "waiting"; readonly for: "load" | "memory"; readonly value: number }
   | JobsSummary
 
 /** The last event, unless the stream fails: what has become of all. */
@@ -197,7 +206,10 @@ export interface JobsSummary {
   readonly slowest?: { readonly seq: number; readonly command: string; readonly runtime: number } | undefined
   /** Why the rest was given up. */
   readonly halted?: string | undefined
-  /** The exit code of the first job that could not be started (126, 127) or took too long (124), if all are such. */
+  /**
+   * 0, or that of the first job that failed for want of a process (126, 127) or of time (124), if all are such, else 1;
+   * where it was stopped and no job has failed, 128 and the number of the signal, or 1.
+   */
   readonly exitCode: number
 }
 
@@ -208,6 +220,8 @@ class Halted extends Data.TaggedError("Halted")<{ readonly cancellation: Cancell
 /** How a job ended, in one shape. */
 interface Outcome {
   readonly exitCode: number
+  /** The program's own exit code, where no job fails otherwise. */
+  readonly code: number
   readonly signal: NodeJS.Signals | undefined
   readonly usage: Option.Option<Processes.Usage>
   readonly detail: string | undefined
@@ -215,15 +229,14 @@ interface Outcome {
 
 const outcomeOf = (exited: Processes.Exited): Outcome => {
   const { exitCode, signal, usage } = exited
-  return { exitCode, signal, usage, detail: exitCode === 0 ? undefined : Processes.howEnded(exited) }
+  const detail = exitCode === 0 ? undefined : Processes.howEnded(exited)
+  return { exitCode, code: codes.failed, signal, usage, detail }
 }
 
-const failure = (error: Processes.ProcessError): Outcome => ({
-  exitCode: "exitCode" in error ? error.exitCode : codes.failed,
-  signal: undefined,
-  usage: Option.none(),
-  detail: error.message
-})
+const failure = (error: Processes.ProcessError): Outcome => {
+  const exitCode = "exitCode" in error ? error.exitCode : codes.failed
+  return { exitCode, code: exitCode, signal: undefined, usage: Option.none(), detail: error.message }
+}
 
 const buffered = 64
 /** Of the events, in milliseconds: of small jobs there is one a millisecond. */
@@ -286,9 +299,12 @@ export const jobs = <E = never, R = never>(
 
       // Outputs of whole jobs, one job at a time; in the input's order where that is asked for.
       const emitting = yield* Effect.makeSemaphore(1)
-      const waiting = new Map<number, Effect.Effect<void>>()
+      const waiting = new Map<number, Effect.Effect<void, JobsError>>()
       let turn = 1
-      const inTurn = (seq: number, emitAll: Effect.Effect<void>): Effect.Effect<void> => {
+      const inTurn = (
+        seq: number,
+        emitAll: Effect.Effect<void, JobsError>
+      ): Effect.Effect<void, JobsError> => {
         if (output !== "keepOrder") return emitting.withPermits(1)(emitAll)
         waiting.set(seq, emitAll)
         return emitting.withPermits(1)(
@@ -333,10 +349,16 @@ export const jobs = <E = never, R = never>(
             yield* Timers.sleep(Duration.subtract(options.delay, since))
           }
           const busy = Effect.gen(function* () {
-            if (options.load !== undefined && (yield* machine.load) >= options.load) return true
-            return options.memfree !== undefined && (yield* machine.freeMemory) < options.memfree
+            const { load, memfree } = options
+            const [now, free] = [yield* machine.load, yield* machine.freeMemory]
+            if (load !== undefined && now >= load) return { for: "load", value: now } as const
+            if (memfree !== undefined && free < memfree) return { for: "memory", value: free } as const
+            return undefined
           })
-          while (yield* busy) yield* Effect.sleep(busyPause)
+          for (let first = true, why = yield* busy; why !== undefined; first = false, why = yield* busy) {
+            if (first) yield* send({ event: "waiting", ...why })
+            yield* Effect.sleep(busyPause)
+          }
           lastStart = yield* Clock.currentTimeNanos
         })
       )
@@ -359,6 +381,7 @@ export const jobs = <E = never, R = never>(
           const ended = processes.run(command, {
             grace: options.grace,
             stopSignal: options.stopSignal,
+            onLingering: (left) => Effect.sync(() => emit({ event: "lingering", seq, command: line, left })),
             onStarted: (pid) => emit({ event: "started", seq, slot, pid, command: line, attempt: number }),
             onOutput: (stream, bytes) => {
               files?.write(stream, bytes)
@@ -394,8 +417,7 @@ export const jobs = <E = never, R = never>(
       const finish = (seq: number, line: string, outcome: Outcome, runtime: number) => {
         const ok = outcome.exitCode === 0
         counts[ok ? "ok" : "failed"]++
-        if (!ok)
-          exitCodes.add(outcome.detail?.startsWith("exit code") === true ? codes.failed : outcome.exitCode)
+        if (!ok) exitCodes.add(outcome.code)
         if (slowest === undefined || runtime > slowest.runtime) slowest = { seq, command: line, runtime }
         if (ok && medians !== undefined) {
           const at = runtimes.findIndex((other) => other > runtime)
@@ -470,18 +492,24 @@ export const jobs = <E = never, R = never>(
               signal,
               command: line
             })
-            const passedOn = sink.done(seq)
-            const written =
+            const passedOn = sink.done()
+            // In the log when its output is passed on: a job whose output was lost is not skipped next time.
+            const each =
               logged === undefined || passedOn === undefined
-                ? (logged ?? passedOn)
-                : Effect.zipRight(logged, passedOn)
+                ? (passedOn ?? logged)
+                : Effect.zipRight(passedOn, logged)
+            const written =
+              output === "keepOrder" || (output === "group" && passedOn !== undefined)
+                ? inTurn(seq, each ?? Effect.void)
+                : each
             const end = () => {
               finish(seq, line, outcome, runtime)
               return halted !== undefined && halt?.when === "now"
                 ? new Halted({ cancellation: { reason: halted, origin: "subprocess" } })
                 : Effect.void
             }
-            return written === undefined ? end() : Effect.flatMap(written, end)
+            // It has ended: nothing but the reader's end keeps its output back.
+            return written === undefined ? end() : Effect.uninterruptible(Effect.flatMap(written, end))
           })
         }
         return full() ? Effect.flatMap(room, () => from(1)) : from(1)
@@ -502,6 +530,11 @@ export const jobs = <E = never, R = never>(
             stdout: Lines.whole((bytes) => emit(event("stdout", bytes))),
             stderr: Lines.whole((bytes) => emit(event("stderr", bytes)))
           }
+          const end = () => {
+            lines.stdout.end()
+            lines.stderr.end()
+            return undefined
+          }
           return {
             received: () => received,
             write: (stream, bytes) => {
@@ -509,12 +542,8 @@ export const jobs = <E = never, R = never>(
               lines[stream].push(bytes)
               return full() ? room : undefined
             },
-            drop: () => undefined,
-            done: () => {
-              lines.stdout.end()
-              lines.stderr.end()
-              return undefined
-            }
+            drop: end,
+            done: end
           }
         }
         let spools: { readonly stdout: Spool.Spool; readonly stderr: Spool.Spool } | undefined
@@ -529,15 +558,12 @@ export const jobs = <E = never, R = never>(
             spools?.stdout.close()
             spools?.stderr.close()
           },
-          done: (seq) => {
-            if (spools === undefined) return output === "keepOrder" ? inTurn(seq, Effect.void) : undefined
+          done: () => {
+            if (spools === undefined) return undefined
             const { stderr, stdout } = spools
-            return inTurn(
-              seq,
-              Effect.zipRight(
-                stdout.drain((bytes) => send(event("stdout", bytes))),
-                stderr.drain((bytes) => send(event("stderr", bytes)))
-              )
+            return Effect.zipRight(
+              stdout.drain((bytes) => send(event("stdout", bytes))),
+              stderr.drain((bytes) => send(event("stderr", bytes)))
             )
           }
         }
@@ -551,7 +577,9 @@ export const jobs = <E = never, R = never>(
           const lane: Lane = { slot: i + 1, cancelled: undefined }
           return Effect.onInterrupt(take(lane), (interruptors) =>
             Effect.sync(() =>
-              lane.cancelled?.(Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled")
+              lane.cancelled?.(
+                Cancellation.fromInterruptors(interruptors)[0]?.reason ?? halted ?? "cancelled"
+              )
             )
           )
         })
@@ -582,7 +610,8 @@ export const jobs = <E = never, R = never>(
             )
       let next = 0
       let broken: Cause.Cause<E | JobsError> | undefined
-      const run = WorkerFibers.run({
+      let stoppedCode: number = codes.ok
+      const all = WorkerFibers.run({
         concurrency: group.length,
         pull: () => group[next++],
         settle: (_index, exit: Exit.Exit<void, E | JobsError | Halted>) => {
@@ -593,7 +622,27 @@ export const jobs = <E = never, R = never>(
           broken = exit.cause as Cause.Cause<E | JobsError>
           return { reason: headline(broken), origin: "subprocess" }
         }
-      }).pipe(
+      })
+      const stopped =
+        options.stop &&
+        Effect.map(options.stop, (reason) => {
+          halted ??= reason
+          stoppedCode = cancelled(reason)
+        })
+      // Where it was given up, what has ended and still waits for others is passed on in order.
+      const leftovers = Effect.suspend(() =>
+        Effect.forEach(broken === undefined ? [...waiting].sort(([a], [b]) => a - b) : [], ([, one]) => one, {
+          discard: true
+        })
+      ).pipe(
+        Effect.catchAllCause((cause) =>
+          Effect.sync(() => {
+            broken = cause
+          })
+        )
+      )
+      const run = (stopped === undefined ? all : race.first(all, stopped)).pipe(
+        Effect.zipRight(leftovers),
         Effect.andThen(Clock.currentTimeNanos),
         Effect.tap((now) => {
           if (broken !== undefined) return Effect.sync(() => end(broken))
@@ -604,7 +653,7 @@ export const jobs = <E = never, R = never>(
             elapsed: Number(now - begun) / 1e6,
             ...(slowest === undefined ? {} : { slowest }),
             ...(halted === undefined ? {} : { halted }),
-            exitCode: others.length > 0 ? codes.failed : exitCode
+            exitCode: others.length > 0 ? codes.failed : exitCode || stoppedCode
           })
           return Effect.sync(() => end())
         })
@@ -665,7 +714,7 @@ interface Sink {
   /** What there is, is given up. */
   readonly drop: () => void
   /** The rest is passed on. */
-  readonly done: (seq: number) => Effect.Effect<void> | undefined
+  readonly done: () => Effect.Effect<void> | undefined
 }
 
 // #region example

@@ -1,7 +1,7 @@
 import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, Data, Deferred, Effect, Either, Exit, FiberId, Option } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
-import { codes } from "../services/Exits.js"
+import { cancelled, codes } from "../services/Exits.js"
 import * as LineOutput from "../services/LineOutput.js"
 import * as Output from "../services/Output.js"
 import * as Processes from "../services/Processes.js"
@@ -112,6 +112,8 @@ export type CommandEvent =
       readonly stream: "stdout" | "stderr"
       readonly bytes: Uint8Array
     }
+  /** It has been told to end and has not yet; it is killed after `left` milliseconds. */
+  | { readonly event: "lingering"; readonly name: string; readonly pid: number; readonly left: number }
   | ({ readonly event: "finished" } & CommandOutcome)
   | ({ readonly event: "summary" } & CommandsSummary)
 
@@ -134,7 +136,10 @@ export interface CommandsSummary {
   readonly tasks: ReadonlyArray<CommandOutcome>
   /** Milliseconds. */
   readonly elapsed: number
-  /** 0, or that of the first failure: 126 or 127 where there was no process, else 1. */
+  /**
+   * 0, or that of the first failure: 126 or 127 where there was no process, else 1; where all were cancelled for a
+   * signal, 128 and its number.
+   */
   readonly exitCode: number
 }
 
@@ -201,7 +206,14 @@ export const commands = Effect.fn("Tasks.commands")(function* (
         Effect.gen(function* () {
           const lines = LineOutput.make((stream, bytes) => onEvent({ event: "output", name, stream, bytes }))
           yield* Effect.addFinalizer(() => lines.end) // when the process is gone: it may write to its last moment
-          const child = yield* processes.start(command, { grace, stopSignal, onOutput: lines.onOutput })
+          let pid = 0
+          const child = yield* processes.start(command, {
+            grace,
+            stopSignal,
+            onOutput: lines.onOutput,
+            onLingering: (left) => onEvent({ event: "lingering", name, pid, left })
+          })
+          pid = child.pid
           const text = Processes.commandText(command)
           yield* lines.begin(onEvent({ event: "started", name, pid: child.pid, command: text }))
           return yield* child.exit
@@ -251,6 +263,8 @@ export const commands = Effect.fn("Tasks.commands")(function* (
     Effect.gen(function* () {
       const group = TaskGroup.scoped(all, { name: "tasks", onFailure, report: () => Effect.void })
       const exit = yield* Effect.exit(restore(group))
+      if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause))
+        exitCode ||= cancelled(Cancellation.fromCause(exit.cause)[0]?.reason ?? "")
       const told = yield* summary
       const unexpected = Exit.isFailure(exit) && !isCommandEnded(exit.cause)
       return unexpected ? yield* Effect.failCause(exit.cause as Cause.Cause<never>) : told

@@ -14,6 +14,10 @@ export const codes = {
   SIGTERM: 143
 } as const
 
+/** The exit code of what was cancelled for this reason: a signal's name has its own, else it has failed. */
+export const cancelled = (reason: string): number =>
+  reason.startsWith("SIG") && Object.hasOwn(codes, reason) ? codes[reason as "SIGINT"] : codes.failed
+
 /**
  * Ends the program with `exitCode`. An empty message prints nothing: for a command whose report has already told
  * what failed.

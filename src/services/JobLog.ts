@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs"
+import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs"
 import { constants } from "node:os"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
@@ -64,15 +64,20 @@ export type Resume = "all" | "successful" | undefined
 
 const read = (path: string, resume: "all" | "successful") => {
   const runs = new Map<string, Set<string>>() // by command: the numbers under which it is done
-  let text: string
+  let bytes: Buffer
   try {
-    text = RawText.decode(readFileSync(path))
+    bytes = readFileSync(path)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { runs, whole: true }
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { runs, whole: 0 }
     throw failure(path)(error)
   }
-  const lines = text.split("\n")
-  const last = lines.pop()! // a line that was cut off by a crash is no line
+  const bad = (number: number, line: string) =>
+    failure(
+      path,
+      number
+    )(`'${line.slice(0, 60)}' is no line of a job log; its columns are ${header.replaceAll("\t", ", ")}`)
+  const whole = bytes.lastIndexOf(10) + 1
+  const lines = RawText.decode(bytes.subarray(0, whole)).split("\n")
   for (const [index, line] of lines.entries()) {
     if (line === header || line === "") continue
     const fields = line.split("\t")
@@ -81,31 +86,59 @@ const read = (path: string, resume: "all" | "successful") => {
       fields.length !== 9 ||
       ![seq, started, exit, signal].every((field) => /^\d+(\.\d+)?$/.test(field!.trim()))
     ) {
-      throw failure(
-        path,
-        index + 1
-      )(`'${line.slice(0, 60)}' is no line of a job log; its columns are ${header.replaceAll("\t", ", ")}`)
+      throw bad(index + 1, line)
     }
     if (resume === "successful" && (exit !== "0" || signal !== "0")) continue
     const command = fields[8]!
     const seqs = runs.get(command) ?? new Set()
     runs.set(command, seqs.add(seq!.trim()))
   }
-  return { runs, whole: last === "" }
+  // What a crash has cut off is no line. A file that is nothing else is not ours to cut.
+  const torn = bytes.subarray(whole).toString()
+  if (whole === 0 && !header.startsWith(torn)) throw bad(1, torn)
+  return { runs, whole }
 }
 
+const tryRead = (path: string, resume: "all" | "successful") =>
+  Effect.try({
+    try: () => read(path, resume),
+    catch: (error) => (error instanceof JobLogError ? error : failure(path)(error))
+  })
+
+const doneIn = (runs: ReadonlyMap<string, ReadonlySet<string>>): JobLog["wasDone"] => {
+  const left = new Map(Array.from(runs, ([command, seqs]) => [command, seqs.size]))
+  return (command) => {
+    const key = oneLine(command)
+    const times = left.get(key) ?? 0
+    if (times > 0) left.set(key, times - 1)
+    return times > 0
+  }
+}
+
+/** What a log says is done, without changing it. Fails as {@link open} does. */
+export const done = (
+  path: string,
+  resume: "all" | "successful"
+): Effect.Effect<JobLog["wasDone"], JobLogError> =>
+  Effect.map(tryRead(path, resume), ({ runs }) => doneIn(runs))
+
 /**
- * Opens the log in the current scope: anew, or with `resume` to go on with what is there. Each entry is one write, so
- * that a crash leaves whole lines. Fails where the file can't be read or written, or a line is none.
+ * Opens the log in the current scope: anew, or with `resume` to go on with what is there, behind its last whole line.
+ * Each entry is one write, so that a crash leaves whole lines, and half of one at most. Fails where the file can't be
+ * read or written, or a line is none.
  */
 export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLogError, Scope.Scope> =>
   Effect.gen(function* () {
-    const known = yield* Effect.try({
-      try: () => (resume === undefined ? undefined : read(path, resume)),
-      catch: (error) => (error instanceof JobLogError ? error : failure(path)(error))
-    })
+    const known = resume === undefined ? undefined : yield* tryRead(path, resume)
     const fd = yield* Effect.acquireRelease(
-      Effect.try({ try: () => openSync(path, known === undefined ? "w" : "a"), catch: failure(path) }),
+      Effect.try({
+        try: () => {
+          const fd = openSync(path, known === undefined ? "w" : "a")
+          if (known !== undefined) ftruncateSync(fd, known.whole)
+          return fd
+        },
+        catch: failure(path)
+      }),
       (fd) => Effect.sync(() => closeSync(fd))
     )
     const write = (text: string) =>
@@ -113,19 +146,9 @@ export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLog
         try: () => void writeSync(fd, RawText.encode(text)),
         catch: failure(path, undefined, codes.failed)
       })
-    if (known === undefined || known.runs.size === 0) {
-      if (known === undefined || readFileSync(path).length === 0) yield* write(`${header}\n`)
-    }
-    if (known?.whole === false) yield* write("\n")
-    const left = new Map<string, number>()
-    for (const [command, seqs] of known?.runs ?? []) left.set(command, seqs.size)
+    if (known === undefined || known.whole === 0) yield* write(`${header}\n`)
     return {
-      wasDone: (command) => {
-        const key = oneLine(command)
-        const times = left.get(key) ?? 0
-        if (times > 0) left.set(key, times - 1)
-        return times > 0
-      },
+      wasDone: doneIn(known?.runs ?? new Map()),
       append: ({ command, exitCode, received, runtime, seq, signal, started }) =>
         write(
           `${[

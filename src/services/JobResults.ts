@@ -29,6 +29,9 @@ export interface JobFiles {
 export const nameOf = (label: string, command: string): string =>
   `${SafeName.fromNetwork(label.replaceAll("/", "_").slice(0, 80)) ?? "job"}-${createHash("sha256").update(RawText.encode(command)).digest("hex").slice(0, 8)}`
 
+/** Folders that are written to: of the same command there may be several at once. */
+const inUse = new Set<string>()
+
 /**
  * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written aside and put in place when the job has
  * ended; closed with the scope.
@@ -45,20 +48,28 @@ export const open = (
       exitCode
     })
   const target = join(directory, nameOf(label, command))
-  const aside = join(directory, `.${nameOf(label, command)}.part`)
+  const freeOf = (number: number): string => {
+    const path = join(directory, `.${nameOf(label, command)}${number === 1 ? "" : `.${number}`}.part`)
+    return inUse.has(path) ? freeOf(number + 1) : path
+  }
   return Effect.acquireRelease(
     Effect.try({
       try: () => {
+        const aside = freeOf(1)
         rmSync(aside, { recursive: true, force: true })
         mkdirSync(aside, { recursive: true })
-        return { stdout: openSync(join(aside, "stdout"), "w"), stderr: openSync(join(aside, "stderr"), "w") }
+        const stdout = openSync(join(aside, "stdout"), "w")
+        const stderr = openSync(join(aside, "stderr"), "w")
+        inUse.add(aside)
+        return { aside, stdout, stderr }
       },
       catch: failed(codes.usage)
     }),
     (files) =>
       Effect.sync(() => {
+        inUse.delete(files.aside)
         for (const fd of [files.stdout, files.stderr]) closeSync(fd)
-        rmSync(aside, { recursive: true, force: true })
+        rmSync(files.aside, { recursive: true, force: true })
       })
   ).pipe(
     Effect.map((files) => ({
@@ -72,6 +83,7 @@ export const open = (
       finish: (exit) =>
         Effect.try({
           try: () => {
+            const { aside } = files
             writeFileSync(join(aside, "exit"), `${exit}\n`)
             writeFileSync(join(aside, "command"), RawText.encode(`${command}\n`))
             rmSync(target, { recursive: true, force: true })

@@ -1,11 +1,24 @@
-import { closeSync, fstatSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync
+} from "node:fs"
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
+import { codes } from "./Exits.js"
 
 /** A log could not be written. */
 export class LogFilesError extends Data.TaggedError("LogFilesError")<{
   readonly path: string
   readonly detail: string
+  /** 2 where nothing can be written there, 1 where it failed on the way. */
+  readonly exitCode: number
 }> {
   override get message() {
     return `cannot write ${this.path}: ${this.detail}`
@@ -26,6 +39,25 @@ export interface LogFile {
   readonly write: (bytes: Uint8Array) => Effect.Effect<void, LogFilesError>
 }
 
+const attempting =
+  (path: string, exitCode: number) =>
+  <A>(what: () => A): Effect.Effect<A, LogFilesError> =>
+    Effect.try({
+      try: what,
+      catch: (error) =>
+        new LogFilesError({ path, detail: (error as Error).message.replace(/^\w+: /, ""), exitCode })
+    })
+
+/** Fails where no log can be begun in the folder, which is made where it is not there. */
+export const check = (directory: string): Effect.Effect<void, LogFilesError> =>
+  attempting(
+    directory,
+    codes.usage
+  )(() => {
+    mkdirSync(directory, { recursive: true })
+    accessSync(directory, constants.W_OK | constants.X_OK)
+  })
+
 /** Appends to `DIRECTORY/NAME.log`, which becomes `NAME.log.1` when it is full; closed with the scope. */
 export const open = (
   directory: string,
@@ -33,11 +65,7 @@ export const open = (
   { keep = 5, maxSize = 10 * 1024 * 1024 }: Options = {}
 ): Effect.Effect<LogFile, LogFilesError, Scope.Scope> => {
   const path = join(directory, `${name}.log`)
-  const attempt = <A>(what: () => A) =>
-    Effect.try({
-      try: what,
-      catch: (error) => new LogFilesError({ path, detail: (error as Error).message.replace(/^\w+: /, "") })
-    })
+  const attempt = attempting(path, codes.failed)
   let file: number | undefined
   let size = 0
   const begin = () => {

@@ -1,4 +1,5 @@
-import { Context, Effect, Layer } from "effect"
+import { Context, Data, Effect, Layer } from "effect"
+import { codes } from "./Exits.js"
 
 /** What a stream's far end can show. */
 export interface Capabilities {
@@ -64,6 +65,14 @@ export const capabilities = (
   }
 }
 
+/** Stdout cannot be written to, and not because nobody reads it: its disk is full, say. */
+export class OutputError extends Data.TaggedError("OutputError")<{ readonly detail: string }> {
+  readonly exitCode = codes.failed
+  override get message() {
+    return `cannot write to stdout: ${this.detail}`
+  }
+}
+
 const behind = 1024 * 1024
 
 /**
@@ -97,8 +106,11 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
       }
     }
     const onError = (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EPIPE" && error.code !== "ERR_STREAM_DESTROYED") throw error
+      if (closed) return
       closed = true // who ends the program for it is Signals, which hears the same error
+      if (error.code !== "EPIPE" && error.code !== "ERR_STREAM_DESTROYED") {
+        throw new OutputError({ detail: error.message.replace(/^\w+: /, "").replace(/, write$/, "") })
+      }
     }
     // stderr may be gone too; then there is nobody left to tell.
     const onStderrError = () => undefined

@@ -76,6 +76,11 @@ export interface StartOptions extends StopOptions {
   readonly onOutput?:
     | ((stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void, ProcessError> | undefined)
     | undefined
+  /**
+   * Is told when it has been asked to end and somebody of it is still there a second later; `left` milliseconds then
+   * remain until KILL. Default: nobody is told.
+   */
+  readonly onLingering?: ((left: number) => Effect.Effect<void>) | undefined
 }
 
 /** Settings of {@link run}. */
@@ -92,6 +97,8 @@ export interface RunOptions extends StopOptions {
   readonly onStarted?: ((pid: number) => void) | undefined
   /** As in {@link StartOptions}: what is taken so is not kept, and `stdout` and `stderr` are empty in the result. */
   readonly onOutput?: StartOptions["onOutput"]
+  /** As in {@link StartOptions}. */
+  readonly onLingering?: StartOptions["onLingering"]
 }
 
 /** A process that has been started. */
@@ -112,6 +119,8 @@ export interface Process {
 const maxOutputDefault = 8 * 1024 * 1024
 const graceDefault = "5 seconds"
 const nothing = new Uint8Array(0)
+/** How long who was asked to end may take, in milliseconds, until it is told. */
+const lingers = 1000
 /** How long we wait, in milliseconds, for pipes to close when nobody is left who could write. */
 const lastWords = 500
 
@@ -357,6 +366,7 @@ const capture = (command: Command.Command, options: RunOptions) => {
   const startOptions: StartOptions = {
     grace,
     stopSignal,
+    onLingering: options.onLingering,
     onOutput:
       options.onOutput ??
       ((stream, bytes) => {
@@ -427,15 +437,32 @@ const outcomeOf = (child: Child, once = false): Effect.Effect<Exited, ProcessErr
     return once ? undefined : Effect.sync(() => child.onOutcome.delete(listener))
   })
 
+/** Runs what ends a process, and tells of it when that takes longer than the sleep. */
+const telling = (
+  { grace = graceDefault, onLingering }: StartOptions,
+  sleep: (ms: number) => Effect.Effect<void>,
+  ending: Effect.Effect<void>
+): Effect.Effect<void> => {
+  const left = Duration.toMillis(grace) - lingers
+  if (onLingering === undefined || left <= 0) return ending
+  const tell = Effect.zipRight(sleep(lingers), onLingering(left))
+  return Effect.flatMap(Effect.fork(Effect.interruptible(tell)), (teller) =>
+    Effect.zipRight(ending, Fiber.interrupt(teller))
+  )
+}
+
+/** By the machine's clock. */
+const pause = (ms: number) =>
+  Effect.async<void>((resume) => {
+    const timer = setTimeout(() => resume(Effect.void), ms)
+    return Effect.sync(() => clearTimeout(timer))
+  })
+
 /** For so many milliseconds at most, by the machine's clock: the processes are real whatever clock the program runs on. */
 const within = (ms: number, effect: Effect.Effect<unknown, unknown>): Effect.Effect<void> =>
-  Effect.raceFirst(
-    Effect.interruptible(Effect.exit(effect)),
-    Effect.async<void>((resume) => {
-      const timer = setTimeout(() => resume(Effect.void), ms)
-      return Effect.sync(() => clearTimeout(timer))
-    }).pipe(Effect.interruptible)
-  ).pipe(Effect.asVoid)
+  Effect.raceFirst(Effect.interruptible(Effect.exit(effect)), Effect.interruptible(pause(ms))).pipe(
+    Effect.asVoid
+  )
 
 const feed = (
   child: Child,
@@ -493,13 +520,19 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
 
       const unique = `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}.`
       const grace = Duration.toMillis(options.grace ?? graceDefault)
-      let spawns: spawner.Spawner | undefined
+      const spawns: Array<spawner.Spawner> = []
       const theSpawner = () => {
-        if (options.spawner !== "direct") spawns ??= forkServer.open(grace, unique)
-        spawns ??= direct.open(grace, unique)
-        return spawns
+        // Somebody may have killed the fork server: whom it had started are lost to it, and the next have another.
+        let last = spawns.at(-1)
+        if (last?.works() !== true) {
+          last =
+            (options.spawner === "direct" ? undefined : forkServer.open(grace, unique)) ??
+            direct.open(grace, unique)
+          spawns.push(last)
+        }
+        return last
       }
-      yield* Effect.addFinalizer(() => Effect.promise(async () => spawns?.close()))
+      yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all(spawns.map((one) => one.close()))))
       if (options.ahead === true) theSpawner()
 
       const outer = process.env[processTree.variable] ?? ""
@@ -623,13 +656,17 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         child.close()
       }
 
-      const release = (child: Child, { grace = graceDefault, stopSignal }: StopOptions) =>
+      const end = (tree: processTree.Tree, options: StartOptions) =>
+        telling(options, pause, processTree.endTree(tree, options.grace ?? graceDefault, options.stopSignal))
+
+      const release = (child: Child, options: StartOptions) =>
         Effect.gen(function* () {
+          const { grace = graceDefault } = options
           if (isOver(child)) return forget(child)
           if (child.tree === undefined && child.outcome === undefined) yield* Effect.exit(started(child))
           if (child.feeding !== undefined) yield* Fiber.interrupt(child.feeding)
           if (child.tree === undefined) return
-          if (child.ended?.alone !== true) yield* processTree.endTree(child.tree, grace, stopSignal)
+          if (child.ended?.alone !== true) yield* end(child.tree, options)
           // What it has written to its last moment is taken; but whoever is out of reach may still hold its pipes.
           if (child.outcome === undefined) yield* within(lastWords, outcomeOf(child))
           forget(child)
@@ -643,7 +680,6 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         Effect.gen(function* () {
           const simple = supported(command)
           if (simple._tag === "CommandNotStarted") return yield* simple
-          const { grace = graceDefault, stopSignal } = startOptions
           const child = yield* Effect.acquireRelease(
             Effect.withFiberRuntime<Child, ProcessError>((fiber) =>
               started(launch(fiber, simple, startOptions))
@@ -656,7 +692,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             command: commandLine(command),
             exit: outcomeOf(child),
             signal: (name) => Effect.sync(() => processTree.signalTree(tree, name)),
-            stop: (within = grace) => processTree.endTree(tree, within, stopSignal),
+            stop: (grace = startOptions.grace) => end(tree, { ...startOptions, grace }),
             usage: Effect.sync(() => {
               const used = processTree.usageOf(tree)
               return Option.map(usageOf(used), (usage) => ({ ...usage, memory: used!.memory }))
@@ -843,7 +879,7 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
                 Effect.interruptible(Effect.sleep(grace))
               )
               if (!(yield* isOver)) yield* signal("SIGKILL")
-            })
+            }).pipe((ending) => telling({ ...options, grace }, Effect.sleep, ending))
           yield* Effect.addFinalizer(() => stop())
           return {
             pid: ++pids,

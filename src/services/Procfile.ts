@@ -26,6 +26,7 @@ const entry = (where: string, given: string, command: string): Either.Either<Ent
   if (!name.test(given)) {
     return fail(`'${given}' is no name; use letters, digits, '_', '-' and '.'`)
   }
+  if (command.includes("\0")) return fail("its command has a null byte in it")
   return command === "" ? fail(`${given} has no command`) : Either.right({ name: given, command })
 }
 

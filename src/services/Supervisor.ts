@@ -94,7 +94,7 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
     const how = Exit.isSuccess(last) ? "it ended" : Causes.headline(last.cause)
     return restarts === 0
       ? `${how}; it may not be restarted`
-      : `restarted ${restarts} times within ${Duration.format(window)}, and again: ${how}`
+      : `restarted ${restarts} time${restarts === 1 ? "" : "s"} within ${Duration.format(window)}, and again: ${how}`
   }
 }
 

@@ -32,7 +32,7 @@ const parts: Readonly<Record<string, (value: string) => string>> = {
   "/.": (value) => stem(base(value))
 }
 
-const pattern = /\{(\d*)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}/g
+const pattern = /\{((?:[1-9]\d*)?)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}/g
 
 /**
  * Reads words with `{}` (the item), `{.}` (without extension), `{/}` (base name), `{//}` (folder), `{/.}` (base name
@@ -94,18 +94,15 @@ export const split = (
   return Either.right({ command: words.slice(0, at), sources })
 }
 
-/** All combinations, the last source's items changing fastest; linked lists go along, the shorter one over again. */
+/** All combinations, the last source's items changing fastest; linked lists go along, as far as the shorter one. */
 export function* product(sources: ReadonlyArray<Source>): Generator<ReadonlyArray<string>, void> {
   const rows: Array<ReadonlyArray<ReadonlyArray<string>>> = []
   for (const { linked, values } of sources) {
     const before = rows.at(-1)
     if (!linked || before === undefined) rows.push(values.map((value) => [value]))
     else {
-      const length = Math.max(before.length, values.length)
-      rows[rows.length - 1] = Array.from({ length }, (_, i) => [
-        ...before[i % before.length]!,
-        values[i % values.length]!
-      ])
+      const length = Math.min(before.length, values.length)
+      rows[rows.length - 1] = Array.from({ length }, (_, i) => [...before[i]!, values[i]!])
     }
   }
   const go = function* (at: number, chosen: ReadonlyArray<string>): Generator<ReadonlyArray<string>, void> {

@@ -123,6 +123,14 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(marker.alive()).toEqual([])
   })
 
+  it("starts who waits for one that has ended, and fails who waits for one that was never ready", async () => {
+    const ended = await aio(["-q", "a=true", "b=echo b", "--after", "b:a"])
+    expect(ended).toMatchObject({ code: 0, stdout: "b | b\n" })
+    const never = await aio(["a=true", "b=echo b", "--after", "b:a", "--ready-log", "a:up"])
+    expect(never).toMatchObject({ code: 1, stdout: "" })
+    expect(never.stderr).toContain("b failed: a was never ready\n")
+  })
+
   it("leaves nobody behind when it is killed itself", async () => {
     const marker = Aio.marker()
     const running = Aio.start(["long-running", "a=setsid sleep 60 & echo up; sleep 60"], { env: marker.env })
@@ -144,13 +152,9 @@ describe("aio long-running NAME=COMMAND", () => {
     const sampled = events.find(({ event }) => event === "sampled")
     expect(sampled.memory).toBeGreaterThan(0)
     expect(sampled.cpu).toBeGreaterThanOrEqual(0)
-    expect(events.at(-1)).toMatchObject({
-      schema: 1,
-      event: "finished",
-      name: "a",
-      status: "cancelled",
-      restarts: 0
-    })
+    const outcome = { name: "a", status: "cancelled", restarts: 0 }
+    expect(events.at(-2)).toMatchObject({ schema: 1, event: "finished", ...outcome })
+    expect(events.at(-1)).toMatchObject({ schema: 1, event: "summary", services: [outcome] })
   })
 
   it("says in one line what is wrong, before anything runs", async () => {
@@ -178,6 +182,11 @@ describe("aio long-running NAME=COMMAND", () => {
       [["a=sleep 1", "--virtual"], "--virtual and --seed are for the example"],
       [["a=sleep 1", "--max-restarts", "-1"], "option --max-restarts: "],
       [["a=sleep 1", "--for", "ever"], "option --for: "],
+      [["--for", "1s"], "--for has nothing to do with the example; write NAME='COMMAND'"],
+      [
+        ["a=sleep 1", "--restart", "b:never"],
+        "'b:never' is none of always, on-failure, never; and 'b' is none of a"
+      ],
       [["a=sleep 1", "--stop-signal", "SIGNOPE"], "option --stop-signal: 'SIGNOPE' is no signal"],
       [
         ["a=sleep 1", "--stop-signal", "a:INT", "--stop-signal", "a:QUIT"],
@@ -196,8 +205,8 @@ describe("aio long-running NAME=COMMAND", () => {
     }
     const logs = join(folder, "file")
     writeFileSync(logs, "")
-    const unwritable = await aio(["-q", "a=sleep 60", "--log-dir", logs])
-    expect(unwritable.code).toBe(1)
-    expect(unwritable.stderr).toContain(`cannot write ${logs}/a.log: `)
+    const unwritable = await aio(["a=sleep 60", "--log-dir", logs])
+    expect(unwritable).toMatchObject({ code: 2, stdout: "" })
+    expect(unwritable.stderr).toMatch(/^aio long-running: cannot write \S+file: file already exists.*\n$/)
   })
 })

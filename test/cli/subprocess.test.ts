@@ -24,6 +24,12 @@ describe("aio subprocess", () => {
     expect((await aio(product)).stdout).toBe("a1\na2\nb1\nb2\n")
     expect((await aio(["-qk", "echo {/.} | tr a-z A-Z", ":::", "/x/it's.txt"])).stdout).toBe("IT'S\n")
     expect((await aio(["--dry-run", "--", "echo", "{}", ":::", "a b"])).stdout).toBe("echo 'a b'\n")
+    expect((await aio(["--dry-run", "--json", "--", "echo", "{#}", ":::", "a"])).stdout).toBe(
+      '{"schema":1,"event":"planned","seq":1,"command":"echo 1"}\n'
+    )
+    const program = join(Aio.folder(), "my program")
+    writeFileSync(program, "#!/bin/sh\necho mine $1\n", { mode: 0o755 })
+    expect((await aio(["-q", "--", program, ":::", "a"])).stdout).toBe("mine a\n")
     expect((await aio(["--dry-run", "echo", ":::", "a", "--", "-n"])).stdout).toBe("echo a\necho -n\n")
   })
 
@@ -70,6 +76,10 @@ describe("aio subprocess", () => {
     expect(json[1]).toMatchObject({ seq: 1, stream: "stdout", text: "a\n" })
     const late = await aio(["-q", "--timeout", "100ms", "--", "sleep", ":::", "60"])
     expect(late.code).toBe(124)
+    // Of a job that a signal has ended it is not told that we were.
+    expect((await aio(["-q", "kill -TERM $$ #", ":::", "1"])).code).toBe(1)
+    const full = await aio(["-q", "--", "echo", ":::", "1"], { shell: '"$@" > /dev/full' })
+    expect([full.code, full.stderr]).toEqual([1, "cannot write to stdout: no space left on device\n"])
   })
 
   it("logs jobs in GNU parallel's columns and goes on from there", async () => {
@@ -91,6 +101,7 @@ describe("aio subprocess", () => {
       ])
     expect((await run([], "a", "bad")).code).toBe(1)
     expect((await run(["--resume"], "new", "a", "bad", "b")).stdout).toBe("new\nb\n")
+    expect((await run(["--resume-failed", "--dry-run"], "a", "bad", "b")).stdout).toMatch(/^sh -c .* bad\n$/)
     expect((await run(["--resume-failed"], "a", "bad", "b")).stdout).toBe("bad\n")
     const lines = readFileSync(log, "utf8").trim().split("\n")
     expect(lines[0]).toBe("Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand")
@@ -109,6 +120,43 @@ describe("aio subprocess", () => {
         (file) => `${file} ${readFileSync(join(results, name!, file), "utf8")}`
       )
     ).toEqual(["command sh -c 'echo $0; echo e >&2; exit 4' x/y\n", "exit 4\n", "stderr e\n", "stdout x/y\n"])
+    const same = await aio(["-q", "-j4", "--results", results, "--", "echo", ":::", "a", "a", "a", "a"])
+    expect([same.code, Aio.names(results).length]).toEqual([0, 2])
+  })
+
+  it("keeps what has ended in order when it is ended itself, and tells of the rest", async () => {
+    const log = join(Aio.folder(), "log")
+    const script = "if [ $0 = 1 ]; then echo on >&2; sleep 60; else echo $0; test $0 != bad; fi"
+    const words = ["-k", "-j2", "--joblog", log, "--", "sh", "-c", script, ":::", "1", "2", "3"]
+    const running = Aio.start(["subprocess", "--json", ...words])
+    await running.shows('"finished","seq":3')
+    running.kill("SIGTERM")
+    const { code, stdout } = await running.ended
+    const events = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+    expect(code).toBe(143)
+    expect(events.slice(-4)).toMatchObject([
+      { event: "cancelled", seq: 1, reason: "SIGTERM" },
+      { event: "output", seq: 2, text: "2\n" },
+      { event: "output", seq: 3, text: "3\n" },
+      { event: "summary", ok: 2, cancelled: 1, halted: "SIGTERM", exitCode: 143 }
+    ])
+    expect(readFileSync(log, "utf8").match(/\d$/gm)).toEqual(["2", "3"])
+    const halted = await aio(["-kj2", "--halt", "now,fail=1", ...words.slice(4), "bad"])
+    expect([halted.code, halted.stdout]).toEqual([1, "2\n3\nbad\n"])
+    expect(halted.stderr).toContain("Cancelled (1 job has failed): sh -c")
+  })
+
+  it("starts the rest when there are descriptors again", async () => {
+    const { code, stderr } = await aio(
+      ["-j60", "sleep 0.1 #", ":::", ...Array.from({ length: 80 }, String)],
+      {
+        shell: 'ulimit -n 64; exec "$@"'
+      }
+    )
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/^jobs {6}80 ok, 0 failed/)])
   })
 
   it("loses no job when it is killed at any moment and called again", async () => {
@@ -252,6 +300,10 @@ describe("aio subprocess", () => {
     for (const [args, code, line] of [
       [["-j0", "--", "echo", ":::", "1"], 2, /option --concurrency: '0' runs nothing; give at least 1/],
       [["-j", "x", "--", "echo", ":::", "1"], 2, /'x' is no number of jobs; write 8, 50% .* or \+2/],
+      [["-j", "1000000", "--", "echo", ":::", "1"], 2, /more than can run at once; give at most 100000/],
+      [["-j", "3"], 2, /--concurrency has nothing to do with the example; write -- CMD ARG… ::: ITEM…/],
+      [["--halt", "now,fail=101%", "--", "echo", ":::", "1"], 2, /'now,fail=101%' is no rule/],
+      [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: it is empty/],
       [["--", "echo", ":::"], 2, /':::' has no items behind it/],
       [["--", ":::", "a"], 2, /there is no command; write aio subprocess -- CMD/],
       [["--", "", ":::", "a"], 2, /the command is empty/],

@@ -130,6 +130,7 @@ describe("aio tasks NAME=COMMAND", () => {
       [["a=x", "b=x", "--after", "a:b", "--after", "b:a"], "option --after: a waits for b waits for a"],
       [["a=x", "--prefix", "{nam}"], "option --prefix: '{nam}' has {nam}, which is none of {name} {index}"],
       [["a=x", "--on-failure", "stop"], "option --on-failure: 'stop' is none of cancel, continue"],
+      [["--grace", "1s"], "--grace has nothing to do with the example; write NAME='COMMAND'"],
       [["a=x", "--grace", "soon"], "option --grace: "],
       [["a=x", "--stop-signal", "a:KILLL"], "option --stop-signal: 'KILLL' is no signal; write one like INT"]
     ]

@@ -334,6 +334,31 @@ describe("LongRunning.services", () => {
     })
   )
 
+  it.live("starts nobody again while it ends all, and takes nobody's own end for a failure", () =>
+    Effect.gen(function* () {
+      const lines = yield* play([{ name: "crash" }, { name: "other", run: "crash" }, { name: "stubborn" }], {
+        duration: "2500 millis",
+        backoff: { first: "1 second", max: "1 second", jitter: 0 }
+      })
+      assert.deepStrictEqual(
+        lines.filter((line) => Number.parseFloat(line) >= 2),
+        [
+          "2 crash started",
+          "2 crash ready after 0",
+          "2 other started",
+          "2 other ready after 0",
+          "2.5 stubborn is stopping: the 2s 500ms are over",
+          "3.5 stubborn lingers, 4000 left",
+          "7.5 stubborn cancelled: the 2s 500ms are over, 0 restarts",
+          "7.5 other is stopping: the 2s 500ms are over",
+          "7.5 other cancelled: the 2s 500ms are over, 1 restarts",
+          "7.5 crash is stopping: the 2s 500ms are over",
+          "7.5 crash cancelled: the 2s 500ms are over, 1 restarts"
+        ]
+      )
+    })
+  )
+
   it.live("starts who waits when the others are ready: a line, a port, a command", () =>
     Effect.gen(function* () {
       const starts = (lines: ReadonlyArray<string>) => lines.filter((line) => /started|ready/.test(line))

@@ -136,6 +136,10 @@ describe("Subprocess.jobs", () => {
           return [`${event.seq} attempt ${event.attempt} after ${event.detail}`]
         case "skipped":
           return [`${event.seq} skipped: ${event.why}`]
+        case "waiting":
+          return [`waiting for ${event.for}: ${event.value}`]
+        case "lingering":
+          return [`${event.seq} lingers, ${event.left} left`]
         default:
           return []
       }
@@ -144,6 +148,7 @@ describe("Subprocess.jobs", () => {
     { match: "slow", after: "2 seconds", stdout: "s", stderr: "e", exitCode: 3 },
     { match: "quick", after: "1 second", stdout: "q" },
     { match: "long", after: "1 hour" },
+    { match: "stubborn", after: "1 hour", ignoresTerm: true },
     { match: "flaky", after: "1 second", exitCode: 1, stdout: "bad", times: 2 },
     { match: "flaky", after: "1 second", stdout: "good" },
     { match: "none", fails: "notFound" },
@@ -234,7 +239,12 @@ describe("Subprocess.jobs", () => {
       let asked = 0
       const busy = { load: Effect.sync(() => (asked++ < 3 ? 8 : 1)), freeMemory: Effect.succeed(100) }
       const loaded = yield* play(["quick"], { load: 8, memfree: 100 }, busy)
-      assert.strictEqual(loaded.at(-1), "1 ok, 0 failed, 0 skipped, 0 cancelled in 4000")
+      assert.deepStrictEqual(loaded, [
+        "waiting for load: 8",
+        "1 stdout q",
+        "1 ok after 1000",
+        "1 ok, 0 failed, 0 skipped, 0 cancelled in 4000"
+      ])
     })
   )
 
@@ -252,6 +262,23 @@ describe("Subprocess.jobs", () => {
         "2 cancelled: 3 jobs have succeeded",
         "3 ok, 1 failed, 0 skipped, 1 cancelled in 3000; 3 jobs have succeeded"
       ])
+    })
+  )
+
+  it.live("is stopped with a reason, and tells what has become of all", () =>
+    Effect.gen(function* () {
+      const stop = Effect.delay(Effect.succeed("SIGINT"), "1500 millis")
+      assert.deepStrictEqual(
+        yield* play(["quick", "stubborn", "quick", "quick"], { concurrency: 2, output: "keepOrder", stop }),
+        [
+          "1 stdout q",
+          "1 ok after 1000",
+          "3 cancelled: SIGINT",
+          "2 lingers, 4000 left",
+          "2 cancelled: SIGINT",
+          "1 ok, 0 failed, 0 skipped, 2 cancelled in 6500; SIGINT"
+        ]
+      )
     })
   )
 

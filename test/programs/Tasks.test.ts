@@ -178,6 +178,8 @@ describe("Tasks.commands", () => {
           return `${event.name} ${event.stream} ${JSON.stringify(new TextDecoder().decode(event.bytes))}`
         case "finished":
           return `${event.name} ${event.status}${event.detail === undefined ? "" : `: ${event.detail}`}${event.runtime === undefined ? "" : ` after ${event.runtime}`}`
+        case "lingering":
+          return `${event.name} lingers, ${event.left} left`
         default:
           return `${event.tasks.map(({ name, status }) => `${name} ${status}`).join(", ")} in ${event.elapsed}, ${event.exitCode}`
       }
@@ -222,6 +224,7 @@ describe("Tasks.commands", () => {
         'a stderr "oh\\n"',
         "a failed: exit code 3 after 2000",
         "c cancelled: sibling a failed",
+        "b lingers, 2000 left",
         'b stdout "b"',
         "b cancelled: sibling a failed after 5000",
         "a failed, b cancelled, c cancelled in 5000, 1"
@@ -271,7 +274,7 @@ describe("Tasks.commands", () => {
       assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
       assert.deepStrictEqual(told(events).slice(-2), [
         "a cancelled: SIGINT after 11000",
-        "a cancelled, b succeeded in 11000, 0"
+        "a cancelled, b succeeded in 11000, 130"
       ])
     }).pipe(Effect.provide(Processes.layerTest(scripts)))
   )

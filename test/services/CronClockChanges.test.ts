@@ -6,6 +6,8 @@ import * as Times from "../../src/services/Times.js"
 // Every clock change of every time zone from 1970 to 2037. The oracle knows nothing of src/: it walks through the hours
 // around the change minute by minute, looks at the clock on the wall, and does what Debian's cron would do then.
 
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve))
+
 const minute = 60_000
 const hour = 60 * minute
 const first = Date.UTC(1970, 0, 1)
@@ -117,7 +119,9 @@ const walk = (instants: ReadonlyArray<readonly [at: number, wall: number]>, job:
 }
 
 describe("Cron at clock changes", () => {
-  it("runs as Debian's cron does at each of every time zone, from 1970 to 2037", { timeout: 300_000 }, () => {
+  it("runs as Debian's cron does at each of every time zone, from 1970 to 2037", {
+    timeout: 300_000
+  }, async () => {
     const crons = jobs.map(({ text }) => Either.getOrThrow(Cron.parse(text)))
     expect(crons.map(({ fixed }) => fixed)).toEqual(jobs.map(({ fixed }) => fixed))
     const seen = new Set<string>()
@@ -129,6 +133,7 @@ describe("Cron at clock changes", () => {
       const key = found.map((at) => `${at} ${wallAt(at)}`).join()
       if (seen.has(key)) continue // the same clock under another name
       seen.add(key)
+      await nextTurn() // Vitest gives up a worker that does not answer for a minute
       const zone = Either.getOrThrow(Times.zone(id))
       for (const change of found) {
         changes++

@@ -2,7 +2,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
+import { Effect } from "effect"
 import * as JobLog from "../../src/services/JobLog.js"
 
 const folder = Effect.acquireRelease(
@@ -61,17 +61,23 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("goes on behind a line that a crash has cut", () =>
+  it.scopedLive("goes on behind the last whole line, however often a crash has cut one", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "log")
-      yield* written(file, undefined, [entry(1, "a")])
-      fs.appendFileSync(file, "2\t:\t17000")
-      const scope = yield* Scope.make()
-      const log = yield* Scope.extend(JobLog.open(file, "all"), scope)
-      expect([log.wasDone("a"), log.wasDone("b")]).toEqual([true, false])
-      yield* log.append(entry(2, "b"))
-      yield* Scope.close(scope, Exit.void)
-      expect(fs.readFileSync(file, "utf8").split("\n").at(-2)).toMatch(/^2\t:.*\tb$/)
+      const whole = "1\t:\t1.000\t     0.001\t0\t0\t0\t0\techo abc\n"
+      fs.writeFileSync(file, "Seq\tHo")
+      for (let cut = 0; cut < whole.length; cut++) {
+        yield* written(file, "all", [entry(1, "a")])
+        fs.appendFileSync(file, whole.slice(0, cut))
+        const taken = Effect.map(JobLog.done(file, "all"), (done) => ["a", "echo a", "echo abc"].map(done))
+        expect(yield* taken).toEqual([true, false, false])
+      }
+      yield* written(file, "all", [entry(2, "b")])
+      const lines = fs.readFileSync(file, "utf8").split("\n")
+      expect([lines[0]!.slice(0, 6), lines.length, lines.at(-1)]).toEqual(["Seq\tHo", whole.length + 3, ""])
+      fs.writeFileSync(file, "somebody's only line")
+      const wrong = yield* Effect.flip(Effect.scoped(JobLog.open(file, "all")))
+      expect([wrong.line, fs.readFileSync(file, "utf8")]).toEqual([1, "somebody's only line"])
     })
   )
 

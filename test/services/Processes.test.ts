@@ -514,18 +514,19 @@ describe("Processes", () => {
     }).pipe(Effect.provide(Processes.layer))
   )
 
+  const helpers = Effect.sync(() =>
+    fs
+      .readFileSync(`/proc/self/task/${process.pid}/children`, "utf8")
+      .split(" ")
+      .filter(
+        (pid) => pid !== "" && /perl|aio fork server/.test(fs.readFileSync(`/proc/${pid}/comm`, "utf8"))
+      )
+  )
+
   it.live(
     "starts its helper with the first process, or ahead with the layer, and ends it with the layer",
     () =>
       Effect.gen(function* () {
-        const helpers = Effect.sync(() =>
-          fs
-            .readFileSync(`/proc/self/task/${process.pid}/children`, "utf8")
-            .split(" ")
-            .filter(
-              (pid) => pid !== "" && /perl|aio fork server/.test(fs.readFileSync(`/proc/${pid}/comm`, "utf8"))
-            )
-        )
         const before = yield* helpers
         const within = (options: Processes.Options) =>
           Effect.map(
@@ -537,6 +538,26 @@ describe("Processes", () => {
         assert.lengthOf(others, 0)
         assert.isFalse(isAlive(Number(helper)))
       })
+  )
+
+  it.live("has another helper when somebody has killed the first, and ends whom that had started", () =>
+    Effect.gen(function* () {
+      const before = yield* helpers
+      const pid = yield* Deferred.make<number>()
+      const lost = yield* Effect.fork(
+        Effect.flip(
+          Processes.run(sh("exec sleep 60"), {
+            onStarted: (started) => Deferred.unsafeDone(pid, Effect.succeed(started))
+          })
+        )
+      )
+      const started = yield* Deferred.await(pid)
+      const [helper] = (yield* helpers).filter((one) => !before.includes(one))
+      process.kill(Number(helper), "SIGKILL")
+      assert.match((yield* Fiber.join(lost)).message, /the fork server has ended \(SIGKILL\)$/)
+      assert.isFalse(isAlive(started))
+      assert.strictEqual(text((yield* Processes.run(sh("echo again"))).stdout), "again\n")
+    }).pipe(Effect.provide(Processes.layer))
   )
 })
 

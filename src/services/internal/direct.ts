@@ -85,6 +85,7 @@ export const open = (grace: number, marker: string): Spawner => {
         watching!.stdin.write(`- ${child.pid}\n`)
       }
     },
+    works: () => true,
     close: async () => {
       if (watching?.pid === undefined || watching.exitCode !== null || watching.signalCode !== null) return
       watching.ref()

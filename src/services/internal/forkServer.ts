@@ -34,6 +34,7 @@ my %out; # by descriptor: a pipe that a child writes to
 my %outs; # by job: the descriptors of its pipes
 my $said = ""; # events that are still to be sent
 my $urgent = 0; # whether one of them is more than a start
+my @later; # what could not be started for want of descriptors or processes, until one of the jobs has ended
 my @kept; # our own stdin and stdout, for children that inherit them
 for my $fd (3, 4) { open(my $h, "+<&=", $fd) or next; fcntl($h, $f_setfd, 1); push @kept, $h }
 open(my $events, ">&", 1);
@@ -216,6 +217,8 @@ sub begin {
   defined $told and syscall($close, $told);
   if (!defined $pid) {
     defined $_ and syscall($close, $_) for $read_out, $read_err, $hear;
+    # EAGAIN, ENFILE, EMFILE
+    return push @later, [@_] if keys %jobs && grep { $errno == $_ } 11, 23, 24;
     return tell_("F", $job, pack("NC", $errno, 0));
   }
   $jobs{$pid} = $job;
@@ -241,6 +244,7 @@ for (;;) {
   if (vec($ready, $ends, 1)) {
     1 while syscall($read, $ends, $room, 16384) == 16384;
     reap();
+    begin(@$_) for splice @later;
   }
   next unless vec($ready, 0, 1);
   last unless sysread(STDIN, $buffer, 1 << 16, length $buffer);
@@ -550,6 +554,7 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
   idle()
 
   return {
+    works: () => died === undefined || !spoke,
     spawn: (request, listener) => {
       if (died !== undefined && !spoke) return spawnDirectly(request, listener)
       const id = ++last

@@ -54,6 +54,8 @@ export interface Listener {
 export interface Spawner {
   /** Starts a process in a session of its own. The result closes our ends of its pipes. */
   readonly spawn: (request: Request, listener: Listener) => () => void
+  /** False when it cannot start anything any more. */
+  readonly works: () => boolean
   /** Resolves when what helps it is gone. */
   readonly close: () => Promise<void>
 }
