@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
+import { gathered } from "./internal/buffers.js"
 
 // Output that has to wait: in memory while all together are small, in unlinked temporary files beyond.
 
@@ -103,6 +104,7 @@ export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never
                 const buffer = Buffer.allocUnsafe(block)
                 const got = readSync(file, buffer, 0, block, at)
                 at += got
+                gathered(got)
                 return each(buffer.subarray(0, got))
               },
               step: () => undefined

@@ -4,6 +4,7 @@ import { createServer, type Server as NetServer, type Socket } from "node:net"
 import { constants, tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
 import type { Readable, Writable } from "node:stream"
+import { gathered } from "./buffers.js"
 import * as direct from "./direct.js"
 import * as RawText from "./rawText.js"
 import type { Listener, Request, Spawner } from "./spawner.js"
@@ -499,6 +500,7 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
   let body = 0 // how much of what a child wrote is still to come, of which flow
   let flow: Flow | undefined
   const onBytes = (chunk: Buffer) => {
+    gathered(chunk.length)
     const bytes = rest === undefined ? chunk : Buffer.concat([rest, chunk])
     rest = undefined
     for (let at = 0; at < bytes.length; ) {
