@@ -3,9 +3,10 @@ import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Platform from "@effect/platform/Command"
-import { Chunk, Deferred, Effect, Either, Fiber, Iterable, Option, Stream } from "effect"
+import { Chunk, Deferred, Effect, Either, Exit, Fiber, Iterable, Option, Stream } from "effect"
 import * as Subprocess from "../programs/Subprocess.js"
 import * as Cancellation from "../services/Cancellation.js"
+import { headline } from "../services/Causes.js"
 import * as Executables from "../services/Executables.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
 import * as Input from "../services/Input.js"
@@ -517,7 +518,11 @@ export const command = Command.make("subprocess", { words, ...options }, (config
           const reason = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
           return reason === "SIGPIPE"
             ? Fiber.interrupt(fiber)
-            : Effect.zipRight(Deferred.succeed(stop, reason), Fiber.await(fiber))
+            : Effect.zipRight(Deferred.succeed(stop, reason), Fiber.await(fiber)).pipe(
+                Effect.flatMap((exit) =>
+                  Exit.isFailure(exit) ? output.note(headline(exit.cause)) : Effect.void
+                )
+              )
         })
       )
     )

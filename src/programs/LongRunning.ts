@@ -439,9 +439,10 @@ export const services = Effect.fn("LongRunning.services")(function* (
           restart: request.restart ?? options.restart,
           ready: isReady,
           health: request.health && { ...health, check: ask(request.health) },
-          onEvent: (event) => Effect.asVoid(tell(event))
+          onEvent: (event) => (stopping ? Effect.void : Effect.asVoid(tell(event)))
         })
       )
+      yield* turn // a check that fails now, because it has ended, is no failure either
       if (Exit.isSuccess(exit)) return yield* finish(name, "succeeded")
       yield* finish(name, "failed", Causes.headline(exit.cause))
       if (onFailure === "cancel") yield* Deferred.succeed(over, `sibling ${name} failed`)

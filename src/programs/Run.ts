@@ -64,6 +64,7 @@ const superviseWith = <A, E, R>(
           const reason = event._tag === "Signal" ? event.name : "an uncaught error"
           const cancel = Fiber.interruptAsFork(main, Cancellation.toFiberId({ reason, origin: "process" }))
           if (event._tag === "Signal") return cancel
+          // That stdout cannot be written to says enough by itself.
           const label = event.error instanceof Output.OutputError ? undefined : "error that nothing caught"
           return Effect.zipRight(report(Cause.die(event.error), label), cancel)
         }),
@@ -107,6 +108,8 @@ const superviseWith = <A, E, R>(
       }
       for (const lost of yield* unobserved.take) yield* reportLost(lost)
 
+      // What cannot be written is told by then.
+      yield* Effect.zipRight(output.flushed, nextTurn)
       const code =
         signal !== undefined
           ? Signals.exitCode(signal)

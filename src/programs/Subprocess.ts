@@ -272,6 +272,7 @@ export const jobs = <E = never, R = never>(
       const machine = yield* Machine.Machine
       const processes = yield* Processes.Processes
       const { concurrency = machine.cpus, halt, output = "group", retries = 0, timeout } = options
+      if (options.results !== undefined) yield* JobResults.check(options.results)
       const log = options.log && (yield* JobLog.open(options.log.path, options.log.resume))
       const makeSpool = yield* Spool.make()
       const { abandon, emit, end, full, stream, whenRoom } = EventBuffer.make<JobEvent, E | JobsError>({
@@ -475,13 +476,13 @@ export const jobs = <E = never, R = never>(
             emit({ event: "cancelled", seq, command: line, reason })
           }
           return Effect.flatMap(attempt(request, running, sink), ({ began, outcome, runtime }) => {
-            lane.cancelled = undefined
             const { detail, exitCode, signal } = outcome
             if (exitCode !== 0 && number <= retries && halted === undefined) {
               sink.drop()
               const retried = { seq, command: line, attempt: number + 1, detail: detail! }
               return Effect.flatMap(send({ event: "retried", ...retried }), () => from(number + 1))
             }
+            lane.cancelled = undefined
             const received = sink.received()
             const logged = log?.append({
               seq,
@@ -631,14 +632,15 @@ export const jobs = <E = never, R = never>(
         })
       // Where it was given up, what has ended and still waits for others is passed on in order.
       const leftovers = Effect.suspend(() =>
-        Effect.forEach(broken === undefined ? [...waiting].sort(([a], [b]) => a - b) : [], ([, one]) => one, {
-          discard: true
-        })
-      ).pipe(
-        Effect.catchAllCause((cause) =>
-          Effect.sync(() => {
-            broken = cause
-          })
+        Effect.forEach(
+          [...waiting].sort(([a], [b]) => a - b),
+          ([, one]) =>
+            Effect.catchAllCause(one, (cause) =>
+              Effect.sync(() => {
+                broken ??= cause
+              })
+            ),
+          { discard: true }
         )
       )
       const run = (stopped === undefined ? all : race.first(all, stopped)).pipe(

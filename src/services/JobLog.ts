@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs"
+import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs"
 import { constants } from "node:os"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
@@ -68,7 +68,7 @@ const read = (path: string, resume: "all" | "successful") => {
   try {
     bytes = readFileSync(path)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { runs, whole: 0 }
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { runs, whole: 0, size: 0 }
     throw failure(path)(error)
   }
   const bad = (number: number, line: string) =>
@@ -96,7 +96,7 @@ const read = (path: string, resume: "all" | "successful") => {
   // What a crash has cut off is no line. A file that is nothing else is not ours to cut.
   const torn = bytes.subarray(whole).toString()
   if (whole === 0 && !header.startsWith(torn)) throw bad(1, torn)
-  return { runs, whole }
+  return { runs, whole, size: bytes.length }
 }
 
 const tryRead = (path: string, resume: "all" | "successful") =>
@@ -134,16 +134,26 @@ export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLog
       Effect.try({
         try: () => {
           const fd = openSync(path, known === undefined ? "w" : "a")
-          if (known !== undefined) ftruncateSync(fd, known.whole)
+          if (known !== undefined && known.whole < known.size) ftruncateSync(fd, known.whole)
           return fd
         },
         catch: failure(path)
       }),
       (fd) => Effect.sync(() => closeSync(fd))
     )
+    // All of it or nothing: half a line in the middle would be found by the next one who reads.
+    const append = (bytes: Buffer) => {
+      let at = 0
+      try {
+        while (at < bytes.length) at += writeSync(fd, bytes, at)
+      } catch (error) {
+        if (at > 0) ftruncateSync(fd, fstatSync(fd).size - at)
+        throw error
+      }
+    }
     const write = (text: string) =>
       Effect.try({
-        try: () => void writeSync(fd, RawText.encode(text)),
+        try: () => append(RawText.encode(text)),
         catch: failure(path, undefined, codes.failed)
       })
     if (known === undefined || known.whole === 0) yield* write(`${header}\n`)

@@ -1,5 +1,15 @@
 import { createHash } from "node:crypto"
-import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync
+} from "node:fs"
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
@@ -29,6 +39,19 @@ export interface JobFiles {
 export const nameOf = (label: string, command: string): string =>
   `${SafeName.fromNetwork(label.replaceAll("/", "_").slice(0, 80)) ?? "job"}-${createHash("sha256").update(RawText.encode(command)).digest("hex").slice(0, 8)}`
 
+const failing = (path: string) => (exitCode: number) => (error: unknown) =>
+  new JobResultsError({ path, detail: (error as Error).message.replace(/^\w+: /, ""), exitCode })
+
+/** Fails where nothing can be saved in the folder, which is made where it is not there. */
+export const check = (directory: string): Effect.Effect<void, JobResultsError> =>
+  Effect.try({
+    try: () => {
+      mkdirSync(directory, { recursive: true })
+      accessSync(directory, constants.W_OK | constants.X_OK)
+    },
+    catch: failing(directory)(codes.usage)
+  })
+
 /** Folders that are written to: of the same command there may be several at once. */
 const inUse = new Set<string>()
 
@@ -41,12 +64,7 @@ export const open = (
   label: string,
   command: string
 ): Effect.Effect<JobFiles, JobResultsError, Scope.Scope> => {
-  const failed = (exitCode: number) => (error: unknown) =>
-    new JobResultsError({
-      path: directory,
-      detail: (error as Error).message.replace(/^\w+: /, ""),
-      exitCode
-    })
+  const failed = failing(directory)
   const target = join(directory, nameOf(label, command))
   const freeOf = (number: number): string => {
     const path = join(directory, `.${nameOf(label, command)}${number === 1 ? "" : `.${number}`}.part`)
@@ -58,12 +76,18 @@ export const open = (
         const aside = freeOf(1)
         rmSync(aside, { recursive: true, force: true })
         mkdirSync(aside, { recursive: true })
-        const stdout = openSync(join(aside, "stdout"), "w")
-        const stderr = openSync(join(aside, "stderr"), "w")
+        const opened: Array<number> = []
+        try {
+          for (const name of ["stdout", "stderr"]) opened.push(openSync(join(aside, name), "w"))
+        } catch (error) {
+          for (const fd of opened) closeSync(fd)
+          rmSync(aside, { recursive: true, force: true })
+          throw error
+        }
         inUse.add(aside)
-        return { aside, stdout, stderr }
+        return { aside, stdout: opened[0]!, stderr: opened[1]! }
       },
-      catch: failed(codes.usage)
+      catch: failed(codes.failed)
     }),
     (files) =>
       Effect.sync(() => {

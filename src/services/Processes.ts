@@ -23,7 +23,7 @@ import * as direct from "./internal/direct.js"
 import type { Internals } from "./internal/fibers.js"
 import * as forkServer from "./internal/forkServer.js"
 import * as processTree from "./internal/processTree.js"
-import type * as spawner from "./internal/spawner.js"
+import * as spawner from "./internal/spawner.js"
 import * as Shell from "./Shell.js"
 import { formatDuration, formatSize } from "./Units.js"
 
@@ -419,7 +419,7 @@ interface Child {
   feeding: Fiber.RuntimeFiber<void> | undefined
   /** Those who take what it has written. */
   readonly taking: Set<Fiber.RuntimeFiber<void>>
-  close: () => void
+  handle: spawner.Handle
 }
 
 const settle = (child: Child, outcome: Effect.Effect<Exited, ProcessError>) => {
@@ -567,7 +567,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           onOutcome: new Set(),
           feeding: undefined,
           taking: new Set(),
-          close: () => undefined
+          handle: spawner.nothing
         }
         const fork = (effect: Effect.Effect<void>) =>
           Runtime.runFork(
@@ -577,7 +577,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         const { command: file, args, stdin } = command
         const inShell = command.shell !== false
         try {
-          child.close = theSpawner().spawn(
+          child.handle = theSpawner().spawn(
             {
               file: inShell ? (typeof command.shell === "string" ? command.shell : "/bin/sh") : file,
               args: inShell ? ["-c", [file, ...args].join(" ")] : args,
@@ -653,7 +653,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
 
       const forget = (child: Child) => {
         children.delete(child)
-        child.close()
+        child.handle.close()
       }
 
       const end = (tree: processTree.Tree, options: StartOptions) =>
@@ -663,7 +663,10 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         Effect.gen(function* () {
           const { grace = graceDefault } = options
           if (isOver(child)) return forget(child)
-          if (child.tree === undefined && child.outcome === undefined) yield* Effect.exit(started(child))
+          if (child.tree === undefined && child.outcome === undefined) {
+            child.handle.withdraw()
+            yield* Effect.exit(started(child))
+          }
           if (child.feeding !== undefined) yield* Fiber.interrupt(child.feeding)
           if (child.tree === undefined) return
           if (child.ended?.alone !== true) yield* end(child.tree, options)

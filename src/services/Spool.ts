@@ -37,8 +37,10 @@ export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never
     let held = 0
     let folder: string | undefined
     let count = 0
+    const open = new Set<number>()
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
+        for (const fd of open) closeSync(fd)
         if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
       })
     )
@@ -56,6 +58,7 @@ export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never
       folder ??= mkdtempSync(join(tmpdir(), "aio-spool-"))
       const path = join(folder, String(++count))
       const fd = openSync(path, "wx+", 0o600)
+      open.add(fd)
       unlinkSync(path) // the descriptor keeps it, and nobody else can
       return fd
     }
@@ -74,7 +77,7 @@ export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never
       }
       const close = () => {
         release()
-        if (fd !== undefined) closeSync(fd)
+        if (fd !== undefined && open.delete(fd)) closeSync(fd)
         fd = undefined
       }
       return {

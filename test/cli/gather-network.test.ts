@@ -347,16 +347,25 @@ describe.concurrent("aio gather: what servers do wrong", () => {
 
     it("a body in chunks is whole, although it is held up between them", async () => {
       const body = bytes(300_000)
-      const server = await serve({
-        "/f": ({ response }) => {
+      const chunked =
+        (headers: http.OutgoingHttpHeaders): FaultServer.Handler =>
+        ({ response }) => {
+          response.writeHead(200, headers)
           for (let at = 0; at < body.length; at += 1000) response.write(body.subarray(at, at + 1000))
           response.end()
         }
+      const server = await serve({
+        "/kept": chunked({}),
+        // The end of the connection comes while the rest of the body still waits.
+        "/closed": chunked({ connection: "close" }),
+        "/sized": ok(body, { connection: "close" })
       })
-      const dir = Aio.folder()
-      const { ends } = await outcomes(["--limit-rate=1M", "-d", dir, server.url("/f")])
-      expect(ends).toEqual({ "/f": "finished 300000" })
-      expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
+      for (const path of ["/kept", "/closed", "/sized"]) {
+        const dir = Aio.folder()
+        const { ends } = await outcomes(["--limit-rate=1M", "--retries=0", "-d", dir, server.url(path)])
+        expect(ends).toEqual({ [path]: "finished 300000" })
+        expect(readFileSync(join(dir, path)).equals(body)).toBe(true)
+      }
     })
 
     it("nobody there is 'connect', no such name is 'dns'", async () => {

@@ -1,4 +1,12 @@
-import { appendFileSync, chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync
+} from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
@@ -78,8 +86,10 @@ describe("aio subprocess", () => {
     expect(late.code).toBe(124)
     // Of a job that a signal has ended it is not told that we were.
     expect((await aio(["-q", "kill -TERM $$ #", ":::", "1"])).code).toBe(1)
-    const full = await aio(["-q", "--", "echo", ":::", "1"], { shell: '"$@" > /dev/full' })
-    expect([full.code, full.stderr]).toEqual([1, "cannot write to stdout: no space left on device\n"])
+    for (const args of [["-q", "--", "echo", ":::", "1"], ["--help"]]) {
+      const full = await aio(args, { shell: '"$@" > /dev/full' })
+      expect([full.code, full.stderr]).toEqual([1, "cannot write to stdout: no space left on device\n"])
+    }
   })
 
   it("logs jobs in GNU parallel's columns and goes on from there", async () => {
@@ -157,6 +167,34 @@ describe("aio subprocess", () => {
       }
     )
     expect([code, stderr]).toEqual([0, expect.stringMatching(/^jobs {6}80 ok, 0 failed/)])
+    // Background children keep the pipes of a job that has ended.
+    const held = await aio(
+      ["-j60", "(sleep 0.3; echo) & exit 0 #", ":::", ...Array.from({ length: 60 }, String)],
+      {
+        shell: 'ulimit -n 64; exec "$@"'
+      }
+    )
+    expect([held.code, held.stdout.length]).toEqual([0, 60])
+  })
+
+  it("starts none of those that still wait for descriptors when it is ended", async () => {
+    const ran = join(Aio.folder(), "ran")
+    const count = () => (existsSync(ran) ? readFileSync(ran, "utf8").length : 0)
+    const running = Aio.start(
+      [
+        "subprocess",
+        "-q",
+        "-j60",
+        `printf x >> ${ran}; exec sleep 60 #`,
+        ":::",
+        ...Array.from({ length: 60 }, String)
+      ],
+      { shell: 'ulimit -n 64; exec "$@"' }
+    )
+    while (count() < 20) await new Promise(setImmediate)
+    running.kill("SIGTERM")
+    expect((await running.ended).code).toBe(143)
+    expect(count()).toBeLessThan(32)
   })
 
   it("loses no job when it is killed at any moment and called again", async () => {

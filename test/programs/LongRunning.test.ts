@@ -336,10 +336,15 @@ describe("LongRunning.services", () => {
 
   it.live("starts nobody again while it ends all, and takes nobody's own end for a failure", () =>
     Effect.gen(function* () {
-      const lines = yield* play([{ name: "crash" }, { name: "other", run: "crash" }, { name: "stubborn" }], {
-        duration: "2500 millis",
-        backoff: { first: "1 second", max: "1 second", jitter: 0 }
-      })
+      const health = { exec: Command.make("check") }
+      const lines = yield* play(
+        [{ name: "crash", health }, { name: "other", run: "crash" }, { name: "stubborn" }],
+        {
+          health: { every: "900 millis", failures: 1 },
+          duration: "2500 millis",
+          backoff: { first: "1 second", max: "1 second", jitter: 0 }
+        }
+      )
       assert.deepStrictEqual(
         lines.filter((line) => Number.parseFloat(line) >= 2),
         [

@@ -81,6 +81,16 @@ describe("JobLog", () => {
     })
   )
 
+  it.scopedLive("goes on with what is no file, and with a file that has no line yet", () =>
+    Effect.gen(function* () {
+      yield* written("/dev/null", "all", [entry(1, "a")])
+      const file = path.join(yield* folder, "log")
+      fs.writeFileSync(file, "")
+      yield* written(file, "successful", [entry(1, "a")])
+      expect(fs.readFileSync(file, "utf8").split("\n").length).toBe(3)
+    })
+  )
+
   it.scopedLive("says which line is none, and what cannot be written", () =>
     Effect.gen(function* () {
       const at = yield* folder

@@ -2,7 +2,7 @@ import { type ChildProcessByStdio, spawn } from "node:child_process"
 import type { Socket } from "node:net"
 import type { Writable } from "node:stream"
 import * as RawText from "./rawText.js"
-import type { Spawner } from "./spawner.js"
+import { nothing, type Spawner } from "./spawner.js"
 
 // Node's own way to make a process: `child_process.spawn` stands still while it forks a process of Node's size, 2 ms.
 // So that nobody lives on when this process is killed, a shell reads the groups that there are, and ends those left
@@ -43,7 +43,11 @@ export const open = (grace: number, marker: string): Spawner => {
       detached: true, // a Ctrl-C of the terminal is for us to answer
       stdio: ["pipe", "ignore", "ignore"]
     })
-    child.on("error", () => undefined) // no shell, no watchdog
+    child.on("error", () => undefined)
+    child.once("exit", () => {
+      if (watching === child) watching = undefined
+    })
+    if (child.pid === undefined) return undefined // no shell or no descriptors, no watchdog
     child.stdin.on("error", () => undefined)
     child.unref()
     ;(child.stdin as unknown as Socket).unref()
@@ -65,8 +69,8 @@ export const open = (grace: number, marker: string): Spawner => {
         ...(gid === undefined ? {} : { gid })
       })
       child.once("error", (error: NodeJS.ErrnoException) => listener.failed(error.code ?? "", error.message))
-      if (child.pid === undefined) return () => undefined
-      watching.stdin.write(`+ ${child.pid}\n`)
+      if (child.pid === undefined) return nothing
+      watching?.stdin.write(`+ ${child.pid}\n`)
       listener.started(child.pid)
       // A child that closes its stdin early, or is gone, is no error.
       child.stdin?.on("error", () => undefined)
@@ -78,16 +82,17 @@ export const open = (grace: number, marker: string): Spawner => {
       child.once("exit", (code, signal) => listener.exited({ code, signal, usage: undefined, alone: false }))
       child.once("close", listener.closed)
       let open = true
-      return () => {
+      const close = () => {
         if (!open) return
         open = false
         for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy()
-        watching!.stdin.write(`- ${child.pid}\n`)
+        watching?.stdin.write(`- ${child.pid}\n`)
       }
+      return { ...nothing, close }
     },
     works: () => true,
     close: async () => {
-      if (watching?.pid === undefined || watching.exitCode !== null || watching.signalCode !== null) return
+      if (watching === undefined || watching.exitCode !== null || watching.signalCode !== null) return
       watching.ref()
       const gone = new Promise((resolve) => watching!.once("exit", resolve))
       watching.stdin.end()

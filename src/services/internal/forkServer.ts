@@ -8,6 +8,7 @@ import { gathered } from "./buffers.js"
 import * as direct from "./direct.js"
 import * as RawText from "./rawText.js"
 import type { Listener, Request, Spawner } from "./spawner.js"
+import * as spawner from "./spawner.js"
 
 // A fork copies the page tables of who forks, and Node's are large: 2 ms a process, in which nothing else runs. So one
 // small process forks for us, a fifth of Node's size. Being there, it is three more things: the parent that lives on
@@ -35,7 +36,8 @@ my %out; # by descriptor: a pipe that a child writes to
 my %outs; # by job: the descriptors of its pipes
 my $said = ""; # events that are still to be sent
 my $urgent = 0; # whether one of them is more than a start
-my @later; # what could not be started for want of descriptors or processes, until one of the jobs has ended
+my @later; # requests that wait, in order: for want of descriptors or processes the first could not be started
+my $freed = 0; # whether there may be some again, and for how many turns
 my @kept; # our own stdin and stdout, for children that inherit them
 for my $fd (3, 4) { open(my $h, "+<&=", $fd) or next; fcntl($h, $f_setfd, 1); push @kept, $h }
 open(my $events, ">&", 1);
@@ -71,7 +73,7 @@ sub pipe_ {
 }
 # Descriptors come as keys, and syscall takes a word for the address of a text.
 sub read_ { my $n = syscall($read, $_[0] + 0, $room, 16384); $n < 0 ? undef : $n }
-sub drop { vec($watched, $_[0], 1) = 0; syscall($close, $_[0] + 0) }
+sub drop { vec($watched, $_[0], 1) = 0; syscall($close, $_[0] + 0); $freed ||= 1 }
 sub shut { my ($fd) = @_; my $pipe = delete $out{$fd} or return; drop($fd); my $of = $outs{$pipe->[0]} or return; delete $of->{$fd}; %$of or delete $outs{$pipe->[0]} }
 sub shut_all { my ($job) = @_; shut($_) for keys %{$outs{$job} || {}}; delete $outs{$job} }
 # Passes on what a child has written; false when there is nothing more, now or ever.
@@ -116,6 +118,7 @@ sub reap {
       if ($code == 127 << 8) { started($_) } else { delete $starting{$_}; drop($_) }
     }
     my $job = delete $jobs{$pid};
+    $freed ||= 1;
     next unless defined $job;
     my @u = unpack("q5", $used);
     push @ended, [$job, $pid, $code, $u[0] * 1000000 + $u[1], $u[2] * 1000000 + $u[3], $u[4]];
@@ -201,7 +204,7 @@ sub begin {
     # No loop and no variable on the common way: each page of ours that is touched is copied.
     syscall($sigmask, 2, $before, 0, 8);
     syscall($setsid);
-    ($in eq "p" ? feed($job) : syscall($dup3, $stdin, 0, 0) >= 0)
+    ($in eq "p" ? syscall($close, $hear) == 0 && feed($job) : syscall($dup3, $stdin, 0, 0) >= 0)
       && syscall($dup3, $stdout, 1, 0) >= 0
       && ($err eq "i" || syscall($dup3, $stderr, 2, 0) >= 0)
       && (!@inherited || block(@inherited))
@@ -218,8 +221,8 @@ sub begin {
   defined $told and syscall($close, $told);
   if (!defined $pid) {
     defined $_ and syscall($close, $_) for $read_out, $read_err, $hear;
-    # EAGAIN, ENFILE, EMFILE
-    return push @later, [@_] if keys %jobs && grep { $errno == $_ } 11, 23, 24;
+    # EAGAIN, ENFILE, EMFILE: one of ours will give something back.
+    return 0 if (%jobs || %out || %starting) && grep { $errno == $_ } 11, 23, 24;
     return tell_("F", $job, pack("NC", $errno, 0));
   }
   $jobs{$pid} = $job;
@@ -227,6 +230,7 @@ sub begin {
   vec($watched, $hear, 1) = 1;
   listen_($read_out, $job, "O") if defined $read_out;
   listen_($read_err, $job, "E") if defined $read_err;
+  return 1;
 }
 sub listen_ {
   my ($fd, $job, $kind) = @_;
@@ -238,21 +242,30 @@ my $buffer = "";
 for (;;) {
   # Many are over soon after they have started: then both are told at once.
   say_() if $urgent || keys %jobs < 2;
-  my $found = select(my $ready = $watched, undef, undef, length $said ? 0.003 : undef);
+  my $found = select(my $ready = $watched, undef, undef, length $said ? 0.003 : @later && $freed ? 0.02 : undef);
+  # Where all are ended at once, those who wait are withdrawn before they get what the others gave back.
+  if (@later && $freed && ($found <= 0 || $freed++ > 100)) {
+    $freed = 0;
+    shift @later while @later && begin(@{$later[0]});
+  }
   if ($found <= 0) { say_(); next }
   started(grep { vec($ready, $_, 1) } keys %starting);
   pass($_) for grep { vec($ready, $_, 1) } keys %out;
   if (vec($ready, $ends, 1)) {
     1 while syscall($read, $ends, $room, 16384) == 16384;
     reap();
-    begin(@$_) for splice @later;
   }
   next unless vec($ready, 0, 1);
   last unless sysread(STDIN, $buffer, 1 << 16, length $buffer);
   while (length($buffer) >= 4 && length($buffer) >= 4 + (my $size = unpack("N", $buffer))) {
     my ($what, @fields) = split /\0/, substr($buffer, 4, $size), -1;
     substr($buffer, 0, 4 + $size) = "";
-    if ($what eq "start") { begin(@fields) }
+    if ($what eq "start") { push @later, \@fields if @later || !begin(@fields) }
+    elsif ($what eq "withdraw") {
+      my $before = @later;
+      @later = grep { $_->[0] ne $fields[0] } @later;
+      tell_("F", $fields[0], pack("NC", 125, 0)) if @later < $before; # ECANCELED
+    }
     elsif ($what eq "close") { shut_all($fields[0]) }
     elsif ($what eq "feed") { $path = $fields[0] }
     else {
@@ -362,8 +375,7 @@ interface Job {
   stdin: Socket | undefined
   started: boolean
   exited: boolean
-  /** Closes our ends of its pipes. */
-  close: () => void
+  handle: spawner.Handle
 }
 
 const perl = (): boolean =>
@@ -547,7 +559,7 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
       if (spoke) fail(id, job, "", why)
       else {
         jobs.delete(id)
-        job.close = spawnDirectly(job.request, job.listener)
+        job.handle = spawnDirectly(job.request, job.listener)
       }
     }
   }
@@ -567,6 +579,12 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
         if (job.stdout !== undefined || job.stderr !== undefined) send(["close", String(id)])
         idle()
       }
+      let sent = request.stdin !== "pipe"
+      const withdraw = () => {
+        if (!jobs.has(id) || job.started) return
+        if (sent) send(["withdraw", String(id)])
+        else fail(id, job, "ECANCELED", "ECANCELED")
+      }
       const job: Job = {
         request,
         listener,
@@ -575,13 +593,13 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
         stderr: undefined,
         started: false,
         exited: false,
-        close
+        handle: { close, withdraw }
       }
       if (request.stdout === "pipe") job.stdout = new Flow(host, id, job, "stdout")
       if (request.stderr === "pipe") job.stderr = new Flow(host, id, job, "stderr")
       if (died !== undefined) {
         listener.failed("", died)
-        return () => undefined
+        return spawner.nothing
       }
       if (jobs.size === 0) busy()
       jobs.set(id, job)
@@ -589,11 +607,14 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
       else {
         listening ??= listen()
         listening.then(
-          () => jobs.has(id) && send(fields),
+          () => {
+            sent = true
+            if (jobs.has(id)) send(fields)
+          },
           (error: Error) => fail(id, job, "", error.message)
         )
       }
-      return () => job.close()
+      return { close: () => job.handle.close(), withdraw: () => job.handle.withdraw() }
     },
     close: async () => {
       await listening?.catch(() => undefined)

@@ -14,22 +14,26 @@ const shared = Buffer.allocUnsafeSlow(256 * 1024)
 const small = 64 * 1024
 
 interface Reading extends Socket {
-  /** What the parser has given back; it comes before the chunk. */
+  /** What the parser has given back, maybe nothing: it is paused. It comes before the chunk. */
   aioRest?: Buffer | undefined
   aioChunk?: Buffer | undefined
 }
 
 /** Takes what has been read, or lets the socket read on. */
-function read(this: Reading): Buffer | null {
-  const bytes = this.aioRest ?? this.aioChunk
-  if (bytes === undefined) return Object.getPrototypeOf(this).read.call(this, 0)
-  if (this.aioRest === undefined) this.aioChunk = undefined
-  else this.aioRest = undefined
-  return bytes
+function read(this: Reading, size?: number): Buffer | null {
+  // The socket itself asks for nothing when it has heard of the end: that comes after what waits here.
+  if (size === 0 && (this.aioRest ?? this.aioChunk) !== undefined) return null
+  const rest = this.aioRest
+  this.aioRest = undefined
+  if (rest !== undefined && rest.length > 0) return rest
+  const chunk = this.aioChunk
+  if (chunk === undefined) return Object.getPrototypeOf(this).read.call(this, 0)
+  this.aioChunk = undefined
+  return chunk
 }
 
 function unshift(this: Reading, rest: Buffer): void {
-  if (rest.length > 0) this.aioRest = Buffer.from(rest)
+  this.aioRest = Buffer.from(rest)
 }
 
 /** For `net.connect`. */
@@ -40,8 +44,8 @@ export const onread = {
     this.aioChunk = length < small ? Buffer.from(chunk) : chunk
     if (!Object.hasOwn(this, "read")) Object.assign(this, { read, unshift })
     this.emit("readable")
-    if (this.aioChunk === undefined) return true
-    // The parser is paused; it will ask for this when it goes on, and reading goes on after it.
+    // While the parser is paused nothing is read, not even the end; it goes on when it asks for more.
+    if (this.aioChunk === undefined) return this.aioRest === undefined
     if (this.aioChunk === chunk) this.aioChunk = Buffer.from(chunk)
     return false
   }

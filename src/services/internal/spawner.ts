@@ -51,9 +51,20 @@ export interface Listener {
   readonly closed: () => void
 }
 
+/** A process that was asked for. */
+export interface Handle {
+  /** Closes our ends of its pipes. */
+  readonly close: () => void
+  /** It is not wanted any more: where it has not been started yet it `failed`. */
+  readonly withdraw: () => void
+}
+
+/** Of what has never been. */
+export const nothing: Handle = { close: () => undefined, withdraw: () => undefined }
+
 export interface Spawner {
-  /** Starts a process in a session of its own. The result closes our ends of its pipes. */
-  readonly spawn: (request: Request, listener: Listener) => () => void
+  /** Starts a process in a session of its own. */
+  readonly spawn: (request: Request, listener: Listener) => Handle
   /** False when it cannot start anything any more. */
   readonly works: () => boolean
   /** Resolves when what helps it is gone. */
