@@ -6,6 +6,8 @@ export interface Screen {
   readonly show: (lines: ReadonlyArray<string>) => void
   /** Writes above them; the line end is added. */
   readonly log: (text: string) => void
+  /** Writes above them what may be cut anywhere: a line is there when its end has come, or the screen's. */
+  readonly write: (bytes: Uint8Array) => void
 }
 
 const pause = 40
@@ -17,6 +19,8 @@ export const make: Effect.Effect<Screen, never, Scope.Scope> = Effect.map(
     Effect.sync(() => {
       let drawn: ReadonlyArray<string> = []
       let written = ""
+      const decoder = new TextDecoder()
+      let begun = "" // a line without its end
       let bottom: ReadonlyArray<string> = []
       let timer: NodeJS.Timeout | undefined
       const draw = () => {
@@ -46,13 +50,21 @@ export const make: Effect.Effect<Screen, never, Scope.Scope> = Effect.map(
           written += `${text}\n`
           soon()
         },
+        write: (bytes: Uint8Array) => {
+          const text = begun + decoder.decode(bytes, { stream: true })
+          const whole = text.lastIndexOf("\n") + 1
+          written += text.slice(0, whole)
+          begun = text.slice(whole)
+          soon()
+        },
         close: () => {
           bottom = []
+          if (begun !== "") written += `${begun}\n`
           draw()
         }
       }
     }),
     ({ close }) => Effect.sync(close)
   ),
-  ({ log, show }) => ({ log, show })
+  ({ log, show, write }) => ({ log, show, write })
 )

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs"
+import { existsSync, statSync } from "node:fs"
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
@@ -291,7 +291,7 @@ const report = (settings: {
       const shown = settings.tag ? Tags.before(bytes, RawText.encode(`${label}\t`), state) : bytes
       // One screen for results and progress: what is written goes above that.
       if (screen !== undefined && (stream === "stderr" || output.stdout.interactive)) {
-        return Effect.sync(() => screen.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
+        return Effect.sync(() => screen.write(shown))
       }
       return stream === "stdout" ? output.write(shown) : output.writeError(shown)
     }
@@ -332,6 +332,8 @@ const report = (settings: {
           show()
           return event.ok ? undefined : note(`Failed (${brief(event.detail ?? "")}): ${brief(event.command)}`)
         case "cancelled":
+          running--
+          show()
           return note(`Cancelled (${event.reason}): ${brief(event.command)}`)
         case "skipped":
           ended++
@@ -441,6 +443,18 @@ export const command = Command.make("subprocess", { words, ...options }, (config
             ),
             toRequest
           )
+    // How many a file has is known too; what comes through a pipe can be read only once.
+    const file = Option.filter(
+      config.argFile,
+      (path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true
+    )
+    const total =
+      sources.length > 0
+        ? Effect.sync(() => Iterable.size(Template.product(sources)))
+        : Option.match(file, {
+            onNone: () => Effect.succeed(undefined),
+            onSome: (path) => Stream.runCount(read(path, config.nul))
+          })
     const output = yield* Output.Output
     const log = Option.map(
       config.joblog,
@@ -482,7 +496,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       quiet: config.quiet,
       tag: config.tag,
       progress: config.progress,
-      total: config.progress && sources.length > 0 ? [...Template.product(sources)].length : undefined
+      total: config.progress ? yield* total : undefined
     })
     let summary: Subprocess.JobsSummary | undefined
     const stop = yield* Deferred.make<string>()

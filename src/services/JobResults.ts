@@ -1,18 +1,9 @@
 import { createHash } from "node:crypto"
-import {
-  accessSync,
-  closeSync,
-  constants,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-  writeSync
-} from "node:fs"
+import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
+import { usable } from "./internal/folder.js"
 import * as RawText from "./internal/rawText.js"
 import * as SafeName from "./SafeName.js"
 
@@ -45,10 +36,7 @@ const failing = (path: string) => (exitCode: number) => (error: unknown) =>
 /** Fails where nothing can be saved in the folder, which is made where it is not there. */
 export const check = (directory: string): Effect.Effect<void, JobResultsError> =>
   Effect.try({
-    try: () => {
-      mkdirSync(directory, { recursive: true })
-      accessSync(directory, constants.W_OK | constants.X_OK)
-    },
+    try: () => usable(directory),
     catch: failing(directory)(codes.usage)
   })
 

@@ -1,17 +1,8 @@
-import {
-  accessSync,
-  closeSync,
-  constants,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  writeSync
-} from "node:fs"
+import { closeSync, fstatSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
+import { usable } from "./internal/folder.js"
 
 /** A log could not be written. */
 export class LogFilesError extends Data.TaggedError("LogFilesError")<{
@@ -50,13 +41,7 @@ const attempting =
 
 /** Fails where no log can be begun in the folder, which is made where it is not there. */
 export const check = (directory: string): Effect.Effect<void, LogFilesError> =>
-  attempting(
-    directory,
-    codes.usage
-  )(() => {
-    mkdirSync(directory, { recursive: true })
-    accessSync(directory, constants.W_OK | constants.X_OK)
-  })
+  attempting(directory, codes.usage)(() => usable(directory))
 
 /** Appends to `DIRECTORY/NAME.log`, which becomes `NAME.log.1` when it is full; closed with the scope. */
 export const open = (
