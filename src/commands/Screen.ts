@@ -4,9 +4,9 @@ import { Effect, type Scope } from "effect"
 export interface Screen {
   /** Replaces the lines at the bottom. */
   readonly show: (lines: ReadonlyArray<string>) => void
-  /** Writes above them; the line end is added. */
+  /** Writes above them, on a line of its own; the line end is added. */
   readonly log: (text: string) => void
-  /** Writes above them what may be cut anywhere: a line is there when its end has come, or the screen's. */
+  /** Writes above them what may be cut anywhere: a line is there when its end has come, something is logged, or at last. */
   readonly write: (bytes: Uint8Array) => void
 }
 
@@ -26,7 +26,8 @@ export const make: Effect.Effect<Screen, never, Scope.Scope> = Effect.map(
       const draw = () => {
         clearTimeout(timer)
         timer = undefined
-        const { columns = 80, rows = 24 } = process.stderr
+        const columns = process.stderr.columns || 80 // 0 where a terminal does not know
+        const rows = process.stderr.rows || 24
         const room = Math.max(2, rows - 2)
         const left = bottom.length - room + 1
         const fitting = left > 1 ? [...bottom.slice(0, room - 1), `… ${left} more`] : bottom
@@ -47,7 +48,8 @@ export const make: Effect.Effect<Screen, never, Scope.Scope> = Effect.map(
           soon()
         },
         log: (text: string) => {
-          written += `${text}\n`
+          written += `${begun}${begun === "" ? "" : "\n"}${text}\n`
+          begun = ""
           soon()
         },
         write: (bytes: Uint8Array) => {

@@ -1,4 +1,5 @@
 import { existsSync, statSync } from "node:fs"
+import { StringDecoder } from "node:string_decoder"
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
@@ -199,7 +200,8 @@ const read = (path: string, nul: boolean) =>
             number++
             if (cut) tooLong ??= number
             const text = RawText.decode(line)
-            if (nul || text.trim() !== "") found.push(nul ? text : text.replace(/\r$/, ""))
+            const item = nul ? text : text.replace(/\r$/, "")
+            if (nul || item !== "") found.push(item)
           }
         })
         const take = () => {
@@ -287,8 +289,9 @@ const report = (settings: {
       const { bytes, label, seq, stream } = event
       const key = `${seq} ${stream}`
       const state = open.get(key) ?? { open: false }
-      open.set(key, state)
       const shown = settings.tag ? Tags.before(bytes, RawText.encode(`${label}\t`), state) : bytes
+      if (state.open) open.set(key, state)
+      else open.delete(key)
       // One screen for results and progress: what is written goes above that.
       if (screen !== undefined && (stream === "stderr" || output.stdout.interactive)) {
         return Effect.sync(() => screen.write(shown))
@@ -301,15 +304,20 @@ const report = (settings: {
         : screen === undefined
           ? output.note(line)
           : Effect.sync(() => screen.log(line))
+    // Characters are cut where the pieces of one job are, which come one after the other; lines are whole.
+    let decoding = { key: "", decoder: new StringDecoder() }
+    const textOf = ({ bytes, seq, stream }: Subprocess.JobEvent & { event: "output" }): string => {
+      const key = `${seq} ${stream}`
+      if (key !== decoding.key) decoding = { key, decoder: new StringDecoder() }
+      return decoding.decoder.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
+    }
     return (event: Subprocess.JobEvent): Effect.Effect<void> | undefined => {
       if (settings.json) {
         const { event: name, ...fields } = event
         return output.print(
           Output.eventLine(
             name,
-            event.event === "output"
-              ? { seq: event.seq, stream: event.stream, text: new TextDecoder().decode(event.bytes) }
-              : fields
+            event.event === "output" ? { seq: event.seq, stream: event.stream, text: textOf(event) } : fields
           )
         )
       }
@@ -521,16 +529,19 @@ export const command = Command.make("subprocess", { words, ...options }, (config
         const shown = Chunk.toReadonlyArray(events).flatMap((event) => handle(event) ?? [])
         return shown.length === 0
           ? Effect.void
-          : Effect.zipRight(Effect.all(shown, { discard: true }), output.drained)
+          : Effect.zipRight(
+              Effect.all(shown, { discard: true }),
+              // Who is in the log has its output out of our hands.
+              Option.isSome(log) ? output.flushed : output.drained
+            )
       })
     )
-    // A signal ends the jobs; what becomes of them is told all the same, unless there is nobody who would read it. A
-    // daemon, because children are interrupted with their parent.
+    // A signal ends the jobs; what becomes of them is told all the same, unless nothing can be written any more. A daemon, because children are interrupted with their parent.
     yield* Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Effect.forkDaemon(Effect.interruptible(reading)), (fiber) =>
         Effect.onInterrupt(restore(Fiber.join(fiber)), (interruptors) => {
           const reason = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
-          return reason === "SIGPIPE"
+          return reason === "SIGPIPE" || !reason.startsWith("SIG")
             ? Fiber.interrupt(fiber)
             : Effect.zipRight(Deferred.succeed(stop, reason), Fiber.await(fiber)).pipe(
                 Effect.flatMap((exit) =>

@@ -333,7 +333,18 @@ export const services = Effect.fn("LongRunning.services")(function* (
       const here = running.get(name)!
       const pattern = ready !== undefined && "log" in ready ? ready.log : undefined
       let seen = pattern === undefined
-      const lines = LineOutput.make((stream, bytes) => {
+      const tell = (pid: number) => {
+        here.pid = pid
+        const event = {
+          event: "started",
+          name,
+          run: run(),
+          pid,
+          command: Processes.commandText(command)
+        } as const
+        return Effect.zipRight(onEvent(event), Deferred.succeed(here.spawned, undefined))
+      }
+      const lines = LineOutput.make(tell, (stream, bytes) => {
         const event = onEvent({ event: "output", name, stream, bytes })
         if (!seen)
           seen = new TextDecoder()
@@ -349,19 +360,19 @@ export const services = Effect.fn("LongRunning.services")(function* (
               told
             )
       })
-      yield* Effect.addFinalizer(() => lines.end)
-      const child = yield* processes.start(command, {
-        grace,
-        stopSignal,
-        onOutput: lines.onOutput,
-        onLingering: (left) => onEvent({ event: "lingering", name, pid: here.pid!, left })
-      })
-      here.pid = child.pid
-      const text = Processes.commandText(command)
-      yield* lines.begin(onEvent({ event: "started", name, run: run(), pid: child.pid, command: text }))
-      yield* Deferred.succeed(here.spawned, undefined)
-      if (options.sample !== undefined) yield* Effect.forkScoped(sampling(name, child, options.sample))
-      const exited = yield* child.exit
+      const exited = yield* Effect.gen(function* () {
+        yield* Effect.addFinalizer(() => lines.end)
+        const child = yield* processes.start(command, {
+          grace,
+          stopSignal,
+          onStarted: lines.onStarted,
+          onOutput: lines.onOutput,
+          onLingering: (left) => onEvent({ event: "lingering", name, pid: here.pid!, left })
+        })
+        yield* lines.begin
+        if (options.sample !== undefined) yield* Effect.forkScoped(sampling(name, child, options.sample))
+        return yield* child.exit
+      }).pipe(lines.during)
       // Who is ready when there is a process may have ended before that was told.
       if (ready === undefined) yield* Deferred.succeed(firstReady.get(name)!, true)
       const { exitCode, signal } = exited

@@ -9,7 +9,7 @@ import {
   Exit,
   Mailbox,
   Option,
-  type Scope,
+  Schedule,
   Stream
 } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
@@ -129,7 +129,10 @@ export interface JobsOptions extends Processes.StopOptions {
   readonly load?: number | undefined
   /** Nothing is started while fewer bytes of memory are free. */
   readonly memfree?: number | undefined
-  /** A log in GNU parallel's format; with `resume` jobs that are in it are skipped: all, or those that succeeded. */
+  /**
+   * A log in GNU parallel's format; with `resume` jobs that are in it are skipped: all, or those that succeeded. A job is
+   * in it when the next events are asked for after its last: whoever reads has then done with them.
+   */
   readonly log?: { readonly path: string; readonly resume: JobLog.Resume } | undefined
   /** A folder for each job's output and exit code. */
   readonly results?: string | undefined
@@ -150,7 +153,7 @@ export type JobEvent =
       readonly command: string
       readonly attempt: number
     }
-  /** Whole lines, unless one is longer than 1 MiB; in the end the rest. */
+  /** As `"line"` whole lines, unless one is longer than 1 MiB; else as it comes. */
   | {
       readonly event: "output"
       readonly seq: number
@@ -275,6 +278,7 @@ export const jobs = <E = never, R = never>(
       if (options.results !== undefined) yield* JobResults.check(options.results)
       const log = options.log && (yield* JobLog.open(options.log.path, options.log.resume))
       const makeSpool = yield* Spool.make()
+      const kept = makeKept()
       const { abandon, emit, end, full, stream, whenRoom } = EventBuffer.make<JobEvent, E | JobsError>({
         capacity: buffered,
         pause: eventPause
@@ -289,6 +293,29 @@ export const jobs = <E = never, R = never>(
         return Effect.void
       }
 
+      // A job is in the log when whoever reads has asked for more after the last event of it: what was lost on the way is
+      // not skipped next time.
+      let passedOn: Array<JobLog.Entry> = []
+      let taken: Array<JobLog.Entry> = []
+      const logged =
+        log === undefined
+          ? stream
+          : Stream.fromPull(
+              Effect.map(Stream.toPull(stream), (pull) => {
+                const append = Effect.suspend(() => {
+                  const entries = taken
+                  taken = []
+                  return Effect.forEach(entries, log.append, { discard: true })
+                })
+                const next = Effect.map(pull, (events) => {
+                  taken = passedOn
+                  passedOn = []
+                  return events
+                })
+                return Effect.zipRight(Effect.mapError(append, Option.some), next)
+              })
+            )
+
       const clock = yield* Effect.clock
       const begun = clock.unsafeCurrentTimeNanos()
       const counts = { ok: 0, failed: 0, skipped: 0, cancelled: 0 }
@@ -300,12 +327,9 @@ export const jobs = <E = never, R = never>(
 
       // Outputs of whole jobs, one job at a time; in the input's order where that is asked for.
       const emitting = yield* Effect.makeSemaphore(1)
-      const waiting = new Map<number, Effect.Effect<void, JobsError>>()
+      const waiting = new Map<number, Effect.Effect<void>>()
       let turn = 1
-      const inTurn = (
-        seq: number,
-        emitAll: Effect.Effect<void, JobsError>
-      ): Effect.Effect<void, JobsError> => {
+      const inTurn = (seq: number, emitAll: Effect.Effect<void>): Effect.Effect<void> => {
         if (output !== "keepOrder") return emitting.withPermits(1)(emitAll)
         waiting.set(seq, emitAll)
         return emitting.withPermits(1)(
@@ -371,7 +395,8 @@ export const jobs = <E = never, R = never>(
       const attempt = (
         request: JobRequest,
         { attempt: number, label, line, seq, slot }: Running,
-        sink: Sink
+        sink: Sink,
+        begin: () => void
       ): Effect.Effect<Attempted, JobsError> => {
         const plain = request.command(slot)
         const command =
@@ -408,10 +433,10 @@ export const jobs = <E = never, R = never>(
             return full ? Effect.fail(defect) : Effect.die(defect)
           })
         }
-        const start = () =>
-          options.results === undefined
-            ? run(undefined)
-            : kept(JobResults.open(options.results, label, line), run)
+        const start = () => {
+          begin()
+          return options.results === undefined ? run(undefined) : kept(options.results, label, line, run)
+        }
         return gated ? Effect.flatMap(mayStart, start) : start()
       }
 
@@ -470,12 +495,14 @@ export const jobs = <E = never, R = never>(
         const from = (number: number): Effect.Effect<void, JobsError | Halted> => {
           const sink = makeSink(seq, label)
           const running = { attempt: number, label, line, seq, slot: lane.slot }
-          lane.cancelled = (reason) => {
-            sink.drop()
-            counts.cancelled++
-            emit({ event: "cancelled", seq, command: line, reason })
+          const begin = () => {
+            lane.cancelled = (reason) => {
+              sink.drop()
+              counts.cancelled++
+              emit({ event: "cancelled", seq, command: line, reason })
+            }
           }
-          return Effect.flatMap(attempt(request, running, sink), ({ began, outcome, runtime }) => {
+          return Effect.flatMap(attempt(request, running, sink, begin), ({ began, outcome, runtime }) => {
             const { detail, exitCode, signal } = outcome
             if (exitCode !== 0 && number <= retries && halted === undefined) {
               sink.drop()
@@ -484,25 +511,14 @@ export const jobs = <E = never, R = never>(
             }
             lane.cancelled = undefined
             const received = sink.received()
-            const logged = log?.append({
-              seq,
-              started: began,
-              runtime,
-              received,
-              exitCode,
-              signal,
-              command: line
-            })
-            const passedOn = sink.done()
-            // In the log when its output is passed on: a job whose output was lost is not skipped next time.
-            const each =
-              logged === undefined || passedOn === undefined
-                ? (passedOn ?? logged)
-                : Effect.zipRight(passedOn, logged)
+            const entry = { seq, started: began, runtime, received, exitCode, signal, command: line }
+            const emitted = () => void (log !== undefined && passedOn.push(entry))
+            const rest = sink.done()
+            if (rest === undefined && output !== "keepOrder") emitted()
             const written =
-              output === "keepOrder" || (output === "group" && passedOn !== undefined)
-                ? inTurn(seq, each ?? Effect.void)
-                : each
+              output === "keepOrder" || rest !== undefined
+                ? inTurn(seq, Effect.map(rest ?? Effect.void, emitted))
+                : undefined
             const end = () => {
               finish(seq, line, outcome, runtime)
               return halted !== undefined && halt?.when === "now"
@@ -634,12 +650,7 @@ export const jobs = <E = never, R = never>(
       const leftovers = Effect.suspend(() =>
         Effect.forEach(
           [...waiting].sort(([a], [b]) => a - b),
-          ([, one]) =>
-            Effect.catchAllCause(one, (cause) =>
-              Effect.sync(() => {
-                broken ??= cause
-              })
-            ),
+          ([, one]) => one,
           { discard: true }
         )
       )
@@ -669,23 +680,33 @@ export const jobs = <E = never, R = never>(
           })
         })
       )
-      return stream
+      return logged
     })
   )
 
-/** The attempt with its output in files, which are put in place when it has ended. */
-const kept = (
-  open: Effect.Effect<JobResults.JobFiles, JobResults.JobResultsError, Scope.Scope>,
-  run: (files: JobResults.JobFiles) => Effect.Effect<Attempted, JobsError>
-) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const files = yield* open
-      const attempted = yield* run(files)
-      yield* files.finish(attempted.outcome.signal ?? String(attempted.outcome.exitCode))
-      return attempted
-    })
-  )
+/** Makes an attempt with its output in files, which are put in place when it has ended. */
+const makeKept = () => {
+  let open = 0
+  return (
+    folder: string,
+    label: string,
+    line: string,
+    run: (files: JobResults.JobFiles) => Effect.Effect<Attempted, JobsError>
+  ) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const files = yield* Effect.retry(JobResults.open(folder, label, line), {
+          while: ({ tooMany }) => tooMany && open > 0,
+          schedule: Schedule.spaced("20 millis")
+        })
+        open++
+        yield* Effect.addFinalizer(() => Effect.sync(() => open--))
+        const attempted = yield* run(files)
+        yield* files.finish(attempted.outcome.signal ?? String(attempted.outcome.exitCode))
+        return attempted
+      })
+    )
+}
 
 /** Where one job runs at a time. */
 interface Lane {

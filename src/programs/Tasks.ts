@@ -202,23 +202,26 @@ export const commands = Effect.fn("Tasks.commands")(function* (
         }
       }
       started = yield* Clock.currentTimeNanos
-      const body = Effect.scoped(
-        Effect.gen(function* () {
-          const lines = LineOutput.make((stream, bytes) => onEvent({ event: "output", name, stream, bytes }))
-          yield* Effect.addFinalizer(() => lines.end) // when the process is gone: it may write to its last moment
-          let pid = 0
-          const child = yield* processes.start(command, {
-            grace,
-            stopSignal,
-            onOutput: lines.onOutput,
-            onLingering: (left) => onEvent({ event: "lingering", name, pid, left })
-          })
-          pid = child.pid
-          const text = Processes.commandText(command)
-          yield* lines.begin(onEvent({ event: "started", name, pid: child.pid, command: text }))
-          return yield* child.exit
-        })
+      let pid = 0
+      const lines = LineOutput.make(
+        (started) => {
+          pid = started
+          return onEvent({ event: "started", name, pid, command: Processes.commandText(command) })
+        },
+        (stream, bytes) => onEvent({ event: "output", name, stream, bytes })
       )
+      const body = Effect.gen(function* () {
+        yield* Effect.addFinalizer(() => lines.end) // when the process is gone: it may write to its last moment
+        const child = yield* processes.start(command, {
+          grace,
+          stopSignal,
+          onStarted: lines.onStarted,
+          onOutput: lines.onOutput,
+          onLingering: (left) => onEvent({ event: "lingering", name, pid, left })
+        })
+        yield* lines.begin
+        return yield* child.exit
+      }).pipe(lines.during, Effect.scoped)
       const exit = yield* Effect.either(body)
       const runtime = yield* since(started)
       const outcome = { name, runtime, ...outcomeOf(exit) }

@@ -62,8 +62,8 @@ const failure =
 /** `"all"`: everything that ended; `"successful"`: what ended with exit code 0. */
 export type Resume = "all" | "successful" | undefined
 
-const read = (path: string, resume: "all" | "successful") => {
-  const runs = new Map<string, Set<string>>() // by command: the numbers under which it is done
+const read = (path: string) => {
+  const runs = new Map<string, Runs>()
   let bytes: Buffer
   try {
     bytes = readFileSync(path)
@@ -88,10 +88,13 @@ const read = (path: string, resume: "all" | "successful") => {
     ) {
       throw bad(index + 1, line)
     }
-    if (resume === "successful" && (exit !== "0" || signal !== "0")) continue
     const command = fields[8]!
-    const seqs = runs.get(command) ?? new Set()
-    runs.set(command, seqs.add(seq!.trim()))
+    const { failed, succeeded } = runs.get(command) ?? { failed: new Set(), succeeded: 0 }
+    const ok = exit === "0" && signal === "0"
+    // A failure under a number is one however often it was tried again, and none once that has succeeded.
+    if (ok) failed.delete(seq!.trim())
+    else failed.add(seq!.trim())
+    runs.set(command, { failed, succeeded: succeeded + (ok ? 1 : 0) })
   }
   // What a crash has cut off is no line. A file that is nothing else is not ours to cut.
   const torn = bytes.subarray(whole).toString()
@@ -99,14 +102,26 @@ const read = (path: string, resume: "all" | "successful") => {
   return { runs, whole, size: bytes.length }
 }
 
-const tryRead = (path: string, resume: "all" | "successful") =>
+/** What is known of a command. */
+interface Runs {
+  /** The numbers of jobs that have only failed so far. */
+  readonly failed: Set<string>
+  readonly succeeded: number
+}
+
+const tryRead = (path: string) =>
   Effect.try({
-    try: () => read(path, resume),
+    try: () => read(path),
     catch: (error) => (error instanceof JobLogError ? error : failure(path)(error))
   })
 
-const doneIn = (runs: ReadonlyMap<string, ReadonlySet<string>>): JobLog["wasDone"] => {
-  const left = new Map(Array.from(runs, ([command, seqs]) => [command, seqs.size]))
+const doneIn = (runs: ReadonlyMap<string, Runs>, resume: Resume): JobLog["wasDone"] => {
+  const left = new Map(
+    Array.from(runs, ([command, { failed, succeeded }]) => [
+      command,
+      succeeded + (resume === "all" ? failed.size : 0)
+    ])
+  )
   return (command) => {
     const key = oneLine(command)
     const times = left.get(key) ?? 0
@@ -120,7 +135,7 @@ export const done = (
   path: string,
   resume: "all" | "successful"
 ): Effect.Effect<JobLog["wasDone"], JobLogError> =>
-  Effect.map(tryRead(path, resume), ({ runs }) => doneIn(runs))
+  Effect.map(tryRead(path), ({ runs }) => doneIn(runs, resume))
 
 /**
  * Opens the log in the current scope: anew, or with `resume` to go on with what is there, behind its last whole line.
@@ -129,7 +144,7 @@ export const done = (
  */
 export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLogError, Scope.Scope> =>
   Effect.gen(function* () {
-    const known = resume === undefined ? undefined : yield* tryRead(path, resume)
+    const known = resume === undefined ? undefined : yield* tryRead(path)
     const fd = yield* Effect.acquireRelease(
       Effect.try({
         try: () => {
@@ -158,7 +173,7 @@ export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLog
       })
     if (known === undefined || known.whole === 0) yield* write(`${header}\n`)
     return {
-      wasDone: doneIn(known?.runs ?? new Map()),
+      wasDone: doneIn(known?.runs ?? new Map(), resume),
       append: ({ command, exitCode, received, runtime, seq, signal, started }) =>
         write(
           `${[

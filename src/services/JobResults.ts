@@ -13,6 +13,8 @@ export class JobResultsError extends Data.TaggedError("JobResultsError")<{
   readonly detail: string
   /** 2 where nothing can be saved there, 1 where it failed on the way. */
   readonly exitCode: number
+  /** Whether too many files are open: when others are closed it may be tried again. */
+  readonly tooMany: boolean
 }> {
   override get message() {
     return `cannot save results in ${this.path}: ${this.detail}`
@@ -31,7 +33,12 @@ export const nameOf = (label: string, command: string): string =>
   `${SafeName.fromNetwork(label.replaceAll("/", "_").slice(0, 80)) ?? "job"}-${createHash("sha256").update(RawText.encode(command)).digest("hex").slice(0, 8)}`
 
 const failing = (path: string) => (exitCode: number) => (error: unknown) =>
-  new JobResultsError({ path, detail: (error as Error).message.replace(/^\w+: /, ""), exitCode })
+  new JobResultsError({
+    path,
+    detail: (error as Error).message.replace(/^\w+: /, ""),
+    exitCode,
+    tooMany: /^(EMFILE|ENFILE)/.test((error as Error).message)
+  })
 
 /** Fails where nothing can be saved in the folder, which is made where it is not there. */
 export const check = (directory: string): Effect.Effect<void, JobResultsError> =>
@@ -73,14 +80,17 @@ export const open = (
           throw error
         }
         inUse.add(aside)
-        return { aside, stdout: opened[0]!, stderr: opened[1]! }
+        const close = () => {
+          for (const fd of opened.splice(0)) closeSync(fd)
+        }
+        return { aside, close, stdout: opened[0]!, stderr: opened[1]! }
       },
       catch: failed(codes.failed)
     }),
     (files) =>
       Effect.sync(() => {
         inUse.delete(files.aside)
-        for (const fd of [files.stdout, files.stderr]) closeSync(fd)
+        files.close()
         rmSync(files.aside, { recursive: true, force: true })
       })
   ).pipe(
@@ -96,6 +106,7 @@ export const open = (
         Effect.try({
           try: () => {
             const { aside } = files
+            files.close() // first: there may be no descriptor to spare
             writeFileSync(join(aside, "exit"), `${exit}\n`)
             writeFileSync(join(aside, "command"), RawText.encode(`${command}\n`))
             rmSync(target, { recursive: true, force: true })

@@ -68,6 +68,8 @@ export interface StopOptions {
 
 /** Settings of {@link start}. */
 export interface StartOptions extends StopOptions {
+  /** Is told the pid once there is a process. */
+  readonly onStarted?: ((pid: number) => void) | undefined
   /**
    * Is given what it writes, as it comes. An effect in return holds the pipe, and in time the process, until it has
    * ended; where that fails, so does `exit`; what it throws is a defect of `exit`. Without it what is written is read
@@ -93,8 +95,8 @@ export interface RunOptions extends StopOptions {
   readonly timeout?: Duration.DurationInput | undefined
   /** Fail with `CommandFailed` unless the exit code is 0; default false, as in asyncio. */
   readonly check?: boolean | undefined
-  /** Is told the pid once there is a process. */
-  readonly onStarted?: ((pid: number) => void) | undefined
+  /** As in {@link StartOptions}. */
+  readonly onStarted?: StartOptions["onStarted"]
   /** As in {@link StartOptions}: what is taken so is not kept, and `stdout` and `stderr` are empty in the result. */
   readonly onOutput?: StartOptions["onOutput"]
   /** As in {@link StartOptions}. */
@@ -176,6 +178,16 @@ export class CommandNotStarted extends Data.TaggedError("CommandNotStarted")<{
   }
 }
 
+/** It was running when the helper that had started it was killed; it is ended, and how it would have is not known. */
+export class CommandLost extends Data.TaggedError("CommandLost")<{
+  readonly command: string
+  readonly detail: string
+}> {
+  override get message() {
+    return `${this.command} was lost: ${this.detail}`
+  }
+}
+
 /** It ended with an exit code other than 0, or by a signal, and `check` was asked for. */
 export class CommandFailed extends Data.TaggedError("CommandFailed")<{
   readonly command: string
@@ -224,6 +236,7 @@ export type ProcessError =
   | CommandNotFound
   | CommandNotExecutable
   | CommandNotStarted
+  | CommandLost
   | CommandFailed
   | CommandTimedOut
   | OutputTooLarge
@@ -315,8 +328,9 @@ const spawnError = (
   command: Command.StandardCommand,
   code: string,
   message: string
-): CommandNotFound | CommandNotExecutable | CommandNotStarted => {
+): CommandNotFound | CommandNotExecutable | CommandNotStarted | CommandLost => {
   const line = commandLine(command)
+  if (code === spawner.lost) return new CommandLost({ command: line, detail: message })
   const cwd = cwdOf(command)
   // Node says ENOENT of the folder as well, and of the interpreter in a script's first line.
   if (code !== "" && !isFolder(cwd)) {
@@ -366,6 +380,7 @@ const capture = (command: Command.Command, options: RunOptions) => {
   const startOptions: StartOptions = {
     grace,
     stopSignal,
+    onStarted: options.onStarted,
     onLingering: options.onLingering,
     onOutput:
       options.onOutput ??
@@ -541,8 +556,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       const launch = (
         fiber: Fiber.RuntimeFiber<unknown, unknown>,
         command: Command.StandardCommand,
-        startOptions: StartOptions,
-        onStarted?: (pid: number) => void
+        startOptions: StartOptions
       ): Child => {
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const context = fiber.currentContext
@@ -594,7 +608,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
               started: (pid) => {
                 child.tree = { group: pid, marker }
                 children.add(child)
-                onStarted?.(pid)
+                startOptions.onStarted?.(pid)
                 child.onStarted?.()
               },
               failed: (code, message) => settle(child, Effect.fail(spawnError(command, code, message))),
@@ -683,11 +697,15 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         Effect.gen(function* () {
           const simple = supported(command)
           if (simple._tag === "CommandNotStarted") return yield* simple
-          const child = yield* Effect.acquireRelease(
-            Effect.withFiberRuntime<Child, ProcessError>((fiber) =>
-              started(launch(fiber, simple, startOptions))
-            ),
-            (child) => release(child, startOptions)
+          // Interruptible while it waits for the process: there may be no room for it yet.
+          const child = yield* Effect.uninterruptibleMask((restore) =>
+            Effect.withFiberRuntime<Child, ProcessError, Scope.Scope>((fiber) => {
+              const child = launch(fiber, simple, startOptions)
+              return Effect.zipRight(
+                Effect.addFinalizer(() => release(child, startOptions)),
+                restore(started(child))
+              )
+            })
           )
           const tree = child.tree!
           return {
@@ -710,7 +728,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             const simple = supported(command)
             if (simple._tag === "CommandNotStarted") return simple
             const { limit, result, startOptions } = capture(command, options)
-            const child = launch(fiber, simple, startOptions, options.onStarted)
+            const child = launch(fiber, simple, startOptions)
             const released = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => {
               if (!isOver(child)) return Effect.ensuring(effect, release(child, options))
               forget(child)
@@ -884,8 +902,10 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
               if (!(yield* isOver)) yield* signal("SIGKILL")
             }).pipe((ending) => telling({ ...options, grace }, Effect.sleep, ending))
           yield* Effect.addFinalizer(() => stop())
+          const pid = ++pids
+          options.onStarted?.(pid)
           return {
-            pid: ++pids,
+            pid,
             command: line,
             exit: Deferred.await(ended),
             signal,
@@ -896,10 +916,7 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
       const run: Processes["Type"]["run"] = (command, options = {}) =>
         Effect.suspend(() => {
           const { limit, result, startOptions } = capture(command, options)
-          const exit = Effect.flatMap(start(command, startOptions), (child) => {
-            options.onStarted?.(child.pid)
-            return child.exit
-          })
+          const exit = Effect.flatMap(start(command, startOptions), (child) => child.exit)
           return Effect.flatMap(Effect.scoped(limit(exit)), result)
         })
       return Context.make(Recorded, { events }).pipe(Context.add(Processes, { run, start }))

@@ -44,10 +44,12 @@ export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never
         if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
       })
     )
-    const checked = <A>(write: () => A): A => {
+    const checked = (write: () => void): void => {
       try {
-        return write()
+        write()
       } catch (error) {
+        // Too many files are open: for now memory has to do.
+        if (/^(EMFILE|ENFILE)/.test((error as Error).message)) return
         throw new SpoolError({
           folder: tmpdir(),
           detail: (error as Error).message.replace(/^\w+: /, "")
@@ -89,7 +91,7 @@ export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never
               fd = temporary()
               for (const chunk of chunks) toFile(chunk)
             })
-            release()
+            if (fd !== undefined) release()
           }
           if (fd !== undefined) return checked(() => toFile(bytes))
           chunks.push(bytes)

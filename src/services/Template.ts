@@ -17,7 +17,7 @@ export type Template = (place: Place) => ReadonlyArray<string>
 const base = (path: string) => path.slice(path.lastIndexOf("/") + 1)
 const folder = (path: string) => {
   const at = path.lastIndexOf("/")
-  return at < 0 ? "." : at === 0 ? "/" : path.slice(0, at)
+  return at < 0 ? "." : path.slice(0, at).replace(/\/+$/, "") || "/"
 }
 const stem = (path: string) => {
   const dot = path.lastIndexOf(".")
@@ -37,8 +37,8 @@ const pattern = /\{((?:[1-9]\d*)?)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}/g
 /**
  * Reads words with `{}` (the item), `{.}` (without extension), `{/}` (base name), `{//}` (folder), `{/.}` (base name
  * without extension), `{#}` (number of the job), `{%}` (its slot), and `{1}`, `{2.}`, … for one of several sources.
- * Where there is none of them, the items come behind. A word that is only `{}` becomes as many words as there are
- * sources.
+ * Where there is none of them, the items come behind.A word that is only `{}` or a part of it becomes as many words as
+ * there are sources.
  *
  * @param quote how items are written where a shell reads the words; default: as they are.
  */
@@ -50,7 +50,8 @@ export const make = (
   if (!places) return ({ values }) => [...words, ...values.map(quote)]
   return ({ seq, slot, values }) =>
     words.flatMap((word) => {
-      if (word === "{}") return values.map(quote)
+      const [, alone] = /^\{(\.|\/\/|\/\.|\/|)\}$/.exec(word) ?? []
+      if (alone !== undefined) return values.map((value) => quote(parts[alone]!(value)))
       return word.replace(
         pattern,
         (_, index: string, part: string | undefined, number: string | undefined) => {

@@ -131,6 +131,15 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(never.stderr).toContain("b failed: a was never ready\n")
   })
 
+  it("ends in time though some still wait for descriptors, and starts none of them then", async () => {
+    const services = Array.from({ length: 30 }, (_, i) => `s${i}=echo up; exec sleep 600`)
+    const { code, stdout } = await aio(["-q", "--for", "500ms", "--grace", "200ms", ...services], {
+      shell: 'ulimit -n 64; exec "$@"'
+    })
+    expect(code).toBe(0)
+    expect(lines(stdout).length).toBeLessThan(30)
+  })
+
   it("leaves nobody behind when it is killed itself", async () => {
     const marker = Aio.marker()
     const running = Aio.start(["long-running", "a=setsid sleep 60 & echo up; sleep 60"], { env: marker.env })

@@ -25,6 +25,7 @@ describe("aio subprocess", () => {
       stderr: ""
     })
     expect((await aio(["-qk", "-j2", "--", "echo"], { stdin: "a\n\nb\r\nc" })).stdout).toBe("a\nb\nc\n")
+    expect((await aio(["-qk", "--", "printf", "<%s>"], { stdin: " \n\n\t\n" })).stdout).toBe("< ><\t>")
     const list = join(Aio.folder(), "list")
     writeFileSync(list, "x\ny\0z\0")
     expect((await aio(["-qk0", "-a", list, "--", "echo", "{}!"])).stdout).toBe("x\ny!\nz!\n")
@@ -82,6 +83,8 @@ describe("aio subprocess", () => {
       "1 summary"
     ])
     expect(json[1]).toMatchObject({ seq: 1, stream: "stdout", text: "a\n" })
+    const long = await aio(["-q", "--json", "yes aé€ | head -c 400000 #", ":::", "1"])
+    expect([long.stdout.includes("€"), long.stdout.includes("\ufffd")]).toEqual([true, false])
     const late = await aio(["-q", "--timeout", "100ms", "--", "sleep", ":::", "60"])
     expect(late.code).toBe(124)
     // Of a job that a signal has ended it is not told that we were.
@@ -161,7 +164,7 @@ describe("aio subprocess", () => {
 
   it("starts the rest when there are descriptors again", async () => {
     const { code, stderr } = await aio(
-      ["-j60", "sleep 0.1 #", ":::", ...Array.from({ length: 80 }, String)],
+      ["-j60", "sleep 0.1 #", ":::", ...Array.from({ length: 80 }, (_, i) => String(i))],
       {
         shell: 'ulimit -n 64; exec "$@"'
       }
@@ -169,13 +172,32 @@ describe("aio subprocess", () => {
     expect([code, stderr]).toEqual([0, expect.stringMatching(/^jobs {6}80 ok, 0 failed/)])
     // Background children keep the pipes of a job that has ended.
     const held = await aio(
-      ["-j60", "(sleep 0.3; echo) & exit 0 #", ":::", ...Array.from({ length: 60 }, String)],
+      ["-j60", "(sleep 0.3; echo) & exit 0 #", ":::", ...Array.from({ length: 60 }, (_, i) => String(i))],
       {
         shell: 'ulimit -n 64; exec "$@"'
       }
     )
     expect([held.code, held.stdout.length]).toEqual([0, 60])
-  })
+    // Our own are few too: for results, and for output that waits.
+    const results = join(Aio.folder(), "results")
+    const flood = `sleep 0.{%}; head -c 600000 /dev/zero; echo {} >&2`
+    const saved = await aio(
+      [
+        "-q",
+        "-k",
+        "-j50",
+        "--results",
+        results,
+        flood,
+        ":::",
+        ...Array.from({ length: 50 }, (_, i) => String(i))
+      ],
+      {
+        shell: 'ulimit -n 64; exec "$@" | wc -c'
+      }
+    )
+    expect([saved.code, Number(saved.stdout), Aio.names(results).length]).toEqual([0, 30_000_000, 50])
+  }, 60_000)
 
   it("starts none of those that still wait for descriptors when it is ended", async () => {
     const ran = join(Aio.folder(), "ran")
@@ -187,7 +209,7 @@ describe("aio subprocess", () => {
         "-j60",
         `printf x >> ${ran}; exec sleep 60 #`,
         ":::",
-        ...Array.from({ length: 60 }, String)
+        ...Array.from({ length: 60 }, (_, i) => String(i))
       ],
       { shell: 'ulimit -n 64; exec "$@"' }
     )

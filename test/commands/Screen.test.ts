@@ -21,8 +21,9 @@ describe("Screen", () => {
     const written = await drawn((screen) => {
       for (let at = 0; at < bytes.length; at++) screen.write(bytes.subarray(at, at + 1))
       screen.log("a note")
+      screen.write(Buffer.from("vier"))
     })
-    expect(written.join("")).toBe("\x1b[Jéén\ntwee\na note\ndrie\n")
+    expect(written.join("")).toBe("\x1b[Jéén\ntwee\ndrie\na note\nvier\n")
   })
 
   it("says how many lines do not fit, and clears as many as a narrower terminal has made of them", async () => {

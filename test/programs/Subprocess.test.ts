@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import * as Command from "@effect/platform/Command"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Stream, TestClock } from "effect"
@@ -262,6 +265,35 @@ describe("Subprocess.jobs", () => {
         "2 cancelled: 3 jobs have succeeded",
         "3 ok, 1 failed, 0 skipped, 1 cancelled in 3000; 3 jobs have succeeded"
       ])
+    })
+  )
+
+  it.scopedLive("logs a job when its events have been read", () =>
+    Effect.gen(function* () {
+      const folder = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "aio-jobs-"))),
+        (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
+      )
+      const path = join(folder, "log")
+      const inLog = () => readFileSync(path, "utf8").split("\n").length - 2
+      for (const output of ["group", "keepOrder", "line", "inherit"] as const) {
+        let seen = 0
+        yield* Subprocess.jobs(
+          ["quick", "chatty", "quick"].map((name) => ({ command: () => Command.make(name) })),
+          { concurrency: 1, output, log: { path, resume: undefined } }
+        ).pipe(
+          Stream.runForEach((event) =>
+            Effect.sync(() => {
+              if (event.event !== "finished") return
+              seen++
+              assert.isBelow(inLog(), event.seq)
+            })
+          ),
+          Effect.provide(Layer.merge(Processes.layerTest(scripts), Machine.layerTest())),
+          VirtualClock.run()
+        )
+        assert.deepStrictEqual([seen, inLog()], [3, 3])
+      }
     })
   )
 

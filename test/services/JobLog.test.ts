@@ -81,6 +81,18 @@ describe("JobLog", () => {
     })
   )
 
+  it.scopedLive("counts what succeeded under one number twice, and what failed there once", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "log")
+      yield* written(file, undefined, [entry(2, "a"), entry(2, "a"), entry(1, "b", 1), entry(1, "b", 1)])
+      yield* written(file, "all", [entry(3, "c", 1), entry(3, "c")])
+      const done = (resume: "all" | "successful") =>
+        Effect.map(JobLog.done(file, resume), (done) => ["a", "a", "a", "b", "b", "c", "c"].map(done))
+      expect(yield* done("all")).toEqual([true, true, false, true, false, true, false])
+      expect(yield* done("successful")).toEqual([true, true, false, false, false, true, false])
+    })
+  )
+
   it.scopedLive("goes on with what is no file, and with a file that has no line yet", () =>
     Effect.gen(function* () {
       yield* written("/dev/null", "all", [entry(1, "a")])

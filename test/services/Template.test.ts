@@ -25,9 +25,10 @@ describe("Template", () => {
     expect(fill([word, "{#}"], value)[0]).toBe(filled)
   })
 
-  it("appends items where there is no place for them, and spreads them where a word is only {}", () => {
+  it("appends items where there is no place for them, and spreads them where a word is only {} or a part of it", () => {
     expect(fill(["cp", "-v"], "a b", "c")).toEqual(["cp", "-v", "a b", "c"])
     expect(fill(["cp", "{}", "x{}"], "a b", "c")).toEqual(["cp", "a b", "c", "xa b c"])
+    expect(fill(["{/}", "{//}"], "a//b.c", "d/e")).toEqual(["b.c", "e", "a", "d"])
     expect(fill(["mv", "{2}", "{1.}"], "a.txt", "c")).toEqual(["mv", "c", "a"])
     expect(Template.highest(["{2}", "x{13.}", "{}"])).toBe(13)
   })

@@ -550,20 +550,21 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
     stdio: ["pipe", "pipe", "inherit", 0, 1],
     detached: true
   }) as ChildProcessByStdio<Writable, Readable, null>
+  server.once("error", (error) => lost(error.message))
+  if (server.pid === undefined) return undefined // no descriptors for it
   server.stdout.on("data", onBytes)
   server.stdin.on("error", () => undefined)
   ;(server.stdin as unknown as Socket).unref()
   const lost = (why: string) => {
     died = why
     for (const [id, job] of jobs) {
-      if (spoke) fail(id, job, "", why)
+      if (spoke) fail(id, job, job.started ? spawner.lost : "", why)
       else {
         jobs.delete(id)
         job.handle = spawnDirectly(job.request, job.listener)
       }
     }
   }
-  server.once("error", (error) => lost(error.message))
   server.once("exit", (code, signal) => lost(`the fork server has ended (${signal ?? `exit code ${code}`})`))
   idle()
 

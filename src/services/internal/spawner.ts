@@ -51,6 +51,9 @@ export interface Listener {
   readonly closed: () => void
 }
 
+/** The `code` of a process that was running when who had started it was killed. */
+export const lost = "ELOST"
+
 /** A process that was asked for. */
 export interface Handle {
   /** Closes our ends of its pipes. */
