@@ -472,7 +472,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
           }
         }
       })
-    const settled = isReal(keeping) ? output.flushed : output.drained
+    const settled = isReal(keeping) ? output.written : output.drained
     // At once, rather than in an effect that has hold of the outcomes: what a suspended effect holds outlives it by
     // some collections of the young generation, each of which copies it (a fifth of the time of a whole run).
     const handle = (chunk: Chunk.Chunk<Loops.Outcome>) => {

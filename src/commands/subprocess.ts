@@ -1,5 +1,4 @@
 import { existsSync, statSync } from "node:fs"
-import { StringDecoder } from "node:string_decoder"
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
@@ -270,7 +269,7 @@ const report = (settings: {
     const begun = performance.now()
     let ended = 0
     let failed = 0
-    let running = 0
+    const running = new Set<number>()
     const show = (): void => {
       if (screen === undefined) return
       const all = settings.total
@@ -282,7 +281,7 @@ const report = (settings: {
       const done = all === undefined ? 0 : Math.round((ended / all) * width)
       const bar = all === undefined ? "" : `${"━".repeat(done)}${" ".repeat(width - done)} `
       screen.show([
-        `${bar}${ended}${all === undefined ? "" : ` of ${all}`} done, ${failed} failed, ${running} running${left}`
+        `${bar}${ended}${all === undefined ? "" : ` of ${all}`} done, ${failed} failed, ${running.size} running${left}`
       ])
     }
     const write = (event: Subprocess.JobEvent & { event: "output" }) => {
@@ -304,35 +303,30 @@ const report = (settings: {
         : screen === undefined
           ? output.note(line)
           : Effect.sync(() => screen.log(line))
-    // Characters are cut where the pieces of one job are, which come one after the other; lines are whole.
-    let decoding = { key: "", decoder: new StringDecoder() }
-    const textOf = ({ bytes, seq, stream }: Subprocess.JobEvent & { event: "output" }): string => {
-      const key = `${seq} ${stream}`
-      if (key !== decoding.key) decoding = { key, decoder: new StringDecoder() }
-      return decoding.decoder.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
-    }
     return (event: Subprocess.JobEvent): Effect.Effect<void> | undefined => {
       if (settings.json) {
         const { event: name, ...fields } = event
         return output.print(
           Output.eventLine(
             name,
-            event.event === "output" ? { seq: event.seq, stream: event.stream, text: textOf(event) } : fields
+            event.event === "output"
+              ? { seq: event.seq, stream: event.stream, text: new TextDecoder().decode(event.bytes) }
+              : fields
           )
         )
       }
       switch (event.event) {
         case "started":
-          running++
+          running.add(event.seq)
           show()
           return undefined
         case "output":
           return write(event)
         case "retried":
-          running--
+          running.delete(event.seq)
           return note(`${brief(event.command)}: ${brief(event.detail)}; attempt ${event.attempt}`)
         case "finished":
-          running--
+          running.delete(event.seq)
           ended++
           open.delete(`${event.seq} stdout`)
           open.delete(`${event.seq} stderr`)
@@ -340,7 +334,7 @@ const report = (settings: {
           show()
           return event.ok ? undefined : note(`Failed (${brief(event.detail ?? "")}): ${brief(event.command)}`)
         case "cancelled":
-          running--
+          running.delete(event.seq)
           show()
           return note(`Cancelled (${event.reason}): ${brief(event.command)}`)
         case "skipped":
@@ -454,7 +448,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     // How many a file has is known too; what comes through a pipe can be read only once.
     const file = Option.filter(
       config.argFile,
-      (path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true
+      (path) => path !== "-" && statSync(path, { throwIfNoEntry: false })?.isFile() === true
     )
     const total =
       sources.length > 0
@@ -532,7 +526,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
           : Effect.zipRight(
               Effect.all(shown, { discard: true }),
               // Who is in the log has its output out of our hands.
-              Option.isSome(log) ? output.flushed : output.drained
+              Option.isSome(log) ? output.written : output.drained
             )
       })
     )

@@ -334,7 +334,6 @@ export const services = Effect.fn("LongRunning.services")(function* (
       const pattern = ready !== undefined && "log" in ready ? ready.log : undefined
       let seen = pattern === undefined
       const tell = (pid: number) => {
-        here.pid = pid
         const event = {
           event: "started",
           name,
@@ -360,19 +359,20 @@ export const services = Effect.fn("LongRunning.services")(function* (
               told
             )
       })
-      const exited = yield* Effect.gen(function* () {
-        yield* Effect.addFinalizer(() => lines.end)
-        const child = yield* processes.start(command, {
-          grace,
-          stopSignal,
-          onStarted: lines.onStarted,
-          onOutput: lines.onOutput,
-          onLingering: (left) => onEvent({ event: "lingering", name, pid: here.pid!, left })
-        })
-        yield* lines.begin
-        if (options.sample !== undefined) yield* Effect.forkScoped(sampling(name, child, options.sample))
-        return yield* child.exit
-      }).pipe(lines.during)
+      yield* Effect.addFinalizer(() => lines.end)
+      const child = yield* processes.start(command, {
+        grace,
+        stopSignal,
+        onStarted: (pid) => {
+          here.pid = pid
+          lines.onStarted(pid)
+        },
+        onOutput: lines.onOutput,
+        onLingering: (left) => onEvent({ event: "lingering", name, pid: here.pid!, left })
+      })
+      yield* lines.begin
+      if (options.sample !== undefined) yield* Effect.forkScoped(sampling(name, child, options.sample))
+      const exited = yield* child.exit
       // Who is ready when there is a process may have ended before that was told.
       if (ready === undefined) yield* Deferred.succeed(firstReady.get(name)!, true)
       const { exitCode, signal } = exited

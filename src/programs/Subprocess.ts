@@ -153,7 +153,7 @@ export type JobEvent =
       readonly command: string
       readonly attempt: number
     }
-  /** As `"line"` whole lines, unless one is longer than 1 MiB; else as it comes. */
+  /** Whole lines, unless one is longer than 1 MiB; in the end the rest. */
   | {
       readonly event: "output"
       readonly seq: number
@@ -279,10 +279,13 @@ export const jobs = <E = never, R = never>(
       const log = options.log && (yield* JobLog.open(options.log.path, options.log.resume))
       const makeSpool = yield* Spool.make()
       const kept = makeKept()
-      const { abandon, emit, end, full, stream, whenRoom } = EventBuffer.make<JobEvent, E | JobsError>({
-        capacity: buffered,
-        pause: eventPause
-      })
+      const buffer = EventBuffer.make<JobEvent, E | JobsError>({ capacity: buffered, pause: eventPause })
+      const { abandon, end, full, stream, whenRoom } = buffer
+      let emitted = 0
+      const emit = (event: JobEvent) => {
+        emitted++
+        buffer.emit(event)
+      }
       const room = Effect.async<void>((resume) => {
         if (full()) whenRoom(() => resume(Effect.void))
         else resume(Effect.void)
@@ -295,24 +298,29 @@ export const jobs = <E = never, R = never>(
 
       // A job is in the log when whoever reads has asked for more after the last event of it: what was lost on the way is
       // not skipped next time.
-      let passedOn: Array<JobLog.Entry> = []
-      let taken: Array<JobLog.Entry> = []
+      const ended: Array<{ readonly entry: JobLog.Entry; readonly events: number }> = []
+      let delivered = 0
       const logged =
         log === undefined
           ? stream
           : Stream.fromPull(
               Effect.map(Stream.toPull(stream), (pull) => {
-                const append = Effect.suspend(() => {
-                  const entries = taken
-                  taken = []
-                  return Effect.forEach(entries, log.append, { discard: true })
+                const append = (all: boolean) =>
+                  Effect.suspend(() => {
+                    const later = all ? -1 : ended.findIndex(({ events }) => events > delivered)
+                    const now = ended.splice(0, later < 0 ? ended.length : later)
+                    return Effect.forEach(now, ({ entry }) => log.append(entry), { discard: true })
+                  })
+                const next = Effect.matchEffect(pull, {
+                  onSuccess: (events) => {
+                    delivered += events.length
+                    return Effect.succeed(events)
+                  },
+                  // No event comes any more.
+                  onFailure: (why) =>
+                    Effect.zipRight(Effect.mapError(append(true), Option.some), Effect.fail(why))
                 })
-                const next = Effect.map(pull, (events) => {
-                  taken = passedOn
-                  passedOn = []
-                  return events
-                })
-                return Effect.zipRight(Effect.mapError(append, Option.some), next)
+                return Effect.zipRight(Effect.mapError(append(false), Option.some), next)
               })
             )
 
@@ -512,12 +520,12 @@ export const jobs = <E = never, R = never>(
             lane.cancelled = undefined
             const received = sink.received()
             const entry = { seq, started: began, runtime, received, exitCode, signal, command: line }
-            const emitted = () => void (log !== undefined && passedOn.push(entry))
+            const allEmitted = () => void (log !== undefined && ended.push({ entry, events: emitted }))
             const rest = sink.done()
-            if (rest === undefined && output !== "keepOrder") emitted()
+            if (rest === undefined && output !== "keepOrder") allEmitted()
             const written =
               output === "keepOrder" || rest !== undefined
-                ? inTurn(seq, Effect.map(rest ?? Effect.void, emitted))
+                ? inTurn(seq, Effect.map(rest ?? Effect.void, allEmitted))
                 : undefined
             const end = () => {
               finish(seq, line, outcome, runtime)
@@ -563,6 +571,27 @@ export const jobs = <E = never, R = never>(
             done: end
           }
         }
+        const passOn = (stream: "stdout" | "stderr", spool: Spool.Spool) =>
+          Effect.suspend(() => {
+            let found: Uint8Array | undefined
+            const lines = Lines.whole((bytes) => {
+              found = bytes
+            })
+            const pass = () => {
+              const bytes = found
+              found = undefined
+              return bytes === undefined ? Effect.void : send(event(stream, bytes))
+            }
+            const each = (bytes: Uint8Array) => {
+              lines.push(bytes)
+              return pass()
+            }
+            const rest = Effect.suspend(() => {
+              lines.end()
+              return pass()
+            })
+            return Effect.zipRight(spool.drain(each), rest)
+          })
         let spools: { readonly stdout: Spool.Spool; readonly stderr: Spool.Spool } | undefined
         return {
           received: () => spools?.stdout.size() ?? 0,
@@ -577,11 +606,7 @@ export const jobs = <E = never, R = never>(
           },
           done: () => {
             if (spools === undefined) return undefined
-            const { stderr, stdout } = spools
-            return Effect.zipRight(
-              stdout.drain((bytes) => send(event("stdout", bytes))),
-              stderr.drain((bytes) => send(event("stderr", bytes)))
-            )
+            return Effect.zipRight(passOn("stdout", spools.stdout), passOn("stderr", spools.stderr))
           }
         }
       }
@@ -669,7 +694,11 @@ export const jobs = <E = never, R = never>(
             exitCode: others.length > 0 ? codes.failed : exitCode || stoppedCode
           })
           return Effect.sync(() => end())
-        })
+        }),
+        // What throws here would leave the reader waiting.
+        Effect.onError((cause) =>
+          Cause.isInterruptedOnly(cause) ? Effect.void : Effect.sync(() => end(cause))
+        )
       )
       yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
         Effect.suspend(() => {

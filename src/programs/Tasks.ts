@@ -204,10 +204,7 @@ export const commands = Effect.fn("Tasks.commands")(function* (
       started = yield* Clock.currentTimeNanos
       let pid = 0
       const lines = LineOutput.make(
-        (started) => {
-          pid = started
-          return onEvent({ event: "started", name, pid, command: Processes.commandText(command) })
-        },
+        () => onEvent({ event: "started", name, pid, command: Processes.commandText(command) }),
         (stream, bytes) => onEvent({ event: "output", name, stream, bytes })
       )
       const body = Effect.gen(function* () {
@@ -215,13 +212,16 @@ export const commands = Effect.fn("Tasks.commands")(function* (
         const child = yield* processes.start(command, {
           grace,
           stopSignal,
-          onStarted: lines.onStarted,
+          onStarted: (started) => {
+            pid = started
+            lines.onStarted(started)
+          },
           onOutput: lines.onOutput,
           onLingering: (left) => onEvent({ event: "lingering", name, pid, left })
         })
         yield* lines.begin
         return yield* child.exit
-      }).pipe(lines.during, Effect.scoped)
+      }).pipe(Effect.scoped)
       const exit = yield* Effect.either(body)
       const runtime = yield* since(started)
       const outcome = { name, runtime, ...outcomeOf(exit) }

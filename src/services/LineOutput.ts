@@ -4,13 +4,11 @@ import type * as Processes from "./Processes.js"
 
 /** Takes what a process writes, and passes on whole lines. */
 export interface LineOutput {
-  /** For `Processes.start`: the process waits while the lines are taken, and all wait until its start is told. */
+  /** For `Processes.start`: the process waits while the lines are taken; its start is told before. */
   readonly onOutput: NonNullable<Processes.StartOptions["onOutput"]>
   readonly onStarted: NonNullable<Processes.StartOptions["onStarted"]>
-  /** Tells of the start, unless that is done, and lets lines through. */
+  /** Tells of the start, once, if there is a process. */
   readonly begin: Effect.Effect<void>
-  /** Around the whole life of the process, inside of its scope: whoever is interrupted before `begin` begins too. */
-  readonly during: <A, E, R>(life: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** The process has ended: what it left without a line end. */
   readonly end: Effect.Effect<void>
 }
@@ -32,11 +30,13 @@ export const make = (
     found = []
     return effects.length < 2 ? effects[0] : Effect.all(effects, { discard: true })
   }
+  let telling = false
+  // Whoever comes first tells: lines may come from a process whose starter was interrupted meanwhile.
   const begin = Effect.suspend(() => {
-    if (pid === undefined) return begun.open
-    const told = tell(pid)
-    pid = undefined
-    return Effect.ensuring(told, begun.open)
+    if (pid === undefined) return Effect.void
+    if (telling) return begun.await
+    telling = true
+    return Effect.uninterruptible(Effect.ensuring(tell(pid), begun.open))
   })
   return {
     onStarted: (started) => {
@@ -45,14 +45,16 @@ export const make = (
     onOutput: (stream, bytes) => {
       lines[stream].push(bytes)
       const effect = taken()
-      return effect && begun.whenOpen(effect)
+      return effect && Effect.zipRight(begin, effect)
     },
     begin,
-    during: (life) => Effect.ensuring(life, begin),
-    end: Effect.suspend(() => {
-      lines.stdout.end()
-      lines.stderr.end()
-      return taken() ?? Effect.void
-    })
+    end: Effect.zipRight(
+      begin,
+      Effect.suspend(() => {
+        lines.stdout.end()
+        lines.stderr.end()
+        return taken() ?? Effect.void
+      })
+    )
   }
 }

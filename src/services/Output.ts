@@ -23,8 +23,10 @@ export class Output extends Context.Tag("effect-asyncio/services/Output")<
     readonly writeError: (bytes: string | Uint8Array) => Effect.Effect<void>
     /** Waits while their readers are more than 1 MiB behind: for who writes much. */
     readonly drained: Effect.Effect<void>
-    /** Waits until what was written to stdout has left the process: for who then says that it has. */
+    /** Waits until what was written has left the process, or cannot any more. */
     readonly flushed: Effect.Effect<void>
+    /** Waits until what was written has left the process, for ever where it cannot: for who then notes that it has. */
+    readonly written: Effect.Effect<void>
     readonly stdout: Capabilities
     readonly stderr: Capabilities
   }
@@ -117,11 +119,17 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
     process.stdout.on("error", onError)
     process.stderr.on("error", onStderrError)
     process.on("exit", flush)
+    /** Calls back when none of these holds so much any more; also with an error, when nobody reads. */
+    const whenBelow = (most: number, done: () => void) => {
+      const slow = [process.stdout, process.stderr].filter(({ writableLength }) => writableLength > most)
+      let left = slow.length
+      if (left === 0 || closed) return done()
+      for (const stream of slow) stream.write("", () => --left === 0 && done())
+    }
     const flushed = Effect.async<void>((resume) => {
       flush()
       // A pipe may still hold what was written: wait for it, or for the error that says nobody reads.
-      if (closed || process.stdout.writableLength === 0) resume(Effect.void)
-      else process.stdout.write("", () => resume(Effect.void))
+      whenBelow(0, () => resume(Effect.void))
     })
     yield* Effect.addFinalizer(() => flushed)
     return Output.of({
@@ -138,15 +146,17 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
           process.stderr.write(bytes)
         }),
       drained: Effect.async((resume) => {
-        const { stderr, stdout } = process
-        if (size + stdout.writableLength > behind) flush()
-        const slow = [stdout, stderr].filter(({ writableLength }) => writableLength > behind)
-        let left = slow.length
-        if (left === 0 || closed) return resume(Effect.void)
-        // Also called with an error, when nobody reads any more.
-        for (const stream of slow) stream.write("", () => --left === 0 && resume(Effect.void))
+        if (size + process.stdout.writableLength > behind) flush()
+        whenBelow(behind, () => resume(Effect.void))
       }),
       flushed,
+      written: Effect.zipRight(
+        flushed,
+        // An error is heard a turn later. Then Signals hears of it too, and ends the program.
+        Effect.async((resume) => {
+          setImmediate(() => closed || resume(Effect.void))
+        })
+      ),
       stdout: capabilities(process.stdout.isTTY === true, process.env),
       stderr: capabilities(process.stderr.isTTY === true, process.env)
     })
@@ -179,6 +189,7 @@ export const layerTest: Layer.Layer<Output | Captured> = Layer.effectContext(
           ),
         drained: Effect.void,
         flushed: Effect.void,
+        written: Effect.void,
         stdout: plain,
         stderr: plain
       })

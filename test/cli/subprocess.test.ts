@@ -85,6 +85,9 @@ describe("aio subprocess", () => {
     expect(json[1]).toMatchObject({ seq: 1, stream: "stdout", text: "a\n" })
     const long = await aio(["-q", "--json", "yes aé€ | head -c 400000 #", ":::", "1"])
     expect([long.stdout.includes("€"), long.stdout.includes("\ufffd")]).toEqual([true, false])
+    expect((await aio(["-q", "--json", "printf 'caf\\351' #", ":::", "1"])).stdout).toContain(
+      '"text":"caf\ufffd"'
+    )
     const late = await aio(["-q", "--timeout", "100ms", "--", "sleep", ":::", "60"])
     expect(late.code).toBe(124)
     // Of a job that a signal has ended it is not told that we were.
@@ -114,6 +117,13 @@ describe("aio subprocess", () => {
       ])
     expect((await run([], "a", "bad")).code).toBe(1)
     expect((await run(["--resume"], "new", "a", "bad", "b")).stdout).toBe("new\nb\n")
+    // What could not be written is not in the log.
+    for (const shell of ['"$@" > /dev/full', '"$@" | head -c 1000']) {
+      const lost = join(at, "lost")
+      const words = ["-q", "-j1", "--joblog", lost, "--", "printf", "%200000s", ":::", "1", "2"]
+      await aio(words, { shell })
+      expect(readFileSync(lost, "utf8")).toMatch(/^Seq.*\n$/)
+    }
     expect((await run(["--resume-failed", "--dry-run"], "a", "bad", "b")).stdout).toMatch(/^sh -c .* bad\n$/)
     expect((await run(["--resume-failed"], "a", "bad", "b")).stdout).toBe("bad\n")
     const lines = readFileSync(log, "utf8").trim().split("\n")

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber } from "effect"
+import { Effect, Fiber } from "effect"
 import * as LineOutput from "../../src/services/LineOutput.js"
 
 const recorded = () => {
@@ -12,28 +12,52 @@ const recorded = () => {
 }
 
 describe("LineOutput", () => {
-  it.effect("holds lines until the start is told, and gives the rest at the end", () =>
+  it.effect(
+    "tells of the start before the first line, by whoever comes first, and gives the rest at the end",
+    () =>
+      Effect.gen(function* () {
+        const { events, lines } = recorded()
+        yield* lines.begin // there is no process yet
+        lines.onStarted(7)
+        expect(lines.onOutput("stdout", Buffer.from("a"))).toBeUndefined()
+        const line = lines.onOutput("stdout", Buffer.from("\nb"))!
+        yield* Effect.all([line, lines.begin], { concurrency: 2 })
+        yield* lines.end
+        expect(events).toEqual(["started 7", "stdout a\n", "stdout b"])
+      })
+  )
+
+  it.effect("tells of a start that nobody had time for, at the end", () =>
     Effect.gen(function* () {
       const { events, lines } = recorded()
       lines.onStarted(7)
-      const held = yield* Effect.fork(lines.onOutput("stdout", Buffer.from("a\nb")) ?? Effect.void)
-      yield* Effect.yieldNow()
-      expect(events).toEqual([])
-      yield* lines.during(lines.begin)
-      yield* Fiber.join(held)
       yield* lines.end
-      expect(events).toEqual(["started 7", "stdout a\n", "stdout b"])
+      expect(events).toEqual(["started 7"])
     })
   )
 
-  it.effect("tells of the start, and lets lines through, where it is interrupted before", () =>
+  it.effect("tells though whoever does is interrupted, and lets nobody by before", () =>
     Effect.gen(function* () {
-      const { events, lines } = recorded()
+      const events: Array<string> = []
+      const told = yield* Effect.makeLatch(false)
+      const lines = LineOutput.make(
+        () =>
+          Effect.zipRight(
+            told.await,
+            Effect.sync(() => void events.push("started"))
+          ),
+        () => Effect.sync(() => void events.push("line"))
+      )
       lines.onStarted(7)
-      const held = yield* Effect.fork(lines.onOutput("stderr", Buffer.from("last\n")) ?? Effect.void)
-      expect(Exit.isInterrupted(yield* Effect.exit(lines.during(Effect.interrupt)))).toBe(true)
-      yield* Fiber.join(held)
-      expect(events).toEqual(["started 7", "stderr last\n"])
+      const teller = yield* Effect.fork(lines.begin)
+      const line = yield* Effect.fork(lines.onOutput("stderr", Buffer.from("x\n"))!)
+      yield* Effect.yieldNow()
+      yield* Fiber.interruptFork(teller)
+      yield* Effect.yieldNow()
+      expect(events).toEqual([])
+      yield* told.open
+      yield* Fiber.join(line)
+      expect(events).toEqual(["started", "line"])
     })
   )
 })

@@ -550,8 +550,10 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
     stdio: ["pipe", "pipe", "inherit", 0, 1],
     detached: true
   }) as ChildProcessByStdio<Writable, Readable, null>
-  server.once("error", (error) => lost(error.message))
-  if (server.pid === undefined) return undefined // no descriptors for it
+  if (server.pid === undefined) {
+    server.once("error", () => undefined) // no descriptors for it, say
+    return undefined
+  }
   server.stdout.on("data", onBytes)
   server.stdin.on("error", () => undefined)
   ;(server.stdin as unknown as Socket).unref()
@@ -565,6 +567,7 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
       }
     }
   }
+  server.once("error", (error) => lost(error.message))
   server.once("exit", (code, signal) => lost(`the fork server has ended (${signal ?? `exit code ${code}`})`))
   idle()
 
