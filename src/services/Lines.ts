@@ -72,8 +72,7 @@ export const whole = (onBytes: (bytes: Uint8Array) => unknown): Lines => {
   const longest = 1024 * 1024
   let carry: Array<Uint8Array> = []
   let size = 0
-  const emit = (bytes: Uint8Array) =>
-    onBytes(carry.length === 0 ? bytes : Buffer.concat([...carry, bytes]))
+  const emit = (bytes: Uint8Array) => onBytes(carry.length === 0 ? bytes : Buffer.concat([...carry, bytes]))
   return {
     push: (bytes) => {
       const last = bytes.lastIndexOf(10) + 1
