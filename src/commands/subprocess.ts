@@ -467,12 +467,8 @@ export const command = Command.make("subprocess", { words, ...options }, (config
         }) as const
     )
     if (config.dryRun) {
-      const resume = Option.flatMap(log, ({ path, resume }) =>
-        Option.fromNullable(resume && { path, resume })
-      )
-      const isDone = Option.isSome(resume)
-        ? yield* JobLog.done(resume.value.path, resume.value.resume)
-        : () => false
+      const { path = "", resume } = Option.getOrElse(log, () => ({ path: undefined, resume: undefined }))
+      const isDone = resume === undefined ? () => false : yield* JobLog.done(path, resume)
       const all = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
       return yield* Stream.runForEach(Stream.zipWithIndex(all), ([request, index]) => {
         const command = Processes.commandText(request.command("{%}"))
@@ -530,7 +526,8 @@ export const command = Command.make("subprocess", { words, ...options }, (config
             )
       })
     )
-    // A signal ends the jobs; what becomes of them is told all the same, unless nothing can be written any more. A daemon, because children are interrupted with their parent.
+    // A signal ends the jobs; what becomes of them is told all the same, unless nothing can be written any more. A
+    // daemon, because children are interrupted with their parent.
     yield* Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Effect.forkDaemon(Effect.interruptible(reading)), (fiber) =>
         Effect.onInterrupt(restore(Fiber.join(fiber)), (interruptors) => {

@@ -226,7 +226,6 @@ const probeEvery = "250 millis"
 interface Running {
   readonly spawned: Deferred.Deferred<void>
   readonly logged: Deferred.Deferred<void>
-  pid: number | undefined
 }
 
 /**
@@ -363,12 +362,9 @@ export const services = Effect.fn("LongRunning.services")(function* (
       const child = yield* processes.start(command, {
         grace,
         stopSignal,
-        onStarted: (pid) => {
-          here.pid = pid
-          lines.onStarted(pid)
-        },
+        onStarted: lines.onStarted,
         onOutput: lines.onOutput,
-        onLingering: (left) => onEvent({ event: "lingering", name, pid: here.pid!, left })
+        onLingering: (left, pid) => onEvent({ event: "lingering", name, pid, left })
       })
       yield* lines.begin
       if (options.sample !== undefined) yield* Effect.forkScoped(sampling(name, child, options.sample))
@@ -418,24 +414,18 @@ export const services = Effect.fn("LongRunning.services")(function* (
             current = event.run
             running.set(name, {
               spawned: Deferred.unsafeMake(FiberId.none),
-              logged: Deferred.unsafeMake(FiberId.none),
-              pid: undefined
+              logged: Deferred.unsafeMake(FiberId.none)
             })
             return Effect.void
           case "ready":
             return Effect.zipRight(onEvent({ name, ...event }), Deferred.succeed(firstReady.get(name)!, true))
           case "ended": {
             const { exit, run, runtime } = event
-            const detail = Exit.isSuccess(exit) ? "exit code 0" : Causes.headline(exit.cause)
-            const error = Exit.isSuccess(exit)
-              ? undefined
-              : Option.getOrUndefined(Cause.failureOption(exit.cause))
-            const how = Exit.isSuccess(exit)
-              ? { exitCode: 0 }
-              : error instanceof ServiceEnded
-                ? { exitCode: error.exitCode, signal: error.signal }
-                : {}
-            return onEvent({ event: "ended", name, run, runtime, detail, ...how })
+            const ended = { event: "ended", name, run, runtime } as const
+            if (Exit.isSuccess(exit)) return onEvent({ ...ended, detail: "exit code 0", exitCode: 0 })
+            const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
+            const { exitCode, signal } = error instanceof ServiceEnded ? error : {}
+            return onEvent({ ...ended, detail: Causes.headline(exit.cause), exitCode, signal })
           }
           case "restarting":
             restarts.set(name, event.run - 1)

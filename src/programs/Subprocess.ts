@@ -383,8 +383,9 @@ export const jobs = <E = never, R = never>(
           }
           const busy = Effect.gen(function* () {
             const { load, memfree } = options
-            const [now, free] = [yield* machine.load, yield* machine.freeMemory]
+            const now = load === undefined ? 0 : yield* machine.load
             if (load !== undefined && now >= load) return { for: "load", value: now } as const
+            const free = memfree === undefined ? 0 : yield* machine.freeMemory
             if (memfree !== undefined && free < memfree) return { for: "memory", value: free } as const
             return undefined
           })

@@ -202,9 +202,8 @@ export const commands = Effect.fn("Tasks.commands")(function* (
         }
       }
       started = yield* Clock.currentTimeNanos
-      let pid = 0
       const lines = LineOutput.make(
-        () => onEvent({ event: "started", name, pid, command: Processes.commandText(command) }),
+        (pid) => onEvent({ event: "started", name, pid, command: Processes.commandText(command) }),
         (stream, bytes) => onEvent({ event: "output", name, stream, bytes })
       )
       const body = Effect.gen(function* () {
@@ -212,12 +211,9 @@ export const commands = Effect.fn("Tasks.commands")(function* (
         const child = yield* processes.start(command, {
           grace,
           stopSignal,
-          onStarted: (started) => {
-            pid = started
-            lines.onStarted(started)
-          },
+          onStarted: lines.onStarted,
           onOutput: lines.onOutput,
-          onLingering: (left) => onEvent({ event: "lingering", name, pid, left })
+          onLingering: (left, pid) => onEvent({ event: "lingering", name, pid, left })
         })
         yield* lines.begin
         return yield* child.exit

@@ -82,7 +82,7 @@ export interface StartOptions extends StopOptions {
    * Is told when it has been asked to end and somebody of it is still there a second later; `left` milliseconds then
    * remain until KILL. Default: nobody is told.
    */
-  readonly onLingering?: ((left: number) => Effect.Effect<void>) | undefined
+  readonly onLingering?: ((left: number, pid: number) => Effect.Effect<void>) | undefined
 }
 
 /** Settings of {@link run}. */
@@ -251,7 +251,8 @@ export class Processes extends Context.Tag("effect-asyncio/services/Processes")<
     /**
      * Runs the command as a process group of its own and ends when it has ended and both of its pipes are closed
      * (asyncio: `create_subprocess_exec` and `communicate`). Nobody whom it has started is left then, however this
-     * ends: who is still there, in its group or out of it (`setsid`), gets the stop signal, and KILL after the grace period.
+     * ends: who is still there, in its group or out of it (`setsid`), gets the stop signal, and KILL after
+     * the grace period.
      *
      * There is no shell unless the command asks for one (`Command.runInShell`, {@link shell}). Its stdin is empty
      * unless the command feeds or inherits one. Pipelines and outputs into a `Sink` are for services/CommandExecutor:
@@ -454,13 +455,14 @@ const outcomeOf = (child: Child, once = false): Effect.Effect<Exited, ProcessErr
 
 /** Runs what ends a process, and tells of it when that takes longer than the sleep. */
 const telling = (
+  pid: number,
   { grace = graceDefault, onLingering }: StartOptions,
   sleep: (ms: number) => Effect.Effect<void>,
   ending: Effect.Effect<void>
 ): Effect.Effect<void> => {
   const left = Duration.toMillis(grace) - lingers
   if (onLingering === undefined || left <= 0) return ending
-  const tell = Effect.zipRight(sleep(lingers), onLingering(left))
+  const tell = Effect.zipRight(sleep(lingers), onLingering(left, pid))
   return Effect.flatMap(Effect.fork(Effect.interruptible(tell)), (teller) =>
     Effect.zipRight(ending, Fiber.interrupt(teller))
   )
@@ -671,7 +673,12 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       }
 
       const end = (tree: processTree.Tree, options: StartOptions) =>
-        telling(options, pause, processTree.endTree(tree, options.grace ?? graceDefault, options.stopSignal))
+        telling(
+          tree.group,
+          options,
+          pause,
+          processTree.endTree(tree, options.grace ?? graceDefault, options.stopSignal)
+        )
 
       const release = (child: Child, options: StartOptions) =>
         Effect.gen(function* () {
@@ -891,6 +898,7 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
               }
               return true
             })
+          const pid = ++pids
           const stop = (grace: Duration.DurationInput = options.grace ?? graceDefault) =>
             Effect.gen(function* () {
               if (!(yield* signal(stopSignal))) return
@@ -900,9 +908,8 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
                 Effect.interruptible(Effect.sleep(grace))
               )
               if (!(yield* isOver)) yield* signal("SIGKILL")
-            }).pipe((ending) => telling({ ...options, grace }, Effect.sleep, ending))
+            }).pipe((ending) => telling(pid, { ...options, grace }, Effect.sleep, ending))
           yield* Effect.addFinalizer(() => stop())
-          const pid = ++pids
           options.onStarted?.(pid)
           return {
             pid,
