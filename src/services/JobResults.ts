@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto"
-import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
+import { closeSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
-import { usable } from "./internal/folder.js"
+import { makeFolder, usableFolder } from "./internal/files.js"
 import * as RawText from "./internal/rawText.js"
 import * as SafeName from "./SafeName.js"
 
@@ -43,7 +43,7 @@ const failing = (path: string) => (exitCode: number) => (error: unknown) =>
 /** Fails where nothing can be saved in the folder, which is made where it is not there. */
 export const check = (directory: string): Effect.Effect<void, JobResultsError> =>
   Effect.try({
-    try: () => usable(directory),
+    try: () => usableFolder(directory),
     catch: failing(directory)(codes.usage)
   })
 
@@ -70,7 +70,7 @@ export const open = (
       try: () => {
         const aside = freeOf(1)
         rmSync(aside, { recursive: true, force: true })
-        mkdirSync(aside, { recursive: true })
+        makeFolder(aside)
         const opened: Array<number> = []
         try {
           for (const name of ["stdout", "stderr"]) opened.push(openSync(join(aside, name), "w"))

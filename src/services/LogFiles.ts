@@ -1,8 +1,8 @@
-import { closeSync, fstatSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
+import { closeSync, fstatSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
-import { usable } from "./internal/folder.js"
+import { makeFolder, usableFolder } from "./internal/files.js"
 
 /** A log could not be written. */
 export class LogFilesError extends Data.TaggedError("LogFilesError")<{
@@ -41,7 +41,7 @@ const attempting =
 
 /** Fails where no log can be begun in the folder, which is made where it is not there. */
 export const check = (directory: string): Effect.Effect<void, LogFilesError> =>
-  attempting(directory, codes.usage)(() => usable(directory))
+  attempting(directory, codes.usage)(() => usableFolder(directory))
 
 /** Appends to `DIRECTORY/NAME.log`, which becomes `NAME.log.1` when it is full; closed with the scope. */
 export const open = (
@@ -76,7 +76,7 @@ export const open = (
   }
   return Effect.acquireRelease(
     attempt(() => {
-      mkdirSync(directory, { recursive: true })
+      makeFolder(directory)
       begin()
     }),
     () => Effect.sync(end)

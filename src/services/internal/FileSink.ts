@@ -2,6 +2,7 @@ import * as fs from "node:fs"
 import * as fsp from "node:fs/promises"
 import * as path from "node:path"
 import type { Target } from "../Downloader.js"
+import { makeFolder } from "./files.js"
 import type { SmallFiles } from "./SmallFiles.js"
 
 // How a file comes to its final name. What fits in memory is written once, under a temporary name of this process;
@@ -83,7 +84,7 @@ export class Folder {
   }
 
   static async open(directory: string, writer: SmallFiles): Promise<Folder> {
-    await fsp.mkdir(directory, { recursive: true })
+    makeFolder(directory)
     const folder = new Folder(writer)
     const parts = new Map<string, string>()
     const useless = new Set<string>()

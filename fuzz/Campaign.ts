@@ -1,0 +1,42 @@
+import { FastCheck } from "effect"
+import { it } from "vitest"
+
+// `npm run fuzz` sets these; without them a campaign runs as a short test.
+const seconds = Number(process.env["FUZZ_SECONDS"] ?? 5)
+const seed = process.env["FUZZ_SEED"] === undefined ? undefined : Number(process.env["FUZZ_SEED"])
+
+/**
+ * One model that is tried with random input until its time is over. The seed is printed, and a failure prints the
+ * smallest input that fails and the path to it: `npm run fuzz -- NAME --seed SEED` repeats the run.
+ */
+export const campaign = <Ts extends [unknown, ...Array<unknown>]>(
+  title: string,
+  property: FastCheck.IAsyncPropertyWithHooks<Ts>,
+  parameters: FastCheck.Parameters<Ts> = {}
+): void => {
+  it(
+    title,
+    async () => {
+      const used = seed ?? (Date.now() ^ (Math.random() * 0x100000000)) | 0
+      let runs = 0
+      console.log(`${title}: seed ${used}`)
+      await FastCheck.assert(
+        property.beforeEach(async (previous: () => Promise<unknown>) => {
+          runs++
+          await previous()
+        }) as FastCheck.IAsyncProperty<Ts>,
+        {
+          numRuns: Number.MAX_SAFE_INTEGER,
+          maxSkipsPerRun: 10_000,
+          interruptAfterTimeLimit: seconds * 1000,
+          markInterruptAsFailure: false,
+          ...parameters,
+          seed: used
+        }
+      )
+      if (runs === 0) throw new Error("no case was run")
+      console.log(`${title}: ${runs} cases`)
+    },
+    seconds * 1000 + 600_000
+  )
+}
