@@ -21,7 +21,7 @@ export const campaign = <Ts extends [unknown, ...Array<unknown>]>(
       let runs = 0
       console.log(`${title}: seed ${used}`)
       await FastCheck.assert(
-        property.beforeEach(async (previous: () => Promise<unknown>) => {
+        property.beforeEach(async (previous) => {
           runs++
           await previous()
         }) as FastCheck.IAsyncProperty<Ts>,
