@@ -484,9 +484,9 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
           for (const record of records) {
             if (!config.json) yield* note(`${name}, line ${record.line}: ${detail}`)
             if (dead === undefined || record.next === record.from) continue
-            yield* dead(
-              record.next === record.to ? Buffer.concat([record.bytes, Buffer.from(end)]) : record.bytes
-            )
+            const { bytes, next, to } = record
+            const isEnded = next > to || bytes.at(-1) === end.charCodeAt(0)
+            yield* dead(isEnded ? bytes : Buffer.concat([bytes, Buffer.from(end)]))
           }
         }
       })

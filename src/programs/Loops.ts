@@ -1395,6 +1395,17 @@ const isLater = (value: unknown): value is Later =>
     Symbol.asyncIterator in value ||
     (Symbol.iterator in value && "next" in value && typeof value.next === "function"))
 
+// What a person's code throws is caught here: Effect looks into what its own functions throw, and a proxy that refuses
+// that ends the fiber's run loop without an exit.
+const attempted = <A>(make: () => Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+  Effect.suspend(() => {
+    try {
+      return make()
+    } catch (error) {
+      return Effect.fail(error)
+    }
+  })
+
 // An error is anything: its fields may throw, or be no exit code.
 const exitCodeOf = (error: unknown): number => {
   try {
@@ -1417,10 +1428,14 @@ const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
   if (Stream.StreamTypeId in later) return several(later as Stream.Stream<unknown, unknown>)
   if ("then" in later) {
     return Effect.async((resume) => {
-      later.then(
-        (value) => resume(Effect.succeed(value)),
-        (error) => resume(Effect.fail(error))
-      )
+      try {
+        later.then(
+          (value) => resume(Effect.succeed(value)),
+          (error) => resume(Effect.fail(error))
+        )
+      } catch (error) {
+        resume(Effect.fail(error))
+      }
     })
   }
   const iterable = Symbol.asyncIterator in later ? later : { [Symbol.iterator]: () => later }
@@ -1527,7 +1542,7 @@ export const mapRecords = <E, R>(
     const attempt = (number: number): Effect.Effect<Outcome, RecordFailed> => {
       const controller = new AbortController()
       const { index, line } = records[0]!
-      const body = Effect.suspend(() => {
+      const body = attempted(() => {
         const result =
           number === 1 && first !== undefined
             ? first()
@@ -1540,7 +1555,7 @@ export const mapRecords = <E, R>(
               })
         return isLater(result) ? waitFor(result) : Effect.succeed(result)
       }).pipe(
-        Effect.map((result) => outcome(records, values, was, result)),
+        Effect.flatMap((result) => attempted(() => Effect.succeed(outcome(records, values, was, result)))),
         Effect.onInterrupt(() => Effect.sync(() => controller.abort()))
       )
       const limited =

@@ -314,27 +314,28 @@ enum At {
 /** A row's fields, or what is wrong with it. */
 const fieldsOf = (text: string): ReadonlyArray<string> | string => {
   const fields: Array<string> = []
+  let behind = false // there is text behind a closing quote
   for (let at = 0; ; at++) {
-    if (text.charCodeAt(at) === quote) {
-      const from = at + 1
+    const from = at
+    const isQuoted = text.charCodeAt(at) === quote
+    if (isQuoted) {
       let doubled = false
-      at = text.indexOf('"', from)
+      at = text.indexOf('"', from + 1)
       while (at >= 0 && text.charCodeAt(at + 1) === quote) {
         doubled = true
         at = text.indexOf('"', at + 2)
       }
       if (at < 0) return "a quote that is not closed"
-      const field = text.slice(from, at)
+      const field = text.slice(from + 1, at)
       fields.push(doubled ? field.replaceAll('""', '"') : field)
       at++
-      if (at < text.length && text.charCodeAt(at) !== comma) return "text behind a closing quote"
-    } else {
-      const place = text.indexOf(",", at)
-      const to = place < 0 ? text.length : place
-      fields.push(text.slice(at, to))
-      at = to
     }
-    if (at >= text.length) return fields
+    const place = text.charCodeAt(at) === comma ? at : text.indexOf(",", at)
+    const to = place < 0 ? text.length : place
+    if (!isQuoted) fields.push(text.slice(from, to))
+    else if (to > at) behind = true
+    at = to
+    if (at >= text.length) return behind ? "text behind a closing quote" : fields
   }
 }
 
@@ -382,7 +383,7 @@ const rows = ({ from, maxLine = maxLineDefault }: Options): Records => {
   let returned = false // there was a CR; what follows it decides
   let at: At = At.FieldStart
   let marks = 0 // bytes of a byte order mark so far
-  let lead = 0 // bytes of it in the row
+  let lead = 0 // bytes of a whole one in the row
 
   const give = (row: Record, value: unknown, problem: string | undefined, found: Array<Record>) => {
     if (names === undefined) {
@@ -401,11 +402,12 @@ const rows = ({ from, maxLine = maxLineDefault }: Options): Records => {
   // A row that ends before `next`.
   const put = (chunk: Buffer, first: number, next: number, position: number, found: Array<Record>) => {
     let to = next
-    if (to > first && chunk[to - 1] === end) to--
-    if (to > first && end !== carriageReturn && chunk[to - 1] === carriageReturn) to--
+    if (at !== At.Quotes) {
+      if (to > first && chunk[to - 1] === end) to--
+      if (to > first && end !== carriageReturn && chunk[to - 1] === carriageReturn) to--
+    }
     const header = names === undefined
-    const start =
-      header && chunk.compare(mark, 0, 3, first, Math.min(first + 3, to)) === 0 ? first + 3 : first
+    const start = first + lead
     if (to === start) return // an empty line is none
     if (to - start > limit) {
       overlong(position - (next - first), found)
