@@ -1017,11 +1017,14 @@ export const ndjson = <E, R>(
 ): Stream.Stream<Records.Record, E | RecordFailed, R> =>
   proper(records(bytes, { format: "ndjson", ...options }))
 
-/** A result as a line of JSON: the record's own bytes if it is its value, and that is as it was read. */
+/**
+ * A result as a line of JSON: the record's own bytes if it is its value, and that is as it was read. Throws a
+ * `TypeError` where the result has no JSON, like NaN or undefined.
+ */
 export const encode = (record: Records.Record, result: unknown): Uint8Array =>
   result === record.value && Records.isAsRead(record)
     ? record.bytes
-    : new TextEncoder().encode(`${Json.stringify(result) ?? "null"}\n`)
+    : new TextEncoder().encode(`${Json.encode(result)}\n`)
 
 /** Settings of {@link follow}. */
 export interface FollowOptions extends LinesOptions {
@@ -1439,9 +1442,7 @@ export const mapRecords = <E, R>(
   const text = (value: unknown): string | Uint8Array => {
     if (value instanceof RawResult) return value.bytes
     if (output === "lines" && typeof value === "string") return value
-    const json = Json.stringify(value)
-    if (json === undefined) throw new TypeError(`a ${typeof value} was returned, which has no JSON`)
-    return json
+    return Json.encode(value)
   }
   const failed = (
     records: ReadonlyArray<Records.Record>,

@@ -1,6 +1,5 @@
 import { isAscii, isUtf8 } from "node:buffer"
 import { createHash } from "node:crypto"
-import { isDeepStrictEqual } from "node:util"
 import { type Options as CsvOptions, type Info, Parser } from "csv-parse"
 import * as Json from "./Json.js"
 
@@ -110,7 +109,7 @@ export class Record {
 
 /** Whether nobody has changed the value since: reads the record once more. */
 export const isAsRead = ({ text, value }: Record): boolean =>
-  typeof value !== "object" || value === null || isDeepStrictEqual(Json.parse(text), value)
+  typeof value !== "object" || value === null || Json.isEqual(Json.parse(text), value)
 
 /** SHA-256 of bytes, in hex. */
 export const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")

@@ -979,7 +979,7 @@ describe("Loops.mapRecords", () => {
         "= 1",
         "! 2: two",
         "! 3: not JSON: Expected property name or '}'",
-        "! 4: a function was returned, which has no JSON",
+        "! 4: a function has no JSON",
         "= 5"
       ])
     })
