@@ -67,7 +67,7 @@ const textLimit = 10_000
 export const textOf = (value: unknown): string => {
   let text: string
   try {
-    text = inspect(value, { breakLength: Number.POSITIVE_INFINITY })
+    text = inspect(value, { breakLength: Number.POSITIVE_INFINITY }).replaceAll(/\n\s*/g, " ")
   } catch {
     text = `${article(kindOf(value))} that cannot be shown`
   }
@@ -135,7 +135,7 @@ const pathOf = (keys: ReadonlyArray<string | number>): string => {
     : `${steps.slice(0, 6).join("")}…(${steps.length - 10} more)…${steps.slice(-4).join("")}`
 }
 
-const article = (kind: string): string => `${/^[AEIOUaeiou]/.test(kind) ? "an" : "a"} ${kind}`
+const article = (kind: string): string => `${/^[AEIOaeio]/.test(kind) ? "an" : "a"} ${kind}`
 
 // Reads properties that may be getters of others: each is tried.
 const tried = (read: () => unknown): string => {
@@ -155,7 +155,10 @@ const kindOf = (value: unknown): string => {
   if (typeof value !== "object" || value === null) return typeof value
   if (types.isProxy(value)) return "Proxy"
   if (types.isGeneratorObject(value)) return "generator object"
+  if (types.isArgumentsObject(value)) return "arguments object"
   const name = tried(() => Object.getPrototypeOf(value)?.constructor?.name)
+  // Those are cloned unless they were transferred.
+  if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) return `detached ${name}`
   if (name !== "" && name !== "Object") return name
   return tried(() => (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag]) || "object"
 }
