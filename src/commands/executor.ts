@@ -94,13 +94,15 @@ const longestLabel = 200
 /** Most bytes of an item that is read. */
 const longestItem = 1024 * 1024
 
+const tooLong = `longer than ${longestItem} bytes`
+
 /** What a word stands for. */
 const wordOf = (text: string, format: Format, where: string): Executors.ItemInput => {
   if (format !== "ndjson") return { text, value: Either.right(text) }
   try {
     return { text, value: Either.right(Json.parse(text)) }
   } catch (error) {
-    return { text, value: Either.left(`${where}: not JSON: ${(error as Error).message}`) }
+    return { text, value: Either.left(`${where}, is no JSON: ${(error as Error).message}`) }
   }
 }
 
@@ -114,7 +116,12 @@ const read = (path: string, format: Format): Stream.Stream<Executors.ItemInput, 
       const { line, problem, value } = record
       const where = `${format === "null" ? "item" : "line"} ${line} of ${path === "-" ? "standard input" : path}`
       const text = record.text.replace(/\r$/, "") || where
-      if (problem !== undefined) return Option.some({ text, value: Either.left(`${where}: ${problem}`) })
+      if (problem !== undefined) {
+        const why = problem
+          .replace(/^not JSON/, "no JSON")
+          .replace(tooLong, `longer than ${Units.formatSize(longestItem)}`)
+        return Option.some({ text, value: Either.left(`${where} is ${why}`) })
+      }
       if (format === "lines" && String(value).trim() === "") return Option.none()
       return Option.some({ text, value: Either.right(value) })
     })

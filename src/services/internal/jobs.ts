@@ -176,7 +176,8 @@ const isUncloneable = (value: unknown): boolean => {
   if (typeof value === "function" || typeof value === "symbol") return true
   if (typeof value !== "object" || value === null) return false
   if (types.isProxy(value)) return true
-  if (Array.isArray(value) || types.isMap(value) || types.isSet(value) || types.isNativeError(value)) return false
+  if (Array.isArray(value) || types.isMap(value) || types.isSet(value) || types.isNativeError(value))
+    return false
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype === Object.prototype || prototype === null) return types.isArgumentsObject(value)
   if (ArrayBuffer.isView(value)) return value.buffer.byteLength === 0 && !isClonable(value)
@@ -280,7 +281,10 @@ const inspectValue = (root: unknown): Seen => {
 
 /** An error in one line. */
 export const reasonOf = (error: unknown): string =>
-  (isError(error) ? (field(error, "message") ?? "an error that cannot be read") : textOf(error)).split("\n", 1)[0]!
+  (isError(error) ? (field(error, "message") ?? "an error that cannot be read") : textOf(error)).split(
+    "\n",
+    1
+  )[0]!
 
 const isStackOverflow = (error: unknown): boolean =>
   error instanceof RangeError && error.message.startsWith("Maximum call stack")
