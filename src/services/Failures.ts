@@ -177,3 +177,20 @@ export const render = (
   }
   return lines
 }
+
+const mostFrames = 100
+const longestLine = 4096
+
+/** The innermost frame of a stack that is in the user's own files, like `ex.ts:5:58`; undefined where none is. */
+export const place = (stack: string, cwd: string): string | undefined => {
+  const own = home()
+  for (const line of stack.split("\n", mostFrames)) {
+    const frame = line.length > longestLine ? null : /^\s+at (?:.*? \((.*)\)|(?:async )?(.*))$/.exec(line)
+    const [, file, row, column] = position.exec(frame?.[1] ?? frame?.[2] ?? "") ?? []
+    const path = file === undefined ? "" : toPath(file)
+    if (isAbsolute(path) && !path.includes("/node_modules/") && !path.startsWith(own)) {
+      return `${shown(path, cwd)}:${row}:${column}`
+    }
+  }
+  return undefined
+}

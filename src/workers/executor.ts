@@ -9,9 +9,12 @@ import type { Task } from "../services/internal/jobs.js"
 if (isMainThread) {
   const [, , asked = "", initializer = ""] = process.argv
   let looked = 0
+  const send = process.send!.bind(process)
+  // What a job sent by it would be taken for a report.
+  delete (process as { send?: unknown }).send
   const runner = JobRunner.make(
     {
-      post: (report) => void process.send!(report),
+      post: (report) => void send(Protocol.encode(report)),
       control: undefined,
       // Found in a file, which is there only when somebody asks; at most one look a millisecond.
       isAsked: (id, item) => {
@@ -25,12 +28,20 @@ if (isMainThread) {
       },
       end: () => {
         // Behind everything that was posted.
-        process.send!({}, () => process.exit(1))
+        send(Protocol.encode({ end: true }), () => process.exit(1))
       }
     },
     initializer === "" ? undefined : (JSON.parse(initializer) as Task)
   )
-  process.on("message", runner.receive as never)
+  process.on("message", (bytes: Uint8Array) => {
+    let message: Protocol.Message
+    try {
+      message = Protocol.decode(bytes) as Protocol.Message
+    } catch (error) {
+      return runner.unread(error)
+    }
+    runner.receive(message)
+  })
   process.on("disconnect", () => process.exit(0)) // the executor's process is gone
 } else {
   const { initializer, memory, port } = workerData as {
@@ -48,4 +59,5 @@ if (isMainThread) {
     initializer
   )
   port.on("message", runner.receive)
+  port.on("messageerror", runner.unread)
 }
