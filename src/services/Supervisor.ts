@@ -6,7 +6,7 @@ import * as Timers from "./Timers.js"
 /** Which ends are followed by another run: every one, failures only, or none. */
 export type Restart = "always" | "on-failure" | "never"
 
-/** The pause before a restart: `first · factor^n` for the nth in a row, `max` at most, spread by `jitter`. */
+/** The pause before a restart: `first · factor^n` for the nth in a row, spread by `jitter`, and `max` at most. */
 export interface Backoff {
   /** Default 500 milliseconds. */
   readonly first?: Duration.DurationInput | undefined
@@ -203,7 +203,8 @@ export const supervise = <A, E, R, R2 = never>(
       }
       if (readyAt !== undefined && ended - readyAt >= resetAfter) inARow = 0
       const spread = 1 + jitter * (2 * (yield* Random.next) - 1)
-      const pause = Math.min(max, first * factor ** inARow++) * spread
+      // Bounded before, because what has grown to Infinity times a spread of 0 is NaN; and after, so that `max` holds.
+      const pause = Math.min(max, Math.min(max, first * factor ** inARow++) * spread)
       restarts.push(ended)
       yield* emit({ event: "restarting", run: run + 1, pause })
       yield* Timers.sleep(pause)
