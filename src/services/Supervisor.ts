@@ -31,7 +31,9 @@ export interface Health<R = never> {
 }
 
 /** Settings of {@link supervise}. */
-export interface Policy<R = never> {
+export interface Policy<R = never, E = never> {
+  /** Is awaited before each run, the first included: for what the run needs. Its failure ends the supervision. */
+  readonly waitFor?: Effect.Effect<unknown, E, R> | undefined
   /** Default `"on-failure"`. */
   readonly restart?: Restart | undefined
   /** How many restarts there may be within {@link window}; default unlimited. */
@@ -104,7 +106,7 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
  * its clean-up, and has failed.
  *
  * Gives the result of the last run, or fails as it did, where the policy wants no more; fails with `TooManyRestarts`
- * where it allows no more. Interrupted, it ends the run. A defect is a failure like others.
+ * where it allows no more, and as `waitFor` does. Interrupted, it ends the run. A defect is a failure like others.
  *
  * @example
  * ```ts
@@ -121,10 +123,10 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
  * })
  * ```
  */
-export const supervise = <A, E, R, R2 = never>(
+export const supervise = <A, E, R, R2 = never, E2 = never>(
   effect: Effect.Effect<A, E, R>,
-  policy: Policy<R2> = {}
-): Effect.Effect<A, E | NotReady | Unhealthy | TooManyRestarts, R | R2> =>
+  policy: Policy<R2, E2> = {}
+): Effect.Effect<A, E | E2 | NotReady | Unhealthy | TooManyRestarts, R | R2> =>
   Effect.gen(function* () {
     const {
       backoff = {},
@@ -183,6 +185,7 @@ export const supervise = <A, E, R, R2 = never>(
     const restarts: Array<number> = []
     let inARow = 0
     for (let run = 1; ; run++) {
+      if (policy.waitFor !== undefined) yield* policy.waitFor
       yield* emit({ event: "started", run })
       const begun = yield* now
       let readyAt: number | undefined
