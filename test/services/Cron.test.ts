@@ -33,7 +33,9 @@ describe("Cron", () => {
       "0 0 29 2 *"
     ]
     const rules = [...expressions.map(cron), ...[15, 60, 90, 24 * 60].map((m) => Cron.aligned(m * 60_000))]
-    const zones = ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "America/New_York", "Pacific/Apia"].map(zone)
+    const zones = ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "America/New_York", "Pacific/Apia"].map(
+      zone
+    )
     const changes = ["2027-03-28T01:00Z", "2027-10-31T01:00Z", "2011-12-30T10:00Z", "2027-04-03T15:00Z"]
     fc.assert(
       fc.property(
