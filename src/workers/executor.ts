@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync } from "node:fs"
+import { dirname } from "node:path"
 import { isMainThread, type MessagePort, workerData } from "node:worker_threads"
 import * as Protocol from "../services/internal/jobProtocol.js"
 import * as JobRunner from "../services/internal/jobRunner.js"
@@ -31,7 +32,10 @@ if (isMainThread) {
     initializer === "" ? undefined : (JSON.parse(initializer) as Task)
   )
   process.on("message", runner.receive as never)
-  process.on("disconnect", () => process.exit(0)) // the executor's process is gone
+  process.on("disconnect", () => {
+    rmSync(dirname(asked), { recursive: true, force: true })
+    process.exit(0) // the executor's process is gone
+  })
 } else {
   const { initializer, memory, port } = workerData as {
     readonly memory: SharedArrayBuffer

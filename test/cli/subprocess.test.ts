@@ -355,7 +355,7 @@ describe("aio subprocess", () => {
     const kept = await aio(["-q", "--", ...flood], small)
     expect([kept.code, kept.stdout]).toEqual([1, ""])
     expect(kept.stderr).toMatch(
-      /^cannot keep output in \S+ until it is due: file too large, write; TMPDIR names another folder\n$/
+      /^cannot keep output in \S+ until it is due: the file is too large; TMPDIR names another folder\n$/
     )
     expect(marker.alive()).toEqual([])
   })
