@@ -12,7 +12,7 @@ import * as Processes from "../services/Processes.js"
 import * as Supervisor from "../services/Supervisor.js"
 import * as TaskGroup from "../services/TaskGroup.js"
 import * as Timers from "../services/Timers.js"
-import { formatDuration } from "../services/Units.js"
+import { formatDuration, formatGiven } from "../services/Units.js"
 
 /**
  * Pauses, runs the effect, and does so again until it is interrupted or something fails: a task that never ends by
@@ -583,7 +583,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
   const timeUp =
     duration === undefined
       ? Effect.never
-      : Effect.as(Timers.sleep(duration), `the ${Duration.format(duration)} are over`)
+      : Effect.as(Timers.sleep(duration), `the ${formatGiven(duration)} are over`)
   yield* Effect.raceFirst(Deferred.await(over), Effect.raceFirst(timeUp, allEnded)).pipe(
     Effect.catchAll((error) => Effect.zipRight(stop("a log cannot be written"), error)),
     Effect.flatMap((reason) => (reason === undefined ? Effect.void : stop(reason))),

@@ -2,6 +2,7 @@ import { Cause, Clock, Data, Duration, Effect, Exit, Random } from "effect"
 import * as Causes from "./Causes.js"
 import * as race from "./internal/race.js"
 import * as Timers from "./Timers.js"
+import { formatGiven } from "./Units.js"
 
 /** Which ends are followed by another run: every one, failures only, or none. */
 export type Restart = "always" | "on-failure" | "never"
@@ -96,7 +97,7 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
     const how = Exit.isSuccess(last) ? "it ended" : Causes.headline(last.cause)
     return restarts === 0
       ? `${how}; it may not be restarted`
-      : `restarted ${restarts} time${restarts === 1 ? "" : "s"} within ${Duration.format(window)}, and again: ${how}`
+      : `restarted ${restarts} time${restarts === 1 ? "" : "s"} within ${formatGiven(window)}, and again: ${how}`
   }
 }
 
@@ -149,7 +150,7 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
         if (ready !== undefined) {
           const readyTimeout = Duration.decode(policy.readyTimeout ?? "1 minute")
           const late = new NotReady({
-            detail: `not within ${Duration.format(readyTimeout)}`
+            detail: `not within ${formatGiven(readyTimeout)}`
           })
           yield* race.first(
             Effect.catchAllCause(ready, (cause) =>
@@ -166,7 +167,7 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
         if (health === undefined) return yield* Effect.never
         const { check, every = "10 seconds", failures: most = 3 } = health
         const timeout = Duration.decode(health.timeout ?? "5 seconds")
-        const late = `no answer within ${Duration.format(timeout)}`
+        const late = `no answer within ${formatGiven(timeout)}`
         for (let failures = 0; ; ) {
           yield* Timers.sleep(every)
           const detail = yield* race.first(
