@@ -215,6 +215,7 @@ const commandFunction = (given: ReadonlyArray<string>, json: boolean) =>
     if (given[0]!.trim() === "") return yield* usage("the command is empty; write one like 'gzip -k {}'")
     const inShell = given.length === 1 && /\s/.test(given[0]!)
     const template = inShell ? Template.make([...given], Shell.quote) : Template.make(given)
+    const misread = inShell ? Template.misread(given[0]!) : undefined
     if (!inShell && !given[0]!.includes("{")) {
       yield* Executables.check(Platform.make(given[0]!) as Platform.StandardCommand)
     }
@@ -229,7 +230,12 @@ const commandFunction = (given: ReadonlyArray<string>, json: boolean) =>
         Effect.sync(() => free.sort((a, b) => a - b).shift() ?? ++slots),
         (slot) =>
           Effect.gen(function* () {
-            const [first = "", ...rest] = template({ values: records.flatMap(wordsOf), seq: index, slot })
+            const values = records.flatMap(wordsOf)
+            const problem = misread?.({ values })
+            if (problem !== undefined) {
+              return yield* new ExitError({ exitCode: codes.failed, message: problem })
+            }
+            const [first = "", ...rest] = template({ values, seq: index, slot })
             if (![first, ...rest].every((word) => word.isWellFormed())) {
               return yield* Effect.fail(new TypeError("half of a surrogate pair has no UTF-8"))
             }

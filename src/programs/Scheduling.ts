@@ -190,8 +190,14 @@ export type RunEvent =
       readonly bytes: Uint8Array
     }
   | ({ readonly event: "finished"; readonly run: number; readonly duration: number } & Outcome)
-  /** One that does not take place, or all from `at` to `until`. */
-  | { readonly event: "skipped"; readonly at: number; readonly until: number; readonly reason: string }
+  /** Runs that do not take place: `count` of them, the first at `at` and the last at `until`. */
+  | {
+      readonly event: "skipped"
+      readonly at: number
+      readonly until: number
+      readonly count: number
+      readonly reason: string
+    }
   | RunsSummary
 
 /** The last event: what has become of all. */
@@ -318,8 +324,9 @@ export const runs = Effect.fn("Scheduling.runs")(function* (
     if (event._tag === "Scheduled") {
       return handle({ event: "scheduled", at: event.at, skipped: event.skipped })
     }
-    counts.skipped++
-    return handle({ event: "skipped", at: event.at, until: event.until, reason: event.reason })
+    const { _tag, ...skipped } = event
+    counts.skipped += skipped.count
+    return handle({ event: "skipped", ...skipped })
   }
   const summary = Effect.gen(function* () {
     const all: RunsSummary = { event: "summary", ...counts, elapsed: yield* since(begun) }

@@ -136,6 +136,8 @@ export interface JobsOptions extends Processes.StopOptions {
   readonly log?: { readonly path: string; readonly resume: JobLog.Resume } | undefined
   /** A folder for each job's output and exit code. */
   readonly results?: string | undefined
+  /** Is called as each further 64 MiB of output wait in files for their turn: to see whether anything will read them. */
+  readonly onSpooled?: (() => void) | undefined
   /**
    * When this ends, so does everything, for the reason that it gives: as with a `halt` of `now`, and unlike an
    * interruption, what becomes of the jobs is still told. Default never.
@@ -277,7 +279,7 @@ export const jobs = <E = never, R = never>(
       const { concurrency = machine.cpus, halt, output = "group", retries = 0, timeout } = options
       if (options.results !== undefined) yield* JobResults.check(options.results)
       const log = options.log && (yield* JobLog.open(options.log.path, options.log.resume))
-      const makeSpool = yield* Spool.make()
+      const makeSpool = yield* Spool.make({ onMuch: options.onSpooled })
       const kept = makeKept()
       const buffer = EventBuffer.make<JobEvent, E | JobsError>({ capacity: buffered, pause: eventPause })
       const { abandon, end, full, stream, whenRoom } = buffer

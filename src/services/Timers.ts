@@ -70,10 +70,16 @@ export interface Tick {
 /** What happens beside the runs themselves. */
 export type SeriesEvent =
   | { readonly _tag: "Scheduled"; readonly at: number; readonly skipped: string | undefined }
-  /** One that does not take place, or all from `at` to `until`. */
-  | { readonly _tag: "Skipped"; readonly at: number; readonly until: number; readonly reason: string }
+  /** Runs that do not take place: `count` of them, the first at `at` and the last at `until`. */
+  | {
+      readonly _tag: "Skipped"
+      readonly at: number
+      readonly until: number
+      readonly count: number
+      readonly reason: string
+    }
 
-/** How a series has ended: how many runs there were, how many of them failed, and how many found no free place. */
+/** How a series has ended: how many runs there were, how many of them failed, and how many did not take place. */
 export interface Tally {
   readonly runs: number
   readonly failed: number
@@ -563,6 +569,8 @@ interface Plan {
   /** Whether it keeps to times of day when the wall clock is put back. */
   readonly fixed: boolean
   readonly after: (time: number) => { readonly at: number; readonly skipped?: string | undefined } | undefined
+  /** How many there are after the first time and until the second. */
+  readonly count: (time: number, until: number) => number
 }
 
 interface Planned {
@@ -679,10 +687,10 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
     }
   }
 
-  /** What else is due by now. Of what will be missed, the last is enough to tell of. */
+  /** What else is due by now. Of what will be missed, the last is enough: the newest may go on waiting, or run. */
   private overdue(first: number, now: number): Array<Planned> {
-    const begin = now - this.window
-    if (this.options.catchUp !== "all") return this.lastOnes(first, now, 2)
+    const begin = now - Math.max(this.window, this.host.recheck)
+    if (this.options.catchUp !== "all") return this.lastOnes(first, now, 3)
     return [
       ...(begin > first ? this.lastOnes(first, begin, 1).slice(-1) : []),
       ...this.between(Math.max(first, begin), now)
@@ -712,8 +720,10 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
     }
     const missed = due.filter(isMissed)
     if (missed.length > 0) {
-      const [from, until] = [missed[0]!.at, missed.at(-1)!.at]
-      this.tell({ _tag: "Skipped", at: from, until, reason: "its time was missed" })
+      // They follow each other, and those in the middle need not be among them.
+      const [from, until] = [missed[0]!, missed.at(-1)!]
+      const count = from === until ? 1 : 1 + this.plan.count(from.time, until.time)
+      this.skip(from.at, "its time was missed", until.at, count)
     }
     this.next = undefined
     for (const one of due) if (!isMissed(one) && this.accepted < this.times) this.accept(one)
@@ -751,9 +761,9 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
     }
   }
 
-  private skip(at: number, reason: string): void {
-    this.tally.skipped++
-    this.tell({ _tag: "Skipped", at, until: at, reason })
+  private skip(at: number, reason: string, until = at, count = 1): void {
+    this.tally.skipped += count
+    this.tell({ _tag: "Skipped", at, until, count, reason })
   }
 
   private start(tick: Tick): void {
@@ -1189,7 +1199,8 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     const byRule = (rule: Cron.Rule, zone: DateTime.TimeZone = Times.local()): Plan => ({
       byWall: true,
       fixed: rule.fixed,
-      after: (after) => Cron.next(rule, { after, zone })
+      after: (after) => Cron.next(rule, { after, zone }),
+      count: (after, until) => Cron.count(rule, { after, until, zone })
     })
     const anchored = (interval: number): Plan => {
       const anchor = monotonic()
@@ -1200,7 +1211,8 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
           // A little more, because what is rounded to the nanosecond may be before its place.
           const passed = Math.floor((time - anchor) / interval + 1e-9)
           return { at: Math.round((anchor + (passed + 1) * interval) * 1e6) / 1e6 }
-        }
+        },
+        count: (time, until) => Math.round((until - time) / interval)
       }
     }
 

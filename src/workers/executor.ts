@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync } from "node:fs"
+import { dirname } from "node:path"
 import { isMainThread, type MessagePort, workerData } from "node:worker_threads"
 import * as Protocol from "../services/internal/jobProtocol.js"
 import * as JobRunner from "../services/internal/jobRunner.js"
@@ -42,7 +43,10 @@ if (isMainThread) {
     }
     runner.receive(message)
   })
-  process.on("disconnect", () => process.exit(0)) // the executor's process is gone
+  process.on("disconnect", () => {
+    rmSync(dirname(asked), { recursive: true, force: true })
+    process.exit(0) // the executor's process is gone
+  })
 } else {
   const { initializer, memory, port } = workerData as {
     readonly memory: SharedArrayBuffer

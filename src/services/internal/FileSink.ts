@@ -3,6 +3,7 @@ import * as fsp from "node:fs/promises"
 import * as path from "node:path"
 import type { Target } from "../Downloader.js"
 import { makeFolder } from "./files.js"
+import { isLive, self } from "./owner.js"
 import type { SmallFiles } from "./SmallFiles.js"
 
 // How a file comes to its final name. What fits in memory is written once, under a temporary name of this process;
@@ -30,31 +31,6 @@ export interface Sidecar {
   /** The name that the file is to have; it may have come with the first response only. */
   readonly name: string
 }
-
-const startTime = (pid: number): string => {
-  try {
-    // field 22 of /proc/PID/stat; the command name before it may hold blanks and brackets
-    const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? ""
-  } catch {
-    return ""
-  }
-}
-
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM"
-  }
-}
-
-const isLive = (owner: string): boolean => {
-  const [pid, started] = owner.split(":")
-  return isAlive(Number(pid)) && (startTime(Number(pid)) === started || started === "")
-}
-const self = `${process.pid}:${startTime(process.pid)}`
 
 const leftover = /^\.(.+)\.(\d+:\d*)-\d+\.(aio-tmp|aio-part|aio-part\.json)$/
 let serial = 0

@@ -73,6 +73,25 @@ export const readOwn = (file: string, limit: number): Buffer => {
 }
 
 /**
+ * Opens a file that a person named, to read it from its beginning without waiting: links are followed, devices are
+ * opened, and pipes, sockets and folders refused.
+ */
+export const openReadable = (file: string): number => {
+  const fd = fs.openSync(file, O_RDONLY | O_NONBLOCK)
+  const stat = fs.fstatSync(fd)
+  if (stat.isFile() || stat.isCharacterDevice()) return fd
+  fs.closeSync(fd)
+  throw new FileKindError(file, kindOf(stat)!)
+}
+
+/** Reads to the end, a block at a time, which is `take`'s for that long only. */
+export const readBlocks = (fd: number, take: (bytes: Buffer) => void): void => {
+  const block = Buffer.allocUnsafe(64 * 1024)
+  for (let read = fs.readSync(fd, block); read > 0; read = fs.readSync(fd, block))
+    take(block.subarray(0, read))
+}
+
+/**
  * Opens a file that a person named, to write: `"new"` empties it, `"append"` adds to it. Links are followed, devices
  * are opened, and a pipe is when something reads it, as in `>(gzip > log.gz)`; a named pipe that nothing reads is
  * refused, because opening it would hold the thread.
