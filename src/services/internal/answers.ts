@@ -43,7 +43,12 @@ export const contentRange = (headers: Headers): Range | undefined => {
 export const isWhole = (headers: Headers, length: number | undefined): boolean => {
   if (headers["content-range"] === undefined) return true
   const range = contentRange(headers)
-  return range !== undefined && range.from === 0 && range.end === range.total && (length ?? range.end) === range.end
+  return (
+    range !== undefined &&
+    range.from === 0 &&
+    range.end === range.total &&
+    (length ?? range.end) === range.end
+  )
 }
 
 /** What an earlier answer has left, and proved. */

@@ -91,7 +91,10 @@ export const readEncodings = (headers: Headers, names: ReadonlyArray<string> | u
   const passed = tokens.filter(isNone)
   return {
     undo: encodings.reverse().map((token) => codings[token]!),
-    note: passed.length === 0 ? undefined : `Content-Encoding '${passed.join(", ")}' is no encoding; read as sent`,
+    note:
+      passed.length === 0
+        ? undefined
+        : `Content-Encoding '${passed.join(", ")}' is no encoding; read as sent`,
     unknown: unknown ?? (encodings.length > mostLayers ? sent : undefined)
   }
 }
@@ -143,11 +146,7 @@ class Inflate extends Transform {
 }
 
 const makeLayer = (coding: Coding): Transform =>
-  coding === "gzip"
-    ? zlib.createGunzip()
-    : coding === "br"
-      ? zlib.createBrotliDecompress()
-      : new Inflate()
+  coding === "gzip" ? zlib.createGunzip() : coding === "br" ? zlib.createBrotliDecompress() : new Inflate()
 
 /** Undoes encodings, one stream a layer. */
 export class Decoder {

@@ -8,21 +8,14 @@ import * as path from "node:path"
 import ipaddr from "ipaddr.js"
 import type { Dispatcher } from "undici"
 import Agent from "undici/lib/dispatcher/agent.js"
-import {
-  type Downloaded,
-  makeHistory,
-  type Options,
-  type Reason,
-  type Failure as Report,
-  type Request,
-  type Target
-} from "../Downloader.js"
+import type { Downloaded, Options, Reason, Failure as Report, Request, Target } from "../Downloader.js"
 import { fromContentDisposition } from "../SafeName.js"
 import { formatSize } from "../Units.js"
 import { contentRange, type Headers, isWhole, one, strongValidator, whyNotJoined } from "./answers.js"
-import { type Env, makeDispatcher } from "./connections.js"
+import { makeDispatcher } from "./connections.js"
 import { Decoder, readEncodings } from "./encodings.js"
 import { discardPartial, FileSink, Folder, findPartial, type Partial, readPartial } from "./FileSink.js"
+import type { Proxies } from "./proxies.js"
 import { type Reading, source } from "./reads.js"
 import { SmallFiles } from "./SmallFiles.js"
 
@@ -57,9 +50,7 @@ const globalUnicast = ipaddr.IPv6.parseCIDR("2000::/3")
 /** An IPv6 address outside of 2000::/3 is none for the whole world, or stands for an IPv4 address. */
 const isPublic = (text: string): boolean => {
   const address = ipaddr.process(text)
-  return (
-    address.range() === "unicast" && (address instanceof ipaddr.IPv4 || address.match(globalUnicast))
-  )
+  return address.range() === "unicast" && (address instanceof ipaddr.IPv4 || address.match(globalUnicast))
 }
 
 const privateAddress = (host: string, address: string): Failure =>
@@ -111,6 +102,8 @@ const mostDecoded = 2 ** 30
 /** What is read of a body of no interest so that its connection can be used again: bytes, and ms. */
 const mostIgnored = 65_536
 const longestIgnored = 1000
+/** How long, in ms, the transfer itself waits for the end of such a body, so that it can use the connection again. */
+const patience = 50
 /** Answers of status 1xx before the one that counts. */
 const mostInterim = 100
 
@@ -151,8 +144,7 @@ const classify = (error: unknown, request: Request, url: URL, stallTimeout: numb
     return new Failure("disk-full", `no space left on the disk of ${request.target?.directory}`, false)
   }
   if (code === "ENOTFOUND") return new Failure("dns", `no address found for ${hostname}`, false)
-  if (code === "EAI_AGAIN")
-    return new Failure("dns", `the name server did not answer for ${hostname}`, true)
+  if (code === "EAI_AGAIN") return new Failure("dns", `the name server did not answer for ${hostname}`, true)
   if (refused.has(code)) {
     return new Failure(
       "connect",
@@ -190,11 +182,11 @@ const classify = (error: unknown, request: Request, url: URL, stallTimeout: numb
   return new Failure("protocol", message || code || String(error), false)
 }
 
-export const make = async (options: Options, env: Env): Promise<Transfers> => {
+export const make = async (options: Options, proxies: Proxies): Promise<Transfers> => {
   const { connectTimeout = 10_000, denyPrivate = false, maxRedirects = 10, origins = {} } = options
   const { stallTimeout = 30_000 } = options
   const lookup = denyPrivate ? publicOnly : undefined
-  const dialing = { connectTimeout, stallTimeout, lookup, env }
+  const dialing = { connectTimeout, stallTimeout, lookup, proxies }
   const dispatcher = await makeDispatcher({ ...dialing, careful: false })
   let carefulDispatcher: Promise<Dispatcher> | undefined
   const limiter = options.limitRate === undefined ? undefined : makeLimiter(options.limitRate)
@@ -229,7 +221,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
     let ranged = false // whether what is under way asks for the rest of `partial`
     let progressed = false // whether that has brought any of it
     let careful = false // whether what is under way needs a connection that ends provably
-    const history = request.history ?? makeHistory()
+    const history = request.history ?? { lengths: new Map<string, number>(), refused: 0 }
     const origin = request.url.origin
     const href = (url: URL) => (url.username || url.password ? stripUser(url) : url.href)
 
@@ -383,7 +375,9 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
         size += chunk.length
         if (limit !== undefined && size > limit) {
           const decoded =
-            request.maxSize === undefined ? " when decoded; only a larger maximum size (maxSize) permits that" : ""
+            request.maxSize === undefined
+              ? " when decoded; only a larger maximum size (maxSize) permits that"
+              : ""
           fail(new Failure("too-large", `more than ${formatSize(limit)}${decoded}`, false))
           return
         }
@@ -443,8 +437,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
       const passBody = (then: () => void | Promise<void>, keep = true) => {
         next = then
         skipBody = true
-        // All of a short body has often arrived with the head.
-        if (keep) setImmediate(goOn)
+        if (keep) ignoring = setTimeout(goOn, patience)
         else {
           own?.abort(new Error("body of no interest"))
           goOn()
@@ -453,6 +446,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
       const goOn = () => {
         const then = next
         next = undefined
+        clearTimeout(ignoring)
         if (then === undefined || over) return
         if (!done) {
           controller = undefined // the rest is no matter of the transfer
@@ -645,9 +639,9 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
         },
         onResponseEnd: () => {
           done = true
-          clearTimeout(ignoring)
           if (connection !== undefined) connection.aioHead = 0
-          if (skipBody) return goOn()
+          // Only when undici is back from this is the connection free for what comes next.
+          if (skipBody) return queueMicrotask(goOn)
           if (over) return
           // undici takes a reset for an end; here only what was closed in order is whole.
           if (connection?.aioEnd === "broken") fail(new Failure("dropped", broke, true))
@@ -656,7 +650,6 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
         },
         onResponseError: (_controller, error) => {
           done = true
-          clearTimeout(ignoring)
           if (skipBody) return goOn()
           const malformed =
             connection === undefined &&
