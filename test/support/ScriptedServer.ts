@@ -9,8 +9,6 @@ export interface Request {
   readonly headers: Readonly<Record<string, string>>
   /** How often this path was asked for, this time included. */
   readonly nth: number
-  /** The client's port: one for each connection. */
-  readonly port: number
 }
 
 export interface Answer {
@@ -56,7 +54,7 @@ export const start = async (script: Script): Promise<ScriptedServer> => {
       }
       const path = line.split(" ")[1] ?? "/"
       const nth = requests.filter((request) => request.path === path).length + 1
-      const request = { path, headers, nth, port: socket.remotePort ?? 0 }
+      const request = { path, headers, nth }
       requests.push(request)
       const answer = script(request)
       const progress = new Promise<void>((resolve) => {

@@ -23,6 +23,8 @@ export interface Dialing {
   readonly proxies: Proxies
   /** Demands that TLS is closed by a close_notify, for bodies that nothing else ends. */
   readonly careful: boolean
+  /** Whether connections are kept for further requests. */
+  readonly keep: boolean
 }
 
 type Connector = Build.connector
@@ -123,8 +125,8 @@ const factory = (origin: string | URL, { connect, ...options }: Pool.Options) =>
   })
 
 export const makeDispatcher = async (dialing: Dialing): Promise<Dispatcher> => {
-  const { careful, connectTimeout: timeout, lookup, proxies, stallTimeout } = dialing
-  const agent = { headersTimeout: stallTimeout, bodyTimeout: stallTimeout, factory }
+  const { careful, connectTimeout: timeout, keep, lookup, proxies, stallTimeout } = dialing
+  const agent = { headersTimeout: stallTimeout, bodyTimeout: stallTimeout, pipelining: keep ? 1 : 0, factory }
   const direct = { timeout, ...(lookup === undefined ? {} : { lookup }) }
   const secure = buildConnector({ timeout })
   const careless = { ...direct, onread }

@@ -7,7 +7,6 @@ import { isIP } from "node:net"
 import * as path from "node:path"
 import ipaddr from "ipaddr.js"
 import type { Dispatcher } from "undici"
-import Agent from "undici/lib/dispatcher/agent.js"
 import type { Downloaded, Options, Reason, Failure as Report, Request, Target } from "../Downloader.js"
 import { fromContentDisposition } from "../SafeName.js"
 import { formatSize } from "../Units.js"
@@ -186,9 +185,23 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
   const { connectTimeout = 10_000, denyPrivate = false, maxRedirects = 10, origins = {} } = options
   const { stallTimeout = 30_000 } = options
   const lookup = denyPrivate ? publicOnly : undefined
-  const dialing = { connectTimeout, stallTimeout, lookup, proxies }
-  const dispatcher = await makeDispatcher({ ...dialing, careful: false })
+  let keep = true
+  const dispatchers: Array<Dispatcher> = []
+  const dial = async (careful: boolean): Promise<Dispatcher> => {
+    const dispatcher = await makeDispatcher({ connectTimeout, stallTimeout, lookup, proxies, careful, keep })
+    dispatchers.push(dispatcher)
+    return dispatcher
+  }
+  let dispatcher = await dial(false)
   let carefulDispatcher: Promise<Dispatcher> | undefined
+  /** Descriptors are scarce: closes idle connections, and keeps none from now on. */
+  const spare = async () => {
+    if (!keep) return
+    keep = false
+    const before = dispatcher
+    dispatcher = await dial(false)
+    before.close().catch(() => undefined)
+  }
   const limiter = options.limitRate === undefined ? undefined : makeLimiter(options.limitRate)
   const smallFiles = new SmallFiles()
   const folders = new Map<string, Promise<Folder>>()
@@ -202,7 +215,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     }
     return folder
   }
-  const viaProxy = !(dispatcher instanceof Agent)
+  const viaProxy = proxies.http !== "" || proxies.https !== ""
 
   const start: Transfers["start"] = (request, callbacks) => {
     let url = request.url
@@ -253,7 +266,8 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
           retryable: failure.retryable,
           ...failure.more
         })
-      close(forget).then(report, report)
+      const spared = failure.reason === "descriptors" ? spare() : undefined
+      Promise.all([close(forget), spared]).then(report, report)
     }
     /** A step that may throw or reject fails the transfer, unless it is over by then. */
     const guard = (step: () => void | Promise<void>) => {
@@ -319,7 +333,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       progressed = false
       let using = dispatcher
       if (careful) {
-        carefulDispatcher ??= makeDispatcher({ ...dialing, careful })
+        carefulDispatcher ??= dial(true)
         using = await carefulDispatcher
         if (over) return
       }
@@ -640,8 +654,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         onResponseEnd: () => {
           done = true
           if (connection !== undefined) connection.aioHead = 0
-          // Only when undici is back from this is the connection free for what comes next.
-          if (skipBody) return queueMicrotask(goOn)
+          if (skipBody) return goOn()
           if (over) return
           // undici takes a reset for an end; here only what was closed in order is whole.
           if (connection?.aioEnd === "broken") fail(new Failure("dropped", broke, true))
@@ -695,8 +708,8 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
   }
 
   const close = async () => {
-    const careful = carefulDispatcher?.then((dispatcher) => dispatcher.destroy())
-    await Promise.all([dispatcher.destroy(), careful, smallFiles.close()])
+    await carefulDispatcher
+    await Promise.all([...dispatchers.map((dispatcher) => dispatcher.destroy()), smallFiles.close()])
   }
   return { start, close }
 }
