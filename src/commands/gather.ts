@@ -161,6 +161,9 @@ const optional = <K extends string, A>(key: K, value: Option.Option<A>): { reado
 
 const usage = (message: string) => new UsageError({ message: `aio gather: ${message}` })
 
+/** Notes about odd answers that are told, each once. */
+const mostOdd = 100
+
 /** Prints events as they come: lines, bars on a terminal, or NDJSON. What comes together leaves in one write. */
 const report = (options: { readonly json: boolean; readonly quiet: boolean; readonly collect: boolean }) =>
   Effect.gen(function* () {
@@ -171,6 +174,7 @@ const report = (options: { readonly json: boolean; readonly quiet: boolean; read
     let finished = 0
     let failed = 0
     let bytes = 0
+    const odd = new Set<string>()
     return (events: Iterable<Gather.DownloadEvent>) => {
       let results = ""
       let notes = ""
@@ -195,6 +199,10 @@ const report = (options: { readonly json: boolean; readonly quiet: boolean; read
             bars?.remove(event.index)
             if (!event.skipped) results += `Downloaded ${event.url}, size ${event.size}\n`
             else if (!options.quiet) notes += `${event.path} is there already\n`
+            if (event.note !== undefined && !options.quiet && odd.size < mostOdd && !odd.has(event.note)) {
+              odd.add(event.note)
+              notes += `${event.url}: ${event.note}\n`
+            }
             break
           case "failed":
             failed++
