@@ -133,7 +133,7 @@ export interface DownloadsOptions extends Downloader.Options {
   readonly onFailure?: OnFailure | undefined
   /** Sent with every request, except secrets across origins. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** Most bytes of a decoded body; default unlimited. */
+  /** Most bytes of a decoded body; default unlimited, and 1 GiB for a compressed body. */
   readonly maxSize?: number | undefined
   /** As in `Downloader.Target`; default `"replace"`. */
   readonly existing?: "replace" | "keep" | undefined
@@ -262,6 +262,7 @@ interface Item {
   readonly index: number
   readonly request: DownloadRequest
   readonly url: string
+  readonly history: Downloader.History
   /** The name that the server gave it in an earlier attempt. */
   claimed?: string
 }
@@ -294,7 +295,7 @@ const buffered = 1024
 export const downloads = <E = never, R = never>(
   requests: Iterable<DownloadRequest> | Stream.Stream<DownloadRequest, E, R>,
   options: DownloadsOptions = {}
-): Stream.Stream<DownloadEvent, E | NameTaken, R | Downloader.Downloader> =>
+): Stream.Stream<DownloadEvent, E | NameTaken | Downloader.ProxyError, R | Downloader.Downloader> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
       const { concurrency = 16, onFailure = "continue", retries = 3 } = options
@@ -355,6 +356,7 @@ export const downloads = <E = never, R = never>(
         target: target(item),
         checksum: item.request.checksum,
         maxSize: options.maxSize,
+        history: item.history,
         onProgress:
           options.progress === true
             ? (received, total) =>
@@ -368,17 +370,56 @@ export const downloads = <E = never, R = never>(
         return Math.round(Math.max(backOff, error.retryAfter ?? 0))
       })
 
+      // Where descriptors run short, fewer attempts run at once: one that has got none waits until another ends, and
+      // new ones wait for it.
+      let running = 0
+      const starved = new Set<() => void>()
+      const takers = new Set<() => void>()
+      const endAttempt = (error?: Downloader.DownloadError) => {
+        running--
+        const [wake] = starved
+        if (wake !== undefined && (error?.reason !== "descriptors" || running === 0)) wake()
+      }
+      const anotherEnds = Effect.async<void>((resume) => {
+        const leave = () => {
+          starved.delete(wake)
+          if (starved.size > 0) return
+          for (const take of takers) {
+            takers.delete(take)
+            take()
+          }
+        }
+        const wake = () => {
+          leave()
+          resume(Effect.void)
+        }
+        starved.add(wake)
+        return Effect.sync(leave)
+      })
+      const attempt = (item: Item) =>
+        Effect.suspend(() => {
+          running++
+          return Effect.either(Downloader.fetch(session, toRequest(item)))
+        }).pipe(
+          Effect.tap((result) => endAttempt(Either.isLeft(result) ? result.left : undefined)),
+          Effect.onInterrupt(() => Effect.sync(endAttempt))
+        )
+
       /** All attempts; `first` is how the first one failed, when it has been made. */
       const transfer = Effect.fnUntraced(function* (item: Item, first?: Downloader.DownloadError) {
         const { index, url } = item
         let result: Either.Either<Downloader.Downloaded, Downloader.DownloadError> =
-          first === undefined
-            ? yield* Effect.either(Downloader.fetch(session, toRequest(item)))
-            : Either.left(first)
-        for (let attempt = 1; Either.isLeft(result); attempt++) {
+          first === undefined ? yield* attempt(item) : Either.left(first)
+        for (let made = 1; Either.isLeft(result); made++) {
           const error: Downloader.DownloadError = result.left
-          if (!error.retryable || attempt > retries) return yield* error
-          const delay = yield* delayOf(attempt, error)
+          if (error.reason === "descriptors" && running > 0) {
+            made--
+            yield* anotherEnds
+            result = yield* attempt(item)
+            continue
+          }
+          if (!error.retryable || made > retries) return yield* error
+          const delay = yield* delayOf(made, error)
           if (delay > longestRetryAfter) {
             return yield* new Downloader.DownloadError({
               ...error,
@@ -390,13 +431,13 @@ export const downloads = <E = never, R = never>(
             event: "retried",
             index,
             url,
-            attempt: attempt + 1,
+            attempt: made + 1,
             delay,
             reason: error.reason,
             detail: error.detail
           })
           yield* Effect.sleep(delay)
-          result = yield* Effect.either(Downloader.fetch(session, toRequest(item)))
+          result = yield* attempt(item)
         }
         return result.right
       })
@@ -443,6 +484,11 @@ export const downloads = <E = never, R = never>(
                 if (waits) take()
               })
             }
+            if (starved.size > 0) {
+              takers.add(take)
+              cancel = () => Effect.sync(() => takers.delete(take))
+              return
+            }
             let taken = false
             const untake = queue.unsafeTake((next) => {
               taken = true
@@ -455,14 +501,19 @@ export const downloads = <E = never, R = never>(
             if (next === undefined) return resume(Effect.succeed(undefined))
             emit({ event: "started", index: next.index, url: next.url })
             if (timeout !== undefined) return resume(Effect.succeed("deadline"))
+            running++
             const abort = session.start(toRequest(next), {
               succeed: (downloaded) => {
                 item = undefined
+                endAttempt()
                 finished(next, downloaded)
                 queue.release(next)
                 take()
               },
-              fail: (error) => resume(Effect.succeed(error))
+              fail: (error) => {
+                endAttempt(error)
+                resume(Effect.succeed(error))
+              }
             })
             cancel = () => abort
           }
@@ -496,7 +547,7 @@ export const downloads = <E = never, R = never>(
           const items: Array<Item> = []
           for (const request of chunk) {
             if (options.directory !== undefined && options.claims === undefined) yield* claims.check(request)
-            items.push({ index: count++, request, url: show(request.url) })
+            items.push({ index: count++, request, url: show(request.url), history: Downloader.makeHistory() })
           }
           queue.offer(items)
           yield* queue.low
@@ -539,7 +590,7 @@ export const downloads = <E = never, R = never>(
 /** The four pages of the guide, from the embedded server; prints each as it arrives. */
 export const example: Effect.Effect<
   void,
-  NameTaken,
+  NameTaken | Downloader.ProxyError,
   Downloader.Downloader | GuideServer.GuideServer | Output.Output
 > = Effect.gen(function* () {
   const { origin } = yield* GuideServer.GuideServer

@@ -32,6 +32,17 @@ export interface Target {
   readonly fsync?: boolean | undefined
 }
 
+/** What the attempts at one download know of each other. */
+export interface History {
+  /** The length that each strong validator has stood for: it stands for no other. */
+  readonly lengths: Map<string, number>
+  /** Requests in a row that asked for the rest of a file in vain; after some the whole file is asked for. */
+  refused: number
+}
+
+/** For the first attempt at a download; give the same to every further one. */
+export const makeHistory = (): History => ({ lengths: new Map(), refused: 0 })
+
 /** One GET, redirects included. */
 export interface Request {
   readonly url: URL
@@ -39,8 +50,10 @@ export interface Request {
   /** Without a target the body is read, decoded and counted, and not kept. */
   readonly target?: Target | undefined
   readonly checksum?: Checksum | undefined
-  /** Refuses more decoded bytes than this, a compressed bomb included; default unlimited. */
+  /** Refuses more decoded bytes than this; default unlimited, and 1 GiB for a compressed body, which may be a bomb. */
   readonly maxSize?: number | undefined
+  /** Of earlier attempts at the same download; default none. */
+  readonly history?: History | undefined
   /** Bytes so far (of the whole file, the resumed part included) and in all, where known; several times a second. */
   readonly onProgress?: ((received: number, total: number | undefined) => void) | undefined
   /** Is given what a person should know although the download goes on: a sentence without the URL. */
@@ -61,6 +74,8 @@ export interface Downloaded {
   readonly resumedFrom: number
   /** HTTP status of the last response; 0 when skipped. */
   readonly status: number
+  /** What was odd about the response, for a person. */
+  readonly note?: string | undefined
 }
 
 /** Why a download failed. */
@@ -80,6 +95,7 @@ export type Reason =
   | "checksum"
   | "name-taken"
   | "disk-full"
+  | "descriptors"
   | "file"
   | "protocol"
 
@@ -101,6 +117,19 @@ export interface Failure {
 export class DownloadError extends Data.TaggedError("DownloadError")<Failure> {
   override get message() {
     return `${this.url}: ${this.detail}`
+  }
+}
+
+/** A proxy in the environment that cannot be read. */
+export class ProxyError extends Data.TaggedError("ProxyError")<{
+  readonly variable: string
+  /** Without user and password. */
+  readonly value: string
+}> {
+  readonly exitCode = codes.usage
+  override get message() {
+    const shown = this.value.replace(/[\p{Cc}\p{Cf}]/gu, "?")
+    return `the environment variable ${this.variable} names no proxy ('${shown}'); expected http://host:port`
   }
 }
 
@@ -184,7 +213,7 @@ export const foldersIn = (directory: string): Effect.Effect<ReadonlySet<string>>
 /** Fetches and saves. Retries, concurrency and names are the program's: see `Gather.downloads`. */
 export class Downloader extends Context.Tag("effect-asyncio/services/Downloader")<
   Downloader,
-  { readonly open: (options?: Options) => Effect.Effect<Session, never, Scope.Scope> }
+  { readonly open: (options?: Options) => Effect.Effect<Session, ProxyError, Scope.Scope> }
 >() {}
 
 /**
@@ -197,7 +226,12 @@ export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
       // Loaded here so that whoever only uses the tag or the test layer does not load undici.
       const { make } = yield* Effect.promise(() => import("./internal/transfer.js"))
       const transfers = yield* Effect.acquireRelease(
-        Effect.promise(() => make(options, process.env)),
+        Effect.tryPromise({
+          try: () => make(options, process.env),
+          catch: (error) => error
+        }).pipe(
+          Effect.catchAll((error) => (error instanceof ProxyError ? Effect.fail(error) : Effect.die(error)))
+        ),
         (transfers) => Effect.promise(transfers.close)
       )
       return {

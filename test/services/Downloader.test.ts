@@ -9,7 +9,7 @@ import * as FaultServer from "../support/FaultServer.js"
 const get = (request: Downloader.Request, options?: Downloader.Options) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const session = yield* (yield* Downloader.Downloader).open(options)
+      const session = yield* Effect.orDie((yield* Downloader.Downloader).open(options))
       return yield* Downloader.fetch(session, request)
     })
   )

@@ -4,17 +4,27 @@ import * as fs from "node:fs"
 import type { LookupFunction } from "node:net"
 import { isIP } from "node:net"
 import * as path from "node:path"
-import * as zlib from "node:zlib"
 import ipaddr from "ipaddr.js"
 import type { Dispatcher } from "undici"
 import Agent from "undici/lib/dispatcher/agent.js"
-import type { Downloaded, Options, Reason, Failure as Report, Request, Target } from "../Downloader.js"
+import {
+  type Downloaded,
+  makeHistory,
+  type Options,
+  type Reason,
+  type Failure as Report,
+  type Request,
+  type Target
+} from "../Downloader.js"
 import { fromContentDisposition } from "../SafeName.js"
 import { formatSize } from "../Units.js"
+import { contentRange, type Headers, isWhole, one, strongValidator, whyNotJoined } from "./answers.js"
+import { type Env, makeDispatcher } from "./connections.js"
+import { Decoder, readEncodings } from "./encodings.js"
 import { existing, FileSink } from "./FileSink.js"
 import { describe } from "./files.js"
 import { discardPartial, Folder, findPartial, type Partial, readPartial } from "./Partials.js"
-import { onread } from "./reads.js"
+import { type Reading, source } from "./reads.js"
 import { SmallFiles } from "./SmallFiles.js"
 
 // The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher
@@ -43,7 +53,13 @@ class Failure extends Error {
   }
 }
 
-const isPublic = (address: string): boolean => ipaddr.process(address).range() === "unicast"
+const globalUnicast = ipaddr.IPv6.parseCIDR("2000::/3")
+
+/** An IPv6 address outside of 2000::/3 is none for the whole world, or stands for an IPv4 address. */
+const isPublic = (text: string): boolean => {
+  const address = ipaddr.process(text)
+  return address.range() === "unicast" && (address instanceof ipaddr.IPv4 || address.match(globalUnicast))
+}
 
 const privateAddress = (host: string, address: string): Failure =>
   new Failure(
@@ -73,12 +89,11 @@ const makeLimiter = (bytesPerSecond: number) => {
   }
 }
 
-const retryableStatus = new Set([408, 425, 429, 500, 502, 503, 504])
+/** These speak of the moment, whatever was asked for. */
+const passingStatus = new Set([408, 425, 429, 502, 503, 504])
+const retryableStatus = new Set([...passingStatus, 500])
 const redirects = new Set([301, 302, 303, 307, 308])
 const secrets = new Set(["authorization", "cookie", "proxy-authorization"])
-
-const one = (header: string | Array<string> | undefined): string | undefined =>
-  Array.isArray(header) ? header[0] : header
 
 const retryAfter = (header: string | undefined): number | undefined => {
   if (header === undefined) return undefined
@@ -86,18 +101,29 @@ const retryAfter = (header: string | undefined): number | undefined => {
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined
 }
 
-type Headers = Record<string, string | Array<string> | undefined>
+/** Failures that may be due to a `Range`. */
+const ofRange = new Set<Reason>(["dropped", "stalled", "status", "protocol"])
+/** Requests with a `Range` that fail so before the next goes without. */
+const mostRefused = 2
+/** Most bytes of a body that is decoded, where no other limit is set. */
+const mostDecoded = 2 ** 30
+/** What is read of a body of no interest so that its connection can be used again: bytes, and ms. */
+const mostIgnored = 65_536
+const longestIgnored = 1000
+/** Answers of status 1xx before the one that counts. */
+const mostInterim = 100
 
-/** A validator that `If-Range` may carry: a strong entity tag, or a date that is strong by RFC 9110, 8.8.2.2. */
-const strongValidator = (headers: Headers): string | undefined => {
-  const etag = one(headers["etag"])
-  if (etag !== undefined) return etag.startsWith('"') ? etag : undefined
-  const modified = one(headers["last-modified"])
-  if (modified === undefined) return undefined
-  return Date.parse(one(headers["date"]) ?? "") - Date.parse(modified) >= 60_000 ? modified : undefined
+const textDecoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 const full = new Set(["ENOSPC", "EDQUOT"])
+const broke = "the connection broke before the body was whole"
+const descriptors = new Set(["EMFILE", "ENFILE"])
 const refused = new Set([
   "ECONNREFUSED",
   "EHOSTUNREACH",
@@ -108,21 +134,23 @@ const refused = new Set([
 ])
 
 /** Sorts what undici, zlib, TLS and the file system throw into reasons that a person can act on. */
-const classify = (error: unknown, request: Request, stallTimeout: number): Failure => {
+const classify = (error: unknown, request: Request, url: URL, stallTimeout: number): Failure => {
   if (error instanceof Failure) return error
   const {
     code = "",
     message,
     errors
   } = error as NodeJS.ErrnoException & { errors?: ReadonlyArray<NodeJS.ErrnoException> }
-  const first = errors?.[0]
-  if (first !== undefined) return classify(first, request, stallTimeout)
+  // The resolver names what it looked up: behind a proxy that is the proxy's name.
+  const { hostname = url.hostname } = error as { hostname?: string }
+  const first = errors?.find(({ code }) => descriptors.has(code ?? "")) ?? errors?.[0]
+  if (first !== undefined) return classify(first, request, url, stallTimeout)
+  if (descriptors.has(code)) return new Failure("descriptors", `too many open files (${code})`, true)
   if (full.has(code)) {
     return new Failure("disk-full", `no space left on the disk of ${request.target?.directory}`, false)
   }
-  if (code === "ENOTFOUND") return new Failure("dns", `no address found for ${request.url.hostname}`, false)
-  if (code === "EAI_AGAIN")
-    return new Failure("dns", `the name server did not answer for ${request.url.hostname}`, true)
+  if (code === "ENOTFOUND") return new Failure("dns", `no address found for ${hostname}`, false)
+  if (code === "EAI_AGAIN") return new Failure("dns", `the name server did not answer for ${hostname}`, true)
   if (refused.has(code)) {
     return new Failure(
       "connect",
@@ -133,12 +161,15 @@ const classify = (error: unknown, request: Request, stallTimeout: number): Failu
   if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT") {
     return new Failure("stalled", `nothing arrived for ${Math.round(stallTimeout / 1000)} s`, true)
   }
+  if (message === "bad upgrade") {
+    return new Failure("protocol", "the server switched to another protocol, which was not asked for", false)
+  }
   if (
     /^(UND_ERR_SOCKET|ECONNRESET|EPIPE|ECONNABORTED|UND_ERR_RES_CONTENT_LENGTH_MISMATCH|UND_ERR_CLOSED)$/.test(
       code
     )
   ) {
-    return new Failure("dropped", "the connection broke before the body was whole", true)
+    return new Failure("dropped", broke, true)
   }
   if (/^(CERT_|ERR_TLS|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|ERR_SSL|EPROTO)/.test(code)) {
     return new Failure("tls", `${message} (${code})`, false)
@@ -157,65 +188,18 @@ const classify = (error: unknown, request: Request, stallTimeout: number): Failu
       false
     )
   }
+  // What undici takes for granted of every answer, and this one does not keep to.
+  if (code === "ERR_ASSERTION") return new Failure("protocol", "the answer is not HTTP", false)
   return new Failure("protocol", message || code || String(error), false)
 }
 
-const makeDecoder = (encoding: string): (zlib.Gunzip | zlib.BrotliDecompress) | undefined => {
-  switch (encoding.trim().toLowerCase()) {
-    case "":
-    case "identity":
-      return undefined
-    case "gzip":
-    case "x-gzip":
-      return zlib.createGunzip()
-    case "deflate":
-      return zlib.createInflate()
-    case "br":
-      return zlib.createBrotliDecompress()
-    default:
-      throw new Failure("decode", `Content-Encoding '${encoding}' is unknown`, false)
-  }
-}
-
-type Env = Readonly<Record<string, string | undefined>>
-
-const proxied = (env: Env) => ({
-  httpProxy: env["http_proxy"] || env["HTTP_PROXY"] || "",
-  httpsProxy: env["https_proxy"] || env["HTTPS_PROXY"] || "",
-  noProxy: env["no_proxy"] || env["NO_PROXY"] || ""
-})
-
-const makeDispatcher = async (options: Options, env: Env, stallTimeout: number): Promise<Dispatcher> => {
-  const { connectTimeout = 10_000, denyPrivate = false } = options
-  const agent = {
-    headersTimeout: stallTimeout,
-    bodyTimeout: stallTimeout,
-    connect: { timeout: connectTimeout, onread, ...(denyPrivate ? { lookup: publicOnly } : {}) }
-  }
-  const proxies = proxied(env)
-  if (proxies.httpProxy === "" && proxies.httpsProxy === "") return new Agent(agent)
-  const [{ default: EnvHttpProxyAgent }, { default: Base }, { default: connect }] = await Promise.all([
-    import("undici/lib/dispatcher/env-http-proxy-agent.js"),
-    import("undici/lib/dispatcher/dispatcher.js"),
-    import("undici/lib/api/api-connect.js")
-  ])
-  // Tunnels need it; undici's index.js, which is not loaded here, puts it there.
-  Object.assign(Base.prototype, { connect })
-  const tls = { timeout: connectTimeout }
-  // The proxy itself may well be at a private address; what it is asked for is checked in `start`.
-  return new EnvHttpProxyAgent({
-    ...agent,
-    ...proxies,
-    proxyTunnel: false,
-    connect: tls,
-    proxyTls: tls,
-    requestTls: tls
-  })
-}
-
 export const make = async (options: Options, env: Env): Promise<Transfers> => {
-  const { denyPrivate = false, maxRedirects = 10, origins = {}, stallTimeout = 30_000 } = options
-  const dispatcher = await makeDispatcher(options, env, stallTimeout)
+  const { connectTimeout = 10_000, denyPrivate = false, maxRedirects = 10, origins = {} } = options
+  const { stallTimeout = 30_000 } = options
+  const lookup = denyPrivate ? publicOnly : undefined
+  const dialing = { connectTimeout, stallTimeout, lookup, env }
+  const dispatcher = await makeDispatcher({ ...dialing, careful: false })
+  let carefulDispatcher: Promise<Dispatcher> | undefined
   const limiter = options.limitRate === undefined ? undefined : makeLimiter(options.limitRate)
   const smallFiles = new SmallFiles()
   const folders = new Map<string, Promise<Folder>>()
@@ -238,7 +222,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
     let over = false
     let controller: Dispatcher.DispatchController | undefined
     let sink: FileSink | undefined
-    let decoder: ReturnType<typeof makeDecoder>
+    let decoder: Decoder | undefined
     let folder: Folder | undefined
     let partial: Partial | undefined
     let hash: Hash | undefined
@@ -246,6 +230,10 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
     let closing: Promise<void> | undefined
     let looked: string | undefined // the name from Content-Disposition under which there was a file
     let cleaning: Promise<void> | undefined // of a partial file that is of no use any more
+    let ranged = false // whether what is under way asks for the rest of `partial`
+    let progressed = false // whether that has brought any of it
+    let careful = false // whether what is under way needs a connection that ends provably
+    const history = request.history ?? makeHistory()
     const origin = request.url.origin
     const href = (url: URL) => (url.username || url.password ? stripUser(url) : url.href)
 
@@ -267,7 +255,9 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
     }
     const fail = (error: unknown) => {
       if (over) return
-      const failure = classify(error, request, stallTimeout)
+      const failure = classify(error, request, url, stallTimeout)
+      if (ranged && progressed) history.refused = 0
+      else if (ranged && ofRange.has(failure.reason)) history.refused++
       const forget =
         failure.reason === "range" || failure.reason === "checksum" || failure.reason === "too-large"
       const report = () =>
@@ -297,14 +287,14 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
         "accept-encoding": target === undefined ? "gzip, deflate, br" : "identity"
       }
       if (url.username !== "" || url.password !== "") {
-        const user = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`
+        const user = `${textDecoded(url.username)}:${textDecoded(url.password)}`
         headers["authorization"] = `Basic ${Buffer.from(user).toString("base64")}`
       }
       for (const [name, value] of Object.entries(request.headers ?? {})) {
         const key = name.toLowerCase()
         if (url.origin === origin || !secrets.has(key)) headers[key] = value
       }
-      if (partial !== undefined) {
+      if (ranged && partial !== undefined) {
         headers["range"] = `bytes=${partial.offset}-`
         headers["if-range"] = partial.sidecar.validator
       }
@@ -342,7 +332,14 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
         if (over) return
       }
       const mapped = origins[url.origin]
-      dispatcher.dispatch(
+      progressed = false
+      let using = dispatcher
+      if (careful) {
+        carefulDispatcher ??= makeDispatcher({ ...dialing, careful })
+        using = await carefulDispatcher
+        if (over) return
+      }
+      using.dispatch(
         {
           origin: mapped ?? url.origin,
           path: url.pathname + url.search,
@@ -356,14 +353,28 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
       )
     }
 
+    /** What an earlier attempt has left is of no use, or of none yet: asks for the whole file. */
+    const askWhole = (): Promise<void> => {
+      ranged = false
+      return dispatch()
+    }
+
     /** One response. */
     const makeHandler = (): Dispatcher.DispatchHandler => {
+      let own: Dispatcher.DispatchController | undefined
+      let connection: Reading | undefined
+      let interim = 0
+      let version: string | undefined // the strong validator of a whole answer
+      let limit = request.maxSize
+      let note: string | undefined
       let expected: number | undefined // bytes of the whole file
       let received = 0 // bytes of the whole file so far, as they are sent
       let size = 0 // decoded
       let next: (() => void) | undefined // after a response whose body is of no interest
       let ignored = 0
       let skipBody = false
+      let done = false
+      let ignoring: NodeJS.Timeout | undefined
       let progressAt = 0
       const waits = new Set<"disk" | "decoder" | "rate">() // what the socket waits for
 
@@ -378,8 +389,12 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
       const onDecoded = (chunk: Buffer) => {
         if (over) return
         size += chunk.length
-        if (request.maxSize !== undefined && size > request.maxSize) {
-          fail(new Failure("too-large", `more than ${formatSize(request.maxSize)}`, false))
+        if (limit !== undefined && size > limit) {
+          const decoded =
+            request.maxSize === undefined
+              ? " when decoded; only a larger maximum size (maxSize) permits that"
+              : ""
+          fail(new Failure("too-large", `more than ${formatSize(limit)}${decoded}`, false))
           return
         }
         hash?.update(chunk)
@@ -394,6 +409,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
           if (expected !== undefined && received !== expected) {
             throw new Failure("dropped", `${received} of ${expected} bytes arrived`, true)
           }
+          if (version !== undefined) sameLength(version, size)
           const { checksum } = request
           const actual = hash?.digest("hex")
           if (checksum !== undefined && actual !== checksum.hex) {
@@ -416,6 +432,11 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
               throw error
             })
           }
+          // What was not continued has become useless.
+          if (folder?.partials.has(target!.name) === true) {
+            const left = await findPartial(folder, target!, href(request.url))
+            if (left !== undefined) await discardPartial(folder, target!, left.file)
+          }
           if (over) return
           over = true
           callbacks.succeed({
@@ -423,67 +444,116 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
             path: file,
             skipped: false,
             resumedFrom: partial?.offset ?? 0,
-            status: partial === undefined ? 200 : 206
+            status: partial === undefined ? 200 : 206,
+            ...(note === undefined ? {} : { note })
           })
         })
 
+      /** Goes on with `then` at once; of the body at most a little is read, when that keeps the connection. */
+      const passBody = (then: () => void | Promise<void>, keep = true) => {
+        next = then
+        skipBody = true
+        // All of a short body has often arrived with the head.
+        if (keep) setImmediate(goOn)
+        else {
+          own?.abort(new Error("body of no interest"))
+          goOn()
+        }
+      }
+      const goOn = () => {
+        const then = next
+        next = undefined
+        if (then === undefined || over) return
+        if (!done) {
+          controller = undefined // the rest is no matter of the transfer
+          ignoring = setTimeout(() => own?.abort(new Error("body of no interest")), longestIgnored)
+        }
+        guard(then)
+      }
+
+      const sameLength = (validator: string, length: number) => {
+        const known = history.lengths.get(validator)
+        if (known !== undefined && known !== length) {
+          const why = `${validator} stood for ${known} bytes, and stands for ${length} now`
+          throw new Failure("range", why, true)
+        }
+        history.lengths.set(validator, length)
+      }
+
       const onBody = (status: number, headers: Headers) => {
-        const length = one(headers["content-length"])
-        const announced = length === undefined ? undefined : Number(length)
-        decoder = makeDecoder(one(headers["content-encoding"]) ?? "")
+        const sent = one(headers["content-length"])
+        const length = sent === undefined ? undefined : Number(sent)
+        const transfer = one(headers["transfer-encoding"])?.trim().toLowerCase() ?? "identity"
+        if (transfer !== "chunked" && transfer !== "identity") {
+          throw new Failure("decode", `Transfer-Encoding '${transfer}' is unknown`, false)
+        }
+        const unbounded = length === undefined && transfer === "identity"
+        if (unbounded && !careful && (connection as { encrypted?: boolean }).encrypted === true) {
+          careful = true
+          return passBody(dispatch, false)
+        }
+        // Where identity is asked for, an encoding can only be the file's own.
+        const disposition = one(headers["content-disposition"])
+        const names = target && [
+          ...[target.name, request.url.pathname, url.pathname],
+          ...(disposition === undefined ? [] : [fromContentDisposition(disposition) ?? ""])
+        ]
+        const encodings = readEncodings(headers, names)
+        if (encodings.unknown !== undefined) {
+          throw new Failure("decode", `Content-Encoding '${encodings.unknown}' is unknown`, false)
+        }
+        const encoded = encodings.undo.length > 0
+        const validator = strongValidator(headers)
+        const piece =
+          ranged && partial?.sidecar.total !== undefined
+            ? { offset: partial.offset, validator: partial.sidecar.validator, total: partial.sidecar.total }
+            : undefined
         if (status === 206) {
-          const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(one(headers["content-range"]) ?? "")
-          const etag = one(headers["etag"])
-          const modified = one(headers["last-modified"])
-          const end = range === null ? 0 : Number(range[2]) + 1
-          const total = range === null || range[3] === "*" ? partial?.sidecar.total : Number(range[3])
-          const wrong =
-            partial === undefined
-              ? "a part was sent that nobody asked for"
-              : range === null || Number(range[1]) >= end
-                ? `Content-Range '${one(headers["content-range"]) ?? ""}' is malformed`
-                : Number(range[1]) !== partial.offset
-                  ? `asked for bytes from ${partial.offset}, got bytes from ${range[1]}`
-                  : total !== end
-                    ? "the part sent does not reach the end"
-                    : partial.sidecar.total !== undefined && total !== partial.sidecar.total
-                      ? `the file was ${partial.sidecar.total} bytes long, and is ${total} now`
-                      : (partial.sidecar.validator.startsWith('"') ? etag : modified) !== undefined &&
-                          (partial.sidecar.validator.startsWith('"') ? etag : modified) !==
-                            partial.sidecar.validator
-                        ? "the part sent is of another version"
-                        : announced !== undefined && announced !== end - partial.offset
-                          ? "Content-Length and Content-Range disagree"
-                          : decoder !== undefined
-                            ? "the part sent is compressed"
-                            : undefined
-          if (wrong !== undefined) throw new Failure("range", wrong, partial !== undefined)
-          received = partial!.offset
-          size = partial!.offset
-          expected = end
+          const why =
+            whyNotJoined(headers, piece, length) ?? (encoded ? "the part sent is compressed" : undefined)
+          if (why !== undefined) throw new Failure("range", why, ranged)
+          received = piece!.offset
+          size = piece!.offset
+          expected = piece!.total
         } else {
-          // The whole file: it has changed, or the server does not do ranges.
-          if (partial !== undefined) cleaning = discardPartial(folder!, target!, partial.file)
-          cleaning?.catch(fail)
+          const whole = isWhole(headers, length)
+          const total = encoded ? undefined : (length ?? contentRange(headers)?.end)
+          if (ranged) {
+            const same = validator === piece?.validator
+            // Anything else may be the rest alone, under a status that says that it is all.
+            if (!whole || !same || total !== piece?.total) return passBody(askWhole, false)
+          }
+          if (!whole) {
+            const range = one(headers["content-range"])
+            throw new Failure("range", `Content-Range '${range}' is not that of a whole file`, false)
+          }
+          if (validator !== undefined && total !== undefined) sameLength(validator, total)
+          // A part of the same version is of use until this is whole.
+          if (partial !== undefined && (encoded || validator !== partial.sidecar.validator)) {
+            cleaning = discardPartial(folder!, target!, partial.file)
+            cleaning.catch(fail)
+          }
           partial = undefined
-          expected = announced
+          ranged = false
+          version = validator
+          expected = encoded ? length : total
           if (request.checksum !== undefined) hash = createHash(request.checksum.algorithm)
         }
-        if (request.maxSize !== undefined && decoder === undefined && (expected ?? 0) > request.maxSize) {
-          throw new Failure(
-            "too-large",
-            `${formatSize(expected!)}, more than ${formatSize(request.maxSize)}`,
-            false
-          )
+        note = encodings.note
+        if (encoded) limit ??= mostDecoded
+        else if (limit !== undefined && (expected ?? 0) > limit) {
+          throw new Failure("too-large", `${formatSize(expected!)}, more than ${formatSize(limit)}`, false)
         }
-        decoder
-          ?.on("data", onDecoded)
-          .on("end", onWhole)
-          .on("error", fail)
-          .on("drain", () => unpause("decoder"))
+        if (encoded) {
+          decoder = new Decoder(encodings.undo, {
+            data: onDecoded,
+            end: onWhole,
+            error: fail,
+            drain: () => unpause("decoder")
+          })
+        }
         if (target === undefined || folder === undefined) return
         let name = partial?.sidecar.name ?? target.name
-        const disposition = one(headers["content-disposition"])
         if (target.contentDisposition === true && disposition !== undefined) {
           name = fromContentDisposition(disposition) ?? name
         }
@@ -496,28 +566,25 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
             )
           }
           const file = path.join(target.directory, name)
-          if (target.existing === "keep" && looked !== name && fs.existsSync(file)) {
+          const there = looked !== name && fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined
+          if (target.existing === "keep" && there) {
             // What is there decides whether this body is wanted, and that takes time where there is a checksum.
             looked = name
-            skipBody = true
-            decoder?.destroy()
-            controller?.abort(new Error("the file is there already"))
-            guard(async () => {
+            passBody(async () => {
               if (!(await kept(name)) && !over) await dispatch()
-            })
+            }, false)
             return
           }
         }
         refuseFolder(name)
-        const validator =
-          decoder === undefined && target.resume !== false ? strongValidator(headers) : undefined
+        const resumable = !encoded && target.resume !== false && expected !== undefined
         sink = new FileSink(
           folder,
           target,
           name,
-          validator === undefined && partial === undefined
-            ? undefined
-            : { url: href(request.url), validator: validator ?? partial!.sidecar.validator, total: expected },
+          validator !== undefined && resumable
+            ? { url: href(request.url), validator, total: expected }
+            : undefined,
           partial,
           () => (decoder === undefined ? unpause("disk") : decoder.resume()),
           fail
@@ -526,52 +593,55 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
 
       return {
         onRequestStart: (started) => {
+          own = started
           controller = started
           if (over) started.abort(new Error("over"))
         },
         onResponseStart: (_controller, status, headers, statusMessage) => {
-          if (status < 200 || over) return
+          if (over) return
+          connection = source()
           guard(() => {
-            if (redirects.has(status)) {
-              skipBody = true
-              next = () => redirect(one(headers["location"]), status)
-            } else if (status === 416 && partial !== undefined) {
+            if (status < 100) throw new Failure("protocol", `HTTP ${status} is no status`, false)
+            if (status < 200) {
+              if (++interim > mostInterim)
+                throw new Failure("protocol", `more than ${mostInterim} interim answers`, false)
+            } else if (redirects.has(status)) {
+              passBody(() => redirect(one(headers["location"]), status))
+            } else if (status === 416 && ranged) {
               // What is there is not a part of what the server has now.
-              skipBody = true
-              next = () =>
-                guard(async () => {
-                  await discardPartial(folder!, target!, partial!.file)
-                  partial = undefined
-                  if (!over) await dispatch()
-                })
+              passBody(async () => {
+                await discardPartial(folder!, target!, partial!.file)
+                partial = undefined
+                if (!over) await askWhole()
+              })
+            } else if (status >= 300 && ranged && !passingStatus.has(status)) {
+              passBody(() => {
+                history.refused = mostRefused
+                return askWhole()
+              })
             } else if (status >= 300) {
-              skipBody = true
               const detail = `HTTP ${status} ${statusMessage ?? ""}`.trim()
               const after =
                 status === 429 || status === 503 ? retryAfter(one(headers["retry-after"])) : undefined
-              next = () =>
+              passBody(() =>
                 fail(
                   new Failure("status", detail, retryableStatus.has(status), { status, retryAfter: after })
                 )
+              )
             } else onBody(status, headers)
           })
         },
         onResponseData: (_controller, chunk) => {
-          if (over) return
           if (skipBody) {
-            // A short body is read to keep the connection, a long one is not worth it.
             ignored += chunk.length
-            if (ignored > 65_536 && next !== undefined) {
-              const then = next
-              next = undefined
-              controller?.abort(new Error("body of no interest"))
-              guard(then)
-            }
+            if (ignored > mostIgnored) own?.abort(new Error("body of no interest"))
             return
           }
+          if (over) return
+          progressed = true
           received += chunk.length
           if (decoder === undefined) onDecoded(chunk)
-          else if (!decoder.write(Buffer.from(chunk))) pause("decoder")
+          else if (!decoder.write(chunk)) pause("decoder")
           if (request.onProgress !== undefined) {
             const now = Date.now()
             if (now - progressAt >= 100) {
@@ -587,16 +657,24 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
           }
         },
         onResponseEnd: () => {
+          done = true
+          clearTimeout(ignoring)
+          if (connection !== undefined) connection.aioHead = 0
+          if (skipBody) return goOn()
           if (over) return
-          if (skipBody) {
-            const then = next
-            next = undefined
-            if (then !== undefined) guard(then)
-          } else if (decoder === undefined) onWhole()
+          // undici takes a reset for an end; here only what was closed in order is whole.
+          if (connection?.aioEnd === "broken") fail(new Failure("dropped", broke, true))
+          else if (decoder === undefined) onWhole()
           else decoder.end()
         },
         onResponseError: (_controller, error) => {
-          if (!skipBody || next !== undefined) fail(error)
+          done = true
+          clearTimeout(ignoring)
+          if (skipBody) return goOn()
+          const malformed =
+            connection === undefined &&
+            (error as NodeJS.ErrnoException).code === "UND_ERR_RES_CONTENT_LENGTH_MISMATCH"
+          fail(malformed ? new Failure("protocol", "the head of the answer is malformed", false) : error)
         }
       }
     }
@@ -630,6 +708,15 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
         if (target.contentDisposition !== true) refuseFolder(target.name)
         if (target.resume !== false) partial = await findPartial(folder, target, href(request.url))
         takeNotes()
+        if (partial !== undefined && partial.sidecar.total === undefined) {
+          await discardPartial(folder, target, partial.file)
+          partial = undefined
+        }
+        if (partial !== undefined) {
+          const { total, validator } = partial.sidecar
+          if (!history.lengths.has(validator)) history.lengths.set(validator, total!)
+          ranged = history.refused < mostRefused
+        }
         if (request.checksum !== undefined && partial !== undefined) {
           hash = createHash(request.checksum.algorithm)
           for await (const chunk of readPartial(partial)) hash.update(chunk as Buffer)
@@ -643,7 +730,8 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
   }
 
   const close = async () => {
-    await Promise.all([dispatcher.destroy(), smallFiles.close()])
+    const careful = carefulDispatcher?.then((dispatcher) => dispatcher.destroy())
+    await Promise.all([dispatcher.destroy(), careful, smallFiles.close()])
   }
   return { start, close }
 }

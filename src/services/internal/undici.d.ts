@@ -3,6 +3,10 @@ declare module "undici/lib/dispatcher/agent.js" {
   import { Agent } from "undici"
   export default Agent
 }
+declare module "undici/lib/dispatcher/pool.js" {
+  import { Pool } from "undici"
+  export default Pool
+}
 declare module "undici/lib/dispatcher/env-http-proxy-agent.js" {
   import { EnvHttpProxyAgent } from "undici"
   export default EnvHttpProxyAgent
@@ -11,6 +15,11 @@ declare module "undici/lib/dispatcher/env-http-proxy-agent.js" {
 declare module "undici/lib/dispatcher/dispatcher.js" {
   import { Dispatcher } from "undici"
   export default Dispatcher
+}
+
+declare module "undici/lib/core/connect.js" {
+  import { buildConnector } from "undici"
+  export default buildConnector
 }
 
 declare module "undici/lib/api/api-connect.js" {
