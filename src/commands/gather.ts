@@ -1,15 +1,18 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import { Chunk, Effect, Either, Option, Stream } from "effect"
+import { Chunk, Deferred, Effect, Either, Exit, Fiber, Option, Stream } from "effect"
 import * as Gather from "../programs/Gather.js"
+import type * as Cancellation from "../services/Cancellation.js"
+import * as Downloader from "../services/Downloader.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
 import * as Input from "../services/Input.js"
 import { leanHeap } from "../services/internal/leanHeap.js"
 import * as Output from "../services/Output.js"
+import * as Signals from "../services/Signals.js"
 import { formatDuration, formatSize } from "../services/Units.js"
-import * as Bars from "./Bars.js"
 import { withRest } from "./Cli.js"
+import * as Screen from "./Screen.js"
 import * as Values from "./Values.js"
 
 const header = Values.repeated("header", (text) => {
@@ -129,31 +132,80 @@ const options = {
 
 const urls = Args.text({ name: "URL" }).pipe(Args.repeated)
 
-const table = (summary: Gather.Summary): string => {
-  const { bytes, causes, elapsed, failed, finished, retries, skipped } = summary
+const count = (n: number, one: string, many: string) => `${n} ${n === 1 ? one : many}`
+
+/** How a run ended, for the person: the summary as a table, and how to go on. */
+const table = (
+  summary: Gather.Summary,
+  {
+    again,
+    first,
+    stopped
+  }: { readonly again: string | undefined; readonly first: string | undefined; readonly stopped: boolean }
+): string => {
+  const {
+    bytes,
+    causes,
+    elapsed,
+    failed,
+    finished,
+    kept = { files: 0, bytes: 0 },
+    retries,
+    skipped
+  } = summary
+  const { cancelled = 0, ...reasons } = causes
   const files = [
     `${finished} downloaded`,
     ...(skipped > 0 ? [`${skipped} there already`] : []),
-    ...(failed > 0 ? [`${failed} failed`] : [])
+    ...(failed > cancelled ? [`${failed - cancelled} failed`] : []),
+    ...(cancelled > 0 ? [`${cancelled} cancelled`] : [])
   ]
   const rows = [
     ["files", files.join(", ")],
     ["bytes", formatSize(bytes)],
     ["time", formatDuration(elapsed)],
     ["throughput", `${formatSize(Math.round(bytes / Math.max(elapsed / 1000, 0.001)))}/s`],
-    ["retries", String(retries)],
-    ...(failed > 0
-      ? [
-          [
-            "failures",
-            Object.entries(causes)
-              .map(([cause, count]) => `${cause} ${count}`)
-              .join(", ")
-          ] as const
-        ]
-      : [])
+    ["retries", String(retries)]
   ]
-  return rows.map(([name, value]) => `${name!.padEnd(10)}  ${value}`).join("\n")
+  const why = Object.entries(reasons).map(([cause, times]) => `${cause} ${times}`)
+  if (why.length > 0) rows.push(["failures", why.join(", ")])
+  if (again !== undefined && (kept.files > 0 || stopped)) {
+    const parts = `${count(kept.files, "partial file", "partial files")}, ${formatSize(kept.bytes)}`
+    rows.push(["kept", `${parts}; run the same command again to go on${again}`])
+  }
+  const there =
+    skipped === 0
+      ? ""
+      : skipped === 1
+        ? `${first} is there already\n`
+        : `${skipped} files are there already\n`
+  return there + rows.map(([name, value]) => `${name!.padEnd(10)}  ${value}`).join("\n")
+}
+
+const barWidth = 20
+
+/** A line for the whole, and one for each transfer under way, as wide as the terminal at the most. */
+const progressLines = (
+  whole: string,
+  transfers: Iterable<{
+    readonly label: string
+    readonly received: number
+    readonly total: number | undefined
+  }>
+): ReadonlyArray<string> => {
+  const columns = (process.stderr.columns || 80) - 1
+  const lines = [whole]
+  for (const { label, received, total } of transfers) {
+    const amount =
+      total === undefined ? formatSize(received) : `${formatSize(received)} of ${formatSize(total)}`
+    const share = total === undefined || total === 0 ? 0 : Math.min(1, received / total)
+    const done = Math.round(share * barWidth)
+    const bar = columns < 60 ? "" : `${"━".repeat(done)}${" ".repeat(barWidth - done)} `
+    const room = Math.max(8, Math.min(40, columns - bar.length - amount.length - 1))
+    const name = label.length <= room ? label : `…${label.slice(label.length - room + 1)}`
+    lines.push(`${bar}${name.padEnd(room)} ${amount}`)
+  }
+  return lines
 }
 
 const optional = <K extends string, A>(key: K, value: Option.Option<A>): { readonly [P in K]?: A } =>
@@ -161,21 +213,34 @@ const optional = <K extends string, A>(key: K, value: Option.Option<A>): { reado
 
 const usage = (message: string) => new UsageError({ message: `aio gather: ${message}` })
 
-/** Notes about odd answers that are told, each once. */
+/** The most different notes about odd answers that are printed, each once. */
 const mostOdd = 100
 
-/** Prints events as they come: lines, bars on a terminal, or NDJSON. What comes together leaves in one write. */
-const report = (options: { readonly json: boolean; readonly quiet: boolean; readonly collect: boolean }) =>
+/** Prints events as they come: lines, with progress below them on a terminal, or NDJSON. What comes together leaves in one write. */
+const report = (options: {
+  readonly json: boolean
+  readonly quiet: boolean
+  readonly collect: boolean
+  /** Of the line that says how to go on: what is to be added; undefined where nothing can be gone on with. */
+  readonly again: (summary: Gather.Summary) => string | undefined
+  /** The signal that has ended the downloads. */
+  readonly stopped: () => string | undefined
+}) =>
   Effect.gen(function* () {
     const output = yield* Output.Output
-    const bars = output.stderr.interactive && !options.quiet && !options.json ? yield* Bars.make : undefined
-    const shared = bars !== undefined && output.stdout.interactive // one screen for results and bars
+    const screen =
+      output.stderr.interactive && !options.quiet && !options.json ? yield* Screen.make : undefined
+    const shared = screen !== undefined && output.stdout.interactive // one screen for results and progress
     const label = (url: string) => url.slice(url.lastIndexOf("/", url.length - 2) + 1)
+    const under = new Map<number, { label: string; received: number; total: number | undefined }>()
     let finished = 0
     let failed = 0
     let bytes = 0
     const odd = new Set<string>()
-    return (events: Iterable<Gather.DownloadEvent>) => {
+    let first: string | undefined // of those that are there already
+    const note = (text: string) =>
+      screen === undefined ? output.note(text) : Effect.sync(() => screen.log(text))
+    const handle = (events: Iterable<Gather.DownloadEvent>) => {
       let results = ""
       let notes = ""
       for (const event of events) {
@@ -186,43 +251,66 @@ const report = (options: { readonly json: boolean; readonly quiet: boolean; read
         }
         switch (event.event) {
           case "progress":
-            bars?.update(event.index, label(event.url), event.received, event.total)
+            under.set(event.index, {
+              label: label(event.url),
+              received: event.received,
+              total: event.total
+            })
+            break
+          case "note":
+            if (!options.quiet) notes += `${event.url}: ${event.detail}\n`
             break
           case "retried":
+            under.delete(event.index)
             if (!options.quiet) {
               notes += `${event.url}: ${event.detail}; attempt ${event.attempt} in ${formatDuration(event.delay)}\n`
             }
             break
           case "finished":
-            finished++
-            bytes += event.size
-            bars?.remove(event.index)
-            if (!event.skipped) results += `Downloaded ${event.url}, size ${event.size}\n`
-            else if (!options.quiet) notes += `${event.path} is there already\n`
-            if (event.note !== undefined && !options.quiet && odd.size < mostOdd && !odd.has(event.note)) {
-              odd.add(event.note)
-              notes += `${event.url}: ${event.note}\n`
+            under.delete(event.index)
+            if (event.skipped) first ??= event.path
+            else {
+              finished++
+              bytes += event.size
+              results += `Downloaded ${event.url}, size ${event.size}\n`
+              if (event.note !== undefined && !options.quiet && odd.size < mostOdd && !odd.has(event.note)) {
+                odd.add(event.note)
+                notes += `${event.url}: ${event.note}\n`
+              }
             }
             break
           case "failed":
+            under.delete(event.index)
             failed++
-            bars?.remove(event.index)
+            // What a signal has ended has not failed; the summary counts it.
+            if (event.reason === "cancelled" && options.stopped() !== undefined) break
             if (options.collect) results += `Failed ${event.url}, ${event.detail}\n`
             else notes += `Failed ${event.url}: ${event.detail}\n`
+            break
         }
       }
-      bars?.total(`${finished} downloaded, ${failed} failed, ${formatSize(bytes)}`)
+      screen?.show(
+        progressLines(`${finished} downloaded, ${failed} failed, ${formatSize(bytes)}`, under.values())
+      )
       if (shared) {
-        if (results + notes !== "") bars.log((results + notes).trimEnd())
+        if (results + notes !== "") screen.log((results + notes).trimEnd())
         return Effect.void
       }
       const write = results === "" ? Effect.void : output.write(results)
-      if (notes === "") return write
-      return Effect.zipRight(
-        write,
-        bars === undefined ? output.note(notes.trimEnd()) : Effect.sync(() => bars.log(notes.trimEnd()))
-      )
+      return notes === "" ? write : Effect.zipRight(write, note(notes.trimEnd()))
     }
+    /** What has become of all, for the person. */
+    const end = (summary: Gather.Summary) =>
+      options.json || options.quiet || options.stopped() === "SIGPIPE"
+        ? Effect.void
+        : note(
+            table(summary, {
+              again: options.again(summary),
+              first,
+              stopped: options.stopped() !== undefined
+            })
+          )
+    return { handle, end }
   })
 
 export const command = Command.make("gather", { urls, ...options }, (config) =>
@@ -241,52 +329,78 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
     const given = yield* Effect.forEach(urls, (text) => Gather.parseUrl(text)).pipe(
       Effect.mapError((problem) => usage(problem))
     )
-    const requests = given.map((url) => ({ url, ...optional("checksum", config.checksum) }))
-    const saving = Option.isSome(config.directory)
+    const requests = given.map(
+      (url): Gather.DownloadRequest => ({ url, ...optional("checksum", config.checksum) })
+    )
+    const directory = Option.getOrUndefined(config.directory)
     const list = Option.getOrUndefined(input)
     const listed = list === undefined ? Stream.empty : Gather.readList(list)
-    const claims = Gather.makeClaims()
-    const check = (chunk: Chunk.Chunk<Gather.DownloadRequest>) =>
-      saving ? Effect.forEach(chunk, claims.check, { discard: true }) : Effect.void
-    // What can be known before anything is fetched is refused before anything is fetched; the rest as it comes.
     const known = Stream.fromIterable(requests)
     const once =
       list !== undefined &&
       (yield* Effect.mapError((yield* Input.Input).isOnce(list), ({ detail }) =>
         usage(`cannot read the list ${list}: ${detail}`)
       ))
-    const file = once ? Stream.empty : listed
-    yield* Stream.runForEachChunk(Stream.concat(known, file), check).pipe(
-      Effect.mapError((error) => usage(error.message))
-    )
-    const all = Stream.concat(
-      known,
-      once ? Stream.mapChunksEffect(listed, (chunk) => Effect.as(check(chunk), chunk)) : file
-    )
+    const all = Stream.concat(known, listed)
     if (config.dryRun) {
-      const again = Gather.makeClaims()
-      return yield* Stream.runForEach(all, (request) =>
-        saving
-          ? Effect.zipRight(
-              again.check(request),
-              Output.print(
-                `${Gather.show(request.url)} -> ${config.directory.value}/${Gather.nameOf(request)}`
-              )
+      const claims = Gather.makeClaims()
+      return yield* Stream.runForEach(all, (request) => {
+        const url = Gather.show(request.url)
+        return directory === undefined
+          ? Output.print(url)
+          : Effect.flatMap(claims.begin(request), (first) =>
+              first ? Output.print(`${url} -> ${directory}/${Gather.nameOf(request)}`) : Effect.void
             )
-          : Output.print(Gather.show(request.url))
-      ).pipe(Effect.mapError((error) => usage(error.message)))
+      }).pipe(Effect.mapError((error) => usage(error.message)))
+    }
+    // What can be known before anything is fetched is refused before anything is fetched; the rest as it comes.
+    const claims = Gather.makeClaims()
+    const folders = directory === undefined ? new Set() : yield* Downloader.foldersIn(directory)
+    yield* Stream.runForEachChunk(once ? known : all, (chunk) =>
+      directory === undefined
+        ? Effect.void
+        : Effect.forEach(
+            chunk,
+            (request) =>
+              Effect.zipRight(
+                claims.check(request),
+                folders.has(Gather.nameOf(request)) && !config.contentDisposition
+                  ? new Gather.FolderInTheWay({
+                      directory,
+                      name: Gather.nameOf(request),
+                      source: request.source
+                    })
+                  : Effect.void
+              ),
+            { discard: true }
+          )
+    ).pipe(Effect.mapError((error) => usage(error.message)))
+    if (directory !== undefined) {
+      yield* Effect.mapError(Downloader.checkDirectory(directory), ({ message }) => usage(message))
     }
     const headers: Record<string, string> = {}
     for (const [name, value] of config.header) headers[name] = value
     const output = yield* Output.Output
-    const handle = yield* report({
+    const existing = config.noClobber && !config.overwrite ? "keep" : "replace"
+    const signals = yield* Signals.Signals
+    let stopped: string | undefined
+    const stop = yield* Deferred.make<Cancellation.Cancellation>()
+    const { end, handle } = yield* report({
       json: config.json,
       quiet: config.quiet,
-      collect: config.onFailure === "collect"
+      collect: config.onFailure === "collect",
+      again: ({ finished }) =>
+        directory === undefined
+          ? undefined
+          : finished > 0 && existing === "replace"
+            ? ", with --no-clobber to leave what is there"
+            : "",
+      stopped: () => stopped
     })
     let summary: Gather.Summary | undefined
-    yield* Gather.downloads(all, {
+    const run = Gather.downloads(all, {
       claims,
+      stop: Deferred.await(stop),
       ...optional("directory", config.directory),
       ...optional("perHost", config.perHost),
       ...optional("timeout", config.timeout),
@@ -302,7 +416,7 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
       contentDisposition: config.contentDisposition,
       fsync: config.fsync,
       resume: !config.noResume,
-      existing: config.noClobber && !config.overwrite ? "keep" : "replace",
+      existing,
       headers,
       progress: config.json || (output.stderr.interactive && !config.quiet)
     }).pipe(
@@ -311,11 +425,28 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
         if (last.event === "summary") summary = last
         return handle(events)
       }),
-      Effect.mapError((error) => usage(error.message))
+      Effect.mapError((error) => usage(error.message)),
+      // Where the list is wrong and nothing was begun, that is all there is to say.
+      Effect.onExit((exit) =>
+        summary === undefined ||
+        (Exit.isFailure(exit) && summary.finished + summary.skipped + summary.failed === 0)
+          ? Effect.void
+          : end(summary)
+      )
     )
-    if (summary === undefined) return
-    if (!config.quiet && !config.json) yield* output.note(table(summary))
-    if (summary.failed > 0) return yield* new ExitError({ exitCode: codes.failed, message: "" })
+    // A signal ends the transfers, and what has become of them is still reported.
+    const fiber = yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
+      Effect.flatMap(signals.first, (signal) => {
+        stopped = signal ?? "the command has ended"
+        return Effect.zipRight(
+          Deferred.succeed(stop, { reason: stopped, origin: "process" }),
+          Fiber.await(fiber)
+        )
+      })
+    )
+    yield* Fiber.join(fiber)
+    if (summary !== undefined && summary.failed > 0)
+      return yield* new ExitError({ exitCode: codes.failed, message: "" })
   }).pipe(Effect.scoped)
 ).pipe(
   Command.withDescription(

@@ -1,4 +1,19 @@
-import { Cause, Chunk, Clock, Data, Duration, Effect, Either, Exit, Option, Random, Stream } from "effect"
+import { isUtf8 } from "node:buffer"
+import { createHash } from "node:crypto"
+import {
+  Cause,
+  Chunk,
+  Clock,
+  Data,
+  Deferred,
+  Duration,
+  Effect,
+  Either,
+  Exit,
+  Option,
+  Random,
+  Stream
+} from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import * as Downloader from "../services/Downloader.js"
@@ -7,6 +22,7 @@ import { codes } from "../services/Exits.js"
 import * as GuideServer from "../services/GuideServer.js"
 import * as HostQueue from "../services/HostQueue.js"
 import * as Input from "../services/Input.js"
+import * as Lines from "../services/Lines.js"
 import * as Output from "../services/Output.js"
 import * as SafeName from "../services/SafeName.js"
 import { formatDuration } from "../services/Units.js"
@@ -144,12 +160,17 @@ export interface DownloadsOptions extends Downloader.Options {
   /** As in `Downloader.Target`; default false. */
   readonly contentDisposition?: boolean | undefined
   /**
-   * The names of these requests where they have been checked already, with {@link makeClaims}: before anything is
-   * fetched, say. Without it each request's name is checked as it comes.
+   * The names that were taken before, with {@link makeClaims}: of requests that were checked before anything is
+   * fetched, say. Each request's name is checked as it comes, in any case.
    */
   readonly claims?: Claims | undefined
   /** Whether to give `progress` events, at most ten a second for a transfer; default false. */
   readonly progress?: boolean | undefined
+  /**
+   * Ends the downloads in order when it completes: what is under way is cancelled with that reason, nothing more is
+   * begun, and the summary still comes. Default: never.
+   */
+  readonly stop?: Effect.Effect<Cancellation.Cancellation> | undefined
 }
 
 /** What happens in {@link downloads}. `index` is the request's place in the input, from 0. */
@@ -175,6 +196,13 @@ export type DownloadEvent =
       readonly reason: Downloader.Reason
       readonly detail: string
     }
+  | {
+      /** What a person should know although nothing has failed. */
+      readonly event: "note"
+      readonly index: number
+      readonly url: string
+      readonly detail: string
+    }
   | ({ readonly event: "finished"; readonly index: number; readonly url: string } & Downloader.Downloaded)
   | {
       readonly event: "failed"
@@ -183,6 +211,8 @@ export type DownloadEvent =
       readonly reason: Downloader.Reason | "cancelled"
       readonly detail: string
       readonly status?: number | undefined
+      /** Bytes on the disk with which the next run goes on; left out where there are none. */
+      readonly kept?: number | undefined
     }
   | Summary
 
@@ -199,17 +229,41 @@ export interface Summary {
   readonly retries: number
   /** How many failed for which reason. */
   readonly causes: Readonly<Record<string, number>>
+  /** The partial files with which the next run goes on, and their bytes; left out where there are none. */
+  readonly kept?: { readonly files: number; readonly bytes: number } | undefined
 }
 
 /** A name that two requests would both write. */
 export class NameTaken extends Data.TaggedError("NameTaken")<{
   readonly name: string
+  /** The name as the earlier request has it; in other letters perhaps. */
+  readonly taken: string
   readonly url: string
+  readonly source: string | undefined
+  /** Whether it is the same URL, with another checksum. */
+  readonly same: boolean
+}> {
+  readonly exitCode = codes.usage
+  override get message() {
+    const { name, same, source, taken, url } = this
+    const where = `${source === undefined ? "" : `${source}: `}${url}: `
+    if (same)
+      return `${where}it is asked for already, with another checksum or without one; ask for it once, with the right one`
+    const other = name === taken ? "" : `, and '${name}' is the same file where case does not count`
+    return `${where}another URL is saved as '${taken}' already${other}; give one of them a name of its own (URL, TAB, name)`
+  }
+}
+
+/** A folder has the name that a file is to have. */
+export class FolderInTheWay extends Data.TaggedError("FolderInTheWay")<{
+  readonly directory: string
+  readonly name: string
   readonly source: string | undefined
 }> {
   readonly exitCode = codes.usage
   override get message() {
-    return `${this.source === undefined ? "" : `${this.source}: `}${this.url}: another URL is saved as '${this.name}' already; give one of them a name of its own (URL, TAB, name)`
+    const { directory, name, source } = this
+    return `${source === undefined ? "" : `${source}: `}${directory}/${name} is a folder; move it away, or give the file another name`
   }
 }
 
@@ -229,27 +283,74 @@ export const show = (url: URL): string => {
 export interface Claims {
   /** Takes a name; false when it is taken. */
   readonly claim: (name: string) => boolean
-  /** Takes a request's name; fails when it is taken. */
+  /** Takes a request's name, which an equal request may have already; fails when another has it. */
   readonly check: (request: DownloadRequest) => Effect.Effect<void, NameTaken>
+  /** {@link check}, and whether this is the first of equal requests that begins. */
+  readonly begin: (request: DownloadRequest) => Effect.Effect<boolean, NameTaken>
 }
 
-/** Refuses a request whose name an earlier one has. Keeps the names, and nothing else of a request. */
+interface Claim {
+  readonly name: string
+  /** The URL and the checksum, as a digest: of a long list the names are kept, and nothing else. */
+  readonly url: string | undefined
+  readonly checksum: string | undefined
+  begun: boolean
+}
+
+const digest = (url: URL): string => {
+  const { hash, href } = url // the fragment is not sent
+  return createHash("sha256")
+    .update(hash === "" ? href : href.slice(0, -hash.length))
+    .digest("base64")
+}
+
+/**
+ * Refuses a request whose name an earlier one has, unless it is the same request again: the same URL, name and
+ * checksum. Keeps the names, and nothing else of a request.
+ */
 export const makeClaims = (): Claims => {
-  const names = new Set<string>()
-  const claim = (name: string): boolean => {
-    const key = name.toLowerCase() // two names are one file where case does not count
-    if (names.has(key)) return false
-    names.add(key)
-    return true
+  const claims = new Map<string, Claim>()
+  const keyOf = (name: string) => name.toLowerCase() // two names are one file where case does not count
+  const take = (request: DownloadRequest): Claim | NameTaken => {
+    const name = nameOf(request)
+    const key = keyOf(name)
+    const url = digest(request.url)
+    const checksum = request.checksum?.hex
+    const earlier = claims.get(key)
+    if (earlier === undefined) {
+      const claim = { name, url, checksum, begun: false }
+      claims.set(key, claim)
+      return claim
+    }
+    if (earlier.url === url && earlier.name === name && earlier.checksum === checksum) return earlier
+    const same = earlier.url === url && earlier.name === name
+    return new NameTaken({
+      name,
+      taken: earlier.name,
+      url: show(request.url),
+      source: request.source,
+      same
+    })
   }
   return {
-    claim,
+    claim: (name) => {
+      const key = keyOf(name)
+      if (claims.has(key)) return false
+      claims.set(key, { name, url: undefined, checksum: undefined, begun: true })
+      return true
+    },
     check: (request) =>
       Effect.suspend(() => {
-        const name = nameOf(request)
-        return claim(name)
-          ? Effect.void
-          : Effect.fail(new NameTaken({ name, url: show(request.url), source: request.source }))
+        const taken = take(request)
+        return taken instanceof NameTaken ? Effect.fail(taken) : Effect.void
+      }),
+    begin: (request) =>
+      Effect.suspend(() => {
+        const taken = take(request)
+        if (taken instanceof NameTaken) return Effect.fail(taken)
+        const first = !taken.begun
+        taken.begun = true
+        return Effect.succeed(first)
       })
   }
 }
@@ -265,6 +366,10 @@ interface Item {
   readonly history: Downloader.History
   /** The name that the server gave it in an earlier attempt. */
   claimed?: string
+  /** What has been noted of it. */
+  readonly notes: Set<string>
+  /** Bytes that the last attempt has left for a further one. */
+  kept: number
 }
 
 const firstDelay = 500 // ms
@@ -314,16 +419,35 @@ export const downloads = <E = never, R = never>(
       const begun = yield* Clock.currentTimeNanos
       const counts = { finished: 0, skipped: 0, failed: 0, bytes: 0, retries: 0 }
       const causes: Record<string, number> = {}
+      const keptParts = { files: 0, bytes: 0 }
       let count = 0
       const failed = (
-        { index, url }: Item,
+        { index, kept, url }: Item,
         reason: Downloader.Reason | "cancelled",
         detail: string,
         status?: number
       ) => {
         counts.failed++
         causes[reason] = (causes[reason] ?? 0) + 1
-        emit({ event: "failed", index, url, reason, detail, ...(status === undefined ? {} : { status }) })
+        if (kept > 0) {
+          keptParts.files++
+          keptParts.bytes += kept
+        }
+        emit({
+          event: "failed",
+          index,
+          url,
+          reason,
+          detail,
+          ...(status === undefined ? {} : { status }),
+          ...(kept === 0 ? {} : { kept })
+        })
+      }
+      const note = (item: Item, text: string) => {
+        const detail = plain(text) // the names of what lies in a folder are others' words
+        if (item.notes.has(detail)) return
+        item.notes.add(detail)
+        emit({ event: "note", index: item.index, url: item.url, detail })
       }
       const finished = ({ index, url }: Item, downloaded: Downloader.Downloaded) => {
         if (downloaded.skipped) counts.skipped++
@@ -352,6 +476,10 @@ export const downloads = <E = never, R = never>(
             }
       const toRequest = (item: Item): Downloader.Request => ({
         url: item.request.url,
+        onNote: (detail) => note(item, detail),
+        onKept: (bytes) => {
+          item.kept = bytes
+        },
         headers: options.headers,
         target: target(item),
         checksum: item.request.checksum,
@@ -546,8 +674,16 @@ export const downloads = <E = never, R = never>(
         Effect.gen(function* () {
           const items: Array<Item> = []
           for (const request of chunk) {
-            if (options.directory !== undefined && options.claims === undefined) yield* claims.check(request)
-            items.push({ index: count++, request, url: show(request.url), history: Downloader.makeHistory() })
+            const item: Item = {
+              index: count++,
+              request,
+              url: show(request.url),
+              history: Downloader.makeHistory(),
+              notes: new Set(),
+              kept: 0
+            }
+            if (options.directory === undefined || (yield* claims.begin(request))) items.push(item)
+            else note(item, "it is asked for more than once, and fetched once")
           }
           queue.offer(items)
           yield* queue.low
@@ -555,16 +691,24 @@ export const downloads = <E = never, R = never>(
       ).pipe(Effect.andThen(Effect.sync(queue.end)))
 
       // The feed and the workers are one group: whichever fails first ends the others, with its reason.
-      const group: ReadonlyArray<Effect.Effect<void, E | NameTaken | FirstFailure, R>> = [
+      const work: ReadonlyArray<Effect.Effect<void, E | NameTaken | FirstFailure, R>> = [
         feed,
         ...Array.from({ length: concurrency }, () => worker)
       ]
+      let left = work.length
+      const done = yield* Deferred.make<void>()
+      const stopped = Effect.raceFirst(
+        Effect.flatMap(options.stop ?? Effect.never, (cancellation) => new FirstFailure({ cancellation })),
+        Deferred.await(done)
+      )
+      const group = options.stop === undefined ? work : [...work, stopped]
       let next = 0
       let broken: Cause.Cause<E | NameTaken> | undefined
       const run = WorkerFibers.run({
         concurrency: group.length,
         pull: () => group[next++],
-        settle: (_index, exit: Exit.Exit<void, E | NameTaken | FirstFailure>) => {
+        settle: (index, exit: Exit.Exit<void, E | NameTaken | FirstFailure>) => {
+          if (index < work.length && --left === 0) Deferred.unsafeDone(done, Effect.void)
           if (Exit.isSuccess(exit) || broken !== undefined) return undefined
           const error = Cause.failureOption(exit.cause)
           if (Option.isSome(error) && error.value instanceof FirstFailure) return error.value.cancellation
@@ -575,7 +719,13 @@ export const downloads = <E = never, R = never>(
       }).pipe(
         Effect.andThen(Clock.currentTimeNanos),
         Effect.tap((now) => {
-          emit({ event: "summary", ...counts, elapsed: Number(now - begun) / 1e6, causes })
+          emit({
+            event: "summary",
+            ...counts,
+            elapsed: Number(now - begun) / 1e6,
+            causes,
+            ...(keptParts.files === 0 ? {} : { kept: keptParts })
+          })
           return Effect.sync(() => end(broken))
         })
       )
@@ -609,21 +759,48 @@ export const example: Effect.Effect<
 })
 // #endregion
 
-/** Reads a URL that a person wrote; on the left what is wrong with it. */
-export const parseUrl = (text: string): Either.Either<URL, string> => {
-  const quoted = `'${text.replace(/[\p{Cc}]/gu, "?")}'`
-  if (!URL.canParse(text)) return Either.left(`${quoted} is no URL; write it like https://example.com/file`)
+/** Characters of a wrong text that a message quotes. */
+const quotable = 80
+
+/** What stands before the last @ may be a user's name and password. */
+const withoutUser = (text: string): string => {
+  const at = text.lastIndexOf("@")
+  return at < 0 ? text : (/^[a-z][a-z0-9+.-]{0,30}:\/\//i.exec(text)?.[0] ?? "") + text.slice(at + 1)
+}
+
+/** Without what moves a terminal's cursor, or reorders or hides text. */
+const plain = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, "?")
+
+/** A text from outside in a message: its beginning, without a password and without what moves a terminal's cursor. */
+const quote = (text: string): string => {
+  const shown = withoutUser(text)
+  return `'${plain(shown.length > quotable ? `${shown.slice(0, quotable)}…` : shown)}'`
+}
+
+/** Characters of a host name; longer ones are no names, and to encode them takes time with the square of that. */
+const longestHost = 1024
+const hostOf = (text: string): string => {
+  const authority = /^[^:]*:[/\\]*([^/\\?#]*)/.exec(text.replace(/[\t\r\n]+/g, ""))?.[1] ?? ""
+  return authority.slice(authority.lastIndexOf("@") + 1)
+}
+
+/** Reads a URL that a person wrote; on the left what is wrong with it, and of `shown` only what is no secret. */
+export const parseUrl = (text: string, shown = text): Either.Either<URL, string> => {
+  const quoted = () => quote(shown)
+  if (text.length > longestHost && hostOf(text).length > longestHost)
+    return Either.left(`the host name in ${quoted()} is longer than ${longestHost} characters`)
+  if (!URL.canParse(text)) return Either.left(`${quoted()} is no URL; write it like https://example.com/file`)
   const url = new URL(text)
   return url.protocol === "http:" || url.protocol === "https:"
     ? Either.right(url)
-    : Either.left(`${quoted} is no web address; only http:// and https:// are downloaded`)
+    : Either.left(`${quoted()} is no web address; only http:// and https:// are downloaded`)
 }
 
 /** Reads `sha256:HEX`; on the left what is wrong with it. */
 export const parseChecksum = (text: string): Either.Either<Downloader.Checksum, string> =>
   /^sha256:[0-9a-f]{64}$/i.test(text)
     ? Either.right({ algorithm: "sha256", hex: text.slice(7).toLowerCase() })
-    : Either.left(`'${text}' is no checksum; write sha256: and 64 hexadecimal digits`)
+    : Either.left(`${quote(text)} is no checksum; write sha256: and 64 hexadecimal digits`)
 
 /** A line of a list that can't be read; `message` names the list, the line and what would be right. */
 export class ListError extends Data.TaggedError("ListError")<{
@@ -641,7 +818,8 @@ export class ListError extends Data.TaggedError("ListError")<{
 
 const parseLine = (line: string): Either.Either<DownloadRequest, string> => {
   const [text = "", ...fields] = line.split("\t").map((field) => field.trim())
-  const url = parseUrl(text)
+  // A password may have a TAB in it, and the @ stand behind that.
+  const url = parseUrl(text, line.includes("@") ? line : text)
   if (Either.isLeft(url)) return Either.left(url.left)
   const request: { url: URL; name?: string; checksum?: Downloader.Checksum } = { url: url.right }
   for (const field of fields) {
@@ -651,51 +829,87 @@ const parseLine = (line: string): Either.Either<DownloadRequest, string> => {
       if (Either.isLeft(checksum)) return Either.left(checksum.left)
       request.checksum = checksum.right
     } else if (request.name !== undefined) {
-      return Either.left(`'${field}' is a third field; write URL, TAB, file name, TAB, sha256:HEX`)
+      return Either.left(`${quote(field)} is a third field; write URL, TAB, file name, TAB, sha256:HEX`)
     } else if (SafeName.fromNetwork(field) !== field) {
       return Either.left(
-        `'${field}' is no plain file name; leave out folders, leading dots and special characters`
+        `${quote(field)} is no plain file name; leave out folders, leading dots and special characters`
       )
     } else request.name = field
   }
   return Either.right(request)
 }
 
+/** Most bytes of a line of a list. */
+const longestLine = 1024 * 1024
+const hash = 0x23
+
 /**
  * Reads a list of downloads, a URL a line, after it TAB and a file name, TAB and `sha256:HEX` where wanted; blank
- * lines and lines that start with `#` are passed over. `-` is standard input. Streamed: nothing of it is kept.
+ * lines and lines that start with `#` are passed over. A line has 1 MiB at the most. `-` is standard input. Streamed:
+ * nothing of it is kept.
  */
 export const readList = (list: string): Stream.Stream<DownloadRequest, ListError, Input.Input> => {
-  let number: number // of the line, in this run of the stream
+  const source = list === "-" ? "standard input" : list
   const fail = (detail: string, line?: number) => new ListError({ list, line, detail })
-  const bytes = Stream.unwrap(
+  return Stream.unwrap(
     Effect.map(Input.Input, ({ open }) => {
-      number = 0
-      return Stream.mapError(open(list), (error) => fail(error.detail))
-    })
-  )
-  return bytes.pipe(
-    Stream.decodeText(),
-    Stream.splitLines,
-    // Parsed some at a time as they are needed, so that they die young; without waiting for more lines to come.
-    Stream.chunks,
-    Stream.mapConcatChunk((lines) => Chunk.chunksOf(lines, 64)),
-    Stream.flattenChunks,
-    Stream.mapChunksEffect((lines) =>
-      Effect.suspend(() => {
-        const requests: Array<DownloadRequest> = []
-        for (const line of lines) {
-          number++
-          if (line.trim() === "" || line.startsWith("#")) continue
-          const request = parseLine(number === 1 ? line.replace(/^\uFEFF/, "") : line)
-          if (Either.isLeft(request)) return Effect.fail(fail(request.left, number))
-          requests.push({
-            ...request.right,
-            source: `${list === "-" ? "standard input" : list}, line ${number}`
-          })
+      let found: Array<string | { readonly wrong: string }> = []
+      let unended = 0 // bytes of the line whose end has not come
+      const lines = Lines.make({
+        maxLine: longestLine,
+        onLine: (line, cut) => {
+          const wrong = cut
+            ? "is longer than 1 MiB"
+            : line[0] === hash || isUtf8(line)
+              ? undefined
+              : "is not UTF-8"
+          const text = line.toString("utf8")
+          found.push(wrong === undefined ? text : { wrong: `${quote(text)} ${wrong}` })
         }
-        return Effect.succeed(Chunk.unsafeFromArray(requests))
       })
-    )
+      const take = () => {
+        const taken = found
+        found = []
+        return Chunk.unsafeFromArray(taken)
+      }
+      const whole = Stream.mapChunks(open(list), (chunks) => {
+        for (const bytes of chunks) {
+          lines.push(bytes)
+          const last = bytes.lastIndexOf(10)
+          unended = last < 0 ? unended + bytes.length : bytes.length - last - 1
+          // Its end may never come.
+          if (unended > longestLine) lines.end()
+        }
+        return take()
+      })
+      const rest = Stream.suspend(() => {
+        lines.end()
+        return Stream.fromChunk(take())
+      })
+      let number = 0
+      return Stream.concat(
+        Stream.mapError(whole, (error) => fail(error.detail)),
+        rest
+      ).pipe(
+        // Parsed some at a time as they are needed, so that they die young; without waiting for more lines to come.
+        Stream.chunks,
+        Stream.mapConcatChunk((lines) => Chunk.chunksOf(lines, 64)),
+        Stream.flattenChunks,
+        Stream.mapChunksEffect((lines) =>
+          Effect.suspend(() => {
+            const requests: Array<DownloadRequest> = []
+            for (const line of lines) {
+              number++
+              if (typeof line !== "string") return Effect.fail(fail(line.wrong, number))
+              if (line.trim() === "" || line.startsWith("#")) continue
+              const request = parseLine(number === 1 ? line.replace(/^\uFEFF/, "") : line)
+              if (Either.isLeft(request)) return Effect.fail(fail(request.left, number))
+              requests.push({ ...request.right, source: `${source}, line ${number}` })
+            }
+            return Effect.succeed(Chunk.unsafeFromArray(requests))
+          })
+        )
+      )
+    })
   )
 }

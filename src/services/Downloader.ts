@@ -1,5 +1,7 @@
+import { readdirSync } from "node:fs"
 import { Context, Data, Effect, Fiber, HashMap, Layer, Option, Ref, Runtime, type Scope } from "effect"
 import { codes } from "./Exits.js"
+import { describe, tryFolder } from "./internal/files.js"
 import { readProxies } from "./internal/proxies.js"
 import { formatSize } from "./Units.js"
 
@@ -20,7 +22,10 @@ export interface Target {
   readonly contentDisposition?: boolean | undefined
   /** Asked before a name from `Content-Disposition` is used; false refuses it as taken by another download. */
   readonly claim?: ((name: string) => boolean) | undefined
-  /** An existing file of that name: replaced when the new one is whole (default), or left and not fetched. */
+  /**
+   * An existing file of that name: replaced when the new one is whole (default), or left and not fetched; where the
+   * request has a checksum, only a file that has it is left.
+   */
   readonly existing?: "replace" | "keep" | undefined
   /** Continues what an earlier attempt or process left, when it is provably the same version; default true. */
   readonly resume?: boolean | undefined
@@ -52,6 +57,10 @@ export interface Request {
   readonly history?: History | undefined
   /** Bytes so far (of the whole file, the resumed part included) and in all, where known; several times a second. */
   readonly onProgress?: ((received: number, total: number | undefined) => void) | undefined
+  /** Is given what a person should know although the download goes on: a sentence without the URL. */
+  readonly onNote?: ((detail: string) => void) | undefined
+  /** Is given, when an attempt has ended without its file, the bytes on the disk with which a further one goes on. */
+  readonly onKept?: ((bytes: number) => void) | undefined
 }
 
 /** What a finished download was. */
@@ -168,6 +177,39 @@ export const fetch = (session: Session, request: Request): Effect.Effect<Downloa
       fail: (error) => resume(Effect.fail(error))
     })
   )
+
+/** Nothing can be saved in a folder; `message` says why. */
+export class DirectoryError extends Data.TaggedError("DirectoryError")<{
+  readonly directory: string
+  readonly detail: string
+}> {
+  readonly exitCode = codes.usage
+  override get message() {
+    return `cannot save in ${this.directory}: ${this.detail}`
+  }
+}
+
+/** Makes the folder where it is missing, and fails where no file can be created in it: once, before anything is fetched. */
+export const checkDirectory = (directory: string): Effect.Effect<void, DirectoryError> =>
+  Effect.try({
+    try: () => tryFolder(directory),
+    catch: (error) => {
+      const { code, message } = error as NodeJS.ErrnoException
+      // ENOTDIR is about another path, which the message names.
+      return new DirectoryError({ directory, detail: code === "ENOTDIR" ? message : describe(error) })
+    }
+  })
+
+/** The names of the folders in a folder, which no file there can have; none where it cannot be read. */
+export const foldersIn = (directory: string): Effect.Effect<ReadonlySet<string>> =>
+  Effect.sync(() => {
+    try {
+      const entries = readdirSync(directory, { withFileTypes: true })
+      return new Set(entries.filter((entry) => entry.isDirectory()).map(({ name }) => name))
+    } catch {
+      return new Set()
+    }
+  })
 
 /** Fetches and saves. Retries, concurrency and names are the program's: see `Gather.downloads`. */
 export class Downloader extends Context.Tag("effect-asyncio/services/Downloader")<

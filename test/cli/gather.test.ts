@@ -262,14 +262,16 @@ describe.concurrent("aio gather", () => {
         gather(["-d", dir, "-i", list]),
         gather(["-d", dir, "-i", list, server.url("/b/x")])
       ])
-      const refusal = (where: string, url: string, name: string) => ({
+      const refusal = (where: string, url: string, name: string, more = "") => ({
         code: 2,
         signal: null,
         stdout: "",
-        stderr: `aio gather: ${where}${server.url(url)}: another URL is saved as '${name}' already; give one of them a name of its own (URL, TAB, name)\n`
+        stderr: `aio gather: ${where}${server.url(url)}: another URL is saved as '${name}' already${more}; give one of them a name of its own (URL, TAB, name)\n`
       })
       expect(args).toEqual(refusal("", "/b/x", "x"))
-      expect(file_).toEqual(refusal(`${list}, line 2: `, "/b/X", "X"))
+      expect(file_).toEqual(
+        refusal(`${list}, line 2: `, "/b/X", "x", ", and 'X' is the same file where case does not count")
+      )
       expect(mixed).toEqual(refusal(`${list}, line 1: `, "/a/x", "x"))
       expect(server.seen).toEqual([])
       expect(() => Aio.names(dir)).toThrow()

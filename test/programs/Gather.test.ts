@@ -557,7 +557,7 @@ describe("Gather", () => {
         const failure = yield* Effect.flip(Fiber.join(fiber))
         expect(failure).toBeInstanceOf(Gather.NameTaken)
         expect(failure.message).toBe(
-          `urls.txt, line 2: ${url("y/F")}: another URL is saved as 'F' already; give one of them a name of its own (URL, TAB, name)`
+          `urls.txt, line 2: ${url("y/F")}: another URL is saved as 'f' already, and 'F' is the same file where case does not count; give one of them a name of its own (URL, TAB, name)`
         )
         expect(kinds(events)).toEqual(["summary"])
       }).pipe(serve({ "x/f": Effect.succeed("1") }))

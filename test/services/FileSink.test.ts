@@ -2,7 +2,8 @@ import { appendFile, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promis
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import { FileSink, Folder } from "../../src/services/internal/FileSink.js"
+import { FileSink } from "../../src/services/internal/FileSink.js"
+import { Folder } from "../../src/services/internal/Partials.js"
 import { SmallFiles } from "../../src/services/internal/SmallFiles.js"
 import * as FaultServer from "../support/FaultServer.js"
 

@@ -43,6 +43,26 @@ describe("SafeName", () => {
       const emoji = SafeName.fromNetwork(`${"😀".repeat(100)}.png`)!
       expect(emoji).toBe(`${"😀".repeat(49)}.png`)
       expect(Buffer.byteLength(SafeName.fromNetwork(`x.${"é".repeat(200)}`)!)).toBe(200)
+      expect(SafeName.fromNetwork(`${"a".repeat(300)}.tar.gz`)).toBe(`${"a".repeat(193)}.tar.gz`)
+      // What is cut off takes along what had kept the rest from being a reserved name, or from ending in a blank.
+      expect(SafeName.fromNetwork(`con${" ".repeat(300)}x.txt`)).toBe("_con.txt")
+      expect(SafeName.fromNetwork(`name${" ".repeat(200)}.x`)).toBe("name.x")
+    })
+
+    // Before, a name took time with its square: these did not end in minutes.
+    it.each([
+      ["plain", "a".repeat(1_000_000)],
+      ["with an extension", `${"a".repeat(1_000_000)}.tar.gz`],
+      ["four bytes a character", "😀".repeat(500_000)],
+      ["blanks inside", `a${" ".repeat(1_000_000)}b`],
+      ["dots inside", `a${".".repeat(1_000_000)}b`],
+      ["combining marks out of order", `a${"\u0301\u0327".repeat(500_000)}`],
+      ["control bytes", "\x1b".repeat(1_000_000)],
+      ["slashes", "/a".repeat(500_000)]
+    ])("has a name of a megabyte at once: %s", (_, name) => {
+      const safe = SafeName.fromNetwork(name) ?? ""
+      expect(Buffer.byteLength(safe)).toBeLessThanOrEqual(200)
+      expect(SafeName.fromNetwork(safe) ?? "").toBe(safe)
     })
 
     it.prop(
@@ -64,10 +84,19 @@ describe("SafeName", () => {
               "nul",
               ":",
               "é",
-              "\ud800"
+              "\ud800",
+              "e\u200d\u0301",
+              "con",
+              ".tar.gz"
             ),
             { maxLength: 400 }
-          ).map((parts) => parts.join(""))
+          ).map((parts) => parts.join("")),
+          FastCheck.tuple(
+            FastCheck.constantFrom("", "nul", "con.", "x"),
+            FastCheck.constantFrom(" ", ".", "é", "e\u0301", "😀", "."),
+            FastCheck.integer({ min: 60, max: 1500 }),
+            FastCheck.constantFrom("", ".txt", ".tar.xz", " ", "y", ".é")
+          ).map(([start, unit, count, end]) => start + unit.repeat(count) + end)
         )
       ],
       ([name]) => {
@@ -76,7 +105,7 @@ describe("SafeName", () => {
         expect(safe).not.toMatch(/[/\\\p{Cc}\p{Cf}]/u)
         expect(safe).not.toMatch(/^[.\s]|[.\s]$/)
         expect(safe).not.toMatch(/^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i)
-        expect(Buffer.byteLength(safe)).toBeLessThanOrEqual(201)
+        expect(Buffer.byteLength(safe)).toBeLessThanOrEqual(200)
         expect(safe.length).toBeGreaterThan(0)
         expect(SafeName.fromNetwork(safe)).toBe(safe)
       }
@@ -111,7 +140,12 @@ describe("SafeName", () => {
       ['attachment; filename="../../.ssh/authorized_keys"', "authorized_keys"],
       ["attachment; filename*=UTF-8''..%2f..%2fetc%2fpasswd", "passwd"],
       ['inline; filename="C:\\\\x\\\\y.exe"', "y.exe"],
-      ['FileName = "x.txt"', "x.txt"]
+      ['FileName = "x.txt"', "x.txt"],
+      ["attachment; filename*=UTF-8''it's.txt", "it's.txt"],
+      ["attachment; filename*=ISO-8859-1''x%e9; filename=plain.txt", "plain.txt"],
+      ["attachment; filename*=UTF-8''..; filename=plain.txt", "plain.txt"],
+      ['attachment; note="a; filename=wrong.txt"; filename=right.txt', "right.txt"],
+      ['attachment; filename="not closed', "_not"]
     ])("takes from %j the name %j", (header, name) => {
       expect(SafeName.fromContentDisposition(header)).toBe(name)
     })
@@ -124,6 +158,16 @@ describe("SafeName", () => {
       "attachment; notfilename=x"
     ])("has no name in %j", (header) => {
       expect(SafeName.fromContentDisposition(header)).toBeUndefined()
+    })
+
+    it.each([
+      ["languages without an end", "a;filename*=UTF-8'".repeat(100_000), undefined],
+      ["quotes without an end", 'a;filename="'.repeat(100_001), "a;filename="],
+      ["blanks", `a;${" ".repeat(1_000_000)}filename=x`, "x"],
+      ["semicolons", `${"; ".repeat(500_000)}filename=x`, "x"],
+      ["backslashes", `filename="${"\\".repeat(1_000_000)}x`, "x"]
+    ])("reads a header of a megabyte at once: %s", (_, header, name) => {
+      expect(SafeName.fromContentDisposition(header)).toBe(name)
     })
   })
 })

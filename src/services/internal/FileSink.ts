@@ -1,10 +1,19 @@
+import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import * as fsp from "node:fs/promises"
 import * as path from "node:path"
-import type { Target } from "../Downloader.js"
-import { makeFolder } from "./files.js"
-import { isLive, self } from "./owner.js"
-import type { SmallFiles } from "./SmallFiles.js"
+import type { Checksum, Target } from "../Downloader.js"
+import {
+  active,
+  discardPartial,
+  encodeSidecar,
+  type Folder,
+  ownName,
+  type Partial,
+  type Sidecar,
+  sidecarOf,
+  takePartial
+} from "./Partials.js"
 
 // How a file comes to its final name. What fits in memory is written once, under a temporary name of this process;
 // a larger body whose version the server names (a strong validator) goes to `.NAME.OWNER.aio-part`, with the validator
@@ -21,123 +30,44 @@ const mostBlocks = 16
 /** A write that takes longer is no longer made in place; ms. */
 const slowWrite = 20
 
-/** What stands beside a partial file. */
-export interface Sidecar {
-  readonly version: 1
-  readonly url: string
-  /** The strong validator to send as `If-Range`: an entity tag, or a date (RFC 9110, 8.8.2.2). */
-  readonly validator: string
-  readonly total: number | undefined
-  /** The name that the file is to have; it may have come with the first response only. */
-  readonly name: string
-}
-
-const leftover = /^\.(.+)\.(\d+:\d*)-\d+\.(aio-tmp|aio-part|aio-part\.json)$/
-let serial = 0
-const ownName = (target: Target, kind: "aio-tmp" | "aio-part") =>
-  path.join(target.directory, `.${target.name}.${self}-${serial++}.${kind}`)
-const sidecarOf = (part: string) => `${part}.json`
-
-/** Partial files that this process is writing to. */
-const active = new Set<string>()
-
-/** What earlier processes left in a folder; read once, so that a fresh download costs no look at the disk. */
-export class Folder {
-  /** Partial files that can perhaps be continued, by the name of the request's target. */
-  readonly partials = new Map<string, Set<string>>()
-
-  private constructor(readonly writer: SmallFiles) {}
-
-  add(name: string, part: string) {
-    const parts = this.partials.get(name)
-    if (parts === undefined) this.partials.set(name, new Set([part]))
-    else parts.add(part)
-  }
-
-  remove(name: string, part: string) {
-    const parts = this.partials.get(name)
-    if (parts?.delete(part) === true && parts.size === 0) this.partials.delete(name)
-  }
-
-  static async open(directory: string, writer: SmallFiles): Promise<Folder> {
-    makeFolder(directory)
-    const folder = new Folder(writer)
-    const parts = new Map<string, string>()
-    const useless = new Set<string>()
-    for await (const entry of await fsp.opendir(directory)) {
-      const [, name, owner, kind] = leftover.exec(entry.name) ?? []
-      if (name === undefined || (owner !== self && isLive(owner!))) continue
-      const file = path.join(directory, entry.name)
-      if (kind === "aio-part") parts.set(file, name)
-      else if (owner !== self) useless.add(file)
-    }
-    for (const [part, name] of parts) {
-      // Without its sidecar it proves nothing; the sidecar of a part that is there is not useless.
-      if (useless.delete(sidecarOf(part)) || part.includes(self)) folder.add(name, part)
-      else useless.add(part)
-    }
-    for (const file of useless) await fsp.rm(file, { force: true })
-    return folder
-  }
-}
-
-/** A partial file that can be continued at `offset`. */
-export interface Partial {
-  readonly offset: number
-  readonly sidecar: Sidecar
-  readonly file: string
-}
-
-/** Another process has begun to continue this partial file. */
-export class TakenError extends Error {
-  readonly code = "EBUSY"
-}
-
-const inspect = async (file: string, url: string): Promise<Partial | undefined> => {
-  let sidecar: Sidecar
-  try {
-    sidecar = JSON.parse(await fsp.readFile(sidecarOf(file), "utf8")) as Sidecar
-  } catch {
-    return undefined // torn or gone: the bytes beside it prove nothing
-  }
-  const stat = await fsp.lstat(file).catch(() => undefined)
-  if (sidecar.version !== 1 || sidecar.url !== url || stat?.isFile() !== true) return undefined
-  // A whole file is asked for its last byte again, so that the server still has to name its version.
-  const offset = stat.size === sidecar.total ? stat.size - 1 : stat.size
-  return offset > 0 && (sidecar.total === undefined || offset < sidecar.total)
-    ? { offset, sidecar, file }
-    : undefined
-}
-
-/** Finds what is left of an earlier attempt at this URL, and forgets what can't be continued. */
-export const findPartial = async (
-  folder: Folder,
-  target: Target,
-  url: string
-): Promise<Partial | undefined> => {
-  let best: Partial | undefined
-  for (const file of folder.partials.get(target.name) ?? []) {
-    if (active.has(file)) continue
-    const found = await inspect(file, url)
-    const worse = found !== undefined && found.offset > (best?.offset ?? 0) ? best?.file : file
-    if (worse !== undefined) await discardPartial(folder, target, worse)
-    if (worse !== file) best = found
-  }
-  return best
-}
-
-/** Forgets a partial file. */
-export const discardPartial = async (folder: Folder, target: Target, file: string): Promise<void> => {
-  await fsp.rm(file, { force: true })
-  await fsp.rm(sidecarOf(file), { force: true })
-  folder.remove(target.name, file)
-}
-
-/** The bytes of a partial file, for a checksum that has to see them all. */
-export const readPartial = ({ file, offset }: Partial) => fs.createReadStream(file, { end: offset - 1 })
-
-const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants
 const fresh = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
+
+/** What has a file's name already. */
+export interface Existing {
+  readonly size: number
+  /** Whether it is what the checksum says; true where there is none. */
+  readonly right: boolean
+}
+
+/**
+ * Looks at what has the file's name, links followed: undefined when there is nothing, or when `stop` says so while its
+ * bytes are read for the checksum. What is no regular file is never right.
+ */
+export const existing = async (
+  file: string,
+  checksum: Checksum | undefined,
+  stop: () => boolean
+): Promise<Existing | undefined> => {
+  const there = await fsp.lstat(file).catch(() => undefined)
+  if (there === undefined || checksum === undefined) return there && { size: there.size, right: true }
+  let handle: fsp.FileHandle | undefined
+  try {
+    handle = await fsp.open(file, O_RDONLY | O_NONBLOCK)
+    const stat = await handle.stat()
+    if (!stat.isFile()) return { size: there.size, right: false }
+    const hash = createHash(checksum.algorithm)
+    for await (const chunk of handle.createReadStream({ autoClose: false, highWaterMark: blockSize })) {
+      if (stop()) return undefined
+      hash.update(chunk as Buffer)
+    }
+    return { size: stat.size, right: hash.digest("hex") === checksum.hex }
+  } catch {
+    return { size: there.size, right: false } // it cannot be read, a dangling link say
+  } finally {
+    await handle?.close()
+  }
+}
 
 /** Takes a body's bytes and gives it its name at the end. */
 export class FileSink {
@@ -153,7 +83,9 @@ export class FileSink {
   #slow = false
   #error: unknown
   #path: string | undefined
+  #kept = 0 // bytes of the file when it has been closed
   #resumable = false
+  #sidecar: { readonly text: string | undefined } | undefined
 
   constructor(
     readonly folder: Folder,
@@ -161,7 +93,7 @@ export class FileSink {
     /** The final name: the target's, or what the server made of it. */
     readonly name: string,
     /** How to name the version of these bytes; without one they can't be continued later. */
-    readonly version: Omit<Sidecar, "name" | "version"> | undefined,
+    readonly version: { readonly [K in "url" | "validator" | "total"]: Sidecar[K] | undefined } | undefined,
     readonly resumed: Partial | undefined,
     /** Called when more bytes are welcome again after `write` has said to pause. */
     readonly onDrain: () => void,
@@ -277,9 +209,21 @@ export class FileSink {
     }
   }
 
+  /** What is to stand beside these bytes; undefined when they cannot be continued later. */
+  get sidecar(): string | undefined {
+    const { name, resumed, version } = this
+    if (version === undefined) return undefined
+    this.#sidecar ??= {
+      text:
+        encodeSidecar({ version: 1, ...version, name }) ??
+        (resumed === undefined ? undefined : encodeSidecar({ ...resumed.sidecar, name }))
+    }
+    return this.#sidecar.text
+  }
+
   async #open(): Promise<fsp.FileHandle> {
-    const { folder, name, resumed, target, version } = this
-    if (version === undefined) {
+    const { folder, resumed, sidecar, target } = this
+    if (sidecar === undefined) {
       this.#path = ownName(target, "aio-tmp")
       return fsp.open(this.#path, fresh)
     }
@@ -287,19 +231,10 @@ export class FileSink {
     active.add(file)
     try {
       // The validator is on disk before the first byte that it vouches for.
-      const sidecar: Sidecar = { version: 1, ...version, name }
-      await fsp.writeFile(sidecarOf(file), JSON.stringify(sidecar), {
-        flag: "wx",
-        flush: target.fsync === true
-      })
-      if (resumed !== undefined) {
-        await fsp.rename(resumed.file, file).catch((error) => {
-          throw error.code === "ENOENT" ? new TakenError("another process continues this file") : error
-        })
-        await discardPartial(folder, target, resumed.file)
-      }
-      const handle = await fsp.open(file, resumed === undefined ? fresh : O_WRONLY | O_APPEND | O_NOFOLLOW)
-      if (resumed !== undefined) await handle.truncate(resumed.offset)
+      await fsp.writeFile(sidecarOf(file), sidecar, { flag: "wx", flush: target.fsync === true })
+      const handle = await (resumed === undefined
+        ? fsp.open(file, fresh)
+        : takePartial(folder, target, resumed, file))
       folder.add(target.name, file)
       this.#path = file
       this.#resumable = true
@@ -342,6 +277,7 @@ export class FileSink {
       if (target.fsync === true) await this.#file!.sync()
       await this.#file!.close()
       this.#file = undefined
+      this.#kept = size
       await fsp.rename(this.#path!, final)
       if (this.#resumable) {
         await discardPartial(this.folder, target, this.#path!)
@@ -356,22 +292,27 @@ export class FileSink {
     return final
   }
 
-  /** The download ended early: keeps what can be continued (unless `forget`), removes the rest. */
-  async abandon(forget: boolean): Promise<void> {
+  /** The download ended early: keeps what can be continued (unless `forget`), removes the rest; gives the bytes kept. */
+  async abandon(forget: boolean): Promise<number> {
     // What has arrived is kept too, when it can be continued.
-    if (!forget && this.version !== undefined && this.#error === undefined && this.#size > 0) {
+    if (!forget && this.#error === undefined && this.#size > 0 && this.sidecar !== undefined) {
       this.#spill()
       this.#seal()
     } else this.#full = []
     await this.#pumped()
+    const kept = (await this.#file?.stat().catch(() => undefined))?.size ?? this.#kept
     await this.#file?.close().catch(() => undefined)
     this.#file = undefined
     // Nothing may have been written yet of what was to be continued.
-    if (forget && this.resumed !== undefined)
+    if (this.#path === undefined) {
+      if (this.resumed === undefined) return 0
+      if (!forget) return this.resumed.offset
       await discardPartial(this.folder, this.target, this.resumed.file)
-    if (this.#path === undefined) return
+      return 0
+    }
     if (!this.#resumable) await fsp.rm(this.#path, { force: true })
-    else if (forget) await discardPartial(this.folder, this.target, this.#path)
+    else if (forget || kept === 0) await discardPartial(this.folder, this.target, this.#path)
     active.delete(this.#path)
+    return this.#resumable && !forget ? kept : 0
   }
 }

@@ -32,8 +32,10 @@ const work = () => {
       const body = new Uint8Array(bodies, offset, length)
       offset += length
       const temporary = names[2 * i]!
+      let created = false
       try {
         const fd = fs.openSync(temporary, "wx")
+        created = true
         try {
           for (let at = 0; at < length; ) at += fs.writeSync(fd, body, at)
         } finally {
@@ -42,7 +44,7 @@ const work = () => {
         fs.renameSync(temporary, names[2 * i + 1]!)
         return null
       } catch (error) {
-        fs.rmSync(temporary, { force: true })
+        if (created) fs.rmSync(temporary, { force: true })
         const { code, message, syscall } = error as NodeJS.ErrnoException
         return { code, message, syscall }
       }
@@ -65,7 +67,8 @@ export class SmallFiles {
         await fsp.writeFile(temporary, body, { flag: "wx" })
         await fsp.rename(temporary, final)
       } catch (error) {
-        await fsp.rm(temporary, { force: true })
+        // What was there before is not ours.
+        if ((error as NodeJS.ErrnoException).syscall !== "open") await fsp.rm(temporary, { force: true })
         throw error
       }
       return

@@ -169,6 +169,20 @@ export const usableFolder = (directory: string): void => {
   fs.accessSync(directory, fs.constants.W_OK | fs.constants.X_OK)
 }
 
+/** {@link usableFolder} by trial: there are folders that may be written to and take no file, those of /proc for one. */
+export const tryFolder = (directory: string): void => {
+  usableFolder(directory)
+  const trial = temporaryName(path.join(directory, "trial"))
+  try {
+    fs.closeSync(createExclusive(trial))
+    fs.unlinkSync(trial)
+  } catch (error) {
+    // That there is no room now says nothing about the folder.
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== "ENOSPC" && code !== "EDQUOT") throw error
+  }
+}
+
 const words: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EDQUOT: "no space left on the disk",

@@ -1,7 +1,6 @@
 import { createHash, type Hash } from "node:crypto"
 import * as dns from "node:dns"
 import * as fs from "node:fs"
-import * as fsp from "node:fs/promises"
 import type { LookupFunction } from "node:net"
 import { isIP } from "node:net"
 import * as path from "node:path"
@@ -13,7 +12,9 @@ import { formatSize } from "../Units.js"
 import { contentRange, type Headers, isWhole, one, strongValidator, whyNotJoined } from "./answers.js"
 import { makeDispatcher } from "./connections.js"
 import { Decoder, readEncodings } from "./encodings.js"
-import { discardPartial, FileSink, Folder, findPartial, type Partial, readPartial } from "./FileSink.js"
+import { existing, FileSink } from "./FileSink.js"
+import { describe } from "./files.js"
+import { discardPartial, Folder, findPartial, type Partial, readPartial } from "./Partials.js"
 import type { Proxies } from "./proxies.js"
 import { type Reading, source } from "./reads.js"
 import { SmallFiles } from "./SmallFiles.js"
@@ -174,7 +175,12 @@ const classify = (error: unknown, request: Request, url: URL, stallTimeout: numb
   }
   if (code === "EBUSY") return new Failure("file", message, true)
   if ((error as NodeJS.ErrnoException).syscall !== undefined && /^E[A-Z]+$/.test(code)) {
-    return new Failure("file", message, false)
+    const { directory, name } = request.target ?? { directory: "", name: "" }
+    return new Failure(
+      "file",
+      `cannot save ${path.join(directory, name)}: ${describe(error)} (${code})`,
+      false
+    )
   }
   // What undici takes for granted of every answer, and this one does not keep to.
   if (code === "ERR_ASSERTION") return new Failure("protocol", "the answer is not HTTP", false)
@@ -230,6 +236,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     let hash: Hash | undefined
     let limiting: NodeJS.Timeout | undefined
     let closing: Promise<void> | undefined
+    let looked: string | undefined // the name from Content-Disposition under which there was a file
     let cleaning: Promise<void> | undefined // of a partial file that is of no use any more
     let ranged = false // whether what is under way asks for the rest of `partial`
     let progressed = false // whether that has brought any of it
@@ -238,15 +245,19 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     const origin = request.url.origin
     const href = (url: URL) => (url.username || url.password ? stripUser(url) : url.href)
 
+    const keptBytes = (bytes: number) => {
+      if (bytes > 0) request.onKept?.(bytes)
+    }
     /** Ends the transfer and closes what it holds; bytes that can be continued stay unless `forget`. */
     const close = (forget: boolean): Promise<void> => {
       over = true
       clearTimeout(limiting)
       controller?.abort(new Error("over"))
       decoder?.destroy()
-      if (sink !== undefined) closing ??= sink.abandon(forget)
-      else if (forget && partial !== undefined && target !== undefined && folder !== undefined) {
-        closing ??= discardPartial(folder, target, partial.file)
+      if (sink !== undefined) closing ??= sink.abandon(forget).then(keptBytes)
+      else if (partial !== undefined && target !== undefined && folder !== undefined) {
+        if (forget) closing ??= discardPartial(folder, target, partial.file)
+        else keptBytes(partial.offset)
       }
       return closing ?? Promise.resolve()
     }
@@ -423,7 +434,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
             const finishing = sink.finish()
             closing = finishing.then(
               () => undefined,
-              () => sink?.abandon(false)
+              () => sink?.abandon(false).then(keptBytes)
             )
             file = await finishing.catch((error) => {
               closing = undefined
@@ -563,15 +574,18 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
               false
             )
           }
-          if (target.existing === "keep") {
-            const file = path.join(target.directory, name)
-            const there = fs.lstatSync(file, { throwIfNoEntry: false })
-            if (there !== undefined) {
-              close(true).then(() => callbacks.succeed(skipped(file, there.size)), fail)
-              return
-            }
+          const file = path.join(target.directory, name)
+          const there = looked !== name && fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined
+          if (target.existing === "keep" && there) {
+            // What is there decides whether this body is wanted, and that takes time where there is a checksum.
+            looked = name
+            passBody(async () => {
+              if (!(await kept(name)) && !over) await dispatch()
+            }, false)
+            return
           }
         }
+        refuseFolder(name)
         const resumable = !encoded && target.resume !== false && expected !== undefined
         sink = new FileSink(
           folder,
@@ -672,20 +686,35 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       }
     }
 
+    const refuseFolder = (name: string) => {
+      if (target !== undefined && folder?.folders.has(name) === true)
+        throw new Failure("file", `${path.join(target.directory, name)} is a folder`, false)
+    }
+    /** Whether what has the name already is left: then the transfer is over. */
+    const kept = async (name: string): Promise<boolean> => {
+      const file = path.join(target!.directory, name)
+      const there = await existing(file, request.checksum, () => over)
+      if (over || there === undefined) return over
+      if (there.right) {
+        await close(true)
+        callbacks.succeed(skipped(file, there.size))
+        return true
+      }
+      request.onNote?.(`${file} is there, but its sha256 is another; it is fetched anew`)
+      return false
+    }
+    const takeNotes = () => {
+      for (const note of folder?.takeNotes() ?? []) request.onNote?.(note)
+    }
+
     const begin = async (): Promise<void> => {
       if (target !== undefined) {
         folder = await openFolder(target)
-        if (target.existing === "keep") {
-          const file = path.join(target.directory, target.name)
-          const there = await fsp.lstat(file).catch(() => undefined)
-          if (there !== undefined) {
-            if (over) return
-            over = true
-            callbacks.succeed(skipped(file, there.size))
-            return
-          }
-        }
+        takeNotes()
+        if (target.existing === "keep" && (await kept(target.name))) return
+        if (target.contentDisposition !== true) refuseFolder(target.name)
         if (target.resume !== false) partial = await findPartial(folder, target, href(request.url))
+        takeNotes()
         if (partial !== undefined && partial.sidecar.total === undefined) {
           await discardPartial(folder, target, partial.file)
           partial = undefined
