@@ -1,11 +1,12 @@
 import { Cause, Chunk, Data, Deferred, Duration, Effect, Exit, type Fiber, Option, Stream } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
-import { headline } from "../services/Causes.js"
+import { headline, parallel } from "../services/Causes.js"
 import * as Checkpoints from "../services/Checkpoints.js"
 import { nextTurn } from "../services/EventLoop.js"
 import { codes } from "../services/Exits.js"
 import * as Follow from "../services/Follow.js"
 import type * as Input from "../services/Input.js"
+import { checkedNumber } from "../services/internal/numbers.js"
 import * as Json from "../services/Json.js"
 import * as Output from "../services/Output.js"
 import * as Records from "../services/Records.js"
@@ -25,6 +26,14 @@ const left: Cancellation.Cancellation = { reason: "the consumer has left the loo
 
 /** Hands one element to the consumer, and goes on when the consumer asks for the next (Python's `yield`). */
 export type Emit<in A> = (element: A) => Effect.Effect<void>
+
+const defects = (cause: Cause.Cause<unknown>): Cause.Cause<never> =>
+  Option.getOrElse(Cause.keepDefects(cause), () => Cause.empty)
+
+// A stream of what `next` gives, up to its first none. Not `repeatEffectOption`: of a cause that also holds a defect,
+// that makes a defect of the typed failure, as an `Option`.
+const pulled = <A, E, R>(next: Effect.Effect<Option.Option<Chunk.Chunk<A>>, E, R>): Stream.Stream<A, E, R> =>
+  Stream.unfoldChunkEffect(undefined, () => Effect.map(next, Option.map((chunk) => [chunk, undefined])))
 
 /**
  * Makes a stream of a producer written as an Effect: each `emit` is a `yield` of Python's async generator. The
@@ -56,7 +65,7 @@ export const produce = <A, E, R>(
 ): Stream.Stream<A, E, R> =>
   // Not unwrap and unwrapScoped: they lose what breaks in clean-up when the consumer breaks off.
   Stream.suspend(() => {
-    type Request = Deferred.Deferred<A, Option.Option<E>>
+    type Request = Deferred.Deferred<Option.Option<Chunk.Chunk<A>>, E>
     // What the consumer waits for; undefined while it is busy with the element before.
     let asked: Request | undefined
     let wake: ((request: Request) => void) | undefined
@@ -70,7 +79,7 @@ export const produce = <A, E, R>(
         wake = undefined
       })
     })
-    const answer = (exit: Exit.Exit<A, Option.Option<E>>) =>
+    const answer = (exit: Exit.Exit<Option.Option<Chunk.Chunk<A>>, E>) =>
       Effect.map(untilAsked, (request) => {
         asked = undefined // in one step with the answer: no interruption comes between
         Deferred.unsafeDone(request, exit)
@@ -78,14 +87,14 @@ export const produce = <A, E, R>(
     // Fibers of one producer that emit at once take turns.
     const turn = Effect.unsafeMakeSemaphore(1).withPermits(1)
     const emit: Emit<A> = (element) =>
-      turn(Effect.zipRight(answer(Exit.succeed(element)), Effect.asVoid(untilAsked)))
+      turn(Effect.zipRight(answer(Exit.succeed(Option.some(Chunk.of(element)))), Effect.asVoid(untilAsked)))
 
     let running: Fiber.RuntimeFiber<unknown> | undefined
     const start = untilAsked.pipe(
       Effect.zipRight(Effect.suspend(() => producer(emit))),
       Effect.matchCauseEffect({
-        onFailure: (cause) => turn(answer(Exit.failCause(Cause.map(cause, Option.some)))),
-        onSuccess: () => turn(answer(Exit.fail(Option.none())))
+        onFailure: (cause) => turn(answer(Exit.failCause(cause))),
+        onSuccess: () => turn(answer(Exit.succeed(Option.none())))
       }),
       Effect.interruptible,
       Effect.forkDaemon, // the stream ends it, below
@@ -95,7 +104,7 @@ export const produce = <A, E, R>(
       Effect.uninterruptible
     )
     const next = Effect.gen(function* () {
-      const request = yield* Deferred.make<A, Option.Option<E>>()
+      const request = yield* Deferred.make<Option.Option<Chunk.Chunk<A>>, E>()
       asked = request
       wake?.(request)
       if (running === undefined) yield* start
@@ -105,12 +114,10 @@ export const produce = <A, E, R>(
       Effect.gen(function* () {
         if (running === undefined) return
         const ended = yield* Cancellation.cancel(running, Cancellation.fromExit(exit)[0] ?? left)
-        const defects = Exit.isFailure(ended)
-          ? Cause.keepDefects(ended.cause)
-          : Option.none<Cause.Cause<never>>()
-        if (Option.isSome(defects)) return yield* Effect.failCause(defects.value) // a clean-up that broke
+        const broken = Exit.isFailure(ended) ? defects(ended.cause) : Cause.empty
+        if (!Cause.isEmptyType(broken)) return yield* Effect.failCause(broken) // a clean-up that broke
       })
-    return Stream.ensuringWith(Stream.repeatEffectOption(next), end)
+    return Stream.ensuringWith(pulled(next), end)
   })
 
 /** Settings of {@link fromGenerator}. */
@@ -331,8 +338,13 @@ type Running = Fiber.RuntimeFiber<unknown, unknown>
 // consumer is done, who then waits for their clean-up, the last part's first.
 const driven = <B, E, R>(
   parts: ReadonlyArray<Effect.Effect<unknown, unknown, R>>,
-  next: Effect.Effect<Chunk.Chunk<B>, Option.Option<E>, R>,
-  hooks: { readonly started?: (fibers: ReadonlyArray<Running>) => void; readonly leaving?: () => void } = {}
+  next: Effect.Effect<Option.Option<Chunk.Chunk<B>>, E, R>,
+  hooks: {
+    readonly started?: (fibers: ReadonlyArray<Running>) => void
+    readonly leaving?: () => void
+    /** What broke in clean-up beside the parts' own. */
+    readonly broken?: () => Cause.Cause<never>
+  } = {}
 ): Stream.Stream<B, E, R> => {
   let fibers: ReadonlyArray<Running> | undefined
   const start = Effect.forEach(parts, (part) => Effect.forkDaemon(Effect.interruptible(part))).pipe(
@@ -353,13 +365,13 @@ const driven = <B, E, R>(
         const ended = fiber.unsafePoll() ?? undefined // how is known by now
         const cancelled = yield* Cancellation.cancel(fiber, why)
         if (ended !== undefined || Exit.isSuccess(cancelled)) continue
-        const defects = Option.getOrElse(Cause.keepDefects(cancelled.cause), () => Cause.empty)
-        broken = Cause.parallel(broken, defects)
+        broken = parallel(broken, defects(cancelled.cause))
       }
-      if (!Cause.isEmpty(broken)) return yield* Effect.failCause(broken) // a clean-up that broke
+      broken = parallel(broken, hooks.broken?.() ?? Cause.empty)
+      if (!Cause.isEmptyType(broken)) return yield* Effect.failCause(broken) // a clean-up that broke
     })
   const answer = Effect.suspend(() => (fibers === undefined ? Effect.zipRight(start, next) : next))
-  return Stream.ensuringWith(Stream.repeatEffectChunkOption(answer), end)
+  return Stream.ensuringWith(pulled(answer), end)
 }
 
 /** What `Effect.sync` makes, as far as it is read here; what it throws is a defect. */
@@ -388,9 +400,12 @@ const mapSome = <A, E, R, B, E2, R2>(
 ): Stream.Stream<B, E | E2, R | R2> =>
   Stream.suspend(() => {
     const { drain, key, ordered = true } = options
-    const asked = Math.max(1, options.concurrency ?? 1)
-    const window = Math.max(1, options.backpressure ?? Math.max(256, 2 * asked))
-    const concurrency = Math.min(asked, window)
+    const concurrency = checkedNumber("concurrency", options.concurrency ?? 1, { infinite: true })
+    const window = checkedNumber(
+      `backpressure (with concurrency ${concurrency})`,
+      options.backpressure ?? Math.max(256, 2 * concurrency),
+      { least: Number.isFinite(concurrency) ? concurrency : 1, infinite: true }
+    )
 
     let input: ReadonlyArray<A> = []
     let at = 0
@@ -406,8 +421,8 @@ const mapSome = <A, E, R, B, E2, R2>(
     const runnable: Array<readonly [number, A]> = []
     let queued = 0
 
-    // Results in order: a ring of those that others must come before.
-    const ring: Array<unknown> = ordered ? new Array(window).fill(none) : []
+    // Results in order: a ring of those that others must come before. It grows as far as they are apart.
+    let ring: Array<unknown> = ordered ? new Array(Math.min(window, 256)).fill(none) : []
     let head = 0
     let out: Array<B> = []
     let failedAt = Number.POSITIVE_INFINITY
@@ -416,6 +431,7 @@ const mapSome = <A, E, R, B, E2, R2>(
     let sinceTurn = 0
     let ended: Exit.Exit<void> | undefined // of the workers
     let leaving = false // the consumer, so nobody's failure matters any more
+    let broken: Cause.Cause<never> = Cause.empty // the clean-up of those that were cancelled
     const some = gate(() => out.length > 0 || ended !== undefined)
 
     let feeder: Running | undefined
@@ -469,8 +485,16 @@ const mapSome = <A, E, R, B, E2, R2>(
       runnable.push(next)
     }
 
+    const put = (index: number, value: unknown) => {
+      while (index - head >= ring.length) {
+        const larger: Array<unknown> = new Array(2 * ring.length).fill(none)
+        for (let at = head; at < head + ring.length; at++) larger[at % larger.length] = ring[at % ring.length]
+        ring = larger
+      }
+      ring[index % ring.length] = value
+    }
     const advance = () => {
-      for (let slot = head % window; ring[slot] !== none; slot = head % window) {
+      for (let slot = head % ring.length; ring[slot] !== none; slot = head % ring.length) {
         if (ring[slot] !== dropped) out.push(ring[slot] as B)
         else released++
         ring[slot] = none
@@ -479,7 +503,7 @@ const mapSome = <A, E, R, B, E2, R2>(
     }
     const deliver = (index: number, value: B) => {
       if (ordered) {
-        ring[index % window] = value
+        put(index, value)
         if (index === head) advance()
       } else out.push(value)
       if (key !== undefined) free(index)
@@ -493,7 +517,7 @@ const mapSome = <A, E, R, B, E2, R2>(
         at = 0
       }
       const keep = ([index]: readonly [number, A]) => {
-        if (index >= before && ordered) ring[index % window] = dropped
+        if (index >= before && ordered) put(index, dropped)
         return index < before
       }
       queued = 0
@@ -519,14 +543,13 @@ const mapSome = <A, E, R, B, E2, R2>(
     const proceed = (run: number): Effect.Effect<B | undefined, E2, R2> | undefined => {
       for (;;) {
         let step: Ready<B> | Effect.Effect<B, E2, R2>
-        let index = begun
         try {
           if (!takeNext()) return undefined
-          index = number
-          step = f(element, index)
+          step = f(element, number)
         } catch (error) {
           step = Effect.die(error)
         }
+        const index = number // that of what has thrown, too
         if (step instanceof Ready) {
           deliver(index, step.value)
           continue
@@ -565,7 +588,12 @@ const mapSome = <A, E, R, B, E2, R2>(
         if (index !== undefined) {
           numbers.delete(mine)
           if (Exit.isSuccess(exit)) deliver(index, exit.value as B)
-          else if (!leaving) fail(index, exit.cause)
+          else {
+            if (!leaving) fail(index, exit.cause)
+            // What a sequential map had not begun has no failure to tell of, but a clean-up that breaks is no such failure.
+            const cancelled = leaving || failure !== exit.cause
+            if (cancelled && Cause.isInterrupted(exit.cause)) broken = parallel(broken, defects(exit.cause))
+          }
         }
         if (over()) wakeAll()
         else if (runnable.length > 0) wakeOne()
@@ -604,18 +632,15 @@ const mapSome = <A, E, R, B, E2, R2>(
             })
           )
 
-    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<B>, Option.Option<E | E2>> => {
+    const take = Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<B>>, E | E2> => {
       if (out.length > 0) {
         const taken = out
         out = []
         handed = taken.length
         sinceTurn += handed
-        return Effect.succeed(Chunk.unsafeFromArray(taken))
+        return Effect.succeedSome(Chunk.unsafeFromArray(taken))
       }
-      if (failure !== undefined) return Effect.failCause(Cause.map(failure, Option.some))
-      return ended !== undefined && Exit.isFailure(ended)
-        ? Effect.failCause(ended.cause)
-        : Effect.fail(Option.none())
+      return failure === undefined ? ending(ended) : Effect.failCause(failure)
     })
     const taken = Effect.zipRight(some.wait, take)
     const next = Effect.suspend(() => {
@@ -639,7 +664,8 @@ const mapSome = <A, E, R, B, E2, R2>(
       leaving: () => {
         leaving = true
         inputOver = true
-      }
+      },
+      broken: () => broken
     })
   })
 
@@ -676,7 +702,7 @@ export const batchWithin = <A, E, R>(
 ): Stream.Stream<ReadonlyArray<A>, E, R> =>
   Stream.suspend(() => {
     let now = () => 0n
-    const most = Math.max(1, size)
+    const most = checkedNumber("size", size, { infinite: true })
     let input: ReadonlyArray<A> = []
     let at = 0
     let batch: Array<A> = []
@@ -711,13 +737,13 @@ export const batchWithin = <A, E, R>(
         })
       )
     )
-    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<ReadonlyArray<A>>, Option.Option<E>> => {
+    const take = Effect.suspend(() => {
       if (batch.length === 0) return ending(over)
       const taken = batch
       batch = []
       fill()
       hungry.check()
-      return Effect.succeed(Chunk.of(taken))
+      return Effect.succeedSome(Chunk.of(taken))
     })
     const wait =
       within === undefined
@@ -733,10 +759,8 @@ export const batchWithin = <A, E, R>(
     return driven<ReadonlyArray<A>, E, R>([feed], Effect.zipRight(wait, take))
   })
 
-const ending = <E>(exit: Exit.Exit<unknown, E> | undefined): Effect.Effect<never, Option.Option<E>> =>
-  exit !== undefined && Exit.isFailure(exit)
-    ? Effect.failCause(Cause.map(exit.cause, Option.some))
-    : Effect.fail(Option.none())
+const ending = <E>(exit: Exit.Exit<unknown, E> | undefined): Effect.Effect<Option.Option<never>, E> =>
+  exit !== undefined && Exit.isFailure(exit) ? Effect.failCause(exit.cause) : Effect.succeedNone
 
 // Runs a producer, chunk by chunk, with its fiber's clock for plain code. Not Stream.unwrap of the clock: see `produce`.
 const withClock = <A, E, R>(
@@ -812,14 +836,14 @@ export const rateLimited = <A, E, R>(
       const due = now() + rounding
       if (slot < due - late) slot = due // nobody asked, or nothing came
       for (; at < input.length && slot <= due; at++) slot += gap
-      return Chunk.unsafeFromArray(input.slice(from, at))
+      return Option.some(Chunk.unsafeFromArray(input.slice(from, at)))
     })
-    const next = Effect.suspend((): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> => {
+    const next = Effect.suspend(() => {
       asked = true
       hungry.check()
       return Effect.zipRight(
         some.wait,
-        Effect.suspend(() => {
+        Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<A>>, E> => {
           if (at >= input.length) return ending(over)
           const wait = slot - now()
           return wait > rounding ? Effect.zipRight(Timers.sleep(Duration.millis(wait)), take) : take
@@ -864,7 +888,7 @@ export const mergeFair = <S extends Stream.Stream<any, any, any>>(
     type A = Stream.Stream.Success<S>
     type E = Stream.Stream.Error<S>
     type R = Stream.Stream.Context<S>
-    const most = Math.max(1, backpressure)
+    const most = checkedNumber("backpressure", backpressure, { infinite: true })
     let failed: Exit.Exit<void, E> | undefined
     const lanes = Array.from(streams, (stream: Stream.Stream<A, E, R>) => {
       let waiting: ReadonlyArray<A> = []
@@ -890,7 +914,7 @@ export const mergeFair = <S extends Stream.Stream<any, any, any>>(
     const some = gate(
       () => failed !== undefined || lanes.some((lane) => lane.has()) || lanes.every((lane) => lane.isOver())
     )
-    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> => {
+    const take = Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<A>>, E> => {
       const taken: Array<A> = []
       for (let round = 0; round < most; round++) {
         const before = taken.length
@@ -899,7 +923,7 @@ export const mergeFair = <S extends Stream.Stream<any, any, any>>(
       }
       if (taken.length === 0) return ending(failed)
       for (const lane of lanes) lane.room.check()
-      return Effect.succeed(Chunk.unsafeFromArray(taken))
+      return Effect.succeedSome(Chunk.unsafeFromArray(taken))
     })
     // A turn, so that whoever can give something has done so.
     const next = Effect.zipRight(some.wait, Effect.zipRight(nextTurn, take))
@@ -1205,7 +1229,7 @@ export const checkpointed = <A, E, R, P>(
           if (given.length === 0) return ending(over)
           handed = given
           given = Chunk.empty()
-          return Effect.succeed(handed)
+          return Effect.succeedSome(handed)
         })
       )
     })

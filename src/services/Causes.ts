@@ -1,4 +1,4 @@
-import { Cause } from "effect"
+import { Cause, Exit } from "effect"
 
 const ofError = (error: unknown): string => {
   if (error instanceof Error) return error.message || error.name
@@ -12,3 +12,34 @@ const ofError = (error: unknown): string => {
 /** What a cause says in a few words, for reasons and reports of one line. */
 export const headline = (cause: Cause.Cause<unknown>): string =>
   Cause.isInterruptedOnly(cause) ? "cancelled" : (ofError(Cause.squash(cause)).split("\n", 1)[0] ?? "")
+
+type Join = <E>(left: Cause.Cause<E>, right: Cause.Cause<E>) => Cause.Cause<E>
+
+const joined =
+  (join: Join): Join =>
+  (left, right) =>
+    Cause.isEmptyType(left) ? right : Cause.isEmptyType(right) ? left : join(left, right)
+
+/** Both causes, the second after the first; without empty ones. */
+export const sequential: Join = joined(Cause.sequential)
+
+/** Both causes, side by side; without empty ones. */
+export const parallel: Join = joined(Cause.parallel)
+
+/**
+ * The cause without its interruptions: the failures and defects that are left when a cancelled effect has failed all the
+ * same, in its clean-up or in an uninterruptible region. Empty if there are none.
+ */
+export const failures = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
+  Cause.match<Cause.Cause<E>, E>(cause, {
+    onEmpty: Cause.empty,
+    onFail: Cause.fail,
+    onDie: Cause.die,
+    onInterrupt: () => Cause.empty,
+    onSequential: sequential,
+    onParallel: parallel
+  })
+
+/** {@link failures} of an exit; empty for a success. */
+export const failuresOf = <A, E>(exit: Exit.Exit<A, E>): Cause.Cause<E> =>
+  Exit.isFailure(exit) ? failures(exit.cause) : Cause.empty
