@@ -1,14 +1,14 @@
 import { Cause, Chunk, Clock, Data, Duration, Effect, Either, Exit, Option, Random, Stream } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
-import { headline, parallel, failures as withoutInterruptions } from "../services/Causes.js"
+import { headline, parallel, raise, failures as withoutInterruptions } from "../services/Causes.js"
 import * as Downloader from "../services/Downloader.js"
 import * as EventBuffer from "../services/EventBuffer.js"
 import { codes } from "../services/Exits.js"
 import * as GuideServer from "../services/GuideServer.js"
 import * as HostQueue from "../services/HostQueue.js"
 import * as Input from "../services/Input.js"
+import { anyCount, checkedNumber, checkOptions, countOrInfinity, time } from "../services/internal/numbers.js"
 import * as Output from "../services/Output.js"
-import { checkedNumber } from "../services/internal/numbers.js"
 import * as SafeName from "../services/SafeName.js"
 import { formatDuration } from "../services/Units.js"
 import * as WorkerFibers from "../services/WorkerFibers.js"
@@ -85,7 +85,7 @@ export const gather: {
       concurrency:
         concurrency === "unbounded"
           ? Number.POSITIVE_INFINITY
-          : checkedNumber("concurrency", concurrency, { infinite: true }),
+          : checkedNumber("concurrency", concurrency, countOrInfinity),
       pull: () => {
         if (array !== undefined) return next < array.length ? (array[next++] ?? nothing) : undefined
         const done = read
@@ -118,8 +118,7 @@ export const gather: {
         Effect.suspend(() => {
           if (!read) iterator?.return?.()
           // Interrupted, or broken off by a callback: what has failed by then is not lost.
-          const lost = Exit.isFailure(exit) ? withoutInterruptions(failures) : Cause.empty
-          return Cause.isEmptyType(lost) ? Effect.void : Effect.failCause(lost as Cause.Cause<never>)
+          return Exit.isFailure(exit) ? raise(withoutInterruptions(failures)) : Effect.void
         })
       ),
       Effect.flatMap(() =>
@@ -323,6 +322,8 @@ export const downloads = <E = never, R = never>(
 ): Stream.Stream<DownloadEvent, E | NameTaken, R | Downloader.Downloader> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
+      checkOptions(options, { concurrency: countOrInfinity, perHost: countOrInfinity, retries: anyCount })
+      checkOptions(options, { maxSize: anyCount, timeout: time })
       const { concurrency = 16, onFailure = "continue", retries = 3 } = options
       const session = yield* (yield* Downloader.Downloader).open(options)
       const claims = options.claims ?? makeClaims()

@@ -2,6 +2,7 @@ import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, FiberId, Option, Random } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import * as Causes from "../services/Causes.js"
+import { checkOptions, time } from "../services/internal/numbers.js"
 import * as LineOutput from "../services/LineOutput.js"
 import * as LogFiles from "../services/LogFiles.js"
 import * as Output from "../services/Output.js"
@@ -264,6 +265,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
     onEvent = () => Effect.void,
     onFailure = "cancel"
   } = options
+  checkOptions(options, { grace: time, duration: time, sample: time })
   if (logs !== undefined) yield* LogFiles.check(logs.directory)
   const processes = yield* Processes.Processes
   const probes = yield* Probes.Probes

@@ -1,12 +1,20 @@
 import { Cause, Chunk, Data, Deferred, Duration, Effect, Exit, type Fiber, Option, Stream } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
-import { headline, parallel } from "../services/Causes.js"
+import { headline, parallel, raise } from "../services/Causes.js"
 import * as Checkpoints from "../services/Checkpoints.js"
 import { nextTurn } from "../services/EventLoop.js"
 import { codes } from "../services/Exits.js"
 import * as Follow from "../services/Follow.js"
 import type * as Input from "../services/Input.js"
-import { checkedNumber } from "../services/internal/numbers.js"
+import {
+  anyCount,
+  checkedDuration,
+  checkedNumber,
+  checkOptions,
+  countOrInfinity,
+  someTime,
+  time
+} from "../services/internal/numbers.js"
 import * as Json from "../services/Json.js"
 import * as Output from "../services/Output.js"
 import * as Records from "../services/Records.js"
@@ -33,7 +41,12 @@ const defects = (cause: Cause.Cause<unknown>): Cause.Cause<never> =>
 // A stream of what `next` gives, up to its first none. Not `repeatEffectOption`: of a cause that also holds a defect,
 // that makes a defect of the typed failure, as an `Option`.
 const pulled = <A, E, R>(next: Effect.Effect<Option.Option<Chunk.Chunk<A>>, E, R>): Stream.Stream<A, E, R> =>
-  Stream.unfoldChunkEffect(undefined, () => Effect.map(next, Option.map((chunk) => [chunk, undefined])))
+  Stream.unfoldChunkEffect(undefined, () =>
+    Effect.map(
+      next,
+      Option.map((chunk) => [chunk, undefined])
+    )
+  )
 
 /**
  * Makes a stream of a producer written as an Effect: each `emit` is a `yield` of Python's async generator. The
@@ -115,7 +128,7 @@ export const produce = <A, E, R>(
         if (running === undefined) return
         const ended = yield* Cancellation.cancel(running, Cancellation.fromExit(exit)[0] ?? left)
         const broken = Exit.isFailure(ended) ? defects(ended.cause) : Cause.empty
-        if (!Cause.isEmptyType(broken)) return yield* Effect.failCause(broken) // a clean-up that broke
+        yield* raise(broken) // a clean-up that broke
       })
     return Stream.ensuringWith(pulled(next), end)
   })
@@ -165,6 +178,7 @@ export const fromGenerator = <A, E = GeneratorFailed>(
   options?: FromGeneratorOptions<E>
 ): Stream.Stream<A, E> =>
   Stream.suspend(() => {
+    checkOptions(options ?? {}, { grace: time })
     const onError = options?.onError ?? ((error: unknown) => new GeneratorFailed({ error }) as E)
     const controller = new AbortController()
     let iterable: Iterable<A> | AsyncIterable<A>
@@ -368,7 +382,7 @@ const driven = <B, E, R>(
         broken = parallel(broken, defects(cancelled.cause))
       }
       broken = parallel(broken, hooks.broken?.() ?? Cause.empty)
-      if (!Cause.isEmptyType(broken)) return yield* Effect.failCause(broken) // a clean-up that broke
+      yield* raise(broken) // a clean-up that broke
     })
   const answer = Effect.suspend(() => (fibers === undefined ? Effect.zipRight(start, next) : next))
   return Stream.ensuringWith(pulled(answer), end)
@@ -400,7 +414,7 @@ const mapSome = <A, E, R, B, E2, R2>(
 ): Stream.Stream<B, E | E2, R | R2> =>
   Stream.suspend(() => {
     const { drain, key, ordered = true } = options
-    const concurrency = checkedNumber("concurrency", options.concurrency ?? 1, { infinite: true })
+    const concurrency = checkedNumber("concurrency", options.concurrency ?? 1, countOrInfinity)
     const window = checkedNumber(
       `backpressure (with concurrency ${concurrency})`,
       options.backpressure ?? Math.max(256, 2 * concurrency),
@@ -702,7 +716,8 @@ export const batchWithin = <A, E, R>(
 ): Stream.Stream<ReadonlyArray<A>, E, R> =>
   Stream.suspend(() => {
     let now = () => 0n
-    const most = checkedNumber("size", size, { infinite: true })
+    const most = checkedNumber("size", size, countOrInfinity)
+    if (within !== undefined) checkedDuration("within", within)
     let input: ReadonlyArray<A> = []
     let at = 0
     let batch: Array<A> = []
@@ -800,7 +815,9 @@ export const rateLimited = <A, E, R>(
   { interval = "1 second", limit }: RateOptions
 ): Stream.Stream<A, E, R> =>
   Stream.suspend(() => {
-    const gap = Duration.toMillis(interval) / limit
+    const gap =
+      Duration.toMillis(checkedDuration("interval", interval, someTime)) /
+      checkedNumber("limit", limit, { least: 0, above: true, whole: false, infinite: true })
     const late = gap < coarse ? 20 : coarse // ms that are made up for
     let clock = () => 0n
     const now = () => Number(clock()) / 1e6
@@ -888,7 +905,7 @@ export const mergeFair = <S extends Stream.Stream<any, any, any>>(
     type A = Stream.Stream.Success<S>
     type E = Stream.Stream.Error<S>
     type R = Stream.Stream.Context<S>
-    const most = checkedNumber("backpressure", backpressure, { infinite: true })
+    const most = checkedNumber("backpressure", backpressure, countOrInfinity)
     let failed: Exit.Exit<void, E> | undefined
     const lanes = Array.from(streams, (stream: Stream.Stream<A, E, R>) => {
       let waiting: ReadonlyArray<A> = []
@@ -1170,6 +1187,7 @@ export const checkpointed = <A, E, R, P>(
   make: (from: P | undefined) => Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | Checkpoints.CheckpointError, R | Checkpoints.Checkpoints> =>
   Stream.suspend(() => {
+    checkedDuration("every", every)
     let given: Chunk.Chunk<A> = Chunk.empty()
     let asked = false
     let handed: Chunk.Chunk<A> = Chunk.empty() // what the consumer is busy with
@@ -1457,6 +1475,10 @@ export const mapRecords = <E, R>(
     timeout,
     untouched = true
   } = options
+  const source = Stream.suspend(() => {
+    checkOptions(options, { retries: anyCount, timeout: time })
+    return self
+  })
   const innocent = Json.changesNothing(f)
   const wantsContext = f.length > 1 || /\barguments\b|\.\.\./.test(Function.prototype.toString.call(f))
 
@@ -1603,7 +1625,7 @@ export const mapRecords = <E, R>(
     return attempts([record], [value], [was], () => result)
   }
   if (batch === undefined) {
-    const limited = rate === undefined ? self : rateLimited(self, rate)
+    const limited = rate === undefined ? source : rateLimited(source, rate)
     const keyed = key === undefined ? {} : { key: keyOf }
     // One after the other nothing gathers behind a slow one, so all records of a chunk may go through at once.
     const { backpressure = (options.concurrency ?? 1) === 1 ? 1024 : undefined } = options
@@ -1622,7 +1644,7 @@ export const mapRecords = <E, R>(
       return outcomes
     })
   }
-  const batches = batchWithin(self, batch)
+  const batches = batchWithin(source, batch)
   const { key: _, ...plain } = options
   return Stream.mapChunks(
     mapConcurrent(rate === undefined ? batches : rateLimited(batches, rate), many, plain),

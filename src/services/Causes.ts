@@ -1,4 +1,4 @@
-import { Cause, Exit } from "effect"
+import { Cause, Effect, Exit } from "effect"
 
 const ofError = (error: unknown): string => {
   if (error instanceof Error) return error.message || error.name
@@ -43,3 +43,10 @@ export const failures = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
 /** {@link failures} of an exit; empty for a success. */
 export const failuresOf = <A, E>(exit: Exit.Exit<A, E>): Cause.Cause<E> =>
   Exit.isFailure(exit) ? failures(exit.cause) : Cause.empty
+
+/**
+ * Fails with what the cause holds, and does nothing if that is nothing. For clean-up, which has no error type: what it
+ * fails with stands beside how the effect itself has ended.
+ */
+export const raise = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Cause.isEmptyType(cause) ? Effect.void : Effect.failCause(cause as Cause.Cause<never>)

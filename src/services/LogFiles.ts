@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
 import { makeFolder, usableFolder } from "./internal/files.js"
+import { checkOptions, countOrInfinity, countOrNone } from "./internal/numbers.js"
 
 /** A log could not be written. */
 export class LogFilesError extends Data.TaggedError("LogFilesError")<{
@@ -74,13 +75,14 @@ export const open = (
     if (keep === 0) rmSync(path, { force: true })
     begin()
   }
-  return Effect.acquireRelease(
-    attempt(() => {
+  const opened = Effect.suspend(() => {
+    checkOptions({ keep, maxSize }, { keep: countOrNone, maxSize: countOrInfinity })
+    return attempt(() => {
       makeFolder(directory)
       begin()
-    }),
-    () => Effect.sync(end)
-  ).pipe(
+    })
+  })
+  return Effect.acquireRelease(opened, () => Effect.sync(end)).pipe(
     Effect.as({
       write: (bytes) =>
         attempt(() => {

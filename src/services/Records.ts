@@ -2,6 +2,7 @@ import { isAscii, isUtf8 } from "node:buffer"
 import { createHash } from "node:crypto"
 import { isDeepStrictEqual } from "node:util"
 import { type Options as CsvOptions, type Info, Parser } from "csv-parse"
+import { checkOptions, countOrInfinity } from "./internal/numbers.js"
 import * as Json from "./Json.js"
 
 // Bytes taken apart into records, in plain code: `npm run bench -- loop` measures it beside a bare splitter.
@@ -136,7 +137,10 @@ export const maxLineDefault = 16 * 1024 * 1024
 const none = Buffer.alloc(0)
 
 /** Takes bytes apart into records, in time proportional to the bytes. */
-export const make = (options: Options): Records => (options.format === "csv" ? rows(options) : lines(options))
+export const make = (options: Options): Records => {
+  checkOptions(options, { maxLine: countOrInfinity })
+  return options.format === "csv" ? rows(options) : lines(options)
+}
 
 const tooLong = (limit: number) => `longer than ${limit} bytes`
 

@@ -1,7 +1,8 @@
 import { Cause, Effect, Exit, type Fiber, FiberId, type HashSet, Runtime } from "effect"
 import { type Cancellation, fromInterruptors, toFiberId } from "./Cancellation.js"
-import { headline } from "./Causes.js"
+import { headline, parallel, raise } from "./Causes.js"
 import type { Internals } from "./internal/fibers.js"
+import { checkOptions, countOrInfinity } from "./internal/numbers.js"
 
 // Many tasks on few fibers. Effect spends 30 to 90 µs on each item of an unbounded `forEach`, most of it on making,
 // starting and joining a fiber. Here a worker fiber runs one item after the other, and another worker is made only
@@ -49,6 +50,7 @@ const attempt = <A>(compute: () => A): Exit.Exit<A> => {
 export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, never, R> =>
   Effect.flatMap(Effect.runtime<R>(), (runtime) =>
     Effect.suspend(() => {
+      checkOptions(options, { concurrency: countOrInfinity })
       const fork = Runtime.runFork(runtime)
       const workers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
       let started = 0
@@ -56,7 +58,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
       let exhausted = false
       let stopped: FiberId.FiberId | undefined
       let wake: (() => void) | undefined // when a worker has ended
-      let broken: Cause.Cause<never> | undefined // what `pull` and `settle` have thrown
+      let broken: Cause.Cause<never> = Cause.empty // what `pull` and `settle` have thrown
 
       let sinceTurn = 0 // items started in this turn of the event loop
       let parked: Set<() => void> | undefined
@@ -84,7 +86,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
       }
       const breakOff = (thrown: unknown) => {
         const cause = Cause.die(thrown)
-        broken = broken === undefined ? cause : Cause.parallel(broken, cause)
+        broken = parallel(broken, cause)
         stop(toFiberId({ reason: `what started it broke: ${headline(cause)}`, origin: "WorkerFibers" }))
       }
       const settle = (index: number, exit: Exit.Exit<A, E>) => {
@@ -243,7 +245,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
             return finished
           })
         ),
-        Effect.ensuring(Effect.suspend(() => (broken === undefined ? Effect.void : Effect.failCause(broken))))
+        Effect.ensuring(Effect.suspend(() => raise(broken)))
       )
     })
   )

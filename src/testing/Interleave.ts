@@ -17,6 +17,13 @@ import { dual } from "effect/Function"
 import * as EventLoop from "../services/EventLoop.js"
 import * as Explorer from "../services/internal/explorer.js"
 import * as Fibers from "../services/internal/fibers.js"
+import {
+  checkedDuration,
+  checkedNumber,
+  checkOptions,
+  count,
+  countOrInfinity
+} from "../services/internal/numbers.js"
 import * as VirtualTime from "../services/internal/virtualTime.js"
 import { Deadlock } from "../services/VirtualClock.js"
 
@@ -469,8 +476,8 @@ const open = <R>(options: Options): Effect.Effect<Host, never, R | Scope.Scope> 
     const runtime = (yield* Effect.runtime<R>()) as Runtime.Runtime<never>
     return {
       run: (effect, scheduler) => Runtime.runFork(runtime)(effect, { scheduler, immediate: false }),
-      maxSteps: options.maxSteps ?? 100_000,
-      patience: Duration.toMillis(options.patience ?? "100 millis")
+      maxSteps: checkedNumber("maxSteps", options.maxSteps ?? 100_000, countOrInfinity),
+      patience: Duration.toMillis(checkedDuration("patience", options.patience ?? "100 millis"))
     }
   })
 
@@ -513,6 +520,7 @@ export const explore: {
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(program: Effect.Effect<A, E, R>, options: Options = {}) =>
     Effect.gen(function* () {
+      checkOptions(options, { depth: count, runs: count, seed: { least: Number.MIN_SAFE_INTEGER } })
       const { depth = 3, runs = 100, seed: first = 1, strategy = "random" } = options
       const host = yield* open<R>(options)
       const own = program as Effect.Effect<A, E>
@@ -526,7 +534,7 @@ export const explore: {
             ? { kind: "plain" }
             : strategy === "random"
               ? { kind: "random", seed: number }
-              : { kind: "pct", seed: number, depth: Math.max(1, depth), choices }
+              : { kind: "pct", seed: number, depth, choices }
         const outcome = yield* runOnce(host, own, policyOf(seed), numberOf(seed))
         if (Exit.isFailure(outcome.exit)) return yield* yield* explain(host, own, seed, run, outcome)
         const { explorer } = outcome

@@ -1,4 +1,12 @@
-import { type Effect, Fiber, type FiberId, type FiberRefs, GlobalValue, Option, type RuntimeFlags } from "effect"
+import {
+  type Effect,
+  Fiber,
+  type FiberId,
+  type FiberRefs,
+  GlobalValue,
+  Option,
+  type RuntimeFlags
+} from "effect"
 import * as TaskGroup from "../TaskGroup.js"
 
 // How a person is told of a fiber: by the name of its task or of its own span, and by what it waits for. What leans on
