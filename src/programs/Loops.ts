@@ -99,8 +99,11 @@ export const produce = <A, E, R>(
       })
     // Fibers of one producer that emit at once take turns.
     const turn = Effect.unsafeMakeSemaphore(1).withPermits(1)
+    // Interruptible in an uninterruptible region too: a consumer that has left asks for nothing more.
     const emit: Emit<A> = (element) =>
-      turn(Effect.zipRight(answer(Exit.succeed(Option.some(Chunk.of(element)))), Effect.asVoid(untilAsked)))
+      Effect.interruptible(
+        turn(Effect.zipRight(answer(Exit.succeed(Option.some(Chunk.of(element)))), Effect.asVoid(untilAsked)))
+      )
 
     let running: Fiber.RuntimeFiber<unknown> | undefined
     const start = untilAsked.pipe(
@@ -356,8 +359,8 @@ const driven = <B, E, R>(
   hooks: {
     readonly started?: (fibers: ReadonlyArray<Running>) => void
     readonly leaving?: () => void
-    /** What broke in clean-up beside the parts' own. */
-    readonly broken?: () => Cause.Cause<never>
+    /** What broke in the clean-up of what the consumer is not to know of; it is logged. */
+    readonly unseen?: () => Cause.Cause<never>
   } = {}
 ): Stream.Stream<B, E, R> => {
   let fibers: ReadonlyArray<Running> | undefined
@@ -381,7 +384,9 @@ const driven = <B, E, R>(
         if (ended !== undefined || Exit.isSuccess(cancelled)) continue
         broken = parallel(broken, defects(cancelled.cause))
       }
-      broken = parallel(broken, hooks.broken?.() ?? Cause.empty)
+      const unseen = hooks.unseen?.() ?? Cause.empty
+      if (!Cause.isEmptyType(unseen))
+        yield* Effect.logError("the clean-up of a cancelled element failed", unseen)
       yield* raise(broken) // a clean-up that broke
     })
   const answer = Effect.suspend(() => (fibers === undefined ? Effect.zipRight(start, next) : next))
@@ -401,6 +406,9 @@ class Ready<out B> {
 
 const none: unique symbol = Symbol("none")
 const dropped: unique symbol = Symbol("dropped")
+
+/** Workers that wait for elements; how many there may be at work is another matter. */
+const idleMost = 64
 
 /** Elements after which timers and I/O have a turn. */
 const elementsPerTurn = 1024
@@ -445,7 +453,7 @@ const mapSome = <A, E, R, B, E2, R2>(
     let sinceTurn = 0
     let ended: Exit.Exit<void> | undefined // of the workers
     let leaving = false // the consumer, so nobody's failure matters any more
-    let broken: Cause.Cause<never> = Cause.empty // the clean-up of those that were cancelled
+    let unseen: Cause.Cause<never> = Cause.empty // what broke in the clean-up of those that were cancelled
     const some = gate(() => out.length > 0 || ended !== undefined)
 
     let feeder: Running | undefined
@@ -569,7 +577,7 @@ const mapSome = <A, E, R, B, E2, R2>(
           continue
         }
         numbers.set(run, index)
-        if (waiters.length > 0 && ready()) wakeOne()
+        if (ready()) wakeOne()
         return step
       }
     }
@@ -583,17 +591,27 @@ const mapSome = <A, E, R, B, E2, R2>(
           if (place >= 0) waiters.splice(place, 1)
         })
       }).pipe(Effect.zipRight(Effect.suspend(() => proceed(run) ?? (over() ? undone : wait(run)))))
-    const wakeOne = () => waiters.shift()?.(undone)
+    let startMore = () => {}
+    const wakeOne = () => {
+      const waiter = waiters.shift()
+      if (waiter === undefined) startMore()
+      else waiter(undone)
+    }
     const wakeAll = () => {
       while (waiters.length > 0) wakeOne()
     }
 
     const run = WorkerFibers.run<B | undefined, E2, R2>({
-      concurrency,
+      concurrency: Math.min(concurrency, window),
+      onSleep: (wake) => {
+        startMore = wake
+      },
       pull: () => {
         if (over()) return undefined
         const mine = runs
-        const step = proceed(mine) ?? (over() ? undefined : wait(mine))
+        const none = () => (over() ? undefined : waiters.length < idleMost ? wait(mine) : WorkerFibers.later)
+        const step = proceed(mine) ?? none()
+        if (step === WorkerFibers.later) return step
         if (step !== undefined) runs++
         return step
       },
@@ -604,9 +622,9 @@ const mapSome = <A, E, R, B, E2, R2>(
           if (Exit.isSuccess(exit)) deliver(index, exit.value as B)
           else {
             if (!leaving) fail(index, exit.cause)
-            // What a sequential map had not begun has no failure to tell of, but a clean-up that breaks is no such failure.
+            // A sequential map would not have begun it, so its failure is none; a clean-up that breaks is to be known.
             const cancelled = leaving || failure !== exit.cause
-            if (cancelled && Cause.isInterrupted(exit.cause)) broken = parallel(broken, defects(exit.cause))
+            if (cancelled && Cause.isInterrupted(exit.cause)) unseen = parallel(unseen, defects(exit.cause))
           }
         }
         if (over()) wakeAll()
@@ -679,7 +697,7 @@ const mapSome = <A, E, R, B, E2, R2>(
         leaving = true
         inputOver = true
       },
-      broken: () => broken
+      unseen: () => unseen
     })
   })
 

@@ -10,8 +10,13 @@ import { checkOptions, countOrInfinity } from "./internal/numbers.js"
 
 /** What to run and what to do with each outcome. */
 export interface Options<A, E, R> {
-  /** The next item, or undefined when there is none left. Called once for each item, in order. */
-  readonly pull: () => Effect.Effect<A, E, R> | undefined
+  /**
+   * The next item, undefined when there is none left, or {@link later}. Called once for each item, in order. Without
+   * `later` it gives something each time it is asked, as often as `concurrency` allows.
+   */
+  readonly pull: () => Effect.Effect<A, E, R> | undefined | typeof later
+  /** Is given the function to call when there may be an item again after {@link later}. */
+  readonly onSleep?: ((wake: () => void) => void) | undefined
   /** How many items may be under way at once. */
   readonly concurrency: number
   /**
@@ -20,6 +25,9 @@ export interface Options<A, E, R> {
    */
   readonly settle: (index: number, exit: Exit.Exit<A, E>) => Cancellation | undefined
 }
+
+/** What `pull` gives when there is no item at the moment: no more workers are made, until another ends or it is woken. */
+export const later: unique symbol = Symbol("later")
 
 /** All workers together start this many items before they let timers and I/O have a turn. */
 const itemsPerTurn = 2048
@@ -56,6 +64,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
       let started = 0
       let live = 0 // workers that have not ended, one that is just being started included
       let exhausted = false
+      let asleep = false // since `pull` said so
       let stopped: FiberId.FiberId | undefined
       let wake: (() => void) | undefined // when a worker has ended
       let broken: Cause.Cause<never> = Cause.empty // what `pull` and `settle` have thrown
@@ -109,11 +118,19 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
         }
       }
       const mayStart = () =>
-        stopped === undefined && (!exhausted || passedOn !== undefined) && live < options.concurrency
+        stopped === undefined &&
+        (passedOn !== undefined || !(exhausted || asleep)) &&
+        live < options.concurrency
+      options.onSleep?.(() => {
+        if (!asleep) return
+        asleep = false
+        wake?.()
+      })
 
       const start = () => {
         let index = -1 // the item under way
         let ended: Exit.Exit<A, E> | undefined // how it has ended while its children are waited for
+        let idle = false // it has ended because there was no item
         let observers = 0 // those that the worker's own fiber has, beside those that an item's handle was given to
         // Only the items can be interrupted, not the worker's own handler: it gets to see the whole cause of each.
         const work = Effect.uninterruptibleMask((restore) =>
@@ -146,6 +163,10 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
                 }
                 if (inner._queue.length > 0) return false // interrupted by `settle`
                 const item = pull()
+                if (item === later) {
+                  idle = asleep = true
+                  return false
+                }
                 if (inner._queue.length > 0 && item !== undefined) {
                   passedOn = item // interrupted by `pull`
                   return false
@@ -211,6 +232,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
         worker.addObserver((exit) => {
           workers.delete(worker)
           live--
+          if (!idle) asleep = false
           if (index >= 0) settle(index, ended ?? (exit as Exit.Exit<never, never>))
           wake?.()
         })
