@@ -2,7 +2,7 @@ import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, FiberId, Option, Random, Scope } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import * as Causes from "../services/Causes.js"
-import { checkOptions, time } from "../services/internal/numbers.js"
+import { anyTime, checkedDuration, checkOptions, time } from "../services/internal/numbers.js"
 import * as LineOutput from "../services/LineOutput.js"
 import * as LogFiles from "../services/LogFiles.js"
 import * as Output from "../services/Output.js"
@@ -38,9 +38,10 @@ export const forever = <A, E, R, E2 = never, R2 = never>(
     ? pause
     : Effect.succeed(pause)
   return Effect.forever(
-    Effect.flatMap(draw, (drawn) =>
-      Effect.zipRight(Timers.sleep(drawn), Effect.isEffect(effect) ? effect : effect(Duration.decode(drawn)))
-    )
+    Effect.flatMap(draw, (drawn) => {
+      const pause = checkedDuration("pause", drawn, anyTime)
+      return Effect.zipRight(Timers.sleep(pause), Effect.isEffect(effect) ? effect : effect(pause))
+    })
   )
 }
 

@@ -591,7 +591,7 @@ const mapSome = <A, E, R, B, E2, R2>(
           if (place >= 0) waiters.splice(place, 1)
         })
       }).pipe(Effect.zipRight(Effect.suspend(() => proceed(run) ?? (over() ? undone : wait(run)))))
-    let startMore = () => {}
+    let startMore = (): void => undefined
     const wakeOne = () => {
       const waiter = waiters.shift()
       if (waiter === undefined) startMore()

@@ -4,7 +4,7 @@ import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import type * as Cron from "../services/Cron.js"
 import { codes } from "../services/Exits.js"
-import { checkOptions, time } from "../services/internal/numbers.js"
+import { anyTime, checkedDuration, checkOptions, time } from "../services/internal/numbers.js"
 import * as race from "../services/internal/race.js"
 import * as Output from "../services/Output.js"
 import * as Processes from "../services/Processes.js"
@@ -153,7 +153,10 @@ export const start = <A, R>(
   switch (when._tag) {
     case "Later":
       return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        const time = { at: now + Duration.toMillis(when.delay), skipped: undefined }
+        const time = {
+          at: now + Duration.toMillis(checkedDuration("delay", when.delay, anyTime)),
+          skipped: undefined
+        }
         return once(time, callLater(when.delay, body({ run: 1, ...time }), options))
       })
     case "At":

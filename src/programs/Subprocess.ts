@@ -125,7 +125,8 @@ const checkJobs = ({ timeout, ...options }: JobsOptions): void => {
   if (typeof timeout === "object" && "median" in timeout) checkOptions(timeout, { median: positive })
   else checkOptions({ timeout }, { timeout: time })
   const { halt } = options
-  if (halt !== undefined) checkedNumber("halt", halt.count, halt.percent ? { ...positive, most: 100 } : count)
+  if (halt !== undefined)
+    checkedNumber("halt.count", halt.count, halt.percent ? { ...positive, most: 100 } : count)
 }
 
 /** Settings of {@link jobs}. */

@@ -918,7 +918,9 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
                 Effect.interruptible(Effect.sleep(grace))
               )
               if (!(yield* isOver)) yield* signal("SIGKILL")
-            }).pipe((ending) => telling(pid, { ...options, grace }, Effect.sleep, ending))
+            }).pipe((ending) =>
+              Effect.suspend(() => telling(pid, { ...options, grace }, Effect.sleep, ending))
+            )
           yield* Effect.addFinalizer(() => stop())
           options.onStarted?.(pid)
           return {

@@ -1288,8 +1288,10 @@ export const layerWith = (options: Options): Layer.Layer<Timers> => Layer.scoped
  * every clock, so that a loop around it starves nobody. Needs no service but the clock.
  */
 export const sleep = (duration: Duration.DurationInput): Effect.Effect<void> => {
-  if (Number.isNaN(duration)) return Effect.die(new RangeError("duration: NaN is no duration"))
-  const ms = Duration.toMillis(duration)
+  if (typeof duration !== "number" || Number.isNaN(duration)) {
+    return Effect.suspend(() => sleep(Duration.toMillis(checkedDuration("duration", duration, anyTime))))
+  }
+  const ms = duration
   if (ms <= 0) return Effect.zipRight(Effect.yieldNow(), Effect.sleep(0))
   if (ms === Number.POSITIVE_INFINITY) return Effect.never
   return ms <= longest
