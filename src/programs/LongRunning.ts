@@ -1,8 +1,9 @@
 import type * as Command from "@effect/platform/Command"
-import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, FiberId, Option, Random } from "effect"
+import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, FiberId, Option, Random, Scope } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import * as Causes from "../services/Causes.js"
 import { codes } from "../services/Exits.js"
+import { anyTime, checkedDuration, checkOptions, time } from "../services/internal/numbers.js"
 import { someMatch } from "../services/internal/patterns.js"
 import * as LineOutput from "../services/LineOutput.js"
 import * as LogFiles from "../services/LogFiles.js"
@@ -40,9 +41,10 @@ export const forever = <A, E, R, E2 = never, R2 = never>(
     ? pause
     : Effect.succeed(pause)
   return Effect.forever(
-    Effect.flatMap(draw, (drawn) =>
-      Effect.zipRight(Timers.sleep(drawn), Effect.isEffect(effect) ? effect : effect(Duration.decode(drawn)))
-    )
+    Effect.flatMap(draw, (drawn) => {
+      const pause = checkedDuration("pause", drawn, anyTime)
+      return Effect.zipRight(Timers.sleep(pause), Effect.isEffect(effect) ? effect : effect(pause))
+    })
   )
 }
 
@@ -71,24 +73,37 @@ export interface CancelAfterOptions<R = never> {
  * export const program = LongRunning.cancelAfter(beat, "1 hour", { name: "heartbeat" })
  * ```
  */
-export const cancelAfter = Effect.fn("LongRunning.cancelAfter")(function* <A, E, R, R2 = never>(
+export const cancelAfter: <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
   duration: Duration.DurationInput,
-  options: CancelAfterOptions<R2> = {}
-) {
-  const { name = "task", onDue = Effect.void, onStart = Effect.void } = options
-  const group = yield* TaskGroup.make({ name: "cancelAfter", onFailure: "collect" })
-  const task = yield* group.start(name, effect)
-  yield* onStart
-  const due = yield* Effect.raceFirst(Effect.as(task.await, false), Effect.as(Timers.sleep(duration), true))
-  if (due) {
-    yield* onDue
-    yield* task.cancel(`its ${Duration.format(duration)} are over`)
+  options?: CancelAfterOptions<R2>
+) => Effect.Effect<Option.Option<A>, E, R | R2> = Effect.fn("LongRunning.cancelAfter")(
+  (effect, duration, options = {}) => {
+    const { name = "task", onDue = Effect.void, onStart = Effect.void } = options
+    // The scope is the group's alone: what the effect acquires in the scope of the caller outlives it.
+    const use = (scope: Scope.Scope) =>
+      Effect.gen(function* () {
+        const group = yield* Scope.extend(
+          TaskGroup.make({ name: "cancelAfter", onFailure: "collect" }),
+          scope
+        )
+        const task = yield* group.start(name, effect)
+        yield* onStart
+        const due = yield* Effect.raceFirst(
+          Effect.as(task.await, false),
+          Effect.as(Timers.sleep(duration), true)
+        )
+        if (due) {
+          yield* onDue
+          yield* task.cancel(`its ${Duration.format(duration)} are over`)
+        }
+        const exit = yield* task.await
+        if (Exit.isSuccess(exit)) return Option.some(exit.value)
+        return Cause.isInterruptedOnly(exit.cause) ? Option.none() : yield* Effect.failCause(exit.cause)
+      })
+    return Effect.acquireUseRelease(Scope.make(), use, Scope.close)
   }
-  const exit = yield* task.await
-  if (Exit.isSuccess(exit)) return Option.some(exit.value)
-  return Cause.isInterruptedOnly(exit.cause) ? Option.none<A>() : yield* exit
-}, Effect.scoped)
+)
 
 /**
  * Keeps any effect running: restarts it with growing pauses, waits until it is ready, asks after its health, and tells
@@ -291,6 +306,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
     onEvent = () => Effect.void,
     onFailure = "cancel"
   } = options
+  checkOptions(options, { grace: time, duration: time, sample: time })
   if (logs !== undefined) yield* LogFiles.check(logs.directory)
   const processes = yield* Processes.Processes
   const probes = yield* Probes.Probes
@@ -579,7 +595,16 @@ export const services = Effect.fn("LongRunning.services")(function* (
       }
     })
 
-  const allEnded = Effect.asVoid(Effect.forEach(tasks.values(), (task) => task.await))
+  // Each failure is an outcome; but one of a callback's own ends all.
+  const allEnded = Effect.asVoid(
+    Effect.forEach(
+      tasks.values(),
+      (task) => Effect.flatMap(task.await, (exit) => Causes.raise(Causes.failuresOf(exit))),
+      {
+        concurrency: "unbounded"
+      }
+    )
+  )
   const timeUp =
     duration === undefined
       ? Effect.never

@@ -1,11 +1,20 @@
 import { Cause, Chunk, Data, Deferred, Duration, Effect, Exit, type Fiber, Option, Stream } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
-import { headline } from "../services/Causes.js"
+import { headline, parallel, raise } from "../services/Causes.js"
 import * as Checkpoints from "../services/Checkpoints.js"
 import { nextTurn } from "../services/EventLoop.js"
 import { codes } from "../services/Exits.js"
 import * as Follow from "../services/Follow.js"
 import type * as Input from "../services/Input.js"
+import {
+  anyCount,
+  checkedDuration,
+  checkedNumber,
+  checkOptions,
+  countOrInfinity,
+  someTime,
+  time
+} from "../services/internal/numbers.js"
 import * as Json from "../services/Json.js"
 import * as Output from "../services/Output.js"
 import * as Records from "../services/Records.js"
@@ -25,6 +34,19 @@ const left: Cancellation.Cancellation = { reason: "the consumer has left the loo
 
 /** Hands one element to the consumer, and goes on when the consumer asks for the next (Python's `yield`). */
 export type Emit<in A> = (element: A) => Effect.Effect<void>
+
+const defects = (cause: Cause.Cause<unknown>): Cause.Cause<never> =>
+  Option.getOrElse(Cause.keepDefects(cause), () => Cause.empty)
+
+// A stream of what `next` gives, up to its first none. Not `repeatEffectOption`: of a cause that also holds a defect,
+// that makes a defect of the typed failure, as an `Option`.
+const pulled = <A, E, R>(next: Effect.Effect<Option.Option<Chunk.Chunk<A>>, E, R>): Stream.Stream<A, E, R> =>
+  Stream.unfoldChunkEffect(undefined, () =>
+    Effect.map(
+      next,
+      Option.map((chunk) => [chunk, undefined])
+    )
+  )
 
 /**
  * Makes a stream of a producer written as an Effect: each `emit` is a `yield` of Python's async generator. The
@@ -56,7 +78,7 @@ export const produce = <A, E, R>(
 ): Stream.Stream<A, E, R> =>
   // Not unwrap and unwrapScoped: they lose what breaks in clean-up when the consumer breaks off.
   Stream.suspend(() => {
-    type Request = Deferred.Deferred<A, Option.Option<E>>
+    type Request = Deferred.Deferred<Option.Option<Chunk.Chunk<A>>, E>
     // What the consumer waits for; undefined while it is busy with the element before.
     let asked: Request | undefined
     let wake: ((request: Request) => void) | undefined
@@ -70,22 +92,25 @@ export const produce = <A, E, R>(
         wake = undefined
       })
     })
-    const answer = (exit: Exit.Exit<A, Option.Option<E>>) =>
+    const answer = (exit: Exit.Exit<Option.Option<Chunk.Chunk<A>>, E>) =>
       Effect.map(untilAsked, (request) => {
         asked = undefined // in one step with the answer: no interruption comes between
         Deferred.unsafeDone(request, exit)
       })
     // Fibers of one producer that emit at once take turns.
     const turn = Effect.unsafeMakeSemaphore(1).withPermits(1)
+    // Interruptible in an uninterruptible region too: a consumer that has left asks for nothing more.
     const emit: Emit<A> = (element) =>
-      turn(Effect.zipRight(answer(Exit.succeed(element)), Effect.asVoid(untilAsked)))
+      Effect.interruptible(
+        turn(Effect.zipRight(answer(Exit.succeed(Option.some(Chunk.of(element)))), Effect.asVoid(untilAsked)))
+      )
 
     let running: Fiber.RuntimeFiber<unknown> | undefined
     const start = untilAsked.pipe(
       Effect.zipRight(Effect.suspend(() => producer(emit))),
       Effect.matchCauseEffect({
-        onFailure: (cause) => turn(answer(Exit.failCause(Cause.map(cause, Option.some)))),
-        onSuccess: () => turn(answer(Exit.fail(Option.none())))
+        onFailure: (cause) => turn(answer(Exit.failCause(cause))),
+        onSuccess: () => turn(answer(Exit.succeed(Option.none())))
       }),
       Effect.interruptible,
       Effect.forkDaemon, // the stream ends it, below
@@ -95,7 +120,7 @@ export const produce = <A, E, R>(
       Effect.uninterruptible
     )
     const next = Effect.gen(function* () {
-      const request = yield* Deferred.make<A, Option.Option<E>>()
+      const request = yield* Deferred.make<Option.Option<Chunk.Chunk<A>>, E>()
       asked = request
       wake?.(request)
       if (running === undefined) yield* start
@@ -105,12 +130,10 @@ export const produce = <A, E, R>(
       Effect.gen(function* () {
         if (running === undefined) return
         const ended = yield* Cancellation.cancel(running, Cancellation.fromExit(exit)[0] ?? left)
-        const defects = Exit.isFailure(ended)
-          ? Cause.keepDefects(ended.cause)
-          : Option.none<Cause.Cause<never>>()
-        if (Option.isSome(defects)) return yield* Effect.failCause(defects.value) // a clean-up that broke
+        const broken = Exit.isFailure(ended) ? defects(ended.cause) : Cause.empty
+        yield* raise(broken) // a clean-up that broke
       })
-    return Stream.ensuringWith(Stream.repeatEffectOption(next), end)
+    return Stream.ensuringWith(pulled(next), end)
   })
 
 /** Settings of {@link fromGenerator}. */
@@ -158,6 +181,7 @@ export const fromGenerator = <A, E = GeneratorFailed>(
   options?: FromGeneratorOptions<E>
 ): Stream.Stream<A, E> =>
   Stream.suspend(() => {
+    checkOptions(options ?? {}, { grace: time })
     const onError = options?.onError ?? ((error: unknown) => new GeneratorFailed({ error }) as E)
     const controller = new AbortController()
     let iterable: Iterable<A> | AsyncIterable<A>
@@ -331,8 +355,13 @@ type Running = Fiber.RuntimeFiber<unknown, unknown>
 // consumer is done, who then waits for their clean-up, the last part's first.
 const driven = <B, E, R>(
   parts: ReadonlyArray<Effect.Effect<unknown, unknown, R>>,
-  next: Effect.Effect<Chunk.Chunk<B>, Option.Option<E>, R>,
-  hooks: { readonly started?: (fibers: ReadonlyArray<Running>) => void; readonly leaving?: () => void } = {}
+  next: Effect.Effect<Option.Option<Chunk.Chunk<B>>, E, R>,
+  hooks: {
+    readonly started?: (fibers: ReadonlyArray<Running>) => void
+    readonly leaving?: () => void
+    /** What broke in the clean-up of what the consumer is not to know of; it is logged. */
+    readonly unseen?: () => Cause.Cause<never>
+  } = {}
 ): Stream.Stream<B, E, R> => {
   let fibers: ReadonlyArray<Running> | undefined
   const start = Effect.forEach(parts, (part) => Effect.forkDaemon(Effect.interruptible(part))).pipe(
@@ -353,13 +382,15 @@ const driven = <B, E, R>(
         const ended = fiber.unsafePoll() ?? undefined // how is known by now
         const cancelled = yield* Cancellation.cancel(fiber, why)
         if (ended !== undefined || Exit.isSuccess(cancelled)) continue
-        const defects = Option.getOrElse(Cause.keepDefects(cancelled.cause), () => Cause.empty)
-        broken = Cause.parallel(broken, defects)
+        broken = parallel(broken, defects(cancelled.cause))
       }
-      if (!Cause.isEmpty(broken)) return yield* Effect.failCause(broken) // a clean-up that broke
+      const unseen = hooks.unseen?.() ?? Cause.empty
+      if (!Cause.isEmptyType(unseen))
+        yield* Effect.logError("the clean-up of a cancelled element failed", unseen)
+      yield* raise(broken) // a clean-up that broke
     })
   const answer = Effect.suspend(() => (fibers === undefined ? Effect.zipRight(start, next) : next))
-  return Stream.ensuringWith(Stream.repeatEffectChunkOption(answer), end)
+  return Stream.ensuringWith(pulled(answer), end)
 }
 
 /** What `Effect.sync` makes, as far as it is read here; what it throws is a defect. */
@@ -376,6 +407,9 @@ class Ready<out B> {
 const none: unique symbol = Symbol("none")
 const dropped: unique symbol = Symbol("dropped")
 
+/** Workers that wait for elements; how many there may be at work is another matter. */
+const idleMost = 64
+
 /** Elements after which timers and I/O have a turn. */
 const elementsPerTurn = 1024
 
@@ -388,9 +422,12 @@ const mapSome = <A, E, R, B, E2, R2>(
 ): Stream.Stream<B, E | E2, R | R2> =>
   Stream.suspend(() => {
     const { drain, key, ordered = true } = options
-    const asked = Math.max(1, options.concurrency ?? 1)
-    const window = Math.max(1, options.backpressure ?? Math.max(256, 2 * asked))
-    const concurrency = Math.min(asked, window)
+    const concurrency = checkedNumber("concurrency", options.concurrency ?? 1, countOrInfinity)
+    const window = checkedNumber(
+      `backpressure (with concurrency ${concurrency})`,
+      options.backpressure ?? Math.max(256, 2 * concurrency),
+      { least: Number.isFinite(concurrency) ? concurrency : 1, infinite: true }
+    )
 
     let input: ReadonlyArray<A> = []
     let at = 0
@@ -406,8 +443,8 @@ const mapSome = <A, E, R, B, E2, R2>(
     const runnable: Array<readonly [number, A]> = []
     let queued = 0
 
-    // Results in order: a ring of those that others must come before.
-    const ring: Array<unknown> = ordered ? new Array(window).fill(none) : []
+    // Results in order: a ring of those that others must come before. It grows as far as they are apart.
+    let ring: Array<unknown> = ordered ? new Array(Math.min(window, 256)).fill(none) : []
     let head = 0
     let out: Array<B> = []
     let failedAt = Number.POSITIVE_INFINITY
@@ -416,6 +453,7 @@ const mapSome = <A, E, R, B, E2, R2>(
     let sinceTurn = 0
     let ended: Exit.Exit<void> | undefined // of the workers
     let leaving = false // the consumer, so nobody's failure matters any more
+    let unseen: Cause.Cause<never> = Cause.empty // what broke in the clean-up of those that were cancelled
     const some = gate(() => out.length > 0 || ended !== undefined)
 
     let feeder: Running | undefined
@@ -469,8 +507,16 @@ const mapSome = <A, E, R, B, E2, R2>(
       runnable.push(next)
     }
 
+    const put = (index: number, value: unknown) => {
+      while (index - head >= ring.length) {
+        const larger: Array<unknown> = new Array(2 * ring.length).fill(none)
+        for (let at = head; at < head + ring.length; at++) larger[at % larger.length] = ring[at % ring.length]
+        ring = larger
+      }
+      ring[index % ring.length] = value
+    }
     const advance = () => {
-      for (let slot = head % window; ring[slot] !== none; slot = head % window) {
+      for (let slot = head % ring.length; ring[slot] !== none; slot = head % ring.length) {
         if (ring[slot] !== dropped) out.push(ring[slot] as B)
         else released++
         ring[slot] = none
@@ -479,7 +525,7 @@ const mapSome = <A, E, R, B, E2, R2>(
     }
     const deliver = (index: number, value: B) => {
       if (ordered) {
-        ring[index % window] = value
+        put(index, value)
         if (index === head) advance()
       } else out.push(value)
       if (key !== undefined) free(index)
@@ -493,7 +539,7 @@ const mapSome = <A, E, R, B, E2, R2>(
         at = 0
       }
       const keep = ([index]: readonly [number, A]) => {
-        if (index >= before && ordered) ring[index % window] = dropped
+        if (index >= before && ordered) put(index, dropped)
         return index < before
       }
       queued = 0
@@ -519,20 +565,19 @@ const mapSome = <A, E, R, B, E2, R2>(
     const proceed = (run: number): Effect.Effect<B | undefined, E2, R2> | undefined => {
       for (;;) {
         let step: Ready<B> | Effect.Effect<B, E2, R2>
-        let index = begun
         try {
           if (!takeNext()) return undefined
-          index = number
-          step = f(element, index)
+          step = f(element, number)
         } catch (error) {
           step = Effect.die(error)
         }
+        const index = number // that of what has thrown, too
         if (step instanceof Ready) {
           deliver(index, step.value)
           continue
         }
         numbers.set(run, index)
-        if (waiters.length > 0 && ready()) wakeOne()
+        if (ready()) wakeOne()
         return step
       }
     }
@@ -546,17 +591,27 @@ const mapSome = <A, E, R, B, E2, R2>(
           if (place >= 0) waiters.splice(place, 1)
         })
       }).pipe(Effect.zipRight(Effect.suspend(() => proceed(run) ?? (over() ? undone : wait(run)))))
-    const wakeOne = () => waiters.shift()?.(undone)
+    let startMore = (): void => undefined
+    const wakeOne = () => {
+      const waiter = waiters.shift()
+      if (waiter === undefined) startMore()
+      else waiter(undone)
+    }
     const wakeAll = () => {
       while (waiters.length > 0) wakeOne()
     }
 
     const run = WorkerFibers.run<B | undefined, E2, R2>({
-      concurrency,
+      concurrency: Math.min(concurrency, window),
+      onSleep: (wake) => {
+        startMore = wake
+      },
       pull: () => {
         if (over()) return undefined
         const mine = runs
-        const step = proceed(mine) ?? (over() ? undefined : wait(mine))
+        const none = () => (over() ? undefined : waiters.length < idleMost ? wait(mine) : WorkerFibers.later)
+        const step = proceed(mine) ?? none()
+        if (step === WorkerFibers.later) return step
         if (step !== undefined) runs++
         return step
       },
@@ -565,7 +620,12 @@ const mapSome = <A, E, R, B, E2, R2>(
         if (index !== undefined) {
           numbers.delete(mine)
           if (Exit.isSuccess(exit)) deliver(index, exit.value as B)
-          else if (!leaving) fail(index, exit.cause)
+          else {
+            if (!leaving) fail(index, exit.cause)
+            // A sequential map would not have begun it, so its failure is none; a clean-up that breaks is to be known.
+            const cancelled = leaving || failure !== exit.cause
+            if (cancelled && Cause.isInterrupted(exit.cause)) unseen = parallel(unseen, defects(exit.cause))
+          }
         }
         if (over()) wakeAll()
         else if (runnable.length > 0) wakeOne()
@@ -604,18 +664,15 @@ const mapSome = <A, E, R, B, E2, R2>(
             })
           )
 
-    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<B>, Option.Option<E | E2>> => {
+    const take = Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<B>>, E | E2> => {
       if (out.length > 0) {
         const taken = out
         out = []
         handed = taken.length
         sinceTurn += handed
-        return Effect.succeed(Chunk.unsafeFromArray(taken))
+        return Effect.succeedSome(Chunk.unsafeFromArray(taken))
       }
-      if (failure !== undefined) return Effect.failCause(Cause.map(failure, Option.some))
-      return ended !== undefined && Exit.isFailure(ended)
-        ? Effect.failCause(ended.cause)
-        : Effect.fail(Option.none())
+      return failure === undefined ? ending(ended) : Effect.failCause(failure)
     })
     const taken = Effect.zipRight(some.wait, take)
     const next = Effect.suspend(() => {
@@ -639,7 +696,8 @@ const mapSome = <A, E, R, B, E2, R2>(
       leaving: () => {
         leaving = true
         inputOver = true
-      }
+      },
+      unseen: () => unseen
     })
   })
 
@@ -676,7 +734,8 @@ export const batchWithin = <A, E, R>(
 ): Stream.Stream<ReadonlyArray<A>, E, R> =>
   Stream.suspend(() => {
     let now = () => 0n
-    const most = Math.max(1, size)
+    const most = checkedNumber("size", size, countOrInfinity)
+    if (within !== undefined) checkedDuration("within", within)
     let input: ReadonlyArray<A> = []
     let at = 0
     let batch: Array<A> = []
@@ -711,13 +770,13 @@ export const batchWithin = <A, E, R>(
         })
       )
     )
-    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<ReadonlyArray<A>>, Option.Option<E>> => {
+    const take = Effect.suspend(() => {
       if (batch.length === 0) return ending(over)
       const taken = batch
       batch = []
       fill()
       hungry.check()
-      return Effect.succeed(Chunk.of(taken))
+      return Effect.succeedSome(Chunk.of(taken))
     })
     const wait =
       within === undefined
@@ -733,10 +792,8 @@ export const batchWithin = <A, E, R>(
     return driven<ReadonlyArray<A>, E, R>([feed], Effect.zipRight(wait, take))
   })
 
-const ending = <E>(exit: Exit.Exit<unknown, E> | undefined): Effect.Effect<never, Option.Option<E>> =>
-  exit !== undefined && Exit.isFailure(exit)
-    ? Effect.failCause(Cause.map(exit.cause, Option.some))
-    : Effect.fail(Option.none())
+const ending = <E>(exit: Exit.Exit<unknown, E> | undefined): Effect.Effect<Option.Option<never>, E> =>
+  exit !== undefined && Exit.isFailure(exit) ? Effect.failCause(exit.cause) : Effect.succeedNone
 
 // Runs a producer, chunk by chunk, with its fiber's clock for plain code. Not Stream.unwrap of the clock: see `produce`.
 const withClock = <A, E, R>(
@@ -776,7 +833,9 @@ export const rateLimited = <A, E, R>(
   { interval = "1 second", limit }: RateOptions
 ): Stream.Stream<A, E, R> =>
   Stream.suspend(() => {
-    const gap = Duration.toMillis(interval) / limit
+    const gap =
+      Duration.toMillis(checkedDuration("interval", interval, someTime)) /
+      checkedNumber("limit", limit, { least: 0, above: true, whole: false, infinite: true })
     const late = gap < coarse ? 20 : coarse // ms that are made up for
     let clock = () => 0n
     const now = () => Number(clock()) / 1e6
@@ -812,14 +871,14 @@ export const rateLimited = <A, E, R>(
       const due = now() + rounding
       if (slot < due - late) slot = due // nobody asked, or nothing came
       for (; at < input.length && slot <= due; at++) slot += gap
-      return Chunk.unsafeFromArray(input.slice(from, at))
+      return Option.some(Chunk.unsafeFromArray(input.slice(from, at)))
     })
-    const next = Effect.suspend((): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> => {
+    const next = Effect.suspend(() => {
       asked = true
       hungry.check()
       return Effect.zipRight(
         some.wait,
-        Effect.suspend(() => {
+        Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<A>>, E> => {
           if (at >= input.length) return ending(over)
           const wait = slot - now()
           return wait > rounding ? Effect.zipRight(Timers.sleep(Duration.millis(wait)), take) : take
@@ -864,7 +923,7 @@ export const mergeFair = <S extends Stream.Stream<any, any, any>>(
     type A = Stream.Stream.Success<S>
     type E = Stream.Stream.Error<S>
     type R = Stream.Stream.Context<S>
-    const most = Math.max(1, backpressure)
+    const most = checkedNumber("backpressure", backpressure, countOrInfinity)
     let failed: Exit.Exit<void, E> | undefined
     const lanes = Array.from(streams, (stream: Stream.Stream<A, E, R>) => {
       let waiting: ReadonlyArray<A> = []
@@ -890,7 +949,7 @@ export const mergeFair = <S extends Stream.Stream<any, any, any>>(
     const some = gate(
       () => failed !== undefined || lanes.some((lane) => lane.has()) || lanes.every((lane) => lane.isOver())
     )
-    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> => {
+    const take = Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<A>>, E> => {
       const taken: Array<A> = []
       for (let round = 0; round < most; round++) {
         const before = taken.length
@@ -899,7 +958,7 @@ export const mergeFair = <S extends Stream.Stream<any, any, any>>(
       }
       if (taken.length === 0) return ending(failed)
       for (const lane of lanes) lane.room.check()
-      return Effect.succeed(Chunk.unsafeFromArray(taken))
+      return Effect.succeedSome(Chunk.unsafeFromArray(taken))
     })
     // A turn, so that whoever can give something has done so.
     const next = Effect.zipRight(some.wait, Effect.zipRight(nextTurn, take))
@@ -1163,6 +1222,7 @@ export const checkpointed = <A, E, R, P>(
   make: (from: P | undefined) => Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | Checkpoints.CheckpointError, R | Checkpoints.Checkpoints> =>
   Stream.suspend(() => {
+    checkedDuration("every", every)
     let given: Chunk.Chunk<A> = Chunk.empty()
     let asked = false
     let handed: Chunk.Chunk<A> = Chunk.empty() // what the consumer is busy with
@@ -1222,7 +1282,7 @@ export const checkpointed = <A, E, R, P>(
           if (given.length === 0) return ending(over)
           handed = given
           given = Chunk.empty()
-          return Effect.succeed(handed)
+          return Effect.succeedSome(handed)
         })
       )
     })
@@ -1477,6 +1537,10 @@ export const mapRecords = <E, R>(
     timeout,
     untouched = true
   } = options
+  const source = Stream.suspend(() => {
+    checkOptions(options, { retries: anyCount, timeout: time })
+    return self
+  })
   const innocent = Json.changesNothing(f)
   const wantsContext = f.length > 1 || /\barguments\b|\.\.\./.test(Function.prototype.toString.call(f))
 
@@ -1624,7 +1688,7 @@ export const mapRecords = <E, R>(
     return attempts([record], [value], [was], () => result)
   }
   if (batch === undefined) {
-    const limited = rate === undefined ? self : rateLimited(self, rate)
+    const limited = rate === undefined ? source : rateLimited(source, rate)
     const keyed = key === undefined ? {} : { key: keyOf }
     // One after the other nothing gathers behind a slow one, so all records of a chunk may go through at once.
     const { backpressure = (options.concurrency ?? 1) === 1 ? 1024 : undefined } = options
@@ -1643,7 +1707,7 @@ export const mapRecords = <E, R>(
       return outcomes
     })
   }
-  const batches = batchWithin(self, batch)
+  const batches = batchWithin(source, batch)
   const { key: _, ...plain } = options
   return Stream.mapChunks(
     mapConcurrent(rate === undefined ? batches : rateLimited(batches, rate), many, plain),

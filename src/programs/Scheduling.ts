@@ -4,6 +4,7 @@ import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import type * as Cron from "../services/Cron.js"
 import { codes } from "../services/Exits.js"
+import { anyTime, checkedDuration, checkOptions, time } from "../services/internal/numbers.js"
 import * as race from "../services/internal/race.js"
 import * as Output from "../services/Output.js"
 import * as Processes from "../services/Processes.js"
@@ -152,7 +153,10 @@ export const start = <A, R>(
   switch (when._tag) {
     case "Later":
       return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        const time = { at: now + Duration.toMillis(when.delay), skipped: undefined }
+        const time = {
+          at: now + Duration.toMillis(checkedDuration("delay", when.delay, anyTime)),
+          skipped: undefined
+        }
         return once(time, callLater(when.delay, body({ run: 1, ...time }), options))
       })
     case "At":
@@ -274,6 +278,7 @@ export const runs = Effect.fn("Scheduling.runs")(function* (
   options: RunsOptions
 ) {
   const { grace, handle, timeout, ...series } = options
+  checkOptions(options, { grace: time, timeout: time })
   const processes = yield* Processes.Processes
   const line = Processes.commandLine(command)
   const begun = yield* Clock.currentTimeNanos

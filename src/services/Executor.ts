@@ -44,6 +44,7 @@ import {
   whereUncloneable
 } from "./internal/jobs.js"
 import * as JobUnits from "./internal/jobUnits.js"
+import { anyCount, checkedDuration, checkOptions, count, countOrInfinity, time } from "./internal/numbers.js"
 import { formatDuration } from "./Units.js"
 
 // model
@@ -221,7 +222,10 @@ export const withTimeout: {
   (timeout: Duration.DurationInput): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput): Effect.Effect<A, E, R>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput) =>
-  Effect.locallyWith(self, settings, (before) => ({ ...before, timeout: Duration.decode(timeout) }))
+  Effect.suspend(() => {
+    const checked = checkedDuration("timeout", timeout)
+    return Effect.locallyWith(self, settings, (before) => ({ ...before, timeout: checked }))
+  })
 )
 
 /**
@@ -403,6 +407,7 @@ export const each = <Input, A, E = never, R = never>(
   Stream.unwrapScoped(
     Effect.gen(function* () {
       const executor = yield* Executor
+      checkOptions(options, { chunk: count, concurrency: countOrInfinity, retries: anyCount, timeout: time })
       const { retries = 0, timeout, unordered = false } = options
       const chunk = Math.min(Math.max(1, options.chunk ?? 1), Protocol.longestChunk)
       const lanes = Math.max(
@@ -801,6 +806,7 @@ const makeWorkers = (unit: (options: JobUnits.UnitOptions) => JobUnits.Unit, opt
       whole(recycleAfter, 1) ? "" : `recycleAfter is ${recycleAfter}; it is 1 or more`
     ].find((problem) => problem !== "")
     if (bad !== undefined) return yield* Effect.dieMessage(bad)
+    checkOptions(options, { maxMemory: count, idleTimeout: time, grace: time })
     const fiberRefs = yield* Effect.runtime()
     const strays = liner(Runtime.runFork(fiberRefs))
     const initializer = options.initializer && (yield* Effect.orDie(shipped(options.initializer)))
@@ -977,6 +983,7 @@ export const layerTest = (
   Layer.effect(
     Executor,
     Effect.map(Effect.makeSemaphore(options?.maxWorkers ?? Number.MAX_SAFE_INTEGER), (threads) => {
+      checkOptions(options ?? {}, { maxWorkers: count })
       const run = (
         { name }: Job<any, unknown>,
         args: ReadonlyArray<any>

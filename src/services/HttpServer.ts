@@ -19,6 +19,7 @@ import {
 import * as Cancellation from "./Cancellation.js"
 import * as Causes from "./Causes.js"
 import { codes } from "./Exits.js"
+import { checkedDuration, checkOptions } from "./internal/numbers.js"
 import type { Holder, Wire } from "./internal/webSocket.js"
 import { formatDuration } from "./Units.js"
 
@@ -273,7 +274,8 @@ const makeHost = <E, R>(handler: Handler<E, R>, options: ServeOptions) =>
   Effect.map(Effect.runtime<R>(), (runtime) => {
     const fork = Runtime.runFork(runtime)
     const report = options.report ?? ((failure: HandlerFailed) => Effect.logError(failure.message))
-    const grace = Duration.decode(options.grace ?? "5 seconds")
+    checkOptions(options, { port: { least: 0, most: 65_535 } })
+    const grace = checkedDuration("grace", options.grace ?? "5 seconds")
     const running = new Map<Fiber.RuntimeFiber<unknown>, Request>()
     let whenIdle: (() => void) | undefined
     let sessions = 0 // of those that run, the WebSockets

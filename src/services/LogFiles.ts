@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
 import { describe, makeFolder, openOwn, usableFolder } from "./internal/files.js"
+import { checkOptions, countOrInfinity, countOrNone } from "./internal/numbers.js"
 
 /** A log could not be written. */
 export class LogFilesError extends Data.TaggedError("LogFilesError")<{
@@ -76,16 +77,17 @@ export const open = (
     if (keep === 0) rmSync(path, { force: true })
     begin()
   }
-  return Effect.acquireRelease(
-    attempting(
+  const opened = Effect.suspend(() => {
+    checkOptions({ keep, maxSize }, { keep: countOrNone, maxSize: countOrInfinity })
+    return attempting(
       path,
       codes.usage
     )(() => {
       makeFolder(directory)
       begin()
-    }),
-    () => Effect.sync(end)
-  ).pipe(
+    })
+  })
+  return Effect.acquireRelease(opened, () => Effect.sync(end)).pipe(
     Effect.as({
       write: (bytes) =>
         attempt(() => {

@@ -1,5 +1,6 @@
 import { constants, isAscii, isUtf8 } from "node:buffer"
 import { createHash } from "node:crypto"
+import { checkOptions, countOrInfinity } from "./internal/numbers.js"
 import * as Json from "./Json.js"
 
 // Bytes taken apart into records, in plain code: `npm run bench -- loop` measures it beside a bare splitter.
@@ -161,7 +162,10 @@ const none = Buffer.alloc(0)
 const longest = constants.MAX_STRING_LENGTH - 4096
 
 /** Takes bytes apart into records, in time proportional to the bytes. */
-export const make = (options: Options): Records => (options.format === "csv" ? rows(options) : lines(options))
+export const make = (options: Options): Records => {
+  checkOptions(options, { maxLine: countOrInfinity })
+  return options.format === "csv" ? rows(options) : lines(options)
+}
 
 const tooLong = (limit: number) => `longer than ${limit} bytes`
 

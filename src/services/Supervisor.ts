@@ -1,5 +1,6 @@
 import { Cause, Clock, Data, Duration, Effect, Exit, Random } from "effect"
 import * as Causes from "./Causes.js"
+import { anyCount, checkOptions, countOrInfinity, type Range, time } from "./internal/numbers.js"
 import * as race from "./internal/race.js"
 import * as Timers from "./Timers.js"
 import { formatGiven } from "./Units.js"
@@ -101,6 +102,9 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
   }
 }
 
+const positive: Range = { least: 0, above: true, whole: false }
+const share: Range = { least: 0, most: 1, whole: false }
+
 /**
  * Runs an effect again and again, as the policy says, until it ends for good (the tools: systemd, supervisord). Between
  * runs it waits, longer each time; a run that is not ready in time, or whose health checks fail, is ended first, with
@@ -136,6 +140,9 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
       ready,
       restart = "on-failure"
     } = policy
+    checkOptions(policy, { maxRestarts: anyCount, window: time, resetAfter: time, readyTimeout: time })
+    checkOptions(backoff, { first: time, factor: positive, max: time, jitter: share })
+    checkOptions(health ?? {}, { every: time, timeout: time, failures: countOrInfinity })
     const { factor = 2, jitter = 0.2 } = backoff
     const first = Duration.toMillis(backoff.first ?? "500 millis")
     const max = Duration.toMillis(backoff.max ?? "30 seconds")

@@ -23,6 +23,16 @@ import * as Cancellation from "./Cancellation.js"
 import * as Causes from "./Causes.js"
 import * as Cron from "./Cron.js"
 import type { Internals } from "./internal/fibers.js"
+import {
+  anyCount,
+  anyNumber,
+  anyTime,
+  checkedDuration,
+  checkedNumber,
+  checkOptions,
+  someTime,
+  time
+} from "./internal/numbers.js"
 import * as TaskGroup from "./TaskGroup.js"
 import * as Times from "./Times.js"
 
@@ -612,6 +622,9 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
     super(options.name ?? `timer ${host.nextId()}`)
     this.byWall = plan.byWall
     this.asker = { host, fiberRefs, byWall: plan.byWall }
+    checkOptions(options, { times: anyCount, jitter: time, seed: anyNumber, window: time })
+    if (options.until !== undefined)
+      checkedNumber("until", epochOf(options.until), { ...anyNumber, infinite: true })
     this.overlap = options.overlap ?? "skip"
     this.times = options.times ?? Number.POSITIVE_INFINITY
     this.until = options.until === undefined ? Number.POSITIVE_INFINITY : epochOf(options.until)
@@ -823,7 +836,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     const runtime = yield* Effect.runtime()
     const report =
       options.report ?? ((failure: TimerFailed) => Effect.logError(failure.message, failure.cause))
-    const recheck = Math.max(1, Duration.toMillis(options.recheck ?? "1 minute"))
+    const recheck = Math.max(1, Duration.toMillis(checkedDuration("recheck", options.recheck ?? "1 minute")))
 
     // Milliseconds since here: small numbers keep fractions of a microsecond, those since the epoch do not.
     // The live clock's nanoseconds are three new objects at each look.
@@ -1217,7 +1230,11 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     }
 
     const unsafeCallLater: Timers["Type"]["unsafeCallLater"] = (delay, effect, callOptions) => {
-      const wait = typeof delay === "number" ? delay || 0 : Duration.toMillis(delay)
+      // Less than zero is at once.
+      const wait =
+        typeof delay === "number" && delay > 0
+          ? delay
+          : Duration.toMillis(checkedDuration("delay", delay, anyTime))
       return request(effect, false, Math.max(0, wait), callOptions)
     }
     // What it requires is in the FiberRefs.
@@ -1238,8 +1255,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
         }),
       every: (interval, body, everyOptions = {}) =>
         Effect.suspend(() => {
-          const ms = Duration.toMillis(interval)
-          if (!(ms > 0)) return Effect.dieMessage("every: the interval is no time at all; give more than 0")
+          const ms = Duration.toMillis(checkedDuration("interval", interval, someTime))
           const plan =
             everyOptions.align === true ? byRule(Cron.aligned(ms), everyOptions.zone) : anchored(ms)
           return begin(plan, body, everyOptions)
@@ -1284,7 +1300,10 @@ export const layerWith = (options: Options): Layer.Layer<Timers> => Layer.scoped
  * every clock, so that a loop around it starves nobody. Needs no service but the clock.
  */
 export const sleep = (duration: Duration.DurationInput): Effect.Effect<void> => {
-  const ms = Duration.toMillis(duration)
+  if (typeof duration !== "number" || Number.isNaN(duration)) {
+    return Effect.suspend(() => sleep(Duration.toMillis(checkedDuration("duration", duration, anyTime))))
+  }
+  const ms = duration
   if (ms <= 0) return Effect.zipRight(Effect.yieldNow(), Effect.sleep(0))
   if (ms === Number.POSITIVE_INFINITY) return Effect.never
   return ms <= longest

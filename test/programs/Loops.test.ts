@@ -413,7 +413,7 @@ describe("Loops.mapConcurrent", () => {
     concurrency: FastCheck.integer({ min: 1, max: 9 }),
     backpressure: FastCheck.integer({ min: 1, max: 12 }),
     keyed: FastCheck.boolean()
-  })
+  }).map((plan) => ({ ...plan, backpressure: Math.max(plan.concurrency, plan.backpressure) }))
   type Plan = typeof plan extends FastCheck.Arbitrary<infer T> ? T : never
   type Element = Plan["elements"][number] & { readonly n: number }
   const source = ({ chunk, elements, sourceFails }: Plan): Stream.Stream<Element, string> =>
