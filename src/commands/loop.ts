@@ -161,7 +161,19 @@ const optionSet = {
     Options.withAlias("f"),
     Options.withPseudoName("file"),
     Options.withDescription(
-      "records of this file and what is appended to it, through rotation and truncation"
+      "records of this file and what is appended to it, through rotation and truncation; waits for one that is not there yet"
+    ),
+    Options.optional
+  ),
+  rotateWait: Values.duration("rotate-wait").pipe(
+    Options.withDescription(
+      "with --follow: how long a rotated file must have been quiet before the next one is read; default 5s"
+    ),
+    Options.optional
+  ),
+  onGap: Values.choice("on-gap", ["warn", "fail"]).pipe(
+    Options.withDescription(
+      "with --follow: when it cannot be proved that no record was lost, say so on stderr and go on (default), or end with exit code 3"
     ),
     Options.optional
   ),
@@ -337,7 +349,9 @@ const resultEvents = (outcome: Loops.Outcome): ReadonlyArray<string> => {
 
 const isReal = Option.isSome
 
-type Failure = Input.InputError | Loops.OtherInput | Loops.RecordFailed
+type Failure = Input.InputError | Loops.OtherInput | Loops.RecordFailed | Follow.Gap
+
+type Place = Loops.InputPlace | Loops.FollowPlace
 
 const recordsOf = (outcome: Loops.Outcome): ReadonlyArray<Records.Record> =>
   outcome instanceof Records.Record ? [outcome] : outcome.records
@@ -356,9 +370,9 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
   Effect.gen(function* () {
     const { words: rest } = yield* Rest
     const { words: own } = config
-    const { batch, checkpoint, follow, key, output: asked, take } = config
-    const given = [batch, checkpoint, follow, key, asked, take].some((option: Option.Option<unknown>) =>
-      isReal(option)
+    const { batch, checkpoint, follow, key, onGap, output: asked, rotateWait, take } = config
+    const given = [batch, checkpoint, follow, key, onGap, asked, rotateWait, take].some(
+      (option: Option.Option<unknown>) => isReal(option)
     )
     if (own.length === 0 && rest.length === 0) {
       if (!given && config.input === "lines") return yield* Loops.example
@@ -374,6 +388,12 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     }
     if (isReal(config.key) && isReal(config.batch)) {
       return yield* usage("--key and --batch exclude each other: a batch has no one key")
+    }
+    if (isReal(rotateWait) && !isReal(follow)) {
+      return yield* usage("--rotate-wait is for --follow FILE; give that too")
+    }
+    if (isReal(onGap) && !isReal(follow)) {
+      return yield* usage("--on-gap is for --follow FILE; give that too")
     }
     const input = yield* Input.Input
     if (!isReal(config.follow) && input.isTerminal) {
@@ -401,15 +421,31 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     // Records, from a place on.
     const name = Option.getOrElse(config.follow, () => "standard input")
     const limits = { format, ...optional("maxLine", config.maxLine) }
-    const files = new WeakMap<Records.Record, string>()
-    let place = (record: Records.Record): Loops.Place => ({ ...record.place, file: files.get(record) })
+    const files = new WeakMap<Records.Record, Follow.File>()
+    let place = (record: Records.Record): Place => new Loops.BehindRecord(record, files.get(record)!, format)
     const last = Option.map(config.take, (n) => n + config.skip)
-    const source = (from: Loops.Place | undefined) => {
+    const source = (from: Place | undefined) => {
       if (Option.exists(last, (n) => n <= Math.max(from?.index ?? 0, config.skip))) return Stream.empty
       let all: Stream.Stream<Records.Record, Failure, Follow.Follow>
       if (isReal(config.follow)) {
-        all = Loops.followed(config.follow.value, { ...limits, from }, (record, file) =>
-          files.set(record, file)
+        all = Loops.followed(
+          config.follow.value,
+          {
+            ...limits,
+            from: from as Loops.FollowPlace | undefined,
+            ...optional("rotateWait", rotateWait),
+            onGap: (gap) =>
+              Option.contains(onGap, "fail")
+                ? Effect.fail(gap)
+                : Effect.zipRight(
+                    note(`aio loop: ${gap.message}`),
+                    config.json
+                      ? output.print(Output.eventLine("gap", { file: gap.path, detail: gap.detail }))
+                      : Effect.void
+                  ),
+            onWaiting: (detail) => note(`aio loop: waiting for ${name}: ${detail}`)
+          },
+          isReal(checkpoint) ? (record, file) => files.set(record, file) : undefined
         )
       } else {
         const located = Loops.recordsFrom(input.stdin, limits, from as Loops.InputPlace | undefined)
@@ -420,7 +456,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       return isReal(last) ? Stream.takeUntil(wanted, ({ index }) => index >= last.value) : wanted
     }
     const drain = yield* Deferred.make<void>()
-    const mapped = (from: Loops.Place | undefined) =>
+    const mapped = (from: Place | undefined) =>
       Loops.mapRecords(source(from), f, {
         concurrency: config.concurrency,
         ordered: !config.unordered,
@@ -452,8 +488,9 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     }
     const keeping = config.checkpoint
     const outcomes = isReal(keeping)
-      ? Loops.checkpointed<Loops.Outcome, Failure, Follow.Follow, Loops.Place>(
+      ? Loops.checkpointed<Loops.Outcome, Failure, Follow.Follow, Place>(
           {
+            decode: isReal(config.follow) ? Loops.followPlace(format) : Loops.inputPlace,
             path: keeping.value,
             input: isReal(config.follow) ? resolve(name) : name,
             position: (outcome) => {
@@ -533,6 +570,10 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     const told = (error: Failure | Checkpoints.CheckpointError | DeadLetters.DeadLetterError) => {
       if (error._tag === "OtherInput")
         return usage(`cannot use the checkpoint ${Option.getOrElse(keeping, () => "")}: ${error.message}`)
+      if (error._tag === "Gap") {
+        const { exitCode, message } = error
+        return new ExitError({ exitCode, message: `aio loop: ${message}; --on-gap warn goes on` })
+      }
       if (error._tag !== "RecordFailed") return usage(error.message)
       const { detail, exitCode, record } = error
       const message = `aio loop: ${name}, line ${record.line}: ${detail}`

@@ -1,4 +1,17 @@
-import { Cause, Chunk, Data, Deferred, Duration, Effect, Exit, type Fiber, Option, Stream } from "effect"
+import {
+  Cause,
+  Chunk,
+  Data,
+  Deferred,
+  Duration,
+  Effect,
+  Either,
+  Exit,
+  type Fiber,
+  Option,
+  Schema,
+  Stream
+} from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import { headline, parallel, raise } from "../services/Causes.js"
 import * as Checkpoints from "../services/Checkpoints.js"
@@ -1100,26 +1113,61 @@ export const encode = (record: Records.Record, result: unknown): Uint8Array =>
     : new TextEncoder().encode(`${Json.encode(result)}\n`)
 
 /** Settings of {@link follow}. */
-export interface FollowOptions extends LinesOptions {
+export interface FollowOptions<out E = never> extends LinesOptions {
   /** Where to go on, behind a record of an earlier run. */
-  readonly from?: Place | undefined
+  readonly from?: FollowPlace | undefined
+  /** How long a file whose name another one has must have been quiet before that one is read; default 5 seconds. */
+  readonly rotateWait?: Duration.DurationInput | undefined
+  /** What it does that records may have been lost; by default a warning is logged. `(gap) => gap` fails with it. */
+  readonly onGap?: ((gap: Follow.Gap) => Effect.Effect<void, E>) | undefined
+  /** Is given why there is nothing to read, once until there is; by default that is logged. */
+  readonly onWaiting?: ((detail: string) => Effect.Effect<void>) | undefined
 }
 
-/** A place in an input: behind a record. */
-export interface Place {
+const Count = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
+
+const Format = Schema.Literal(...Records.formats)
+
+/** A place behind a record of a file that is followed, and what proves which file that is. */
+export const FollowPlace = Schema.Struct({
   /** Records so far. */
-  readonly index: number
+  index: Count,
   /** Lines of the file so far. */
-  readonly line: number
-  /** Bytes of the file so far. */
-  readonly position: number
-  /** Which file, of those that are followed under one name. */
-  readonly file?: string | undefined
+  line: Count,
+  format: Format,
+  file: Follow.Place
+})
+
+export type FollowPlace = typeof FollowPlace.Type
+
+/** The place behind a record of a file that is followed; its digests are made when they are asked for. */
+export class BehindRecord implements FollowPlace {
+  constructor(
+    private readonly record: Records.Record,
+    private readonly of: Follow.File,
+    readonly format: Records.Format
+  ) {}
+  get index() {
+    return this.record.place.index
+  }
+  get line() {
+    return this.record.place.line
+  }
+  get file(): Follow.Place {
+    const { bytes, from, next, position, to } = this.record
+    return Follow.placeBehind(this.of, position, bytes, next === to ? next - from : 0)
+  }
+  toJSON(): FollowPlace {
+    const { file, format, index, line } = this
+    return { index, line, format, file }
+  }
 }
 
 /**
- * Makes lines of a file that others append to, without end: all of it, then what comes. It survives rotation (the rest
- * of the old file comes first) and truncation. Fails with `InputError` when there is no such file to begin with.
+ * Makes lines of a file that others append to, without end: all of it, then what comes. It survives rotation: the old
+ * file is read until its writer is quiet, then those that had the name in between, then the new one, and no line is cut
+ * in two. Content that was truncated is read anew, and reported by `onGap`. A file that is not there is waited for;
+ * fails with `InputError` where the path names something else.
  *
  * @example
  * ```ts
@@ -1127,54 +1175,68 @@ export interface Place {
  * import * as Loops from "effect-asyncio/programs/Loops"
  * import * as Follow from "effect-asyncio/services/Follow"
  *
- * export const errors = Loops.follow("/var/log/app.log").pipe(
+ * export const errors = Loops.follow("/var/log/app.log", { rotateWait: "10 seconds" }).pipe(
  *   Stream.filter((line) => line.includes("ERROR")),
  *   Stream.runForEach((line) => Effect.log(line)),
  *   Effect.provide(Follow.layer)
  * )
  * ```
  */
-export const follow = (
+export const follow = <E = never>(
   path: string,
-  options: FollowOptions = {}
-): Stream.Stream<string, Input.InputError | RecordFailed, Follow.Follow> =>
+  options: FollowOptions<E> = {}
+): Stream.Stream<string, Input.InputError | RecordFailed | E, Follow.Follow> =>
   Stream.mapChunks(
     proper(followed(path, { format: "lines", ...options })),
     Chunk.map((record) => record.value as string)
   )
 
-/** {@link records} of a file that is followed; `seen` is told the file of each. */
-export const followed = (
+/** {@link records} of a file that is followed; `seen` is given the file of each. */
+export const followed = <E = never>(
   path: string,
-  { from, ...options }: Records.Options & { readonly from?: Place | undefined },
-  seen: (record: Records.Record, file: string) => void = () => undefined
-): Stream.Stream<Records.Record, Input.InputError, Follow.Follow> =>
+  { from, onGap, onWaiting, rotateWait, ...options }: Omit<Records.Options, "from"> & FollowOptions<E>,
+  seen: (record: Records.Record, file: Follow.File) => void = () => undefined
+): Stream.Stream<Records.Record, Input.InputError | E, Follow.Follow> =>
   Stream.unwrap(
     Effect.map(Follow.Follow, ({ open }) =>
       Stream.suspend(() => {
         let splitter: Records.Records | undefined
-        let file = from?.file ?? ""
+        let file: Follow.File | undefined
         let index = from?.index ?? 0
+        // Where the line begins that was given without its end; until a record comes.
+        let given = from !== undefined && from.file.given > 0 ? from.file : undefined
         const told = (found: ReadonlyArray<Records.Record>) => {
           for (const record of found) {
             index = record.index
-            seen(record, file)
+            given = undefined
+            seen(record, file!)
           }
           return found
         }
-        const at = from?.file === undefined ? undefined : { file: from.file, position: from.position }
-        return Stream.mapChunks(open(path, at), (pieces) => {
+        const ended = () => {
+          if (splitter === undefined) return []
+          const found = splitter.end()
+          // What an earlier run has given is a line of its own only if more was written to it.
+          const isGiven = given !== undefined && found[0]?.position === given.position + given.given
+          given = undefined
+          return isGiven ? [] : told(found)
+        }
+        const begin = ({ file: next, position }: Follow.Piece) => {
+          const goesOn =
+            from !== undefined && file === undefined && next.inode === from.file.inode && position > 0
+          file = next
+          const line = goesOn ? from.line - (from.file.given > 0 ? 1 : 0) : 0
+          splitter = Records.make({ ...options, from: { index, line, position } })
+        }
+        return Stream.mapChunks(open(path, { from: from?.file, onGap, onWaiting, rotateWait }), (pieces) => {
           const found: Array<Records.Record> = []
           for (const piece of pieces) {
             if (piece.anew) {
               // What the file before ended with is a line, though nothing has ended it.
-              if (splitter !== undefined) found.push(...told(splitter.end()))
-              file = piece.file
-              const position = piece.position - piece.bytes.length
-              const line = position > 0 && file === from?.file ? from.line : 0
-              splitter = Records.make({ ...options, from: { index, line, position } })
+              found.push(...ended())
+              begin({ ...piece, position: piece.position - piece.bytes.length })
             }
-            found.push(...told(splitter!.push(piece.bytes)))
+            if (piece.bytes.length > 0) found.push(...told(splitter!.push(piece.bytes)))
           }
           return Chunk.unsafeFromArray(found)
         })
@@ -1190,6 +1252,8 @@ export interface CheckpointOptions<in A, out P> {
   readonly input: string
   /** Where to go on behind an element; JSON. Undefined: where it was before. */
   readonly position: (element: A) => P | undefined
+  /** Checks a position that was read; on the left is what is wrong. By default it is taken as it is. */
+  readonly decode?: ((position: unknown) => Either.Either<P, string>) | undefined
   /** Least time between two checkpoints; default 1 second. */
   readonly every?: Duration.DurationInput | undefined
 }
@@ -1218,7 +1282,7 @@ export interface CheckpointOptions<in A, out P> {
  * ```
  */
 export const checkpointed = <A, E, R, P>(
-  { every = "1 second", input, path, position }: CheckpointOptions<A, P>,
+  { decode, every = "1 second", input, path, position }: CheckpointOptions<A, P>,
   make: (from: P | undefined) => Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | Checkpoints.CheckpointError, R | Checkpoints.Checkpoints> =>
   Stream.suspend(() => {
@@ -1249,14 +1313,12 @@ export const checkpointed = <A, E, R, P>(
     const begin = Effect.flatMap(Checkpoints.Checkpoints, (checkpoints) =>
       Effect.flatMap(checkpoints.read(path), (found) => {
         if (Option.isNone(found)) return Effect.succeed(undefined)
-        return found.value.input === input
-          ? Effect.succeed(found.value.position as P)
-          : Effect.fail(
-              new Checkpoints.CheckpointError({
-                path,
-                detail: `it is of another input, ${found.value.input}, not ${input}`
-              })
-            )
+        const other = found.value.input === input ? undefined : `${found.value.input}, not ${input}`
+        const from: Either.Either<P, string> =
+          other !== undefined
+            ? Either.left(`it is of another input, ${other}`)
+            : (decode?.(found.value.position) ?? Either.right(found.value.position as P))
+        return Effect.mapError(from, (detail) => new Checkpoints.CheckpointError({ path, detail }))
       })
     )
     const feed = Effect.flatMap(begin, (from) =>
@@ -1291,12 +1353,52 @@ export const checkpointed = <A, E, R, P>(
     return Stream.ensuring(Stream.concat(all, Stream.execute(save)), Effect.ignore(save))
   })
 
+const headBytes = 4096
+
 /** A place in an input that is read from its beginning, and what tells that input from another. */
-export interface InputPlace extends Place {
-  readonly format: Records.Format
+export const InputPlace = Schema.Struct({
+  /** Records so far. */
+  index: Count,
+  /** Lines so far. */
+  line: Count,
+  /** Bytes so far. */
+  position: Count,
+  format: Format,
   /** What the input begins with: so many bytes have this SHA-256. */
-  readonly head: { readonly bytes: number; readonly sha256: string }
-}
+  head: Schema.Struct({
+    bytes: Schema.Int.pipe(Schema.between(0, headBytes)),
+    sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
+  })
+})
+
+export type InputPlace = typeof InputPlace.Type
+
+const damaged = "its position is not one of this kind of input; name another file, or remove it to begin anew"
+
+const decodeInputPlace = Schema.decodeUnknownEither(InputPlace)
+const decodeFollowPlace = Schema.decodeUnknownEither(FollowPlace)
+
+/** Checks a place that was read from a checkpoint of {@link recordsFrom}. */
+export const inputPlace = (position: unknown): Either.Either<InputPlace, string> =>
+  Either.mapLeft(decodeInputPlace(position), () => damaged)
+
+/** Checks a place that was read from a checkpoint of {@link followed}, of records in this format. */
+export const followPlace =
+  (format: Records.Format) =>
+  (position: unknown): Either.Either<FollowPlace, string> => {
+    const before =
+      typeof position === "object" && position !== null && "file" in position ? position.file : ""
+    if (typeof before === "string") {
+      return Either.left(
+        "it has no digest of the file, so that it cannot be proved where to go on (it is of an earlier version, or of standard input); name another file, or remove it to begin anew"
+      )
+    }
+    return Either.filterOrLeft(
+      Either.mapLeft(decodeFollowPlace(position), () => damaged),
+      (place) => place.format === format,
+      (place) => (typeof place === "string" ? place : `it is of records as ${place.format}, not ${format}`)
+    )
+  }
 
 /** The input is not the one that the place is in. */
 export class OtherInput extends Data.TaggedError("OtherInput")<{ readonly detail: string }> {
@@ -1304,8 +1406,6 @@ export class OtherInput extends Data.TaggedError("OtherInput")<{ readonly detail
     return this.detail
   }
 }
-
-const headBytes = 4096
 
 /**
  * {@link records} behind a place, and the places of these: for {@link checkpointed}. The bytes are those of the whole

@@ -5,6 +5,8 @@ export const codes = {
   ok: 0,
   failed: 1,
   usage: 2,
+  /** Continuity that cannot be proved, with `--on-gap fail`. */
+  gap: 3,
   timedOut: 124,
   cannotRun: 126,
   notFound: 127,

@@ -818,9 +818,9 @@ describe("Loops.lines and ndjson", () => {
 })
 
 describe("Loops.follow", () => {
-  const piece = (text: string, file: string, position: number, anew = false): Follow.Piece => ({
+  const piece = (text: string, inode: string, position: number, anew = false): Follow.Piece => ({
     bytes: new TextEncoder().encode(text),
-    file,
+    file: { device: "1", inode, head: new Uint8Array(0) },
     position,
     anew
   })
@@ -839,12 +839,14 @@ describe("Loops.follow", () => {
       expect(Chunk.toReadonlyArray(yield* lines)).toEqual(["a", "bc", "end", "x", "y"])
       const seen: Array<string> = []
       yield* Loops.followed("log", { format: "lines" }, ({ index, line, position }, file) =>
-        seen.push(`${index}: ${file}:${line} to ${position}`)
+        seen.push(`${index}: ${file.inode}:${line} to ${position}`)
       ).pipe(Stream.take(5), Stream.runDrain)
       expect(seen).toEqual(["1: 1:1 to 2", "2: 1:2 to 5", "3: 1:3 to 8", "4: 2:1 to 2", "5: 2:2 to 4"])
-      expect((yield* Effect.flip(Stream.runDrain(Loops.follow("none")))).message).toBe(
-        "cannot read none: there is no such file"
-      )
+      const told = yield* Deferred.make<string>()
+      const onWaiting = (detail: string) => Deferred.succeed(told, detail)
+      const fiber = yield* Effect.fork(Stream.runDrain(Loops.follow("none", { onWaiting })))
+      expect(yield* Deferred.await(told)).toBe("there is no such file yet")
+      yield* Fiber.interrupt(fiber)
     }).pipe(Effect.provide(layer))
   )
 })

@@ -54,8 +54,13 @@ const open = (file: string, flags: number, mode?: number): number => {
  * Reads a file of ours: a regular file, not a link to one, of at most `limit` bytes. Throws {@link FileKindError}, a
  * `RangeError` where it is larger, or Node's own errors.
  */
-export const readOwn = (file: string, limit: number): Buffer => {
-  const fd = open(file, O_RDONLY | O_NOFOLLOW)
+export const readOwn = (file: string, limit: number): Buffer =>
+  readAll(open(file, O_RDONLY | O_NOFOLLOW), limit)
+
+/** {@link readOwn} of a file that a person named, which may be a link to a regular file. */
+export const readNamed = (file: string, limit: number): Buffer => readAll(open(file, O_RDONLY), limit)
+
+const readAll = (fd: number, limit: number): Buffer => {
   try {
     const { size } = fs.fstatSync(fd)
     if (size > limit) throw new RangeError(`it has ${size} bytes; at most ${limit} are read`)
