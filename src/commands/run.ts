@@ -4,6 +4,7 @@ import * as Options from "@effect/cli/Options"
 import { Duration, Effect, Option } from "effect"
 import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
+import { guarded } from "../services/internal/foreign.js"
 import * as race from "../services/internal/race.js"
 import * as Modules from "../services/Modules.js"
 import * as Timers from "../services/Timers.js"
@@ -13,7 +14,10 @@ import * as Values from "./Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio run: ${message}` })
 
-const inOneLine = (error: unknown) => (error instanceof Modules.ModuleError ? usage(error.message) : error)
+const inOneLine = (error: unknown) =>
+  guarded(() => error instanceof Modules.ModuleError, false)
+    ? usage((error as Modules.ModuleError).message)
+    : error
 
 const file = Args.text({ name: "file" }).pipe(
   Args.withDescription("a .ts, .mts, .cts, .tsx, .js, .mjs or .cjs file; without it, the guide's hello"),
