@@ -1,11 +1,18 @@
+import { symlinkSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import * as NodeContext from "@effect/platform-node/NodeContext"
 import { describe, it } from "@effect/vitest"
 import { Cause, Effect, HashMap, Layer, List, LogLevel } from "effect"
-import { assert } from "vitest"
+import { afterAll, assert } from "vitest"
 import * as Run from "../../src/programs/Run.js"
 import * as Causes from "../../src/services/Causes.js"
 import * as Logs from "../../src/services/Logs.js"
 import * as Output from "../../src/services/Output.js"
 import * as Signals from "../../src/services/Signals.js"
+import * as Aio from "../support/Aio.js"
+
+afterAll(Aio.removeFolders)
 
 const throws = (): never => {
   throw new Error("trap")
@@ -203,5 +210,153 @@ describe("run: exit codes of errors", () => {
         )
       )
     )
+  )
+})
+
+const built = fileURLToPath(new URL("../../node_modules", import.meta.url))
+const program = (text: string): string => {
+  const path = Aio.folder()
+  symlinkSync(built, join(path, "node_modules"))
+  writeFileSync(join(path, "main.mjs"), text)
+  return join(path, "main.mjs")
+}
+
+// One export for each service of NodeContext, under the service's key.
+const usesAll = `
+import * as Command from "@effect/platform/Command"
+import { FileSystem } from "@effect/platform/FileSystem"
+import { Path } from "@effect/platform/Path"
+import { Terminal } from "@effect/platform/Terminal"
+import { WorkerManager } from "@effect/platform/Worker"
+import { Console, Effect, Mailbox, Stream } from "effect"
+
+const shown = (effect) => Effect.flatMap(effect, (value) => Console.log(JSON.stringify(value)))
+const terminal = (use) => Effect.flatMap(Terminal, use)
+const programs = {
+  "@effect/platform/FileSystem": shown(Effect.flatMap(FileSystem, (fs) => fs.exists("/"))),
+  "@effect/platform/Path": shown(Effect.map(Path, (path) => path.join("a", "b"))),
+  "@effect/platform/Worker/WorkerManager": shown(Effect.map(WorkerManager, ({ spawn }) => typeof spawn)),
+  "@effect/platform/CommandExecutor": shown(Effect.all([
+    Command.string(Command.pipeTo(Command.make("echo", "b"), Command.make("tr", "b", "c"))),
+    Command.exitCode(Command.make("sh", "-c", "exit 3")),
+    Command.lines(Command.feed(Command.make("cat"), "fed")),
+    Effect.flip(Command.exitCode(Command.make("aio-no-such-command"))).pipe(Effect.map(({ reason }) => reason))
+  ])),
+  "@effect/platform/Terminal": terminal(({ display, readInput, readLine }) => Effect.gen(function* () {
+    yield* display("name? ")
+    yield* shown(readLine)
+    yield* Effect.scoped(Effect.flatMap(readInput, (keys) => shown(Effect.map(keys.take, ({ key }) => key.name))))
+    yield* shown(readLine)
+    yield* shown(readLine)
+    yield* shown(Effect.flip(readLine))
+  }))
+}
+export const keys = Console.log(JSON.stringify(Object.keys(programs)))
+export const all = Effect.forEach(Object.values(programs), (one) => one, { discard: true })
+export const eof = terminal(({ readLine }) => readLine)
+export const inputs = terminal(({ readInput }) => Effect.flatMap(readInput, (keys) =>
+  Stream.runForEach(Mailbox.toStream(keys), ({ key }) => Console.log(key.name))))
+export const order = terminal(({ display }) => Effect.gen(function* () {
+  for (const n of [1, 2]) {
+    yield* Console.log("log " + n)
+    yield* display("display " + n + "\\n")
+  }
+}))
+export const tree = Command.exitCode(Command.make("sh", "-c", "setsid sleep 1000 & sleep 1000 & echo up >&2; wait")
+  .pipe(Command.stderr("inherit")))
+`
+
+describe("run: the services of NodeContext", () => {
+  it.live("are there, each of them, and work in a pipe", () =>
+    Effect.gen(function* () {
+      const context = yield* Layer.build(NodeContext.layer)
+      const file = program(usesAll)
+      const stdin = "Ann\r\nxyz\nlast"
+      const [keys, all] = yield* Effect.promise(() =>
+        Promise.all([Aio.run(["run", file, "keys"]), Aio.run(["run", file, "all"], { stdin })])
+      )
+      assert.deepStrictEqual(JSON.parse(keys.stdout).sort(), [...context.unsafeMap.keys()].sort())
+      assert.deepStrictEqual(all, {
+        code: 0,
+        signal: null,
+        stderr: "",
+        stdout: [
+          "true",
+          '"a/b"',
+          '"function"',
+          '["c\\n",3,["fed"],"NotFound"]',
+          'name? "Ann"',
+          '"x"',
+          '"yz"',
+          '"last"',
+          '{"_tag":"QuitException"}',
+          ""
+        ].join("\n")
+      })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("give what is displayed its place, keys to the end of input, and end a program that reads on", () =>
+    Effect.promise(async () => {
+      const file = program(usesAll)
+      const [order, inputs, eof] = await Promise.all([
+        Aio.run(["run", "--timestamps", file, "order"]),
+        Aio.run(["run", file, "inputs"], { stdin: "a\u001b[Ab" }),
+        Aio.run(["run", file, "eof"])
+      ])
+      assert.deepStrictEqual(
+        order.stdout.split("\n").map((line) => line.slice("00:00:00.000  ".length)),
+        ["log 1", "display 1", "log 2", "display 2", ""]
+      )
+      assert.deepStrictEqual([inputs.code, inputs.stdout], [0, "a\nup\nb\n"])
+      assert.deepStrictEqual([eof.code, eof.stderr], [1, "error: QuitException\n"])
+    })
+  )
+
+  it.live("leave no process of a command behind, whatever ends the program", () =>
+    Effect.promise(async () => {
+      const file = program(usesAll)
+      await Promise.all(
+        (["SIGINT", "SIGTERM", "SIGKILL"] as const).map(async (signal) => {
+          const { env, left } = Aio.marker()
+          const aio = Aio.start(["run", file, "tree"], { env })
+          await aio.shows("up")
+          aio.kill(signal)
+          const { code } = await aio.ended
+          assert.strictEqual(code, { SIGINT: 130, SIGTERM: 143, SIGKILL: null }[signal])
+          assert.deepStrictEqual(await left(), [])
+        })
+      )
+    })
+  )
+})
+
+describe("run: what nothing catches", () => {
+  const hostile = `
+import { Effect } from "effect"
+const throws = () => { throw new Error("trap") }
+const hostile = new Proxy({}, { get: throws, has: throws, getPrototypeOf: throws })
+export const thrown = Effect.sync(() => { throw hostile })
+export const timer = Effect.async(() => { setTimeout(() => { throw hostile }) })
+export const rejected = Effect.async(() => { Promise.reject(hostile) })
+export const plain = Effect.async(() => { Promise.reject(42) })
+`
+  it.live("ends the program with 1 and one report, even where the value breaks its fiber", () =>
+    Effect.promise(async () => {
+      const file = program(hostile)
+      const told = "error that nothing caught: "
+      const unprintable = `${told}an error that cannot be printed: reading it throws Error: trap\n`
+      const names = ["thrown", "timer", "rejected", "plain"]
+      const results = await Promise.all(names.map((name) => Aio.run(["run", file, name])))
+      assert.deepStrictEqual(
+        results.map(({ code, stderr }) => [code, stderr]),
+        [
+          [1, `${told}trap\n    at Object.throws (${file}:3:30)\n`],
+          [1, unprintable],
+          [1, unprintable],
+          [1, `${told}42\n`]
+        ]
+      )
+    })
   )
 })
