@@ -1,23 +1,21 @@
 import { Cause, Effect, Exit } from "effect"
+import { isError, printable } from "./internal/foreign.js"
 
 const ofError = (error: unknown): string => {
-  if (error instanceof Error) return error.message || error.name
   if (typeof error === "object" && error !== null) {
-    if ("message" in error && typeof error.message === "string" && error.message !== "") return error.message
-    if ("_tag" in error && typeof error._tag === "string") return error._tag
+    const { _tag, message, name } = error as { _tag?: unknown; message?: unknown; name?: unknown }
+    if (typeof message === "string" && message !== "") return message
+    if (isError(error) && typeof name === "string") return name
+    if (typeof _tag === "string") return _tag
   }
   return String(error)
 }
 
-/** What a cause says in a few words, for reasons and reports of one line. Never throws: an error is anything. */
-export const headline = (cause: Cause.Cause<unknown>): string => {
-  if (Cause.isInterruptedOnly(cause)) return "cancelled"
-  try {
-    return ofError(Cause.squash(cause)).split("\n", 1)[0] ?? ""
-  } catch {
-    return "an error that cannot be printed"
-  }
-}
+/** What a cause says in a few words, for reasons and reports of one line; an error that cannot be read says that. */
+export const headline = (cause: Cause.Cause<unknown>): string =>
+  Cause.isInterruptedOnly(cause)
+    ? "cancelled"
+    : printable("an error", () => ofError(Cause.squash(cause)).split("\n", 1)[0] ?? "")
 
 type Join = <E>(left: Cause.Cause<E>, right: Cause.Cause<E>) => Cause.Cause<E>
 

@@ -20,8 +20,12 @@ export const codes = {
 export const cancelled = (reason: string): number =>
   reason.startsWith("SIG") && Object.hasOwn(codes, reason) ? codes[reason as "SIGINT"] : codes.failed
 
+/** Whether a failure may end the process with it: a whole number from 1 to 255. */
+export const isFailureCode = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 255
+
 /**
- * Ends the program with `exitCode`. An empty message prints nothing: for a command whose report has already told
+ * Ends the program with `exitCode` (what is no whole number from 1 to 255 counts as 1). An empty message prints nothing: for a command whose report has already told
  * what failed.
  */
 export class ExitError extends Data.TaggedError("ExitError")<{
