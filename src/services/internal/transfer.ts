@@ -15,7 +15,7 @@ import { makeDispatcher } from "./connections.js"
 import { Decoder, readEncodings } from "./encodings.js"
 import { discardPartial, FileSink, Folder, findPartial, type Partial, readPartial } from "./FileSink.js"
 import type { Proxies } from "./proxies.js"
-import { type Reading, source } from "./reads.js"
+import { endedInOrder, type Reading, source } from "./reads.js"
 import { SmallFiles } from "./SmallFiles.js"
 
 // The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher
@@ -478,6 +478,12 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         history.lengths.set(validator, length)
       }
 
+      const onEnd = () => {
+        if (over) return
+        if (decoder === undefined) onWhole()
+        else decoder.end()
+      }
+
       const onBody = (status: number, headers: Headers) => {
         const sent = one(headers["content-length"])
         const length = sent === undefined ? undefined : Number(sent)
@@ -657,9 +663,13 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
           if (skipBody) return goOn()
           if (over) return
           // undici takes a reset for an end; here only what was closed in order is whole.
-          if (connection?.aioEnd === "broken") fail(new Failure("dropped", broke, true))
-          else if (decoder === undefined) onWhole()
-          else decoder.end()
+          if (connection?.aioEnd === undefined) onEnd()
+          else {
+            endedInOrder(connection, (inOrder) => {
+              if (inOrder) onEnd()
+              else fail(new Failure("dropped", broke, true))
+            })
+          }
         },
         onResponseError: (_controller, error) => {
           done = true
