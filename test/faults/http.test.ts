@@ -810,6 +810,13 @@ describe("http faults", () => {
         "too-large: more than 1000 B"
       ])
     })
+
+    it("a body that is decoded has a limit where none is set", async () => {
+      const member = gzipSync(Buffer.alloc(2 ** 24), { level: 1 })
+      const body = Buffer.concat(Array.from({ length: 65 }, () => member))
+      const { outcome } = await download([ok(["Content-Encoding: gzip"], body)], { save: false })
+      expect(outcome).toBe("too-large: more than 1.0 GiB when decoded; a larger maximum size permits more")
+    })
   })
 
   describe("addresses that are not public", () => {

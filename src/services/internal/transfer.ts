@@ -390,7 +390,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         if (limit !== undefined && size > limit) {
           const decoded =
             request.maxSize === undefined
-              ? " when decoded; only a larger maximum size (maxSize) permits that"
+              ? " when decoded; a larger maximum size permits more"
               : ""
           fail(new Failure("too-large", `more than ${formatSize(limit)}${decoded}`, false))
           return
