@@ -66,6 +66,7 @@ interface Result {
   readonly ranges: ReadonlyArray<string>
   readonly reasons: ReadonlyArray<string>
   readonly downloaded: Downloader.Downloaded | undefined
+  readonly error: Downloader.DownloadError | undefined
 }
 
 /** Serves these answers in turn, the last one staying, and downloads `/name` in so many attempts. */
@@ -126,7 +127,8 @@ const download = async (
       left,
       ranges: server.requests.map(({ headers }) => headers["range"] ?? ""),
       reasons,
-      downloaded: result._tag === "Right" ? result.right : undefined
+      downloaded: result._tag === "Right" ? result.right : undefined,
+      error: result._tag === "Left" && result.left._tag === "DownloadError" ? result.left : undefined
     }
   } finally {
     await server.close()
@@ -268,6 +270,44 @@ describe("http faults", () => {
     ["status 099", send("099 Nothing", []), /^protocol: (HTTP 99 is no status|the answer is not HTTP)$/],
     ["status 999", send("999 No", []), "status: HTTP 999 No"],
     ["204", send("204 No Content", []), Buffer.alloc(0)],
+    // Heads and frames without measure.
+    [
+      "a head of 40 KB",
+      send(
+        "200 OK",
+        Array.from({ length: 40 }, () => `X: ${"a".repeat(1000)}`)
+      ),
+      /^protocol: /
+    ],
+    [
+      "trailers of 40 KB",
+      ok([te], chunked(small, `0\r\n${`X: ${"a".repeat(1000)}\r\n`.repeat(40)}\r\n`)),
+      /^protocol: /
+    ],
+    ["a chunk extension without end", ok([te], `5;${"a".repeat(200_000)}`, "fin"), /^(protocol|dropped): /],
+    [
+      "an endless length",
+      ok(["Content-Length: 99999999999999999999999"], "hello", "fin"),
+      /^(protocol|dropped): /
+    ],
+    ["a list of lengths", ok(["Content-Length: 5, 5"], "hello", "fin"), /^(protocol|dropped): /],
+    ["a chunk of endless size", ok([te], "ffffffffffffffffff\r\nhello", "fin"), /^protocol: /],
+    [
+      "line feeds alone",
+      { send: ["HTTP/1.1 200 OK\nContent-Length: 5\n\nhello"], end: "fin" },
+      /^(protocol|dropped): /
+    ],
+    ["something behind the body", ok(["Content-Length: 5"], "hello and more"), Buffer.from("hello")],
+    [
+      "redirects without end, with bodies",
+      send("302 Found", ["Location: /f"], small),
+      "redirect: more than 10 redirects"
+    ],
+    [
+      "gzip, of a wrong length",
+      ok(["Content-Encoding: gzip", "Content-Length: 3000"], gzipSync(small), "fin"),
+      broke
+    ],
     // Ranges that were not asked for.
     ["a part unasked", rest([tag]), "range: a part was sent that nobody asked for"],
     ["200 with Content-Range of all", ok([`Content-Range: bytes 0-1999/2000`]), small],
@@ -541,6 +581,13 @@ describe("http faults", () => {
       { reasons: ["dropped", "range"] }
     ],
     [
+      "206 of no range",
+      [cut([tag]), rest([tag], v1, () => "bytes */300000"), ok([tag], v1)],
+      v1,
+      { reasons: ["dropped", "range"] }
+    ],
+    ["a body that is always short", [cut([tag], v1, 0)], undefined, { outcome: broke }],
+    [
       "206 that begins later",
       [cut([tag]), rest([tag], v1, (n) => `bytes ${n + 1}-299999/300000`), ok([tag], v1)],
       v1,
@@ -722,7 +769,7 @@ describe("http faults", () => {
   ] as const)("%s", (title, options, resumes) => {
     it.each(resumes)("%s", async (_title, steps, file, more) => {
       const result = await download(steps, options)
-      if (file === undefined) expect(result.outcome).toMatch(/^(range|status)/)
+      if (file === undefined) expect(result.outcome).toMatch(/^(range|status|dropped)/)
       else {
         expect(result.outcome).toBe("finished")
         expect(result.file?.equals(file)).toBe(true)
@@ -752,6 +799,30 @@ describe("http faults", () => {
     })
     expect([result.outcome, result.left]).toEqual(["finished", ["f"]])
     expect(result.downloaded?.resumedFrom).toBe(100_000)
+  })
+
+  it.each(["100000000000", "-5", "Fri, 31 Dec 9999 23:59:59 GMT", "soon", ""])(
+    "Retry-After '%s' gives no delay that is none",
+    async (after) => {
+      const { error } = await download([send("503 No", [`Retry-After: ${after}`])])
+      expect(error).toMatchObject({ reason: "status", retryable: true, status: 503 })
+      expect(error?.retryAfter ?? 0).toBeGreaterThanOrEqual(0)
+    }
+  )
+
+  it("connections that are closed although they were to be kept cost nothing but a retry", async () => {
+    const server = await start(() => ok([], small, "fin"))
+    const run = Effect.gen(function* () {
+      const session = yield* (yield* Downloader.Downloader).open()
+      const one = Effect.retry(Downloader.fetch(session, { url: new URL(server.url("/f")) }), { times: 3 })
+      return yield* Effect.all(
+        Array.from({ length: 60 }, () => one),
+        { concurrency: 4 }
+      )
+    })
+    const all = await Effect.runPromise(run.pipe(Effect.scoped, Effect.provide(Downloader.layer)))
+    expect(all.map(({ size }) => size)).toEqual(Array.from({ length: 60 }, () => 2000))
+    await server.close()
   })
 
   it("notes what was passed over", async () => {
@@ -1014,6 +1085,23 @@ describe("http faults", () => {
       })
       expect(ends).toEqual({ "/reset": broke, "/fin": "finished 2000" })
       expect(Aio.names(dir)).toEqual(["fin"])
+    })
+
+    it("a proxy is given its user and password, and its 407 is a failure", async () => {
+      const server = await start(({ headers }) =>
+        headers["proxy-authorization"] === `Basic ${Buffer.from("u:p w").toString("base64")}`
+          ? ok([])
+          : send("407 Proxy Authentication Required", [])
+      )
+      closers.push(server.close)
+      const [known, unknown] = await Promise.all(
+        ["u:p%20w@", ""].map((user) =>
+          gather(["http://a.example/x"], { env: { http_proxy: `http://${user}127.0.0.1:${server.port}` } })
+        )
+      )
+      expect(known!.ends).toEqual({ "/x": "finished 2000" })
+      expect(unknown!.ends["/x"]).toMatch(/407/)
+      expect(unknown!.code).toBe(1)
     })
 
     it.each([
