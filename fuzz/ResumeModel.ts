@@ -33,7 +33,7 @@ interface Lies {
   readonly encoding: "absent" | "gzip" | "identity" | "UTF-8"
   /** How much of the body is sent, in thousandths. */
   readonly sent: number
-  readonly end: "keep" | "fin" | "reset"
+  readonly end: "keep" | "fin" | "reset" | "reset now"
   readonly interim: boolean
 }
 
@@ -66,7 +66,7 @@ const lie = <A extends Pick<Lies, "status" | "range">>(
     length: mostly<Lies["length"]>("right", "more", "less", "chunked", "absent"),
     encoding: mostly<Lies["encoding"]>("absent", "gzip", "identity", "UTF-8"),
     sent: fc.oneof({ weight: 3, arbitrary: fc.constant(1000) }, fc.integer({ min: 0, max: 1000 })),
-    end: fc.constantFrom<Lies["end"]>("keep", "fin", "reset"),
+    end: fc.constantFrom<Lies["end"]>("keep", "fin", "reset", "reset now"),
     interim: mostly(false, true),
     ...about
   }) as fc.Arbitrary<Lies>
@@ -106,7 +106,7 @@ const first: fc.Arbitrary<Lies> = fc.record({
   length: mostly<Lies["length"]>("right", "chunked", "absent"),
   encoding: fc.constant("absent"),
   sent: fc.integer({ min: 10, max: 999 }),
-  end: fc.constantFrom("fin", "reset"),
+  end: fc.constantFrom("fin", "reset", "reset now"),
   interim: fc.boolean()
 })
 
@@ -201,15 +201,15 @@ const answer = (scale: Scale, lie: Lies, request: Request): Answer => {
   const complete = chunked ? all : length !== undefined && sent.length >= length
   // An end in order says of such a body that it is whole.
   const hidden = !chunked && length === undefined && !all && (!zipped || sent.length === 0)
-  const reset = sent.length > 0 ? "reset" : "reset now"
+  const reset = sent.length > 0 && end !== "reset now" ? "reset" : "reset now"
   return {
     send: [
       lie.interim ? "HTTP/1.1 100 Continue\r\n\r\n" : "",
       heading,
       ...framed,
       chunked && all ? "0\r\n\r\n" : ""
-    ],
-    end: hidden || end === "reset" ? reset : complete ? end : "fin"
+    ].filter((piece) => piece.length > 0),
+    end: hidden || /^reset/.test(end) ? reset : complete ? end : "fin"
   }
 }
 

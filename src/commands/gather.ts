@@ -73,7 +73,9 @@ const options = {
     Options.optional
   ),
   maxSize: Values.size("max-size").pipe(
-    Options.withDescription("most bytes of a decoded body, like 100M (default: no limit)"),
+    Options.withDescription(
+      "most bytes of a decoded body, like 100M (default: no limit, but 1G for a compressed body)"
+    ),
     Options.optional
   ),
   maxRedirects: Values.integer("max-redirects", 0).pipe(

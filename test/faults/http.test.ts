@@ -66,6 +66,7 @@ interface Result {
   readonly ranges: ReadonlyArray<string>
   readonly reasons: ReadonlyArray<string>
   readonly downloaded: Downloader.Downloaded | undefined
+  readonly error: Downloader.DownloadError | undefined
 }
 
 /** Serves these answers in turn, the last one staying, and downloads `/name` in so many attempts. */
@@ -126,7 +127,8 @@ const download = async (
       left,
       ranges: server.requests.map(({ headers }) => headers["range"] ?? ""),
       reasons,
-      downloaded: result._tag === "Right" ? result.right : undefined
+      downloaded: result._tag === "Right" ? result.right : undefined,
+      error: result._tag === "Left" && result.left._tag === "DownloadError" ? result.left : undefined
     }
   } finally {
     await server.close()
@@ -152,6 +154,16 @@ describe("http faults", () => {
     // Only a clean end ends a body.
     ["no length, closed in order", ok(["Connection: close"], v1, "fin"), v1],
     ["no length, reset", ok(["Connection: close"], v1.subarray(0, 100_000), "reset"), broke],
+    [
+      "no length, reset together with the last bytes",
+      { send: [head("HTTP/1.1 200 OK", "Connection: close"), small], end: "reset now" },
+      broke
+    ],
+    [
+      "no length, reset together with all of it",
+      { send: [`${head("HTTP/1.1 200 OK", "Connection: close")}some`], end: "reset now" },
+      broke
+    ],
     ["no length, reset before a byte", ok(["Connection: close"], "", "reset now"), broke],
     [
       "no length in HTTP/1.0, closed in order",
@@ -258,6 +270,44 @@ describe("http faults", () => {
     ["status 099", send("099 Nothing", []), /^protocol: (HTTP 99 is no status|the answer is not HTTP)$/],
     ["status 999", send("999 No", []), "status: HTTP 999 No"],
     ["204", send("204 No Content", []), Buffer.alloc(0)],
+    // Heads and frames without measure.
+    [
+      "a head of 40 KB",
+      send(
+        "200 OK",
+        Array.from({ length: 40 }, () => `X: ${"a".repeat(1000)}`)
+      ),
+      /^protocol: /
+    ],
+    [
+      "trailers of 40 KB",
+      ok([te], chunked(small, `0\r\n${`X: ${"a".repeat(1000)}\r\n`.repeat(40)}\r\n`)),
+      /^protocol: /
+    ],
+    ["a chunk extension without end", ok([te], `5;${"a".repeat(200_000)}`, "fin"), /^(protocol|dropped): /],
+    [
+      "an endless length",
+      ok(["Content-Length: 99999999999999999999999"], "hello", "fin"),
+      /^(protocol|dropped): /
+    ],
+    ["a list of lengths", ok(["Content-Length: 5, 5"], "hello", "fin"), /^(protocol|dropped): /],
+    ["a chunk of endless size", ok([te], "ffffffffffffffffff\r\nhello", "fin"), /^protocol: /],
+    [
+      "line feeds alone",
+      { send: ["HTTP/1.1 200 OK\nContent-Length: 5\n\nhello"], end: "fin" },
+      /^(protocol|dropped): /
+    ],
+    ["something behind the body", ok(["Content-Length: 5"], "hello and more"), Buffer.from("hello")],
+    [
+      "redirects without end, with bodies",
+      send("302 Found", ["Location: /f"], small),
+      "redirect: more than 10 redirects"
+    ],
+    [
+      "gzip, of a wrong length",
+      ok(["Content-Encoding: gzip", "Content-Length: 3000"], gzipSync(small), "fin"),
+      broke
+    ],
     // Ranges that were not asked for.
     ["a part unasked", rest([tag]), "range: a part was sent that nobody asked for"],
     ["200 with Content-Range of all", ok([`Content-Range: bytes 0-1999/2000`]), small],
@@ -531,6 +581,13 @@ describe("http faults", () => {
       { reasons: ["dropped", "range"] }
     ],
     [
+      "206 of no range",
+      [cut([tag]), rest([tag], v1, () => "bytes */300000"), ok([tag], v1)],
+      v1,
+      { reasons: ["dropped", "range"] }
+    ],
+    ["a body that is always short", [cut([tag], v1, 0)], undefined, { outcome: broke }],
+    [
       "206 that begins later",
       [cut([tag]), rest([tag], v1, (n) => `bytes ${n + 1}-299999/300000`), ok([tag], v1)],
       v1,
@@ -712,7 +769,7 @@ describe("http faults", () => {
   ] as const)("%s", (title, options, resumes) => {
     it.each(resumes)("%s", async (_title, steps, file, more) => {
       const result = await download(steps, options)
-      if (file === undefined) expect(result.outcome).toMatch(/^(range|status)/)
+      if (file === undefined) expect(result.outcome).toMatch(/^(range|status|dropped)/)
       else {
         expect(result.outcome).toBe("finished")
         expect(result.file?.equals(file)).toBe(true)
@@ -742,6 +799,30 @@ describe("http faults", () => {
     })
     expect([result.outcome, result.left]).toEqual(["finished", ["f"]])
     expect(result.downloaded?.resumedFrom).toBe(100_000)
+  })
+
+  it.each(["100000000000", "-5", "Fri, 31 Dec 9999 23:59:59 GMT", "soon", ""])(
+    "Retry-After '%s' gives no delay that is none",
+    async (after) => {
+      const { error } = await download([send("503 No", [`Retry-After: ${after}`])])
+      expect(error).toMatchObject({ reason: "status", retryable: true, status: 503 })
+      expect(error?.retryAfter ?? 0).toBeGreaterThanOrEqual(0)
+    }
+  )
+
+  it("connections that are closed although they were to be kept cost nothing but a retry", async () => {
+    const server = await start(() => ok([], small, "fin"))
+    const run = Effect.gen(function* () {
+      const session = yield* (yield* Downloader.Downloader).open()
+      const one = Effect.retry(Downloader.fetch(session, { url: new URL(server.url("/f")) }), { times: 3 })
+      return yield* Effect.all(
+        Array.from({ length: 60 }, () => one),
+        { concurrency: 4 }
+      )
+    })
+    const all = await Effect.runPromise(run.pipe(Effect.scoped, Effect.provide(Downloader.layer)))
+    expect(all.map(({ size }) => size)).toEqual(Array.from({ length: 60 }, () => 2000))
+    await server.close()
   })
 
   it("notes what was passed over", async () => {
@@ -799,6 +880,13 @@ describe("http faults", () => {
         "too-large: more than 1000 B",
         "too-large: more than 1000 B"
       ])
+    })
+
+    it("a body that is decoded has a limit where none is set", async () => {
+      const member = gzipSync(Buffer.alloc(2 ** 24), { level: 1 })
+      const body = Buffer.concat(Array.from({ length: 65 }, () => member))
+      const { outcome } = await download([ok(["Content-Encoding: gzip"], body)], { save: false })
+      expect(outcome).toBe("too-large: more than 1.0 GiB when decoded; a larger maximum size permits more")
     })
   })
 
@@ -894,15 +982,13 @@ describe("http faults", () => {
       }
       return { code, stderr, ends }
     }
-    /** Asks the origin for what it is asked for; for https, a tunnel to the port. */
+    /** A proxy whose tunnels all lead to this port. */
     const proxy = async (tunnelTo: number) =>
       listen(
         net.createServer((socket) => {
-          socket.once("data", (chunk) => {
-            const tunnel = chunk.toString("latin1").startsWith("CONNECT")
+          socket.once("data", () => {
             const up = net.connect(tunnelTo, "127.0.0.1", () => {
-              if (tunnel) socket.write("HTTP/1.1 200 Established\r\n\r\n")
-              else up.write(chunk)
+              socket.write("HTTP/1.1 200 Established\r\n\r\n")
               up.pipe(socket).pipe(up)
             })
             up.on("error", () => socket.resetAndDestroy())
@@ -983,7 +1069,7 @@ describe("http faults", () => {
       }
     )
 
-    it("a reset ends no body behind a proxy either", async () => {
+    it("a reset by a proxy ends no body either", async () => {
       const server = await start(({ path }) =>
         path.endsWith("reset")
           ? ok(["Connection: close"], small, "reset now")
@@ -993,13 +1079,29 @@ describe("http faults", () => {
             }
       )
       closers.push(server.close)
-      const through = await proxy(server.port)
       const dir = Aio.folder()
       const { ends } = await gather(["-d", dir, "http://a.example/reset", "http://a.example/fin"], {
-        env: { http_proxy: `127.0.0.1:${through}` }
+        env: { http_proxy: `127.0.0.1:${server.port}` }
       })
       expect(ends).toEqual({ "/reset": broke, "/fin": "finished 2000" })
       expect(Aio.names(dir)).toEqual(["fin"])
+    })
+
+    it("a proxy is given its user and password, and its 407 is a failure", async () => {
+      const server = await start(({ headers }) =>
+        headers["proxy-authorization"] === `Basic ${Buffer.from("u:p w").toString("base64")}`
+          ? ok([])
+          : send("407 Proxy Authentication Required", [])
+      )
+      closers.push(server.close)
+      const [known, unknown] = await Promise.all(
+        ["u:p%20w@", ""].map((user) =>
+          gather(["http://a.example/x"], { env: { http_proxy: `http://${user}127.0.0.1:${server.port}` } })
+        )
+      )
+      expect(known!.ends).toEqual({ "/x": "finished 2000" })
+      expect(unknown!.ends["/x"]).toMatch(/407/)
+      expect(unknown!.code).toBe(1)
     })
 
     it.each([

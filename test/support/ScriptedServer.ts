@@ -16,7 +16,7 @@ export interface Answer {
   readonly send: ReadonlyArray<string | Buffer>
   /**
    * What comes then: `keep` leaves the connection open for the next request, `fin` closes it in order, `reset` resets
-   * it when the client has seen some of the body, `reset now` at once.
+   * it when the client has seen some of the body, `reset now` together with the last piece.
    */
   readonly end?: "keep" | "fin" | "reset" | "reset now" | undefined
 }
@@ -60,9 +60,10 @@ export const start = async (script: Script): Promise<ScriptedServer> => {
       const progress = new Promise<void>((resolve) => {
         seen = resolve
       })
-      for (const piece of answer.send) {
+      for (const [i, piece] of answer.send.entries()) {
         if (socket.destroyed) return
         socket.write(piece)
+        if (answer.end === "reset now" && i === answer.send.length - 1) break
         await turn()
         await turn()
       }

@@ -16,7 +16,7 @@ import { existing, FileSink } from "./FileSink.js"
 import { describe } from "./files.js"
 import { discardPartial, Folder, findPartial, type Partial, readPartial } from "./Partials.js"
 import type { Proxies } from "./proxies.js"
-import { type Reading, source } from "./reads.js"
+import { endedInOrder, type Reading, source } from "./reads.js"
 import { SmallFiles } from "./SmallFiles.js"
 
 // The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher
@@ -401,7 +401,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         if (limit !== undefined && size > limit) {
           const decoded =
             request.maxSize === undefined
-              ? " when decoded; only a larger maximum size (maxSize) permits that"
+              ? " when decoded; a larger maximum size permits more"
               : ""
           fail(new Failure("too-large", `more than ${formatSize(limit)}${decoded}`, false))
           return
@@ -487,6 +487,12 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
           throw new Failure("range", why, true)
         }
         history.lengths.set(validator, length)
+      }
+
+      const onEnd = () => {
+        if (over) return
+        if (decoder === undefined) onWhole()
+        else decoder.end()
       }
 
       const onBody = (status: number, headers: Headers) => {
@@ -671,9 +677,13 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
           if (skipBody) return goOn()
           if (over) return
           // undici takes a reset for an end; here only what was closed in order is whole.
-          if (connection?.aioEnd === "broken") fail(new Failure("dropped", broke, true))
-          else if (decoder === undefined) onWhole()
-          else decoder.end()
+          if (connection?.aioEnd === undefined) onEnd()
+          else {
+            endedInOrder(connection, (inOrder) => {
+              if (inOrder) onEnd()
+              else fail(new Failure("dropped", broke, true))
+            })
+          }
         },
         onResponseError: (_controller, error) => {
           done = true
