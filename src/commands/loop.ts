@@ -91,7 +91,7 @@ const optionSet = {
   input: Values.choice("input", Records.formats).pipe(
     Options.withAlias("i"),
     Options.withDescription(
-      "what the records are: lines (default), a JSON value a line, what ends with NUL, rows of a CSV with a header"
+      "what the records are: lines (default), a JSON value a line, what ends with NUL, rows of a CSV (commas, quotes doubled, UTF-8) under a header of distinct names"
     ),
     Options.withDefault("lines" as const)
   ),
@@ -141,7 +141,7 @@ const optionSet = {
   onError: onError.pipe(
     Options.withPseudoName("stop|skip|dead-letter FILE"),
     Options.withDescription(
-      "what a record that failed does: end all (default), be told on stderr, or be appended to the file as it came"
+      "what a record that failed does: end all (default), be reported on stderr, or be appended to the file as it came too; one bad record costs itself"
     ),
     Options.withDefault({ policy: "stop" } as OnError)
   ),
@@ -339,7 +339,7 @@ const resultEvents = (outcome: Loops.Outcome): ReadonlyArray<string> => {
   const [first, results] =
     outcome instanceof Loops.Mapped ? [outcome.records[0]!, outcome.results] : [outcome, [outcome]]
   const head = `${Output.eventLine("result", { index: first.index, line: first.line }).slice(0, -1)},"value":`
-  // The value is put in as text: its integers keep all their digits.
+  // The value is put in as text: its integers keep all their digits. Bytes come of commands, which give text for events.
   return results.flatMap((result) => [
     head,
     result instanceof Records.Record ? result.text.trim() : (result as string),

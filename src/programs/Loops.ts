@@ -1555,17 +1555,6 @@ const isLater = (value: unknown): value is Later =>
     Symbol.asyncIterator in value ||
     (Symbol.iterator in value && "next" in value && typeof value.next === "function"))
 
-// What a person's code throws is caught here: Effect looks into what its own functions throw, and a proxy that refuses
-// that ends the fiber's run loop without an exit.
-const attempted = <A>(make: () => Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
-  Effect.suspend(() => {
-    try {
-      return make()
-    } catch (error) {
-      return Effect.fail(error)
-    }
-  })
-
 // An error is anything: its fields may throw, or be no exit code.
 const exitCodeOf = (error: unknown): number => {
   try {
@@ -1581,6 +1570,20 @@ class Several {
   constructor(readonly values: ReadonlyArray<unknown>) {}
 }
 
+// Effect.fail looks into the error, which a proxy may refuse.
+const failWith = (error: unknown): Effect.Effect<never, unknown> => Effect.failCause(Cause.fail(error))
+
+// Catches what a person's code throws: Effect would look into it, and where a proxy refuses that, the fiber's run loop
+// ends without an exit.
+const attempted = <A>(make: () => Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+  Effect.suspend(() => {
+    try {
+      return make()
+    } catch (error) {
+      return failWith(error)
+    }
+  })
+
 const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
   if (Effect.isEffect(later)) return later as Effect.Effect<unknown, unknown>
   const several = (stream: Stream.Stream<unknown, unknown>) =>
@@ -1591,10 +1594,10 @@ const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
       try {
         later.then(
           (value) => resume(Effect.succeed(value)),
-          (error) => resume(Effect.fail(error))
+          (error) => resume(failWith(error))
         )
       } catch (error) {
-        resume(Effect.fail(error))
+        resume(failWith(error))
       }
     })
   }

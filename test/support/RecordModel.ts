@@ -409,6 +409,7 @@ const failures: ReadonlyArray<readonly [string, () => unknown]> = [
   ["throws a proxy", throws(hostile)],
   ["throws a message that is no string", throws(Object.assign(new Error(), { message: {}, exitCode: 0 }))],
   ["rejects", async () => Promise.reject(unprintable)],
+  ["rejects with a proxy", async () => Promise.reject(hostile)],
   ["rejects with nothing", () => Promise.reject()],
   // biome-ignore lint/suspicious/noThenProperty: that is the case
   ["a thenable that throws", () => Object.defineProperty({}, "then", { value: throws(hostile) })],
