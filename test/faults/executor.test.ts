@@ -135,7 +135,7 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
 
   it("leaves the others what ends a worker", async () => {
     const kinds = mode.includes("--processes" as never) ? ["exit", "abort", "kill", "late"] : ["exit", "late"]
-    const items = [...kinds, "spin", "full"].flatMap((kind) => [kind, "ok"])
+    const items = [...kinds, "spin", "never", "full"].flatMap((kind) => [kind, "ok"])
     const { code, stderr, stdout } = await aio([
       ...[...mode, "-j2", "--timeout", "1s", "--grace", "0ms", "--max-memory", "32M"],
       ...[`${module}#end`, ...items]
@@ -143,6 +143,8 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
     expect([code, stdout]).toEqual([1, "ok\n".repeat(items.length / 2)])
     const failures = failuresOf(stderr)
     expect(failures["exit"]).toBe("it called process.exit(3)")
+    const late = "job odd.mjs#end ran for longer than 1.0 s"
+    expect([failures["spin"], failures["never"]]).toEqual([late, late])
     expect(failures["late"]).toMatch(/^uncaught Error: late \(/)
     if (kinds.includes("abort"))
       expect([failures["abort"], failures["kill"]]).toEqual([
