@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { Effect, Either, Stream } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Executor from "../../src/services/Executor.js"
+import * as Failures from "../../src/services/Failures.js"
 import * as Aio from "../support/Aio.js"
 
 afterAll(Aio.removeFolders)
@@ -153,6 +154,12 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
       ])
     expect(countsOf(stderr)).toEqual([items.length / 2, items.length / 2])
   })
+})
+
+it("ends a process that has cut itself off, and fails its job", async () => {
+  const { code, stderr, stdout } = await aio(["--processes", "-j1", `${module}#end`, "ok", "cut", "ok"])
+  expect([code, stdout]).toEqual([1, "ok\nok\n"])
+  expect(failuresOf(stderr)).toEqual({ cut: "it was ended by SIGKILL" })
 })
 
 describe.each(modes.slice(0, 2))("words of a job, %s", (_, mode) => {
@@ -350,5 +357,24 @@ describe("executor, times and places", () => {
     )
     const { stderr } = await aio(["./ex.ts#bad", "3"], { cwd: folder })
     expect(stderr.split("\n")[0]).toBe("Failed (3): job ex.ts#bad failed: Error: 3 is bad (ex.ts:2:9)")
+  })
+})
+
+describe("Failures.place", () => {
+  const stackOf = (...frames: ReadonlyArray<string>) =>
+    ["Error: no", ...frames.map((at) => `    at ${at}`)].join("\n")
+
+  it.each([
+    [stackOf("save (file:///home/me/app/src/my%20file.ts?namespace=1:3:7)"), "src/my file.ts:3:7"],
+    [stackOf("JSON.parse (<anonymous>)", "async /home/me/app/b.ts:4:1"), "b.ts:4:1"],
+    [
+      stackOf("run (/home/me/app/node_modules/pkg/index.js:1:1)", "async c (/home/me/c.js:5:2)"),
+      "/home/me/c.js:5:2"
+    ],
+    [stackOf("listOnTimeout (node:internal/timers:581:17)"), undefined],
+    [stackOf(`${"?".repeat(1_000_000)} (/home/me/app/a.ts:1:1)`), undefined],
+    ["", undefined]
+  ])("is the innermost frame in the user's own files, %#", (stack, place) => {
+    expect(Failures.place(stack, "/home/me/app")).toBe(place)
   })
 })
