@@ -156,11 +156,22 @@ const withArrays = (root: unknown): unknown => {
   return holder[0]
 }
 
+/** Characters of a result at most: a line of some more is longer than a string can be. */
+const longestText = 511 * 1024 * 1024
+
+const bounded = (text: string): string => {
+  if (text.length <= longestText) return text
+  throw new RangeError(
+    `it has ${Units.formatSize(text.length)}; at most ${Units.formatSize(longestText)} is a line`
+  )
+}
+
 /** A result as JSON; throws where it has none. */
-const jsonOf = (value: unknown): string => (value === undefined ? "null" : Json.encode(withArrays(value)))
+const jsonOf = (value: unknown): string =>
+  value === undefined ? "null" : bounded(Json.encode(withArrays(value)))
 
 /** A result as a line: text as it is, everything else as JSON. */
-const lineOf = (value: unknown): string => (typeof value === "string" ? value : jsonOf(value))
+const lineOf = (value: unknown): string => (typeof value === "string" ? bounded(value) : jsonOf(value))
 
 const short = (ms: number): string => (ms < 10 ? `${Number(ms.toPrecision(2))} ms` : Units.formatDuration(ms))
 

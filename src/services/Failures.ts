@@ -215,7 +215,7 @@ export const render = (
 }
 
 const mostFrames = 100
-const longestLine = 4096
+const longestLine = 1024
 
 /** The innermost frame of a stack that is in the user's own files, like `ex.ts:5:58`; undefined where none is. */
 export const place = (stack: string, cwd: string): string | undefined => {

@@ -53,6 +53,8 @@ if (isMainThread) {
     readonly port: MessagePort
     readonly initializer: Task | undefined
   }
+  // Jobs see none of it: one that closed the port would never be heard of again.
+  for (const name of Object.keys(workerData as object)) Reflect.deleteProperty(workerData as object, name)
   const runner = JobRunner.make(
     {
       post: (report, transfer) => port.postMessage(report, transfer ?? []),

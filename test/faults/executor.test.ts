@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { Effect, Either, Stream } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Executor from "../../src/services/Executor.js"
+import * as Failures from "../../src/services/Failures.js"
 import * as Aio from "../support/Aio.js"
 
 afterAll(Aio.removeFolders)
@@ -135,7 +136,7 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
 
   it("leaves the others what ends a worker", async () => {
     const kinds = mode.includes("--processes" as never) ? ["exit", "abort", "kill", "late"] : ["exit", "late"]
-    const items = [...kinds, "spin", "full"].flatMap((kind) => [kind, "ok"])
+    const items = [...kinds, "spin", "never", "full"].flatMap((kind) => [kind, "ok"])
     const { code, stderr, stdout } = await aio([
       ...[...mode, "-j2", "--timeout", "1s", "--grace", "0ms", "--max-memory", "32M"],
       ...[`${module}#end`, ...items]
@@ -143,6 +144,8 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
     expect([code, stdout]).toEqual([1, "ok\n".repeat(items.length / 2)])
     const failures = failuresOf(stderr)
     expect(failures["exit"]).toBe("it called process.exit(3)")
+    const late = "job odd.mjs#end ran for longer than 1.0 s"
+    expect([failures["spin"], failures["never"]]).toEqual([late, late])
     expect(failures["late"]).toMatch(/^uncaught Error: late \(/)
     if (kinds.includes("abort"))
       expect([failures["abort"], failures["kill"]]).toEqual([
@@ -151,6 +154,12 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
       ])
     expect(countsOf(stderr)).toEqual([items.length / 2, items.length / 2])
   })
+})
+
+it("ends a process that has cut itself off, and fails its job", async () => {
+  const { code, stderr, stdout } = await aio(["--processes", "-j1", `${module}#end`, "ok", "cut", "ok"])
+  expect([code, stdout]).toEqual([1, "ok\nok\n"])
+  expect(failuresOf(stderr)).toEqual({ cut: "it was ended by SIGKILL" })
 })
 
 describe.each(modes.slice(0, 2))("words of a job, %s", (_, mode) => {
@@ -348,5 +357,24 @@ describe("executor, times and places", () => {
     )
     const { stderr } = await aio(["./ex.ts#bad", "3"], { cwd: folder })
     expect(stderr.split("\n")[0]).toBe("Failed (3): job ex.ts#bad failed: Error: 3 is bad (ex.ts:2:9)")
+  })
+})
+
+describe("Failures.place", () => {
+  const stackOf = (...frames: ReadonlyArray<string>) =>
+    ["Error: no", ...frames.map((at) => `    at ${at}`)].join("\n")
+
+  it.each([
+    [stackOf("save (file:///home/me/app/src/my%20file.ts?namespace=1:3:7)"), "src/my file.ts:3:7"],
+    [stackOf("JSON.parse (<anonymous>)", "async /home/me/app/b.ts:4:1"), "b.ts:4:1"],
+    [
+      stackOf("run (/home/me/app/node_modules/pkg/index.js:1:1)", "async c (/home/me/c.js:5:2)"),
+      "/home/me/c.js:5:2"
+    ],
+    [stackOf("listOnTimeout (node:internal/timers:581:17)"), undefined],
+    [stackOf(`${"?".repeat(1_000_000)} (/home/me/app/a.ts:1:1)`), undefined],
+    ["", undefined]
+  ])("is the innermost frame in the user's own files, %#", (stack, place) => {
+    expect(Failures.place(stack, "/home/me/app")).toBe(place)
   })
 })

@@ -83,7 +83,7 @@ interface Work {
   place: number
   /** The number of its message to the thread. */
   message: number
-  /** When it was sent, or began its latest item: `performance.now`. */
+  /** When the thread was last heard of before it was sent, or when its latest item was begun: `performance.now`. */
   since: number
   cancelled: boolean
   /** Items whose time was over. */
@@ -322,8 +322,8 @@ export const make = (options: Options): Pool => {
     work.place = place
     work.apart = undefined
     work.unread = undefined
-    work.since = performance.now()
-    if (member.flight.size === 0) member.heard = work.since
+    if (member.flight.size === 0) member.heard = performance.now()
+    work.since = member.heard
     member.flight.set(work.id, work)
     hold(member)
     if (request.timeout !== undefined) watch(work, member, request.timeout)

@@ -38,6 +38,9 @@ export interface Unit {
   readonly hold: (on: boolean) => void
 }
 
+/** Milliseconds from when a child process has closed its channel until it is ended. */
+const channelGrace = 1000
+
 /** Reports that are taken before timers and I/O have a turn. */
 const atOnce = 64
 
@@ -154,9 +157,11 @@ export const childProcess = (options: UnitOptions): Unit => {
     }
     options.report(report)
   })
+  let cut: NodeJS.Timeout | undefined
   const gone = (code: number | null, signal: NodeJS.Signals | null) => {
     if (over) return
     over = true
+    clearTimeout(cut)
     rmSync(folder, { recursive: true, force: true })
     options.gone({ code, signal, memory: full, thrown: failed })
   }
@@ -165,6 +170,17 @@ export const childProcess = (options: UnitOptions): Unit => {
     if (child.pid === undefined) gone(null, null)
   })
   child.on("close", gone)
+  const kill = () => {
+    try {
+      process.kill(-child.pid!, "SIGKILL") // what it has started too
+    } catch {
+      // gone already
+    }
+  }
+  // A process that has closed its channel and lives on would never report.
+  child.on("disconnect", () => {
+    if (!over) cut = setTimeout(kill, channelGrace)
+  })
   return {
     send: (message) => {
       child.send(Protocol.encode(message))
@@ -177,13 +193,7 @@ export const childProcess = (options: UnitOptions): Unit => {
       sent++
     },
     control: undefined,
-    kill: () => {
-      try {
-        process.kill(-child.pid!, "SIGKILL") // what it has started too
-      } catch {
-        // gone already
-      }
-    },
+    kill,
     hold: (on) => {
       const stderr = child.stderr as { ref?: () => void; unref?: () => void } | null
       if (on) {
