@@ -12,6 +12,7 @@ import {
   Option,
   Random,
   Ref,
+  type Scope,
   TestClock
 } from "effect"
 import * as LongRunning from "../../src/programs/LongRunning.js"
@@ -217,6 +218,24 @@ describe("LongRunning", () => {
         yield* Deferred.await(running)
         yield* Cancellation.cancel(fiber, { reason: "SIGINT", origin: "process" })
         expect(yield* Deferred.await(seen)).toEqual([{ reason: "SIGINT", origin: "process" }])
+      })
+    )
+
+    it.effect("leaves open what the task acquires in the scope of the caller", () =>
+      Effect.gen(function* () {
+        const log: Array<string> = []
+        const say = (word: string) => Effect.sync(() => log.push(word))
+        const connection = Effect.acquireRelease(say("open"), () => say("close"))
+        const limited: Effect.Effect<Option.Option<number>, never, Scope.Scope> = LongRunning.cancelAfter(
+          connection,
+          "1 second"
+        )
+        yield* Effect.scoped(Effect.zipRight(limited, say("use")))
+        expect(log).toEqual(["open", "use", "close"])
+        const never: Effect.Effect<Option.Option<never>> = LongRunning.cancelAfter(Effect.never, 0)
+        const fiber = yield* Effect.fork(never)
+        yield* TestClock.adjust(0)
+        expect(yield* Fiber.join(fiber)).toEqual(Option.none())
       })
     )
 
