@@ -1,6 +1,7 @@
 import * as Command from "@effect/platform/Command"
 import { assert, describe, expect, it } from "@effect/vitest"
 import {
+  Cause,
   Clock,
   Deferred,
   Duration,
@@ -315,6 +316,35 @@ describe("LongRunning.services", () => {
     Processes.layerTest(scripts),
     Probes.layerTest({ port: () => Effect.map(Clock.currentTimeMillis, (now) => now >= 3000) })
   )
+  it.live.each(["started", "ready", "ended", "restarting", "stopping"] as const)(
+    "an onEvent that throws at %s is not passed over, and nothing hangs",
+    (event) =>
+      Effect.gen(function* () {
+        const events: Array<string> = []
+        const run = LongRunning.services([{ name: "db", command: Command.make("quits") }], {
+          backoff: { jitter: 0 },
+          duration: "20 seconds",
+          onEvent: (told) => {
+            if (told.event === event) throw new Error("boom")
+            events.push(JSON.stringify(told))
+            return Effect.void
+          }
+        })
+        const exit = yield* Effect.exit(run)
+        // Within a run it is how the run has ended.
+        const told = Exit.isFailure(exit) ? Cause.pretty(exit.cause) : JSON.stringify(exit.value)
+        expect(`${events.join()} ${told}`).toContain("boom")
+      }).pipe(
+        Effect.provide(
+          Layer.merge(
+            Processes.layerTest([{ match: "quits", after: "3 seconds", exitCode: 1 }]),
+            Probes.layerTest({})
+          )
+        ),
+        VirtualClock.run()
+      )
+  )
+
   const play = (...args: Parameters<typeof record>) => {
     const { lines, run } = record(...args)
     return run.pipe(
