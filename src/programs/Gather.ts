@@ -37,7 +37,7 @@ import * as WorkerFibers from "../services/WorkerFibers.js"
 export type OnFailure = "cancel" | "continue" | "collect"
 
 export interface GatherOptions {
-  /** How many run at once; default `"unbounded"`, as in asyncio. */
+  /** How many run at once, a whole number from 1 or `Infinity`; default `"unbounded"`, as in asyncio. */
   readonly concurrency?: number | "unbounded" | undefined
   /** Default `"cancel"`. */
   readonly onFailure?: OnFailure | undefined
@@ -68,8 +68,9 @@ type Outcomes<T extends Many> =
  *
  * Each effect is a task of its own: FiberRefs that it sets stay its own, what it forks ends with it. Its failure
  * is this effect's failure: with `"cancel"` after the siblings' clean-up, with `"continue"` after they have
- * finished (the first to fail wins), with `"collect"` never (`Exit`s instead). An iterable is read as far as items
- * are started. Ready effects cost 1 to 2 µs each, because they share one fiber.
+ * finished (the first to fail wins), with `"collect"` never (`Exit`s instead). Further failures, those of a sibling
+ * that was cancelled included, are in the cause too. Dies when `concurrency` is no count. An iterable is read as far
+ * as items are started. Ready effects cost 1 to 2 µs each, because they share one fiber.
  *
  * @example
  * import { Effect } from "effect"

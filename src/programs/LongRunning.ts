@@ -61,7 +61,8 @@ export interface CancelAfterOptions<R = never> {
 /**
  * Runs the effect as a task for at most this long, then cancels it and waits for its clean-up (asyncio: `create_task`,
  * `sleep`, `Task.cancel`). Gives its result when it ends before, and nothing when it was cancelled. Fails as the task
- * fails. A task that ends in the very moment has made it if it asked for that moment first.
+ * fails. A task that ends in the very moment has made it if it asked for that moment first. What it acquires in the
+ * scope of the caller stays open until that closes.
  *
  * @example
  * ```ts

@@ -279,14 +279,14 @@ const asyncSteps = <A>(
 
 /** Settings of {@link mapConcurrent}. */
 export interface MapConcurrentOptions<in A> {
-  /** How many elements may be under way at once; default 1. */
+  /** How many elements may be under way at once, a whole number from 1 or `Infinity`; default 1. */
   readonly concurrency?: number | undefined
   /** Results in the order of the elements; otherwise as they come. Default true. */
   readonly ordered?: boolean | undefined
   /**
    * By how many elements the producer may be ahead of the consumer: those under way, and results that are not yet
-   * taken or not yet done with. A producer that gives several at once is asked for more while it is below. Default
-   * 256, or twice the concurrency if that is more.
+   * taken or not yet done with. A producer that gives several at once is asked for more while it is below. A whole number
+   * not below the concurrency, or `Infinity`. Default 256, or twice the concurrency if that is more.
    */
   readonly backpressure?: number | undefined
   /** Elements of the same key are mapped one after the other, in their order; by default none waits for another. */
@@ -721,7 +721,7 @@ const producerFailed = (cause: Cause.Cause<unknown>): Cancellation.Cancellation 
 
 /** Settings of {@link batchWithin}. */
 export interface BatchOptions {
-  /** Most elements of a batch. */
+  /** Most elements of a batch, a whole number from 1 or `Infinity`. */
   readonly size: number
   /** How long its first element waits for others at most; by default until the batch is full. */
   readonly within?: Duration.DurationInput | undefined
@@ -821,7 +821,7 @@ const withClock = <A, E, R>(
 
 /** Settings of {@link rateLimited}. */
 export interface RateOptions {
-  /** So many elements … */
+  /** So many elements, a number above 0 … */
   readonly limit: number
   /** … in so much time. Default 1 second. */
   readonly interval?: Duration.DurationInput | undefined
@@ -908,7 +908,7 @@ const rounding = 1e-3
 
 /** Settings of {@link mergeFair}. */
 export interface MergeOptions {
-  /** How many elements of each stream may wait, those of its last chunk aside. Default 16. */
+  /** How many elements of each stream may wait, those of its last chunk aside; from 1. Default 16. */
   readonly backpressure?: number | undefined
 }
 

@@ -285,7 +285,10 @@ const makeHost = <E, R>(handler: Handler<E, R>, options: ServeOptions) =>
       whenIdle = () => resume(Effect.void)
     })
     const failed = (request: Request, cause: Cause.Cause<unknown>) =>
-      report(new HandlerFailed({ request, cause }))
+      Effect.catchAllCause(
+        Effect.suspend(() => report(new HandlerFailed({ request, cause }))),
+        (broken) => Effect.logError("the report of a handler failed", Cause.sequential(cause, broken))
+      )
     const interrupt = (fiber: Fiber.RuntimeFiber<unknown>, reason: string, origin: string) =>
       fiber.unsafeInterruptAsFork(Cancellation.toFiberId({ reason, origin }))
 
@@ -350,7 +353,12 @@ const makeHost = <E, R>(handler: Handler<E, R>, options: ServeOptions) =>
       close: (gone: Effect.Effect<void>, destroy: Effect.Effect<void>) =>
         Effect.gen(function* () {
           const requests = running.size - sessions
-          if (requests > 0) yield* options.onDrain?.(requests, grace) ?? Effect.void
+          if (requests > 0) {
+            yield* Effect.catchAllCause(
+              Effect.suspend(() => options.onDrain?.(requests, grace) ?? Effect.void),
+              (cause) => Effect.logError("onDrain failed", cause)
+            )
+          }
           // In a fiber of its own: a finalizer cannot be interrupted, and so could not be timed out.
           const inTime = yield* Effect.timeoutOption(gone, grace).pipe(
             Effect.interruptible,

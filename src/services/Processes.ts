@@ -462,7 +462,7 @@ const telling = (
   sleep: (ms: number) => Effect.Effect<void>,
   ending: Effect.Effect<void>
 ): Effect.Effect<void> => {
-  const left = Duration.toMillis(grace) - lingers
+  const left = Duration.toMillis(checkedDuration("grace", grace)) - lingers
   if (onLingering === undefined || left <= 0) return ending
   const tell = Effect.zipRight(sleep(lingers), onLingering(left, pid))
   return Effect.flatMap(Effect.fork(Effect.interruptible(tell)), (teller) =>
@@ -723,11 +723,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             command: commandLine(command),
             exit: outcomeOf(child),
             signal: (name) => Effect.sync(() => processTree.signalTree(tree, name)),
-            stop: (grace = startOptions.grace) =>
-              Effect.suspend(() => {
-                checkOptions({ grace }, { grace: time })
-                return end(tree, { ...startOptions, grace })
-              }),
+            stop: (grace = startOptions.grace) => Effect.suspend(() => end(tree, { ...startOptions, grace })),
             usage: Effect.sync(() => {
               const used = processTree.usageOf(tree)
               return Option.map(usageOf(used), (usage) => ({ ...usage, memory: used!.memory }))
@@ -910,7 +906,6 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
           const pid = ++pids
           const stop = (grace: Duration.DurationInput = options.grace ?? graceDefault) =>
             Effect.gen(function* () {
-              checkedDuration("grace", grace)
               if (!(yield* signal(stopSignal))) return
               // Each interruptible, although this is a finalizer, so that the loser does not hold it up.
               yield* Effect.raceFirst(

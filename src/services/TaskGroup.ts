@@ -85,11 +85,11 @@ export interface Options {
   readonly name?: string
   /** Default `"cancel"`. */
   readonly onFailure?: OnFailure
-  /** How many tasks live at once, 1 or more; further starts wait in line. Default: no limit. */
+  /** How many tasks live at once, a whole number from 1 or `Infinity`; further starts wait in line. Default: no limit. */
   readonly capacity?: number
   /**
    * Told of each failure that nobody looked at when the group closes, and of each done callback that fails
-   * (asyncio: `loop.set_exception_handler`). Default: logs an error.
+   * (asyncio: `loop.set_exception_handler`). Where it fails itself the closing group dies, of both. Default: logs an error.
    */
   readonly report?: (failure: TaskFailed) => Effect.Effect<void>
 }

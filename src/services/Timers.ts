@@ -653,7 +653,13 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
   }
 
   private tell(event: SeriesEvent): void {
-    if (this.options.observe !== undefined) this.host.tell(this.options.observe(event), this.fiberRefs)
+    const { observe } = this.options
+    if (observe === undefined) return
+    const observed = Effect.catchAllCause(
+      Effect.suspend(() => observe(event)),
+      (cause) => Effect.logError(`observe of ${this.name} failed`, cause)
+    )
+    this.host.tell(observed, this.fiberRefs)
   }
 
   private planned(after: number): Planned | undefined {
@@ -924,8 +930,10 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       Cause.isInterruptedOnly(cause)
         ? Effect.void
         : Effect.uninterruptible(
-            Effect.catchAllCause(report(new TimerFailed({ timer: call.name, cause })), (broken) =>
-              Effect.logError(`the report of ${call.name} failed`, broken)
+            Effect.catchAllCause(
+              Effect.suspend(() => report(new TimerFailed({ timer: call.name, cause }))),
+              (broken) =>
+                Effect.logError(`the report of ${call.name} failed`, Cause.sequential(cause, broken))
             )
           )
 
@@ -939,7 +947,8 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
         worker.call = undefined
         outcome = undefined
         // An interruption that comes too late for this one must not meet the next.
-        if (call.request !== undefined) retired = true
+        const { _queue: messages } = worker.fiber as unknown as Internals
+        if (call.request !== undefined || messages.length > 0) retired = true
         // A plain function may have cancelled itself, through a fiber of its own.
         if (call.exit === undefined) call.unsafeEnd(exit)
         ended()
@@ -947,6 +956,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       const work = Effect.withFiberRuntime<void>((fiber) => {
         const inner = fiber as unknown as Internals
         const own = inner._fiberRefs
+        const flags = inner.currentRuntimeFlags
         worker.fiber = fiber
         if (nap !== undefined) asleep = worker
         let current: Effect.Effect<unknown, unknown> = nap ?? Effect.void
@@ -967,6 +977,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
           if (inner._fiberRefs !== fiberRefs) inner.setFiberRefs(fiberRefs)
           // Or else it would give way between one and the next, and the next fiber begin out of order.
           inner.currentOpCount = 0
+          inner.currentRuntimeFlags = flags
           current = call.effect
           return true
         }
@@ -1038,7 +1049,12 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
           if (outcome !== undefined || Cause.isInterruptedOnly(cause)) end()
           else Runtime.runFork(runtimeOf(call.asker.fiberRefs), told(call, cause)).addObserver(end)
         }
-        if (asleep === worker) asleep = undefined
+        if (asleep === worker) {
+          // Interrupted from outside, by one that had its fiber from a callback: another has to sleep.
+          asleep = undefined
+          stale = true
+          if (closing === undefined) arm()
+        }
         if (taken < ready.length) drainSoon()
       })
     }

@@ -1,6 +1,7 @@
 import * as Command from "@effect/platform/Command"
 import { assert, describe, expect, it } from "@effect/vitest"
 import {
+  Cause,
   Clock,
   Deferred,
   Duration,
@@ -12,6 +13,7 @@ import {
   Option,
   Random,
   Ref,
+  type Scope,
   TestClock
 } from "effect"
 import * as LongRunning from "../../src/programs/LongRunning.js"
@@ -220,6 +222,24 @@ describe("LongRunning", () => {
       })
     )
 
+    it.effect("leaves open what the task acquires in the scope of the caller", () =>
+      Effect.gen(function* () {
+        const log: Array<string> = []
+        const say = (word: string) => Effect.sync(() => log.push(word))
+        const connection = Effect.acquireRelease(say("open"), () => say("close"))
+        const limited: Effect.Effect<Option.Option<number>, never, Scope.Scope> = LongRunning.cancelAfter(
+          connection,
+          "1 second"
+        )
+        yield* Effect.scoped(Effect.zipRight(limited, say("use")))
+        expect(log).toEqual(["open", "use", "close"])
+        const never: Effect.Effect<Option.Option<never>> = LongRunning.cancelAfter(Effect.never, 0)
+        const fiber = yield* Effect.fork(never)
+        yield* TestClock.adjust(0)
+        expect(yield* Fiber.join(fiber)).toEqual(Option.none())
+      })
+    )
+
     const millis = fc.integer({ min: 1, max: 50 })
 
     it.effect.prop(
@@ -296,6 +316,35 @@ describe("LongRunning.services", () => {
     Processes.layerTest(scripts),
     Probes.layerTest({ port: () => Effect.map(Clock.currentTimeMillis, (now) => now >= 3000) })
   )
+  it.live.each(["started", "ready", "ended", "restarting", "stopping"] as const)(
+    "an onEvent that throws at %s is not passed over, and nothing hangs",
+    (event) =>
+      Effect.gen(function* () {
+        const events: Array<string> = []
+        const run = LongRunning.services([{ name: "db", command: Command.make("quits") }], {
+          backoff: { jitter: 0 },
+          duration: "20 seconds",
+          onEvent: (told) => {
+            if (told.event === event) throw new Error("boom")
+            events.push(JSON.stringify(told))
+            return Effect.void
+          }
+        })
+        const exit = yield* Effect.exit(run)
+        // Within a run it is how the run has ended.
+        const told = Exit.isFailure(exit) ? Cause.pretty(exit.cause) : JSON.stringify(exit.value)
+        expect(`${events.join()} ${told}`).toContain("boom")
+      }).pipe(
+        Effect.provide(
+          Layer.merge(
+            Processes.layerTest([{ match: "quits", after: "3 seconds", exitCode: 1 }]),
+            Probes.layerTest({})
+          )
+        ),
+        VirtualClock.run()
+      )
+  )
+
   const play = (...args: Parameters<typeof record>) => {
     const { lines, run } = record(...args)
     return run.pipe(

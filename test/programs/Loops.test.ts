@@ -390,6 +390,23 @@ describe("Loops.fromGenerator", () => {
   )
 })
 
+it.live("Loops.produce ends a producer that stands in an uninterruptible region", () =>
+  Effect.gen(function* () {
+    let ended = false
+    const stream = Loops.produce((emit: Loops.Emit<number>) =>
+      Effect.uninterruptible(Effect.forever(emit(1))).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            ended = true
+          })
+        )
+      )
+    )
+    expect(yield* Stream.runCount(Stream.take(stream, 3))).toBe(3)
+    expect(ended).toBe(true)
+  })
+)
+
 describe("Loops.mapConcurrent", () => {
   // What a consumer has seen when the stream ended, and how it ended.
   const seen = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
@@ -596,6 +613,149 @@ describe("Loops.mapConcurrent", () => {
         exit: Exit.die(boom)
       })
     }).pipe(VirtualClock.run())
+  )
+
+  // Effect's own map has them all in the failure channel that they belong to.
+  const cleanUpBreaks = Effect.ensuring(Effect.fail("typed"), Effect.dieMessage("clean-up broke"))
+  const ways: ReadonlyArray<
+    [string, (stream: Stream.Stream<number>) => Stream.Stream<unknown, string, Checkpoints.Checkpoints>]
+  > = [
+    ["mapConcurrent", (stream) => Loops.mapConcurrent(stream, () => cleanUpBreaks)],
+    [
+      "mapConcurrent, several at once",
+      (stream) => Loops.mapConcurrent(stream, () => cleanUpBreaks, { concurrency: 4 })
+    ],
+    [
+      "mapConcurrent, out of order",
+      (stream) => Loops.mapConcurrent(stream, () => cleanUpBreaks, { ordered: false })
+    ],
+    [
+      "mapConcurrent, its producer",
+      (stream) =>
+        Loops.mapConcurrent(
+          Stream.mapEffect(stream, () => cleanUpBreaks),
+          Effect.succeed
+        )
+    ],
+    ["produce", () => Loops.produce(() => cleanUpBreaks)],
+    [
+      "batchWithin",
+      (stream) =>
+        Loops.batchWithin(
+          Stream.mapEffect(stream, () => cleanUpBreaks),
+          { size: 2 }
+        )
+    ],
+    [
+      "rateLimited",
+      (stream) =>
+        Loops.rateLimited(
+          Stream.mapEffect(stream, () => cleanUpBreaks),
+          { limit: 1 }
+        )
+    ],
+    ["mergeFair", (stream) => Loops.mergeFair([Stream.mapEffect(stream, () => cleanUpBreaks)])],
+    [
+      "checkpointed",
+      (stream) =>
+        Loops.checkpointed({ path: "p", input: "i", position: () => 1 }, () =>
+          Stream.mapEffect(stream, () => cleanUpBreaks)
+        ).pipe(Stream.mapError((error) => error as string))
+    ]
+  ]
+  it.live.each(ways)("a failure beside a defect stays a failure: %s", ([, way]) =>
+    Effect.gen(function* () {
+      const own = yield* Effect.exit(Stream.runDrain(Stream.mapEffect(Stream.make(1), () => cleanUpBreaks)))
+      const exit = yield* Effect.exit(Stream.runDrain(way(Stream.make(1))))
+      const parts = (exit: Exit.Exit<unknown, unknown>) =>
+        Exit.isFailure(exit) && [[...Cause.failures(exit.cause)], [...Cause.defects(exit.cause)].map(String)]
+      expect(parts(exit)).toEqual(parts(own))
+      expect(yield* Effect.flip(Stream.runDrain(way(Stream.make(1))))).toBe("typed")
+    }).pipe(Effect.provide(Checkpoints.layerTest()), VirtualClock.run())
+  )
+
+  it.live("a key that throws, and what else throws, takes nothing from those before it", () =>
+    Effect.gen(function* () {
+      const body = (n: number) => Effect.as(Effect.sleep(5), n)
+      const throwsAt = (at: number) => (n: number) => {
+        if (n === at) throw boom
+        return "one"
+      }
+      for (const concurrency of [1, 2, 4, Number.POSITIVE_INFINITY]) {
+        for (const at of [0, 1, 2, 3, 4]) {
+          const expected = { got: [0, 1, 2, 3].slice(0, at), exit: at < 4 ? Exit.die(boom) : Exit.void }
+          const numbers = Stream.range(0, 3)
+          const key = throwsAt(at)
+          expect(yield* seen(Loops.mapConcurrent(numbers, body, { concurrency, key }))).toEqual(expected)
+          const throwing = (n: number) => {
+            key(n)
+            return body(n)
+          }
+          const sameKey = { concurrency, key: () => "one" }
+          expect(yield* seen(Loops.mapConcurrent(numbers, throwing, sameKey))).toEqual(expected)
+          expect(
+            yield* seen(
+              Loops.mapConcurrent(
+                Stream.tap(numbers, (n) => Effect.sync(() => key(n))),
+                body,
+                { concurrency }
+              )
+            )
+          ).toEqual(expected)
+        }
+      }
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("concurrency and backpressure may be Infinity, and backpressure is not below concurrency", () =>
+    Effect.gen(function* () {
+      const numbers = Stream.range(0, 1999)
+      // The first is the last to be done, so all others wait for it.
+      const body = (n: number) => Effect.as(Effect.sleep(n === 0 ? 10 : 1), n)
+      const all = Array.from({ length: 2000 }, (_, n) => n)
+      const infinite = Number.POSITIVE_INFINITY
+      for (const options of [
+        { concurrency: infinite },
+        { concurrency: infinite, backpressure: infinite },
+        { concurrency: infinite, backpressure: 3 },
+        { concurrency: 3, backpressure: infinite },
+        { concurrency: 1e15 },
+        { concurrency: 2, backpressure: 1e15, key: (n: number) => n % 3 }
+      ]) {
+        expect(yield* seen(Loops.mapConcurrent(numbers, body, options))).toEqual({
+          got: all,
+          exit: Exit.void
+        })
+      }
+      const refused = yield* Effect.exit(
+        Stream.runDrain(Loops.mapConcurrent(numbers, body, { concurrency: 4, backpressure: 3 }))
+      )
+      expect(Exit.isFailure(refused) && Cause.pretty(refused.cause)).toContain(
+        "backpressure (with concurrency 4): 3 is out of range"
+      )
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live(
+    "goes on when an element's fiber, or one that waits for an element, is interrupted from outside",
+    () =>
+      Effect.gen(function* () {
+        const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+        const body = (n: number) =>
+          Effect.withFiberRuntime<number>((fiber) => {
+            fibers.add(fiber)
+            return Effect.as(Effect.sleep(1), n)
+          })
+        const slow = Stream.tap(Stream.rechunk(Stream.range(0, 20), 1), () => Effect.sleep(5))
+        const mapped = Loops.mapConcurrent(slow, body, { concurrency: 3 })
+        const interrupting = Stream.tap(mapped, () =>
+          Effect.sync(() => {
+            for (const fiber of fibers) fiber.unsafeInterruptAsFork(fiber.id())
+            fibers.clear()
+          })
+        )
+        expect((yield* seen(interrupting)).got).toEqual(Array.from({ length: 21 }, (_, n) => n))
+      }).pipe(VirtualClock.run())
   )
 
   it.live("finishes what is under way, and starts nothing, when it is told to drain", () =>
