@@ -106,7 +106,7 @@ describe("a process tree", () => {
   })
 
   it("has the descriptors 0 to 2, no signal blocked or ignored, and the caller's umask", async () => {
-    const script = "ls /proc/$$/fd; grep -E 'Sig(Blk|Ign)' /proc/$$/status; umask"
+    const script = "ls /proc/$$/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; umask"
     const all = runners(script)
     const results = await Promise.all(
       all.map(([, words]) => Aio.run(words, { shell: 'umask 027; exec "$@"' }))
@@ -176,6 +176,7 @@ describe("readiness", () => {
       .map(({ event, name, run }) => `${name} ${event} ${run}`)
     const at = (event: string) => events.indexOf(event)
     expect(at("cache ready 1")).toBeGreaterThan(at("db ended 1"))
+    expect(at("db ready 2")).toBeGreaterThan(at("cache ready 1"))
     expect(at("web started 1")).toBeGreaterThan(at("db ready 2"))
   })
 
