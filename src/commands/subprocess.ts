@@ -145,7 +145,9 @@ const options = {
   ),
   joblog: Options.text("joblog").pipe(
     Options.withPseudoName("file"),
-    Options.withDescription("a line a job, in GNU parallel's columns"),
+    Options.withDescription(
+      "a line a job, in GNU parallel's columns; the file is begun anew unless --resume goes on with it"
+    ),
     Options.optional
   ),
   resume: Options.boolean("resume").pipe(
