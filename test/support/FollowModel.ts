@@ -204,7 +204,9 @@ export const run = async ({ dated, ops, there }: Case): Promise<ReadonlyArray<st
     const at = contents.find(
       ({ half, lines }) => lines.includes(checkpoint!.text) || half === checkpoint!.text
     )
-    const isGone = at === undefined || at.destroyed
+    // A copy that came within one tick of the clock may have been read.
+    const isOurs = writers.some(({ fd }) => checkpoint!.json.includes(`"inode":"${fs.fstatSync(fd).ino}"`))
+    const isGone = isOurs && (at === undefined || at.destroyed)
     if (isGone) for (const content of contents) if (content !== current?.content) content.destroyed = true
     const before = gaps.length
     start()

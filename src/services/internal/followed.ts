@@ -215,6 +215,10 @@ interface Times {
   readonly modified: bigint
 }
 
+/** What was born after the file that has the name has not had it before: a copy, say. */
+const isOlder = ({ birth }: Times, current: Times | undefined): boolean =>
+  current === undefined || current.birth <= 0n || birth <= current.birth
+
 /** By birth; of the same tick, or where the file system has no such time, by number, by the last change, by name. */
 const older = (a: Times, b: Times, one: Entry | undefined, other: Entry | undefined): number => {
   const byName =
@@ -404,7 +408,7 @@ export class Followed {
           one.id !== current?.id &&
           this.isRotated(one, entry.name, current, entries) &&
           isLater(one) &&
-          (current === undefined || one.birth <= current.birth)
+          isOlder(one, current)
       )
       const opened = await this.openAll(await this.withoutCopies(between, [file, current]))
       if (opened === undefined) {
@@ -551,6 +555,7 @@ export class Followed {
       (entry) =>
         !this.isKnown(entry) &&
         entry.id !== current?.id &&
+        isOlder(entry, current) &&
         this.isRotated(entry, name, current, entries) &&
         !isHeld(entry.id)
     )
