@@ -291,7 +291,10 @@ export const run = async ({ dated, ops, there }: Case): Promise<ReadonlyArray<st
       content.unseen = true
       return
     }
-    if (paused !== undefined) return sleep(60)
+    if (paused !== undefined) {
+      content.unseen = true // how far the follower has come is not known
+      return sleep(20)
+    }
     for (const end = now() + deadline; now() < end; await sleep(1)) {
       if (content.lines.every((one) => received.includes(one))) return
     }
