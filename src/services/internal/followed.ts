@@ -2,7 +2,7 @@ import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import * as Records from "../Records.js"
-import { FileKindError } from "./files.js"
+import { describe, FileKindError } from "./files.js"
 import * as rotations from "./rotations.js"
 
 // What Follow reads: the files that have had one name, oldest first. Two loops work on them. `next` reads the oldest one
@@ -100,7 +100,7 @@ class OpenFile {
   }
 
   /** Fails with {@link FileKindError} at what is no regular file. */
-  static async open(file: string, flags = 0): Promise<OpenFile> {
+  static async open(file: string, flags: number): Promise<OpenFile> {
     const handle = await fs.open(file, constants.O_RDONLY | constants.O_NONBLOCK | flags)
     try {
       const stat = await handle.stat({ bigint: true })
@@ -219,17 +219,18 @@ interface Times {
 const isOlder = ({ birth }: Times, current: Times | undefined): boolean =>
   current === undefined || current.birth <= 0n || birth <= current.birth
 
-/** By birth; of the same tick, or where the file system has no such time, by number, by the last change, by name. */
+/**
+ * By birth. Of the same tick of the clock by name, because a late writer changes the older one last; where the file
+ * system has no time of birth, by number, else by the last change.
+ */
 const older = (a: Times, b: Times, one: Entry | undefined, other: Entry | undefined): number => {
-  const byName =
-    one === undefined || other === undefined ? 0 : rotations.compare(one.name, other.name, one.place.base)
-  const isNumbered = one !== undefined && rotations.numberOf(one.name, one.place.base) !== undefined
-  return (
-    (a.birth > 0n && b.birth > 0n ? Number(a.birth - b.birth) : 0) ||
-    (isNumbered ? byName : 0) ||
-    Number((one ?? a).modified - (other ?? b).modified) ||
-    byName
-  )
+  const isKnown = a.birth > 0n && b.birth > 0n
+  if (isKnown && a.birth !== b.birth) return a.birth < b.birth ? -1 : 1
+  const changed = Number((one ?? a).modified - (other ?? b).modified)
+  if (one === undefined || other === undefined) return changed
+  const byName = rotations.compare(one.name, other.name, one.place.base)
+  const isNumbered = rotations.numberOf(one.name, one.place.base) !== undefined
+  return isKnown || isNumbered ? byName || changed : changed || byName
 }
 
 /** Where rotated files are looked for, and what they were called. */
@@ -265,6 +266,8 @@ export class Followed {
   private readonly notices: Array<Notice> = []
   private started = false
   private closed = false
+  /** All that is open. */
+  private readonly handles = new Set<fs.FileHandle>()
   private busy = new Set<Promise<unknown>>()
   private waiting: string | undefined
   private known = new Map<string, Entry>()
@@ -298,7 +301,20 @@ export class Followed {
   async close(): Promise<void> {
     this.closed = true
     await Promise.allSettled(this.busy)
-    await Promise.allSettled(this.files.splice(0).map(({ handle }) => handle.close()))
+    this.files.length = 0
+    await Promise.allSettled([...this.handles].map((handle) => handle.close()))
+  }
+
+  private async acquire(file: string, flags = 0): Promise<OpenFile> {
+    const opened = await OpenFile.open(file, flags)
+    this.handles.add(opened.handle)
+    return opened
+  }
+
+  private async release(...opened: ReadonlyArray<OpenFile | undefined>): Promise<void> {
+    for (const file of opened) {
+      if (file !== undefined && this.handles.delete(file.handle)) await file.handle.close()
+    }
   }
 
   private async during<A>(work: Promise<A>): Promise<A> {
@@ -337,7 +353,7 @@ export class Followed {
       if (bytes === "changed") {
         const { position } = file
         file.restart()
-        const detail = `it was truncated or written anew after ${position} bytes of it were read; what was written behind them is lost, and reading begins at the beginning of the new content`
+        const detail = `it was truncated or written anew after ${position} bytes of it were read; what was written behind them may be lost, and reading begins at the beginning of the new content`
         return { _tag: "Gap", detail }
       }
       if (bytes !== "nothing") return this.piece(file, bytes, false)
@@ -346,7 +362,7 @@ export class Followed {
       this.finished.set(file.id, file.place)
       const [oldest] = this.finished.keys()
       if (this.finished.size > mostFinished) this.finished.delete(oldest!)
-      await file.handle.close()
+      await this.release(file)
     }
   }
 
@@ -362,8 +378,7 @@ export class Followed {
       if ((await this.idOfName()) === current?.id) {
         if (await this.begin(current, entries)) return
       }
-      await Promise.all(this.files.splice(0).map(({ handle }) => handle.close()))
-      if (current !== undefined) await current.handle.close().catch(() => undefined)
+      await this.release(current, ...this.files.splice(0))
     }
     throw new Error("its name is given to other files without end")
   }
@@ -397,7 +412,7 @@ export class Followed {
       if (file === "moved") return undefined
       if (file === "unreadable") continue
       if (!(await file.resume(from))) {
-        await file.handle.close()
+        await this.release(file)
         continue
       }
       const isLater = (one: Entry) =>
@@ -412,7 +427,7 @@ export class Followed {
       )
       const opened = await this.openAll(await this.withoutCopies(between, [file, current]))
       if (opened === undefined) {
-        await file.handle.close()
+        await this.release(file)
         return undefined
       }
       const missing = this.missing(entry, file, entries)
@@ -480,7 +495,7 @@ export class Followed {
     if (back >= 0) {
       // A file that waits to be read has its name again: it is read last.
       const [again] = coming.splice(back, 1)
-      await again!.handle.close()
+      await this.release(again)
       const at = files.findIndex((one) => one.id === again!.id)
       const [file] = files.splice(at, 1)
       file!.rotatedAt = undefined
@@ -514,13 +529,13 @@ export class Followed {
           )
           break
         }
-        if (current !== undefined && isHeld(current.id)) await current.handle.close()
+        if (current !== undefined && isHeld(current.id)) await this.release(current)
         else if (current !== undefined) held.push(current)
         current = undefined
       }
       coming.push(...held.splice(0))
       if (current !== undefined && (current.id === last?.id || coming.length >= room)) {
-        await current.handle.close()
+        await this.release(current)
         current = undefined
       }
       if (current !== undefined) {
@@ -531,12 +546,12 @@ export class Followed {
       for (const file of coming) {
         const place = this.finished.get(file.id)
         const isRead = place !== undefined && (await file.resume(place))
-        if (isRead && file !== current && !(await file.hasMore())) await file.handle.close()
+        if (isRead && file !== current && !(await file.hasMore())) await this.release(file)
         else unread.push(file)
       }
       return unread
     } catch (error) {
-      await Promise.allSettled([...coming, ...held, current].map((file) => file?.handle.close()))
+      await this.release(current, ...coming, ...held)
       throw error
     }
   }
@@ -609,7 +624,7 @@ export class Followed {
         continue
       }
       const head = await readAt(file.handle, 0, headBytes)
-      await file.handle.close()
+      await this.release(file)
       const had = heads.size
       add(head)
       if (heads.size > had || head.length < headBytes) kept.push(entry)
@@ -619,9 +634,9 @@ export class Followed {
 
   private async open(entry: Entry): Promise<OpenFile | "moved" | "unreadable"> {
     try {
-      const file = await OpenFile.open(entry.path, constants.O_NOFOLLOW)
+      const file = await this.acquire(entry.path, constants.O_NOFOLLOW)
       if (file.id === entry.id) return file
-      await file.handle.close()
+      await this.release(file)
       return "moved"
     } catch (error) {
       if (["ENOENT", "ELOOP", "EFTYPE"].includes(code(error) ?? "")) return "moved"
@@ -636,7 +651,7 @@ export class Followed {
     for (const entry of entries) {
       const file = await this.open(entry)
       if (file === "moved") {
-        await Promise.all(opened.map(({ handle }) => handle.close()))
+        await this.release(...opened)
         return undefined
       }
       if (file !== "unreadable") opened.push(file)
@@ -651,7 +666,7 @@ export class Followed {
   private async openName(): Promise<OpenFile | undefined> {
     if ((await this.idOfName()) === undefined) return undefined
     try {
-      return await OpenFile.open(this.path)
+      return await this.acquire(this.path)
     } catch (error) {
       if (code(error) === "ENOENT") return undefined
       if (error instanceof FileKindError) throw new Error(notRegular)
@@ -742,4 +757,4 @@ const reasons: Readonly<Record<string, string>> = {
 }
 
 /** What an error of the file system means for a file that is to be read. */
-export const reason = (error: unknown): string => reasons[code(error) ?? ""] ?? (error as Error).message
+export const reason = (error: unknown): string => reasons[code(error) ?? ""] ?? describe(error)
