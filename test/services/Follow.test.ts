@@ -1,4 +1,14 @@
-import { appendFileSync, mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import {
+  appendFileSync,
+  closeSync,
+  mkdtempSync,
+  openSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
@@ -91,6 +101,25 @@ describe("Follow", () => {
         ])
       }).pipe(Effect.scoped)
     )
+  )
+
+  it.live(
+    "passes over the hole that a writer leaves that does not write to the end of a truncated file",
+    () =>
+      inFolder((path) =>
+        Effect.gen(function* () {
+          const fd = openSync(path, "w")
+          writeSync(fd, "one\n")
+          const { gaps, reads } = yield* following(path)
+          expect(yield* reads(5)).toBe("|one\n")
+          truncateSync(path)
+          writeSync(fd, "two\n", 100_000)
+          writeSync(fd, "three\n")
+          closeSync(fd)
+          expect(yield* reads(12)).toBe("||two\nthree\n")
+          expect(gaps.length).toBe(1)
+        }).pipe(Effect.scoped)
+      )
   )
 
   it.live("waits for what is not there, and fails for what is no file", () =>

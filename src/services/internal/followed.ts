@@ -30,6 +30,7 @@ export interface Digest {
 export const headBytes = 4096
 const tailBytes = 256
 const pieceSize = 64 * 1024
+const holeSize = 1024 * 1024
 
 /** Files that are open and not yet read; those that come later are looked for in the folder in their turn. */
 const mostOpen = 64
@@ -87,6 +88,7 @@ class OpenFile {
   /** When another file was seen under its name; undefined while it has the name, or nothing else does. */
   rotatedAt: number | undefined
   private grewAt = Number.NEGATIVE_INFINITY
+  private isNew = false
   private size = 0
 
   private constructor(
@@ -170,12 +172,39 @@ class OpenFile {
     return bytes
   }
 
-  /** Its content is another one: it is read from its beginning. */
+  /**
+   * Its content is another one: it is read from its beginning, but for NULs there. They are the hole before the old
+   * position of a writer that does not write to the end, and may be as long as the old content was.
+   */
   restart(): void {
+    this.isNew = true
     this.identity = { device: this.device, inode: this.inode, head: none }
     this.tail = none
     this.seen = none
     this.position = 0
+  }
+
+  /** Goes behind the NULs that new content begins with; how many those are, undefined while nothing else has come. */
+  async skipHole(): Promise<number | undefined> {
+    if (!this.isNew) return 0
+    if ((await this.handle.stat()).size < this.position) this.restart()
+    for (;;) {
+      const bytes = await readAt(this.handle, this.position, holeSize)
+      const at = bytes.findIndex((byte) => byte !== 0)
+      const hole = bytes.subarray(0, at < 0 ? bytes.length : at)
+      if (hole.length > 0) {
+        const { head } = this.identity
+        this.identity.head = Buffer.concat([head, hole.subarray(0, headBytes - head.length)])
+        this.seen = this.identity.head
+        this.tail = Buffer.from(hole.subarray(-tailBytes))
+        this.position += hole.length
+      }
+      if (at >= 0) {
+        this.isNew = false
+        return this.position
+      }
+      if (bytes.length < holeSize) return undefined
+    }
   }
 
   /** Another file has its name. */
@@ -347,9 +376,11 @@ export class Followed {
         this.active = file.identity
         return this.piece(file, none, true)
       }
+      const hole = await file.skipHole()
+      if (hole !== undefined && hole > 0) return this.piece(file, none, true)
       if (file.rotatedAt !== undefined) await file.watch(this.clock)
       const isQuiet = file.isQuiet(this.clock(), this.rotateWait)
-      const bytes = await file.read()
+      const bytes = hole === undefined ? "nothing" : await file.read()
       if (bytes === "changed") {
         const { position } = file
         file.restart()
@@ -392,8 +423,10 @@ export class Followed {
         : await this.behind(from, current, entries)
     if (before === undefined) return false
     this.files.push(...before)
-    if (current !== undefined) this.files.push(current)
-    else this.wait("there is no such file yet")
+    if (current !== undefined) {
+      if (this.notices.length > 0) current.restart()
+      this.files.push(current)
+    } else this.wait("there is no such file yet")
     await Promise.all(this.files.slice(0, -1).map((file) => file.rotated(this.clock)))
     this.known = new Map(entries.map((entry) => [entry.id, entry]))
     return true
