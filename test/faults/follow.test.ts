@@ -366,9 +366,9 @@ const between: ReadonlyArray<readonly [string, (log: Log) => void, string, RegEx
     "copied, truncated and smaller",
     ({ copyTruncate, write }) => {
       copyTruncate()
-      write("log", "e", "")
+      write("log", "e1", "")
     },
-    "e\n",
+    "e1\n",
     gone
   ],
   [
