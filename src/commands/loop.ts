@@ -188,7 +188,7 @@ const optionSet = {
     Options.withDescription("a line on the terminal: records done, failed, and how fast")
   ),
   json: Options.boolean("json").pipe(
-    Options.withDescription("results, failures and the summary as NDJSON events on stdout")
+    Options.withDescription("results, failures, gaps and the summary as NDJSON events on stdout")
   ),
   quiet: Options.boolean("quiet").pipe(
     Options.withAlias("q"),

@@ -1216,8 +1216,11 @@ export const followed = <E = never>(
         const ended = () => {
           if (splitter === undefined) return []
           const found = splitter.end()
-          // What an earlier run has given is a line of its own only if more was written to it.
-          const isGiven = given !== undefined && found[0]?.position === given.position + given.given
+          // What an earlier run has given is a line again only if more was written to it.
+          const isGiven =
+            given !== undefined &&
+            found[0]?.position === given.position + given.given &&
+            Follow.placeBehind(file!, 0, found[0].bytes).tail.sha256 === given.tail.sha256
           given = undefined
           return isGiven ? [] : told(found)
         }

@@ -1,4 +1,14 @@
-import { appendFileSync, mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import {
+  appendFileSync,
+  closeSync,
+  mkdtempSync,
+  openSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
@@ -89,6 +99,22 @@ describe("Follow", () => {
         expect(gone.gaps).toEqual([
           `${path}: the file of the checkpoint is not in the folder any more, because it was removed, compressed or moved; what was written behind its first 4 bytes may be lost, and reading begins at the beginning of the current file`
         ])
+      }).pipe(Effect.scoped)
+    )
+  )
+
+  it.live("passes over the hole that a writer leaves in a truncated file", () =>
+    inFolder((path) =>
+      Effect.gen(function* () {
+        const fd = openSync(path, "w")
+        writeSync(fd, "one\n")
+        const { gaps, reads } = yield* following(path)
+        expect(yield* reads(5)).toBe("|one\n")
+        truncateSync(path)
+        writeSync(fd, "two\nthree\n", 100_000)
+        closeSync(fd)
+        expect(yield* reads(12)).toBe("||two\nthree\n")
+        expect(gaps.length).toBe(1)
       }).pipe(Effect.scoped)
     )
   )

@@ -2,7 +2,7 @@ import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import * as Records from "../Records.js"
-import { FileKindError } from "./files.js"
+import { describe, FileKindError } from "./files.js"
 import * as rotations from "./rotations.js"
 
 // What Follow reads: the files that have had one name, oldest first. Two loops work on them. `next` reads the oldest one
@@ -30,6 +30,7 @@ export interface Digest {
 export const headBytes = 4096
 const tailBytes = 256
 const pieceSize = 64 * 1024
+const holeSize = 1024 * 1024
 
 /** Files that are open and not yet read; those that come later are looked for in the folder in their turn. */
 const mostOpen = 64
@@ -87,6 +88,7 @@ class OpenFile {
   /** When another file was seen under its name; undefined while it has the name, or nothing else does. */
   rotatedAt: number | undefined
   private grewAt = Number.NEGATIVE_INFINITY
+  private isNew = false
   private size = 0
 
   private constructor(
@@ -100,7 +102,7 @@ class OpenFile {
   }
 
   /** Fails with {@link FileKindError} at what is no regular file. */
-  static async open(file: string, flags = 0): Promise<OpenFile> {
+  static async open(file: string, flags: number): Promise<OpenFile> {
     const handle = await fs.open(file, constants.O_RDONLY | constants.O_NONBLOCK | flags)
     try {
       const stat = await handle.stat({ bigint: true })
@@ -170,12 +172,39 @@ class OpenFile {
     return bytes
   }
 
-  /** Its content is another one: it is read from its beginning. */
+  /**
+   * Its content is another one: it is read from its beginning, but for NULs there. They are the hole before the old
+   * position of a writer that does not write to the end, and may be as long as the old content was.
+   */
   restart(): void {
+    this.isNew = true
     this.identity = { device: this.device, inode: this.inode, head: none }
     this.tail = none
     this.seen = none
     this.position = 0
+  }
+
+  /** Goes behind the NULs that new content begins with; how many those are, undefined while nothing else has come. */
+  async skipHole(): Promise<number | undefined> {
+    if (!this.isNew) return 0
+    if ((await this.handle.stat()).size < this.position) this.restart()
+    for (;;) {
+      const bytes = await readAt(this.handle, this.position, holeSize)
+      const at = bytes.findIndex((byte) => byte !== 0)
+      const hole = bytes.subarray(0, at < 0 ? bytes.length : at)
+      if (hole.length > 0) {
+        const { head } = this.identity
+        this.identity.head = Buffer.concat([head, hole.subarray(0, headBytes - head.length)])
+        this.seen = this.identity.head
+        this.tail = Buffer.from(hole.subarray(-tailBytes))
+        this.position += hole.length
+      }
+      if (at >= 0) {
+        this.isNew = false
+        return this.position
+      }
+      if (bytes.length < holeSize) return undefined
+    }
   }
 
   /** Another file has its name. */
@@ -215,17 +244,22 @@ interface Times {
   readonly modified: bigint
 }
 
-/** By birth; of the same tick, or where the file system has no such time, by number, by the last change, by name. */
+/** What was born after the file that has the name has not had it before: a copy, say. */
+const isOlder = ({ birth }: Times, current: Times | undefined): boolean =>
+  current === undefined || current.birth <= 0n || birth <= current.birth
+
+/**
+ * By birth. Of the same tick of the clock by name, because a late writer changes the older one last; where the file
+ * system has no time of birth, by number, else by the last change.
+ */
 const older = (a: Times, b: Times, one: Entry | undefined, other: Entry | undefined): number => {
-  const byName =
-    one === undefined || other === undefined ? 0 : rotations.compare(one.name, other.name, one.place.base)
-  const isNumbered = one !== undefined && rotations.numberOf(one.name, one.place.base) !== undefined
-  return (
-    (a.birth > 0n && b.birth > 0n ? Number(a.birth - b.birth) : 0) ||
-    (isNumbered ? byName : 0) ||
-    Number((one ?? a).modified - (other ?? b).modified) ||
-    byName
-  )
+  const isKnown = a.birth > 0n && b.birth > 0n
+  if (isKnown && a.birth !== b.birth) return a.birth < b.birth ? -1 : 1
+  const changed = Number((one ?? a).modified - (other ?? b).modified)
+  if (one === undefined || other === undefined) return changed
+  const byName = rotations.compare(one.name, other.name, one.place.base)
+  const isNumbered = rotations.numberOf(one.name, one.place.base) !== undefined
+  return isKnown || isNumbered ? byName || changed : changed || byName
 }
 
 /** Where rotated files are looked for, and what they were called. */
@@ -261,6 +295,8 @@ export class Followed {
   private readonly notices: Array<Notice> = []
   private started = false
   private closed = false
+  /** All that is open. */
+  private readonly handles = new Set<fs.FileHandle>()
   private busy = new Set<Promise<unknown>>()
   private waiting: string | undefined
   private known = new Map<string, Entry>()
@@ -294,7 +330,20 @@ export class Followed {
   async close(): Promise<void> {
     this.closed = true
     await Promise.allSettled(this.busy)
-    await Promise.allSettled(this.files.splice(0).map(({ handle }) => handle.close()))
+    this.files.length = 0
+    await Promise.allSettled([...this.handles].map((handle) => handle.close()))
+  }
+
+  private async acquire(file: string, flags = 0): Promise<OpenFile> {
+    const opened = await OpenFile.open(file, flags)
+    this.handles.add(opened.handle)
+    return opened
+  }
+
+  private async release(...opened: ReadonlyArray<OpenFile | undefined>): Promise<void> {
+    for (const file of opened) {
+      if (file !== undefined && this.handles.delete(file.handle)) await file.handle.close()
+    }
   }
 
   private async during<A>(work: Promise<A>): Promise<A> {
@@ -327,13 +376,15 @@ export class Followed {
         this.active = file.identity
         return this.piece(file, none, true)
       }
+      const hole = await file.skipHole()
+      if (hole !== undefined && hole > 0) return this.piece(file, none, true)
       if (file.rotatedAt !== undefined) await file.watch(this.clock)
       const isQuiet = file.isQuiet(this.clock(), this.rotateWait)
-      const bytes = await file.read()
+      const bytes = hole === undefined ? "nothing" : await file.read()
       if (bytes === "changed") {
         const { position } = file
         file.restart()
-        const detail = `it was truncated or written anew after ${position} bytes of it were read; what was written behind them is lost, and reading begins at the beginning of the new content`
+        const detail = `it was truncated or written anew after ${position} bytes of it were read; what was written behind them may be lost, and reading begins at the beginning of the new content`
         return { _tag: "Gap", detail }
       }
       if (bytes !== "nothing") return this.piece(file, bytes, false)
@@ -342,7 +393,7 @@ export class Followed {
       this.finished.set(file.id, file.place)
       const [oldest] = this.finished.keys()
       if (this.finished.size > mostFinished) this.finished.delete(oldest!)
-      await file.handle.close()
+      await this.release(file)
     }
   }
 
@@ -358,8 +409,7 @@ export class Followed {
       if ((await this.idOfName()) === current?.id) {
         if (await this.begin(current, entries)) return
       }
-      await Promise.all(this.files.splice(0).map(({ handle }) => handle.close()))
-      if (current !== undefined) await current.handle.close().catch(() => undefined)
+      await this.release(current, ...this.files.splice(0))
     }
     throw new Error("its name is given to other files without end")
   }
@@ -373,8 +423,10 @@ export class Followed {
         : await this.behind(from, current, entries)
     if (before === undefined) return false
     this.files.push(...before)
-    if (current !== undefined) this.files.push(current)
-    else this.wait("there is no such file yet")
+    if (current !== undefined) {
+      if (this.notices.length > 0) current.restart()
+      this.files.push(current)
+    } else this.wait("there is no such file yet")
     await Promise.all(this.files.slice(0, -1).map((file) => file.rotated(this.clock)))
     this.known = new Map(entries.map((entry) => [entry.id, entry]))
     return true
@@ -393,7 +445,7 @@ export class Followed {
       if (file === "moved") return undefined
       if (file === "unreadable") continue
       if (!(await file.resume(from))) {
-        await file.handle.close()
+        await this.release(file)
         continue
       }
       const isLater = (one: Entry) =>
@@ -404,11 +456,11 @@ export class Followed {
           one.id !== current?.id &&
           this.isRotated(one, entry.name, current, entries) &&
           isLater(one) &&
-          (current === undefined || one.birth <= current.birth)
+          isOlder(one, current)
       )
       const opened = await this.openAll(await this.withoutCopies(between, [file, current]))
       if (opened === undefined) {
-        await file.handle.close()
+        await this.release(file)
         return undefined
       }
       const missing = this.missing(entry, file, entries)
@@ -476,7 +528,7 @@ export class Followed {
     if (back >= 0) {
       // A file that waits to be read has its name again: it is read last.
       const [again] = coming.splice(back, 1)
-      await again!.handle.close()
+      await this.release(again)
       const at = files.findIndex((one) => one.id === again!.id)
       const [file] = files.splice(at, 1)
       file!.rotatedAt = undefined
@@ -510,13 +562,13 @@ export class Followed {
           )
           break
         }
-        if (current !== undefined && isHeld(current.id)) await current.handle.close()
+        if (current !== undefined && isHeld(current.id)) await this.release(current)
         else if (current !== undefined) held.push(current)
         current = undefined
       }
       coming.push(...held.splice(0))
       if (current !== undefined && (current.id === last?.id || coming.length >= room)) {
-        await current.handle.close()
+        await this.release(current)
         current = undefined
       }
       if (current !== undefined) {
@@ -527,12 +579,12 @@ export class Followed {
       for (const file of coming) {
         const place = this.finished.get(file.id)
         const isRead = place !== undefined && (await file.resume(place))
-        if (isRead && file !== current && !(await file.hasMore())) await file.handle.close()
+        if (isRead && file !== current && !(await file.hasMore())) await this.release(file)
         else unread.push(file)
       }
       return unread
     } catch (error) {
-      await Promise.allSettled([...coming, ...held, current].map((file) => file?.handle.close()))
+      await this.release(current, ...coming, ...held)
       throw error
     }
   }
@@ -551,6 +603,7 @@ export class Followed {
       (entry) =>
         !this.isKnown(entry) &&
         entry.id !== current?.id &&
+        isOlder(entry, current) &&
         this.isRotated(entry, name, current, entries) &&
         !isHeld(entry.id)
     )
@@ -604,7 +657,7 @@ export class Followed {
         continue
       }
       const head = await readAt(file.handle, 0, headBytes)
-      await file.handle.close()
+      await this.release(file)
       const had = heads.size
       add(head)
       if (heads.size > had || head.length < headBytes) kept.push(entry)
@@ -614,9 +667,9 @@ export class Followed {
 
   private async open(entry: Entry): Promise<OpenFile | "moved" | "unreadable"> {
     try {
-      const file = await OpenFile.open(entry.path, constants.O_NOFOLLOW)
+      const file = await this.acquire(entry.path, constants.O_NOFOLLOW)
       if (file.id === entry.id) return file
-      await file.handle.close()
+      await this.release(file)
       return "moved"
     } catch (error) {
       if (["ENOENT", "ELOOP", "EFTYPE"].includes(code(error) ?? "")) return "moved"
@@ -631,7 +684,7 @@ export class Followed {
     for (const entry of entries) {
       const file = await this.open(entry)
       if (file === "moved") {
-        await Promise.all(opened.map(({ handle }) => handle.close()))
+        await this.release(...opened)
         return undefined
       }
       if (file !== "unreadable") opened.push(file)
@@ -646,7 +699,7 @@ export class Followed {
   private async openName(): Promise<OpenFile | undefined> {
     if ((await this.idOfName()) === undefined) return undefined
     try {
-      return await OpenFile.open(this.path)
+      return await this.acquire(this.path)
     } catch (error) {
       if (code(error) === "ENOENT") return undefined
       if (error instanceof FileKindError) throw new Error(notRegular)
@@ -737,4 +790,4 @@ const reasons: Readonly<Record<string, string>> = {
 }
 
 /** What an error of the file system means for a file that is to be read. */
-export const reason = (error: unknown): string => reasons[code(error) ?? ""] ?? (error as Error).message
+export const reason = (error: unknown): string => reasons[code(error) ?? ""] ?? describe(error)
