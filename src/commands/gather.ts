@@ -132,8 +132,6 @@ const options = {
 
 const urls = Args.text({ name: "URL" }).pipe(Args.repeated)
 
-const count = (n: number, one: string, many: string) => `${n} ${n === 1 ? one : many}`
-
 /** How a run ended, for the person: the summary as a table, and how to go on. */
 const table = (
   summary: Gather.Summary,
@@ -170,7 +168,8 @@ const table = (
   const why = Object.entries(reasons).map(([cause, times]) => `${cause} ${times}`)
   if (why.length > 0) rows.push(["failures", why.join(", ")])
   if (again !== undefined && (kept.files > 0 || stopped)) {
-    const parts = `${count(kept.files, "partial file", "partial files")}, ${formatSize(kept.bytes)}`
+    const size = kept.files === 0 ? "" : `, ${formatSize(kept.bytes)}`
+    const parts = `${kept.files} partial file${kept.files === 1 ? "" : "s"}${size}`
     rows.push(["kept", `${parts}; run the same command again to go on${again}`])
   }
   const there =
@@ -326,6 +325,7 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
       (url): Gather.DownloadRequest => ({ url, ...optional("checksum", config.checksum) })
     )
     const directory = Option.getOrUndefined(config.directory)
+    if (directory === "") return yield* usage("option --directory: it is empty; write a folder")
     const list = Option.getOrUndefined(input)
     const listed = list === undefined ? Stream.empty : Gather.readList(list)
     const known = Stream.fromIterable(requests)
