@@ -73,7 +73,9 @@ const options = {
     Options.optional
   ),
   maxSize: Values.size("max-size").pipe(
-    Options.withDescription("most bytes of a decoded body, like 100M (default: no limit)"),
+    Options.withDescription(
+      "most bytes of a decoded body, like 100M (default: no limit, but 1G for a compressed body)"
+    ),
     Options.optional
   ),
   maxRedirects: Values.integer("max-redirects", 0).pipe(
@@ -212,6 +214,9 @@ const optional = <K extends string, A>(key: K, value: Option.Option<A>): { reado
 
 const usage = (message: string) => new UsageError({ message: `aio gather: ${message}` })
 
+/** Notes about odd answers that are reported, each once. */
+const mostOdd = 100
+
 /** Prints events as they come: lines, with progress below them on a terminal, or NDJSON. What comes together leaves in one write. */
 const report = (options: {
   readonly json: boolean
@@ -233,6 +238,7 @@ const report = (options: {
     let failed = 0
     let bytes = 0
     let first: string | undefined // of those that are there already
+    const odd = new Set<string>()
     const note = (text: string) =>
       screen === undefined ? output.note(text) : Effect.sync(() => screen.log(text))
     const handle = (events: Iterable<Gather.DownloadEvent>) => {
@@ -268,7 +274,10 @@ const report = (options: {
               finished++
               bytes += event.size
               results += `Downloaded ${event.url}, size ${event.size}\n`
-              if (event.note !== undefined && !options.quiet) notes += `${event.url}: ${event.note}\n`
+              if (event.note !== undefined && !options.quiet && odd.size < mostOdd && !odd.has(event.note)) {
+                odd.add(event.note)
+                notes += `${event.url}: ${event.note}\n`
+              }
             }
             break
           case "failed":

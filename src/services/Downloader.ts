@@ -2,6 +2,7 @@ import { readdirSync } from "node:fs"
 import { Context, Data, Effect, Fiber, HashMap, Layer, Option, Ref, Runtime, type Scope } from "effect"
 import { codes } from "./Exits.js"
 import { describe, tryFolder } from "./internal/files.js"
+import { readProxies } from "./internal/proxies.js"
 import { formatSize } from "./Units.js"
 
 /** A file's expected content. */
@@ -225,13 +226,10 @@ export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
     Effect.gen(function* () {
       // Loaded here so that whoever only uses the tag or the test layer does not load undici.
       const { make } = yield* Effect.promise(() => import("./internal/transfer.js"))
+      const proxies = readProxies(process.env)
+      if ("variable" in proxies) return yield* new ProxyError(proxies)
       const transfers = yield* Effect.acquireRelease(
-        Effect.tryPromise({
-          try: () => make(options, process.env),
-          catch: (error) => error
-        }).pipe(
-          Effect.catchAll((error) => (error instanceof ProxyError ? Effect.fail(error) : Effect.die(error)))
-        ),
+        Effect.promise(() => make(options, proxies)),
         (transfers) => Effect.promise(transfers.close)
       )
       return {

@@ -4,7 +4,7 @@ import type { buildConnector as Build, Dispatcher } from "undici"
 import buildConnector from "undici/lib/core/connect.js"
 import Agent from "undici/lib/dispatcher/agent.js"
 import Pool from "undici/lib/dispatcher/pool.js"
-import { ProxyError } from "../Downloader.js"
+import type { Proxies } from "./proxies.js"
 import { onread, type Reading, watch } from "./reads.js"
 
 // The dispatcher of `aio gather`: direct or by way of proxies, each socket watched for how it ends.
@@ -13,8 +13,6 @@ import { onread, type Reading, watch } from "./reads.js"
 // ends can suffer from that. Such a body is fetched over a careful dispatcher: there TLS runs over a stream of ours,
 // which sees what ended first. It costs twice the processor time, so it is not for every body.
 
-export type Env = Readonly<Record<string, string | undefined>>
-
 export interface Dialing {
   /** Milliseconds. */
   readonly connectTimeout: number
@@ -22,9 +20,11 @@ export interface Dialing {
   readonly stallTimeout: number
   /** How names become addresses. */
   readonly lookup?: LookupFunction | undefined
-  readonly env: Env
+  readonly proxies: Proxies
   /** Demands that TLS is closed by a close_notify, for bodies that nothing else ends. */
   readonly careful: boolean
+  /** Whether connections are kept for further requests. */
+  readonly keep: boolean
 }
 
 type Connector = Build.connector
@@ -124,32 +124,13 @@ const factory = (origin: string | URL, { connect, ...options }: Pool.Options) =>
     connect: watched(typeof connect === "function" ? connect : buildConnector(connect ?? {}))
   })
 
-/** The proxy that one of these variables names, as a URL; an empty string for none. */
-const proxy = (env: Env, ...names: ReadonlyArray<string>): string => {
-  const name = names.find((name) => env[name])
-  if (name === undefined) return ""
-  const text = env[name]!.trim()
-  const href = /^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `http://${text}`
-  try {
-    const { hostname, password, protocol, username } = new URL(href)
-    decodeURIComponent(username + password)
-    if (/^(https?|socks5?):$/.test(protocol) && hostname !== "") return href
-  } catch {
-    // told below
-  }
-  throw new ProxyError({ variable: name, value: text.replace(/^.*@/s, "") })
-}
-
-/** Fails with {@link ProxyError} where the environment's proxies cannot be read. */
 export const makeDispatcher = async (dialing: Dialing): Promise<Dispatcher> => {
-  const { careful, connectTimeout: timeout, env, lookup, stallTimeout } = dialing
-  const httpProxy = proxy(env, "http_proxy", "HTTP_PROXY")
-  const httpsProxy = proxy(env, "https_proxy", "HTTPS_PROXY")
-  const agent = { headersTimeout: stallTimeout, bodyTimeout: stallTimeout, factory }
+  const { careful, connectTimeout: timeout, keep, lookup, proxies, stallTimeout } = dialing
+  const agent = { headersTimeout: stallTimeout, bodyTimeout: stallTimeout, pipelining: keep ? 1 : 0, factory }
   const direct = { timeout, ...(lookup === undefined ? {} : { lookup }) }
   const secure = buildConnector({ timeout })
   const careless = { ...direct, onread }
-  if (httpProxy === "" && httpsProxy === "") {
+  if (proxies.http === "" && proxies.https === "") {
     return new Agent({ ...agent, connect: careful ? carried(buildConnector(direct), secure) : careless })
   }
   const [{ default: EnvHttpProxyAgent }, { default: Base }, { default: connect }] = await Promise.all([
@@ -163,9 +144,9 @@ export const makeDispatcher = async (dialing: Dialing): Promise<Dispatcher> => {
   // The proxy itself may well be at a private address; what it is asked for is checked by the transfer.
   return new EnvHttpProxyAgent({
     ...agent,
-    httpProxy,
-    httpsProxy,
-    noProxy: env["no_proxy"] || env["NO_PROXY"] || "",
+    httpProxy: proxies.http,
+    httpsProxy: proxies.https,
+    noProxy: proxies.except,
     proxyTunnel: false,
     connect: careful ? carried(secure, secure) : tls,
     proxyTls: tls,

@@ -99,6 +99,9 @@ export const readEncodings = (headers: Headers, names: ReadonlyArray<string> | u
   }
 }
 
+/** Decoded at a time: eight times as much as by default, which takes a quarter of the time. */
+const chunkSize = 128 * 1024
+
 /** `deflate` is zlib's format (RFC 9110, 8.4.1.2), but some send what RFC 1951 calls so: the two bytes before it lack. */
 class Inflate extends Transform {
   #inner: zlib.Inflate | zlib.InflateRaw | undefined
@@ -107,7 +110,7 @@ class Inflate extends Transform {
   #begin(): zlib.Inflate | zlib.InflateRaw {
     const [method = 0, flags = 0] = this.#first
     const hasHeader = this.#first.length < 2 || ((method & 15) === 8 && (method * 256 + flags) % 31 === 0)
-    this.#inner = hasHeader ? zlib.createInflate() : zlib.createInflateRaw()
+    this.#inner = hasHeader ? zlib.createInflate({ chunkSize }) : zlib.createInflateRaw({ chunkSize })
     this.#inner
       .on("data", (chunk) => {
         if (!this.push(chunk)) this.#inner!.pause()
@@ -146,7 +149,11 @@ class Inflate extends Transform {
 }
 
 const makeLayer = (coding: Coding): Transform =>
-  coding === "gzip" ? zlib.createGunzip() : coding === "br" ? zlib.createBrotliDecompress() : new Inflate()
+  coding === "gzip"
+    ? zlib.createGunzip({ chunkSize })
+    : coding === "br"
+      ? zlib.createBrotliDecompress({ chunkSize })
+      : new Inflate()
 
 /** Undoes encodings, one stream a layer. */
 export class Decoder {

@@ -105,6 +105,23 @@ const passInterim = (socket: Reading, chunk: Buffer): void => {
   socket.aioHead = at
 }
 
+/**
+ * Whether a connection that has ended has ended in order, for a body that nothing else ends; asked within its `end`.
+ *
+ * libuv reports a reset that arrives together with the last bytes as an end (a partial read and POLLHUP). The kernel
+ * still knows: a write fails after a reset, and not after an end. What is written is an empty line, which a server
+ * passes over before a request (RFC 9112, 2.2), and it is to close this connection anyway.
+ */
+export const endedInOrder = (socket: Reading, then: (inOrder: boolean) => void): void => {
+  if (socket.aioEnd !== "clean") then(false)
+  // TLS has its own end.
+  else if (socket.aioCut !== undefined) then(true)
+  // The socket's own `write` refuses once the other side has ended.
+  else {
+    Object.getPrototypeOf(socket).write.call(socket, "\r\n", (error?: Error | null) => then(error == null))
+  }
+}
+
 /** Called before undici adds its own listeners, so that the end is known here when it is reported there. */
 export const watch = (socket: Reading): void => {
   socket.aioHead = 0

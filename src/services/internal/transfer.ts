@@ -6,25 +6,17 @@ import { isIP } from "node:net"
 import * as path from "node:path"
 import ipaddr from "ipaddr.js"
 import type { Dispatcher } from "undici"
-import Agent from "undici/lib/dispatcher/agent.js"
-import {
-  type Downloaded,
-  makeHistory,
-  type Options,
-  type Reason,
-  type Failure as Report,
-  type Request,
-  type Target
-} from "../Downloader.js"
+import type { Downloaded, Options, Reason, Failure as Report, Request, Target } from "../Downloader.js"
 import { fromContentDisposition } from "../SafeName.js"
 import { formatSize } from "../Units.js"
 import { contentRange, type Headers, isWhole, one, strongValidator, whyNotJoined } from "./answers.js"
-import { type Env, makeDispatcher } from "./connections.js"
+import { makeDispatcher } from "./connections.js"
 import { Decoder, readEncodings } from "./encodings.js"
 import { existing, FileSink } from "./FileSink.js"
 import { describe } from "./files.js"
 import { discardPartial, Folder, findPartial, type Partial, readPartial } from "./Partials.js"
-import { type Reading, source } from "./reads.js"
+import type { Proxies } from "./proxies.js"
+import { endedInOrder, type Reading, source } from "./reads.js"
 import { SmallFiles } from "./SmallFiles.js"
 
 // The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher
@@ -110,6 +102,8 @@ const mostDecoded = 2 ** 30
 /** What is read of a body of no interest so that its connection can be used again: bytes, and ms. */
 const mostIgnored = 65_536
 const longestIgnored = 1000
+/** How long, in ms, the transfer itself waits for the end of such a body, so that it can use the connection again. */
+const patience = 50
 /** Answers of status 1xx before the one that counts. */
 const mostInterim = 100
 
@@ -193,13 +187,27 @@ const classify = (error: unknown, request: Request, url: URL, stallTimeout: numb
   return new Failure("protocol", message || code || String(error), false)
 }
 
-export const make = async (options: Options, env: Env): Promise<Transfers> => {
+export const make = async (options: Options, proxies: Proxies): Promise<Transfers> => {
   const { connectTimeout = 10_000, denyPrivate = false, maxRedirects = 10, origins = {} } = options
   const { stallTimeout = 30_000 } = options
   const lookup = denyPrivate ? publicOnly : undefined
-  const dialing = { connectTimeout, stallTimeout, lookup, env }
-  const dispatcher = await makeDispatcher({ ...dialing, careful: false })
+  let keep = true
+  const dispatchers: Array<Dispatcher> = []
+  const dial = async (careful: boolean): Promise<Dispatcher> => {
+    const dispatcher = await makeDispatcher({ connectTimeout, stallTimeout, lookup, proxies, careful, keep })
+    dispatchers.push(dispatcher)
+    return dispatcher
+  }
+  let dispatcher = await dial(false)
   let carefulDispatcher: Promise<Dispatcher> | undefined
+  /** Descriptors are scarce: closes idle connections, and keeps none from now on. */
+  const spare = async () => {
+    if (!keep) return
+    keep = false
+    const before = dispatcher
+    dispatcher = await dial(false)
+    before.close().catch(() => undefined)
+  }
   const limiter = options.limitRate === undefined ? undefined : makeLimiter(options.limitRate)
   const smallFiles = new SmallFiles()
   const folders = new Map<string, Promise<Folder>>()
@@ -213,7 +221,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
     }
     return folder
   }
-  const viaProxy = !(dispatcher instanceof Agent)
+  const viaProxy = proxies.http !== "" || proxies.https !== ""
 
   const start: Transfers["start"] = (request, callbacks) => {
     let url = request.url
@@ -233,7 +241,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
     let ranged = false // whether what is under way asks for the rest of `partial`
     let progressed = false // whether that has brought any of it
     let careful = false // whether what is under way needs a connection that ends provably
-    const history = request.history ?? makeHistory()
+    const history = request.history ?? { lengths: new Map<string, number>(), refused: 0 }
     const origin = request.url.origin
     const href = (url: URL) => (url.username || url.password ? stripUser(url) : url.href)
 
@@ -269,7 +277,8 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
           retryable: failure.retryable,
           ...failure.more
         })
-      close(forget).then(report, report)
+      const spared = failure.reason === "descriptors" ? spare() : undefined
+      Promise.all([close(forget), spared]).then(report, report)
     }
     /** A step that may throw or reject fails the transfer, unless it is over by then. */
     const guard = (step: () => void | Promise<void>) => {
@@ -335,7 +344,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
       progressed = false
       let using = dispatcher
       if (careful) {
-        carefulDispatcher ??= makeDispatcher({ ...dialing, careful })
+        carefulDispatcher ??= dial(true)
         using = await carefulDispatcher
         if (over) return
       }
@@ -391,9 +400,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
         size += chunk.length
         if (limit !== undefined && size > limit) {
           const decoded =
-            request.maxSize === undefined
-              ? " when decoded; only a larger maximum size (maxSize) permits that"
-              : ""
+            request.maxSize === undefined ? " when decoded; a larger maximum size permits more" : ""
           fail(new Failure("too-large", `more than ${formatSize(limit)}${decoded}`, false))
           return
         }
@@ -453,8 +460,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
       const passBody = (then: () => void | Promise<void>, keep = true) => {
         next = then
         skipBody = true
-        // All of a short body has often arrived with the head.
-        if (keep) setImmediate(goOn)
+        if (keep) ignoring = setTimeout(goOn, patience)
         else {
           own?.abort(new Error("body of no interest"))
           goOn()
@@ -463,6 +469,7 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
       const goOn = () => {
         const then = next
         next = undefined
+        clearTimeout(ignoring)
         if (then === undefined || over) return
         if (!done) {
           controller = undefined // the rest is no matter of the transfer
@@ -478,6 +485,12 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
           throw new Failure("range", why, true)
         }
         history.lengths.set(validator, length)
+      }
+
+      const onEnd = () => {
+        if (over) return
+        if (decoder === undefined) onWhole()
+        else decoder.end()
       }
 
       const onBody = (status: number, headers: Headers) => {
@@ -658,18 +671,20 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
         },
         onResponseEnd: () => {
           done = true
-          clearTimeout(ignoring)
           if (connection !== undefined) connection.aioHead = 0
           if (skipBody) return goOn()
           if (over) return
           // undici takes a reset for an end; here only what was closed in order is whole.
-          if (connection?.aioEnd === "broken") fail(new Failure("dropped", broke, true))
-          else if (decoder === undefined) onWhole()
-          else decoder.end()
+          if (connection?.aioEnd === undefined) onEnd()
+          else {
+            endedInOrder(connection, (inOrder) => {
+              if (inOrder) onEnd()
+              else fail(new Failure("dropped", broke, true))
+            })
+          }
         },
         onResponseError: (_controller, error) => {
           done = true
-          clearTimeout(ignoring)
           if (skipBody) return goOn()
           const malformed =
             connection === undefined &&
@@ -729,8 +744,8 @@ export const make = async (options: Options, env: Env): Promise<Transfers> => {
   }
 
   const close = async () => {
-    const careful = carefulDispatcher?.then((dispatcher) => dispatcher.destroy())
-    await Promise.all([dispatcher.destroy(), careful, smallFiles.close()])
+    await carefulDispatcher
+    await Promise.all([...dispatchers.map((dispatcher) => dispatcher.destroy()), smallFiles.close()])
   }
   return { start, close }
 }
