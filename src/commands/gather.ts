@@ -134,8 +134,6 @@ const options = {
 
 const urls = Args.text({ name: "URL" }).pipe(Args.repeated)
 
-const count = (n: number, one: string, many: string) => `${n} ${n === 1 ? one : many}`
-
 /** How a run ended, for the person: the summary as a table, and how to go on. */
 const table = (
   summary: Gather.Summary,
@@ -172,7 +170,8 @@ const table = (
   const why = Object.entries(reasons).map(([cause, times]) => `${cause} ${times}`)
   if (why.length > 0) rows.push(["failures", why.join(", ")])
   if (again !== undefined && (kept.files > 0 || stopped)) {
-    const parts = `${count(kept.files, "partial file", "partial files")}, ${formatSize(kept.bytes)}`
+    const size = kept.files === 0 ? "" : `, ${formatSize(kept.bytes)}`
+    const parts = `${kept.files} partial file${kept.files === 1 ? "" : "s"}${size}`
     rows.push(["kept", `${parts}; run the same command again to go on${again}`])
   }
   const there =
@@ -215,7 +214,7 @@ const optional = <K extends string, A>(key: K, value: Option.Option<A>): { reado
 
 const usage = (message: string) => new UsageError({ message: `aio gather: ${message}` })
 
-/** The most different notes about odd answers that are printed, each once. */
+/** Notes about odd answers that are reported, each once. */
 const mostOdd = 100
 
 /** Prints events as they come: lines, with progress below them on a terminal, or NDJSON. What comes together leaves in one write. */
@@ -238,8 +237,8 @@ const report = (options: {
     let finished = 0
     let failed = 0
     let bytes = 0
-    const odd = new Set<string>()
     let first: string | undefined // of those that are there already
+    const odd = new Set<string>()
     const note = (text: string) =>
       screen === undefined ? output.note(text) : Effect.sync(() => screen.log(text))
     const handle = (events: Iterable<Gather.DownloadEvent>) => {
@@ -335,6 +334,7 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
       (url): Gather.DownloadRequest => ({ url, ...optional("checksum", config.checksum) })
     )
     const directory = Option.getOrUndefined(config.directory)
+    if (directory === "") return yield* usage("option --directory: it is empty; write a folder")
     const list = Option.getOrUndefined(input)
     const listed = list === undefined ? Stream.empty : Gather.readList(list)
     const known = Stream.fromIterable(requests)

@@ -711,7 +711,7 @@ export const downloads = <E = never, R = never>(
               kept: 0
             }
             if (options.directory === undefined || (yield* claims.begin(request))) items.push(item)
-            else note(item, "it is asked for more than once, and fetched once")
+            else note(item, `${request.source ?? "the command line"} asks for it again; it is fetched once`)
           }
           queue.offer(items)
           yield* queue.low

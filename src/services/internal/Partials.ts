@@ -72,7 +72,7 @@ export class Folder {
   readonly partials = new Map<string, Set<string>>()
   /** The folders in it: no file can have their names. */
   readonly folders = new Set<string>()
-  #notes: Array<string> = []
+  #note: string | undefined
 
   private constructor(
     readonly writer: SmallFiles,
@@ -90,15 +90,11 @@ export class Folder {
     if (parts?.delete(part) === true && parts.size === 0) this.partials.delete(name)
   }
 
-  /** Keeps what a person should know of it, for the next transfer to report. */
-  note(text: string) {
-    this.#notes.push(text)
-  }
-
-  takeNotes(): ReadonlyArray<string> {
-    const notes = this.#notes
-    if (notes.length > 0) this.#notes = []
-    return notes
+  /** What a person should know of it, once. */
+  takeNote(): string | undefined {
+    const note = this.#note
+    this.#note = undefined
+    return note
   }
 
   static async open(directory: string, writer: SmallFiles): Promise<Folder> {
@@ -133,7 +129,7 @@ export class Folder {
     }
     if (left.length > 0) {
       const more = left.length === 1 ? "" : ` and ${left.length - 1} more`
-      folder.note(`passed over what cannot be removed from ${directory}: ${left[0]}${more}`)
+      folder.#note = `passed over what cannot be removed from ${directory}: ${left[0]}${more}`
     }
     return folder
   }
@@ -180,11 +176,12 @@ const inspect = (folder: Folder, file: string, target: Target, url: string): Par
   return { offset, sidecar: { ...sidecar.right, name: wanted }, file, stat }
 }
 
-/** Finds what is left of an earlier attempt at this URL, and forgets what can't be continued. */
+/** Finds what is left of an earlier attempt at this URL, and forgets what can't be continued; `note` is given why. */
 export const findPartial = async (
   folder: Folder,
   target: Target,
-  url: string
+  url: string,
+  note: (text: string) => void = () => undefined
 ): Promise<Partial | undefined> => {
   let best: Partial | undefined
   for (const file of folder.partials.get(target.name) ?? []) {
@@ -195,7 +192,7 @@ export const findPartial = async (
       best = found
       continue
     }
-    if (typeof found === "string") folder.note(`${file} is not continued: ${found}`)
+    if (typeof found === "string") note(`${file} is not continued: ${found}`)
     await discardPartial(folder, target, file)
   }
   return best

@@ -152,8 +152,16 @@ export const replaceFile = (file: string, bytes: Uint8Array): void => {
  */
 export const makeFolder = (directory: string): void => {
   const missing: Array<string> = []
+  const statOf = (at: string) => {
+    try {
+      return fs.statSync(at, { throwIfNoEntry: false })
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return undefined // what is above it says so itself
+      throw error
+    }
+  }
   for (let at = path.resolve(directory); ; at = path.dirname(at)) {
-    const stat = fs.statSync(at, { throwIfNoEntry: false })
+    const stat = statOf(at)
     if (stat?.isDirectory() === true) break
     if (stat !== undefined) throw Object.assign(new Error(`${at} is not a folder`), { code: "ENOTDIR" })
     missing.push(at)

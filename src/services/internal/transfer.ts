@@ -400,9 +400,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         size += chunk.length
         if (limit !== undefined && size > limit) {
           const decoded =
-            request.maxSize === undefined
-              ? " when decoded; a larger maximum size permits more"
-              : ""
+            request.maxSize === undefined ? " when decoded; a larger maximum size permits more" : ""
           fail(new Failure("too-large", `more than ${formatSize(limit)}${decoded}`, false))
           return
         }
@@ -700,6 +698,9 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       if (target !== undefined && folder?.folders.has(name) === true)
         throw new Failure("file", `${path.join(target.directory, name)} is a folder`, false)
     }
+    const tell = (note: string | undefined) => {
+      if (note !== undefined) request.onNote?.(note)
+    }
     /** Whether what has the name already is left: then the transfer is over. */
     const kept = async (name: string): Promise<boolean> => {
       const file = path.join(target!.directory, name)
@@ -710,21 +711,17 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         callbacks.succeed(skipped(file, there.size))
         return true
       }
-      request.onNote?.(`${file} is there, but its sha256 is another; it is fetched anew`)
+      tell(`${file} is there, but its sha256 is another; it is fetched anew`)
       return false
-    }
-    const takeNotes = () => {
-      for (const note of folder?.takeNotes() ?? []) request.onNote?.(note)
     }
 
     const begin = async (): Promise<void> => {
       if (target !== undefined) {
         folder = await openFolder(target)
-        takeNotes()
+        tell(folder.takeNote())
         if (target.existing === "keep" && (await kept(target.name))) return
         if (target.contentDisposition !== true) refuseFolder(target.name)
-        if (target.resume !== false) partial = await findPartial(folder, target, href(request.url))
-        takeNotes()
+        if (target.resume !== false) partial = await findPartial(folder, target, href(request.url), tell)
         if (partial !== undefined && partial.sidecar.total === undefined) {
           await discardPartial(folder, target, partial.file)
           partial = undefined
