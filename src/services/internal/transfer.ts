@@ -389,9 +389,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         size += chunk.length
         if (limit !== undefined && size > limit) {
           const decoded =
-            request.maxSize === undefined
-              ? " when decoded; a larger maximum size permits more"
-              : ""
+            request.maxSize === undefined ? " when decoded; a larger maximum size permits more" : ""
           fail(new Failure("too-large", `more than ${formatSize(limit)}${decoded}`, false))
           return
         }
