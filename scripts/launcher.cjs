@@ -44,8 +44,8 @@ process.on("exit", () => {
   for (const [cacheFile, script] of fresh) {
     try {
       fs.mkdirSync(caches, { recursive: true })
-      const temporary = `${cacheFile}.${process.pid}`
-      fs.writeFileSync(temporary, script.createCachedData())
+      const temporary = `${cacheFile}.${process.pid}.${Math.random().toString(36).slice(2)}`
+      fs.writeFileSync(temporary, script.createCachedData(), { flag: "wx" })
       fs.renameSync(temporary, cacheFile)
     } catch {
       // a folder that is not ours to write: start-up stays as it is

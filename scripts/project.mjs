@@ -48,11 +48,15 @@ export const run = (command, args, options = {}) => {
   if (status !== 0) process.exit(status ?? (signal === "SIGINT" ? 130 : 1))
 }
 
+/** The Effect diagnostics: not in the lock file, where npm would have to name its builds for every platform. */
+const analyser = "@effect/tsgo@0.45.0"
+
 export const install = () =>
-  whenStale("node_modules/.effect-asyncio", ["package.json", "package-lock.json"], () => {
+  whenStale("node_modules/.effect-asyncio", ["package.json", "package-lock.json", "scripts/project.mjs"], () => {
     console.error("installing (once)…")
-    // Not `npm ci`: it refuses a lock file that was made where other platforms' optional packages could not be had.
-    run("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"])
+    const quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
+    run("npm", ["ci", ...quiet])
+    run("npm", ["install", "--no-save", "--no-package-lock", ...quiet, analyser])
   })
 
 export const build = () =>

@@ -2,12 +2,14 @@ import { pathToFileURL } from "node:url"
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import { Chunk, Console, Effect, Either, Option, Stream } from "effect"
+import { Console, Effect, Either, Option, Stream } from "effect"
 import * as Executors from "../programs/Executors.js"
+import * as Loops from "../programs/Loops.js"
 import * as Executor from "../services/Executor.js"
 import { ExitError, UsageError } from "../services/Exits.js"
+import * as Failures from "../services/Failures.js"
 import * as Input from "../services/Input.js"
-import * as Lines from "../services/Lines.js"
+import * as Json from "../services/Json.js"
 import * as Machine from "../services/Machine.js"
 import * as Modules from "../services/Modules.js"
 import * as Output from "../services/Output.js"
@@ -86,82 +88,110 @@ const words = Args.text({ name: "module#export" }).pipe(
   Args.repeated
 )
 
-/** What an item of the input stands for. */
-const valueOf = (text: string, format: Format, where: () => string): Either.Either<unknown, string> => {
-  if (format !== "ndjson") return Either.right(text)
+/** Characters of an item by which a failure names it. */
+const longestLabel = 200
+
+/** Most bytes of an item that is read. */
+const longestItem = 1024 * 1024
+
+const tooLong = `longer than ${longestItem} bytes`
+
+/** What a word stands for. */
+const wordOf = (text: string, format: Format, where: string): Executors.ItemInput => {
+  if (format !== "ndjson") return { text, value: Either.right(text) }
   try {
-    return Either.right(JSON.parse(text))
+    return { text, value: Either.right(Json.parse(text)) }
   } catch (error) {
-    return Either.left(`${where()} is no JSON: ${(error as Error).message}`)
+    return { text, value: Either.left(`${where}, is no JSON: ${(error as Error).message}`) }
   }
 }
 
-/** Standard input's or a file's items. */
+/** Standard input's or a file's items: the records of `aio loop`, without blank lines. */
 const read = (path: string, format: Format): Stream.Stream<Executors.ItemInput, UsageError, Input.Input> =>
   Stream.unwrap(
-    Effect.map(Input.Input, ({ open }) =>
-      Stream.suspend(() => {
-        const name = path === "-" ? "standard input" : path
-        let found: Array<Executors.ItemInput> = []
-        let number = 0
-        const lines = Lines.make({
-          delimiter: format === "null" ? 0 : 10,
-          onLine: (line, cut) => {
-            number++
-            const at = number
-            const where = () => `${format === "null" ? "item" : "line"} ${at} of ${name}`
-            const whole = line.toString()
-            const text = format === "null" ? whole : whole.replace(/\r$/, "")
-            if (cut) {
-              found.push({ text: where(), value: Either.left(`${where()} is longer than 1 MiB`) })
-            } else if (format === "null" || text.trim() !== "") {
-              found.push({ text, value: valueOf(text, format, where) })
-            }
-          }
-        })
-        const take = () => {
-          const taken = found
-          found = []
-          return Chunk.unsafeFromArray(taken)
-        }
-        const whole = Stream.mapChunks(open(path), (chunks) => {
-          for (const bytes of chunks) lines.push(bytes)
-          return take()
-        })
-        const last = Stream.suspend(() => {
-          lines.end()
-          return Stream.fromChunk(take())
-        })
-        return Stream.concat(whole, last)
-      })
-    )
-  ).pipe(Stream.mapError((error) => usage(error.message)))
+    Effect.map(Input.Input, ({ open }) => Loops.records(open(path), { format, maxLine: longestItem }))
+  ).pipe(
+    Stream.mapError((error) => usage(error.message)),
+    Stream.filterMap((record) => {
+      const { line, problem, value } = record
+      const where = `${format === "null" ? "item" : "line"} ${line} of ${path === "-" ? "standard input" : path}`
+      const text = record.text.replace(/\r$/, "") || where
+      if (problem !== undefined) {
+        const why = problem
+          .replace(/^not JSON/, "no JSON")
+          .replace(tooLong, `longer than ${Units.formatSize(longestItem)}`)
+        return Option.some({ text, value: Either.left(`${where} is ${why}`) })
+      }
+      if (format === "lines" && String(value).trim() === "") return Option.none()
+      return Option.some({ text, value: Either.right(value) })
+    })
+  )
+
+const arrayOf = (value: object): object =>
+  value instanceof Map || value instanceof Set
+    ? [...value]
+    : ArrayBuffer.isView(value) && !(value instanceof DataView)
+      ? Array.from(value as Uint8Array)
+      : value
+
+/** Maps, sets and typed arrays as arrays, in place: a result is the command's own copy. */
+const withArrays = (root: unknown): unknown => {
+  const holder = [root]
+  const arrays = new Map<object, object>()
+  const open: Array<object> = [holder]
+  for (let each = open.pop(); each !== undefined; each = open.pop()) {
+    const fields = each as Record<string, unknown>
+    for (const key of Object.keys(each)) {
+      const part = fields[key]
+      if (typeof part !== "object" || part === null) continue
+      let array = arrays.get(part)
+      if (array === undefined) {
+        array = arrayOf(part)
+        arrays.set(part, array)
+        if (!ArrayBuffer.isView(part)) open.push(array)
+      }
+      if (array !== part) fields[key] = array
+    }
+  }
+  return holder[0]
+}
+
+/** Characters of a result at most: a line of some more is longer than a string can be. */
+const longestText = 511 * 1024 * 1024
+
+const bounded = (text: string): string => {
+  if (text.length <= longestText) return text
+  throw new RangeError(
+    `it has ${Units.formatSize(text.length)}; at most ${Units.formatSize(longestText)} is a line`
+  )
+}
+
+/** A result as JSON; throws where it has none. */
+const jsonOf = (value: unknown): string =>
+  value === undefined ? "null" : bounded(Json.encode(withArrays(value)))
 
 /** A result as a line: text as it is, everything else as JSON. */
-const lineOf = (value: unknown): string =>
-  typeof value === "string"
-    ? value
-    : (JSON.stringify(value, (_, part: unknown) =>
-        typeof part === "bigint"
-          ? String(part)
-          : part instanceof Map || part instanceof Set
-            ? [...part]
-            : ArrayBuffer.isView(part) && !(part instanceof DataView)
-              ? Array.from(part as Uint8Array)
-              : part
-      ) ?? "null")
+const lineOf = (value: unknown): string => (typeof value === "string" ? bounded(value) : jsonOf(value))
 
 const short = (ms: number): string => (ms < 10 ? `${Number(ms.toPrecision(2))} ms` : Units.formatDuration(ms))
 
 const table = ({ cancelled, elapsed, failed, ok, run, wait }: Executors.ItemsSummary): string => {
   const times = ({ p50, p95, p99 }: Executors.Quantiles) =>
     `p50 ${short(p50)}, p95 ${short(p95)}, p99 ${short(p99)}`
-  return [
+  const lines = [
     `items  ${ok} ok, ${failed} failed${cancelled ? ", the others cancelled" : ""}`,
-    `time   ${Units.formatDuration(elapsed)}`,
-    `run    ${times(run)}`,
-    `wait   ${times(wait)}`
-  ].join("\n")
+    `time   ${Units.formatDuration(elapsed)}`
+  ]
+  if (run.p99 > 0) lines.push(`run    ${times(run)}`, `wait   ${times(wait)}`)
+  return lines.join("\n")
+}
+
+/** An event of `--json`. The value of a result is JSON already: its integers keep all their digits. */
+const jsonLine = (event: Executors.ItemEvent): string => {
+  const { event: name, ...fields } = event
+  if (!("value" in fields)) return Output.eventLine(name, fields)
+  const { value, ...others } = fields
+  return `${Output.eventLine(name, others).slice(0, -1)},"value":${value}}`
 }
 
 /** A job's own words: stdout is for results. */
@@ -196,10 +226,7 @@ const map = (
     }
     const job = Executor.job<(item: unknown) => unknown>(pathToFileURL(found.path), found.name)
     const path = Option.getOrElse(config.input, () => "-")
-    const items = given.map((text, i) => ({
-      text,
-      value: valueOf(text, config.format, () => `item ${i + 1}, '${text}',`)
-    }))
+    const items = given.map((text, i) => wordOf(text, config.format, `item ${i + 1}, '${text}'`))
     const wrong = items.find(({ value }) => Either.isLeft(value))?.value
     if (config.onFailure === "cancel" && wrong !== undefined && Either.isLeft(wrong)) {
       return yield* usage(`${wrong.left}; --on-failure continue goes on with the others`)
@@ -224,9 +251,13 @@ const map = (
       screen !== undefined && output.stdout.interactive
         ? Effect.sync(() => screen.log(line))
         : output.print(line)
-    const failure = (item: string, message: string) =>
-      config.quiet ? Effect.void : note(`Failed (${item}): ${message}`)
-    let unshown = 0
+    const cwd = process.cwd()
+    const failure = ({ item, message, stack }: Executors.ItemEvent & { readonly event: "failed" }) => {
+      if (config.quiet) return Effect.void
+      const place = stack === undefined ? undefined : Failures.place(stack, cwd)
+      const label = item.length > longestLabel ? `${item.slice(0, longestLabel)}…` : item
+      return note(`Failed (${label}): ${message}${place === undefined ? "" : ` (${place})`}`)
+    }
     let bad: string | undefined // what the input is wrong with, where that ends all
     let summary: Executors.ItemsSummary | undefined
     const handle = (event: Executors.ItemEvent): Effect.Effect<void> => {
@@ -239,21 +270,15 @@ const map = (
         }
       }
       if (config.json) {
-        const { event: name, ...fields } = event
-        return output.print(Output.eventLine(name, JSON.parse(lineOf(fields))))
+        return output.print(jsonLine(event))
       }
       show()
       switch (event.event) {
         case "result":
-          try {
-            return print(lineOf(event.value))
-          } catch (error) {
-            unshown++
-            return failure(event.item, `its result is no JSON: ${(error as Error).message.split("\n")[0]}`)
-          }
+          return print(event.value as string)
         case "failed":
           if (bad !== undefined) return Effect.void
-          return failure(event.item, event.message)
+          return failure(event)
         case "summary":
           return Effect.void
       }
@@ -272,6 +297,7 @@ const map = (
       retries: config.retries,
       chunk: config.chunk,
       onFailure: config.onFailure,
+      encode: config.json ? jsonOf : lineOf,
       timeout: Option.getOrUndefined(config.timeout)
     }).pipe(
       Stream.runForEachChunk((events) =>
@@ -285,8 +311,8 @@ const map = (
     if (bad !== undefined) {
       return yield* usage(`${bad}; --on-failure continue goes on with the others`)
     }
-    if (summary.failed + unshown > 0) {
-      return yield* new ExitError({ exitCode: summary.exitCode || 1, message: "" })
+    if (summary.failed > 0) {
+      return yield* new ExitError({ exitCode: summary.exitCode, message: "" })
     }
   }).pipe(Effect.scoped, Effect.provide(Modules.layer))
 

@@ -35,12 +35,16 @@ const options = {
   maxRestarts: number("max-restarts", 0, "restarts within the window until it has failed; default unlimited"),
   window: duration("window", "what --max-restarts counts in; default 1m"),
   backoff: duration("backoff", "the first pause before a restart, which doubles each time; default 500ms"),
-  backoffMax: duration("backoff-max", "the longest pause; default 30s"),
+  backoffMax: duration("backoff-max", "the longest pause, jitter included; default 30s"),
   resetAfter: duration(
     "reset-after",
     "a run that was ready for so long begins with the first pause; default 10s"
   ),
-  readyLog: Named.scoped("ready-log", "REGEX", "ready when it writes a line that fits"),
+  readyLog: Named.scoped(
+    "ready-log",
+    "REGEX",
+    "ready when it writes a line that fits, be it the last before its end"
+  ),
   readyHttp: Named.scoped("ready-http", "URL", "ready when the URL answers with a status below 400"),
   readyPort: Named.scoped(
     "ready-port",
@@ -56,7 +60,9 @@ const options = {
   healthTimeout: duration("health-timeout", "a check that takes longer has failed; default 5s"),
   healthFailures: number("health-failures", 1, "failed checks in a row until it is restarted; default 3"),
   after: Named.options.after.pipe(
-    Options.withDescription("WEB:DB starts web when db is ready; any number of times")
+    Options.withDescription(
+      "WEB:DB,CACHE starts web in a moment in which db and cache are ready, at its restarts too; any number of times"
+    )
   ),
   onFailure: Values.choice("on-failure", ["cancel", "continue"]).pipe(
     Options.withDescription("what one that has failed for good does to the others; default cancel"),

@@ -1,9 +1,10 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import { Duration, Effect, Option } from "effect"
+import { Duration, Effect, Fiber, Option } from "effect"
 import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
+import { guarded } from "../services/internal/foreign.js"
 import * as race from "../services/internal/race.js"
 import * as Modules from "../services/Modules.js"
 import * as Timers from "../services/Timers.js"
@@ -13,7 +14,15 @@ import * as Values from "./Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio run: ${message}` })
 
-const inOneLine = (error: unknown) => (error instanceof Modules.ModuleError ? usage(error.message) : error)
+const inOneLine = (error: unknown) =>
+  guarded(() => error instanceof Modules.ModuleError, false)
+    ? usage((error as Modules.ModuleError).message)
+    : error
+
+// For programs of files alone, and read from disk beside them: the examples start sooner without.
+const nodeServices = Effect.promise(() => import("../services/NodeServices.js")).pipe(
+  Effect.map(({ layer }) => layer)
+)
 
 const file = Args.text({ name: "file" }).pipe(
   Args.withDescription("a .ts, .mts, .cts, .tsx, .js, .mjs or .cjs file; without it, the guide's hello"),
@@ -45,8 +54,9 @@ export const command = Command.make("run", options, (config) =>
     }
     if (path === undefined) return yield* Timestamps.timed(Run.example, config)
     process.argv = [process.argv[0]!, path, ...argv]
+    const services = yield* Effect.fork(nodeServices)
     const program = yield* Effect.mapError(Run.load(path, name), inOneLine)
-    const run = Effect.mapError(program, inOneLine)
+    const run = Effect.mapError(program, inOneLine).pipe(Effect.provide(yield* Fiber.join(services)))
     const within = Option.match(config.timeout, {
       onNone: () => run,
       onSome: (duration) =>

@@ -208,7 +208,7 @@ const report = (line: string, zone: DateTime.TimeZone, repeated: boolean, config
                 `${event.outcome === "cancelled" ? "Cancelled" : "Failed"} (${which(event.run)}${event.detail}): ${line}`
               )
         case "skipped": {
-          const until = event.until === event.at ? "" : ` to ${Times.format(event.until, zone)}`
+          const until = event.count === 1 ? "" : ` to ${Times.format(event.until, zone)}, ${event.count} runs`
           return note(`Skipped (${event.reason}): ${Times.format(event.at, zone)}${until}`)
         }
         case "summary": {

@@ -3,7 +3,7 @@ import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Platform from "@effect/platform/Command"
-import { Chunk, Deferred, Effect, Either, Exit, Fiber, Iterable, Option, Stream } from "effect"
+import { Chunk, Deferred, Effect, Either, Exit, Fiber, Iterable, identity, Option, Stream } from "effect"
 import * as Subprocess from "../programs/Subprocess.js"
 import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
@@ -12,6 +12,7 @@ import { codes, ExitError, UsageError } from "../services/Exits.js"
 import * as Input from "../services/Input.js"
 import { leanHeap, steadyYoungGeneration } from "../services/internal/leanHeap.js"
 import * as RawText from "../services/internal/rawText.js"
+import * as stdout from "../services/internal/stdout.js"
 import * as JobLog from "../services/JobLog.js"
 import * as Lines from "../services/Lines.js"
 import * as Machine from "../services/Machine.js"
@@ -144,7 +145,9 @@ const options = {
   ),
   joblog: Options.text("joblog").pipe(
     Options.withPseudoName("file"),
-    Options.withDescription("a line a job, in GNU parallel's columns"),
+    Options.withDescription(
+      "a line a job, in GNU parallel's columns; the file is begun anew unless --resume goes on with it"
+    ),
     Options.optional
   ),
   resume: Options.boolean("resume").pipe(
@@ -411,6 +414,11 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       config.shell ||
       (given.length === 1 && /\s/.test(program!) && !(program!.includes("/") && existsSync(program!)))
     const template = inShell ? Template.make([given.join(" ")], Shell.quote) : Template.make(given)
+    const misread = inShell ? Template.misread(given.join(" ")) : undefined
+    const readable = (values: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, UsageError> => {
+      const problem = misread?.({ values })
+      return problem === undefined ? Effect.succeed(values) : usage(problem)
+    }
     const perSlot = given.some((word) => word.includes("{%}"))
     const commandFor = (values: ReadonlyArray<string>, seq: number) => {
       const at = (slot: number | "{%}") => {
@@ -430,6 +438,9 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     ) {
       yield* Executables.check(Platform.make(fixed))
     }
+    if (misread !== undefined) {
+      for (const values of Template.product(sources)) yield* readable(values)
+    }
     let seq = 0
     const toRequest = (values: ReadonlyArray<string>): Subprocess.JobRequest => ({
       label: values.join(" "),
@@ -438,13 +449,10 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     const requests =
       sources.length > 0
         ? Iterable.map(Template.product(sources), toRequest)
-        : Stream.map(
-            read(
-              Option.getOrElse(config.argFile, () => "-"),
-              config.nul
-            ),
-            toRequest
-          )
+        : read(
+            Option.getOrElse(config.argFile, () => "-"),
+            config.nul
+          ).pipe(misread === undefined ? identity : Stream.mapEffect(readable), Stream.map(toRequest))
     // How many a file has is known too; what comes through a pipe can be read only once.
     const file = Option.filter(
       config.argFile,
@@ -511,6 +519,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       ...optional("memfree", config.memfree),
       ...optional("results", config.results),
       ...optional("log", log),
+      onSpooled: stdout.look,
       stop: Deferred.await(stop)
     }).pipe(
       Stream.runForEachChunk((events) => {

@@ -29,7 +29,7 @@ export class NeverRunWarning extends Data.TaggedClass("NeverRunWarning")<{
 // A stack is captured for each effect made and turned into text only for those that are reported.
 interface Made {
   readonly name: string
-  readonly trace: { readonly stack?: string }
+  readonly trace: { readonly stack?: unknown }
 }
 
 // A FiberRef of which there is one even where a user's file loads a second copy of us.
@@ -37,8 +37,9 @@ const made = GlobalValue.globalValue("effect-asyncio/programs/Await/made", () =>
   FiberRef.unsafeMake<Set<Made> | undefined>(undefined)
 )
 
-const siteOf = (stack: string | undefined): Option.Option<Site> => {
-  for (const frame of stack?.split("\n").slice(1) ?? []) {
+// A program may format stacks in its own way (Error.prepareStackTrace); then they name no place.
+const siteOf = (stack: unknown): Option.Option<Site> => {
+  for (const frame of typeof stack === "string" ? stack.split("\n").slice(1) : []) {
     const match = /\(?((?:file:\/\/)?[^()\s][^()]*):(\d+):(\d+)\)?$/.exec(
       frame.replace(/^\s*at (async )?/, "")
     )
@@ -159,7 +160,7 @@ const run = Effect.gen(function* () {
 })
 // #endregion
 // The command is shipped as one minified file, and stacks name lines of that; a test holds these to the source.
-const lines: Readonly<Record<string, number>> = { print_foobar2: 152, print_foobar1: 158 }
+const lines: Readonly<Record<string, number>> = { print_foobar2: 153, print_foobar1: 159 }
 
 // #region example
 /**

@@ -1,4 +1,5 @@
-import { Clock, Effect, Either, Option, Stream } from "effect"
+import { Cause, Clock, Effect, Either, Option, Stream } from "effect"
+import { headline } from "../services/Causes.js"
 import * as Executor from "../services/Executor.js"
 import { codes } from "../services/Exits.js"
 import * as GuideServer from "../services/GuideServer.js"
@@ -39,6 +40,8 @@ export interface ItemInput {
 export interface ItemsOptions extends Executor.EachOptions {
   /** `"cancel"` (default): the first failure ends the jobs under way and starts no others; `"continue"`: they go on. */
   readonly onFailure?: "cancel" | "continue" | undefined
+  /** What its event has as the value of a result; what it throws is a failure of the item. Default: the value itself. */
+  readonly encode?: ((value: unknown) => unknown) | undefined
 }
 
 /** Milliseconds below which so much of all times are. */
@@ -64,8 +67,8 @@ export type ItemEvent =
       readonly event: "failed"
       readonly seq: number
       readonly item: string
-      /** The error's tag; `"BadInput"` where the item stands for no value. */
-      readonly error: Executor.ExecutorError["_tag"] | "BadInput"
+      /** The error's tag; `"BadInput"` where the item stands for no value, `"BadResult"` where `encode` has thrown. */
+      readonly error: Executor.ExecutorError["_tag"] | "BadInput" | "BadResult"
       readonly message: string
       /** The stack on the thread, where there was one. */
       readonly stack?: string | undefined
@@ -82,6 +85,7 @@ export interface ItemsSummary {
   readonly failed: number
   /** Milliseconds. */
   readonly elapsed: number
+  /** Of the items that were run. */
   readonly run: Quantiles
   readonly wait: Quantiles
   /** Whether a failure has kept items from being run. */
@@ -152,7 +156,7 @@ export const items = <E = never, R = never>(
 ): Stream.Stream<ItemEvent, E, Executor.Executor | R> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const { onFailure = "cancel", unordered = false } = options
+      const { encode, onFailure = "cancel", unordered = false } = options
       const begun = yield* Clock.currentTimeNanos
       const runs = classes()
       const waits = classes()
@@ -191,7 +195,15 @@ export const items = <E = never, R = never>(
         const known = under.get(index)!
         under.delete(index)
         const told = { ...known, run: rounded(run), wait: rounded(wait), attempts }
-        if (Either.isRight(result)) return { event: "result", value: result.right, ...told }
+        if (Either.isRight(result)) {
+          if (encode === undefined) return { event: "result", value: result.right, ...told }
+          try {
+            return { event: "result", value: encode(result.right), ...told }
+          } catch (error) {
+            const message = `the result cannot be written: ${headline(Cause.fail(error))}`
+            return { event: "failed", error: "BadResult", message, ...told }
+          }
+        }
         const { _tag, message } = result.left
         return { event: "failed", error: _tag, message, stack: stackOf(result.left), ...told }
       }
@@ -208,7 +220,7 @@ export const items = <E = never, R = never>(
         Stream.map((event) => {
           if (event.event === "summary") return event
           if (event.attempts > 0) {
-            runs.add(event.run)
+            if (event.event === "result" || event.run > 0) runs.add(event.run)
             waits.add(event.wait)
           }
           if (event.event === "result") ok++

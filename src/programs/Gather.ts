@@ -15,13 +15,14 @@ import {
   Stream
 } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
-import { headline } from "../services/Causes.js"
+import { headline, parallel, raise, failures as withoutInterruptions } from "../services/Causes.js"
 import * as Downloader from "../services/Downloader.js"
 import * as EventBuffer from "../services/EventBuffer.js"
 import { codes } from "../services/Exits.js"
 import * as GuideServer from "../services/GuideServer.js"
 import * as HostQueue from "../services/HostQueue.js"
 import * as Input from "../services/Input.js"
+import { anyCount, checkedNumber, checkOptions, countOrInfinity, time } from "../services/internal/numbers.js"
 import * as Lines from "../services/Lines.js"
 import * as Output from "../services/Output.js"
 import * as SafeName from "../services/SafeName.js"
@@ -36,7 +37,7 @@ import * as WorkerFibers from "../services/WorkerFibers.js"
 export type OnFailure = "cancel" | "continue" | "collect"
 
 export interface GatherOptions {
-  /** How many run at once; default `"unbounded"`, as in asyncio. */
+  /** How many run at once, a whole number from 1 or `Infinity`; default `"unbounded"`, as in asyncio. */
   readonly concurrency?: number | "unbounded" | undefined
   /** Default `"cancel"`. */
   readonly onFailure?: OnFailure | undefined
@@ -67,8 +68,9 @@ type Outcomes<T extends Many> =
  *
  * Each effect is a task of its own: FiberRefs that it sets stay its own, what it forks ends with it. Its failure
  * is this effect's failure: with `"cancel"` after the siblings' clean-up, with `"continue"` after they have
- * finished (the first to fail wins), with `"collect"` never (`Exit`s instead). An iterable is read as far as items
- * are started. Ready effects cost 1 to 2 µs each, because they share one fiber.
+ * finished (the first to fail wins), with `"collect"` never (`Exit`s instead). Further failures, those of a sibling
+ * that was cancelled included, are in the cause too. Dies when `concurrency` is no count. An iterable is read as far
+ * as items are started. Ready effects cost 1 to 2 µs each, because they share one fiber.
  *
  * @example
  * import { Effect } from "effect"
@@ -90,38 +92,62 @@ export const gather: {
     const { concurrency = "unbounded", name = "gather", onExit, onFailure = "cancel" } = options
     // An array is read by index and its results have their room: half of the time of small effects is garbage.
     const array = Array.isArray(effects) ? effects : undefined
-    const iterator = effects[Symbol.iterator]()
+    const iterator = array === undefined ? effects[Symbol.iterator]() : undefined
     const results = new Array<unknown>(array?.length ?? 0)
     let next = 0
-    const failures: Array<Cause.Cause<unknown>> = []
+    let read = iterator === undefined
+    let failures: Cause.Cause<unknown> = Cause.empty
     let cancellation: Cancellation.Cancellation | undefined
     return WorkerFibers.run({
-      concurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : Math.max(1, concurrency),
+      concurrency:
+        concurrency === "unbounded"
+          ? Number.POSITIVE_INFINITY
+          : checkedNumber("concurrency", concurrency, countOrInfinity),
       pull: () => {
-        if (array !== undefined) return next < array.length ? array[next++] : undefined
-        const { done, value } = iterator.next()
-        return done === true ? undefined : value
+        if (array !== undefined) return next < array.length ? (array[next++] ?? nothing) : undefined
+        const done = read
+        read = true // whatever it throws
+        if (done) return undefined
+        const result = iterator!.next()
+        if (result.done === true) return undefined
+        read = false
+        return result.value ?? nothing
       },
       settle: (index, exit) => {
         results[index] = onFailure === "collect" || exit._tag === "Failure" ? exit : exit.value
-        if (onExit !== undefined) onExit(index, exit)
-        if (exit._tag === "Success" || onFailure === "collect") return undefined
-        if (cancellation === undefined || onFailure === "continue") failures.push(exit.cause)
-        // What was cancelled for the first failure says nothing new, unless its clean-up broke.
-        else Option.map(Cause.keepDefects(exit.cause), (defects) => failures.push(defects))
-        if (onFailure !== "cancel") return undefined
-        cancellation ??= { reason: `task ${index} failed: ${headline(exit.cause)}`, origin: name }
+        if (exit._tag === "Failure") {
+          // An outcome is lost only where an interruption of the whole has brought it about.
+          if (onFailure !== "collect" || Cause.isInterrupted(exit.cause)) {
+            // What was cancelled for the first failure says nothing new, unless it has failed on its own or broke in
+            // its clean-up.
+            const first = onFailure === "continue" || (onFailure === "cancel" && cancellation === undefined)
+            failures = parallel(failures, first ? exit.cause : withoutInterruptions(exit.cause))
+          }
+          if (onFailure === "cancel") {
+            cancellation ??= { reason: `task ${index} failed: ${headline(exit.cause)}`, origin: name }
+          }
+        }
+        onExit?.(index, exit)
         return cancellation
       }
     }).pipe(
-      Effect.onExit(() => Effect.sync(() => iterator.return?.())),
+      Effect.onExit((exit) =>
+        Effect.suspend(() => {
+          if (!read) iterator?.return?.()
+          // Interrupted, or broken off by a callback: what has failed by then is not lost.
+          return Exit.isFailure(exit) ? raise(withoutInterruptions(failures)) : Effect.void
+        })
+      ),
       Effect.flatMap(() =>
-        failures.length === 0
+        onFailure === "collect" || Cause.isEmptyType(failures)
           ? Effect.succeed(results)
-          : Effect.failCause(failures.reduce((all, cause) => Cause.parallel(all, cause)))
+          : Effect.failCause(failures)
       )
     )
   })
+
+/** What is `undefined` where an effect should be; an item that dies of it, since `pull` says so of the end. */
+const nothing = Effect.dieMessage("Not a valid effect: undefined")
 
 /** One file to download. */
 export interface DownloadRequest {
@@ -403,6 +429,8 @@ export const downloads = <E = never, R = never>(
 ): Stream.Stream<DownloadEvent, E | NameTaken | Downloader.ProxyError, R | Downloader.Downloader> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
+      checkOptions(options, { concurrency: countOrInfinity, perHost: countOrInfinity, retries: anyCount })
+      checkOptions(options, { maxSize: anyCount, timeout: time })
       const { concurrency = 16, onFailure = "continue", retries = 3 } = options
       const session = yield* (yield* Downloader.Downloader).open(options)
       const claims = options.claims ?? makeClaims()

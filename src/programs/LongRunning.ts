@@ -1,7 +1,10 @@
 import type * as Command from "@effect/platform/Command"
-import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, FiberId, Option, Random } from "effect"
+import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, FiberId, Option, Random, Scope } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import * as Causes from "../services/Causes.js"
+import { codes } from "../services/Exits.js"
+import { anyTime, checkedDuration, checkOptions, time } from "../services/internal/numbers.js"
+import { someMatch } from "../services/internal/patterns.js"
 import * as LineOutput from "../services/LineOutput.js"
 import * as LogFiles from "../services/LogFiles.js"
 import * as Output from "../services/Output.js"
@@ -10,6 +13,7 @@ import * as Processes from "../services/Processes.js"
 import * as Supervisor from "../services/Supervisor.js"
 import * as TaskGroup from "../services/TaskGroup.js"
 import * as Timers from "../services/Timers.js"
+import { formatDuration, formatGiven } from "../services/Units.js"
 
 /**
  * Pauses, runs the effect, and does so again until it is interrupted or something fails: a task that never ends by
@@ -37,9 +41,10 @@ export const forever = <A, E, R, E2 = never, R2 = never>(
     ? pause
     : Effect.succeed(pause)
   return Effect.forever(
-    Effect.flatMap(draw, (drawn) =>
-      Effect.zipRight(Timers.sleep(drawn), Effect.isEffect(effect) ? effect : effect(Duration.decode(drawn)))
-    )
+    Effect.flatMap(draw, (drawn) => {
+      const pause = checkedDuration("pause", drawn, anyTime)
+      return Effect.zipRight(Timers.sleep(pause), Effect.isEffect(effect) ? effect : effect(pause))
+    })
   )
 }
 
@@ -56,7 +61,8 @@ export interface CancelAfterOptions<R = never> {
 /**
  * Runs the effect as a task for at most this long, then cancels it and waits for its clean-up (asyncio: `create_task`,
  * `sleep`, `Task.cancel`). Gives its result when it ends before, and nothing when it was cancelled. Fails as the task
- * fails. A task that ends in the very moment has made it if it asked for that moment first.
+ * fails. A task that ends in the very moment has made it if it asked for that moment first. What it acquires in the
+ * scope of the caller stays open until that closes.
  *
  * @example
  * ```ts
@@ -68,24 +74,37 @@ export interface CancelAfterOptions<R = never> {
  * export const program = LongRunning.cancelAfter(beat, "1 hour", { name: "heartbeat" })
  * ```
  */
-export const cancelAfter = Effect.fn("LongRunning.cancelAfter")(function* <A, E, R, R2 = never>(
+export const cancelAfter: <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
   duration: Duration.DurationInput,
-  options: CancelAfterOptions<R2> = {}
-) {
-  const { name = "task", onDue = Effect.void, onStart = Effect.void } = options
-  const group = yield* TaskGroup.make({ name: "cancelAfter", onFailure: "collect" })
-  const task = yield* group.start(name, effect)
-  yield* onStart
-  const due = yield* Effect.raceFirst(Effect.as(task.await, false), Effect.as(Timers.sleep(duration), true))
-  if (due) {
-    yield* onDue
-    yield* task.cancel(`its ${Duration.format(duration)} are over`)
+  options?: CancelAfterOptions<R2>
+) => Effect.Effect<Option.Option<A>, E, R | R2> = Effect.fn("LongRunning.cancelAfter")(
+  (effect, duration, options = {}) => {
+    const { name = "task", onDue = Effect.void, onStart = Effect.void } = options
+    // The scope is the group's alone: what the effect acquires in the scope of the caller outlives it.
+    const use = (scope: Scope.Scope) =>
+      Effect.gen(function* () {
+        const group = yield* Scope.extend(
+          TaskGroup.make({ name: "cancelAfter", onFailure: "collect" }),
+          scope
+        )
+        const task = yield* group.start(name, effect)
+        yield* onStart
+        const due = yield* Effect.raceFirst(
+          Effect.as(task.await, false),
+          Effect.as(Timers.sleep(duration), true)
+        )
+        if (due) {
+          yield* onDue
+          yield* task.cancel(`its ${Duration.format(duration)} are over`)
+        }
+        const exit = yield* task.await
+        if (Exit.isSuccess(exit)) return Option.some(exit.value)
+        return Cause.isInterruptedOnly(exit.cause) ? Option.none() : yield* Effect.failCause(exit.cause)
+      })
+    return Effect.acquireUseRelease(Scope.make(), use, Scope.close)
   }
-  const exit = yield* task.await
-  if (Exit.isSuccess(exit)) return Option.some(exit.value)
-  return Cause.isInterruptedOnly(exit.cause) ? Option.none<A>() : yield* exit
-}, Effect.scoped)
+)
 
 /**
  * Keeps any effect running: restarts it with growing pauses, waits until it is ready, asks after its health, and tells
@@ -103,11 +122,14 @@ export const cancelAfter = Effect.fn("LongRunning.cancelAfter")(function* <A, E,
  * )
  * ```
  */
-export const supervise: <A, E, R, R2 = never>(
+export const supervise: <A, E, R, R2 = never, E2 = never>(
   effect: Effect.Effect<A, E, R>,
-  policy?: Supervisor.Policy<R2>
-) => Effect.Effect<A, E | Supervisor.NotReady | Supervisor.Unhealthy | Supervisor.TooManyRestarts, R | R2> =
-  Supervisor.supervise
+  policy?: Supervisor.Policy<R2, E2>
+) => Effect.Effect<
+  A,
+  E | E2 | Supervisor.NotReady | Supervisor.Unhealthy | Supervisor.TooManyRestarts,
+  R | R2
+> = Supervisor.supervise
 
 /** Settings of {@link example}. */
 export interface ExampleOptions {
@@ -146,9 +168,15 @@ export interface ServiceRequest {
   /** Tells it from the others, and names its log; names differ. */
   readonly name: string
   readonly command: Command.Command
-  /** The names of those that must be ready before it starts; a ring of them never starts. */
+  /**
+   * The names of those that must be ready, all in the moment in which it starts, at a restart too; a ring of them never
+   * starts. One is ready until its run ends; one that has ended well for good stays what it was.
+   */
   readonly after?: Iterable<string> | undefined
-  /** What makes it ready: an answer, or a line of its output that fits. Default: that it has been started. */
+  /**
+   * What makes it ready: an answer, or a line of its output that fits, its last one included. Default: that it has been
+   * started. A line that takes the pattern longer than a second is a failure.
+   */
   readonly ready?: Probe | { readonly log: RegExp } | undefined
   readonly health?: Probe | undefined
   /** Default that of all. */
@@ -220,12 +248,27 @@ class ServiceEnded extends Data.TaggedError("ServiceEnded")<{
   readonly signal?: NodeJS.Signals | undefined
 }> {}
 
+/** One of those that a service waits for will never be ready. */
+class NeverReady extends Data.TaggedError("NeverReady")<{
+  readonly other: string
+  readonly message: string
+}> {}
+
 const probeEvery = "250 millis"
+/** How long a command that has ended well is asked for, the last time, whether it was ready. */
+const lastAnswer = "5 seconds"
+/** How long a pattern may take for what comes at once, in milliseconds. */
+const matchLimit = 1000
+/** How many turns the end of a command may be behind its last failed health check: some 20 ms. */
+const endTurns = 20
 
 /** What is known of a service while it runs. */
 interface Running {
   readonly spawned: Deferred.Deferred<void>
-  readonly logged: Deferred.Deferred<void>
+  readonly logged: Deferred.Deferred<void, ServiceEnded>
+  /** Whether a line that fits has come. */
+  said: boolean
+  over: boolean
 }
 
 /**
@@ -264,6 +307,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
     onEvent = () => Effect.void,
     onFailure = "cancel"
   } = options
+  checkOptions(options, { grace: time, duration: time, sample: time })
   if (logs !== undefined) yield* LogFiles.check(logs.directory)
   const processes = yield* Processes.Processes
   const probes = yield* Probes.Probes
@@ -273,7 +317,26 @@ export const services = Effect.fn("LongRunning.services")(function* (
     report: () => Effect.void
   })
   const outcomes = new Map<string, ServiceOutcome>()
-  const firstReady = new Map(requests.map(({ name }) => [name, Deferred.unsafeMake<boolean>(FiberId.none)]))
+  /** Those whose run is ready and has not ended, and those that were ready and have ended well for good. */
+  const readyNow = new Set<string>()
+  const everReady = new Set<string>()
+  /** Those that will never be ready any more, and why. */
+  const gone = new Map<string, string>()
+  let change = Deferred.unsafeMake<void>(FiberId.none)
+  const changed = Effect.suspend(() => {
+    const before = change
+    change = Deferred.unsafeMake(FiberId.none)
+    return Deferred.succeed(before, undefined)
+  })
+  /** Waits for the moment in which all are ready. */
+  const untilReady = (others: ReadonlyArray<string>): Effect.Effect<void, NeverReady> =>
+    Effect.suspend(() => {
+      const other = others.find((name) => gone.has(name))
+      if (other !== undefined) return new NeverReady({ other, message: gone.get(other)! })
+      return others.every((name) => readyNow.has(name))
+        ? Effect.void
+        : Effect.zipRight(Deferred.await(change), untilReady(others))
+    })
   const running = new Map<string, Running>()
   /** In order of their first start. */
   const started: Array<string> = []
@@ -290,7 +353,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
   const untilItAnswers = (probe: Probe): Effect.Effect<void> =>
     Effect.catchAll(ask(probe), () => Effect.zipRight(Timers.sleep(probeEvery), untilItAnswers(probe)))
 
-  const finish = (name: string, status: ServiceOutcome["status"], detail?: string) =>
+  const finish = (name: string, status: ServiceOutcome["status"], detail?: string, wasReady?: boolean) =>
     Effect.suspend(() => {
       const outcome: ServiceOutcome = {
         name,
@@ -299,10 +362,9 @@ export const services = Effect.fn("LongRunning.services")(function* (
         restarts: restarts.get(name) ?? 0
       }
       outcomes.set(name, outcome)
-      return Effect.zipRight(
-        onEvent({ event: "finished", ...outcome }),
-        Deferred.succeed(firstReady.get(name)!, false)
-      )
+      if (wasReady === true) readyNow.add(name)
+      else gone.set(name, everReady.has(name) ? `${name} has ended for good` : `${name} was never ready`)
+      return Effect.zipRight(onEvent({ event: "finished", ...outcome }), changed)
     })
 
   const sampling = (name: string, child: Processes.Process, every: Duration.DurationInput) =>
@@ -332,6 +394,15 @@ export const services = Effect.fn("LongRunning.services")(function* (
       const here = running.get(name)!
       const pattern = ready !== undefined && "log" in ready ? ready.log : undefined
       let seen = pattern === undefined
+      const look = (bytes: Uint8Array) => {
+        const matched = someMatch(pattern!, new TextDecoder().decode(bytes).split(/\r?\n/), matchLimit)
+        if (matched === false) return
+        seen = true
+        here.said = matched === true
+        const message = `${pattern} took longer than ${formatDuration(matchLimit)} for a line`
+        const slow = Effect.fail(new ServiceEnded({ message, exitCode: codes.failed }))
+        Deferred.unsafeDone(here.logged, matched === true ? Effect.void : slow)
+      }
       const tell = (pid: number) => {
         const event = {
           event: "started",
@@ -344,18 +415,13 @@ export const services = Effect.fn("LongRunning.services")(function* (
       }
       const lines = LineOutput.make(tell, (stream, bytes) => {
         const event = onEvent({ event: "output", name, stream, bytes })
-        if (!seen)
-          seen = new TextDecoder()
-            .decode(bytes)
-            .split("\n")
-            .some((line) => pattern!.test(line))
-        const told = seen ? Effect.zipRight(Deferred.succeed(here.logged, undefined), event) : event
+        if (!seen) look(bytes)
         // A log that cannot be written is the end of all: nobody would know what had happened.
         return log === undefined
-          ? told
+          ? event
           : Effect.zipRight(
               Effect.catchAll(log.write(bytes), (error) => Deferred.fail(over, error)),
-              told
+              event
             )
       })
       yield* Effect.addFinalizer(() => lines.end)
@@ -368,9 +434,12 @@ export const services = Effect.fn("LongRunning.services")(function* (
       })
       yield* lines.begin
       if (options.sample !== undefined) yield* Effect.forkScoped(sampling(name, child, options.sample))
-      const exited = yield* child.exit
-      // Who is ready when there is a process may have ended before that was told.
-      if (ready === undefined) yield* Deferred.succeed(firstReady.get(name)!, true)
+      // From here on it is not ready any more, be it that it has ended or that it is being ended.
+      const down = Effect.sync(() => {
+        here.over = true
+        readyNow.delete(name)
+      })
+      const exited = yield* Effect.ensuring(child.exit, down)
       const { exitCode, signal } = exited
       if (exitCode !== 0)
         return yield* new ServiceEnded({ message: Processes.howEnded(exited), exitCode, signal })
@@ -385,47 +454,90 @@ export const services = Effect.fn("LongRunning.services")(function* (
       Effect.flatMap(Effect.exit(run), (exit) => Effect.zipRight(turn, exit))
     )
 
-  const keep = (request: ServiceRequest) =>
+  const names = new Set(requests.map(({ name }) => name))
+  const keep = (request: ServiceRequest, log: LogFiles.LogFile | undefined) =>
     Effect.gen(function* () {
-      const { after = [], name, ready } = request
-      const others = [...after]
-      if (others.length > 0) yield* onEvent({ event: "waiting", name, others })
-      for (const other of others) {
-        const deferred = firstReady.get(other)
-        if (deferred !== undefined && !(yield* Deferred.await(deferred))) {
-          const why = `${other} was never ready`
-          if (outcomes.get(other)?.status !== "succeeded") return yield* finish(name, "cancelled", why)
-          yield* finish(name, "failed", why)
-          return onFailure === "cancel" ? yield* Deferred.succeed(over, `sibling ${name} failed`) : undefined
-        }
-      }
-      const log = logs && (yield* LogFiles.open(logs.directory, name, logs))
-      started.push(name)
+      const { health: well, name, ready } = request
+      const { restart = options.restart ?? "on-failure" } = request
+      const others = [...(request.after ?? [])].filter((other) => names.has(other))
       let current = 0
+      let saidReady = false
+      const waitFor = Effect.gen(function* () {
+        const missing = current === 0 ? others : others.filter((other) => !readyNow.has(other))
+        if (missing.length > 0) yield* onEvent({ event: "waiting", name, others: missing })
+        yield* untilReady(others)
+        yield* turn
+      })
       const isReady = Effect.suspend(() => {
         const { logged, spawned } = running.get(name)!
         const asked =
           ready === undefined ? Effect.void : "log" in ready ? Deferred.await(logged) : untilItAnswers(ready)
         return Effect.zipRight(Deferred.await(spawned), asked)
       })
-      const tell = (event: Supervisor.Event) => {
+      const check =
+        well &&
+        Effect.catchAll(ask(well), (error) =>
+          // What fails because the command has just ended says nothing that its end will not say.
+          Effect.gen(function* () {
+            const here = running.get(name)!
+            for (let turns = 0; turns < endTurns && !here.over; turns++) yield* Timers.sleep(0)
+            if (!here.over) return yield* Effect.fail(error)
+          })
+        )
+      /** Whether a run that has ended, and has not been called ready yet, was it nevertheless. */
+      const wasReady = (
+        { said, spawned }: Running,
+        exit: Exit.Exit<unknown, unknown>
+      ): Effect.Effect<boolean> => {
+        if (ready === undefined) return Deferred.isDone(spawned)
+        if ("log" in ready) return Effect.succeed(said)
+        // It may have ended between two questions. To ask is of use only where it is over for good.
+        if (restart === "always" || Exit.isFailure(exit)) return Effect.succeed(false)
+        return Effect.raceFirst(Effect.isSuccess(ask(ready)), Effect.as(Timers.sleep(lastAnswer), false))
+      }
+      const tellReady = (run: number, after: number) =>
+        Effect.suspend(() => {
+          saidReady = true
+          everReady.add(name)
+          const told = onEvent({ event: "ready", name, run, after })
+          return Effect.flatMap(told, () => {
+            if (running.get(name)!.over) return Effect.void
+            readyNow.add(name)
+            return changed
+          })
+        })
+      const tell = (event: Supervisor.Event): Effect.Effect<unknown> => {
         switch (event.event) {
           case "started":
+            if (current === 0) started.push(name)
             current = event.run
+            saidReady = false
             running.set(name, {
               spawned: Deferred.unsafeMake(FiberId.none),
-              logged: Deferred.unsafeMake(FiberId.none)
+              logged: Deferred.unsafeMake(FiberId.none),
+              said: false,
+              over: false
             })
             return Effect.void
           case "ready":
-            return Effect.zipRight(onEvent({ name, ...event }), Deferred.succeed(firstReady.get(name)!, true))
+            return tellReady(event.run, event.after)
           case "ended": {
             const { exit, run, runtime } = event
+            const here = running.get(name)!
+            here.over = true
+            readyNow.delete(name)
             const ended = { event: "ended", name, run, runtime } as const
-            if (Exit.isSuccess(exit)) return onEvent({ ...ended, detail: "exit code 0", exitCode: 0 })
-            const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
-            const { exitCode, signal } = error instanceof ServiceEnded ? error : {}
-            return onEvent({ ...ended, detail: Causes.headline(exit.cause), exitCode, signal })
+            const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
+            const { exitCode, signal } =
+              Option.isSome(error) && error.value instanceof ServiceEnded ? error.value : {}
+            const told = Exit.isSuccess(exit)
+              ? onEvent({ ...ended, detail: "exit code 0", exitCode: 0 })
+              : onEvent({ ...ended, detail: Causes.headline(exit.cause), exitCode, signal })
+            const late = saidReady ? Effect.succeed(false) : wasReady(here, exit)
+            return Effect.zipRight(
+              Effect.if(late, { onTrue: () => tellReady(run, runtime), onFalse: () => Effect.void }),
+              told
+            )
           }
           case "restarting":
             restarts.set(name, event.run - 1)
@@ -437,14 +549,20 @@ export const services = Effect.fn("LongRunning.services")(function* (
       const exit = yield* Effect.exit(
         Supervisor.supervise(unlessStopping(runOnce(request, () => current, log)), {
           ...options,
-          restart: request.restart ?? options.restart,
+          restart,
+          waitFor,
           ready: isReady,
-          health: request.health && { ...health, check: ask(request.health) },
+          health: check && { ...health, check },
           onEvent: (event) => (stopping ? Effect.void : Effect.asVoid(tell(event)))
         })
       )
       yield* turn // a check that fails now, because it has ended, is no failure either
-      if (Exit.isSuccess(exit)) return yield* finish(name, "succeeded")
+      if (Exit.isSuccess(exit)) return yield* finish(name, "succeeded", undefined, saidReady)
+      const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
+      // It has never begun, because another has failed.
+      if (error instanceof NeverReady && current === 0 && outcomes.get(error.other)?.status !== "succeeded") {
+        return yield* finish(name, "cancelled", error.message)
+      }
       yield* finish(name, "failed", Causes.headline(exit.cause))
       if (onFailure === "cancel") yield* Deferred.succeed(over, `sibling ${name} failed`)
     }).pipe(
@@ -455,12 +573,17 @@ export const services = Effect.fn("LongRunning.services")(function* (
           "cancelled",
           Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
         )
-      ),
-      Effect.catchAll((error) => Deferred.fail(over, error))
+      )
     )
 
+  // All before the first is started: where one cannot be opened nothing has been done.
+  const opened = yield* Effect.forEach(requests, ({ name }) =>
+    logs === undefined ? Effect.succeed(undefined) : LogFiles.open(logs.directory, name, logs)
+  )
   const tasks = new Map<string, TaskGroup.Task<unknown>>()
-  for (const request of requests) tasks.set(request.name, yield* group.start(request.name, keep(request)))
+  for (const [i, request] of requests.entries()) {
+    tasks.set(request.name, yield* group.start(request.name, keep(request, opened[i])))
+  }
 
   const stop = (reason: string) =>
     Effect.gen(function* () {
@@ -473,11 +596,20 @@ export const services = Effect.fn("LongRunning.services")(function* (
       }
     })
 
-  const allEnded = Effect.asVoid(Effect.forEach(tasks.values(), (task) => task.await))
+  // Each failure is an outcome; but one of a callback's own ends all.
+  const allEnded = Effect.asVoid(
+    Effect.forEach(
+      tasks.values(),
+      (task) => Effect.flatMap(task.await, (exit) => Causes.raise(Causes.failuresOf(exit))),
+      {
+        concurrency: "unbounded"
+      }
+    )
+  )
   const timeUp =
     duration === undefined
       ? Effect.never
-      : Effect.as(Timers.sleep(duration), `the ${Duration.format(duration)} are over`)
+      : Effect.as(Timers.sleep(duration), `the ${formatGiven(duration)} are over`)
   yield* Effect.raceFirst(Deferred.await(over), Effect.raceFirst(timeUp, allEnded)).pipe(
     Effect.catchAll((error) => Effect.zipRight(stop("a log cannot be written"), error)),
     Effect.flatMap((reason) => (reason === undefined ? Effect.void : stop(reason))),

@@ -1,11 +1,33 @@
-import { Cause, Chunk, Data, Deferred, Duration, Effect, Exit, type Fiber, Option, Stream } from "effect"
+import {
+  Cause,
+  Chunk,
+  Data,
+  Deferred,
+  Duration,
+  Effect,
+  Either,
+  Exit,
+  type Fiber,
+  Option,
+  Schema,
+  Stream
+} from "effect"
 import * as Cancellation from "../services/Cancellation.js"
-import { headline } from "../services/Causes.js"
+import { headline, parallel, raise } from "../services/Causes.js"
 import * as Checkpoints from "../services/Checkpoints.js"
 import { nextTurn } from "../services/EventLoop.js"
 import { codes } from "../services/Exits.js"
 import * as Follow from "../services/Follow.js"
 import type * as Input from "../services/Input.js"
+import {
+  anyCount,
+  checkedDuration,
+  checkedNumber,
+  checkOptions,
+  countOrInfinity,
+  someTime,
+  time
+} from "../services/internal/numbers.js"
 import * as Json from "../services/Json.js"
 import * as Output from "../services/Output.js"
 import * as Records from "../services/Records.js"
@@ -25,6 +47,19 @@ const left: Cancellation.Cancellation = { reason: "the consumer has left the loo
 
 /** Hands one element to the consumer, and goes on when the consumer asks for the next (Python's `yield`). */
 export type Emit<in A> = (element: A) => Effect.Effect<void>
+
+const defects = (cause: Cause.Cause<unknown>): Cause.Cause<never> =>
+  Option.getOrElse(Cause.keepDefects(cause), () => Cause.empty)
+
+// A stream of what `next` gives, up to its first none. Not `repeatEffectOption`: of a cause that also holds a defect,
+// that makes a defect of the typed failure, as an `Option`.
+const pulled = <A, E, R>(next: Effect.Effect<Option.Option<Chunk.Chunk<A>>, E, R>): Stream.Stream<A, E, R> =>
+  Stream.unfoldChunkEffect(undefined, () =>
+    Effect.map(
+      next,
+      Option.map((chunk) => [chunk, undefined])
+    )
+  )
 
 /**
  * Makes a stream of a producer written as an Effect: each `emit` is a `yield` of Python's async generator. The
@@ -56,7 +91,7 @@ export const produce = <A, E, R>(
 ): Stream.Stream<A, E, R> =>
   // Not unwrap and unwrapScoped: they lose what breaks in clean-up when the consumer breaks off.
   Stream.suspend(() => {
-    type Request = Deferred.Deferred<A, Option.Option<E>>
+    type Request = Deferred.Deferred<Option.Option<Chunk.Chunk<A>>, E>
     // What the consumer waits for; undefined while it is busy with the element before.
     let asked: Request | undefined
     let wake: ((request: Request) => void) | undefined
@@ -70,22 +105,25 @@ export const produce = <A, E, R>(
         wake = undefined
       })
     })
-    const answer = (exit: Exit.Exit<A, Option.Option<E>>) =>
+    const answer = (exit: Exit.Exit<Option.Option<Chunk.Chunk<A>>, E>) =>
       Effect.map(untilAsked, (request) => {
         asked = undefined // in one step with the answer: no interruption comes between
         Deferred.unsafeDone(request, exit)
       })
     // Fibers of one producer that emit at once take turns.
     const turn = Effect.unsafeMakeSemaphore(1).withPermits(1)
+    // Interruptible in an uninterruptible region too: a consumer that has left asks for nothing more.
     const emit: Emit<A> = (element) =>
-      turn(Effect.zipRight(answer(Exit.succeed(element)), Effect.asVoid(untilAsked)))
+      Effect.interruptible(
+        turn(Effect.zipRight(answer(Exit.succeed(Option.some(Chunk.of(element)))), Effect.asVoid(untilAsked)))
+      )
 
     let running: Fiber.RuntimeFiber<unknown> | undefined
     const start = untilAsked.pipe(
       Effect.zipRight(Effect.suspend(() => producer(emit))),
       Effect.matchCauseEffect({
-        onFailure: (cause) => turn(answer(Exit.failCause(Cause.map(cause, Option.some)))),
-        onSuccess: () => turn(answer(Exit.fail(Option.none())))
+        onFailure: (cause) => turn(answer(Exit.failCause(cause))),
+        onSuccess: () => turn(answer(Exit.succeed(Option.none())))
       }),
       Effect.interruptible,
       Effect.forkDaemon, // the stream ends it, below
@@ -95,7 +133,7 @@ export const produce = <A, E, R>(
       Effect.uninterruptible
     )
     const next = Effect.gen(function* () {
-      const request = yield* Deferred.make<A, Option.Option<E>>()
+      const request = yield* Deferred.make<Option.Option<Chunk.Chunk<A>>, E>()
       asked = request
       wake?.(request)
       if (running === undefined) yield* start
@@ -105,12 +143,10 @@ export const produce = <A, E, R>(
       Effect.gen(function* () {
         if (running === undefined) return
         const ended = yield* Cancellation.cancel(running, Cancellation.fromExit(exit)[0] ?? left)
-        const defects = Exit.isFailure(ended)
-          ? Cause.keepDefects(ended.cause)
-          : Option.none<Cause.Cause<never>>()
-        if (Option.isSome(defects)) return yield* Effect.failCause(defects.value) // a clean-up that broke
+        const broken = Exit.isFailure(ended) ? defects(ended.cause) : Cause.empty
+        yield* raise(broken) // a clean-up that broke
       })
-    return Stream.ensuringWith(Stream.repeatEffectOption(next), end)
+    return Stream.ensuringWith(pulled(next), end)
   })
 
 /** Settings of {@link fromGenerator}. */
@@ -158,6 +194,7 @@ export const fromGenerator = <A, E = GeneratorFailed>(
   options?: FromGeneratorOptions<E>
 ): Stream.Stream<A, E> =>
   Stream.suspend(() => {
+    checkOptions(options ?? {}, { grace: time })
     const onError = options?.onError ?? ((error: unknown) => new GeneratorFailed({ error }) as E)
     const controller = new AbortController()
     let iterable: Iterable<A> | AsyncIterable<A>
@@ -242,14 +279,14 @@ const asyncSteps = <A>(
 
 /** Settings of {@link mapConcurrent}. */
 export interface MapConcurrentOptions<in A> {
-  /** How many elements may be under way at once; default 1. */
+  /** How many elements may be under way at once, a whole number from 1 or `Infinity`; default 1. */
   readonly concurrency?: number | undefined
   /** Results in the order of the elements; otherwise as they come. Default true. */
   readonly ordered?: boolean | undefined
   /**
    * By how many elements the producer may be ahead of the consumer: those under way, and results that are not yet
-   * taken or not yet done with. A producer that gives several at once is asked for more while it is below. Default
-   * 256, or twice the concurrency if that is more.
+   * taken or not yet done with. A producer that gives several at once is asked for more while it is below. A whole number
+   * not below the concurrency, or `Infinity`. Default 256, or twice the concurrency if that is more.
    */
   readonly backpressure?: number | undefined
   /** Elements of the same key are mapped one after the other, in their order; by default none waits for another. */
@@ -331,8 +368,13 @@ type Running = Fiber.RuntimeFiber<unknown, unknown>
 // consumer is done, who then waits for their clean-up, the last part's first.
 const driven = <B, E, R>(
   parts: ReadonlyArray<Effect.Effect<unknown, unknown, R>>,
-  next: Effect.Effect<Chunk.Chunk<B>, Option.Option<E>, R>,
-  hooks: { readonly started?: (fibers: ReadonlyArray<Running>) => void; readonly leaving?: () => void } = {}
+  next: Effect.Effect<Option.Option<Chunk.Chunk<B>>, E, R>,
+  hooks: {
+    readonly started?: (fibers: ReadonlyArray<Running>) => void
+    readonly leaving?: () => void
+    /** What broke in the clean-up of what the consumer is not to know of; it is logged. */
+    readonly unseen?: () => Cause.Cause<never>
+  } = {}
 ): Stream.Stream<B, E, R> => {
   let fibers: ReadonlyArray<Running> | undefined
   const start = Effect.forEach(parts, (part) => Effect.forkDaemon(Effect.interruptible(part))).pipe(
@@ -353,13 +395,15 @@ const driven = <B, E, R>(
         const ended = fiber.unsafePoll() ?? undefined // how is known by now
         const cancelled = yield* Cancellation.cancel(fiber, why)
         if (ended !== undefined || Exit.isSuccess(cancelled)) continue
-        const defects = Option.getOrElse(Cause.keepDefects(cancelled.cause), () => Cause.empty)
-        broken = Cause.parallel(broken, defects)
+        broken = parallel(broken, defects(cancelled.cause))
       }
-      if (!Cause.isEmpty(broken)) return yield* Effect.failCause(broken) // a clean-up that broke
+      const unseen = hooks.unseen?.() ?? Cause.empty
+      if (!Cause.isEmptyType(unseen))
+        yield* Effect.logError("the clean-up of a cancelled element failed", unseen)
+      yield* raise(broken) // a clean-up that broke
     })
   const answer = Effect.suspend(() => (fibers === undefined ? Effect.zipRight(start, next) : next))
-  return Stream.ensuringWith(Stream.repeatEffectChunkOption(answer), end)
+  return Stream.ensuringWith(pulled(answer), end)
 }
 
 /** What `Effect.sync` makes, as far as it is read here; what it throws is a defect. */
@@ -376,6 +420,9 @@ class Ready<out B> {
 const none: unique symbol = Symbol("none")
 const dropped: unique symbol = Symbol("dropped")
 
+/** Workers that wait for elements; how many there may be at work is another matter. */
+const idleMost = 64
+
 /** Elements after which timers and I/O have a turn. */
 const elementsPerTurn = 1024
 
@@ -388,9 +435,12 @@ const mapSome = <A, E, R, B, E2, R2>(
 ): Stream.Stream<B, E | E2, R | R2> =>
   Stream.suspend(() => {
     const { drain, key, ordered = true } = options
-    const asked = Math.max(1, options.concurrency ?? 1)
-    const window = Math.max(1, options.backpressure ?? Math.max(256, 2 * asked))
-    const concurrency = Math.min(asked, window)
+    const concurrency = checkedNumber("concurrency", options.concurrency ?? 1, countOrInfinity)
+    const window = checkedNumber(
+      `backpressure (with concurrency ${concurrency})`,
+      options.backpressure ?? Math.max(256, 2 * concurrency),
+      { least: Number.isFinite(concurrency) ? concurrency : 1, infinite: true }
+    )
 
     let input: ReadonlyArray<A> = []
     let at = 0
@@ -406,8 +456,8 @@ const mapSome = <A, E, R, B, E2, R2>(
     const runnable: Array<readonly [number, A]> = []
     let queued = 0
 
-    // Results in order: a ring of those that others must come before.
-    const ring: Array<unknown> = ordered ? new Array(window).fill(none) : []
+    // Results in order: a ring of those that others must come before. It grows as far as they are apart.
+    let ring: Array<unknown> = ordered ? new Array(Math.min(window, 256)).fill(none) : []
     let head = 0
     let out: Array<B> = []
     let failedAt = Number.POSITIVE_INFINITY
@@ -416,6 +466,7 @@ const mapSome = <A, E, R, B, E2, R2>(
     let sinceTurn = 0
     let ended: Exit.Exit<void> | undefined // of the workers
     let leaving = false // the consumer, so nobody's failure matters any more
+    let unseen: Cause.Cause<never> = Cause.empty // what broke in the clean-up of those that were cancelled
     const some = gate(() => out.length > 0 || ended !== undefined)
 
     let feeder: Running | undefined
@@ -469,8 +520,16 @@ const mapSome = <A, E, R, B, E2, R2>(
       runnable.push(next)
     }
 
+    const put = (index: number, value: unknown) => {
+      while (index - head >= ring.length) {
+        const larger: Array<unknown> = new Array(2 * ring.length).fill(none)
+        for (let at = head; at < head + ring.length; at++) larger[at % larger.length] = ring[at % ring.length]
+        ring = larger
+      }
+      ring[index % ring.length] = value
+    }
     const advance = () => {
-      for (let slot = head % window; ring[slot] !== none; slot = head % window) {
+      for (let slot = head % ring.length; ring[slot] !== none; slot = head % ring.length) {
         if (ring[slot] !== dropped) out.push(ring[slot] as B)
         else released++
         ring[slot] = none
@@ -479,7 +538,7 @@ const mapSome = <A, E, R, B, E2, R2>(
     }
     const deliver = (index: number, value: B) => {
       if (ordered) {
-        ring[index % window] = value
+        put(index, value)
         if (index === head) advance()
       } else out.push(value)
       if (key !== undefined) free(index)
@@ -493,7 +552,7 @@ const mapSome = <A, E, R, B, E2, R2>(
         at = 0
       }
       const keep = ([index]: readonly [number, A]) => {
-        if (index >= before && ordered) ring[index % window] = dropped
+        if (index >= before && ordered) put(index, dropped)
         return index < before
       }
       queued = 0
@@ -519,20 +578,19 @@ const mapSome = <A, E, R, B, E2, R2>(
     const proceed = (run: number): Effect.Effect<B | undefined, E2, R2> | undefined => {
       for (;;) {
         let step: Ready<B> | Effect.Effect<B, E2, R2>
-        let index = begun
         try {
           if (!takeNext()) return undefined
-          index = number
-          step = f(element, index)
+          step = f(element, number)
         } catch (error) {
           step = Effect.die(error)
         }
+        const index = number // that of what has thrown, too
         if (step instanceof Ready) {
           deliver(index, step.value)
           continue
         }
         numbers.set(run, index)
-        if (waiters.length > 0 && ready()) wakeOne()
+        if (ready()) wakeOne()
         return step
       }
     }
@@ -546,17 +604,27 @@ const mapSome = <A, E, R, B, E2, R2>(
           if (place >= 0) waiters.splice(place, 1)
         })
       }).pipe(Effect.zipRight(Effect.suspend(() => proceed(run) ?? (over() ? undone : wait(run)))))
-    const wakeOne = () => waiters.shift()?.(undone)
+    let startMore = (): void => undefined
+    const wakeOne = () => {
+      const waiter = waiters.shift()
+      if (waiter === undefined) startMore()
+      else waiter(undone)
+    }
     const wakeAll = () => {
       while (waiters.length > 0) wakeOne()
     }
 
     const run = WorkerFibers.run<B | undefined, E2, R2>({
-      concurrency,
+      concurrency: Math.min(concurrency, window),
+      onSleep: (wake) => {
+        startMore = wake
+      },
       pull: () => {
         if (over()) return undefined
         const mine = runs
-        const step = proceed(mine) ?? (over() ? undefined : wait(mine))
+        const none = () => (over() ? undefined : waiters.length < idleMost ? wait(mine) : WorkerFibers.later)
+        const step = proceed(mine) ?? none()
+        if (step === WorkerFibers.later) return step
         if (step !== undefined) runs++
         return step
       },
@@ -565,7 +633,12 @@ const mapSome = <A, E, R, B, E2, R2>(
         if (index !== undefined) {
           numbers.delete(mine)
           if (Exit.isSuccess(exit)) deliver(index, exit.value as B)
-          else if (!leaving) fail(index, exit.cause)
+          else {
+            if (!leaving) fail(index, exit.cause)
+            // A sequential map would not have begun it, so its failure is none; a clean-up that breaks is to be known.
+            const cancelled = leaving || failure !== exit.cause
+            if (cancelled && Cause.isInterrupted(exit.cause)) unseen = parallel(unseen, defects(exit.cause))
+          }
         }
         if (over()) wakeAll()
         else if (runnable.length > 0) wakeOne()
@@ -604,18 +677,15 @@ const mapSome = <A, E, R, B, E2, R2>(
             })
           )
 
-    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<B>, Option.Option<E | E2>> => {
+    const take = Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<B>>, E | E2> => {
       if (out.length > 0) {
         const taken = out
         out = []
         handed = taken.length
         sinceTurn += handed
-        return Effect.succeed(Chunk.unsafeFromArray(taken))
+        return Effect.succeedSome(Chunk.unsafeFromArray(taken))
       }
-      if (failure !== undefined) return Effect.failCause(Cause.map(failure, Option.some))
-      return ended !== undefined && Exit.isFailure(ended)
-        ? Effect.failCause(ended.cause)
-        : Effect.fail(Option.none())
+      return failure === undefined ? ending(ended) : Effect.failCause(failure)
     })
     const taken = Effect.zipRight(some.wait, take)
     const next = Effect.suspend(() => {
@@ -639,7 +709,8 @@ const mapSome = <A, E, R, B, E2, R2>(
       leaving: () => {
         leaving = true
         inputOver = true
-      }
+      },
+      unseen: () => unseen
     })
   })
 
@@ -650,7 +721,7 @@ const producerFailed = (cause: Cause.Cause<unknown>): Cancellation.Cancellation 
 
 /** Settings of {@link batchWithin}. */
 export interface BatchOptions {
-  /** Most elements of a batch. */
+  /** Most elements of a batch, a whole number from 1 or `Infinity`. */
   readonly size: number
   /** How long its first element waits for others at most; by default until the batch is full. */
   readonly within?: Duration.DurationInput | undefined
@@ -676,7 +747,8 @@ export const batchWithin = <A, E, R>(
 ): Stream.Stream<ReadonlyArray<A>, E, R> =>
   Stream.suspend(() => {
     let now = () => 0n
-    const most = Math.max(1, size)
+    const most = checkedNumber("size", size, countOrInfinity)
+    if (within !== undefined) checkedDuration("within", within)
     let input: ReadonlyArray<A> = []
     let at = 0
     let batch: Array<A> = []
@@ -711,13 +783,13 @@ export const batchWithin = <A, E, R>(
         })
       )
     )
-    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<ReadonlyArray<A>>, Option.Option<E>> => {
+    const take = Effect.suspend(() => {
       if (batch.length === 0) return ending(over)
       const taken = batch
       batch = []
       fill()
       hungry.check()
-      return Effect.succeed(Chunk.of(taken))
+      return Effect.succeedSome(Chunk.of(taken))
     })
     const wait =
       within === undefined
@@ -733,10 +805,8 @@ export const batchWithin = <A, E, R>(
     return driven<ReadonlyArray<A>, E, R>([feed], Effect.zipRight(wait, take))
   })
 
-const ending = <E>(exit: Exit.Exit<unknown, E> | undefined): Effect.Effect<never, Option.Option<E>> =>
-  exit !== undefined && Exit.isFailure(exit)
-    ? Effect.failCause(Cause.map(exit.cause, Option.some))
-    : Effect.fail(Option.none())
+const ending = <E>(exit: Exit.Exit<unknown, E> | undefined): Effect.Effect<Option.Option<never>, E> =>
+  exit !== undefined && Exit.isFailure(exit) ? Effect.failCause(exit.cause) : Effect.succeedNone
 
 // Runs a producer, chunk by chunk, with its fiber's clock for plain code. Not Stream.unwrap of the clock: see `produce`.
 const withClock = <A, E, R>(
@@ -751,7 +821,7 @@ const withClock = <A, E, R>(
 
 /** Settings of {@link rateLimited}. */
 export interface RateOptions {
-  /** So many elements … */
+  /** So many elements, a number above 0 … */
   readonly limit: number
   /** … in so much time. Default 1 second. */
   readonly interval?: Duration.DurationInput | undefined
@@ -776,7 +846,9 @@ export const rateLimited = <A, E, R>(
   { interval = "1 second", limit }: RateOptions
 ): Stream.Stream<A, E, R> =>
   Stream.suspend(() => {
-    const gap = Duration.toMillis(interval) / limit
+    const gap =
+      Duration.toMillis(checkedDuration("interval", interval, someTime)) /
+      checkedNumber("limit", limit, { least: 0, above: true, whole: false, infinite: true })
     const late = gap < coarse ? 20 : coarse // ms that are made up for
     let clock = () => 0n
     const now = () => Number(clock()) / 1e6
@@ -812,14 +884,14 @@ export const rateLimited = <A, E, R>(
       const due = now() + rounding
       if (slot < due - late) slot = due // nobody asked, or nothing came
       for (; at < input.length && slot <= due; at++) slot += gap
-      return Chunk.unsafeFromArray(input.slice(from, at))
+      return Option.some(Chunk.unsafeFromArray(input.slice(from, at)))
     })
-    const next = Effect.suspend((): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> => {
+    const next = Effect.suspend(() => {
       asked = true
       hungry.check()
       return Effect.zipRight(
         some.wait,
-        Effect.suspend(() => {
+        Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<A>>, E> => {
           if (at >= input.length) return ending(over)
           const wait = slot - now()
           return wait > rounding ? Effect.zipRight(Timers.sleep(Duration.millis(wait)), take) : take
@@ -836,7 +908,7 @@ const rounding = 1e-3
 
 /** Settings of {@link mergeFair}. */
 export interface MergeOptions {
-  /** How many elements of each stream may wait, those of its last chunk aside. Default 16. */
+  /** How many elements of each stream may wait, those of its last chunk aside; from 1. Default 16. */
   readonly backpressure?: number | undefined
 }
 
@@ -864,7 +936,7 @@ export const mergeFair = <S extends Stream.Stream<any, any, any>>(
     type A = Stream.Stream.Success<S>
     type E = Stream.Stream.Error<S>
     type R = Stream.Stream.Context<S>
-    const most = Math.max(1, backpressure)
+    const most = checkedNumber("backpressure", backpressure, countOrInfinity)
     let failed: Exit.Exit<void, E> | undefined
     const lanes = Array.from(streams, (stream: Stream.Stream<A, E, R>) => {
       let waiting: ReadonlyArray<A> = []
@@ -890,7 +962,7 @@ export const mergeFair = <S extends Stream.Stream<any, any, any>>(
     const some = gate(
       () => failed !== undefined || lanes.some((lane) => lane.has()) || lanes.every((lane) => lane.isOver())
     )
-    const take = Effect.suspend((): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> => {
+    const take = Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<A>>, E> => {
       const taken: Array<A> = []
       for (let round = 0; round < most; round++) {
         const before = taken.length
@@ -899,7 +971,7 @@ export const mergeFair = <S extends Stream.Stream<any, any, any>>(
       }
       if (taken.length === 0) return ending(failed)
       for (const lane of lanes) lane.room.check()
-      return Effect.succeed(Chunk.unsafeFromArray(taken))
+      return Effect.succeedSome(Chunk.unsafeFromArray(taken))
     })
     // A turn, so that whoever can give something has done so.
     const next = Effect.zipRight(some.wait, Effect.zipRight(nextTurn, take))
@@ -921,21 +993,35 @@ export class RecordFailed extends Data.TaggedError("RecordFailed")<{
   }
 }
 
-/** Takes bytes apart into records; those that are none of their format come with a `problem`. */
+/**
+ * Takes bytes apart into records; those that are none of their format come with a `problem`. Fails with
+ * {@link RecordFailed} where the header of a CSV cannot be used.
+ */
 export const records = <E, R>(
   bytes: Stream.Stream<Uint8Array, E, R>,
   options: Records.Options
-): Stream.Stream<Records.Record, E, R> =>
+): Stream.Stream<Records.Record, E | RecordFailed, R> =>
   Stream.suspend(() => {
     const splitter = Records.make(options)
-    const whole = Stream.mapChunks(bytes, (chunk) => {
+    const checked = (found: ReadonlyArray<Records.Record>) => {
+      const header = found[0]?.index === 0 ? found[0] : undefined
+      return header === undefined
+        ? Effect.succeed(Chunk.unsafeFromArray(found))
+        : Effect.fail(new RecordFailed({ record: header, detail: header.problem!, exitCode: codes.usage }))
+    }
+    const whole = Stream.mapChunksEffect(bytes, (chunk) => {
       const [only] = chunk
-      if (chunk.length === 1) return Chunk.unsafeFromArray(splitter.push(only!))
-      return Chunk.unsafeFromArray(Chunk.toReadonlyArray(chunk).flatMap((part) => splitter.push(part)))
+      if (chunk.length === 1) return checked(splitter.push(only!))
+      return checked(Chunk.toReadonlyArray(chunk).flatMap((part) => splitter.push(part)))
     })
     return Stream.concat(
       whole,
-      Stream.suspend(() => Stream.fromIterable(splitter.end()))
+      Stream.unwrap(
+        Effect.map(
+          Effect.suspend(() => checked(splitter.end())),
+          Stream.fromChunk
+        )
+      )
     )
   })
 
@@ -1017,33 +1103,71 @@ export const ndjson = <E, R>(
 ): Stream.Stream<Records.Record, E | RecordFailed, R> =>
   proper(records(bytes, { format: "ndjson", ...options }))
 
-/** A result as a line of JSON: the record's own bytes if it is its value, and that is as it was read. */
+/**
+ * A result as a line of JSON: the record's own bytes if it is its value, and that is as it was read. Throws a
+ * `TypeError` where the result has no JSON, like NaN or undefined.
+ */
 export const encode = (record: Records.Record, result: unknown): Uint8Array =>
   result === record.value && Records.isAsRead(record)
     ? record.bytes
-    : new TextEncoder().encode(`${Json.stringify(result) ?? "null"}\n`)
+    : new TextEncoder().encode(`${Json.encode(result)}\n`)
 
 /** Settings of {@link follow}. */
-export interface FollowOptions extends LinesOptions {
+export interface FollowOptions<out E = never> extends LinesOptions {
   /** Where to go on, behind a record of an earlier run. */
-  readonly from?: Place | undefined
+  readonly from?: FollowPlace | undefined
+  /** How long a file whose name another one has must have been quiet before that one is read; default 5 seconds. */
+  readonly rotateWait?: Duration.DurationInput | undefined
+  /** What it does that records may have been lost; by default a warning is logged. `(gap) => gap` fails with it. */
+  readonly onGap?: ((gap: Follow.Gap) => Effect.Effect<void, E>) | undefined
+  /** Is given why there is nothing to read, once until there is; by default that is logged. */
+  readonly onWaiting?: ((detail: string) => Effect.Effect<void>) | undefined
 }
 
-/** A place in an input: behind a record. */
-export interface Place {
+const Count = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
+
+const Format = Schema.Literal(...Records.formats)
+
+/** A place behind a record of a file that is followed, and what proves which file that is. */
+export const FollowPlace = Schema.Struct({
   /** Records so far. */
-  readonly index: number
+  index: Count,
   /** Lines of the file so far. */
-  readonly line: number
-  /** Bytes of the file so far. */
-  readonly position: number
-  /** Which file, of those that are followed under one name. */
-  readonly file?: string | undefined
+  line: Count,
+  format: Format,
+  file: Follow.Place
+})
+
+export type FollowPlace = typeof FollowPlace.Type
+
+/** The place behind a record of a file that is followed; its digests are made when they are asked for. */
+export class BehindRecord implements FollowPlace {
+  constructor(
+    private readonly record: Records.Record,
+    private readonly of: Follow.File,
+    readonly format: Records.Format
+  ) {}
+  get index() {
+    return this.record.place.index
+  }
+  get line() {
+    return this.record.place.line
+  }
+  get file(): Follow.Place {
+    const { bytes, from, next, position, to } = this.record
+    return Follow.placeBehind(this.of, position, bytes, next === to ? next - from : 0)
+  }
+  toJSON(): FollowPlace {
+    const { file, format, index, line } = this
+    return { index, line, format, file }
+  }
 }
 
 /**
- * Makes lines of a file that others append to, without end: all of it, then what comes. It survives rotation (the rest
- * of the old file comes first) and truncation. Fails with `InputError` when there is no such file to begin with.
+ * Makes lines of a file that others append to, without end: all of it, then what comes. It survives rotation: the old
+ * file is read until its writer is quiet, then those that had the name in between, then the new one, and no line is cut
+ * in two. Content that was truncated is read anew, and reported by `onGap`. A file that is not there is waited for;
+ * fails with `InputError` where the path names something else.
  *
  * @example
  * ```ts
@@ -1051,54 +1175,71 @@ export interface Place {
  * import * as Loops from "effect-asyncio/programs/Loops"
  * import * as Follow from "effect-asyncio/services/Follow"
  *
- * export const errors = Loops.follow("/var/log/app.log").pipe(
+ * export const errors = Loops.follow("/var/log/app.log", { rotateWait: "10 seconds" }).pipe(
  *   Stream.filter((line) => line.includes("ERROR")),
  *   Stream.runForEach((line) => Effect.log(line)),
  *   Effect.provide(Follow.layer)
  * )
  * ```
  */
-export const follow = (
+export const follow = <E = never>(
   path: string,
-  options: FollowOptions = {}
-): Stream.Stream<string, Input.InputError | RecordFailed, Follow.Follow> =>
+  options: FollowOptions<E> = {}
+): Stream.Stream<string, Input.InputError | RecordFailed | E, Follow.Follow> =>
   Stream.mapChunks(
     proper(followed(path, { format: "lines", ...options })),
     Chunk.map((record) => record.value as string)
   )
 
-/** {@link records} of a file that is followed; `seen` is told the file of each. */
-export const followed = (
+/** {@link records} of a file that is followed; `seen` is given the file of each. */
+export const followed = <E = never>(
   path: string,
-  { from, ...options }: Records.Options & { readonly from?: Place | undefined },
-  seen: (record: Records.Record, file: string) => void = () => undefined
-): Stream.Stream<Records.Record, Input.InputError, Follow.Follow> =>
+  { from, onGap, onWaiting, rotateWait, ...options }: Omit<Records.Options, "from"> & FollowOptions<E>,
+  seen: (record: Records.Record, file: Follow.File) => void = () => undefined
+): Stream.Stream<Records.Record, Input.InputError | E, Follow.Follow> =>
   Stream.unwrap(
     Effect.map(Follow.Follow, ({ open }) =>
       Stream.suspend(() => {
         let splitter: Records.Records | undefined
-        let file = from?.file ?? ""
+        let file: Follow.File | undefined
         let index = from?.index ?? 0
+        // Where the line begins that was given without its end; until a record comes.
+        let given = from !== undefined && from.file.given > 0 ? from.file : undefined
         const told = (found: ReadonlyArray<Records.Record>) => {
           for (const record of found) {
             index = record.index
-            seen(record, file)
+            given = undefined
+            seen(record, file!)
           }
           return found
         }
-        const at = from?.file === undefined ? undefined : { file: from.file, position: from.position }
-        return Stream.mapChunks(open(path, at), (pieces) => {
+        const ended = () => {
+          if (splitter === undefined) return []
+          const found = splitter.end()
+          // What an earlier run has given is a line again only if more was written to it.
+          const isGiven =
+            given !== undefined &&
+            found[0]?.position === given.position + given.given &&
+            Follow.placeBehind(file!, 0, found[0].bytes).tail.sha256 === given.tail.sha256
+          given = undefined
+          return isGiven ? [] : told(found)
+        }
+        const begin = ({ file: next, position }: Follow.Piece) => {
+          const goesOn =
+            from !== undefined && file === undefined && next.inode === from.file.inode && position > 0
+          file = next
+          const line = goesOn ? from.line - (from.file.given > 0 ? 1 : 0) : 0
+          splitter = Records.make({ ...options, from: { index, line, position } })
+        }
+        return Stream.mapChunks(open(path, { from: from?.file, onGap, onWaiting, rotateWait }), (pieces) => {
           const found: Array<Records.Record> = []
           for (const piece of pieces) {
             if (piece.anew) {
               // What the file before ended with is a line, though nothing has ended it.
-              if (splitter !== undefined) found.push(...told(splitter.end()))
-              file = piece.file
-              const position = piece.position - piece.bytes.length
-              const line = position > 0 && file === from?.file ? from.line : 0
-              splitter = Records.make({ ...options, from: { index, line, position } })
+              found.push(...ended())
+              begin({ ...piece, position: piece.position - piece.bytes.length })
             }
-            found.push(...told(splitter!.push(piece.bytes)))
+            if (piece.bytes.length > 0) found.push(...told(splitter!.push(piece.bytes)))
           }
           return Chunk.unsafeFromArray(found)
         })
@@ -1114,6 +1255,8 @@ export interface CheckpointOptions<in A, out P> {
   readonly input: string
   /** Where to go on behind an element; JSON. Undefined: where it was before. */
   readonly position: (element: A) => P | undefined
+  /** Checks a position that was read; on the left is what is wrong. By default it is taken as it is. */
+  readonly decode?: ((position: unknown) => Either.Either<P, string>) | undefined
   /** Least time between two checkpoints; default 1 second. */
   readonly every?: Duration.DurationInput | undefined
 }
@@ -1142,10 +1285,11 @@ export interface CheckpointOptions<in A, out P> {
  * ```
  */
 export const checkpointed = <A, E, R, P>(
-  { every = "1 second", input, path, position }: CheckpointOptions<A, P>,
+  { decode, every = "1 second", input, path, position }: CheckpointOptions<A, P>,
   make: (from: P | undefined) => Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | Checkpoints.CheckpointError, R | Checkpoints.Checkpoints> =>
   Stream.suspend(() => {
+    checkedDuration("every", every)
     let given: Chunk.Chunk<A> = Chunk.empty()
     let asked = false
     let handed: Chunk.Chunk<A> = Chunk.empty() // what the consumer is busy with
@@ -1172,14 +1316,12 @@ export const checkpointed = <A, E, R, P>(
     const begin = Effect.flatMap(Checkpoints.Checkpoints, (checkpoints) =>
       Effect.flatMap(checkpoints.read(path), (found) => {
         if (Option.isNone(found)) return Effect.succeed(undefined)
-        return found.value.input === input
-          ? Effect.succeed(found.value.position as P)
-          : Effect.fail(
-              new Checkpoints.CheckpointError({
-                path,
-                detail: `it is of another input, ${found.value.input}, not ${input}`
-              })
-            )
+        const other = found.value.input === input ? undefined : `${found.value.input}, not ${input}`
+        const from: Either.Either<P, string> =
+          other !== undefined
+            ? Either.left(`it is of another input, ${other}`)
+            : (decode?.(found.value.position) ?? Either.right(found.value.position as P))
+        return Effect.mapError(from, (detail) => new Checkpoints.CheckpointError({ path, detail }))
       })
     )
     const feed = Effect.flatMap(begin, (from) =>
@@ -1205,7 +1347,7 @@ export const checkpointed = <A, E, R, P>(
           if (given.length === 0) return ending(over)
           handed = given
           given = Chunk.empty()
-          return Effect.succeed(handed)
+          return Effect.succeedSome(handed)
         })
       )
     })
@@ -1214,12 +1356,52 @@ export const checkpointed = <A, E, R, P>(
     return Stream.ensuring(Stream.concat(all, Stream.execute(save)), Effect.ignore(save))
   })
 
+const headBytes = 4096
+
 /** A place in an input that is read from its beginning, and what tells that input from another. */
-export interface InputPlace extends Place {
-  readonly format: Records.Format
+export const InputPlace = Schema.Struct({
+  /** Records so far. */
+  index: Count,
+  /** Lines so far. */
+  line: Count,
+  /** Bytes so far. */
+  position: Count,
+  format: Format,
   /** What the input begins with: so many bytes have this SHA-256. */
-  readonly head: { readonly bytes: number; readonly sha256: string }
-}
+  head: Schema.Struct({
+    bytes: Schema.Int.pipe(Schema.between(0, headBytes)),
+    sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
+  })
+})
+
+export type InputPlace = typeof InputPlace.Type
+
+const damaged = "its position is not one of this kind of input; name another file, or remove it to begin anew"
+
+const decodeInputPlace = Schema.decodeUnknownEither(InputPlace)
+const decodeFollowPlace = Schema.decodeUnknownEither(FollowPlace)
+
+/** Checks a place that was read from a checkpoint of {@link recordsFrom}. */
+export const inputPlace = (position: unknown): Either.Either<InputPlace, string> =>
+  Either.mapLeft(decodeInputPlace(position), () => damaged)
+
+/** Checks a place that was read from a checkpoint of {@link followed}, of records in this format. */
+export const followPlace =
+  (format: Records.Format) =>
+  (position: unknown): Either.Either<FollowPlace, string> => {
+    const before =
+      typeof position === "object" && position !== null && "file" in position ? position.file : ""
+    if (typeof before === "string") {
+      return Either.left(
+        "it has no digest of the file, so that it cannot be proved where to go on (it is of an earlier version, or of standard input); name another file, or remove it to begin anew"
+      )
+    }
+    return Either.filterOrLeft(
+      Either.mapLeft(decodeFollowPlace(position), () => damaged),
+      (place) => place.format === format,
+      (place) => (typeof place === "string" ? place : `it is of records as ${place.format}, not ${format}`)
+    )
+  }
 
 /** The input is not the one that the place is in. */
 export class OtherInput extends Data.TaggedError("OtherInput")<{ readonly detail: string }> {
@@ -1227,8 +1409,6 @@ export class OtherInput extends Data.TaggedError("OtherInput")<{ readonly detail
     return this.detail
   }
 }
-
-const headBytes = 4096
 
 /**
  * {@link records} behind a place, and the places of these: for {@link checkpointed}. The bytes are those of the whole
@@ -1240,7 +1420,7 @@ export const recordsFrom = <E, R>(
   options: Omit<Records.Options, "from">,
   from: InputPlace | undefined
 ): {
-  readonly records: Stream.Stream<Records.Record, E | OtherInput, R>
+  readonly records: Stream.Stream<Records.Record, E | OtherInput | RecordFailed, R>
   readonly place: (record: Records.Record) => InputPlace
 } => {
   const { format } = options
@@ -1290,7 +1470,8 @@ export const recordsFrom = <E, R>(
       wrongFormat,
       records(Stream.concat(located, ended), from === undefined ? options : { ...options, from })
     ),
-    place: ({ index, line, position }) => {
+    place: (record) => {
+      const { index, line, position } = record.place
       const bytes = Math.min(headBytes, position, head.length)
       if (known?.bytes !== bytes) known = { bytes, sha256: Records.digest(head.subarray(0, bytes)) }
       return { index, line, position, format, head: known }
@@ -1377,9 +1558,34 @@ const isLater = (value: unknown): value is Later =>
     Symbol.asyncIterator in value ||
     (Symbol.iterator in value && "next" in value && typeof value.next === "function"))
 
+// An error is anything: its fields may throw, or be no exit code.
+const exitCodeOf = (error: unknown): number => {
+  try {
+    const { exitCode } = (error ?? {}) as { readonly exitCode?: unknown }
+    const isCode = Number.isInteger(exitCode) && (exitCode as number) > 0 && (exitCode as number) < 256
+    return isCode ? (exitCode as number) : codes.failed
+  } catch {
+    return codes.failed
+  }
+}
+
 class Several {
   constructor(readonly values: ReadonlyArray<unknown>) {}
 }
+
+// Effect.fail looks into the error, which a proxy may refuse.
+const failWith = (error: unknown): Effect.Effect<never, unknown> => Effect.failCause(Cause.fail(error))
+
+// Catches what a person's code throws: Effect would look into it, and where a proxy refuses that, the fiber's run loop
+// ends without an exit.
+const attempted = <A>(make: () => Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+  Effect.suspend(() => {
+    try {
+      return make()
+    } catch (error) {
+      return failWith(error)
+    }
+  })
 
 const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
   if (Effect.isEffect(later)) return later as Effect.Effect<unknown, unknown>
@@ -1388,10 +1594,14 @@ const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
   if (Stream.StreamTypeId in later) return several(later as Stream.Stream<unknown, unknown>)
   if ("then" in later) {
     return Effect.async((resume) => {
-      later.then(
-        (value) => resume(Effect.succeed(value)),
-        (error) => resume(Effect.fail(error))
-      )
+      try {
+        later.then(
+          (value) => resume(Effect.succeed(value)),
+          (error) => resume(failWith(error))
+        )
+      } catch (error) {
+        resume(failWith(error))
+      }
     })
   }
   const iterable = Symbol.asyncIterator in later ? later : { [Symbol.iterator]: () => later }
@@ -1433,27 +1643,29 @@ export const mapRecords = <E, R>(
     timeout,
     untouched = true
   } = options
+  const source = Stream.suspend(() => {
+    checkOptions(options, { retries: anyCount, timeout: time })
+    return self
+  })
   const innocent = Json.changesNothing(f)
   const wantsContext = f.length > 1 || /\barguments\b|\.\.\./.test(Function.prototype.toString.call(f))
 
   const text = (value: unknown): string | Uint8Array => {
     if (value instanceof RawResult) return value.bytes
-    if (output === "lines" && typeof value === "string") return value
-    const json = Json.stringify(value)
-    if (json === undefined) throw new TypeError(`a ${typeof value} was returned, which has no JSON`)
-    return json
+    if (output === "lines" && typeof value === "string") {
+      if (value.isWellFormed()) return value
+      throw new TypeError("half of a surrogate pair has no UTF-8")
+    }
+    return Json.encode(value)
   }
   const failed = (
     records: ReadonlyArray<Records.Record>,
-    detail: string,
+    why: string,
     error?: unknown
   ): Effect.Effect<Failed, RecordFailed> => {
+    const detail = why.length > 1000 ? `${why.slice(0, 1000)}…` : why // it may quote all of the record
     if (onError === "skip") return Effect.succeed(new Failed(records, detail))
-    const code =
-      typeof error === "object" && error !== null && "exitCode" in error && typeof error.exitCode === "number"
-        ? error.exitCode
-        : codes.failed
-    return Effect.fail(new RecordFailed({ record: records[0]!, detail, exitCode: code }))
+    return Effect.fail(new RecordFailed({ record: records[0]!, detail, exitCode: exitCodeOf(error) }))
   }
   const settled = (
     step: Effect.Effect<Failed, RecordFailed>
@@ -1500,7 +1712,7 @@ export const mapRecords = <E, R>(
     const attempt = (number: number): Effect.Effect<Outcome, RecordFailed> => {
       const controller = new AbortController()
       const { index, line } = records[0]!
-      const body = Effect.suspend(() => {
+      const body = attempted(() => {
         const result =
           number === 1 && first !== undefined
             ? first()
@@ -1513,7 +1725,7 @@ export const mapRecords = <E, R>(
               })
         return isLater(result) ? waitFor(result) : Effect.succeed(result)
       }).pipe(
-        Effect.map((result) => outcome(records, values, was, result)),
+        Effect.flatMap((result) => attempted(() => Effect.succeed(outcome(records, values, was, result)))),
         Effect.onInterrupt(() => Effect.sync(() => controller.abort()))
       )
       const limited =
@@ -1531,9 +1743,10 @@ export const mapRecords = <E, R>(
       return Effect.matchCauseEffect(limited, {
         onSuccess: Effect.succeed,
         onFailure: (cause) => {
-          if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
           if (number <= retries) return Effect.zipRight(Timers.sleep(backOff(number)), attempt(number + 1))
-          return failed(records, headline(cause), Cause.squash(cause))
+          // Only the record's own: an interruption of the loop does not come here.
+          const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
+          return failed(records, detail, Cause.squash(cause))
         }
       })
     }
@@ -1557,12 +1770,14 @@ export const mapRecords = <E, R>(
     if (key !== undefined && keyless.has(record)) {
       return settled(failed([record], `it has no key: ${headline(Cause.fail(keyless.get(record)))}`))
     }
-    const value = record.read()
-    if (record.wrong !== undefined) return settled(failed([record], record.wrong))
-    const was = remember(value)
-    if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
+    let value: unknown
+    let was: Was = null
     let result: unknown
     try {
+      value = record.read()
+      if (record.wrong !== undefined) return settled(failed([record], record.wrong))
+      was = remember(value)
+      if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
       result = f(value, undefined as never)
       // Most are here: a function that answers at once, and what it gives is what came, another value, or nothing.
       if (result === value && untouched && (was === null || Json.isUnchanged(value, was)))
@@ -1579,7 +1794,7 @@ export const mapRecords = <E, R>(
     return attempts([record], [value], [was], () => result)
   }
   if (batch === undefined) {
-    const limited = rate === undefined ? self : rateLimited(self, rate)
+    const limited = rate === undefined ? source : rateLimited(source, rate)
     const keyed = key === undefined ? {} : { key: keyOf }
     // One after the other nothing gathers behind a slow one, so all records of a chunk may go through at once.
     const { backpressure = (options.concurrency ?? 1) === 1 ? 1024 : undefined } = options
@@ -1598,7 +1813,7 @@ export const mapRecords = <E, R>(
       return outcomes
     })
   }
-  const batches = batchWithin(self, batch)
+  const batches = batchWithin(source, batch)
   const { key: _, ...plain } = options
   return Stream.mapChunks(
     mapConcurrent(rate === undefined ? batches : rateLimited(batches, rate), many, plain),

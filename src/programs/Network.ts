@@ -5,6 +5,7 @@ import * as Cancellation from "../services/Cancellation.js"
 import * as Causes from "../services/Causes.js"
 import * as Database from "../services/Database.js"
 import { codes } from "../services/Exits.js"
+import { checkedDuration } from "../services/internal/numbers.js"
 import * as OAuth from "../services/OAuth.js"
 import * as Output from "../services/Output.js"
 import * as Storage from "../services/Storage.js"
@@ -139,7 +140,7 @@ export const dashboard = Effect.fn("Network.dashboard")(function* (
   options: DashboardOptions = {}
 ) {
   const { onFailure = "collect" } = options
-  const limit = Duration.decode(options.timeout ?? "1 second")
+  const limit = checkedDuration("timeout", options.timeout ?? "1 second")
   const { documents, unread } = yield* Apis.Apis
   const cache = yield* Cache.Cache
   const database = yield* Database.Database

@@ -1,8 +1,9 @@
-import { Cause, Effect, Exit, Fiber, FiberRef, Layer, Logger, Option } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, FiberRef, Layer, Logger, Option } from "effect"
 import * as Cancellation from "../services/Cancellation.js"
 import { keepAlive, nextTurn } from "../services/EventLoop.js"
 import { codes } from "../services/Exits.js"
 import * as Failures from "../services/Failures.js"
+import { guarded } from "../services/internal/foreign.js"
 import * as Logs from "../services/Logs.js"
 import * as Modules from "../services/Modules.js"
 import * as Output from "../services/Output.js"
@@ -30,6 +31,11 @@ const family = FiberRef.unsafeMake<object | undefined>(undefined)
 const settle = (code: number, late: Signals.Name | undefined): number =>
   code === codes.ok && late !== undefined ? Signals.exitCode(late) : code
 
+// Effect's run loop looks for a property in what was thrown. A proxy that throws then breaks the fiber, which from then on
+// neither runs nor answers. A whole one answers between two of its steps.
+const isBroken = (fiber: AnyFiber): Effect.Effect<boolean> =>
+  Effect.raceFirst(Effect.as(fiber.status, false), Effect.as(Effect.repeatN(nextTurn, 100), true))
+
 const superviseWith = <A, E, R>(
   program: Effect.Effect<A, E, R>,
   options: Options,
@@ -40,6 +46,7 @@ const superviseWith = <A, E, R>(
       const output = yield* Output.Output
       const signals = yield* Signals.Signals
       const unobserved = yield* Unobserved.make
+      const broken = yield* Deferred.make<void>()
       const token = {}
       let failed = false
 
@@ -53,7 +60,8 @@ const superviseWith = <A, E, R>(
       const reportLost = ({ cause, fiber, span }: Unobserved.Lost) =>
         report(cause, `error in fiber #${fiber}${span === undefined ? "" : ` (${span})`} that nobody joined`)
 
-      const main = yield* Effect.fork(
+      // A daemon: a fiber that is broken would hold up the end of the one that has forked it.
+      const main = yield* Effect.forkDaemon(
         (options.unobserved === false ? program : unobserved.watch(program)).pipe(
           Effect.locally(family, token),
           Effect.interruptible
@@ -65,8 +73,13 @@ const superviseWith = <A, E, R>(
           const cancel = Fiber.interruptAsFork(main, Cancellation.toFiberId({ reason, origin: "process" }))
           if (event._tag === "Signal") return cancel
           // That stdout cannot be written to says enough by itself.
-          const label = event.error instanceof Output.OutputError ? undefined : "error that nothing caught"
-          return Effect.zipRight(report(Cause.die(event.error), label), cancel)
+          const label = guarded(() => event.error instanceof Output.OutputError, false)
+            ? undefined
+            : "error that nothing caught"
+          return report(Cause.die(event.error), label).pipe(
+            Effect.zipRight(cancel),
+            Effect.zipRight(Effect.whenEffect(Deferred.succeed(broken, undefined), isBroken(main)))
+          )
         }),
         Effect.forever,
         Effect.interruptible,
@@ -79,8 +92,13 @@ const superviseWith = <A, E, R>(
         Effect.fork
       )
 
-      const waited = yield* Effect.exit(Effect.interruptible(Fiber.await(main)))
-      const exit = Exit.isSuccess(waited) ? waited.value : yield* Fiber.interrupt(main)
+      const over = Effect.raceFirst(Fiber.await(main), Effect.as(Deferred.await(broken), undefined))
+      const waited = yield* Effect.exit(Effect.interruptible(over))
+      if (Exit.isSuccess(waited) && waited.value === undefined) {
+        yield* Effect.zipRight(output.flushed, nextTurn)
+        return settle(codes.failed, yield* signals.first)
+      }
+      const exit = Exit.isSuccess(waited) ? waited.value! : yield* Fiber.interrupt(main)
       const signal = yield* signals.first
       if (Exit.isFailure(exit)) {
         yield* report(exit.cause)

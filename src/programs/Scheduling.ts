@@ -4,6 +4,7 @@ import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import type * as Cron from "../services/Cron.js"
 import { codes } from "../services/Exits.js"
+import { anyTime, checkedDuration, checkOptions, time } from "../services/internal/numbers.js"
 import * as race from "../services/internal/race.js"
 import * as Output from "../services/Output.js"
 import * as Processes from "../services/Processes.js"
@@ -152,7 +153,10 @@ export const start = <A, R>(
   switch (when._tag) {
     case "Later":
       return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        const time = { at: now + Duration.toMillis(when.delay), skipped: undefined }
+        const time = {
+          at: now + Duration.toMillis(checkedDuration("delay", when.delay, anyTime)),
+          skipped: undefined
+        }
         return once(time, callLater(when.delay, body({ run: 1, ...time }), options))
       })
     case "At":
@@ -190,8 +194,14 @@ export type RunEvent =
       readonly bytes: Uint8Array
     }
   | ({ readonly event: "finished"; readonly run: number; readonly duration: number } & Outcome)
-  /** One that does not take place, or all from `at` to `until`. */
-  | { readonly event: "skipped"; readonly at: number; readonly until: number; readonly reason: string }
+  /** Runs that do not take place: `count` of them, the first at `at` and the last at `until`. */
+  | {
+      readonly event: "skipped"
+      readonly at: number
+      readonly until: number
+      readonly count: number
+      readonly reason: string
+    }
   | RunsSummary
 
 /** The last event: what has become of all. */
@@ -268,6 +278,7 @@ export const runs = Effect.fn("Scheduling.runs")(function* (
   options: RunsOptions
 ) {
   const { grace, handle, timeout, ...series } = options
+  checkOptions(options, { grace: time, timeout: time })
   const processes = yield* Processes.Processes
   const line = Processes.commandLine(command)
   const begun = yield* Clock.currentTimeNanos
@@ -318,8 +329,9 @@ export const runs = Effect.fn("Scheduling.runs")(function* (
     if (event._tag === "Scheduled") {
       return handle({ event: "scheduled", at: event.at, skipped: event.skipped })
     }
-    counts.skipped++
-    return handle({ event: "skipped", at: event.at, until: event.until, reason: event.reason })
+    const { _tag, ...skipped } = event
+    counts.skipped += skipped.count
+    return handle({ event: "skipped", ...skipped })
   }
   const summary = Effect.gen(function* () {
     const all: RunsSummary = { event: "summary", ...counts, elapsed: yield* since(begun) }

@@ -1,5 +1,6 @@
 import { Clock, Duration, Effect, type Scope } from "effect"
 import * as HttpServer from "../services/HttpServer.js"
+import { checkOptions, countOrNone, time } from "../services/internal/numbers.js"
 import * as Output from "../services/Output.js"
 import { formatDuration } from "../services/Units.js"
 import * as Gather from "./Gather.js"
@@ -166,6 +167,7 @@ const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E
  * that blocks holds up all others. Server and clients share the one thread, over real sockets with `HttpServer.layer`.
  */
 export const demo = Effect.fn("Server.demo")(function* (options: DemoOptions = {}) {
+  checkOptions(options, { requests: countOrNone, others: countOrNone, wait: time, block: time })
   const { block = 300, others = 10, requests = 1000, wait = 200 } = options
   const http = yield* HttpServer.HttpServer
   const server = yield* listen(

@@ -16,6 +16,14 @@ import * as Cancellation from "../services/Cancellation.js"
 import { headline } from "../services/Causes.js"
 import * as EventBuffer from "../services/EventBuffer.js"
 import { cancelled, codes } from "../services/Exits.js"
+import {
+  anyCount,
+  checkedNumber,
+  checkOptions,
+  count,
+  type Range,
+  time
+} from "../services/internal/numbers.js"
 import * as race from "../services/internal/race.js"
 import * as JobLog from "../services/JobLog.js"
 import * as JobResults from "../services/JobResults.js"
@@ -109,6 +117,18 @@ export interface Halt {
   readonly percent: boolean
 }
 
+const positive: Range = { least: 0, above: true, whole: false, infinite: true }
+
+const checkJobs = ({ timeout, ...options }: JobsOptions): void => {
+  checkOptions(options, { concurrency: count, retries: anyCount, delay: time, grace: time })
+  checkOptions(options, { load: positive, memfree: { least: 0, whole: false } })
+  if (typeof timeout === "object" && "median" in timeout) checkOptions(timeout, { median: positive })
+  else checkOptions({ timeout }, { timeout: time })
+  const { halt } = options
+  if (halt !== undefined)
+    checkedNumber("halt.count", halt.count, halt.percent ? { ...positive, most: 100 } : count)
+}
+
 /** Settings of {@link jobs}. */
 export interface JobsOptions extends Processes.StopOptions {
   /** How many run at once; default: the processors. */
@@ -136,6 +156,8 @@ export interface JobsOptions extends Processes.StopOptions {
   readonly log?: { readonly path: string; readonly resume: JobLog.Resume } | undefined
   /** A folder for each job's output and exit code. */
   readonly results?: string | undefined
+  /** Is called as each further 64 MiB of output wait in files for their turn: to see whether anything will read them. */
+  readonly onSpooled?: (() => void) | undefined
   /**
    * When this ends, so does everything, for the reason that it gives: as with a `halt` of `now`, and unlike an
    * interruption, what becomes of the jobs is still told. Default never.
@@ -275,9 +297,10 @@ export const jobs = <E = never, R = never>(
       const machine = yield* Machine.Machine
       const processes = yield* Processes.Processes
       const { concurrency = machine.cpus, halt, output = "group", retries = 0, timeout } = options
+      checkJobs(options)
       if (options.results !== undefined) yield* JobResults.check(options.results)
       const log = options.log && (yield* JobLog.open(options.log.path, options.log.resume))
-      const makeSpool = yield* Spool.make()
+      const makeSpool = yield* Spool.make({ onMuch: options.onSpooled })
       const kept = makeKept()
       const buffer = EventBuffer.make<JobEvent, E | JobsError>({ capacity: buffered, pause: eventPause })
       const { abandon, end, full, stream, whenRoom } = buffer

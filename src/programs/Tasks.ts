@@ -186,8 +186,9 @@ export const commands = Effect.fn("Tasks.commands")(function* (
   const finish = (outcome: CommandOutcome) =>
     Effect.suspend(() => {
       outcomes.set(outcome.name, outcome)
-      return Effect.zipRight(
-        onEvent({ event: "finished", ...outcome }),
+      // Those that wait for it do so no longer, even where the callback fails.
+      return Effect.ensuring(
+        Effect.suspend(() => onEvent({ event: "finished", ...outcome })),
         Deferred.succeed(ended.get(outcome.name)!, outcome.status === "succeeded")
       )
     })
@@ -260,7 +261,10 @@ export const commands = Effect.fn("Tasks.commands")(function* (
   })
   return yield* Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const group = TaskGroup.scoped(all, { name: "tasks", onFailure, report: () => Effect.void })
+      // Commands that fail are outcomes; a defect is that of a callback.
+      const report = ({ cause }: TaskGroup.TaskFailed) =>
+        Cause.isDie(cause) ? Effect.failCause(cause as Cause.Cause<never>) : Effect.void
+      const group = TaskGroup.scoped(all, { name: "tasks", onFailure, report })
       const exit = yield* Effect.exit(restore(group))
       if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause))
         exitCode ||= cancelled(Cancellation.fromCause(exit.cause)[0]?.reason ?? "")

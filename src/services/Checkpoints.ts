@@ -1,6 +1,8 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
-import { Context, Data, Effect, Layer, Option } from "effect"
+import { accessSync, constants } from "node:fs"
+import { dirname } from "node:path"
+import { Context, Data, Effect, Either, Layer, Option, Schema } from "effect"
 import { codes } from "./Exits.js"
+import * as files from "./internal/files.js"
 
 /** A checkpoint that cannot be used; names its file. */
 export class CheckpointError extends Data.TaggedError("CheckpointError")<{
@@ -23,73 +25,76 @@ export interface Checkpoint {
 export class Checkpoints extends Context.Tag("effect-asyncio/services/Checkpoints")<
   Checkpoints,
   {
-    /** None when there is no such file; fails when it cannot be read or is no checkpoint. */
+    /**
+     * None when there is no such file. Fails when it is no regular file or link to one, has more than 1 MiB, or is no
+     * checkpoint, and when its folder cannot be written to.
+     */
     readonly read: (path: string) => Effect.Effect<Option.Option<Checkpoint>, CheckpointError>
-    /** In place of the one before, in one step: whoever is killed meanwhile leaves one or the other. */
+    /**
+     * In place of the one before, in one step: a process that is killed meanwhile leaves one or the other. A link at
+     * the path is replaced, not what it leads to.
+     */
     readonly write: (path: string, checkpoint: Checkpoint) => Effect.Effect<void, CheckpointError>
   }
 >() {}
 
-const reasons: Readonly<Record<string, string>> = {
-  EACCES: "permission denied",
-  EISDIR: "it is a folder",
-  ENOENT: "there is no such folder"
-}
+const reasons: Readonly<Record<string, string>> = { ENOENT: "there is no such folder" }
 
-const failure = (path: string) => (error: unknown) => {
-  const { code, message } = error as NodeJS.ErrnoException
-  return new CheckpointError({ path, detail: reasons[code ?? ""] ?? message })
-}
+const failure =
+  (path: string) =>
+  (error: unknown): CheckpointError => {
+    if (error instanceof CheckpointError) return error
+    const { code } = error as NodeJS.ErrnoException
+    return new CheckpointError({ path, detail: reasons[code ?? ""] ?? files.describe(error) })
+  }
 
-const schema = 1
+const limit = 1024 * 1024
 
-const decode = (path: string, text: string): Checkpoint => {
-  let found: unknown
+const Content = Schema.parseJson(
+  Schema.Struct({
+    schema: Schema.Literal(1),
+    input: Schema.String,
+    position: Schema.Unknown.pipe(Schema.filter((position) => position !== undefined))
+  })
+)
+
+const decode = Schema.decodeUnknownEither(Content)
+
+const find = (path: string): Option.Option<Checkpoint> => {
+  let bytes: Buffer
   try {
-    found = JSON.parse(text)
-  } catch {
-    // told below
+    bytes = files.readNamed(path, limit)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
+    return Option.none()
   }
-  const { input, position, schema: version } = (found ?? {}) as Checkpoint & { readonly schema?: unknown }
-  if (version !== schema || typeof input !== "string") {
-    throw new CheckpointError({ path, detail: "it is none; name another file, or remove it to begin anew" })
-  }
-  return { input, position }
+  return Either.match(decode(bytes.toString("utf8")), {
+    onLeft: () => {
+      throw new CheckpointError({ path, detail: "it is none; name another file, or remove it to begin anew" })
+    },
+    onRight: ({ input, position }) => Option.some({ input, position })
+  })
 }
 
-/** Files, each written beside and renamed. */
+/** Files, each written beside under a name that cannot be guessed, and renamed. */
 export const layer: Layer.Layer<Checkpoints> = Layer.succeed(Checkpoints, {
   read: (path) =>
     Effect.try({
       try: () => {
-        let text: string
-        try {
-          text = readFileSync(path, "utf8")
-        } catch (error) {
-          if ((error as NodeJS.ErrnoException).code === "ENOENT") return Option.none()
-          throw error
-        }
-        return Option.some(decode(path, text))
+        const found = find(path)
+        accessSync(dirname(path), constants.W_OK | constants.X_OK)
+        return found
       },
-      catch: (error) => (error instanceof CheckpointError ? error : failure(path)(error))
+      catch: failure(path)
     }),
   write: (path, { input, position }) =>
     Effect.try({
-      try: () => {
-        const beside = `${path}.${process.pid}.tmp`
-        try {
-          writeFileSync(beside, `${JSON.stringify({ schema, input, position })}\n`)
-          renameSync(beside, path)
-        } catch (error) {
-          rmSync(beside, { force: true })
-          throw error
-        }
-      },
+      try: () => files.replaceFile(path, Buffer.from(`${JSON.stringify({ schema: 1, input, position })}\n`)),
       catch: failure(path)
     })
 })
 
-/** Keeps them in this map; `"broken"` is a file that is no checkpoint. */
+/** Keeps them in this map, as JSON keeps them; `"broken"` is a file that is no checkpoint. */
 export const layerTest = (files: Map<string, Checkpoint | "broken"> = new Map()): Layer.Layer<Checkpoints> =>
   Layer.succeed(Checkpoints, {
     read: (path) => {
@@ -98,5 +103,6 @@ export const layerTest = (files: Map<string, Checkpoint | "broken"> = new Map())
         ? Effect.fail(new CheckpointError({ path, detail: "it is none" }))
         : Effect.succeed(Option.fromNullable(found))
     },
-    write: (path, checkpoint) => Effect.sync(() => void files.set(path, checkpoint))
+    write: (path, checkpoint) =>
+      Effect.sync(() => void files.set(path, JSON.parse(JSON.stringify(checkpoint)) as Checkpoint))
   })

@@ -13,6 +13,8 @@ export interface Rule {
    * oftener (in cron: `*` at the beginning of hour or minute) follows real time instead.
    */
   readonly fixed: boolean
+  /** How many wall times there are from `from` on and before `to`; without it {@link count} walks through them. */
+  readonly countWall?: (from: number, to: number) => number
 }
 
 /** A cron expression that has been read. */
@@ -127,6 +129,30 @@ export function* upcoming(rule: Rule, { after, zone }: Options): Generator<Times
   }
 }
 
+/**
+ * How many times of the rule there are after `after` and until `until`, both milliseconds since the epoch: as many as
+ * {@link upcoming} gives. Hours that are not near a clock change are counted by the calendar, so a year of seconds takes
+ * milliseconds.
+ */
+export const count = (rule: Rule, { after, until, zone }: Options & { readonly until: number }): number => {
+  const last = Math.floor(until)
+  let found = 0
+  for (let at = Math.floor(after); at < last; ) {
+    const end = Math.min(at + hour, last)
+    if (rule.countWall !== undefined && changeBetween(at - correction, end, zone) === undefined) {
+      const offset = Times.offsetOf(end, zone)
+      found += rule.countWall(at + 1 + offset, end + 1 + offset)
+      at = end
+      continue
+    }
+    const time = next(rule, { after: at, zone })
+    if (time === undefined || time.at > last) break
+    found++
+    at = time.at
+  }
+  return found
+}
+
 /** 1970-01-05, a Monday: so that weeks begin on one. */
 const monday = 4 * day
 
@@ -136,7 +162,8 @@ const monday = 4 * day
  */
 export const aligned = (interval: number): Rule => ({
   nextWall: (wall) => monday + Math.ceil((wall - monday) / interval) * interval,
-  fixed: interval > hour
+  fixed: interval > hour,
+  countWall: (from, to) => Math.ceil((to - monday) / interval) - Math.ceil((from - monday) / interval)
 })
 
 // reading
@@ -381,10 +408,30 @@ const read = (text: string): Cron => {
     }
     return undefined
   }
+  /** How many times of a day come before this one. */
+  const timesBefore = (time: number): number => {
+    const at = Math.ceil(time / second)
+    const below = ({ values }: Parsed, n: number) => values.filter((value) => value < n).length
+    const [h, m] = [Math.floor(at / 3600), Math.floor(at / 60) % 60]
+    const inMinute = minutes.values.includes(m) ? below(seconds, at % 60) : 0
+    const inHour = hours.values.includes(h) ? below(minutes, m) * seconds.values.length + inMinute : 0
+    return below(hours, h) * minutes.values.length * seconds.values.length + inHour
+  }
+  const countWall = (from: number, to: number): number => {
+    let found = 0
+    for (let start = Math.floor(from / day) * day; start < to; start += day) {
+      const today = new Date(start)
+      const [year, month, date] = [today.getUTCFullYear(), today.getUTCMonth(), today.getUTCDate()]
+      const last = new Date(Date.UTC(2000 + (year % 400), month + 1, 0)).getUTCDate()
+      if (!ofYear.values.includes(month + 1) || !isDay({ date, last, weekday: today.getUTCDay() })) continue
+      found += timesBefore(Math.min(day, to - start)) - timesBefore(Math.max(0, from - start))
+    }
+    return found
+  }
   if (nextWall(0) === undefined) {
     fail(`cron '${text}' never fires: ${never(dates, ofYear, given)}`)
   }
-  return { text, nextWall, fixed: !minutes.star && !hours.star }
+  return { text, nextWall, countWall, fixed: !minutes.star && !hours.star }
 }
 
 /** Why there is no such day. */

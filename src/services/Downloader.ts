@@ -2,6 +2,7 @@ import { readdirSync } from "node:fs"
 import { Context, Data, Effect, Fiber, HashMap, Layer, Option, Ref, Runtime, type Scope } from "effect"
 import { codes } from "./Exits.js"
 import { describe, tryFolder } from "./internal/files.js"
+import { anyCount, checkOptions, type Range } from "./internal/numbers.js"
 import { readProxies } from "./internal/proxies.js"
 import { formatSize } from "./Units.js"
 
@@ -217,6 +218,15 @@ export class Downloader extends Context.Tag("effect-asyncio/services/Downloader"
   { readonly open: (options?: Options) => Effect.Effect<Session, ProxyError, Scope.Scope> }
 >() {}
 
+const milliseconds: Range = { least: 0, whole: false, infinite: true }
+const checkSession = (options: Options) =>
+  checkOptions(options, {
+    connectTimeout: milliseconds,
+    stallTimeout: milliseconds,
+    limitRate: { least: 0, above: true, whole: false, infinite: true },
+    maxRedirects: anyCount
+  })
+
 /**
  * The network and the file system: undici and node:fs. Honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (either
  * case) of the environment, and Node's own `NODE_EXTRA_CA_CERTS`.
@@ -224,6 +234,7 @@ export class Downloader extends Context.Tag("effect-asyncio/services/Downloader"
 export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
   open: (options = {}) =>
     Effect.gen(function* () {
+      checkSession(options)
       // Loaded here so that whoever only uses the tag or the test layer does not load undici.
       const { make } = yield* Effect.promise(() => import("./internal/transfer.js"))
       const proxies = readProxies(process.env)
@@ -233,10 +244,12 @@ export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
         (transfers) => Effect.promise(transfers.close)
       )
       return {
-        start: (request, { fail, succeed }) =>
-          Effect.promise(
+        start: (request, { fail, succeed }) => {
+          checkOptions(request, { maxSize: anyCount })
+          return Effect.promise(
             transfers.start(request, { succeed, fail: (failure) => fail(new DownloadError(failure)) })
           )
+        }
       }
     })
 })
@@ -276,8 +289,9 @@ export const layerTest = (scripts: Readonly<Record<string, Scripted>>): Layer.La
         if (path !== undefined) yield* Ref.update(files, HashMap.set(path, bytes))
         return { size: bytes.length, path, skipped: false, resumedFrom: 0, status: 200 }
       })
-      const open = () =>
+      const open = (options: Options = {}) =>
         Effect.map(Effect.runtime(), (runtime): Session => {
+          checkSession(options)
           const fork = Runtime.runFork(runtime)
           return {
             start: (request, { fail, succeed }) =>

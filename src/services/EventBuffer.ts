@@ -1,4 +1,5 @@
 import { type Cause, Chunk, Effect, Option, Stream } from "effect"
+import { checkOptions, countOrInfinity, time } from "./internal/numbers.js"
 
 /**
  * Events from plain code to a stream: `emit` is a push onto an array, and the stream takes all that has gathered in
@@ -30,6 +31,7 @@ export interface Options {
 
 /** Makes an empty buffer. */
 export const make = <A, E = never>({ capacity, pause = 0 }: Options): EventBuffer<A, E> => {
+  checkOptions({ capacity, pause }, { capacity: countOrInfinity, pause: time })
   let events: Array<A> = []
   let over: { readonly cause: Cause.Cause<E> | undefined } | undefined
   let waiters: Array<() => void> = []

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
-import { inspect } from "node:util"
 import { Script } from "node:vm"
 import {
   Chunk,
@@ -32,16 +31,20 @@ import * as JobLoop from "./internal/jobLoop.js"
 import * as JobPool from "./internal/jobPool.js"
 import * as Protocol from "./internal/jobProtocol.js"
 import {
+  crossesSafely,
   isClonable,
   isEffect,
+  levelsOf,
   type Outcome,
   resolve,
   type Task,
   type Thrown,
+  textOf,
   toThrown,
   whereUncloneable
 } from "./internal/jobs.js"
 import * as JobUnits from "./internal/jobUnits.js"
+import { anyCount, checkedDuration, checkOptions, count, countOrInfinity, time } from "./internal/numbers.js"
 import { formatDuration } from "./Units.js"
 
 // model
@@ -219,7 +222,10 @@ export const withTimeout: {
   (timeout: Duration.DurationInput): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput): Effect.Effect<A, E, R>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput) =>
-  Effect.locallyWith(self, settings, (before) => ({ ...before, timeout: Duration.decode(timeout) }))
+  Effect.suspend(() => {
+    const checked = checkedDuration("timeout", timeout)
+    return Effect.locallyWith(self, settings, (before) => ({ ...before, timeout: checked }))
+  })
 )
 
 /**
@@ -401,6 +407,7 @@ export const each = <Input, A, E = never, R = never>(
   Stream.unwrapScoped(
     Effect.gen(function* () {
       const executor = yield* Executor
+      checkOptions(options, { chunk: count, concurrency: countOrInfinity, retries: anyCount, timeout: time })
       const { retries = 0, timeout, unordered = false } = options
       const chunk = Math.min(Math.max(1, options.chunk ?? 1), Protocol.longestChunk)
       const lanes = Math.max(
@@ -525,10 +532,31 @@ const unshippable = (job: string) =>
 const shipped = (job: Job<any, unknown>): Effect.Effect<Task, NotSerializable> =>
   job.task === undefined ? unshippable(job.name) : Effect.succeed(job.task)
 
-const uncloneable = (job: string, args: ReadonlyArray<unknown>, refs: unknown): NotSerializable =>
-  isClonable(refs)
-    ? new NotSerializable({ job, part: "arguments", detail: whereUncloneable(args, "arguments") })
-    : new NotSerializable({ job, part: "context", detail: whereUncloneable(refs, "refs") })
+/** Why these arguments, or what goes along with them, have not come to a thread. */
+const refused = (
+  job: string,
+  args: ReadonlyArray<unknown>,
+  refs: unknown,
+  refusal: JobPool.Refusal
+): NotSerializable => {
+  if ("unread" in refusal) {
+    const part = levelsOf(refs) > levelsOf(args) ? "context" : "arguments"
+    return new NotSerializable({ job, part, detail: refusal.unread })
+  }
+  if (!isClonable(refs)) {
+    return new NotSerializable({
+      job,
+      part: "context",
+      detail: whereUncloneable(refs, "refs", refusal.unsent)
+    })
+  }
+  const index = args.findIndex((arg) => !isClonable(arg))
+  const detail =
+    index < 0
+      ? whereUncloneable(args, "arguments", refusal.unsent)
+      : whereUncloneable(args[index], `arguments[${index}]`, refusal.unsent)
+  return new NotSerializable({ job, part: "arguments", detail })
+}
 
 const resultOf = (
   { name: job, task }: Job<any, unknown>,
@@ -564,7 +592,7 @@ const contextOf = (fiber: AnyFiber): Protocol.Order["context"] => {
     annotations: Object.fromEntries(
       Array.from(HashMap.toEntries(annotations), ([key, value]) => [
         key,
-        isClonable(value) ? value : inspect(value)
+        crossesSafely(value) ? value : textOf(value)
       ])
     ),
     span: Option.getOrUndefined(
@@ -634,12 +662,11 @@ const submitter = (pool: JobPool.Pool, fiber: AnyFiber, job: Job<any, unknown>, 
   const milliseconds = timeout === undefined ? undefined : Duration.toMillis(timeout)
   const context = contextOf(fiber)
   const say = speaker(fiber)
-  const failed = (error: ExecutorError): Settled<any> => ({ result: Either.left(error), run: 0 })
-  return (args: ReadonlyArray<unknown>, chunk: boolean, onSettled: Settle): Cancel => {
+  const submit = (args: ReadonlyArray<unknown>, chunk: boolean, onSettled: Settle): Cancel => {
     const settled: Array<Settled<any>> = []
     let lines: ReturnType<typeof liner> | undefined
     let whenGone: (() => void) | undefined
-    let inner: Cancel | undefined
+    let halves: ReadonlyArray<Cancel> | undefined
     let over = false
     const done = () => {
       over = true
@@ -665,40 +692,36 @@ const submitter = (pool: JobPool.Pool, fiber: AnyFiber, job: Job<any, unknown>, 
         settled[item] = { result: resultOf(job, ended, timeout), run }
       },
       onDone: done,
-      onUnsent: () => {
-        if (chunk) {
-          // One of them cannot be cloned; the others can.
-          const good = args.filter(isClonable)
-          if (good.length < args.length && isClonable(context?.refs)) {
-            for (let i = 0; i < args.length; i++) {
-              if (!isClonable(args[i])) settled[i] = failed(uncloneable(job.name, [args[i]], undefined))
-            }
-            const rest = args.flatMap((arg, i) => (settled[i] === undefined ? [[arg, i] as const] : []))
-            if (rest.length === 0) return done()
-            inner = submitter(
-              pool,
-              fiber,
-              job,
-              task
-            )(good, true, (some) => {
-              for (const [at, [, i]] of rest.entries()) settled[i] = some[at]!
-              done()
-            })
-            return
-          }
+      onRefused: (from, refusal) => {
+        const left = chunk ? args.length - from : 1
+        if (left === 1) {
+          const some = chunk ? args.slice(from) : args
+          settled[from] = { result: Either.left(refused(job.name, some, context?.refs, refusal)), run: 0 }
+          return done()
         }
-        const error = uncloneable(job.name, args, context?.refs)
-        for (let i = 0; i < (chunk ? args.length : 1); i++) settled[i] = failed(error)
-        done()
+        // One of them is what cannot cross: halved until it is by itself, the others run.
+        const middle = from + (left >> 1)
+        let open = 2
+        halves = [args.slice(from, middle), args.slice(middle)].map((half, i) =>
+          submit(half, true, (some) => {
+            for (let at = 0; at < some.length; at++) settled[(i === 0 ? from : middle) + at] = some[at]!
+            if (--open === 0) done()
+          })
+        )
       }
     })
     return (onGone) => {
       if (over) return onGone()
-      if (inner !== undefined) return inner(onGone)
+      if (halves !== undefined) {
+        let open = halves.length
+        for (const cancel of halves) cancel(() => --open === 0 && onGone())
+        return
+      }
       whenGone = onGone
       handle.cancel()
     }
   }
+  return submit
 }
 
 /** The starter of executors that run jobs as effects. */
@@ -783,6 +806,7 @@ const makeWorkers = (unit: (options: JobUnits.UnitOptions) => JobUnits.Unit, opt
       whole(recycleAfter, 1) ? "" : `recycleAfter is ${recycleAfter}; it is 1 or more`
     ].find((problem) => problem !== "")
     if (bad !== undefined) return yield* Effect.dieMessage(bad)
+    checkOptions(options, { maxMemory: count, idleTimeout: time, grace: time })
     const fiberRefs = yield* Effect.runtime()
     const strays = liner(Runtime.runFork(fiberRefs))
     const initializer = options.initializer && (yield* Effect.orDie(shipped(options.initializer)))
@@ -880,7 +904,7 @@ export const layerInline: Layer.Layer<Executor> = Layer.effect(
           const { timeout } = fiber.getFiberRef(settings)
           const copies = yield* Effect.try({
             try: () => structuredClone(args, { transfer: args.flatMap(InJob.buffersOf) }),
-            catch: () => uncloneable(job.name, args, context?.refs)
+            catch: (error) => refused(job.name, args, context?.refs, { unsent: error })
           })
           let asked = false
           const host: InJob.Host = {
@@ -914,11 +938,11 @@ export const layerInline: Layer.Layer<Executor> = Layer.effect(
           const value = yield* resultOf(job, outcome, timeout)
           return yield* Effect.try({
             try: () => structuredClone(value, { transfer: [...InJob.buffersOf(value)] }),
-            catch: () =>
+            catch: (error) =>
               new NotSerializable({
                 job: job.name,
                 part: "result",
-                detail: whereUncloneable(value, "the result")
+                detail: whereUncloneable(value, "the result", error)
               })
           })
         }).pipe((job_) => {
@@ -959,6 +983,7 @@ export const layerTest = (
   Layer.effect(
     Executor,
     Effect.map(Effect.makeSemaphore(options?.maxWorkers ?? Number.MAX_SAFE_INTEGER), (threads) => {
+      checkOptions(options ?? {}, { maxWorkers: count })
       const run = (
         { name }: Job<any, unknown>,
         args: ReadonlyArray<any>

@@ -5,6 +5,8 @@ export const codes = {
   ok: 0,
   failed: 1,
   usage: 2,
+  /** Continuity that cannot be proved, with `--on-gap fail`. */
+  gap: 3,
   timedOut: 124,
   cannotRun: 126,
   notFound: 127,
@@ -18,8 +20,12 @@ export const codes = {
 export const cancelled = (reason: string): number =>
   reason.startsWith("SIG") && Object.hasOwn(codes, reason) ? codes[reason as "SIGINT"] : codes.failed
 
+/** Whether a failure may end the process with it: a whole number from 1 to 255. */
+export const isFailureCode = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 255
+
 /**
- * Ends the program with `exitCode`. An empty message prints nothing: for a command whose report has already told
+ * Ends the program with `exitCode` (what is no whole number from 1 to 255 counts as 1). An empty message prints nothing: for a command whose report has already told
  * what failed.
  */
 export class ExitError extends Data.TaggedError("ExitError")<{

@@ -2,64 +2,61 @@ import { dirname, isAbsolute, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { inspect } from "node:util"
 import { Cause, Option, Runtime } from "effect"
-import { codes } from "./Exits.js"
+import { codes, isFailureCode } from "./Exits.js"
+import { clipped, guarded, isError, printable, read, readText } from "./internal/foreign.js"
 
 // What a person reads when a program has failed, and the exit code that goes with it.
-
-interface Words {
-  readonly _tag?: unknown
-  readonly name?: unknown
-  readonly message?: unknown
-  readonly cause?: unknown
-  readonly errors?: unknown
-  readonly exitCode?: unknown
-}
-
-const words = (error: unknown): Words => (typeof error === "object" && error !== null ? error : {})
 
 // A promise that was made by `Effect.runPromise` rejects with the whole cause, wrapped.
 const unwrap = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> =>
   Cause.flatMap(cause, (error) =>
-    Runtime.isFiberFailure(error) ? error[Runtime.FiberFailureCauseId] : Cause.fail(error)
+    guarded(
+      () => (Runtime.isFiberFailure(error) ? error[Runtime.FiberFailureCauseId] : Cause.fail(error)),
+      Cause.fail(error)
+    )
   )
 
 /** The errors in a cause, failures and defects alike, in the order in which they are in it. */
-export const errors = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> =>
-  Cause.reduce(unwrap(cause), [] as ReadonlyArray<unknown>, (found, part) =>
-    part._tag === "Fail"
-      ? Option.some([...found, part.error])
-      : part._tag === "Die"
-        ? Option.some([...found, part.defect])
-        : Option.none()
-  )
+export const errors = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => {
+  const found: Array<unknown> = []
+  Cause.reduce(unwrap(cause), undefined, (_, part) => {
+    if (part._tag === "Fail") found.push(part.error)
+    else if (part._tag === "Die") found.push(part.defect)
+    return Option.none()
+  })
+  return found
+}
+
+// Where reading it throws it is there, and no good.
+const codeOf = (error: unknown): unknown =>
+  typeof error === "object" && error !== null
+    ? guarded(() => (error as { readonly exitCode?: unknown }).exitCode, Number.NaN)
+    : undefined
 
 /**
  * The exit code of a program that failed so: the `exitCode` of the first error that has one, 124 for a timeout,
- * else 1.
+ * else 1. An `exitCode` that is no whole number from 1 to 255 counts as 1.
  */
 export const exitCode = (cause: Cause.Cause<unknown>): number => {
   for (const error of errors(cause)) {
-    const { _tag, exitCode } = words(error)
-    if (typeof exitCode === "number") return exitCode
-    if (_tag === "TimeoutException") return codes.timedOut
+    const code = codeOf(error)
+    if (code !== undefined && code !== null) return isFailureCode(code) ? code : codes.failed
+    if (read(error, "_tag") === "TimeoutException") return codes.timedOut
   }
   return codes.failed
 }
 
 const headline = (error: unknown): string => {
-  const { _tag, message, name } = words(error)
   if (typeof error === "string") return error
-  const tag = typeof _tag === "string" ? _tag : typeof name === "string" && name !== "Error" ? name : ""
+  const tagged = readText(error, "_tag")
+  const name = readText(error, "name")
+  const tag = tagged !== "" ? tagged : name !== "Error" ? name : ""
+  if (typeof error !== "object" || error === null) return inspect(error)
+  const { message } = error as { readonly message?: unknown }
   if (typeof message === "string" && message !== "") return tag === "" ? message : `${tag}: ${message}`
-  if (error instanceof Error && Object.keys(error).every((key) => key === "_tag" || key === "name")) {
-    return tag || "Error"
-  }
-  const fields =
-    typeof error === "object" && error !== null
-      ? Object.fromEntries(
-          Object.entries(error).filter(([key]) => !["_tag", "name", "message", "stack"].includes(key))
-        )
-      : error
+  const own = Object.entries(error).filter(([key]) => !["_tag", "name", "message", "stack"].includes(key))
+  if (own.length === 0 && isError(error)) return tag || "Error"
+  const fields = Object.fromEntries(own)
   const shown = inspect(fields, { breakLength: Number.POSITIVE_INFINITY, depth: 3 })
   return tag === "" ? shown : shown === "{}" ? tag : `${tag}: ${shown}`
 }
@@ -96,12 +93,35 @@ const spanNames = (span: Cause.PrettyError["span"]): ReadonlySet<string> => {
   return names
 }
 
+const longestStack = 256 * 1024
+const longestFrame = 4096
+
+// Effect's own reading of an error, without what caused it (it would follow that, for ever where it goes round), and
+// without what throws when it is read. The frames are at the end of a stack.
+const pretty = (error: object): Cause.PrettyError | undefined =>
+  guarded(() => {
+    const stack = readText(error, "stack")
+    const texts: Record<PropertyKey, unknown> = {
+      message: clipped(readText(error, "message")),
+      name: readText(error, "name"),
+      stack: stack.length <= longestStack ? stack : `\n${stack.slice(-longestStack)}`,
+      cause: undefined
+    }
+    const safe = new Proxy(Object.create(isError(error) ? Error.prototype : Object.prototype), {
+      has: (_, key) => key !== "cause" && guarded(() => key in error, false),
+      get: (_, key) => (Object.hasOwn(texts, key) ? texts[key] : read(error, key))
+    })
+    return Cause.prettyErrors(Cause.fail(safe))[0]
+  }, undefined)
+
 // The user's own frames and the spans around them, the innermost first.
-const trace = (pretty: Cause.PrettyError, cwd: string): ReadonlyArray<string> => {
-  const spans = spanNames(pretty.span)
+const trace = (error: object, cwd: string): ReadonlyArray<string> => {
+  const { span, stack = "" } = pretty(error) ?? {}
+  const spans = spanNames(span)
   const own = home()
   const lines: Array<string> = []
-  for (const line of pretty.stack?.split("\n") ?? []) {
+  for (const line of stack.split("\n")) {
+    if (line.length > longestFrame) continue
     const frame = /^\s+at (?:(.*?) \((.*)\)|(.*))$/.exec(line)
     if (frame === null) continue
     const [, name = "", inner, bare = ""] = frame
@@ -134,20 +154,22 @@ export interface Style {
 }
 
 const causes = (error: unknown): ReadonlyArray<unknown> => {
-  const { cause, errors } = words(error)
-  return [...(cause === undefined ? [] : [cause]), ...(Array.isArray(errors) ? errors : [])]
+  const cause = read(error, "cause")
+  const errors = read(error, "errors")
+  return [
+    ...(cause === undefined ? [] : [cause]),
+    ...(guarded(() => Array.isArray(errors), false) ? (errors as ReadonlyArray<unknown>) : [])
+  ]
 }
 
-// Effect would follow the causes too, and for ever where they go round.
-const withoutCause = (error: unknown): unknown =>
-  typeof error === "object" && error !== null
-    ? new Proxy(error, { get: (it, key) => (key === "cause" ? undefined : Reflect.get(it, key)) })
-    : error
+/** So many errors are told of one failure, and so many causes one below the other. */
+const most = { errors: 100, depth: 16 }
 
 /**
  * The lines that tell why a program failed: for each error what it says, where in the user's files it arose, the
- * spans around it, and what caused it. An error with an `exitCode` is meant for the person and is only its message
- * (nothing when that is empty). Interruptions alone give no lines.
+ * spans around it, and what caused it. An error with an `exitCode` from 1 to 255 is meant for the person and is only its
+ * message (nothing when that is empty). Interruptions alone give no lines. Of an error that cannot be read that is told;
+ * a text beyond 64 KiB, errors beyond 100 and causes beyond 16 in a row are left out, and how many are.
  */
 export const render = (
   cause: Cause.Cause<unknown>,
@@ -155,25 +177,56 @@ export const render = (
 ): ReadonlyArray<string> => {
   const paint = (code: number, text: string) => (colors ? `\x1b[${code}m${text}\x1b[0m` : text)
   const lines: Array<string> = []
-  const add = (error: unknown, prefix: string, indent: string) => {
-    if (typeof error === "object" && error !== null) {
-      const itself = Cause.originalError(error)
-      if (told.has(itself)) return
-      told.add(itself)
+  let shown = 0
+  let left = 0
+  const isNew = (error: unknown) => {
+    if (typeof error !== "object" || error === null) return true
+    const itself = guarded(() => Cause.originalError(error), error)
+    if (told.has(itself)) return false
+    told.add(itself)
+    return true
+  }
+  const add = (error: unknown, prefix: string, depth: number) => {
+    if (!isNew(error)) return
+    if (shown === most.errors) {
+      left++
+      return
     }
-    const [first = "", ...more] = headline(error).split("\n")
-    lines.push(`${indent}${paint(31, `${prefix}:`)} ${first}`, ...more.map((line) => `${indent}  ${line}`))
-    for (const pretty of Cause.prettyErrors(Cause.fail(withoutCause(error)))) {
-      for (const line of trace(pretty, cwd)) lines.push(paint(2, `${indent}    at ${line}`))
-    }
-    for (const inner of causes(error)) add(inner, "caused by", `${indent}  `)
+    shown++
+    const indent = "  ".repeat(depth)
+    const [first = "", ...more] = printable("an error", () => headline(error)).split("\n")
+    lines.push(`${indent}${paint(31, `${prefix}:`)} ${first}`)
+    for (const line of more) lines.push(`${indent}  ${line}`)
+    if (typeof error !== "object" || error === null) return
+    for (const line of trace(error, cwd)) lines.push(paint(2, `${indent}    at ${line}`))
+    const inner = guarded(() => causes(error), [])
+    if (depth < most.depth) for (const one of inner) add(one, "caused by", depth + 1)
+    else if (inner.length > 0) lines.push(`${indent}  … and what caused that is left out`)
   }
   for (const error of errors(cause)) {
-    const { exitCode, message } = words(error)
-    if (label === undefined && typeof exitCode === "number" && typeof message === "string") {
-      if (message !== "") lines.push(message)
-      told.add(Cause.originalError(error as object))
-    } else add(error, label ?? "error", "")
+    const message = read(error, "message")
+    if (label === undefined && isFailureCode(codeOf(error)) && typeof message === "string") {
+      if (message !== "") lines.push(clipped(message))
+      isNew(error)
+    } else add(error, label ?? "error", 0)
   }
+  if (left > 0) lines.push(`… and ${left} more errors are left out`)
   return lines
+}
+
+const mostFrames = 100
+const longestLine = 1024
+
+/** The innermost frame of a stack that is in the user's own files, like `ex.ts:5:58`; undefined where none is. */
+export const place = (stack: string, cwd: string): string | undefined => {
+  const own = home()
+  for (const line of stack.split("\n", mostFrames)) {
+    const frame = line.length > longestLine ? null : /^\s+at (?:.*? \((.*)\)|(?:async )?(.*))$/.exec(line)
+    const [, file, row, column] = position.exec(frame?.[1] ?? frame?.[2] ?? "") ?? []
+    const path = file === undefined ? "" : toPath(file)
+    if (isAbsolute(path) && !path.includes("/node_modules/") && !path.startsWith(own)) {
+      return `${shown(path, cwd)}:${row}:${column}`
+    }
+  }
+  return undefined
 }

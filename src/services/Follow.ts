@@ -1,16 +1,63 @@
-import { type FileHandle, open, stat } from "node:fs/promises"
-import { Chunk, Context, type Duration, Effect, Layer, Stream } from "effect"
+import { Chunk, Context, Data, Duration, Effect, Layer, Schema, Stream } from "effect"
+import { codes } from "./Exits.js"
 import { InputError } from "./Input.js"
+import * as followed from "./internal/followed.js"
+import { checkedNumber } from "./internal/numbers.js"
+
+/** A file that is followed, or what it holds since it was truncated: two contents of one inode are two of these. */
+export interface File {
+  readonly device: string
+  readonly inode: string
+  /** What it begins with, as far as it was read: at most 4 KiB. */
+  readonly head: Uint8Array
+}
 
 /** Bytes of a file that is followed. */
 export interface Piece {
+  /** None where a file only begins, or ends and the next one begins. */
   readonly bytes: Uint8Array
-  /** Which file: it changes when another takes the name. */
-  readonly file: string
+  readonly file: File
   /** How many bytes of that file end with these. */
   readonly position: number
-  /** Whether these do not go on from the piece before: the first, of another file, or of one that was cut. */
+  /** Whether these do not continue the piece before: the first one, and one of another file or of new content. */
   readonly anew: boolean
+}
+
+const Digest = Schema.Struct({
+  bytes: Schema.Int.pipe(Schema.between(0, followed.headBytes)),
+  sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
+})
+
+const Count = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
+
+const Id = Schema.String.pipe(Schema.pattern(/^\d{1,20}$/))
+
+/** A place in a file that is followed, with the proof that a file is the one that was read. */
+export const Place = Schema.Struct({
+  device: Id,
+  inode: Id,
+  /** In bytes; reading goes on there. */
+  position: Count,
+  /** Bytes behind the position that were given already, because the file ended with them without a line end. */
+  given: Count,
+  /** What the file begins with. */
+  head: Digest,
+  /** What the bytes up to the position, and those that were given behind it, end with. */
+  tail: Digest
+})
+
+export type Place = typeof Place.Type
+
+/** The place behind `end` bytes of the file: `last` are the last of them, of which `given` have no line end. */
+export const placeBehind = (file: File, end: number, last: Uint8Array, given = 0): Place =>
+  followed.placeOf(file, end, last, given)
+
+/** Records may have been lost, or continuity cannot be proved; the message tells which, and where reading begins. */
+export class Gap extends Data.TaggedError("Gap")<{ readonly path: string; readonly detail: string }> {
+  readonly exitCode = codes.gap
+  override get message() {
+    return `${this.path}: ${this.detail}`
+  }
 }
 
 /** Settings of the service. */
@@ -19,146 +66,91 @@ export interface Options {
   readonly interval?: Duration.DurationInput | undefined
 }
 
+/** Settings of {@link Follow}'s `open`. */
+export interface OpenOptions<out E = never> {
+  /** Where to go on: in the file that the place is in, whatever its name is now, if that can be proved. */
+  readonly from?: Place | undefined
+  /** How long a file whose name another one has must have been quiet before that one is read; default 5 seconds. */
+  readonly rotateWait?: Duration.DurationInput | undefined
+  /** What a gap does; by default a warning is logged. `(gap) => gap` fails with it. */
+  readonly onGap?: ((gap: Gap) => Effect.Effect<void, E>) | undefined
+  /** Is given why there is nothing to read, once until there is; by default that is logged. */
+  readonly onWaiting?: ((detail: string) => Effect.Effect<void>) | undefined
+}
+
 /** Files that others append to, as `tail -F` reads them. */
 export class Follow extends Context.Tag("effect-asyncio/services/Follow")<
   Follow,
   {
     /**
-     * All of the file, then what is appended, without end. When another file takes the name the rest of the old one
-     * comes first, then the new one from its beginning; one that was cut is read anew. A file that vanishes is waited
-     * for; fails when there is none to begin with.
+     * All of the file, then what is appended, without end. A file is known by its device, its inode and a digest of
+     * what it begins with. When another file takes the name, the old one is read until its writer has been quiet for
+     * `rotateWait`, then those that had the name in between, then the new one. A file that is not there is waited for.
+     * Content that was truncated or replaced is a gap, and so is a place whose file cannot be found.
      *
-     * @param from where to go on: in the file of that name, or in the one that was rotated to `NAME.1` meanwhile.
+     * Fails with `InputError` where the path names a folder, a device or a file that may not be read.
      */
-    readonly open: (path: string, from?: Pick<Piece, "file" | "position">) => Stream.Stream<Piece, InputError>
+    readonly open: <E = never>(path: string, options?: OpenOptions<E>) => Stream.Stream<Piece, InputError | E>
   }
 >() {}
 
-const reasons: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file",
-  ENOTDIR: "there is no such file",
-  EACCES: "it may not be read"
-}
-
-const inputError = (path: string) => (error: unknown) => {
-  const { code, message } = error as NodeJS.ErrnoException
-  return new InputError({ path, detail: reasons[code ?? ""] ?? message })
-}
-
-const known = async (path: string): Promise<{ readonly file: string; readonly size: number } | undefined> => {
-  try {
-    const { dev, ino, isFile, size } = await stat(path).then((found) => ({
-      ...found,
-      isFile: found.isFile()
-    }))
-    if (!isFile) throw new Error("it is no file; only files can be followed")
-    return { file: `${dev}:${ino}`, size }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined
-    throw error
-  }
-}
-
-const pieceSize = 64 * 1024
-
-class Followed {
-  private handle: FileHandle | undefined
-  private file = ""
-  private position = 0
-  private anew = true
-
-  constructor(
-    private readonly path: string,
-    private from: Pick<Piece, "file" | "position"> | undefined
-  ) {}
-
-  /** What there is now; undefined when that is nothing. */
-  async next(): Promise<Piece | undefined> {
-    if (this.handle === undefined && !(await this.open())) return undefined
-    const piece = await this.read()
-    if (piece !== undefined) return piece
-    const now = await known(this.path)
-    if (now === undefined) return undefined // who renames it may go on writing to it
-    if (now.file !== this.file) {
-      const rest = await this.read() // written between the two looks
-      if (rest !== undefined) return rest
-      await this.close()
-      return this.next()
-    }
-    if (now.size >= this.position) return undefined
-    this.position = 0
-    this.anew = true
-    return this.read()
-  }
-
-  async close(): Promise<void> {
-    await this.handle?.close()
-    this.handle = undefined
-  }
-
-  private async open(): Promise<boolean> {
-    const { from, path } = this
-    const now = await known(path)
-    let chosen = path
-    if (from !== undefined && now?.file !== from.file) {
-      const rotated = await known(`${path}.1`)
-      if (rotated?.file === from.file) chosen = `${path}.1`
-    }
-    if (chosen === path && now === undefined) {
-      if (this.file === "") throw Object.assign(new Error(), { code: "ENOENT" })
-      return false
-    }
-    this.handle = await open(chosen, "r")
-    const { dev, ino, size } = await this.handle.stat()
-    this.file = `${dev}:${ino}`
-    this.position = from !== undefined && from.file === this.file && from.position <= size ? from.position : 0
-    this.from = undefined
-    this.anew = true
-    return true
-  }
-
-  private async read(): Promise<Piece | undefined> {
-    const buffer = Buffer.allocUnsafeSlow(pieceSize)
-    const { bytesRead } = await this.handle!.read(buffer, 0, pieceSize, this.position)
-    if (bytesRead === 0) return undefined
-    this.position += bytesRead
-    const { anew, file, position } = this
-    this.anew = false
-    return { bytes: buffer.subarray(0, bytesRead), file, position, anew }
-  }
-}
+const milliseconds = (option: string, given: Duration.DurationInput, least: number): number =>
+  checkedNumber(option, typeof given === "number" ? given : Duration.toMillis(given), {
+    infinite: true,
+    least,
+    whole: false
+  })
 
 /** {@link layer} with settings. */
 export const layerWith = ({ interval = "100 millis" }: Options): Layer.Layer<Follow> =>
-  Layer.succeed(Follow, {
-    open: (path, from) =>
-      Stream.unwrapScoped(
-        Effect.map(
-          Effect.acquireRelease(
-            Effect.sync(() => new Followed(path, from)),
-            (followed) => Effect.promise(() => followed.close())
-          ),
-          (followed) => {
-            const look = Effect.tryPromise({ try: () => followed.next(), catch: inputError(path) })
-            const next: Effect.Effect<Chunk.Chunk<Piece>, InputError> = Effect.flatMap(look, (piece) =>
-              piece === undefined
-                ? Effect.zipRight(Effect.sleep(interval), next)
-                : Effect.succeed(Chunk.of(piece))
-            )
-            return Stream.repeatEffectChunk(next)
-          }
-        )
+  Layer.sync(Follow, () => {
+    const pause = Effect.sleep(milliseconds("interval", interval, 1))
+    const open = <E = never>(
+      path: string,
+      { from, onGap, onWaiting, rotateWait = "5 seconds" }: OpenOptions<E> = {}
+    ): Stream.Stream<Piece, InputError | E> => {
+      const notice = ({ _tag, detail }: followed.Notice): Effect.Effect<void, E> =>
+        _tag === "Gap"
+          ? (onGap ?? (({ message }) => Effect.logWarning(message)))(new Gap({ path, detail }))
+          : (onWaiting ?? ((why) => Effect.logInfo(`waiting for ${path}: ${why}`)))(detail)
+      return Stream.unwrapScoped(
+        Effect.gen(function* () {
+          const clock = yield* Effect.clock
+          const wait = milliseconds("rotateWait", rotateWait, 0)
+          const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
+          const files = yield* Effect.acquireRelease(
+            Effect.sync(() => new followed.Followed(path, from, wait, now)),
+            (files) => Effect.promise(() => files.close())
+          )
+          // Beside the reading, which a slow consumer holds up.
+          const look = Effect.promise(() => files.look())
+          yield* Effect.forkScoped(Effect.forever(Effect.zipRight(pause, look)))
+          const step = Effect.tryPromise({
+            try: () => files.next(),
+            catch: (error) => new InputError({ path, detail: followed.reason(error) })
+          })
+          const next: Effect.Effect<Chunk.Chunk<Piece>, InputError | E> = Effect.flatMap(step, (found) =>
+            found === undefined
+              ? Effect.zipRight(pause, next)
+              : found._tag === "Piece"
+                ? Effect.succeed(Chunk.of<Piece>(found))
+                : Effect.zipRight(notice(found), next)
+          )
+          return Stream.repeatEffectChunk(next)
+        })
       )
+    }
+    return { open }
   })
 
 /** Looks at the files ten times a second, which works on network file systems too. */
 export const layer: Layer.Layer<Follow> = layerWith({})
 
-/** Gives these pieces of each file, then nothing, without end; `from` is left to the pieces. */
+/** Gives these pieces of each file, then nothing, without end; where to go on is left to the pieces. */
 export const layerTest = (files: Readonly<Record<string, ReadonlyArray<Piece>>>): Layer.Layer<Follow> =>
   Layer.succeed(Follow, {
-    open: (path) =>
+    open: (path, { onWaiting = () => Effect.void } = {}) =>
       files[path] === undefined
-        ? Stream.fail(new InputError({ path, detail: reasons["ENOENT"]! }))
+        ? Stream.concat(Stream.execute(onWaiting("there is no such file yet")), Stream.never)
         : Stream.concat(Stream.fromIterable(files[path]), Stream.never)
   })

@@ -1,4 +1,5 @@
 import { Effect } from "effect"
+import { checkOptions, countOrInfinity } from "./internal/numbers.js"
 
 /**
  * Waiting items, given out in order except that an item whose host is busy lets later ones pass. Bounded by its
@@ -23,6 +24,7 @@ export const make = <A>(options: {
   readonly host: (item: A) => string
   readonly lowWater: number
 }): HostQueue<A> => {
+  checkOptions(options, { lowWater: countOrInfinity, perHost: countOrInfinity })
   const { host, lowWater, perHost } = options
   let waiting: Array<A> = []
   let first = 0 // items before it are gone: `shift` on a long array would be O(n)

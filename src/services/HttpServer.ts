@@ -19,6 +19,7 @@ import {
 import * as Cancellation from "./Cancellation.js"
 import * as Causes from "./Causes.js"
 import { codes } from "./Exits.js"
+import { checkedDuration, checkOptions } from "./internal/numbers.js"
 import type { Holder, Wire } from "./internal/webSocket.js"
 import { formatDuration } from "./Units.js"
 
@@ -273,7 +274,8 @@ const makeHost = <E, R>(handler: Handler<E, R>, options: ServeOptions) =>
   Effect.map(Effect.runtime<R>(), (runtime) => {
     const fork = Runtime.runFork(runtime)
     const report = options.report ?? ((failure: HandlerFailed) => Effect.logError(failure.message))
-    const grace = Duration.decode(options.grace ?? "5 seconds")
+    checkOptions(options, { port: { least: 0, most: 65_535 } })
+    const grace = checkedDuration("grace", options.grace ?? "5 seconds")
     const running = new Map<Fiber.RuntimeFiber<unknown>, Request>()
     let whenIdle: (() => void) | undefined
     let sessions = 0 // of those that run, the WebSockets
@@ -283,7 +285,10 @@ const makeHost = <E, R>(handler: Handler<E, R>, options: ServeOptions) =>
       whenIdle = () => resume(Effect.void)
     })
     const failed = (request: Request, cause: Cause.Cause<unknown>) =>
-      report(new HandlerFailed({ request, cause }))
+      Effect.catchAllCause(
+        Effect.suspend(() => report(new HandlerFailed({ request, cause }))),
+        (broken) => Effect.logError("the report of a handler failed", Cause.sequential(cause, broken))
+      )
     const interrupt = (fiber: Fiber.RuntimeFiber<unknown>, reason: string, origin: string) =>
       fiber.unsafeInterruptAsFork(Cancellation.toFiberId({ reason, origin }))
 
@@ -348,7 +353,12 @@ const makeHost = <E, R>(handler: Handler<E, R>, options: ServeOptions) =>
       close: (gone: Effect.Effect<void>, destroy: Effect.Effect<void>) =>
         Effect.gen(function* () {
           const requests = running.size - sessions
-          if (requests > 0) yield* options.onDrain?.(requests, grace) ?? Effect.void
+          if (requests > 0) {
+            yield* Effect.catchAllCause(
+              Effect.suspend(() => options.onDrain?.(requests, grace) ?? Effect.void),
+              (cause) => Effect.logError("onDrain failed", cause)
+            )
+          }
           // In a fiber of its own: a finalizer cannot be interrupted, and so could not be timed out.
           const inTime = yield* Effect.timeoutOption(gone, grace).pipe(
             Effect.interruptible,

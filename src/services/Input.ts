@@ -1,4 +1,5 @@
-import { createReadStream, fstatSync, statSync } from "node:fs"
+import { constants, createReadStream, fstatSync, openSync, statSync } from "node:fs"
+import { Socket } from "node:net"
 import type { Readable } from "node:stream"
 import { isatty } from "node:tty"
 import { Chunk, Context, Data, Effect, Layer, Option, Stream } from "effect"
@@ -66,11 +67,18 @@ const chunks = (path: string, readable: Readable) =>
     })
   )
 
+// Not so a pipe under a file's name: to open it waits for its writer in a thread, which keeps the process from ending.
+const reader = (path: string): Readable => {
+  if (statSync(path, { throwIfNoEntry: false })?.isFIFO() !== true) return createReadStream(path)
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  return new Socket({ fd, readable: true, writable: false })
+}
+
 const file = (path: string) =>
   Stream.unwrapScoped(
     Effect.map(
       Effect.acquireRelease(
-        Effect.sync(() => createReadStream(path).on("error", () => undefined)),
+        Effect.try({ try: () => reader(path).on("error", () => undefined), catch: inputError(path) }),
         (stream) => Effect.sync(() => stream.destroy())
       ),
       (stream) => chunks(path, stream)

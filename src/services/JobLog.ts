@@ -1,8 +1,11 @@
-import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs"
+import { createHash } from "node:crypto"
+import { closeSync, fstatSync, ftruncateSync, writeSync } from "node:fs"
 import { constants } from "node:os"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
+import { describe, openNamed, openReadable, readBlocks } from "./internal/files.js"
 import * as RawText from "./internal/rawText.js"
+import * as Lines from "./Lines.js"
 
 // GNU parallel's job log: a line a job, columns between TABs.
 
@@ -56,39 +59,37 @@ const failure =
       path,
       line,
       exitCode,
-      detail: typeof error === "string" ? error : (error as Error).message.replace(/^\w+: /, "")
+      detail: typeof error === "string" ? error : describe(error)
     })
 
 /** `"all"`: everything that ended; `"successful"`: what ended with exit code 0. */
 export type Resume = "all" | "successful" | undefined
 
+/** What a line of a log may have: all words of a command together have less on Linux. */
+const longestLine = 16 * 1024 * 1024
+
+/** What a command is looked up by; of a long one its digest, so that a log of any size takes little memory. */
+const keyOf = (line: string): string =>
+  line.length <= 64 ? line : `\n${createHash("sha256").update(RawText.encode(line)).digest("base64")}`
+
 const read = (path: string) => {
   const runs = new Map<string, Runs>()
-  let bytes: Buffer
-  try {
-    bytes = readFileSync(path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { runs, whole: 0, size: 0 }
-    throw failure(path)(error)
-  }
   const bad = (number: number, line: string) =>
     failure(
       path,
       number
     )(`'${line.slice(0, 60)}' is no line of a job log; its columns are ${header.replaceAll("\t", ", ")}`)
-  const whole = bytes.lastIndexOf(10) + 1
-  const lines = RawText.decode(bytes.subarray(0, whole)).split("\n")
-  for (const [index, line] of lines.entries()) {
-    if (line === header || line === "") continue
+  const take = (number: number, line: string) => {
+    if (line === header || line === "") return
     const fields = line.split("\t")
     const [seq, , started, , , , exit, signal] = fields
     if (
       fields.length !== 9 ||
       ![seq, started, exit, signal].every((field) => /^\d+(\.\d+)?$/.test(field!.trim()))
     ) {
-      throw bad(index + 1, line)
+      throw bad(number, line)
     }
-    const command = fields[8]!
+    const command = keyOf(fields[8]!)
     const { failed, succeeded } = runs.get(command) ?? { failed: new Set(), succeeded: 0 }
     const ok = exit === "0" && signal === "0"
     // A failure under a number is one however often it was tried again, and none once that has succeeded.
@@ -96,10 +97,44 @@ const read = (path: string) => {
     else failed.add(seq!.trim())
     runs.set(command, { failed, succeeded: succeeded + (ok ? 1 : 0) })
   }
+  let number = 0
+  let ended = false
+  let torn: string | undefined
+  const lines = Lines.make({
+    maxLine: longestLine,
+    onLine: (bytes, cut) => {
+      number++
+      const line = RawText.decode(cut ? bytes.subarray(0, 200) : bytes)
+      if (ended) torn = line
+      else if (cut) throw bad(number, line)
+      else take(number, line)
+    }
+  })
+  let fd: number
+  try {
+    fd = openReadable(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { runs, whole: 0, size: 0 }
+    throw error
+  }
+  let size = 0
+  let whole = 0
+  try {
+    readBlocks(fd, (bytes) => {
+      const last = bytes.lastIndexOf(10)
+      if (last >= 0) whole = size + last + 1
+      size += bytes.length
+      lines.push(bytes)
+      if (size - whole > longestLine) lines.end() // it may never come to its end, as that of a device
+    })
+  } finally {
+    closeSync(fd)
+  }
+  ended = true
+  lines.end()
   // What a crash has cut off is no line. A file that is nothing else is not ours to cut.
-  const torn = bytes.subarray(whole).toString()
-  if (whole === 0 && !header.startsWith(torn)) throw bad(1, torn)
-  return { runs, whole, size: bytes.length }
+  if (whole === 0 && torn !== undefined && !header.startsWith(torn)) throw bad(1, torn)
+  return { runs, whole, size }
 }
 
 /** What is known of a command. */
@@ -123,7 +158,7 @@ const doneIn = (runs: ReadonlyMap<string, Runs>, resume: Resume): JobLog["wasDon
     ])
   )
   return (command) => {
-    const key = oneLine(command)
+    const key = keyOf(oneLine(command))
     const times = left.get(key) ?? 0
     if (times > 0) left.set(key, times - 1)
     return times > 0
@@ -138,9 +173,9 @@ export const done = (
   Effect.map(tryRead(path), ({ runs }) => doneIn(runs, resume))
 
 /**
- * Opens the log in the current scope: anew, or with `resume` to go on with what is there, behind its last whole line.
- * Each entry is one write, so that a crash leaves whole lines, and half of one at most. Fails where the file can't be
- * read or written, or a line is none.
+ * Opens the log in the current scope: anew, whatever the file was before, or with `resume` to go on with what is there,
+ * behind its last whole line. Each entry is one write, so that a crash leaves whole lines, and half of one at most. Fails
+ * where the file can't be read or written, or a line is none.
  */
 export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLogError, Scope.Scope> =>
   Effect.gen(function* () {
@@ -148,8 +183,10 @@ export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLog
     const fd = yield* Effect.acquireRelease(
       Effect.try({
         try: () => {
-          const fd = openSync(path, known === undefined ? "w" : "a")
-          if (known !== undefined && known.whole < known.size) ftruncateSync(fd, known.whole)
+          const fd = openNamed(path, known === undefined ? "new" : "append")
+          // Another process that logs there may have gone on meanwhile.
+          const torn = known !== undefined && known.whole < known.size && fstatSync(fd).size === known.size
+          if (torn) ftruncateSync(fd, known.whole)
           return fd
         },
         catch: failure(path)

@@ -1,9 +1,10 @@
-import { createHash } from "node:crypto"
-import { closeSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
+import { createHash, randomBytes } from "node:crypto"
+import { closeSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
-import { makeFolder, usableFolder } from "./internal/files.js"
+import { createExclusive, describe, makeFolder, usableFolder } from "./internal/files.js"
+import { isLive, self } from "./internal/owner.js"
 import * as RawText from "./internal/rawText.js"
 import * as SafeName from "./SafeName.js"
 
@@ -35,20 +36,67 @@ export const nameOf = (label: string, command: string): string =>
 const failing = (path: string) => (exitCode: number) => (error: unknown) =>
   new JobResultsError({
     path,
-    detail: (error as Error).message.replace(/^\w+: /, ""),
+    detail: describe(error),
     exitCode,
-    tooMany: /^(EMFILE|ENFILE)/.test((error as Error).message)
+    tooMany: ["EMFILE", "ENFILE"].includes((error as NodeJS.ErrnoException).code ?? "")
   })
 
-/** Fails where nothing can be saved in the folder, which is made where it is not there. */
+// Folders aside carry their owner's name and cannot be guessed: two processes may save in one folder, and one job may
+// run several times at once. Only what a process that is gone has left is removed by another.
+
+const leftover = /^\.(\d+:\d*)-[0-9a-f]{16}\.aio-job$/
+const asideIn = (directory: string): string =>
+  join(directory, `.${self}-${randomBytes(8).toString("hex")}.aio-job`)
+
+const remove = (path: string): void => rmSync(path, { recursive: true, force: true })
+
+const sweep = (directory: string): void => {
+  for (const name of readdirSync(directory)) {
+    const [, owner] = leftover.exec(name) ?? []
+    if (owner === undefined || isLive(owner)) continue
+    try {
+      remove(join(directory, name))
+    } catch {
+      // another user's
+    }
+  }
+}
+
+/**
+ * Fails where nothing can be saved in the folder, which is made where it is not there; removes what a process that was
+ * killed has left in it.
+ */
 export const check = (directory: string): Effect.Effect<void, JobResultsError> =>
   Effect.try({
-    try: () => usableFolder(directory),
+    try: () => {
+      usableFolder(directory)
+      sweep(directory)
+    },
     catch: failing(directory)(codes.usage)
   })
 
-/** Folders that are written to: of the same command there may be several at once. */
-const inUse = new Set<string>()
+/** Puts a folder in the place of what is there. A folder cannot be renamed over another: for a moment there is none. */
+const replace = (aside: string, target: string, trash: string): void => {
+  const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? ""
+  for (let attempt = 1; ; attempt++) {
+    let moved = true
+    try {
+      renameSync(target, trash)
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") throw error
+      moved = false
+    }
+    try {
+      renameSync(aside, target)
+      return
+    } catch (error) {
+      // Another process has put its own there in between.
+      if (!["EEXIST", "ENOTEMPTY", "ENOTDIR"].includes(codeOf(error)) || attempt === 100) throw error
+    } finally {
+      if (moved) remove(trash)
+    }
+  }
+}
 
 /**
  * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written aside and put in place when the job has
@@ -61,25 +109,20 @@ export const open = (
 ): Effect.Effect<JobFiles, JobResultsError, Scope.Scope> => {
   const failed = failing(directory)
   const target = join(directory, nameOf(label, command))
-  const freeOf = (number: number): string => {
-    const path = join(directory, `.${nameOf(label, command)}${number === 1 ? "" : `.${number}`}.part`)
-    return inUse.has(path) ? freeOf(number + 1) : path
-  }
   return Effect.acquireRelease(
     Effect.try({
       try: () => {
-        const aside = freeOf(1)
-        rmSync(aside, { recursive: true, force: true })
-        makeFolder(aside)
+        makeFolder(directory)
+        const aside = asideIn(directory)
+        mkdirSync(aside)
         const opened: Array<number> = []
         try {
-          for (const name of ["stdout", "stderr"]) opened.push(openSync(join(aside, name), "w"))
+          for (const name of ["stdout", "stderr"]) opened.push(createExclusive(join(aside, name)))
         } catch (error) {
           for (const fd of opened) closeSync(fd)
-          rmSync(aside, { recursive: true, force: true })
+          remove(aside)
           throw error
         }
-        inUse.add(aside)
         const close = () => {
           for (const fd of opened.splice(0)) closeSync(fd)
         }
@@ -89,9 +132,8 @@ export const open = (
     }),
     (files) =>
       Effect.sync(() => {
-        inUse.delete(files.aside)
         files.close()
-        rmSync(files.aside, { recursive: true, force: true })
+        remove(files.aside)
       })
   ).pipe(
     Effect.map((files) => ({
@@ -109,8 +151,7 @@ export const open = (
             files.close() // first: there may be no descriptor to spare
             writeFileSync(join(aside, "exit"), `${exit}\n`)
             writeFileSync(join(aside, "command"), RawText.encode(`${command}\n`))
-            rmSync(target, { recursive: true, force: true })
-            renameSync(aside, target)
+            replace(aside, target, asideIn(directory))
           },
           catch: failed(codes.failed)
         })

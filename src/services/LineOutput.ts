@@ -33,10 +33,12 @@ export const make = (
   let telling = false
   // Whoever comes first tells: lines may come from a process whose starter was interrupted meanwhile.
   const begin = Effect.suspend(() => {
-    if (pid === undefined) return Effect.void
+    const started = pid
+    if (started === undefined) return Effect.void
     if (telling) return begun.await
     telling = true
-    return Effect.uninterruptible(Effect.ensuring(tell(pid), begun.open))
+    const told = Effect.suspend(() => tell(started))
+    return Effect.uninterruptible(Effect.ensuring(told, begun.open))
   })
   return {
     onStarted: (started) => {

@@ -1,3 +1,5 @@
+import { checkOptions, countOrInfinity } from "./internal/numbers.js"
+
 /** Takes bytes apart into lines, as they come. */
 export interface Lines {
   readonly push: (bytes: Uint8Array) => void
@@ -30,6 +32,7 @@ export interface Options {
  * ```
  */
 export const make = ({ delimiter = 10, maxLine = 1024 * 1024, onLine }: Options): Lines => {
+  checkOptions({ delimiter, maxLine }, { delimiter: { least: 0, most: 255 }, maxLine: countOrInfinity })
   let parts: Array<Buffer> = [] // of a line whose end has not come
   let size = 0
   let cut = false

@@ -1,8 +1,9 @@
-import { closeSync, fstatSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
+import { closeSync, fstatSync, renameSync, rmSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
-import { makeFolder, usableFolder } from "./internal/files.js"
+import { describe, makeFolder, openOwn, usableFolder } from "./internal/files.js"
+import { checkOptions, countOrInfinity, countOrNone } from "./internal/numbers.js"
 
 /** A log could not be written. */
 export class LogFilesError extends Data.TaggedError("LogFilesError")<{
@@ -35,15 +36,17 @@ const attempting =
   <A>(what: () => A): Effect.Effect<A, LogFilesError> =>
     Effect.try({
       try: what,
-      catch: (error) =>
-        new LogFilesError({ path, detail: (error as Error).message.replace(/^\w+: /, ""), exitCode })
+      catch: (error) => new LogFilesError({ path, detail: describe(error), exitCode })
     })
 
 /** Fails where no log can be begun in the folder, which is made where it is not there. */
 export const check = (directory: string): Effect.Effect<void, LogFilesError> =>
   attempting(directory, codes.usage)(() => usableFolder(directory))
 
-/** Appends to `DIRECTORY/NAME.log`, which becomes `NAME.log.1` when it is full; closed with the scope. */
+/**
+ * Appends to `DIRECTORY/NAME.log`, which becomes `NAME.log.1` when it is full; closed with the scope. What is there
+ * already must be a regular file: a link is not followed, because others may write to the folder.
+ */
 export const open = (
   directory: string,
   name: string,
@@ -54,7 +57,7 @@ export const open = (
   let file: number | undefined
   let size = 0
   const begin = () => {
-    file = openSync(path, "a")
+    file = openOwn(path)
     size = fstatSync(file).size
   }
   const end = () => {
@@ -74,13 +77,17 @@ export const open = (
     if (keep === 0) rmSync(path, { force: true })
     begin()
   }
-  return Effect.acquireRelease(
-    attempt(() => {
+  const opened = Effect.suspend(() => {
+    checkOptions({ keep, maxSize }, { keep: countOrNone, maxSize: countOrInfinity })
+    return attempting(
+      path,
+      codes.usage
+    )(() => {
       makeFolder(directory)
       begin()
-    }),
-    () => Effect.sync(end)
-  ).pipe(
+    })
+  })
+  return Effect.acquireRelease(opened, () => Effect.sync(end)).pipe(
     Effect.as({
       write: (bytes) =>
         attempt(() => {

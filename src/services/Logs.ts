@@ -1,9 +1,23 @@
 import { inspect } from "node:util"
 import { Cause, Effect, HashMap, List, Logger } from "effect"
+import { headline } from "./Causes.js"
 import * as Failures from "./Failures.js"
+import { guarded, printable } from "./internal/foreign.js"
 import type { Output } from "./Output.js"
 
 const toText = (value: unknown): string => (typeof value === "string" ? value : inspect(value))
+
+// The same entry in texts, where some value in it throws when it is read.
+const readable = (entry: Logger.Logger.Options<unknown>): Logger.Logger.Options<unknown> => {
+  const text = (value: unknown) => printable("a value", () => toText(value))
+  const parts: ReadonlyArray<unknown> = Array.isArray(entry.message) ? entry.message : [entry.message]
+  return {
+    ...entry,
+    message: parts.map(text),
+    annotations: HashMap.map(entry.annotations, text),
+    cause: Cause.isEmpty(entry.cause) ? entry.cause : Cause.fail(headline(entry.cause))
+  }
+}
 
 /**
  * Effect's log on stderr, behind what stdout has been given so far: for a person `12:00:00.000 INFO  message key=value`,
@@ -31,5 +45,8 @@ export const stderr = (output: Output["Type"], cwd: string): Logger.Logger<unkno
     ].join("\n")
   })
   const format = interactive || colors ? pretty : Logger.logfmtLogger
-  return Logger.map(format, (line) => Effect.runSync(output.note(line)))
+  const safe = Logger.make<unknown, string>(
+    (entry) => guarded(() => format.log(entry), undefined) ?? format.log(readable(entry))
+  )
+  return Logger.map(safe, (line) => Effect.runSync(output.note(line)))
 }

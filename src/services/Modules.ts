@@ -5,6 +5,7 @@ import { pathToFileURL } from "node:url"
 import { Context, Data, Effect, Layer } from "effect"
 import { codes } from "./Exits.js"
 import { shown } from "./Failures.js"
+import { guarded, isError, readText } from "./internal/foreign.js"
 import { nativeImport } from "./internal/nativeImport.js"
 import * as TypeScript from "./internal/typescript.js"
 import { didYouMean } from "./Spelling.js"
@@ -80,8 +81,9 @@ const placeOf = async (path: string): Promise<string | undefined> => {
 }
 
 const explain = async (file: string, path: string, cwd: string, thrown: unknown) => {
-  const error = (thrown instanceof Error ? thrown : {}) as Partial<NodeJS.ErrnoException>
-  const { code, message = "", name, stack = "" } = error
+  const [code, message, name, stack] = ["code", "message", "name", "stack"].map((key) =>
+    isError(thrown) ? readText(thrown, key) : ""
+  ) as [string, string, string, string]
   const fail = (reason: ModuleError["reason"], text: string) =>
     new ModuleError({ reason, file, message: text })
   const place = (at: string) => at.replace(/^(.*?)((?::\d+)*)$/, (_, file, row) => shown(file, cwd) + row)
@@ -90,7 +92,7 @@ const explain = async (file: string, path: string, cwd: string, thrown: unknown)
   if (name === "TransformError" && transform !== null) {
     return fail("Syntax", `${place(transform[1]!)}: syntax error: ${transform[2]}`)
   }
-  if (thrown instanceof SyntaxError) {
+  if (guarded(() => thrown instanceof SyntaxError, false)) {
     const found = /^(?:file:\/\/)?(\/.*:\d+)\n/.exec(stack)?.[1]
     // Node's loader has thrown it, not the file's own code: the innermost place that it names is in Node.
     const byNode = /^\s+at .*?\(?(\S+):\d+:\d+\)?$/m.exec(stack)?.[1]?.startsWith("node:")
@@ -102,7 +104,7 @@ const explain = async (file: string, path: string, cwd: string, thrown: unknown)
   }
   const missing = /^Cannot find (?:package|module) '([^']+)'(?: imported from (.+))?/.exec(message)
   if ((code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") && missing !== null) {
-    const required = (error as { readonly requireStack?: ReadonlyArray<string> }).requireStack?.[0]
+    const required = (thrown as { readonly requireStack?: ReadonlyArray<string> }).requireStack?.[0]
     const from = missing[2] ?? required ?? path
     const what = missing[1]!
     const local = /^(?:[./]|file:)/.test(what)

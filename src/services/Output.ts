@@ -77,6 +77,9 @@ export class OutputError extends Data.TaggedError("OutputError")<{ readonly deta
 
 const behind = 1024 * 1024
 
+/** Characters that leave in one write at most: two results of 300 MB have no place in one string. */
+const mostJoined = 64 * 1024 * 1024
+
 /**
  * The process's own stdout and stderr. Lines of one turn of the event loop leave in one write; stderr never
  * overtakes stdout. When the reader of stdout goes away (`| head -1`) the rest is dropped; Signals hears of it too, and
@@ -100,6 +103,7 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
       else for (const chunk of chunks) process.stdout.write(chunk)
     }
     const write = (chunk: string | Uint8Array) => {
+      if (size > 0 && size + chunk.length > mostJoined) flush()
       pending.push(chunk)
       size += chunk.length
       if (!scheduled) {

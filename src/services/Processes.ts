@@ -22,6 +22,7 @@ import { codes } from "./Exits.js"
 import * as direct from "./internal/direct.js"
 import type { Internals } from "./internal/fibers.js"
 import * as forkServer from "./internal/forkServer.js"
+import { anyCount, checkedDuration, checkOptions, time } from "./internal/numbers.js"
 import * as processTree from "./internal/processTree.js"
 import * as spawner from "./internal/spawner.js"
 import * as Shell from "./Shell.js"
@@ -373,6 +374,7 @@ const supported = (command: Command.Command): Command.StandardCommand | CommandN
 
 /** What {@link run} adds to a process: it takes what that writes, within bounds, and judges its end. */
 const capture = (command: Command.Command, options: RunOptions) => {
+  checkOptions(options, { grace: time, maxOutput: anyCount, timeout: time })
   const { check, grace, maxOutput = maxOutputDefault, onTooLarge = "fail", stopSignal, timeout } = options
   const captured = { stdout: [] as Array<Uint8Array>, stderr: [] as Array<Uint8Array> }
   const sizes = { stdout: 0, stderr: 0 }
@@ -460,7 +462,7 @@ const telling = (
   sleep: (ms: number) => Effect.Effect<void>,
   ending: Effect.Effect<void>
 ): Effect.Effect<void> => {
-  const left = Duration.toMillis(grace) - lingers
+  const left = Duration.toMillis(checkedDuration("grace", grace)) - lingers
   if (onLingering === undefined || left <= 0) return ending
   const tell = Effect.zipRight(sleep(lingers), onLingering(left, pid))
   return Effect.flatMap(Effect.fork(Effect.interruptible(tell)), (teller) =>
@@ -536,7 +538,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       yield* Effect.addFinalizer(() => Effect.sync(() => process.off("exit", killAll)))
 
       const unique = `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}.`
-      const grace = Duration.toMillis(options.grace ?? graceDefault)
+      const grace = Duration.toMillis(checkedDuration("grace", options.grace ?? graceDefault))
       const spawns: Array<spawner.Spawner> = []
       const theSpawner = () => {
         // Somebody may have killed the fork server: whom it had started are lost to it, and the next have another.
@@ -702,6 +704,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
 
       const start: Processes["Type"]["start"] = (command, startOptions = {}) =>
         Effect.gen(function* () {
+          checkOptions(startOptions, { grace: time })
           const simple = supported(command)
           if (simple._tag === "CommandNotStarted") return yield* simple
           // Interruptible while it waits for the process: there may be no room for it yet.
@@ -720,7 +723,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             command: commandLine(command),
             exit: outcomeOf(child),
             signal: (name) => Effect.sync(() => processTree.signalTree(tree, name)),
-            stop: (grace = startOptions.grace) => end(tree, { ...startOptions, grace }),
+            stop: (grace = startOptions.grace) => Effect.suspend(() => end(tree, { ...startOptions, grace })),
             usage: Effect.sync(() => {
               const used = processTree.usageOf(tree)
               return Option.map(usageOf(used), (usage) => ({ ...usage, memory: used!.memory }))
@@ -819,6 +822,7 @@ const bytes = (content: string | Uint8Array) =>
 export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes | Recorded> =>
   Layer.effectContext(
     Effect.sync(() => {
+      for (const script of scripts) checkOptions(script, { times: anyCount, after: time })
       const events: Array<Event> = []
       const used = new Map<Script, number>()
       let pids = 0
@@ -837,6 +841,7 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
       }
       const start: Processes["Type"]["start"] = (command, options = {}) =>
         Effect.gen(function* () {
+          checkOptions(options, { grace: time })
           const simple = supported(command)
           if (simple._tag === "CommandNotStarted") return yield* simple
           const line = commandLine(command)
@@ -908,7 +913,9 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
                 Effect.interruptible(Effect.sleep(grace))
               )
               if (!(yield* isOver)) yield* signal("SIGKILL")
-            }).pipe((ending) => telling(pid, { ...options, grace }, Effect.sleep, ending))
+            }).pipe((ending) =>
+              Effect.suspend(() => telling(pid, { ...options, grace }, Effect.sleep, ending))
+            )
           yield* Effect.addFinalizer(() => stop())
           options.onStarted?.(pid)
           return {

@@ -20,11 +20,14 @@ export class ProcfileError extends Data.TaggedError("ProcfileError")<{
 const form = "write NAME: COMMAND, like web: python3 -m http.server"
 const name = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/
 
+/** The beginning of a text that may be of any length. */
+const brief = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text)
+
 const entry = (where: string, given: string, command: string): Either.Either<Entry, ProcfileError> => {
   const fail = (detail: string) => Either.left(new ProcfileError({ where, detail }))
   if (given === "") return fail("the name is missing before the command")
   if (!name.test(given)) {
-    return fail(`'${given}' is no name; use letters, digits, '_', '-' and '.'`)
+    return fail(`'${brief(given)}' is no name; use letters, digits, '_', '-' and '.'`)
   }
   if (command.includes("\0")) return fail("its command has a null byte in it")
   return command === "" ? fail(`${given} has no command`) : Either.right({ name: given, command })
@@ -73,16 +76,18 @@ export const read = (
       const where = `${file!.path}, line ${i + 1}`
       const colon = text.indexOf(":")
       if (colon < 0)
-        return yield* Either.left(new ProcfileError({ where, detail: `'${text}' has no ':'; ${form}` }))
+        return yield* Either.left(
+          new ProcfileError({ where, detail: `'${brief(text)}' has no ':'; ${form}` })
+        )
       entries.push([where, yield* entry(where, text.slice(0, colon).trim(), text.slice(colon + 1).trim())])
     }
     for (const word of words) {
       const equals = word.indexOf("=")
       if (equals < 0) {
         const detail = "it has no name; write NAME='COMMAND', like web='python3 -m http.server'"
-        return yield* Either.left(new ProcfileError({ where: `'${word}'`, detail }))
+        return yield* Either.left(new ProcfileError({ where: `'${brief(word)}'`, detail }))
       }
-      const where = `'${word.length > 60 ? `${word.slice(0, 60)}…` : word}'`
+      const where = `'${brief(word)}'`
       entries.push([where, yield* entry(where, word.slice(0, equals), word.slice(equals + 1).trim())])
     }
     return yield* unique(entries)

@@ -55,6 +55,8 @@ export const layer: Layer.Layer<Signals> = Layer.scoped(
       offer(signal(name as Name))
     }
     const onUncaught = (error: unknown) => offer({ _tag: "Uncaught", error })
+    // Node would make an error of its own of a reason that is no Error, and hide the reason in it.
+    const onRejection = (reason: unknown) => onUncaught(reason)
     const onStdoutError = (error: NodeJS.ErrnoException) => {
       if (error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED") offer(signal("SIGPIPE"))
     }
@@ -63,12 +65,14 @@ export const layer: Layer.Layer<Signals> = Layer.scoped(
       Effect.sync(() => {
         for (const name of names) process.on(name, onSignal)
         process.on("uncaughtException", onUncaught)
+        process.on("unhandledRejection", onRejection)
         process.stdout.on("error", onStdoutError)
       }),
       () =>
         Effect.sync(() => {
           for (const name of names) process.off(name, onSignal)
           process.off("uncaughtException", onUncaught)
+          process.off("unhandledRejection", onRejection)
           process.stdout.off("error", onStdoutError)
         })
     )

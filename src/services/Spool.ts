@@ -1,9 +1,11 @@
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, unlinkSync, writeSync } from "node:fs"
+import { randomBytes } from "node:crypto"
+import { closeSync, openSync, readSync, unlinkSync, writeSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
 import { gathered } from "./internal/buffers.js"
+import { describe } from "./internal/files.js"
 
 // Output that has to wait: in memory while all together are small, in unlinked temporary files beyond.
 
@@ -31,17 +33,28 @@ export interface Spool {
 
 const block = 16 * 1024
 
-/** Makes spools that together hold at most `memory` bytes outside of files; the folder is gone with the scope. */
-export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never, Scope.Scope> =>
+/** Settings of {@link make}. */
+export interface Options {
+  /** Bytes that all spools together hold outside of files; default 8 MiB. */
+  readonly memory?: number | undefined
+  /** Is called as each further 64 MiB go to files: much waits, and it may be that nothing will ever read it. */
+  readonly onMuch?: (() => void) | undefined
+}
+
+const much = 64 * 1024 * 1024
+
+/** Makes spools that are gone with the scope. */
+export const make = ({
+  memory = 8 * 1024 * 1024,
+  onMuch
+}: Options = {}): Effect.Effect<() => Spool, never, Scope.Scope> =>
   Effect.gen(function* () {
     let held = 0
-    let folder: string | undefined
-    let count = 0
+    let filed = 0
     const open = new Set<number>()
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         for (const fd of open) closeSync(fd)
-        if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
       })
     )
     const checked = (write: () => void): void => {
@@ -50,18 +63,15 @@ export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never
       } catch (error) {
         // Too many files are open: for now memory has to do.
         if (/^(EMFILE|ENFILE)/.test((error as Error).message)) return
-        throw new SpoolError({
-          folder: tmpdir(),
-          detail: (error as Error).message.replace(/^\w+: /, "")
-        })
+        throw new SpoolError({ folder: tmpdir(), detail: describe(error) })
       }
     }
+    // Its name is gone at once: a process that is killed leaves nothing behind.
     const temporary = (): number => {
-      folder ??= mkdtempSync(join(tmpdir(), "aio-spool-"))
-      const path = join(folder, String(++count))
+      const path = join(tmpdir(), `aio-spool-${randomBytes(8).toString("hex")}`)
       const fd = openSync(path, "wx+", 0o600)
       open.add(fd)
-      unlinkSync(path) // the descriptor keeps it, and nobody else can
+      unlinkSync(path)
       return fd
     }
     return () => {
@@ -71,6 +81,10 @@ export const make = (memory = 8 * 1024 * 1024): Effect.Effect<() => Spool, never
       let size = 0
       const toFile = (bytes: Uint8Array) => {
         for (let at = 0; at < bytes.length; ) at += writeSync(fd!, bytes, at)
+        filed += bytes.length
+        if (filed < much) return
+        filed = 0
+        onMuch?.()
       }
       const release = () => {
         held -= kept

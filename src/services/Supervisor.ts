@@ -1,12 +1,14 @@
 import { Cause, Clock, Data, Duration, Effect, Exit, Random } from "effect"
 import * as Causes from "./Causes.js"
+import { anyCount, checkOptions, countOrInfinity, type Range, time } from "./internal/numbers.js"
 import * as race from "./internal/race.js"
 import * as Timers from "./Timers.js"
+import { formatGiven } from "./Units.js"
 
 /** Which ends are followed by another run: every one, failures only, or none. */
 export type Restart = "always" | "on-failure" | "never"
 
-/** The pause before a restart: `first · factor^n` for the nth in a row, `max` at most, spread by `jitter`. */
+/** The pause before a restart: `first · factor^n` for the nth in a row, spread by `jitter`, and `max` at most. */
 export interface Backoff {
   /** Default 500 milliseconds. */
   readonly first?: Duration.DurationInput | undefined
@@ -31,7 +33,9 @@ export interface Health<R = never> {
 }
 
 /** Settings of {@link supervise}. */
-export interface Policy<R = never> {
+export interface Policy<R = never, E = never> {
+  /** Is awaited before each run, the first included: for what the run needs. Its failure ends the supervision. */
+  readonly waitFor?: Effect.Effect<unknown, E, R> | undefined
   /** Default `"on-failure"`. */
   readonly restart?: Restart | undefined
   /** How many restarts there may be within {@link window}; default unlimited. */
@@ -94,9 +98,12 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
     const how = Exit.isSuccess(last) ? "it ended" : Causes.headline(last.cause)
     return restarts === 0
       ? `${how}; it may not be restarted`
-      : `restarted ${restarts} time${restarts === 1 ? "" : "s"} within ${Duration.format(window)}, and again: ${how}`
+      : `restarted ${restarts} time${restarts === 1 ? "" : "s"} within ${formatGiven(window)}, and again: ${how}`
   }
 }
+
+const positive: Range = { least: 0, above: true, whole: false }
+const share: Range = { least: 0, most: 1, whole: false }
 
 /**
  * Runs an effect again and again, as the policy says, until it ends for good (the tools: systemd, supervisord). Between
@@ -104,7 +111,7 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
  * its clean-up, and has failed.
  *
  * Gives the result of the last run, or fails as it did, where the policy wants no more; fails with `TooManyRestarts`
- * where it allows no more. Interrupted, it ends the run. A defect is a failure like others.
+ * where it allows no more, and as `waitFor` does. Interrupted, it ends the run. A defect is a failure like others.
  *
  * @example
  * ```ts
@@ -121,10 +128,10 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
  * })
  * ```
  */
-export const supervise = <A, E, R, R2 = never>(
+export const supervise = <A, E, R, R2 = never, E2 = never>(
   effect: Effect.Effect<A, E, R>,
-  policy: Policy<R2> = {}
-): Effect.Effect<A, E | NotReady | Unhealthy | TooManyRestarts, R | R2> =>
+  policy: Policy<R2, E2> = {}
+): Effect.Effect<A, E | E2 | NotReady | Unhealthy | TooManyRestarts, R | R2> =>
   Effect.gen(function* () {
     const {
       backoff = {},
@@ -133,6 +140,9 @@ export const supervise = <A, E, R, R2 = never>(
       ready,
       restart = "on-failure"
     } = policy
+    checkOptions(policy, { maxRestarts: anyCount, window: time, resetAfter: time, readyTimeout: time })
+    checkOptions(backoff, { first: time, factor: positive, max: time, jitter: share })
+    checkOptions(health ?? {}, { every: time, timeout: time, failures: countOrInfinity })
     const { factor = 2, jitter = 0.2 } = backoff
     const first = Duration.toMillis(backoff.first ?? "500 millis")
     const max = Duration.toMillis(backoff.max ?? "30 seconds")
@@ -147,7 +157,7 @@ export const supervise = <A, E, R, R2 = never>(
         if (ready !== undefined) {
           const readyTimeout = Duration.decode(policy.readyTimeout ?? "1 minute")
           const late = new NotReady({
-            detail: `not within ${Duration.format(readyTimeout)}`
+            detail: `not within ${formatGiven(readyTimeout)}`
           })
           yield* race.first(
             Effect.catchAllCause(ready, (cause) =>
@@ -164,7 +174,7 @@ export const supervise = <A, E, R, R2 = never>(
         if (health === undefined) return yield* Effect.never
         const { check, every = "10 seconds", failures: most = 3 } = health
         const timeout = Duration.decode(health.timeout ?? "5 seconds")
-        const late = `no answer within ${Duration.format(timeout)}`
+        const late = `no answer within ${formatGiven(timeout)}`
         for (let failures = 0; ; ) {
           yield* Timers.sleep(every)
           const detail = yield* race.first(
@@ -183,6 +193,7 @@ export const supervise = <A, E, R, R2 = never>(
     const restarts: Array<number> = []
     let inARow = 0
     for (let run = 1; ; run++) {
+      if (policy.waitFor !== undefined) yield* policy.waitFor
       yield* emit({ event: "started", run })
       const begun = yield* now
       let readyAt: number | undefined
@@ -203,7 +214,8 @@ export const supervise = <A, E, R, R2 = never>(
       }
       if (readyAt !== undefined && ended - readyAt >= resetAfter) inARow = 0
       const spread = 1 + jitter * (2 * (yield* Random.next) - 1)
-      const pause = Math.min(max, first * factor ** inARow++) * spread
+      // Bounded before, because what has grown to Infinity times a spread of 0 is NaN; and after, so that `max` holds.
+      const pause = Math.min(max, Math.min(max, first * factor ** inARow++) * spread)
       restarts.push(ended)
       yield* emit({ event: "restarting", run: run + 1, pause })
       yield* Timers.sleep(pause)

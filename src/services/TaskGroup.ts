@@ -17,6 +17,7 @@ import {
 } from "effect"
 import * as Cancellation from "./Cancellation.js"
 import * as Causes from "./Causes.js"
+import { checkedNumber, countOrInfinity } from "./internal/numbers.js"
 
 // model
 
@@ -84,11 +85,11 @@ export interface Options {
   readonly name?: string
   /** Default `"cancel"`. */
   readonly onFailure?: OnFailure
-  /** How many tasks live at once, 1 or more; further starts wait in line. Default: no limit. */
+  /** How many tasks live at once, a whole number from 1 or `Infinity`; further starts wait in line. Default: no limit. */
   readonly capacity?: number
   /**
    * Told of each failure that nobody looked at when the group closes, and of each done callback that fails
-   * (asyncio: `loop.set_exception_handler`). Default: logs an error.
+   * (asyncio: `loop.set_exception_handler`). Where it fails itself the closing group dies, of both. Default: logs an error.
    */
   readonly report?: (failure: TaskFailed) => Effect.Effect<void>
 }
@@ -323,13 +324,28 @@ const build = (
 ): Effect.Effect<Internals, never, Scope.Scope> =>
   Effect.gen(function* () {
     const { name = "group", onFailure = "cancel", capacity = Number.POSITIVE_INFINITY } = options
-    const report =
+    const handler =
       options.report ?? ((failure: TaskFailed) => Effect.logError(failure.message, failure.cause))
+    const raiseLost = Effect.suspend(() => {
+      const cause = lost
+      lost = Cause.empty
+      return Causes.raise(cause)
+    })
+    // Where reporting fails, the group dies when it closes: of that, and of what was to be reported.
+    const report = (failure: TaskFailed) =>
+      Effect.catchAllCause(
+        Effect.suspend(() => handler(failure)),
+        (cause) =>
+          Effect.sync(() => {
+            lost = Causes.parallel(lost, Cause.sequential(Cause.die(failure), cause))
+          })
+      )
     const living = new Set<TaskImpl<unknown, unknown>>()
     const unobserved = new Set<TaskImpl<unknown, unknown>>()
     const line = new Set<Waiter>()
     const idlers = new Set<() => void>()
-    let free = Math.max(1, Math.floor(capacity))
+    let free = checkedNumber("capacity", capacity, countOrInfinity)
+    let lost: Cause.Cause<never> = Cause.empty // what could not be reported
     let callbacks = 0
     let first: { readonly task: TaskImpl<unknown, unknown>; readonly error: TaskFailed } | undefined
     let refusal: Cancellation.Cancellation | undefined
@@ -430,7 +446,12 @@ const build = (
               report(new TaskFailed({ task: `${task.name} (done callback)`, cause }))
             )
             // No fiber outlives the group: whoever registers after its end waits for the callback.
-            if (closed) return Effect.zipRight(Effect.yieldNow(), Effect.interruptible(reported))
+            if (closed) {
+              return Effect.zipRight(
+                Effect.yieldNow(),
+                Effect.zipRight(Effect.interruptible(reported), raiseLost)
+              )
+            }
             callbacks++
             return reported.pipe(
               Effect.interruptible,
@@ -545,7 +566,7 @@ const build = (
               new TaskFailed({ task: task.name, cause: (task.exit as Exit.Failure<unknown, unknown>).cause })
           )
           unobserved.clear()
-          return Effect.forEach(failures, report, { discard: true })
+          return Effect.zipRight(Effect.forEach(failures, report, { discard: true }), raiseLost)
         })
       )
     })
@@ -634,7 +655,11 @@ export const scoped: {
           // A task of it may have failed before this fiber had its turn again.
           if (stopped !== undefined) fiber.unsafeInterruptAsFork(Cancellation.toFiberId(stopped))
           const exit = yield* restore(Fiber.await(bodyFiber)).pipe(
-            Effect.onInterrupt((by) => Fiber.interruptAs(bodyFiber, FiberId.combineAll(by)))
+            Effect.onInterrupt((by) =>
+              Effect.flatMap(Fiber.interruptAs(bodyFiber, FiberId.combineAll(by)), (ended) =>
+                Causes.raise(Causes.failuresOf(ended))
+              )
+            )
           )
           yield* Fiber.inheritAll(bodyFiber)
           const stops =

@@ -37,7 +37,7 @@ const pattern = /\{((?:[1-9]\d*)?)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}/g
 /**
  * Reads words with `{}` (the item), `{.}` (without extension), `{/}` (base name), `{//}` (folder), `{/.}` (base name
  * without extension), `{#}` (number of the job), `{%}` (its slot), and `{1}`, `{2.}`, … for one of several sources.
- * Where there is none of them, the items come behind.A word that is only `{}` or a part of it becomes as many words as
+ * Where there is none of them, the items come behind. A word that is only `{}` or a part of it becomes as many words as
  * there are sources.
  *
  * @param quote how items are written where a shell reads the words; default: as they are.
@@ -61,6 +61,83 @@ export const make = (
         }
       )
     })
+}
+
+// quotes
+
+/** Where a character of a command for a shell stands: in its code, in quotes, or in a comment. */
+type Within = "" | "'" | '"' | "#"
+
+/**
+ * Of each character of a command for a POSIX shell where it stands. Ends early where only a shell can tell:
+ * at backquotes, here-documents, `${…}` with more than a name, and `$(…)` within quotes unless it is plain words.
+ */
+const quotesIn = (text: string): ReadonlyArray<Within> => {
+  const within: Array<Within> = []
+  let quotes: Within = ""
+  while (within.length < text.length) {
+    const at = within.length
+    const rest = text.slice(at, at + 1000)
+    const skip = (length: number, as = quotes) => {
+      for (let i = 0; i < length; i++) within.push(as)
+    }
+    const [name] = /^\$\{\w+\}/.exec(rest) ?? []
+    const [plain] = /^\$\([^()'"`\\]*\)/.exec(rest) ?? []
+    if (quotes === "'") {
+      skip(1)
+      if (text[at] === "'") quotes = ""
+    } else if (rest.startsWith("\\")) skip(2)
+    else if (name !== undefined) skip(name.length)
+    else if (plain !== undefined) skip(plain.length, "")
+    else if (/^(`|\$\{)/.test(rest) || rest.startsWith(quotes === '"' ? "$(" : "<<")) break
+    else if (quotes === "" && rest.startsWith("$'")) break
+    else if (quotes === "" && rest.startsWith("#") && /(^|[\s;&|()])$/.test(text.slice(0, at))) {
+      skip(/^[^\n]*/.exec(text.slice(at))![0].length, "#")
+    } else {
+      skip(1)
+      if (text[at] === '"') quotes = quotes === '"' ? "" : '"'
+      else if (text[at] === "'" && quotes === "") quotes = "'"
+    }
+  }
+  return within
+}
+
+/** What a shell reads, and not as text, in an item that is quoted for it and stands in quotes all the same. */
+const readIn = { "'": /[\s|&;<>()$`\\"'*?[\]#~!{}]/, '"': /[$`"]|\\[\\\n]/, "#": /\n/ } as const
+
+/**
+ * Whether a shell would read an item as more than text. Items are quoted for it; where the command has quotes of its own
+ * around a place, these and those cancel each other. Most items do no harm there, so that is said of each: what is
+ * wrong, or undefined. Undefined altogether where no place stands in quotes.
+ */
+export const misread = (
+  command: string
+): ((place: Pick<Place, "values">) => string | undefined) | undefined => {
+  const within = quotesIn(command)
+  const found = [...command.matchAll(pattern)]
+  const places = found.flatMap(([place, index = "", part = "", number], i) => {
+    const where = within[found[i]!.index] ?? ""
+    return where === "" || number !== undefined ? [] : [{ where, place, index, part }]
+  })
+  // Without a place items come behind.
+  if (found.length === 0 && within[command.length - 1] === "#") {
+    places.push({ where: "#", place: "it", index: "", part: "" })
+  }
+  if (places.length === 0) return undefined
+  return ({ values }) => {
+    for (const { index, part, place, where } of places) {
+      for (const value of index === "" ? values : [values[Number(index) - 1] ?? ""]) {
+        const [read] = readIn[where].exec(parts[part]!(value)) ?? []
+        if (read === undefined) continue
+        const why =
+          where === "#"
+            ? `${place} stands in a comment`
+            : `${place} stands in quotes (${where}); items are quoted already: write ${place} without quotes around it`
+        return `item ${JSON.stringify(value.slice(0, 60))} has ${JSON.stringify(read)} in it, which a shell would read, because ${why}`
+      }
+    }
+    return undefined
+  }
 }
 
 /** Which source `{N}` asks for at most. */

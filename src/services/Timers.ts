@@ -23,6 +23,16 @@ import * as Cancellation from "./Cancellation.js"
 import * as Causes from "./Causes.js"
 import * as Cron from "./Cron.js"
 import type { Internals } from "./internal/fibers.js"
+import {
+  anyCount,
+  anyNumber,
+  anyTime,
+  checkedDuration,
+  checkedNumber,
+  checkOptions,
+  someTime,
+  time
+} from "./internal/numbers.js"
 import * as TaskGroup from "./TaskGroup.js"
 import * as Times from "./Times.js"
 
@@ -70,10 +80,16 @@ export interface Tick {
 /** What happens beside the runs themselves. */
 export type SeriesEvent =
   | { readonly _tag: "Scheduled"; readonly at: number; readonly skipped: string | undefined }
-  /** One that does not take place, or all from `at` to `until`. */
-  | { readonly _tag: "Skipped"; readonly at: number; readonly until: number; readonly reason: string }
+  /** Runs that do not take place: `count` of them, the first at `at` and the last at `until`. */
+  | {
+      readonly _tag: "Skipped"
+      readonly at: number
+      readonly until: number
+      readonly count: number
+      readonly reason: string
+    }
 
-/** How a series has ended: how many runs there were, how many of them failed, and how many found no free place. */
+/** How a series has ended: how many runs there were, how many of them failed, and how many did not take place. */
 export interface Tally {
   readonly runs: number
   readonly failed: number
@@ -563,6 +579,8 @@ interface Plan {
   /** Whether it keeps to times of day when the wall clock is put back. */
   readonly fixed: boolean
   readonly after: (time: number) => { readonly at: number; readonly skipped?: string | undefined } | undefined
+  /** How many there are after the first time and until the second. */
+  readonly count: (time: number, until: number) => number
 }
 
 interface Planned {
@@ -604,6 +622,9 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
     super(options.name ?? `timer ${host.nextId()}`)
     this.byWall = plan.byWall
     this.asker = { host, fiberRefs, byWall: plan.byWall }
+    checkOptions(options, { times: anyCount, jitter: time, seed: anyNumber, window: time })
+    if (options.until !== undefined)
+      checkedNumber("until", epochOf(options.until), { ...anyNumber, infinite: true })
     this.overlap = options.overlap ?? "skip"
     this.times = options.times ?? Number.POSITIVE_INFINITY
     this.until = options.until === undefined ? Number.POSITIVE_INFINITY : epochOf(options.until)
@@ -632,7 +653,13 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
   }
 
   private tell(event: SeriesEvent): void {
-    if (this.options.observe !== undefined) this.host.tell(this.options.observe(event), this.fiberRefs)
+    const { observe } = this.options
+    if (observe === undefined) return
+    const observed = Effect.catchAllCause(
+      Effect.suspend(() => observe(event)),
+      (cause) => Effect.logError(`observe of ${this.name} failed`, cause)
+    )
+    this.host.tell(observed, this.fiberRefs)
   }
 
   private planned(after: number): Planned | undefined {
@@ -679,10 +706,10 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
     }
   }
 
-  /** What else is due by now. Of what will be missed, the last is enough to tell of. */
+  /** What else is due by now. Of what will be missed, the last is enough: the newest may go on waiting, or run. */
   private overdue(first: number, now: number): Array<Planned> {
-    const begin = now - this.window
-    if (this.options.catchUp !== "all") return this.lastOnes(first, now, 2)
+    const begin = now - Math.max(this.window, this.host.recheck)
+    if (this.options.catchUp !== "all") return this.lastOnes(first, now, 3)
     return [
       ...(begin > first ? this.lastOnes(first, begin, 1).slice(-1) : []),
       ...this.between(Math.max(first, begin), now)
@@ -712,8 +739,10 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
     }
     const missed = due.filter(isMissed)
     if (missed.length > 0) {
-      const [from, until] = [missed[0]!.at, missed.at(-1)!.at]
-      this.tell({ _tag: "Skipped", at: from, until, reason: "its time was missed" })
+      // They follow each other, and those in the middle need not be among them.
+      const [from, until] = [missed[0]!, missed.at(-1)!]
+      const count = from === until ? 1 : 1 + this.plan.count(from.time, until.time)
+      this.skip(from.at, "its time was missed", until.at, count)
     }
     this.next = undefined
     for (const one of due) if (!isMissed(one) && this.accepted < this.times) this.accept(one)
@@ -751,9 +780,9 @@ class Series extends Pending<Tally, never> implements Handle<Tally>, Due {
     }
   }
 
-  private skip(at: number, reason: string): void {
-    this.tally.skipped++
-    this.tell({ _tag: "Skipped", at, until: at, reason })
+  private skip(at: number, reason: string, until = at, count = 1): void {
+    this.tally.skipped += count
+    this.tell({ _tag: "Skipped", at, until, count, reason })
   }
 
   private start(tick: Tick): void {
@@ -813,7 +842,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     const runtime = yield* Effect.runtime()
     const report =
       options.report ?? ((failure: TimerFailed) => Effect.logError(failure.message, failure.cause))
-    const recheck = Math.max(1, Duration.toMillis(options.recheck ?? "1 minute"))
+    const recheck = Math.max(1, Duration.toMillis(checkedDuration("recheck", options.recheck ?? "1 minute")))
 
     // Milliseconds since here: small numbers keep fractions of a microsecond, those since the epoch do not.
     // The live clock's nanoseconds are three new objects at each look.
@@ -901,8 +930,10 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       Cause.isInterruptedOnly(cause)
         ? Effect.void
         : Effect.uninterruptible(
-            Effect.catchAllCause(report(new TimerFailed({ timer: call.name, cause })), (broken) =>
-              Effect.logError(`the report of ${call.name} failed`, broken)
+            Effect.catchAllCause(
+              Effect.suspend(() => report(new TimerFailed({ timer: call.name, cause }))),
+              (broken) =>
+                Effect.logError(`the report of ${call.name} failed`, Cause.sequential(cause, broken))
             )
           )
 
@@ -916,7 +947,8 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
         worker.call = undefined
         outcome = undefined
         // An interruption that comes too late for this one must not meet the next.
-        if (call.request !== undefined) retired = true
+        const { _queue: messages } = worker.fiber as unknown as Internals
+        if (call.request !== undefined || messages.length > 0) retired = true
         // A plain function may have cancelled itself, through a fiber of its own.
         if (call.exit === undefined) call.unsafeEnd(exit)
         ended()
@@ -924,6 +956,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       const work = Effect.withFiberRuntime<void>((fiber) => {
         const inner = fiber as unknown as Internals
         const own = inner._fiberRefs
+        const flags = inner.currentRuntimeFlags
         worker.fiber = fiber
         if (nap !== undefined) asleep = worker
         let current: Effect.Effect<unknown, unknown> = nap ?? Effect.void
@@ -944,6 +977,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
           if (inner._fiberRefs !== fiberRefs) inner.setFiberRefs(fiberRefs)
           // Or else it would give way between one and the next, and the next fiber begin out of order.
           inner.currentOpCount = 0
+          inner.currentRuntimeFlags = flags
           current = call.effect
           return true
         }
@@ -1015,7 +1049,12 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
           if (outcome !== undefined || Cause.isInterruptedOnly(cause)) end()
           else Runtime.runFork(runtimeOf(call.asker.fiberRefs), told(call, cause)).addObserver(end)
         }
-        if (asleep === worker) asleep = undefined
+        if (asleep === worker) {
+          // Interrupted from outside, by one that had its fiber from a callback: another has to sleep.
+          asleep = undefined
+          stale = true
+          if (closing === undefined) arm()
+        }
         if (taken < ready.length) drainSoon()
       })
     }
@@ -1189,7 +1228,8 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     const byRule = (rule: Cron.Rule, zone: DateTime.TimeZone = Times.local()): Plan => ({
       byWall: true,
       fixed: rule.fixed,
-      after: (after) => Cron.next(rule, { after, zone })
+      after: (after) => Cron.next(rule, { after, zone }),
+      count: (after, until) => Cron.count(rule, { after, until, zone })
     })
     const anchored = (interval: number): Plan => {
       const anchor = monotonic()
@@ -1200,12 +1240,17 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
           // A little more, because what is rounded to the nanosecond may be before its place.
           const passed = Math.floor((time - anchor) / interval + 1e-9)
           return { at: Math.round((anchor + (passed + 1) * interval) * 1e6) / 1e6 }
-        }
+        },
+        count: (time, until) => Math.round((until - time) / interval)
       }
     }
 
     const unsafeCallLater: Timers["Type"]["unsafeCallLater"] = (delay, effect, callOptions) => {
-      const wait = typeof delay === "number" ? delay || 0 : Duration.toMillis(delay)
+      // Less than zero is at once.
+      const wait =
+        typeof delay === "number" && delay > 0
+          ? delay
+          : Duration.toMillis(checkedDuration("delay", delay, anyTime))
       return request(effect, false, Math.max(0, wait), callOptions)
     }
     // What it requires is in the FiberRefs.
@@ -1226,8 +1271,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
         }),
       every: (interval, body, everyOptions = {}) =>
         Effect.suspend(() => {
-          const ms = Duration.toMillis(interval)
-          if (!(ms > 0)) return Effect.dieMessage("every: the interval is no time at all; give more than 0")
+          const ms = Duration.toMillis(checkedDuration("interval", interval, someTime))
           const plan =
             everyOptions.align === true ? byRule(Cron.aligned(ms), everyOptions.zone) : anchored(ms)
           return begin(plan, body, everyOptions)
@@ -1272,7 +1316,10 @@ export const layerWith = (options: Options): Layer.Layer<Timers> => Layer.scoped
  * every clock, so that a loop around it starves nobody. Needs no service but the clock.
  */
 export const sleep = (duration: Duration.DurationInput): Effect.Effect<void> => {
-  const ms = Duration.toMillis(duration)
+  if (typeof duration !== "number" || Number.isNaN(duration)) {
+    return Effect.suspend(() => sleep(Duration.toMillis(checkedDuration("duration", duration, anyTime))))
+  }
+  const ms = duration
   if (ms <= 0) return Effect.zipRight(Effect.yieldNow(), Effect.sleep(0))
   if (ms === Number.POSITIVE_INFINITY) return Effect.never
   return ms <= longest

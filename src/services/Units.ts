@@ -1,4 +1,4 @@
-import { Either } from "effect"
+import { Duration, Either } from "effect"
 
 /** Says which part of a duration or size is wrong, and what would be right. */
 export type Problem = string
@@ -85,6 +85,10 @@ export const formatSize = (bytes: number): string => {
   }
   return unit === 0 ? `${bytes} B` : `${value.toFixed(value < 10 ? 1 : 0)} ${units[unit]}iB`
 }
+
+/** A duration as a person gave it, for people: `1h 30m`, `700ms`; unlike `Duration.format` also no time at all, `0s`. */
+export const formatGiven = (duration: Duration.DurationInput): string =>
+  Duration.toMillis(duration) === 0 ? "0s" : Duration.format(duration)
 
 /** Milliseconds for people: `250 ms`, `1.5 s`, `2 m 05 s`, `1 h 05 m`. */
 export const formatDuration = (ms: number): string => {

@@ -3,6 +3,7 @@ import { dual } from "effect/Function"
 import * as Cancellation from "./Cancellation.js"
 import * as EventLoop from "./EventLoop.js"
 import * as Fibers from "./internal/fibers.js"
+import { anyNumber, checkedDuration, checkOptions } from "./internal/numbers.js"
 import * as VirtualTime from "./internal/virtualTime.js"
 
 // model
@@ -44,7 +45,8 @@ const make = (options: Options = {}) =>
     // What the surroundings have just set up (the timer by which a runtime stays alive) is none of the program's.
     yield* EventLoop.nextTurn
     const scheduler = new VirtualTime.CountingScheduler(yield* FiberRef.get(FiberRef.currentScheduler))
-    const patience = Duration.toMillis(options.patience ?? "100 millis")
+    checkOptions(options, { start: anyNumber })
+    const patience = Duration.toMillis(checkedDuration("patience", options.patience ?? "100 millis"))
     const surroundings = new VirtualTime.Surroundings(patience, scheduler)
     return { clock: new VirtualTime.Virtual(options.start ?? 0, surroundings, scheduler), scheduler }
   })

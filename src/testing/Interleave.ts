@@ -17,6 +17,13 @@ import { dual } from "effect/Function"
 import * as EventLoop from "../services/EventLoop.js"
 import * as Explorer from "../services/internal/explorer.js"
 import * as Fibers from "../services/internal/fibers.js"
+import {
+  checkedDuration,
+  checkedNumber,
+  checkOptions,
+  count,
+  countOrInfinity
+} from "../services/internal/numbers.js"
 import * as VirtualTime from "../services/internal/virtualTime.js"
 import { Deadlock } from "../services/VirtualClock.js"
 
@@ -462,15 +469,16 @@ const explain = <A, E>(
 const causeOf = (exit: Exit.Exit<unknown, unknown>): Cause.Cause<unknown> =>
   Exit.isFailure(exit) ? exit.cause : Cause.empty
 
-const open = <R>(options: Options): Effect.Effect<Host, never, R | Scope.Scope> =>
+// With the runtime of the caller, whose scope is the program's: what it acquires there outlives the run.
+const open = <R>(caller: Runtime.Runtime<R>, options: Options): Effect.Effect<Host, never, Scope.Scope> =>
   Effect.gen(function* () {
     yield* EventLoop.nextTurn
     yield* Effect.acquireRelease(Effect.sync(Fibers.watchForever), (close) => Effect.sync(close))
-    const runtime = (yield* Effect.runtime<R>()) as Runtime.Runtime<never>
+    const runtime = caller as Runtime.Runtime<never>
     return {
       run: (effect, scheduler) => Runtime.runFork(runtime)(effect, { scheduler, immediate: false }),
-      maxSteps: options.maxSteps ?? 100_000,
-      patience: Duration.toMillis(options.patience ?? "100 millis")
+      maxSteps: checkedNumber("maxSteps", options.maxSteps ?? 100_000, countOrInfinity),
+      patience: Duration.toMillis(checkedDuration("patience", options.patience ?? "100 millis"))
     }
   })
 
@@ -512,32 +520,35 @@ export const explore: {
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(program: Effect.Effect<A, E, R>, options: Options = {}) =>
-    Effect.gen(function* () {
-      const { depth = 3, runs = 100, seed: first = 1, strategy = "random" } = options
-      const host = yield* open<R>(options)
-      const own = program as Effect.Effect<A, E>
-      const orders = new Set<string>()
-      let choices = 0
-      let steps = 0
-      for (let run = 1; run <= runs; run++) {
-        const number = first + run - 2
-        const seed: Seed =
-          run === 1
-            ? { kind: "plain" }
-            : strategy === "random"
-              ? { kind: "random", seed: number }
-              : { kind: "pct", seed: number, depth: Math.max(1, depth), choices }
-        const outcome = yield* runOnce(host, own, policyOf(seed), numberOf(seed))
-        if (Exit.isFailure(outcome.exit)) return yield* yield* explain(host, own, seed, run, outcome)
-        const { explorer } = outcome
-        choices = Math.max(choices, explorer.choices)
-        steps = Math.max(steps, explorer.steps)
-        orders.add(JSON.stringify(explorer.switches))
-        // Let the program's surroundings have their turn.
-        yield* EventLoop.nextTurn
-      }
-      return { runs, orders: orders.size, steps }
-    }).pipe(Effect.scoped) as Effect.Effect<Explored, InterleavingFailed, R>
+    Effect.flatMap(Effect.runtime<R>(), (caller) =>
+      Effect.gen(function* () {
+        checkOptions(options, { depth: count, runs: count, seed: { least: Number.MIN_SAFE_INTEGER } })
+        const { depth = 3, runs = 100, seed: first = 1, strategy = "random" } = options
+        const host = yield* open(caller, options)
+        const own = program as Effect.Effect<A, E>
+        const orders = new Set<string>()
+        let choices = 0
+        let steps = 0
+        for (let run = 1; run <= runs; run++) {
+          const number = first + run - 2
+          const seed: Seed =
+            run === 1
+              ? { kind: "plain" }
+              : strategy === "random"
+                ? { kind: "random", seed: number }
+                : { kind: "pct", seed: number, depth, choices }
+          const outcome = yield* runOnce(host, own, policyOf(seed), numberOf(seed))
+          if (Exit.isFailure(outcome.exit)) return yield* yield* explain(host, own, seed, run, outcome)
+          const { explorer } = outcome
+          choices = Math.max(choices, explorer.choices)
+          steps = Math.max(steps, explorer.steps)
+          orders.add(JSON.stringify(explorer.switches))
+          // Let the program's surroundings have their turn.
+          yield* EventLoop.nextTurn
+        }
+        return { runs, orders: orders.size, steps }
+      }).pipe(Effect.scoped)
+    ) as Effect.Effect<Explored, InterleavingFailed, R>
 )
 
 /**
@@ -565,19 +576,21 @@ export const replay: {
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(program: Effect.Effect<A, E, R>, text: string, options: Options = {}) =>
-    Effect.gen(function* () {
-      const seed = readSeed(text)
-      if (seed === undefined) {
-        return yield* Effect.dieMessage(
-          `Interleave.replay: '${text}' is no seed; give one that was reported, like "random/17" or "pct/17/3/240"`
-        )
-      }
-      const host = yield* open<R>(options)
-      const own = program as Effect.Effect<A, E>
-      const outcome = yield* runOnce(host, own, policyOf(seed), numberOf(seed))
-      if (Exit.isFailure(outcome.exit)) return yield* yield* explain(host, own, seed, 1, outcome)
-      return outcome.exit.value
-    }).pipe(Effect.scoped) as Effect.Effect<A, InterleavingFailed, R>
+    Effect.flatMap(Effect.runtime<R>(), (caller) =>
+      Effect.gen(function* () {
+        const seed = readSeed(text)
+        if (seed === undefined) {
+          return yield* Effect.dieMessage(
+            `Interleave.replay: '${text}' is no seed; give one that was reported, like "random/17" or "pct/17/3/240"`
+          )
+        }
+        const host = yield* open(caller, options)
+        const own = program as Effect.Effect<A, E>
+        const outcome = yield* runOnce(host, own, policyOf(seed), numberOf(seed))
+        if (Exit.isFailure(outcome.exit)) return yield* yield* explain(host, own, seed, 1, outcome)
+        return outcome.exit.value
+      }).pipe(Effect.scoped)
+    ) as Effect.Effect<A, InterleavingFailed, R>
 )
 
 // for test runners

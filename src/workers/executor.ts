@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync } from "node:fs"
+import { dirname } from "node:path"
 import { isMainThread, type MessagePort, workerData } from "node:worker_threads"
 import * as Protocol from "../services/internal/jobProtocol.js"
 import * as JobRunner from "../services/internal/jobRunner.js"
@@ -9,9 +10,12 @@ import type { Task } from "../services/internal/jobs.js"
 if (isMainThread) {
   const [, , asked = "", initializer = ""] = process.argv
   let looked = 0
+  const send = process.send!.bind(process)
+  // What a job sent by it would be taken for a report.
+  delete (process as { send?: unknown }).send
   const runner = JobRunner.make(
     {
-      post: (report) => void process.send!(report),
+      post: (report) => void send(Protocol.encode(report)),
       control: undefined,
       // Found in a file, which is there only when somebody asks; at most one look a millisecond.
       isAsked: (id, item) => {
@@ -25,19 +29,32 @@ if (isMainThread) {
       },
       end: () => {
         // Behind everything that was posted.
-        process.send!({}, () => process.exit(1))
+        send(Protocol.encode({ end: true }), () => process.exit(1))
       }
     },
     initializer === "" ? undefined : (JSON.parse(initializer) as Task)
   )
-  process.on("message", runner.receive as never)
-  process.on("disconnect", () => process.exit(0)) // the executor's process is gone
+  process.on("message", (bytes: Uint8Array) => {
+    let message: Protocol.Message
+    try {
+      message = Protocol.decode(bytes) as Protocol.Message
+    } catch (error) {
+      return runner.unread(error)
+    }
+    runner.receive(message)
+  })
+  process.on("disconnect", () => {
+    rmSync(dirname(asked), { recursive: true, force: true })
+    process.exit(0) // the executor's process is gone
+  })
 } else {
   const { initializer, memory, port } = workerData as {
     readonly memory: SharedArrayBuffer
     readonly port: MessagePort
     readonly initializer: Task | undefined
   }
+  // Jobs see none of it: one that closed the port would never be heard of again.
+  for (const name of Object.keys(workerData as object)) Reflect.deleteProperty(workerData as object, name)
   const runner = JobRunner.make(
     {
       post: (report, transfer) => port.postMessage(report, transfer ?? []),
@@ -48,4 +65,5 @@ if (isMainThread) {
     initializer
   )
   port.on("message", runner.receive)
+  port.on("messageerror", runner.unread)
 }

@@ -62,9 +62,7 @@ describe("aio executor", () => {
 
   it("gives text as it is and everything else as JSON", async () => {
     const { stdout } = await aio(["-q", of("json"), "--input", "ndjson"], { stdin: '{"a":[1]}\n"text"\n' })
-    expect(stdout).toBe(
-      '{"got":{"a":[1]},"big":"1","map":[[1,[2]]]}\n{"got":"text","big":"1","map":[[1,[2]]]}\n'
-    )
+    expect(stdout).toBe('{"got":{"a":[1]},"big":1,"map":[[1,[2]]]}\n{"got":"text","big":1,"map":[[1,[2]]]}\n')
     expect((await aio(["-q", of("nothing"), "a"])).stdout).toBe("null\n")
   })
 
@@ -84,11 +82,11 @@ describe("aio executor", () => {
       expect([code, stdout]).toEqual([1, "a\nb\nc\nd\ne\nf\ng\n"])
       const failures = stderr.split("\n").filter((line) => line.startsWith("Failed"))
       expect(failures).toEqual([
-        "Failed (bad): job jobs.mjs#picky failed: RangeError: not this one",
+        `Failed (bad): job jobs.mjs#picky failed: RangeError: not this one (${jobs}:6:29)`,
         "Failed (exit): the thread of job jobs.mjs#picky ended under it: it called process.exit(5)",
         "Failed (spin): job jobs.mjs#picky ran for longer than 300 ms",
         expect.stringMatching(/^Failed \(full\): (.*its heap was full|.*longer than 300 ms)$/),
-        "Failed (uncaught): the thread of job jobs.mjs#picky ended under it: uncaught Error: nobody waits",
+        `Failed (uncaught): the thread of job jobs.mjs#picky ended under it: uncaught Error: nobody waits (${jobs}:10:45)`,
         expect.stringContaining("Failed (function): the result of job jobs.mjs#picky cannot cross")
       ])
       expect(stderr).toMatch(
@@ -178,7 +176,7 @@ describe("aio executor", () => {
     const { code, stderr } = await aio([of("closure"), "a"])
     expect([code, stderr.split("\n")[0]]).toEqual([
       1,
-      "Failed (a): job jobs.mjs#closure failed: ReferenceError: missing is not defined"
+      `Failed (a): job jobs.mjs#closure failed: ReferenceError: missing is not defined (${jobs}:24:38)`
     ])
   })
 

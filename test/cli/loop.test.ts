@@ -198,8 +198,10 @@ describe("aio loop", () => {
         ["--on-error", "dead-letter", "no/such/file", "f.ts"],
         /cannot write failed records to no\/such\/file/
       ],
-      [["--follow", "none", "f.ts"], /cannot read none: there is no such file/],
       [["--follow", ".", "f.ts"], /it is no file/],
+      [["--rotate-wait", "1s", "f.ts"], /--rotate-wait is for --follow FILE/],
+      [["--on-gap", "fail", "f.ts"], /--on-gap is for --follow FILE/],
+      [["--follow", "x", "--on-gap", "ask", "f.ts"], /'ask' is none of warn, fail/],
       [["--follow", "x", "-i", "csv", "f.ts"], /--follow takes lines, ndjson or null/],
       [["--checkpoint", "f.ts", "f.ts"], /cannot use the checkpoint f\.ts: it is none/],
       [["--", ""], /the command is empty/]
@@ -330,7 +332,8 @@ describe("aio loop", () => {
   it("follows a file through rotation and truncation, and goes on from a checkpoint", async () => {
     const file = join(cwd, "app.log")
     writeFileSync(file, "one\n")
-    const words = ["loop", "-q", "--follow", "app.log", "--checkpoint", "follow.check", "f.ts"]
+    const words = ["loop", "-q", "--follow", "app.log", "--rotate-wait", "100ms"]
+    words.push("--checkpoint", "follow.check", "f.ts")
     const first = Aio.start(words, { cwd })
     await first.shows("ONE\n")
     appendFileSync(file, "two\n")

@@ -350,12 +350,12 @@ describe("aio subprocess", () => {
     const flood = ["sh", "-c", "head -c 20000000 /dev/zero; sleep 60", ":::", "1", "2"]
     const saved = await aio(["-q", "--results", results, "--", ...flood], small)
     expect([saved.code, saved.stdout]).toEqual([1, ""])
-    expect(saved.stderr).toMatch(/^cannot save results in .*results: file too large, write\n$/)
+    expect(saved.stderr).toMatch(/^cannot save results in .*results: the file is too large\n$/)
     expect(Aio.names(results)).toEqual([])
     const kept = await aio(["-q", "--", ...flood], small)
     expect([kept.code, kept.stdout]).toEqual([1, ""])
     expect(kept.stderr).toMatch(
-      /^cannot keep output in \S+ until it is due: file too large, write; TMPDIR names another folder\n$/
+      /^cannot keep output in \S+ until it is due: the file is too large; TMPDIR names another folder\n$/
     )
     expect(marker.alive()).toEqual([])
   })
@@ -389,7 +389,7 @@ describe("aio subprocess", () => {
         2,
         /log, line 1: 'nonsense' is no line of a job log/
       ],
-      [["--joblog", at, "--", "echo", ":::", "1"], 2, /cannot use the job log .*directory/],
+      [["--joblog", at, "--", "echo", ":::", "1"], 2, /cannot use the job log .*: it is a folder$/m],
       [["-a", join(at, "none"), "--", "echo"], 2, /cannot read .*none: there is no such file/],
       [["-a", plain, "--", "echo", ":::", "1"], 2, /items come from ::: or from --arg-file, not from both/],
       [["-k", "-u", "--", "echo", ":::", "1"], 2, /exclude each other; give one/],

@@ -224,6 +224,118 @@ describe("Gather", () => {
       })
     )
 
+    describe("no failure is dropped", () => {
+      const causeOf = (exit: Exit.Exit<unknown, unknown>) => (Exit.isFailure(exit) ? exit.cause : Cause.empty)
+      const failuresOf = (exit: Exit.Exit<unknown, unknown>) => [...Cause.failures(causeOf(exit))]
+      const defectsOf = (exit: Exit.Exit<unknown, unknown>) => [...Cause.defects(causeOf(exit))]
+      const run = <A, E>(effect: Effect.Effect<A, E>) =>
+        Effect.gen(function* () {
+          const fiber = yield* Effect.fork(effect)
+          yield* TestClock.adjust(100)
+          return yield* Fiber.await(fiber)
+        })
+
+      it.effect("cancel: a sibling's own failure, in an uninterruptible region", () =>
+        Effect.gen(function* () {
+          const both = [failLater(5, "a"), failLater(20, "b"), later(30, "c")]
+          const within = yield* run(Effect.uninterruptible(Gather.gather(both)))
+          expect(failuresOf(within)).toEqual(["a", "b"])
+          const items = both.map((item) => Effect.uninterruptible(item))
+          expect(failuresOf(yield* run(Gather.gather(items)))).toEqual(["a", "b"])
+        })
+      )
+
+      it.effect.each(["cancel", "continue", "collect"] as const)(
+        "%s: what breaks when it is interrupted",
+        (onFailure) =>
+          Effect.gen(function* () {
+            const broken = (name: string) => Effect.onInterrupt(Effect.never, () => Effect.die(name))
+            const late = Effect.uninterruptible(failLater(20, "late"))
+            const items = [broken("a"), broken("b"), late] as Array<Effect.Effect<never, string>>
+            const all =
+              onFailure === "collect"
+                ? Gather.gather(items, { onFailure })
+                : Gather.gather(items, { onFailure })
+            const fiber = yield* Effect.fork(all as Effect.Effect<unknown, string>)
+            yield* TestClock.adjust(10)
+            yield* Fiber.interruptFork(fiber)
+            yield* TestClock.adjust(20)
+            const exit = yield* Fiber.await(fiber)
+            expect([Exit.isInterrupted(exit), failuresOf(exit), defectsOf(exit).sort()]).toEqual([
+              true,
+              ["late"],
+              ["a", "b"]
+            ])
+          })
+      )
+
+      it.effect("of an item whose onExit throws", () =>
+        Effect.gen(function* () {
+          const boom = new Error("boom")
+          const onExit = () => {
+            throw boom
+          }
+          for (const concurrency of [1, 2, "unbounded"] as const) {
+            const exit = yield* run(Gather.gather([Effect.fail("a"), Effect.never], { concurrency, onExit }))
+            expect([failuresOf(exit), new Set(defectsOf(exit))]).toEqual([["a"], new Set([boom])])
+          }
+        })
+      )
+    })
+
+    it.effect("concurrency is a count: what is none is refused by name, and runs nothing", () =>
+      Effect.gen(function* () {
+        let ran = 0
+        const item = Effect.sync(() => ++ran)
+        for (const concurrency of [
+          Number.NaN,
+          0,
+          -1,
+          1.5,
+          Number.NEGATIVE_INFINITY,
+          "2" as unknown as number
+        ]) {
+          const exit = yield* Effect.exit(Gather.gather([item, item], { concurrency }))
+          expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain(
+            `concurrency: ${concurrency} is out of range; expected a whole number`
+          )
+        }
+        expect(ran).toBe(0)
+        expect(yield* Gather.gather([item, item], { concurrency: Number.POSITIVE_INFINITY })).toEqual([1, 2])
+      })
+    )
+
+    it.effect("goes on when an item's fiber is interrupted from outside", () =>
+      Effect.gen(function* () {
+        const victim = Effect.withFiberRuntime<never>((fiber) => {
+          setImmediate(() => fiber.unsafeInterruptAsFork(fiber.id()))
+          return Effect.never
+        })
+        for (const concurrency of [1, 2, "unbounded"] as const) {
+          const items = [victim, Effect.succeed("a"), victim, Effect.succeed("b")]
+          const outcomes = yield* Gather.gather(items, { concurrency, onFailure: "collect" })
+          expect(outcomes.map((exit) => (Exit.isInterrupted(exit) ? "interrupted" : exit))).toEqual([
+            "interrupted",
+            Exit.succeed("a"),
+            "interrupted",
+            Exit.succeed("b")
+          ])
+          const exit = yield* Effect.exit(Gather.gather(items, { concurrency, onFailure: "continue" }))
+          expect(Exit.isInterrupted(exit)).toBe(true)
+        }
+      })
+    )
+
+    it.effect("what is no effect is an item that dies, not the end", () =>
+      Effect.gen(function* () {
+        const items = [Effect.succeed(1), undefined as unknown as Effect.Effect<number>, Effect.succeed(3)]
+        for (const given of [items, new Set(items)]) {
+          const outcomes = yield* Gather.gather(given, { onFailure: "collect" })
+          expect(outcomes.map((exit) => exit._tag)).toEqual(["Success", "Failure", "Success"])
+        }
+      })
+    )
+
     it.effect.prop(
       "is the sequential map, for any delays, concurrency and point of failure",
       {

@@ -1,6 +1,7 @@
 import * as Command from "@effect/platform/Command"
 import { assert, describe, expect, it } from "@effect/vitest"
 import {
+  Cause,
   Clock,
   Deferred,
   Duration,
@@ -12,6 +13,7 @@ import {
   Option,
   Random,
   Ref,
+  type Scope,
   TestClock
 } from "effect"
 import * as LongRunning from "../../src/programs/LongRunning.js"
@@ -220,6 +222,24 @@ describe("LongRunning", () => {
       })
     )
 
+    it.effect("leaves open what the task acquires in the scope of the caller", () =>
+      Effect.gen(function* () {
+        const log: Array<string> = []
+        const say = (word: string) => Effect.sync(() => log.push(word))
+        const connection = Effect.acquireRelease(say("open"), () => say("close"))
+        const limited: Effect.Effect<Option.Option<number>, never, Scope.Scope> = LongRunning.cancelAfter(
+          connection,
+          "1 second"
+        )
+        yield* Effect.scoped(Effect.zipRight(limited, say("use")))
+        expect(log).toEqual(["open", "use", "close"])
+        const never: Effect.Effect<Option.Option<never>> = LongRunning.cancelAfter(Effect.never, 0)
+        const fiber = yield* Effect.fork(never)
+        yield* TestClock.adjust(0)
+        expect(yield* Fiber.join(fiber)).toEqual(Option.none())
+      })
+    )
+
     const millis = fc.integer({ min: 1, max: 50 })
 
     it.effect.prop(
@@ -296,6 +316,35 @@ describe("LongRunning.services", () => {
     Processes.layerTest(scripts),
     Probes.layerTest({ port: () => Effect.map(Clock.currentTimeMillis, (now) => now >= 3000) })
   )
+  it.live.each(["started", "ready", "ended", "restarting", "stopping"] as const)(
+    "an onEvent that throws at %s is not passed over, and nothing hangs",
+    (event) =>
+      Effect.gen(function* () {
+        const events: Array<string> = []
+        const run = LongRunning.services([{ name: "db", command: Command.make("quits") }], {
+          backoff: { jitter: 0 },
+          duration: "20 seconds",
+          onEvent: (told) => {
+            if (told.event === event) throw new Error("boom")
+            events.push(JSON.stringify(told))
+            return Effect.void
+          }
+        })
+        const exit = yield* Effect.exit(run)
+        // Within a run it is how the run has ended.
+        const told = Exit.isFailure(exit) ? Cause.pretty(exit.cause) : JSON.stringify(exit.value)
+        expect(`${events.join()} ${told}`).toContain("boom")
+      }).pipe(
+        Effect.provide(
+          Layer.merge(
+            Processes.layerTest([{ match: "quits", after: "3 seconds", exitCode: 1 }]),
+            Probes.layerTest({})
+          )
+        ),
+        VirtualClock.run()
+      )
+  )
+
   const play = (...args: Parameters<typeof record>) => {
     const { lines, run } = record(...args)
     return run.pipe(
@@ -457,6 +506,203 @@ describe("LongRunning.services", () => {
       ])
     })
   )
+
+  describe("after", () => {
+    const up = (stdout: string, after: string, extra: Partial<Processes.Script> = {}): Processes.Script => ({
+      match: "",
+      output: [{ after: "500 millis", stdout }],
+      after: after as Duration.DurationInput,
+      ...extra
+    })
+    const dependent: ReadonlyArray<Processes.Script> = [
+      { ...up("READY\n", "1 second", { exitCode: 1 }), match: "db", times: 1 },
+      { ...up("READY\n", "4 seconds", { exitCode: 1 }), match: "db", times: 1 },
+      { ...up("READY\n", "1 hour"), match: "db" },
+      { match: "cache", output: [{ after: "2 seconds", stdout: "READY\n" }], after: "1 hour" },
+      { match: "web", after: "1 second", exitCode: 1, times: 1 },
+      { match: "web", after: "1 hour" },
+      { match: "migrate", after: "1 second", stdout: "a line\nREADY" },
+      { match: "broken", after: "1 second", stdout: "READY", exitCode: 1 },
+      { match: "silent", after: "1 second" },
+      { match: "steady", after: "1 hour" },
+      { match: "asked", exitCode: 1, times: 1 },
+      { match: "asked", exitCode: 0 }
+    ]
+    const ready = { log: /^READY$/ }
+    const playWith = (...[requests, options]: Parameters<typeof record>) => {
+      const { lines, run } = record(requests, {
+        duration: "20 seconds",
+        backoff: { first: "3 seconds", factor: 1, jitter: 0 },
+        ...options
+      })
+      return run.pipe(
+        Effect.map(() =>
+          lines.filter((line) => !line.includes("is over") && !/ (stopping|steady)/.test(line))
+        ),
+        Effect.provide(Layer.merge(Processes.layerTest(dependent), Probes.layerTest({}))),
+        VirtualClock.run()
+      )
+    }
+    const of = (name: string, lines: ReadonlyArray<string>) =>
+      lines.filter((line) => line.split(" ")[1] === name && !/is stopping|cancelled: the 20s/.test(line))
+
+    it.live("starts one when all that it waits for are ready in the same moment, at its restarts too", () =>
+      Effect.gen(function* () {
+        const lines = yield* playWith([
+          { name: "web", after: ["db", "cache"] },
+          { name: "db", ready },
+          { name: "cache", ready }
+        ])
+        assert.deepStrictEqual(of("db", lines), [
+          "0 db started",
+          "0.5 db ready after 500",
+          "1 db ended after 1000: exit code 1",
+          "1 db run 2 in 3000",
+          "4 db started",
+          "4.5 db ready after 500",
+          "8 db ended after 4000: exit code 1",
+          "8 db run 3 in 3000",
+          "11 db started",
+          "11.5 db ready after 500"
+        ])
+        assert.deepStrictEqual(of("web", lines), [
+          "0 web waits for db,cache",
+          "4.5 web started",
+          "4.5 web ready after 0",
+          "5.5 web ended after 1000: exit code 1",
+          "5.5 web run 2 in 3000",
+          "8.5 web waits for db",
+          "11.5 web started",
+          "11.5 web ready after 0"
+        ])
+      })
+    )
+
+    it.live("waits along a chain, whose end is not its concern", () =>
+      Effect.gen(function* () {
+        const lines = yield* playWith([
+          { name: "steady", after: ["web"] },
+          { name: "web", after: ["cache"], ready: { exec: Command.make("asked") } },
+          { name: "cache", ready }
+        ])
+        assert.deepStrictEqual(of("web", lines).slice(0, 3), [
+          "0 web waits for cache",
+          "2 web started",
+          "2.25 web ready after 250"
+        ])
+        const starts = yield* playWith([
+          { name: "x", run: "web", after: ["cache"], restart: "never" },
+          { name: "cache", ready }
+        ])
+        assert.include(starts, "2 x started")
+      })
+    )
+
+    it.live("counts one that has ended well as what it was, its last words included", () =>
+      Effect.gen(function* () {
+        const one = (run: string, options: Partial<LongRunning.ServiceRequest> = {}) =>
+          playWith([
+            { name: "web", after: ["job", "cache"] },
+            { name: "job", run, ready, ...options },
+            { name: "cache", ready }
+          ])
+        for (const restart of ["on-failure", "never"] as const) {
+          const lines = yield* one("migrate", { restart })
+          assert.deepStrictEqual(of("job", lines), [
+            "0 job started",
+            "1 job ready after 1000",
+            "1 job ended after 1000: exit code 0",
+            "1 job succeeded, 0 restarts"
+          ])
+          // At the restart of web, too.
+          assert.deepStrictEqual(
+            of("web", lines).filter((line) => line.endsWith("started")),
+            ["2 web started", "6 web started"]
+          )
+        }
+        assert.include(yield* one("silent", { ready: undefined }), "2 web started")
+        const never = yield* one("silent")
+        assert.include(never, "1 web failed: job was never ready, 0 restarts")
+        // One that is restarted has not ended: it is ready while it runs.
+        const again = yield* one("migrate", { restart: "always" })
+        assert.notInclude(again.join("\n"), "web started")
+        const crashed = yield* one("broken", { restart: "never" })
+        assert.deepStrictEqual(of("job", crashed).slice(1), [
+          "1 job ready after 1000",
+          "1 job ended after 1000: exit code 1",
+          "1 job failed: exit code 1, 0 restarts"
+        ])
+        assert.include(crashed, "1 web cancelled: job has ended for good, 0 restarts")
+      })
+    )
+
+    it.live("asks one that has ended well a last time whether it is ready", () =>
+      Effect.gen(function* () {
+        const lines = yield* playWith([
+          { name: "web", after: ["silent"] },
+          { name: "silent", ready: { exec: Command.make("asked") }, restart: "never" }
+        ])
+        assert.include(lines, "0.25 silent ready after 250")
+        const port = yield* playWith([
+          { name: "web", after: ["silent"] },
+          { name: "silent", ready: { port: 1 }, restart: "never" }
+        ])
+        assert.include(port, "1 web failed: silent was never ready, 0 restarts")
+      })
+    )
+
+    it.live("gives up one whose other has failed for good, before its start and at its restart", () =>
+      Effect.gen(function* () {
+        const run = (restart: "never" | "on-failure") =>
+          playWith(
+            [
+              { name: "web", after: ["db", "cache"], restart },
+              { name: "db", ready },
+              { name: "cache", ready }
+            ],
+            { onFailure: "continue", maxRestarts: 0 }
+          )
+        assert.include(yield* run("never"), "1 web cancelled: db has ended for good, 0 restarts")
+        const later = yield* playWith(
+          [
+            { name: "web", after: ["db"] },
+            { name: "db", ready, restart: "never" }
+          ],
+          { onFailure: "continue" }
+        )
+        assert.deepStrictEqual(of("web", later), [
+          "0 web waits for db",
+          "0.5 web started",
+          "0.5 web ready after 0",
+          "1.5 web ended after 1000: exit code 1",
+          "1.5 web run 2 in 3000",
+          "4.5 web waits for db",
+          "4.5 web failed: db has ended for good, 1 restarts"
+        ])
+      })
+    )
+
+    it.live("fails a run whose pattern takes a line for longer than a second", () =>
+      Effect.gen(function* () {
+        const lines = yield* Effect.provide(
+          Effect.suspend(() => {
+            const { lines, run } = record([{ name: "a", ready: { log: /^(a+)+$/ }, restart: "never" }])
+            return Effect.as(run, lines)
+          }),
+          Layer.merge(
+            Processes.layerTest([
+              { match: "a", output: [{ after: 1, stdout: `${"a".repeat(60)}!\n` }], after: "1 hour" }
+            ]),
+            Probes.layerTest({})
+          )
+        ).pipe(VirtualClock.run())
+        assert.match(
+          lines.at(-1)!,
+          /a failed: not ready: \/.*\/ took longer than 1.0 s for a line, 0 restarts$/
+        )
+      })
+    )
+  })
 
   it.effect("ends all in order when it is interrupted, while one still waits", () =>
     Effect.gen(function* () {

@@ -5,6 +5,7 @@ import {
   Clock,
   Deferred,
   Effect,
+  Either,
   Exit,
   FastCheck,
   Fiber,
@@ -390,6 +391,23 @@ describe("Loops.fromGenerator", () => {
   )
 })
 
+it.live("Loops.produce ends a producer that stands in an uninterruptible region", () =>
+  Effect.gen(function* () {
+    let ended = false
+    const stream = Loops.produce((emit: Loops.Emit<number>) =>
+      Effect.uninterruptible(Effect.forever(emit(1))).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            ended = true
+          })
+        )
+      )
+    )
+    expect(yield* Stream.runCount(Stream.take(stream, 3))).toBe(3)
+    expect(ended).toBe(true)
+  })
+)
+
 describe("Loops.mapConcurrent", () => {
   // What a consumer has seen when the stream ended, and how it ended.
   const seen = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
@@ -413,7 +431,7 @@ describe("Loops.mapConcurrent", () => {
     concurrency: FastCheck.integer({ min: 1, max: 9 }),
     backpressure: FastCheck.integer({ min: 1, max: 12 }),
     keyed: FastCheck.boolean()
-  })
+  }).map((plan) => ({ ...plan, backpressure: Math.max(plan.concurrency, plan.backpressure) }))
   type Plan = typeof plan extends FastCheck.Arbitrary<infer T> ? T : never
   type Element = Plan["elements"][number] & { readonly n: number }
   const source = ({ chunk, elements, sourceFails }: Plan): Stream.Stream<Element, string> =>
@@ -596,6 +614,149 @@ describe("Loops.mapConcurrent", () => {
         exit: Exit.die(boom)
       })
     }).pipe(VirtualClock.run())
+  )
+
+  // Effect's own map has them all in the failure channel that they belong to.
+  const cleanUpBreaks = Effect.ensuring(Effect.fail("typed"), Effect.dieMessage("clean-up broke"))
+  const ways: ReadonlyArray<
+    [string, (stream: Stream.Stream<number>) => Stream.Stream<unknown, string, Checkpoints.Checkpoints>]
+  > = [
+    ["mapConcurrent", (stream) => Loops.mapConcurrent(stream, () => cleanUpBreaks)],
+    [
+      "mapConcurrent, several at once",
+      (stream) => Loops.mapConcurrent(stream, () => cleanUpBreaks, { concurrency: 4 })
+    ],
+    [
+      "mapConcurrent, out of order",
+      (stream) => Loops.mapConcurrent(stream, () => cleanUpBreaks, { ordered: false })
+    ],
+    [
+      "mapConcurrent, its producer",
+      (stream) =>
+        Loops.mapConcurrent(
+          Stream.mapEffect(stream, () => cleanUpBreaks),
+          Effect.succeed
+        )
+    ],
+    ["produce", () => Loops.produce(() => cleanUpBreaks)],
+    [
+      "batchWithin",
+      (stream) =>
+        Loops.batchWithin(
+          Stream.mapEffect(stream, () => cleanUpBreaks),
+          { size: 2 }
+        )
+    ],
+    [
+      "rateLimited",
+      (stream) =>
+        Loops.rateLimited(
+          Stream.mapEffect(stream, () => cleanUpBreaks),
+          { limit: 1 }
+        )
+    ],
+    ["mergeFair", (stream) => Loops.mergeFair([Stream.mapEffect(stream, () => cleanUpBreaks)])],
+    [
+      "checkpointed",
+      (stream) =>
+        Loops.checkpointed({ path: "p", input: "i", position: () => 1 }, () =>
+          Stream.mapEffect(stream, () => cleanUpBreaks)
+        ).pipe(Stream.mapError((error) => error as string))
+    ]
+  ]
+  it.live.each(ways)("a failure beside a defect stays a failure: %s", ([, way]) =>
+    Effect.gen(function* () {
+      const own = yield* Effect.exit(Stream.runDrain(Stream.mapEffect(Stream.make(1), () => cleanUpBreaks)))
+      const exit = yield* Effect.exit(Stream.runDrain(way(Stream.make(1))))
+      const parts = (exit: Exit.Exit<unknown, unknown>) =>
+        Exit.isFailure(exit) && [[...Cause.failures(exit.cause)], [...Cause.defects(exit.cause)].map(String)]
+      expect(parts(exit)).toEqual(parts(own))
+      expect(yield* Effect.flip(Stream.runDrain(way(Stream.make(1))))).toBe("typed")
+    }).pipe(Effect.provide(Checkpoints.layerTest()), VirtualClock.run())
+  )
+
+  it.live("a key that throws, and what else throws, takes nothing from those before it", () =>
+    Effect.gen(function* () {
+      const body = (n: number) => Effect.as(Effect.sleep(5), n)
+      const throwsAt = (at: number) => (n: number) => {
+        if (n === at) throw boom
+        return "one"
+      }
+      for (const concurrency of [1, 2, 4, Number.POSITIVE_INFINITY]) {
+        for (const at of [0, 1, 2, 3, 4]) {
+          const expected = { got: [0, 1, 2, 3].slice(0, at), exit: at < 4 ? Exit.die(boom) : Exit.void }
+          const numbers = Stream.range(0, 3)
+          const key = throwsAt(at)
+          expect(yield* seen(Loops.mapConcurrent(numbers, body, { concurrency, key }))).toEqual(expected)
+          const throwing = (n: number) => {
+            key(n)
+            return body(n)
+          }
+          const sameKey = { concurrency, key: () => "one" }
+          expect(yield* seen(Loops.mapConcurrent(numbers, throwing, sameKey))).toEqual(expected)
+          expect(
+            yield* seen(
+              Loops.mapConcurrent(
+                Stream.tap(numbers, (n) => Effect.sync(() => key(n))),
+                body,
+                { concurrency }
+              )
+            )
+          ).toEqual(expected)
+        }
+      }
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("concurrency and backpressure may be Infinity, and backpressure is not below concurrency", () =>
+    Effect.gen(function* () {
+      const numbers = Stream.range(0, 1999)
+      // The first is the last to be done, so all others wait for it.
+      const body = (n: number) => Effect.as(Effect.sleep(n === 0 ? 10 : 1), n)
+      const all = Array.from({ length: 2000 }, (_, n) => n)
+      const infinite = Number.POSITIVE_INFINITY
+      for (const options of [
+        { concurrency: infinite },
+        { concurrency: infinite, backpressure: infinite },
+        { concurrency: infinite, backpressure: 3 },
+        { concurrency: 3, backpressure: infinite },
+        { concurrency: 1e15 },
+        { concurrency: 2, backpressure: 1e15, key: (n: number) => n % 3 }
+      ]) {
+        expect(yield* seen(Loops.mapConcurrent(numbers, body, options))).toEqual({
+          got: all,
+          exit: Exit.void
+        })
+      }
+      const refused = yield* Effect.exit(
+        Stream.runDrain(Loops.mapConcurrent(numbers, body, { concurrency: 4, backpressure: 3 }))
+      )
+      expect(Exit.isFailure(refused) && Cause.pretty(refused.cause)).toContain(
+        "backpressure (with concurrency 4): 3 is out of range"
+      )
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live(
+    "goes on when an element's fiber, or one that waits for an element, is interrupted from outside",
+    () =>
+      Effect.gen(function* () {
+        const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+        const body = (n: number) =>
+          Effect.withFiberRuntime<number>((fiber) => {
+            fibers.add(fiber)
+            return Effect.as(Effect.sleep(1), n)
+          })
+        const slow = Stream.tap(Stream.rechunk(Stream.range(0, 20), 1), () => Effect.sleep(5))
+        const mapped = Loops.mapConcurrent(slow, body, { concurrency: 3 })
+        const interrupting = Stream.tap(mapped, () =>
+          Effect.sync(() => {
+            for (const fiber of fibers) fiber.unsafeInterruptAsFork(fiber.id())
+            fibers.clear()
+          })
+        )
+        expect((yield* seen(interrupting)).got).toEqual(Array.from({ length: 21 }, (_, n) => n))
+      }).pipe(VirtualClock.run())
   )
 
   it.live("finishes what is under way, and starts nothing, when it is told to drain", () =>
@@ -818,9 +979,9 @@ describe("Loops.lines and ndjson", () => {
 })
 
 describe("Loops.follow", () => {
-  const piece = (text: string, file: string, position: number, anew = false): Follow.Piece => ({
+  const piece = (text: string, inode: string, position: number, anew = false): Follow.Piece => ({
     bytes: new TextEncoder().encode(text),
-    file,
+    file: { device: "1", inode, head: new Uint8Array(0) },
     position,
     anew
   })
@@ -839,14 +1000,63 @@ describe("Loops.follow", () => {
       expect(Chunk.toReadonlyArray(yield* lines)).toEqual(["a", "bc", "end", "x", "y"])
       const seen: Array<string> = []
       yield* Loops.followed("log", { format: "lines" }, ({ index, line, position }, file) =>
-        seen.push(`${index}: ${file}:${line} to ${position}`)
+        seen.push(`${index}: ${file.inode}:${line} to ${position}`)
       ).pipe(Stream.take(5), Stream.runDrain)
       expect(seen).toEqual(["1: 1:1 to 2", "2: 1:2 to 5", "3: 1:3 to 8", "4: 2:1 to 2", "5: 2:2 to 4"])
-      expect((yield* Effect.flip(Stream.runDrain(Loops.follow("none")))).message).toBe(
-        "cannot read none: there is no such file"
-      )
+      const told = yield* Deferred.make<string>()
+      const onWaiting = (detail: string) => Deferred.succeed(told, detail)
+      const fiber = yield* Effect.fork(Stream.runDrain(Loops.follow("none", { onWaiting })))
+      expect(yield* Deferred.await(told)).toBe("there is no such file yet")
+      yield* Fiber.interrupt(fiber)
     }).pipe(Effect.provide(layer))
   )
+})
+
+describe("Loops.followPlace and inputPlace", () => {
+  const digest = { bytes: 3, sha256: "0".repeat(64) }
+  const file = { device: "1", inode: "2", position: 3, given: 0, head: digest, tail: digest }
+  const place = { index: 1, line: 1, format: "lines", file }
+  const input = { index: 1, line: 1, position: 2, format: "lines", head: digest }
+  const counts = [-1, 0.5, 1e300, "1", null, undefined]
+  const digests = [null, {}, { ...digest, bytes: 4097 }, { ...digest, bytes: -1 }, { ...digest, sha256: "0" }]
+
+  it("take what was written, of the same format", () => {
+    expect(Loops.followPlace("lines")(place)).toEqual(Either.right(place))
+    expect(Loops.inputPlace(input)).toEqual(Either.right(input))
+    expect(Loops.followPlace("null")(place)).toEqual(Either.left("it is of records as lines, not null"))
+  })
+
+  it("refuse what is not of their shape, in one sentence", () => {
+    const wrongPlaces = [
+      ...[undefined, null, 1, "x", [], {}, { ...place, file: null }, { ...place, format: "csvs" }],
+      ...counts.flatMap((count) => [
+        { ...place, index: count },
+        { ...place, line: count },
+        { ...place, file: { ...file, position: count } },
+        { ...place, file: { ...file, given: count } }
+      ]),
+      ...digests.flatMap((wrong) => [
+        { ...place, file: { ...file, head: wrong } },
+        { ...place, file: { ...file, tail: wrong } }
+      ]),
+      ...["", "../2", "-1", 2, "1".repeat(21)].map((inode) => ({ ...place, file: { ...file, inode } }))
+    ]
+    for (const wrong of wrongPlaces) {
+      const answer = Loops.followPlace("lines")(wrong)
+      expect(Either.isLeft(answer) && answer.left, JSON.stringify(wrong)).toMatch(/remove it to begin anew$/)
+    }
+    const wrongInputs = [
+      ...[undefined, null, 1, [], {}],
+      ...counts.flatMap((count) => [
+        { ...input, index: count },
+        { ...input, line: count },
+        { ...input, position: count }
+      ]),
+      ...digests.map((head) => ({ ...input, head }))
+    ]
+    for (const wrong of wrongInputs)
+      expect(Either.isLeft(Loops.inputPlace(wrong)), JSON.stringify(wrong)).toBe(true)
+  })
 })
 
 describe("Loops.checkpointed", () => {
@@ -979,7 +1189,7 @@ describe("Loops.mapRecords", () => {
         "= 1",
         "! 2: two",
         "! 3: not JSON: Expected property name or '}'",
-        "! 4: a function was returned, which has no JSON",
+        "! 4: a function has no JSON",
         "= 5"
       ])
     })

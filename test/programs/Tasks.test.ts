@@ -1,6 +1,6 @@
 import * as Command from "@effect/platform/Command"
 import { assert, describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, FastCheck, Fiber, TestClock } from "effect"
+import { Cause, Deferred, Effect, Exit, FastCheck, Fiber, TestClock } from "effect"
 import * as Tasks from "../../src/programs/Tasks.js"
 import * as Cancellation from "../../src/services/Cancellation.js"
 import * as Output from "../../src/services/Output.js"
@@ -278,4 +278,37 @@ describe("Tasks.commands", () => {
       ])
     }).pipe(Effect.provide(Processes.layerTest(scripts)))
   )
+
+  describe("commands", () => {
+    const boom = new Error("boom")
+    const layer = Processes.layerTest([
+      { match: "a", after: "1 second", output: [{ after: 1, stdout: "out\n" }] },
+      { match: "b", after: "2 seconds", exitCode: 1 },
+      { match: "c", after: "1 second" }
+    ])
+    const cases = (["started", "output", "finished", "summary"] as const).flatMap((event) =>
+      (["cancel", "continue"] as const).map((onFailure) => [event, onFailure] as const)
+    )
+    it.live.each(cases)(
+      "an onEvent that throws at %s is a defect, and nothing hangs (%s)",
+      ([event, onFailure]) =>
+        Effect.gen(function* () {
+          const requests = [
+            { name: "a", command: Command.make("a") },
+            { name: "b", command: Command.make("b") },
+            { name: "c", command: Command.make("c"), after: ["a"] }
+          ]
+          const exit = yield* Effect.exit(
+            Tasks.commands(requests, {
+              onFailure,
+              onEvent: (told) => {
+                if (told.event === event) throw boom
+                return Effect.void
+              }
+            })
+          )
+          expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain("boom")
+        }).pipe(Effect.provide(layer), VirtualClock.run())
+    )
+  })
 })

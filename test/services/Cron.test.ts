@@ -23,6 +23,44 @@ const dates = (text: string, after: string, count = 3) =>
   times(text, after, count).map((time) => time.slice(0, 10))
 
 describe("Cron", () => {
+  it("counts as many times as there are, in every zone and around its clock changes", () => {
+    const expressions = [
+      "30 2 * * *",
+      "*/7 * * * *",
+      "0,30 1-3 * * 0",
+      "17 */2 L * *",
+      "*/20 10-50/20 2 * * *",
+      "0 0 29 2 *"
+    ]
+    const rules = [...expressions.map(cron), ...[15, 60, 90, 24 * 60].map((m) => Cron.aligned(m * 60_000))]
+    const zones = ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "America/New_York", "Pacific/Apia"].map(
+      zone
+    )
+    const changes = ["2027-03-28T01:00Z", "2027-10-31T01:00Z", "2011-12-30T10:00Z", "2027-04-03T15:00Z"]
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...rules),
+        fc.constantFrom(...zones),
+        fc.constantFrom(...changes.map(Date.parse)),
+        fc.integer({ min: -72 * 3600_000, max: 72 * 3600_000 }),
+        fc.integer({ min: 0, max: 72 * 3600_000 }),
+        (rule, zone, near, before, length) => {
+          const after = near + before
+          const until = after + length
+          let walked = 0
+          for (const { at } of Cron.upcoming(rule, { after, zone })) {
+            if (at > until) break
+            walked++
+          }
+          const { fixed, nextWall } = rule
+          expect(Cron.count(rule, { after, until, zone })).toBe(walked)
+          expect(Cron.count({ fixed, nextWall }, { after, until, zone })).toBe(walked)
+        }
+      ),
+      { numRuns: 150 }
+    )
+  })
+
   describe("parse", () => {
     it("reads five fields, and six with a second", () => {
       expect(times("30 9 * * *", "2026-11-23T09:30:00Z", 2)).toEqual([

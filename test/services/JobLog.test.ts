@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -103,6 +104,57 @@ describe("JobLog", () => {
     })
   )
 
+  it.scopedLive("refuses to go on with what is none of its logs, and leaves that as it was", () =>
+    Effect.gen(function* () {
+      const at = yield* folder
+      const header = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+      const row = "1\t:\t1.000\t     0.001\t0\t0\t0\t0\techo abc\n"
+      execFileSync("mkfifo", [path.join(at, "pipe")])
+      const cases: ReadonlyArray<readonly [name: string, content: string | undefined, says: RegExp]> = [
+        ["pipe", undefined, /it is a named pipe, not a regular file$/],
+        [".", undefined, /it is a folder, not a regular file$/],
+        ["/dev/zero", undefined, /, line 1: '\0+' is no line of a job log/],
+        ["/dev/urandom", undefined, /is no line of a job log/],
+        ["text", "some notes\nof mine\n", /, line 1: 'some notes' is no line/],
+        ["late", `${header}${row}${row}a\tb\n`, /, line 4: 'a\tb' is no line/],
+        ["long", `${header}${row.replace("abc\n", "x".repeat(20 * 1024 * 1024))}`, /, line 2: '1\t:\t1.000/],
+        [
+          "long2",
+          `${header}${row.replace("abc", "x".repeat(20 * 1024 * 1024))}${row}`,
+          /, line 2: '1\t:\t1.000/
+        ],
+        ["csv", header.replaceAll("\t", ","), /, line 1: /]
+      ]
+      for (const [name, content, says] of cases) {
+        const file = path.resolve(at, name)
+        if (content !== undefined) fs.writeFileSync(file, content)
+        for (const resume of ["all", "successful"] as const) {
+          const error = yield* Effect.flip(Effect.scoped(JobLog.open(file, resume)))
+          expect([error.message, error.exitCode]).toEqual([expect.stringMatching(says), 2])
+        }
+        if (content !== undefined) expect(fs.readFileSync(file, "utf8") === content).toBe(true)
+      }
+      const pipe = yield* Effect.flip(Effect.scoped(JobLog.open(path.join(at, "pipe"), undefined)))
+      expect(pipe.message).toMatch(/pipe: it is a named pipe that nothing reads, not a regular file$/)
+    })
+  )
+
+  it.scopedLive("tells long commands and those that are no UTF-8 apart", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "log")
+      const long = (end: string) => `echo ${"x".repeat(100_000)}${end}`
+      yield* written(file, undefined, [entry(1, long("a")), entry(2, long("\udcff"))])
+      const done = yield* JobLog.done(file, "all")
+      expect(["a", "b", "\udcff", "\udcfe", "\ufffd"].map((end) => done(long(end)))).toEqual([
+        true,
+        false,
+        true,
+        false,
+        false
+      ])
+    })
+  )
+
   it.scopedLive("says which line is none, and what cannot be written", () =>
     Effect.gen(function* () {
       const at = yield* folder
@@ -114,7 +166,7 @@ describe("JobLog", () => {
         /log, line 1: 'Seq\tHost' is no line of a job log; its columns are Seq, Host/
       )
       const folderError = yield* Effect.flip(Effect.scoped(JobLog.open(at, undefined)))
-      expect(folderError.message).toMatch(/^cannot use the job log .*illegal operation on a directory/)
+      expect(folderError.message).toMatch(/^cannot use the job log .*it is a folder$/)
     })
   )
 })

@@ -1,4 +1,13 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -45,6 +54,30 @@ describe("LogFiles", () => {
       writeFileSync(join(path, "file"), "")
       const error = yield* Effect.flip(LogFiles.open(join(path, "file"), "web"))
       assert.match(error.message, /^cannot write .*web\.log: /)
+    })
+  )
+
+  it.scoped("writes to a regular file only, and follows no link", () =>
+    Effect.gen(function* () {
+      const path = yield* folder
+      writeFileSync(join(path, "victim"), "precious")
+      symlinkSync("victim", join(path, "link.log"))
+      symlinkSync("nowhere", join(path, "dangling.log"))
+      symlinkSync("/dev/null", join(path, "device.log"))
+      mkdirSync(join(path, "folder.log"))
+      execFileSync("mkfifo", [join(path, "pipe.log")])
+      for (const [name, kind] of [
+        ["link", "a symbolic link, not a regular file"],
+        ["dangling", "a symbolic link, not a regular file"],
+        ["device", "a symbolic link, not a regular file"],
+        ["folder", "a folder"],
+        ["pipe", "a named pipe or a device, not a regular file"]
+      ] as const) {
+        const error = yield* Effect.flip(LogFiles.open(path, name))
+        assert.strictEqual(error.message, `cannot write ${join(path, name)}.log: it is ${kind}`)
+        assert.strictEqual(error.exitCode, 2)
+      }
+      assert.strictEqual(readFileSync(join(path, "victim"), "utf8"), "precious")
     })
   )
 })

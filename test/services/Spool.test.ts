@@ -13,7 +13,7 @@ const read = (spool: Spool.Spool) => {
 describe("Spool", () => {
   it.scopedLive("gives back what was written, from memory and from a file", () =>
     Effect.gen(function* () {
-      const make = yield* Spool.make(10)
+      const make = yield* Spool.make({ memory: 10 })
       const [small, large, third] = [make(), make(), make()]
       small.write(Buffer.from("12345"))
       large.write(Buffer.from("abc"))

@@ -516,6 +516,37 @@ describe("TaskGroup", () => {
       })
     )
 
+    it.effect.each(["cancel", "continue", "collect"] as const)(
+      "%s: what breaks in the clean-up of its body when it is interrupted is in the cause",
+      (onFailure) =>
+        Effect.gen(function* () {
+          const { messages, report } = reports()
+          const { begun, run } = yield* endless
+          const task = yield* endless
+          const late = Effect.uninterruptible(Effect.zipRight(turns(3), Effect.fail("late")))
+          const body = Effect.zipRight(
+            TaskGroup.start(
+              "task",
+              Effect.onInterrupt(task.run, () => Effect.die("mop broke"))
+            ),
+            Effect.zipRight(
+              task.begun,
+              Effect.onInterrupt(run, () => Effect.die("no mop"))
+            )
+          )
+          const fiber = yield* Effect.fork(TaskGroup.scoped(body, { onFailure, report }))
+          yield* begun
+          const exit = yield* Fiber.interrupt(fiber)
+          expect(Exit.isInterrupted(exit)).toBe(true)
+          expect(Exit.isFailure(exit) && [...Cause.defects(exit.cause)]).toEqual(["no mop"])
+          expect(messages).toEqual(["task task failed: mop broke"])
+          const typed = yield* Effect.fork(TaskGroup.scoped(late, { onFailure }))
+          yield* Effect.yieldNow()
+          const failed = yield* Fiber.interrupt(typed)
+          expect(Exit.isFailure(failed) && [...Cause.failures(failed.cause)]).toEqual(["late"])
+        })
+    )
+
     it.effect("nests: cancelling an outer task cancels the group inside it", () =>
       Effect.gen(function* () {
         const inner = yield* endless
@@ -555,6 +586,58 @@ describe("TaskGroup", () => {
         const task = Effect.flatMap(TaskGroup.start("task", FiberRef.set(ref, 2)), (task) => task.result)
         yield* TaskGroup.scoped(Effect.zipRight(FiberRef.set(ref, 1), task))
         expect(yield* FiberRef.get(ref)).toBe(1)
+      })
+    )
+  })
+
+  describe("a report that fails itself", () => {
+    const lost = (exit: Exit.Exit<unknown, unknown>) =>
+      Exit.isFailure(exit)
+        ? Array.from(Cause.defects(exit.cause), (defect) => String((defect as Error).message))
+        : []
+    const failures = ["task a failed: one", "task b failed: two"]
+
+    it.effect.each([
+      ["dies", () => Effect.die(new Error("report"))],
+      [
+        "throws",
+        (): Effect.Effect<void> => {
+          throw new Error("report")
+        }
+      ]
+    ] as const)("that %s: the group dies of all that was to be reported, when it closes", ([, report]) =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.exit(
+          TaskGroup.scoped(
+            Effect.zipRight(
+              TaskGroup.start("a", Effect.fail("one")),
+              Effect.zipRight(TaskGroup.start("b", Effect.fail("two")), turns(3))
+            ),
+            { onFailure: "collect", report }
+          )
+        )
+        expect(lost(exit).sort()).toEqual(["report", "report", ...failures])
+      })
+    )
+
+    it.effect("of a done callback, of one that is registered late too", () =>
+      Effect.gen(function* () {
+        const report = () => Effect.die(new Error("report"))
+        let task: TaskGroup.Task<void> | undefined
+        const exit = yield* Effect.exit(
+          TaskGroup.scoped(
+            Effect.gen(function* () {
+              task = yield* TaskGroup.start("a", Effect.void)
+              yield* task.onDone(() => Effect.fail("callback"))
+            }),
+            { report }
+          )
+        )
+        const expected = ["report", "task a (done callback) failed: callback"]
+        expect(lost(exit).sort()).toEqual(expected)
+        const late = yield* Effect.exit(task!.onDone(() => Effect.fail("callback")))
+        expect(lost(late).sort()).toEqual(expected)
+        expect(yield* Effect.exit(task!.onDone(() => Effect.void))).toEqual(Exit.void)
       })
     )
   })

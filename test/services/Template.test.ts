@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process"
 import { describe, expect, it } from "@effect/vitest"
 import { Either, FastCheck } from "effect"
 import * as Shell from "../../src/services/Shell.js"
@@ -49,6 +50,70 @@ describe("Template", () => {
     ] as const) {
       expect(Either.flip(Template.split(words)).pipe(Either.getOrThrow)).toBe(problem)
     }
+  })
+
+  describe("misread", () => {
+    // Where a shell takes {} as more than text when an item is put there, quoted; by asking a shell itself.
+    const commands = [
+      "c {}",
+      "c a{}b",
+      `c "{}"`,
+      `c 'a {} b'`,
+      `c "a \\"{}" {}`,
+      `c \\"{}\\"`,
+      `c it\\'s {} 'x'`,
+      `c '"' {} '"'`,
+      `c "'" {} "'"`,
+      `c "$HOME/{}"`,
+      `c "\${HOME}/{}"`,
+      `c "$(echo x) {}"`,
+      `c "$(echo {})"`,
+      `c $(echo "{}")`,
+      `c {} # don't "{}"`,
+      `c a#"{}"`,
+      `c # it's\nc {}`,
+      "c #"
+    ]
+    it("says of an item that a shell would read it, exactly where it would, as a shell itself has it", () => {
+      const items = [
+        "plain",
+        "",
+        "a b",
+        "it's",
+        "$(echo read >&2)",
+        "`echo read >&2`",
+        '"; echo read >&2; "',
+        "'; echo read >&2; '",
+        "; echo read >&2 #",
+        "x\necho read >&2 #"
+      ]
+      for (const command of commands) {
+        const template = Template.make([command], Shell.quote)
+        const misread = Template.misread(command)
+        for (const item of items) {
+          const place = { values: [item], seq: 1, slot: 1 }
+          const { stderr } = spawnSync("/bin/sh", ["-c", `c() { :; }\n${template(place).join(" ")}`])
+          const read = stderr.toString().includes("read\n")
+          if (read) expect([command, item, misread?.(place)]).toEqual([command, item, expect.any(String)])
+        }
+        for (const item of ["plain", "", "a/b.c", "a-1_2"]) {
+          expect(misread?.({ values: [item] })).toBe(undefined)
+        }
+      }
+    })
+
+    it("leaves alone what stands outside of quotes, and what does no harm in them", () => {
+      const hard = "a $(b) `c` \"d\" 'e' \\ ; # *\n"
+      for (const command of ["c {} {.}", `c "x" {} 'y'`, `c '{#} {%}' "{#}" {}`, "awk '{print $1}' {}"]) {
+        expect(Template.misread(command)?.({ values: [hard] })).toBe(undefined)
+      }
+      expect(Template.misread('c "{}"')!({ values: ["a b", "it's", "x;y", "*"] })).toBe(undefined)
+      expect(Template.misread('c "{/.}" {}')!({ values: ["$x/a.b"] })).toBe(undefined)
+      expect(Template.misread('c "{2}"')!({ values: ["$x", "b"] })).toBe(undefined)
+      expect(Template.misread(`c "{2}"`)!({ values: ["b", "$x"] })).toBe(
+        'item "$x" has "$" in it, which a shell would read, because {2} stands in quotes ("); items are quoted already: write {2} without quotes around it'
+      )
+    })
   })
 
   it("combines all lists, the last one fastest, and links those that go along", () => {

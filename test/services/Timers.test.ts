@@ -12,6 +12,8 @@ import {
   FastCheck as fc,
   Layer,
   Logger,
+  RuntimeFlags,
+  RuntimeFlagsPatch,
   Scope,
   TestClock
 } from "effect"
@@ -568,6 +570,60 @@ describe("Timers", () => {
         }).pipe(Effect.provide(logger))
         expect(logged).toEqual(["ERROR", ["backup failed: no disk"], "ERROR", ["the report of copy failed"]])
       })
+    )
+  })
+
+  describe("a fiber that runs callbacks", () => {
+    it.scoped.each(["runs", "sleeps"] as const)(
+      "that is interrupted from outside while it %s is replaced",
+      (when) =>
+        Effect.gen(function* () {
+          const { log, say, timers } = yield* setup()
+          let fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
+          const victim = Effect.withFiberRuntime<void>((own) => {
+            fiber = own
+            return when === "runs" ? Effect.never : Effect.void
+          })
+          const handle = yield* timers.callLater(1, victim)
+          yield* timers.callLater(1, say("beside"))
+          yield* timers.callLater(5, say("later"))
+          yield* TestClock.adjust(1)
+          fiber!.unsafeInterruptAsFork(fiber!.id())
+          const exit = yield* handle.await
+          expect(Exit.isInterrupted(exit)).toBe(when === "runs")
+          expect(log).toEqual(["beside"])
+          yield* Effect.yieldNow()
+          yield* TestClock.adjust(4)
+          expect(log).toEqual(["beside", "later"])
+        })
+    )
+
+    it.scoped("has its own runtime flags again for the next", () =>
+      Effect.gen(function* () {
+        const { timers } = yield* setup()
+        const seen: Array<boolean> = []
+        const look = Effect.checkInterruptible((interruptible) =>
+          Effect.sync(() => void seen.push(interruptible))
+        )
+        yield* timers.callSoon(look)
+        yield* timers.callSoon(Effect.patchRuntimeFlags(RuntimeFlagsPatch.disable(RuntimeFlags.Interruption)))
+        yield* timers.callSoon(look)
+        yield* TestClock.adjust(1)
+        expect(seen).toEqual([true, true])
+      })
+    )
+
+    it.scoped("goes on when observe and report throw", () =>
+      Effect.gen(function* () {
+        const boom = (): Effect.Effect<void> => {
+          throw new Error("boom")
+        }
+        const { log, say, timers } = yield* setup({ report: boom })
+        yield* timers.every(1, Effect.zipRight(say("tick"), Effect.fail("no")), { observe: boom, times: 2 })
+        yield* timers.callLater(3, say("after"))
+        for (let n = 0; n < 3; n++) yield* TestClock.adjust(1)
+        expect(log).toEqual(["tick", "tick", "after"])
+      }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)))
     )
   })
 

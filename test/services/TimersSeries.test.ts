@@ -31,30 +31,32 @@ const setup = (options?: Timers.Options) =>
         Effect.sleep(duration)
       )
     const events: Array<string> = []
+    const skipped: Array<number> = []
     const observe = (event: Timers.SeriesEvent) =>
-      Effect.sync(
-        () =>
-          void events.push(
-            event._tag === "Scheduled"
-              ? `next ${event.at}`
-              : `skipped ${event.at}${event.until === event.at ? "" : ` to ${event.until}`}: ${event.reason}`
-          )
-      )
-    return { timers, log, takes, note: takes(0), events, observe }
+      Effect.sync(() => {
+        if (event._tag === "Skipped") skipped.push(event.count)
+        events.push(
+          event._tag === "Scheduled"
+            ? `next ${event.at}`
+            : `skipped ${event.at}${event.until === event.at ? "" : ` to ${event.until}`}: ${event.reason}`
+        )
+      })
+    return { timers, log, takes, note: takes(0), events, skipped, observe }
   })
 
 const virtually = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>, start = 0) =>
   Effect.scoped(effect).pipe(VirtualClock.run({ patience: 0, start }))
 
-// A clock whose wall can be set.
+// A clock whose wall can be set, and which may stand still.
 const settable = Effect.map(Effect.clock, (base) => {
-  const state = { offset: 0 }
+  const state = { offset: 0, slept: 0 }
+  const nanos = () => base.unsafeCurrentTimeNanos() + BigInt(state.slept) * 1_000_000n
   const clock: Clock.Clock = {
     [Clock.ClockTypeId]: Clock.ClockTypeId,
     unsafeCurrentTimeMillis: () => base.unsafeCurrentTimeMillis() + state.offset,
-    unsafeCurrentTimeNanos: () => base.unsafeCurrentTimeNanos(),
+    unsafeCurrentTimeNanos: nanos,
     currentTimeMillis: Effect.sync(() => base.unsafeCurrentTimeMillis() + state.offset),
-    currentTimeNanos: base.currentTimeNanos,
+    currentTimeNanos: Effect.sync(nanos),
     sleep: (duration) => base.sleep(duration)
   }
   return { clock, state }
@@ -485,17 +487,77 @@ describe("Timers.cron", () => {
     )
   })
 
-  it.effect("catches up without looking at each of a million missed seconds", () =>
+  it.effect("catches up without looking at each of a million missed seconds, and counts them", () =>
     Effect.gen(function* () {
       const { clock, state } = yield* settable
-      const { log, note, timers } = yield* Effect.withClock(setup(), clock)
-      yield* timers.cron("* * * * * *", note, { zone: zone("UTC"), catchUp: "last" })
+      const { log, note, skipped, observe, timers } = yield* Effect.withClock(setup(), clock)
+      yield* timers.cron("* * * * * *", note, { zone: berlin, catchUp: "last", observe })
       yield* TestClock.adjust(500)
       state.offset = Duration.toMillis("400 days")
       yield* TestClock.adjust(500)
       expect(log.length).toBe(1)
+      expect(skipped).toEqual([400 * 86_400])
     }).pipe(Effect.scoped)
   )
+
+  describe("counts every run that is missed", () => {
+    const cases: ReadonlyArray<readonly [Timers.SeriesOptions, ran: number, skipped: ReadonlyArray<number>]> =
+      [
+        [{}, 1, [299]],
+        [{ catchUp: "last" }, 1, [299]],
+        [{ catchUp: "all", overlap: "queueAll" }, 300, []],
+        // What is less than the recheck late is not missed, whatever the window.
+        [{ catchUp: "all", overlap: "queueAll", window: "10 seconds" }, 60, [240]],
+        [{ catchUp: "all", overlap: "queueAll", window: "100 seconds" }, 100, [200]],
+        [{ until: 250_000 }, 1, [249]],
+        [{ until: 200_000 }, 0, [200]],
+        [{ times: 1 }, 1, [299]]
+      ]
+    // The machine stands still for 300 s.
+    it.effect.each(cases)("%j", ([options, ran, counts]) =>
+      Effect.gen(function* () {
+        const { clock, state } = yield* settable
+        const { log, note, observe, skipped, timers } = yield* Effect.withClock(setup(), clock)
+        yield* timers.cron("* * * * * *", note, { zone: zone("UTC"), observe, ...options })
+        yield* TestClock.adjust(500)
+        state.offset = 299_900
+        yield* TestClock.adjust(500)
+        expect(log.length).toBe(ran)
+        expect(skipped).toEqual(counts)
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("with jitter, where the newest may still have it before it", () =>
+      Effect.gen(function* () {
+        for (let seed = 0; seed < 20; seed++) {
+          const { clock, state } = yield* settable
+          const { log, note, observe, skipped, timers } = yield* Effect.withClock(setup(), clock)
+          const begun = clock.unsafeCurrentTimeMillis()
+          const options = { zone: zone("UTC"), observe, jitter: "900 millis", seed } as const
+          const handle = yield* timers.cron("* * * * * *", note, options)
+          yield* TestClock.adjust(500)
+          state.offset = 299_900
+          yield* TestClock.adjust(1500)
+          const due = Math.floor(handle.when / 1000) - Math.floor(begun / 1000) - 1
+          expect(log.length + skipped.reduce((a, b) => a + b, 0)).toBe(due)
+          yield* handle.cancel("enough")
+        }
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("in the tally, of an interval too", () =>
+      Effect.gen(function* () {
+        const { clock, state } = yield* settable
+        const { note, observe, skipped, timers } = yield* Effect.withClock(setup(), clock)
+        const handle = yield* timers.every("100 millis", note, { observe, times: 2 })
+        yield* TestClock.adjust(150)
+        state.slept = 2000 // something holds the loop: the next that is seen is 2150
+        yield* TestClock.adjust(50)
+        expect(yield* handle.await).toEqual(Exit.succeed({ runs: 2, failed: 0, skipped: 20 }))
+        expect(skipped).toEqual([20])
+      }).pipe(Effect.scoped)
+    )
+  })
 
   it.effect("follows a wall clock that is put back, fixed times excepted", () =>
     Effect.gen(function* () {

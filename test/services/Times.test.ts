@@ -111,6 +111,10 @@ describe("Times", () => {
     it.each([
       ["", "a time is empty; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"],
       ["soon", "time 'soon' is none; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"],
+      ["9am", "time '9am' is of the 12-hour clock; write 09:00"],
+      ["12 AM", "time '12 AM' is of the 12-hour clock; write 00:00"],
+      ["12:05 p.m.", "time '12:05 p.m.' is of the 12-hour clock; write 12:05"],
+      ["9:30PM", "time '9:30PM' is of the 12-hour clock; write 21:30"],
       ["7", "time '7' has year '7' at character 1; write 4 digits, 0001 to 9999"],
       ["0000-01-01", "time '0000-01-01' has year '0000' at character 1; allowed are 0001 to 9999"],
       ["2027", "time '2027' lacks the month at character 5 (01 to 12)"],

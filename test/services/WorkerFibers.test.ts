@@ -1,5 +1,16 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, FiberId, FiberRef, TestClock } from "effect"
+import {
+  Cause,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  FiberId,
+  FiberRef,
+  RuntimeFlags,
+  RuntimeFlagsPatch,
+  TestClock
+} from "effect"
 import * as Cancellation from "../../src/services/Cancellation.js"
 import * as WorkerFibers from "../../src/services/WorkerFibers.js"
 
@@ -287,6 +298,282 @@ describe("WorkerFibers", () => {
       })
     )
   })
+
+  describe("a worker whose fiber is interrupted from outside is replaced", () => {
+    const outsider = FiberId.runtime(1_000_000, 0)
+    const soon = (act: () => void) => void setImmediate(act)
+    const withFiber = <A, E = never>(
+      use: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => Effect.Effect<A, E>
+    ) => Effect.withFiberRuntime<A, E>(use)
+    const victims: Record<string, Effect.Effect<unknown, string>> = {
+      "while it waits": withFiber((fiber) => {
+        soon(() => fiber.unsafeInterruptAsFork(outsider))
+        return Effect.never
+      }),
+      "while it computes": withFiber((fiber) => {
+        fiber.unsafeInterruptAsFork(outsider)
+        return Effect.void
+      }),
+      "in its last step": withFiber((fiber) => Effect.sync(() => fiber.unsafeInterruptAsFork(outsider))),
+      "by itself, as another would": withFiber((fiber) =>
+        Effect.zipRight(Fiber.interruptFork(fiber), Effect.never)
+      ),
+      "by itself, waiting for its end": withFiber((fiber) => Fiber.interrupt(fiber)),
+      "by Effect.interrupt": Effect.interrupt,
+      "by a child of its own": withFiber((fiber) =>
+        Effect.zipRight(Effect.fork(Fiber.interruptAs(fiber, outsider)), Effect.never)
+      ),
+      "by one that waits for its end": withFiber((fiber) =>
+        Effect.zipRight(Effect.forkDaemon(Fiber.interruptAs(fiber, outsider)), Effect.never)
+      ),
+      "in an uninterruptible region": withFiber((fiber) =>
+        Effect.uninterruptible(
+          Effect.zipRight(
+            Effect.sync(() => fiber.unsafeInterruptAsFork(outsider)),
+            Effect.yieldNow()
+          )
+        )
+      ),
+      "in an uninterruptible region that fails": withFiber((fiber) =>
+        Effect.uninterruptible(
+          Effect.zipRight(
+            Effect.sync(() => fiber.unsafeInterruptAsFork(outsider)),
+            Effect.zipRight(Effect.yieldNow(), Effect.fail("typed"))
+          )
+        )
+      ),
+      "in its clean-up": Effect.ensuring(
+        Effect.void,
+        withFiber((fiber) => Effect.sync(() => fiber.unsafeInterruptAsFork(outsider)))
+      ),
+      "with a clean-up that breaks": withFiber((fiber) => {
+        soon(() => fiber.unsafeInterruptAsFork(outsider))
+        return Effect.onInterrupt(Effect.never, () => Effect.die("clean-up"))
+      }),
+      "while its children end": withFiber((fiber) =>
+        Effect.zipRight(
+          Effect.fork(
+            Effect.onInterrupt(Effect.never, () =>
+              Effect.zipRight(
+                Effect.sync(() => fiber.unsafeInterruptAsFork(outsider)),
+                Effect.yieldNow()
+              )
+            )
+          ),
+          Effect.yieldNow()
+        )
+      )
+    }
+    // What stock Effect makes of it: a fiber of its own for each.
+    const alone = <A, E>(item: Effect.Effect<A, E>) => Effect.flatMap(Effect.forkDaemon(item), Fiber.await)
+
+    it.live.each(Object.keys(victims))("%s", (name) =>
+      Effect.gen(function* () {
+        const victim = victims[name]!
+        const expected = yield* alone(victim)
+        for (const concurrency of [1, 2, 3, Number.POSITIVE_INFINITY]) {
+          for (const items of [
+            [victim, Effect.succeed("a"), Effect.sync(() => "b"), Effect.as(Effect.yieldNow(), "c")],
+            [Effect.succeed("a"), victim, victim, victim, Effect.as(Effect.yieldNow(), "c"), victim]
+          ]) {
+            const { exits, run } = runAll<unknown, string, never>(items, { concurrency })
+            yield* run
+            expect(exits).toHaveLength(items.length)
+            for (const [index, item] of items.entries()) {
+              const exit = exits[index]!
+              if (item !== victim) {
+                expect(exit).toEqual(yield* Effect.exit(item))
+                continue
+              }
+              expect(exit._tag).toBe(expected._tag)
+              if (!Exit.isFailure(exit) || !Exit.isFailure(expected)) continue
+              expect(Cause.isInterrupted(exit.cause)).toBe(Cause.isInterrupted(expected.cause))
+              expect([...Cause.failures(exit.cause)]).toEqual([...Cause.failures(expected.cause)])
+              expect([...Cause.defects(exit.cause)]).toEqual([...Cause.defects(expected.cause)])
+            }
+          }
+        }
+      })
+    )
+
+    it.effect("many in a row, without recursion", () =>
+      Effect.gen(function* () {
+        const victim = Effect.sync(() => {
+          const fiber = Fiber.getCurrentFiber()
+          if (fiber._tag === "Some") fiber.value.unsafeInterruptAsFork(outsider)
+        })
+        const { exits, run } = runAll(
+          Array.from({ length: 20_000 }, () => victim),
+          { concurrency: 1 }
+        )
+        yield* run
+        expect(exits).toHaveLength(20_000)
+        expect(exits.every(Exit.isSuccess)).toBe(true)
+      })
+    )
+
+    it.live("an item that waits for another's interruption goes on when that has ended", () =>
+      Effect.gen(function* () {
+        const victim = yield* Deferred.make<Fiber.RuntimeFiber<unknown, unknown>>()
+        const released = yield* Deferred.make<void>()
+        const { exits, run } = runAll<unknown, never, never>(
+          [
+            withFiber((fiber) => Effect.zipRight(Deferred.succeed(victim, fiber), Effect.never)),
+            Effect.flatMap(Deferred.await(victim), (fiber) =>
+              Effect.zipRight(Fiber.interrupt(fiber), Deferred.succeed(released, undefined))
+            ),
+            // The victim's worker would have taken this one, and never ended.
+            Deferred.await(released)
+          ],
+          { concurrency: 2 }
+        )
+        yield* run
+        expect(exits.map((exit) => exit._tag)).toEqual(["Failure", "Success", "Success"])
+      })
+    )
+
+    it.live("an item whose end is waited for by its handle ends, although its worker has more to do", () =>
+      Effect.gen(function* () {
+        const handle = yield* Deferred.make<Fiber.RuntimeFiber<unknown, unknown>>()
+        const { exits, run } = runAll<unknown, never, never>(
+          [
+            withFiber((fiber) =>
+              Effect.zipRight(Deferred.succeed(handle, fiber), Effect.as(Effect.sleep(5), "end"))
+            ),
+            Effect.flatMap(Deferred.await(handle), Fiber.await),
+            Effect.never
+          ].slice(0, 2),
+          { concurrency: 2 }
+        )
+        yield* run
+        expect(exits[1]).toEqual(Exit.succeed(Exit.succeed("end")))
+      })
+    )
+
+    it.effect.each(["pull", "settle"] as const)("in the middle of %s: no item is lost", (where) =>
+      Effect.gen(function* () {
+        for (const concurrency of [1, 3]) {
+          const interruptWorker = () => {
+            const fiber = Fiber.getCurrentFiber()
+            if (fiber._tag === "Some") fiber.value.unsafeInterruptAsFork(outsider)
+          }
+          const items = Array.from({ length: 6 }, (_, n) =>
+            n % 2 === 0 ? Effect.succeed(n) : Effect.as(Effect.yieldNow(), n)
+          )
+          const exits: Array<Exit.Exit<number>> = []
+          let pulled = 0
+          yield* WorkerFibers.run<number, never, never>({
+            concurrency,
+            pull: () => {
+              if (where === "pull" && pulled < items.length) interruptWorker()
+              return items[pulled++]
+            },
+            settle: (index, exit) => {
+              exits[index] = exit
+              if (where === "settle") interruptWorker()
+              return undefined
+            }
+          })
+          expect(exits).toEqual(items.map((_, n) => Exit.succeed(n)))
+        }
+      })
+    )
+
+    it.live("between two items: no item is lost", () =>
+      Effect.gen(function* () {
+        // More than run in one turn of the event loop: each worker then waits without an item.
+        const count = 10_000
+        let pulled = 0
+        let worker: Fiber.RuntimeFiber<unknown, unknown> | undefined
+        const settled = new Set<number>()
+        const item = withFiber((fiber) => {
+          worker = fiber
+          return Effect.void
+        })
+        const fiber = yield* Effect.fork(
+          WorkerFibers.run<void, never, never>({
+            concurrency: 1,
+            pull: () => (pulled++ < count ? item : undefined),
+            settle: (index, exit) => {
+              if (Exit.isSuccess(exit)) settled.add(index)
+              return undefined
+            }
+          }).pipe(Effect.withMaxOpsBeforeYield(1e9))
+        )
+        while (fiber.unsafePoll() === null) {
+          yield* Effect.yieldNow()
+          worker?.unsafeInterruptAsFork(outsider)
+          yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        }
+        expect(settled.size).toBe(count)
+      })
+    )
+  })
+
+  it.effect("an item's runtime flags are its own", () =>
+    Effect.gen(function* () {
+      const flags = [
+        RuntimeFlags.CooperativeYielding,
+        RuntimeFlags.Interruption,
+        RuntimeFlags.OpSupervision,
+        RuntimeFlags.RuntimeMetrics,
+        RuntimeFlags.WindDown
+      ]
+      const look = Effect.map(Effect.getRuntimeFlags, (now) => now)
+      const own = yield* look
+      for (const flag of flags) {
+        const patch = RuntimeFlags.isEnabled(own, flag)
+          ? RuntimeFlagsPatch.disable(flag)
+          : RuntimeFlagsPatch.enable(flag)
+        const change = Effect.patchRuntimeFlags(patch)
+        for (const concurrency of [1, 2]) {
+          const { exits, run } = runAll<unknown, string, never>(
+            [
+              look,
+              change,
+              look,
+              Effect.zipRight(change, Effect.fail("no")),
+              look,
+              Effect.zipRight(change, Effect.yieldNow()),
+              look
+            ],
+            { concurrency }
+          )
+          yield* run
+          expect([exits[0], exits[2], exits[4], exits[6]]).toEqual(Array(4).fill(Exit.succeed(own)))
+          expect(yield* look).toBe(own)
+        }
+      }
+    })
+  )
+
+  it.effect("an item that cannot be interrupted leaves one that can behind it", () =>
+    Effect.gen(function* () {
+      const begun = yield* Deferred.make<void>()
+      const { exits, run } = runAll<unknown, never, never>(
+        [
+          Effect.patchRuntimeFlags(RuntimeFlagsPatch.disable(RuntimeFlags.Interruption)),
+          Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never)
+        ],
+        { concurrency: 1 }
+      )
+      const fiber = yield* Effect.fork(run)
+      yield* Deferred.await(begun)
+      yield* Fiber.interrupt(fiber)
+      expect(Exit.isInterrupted(exits[1]!)).toBe(true)
+    })
+  )
+
+  it.effect("in an uninterruptible region its items are uninterruptible", () =>
+    Effect.gen(function* () {
+      const { exits, run } = runAll<boolean, never, never>(
+        [Effect.checkInterruptible(Effect.succeed), Effect.checkInterruptible(Effect.succeed)],
+        { concurrency: 1 }
+      )
+      yield* Effect.uninterruptible(run)
+      expect(exits).toEqual([Exit.succeed(false), Exit.succeed(false)])
+    })
+  )
 
   it.live("does not starve a timer while it runs many ready items", () =>
     Effect.gen(function* () {

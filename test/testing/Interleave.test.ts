@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises"
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Clock, Deferred, Effect, Exit, Fiber, Queue, Random, Ref } from "effect"
+import { Cause, Clock, Deferred, Effect, Exit, Fiber, Queue, Random, Ref, type Scope } from "effect"
 import * as Gather from "../../src/programs/Gather.js"
 import * as TaskGroup from "../../src/services/TaskGroup.js"
 import * as Timers from "../../src/services/Timers.js"
@@ -529,4 +529,22 @@ describe("in every order", () => {
       })
     )
   }
+})
+
+describe("the scope of a program", () => {
+  it.live.each([
+    [
+      "explore",
+      (program: Effect.Effect<void, never, Scope.Scope>) => Interleave.explore(program, { runs: 1 })
+    ],
+    ["replay", Interleave.replay("plain")]
+  ] as const)("is its caller's: %s", ([, run]) =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const say = (word: string) => Effect.sync(() => void log.push(word))
+      const program = Effect.acquireRelease(say("open"), () => say("close"))
+      yield* Effect.scoped(Effect.zipRight(run(program), say("use")))
+      expect(log).toEqual(["open", "use", "close"])
+    })
+  )
 })

@@ -6,6 +6,7 @@ import { Either, Schema } from "effect"
 import type { Target } from "../Downloader.js"
 import { fromNetwork } from "../SafeName.js"
 import { describe, FileKindError, makeFolder, readOwn } from "./files.js"
+import { isLive, self } from "./owner.js"
 import type { SmallFiles } from "./SmallFiles.js"
 
 // What this process and earlier ones leave in a folder beside the files themselves. A name says which process it
@@ -43,31 +44,6 @@ export const encodeSidecar = (
   const text = JSON.stringify(sidecar)
   return Buffer.byteLength(text) <= mostSidecar && Either.isRight(decode(text)) ? text : undefined
 }
-
-const startTime = (pid: number): string => {
-  try {
-    // field 22 of /proc/PID/stat; the command name before it may hold blanks and brackets
-    const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? ""
-  } catch {
-    return ""
-  }
-}
-
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM"
-  }
-}
-
-const isLive = (owner: string): boolean => {
-  const [pid, started] = owner.split(":")
-  return isAlive(Number(pid)) && (startTime(Number(pid)) === started || started === "")
-}
-const self = `${process.pid}:${startTime(process.pid)}`
 
 const leftover = /^\.(.+)\.(\d+:\d*)-\d+\.(aio-tmp|aio-part|aio-part\.json)$/
 

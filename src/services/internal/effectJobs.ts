@@ -1,14 +1,61 @@
-import { inspect } from "node:util"
 import { Cause, Effect, Exit, Fiber, FiberRef, HashMap, Inspectable, Logger, LogLevel, Tracer } from "effect"
 import type { JobContext } from "../InJob.js"
 import type { LogEntry } from "./jobProtocol.js"
-import { isClonable } from "./jobs.js"
+import { crossesSafely, textOf, toThrown } from "./jobs.js"
 
 // A job that is an Effect, run on its thread: the only part of a thread's code that loads Effect, when one comes.
 
-/** What of a log entry cannot be cloned goes as text. */
-const crossing = (value: unknown): unknown =>
-  isClonable(value) ? value : Inspectable.toStringUnknown(value, 0)
+/** A part of a log entry that cannot be cloned, or may be unreadable where it arrives, goes as text. */
+const crossing = (value: unknown): unknown => {
+  if (crossesSafely(value)) return value
+  return typeof value === "object" ? textOf(value) : Inspectable.toStringUnknown(value, 0)
+}
+
+const mostCauses = 16
+
+// Effect prints the causes of an error in their causes, with recursion, and for ever where they go round.
+const manyCauses = (error: unknown): boolean => {
+  let at = error
+  for (let i = 0; i < mostCauses; i++) {
+    if (typeof at !== "object" || at === null) return false
+    at = (at as { cause?: unknown }).cause
+  }
+  return true
+}
+
+const withFewCauses = (error: unknown): unknown =>
+  manyCauses(error)
+    ? new Proxy(error as object, { get: (it, key) => (key === "cause" ? undefined : Reflect.get(it, key)) })
+    : error
+
+const pretty = (cause: Cause.Cause<unknown>): string => {
+  const limit = Error.stackTraceLimit
+  try {
+    const shown = Cause.match(cause, {
+      onEmpty: cause,
+      onFail: (error) => Cause.fail(withFewCauses(error)),
+      onDie: (defect) => Cause.die(withFewCauses(defect)),
+      onInterrupt: Cause.interrupt,
+      onSequential: Cause.sequential,
+      onParallel: Cause.parallel
+    })
+    return Cause.pretty(shown)
+  } catch (error) {
+    return `a failure that cannot be shown: ${toThrown(error).message}`
+  } finally {
+    Error.stackTraceLimit = limit // Effect leaves it at 1 when an error cannot be read
+  }
+}
+
+/** What it has failed with, as an error of its own whose stack is that of the whole cause. */
+const errorOf = (cause: Cause.Cause<unknown>): unknown => {
+  const { message, name, value } = toThrown(Cause.squash(cause))
+  const failed = Object.assign(new Error(message), typeof value === "object" ? value : undefined)
+  const named = name !== "" ? name : Cause.isInterruptedOnly(cause) ? "Interrupted" : "Failure"
+  Object.defineProperty(failed, "name", { value: named })
+  Object.defineProperty(failed, "stack", { value: pretty(cause) })
+  return failed
+}
 
 /**
  * Runs it with its caller's annotations and span. The result rejects with what it failed with; its stack is that of
@@ -26,7 +73,7 @@ export const run = (
       annotations: Object.fromEntries(
         Array.from(HashMap.toEntries(entry.annotations), ([key, value]) => [key, crossing(value)])
       ),
-      cause: Cause.isEmpty(entry.cause) ? undefined : Cause.pretty(entry.cause)
+      cause: Cause.isEmpty(entry.cause) ? undefined : pretty(entry.cause)
     })
   })
   let effect = Effect.annotateLogs(job as Effect.Effect<unknown, unknown>, annotations)
@@ -41,13 +88,7 @@ export const run = (
   const result = new Promise<unknown>((resolve, reject) => {
     fiber.addObserver((exit) => {
       if (Exit.isSuccess(exit)) return resolve(exit.value)
-      const error = Cause.squash(exit.cause)
-      const isError = error instanceof Error
-      const thrown = Object.assign(new Error(isError ? error.message : inspect(error)), error)
-      const name = isError ? error.name : Cause.isInterruptedOnly(exit.cause) ? "Interrupted" : "Failure"
-      Object.defineProperty(thrown, "name", { value: name })
-      thrown.stack = Cause.pretty(exit.cause)
-      reject(thrown)
+      reject(errorOf(exit.cause))
     })
   })
   return { result, interrupt: () => Effect.runFork(Fiber.interruptFork(fiber)) }

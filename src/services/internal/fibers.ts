@@ -1,4 +1,12 @@
-import { type Effect, Fiber, type FiberId, type FiberRefs, GlobalValue, Option } from "effect"
+import {
+  type Effect,
+  Fiber,
+  type FiberId,
+  type FiberRefs,
+  GlobalValue,
+  Option,
+  type RuntimeFlags
+} from "effect"
 import * as TaskGroup from "../TaskGroup.js"
 
 // How a person is told of a fiber: by the name of its task or of its own span, and by what it waits for. What leans on
@@ -42,6 +50,14 @@ export interface Internals {
   readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
   /** Asks the children it has forked to end, and gives the wait for them; null when there are none. */
   readonly interruptAllChildren: () => Effect.Effect<void> | null
+  /** Messages that it has not taken notice of yet: interruptions, above all. */
+  readonly _queue: ReadonlyArray<unknown>
+  /** Whether an interruption has reached it, within an uninterruptible region too. */
+  readonly isInterrupted: () => boolean
+  /** Those that wait for its end. */
+  readonly _observers: ReadonlyArray<unknown>
+  /** Interruption, cooperative yielding and the like, as they stand. */
+  currentRuntimeFlags: RuntimeFlags.RuntimeFlags
   /** How much it has done since it last gave way to other fibers. */
   currentOpCount: number
 }

@@ -54,8 +54,13 @@ const open = (file: string, flags: number, mode?: number): number => {
  * Reads a file of ours: a regular file, not a link to one, of at most `limit` bytes. Throws {@link FileKindError}, a
  * `RangeError` where it is larger, or Node's own errors.
  */
-export const readOwn = (file: string, limit: number): Buffer => {
-  const fd = open(file, O_RDONLY | O_NOFOLLOW)
+export const readOwn = (file: string, limit: number): Buffer =>
+  readAll(open(file, O_RDONLY | O_NOFOLLOW), limit)
+
+/** {@link readOwn} of a file that a person named, which may be a link to a regular file. */
+export const readNamed = (file: string, limit: number): Buffer => readAll(open(file, O_RDONLY), limit)
+
+const readAll = (fd: number, limit: number): Buffer => {
   try {
     const { size } = fs.fstatSync(fd)
     if (size > limit) throw new RangeError(`it has ${size} bytes; at most ${limit} are read`)
@@ -70,6 +75,25 @@ export const readOwn = (file: string, limit: number): Buffer => {
   } finally {
     fs.closeSync(fd)
   }
+}
+
+/**
+ * Opens a file that a person named, to read it from its beginning without waiting: links are followed, devices are
+ * opened, and pipes, sockets and folders refused.
+ */
+export const openReadable = (file: string): number => {
+  const fd = fs.openSync(file, O_RDONLY | O_NONBLOCK)
+  const stat = fs.fstatSync(fd)
+  if (stat.isFile() || stat.isCharacterDevice()) return fd
+  fs.closeSync(fd)
+  throw new FileKindError(file, kindOf(stat)!)
+}
+
+/** Reads to the end, a block at a time, which is `take`'s for that long only. */
+export const readBlocks = (fd: number, take: (bytes: Buffer) => void): void => {
+  const block = Buffer.allocUnsafe(64 * 1024)
+  for (let read = fs.readSync(fd, block); read > 0; read = fs.readSync(fd, block))
+    take(block.subarray(0, read))
 }
 
 /**

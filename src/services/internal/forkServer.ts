@@ -278,6 +278,8 @@ for (;;) {
   }
 }
 shut_all($_) for keys %outs;
+# The socket and its folder, which a Node that was killed has left.
+if (defined $path) { unlink $path; rmdir substr $path, 0, rindex($path, "/") }
 # Nobody is there any more to answer for what was started.
 sub all { my ($signal) = @_; kill($signal, map { -$_ } keys %jobs); kill($signal, grep { $_ > 0 } orphans()) }
 all("TERM"); all("CONT");

@@ -1,5 +1,5 @@
 import * as Protocol from "./jobProtocol.js"
-import type { Outcome, Task, Thrown } from "./jobs.js"
+import { type Outcome, type Task, type Thrown, whyUnread } from "./jobs.js"
 import type { Unit, UnitOptions } from "./jobUnits.js"
 
 // The executor's side: which job runs where and when, and what becomes of it. Plain code with callbacks, because every
@@ -37,9 +37,12 @@ export interface Request {
   readonly onEnd: (item: number, ended: Ended, ms: number) => void
   /** Called once, when nothing more comes: all items have ended, or it was cancelled and no longer runs. */
   readonly onDone: () => void
-  /** It could not be sent: the arguments cannot be cloned. `onDone` is not called. */
-  readonly onUnsent: (error: unknown) => void
+  /** It could not be sent, or not be read by a thread: items from this one on were not run. `onDone` is not called. */
+  readonly onRefused: (from: number, refusal: Refusal) => void
 }
+
+/** Why arguments have not come to a thread: what sending has thrown, or why they cannot be read there. */
+export type Refusal = { readonly unsent: unknown } | { readonly unread: string }
 
 export interface Handle {
   /** Queued, it never runs; running, it is asked to end, then ended. `onDone` tells when that is over. */
@@ -78,11 +81,17 @@ interface Work {
   state: "waiting" | "sent" | "done"
   member: Member | undefined
   place: number
+  /** The number of its message to the thread. */
+  message: number
+  /** When the thread was last heard of before it was sent, or when its latest item was begun: `performance.now`. */
+  since: number
   cancelled: boolean
   /** Items whose time was over. */
   late: Set<number> | undefined
   /** Items of the order, counted from `from`, that came in messages of their own. */
   apart: Set<number> | undefined
+  /** Why one of these messages could not be read. */
+  unread: string | undefined
   timer: NodeJS.Timeout | undefined
   killer: NodeJS.Timeout | undefined
 }
@@ -94,6 +103,8 @@ interface Member {
   readonly flight: Map<number, Work>
   /** Free places; that of an order that was taken back is free when the thread has seen that it was. */
   readonly places: Array<number>
+  /** Places of orders that were taken back, by their messages. */
+  readonly revoked: Map<number, number>
   /** Tasks that it knows. */
   readonly told: Set<number>
   filling: boolean
@@ -207,6 +218,7 @@ export const make = (options: Options): Pool => {
     const before = Atomics.compareExchange(control.words, place, Protocol.offered, Protocol.revoked)
     if (before !== Protocol.offered) return false
     member.flight.delete(work.id)
+    member.revoked.set(work.message, work.place)
     return true
   }
   /** The last ones, at most so many: the first are the next to be begun. */
@@ -276,19 +288,22 @@ export const make = (options: Options): Pool => {
   const send = (member: Member, work: Work) => {
     const { request } = work
     const task = numberOf(request.task)
-    const known = member.told.has(task)
     const place = member.places.pop()!
     const { control } = member.unit
     if (control !== undefined) {
       Atomics.store(control.words, Protocol.words.places + place, Protocol.offered)
     }
+    if (!member.told.has(task)) {
+      // By itself: the order may be unreadable, and those behind it need the task.
+      member.unit.send({ define: task, task: request.task, name: request.name, base }, [])
+      member.told.add(task)
+    }
     try {
-      member.unit.send(
+      work.message = member.unit.send(
         {
           id: work.id,
           place,
           task,
-          define: known ? undefined : { task: request.task, name: request.name, base },
           args: work.from === 0 ? request.args : request.args.slice(work.from),
           chunk: request.chunk,
           context: request.context
@@ -298,16 +313,17 @@ export const make = (options: Options): Pool => {
     } catch (error) {
       member.places.push(place)
       work.state = "done"
-      request.onUnsent(error)
+      request.onRefused(work.from, { unsent: error })
       return
     }
-    if (!known) member.told.add(task)
     clearTimeout(member.idle)
     work.state = "sent"
     work.member = member
     work.place = place
     work.apart = undefined
+    work.unread = undefined
     if (member.flight.size === 0) member.heard = performance.now()
+    work.since = member.heard
     member.flight.set(work.id, work)
     hold(member)
     if (request.timeout !== undefined) watch(work, member, request.timeout)
@@ -384,21 +400,25 @@ export const make = (options: Options): Pool => {
     }
   }
 
+  const unreadable = (detail: string): Ended => ({ _tag: "Uncloneable", detail })
+
   /** The results of a chunk that have not come one by one. */
   const collect = (work: Work, settled: number, plain: ReadonlyArray<unknown>, times: Float64Array) => {
-    let at = 0
     for (let i = 0; i < settled; i++) {
-      if (work.apart?.has(i) !== true) {
-        end(work, work.from + i, { _tag: "Returned", value: plain[at++] }, times[i]!)
-      }
+      const value = plain[i]
+      const isPlain = typeof value !== "object" || value === null
+      if (isPlain) end(work, work.from + i, { _tag: "Returned", value }, times[i]!)
+      else if (work.apart?.has(i) !== true) end(work, work.from + i, unreadable(work.unread ?? ""), times[i]!)
     }
   }
   /** Those of a thread that has ended in the middle. */
   const collectLog = (work: Work, settled: number, { log, times, words }: Protocol.Control) => {
     const text = log.toString("utf8", 0, Atomics.load(words, Protocol.words.logged))
-    const plain: ReadonlyArray<unknown> = JSON.parse(`[${text.slice(0, -1)}]`)
-    const values = plain.map((value) => (typeof value === "object" && value !== null ? undefined : value))
-    collect(work, settled, values, times)
+    const logged: ReadonlyArray<unknown> = JSON.parse(`[${text.slice(0, -1)}]`)
+    const isUndefined = (value: unknown) =>
+      typeof value === "object" && value !== null && !Array.isArray(value)
+    const plain = logged.map((value) => (isUndefined(value) ? undefined : value))
+    collect(work, settled, plain, times)
   }
 
   const onSettled = (member: Member, work: Work) => {
@@ -413,10 +433,65 @@ export const make = (options: Options): Pool => {
     average = Number.isFinite(average) ? average * 0.9 + ms * 0.1 : ms
   }
 
+  /** Milliseconds that the order under way, or its item, has run; 0 where it has not begun. */
+  const ran = (work: Work, { unit: { control } }: Member): number => {
+    if (control === undefined) return performance.now() - work.since
+    if (Atomics.load(control.words, Protocol.words.running) !== work.id) return 0
+    return Number(process.hrtime.bigint() - Atomics.load(control.begun, 0)) / 1e6
+  }
+
+  // Only results are ever unreadable, and reports keep the order of the orders: it is one of the first that has not
+  // ended. In a chunk the other results say which.
+  const onUnread = (member: Member, error: unknown) => {
+    for (const work of member.flight.values()) {
+      const detail = whyUnread(error)
+      if (!work.request.chunk) {
+        end(work, 0, unreadable(detail), performance.now() - Math.max(work.since, member.heard))
+        return onSettled(member, work)
+      }
+      work.unread = detail
+      if (member.unit.control !== undefined) return
+      const item = work.apart?.size ?? 0
+      return onItem(work, item, unreadable(detail), performance.now() - work.since)
+    }
+  }
+
+  const onItem = (work: Work, item: number, ended: Ended, ms: number) => {
+    work.apart ??= new Set()
+    work.apart.add(item)
+    work.since = performance.now()
+    end(work, work.from + item, ended, ms)
+  }
+
+  /** A thread could not read this message. Those that can fail to be read are orders. */
+  const onOrderUnread = (member: Member, message: number, detail: string) => {
+    const back = member.revoked.get(message)
+    if (back !== undefined) {
+      member.revoked.delete(message)
+      member.places.push(back)
+      return dispatch()
+    }
+    for (const work of member.flight.values()) {
+      if (work.message !== message) continue
+      member.flight.delete(work.id)
+      member.places.push(work.place)
+      clear(work)
+      if (work.cancelled) finish(work)
+      else {
+        work.state = "done"
+        work.request.onRefused(work.from, { unread: detail })
+      }
+      return freed(member)
+    }
+  }
+
   const onReport = (member: Member, report: Protocol.Report) => {
     if ("id" in report) {
       if ("skipped" in report) {
         member.places.push(report.skipped)
+        for (const [message, place] of member.revoked) {
+          if (place === report.skipped) member.revoked.delete(message)
+        }
         return dispatch()
       }
       const work = member.flight.get(report.id)
@@ -426,11 +501,7 @@ export const make = (options: Options): Pool => {
       }
       if ("stream" in report) return work.request.onOutput(report.stream, report.text)
       if ("log" in report) return work.request.onLog(report.log)
-      if ("item" in report) {
-        work.apart ??= new Set()
-        work.apart.add(report.item)
-        return end(work, work.from + report.item, report.outcome, report.ms)
-      }
+      if ("item" in report) return onItem(work, report.item, report.outcome, report.ms)
       if ("plain" in report) {
         measure(report.ms)
         collect(work, report.times.length, report.plain, report.times)
@@ -447,6 +518,7 @@ export const make = (options: Options): Pool => {
       member.state = "ready"
       return freed(member)
     }
+    if ("unread" in report) return onOrderUnread(member, report.unread, report.detail)
     if ("broken" in report || "uncaught" in report) {
       member.thrown = "broken" in report ? report.broken : report.uncaught
     }
@@ -495,7 +567,7 @@ export const make = (options: Options): Pool => {
         continue
       }
       const left = lengthOf(work) - work.from - settled
-      if (left > 0) end(work, work.from + settled, crash, 0)
+      if (left > 0) end(work, work.from + settled, crash, ran(work, member))
       if (left > 1) {
         work.from += settled + 1
         putBack([work])
@@ -524,6 +596,7 @@ export const make = (options: Options): Pool => {
         maxMemory: options.maxMemory,
         initializer: options.initializer,
         report: (report) => onReport(member, report),
+        unread: (error) => onUnread(member, error),
         gone: (gone) => onGone(member, gone)
       })
     } catch (error) {
@@ -534,6 +607,7 @@ export const make = (options: Options): Pool => {
       state: "starting",
       flight: new Map(),
       places: Array.from({ length: Protocol.depth }, (_, i) => i),
+      revoked: new Map(),
       told: new Set(),
       filling: true,
       done: 0,
@@ -574,9 +648,12 @@ export const make = (options: Options): Pool => {
         state: "waiting",
         member: undefined,
         place: 0,
+        message: 0,
+        since: 0,
         cancelled: false,
         late: undefined,
         apart: undefined,
+        unread: undefined,
         timer: undefined,
         killer: undefined
       }

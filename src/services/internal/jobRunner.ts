@@ -1,8 +1,10 @@
 import { performance } from "node:perf_hooks"
 import * as InJob from "../InJob.js"
 import {
-  type Ask,
+  apart,
   type Control,
+  logReserve,
+  type Message,
   type Order,
   offered,
   outputBehind,
@@ -19,7 +21,8 @@ import {
   resolve,
   type Task,
   toThrown,
-  whereUncloneable
+  whereUncloneable,
+  whyUnread
 } from "./jobs.js"
 
 // The thread's (or child process's) side of an executor: takes orders one at a time and reports.
@@ -37,7 +40,9 @@ export interface Line {
 }
 
 export interface Runner {
-  readonly receive: (message: Order | Ask) => void
+  readonly receive: (message: Message) => void
+  /** A message has come that cannot be read. */
+  readonly unread: (error: unknown) => void
 }
 
 const nothing: Omit<InJob.JobContext, "job"> = { annotations: {}, span: undefined, refs: {} }
@@ -97,9 +102,9 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
   process.on("unhandledRejection", broke)
 
   const threw = (error: unknown): Outcome => ({ _tag: "Threw", thrown: toThrown(error) })
-  const uncloneable = (value: unknown): Outcome => ({
+  const uncloneable = (value: unknown, error: unknown): Outcome => ({
     _tag: "Uncloneable",
-    detail: whereUncloneable(value, "the result")
+    detail: whereUncloneable(value, "the result", error)
   })
 
   const begin = (order: Order) => {
@@ -131,8 +136,8 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
   const settle = (id: number, value: unknown, ms: number) => {
     try {
       post({ id, value, ms }, InJob.buffersOf(value))
-    } catch {
-      post({ id, outcome: uncloneable(value), ms })
+    } catch (error) {
+      post({ id, outcome: uncloneable(value, error), ms })
     }
   }
 
@@ -189,9 +194,13 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
     else if (value === undefined) text = "{}"
     else return false
     const at = shared[words.logged]!
-    if (at + 3 * text.length + 1 > log.length) return false
+    if (at + 3 * text.length + 1 > log.length - logReserve) return false
     Atomics.store(shared, words.logged, at + log.write(`${text},`, at))
     return true
+  }
+  const loggedApart = ({ log, words: shared }: Control) => {
+    const at = shared[words.logged]!
+    Atomics.store(shared, words.logged, at + log.write("[],", at))
   }
 
   // A chunk's items are settled one by one, in memory that outlives the thread: an item that ends its thread takes
@@ -225,13 +234,15 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
       if (control !== undefined && outcome._tag === "Returned" && logged(control, outcome.value)) {
         plain.push(outcome.value)
       } else {
+        if (control !== undefined) loggedApart(control)
+        plain.push(apart)
         try {
           post(
             { id, item: i, outcome, ms },
             outcome._tag === "Returned" ? InJob.buffersOf(outcome.value) : undefined
           )
-        } catch {
-          post({ id, item: i, outcome: uncloneable((outcome as { value: unknown }).value), ms })
+        } catch (error) {
+          post({ id, item: i, outcome: uncloneable((outcome as { value: unknown }).value, error), ms })
         }
       }
       if (control !== undefined) {
@@ -290,23 +301,26 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
     )
   }
 
+  let received = 0
   return {
     receive: (message) => {
+      received++
       if ("ask" in message) {
         if (current?.id === message.ask) interrupt?.()
         return
       }
-      const { define } = message
-      if (define !== undefined) {
-        tasks.set(message.task, define)
+      if ("define" in message) {
+        tasks.set(message.define, message)
         for (const known of tasks.keys()) {
-          if (known >= define.base) break // they came in order
+          if (known >= message.base) break // they came in order
           tasks.delete(known)
           functions.delete(known)
         }
+        return
       }
       if (busy || later.length > 0) later.push(message)
       else start(message)
-    }
+    },
+    unread: (error) => post({ unread: ++received, detail: whyUnread(error) })
   }
 }

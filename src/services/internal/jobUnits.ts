@@ -14,6 +14,8 @@ export interface UnitOptions {
   readonly maxMemory: number | undefined
   readonly initializer: Task | undefined
   readonly report: (report: Protocol.Report) => void
+  /** A report has arrived that cannot be read, in the place of the one that it would be. */
+  readonly unread: (error: unknown) => void
   /** It is gone, and every report of it has been given. `memory`: its heap was full. */
   readonly gone: (end: {
     readonly code: number | null
@@ -24,8 +26,8 @@ export interface UnitOptions {
 }
 
 export interface Unit {
-  /** Throws what cannot be cloned. */
-  readonly send: (order: Protocol.Order, transfer: ReadonlyArray<any>) => void
+  /** Throws what cannot be cloned. Gives the number of the message, counted from 1. */
+  readonly send: (message: Protocol.Define | Protocol.Order, transfer: ReadonlyArray<any>) => number
   /** Asks the order under way, or this item of it (-1: all), to end. */
   readonly ask: (id: number, item: number) => void
   /** Undefined where there is no shared memory. */
@@ -35,6 +37,9 @@ export interface Unit {
   /** Whether it keeps this process alive. */
   readonly hold: (on: boolean) => void
 }
+
+/** Milliseconds from when a child process has closed its channel until it is ended. */
+const channelGrace = 1000
 
 /** Reports that are taken before timers and I/O have a turn. */
 const atOnce = 64
@@ -53,6 +58,7 @@ export const thread = (options: UnitOptions): Unit => {
   })
   let thrown: Thrown | undefined
   let full = false
+  let sent = 0
   const receive = (report: Protocol.Report) => {
     if ("stream" in report) {
       Atomics.sub(control.words, Protocol.words.output, report.text.length)
@@ -60,32 +66,44 @@ export const thread = (options: UnitOptions): Unit => {
     }
     options.report(report)
   }
+  /** The next of what has come; false when there is none. */
+  const receiveNext = (): boolean => {
+    let more: { message: Protocol.Report } | undefined
+    try {
+      more = receiveMessageOnPort(port1)
+    } catch (error) {
+      options.unread(error)
+      return true
+    }
+    if (more === undefined) return false
+    receive(more.message)
+    return true
+  }
   port1.on("message", (first: Protocol.Report) => {
     receive(first)
     // What has come meanwhile, without an event for each: a third of the time.
-    for (let i = 0; i < atOnce; i++) {
-      const more = receiveMessageOnPort(port1)
-      if (more === undefined) return
-      receive(more.message)
-    }
+    for (let i = 0; i < atOnce && receiveNext(); i++);
   })
+  port1.on("messageerror", options.unread)
   worker.on("error", (error: Error & { code?: string }) => {
     if (error.code === "ERR_WORKER_OUT_OF_MEMORY") full = true
     else thrown = toThrown(error)
   })
   worker.on("exit", (code) => {
-    for (let left = receiveMessageOnPort(port1); left !== undefined; left = receiveMessageOnPort(port1)) {
-      receive(left.message)
-    }
+    while (receiveNext());
     port1.close()
     options.gone({ code, signal: null, memory: full, thrown })
   })
   return {
-    send: (order, transfer) => port1.postMessage(order, transfer as Array<any>),
+    send: (message, transfer) => {
+      port1.postMessage(message, transfer as Array<any>)
+      return ++sent
+    },
     ask: (id, item) => {
       Atomics.store(control.words, Protocol.words.askedItem, item)
       Atomics.store(control.words, Protocol.words.asked, id)
       port1.postMessage({ ask: id } satisfies Protocol.Ask)
+      sent++
     },
     control,
     kill: () => void worker.terminate(),
@@ -108,6 +126,7 @@ export const childProcess = (options: UnitOptions): Unit => {
   let full = false
   let failed: Thrown | undefined
   let over = false
+  let sent = 0
   const child: ChildProcess = fork(
     options.entry,
     [asked, options.initializer === undefined ? "" : JSON.stringify(options.initializer)],
@@ -129,10 +148,20 @@ export const childProcess = (options: UnitOptions): Unit => {
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     if (text.includes("JavaScript heap out of memory")) full = true
   })
-  child.on("message", options.report as never)
+  child.on("message", (bytes: Uint8Array) => {
+    let report: Protocol.Report
+    try {
+      report = Protocol.decode(bytes) as Protocol.Report
+    } catch (error) {
+      return options.unread(error)
+    }
+    options.report(report)
+  })
+  let cut: NodeJS.Timeout | undefined
   const gone = (code: number | null, signal: NodeJS.Signals | null) => {
     if (over) return
     over = true
+    clearTimeout(cut)
     rmSync(folder, { recursive: true, force: true })
     options.gone({ code, signal, memory: full, thrown: failed })
   }
@@ -141,22 +170,30 @@ export const childProcess = (options: UnitOptions): Unit => {
     if (child.pid === undefined) gone(null, null)
   })
   child.on("close", gone)
+  const kill = () => {
+    try {
+      process.kill(-child.pid!, "SIGKILL") // what it has started too
+    } catch {
+      // gone already
+    }
+  }
+  // A process that has closed its channel and lives on would never report.
+  child.on("disconnect", () => {
+    if (!over) cut = setTimeout(kill, channelGrace)
+  })
   return {
-    send: (order) => {
-      child.send(order)
+    send: (message) => {
+      child.send(Protocol.encode(message))
+      return ++sent
     },
     ask: (id, item) => {
       writeFileSync(asked, `${id} ${item}`)
-      if (child.connected) child.send({ ask: id } satisfies Protocol.Ask)
+      if (!child.connected) return
+      child.send(Protocol.encode({ ask: id }))
+      sent++
     },
     control: undefined,
-    kill: () => {
-      try {
-        process.kill(-child.pid!, "SIGKILL") // what it has started too
-      } catch {
-        // gone already
-      }
-    },
+    kill,
     hold: (on) => {
       const stderr = child.stderr as { ref?: () => void; unref?: () => void } | null
       if (on) {

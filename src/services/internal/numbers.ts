@@ -1,3 +1,5 @@
+import { Duration, Option } from "effect"
+
 /** What an option accepts, beside finite numbers. */
 export interface Range {
   /** Default 1. */
@@ -8,6 +10,8 @@ export interface Range {
   readonly whole?: boolean
   /** Whether `Infinity` is accepted; default false. */
   readonly infinite?: boolean
+  /** Whether `least` itself is refused; default false. */
+  readonly above?: boolean
 }
 
 /**
@@ -18,12 +22,81 @@ export interface Range {
 export const checkedNumber = (
   option: string,
   value: number,
-  { infinite = false, least = 1, most = Number.POSITIVE_INFINITY, whole = true }: Range = {}
+  { above = false, infinite = false, least = 1, most = Number.POSITIVE_INFINITY, whole = true }: Range = {}
 ): number => {
   const finite = whole ? Number.isSafeInteger(value) : Number.isFinite(value)
   const accepted = typeof value === "number" && (finite || (infinite && value === Number.POSITIVE_INFINITY))
-  if (accepted && value >= least && value <= most) return value
+  if (accepted && (above ? value > least : value >= least) && value <= most) return value
   const kind = whole ? "a whole number" : "a number"
-  const range = most === Number.POSITIVE_INFINITY ? `${least} or more` : `from ${least} to ${most}`
+  const from = above ? `above ${least}` : `${least} or more`
+  const range = most === Number.POSITIVE_INFINITY ? from : `from ${least} to ${most}`
   throw new RangeError(`${option}: ${value} is out of range; expected ${kind}, ${range}`)
+}
+
+/** What an option that is a duration accepts; `Infinity` always. */
+export interface Span {
+  /** `"any"` accepts negative ones, which take no time, `"some"` refuses zero. */
+  readonly duration: "any" | "none" | "some"
+}
+
+const sound = (value: unknown): number => {
+  if (typeof value === "number") return value
+  if (typeof value === "bigint") return Number(value)
+  if (typeof value === "string") return value.trim().startsWith("-") ? -1 : 0
+  return Array.isArray(value) ? (value.some(Number.isNaN) ? Number.NaN : Math.min(...value)) : 0
+}
+
+/**
+ * {@link checkedNumber} for a duration: `Duration.decode` makes zero of NaN and of what is negative, and throws without
+ * the option's name where a text is none.
+ */
+export const checkedDuration = (
+  option: string,
+  value: Duration.DurationInput,
+  { duration }: Span = { duration: "none" }
+): Duration.Duration => {
+  const decoded = Duration.decodeUnknown(value)
+  const amount = sound(value)
+  if (
+    Option.isSome(decoded) &&
+    (duration === "any" ? !Number.isNaN(amount) : amount >= 0) &&
+    (duration !== "some" || Duration.greaterThan(decoded.value, Duration.zero))
+  ) {
+    return decoded.value
+  }
+  const range = { any: "", none: ", 0 or more", some: ", above 0" }[duration]
+  throw new RangeError(
+    `${option}: ${String(value)} is no duration; expected milliseconds or text like "2 seconds"${range}`
+  )
+}
+
+/** 1, 2, 3 …; {@link checkedNumber}'s default. */
+export const count: Range = {}
+/** {@link count}, or `Infinity`. */
+export const countOrInfinity: Range = { infinite: true }
+/** 0, 1, 2 … */
+export const countOrNone: Range = { least: 0 }
+/** {@link countOrNone}, or `Infinity`. */
+export const anyCount: Range = { least: 0, infinite: true }
+/** Any number but NaN and the infinite ones. */
+export const anyNumber: Range = { least: Number.NEGATIVE_INFINITY, whole: false }
+/** A time that may be zero. */
+export const time: Span = { duration: "none" }
+/** A time that may not. */
+export const someTime: Span = { duration: "some" }
+/** {@link time}, or a negative one, which is none. */
+export const anyTime: Span = { duration: "any" }
+
+/** The options of a record that are given are checked; throws as {@link checkedNumber} and {@link checkedDuration} do. */
+export const checkOptions = <O extends object>(
+  options: O,
+  accepted: { readonly [Name in keyof O]?: Range | Span }
+): void => {
+  for (const name in accepted) {
+    const value = options[name]
+    const range = accepted[name]
+    if (value === undefined || range === undefined) continue
+    if ("duration" in range) checkedDuration(name, value as Duration.DurationInput, range)
+    else checkedNumber(name, value as number, range)
+  }
 }

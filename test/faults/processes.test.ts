@@ -1,0 +1,602 @@
+import { execFileSync, spawn, spawnSync } from "node:child_process"
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
+import { createServer, type Socket } from "node:net"
+import { join } from "node:path"
+import { afterAll, describe, expect, it } from "vitest"
+import * as Aio from "../support/Aio.js"
+
+// What goes wrong around processes, as public problem reports of other tools and attacks on this one have it; each with
+// real processes. What a unit test says in less time is there: Supervisor, LongRunning, Timers, JobLog, LogFiles.
+
+afterAll(Aio.removeFolders)
+
+type Words = ReadonlyArray<string>
+
+const lines = (text: string) => text.split("\n").slice(0, -1)
+const json = (text: string) => lines(text).map((line) => JSON.parse(line))
+
+const pipe = (folder: string, name: string): string => {
+  execFileSync("mkfifo", [join(folder, name)])
+  return join(folder, name)
+}
+
+/** One command, with each subcommand that can run it: none may leave anything of it behind. */
+const runners = (script: string): ReadonlyArray<readonly [string, Words]> => [
+  ["subprocess", ["subprocess", "--line-buffer", "--grace", "300ms", "--", "sh", "-c", script, ":::", "x"]],
+  ["subprocess -u", ["subprocess", "-u", "--grace", "300ms", "--", "sh", "-c", script, ":::", "x"]],
+  ["tasks", ["tasks", "--grace", "300ms", `a=${script}`]],
+  ["long-running", ["long-running", "--grace", "300ms", `a=${script}`]],
+  ["schedule", ["schedule", "later", "0", "--grace", "300ms", "--", "sh", "-c", script]]
+]
+
+describe("a process tree", () => {
+  const stubborn =
+    "trap '' HUP INT TERM; (setsid sleep 60 &); sleep 60 & echo up; while :; do sleep 0.05; done"
+  const late = "trap '(setsid sleep 60 &); (sleep 60 &)' TERM INT HUP; echo up; while :; do sleep 0.05; done"
+  const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
+  const cases = [
+    ...runners(stubborn).map(([name, words]) => [name, "ignores all", "SIGHUP", words] as const),
+    ...runners(late).map(([name, words]) => [name, "forks as it is ended", "SIGTERM", words] as const),
+    ["tasks", "floods", "SIGINT", ["tasks", "a=yes", "b=(setsid sleep 60 &); echo up; sleep 60"]] as const
+  ]
+  it.each(cases)("of %s that %s is gone after %s", async (_name, _what, signal, words) => {
+    const marker = Aio.marker()
+    const running = Aio.start(words, { env: marker.env })
+    await running.shows("up")
+    running.kill(signal)
+    expect((await running.ended).code).toBe(signals[signal])
+    expect(marker.alive()).toEqual([])
+  })
+
+  it("is gone after the second signal too, which is not waited for", async () => {
+    const marker = Aio.marker()
+    const running = Aio.start(["tasks", "--grace", "60s", `a=${stubborn}`], { env: marker.env })
+    await running.shows("up")
+    running.kill("SIGINT")
+    await running.shows("waiting for a")
+    running.kill("SIGINT")
+    expect(await running.exited).toBe(130)
+    expect(await marker.left()).toEqual([])
+  })
+
+  it("of a run is gone before the next one starts", async () => {
+    const script =
+      "[ -e pid ] && kill -0 $(cat pid) 2>/dev/null && echo alive; setsid sleep 60 >&- 2>&- & echo $! > pid; echo run; exit 1"
+    const words = ["long-running", "-q", "--raw", "--max-restarts", "2", "--backoff", "1ms", `a=${script}`]
+    const { stdout } = await Aio.run(words, { cwd: Aio.folder() })
+    expect(stdout).toBe("run\nrun\nrun\n")
+  })
+
+  it("that is ended from outside counts as failed, and a signal in the pause ends the wait", async () => {
+    const running = Aio.start(["long-running", "--raw", "--backoff", "1h", "a=echo pid $$; exec sleep 60"])
+    await running.shows("pid")
+    await running.shows("\n")
+    const events = Aio.start(["long-running", "--json", "--max-restarts", "0", "a=kill -KILL $$"])
+    expect(json((await events.ended).stdout).find(({ event }) => event === "ended")).toMatchObject({
+      signal: "SIGKILL",
+      detail: "ended by SIGKILL"
+    })
+    running.kill("SIGINT")
+    expect((await running.ended).code).toBe(130)
+    const pausing = Aio.start(["long-running", "--backoff", "1h", "--backoff-max", "1h", "a=exit 1"])
+    await pausing.shows("a starts again in ")
+    pausing.kill("SIGTERM")
+    expect((await pausing.ended).code).toBe(143)
+  })
+
+  it("takes times of any length", async () => {
+    const far = "10000d"
+    for (const words of [
+      ["subprocess", "-q", "--timeout", far, "--grace", far, "--", "true", ":::", "1"],
+      ["tasks", "-q", "--grace", far, "a=true"],
+      ["long-running", "-q", "--for", far, "--ready-timeout", far, "--window", far, "a=true"],
+      ["schedule", "later", "0", "-q", "--timeout", far, "--", "true"]
+    ]) {
+      expect(await Aio.run(words)).toEqual({ code: 0, signal: null, stdout: "", stderr: "" })
+    }
+  })
+
+  it("has the descriptors 0 to 2, no signal blocked or ignored, and the caller's umask", async () => {
+    const script = "ls /proc/$$/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; umask"
+    const all = runners(script)
+    const results = await Promise.all(
+      all.map(([, words]) => Aio.run(words, { shell: 'umask 027; exec "$@"' }))
+    )
+    for (const [i, { stdout }] of results.entries()) {
+      const said = lines(stdout.replaceAll(/^a \| |\t/gm, ""))
+      // Those over 15 are what our own caller has left open for its children.
+      expect([all[i]![0], ...said.filter((line) => !/^\d+$/.test(line) || Number(line) < 16)]).toEqual([
+        all[i]![0],
+        ...["0", "1", "2", "SigBlk:0000000000000000", "SigIgn:0000000000000000"]
+      ])
+      expect(said.at(-1)).toBe("0027")
+    }
+  })
+})
+
+describe("readiness", () => {
+  it.each([
+    ["echo READY", "a line"],
+    ["printf READY", "without a line end"],
+    ["echo READY >&2", "on stderr"],
+    ["printf 'READY\\r\\n'", "with CR LF"],
+    ["head -c 3000000 /dev/zero | tr '\\0' 'x'; echo; echo READY", "behind much"],
+    ["(echo READY) & exit 0", "of a child"]
+  ])("counts the last words of %s (%s)", async (db) => {
+    const words = ["--restart", "never", "--ready-log", "db:^READY$", "--after", "web:db"]
+    const runs = Array.from({ length: 3 }, () =>
+      Aio.run(["long-running", "-q", ...words, `db=${db} #`, "web=echo started"], {
+        shell: '"$@" | grep started'
+      })
+    )
+    for (const { stdout } of await Promise.all(runs)) expect(stdout).toBe("web | started\n")
+  })
+
+  it("of a command that has ended well is asked for a last time", async () => {
+    const words = ["--ready-exec", "db:test -e done", "--after", "web:db", "db=sleep 0.05; touch done"]
+    const { code, stdout } = await Aio.run(["long-running", "-q", ...words, "web=echo started"], {
+      cwd: Aio.folder()
+    })
+    expect([code, stdout]).toEqual([0, "web | started\n"])
+  })
+
+  it("is asked of all in the moment of the start", async () => {
+    // db is down while cache gets ready.
+    const db = "if [ -e n ]; then echo READY; sleep 60; else touch n; echo READY; sleep 0.1; exit 1; fi"
+    const cache = "while [ ! -e n ]; do sleep 0.02; done; sleep 0.4; echo READY; sleep 60"
+    const running = Aio.start(
+      [
+        ...[
+          "long-running",
+          "--json",
+          "--backoff",
+          "1500ms",
+          "--ready-log",
+          "READY",
+          "--after",
+          "web:db,cache"
+        ],
+        ...[`db=${db}`, `cache=${cache}`, "web=echo READY; sleep 60"]
+      ],
+      { cwd: Aio.folder() }
+    )
+    await running.shows('"event":"ready","name":"web"')
+    running.kill("SIGTERM")
+    const events = json((await running.ended).stdout)
+      .filter(({ event }) => ["ready", "ended", "started"].includes(event))
+      .map(({ event, name, run }) => `${name} ${event} ${run}`)
+    const at = (event: string) => events.indexOf(event)
+    expect(at("cache ready 1")).toBeGreaterThan(at("db ended 1"))
+    expect(at("db ready 2")).toBeGreaterThan(at("cache ready 1"))
+    expect(at("web started 1")).toBeGreaterThan(at("db ready 2"))
+  })
+
+  it("does not hang on a pattern that backtracks, nor on a server that never ends its answer", async () => {
+    const sockets = new Set<Socket>()
+    const server = createServer((socket) => {
+      sockets.add(socket)
+      socket.on("error", () => undefined)
+      socket.write("HTTP/1.1 200 OK\r\n")
+      const more = () =>
+        socket.destroyed || socket.write(`x-${"y".repeat(1000)}: z\r\n`, () => setTimeout(more, 5))
+      if (sockets.size % 2 === 1) more()
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    const { port } = server.address() as { port: number }
+    const pattern = ["--ready-log", "^(a+)+$", `a=echo ${"a".repeat(60)}!; sleep 60`]
+    const url = ["--ready-http", `http://127.0.0.1:${port}/`, "--ready-timeout", "500ms", "a=sleep 60"]
+    const [slow, silent] = await Promise.all(
+      [pattern, url].map((words) => Aio.run(["long-running", "--restart", "never", ...words]))
+    )
+    for (const socket of sockets) socket.destroy()
+    server.close()
+    expect([slow!.code, silent!.code]).toEqual([1, 1])
+    expect(slow!.stderr).toContain("a failed: not ready: /^(a+)+$/ took longer than 1.0 s for a line\n")
+    expect(silent!.stderr).toContain("a failed: not ready: not within 500ms\n")
+  })
+})
+
+describe("--backoff-max", () => {
+  it("is the longest pause, the first included", async () => {
+    const words = ["--backoff", "1h", "--backoff-max", "10ms", "--max-restarts", "20", "a=exit 1"]
+    const { stdout } = await Aio.run(["long-running", "--json", ...words])
+    const pauses = json(stdout).filter(({ event }) => event === "restarting")
+    expect(pauses.length).toBe(20)
+    for (const { pause } of pauses) expect(pause).toBeLessThanOrEqual(10)
+  })
+})
+
+describe("schedule", () => {
+  it("counts every run that was missed while it stood still", async () => {
+    const running = Aio.start(["schedule", "every", "50ms", "--json", "--times", "4", "--", "true"])
+    await running.shows('"finished","run":1')
+    running.kill("SIGSTOP")
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    running.kill("SIGCONT")
+    const { stdout } = await running.ended
+    const events = json(stdout)
+    const skipped = events.filter(({ event }) => event === "skipped")
+    const sum = skipped.reduce((sum, { count }) => sum + count, 0)
+    expect(sum).toBeGreaterThan(5)
+    expect(events.at(-1)).toMatchObject({ event: "summary", skipped: sum })
+    for (const { at, count, until } of skipped) {
+      expect(Math.round((Date.parse(until) - Date.parse(at)) / 50)).toBeLessThanOrEqual(count)
+    }
+  })
+})
+
+describe("what a person names", () => {
+  it.each<[Words, number, RegExp]>([
+    [["long-running", "--log-dir", "/proc/x", "a=true"], 2, /^aio long-running: cannot write \/proc\/x: /],
+    [
+      ["long-running", "--log-dir", "/proc/x/y", "a=true"],
+      2,
+      /^aio long-running: cannot write \/proc\/x\/y: /
+    ],
+    [
+      ["subprocess", "--results", "/proc/x", "--", "echo", ":::", "1"],
+      2,
+      /^cannot save results in \/proc\/x: /
+    ],
+    [
+      ["subprocess", "--results", "/sys/x", "--", "echo", ":::", "1"],
+      2,
+      /^cannot save results in \/sys\/x: /
+    ],
+    [
+      ["subprocess", "--results", "file", "--", "echo", ":::", "1"],
+      2,
+      /: a part of the path is not a folder$/
+    ],
+    [
+      ["subprocess", "--results", "file/x", "--", "echo", ":::", "1"],
+      2,
+      /: a part of the path is not a folder$/
+    ],
+    [
+      ["subprocess", "--joblog", "pipe", "--", "echo", ":::", "1"],
+      2,
+      /pipe: it is a named pipe that nothing reads/
+    ],
+    [["subprocess", "--joblog", "none/log", "--", "echo", ":::", "1"], 2, /: no such file or folder$/],
+    [
+      ["subprocess", "--joblog", "pipe", "--resume", "--", "echo", ":::", "1"],
+      2,
+      /pipe: it is a named pipe, not a regular file$/
+    ],
+    [
+      ["subprocess", "--joblog", "pipe", "--resume", "--dry-run", "--", "echo", ":::", "1"],
+      2,
+      /pipe: it is a named pipe, not a regular file$/
+    ],
+    [
+      ["subprocess", "--joblog", "/dev/zero", "--resume", "--", "echo", ":::", "1"],
+      2,
+      /^cannot use the job log \/dev\/zero, line 1: /
+    ],
+    [
+      ["subprocess", "--joblog", "file", "--resume", "--", "echo", ":::", "1"],
+      2,
+      /^cannot use the job log file, line 1: 'precious' is no line of a job log/
+    ],
+    [
+      ["subprocess", "--joblog", "/dev/full", "--", "echo", ":::", "1"],
+      1,
+      /full: no space left on the disk$/
+    ],
+    [
+      ["long-running", "--log-dir", "logs", "link=echo"],
+      2,
+      /link.log: it is a symbolic link, not a regular file$/
+    ],
+    [["long-running", "--log-dir", "logs", "ok=touch ran", "pipe=echo"], 2, /pipe.log: it is a named pipe/],
+    [["tasks", "-f", "crlf"], 0, /^$/],
+    [["tasks", "-f", "dots"], 2, /^aio tasks: dots, line 1: '..\/x' is no name/],
+    [["tasks", "-f", "nul"], 2, /^aio tasks: nul, line 1: its command has a null byte/],
+    [["tasks", "-f", "noise"], 2, /^aio tasks: noise, line 1: /],
+    [["tasks", "--after", "__proto__:a", "a=true"], 2, /'__proto__:a' names __proto__, which is none of a$/],
+    [["long-running", "--restart", "__proto__:never", "a=true"], 2, /'__proto__' is none of a$/],
+    [["schedule", "at", "9am", "--", "true"], 2, /time '9am' is of the 12-hour clock; write 09:00$/]
+  ])("%j: %i, one line", async (words, code, says) => {
+    const cwd = mkdtempSync(join(Aio.folder(), "at-"))
+    const at = (name: string) => join(cwd, name)
+    writeFileSync(at("file"), "precious\n")
+    pipe(cwd, "pipe")
+    mkdirSync(at("logs"))
+    symlinkSync("../file", at("logs/link.log"))
+    pipe(cwd, "logs/pipe.log")
+    writeFileSync(at("crlf"), "# comment\r\n\r\na: true\r\nb: test x = x\r\n")
+    writeFileSync(at("dots"), "../x: true\n")
+    writeFileSync(at("nul"), "a: true\0\n")
+    writeFileSync(at("noise"), Buffer.alloc(3_000_000, "noise "))
+    const { code: ended, stderr, stdout } = await Aio.run(words, { cwd })
+    expect([ended, stdout.replaceAll("1\n", "")]).toEqual([code, ""])
+    const said = code === 0 ? "" : stderr.replace(/\n$/, "")
+    expect(said).toMatch(says)
+    expect([said.split("\n").length, said.length < 400]).toEqual([1, true])
+    expect([readFileSync(at("file"), "utf8"), existsSync(at("ran"))]).toEqual(["precious\n", false])
+  })
+
+  it("may be a pipe that is written to later, and which holds up no end", async () => {
+    const cwd = Aio.folder()
+    const fifo = pipe(cwd, "fifo")
+    const waiting = ["subprocess", "tasks", "long-running"].map((sub) =>
+      Aio.start(sub === "subprocess" ? [sub, "-a", fifo, "--", "echo"] : [sub, "-f", fifo])
+    )
+    // Nothing tells that they wait: they do when their time has come, or are ended before.
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    for (const one of waiting) one.kill("SIGINT")
+    for (const one of waiting) expect(await one.exited).toBe(130)
+    const running = Aio.start(["subprocess", "-qk", "-a", fifo, "--", "echo", "got"])
+    spawnSync("/bin/sh", ["-c", `{ echo a; sleep 0.1; echo b; } > ${fifo}`])
+    expect((await running.ended).stdout).toBe("got a\ngot b\n")
+  })
+})
+
+describe("subprocess", () => {
+  it("gives items to the command as they are, by a shell too", async () => {
+    const items = [
+      "a b",
+      "{}",
+      "{#}",
+      "-n",
+      "~",
+      "*",
+      "$HOME",
+      "$(touch PWNED)",
+      "`touch PWNED`",
+      "it's",
+      '"',
+      "a\\b",
+      "a\nb"
+    ]
+    const cwd = Aio.folder()
+    for (const words of [["--", "printf", "<%s>"], ["printf '<%s>' {}"]]) {
+      const { stdout } = await Aio.run(["subprocess", "-qk0", ...words], {
+        cwd,
+        stdin: `${items.join("\0")}\0`
+      })
+      expect(stdout).toBe(items.map((item) => `<${item}>`).join(""))
+    }
+    const { stdout } = await Aio.run(["subprocess", "-q", "--", "printf", "%s"], {
+      stdin: "x".repeat(131_000)
+    })
+    expect(stdout.length).toBe(131_000)
+    expect(Aio.names(cwd)).toEqual([])
+    // Jobs do not eat the items.
+    const eaten = await Aio.run(["subprocess", "-qk", "-j1", "cat; echo {}"], { stdin: "1\n2\n3\n" })
+    expect(eaten.stdout).toBe("1\n2\n3\n")
+  })
+
+  it("refuses an item that a shell would read, because it stands in quotes of the command's own", async () => {
+    const cwd = Aio.folder()
+    const evil = "$(touch PWNED)"
+    for (const [words, code] of [
+      [["subprocess", 'ls "{}"', ":::", "a", evil], 2],
+      [["subprocess", "ls '{}'", ":::", evil], 2],
+      [["subprocess", "--shell", 'ls "$HOME/{/}"', ":::", evil], 2],
+      [["subprocess", 'ls "{}"'], 2],
+      [["loop", "--", 'ls "{}"'], 1]
+    ] as const) {
+      const { code: ended, stderr } = await Aio.run(words, { cwd, stdin: `${evil}\n` })
+      expect([words, ended]).toEqual([words, code])
+      expect(stderr).toMatch(
+        /item "\$\(touch PWNED\)" has "." in it, which a shell would read, because \{\/?\} stands in quotes/
+      )
+    }
+    expect(Aio.names(cwd)).toEqual([])
+    const fine = await Aio.run(["subprocess", "-qk", 'echo "job {}" "{.}"', ":::", "1", "a.b"])
+    expect(fine.stdout).toBe("job 1 1\njob a.b a\n")
+  })
+
+  it("logs one line a job, whatever is in it, and goes on from GNU parallel's own log", async () => {
+    const cwd = Aio.folder()
+    const items = ["a\tb", "a\rb", "a\nb", "a\\nb", "\x1b[2J", "1\t:\t1.0\t1.0\t0\t0\t0\t0\tx"]
+    const words = ["subprocess", "-qk0", "--joblog", "log", "--resume", "--", "printf", "<%s>"]
+    const first = await Aio.run(words, { cwd, stdin: items.join("\0") })
+    expect(first.stdout).toBe(items.map((item) => `<${item}>`).join(""))
+    expect(lines(readFileSync(join(cwd, "log"), "utf8")).length).toBe(items.length + 1)
+    const again = await Aio.run(words, { cwd, stdin: [...items, "new"].reverse().join("\0") })
+    expect(again.stdout).toBe("<new>")
+    const header = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+    const rows =
+      "1\t:\t1795678901.234\t     0.003\t0\t2\t0\t0\techo a\n2\t:\t1795678901.240\t     0.002\t0\t0\t3\t0\techo b\n"
+    writeFileSync(join(cwd, "gnu"), header + rows)
+    const gnu = [
+      "subprocess",
+      "-qk",
+      "--joblog",
+      "gnu",
+      "--resume-failed",
+      "--",
+      "echo",
+      ":::",
+      "b",
+      "a",
+      "c"
+    ]
+    expect((await Aio.run(gnu, { cwd })).stdout).toBe("b\nc\n")
+  })
+
+  it("saves the results of two processes in one folder, and removes only what a dead one has left", async () => {
+    const cwd = Aio.folder()
+    const words = ["subprocess", "-q", "--results", "R", "-j1", "--line-buffer", "--"]
+    const script = "echo start; while [ ! -e go ]; do sleep 0.02; done; echo end"
+    const one = Aio.start([...words, "sh", "-c", script, "x", ":::", "1", "2"], { cwd })
+    await one.shows("start")
+    const killed = Aio.start([...words, "sh", "-c", script, "x", ":::", "3"], { cwd })
+    await killed.shows("start")
+    const parts = () => Aio.names(join(cwd, "R")).filter((name) => name.startsWith("."))
+    expect(parts().length).toBe(2)
+    killed.kill("SIGKILL")
+    await killed.exited
+    const two = Aio.start([...words, "sh", "-c", script, "x", ":::", "1", "2"], { cwd })
+    await two.shows("start")
+    // Neither has touched the other's; nothing has its name before its job has ended.
+    expect([parts().length, Aio.names(join(cwd, "R")).length]).toEqual([2, 2])
+    writeFileSync(join(cwd, "go"), "")
+    expect([(await one.ended).code, (await two.ended).code]).toEqual([0, 0])
+    expect(parts()).toEqual([])
+    for (const name of Aio.names(join(cwd, "R"))) {
+      const read = (file: string) => readFileSync(join(cwd, "R", name, file), "utf8")
+      expect([read("stdout"), read("stderr"), read("exit")]).toEqual(["start\nend\n", "", "0\n"])
+    }
+  })
+
+  it("saves results of many processes with the same jobs at once", async () => {
+    const cwd = Aio.folder()
+    const items = Array.from({ length: 60 }, (_, i) => String(i % 20))
+    const words = ["subprocess", "-q", "--results", "R", "-j4", "--", "echo", ":::", ...items]
+    const all = await Promise.all([1, 2, 3].map(() => Aio.run(words, { cwd })))
+    expect(all.map(({ code, stderr }) => [code, stderr])).toEqual([1, 2, 3].map(() => [0, ""]))
+    const names = Aio.names(join(cwd, "R"))
+    expect([names.length, names.filter((name) => name.startsWith("."))]).toEqual([20, []])
+    for (const name of names) {
+      expect(Aio.names(join(cwd, "R", name))).toEqual(["command", "exit", "stderr", "stdout"])
+    }
+  })
+
+  it("saves results under names that are no paths, in place of a link and not through it", async () => {
+    const cwd = Aio.folder()
+    const items = ["../x", "/etc/x", "..", ".", "a\nb", "\x1b[2J", "x".repeat(3000)]
+    const words = ["subprocess", "-q0", "--results", "R", "--", "true"]
+    expect((await Aio.run(words, { cwd, stdin: items.join("\0") })).code).toBe(0)
+    const names = Aio.names(join(cwd, "R"))
+    expect([names.length, Aio.names(cwd)]).toEqual([items.length, ["R"]])
+    for (const name of names) expect(name).not.toMatch(/^\.|\p{Cc}|\//u)
+    mkdirSync(join(cwd, "victim"))
+    writeFileSync(join(cwd, "victim/stdout"), "precious")
+    mkdirSync(join(cwd, "S"))
+    const [name] = await Aio.run([...words.slice(0, 3), "T", "--", "echo"], { cwd, stdin: "1" }).then(() =>
+      Aio.names(join(cwd, "T"))
+    )
+    symlinkSync("../victim", join(cwd, "S", name!))
+    expect((await Aio.run([...words.slice(0, 3), "S", "--", "echo"], { cwd, stdin: "1" })).code).toBe(0)
+    expect(readFileSync(join(cwd, "victim/stdout"), "utf8")).toBe("precious")
+    expect(readFileSync(join(cwd, "S", name!, "stdout"), "utf8")).toBe("1\n")
+  })
+
+  it("shares a job log with another process: whole lines, all of them", async () => {
+    const cwd = Aio.folder()
+    const words = (from: number) => [
+      ...["subprocess", "-q", "-j4", "--joblog", "log", "--resume", "--", "true", ":::"],
+      ...Array.from({ length: 40 }, (_, i) => String(from + i))
+    ]
+    await Promise.all([0, 100].map((from) => Aio.run(words(from), { cwd })))
+    const rows = lines(readFileSync(join(cwd, "log"), "utf8")).filter((line) => !line.startsWith("Seq\t"))
+    expect(new Set(rows.map((row) => row.split("\t")[8])).size).toBe(80)
+  })
+
+  it("goes on after an exit code of 255, and waits for what writes after its parent's end", async () => {
+    const { code, stdout } = await Aio.run([
+      ...[
+        "subprocess",
+        "-qk",
+        "-j1",
+        "if [ {} = 1 ]; then exit 255; fi; (sleep 0.2; echo late {}) & echo soon {}"
+      ],
+      ...[":::", "1", "2"]
+    ])
+    expect([code, stdout]).toEqual([1, "soon 2\nlate 2\n"])
+  })
+
+  it("keeps no more output when nothing reads it any more, and leaves nothing in the temporary folder", async () => {
+    const marker = Aio.marker()
+    const TMPDIR = Aio.folder()
+    const script = "if [ {} = 1 ]; then echo one; else sleep 0.2; exec yes; fi"
+    const { stderr } = await Aio.run(["subprocess", "-j2", script, ":::", "1", "2"], {
+      env: { ...marker.env, TMPDIR },
+      shell: '{ timeout 30 "$@"; echo "ended with $?" >&2; } | head -1'
+    })
+    expect(stderr).toContain("ended with 141\n")
+    expect([Aio.names(TMPDIR), marker.alive()]).toEqual([[], []])
+  })
+
+  it("works in a poor environment", async () => {
+    const node = `${process.execPath} ${Aio.command}`
+    const echo = "subprocess -q -- echo ::: 1"
+    for (const [line, expected] of [
+      [`env -i ${node} subprocess -q -- /bin/echo ::: 1`, "1\n"],
+      [`PATH= ${node} subprocess -q -- /bin/echo ::: 1`, "1\n"],
+      [`env -u HOME ${node} ${echo}`, "1\n"],
+      [`TMPDIR=/nowhere ${node} ${echo}`, "1\n"],
+      [`${node} ${echo} <&-`, "1\n"],
+      [`${node} ${echo} 2>&-`, "1\n"],
+      [`${node} ${echo} >&-; echo $?`, "0\n"]
+    ] as const) {
+      const { stdout } = spawnSync("/bin/sh", ["-c", line], { encoding: "utf8", input: "" })
+      expect([line, stdout]).toEqual([line, expected])
+    }
+  })
+
+  it("gives what it makes the caller's modes", async () => {
+    const cwd = Aio.folder()
+    const words = ["subprocess", "-q", "--joblog", "log", "--results", "R", "--", "echo", ":::", "1"]
+    await Aio.run(words, { cwd, shell: 'umask 077; exec "$@"' })
+    const [name] = readdirSync(join(cwd, "R"))
+    const modes = ["log", "R", `R/${name}`, `R/${name}/stdout`, `R/${name}/exit`].map(
+      (path) => statSync(join(cwd, path)).mode & 0o777
+    )
+    expect(modes).toEqual([0o600, 0o700, 0o700, 0o600, 0o600])
+  })
+})
+
+describe("killed with KILL", () => {
+  const dist = (module: string) => JSON.stringify(new URL(`../../dist/${module}`, import.meta.url).href)
+  const feeding = `
+    import * as Command from "@effect/platform/Command"
+    import { Effect } from "effect"
+    import * as Processes from ${dist("services/Processes.js")}
+    const command = Command.feed(Command.make("sh", "-c", "read line; echo up >&2; sleep 60"), "x\\n")
+    Effect.runFork(Effect.provide(Processes.run(command, { onOutput: (_, bytes) => void process.stdout.write(bytes) }), Processes.layer))
+  `
+  const module = (at: string) => {
+    const file = join(at, "job.mjs")
+    writeFileSync(
+      file,
+      "export const f = () => { process.stderr.write('up\\n'); return new Promise(() => {}) }\n"
+    )
+    return file
+  }
+  const spooling = "if [ {} = 1 ]; then head -c 20000000 /dev/zero; echo up; fi; sleep 60"
+  it.each<[string, (at: string) => Words]>([
+    ["output that waits", () => [Aio.command, "subprocess", "--progress", "-j2", spooling, ":::", "1", "2"]],
+    ["a command that is fed", () => ["--input-type=module", "-e", feeding]],
+    ["an executor's processes", (at) => [Aio.command, "executor", "--processes", `${module(at)}#f`, "1"]]
+  ])("leaves nothing in the temporary folder: %s", async (name, words) => {
+    const marker = Aio.marker()
+    const TMPDIR = Aio.folder()
+    const child = spawn(process.execPath, words(Aio.folder()), {
+      cwd: new URL("../..", import.meta.url).pathname,
+      env: { PATH: process.env["PATH"], TMPDIR, ...marker.env },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    const exited = new Promise((resolve) => child.once("exit", resolve))
+    await new Promise<void>((resolve) => {
+      const look = (chunk: Buffer) => chunk.includes("up") && resolve()
+      child.stdout.on("data", look)
+      child.stderr.on("data", look)
+      // Output that waits shows nothing: its file is there when the process has it open.
+      const open = () => {
+        const fds = `/proc/${child.pid}/fd`
+        const found = existsSync(fds) && spawnSync("ls", ["-l", fds], { encoding: "utf8" }).stdout
+        if (typeof found === "string" && found.includes("aio-spool-")) resolve()
+        else setTimeout(open, 20)
+      }
+      if (name === "output that waits") open()
+    })
+    child.kill("SIGKILL")
+    await exited
+    expect(await marker.left()).toEqual([])
+    expect(Aio.names(TMPDIR)).toEqual([])
+  })
+})

@@ -1,0 +1,355 @@
+import { readdirSync, readFileSync } from "node:fs"
+import * as Command from "@effect/platform/Command"
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, type Duration, Effect, Exit, Layer, Stream } from "effect"
+import * as Gather from "../../src/programs/Gather.js"
+import * as LongRunning from "../../src/programs/LongRunning.js"
+import * as Loops from "../../src/programs/Loops.js"
+import * as Network from "../../src/programs/Network.js"
+import * as Scheduling from "../../src/programs/Scheduling.js"
+import * as Server from "../../src/programs/Server.js"
+import * as Subprocess from "../../src/programs/Subprocess.js"
+import * as Checkpoints from "../../src/services/Checkpoints.js"
+import * as CommandExecutor from "../../src/services/CommandExecutor.js"
+import * as Downloader from "../../src/services/Downloader.js"
+import * as EventBuffer from "../../src/services/EventBuffer.js"
+import * as Executor from "../../src/services/Executor.js"
+import * as HostQueue from "../../src/services/HostQueue.js"
+import * as HttpServer from "../../src/services/HttpServer.js"
+import * as Lines from "../../src/services/Lines.js"
+import * as LogFiles from "../../src/services/LogFiles.js"
+import * as Machine from "../../src/services/Machine.js"
+import * as Output from "../../src/services/Output.js"
+import * as Probes from "../../src/services/Probes.js"
+import * as Processes from "../../src/services/Processes.js"
+import * as Records from "../../src/services/Records.js"
+import * as Supervisor from "../../src/services/Supervisor.js"
+import * as TaskGroup from "../../src/services/TaskGroup.js"
+import * as Timers from "../../src/services/Timers.js"
+import * as VirtualClock from "../../src/services/VirtualClock.js"
+import * as WorkerFibers from "../../src/services/WorkerFibers.js"
+import { Interleave } from "../../src/testing/index.js"
+
+// What is refused, beside NaN, a negative number and text that is no number (or no duration).
+const whole = [0, 1.5, Number.POSITIVE_INFINITY]
+const kinds = {
+  count: whole,
+  countOrInfinity: [0, 1.5],
+  countOrNone: [1.5, Number.POSITIVE_INFINITY],
+  anyCount: [1.5],
+  share: [1.5, Number.POSITIVE_INFINITY],
+  positive: [0],
+  finite: [Number.POSITIVE_INFINITY],
+  /** Negative ones too: what is refused is NaN. */
+  any: [Number.POSITIVE_INFINITY],
+  milliseconds: [],
+  port: [1.5, 65_536, Number.POSITIVE_INFINITY],
+  byte: [1.5, 256],
+  time: [],
+  someTime: [0],
+  anyTime: []
+} satisfies Record<string, ReadonlyArray<number>>
+
+type Use = (value: any) => Effect.Effect<unknown, unknown, any>
+const table: Record<string, readonly [kind: keyof typeof kinds, use: Use]> = {}
+const option = (name: string, kind: keyof typeof kinds, use: Use) => {
+  table[name] = [kind, use]
+}
+const options = (
+  of: string,
+  given: Record<string, keyof typeof kinds>,
+  use: (options: any) => ReturnType<Use>
+) => {
+  for (const [name, kind] of Object.entries(given))
+    option(`${of}.${name}`, kind, (value) => use({ [name]: value }))
+}
+
+const one = Stream.make(1)
+const bytes = Stream.make(new TextEncoder().encode("1\n"))
+const command = Command.make("true")
+const job = Executor.fromFunction((n: number) => n)
+
+options("Gather.GatherOptions", { concurrency: "countOrInfinity" }, (given) =>
+  Gather.gather([Effect.void], given)
+)
+options(
+  "Gather.DownloadsOptions",
+  {
+    concurrency: "countOrInfinity",
+    perHost: "countOrInfinity",
+    retries: "anyCount",
+    timeout: "time",
+    maxSize: "anyCount"
+  },
+  (given) => Stream.runDrain(Gather.downloads([], given))
+)
+options(
+  "Downloader.Options",
+  {
+    connectTimeout: "milliseconds",
+    stallTimeout: "milliseconds",
+    limitRate: "positive",
+    maxRedirects: "anyCount"
+  },
+  (given) => Effect.scoped(Effect.flatMap(Downloader.Downloader, ({ open }) => open(given)))
+)
+option("Downloader.Request.maxSize", "anyCount", (maxSize) =>
+  Effect.gen(function* () {
+    const session = yield* (yield* Downloader.Downloader).open()
+    return yield* Downloader.fetch(session, { url: new URL("http://127.0.0.1:1/"), maxSize })
+  }).pipe(Effect.scoped, Effect.provide(Downloader.layer))
+)
+options("EventBuffer.Options", { capacity: "countOrInfinity" }, (given) =>
+  Effect.sync(() => EventBuffer.make(given))
+)
+options("EventBuffer.Options", { pause: "milliseconds" }, (given) =>
+  Effect.sync(() => EventBuffer.make({ capacity: 1, ...given }))
+)
+options("HostQueue.Options", { perHost: "countOrInfinity", lowWater: "countOrInfinity" }, (given) =>
+  Effect.sync(() => HostQueue.make({ perHost: 1, lowWater: 1, host: String, ...given }))
+)
+options(
+  "Executor.EachOptions",
+  { chunk: "count", concurrency: "countOrInfinity", timeout: "time", retries: "anyCount" },
+  (given) => Stream.runDrain(Executor.each(job, [1], given))
+)
+option("Executor.withTimeout timeout", "time", (timeout) => Executor.withTimeout(Effect.void, timeout))
+options(
+  "Executor.WorkersOptions",
+  {
+    maxWorkers: "count",
+    minWorkers: "anyCount",
+    idleTimeout: "time",
+    maxQueue: "anyCount",
+    maxMemory: "count",
+    recycleAfter: "countOrInfinity",
+    grace: "time"
+  },
+  (given) => Effect.provide(Effect.void, Executor.layerThreads(given))
+)
+options("Executor.layerTest", { maxWorkers: "count" }, (given) =>
+  Effect.provide(
+    Effect.void,
+    Executor.layerTest(() => Effect.void, given)
+  )
+)
+options("HttpServer.ServeOptions", { port: "port", grace: "time" }, (given) =>
+  Effect.scoped(HttpServer.serve(() => Effect.succeed(HttpServer.text("")), given))
+)
+options("Server.Options", { port: "port", grace: "time" }, (given) =>
+  Effect.scoped(Server.listen(Server.app, given))
+)
+options(
+  "Server.DemoOptions",
+  { requests: "countOrNone", wait: "milliseconds", block: "milliseconds", others: "countOrNone" },
+  (given) => Server.demo(given)
+)
+options("Lines.Options", { maxLine: "countOrInfinity", delimiter: "byte" }, (given) =>
+  Effect.sync(() => Lines.make({ onLine: () => undefined, ...given }))
+)
+options("Records.Options", { maxLine: "countOrInfinity" }, (given) =>
+  Effect.sync(() => Records.make({ format: "csv", ...given }))
+)
+options("LogFiles.Options", { maxSize: "countOrInfinity", keep: "countOrNone" }, (given) =>
+  Effect.scoped(LogFiles.open("/nowhere", "name", given))
+)
+options("Processes.StopOptions", { grace: "time" }, (given) =>
+  Effect.scoped(Effect.flatMap(Processes.Processes, ({ start }) => start(command, given)))
+)
+option("Processes.Child.stop grace", "time", (grace) =>
+  Effect.scoped(
+    Effect.flatMap(Processes.Processes, ({ start }) =>
+      Effect.flatMap(start(command), (child) => child.stop(grace))
+    )
+  )
+)
+options("CommandExecutor.layerWith", { grace: "time" }, (given) =>
+  Effect.provide(Command.exitCode(command), CommandExecutor.layerWith(given))
+)
+options("Processes.RunOptions", { maxOutput: "anyCount", timeout: "time" }, (given) =>
+  Processes.run(command, given)
+)
+options("Processes.Options", { grace: "time" }, (given) =>
+  Effect.provide(Effect.void, Processes.layerWith(given))
+)
+options("Processes.Script", { times: "anyCount", after: "time" }, (given) =>
+  Effect.provide(Effect.void, Processes.layerTest([{ match: "true", ...given }]))
+)
+options(
+  "Supervisor.Backoff",
+  { first: "time", factor: "positive", max: "time", jitter: "share" },
+  (backoff) => Supervisor.supervise(Effect.void, { backoff })
+)
+options("Supervisor.Health", { every: "time", timeout: "time", failures: "countOrInfinity" }, (health) =>
+  Supervisor.supervise(Effect.void, { health: { check: Effect.void, ...health } })
+)
+options(
+  "Supervisor.Policy",
+  { maxRestarts: "anyCount", window: "time", resetAfter: "time", readyTimeout: "time" },
+  (given) => Supervisor.supervise(Effect.void, given)
+)
+options("TaskGroup.Options", { capacity: "countOrInfinity" }, (given) => TaskGroup.scoped(Effect.void, given))
+options("Timers.SeriesOptions", { times: "anyCount", jitter: "time", seed: "any", window: "time" }, (given) =>
+  Scheduling.every("1 second", Effect.void, given)
+)
+option("Timers.until", "anyTime", (until) => Scheduling.every("1 second", Effect.void, { until }))
+option("Timers.every interval", "someTime", (interval) => Scheduling.every(interval, Effect.void))
+option("Timers.callLater delay", "anyTime", (delay) => Scheduling.callLater(delay, Effect.void))
+option("Timers.callAt time", "anyTime", (time) => Scheduling.callAt(time, Effect.void))
+option("Timers.sleep duration", "anyTime", (duration) => Timers.sleep(duration))
+options("Timers.Options", { recheck: "time" }, (given) =>
+  Effect.provide(Effect.void, Timers.layerWith(given))
+)
+options("VirtualClock.Options", { start: "any", patience: "time" }, (given) =>
+  VirtualClock.run(Effect.void, given)
+)
+options("WorkerFibers.Options", { concurrency: "countOrInfinity" }, (given) =>
+  WorkerFibers.run({ pull: () => undefined, settle: () => undefined, ...given })
+)
+option("LongRunning.forever pause", "anyTime", (pause) => LongRunning.forever(Effect.fail("once"), pause))
+option("LongRunning.cancelAfter duration", "anyTime", (duration) =>
+  LongRunning.cancelAfter(Effect.never, duration)
+)
+options("LongRunning.ServicesOptions", { duration: "time", sample: "time", grace: "time" }, (given) =>
+  LongRunning.services([], given)
+)
+options("Loops.FromGeneratorOptions", { grace: "time" }, (given) =>
+  Stream.runDrain(Loops.fromGenerator(() => [1], given))
+)
+options(
+  "Loops.MapConcurrentOptions",
+  { concurrency: "countOrInfinity", backpressure: "countOrInfinity" },
+  (given) => Stream.runDrain(Loops.mapConcurrent(one, Effect.succeed, given))
+)
+options("Loops.BatchOptions", { size: "countOrInfinity" }, (given) =>
+  Stream.runDrain(Loops.batchWithin(one, given))
+)
+options("Loops.BatchOptions", { within: "time" }, (given) =>
+  Stream.runDrain(Loops.batchWithin(one, { size: 1, ...given }))
+)
+options("Loops.RateOptions", { limit: "positive" }, (given) => Stream.runDrain(Loops.rateLimited(one, given)))
+options("Loops.RateOptions", { interval: "someTime" }, (given) =>
+  Stream.runDrain(Loops.rateLimited(one, { limit: 1, ...given }))
+)
+options("Loops.MergeOptions", { backpressure: "countOrInfinity" }, (given) =>
+  Stream.runDrain(Loops.mergeFair([one], given))
+)
+options("Loops.LinesOptions", { maxLine: "countOrInfinity" }, (given) =>
+  Stream.runDrain(Loops.lines(bytes, given))
+)
+options("Loops.CheckpointOptions", { every: "time" }, (given) =>
+  Stream.runDrain(Loops.checkpointed({ path: "p", input: "i", position: () => 1, ...given }, () => one))
+)
+options("Loops.MapRecordsOptions", { retries: "anyCount", timeout: "time" }, (given) =>
+  Stream.runDrain(Loops.mapRecords(Loops.records(bytes, { format: "ndjson" }), (value) => value, given))
+)
+options("Network.DashboardOptions", { timeout: "time" }, (given) => Network.dashboard("ada", given))
+options("Scheduling.RunsOptions", { grace: "time", timeout: "time" }, (given) =>
+  Scheduling.runs(command, { _tag: "Later", delay: 0 }, { handle: () => Effect.void, ...given })
+)
+option("Scheduling.When delay", "anyTime", (delay) =>
+  Scheduling.start({ _tag: "Later", delay }, () => Effect.void)
+)
+options("Subprocess.RunAllOptions", { concurrency: "countOrInfinity" }, (given) =>
+  Subprocess.runAll([command], given)
+)
+option("Subprocess.Halt.count", "count", (count) =>
+  jobs({ halt: { when: "soon", on: "fail", percent: false, count } })
+)
+option("Subprocess.Halt percent", "positive", (count) =>
+  jobs({ halt: { when: "soon", on: "fail", percent: true, count } })
+)
+const jobs = (given: Subprocess.JobsOptions) => Stream.runDrain(Subprocess.jobs([], given))
+options(
+  "Subprocess.JobsOptions",
+  {
+    concurrency: "count",
+    timeout: "time",
+    retries: "anyCount",
+    delay: "time",
+    load: "positive",
+    memfree: "finite"
+  },
+  jobs
+)
+option("Subprocess.JobsOptions median", "positive", (median) => jobs({ timeout: { median } }))
+options(
+  "Interleave.Options",
+  { runs: "count", seed: "any", depth: "count", maxSteps: "countOrInfinity", patience: "time" },
+  (given) => Interleave.explore(Effect.void, given)
+)
+
+/** Fields of such records that are no settings a caller could get wrong, or are read by code that is checked above. */
+const exempt = new Set([
+  "Cron.Options.after",
+  "Times.Options.now",
+  "Processes.Script.exitCode",
+  "Records.Options.from",
+  "LongRunning.ExampleOptions.seed",
+  "Follow.Options.interval" // its layer is read when it is made
+])
+
+/** `Module.Interface.name` of each option in the sources that is a number or a duration. */
+const declared = (): ReadonlyArray<string> =>
+  ["services", "programs", "testing"].flatMap((room) => {
+    const folder = new URL(`../../src/${room}/`, import.meta.url)
+    return readdirSync(folder)
+      .filter((file) => file.endsWith(".ts"))
+      .flatMap((file) => {
+        const source = readFileSync(new URL(file, folder), "utf8")
+        const records = source.matchAll(
+          /^export interface (\w*(?:Options|Policy|Backoff|Health|Halt|Script))\b[\s\S]*?^\}/gm
+        )
+        return [...records].flatMap(([text, name]) =>
+          [...text.matchAll(/^ {2}readonly (\w+)\??: ([^(\n]*\b(?:number|DurationInput)\b)/gm)].map(
+            ([, field]) => `${file.slice(0, -3)}.${name}.${field}`
+          )
+        )
+      })
+  })
+
+const layers = Layer.mergeAll(
+  Processes.layerTest([{ match: "true" }]),
+  Downloader.layerTest({}),
+  Executor.layerInline,
+  HttpServer.layerTest,
+  Output.layerTest,
+  Probes.layerTest({}),
+  Timers.layer,
+  Machine.layer,
+  Checkpoints.layerTest()
+)
+
+describe("options that are numbers", () => {
+  it("are all in this table", () => {
+    const unknown = declared().filter((name) => table[name] === undefined && !exempt.has(name))
+    // Check it with `checkOptions` of services/internal/numbers, and add it above.
+    expect(unknown).toEqual([])
+  })
+
+  it.live.each(Object.keys(table))("%s", (name) =>
+    Effect.gen(function* () {
+      const [kind, use] = table[name]!
+      const isTime = /time$/i.test(kind)
+      const negative = kind === "any" || kind === "anyTime" ? [] : [-1]
+      const text = name === "Timers.until" || name === "Timers.callAt time" ? [] : [isTime ? "soon" : "3"]
+      for (const bad of [
+        Number.NaN,
+        ...negative,
+        ...text,
+        ...kinds[kind]
+      ] as ReadonlyArray<Duration.DurationInput>) {
+        const exit = yield* Effect.exit(Effect.suspend(() => Effect.scoped(use(bad)))).pipe(
+          Effect.provide(layers),
+          (effect) => effect as Effect.Effect<Exit.Exit<unknown, unknown>>
+        )
+        const [defect] = Exit.isFailure(exit) ? [...Cause.defects(exit.cause)] : []
+        const field = name.split(/[. ]/).at(-1)!
+        expect([bad, String(defect)]).toEqual([
+          bad,
+          expect.stringContaining(["percent"].includes(field) ? "halt.count" : field)
+        ])
+      }
+    })
+  )
+})

@@ -1,0 +1,227 @@
+import { Cause, Effect, Exit, FastCheck, Fiber, Logger, Stream } from "effect"
+import { expect } from "vitest"
+import * as Gather from "../../src/programs/Gather.js"
+import * as Loops from "../../src/programs/Loops.js"
+import * as TaskGroup from "../../src/services/TaskGroup.js"
+import * as Programs from "./RandomPrograms.js"
+
+// What holds of groups, gather and mapped streams whatever they run: by property in the tests, as campaigns in fuzz/.
+
+const programs = FastCheck.array(Programs.program, { maxLength: 7 })
+const concurrency = FastCheck.oneof(
+  FastCheck.integer({ min: 1, max: 4 }),
+  FastCheck.constant(Number.POSITIVE_INFINITY)
+)
+const interruptedAt = FastCheck.option(FastCheck.integer({ min: 0, max: 12 }), { nil: undefined })
+const onFailure = FastCheck.constantFrom("cancel" as const, "continue" as const, "collect" as const)
+
+/** Runs the effect, and interrupts it after so many milliseconds. */
+const run = <A, E, R>(effect: Effect.Effect<A, E, R>, after: number | undefined) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(effect)
+    if (after !== undefined) {
+      yield* Effect.sleep(after)
+      yield* Fiber.interrupt(fiber)
+    }
+    return yield* Fiber.await(fiber)
+  })
+
+const causeOf = (exit: Exit.Exit<unknown, unknown>): Cause.Cause<unknown> =>
+  Exit.isFailure(exit) ? exit.cause : Cause.empty
+
+export interface Law<T> {
+  readonly title: string
+  readonly cases: FastCheck.Arbitrary<T>
+  readonly holds: (given: T) => Effect.Effect<void>
+}
+
+const law = <T>(
+  title: string,
+  cases: FastCheck.Arbitrary<T>,
+  holds: (given: T) => Effect.Effect<void>
+): Law<T> => ({
+  title,
+  cases,
+  // The clean-up of an element that is cancelled is logged where it breaks.
+  holds: (given) => Effect.provide(holds(given), Logger.remove(Logger.defaultLogger))
+})
+
+export const gatherLosesNothing = law(
+  "gather: what was raised is in the cause or among the outcomes",
+  FastCheck.record({ programs, concurrency, onFailure, interruptedAt }),
+  ({ concurrency, interruptedAt, onFailure, programs }) =>
+    Effect.gen(function* () {
+      const raised: Array<string> = []
+      const items = programs.map((program, n) =>
+        Programs.toEffect(program, `${n}`, (what) => raised.push(what))
+      )
+      const settled: Array<string> = []
+      const exit = yield* run(
+        (onFailure === "collect"
+          ? Gather.gather(items, {
+              concurrency,
+              onFailure,
+              onExit: (_, exit) => settled.push(...Programs.failures(causeOf(exit)))
+            })
+          : Gather.gather(items, { concurrency, onFailure })) as Effect.Effect<
+          ReadonlyArray<unknown>,
+          string
+        >,
+        interruptedAt
+      )
+      if (onFailure !== "collect") {
+        expect(Programs.failures(causeOf(exit))).toEqual(raised.sort())
+        return
+      }
+      // Outcomes that have been settled before an interruption are values that nobody gets to see.
+      expect(settled.sort()).toEqual(raised.sort())
+      if (Exit.isSuccess(exit)) {
+        expect(
+          exit.value.flatMap((one) => Programs.failures(causeOf(one as Exit.Exit<unknown, unknown>))).sort()
+        ).toEqual(raised)
+      }
+    })
+)
+
+export const gatherIsForEach = law(
+  "gather: each outcome is that of a fiber of its own",
+  FastCheck.record({ programs, concurrency }),
+  ({ concurrency, programs }) =>
+    Effect.gen(function* () {
+      const items = programs.map((program, n) => Programs.toEffect(program, `${n}`))
+      const gathered = yield* Gather.gather(items, { concurrency, onFailure: "collect" })
+      const alone = yield* Effect.forEach(items, (item) =>
+        Effect.flatMap(Effect.forkDaemon(item), Fiber.await)
+      )
+      expect(gathered.map(Programs.comparable)).toEqual(alone.map(Programs.comparable))
+    })
+)
+
+const thrown = new Error("thrown")
+const sources = FastCheck.constantFrom(
+  "ends" as const,
+  "fails" as const,
+  "dies" as const,
+  "throws" as const,
+  "interrupts" as const
+)
+
+export const orderedIsSequential = law(
+  "mapConcurrent: in order it is Stream.mapEffect, whatever throws",
+  FastCheck.record({
+    programs: FastCheck.array(Programs.program, { maxLength: 12 }),
+    concurrency,
+    ahead: FastCheck.integer({ min: 0, max: 9 }),
+    chunk: FastCheck.integer({ min: 1, max: 5 }),
+    source: sources,
+    slow: FastCheck.integer({ min: 0, max: 4 }),
+    take: FastCheck.option(FastCheck.nat(8), { nil: undefined }),
+    keyThrowsAt: FastCheck.option(FastCheck.nat(12), { nil: undefined }),
+    throwsAt: FastCheck.option(FastCheck.nat(12), { nil: undefined }),
+    keys: FastCheck.integer({ min: 0, max: 3 })
+  }),
+  ({ ahead, chunk, concurrency, keys, keyThrowsAt, programs, slow, source, take, throwsAt }) =>
+    Effect.gen(function* () {
+      const end: Stream.Stream<never, string> = {
+        ends: Stream.empty,
+        fails: Stream.fail("source fails"),
+        dies: Stream.die("source dies"),
+        throws: Stream.suspend((): Stream.Stream<never> => {
+          throw thrown
+        }),
+        interrupts: Stream.execute(Effect.interrupt)
+      }[source]
+      const elements = Stream.concat(
+        Stream.rechunk(Stream.fromIterable(programs.map((_, n) => n)), chunk),
+        end
+      )
+      const body = (n: number) => {
+        if (n === throwsAt) throw thrown
+        return Programs.toEffect(programs[n]!, `${n}`)
+      }
+      const key = (n: number) => {
+        if (n === keyThrowsAt) throw thrown
+        return n % keys
+      }
+      const keyed = keys > 0
+      const seen = (stream: Stream.Stream<string, string>) =>
+        Effect.gen(function* () {
+          const got: Array<string> = []
+          const taken = take === undefined ? stream : Stream.take(stream, take)
+          const exit = yield* Effect.exit(
+            Stream.runForEach(taken, (value) =>
+              Effect.zipRight(
+                Effect.sleep(slow),
+                Effect.sync(() => got.push(value))
+              )
+            )
+          )
+          return { got, exit: Programs.comparable(exit) }
+        })
+      const expected = yield* seen(
+        Stream.mapEffect(elements, (n) => {
+          if (keyed) key(n)
+          return body(n)
+        })
+      )
+      const options = {
+        concurrency,
+        backpressure: ahead + (Number.isFinite(concurrency) ? concurrency : 1),
+        ...(keyed ? { key } : {})
+      }
+      expect(yield* seen(Loops.mapConcurrent(elements, body, options))).toEqual(expected)
+    })
+)
+
+export const groupLosesNothing = law(
+  "TaskGroup: what was raised is in the cause or was reported",
+  FastCheck.record({ body: Programs.program, programs, onFailure, interruptedAt, capacity: concurrency }),
+  ({ body, capacity, interruptedAt, onFailure, programs }) =>
+    Effect.gen(function* () {
+      const raised: Array<string> = []
+      const reported: Array<string> = []
+      const effect = (program: Programs.Program, name: string) =>
+        Programs.toEffect(program, name, (what) => raised.push(what))
+      const exit = yield* run(
+        Effect.gen(function* () {
+          for (const [n, program] of programs.entries()) {
+            const task = yield* TaskGroup.start(`${n}`, effect(program, `${n}`))
+            if (n % 3 === 1) yield* task.onDone(() => effect(body, `callback ${n}`))
+          }
+          return yield* effect(body, "body")
+        }).pipe(
+          TaskGroup.scoped({
+            onFailure,
+            capacity,
+            // Every second report fails in its turn.
+            report: ({ cause }) =>
+              reported.length % 2 === 0
+                ? Effect.sync(() => void reported.push(...Programs.failures(cause), ""))
+                : Effect.sync(() => {
+                    reported.push("")
+                    raised.push("report")
+                    throw "report"
+                  })
+          })
+        ),
+        interruptedAt
+      )
+      const inCause = flat(causeOf(exit))
+      const told = new Set([...inCause, ...reported])
+      told.delete("")
+      expect([...told].sort()).toEqual([...new Set(raised)].sort())
+    })
+)
+
+// A failed task is in the cause of its group's failure.
+const flat = (cause: Cause.Cause<unknown>): ReadonlyArray<string> =>
+  [...Cause.failures(cause), ...Cause.defects(cause)].flatMap((error) =>
+    error instanceof TaskGroup.TaskFailed ? flat(error.cause) : [String(error)]
+  )
+
+export const laws: ReadonlyArray<Law<any>> = [
+  gatherLosesNothing,
+  gatherIsForEach,
+  orderedIsSequential,
+  groupLosesNothing
+]
