@@ -100,7 +100,9 @@ const options = {
     Options.withDefault("continue")
   ),
   noClobber: Options.boolean("no-clobber").pipe(
-    Options.withDescription("leave files that exist, fetch nothing for them")
+    Options.withDescription(
+      "leave files that exist and fetch nothing for them, unless a checksum says that they are wrong"
+    )
   ),
   overwrite: Options.boolean("overwrite").pipe(
     Options.withDescription(
