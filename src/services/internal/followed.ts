@@ -320,11 +320,12 @@ export class Followed {
 
   /** Looks at the name, and opens what has come. */
   look(): Promise<void> {
-    return this.during(
-      this.started && !this.closed
-        ? this.watch().catch((error: unknown) => this.wait(reason(error)))
-        : Promise.resolve()
-    )
+    if (!this.started || this.closed) return Promise.resolve()
+    const failed = (error: unknown) => {
+      // A file was read to its end and closed meanwhile: the next look does the rest.
+      if (code(error) !== "EBADF") this.wait(reason(error))
+    }
+    return this.during(this.watch().catch(failed))
   }
 
   async close(): Promise<void> {
