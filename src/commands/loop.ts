@@ -249,7 +249,10 @@ const commandFunction = (given: ReadonlyArray<string>, json: boolean) =>
             }
             const [first = "", ...rest] = template({ values, seq: index, slot })
             if (![first, ...rest].every((word) => word.isWellFormed())) {
-              return yield* Effect.fail(new TypeError("half of a surrogate pair has no UTF-8"))
+              return yield* new ExitError({
+                exitCode: codes.failed,
+                message: "half of a surrogate pair has no UTF-8"
+              })
             }
             const command = inShell
               ? Processes.shell([first, ...rest].join(" "))
