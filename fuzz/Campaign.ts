@@ -19,10 +19,16 @@ export const campaign = <Ts extends [unknown, ...Array<unknown>]>(
     async () => {
       const used = seed ?? (Date.now() ^ (Math.random() * 0x100000000)) | 0
       let runs = 0
+      let turn = performance.now()
       console.log(`${title}: seed ${used}`)
       await FastCheck.assert(
         property.beforeEach(async (previous) => {
           runs++
+          if (performance.now() - turn > 1000) {
+            // Cases that only compute would starve vitest's own messages until they time out.
+            await new Promise((resolve) => setImmediate(resolve))
+            turn = performance.now()
+          }
           await previous()
         }) as FastCheck.IAsyncProperty<Ts>,
         {

@@ -13,6 +13,7 @@ import { codes, ExitError, UsageError } from "../services/Exits.js"
 import type * as Follow from "../services/Follow.js"
 import * as Input from "../services/Input.js"
 import { leanHeap } from "../services/internal/leanHeap.js"
+import * as Json from "../services/Json.js"
 import * as Modules from "../services/Modules.js"
 import * as Output from "../services/Output.js"
 import * as Processes from "../services/Processes.js"
@@ -82,7 +83,7 @@ const compileKey = (text: string): Either.Either<(value: unknown) => unknown, st
 const key = Values.parsed("key", (text) =>
   Either.map(compileKey(text), (read) => (value: unknown) => {
     const found = read(value)
-    return typeof found === "object" && found !== null ? JSON.stringify(found) : found
+    return typeof found === "object" && found !== null ? Json.encode(found) : found
   })
 )
 
@@ -90,7 +91,7 @@ const optionSet = {
   input: Values.choice("input", Records.formats).pipe(
     Options.withAlias("i"),
     Options.withDescription(
-      "what the records are: lines (default), a JSON value a line, what ends with NUL, rows of a CSV with a header"
+      "what the records are: lines (default), a JSON value a line, what ends with NUL, rows of a CSV (commas, quotes doubled, UTF-8) under a header of distinct names"
     ),
     Options.withDefault("lines" as const)
   ),
@@ -140,7 +141,7 @@ const optionSet = {
   onError: onError.pipe(
     Options.withPseudoName("stop|skip|dead-letter FILE"),
     Options.withDescription(
-      "what a record that failed does: end all (default), be told on stderr, or be appended to the file as it came"
+      "what a record that failed does: end all (default), be reported on stderr, or be appended to the file as it came too; one bad record costs itself"
     ),
     Options.withDefault({ policy: "stop" } as OnError)
   ),
@@ -207,7 +208,7 @@ const loadFunction = (text: string) =>
     )
   }).pipe(Effect.mapError((error) => (error instanceof Modules.ModuleError ? usage(error.message) : error)))
 
-const commandFunction = (given: ReadonlyArray<string>, format: Records.Format) =>
+const commandFunction = (given: ReadonlyArray<string>, json: boolean) =>
   Effect.gen(function* () {
     const processes = yield* Processes.Processes
     const output = yield* Output.Output
@@ -220,7 +221,7 @@ const commandFunction = (given: ReadonlyArray<string>, format: Records.Format) =
     const free: Array<number> = []
     let slots = 0
     const wordsOf = (record: Records.Record): ReadonlyArray<string> => {
-      if (format === "csv") return Object.values(record.value as Readonly<Record<string, string>>)
+      if (record instanceof Records.Row) return record.fields ?? []
       return [typeof record.value === "string" ? record.value : record.text.trim()]
     }
     return (_: unknown, { index, records }: Loops.RecordContext) =>
@@ -229,12 +230,18 @@ const commandFunction = (given: ReadonlyArray<string>, format: Records.Format) =
         (slot) =>
           Effect.gen(function* () {
             const [first = "", ...rest] = template({ values: records.flatMap(wordsOf), seq: index, slot })
+            if (![first, ...rest].every((word) => word.isWellFormed())) {
+              return yield* new ExitError({
+                exitCode: codes.failed,
+                message: "half of a surrogate pair has no UTF-8"
+              })
+            }
             const command = inShell
               ? Processes.shell([first, ...rest].join(" "))
               : Platform.make(first, ...rest)
             const { exitCode, signal, stderr, stdout } = yield* processes.run(command)
             if (stderr.length > 0) yield* output.writeError(stderr)
-            if (exitCode === 0) return new Loops.RawResult(stdout)
+            if (exitCode === 0) return json ? new TextDecoder().decode(stdout) : new Loops.RawResult(stdout)
             return yield* new ExitError({
               exitCode: codes.failed,
               message: signal === undefined ? `exit code ${exitCode}` : `ended by ${signal}`
@@ -244,11 +251,26 @@ const commandFunction = (given: ReadonlyArray<string>, format: Records.Format) =
       )
   })
 
+type Piece = string | Uint8Array
+
+/** The same in few pieces, none of which grows out of what a string can hold. */
+const fewer = (parts: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
+  let size = 0
+  let isText = true
+  for (const part of parts) {
+    size += part.length
+    isText &&= typeof part === "string"
+  }
+  if (parts.length <= 1 || size > 1 << 24) return parts
+  if (isText) return [parts.join("")]
+  return [Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)))]
+}
+
 /** What is written for outcomes; `end` is what ends a record. */
 const makeWriter = (end: string) => {
   let open = false // the last record was written as it came, without an end
-  return (outcomes: Iterable<Loops.Outcome>): string | Uint8Array | undefined => {
-    const parts: Array<string | Buffer> = []
+  return (outcomes: Iterable<Loops.Outcome>): ReadonlyArray<Piece> => {
+    const parts: Array<Piece> = []
     // Records that stand one behind the other in a chunk go out in one piece.
     let chunk: Buffer | undefined
     let from = 0
@@ -283,34 +305,31 @@ const makeWriter = (end: string) => {
           }
           close()
           flush()
-          parts.push(typeof result === "string" ? result + end : Buffer.from(result))
+          if (typeof result === "string") parts.push(result, end)
+          else parts.push(result)
         }
       }
     }
     flush()
-    if (parts.length <= 1) return parts[0]
-    return parts.every((part) => typeof part === "string")
-      ? parts.join("")
-      : Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)))
+    return fewer(parts)
   }
 }
 
-const resultEvents = (outcome: Loops.Outcome, json: boolean): string => {
+const resultEvents = (outcome: Loops.Outcome): ReadonlyArray<string> => {
   if (outcome instanceof Loops.Failed) {
-    return outcome.records
-      .map(({ index, line }) => `${Output.eventLine("failed", { index, line, detail: outcome.detail })}\n`)
-      .join("")
+    return outcome.records.map(
+      ({ index, line }) => `${Output.eventLine("failed", { index, line, detail: outcome.detail })}\n`
+    )
   }
   const [first, results] =
     outcome instanceof Loops.Mapped ? [outcome.records[0]!, outcome.results] : [outcome, [outcome]]
-  // The value is put in as text: its integers keep all their digits.
-  const value = (result: string | Uint8Array | Records.Record): string => {
-    if (typeof result === "string") return result
-    if (result instanceof Uint8Array) return JSON.stringify(new TextDecoder().decode(result))
-    return json ? result.text.trim() : JSON.stringify(result.value)
-  }
-  const head = Output.eventLine("result", { index: first.index, line: first.line }).slice(0, -1)
-  return results.map((result) => `${head},"value":${value(result)}}\n`).join("")
+  const head = `${Output.eventLine("result", { index: first.index, line: first.line }).slice(0, -1)},"value":`
+  // The value is put in as text: its integers keep all their digits. Bytes come of commands, which give text for events.
+  return results.flatMap((result) => [
+    head,
+    result instanceof Records.Record ? result.text.trim() : (result as string),
+    "}\n"
+  ])
 }
 
 const isReal = Option.isSome
@@ -369,7 +388,8 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     const written = Option.getOrElse(config.output, () =>
       format === "ndjson" || format === "csv" ? "ndjson" : "lines"
     )
-    const f: Mapper = rest.length > 0 ? yield* commandFunction(rest, format) : yield* loadFunction(own[0]!)
+    const f: Mapper =
+      rest.length > 0 ? yield* commandFunction(rest, config.json) : yield* loadFunction(own[0]!)
     const dead =
       config.onError.policy === "dead-letter"
         ? yield* Effect.mapError(DeadLetters.open(config.onError.path), (error) => usage(error.message))
@@ -379,14 +399,11 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     const name = Option.getOrElse(config.follow, () => "standard input")
     const limits = { format, ...optional("maxLine", config.maxLine) }
     const files = new WeakMap<Records.Record, string>()
-    let place = (record: Records.Record): Loops.Place => {
-      const { index, line, position } = record
-      return { index, line, position, file: files.get(record) }
-    }
+    let place = (record: Records.Record): Loops.Place => ({ ...record.place, file: files.get(record) })
     const last = Option.map(config.take, (n) => n + config.skip)
     const source = (from: Loops.Place | undefined) => {
       if (Option.exists(last, (n) => n <= Math.max(from?.index ?? 0, config.skip))) return Stream.empty
-      let all: Stream.Stream<Records.Record, Input.InputError | Loops.OtherInput, Follow.Follow>
+      let all: Stream.Stream<Records.Record, Failure, Follow.Follow>
       if (isReal(config.follow)) {
         all = Loops.followed(config.follow.value, { ...limits, from }, (record, file) =>
           files.set(record, file)
@@ -413,7 +430,9 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
         retries: config.retries,
         onError: config.onError.policy === "stop" ? "stop" : "skip",
         output: config.json ? "ndjson" : written,
-        untouched: config.json || format === (format === "null" && !isReal(config.output) ? "null" : written),
+        untouched: config.json
+          ? format === "ndjson"
+          : format === (format === "null" && !isReal(config.output) ? "null" : written),
         drain: Deferred.await(drain)
       })
 
@@ -452,7 +471,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       config.progress && output.stderr.interactive && !config.json ? yield* Screen.make : undefined
     const note = (line: string) =>
       screen === undefined ? output.note(line) : Effect.sync(() => screen.log(line))
-    const put = (bytes: string | Uint8Array) =>
+    const put = (bytes: Piece) =>
       screen !== undefined && output.stdout.interactive
         ? Effect.sync(() =>
             screen.log(
@@ -460,15 +479,17 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
             )
           )
         : output.write(bytes)
-    const write = makeWriter(format === "null" && !isReal(config.output) ? "\0" : "\n")
+    const end = format === "null" ? "\0" : "\n" // of a record
+    const write = makeWriter(isReal(config.output) ? "\n" : end)
     const tell = (failures: ReadonlyArray<Loops.Failed>) =>
       Effect.gen(function* () {
         for (const { detail, records } of failures) {
           for (const record of records) {
             if (!config.json) yield* note(`${name}, line ${record.line}: ${detail}`)
             if (dead === undefined || record.next === record.from) continue
-            yield* dead(record.bytes)
-            if (record.next === record.to) yield* dead(Buffer.from("\n"))
+            const { bytes, next, to } = record
+            const isEnded = next > to || bytes.at(-1) === end.charCodeAt(0)
+            yield* dead(isEnded ? bytes : Buffer.concat([bytes, Buffer.from(end)]))
           }
         }
       })
@@ -498,10 +519,12 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
           `${counts.records} records, ${counts.failed} failed, ${Math.round(counts.records / seconds)}/s`
         ])
       }
-      const bytes = config.json
-        ? all.map((outcome) => resultEvents(outcome, format === "ndjson")).join("")
-        : write(all)
-      const written = bytes === undefined ? settled : Effect.zipRight(put(bytes), settled)
+      const [first, ...rest] = config.json ? fewer(all.flatMap(resultEvents)) : write(all)
+      let written = first === undefined ? settled : Effect.zipRight(put(first), settled)
+      if (rest.length > 0) {
+        const others = Effect.forEach(rest, (each) => Effect.zipRight(put(each), output.drained))
+        written = Effect.zipRight(written, Effect.zipRight(others, settled))
+      }
       return failures === undefined ? written : Effect.zipLeft(written, tell(failures))
     }
     const told = (error: Failure | Checkpoints.CheckpointError | DeadLetters.DeadLetterError) => {
@@ -510,6 +533,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       if (error._tag !== "RecordFailed") return usage(error.message)
       const { detail, exitCode, record } = error
       const message = `aio loop: ${name}, line ${record.line}: ${detail}`
+      if (record.index === 0) return new UsageError({ message }) // a header, which nothing can do without
       return record.problem === undefined
         ? new ExitError({ exitCode, message })
         : new UsageError({
@@ -527,9 +551,11 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     })
     const failedEvent = (error: Failure | Checkpoints.CheckpointError | DeadLetters.DeadLetterError) => {
       if (!config.json || error._tag !== "RecordFailed") return Effect.void
-      counts.records++
-      counts.failed++
       const { detail, record } = error
+      if (record.index > 0) {
+        counts.records++
+        counts.failed++
+      }
       return Effect.zipRight(
         output.print(Output.eventLine("failed", { index: record.index, line: record.line, detail })),
         summary

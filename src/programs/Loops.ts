@@ -921,21 +921,35 @@ export class RecordFailed extends Data.TaggedError("RecordFailed")<{
   }
 }
 
-/** Takes bytes apart into records; those that are none of their format come with a `problem`. */
+/**
+ * Takes bytes apart into records; those that are none of their format come with a `problem`. Fails with
+ * {@link RecordFailed} where the header of a CSV cannot be used.
+ */
 export const records = <E, R>(
   bytes: Stream.Stream<Uint8Array, E, R>,
   options: Records.Options
-): Stream.Stream<Records.Record, E, R> =>
+): Stream.Stream<Records.Record, E | RecordFailed, R> =>
   Stream.suspend(() => {
     const splitter = Records.make(options)
-    const whole = Stream.mapChunks(bytes, (chunk) => {
+    const checked = (found: ReadonlyArray<Records.Record>) => {
+      const header = found[0]?.index === 0 ? found[0] : undefined
+      return header === undefined
+        ? Effect.succeed(Chunk.unsafeFromArray(found))
+        : Effect.fail(new RecordFailed({ record: header, detail: header.problem!, exitCode: codes.usage }))
+    }
+    const whole = Stream.mapChunksEffect(bytes, (chunk) => {
       const [only] = chunk
-      if (chunk.length === 1) return Chunk.unsafeFromArray(splitter.push(only!))
-      return Chunk.unsafeFromArray(Chunk.toReadonlyArray(chunk).flatMap((part) => splitter.push(part)))
+      if (chunk.length === 1) return checked(splitter.push(only!))
+      return checked(Chunk.toReadonlyArray(chunk).flatMap((part) => splitter.push(part)))
     })
     return Stream.concat(
       whole,
-      Stream.suspend(() => Stream.fromIterable(splitter.end()))
+      Stream.unwrap(
+        Effect.map(
+          Effect.suspend(() => checked(splitter.end())),
+          Stream.fromChunk
+        )
+      )
     )
   })
 
@@ -1243,7 +1257,7 @@ export const recordsFrom = <E, R>(
   options: Omit<Records.Options, "from">,
   from: InputPlace | undefined
 ): {
-  readonly records: Stream.Stream<Records.Record, E | OtherInput, R>
+  readonly records: Stream.Stream<Records.Record, E | OtherInput | RecordFailed, R>
   readonly place: (record: Records.Record) => InputPlace
 } => {
   const { format } = options
@@ -1293,7 +1307,8 @@ export const recordsFrom = <E, R>(
       wrongFormat,
       records(Stream.concat(located, ended), from === undefined ? options : { ...options, from })
     ),
-    place: ({ index, line, position }) => {
+    place: (record) => {
+      const { index, line, position } = record.place
       const bytes = Math.min(headBytes, position, head.length)
       if (known?.bytes !== bytes) known = { bytes, sha256: Records.digest(head.subarray(0, bytes)) }
       return { index, line, position, format, head: known }
@@ -1380,9 +1395,34 @@ const isLater = (value: unknown): value is Later =>
     Symbol.asyncIterator in value ||
     (Symbol.iterator in value && "next" in value && typeof value.next === "function"))
 
+// An error is anything: its fields may throw, or be no exit code.
+const exitCodeOf = (error: unknown): number => {
+  try {
+    const { exitCode } = (error ?? {}) as { readonly exitCode?: unknown }
+    const isCode = Number.isInteger(exitCode) && (exitCode as number) > 0 && (exitCode as number) < 256
+    return isCode ? (exitCode as number) : codes.failed
+  } catch {
+    return codes.failed
+  }
+}
+
 class Several {
   constructor(readonly values: ReadonlyArray<unknown>) {}
 }
+
+// Effect.fail looks into the error, which a proxy may refuse.
+const failWith = (error: unknown): Effect.Effect<never, unknown> => Effect.failCause(Cause.fail(error))
+
+// Catches what a person's code throws: Effect would look into it, and where a proxy refuses that, the fiber's run loop
+// ends without an exit.
+const attempted = <A>(make: () => Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+  Effect.suspend(() => {
+    try {
+      return make()
+    } catch (error) {
+      return failWith(error)
+    }
+  })
 
 const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
   if (Effect.isEffect(later)) return later as Effect.Effect<unknown, unknown>
@@ -1391,10 +1431,14 @@ const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
   if (Stream.StreamTypeId in later) return several(later as Stream.Stream<unknown, unknown>)
   if ("then" in later) {
     return Effect.async((resume) => {
-      later.then(
-        (value) => resume(Effect.succeed(value)),
-        (error) => resume(Effect.fail(error))
-      )
+      try {
+        later.then(
+          (value) => resume(Effect.succeed(value)),
+          (error) => resume(failWith(error))
+        )
+      } catch (error) {
+        resume(failWith(error))
+      }
     })
   }
   const iterable = Symbol.asyncIterator in later ? later : { [Symbol.iterator]: () => later }
@@ -1441,20 +1485,20 @@ export const mapRecords = <E, R>(
 
   const text = (value: unknown): string | Uint8Array => {
     if (value instanceof RawResult) return value.bytes
-    if (output === "lines" && typeof value === "string") return value
+    if (output === "lines" && typeof value === "string") {
+      if (value.isWellFormed()) return value
+      throw new TypeError("half of a surrogate pair has no UTF-8")
+    }
     return Json.encode(value)
   }
   const failed = (
     records: ReadonlyArray<Records.Record>,
-    detail: string,
+    why: string,
     error?: unknown
   ): Effect.Effect<Failed, RecordFailed> => {
+    const detail = why.length > 1000 ? `${why.slice(0, 1000)}…` : why // it may quote all of the record
     if (onError === "skip") return Effect.succeed(new Failed(records, detail))
-    const code =
-      typeof error === "object" && error !== null && "exitCode" in error && typeof error.exitCode === "number"
-        ? error.exitCode
-        : codes.failed
-    return Effect.fail(new RecordFailed({ record: records[0]!, detail, exitCode: code }))
+    return Effect.fail(new RecordFailed({ record: records[0]!, detail, exitCode: exitCodeOf(error) }))
   }
   const settled = (
     step: Effect.Effect<Failed, RecordFailed>
@@ -1501,7 +1545,7 @@ export const mapRecords = <E, R>(
     const attempt = (number: number): Effect.Effect<Outcome, RecordFailed> => {
       const controller = new AbortController()
       const { index, line } = records[0]!
-      const body = Effect.suspend(() => {
+      const body = attempted(() => {
         const result =
           number === 1 && first !== undefined
             ? first()
@@ -1514,7 +1558,7 @@ export const mapRecords = <E, R>(
               })
         return isLater(result) ? waitFor(result) : Effect.succeed(result)
       }).pipe(
-        Effect.map((result) => outcome(records, values, was, result)),
+        Effect.flatMap((result) => attempted(() => Effect.succeed(outcome(records, values, was, result)))),
         Effect.onInterrupt(() => Effect.sync(() => controller.abort()))
       )
       const limited =
@@ -1532,9 +1576,10 @@ export const mapRecords = <E, R>(
       return Effect.matchCauseEffect(limited, {
         onSuccess: Effect.succeed,
         onFailure: (cause) => {
-          if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
           if (number <= retries) return Effect.zipRight(Timers.sleep(backOff(number)), attempt(number + 1))
-          return failed(records, headline(cause), Cause.squash(cause))
+          // Only the record's own: an interruption of the loop does not come here.
+          const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
+          return failed(records, detail, Cause.squash(cause))
         }
       })
     }
@@ -1558,12 +1603,14 @@ export const mapRecords = <E, R>(
     if (key !== undefined && keyless.has(record)) {
       return settled(failed([record], `it has no key: ${headline(Cause.fail(keyless.get(record)))}`))
     }
-    const value = record.read()
-    if (record.wrong !== undefined) return settled(failed([record], record.wrong))
-    const was = remember(value)
-    if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
+    let value: unknown
+    let was: Was = null
     let result: unknown
     try {
+      value = record.read()
+      if (record.wrong !== undefined) return settled(failed([record], record.wrong))
+      was = remember(value)
+      if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
       result = f(value, undefined as never)
       // Most are here: a function that answers at once, and what it gives is what came, another value, or nothing.
       if (result === value && untouched && (was === null || Json.isUnchanged(value, was)))

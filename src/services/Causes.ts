@@ -9,6 +9,12 @@ const ofError = (error: unknown): string => {
   return String(error)
 }
 
-/** What a cause says in a few words, for reasons and reports of one line. */
-export const headline = (cause: Cause.Cause<unknown>): string =>
-  Cause.isInterruptedOnly(cause) ? "cancelled" : (ofError(Cause.squash(cause)).split("\n", 1)[0] ?? "")
+/** What a cause says in a few words, for reasons and reports of one line. Never throws: an error is anything. */
+export const headline = (cause: Cause.Cause<unknown>): string => {
+  if (Cause.isInterruptedOnly(cause)) return "cancelled"
+  try {
+    return ofError(Cause.squash(cause)).split("\n", 1)[0] ?? ""
+  } catch {
+    return "an error that cannot be printed"
+  }
+}

@@ -1,6 +1,7 @@
-import { closeSync, openSync, writeSync } from "node:fs"
+import { closeSync, writeSync } from "node:fs"
 import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
+import { openNamed } from "./internal/files.js"
 
 /** The file for what failed cannot be written; names it. */
 export class DeadLetterError extends Data.TaggedError("DeadLetterError")<{
@@ -17,12 +18,12 @@ export class DeadLetterError extends Data.TaggedError("DeadLetterError")<{
 export type DeadLetters = (bytes: Uint8Array) => Effect.Effect<void, DeadLetterError>
 
 const failure = (path: string) => (error: unknown) =>
-  new DeadLetterError({ path, detail: (error as Error).message.replace(/^\w+: |, \w+ '.*'$/g, "") })
+  new DeadLetterError({ path, detail: (error as Error).message.replace(/^\w+: |, \w+( '.*')?$/g, "") })
 
-/** Opens the file in the current scope; what is there stays. */
+/** Opens the file in the current scope; what is there stays. Refuses a named pipe that nothing reads. */
 export const open = (path: string): Effect.Effect<DeadLetters, DeadLetterError, Scope.Scope> =>
   Effect.map(
-    Effect.acquireRelease(Effect.try({ try: () => openSync(path, "a"), catch: failure(path) }), (fd) =>
+    Effect.acquireRelease(Effect.try({ try: () => openNamed(path, "append"), catch: failure(path) }), (fd) =>
       Effect.sync(() => closeSync(fd))
     ),
     (fd): DeadLetters =>

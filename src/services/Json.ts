@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto"
 import { types } from "node:util"
 
 // JSON that loses nothing: integers keep all their digits, a value is written so that parsing gives it back, and depth
-// is no limit, since nothing here recurses (V8's JSON.parse does not either; its JSON.stringify ends near 4,000 levels).
+// is no reason to fail, since nothing here recurses (nor does V8's JSON.parse; its JSON.stringify ends near 4,000 levels).
 
 // Begins a string that stands for an integer while JSON.parse has it; it cannot be guessed.
 const mark = `aio:${randomUUID()}:`
@@ -92,7 +92,7 @@ const withIntegers = (root: unknown): unknown => {
 }
 
 /**
- * `JSON.stringify` without its losses: a BigInt is written as its digits, -0 as `-0`, and depth is no limit. As there,
+ * `JSON.stringify` without its losses: a BigInt is written as its digits, -0 as `-0`, a million levels deep. As there,
  * `toJSON` is asked, and a property that is undefined, a function or a symbol is left out. What JSON.stringify would
  * turn into `null` (NaN, an infinity, an invalid Date, undefined or a function within an array or as the value itself)
  * throws a TypeError that names it and its place; so does an object that contains itself.
@@ -150,6 +150,9 @@ interface Open {
   empty: boolean
 }
 
+/** At some hundred bytes a level, more would fill the heap. */
+const most = 1_000_000
+
 /** From here on a value must be plain data: getters, proxies and `toJSON` can go on without end. */
 const deepest = 5_000
 
@@ -204,6 +207,7 @@ const write = (root: unknown): string => {
           return true
         }
         if (path.has(value)) return refuse("an object that contains itself")
+        if (open.length === most) return refuse(`what is nested more than ${most} levels deep`)
         path.add(value)
         const keys = Array.isArray(value) ? undefined : Object.keys(value)
         const length = keys === undefined ? (value as ReadonlyArray<unknown>).length : keys.length

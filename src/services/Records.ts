@@ -1,6 +1,5 @@
-import { isAscii, isUtf8 } from "node:buffer"
+import { constants, isAscii, isUtf8 } from "node:buffer"
 import { createHash } from "node:crypto"
-import { type Options as CsvOptions, type Info, Parser } from "csv-parse"
 import * as Json from "./Json.js"
 
 // Bytes taken apart into records, in plain code: `npm run bench -- loop` measures it beside a bare splitter.
@@ -79,7 +78,7 @@ export class Record {
       return reading === Reading.JsonDigits ? Json.parse(text) : JSON.parse(text)
     } catch (error) {
       const why = (error as Error).message.replace(/, "?[\s\S]*$| in JSON at position.*$/, "")
-      this.known(undefined, `not JSON: ${why}`)
+      this.known(undefined, error instanceof SyntaxError ? `not JSON: ${why}` : `cannot be read: ${why}`)
       return undefined
     }
   }
@@ -96,6 +95,12 @@ export class Record {
     return this.wrong
   }
 
+  /** Where to go on behind it. */
+  get place(): Place {
+    const { index, line, position } = this
+    return { index, line, position }
+  }
+
   /** As it came, without what ends it. */
   get text(): string {
     return this.chunk.toString("utf8", this.from, this.to)
@@ -104,6 +109,21 @@ export class Record {
   /** As it came, with what ends it. */
   get bytes(): Buffer {
     return this.chunk.subarray(this.from, this.next)
+  }
+}
+
+/** Places in an input: behind so many bytes, lines and records. */
+export interface Place {
+  readonly position: number
+  readonly line: number
+  readonly index: number
+}
+
+// Found too long before its end has come: its position is where it begins.
+class Cut extends Record {
+  override get place(): Place {
+    const { index, line, position } = this
+    return { index: index - 1, line: line - 1, position }
   }
 }
 
@@ -119,12 +139,15 @@ export interface Options {
   readonly format: Format
   /** Most bytes of a record; a longer one is a problem, and is not kept. Default 16 MiB. */
   readonly maxLine?: number | undefined
-  /** What has been read before: so many bytes, lines and records. */
-  readonly from?: { readonly position: number; readonly line: number; readonly index: number } | undefined
+  /** What has been read before. */
+  readonly from?: Place | undefined
 }
 
 export interface Records {
-  /** The records that end in these bytes; the bytes are theirs from now on. */
+  /**
+   * The records that end in these bytes; the bytes are theirs from now on. One with the index 0 is a CSV's header that
+   * cannot be used: none follows it.
+   */
   readonly push: (bytes: Uint8Array) => ReadonlyArray<Record>
   /** The last record, if nothing ended it. */
   readonly end: () => ReadonlyArray<Record>
@@ -133,6 +156,9 @@ export interface Records {
 export const maxLineDefault = 16 * 1024 * 1024
 
 const none = Buffer.alloc(0)
+
+// A record must fit into a string, with what --json puts around it.
+const longest = constants.MAX_STRING_LENGTH - 4096
 
 /** Takes bytes apart into records, in time proportional to the bytes. */
 export const make = (options: Options): Records => (options.format === "csv" ? rows(options) : lines(options))
@@ -164,12 +190,12 @@ const lines = ({ format, from, maxLine = maxLineDefault }: Options): Records => 
   let skipping = false // the rest of a record that was too long
 
   const plain = format === "lines" ? Reading.Line : Reading.Null
+  const limit = Math.min(maxLine, longest)
   const overlong = () => {
     skipping = true
     parts = []
-    // Its position is where it begins: who goes on from there meets it again.
-    const record = new Record(++index, line + 1, none, 0, 0, 0, position, plain, undefined, 0)
-    return record.known(undefined, tooLong(maxLine))
+    const record = new Cut(++index, line + 1, none, 0, 0, 0, position, plain, undefined, 0)
+    return record.known(undefined, tooLong(limit))
   }
 
   // Records that begin and end in the chunk, the last one even without an end.
@@ -179,7 +205,8 @@ const lines = ({ format, from, maxLine = maxLineDefault }: Options): Records => 
     const ascii = isAscii(bytes)
     const valid = ascii || isUtf8(bytes)
     // What is ASCII has the same places as text, where they are found in a third of the time.
-    const source = ascii ? (chunk as Buffer & Slices).latin1Slice(from, end) : undefined
+    const source =
+      ascii && bytes.length < longest ? (chunk as Buffer & Slices).latin1Slice(from, end) : undefined
     for (let at = from; at < end; ) {
       const place = source === undefined ? chunk.indexOf(byte, at) : source.indexOf(delimiter, at - from)
       const to = place < 0 ? end : source === undefined ? place : place + from
@@ -188,10 +215,13 @@ const lines = ({ format, from, maxLine = maxLineDefault }: Options): Records => 
       position += next - at
       // A byte order mark is no part of the first record.
       const start = isJson && position === next - at && !ascii && hasMark(chunk, at, to) ? at + 3 : at
-      if (!isJson || !isBlank(chunk, start, to)) {
+      if (to - at > limit) {
+        // Without its bytes, as where they came in several chunks.
+        const record = new Record(++index, line, none, 0, 0, 0, position, plain, undefined, 0)
+        found.push(record.known(undefined, tooLong(limit)))
+      } else if (!isJson || !isBlank(chunk, start, to)) {
         const record = new Record(++index, line, chunk, start, to, next, position, reading, source, from)
-        if (to - at > maxLine) record.known(undefined, tooLong(maxLine))
-        else if (!valid && !isUtf8(chunk.subarray(at, to))) record.known(undefined, "not UTF-8")
+        if (!valid && !isUtf8(chunk.subarray(at, to))) record.known(undefined, "not UTF-8")
         found.push(record)
       }
       at = next
@@ -206,7 +236,7 @@ const lines = ({ format, from, maxLine = maxLineDefault }: Options): Records => 
       if (size > 0) {
         const to = chunk.indexOf(byte)
         const more = to < 0 ? chunk.length : to
-        if (!skipping && size + more > maxLine) found.push(overlong())
+        if (!skipping && size + more > limit) found.push(overlong())
         if (to < 0) {
           size += more
           if (!skipping) parts.push(chunk)
@@ -232,7 +262,7 @@ const lines = ({ format, from, maxLine = maxLineDefault }: Options): Records => 
       }
       if (from < chunk.length) {
         size = chunk.length - from
-        if (size > maxLine) found.push(overlong())
+        if (size > limit) found.push(overlong())
         else parts.push(chunk.subarray(from))
       }
       return found
@@ -258,80 +288,234 @@ const isBlank = (chunk: Buffer, from: number, to: number): boolean => {
   return true
 }
 
-const csvReasons: Readonly<{ [code: string]: string }> = {
-  CSV_MAX_RECORD_SIZE: "too long",
-  CSV_RECORD_INCONSISTENT_COLUMNS: "another number of fields than columns",
-  CSV_RECORD_INCONSISTENT_FIELDS_LENGTH: "another number of fields than columns",
-  CSV_QUOTE_NOT_CLOSED: "a quote that is not closed",
-  CSV_INVALID_CLOSING_QUOTE: "text behind a closing quote",
-  INVALID_OPENING_QUOTE: "a quote within an unquoted field"
+/** A row of a CSV. */
+export class Row extends Record {
+  /** Its values in the order of the columns; undefined where it has a problem. */
+  fields: ReadonlyArray<string> | undefined
+}
+
+const mark = Buffer.from("\ufeff")
+const lineFeed = 10
+const carriageReturn = 13
+const quote = 34
+const comma = 44
+
+/** Where the next byte of a row is. */
+enum At {
+  FieldStart,
+  Field,
+  Quotes,
+  /** Behind a quote within quotes: the first of two, or the closing one. */
+  Quote,
+  /** Behind a closing quote and a CR that may belong to the row's end. */
+  QuoteReturn
+}
+
+/** A row's fields, or what is wrong with it. */
+const fieldsOf = (text: string): ReadonlyArray<string> | string => {
+  const fields: Array<string> = []
+  let behind = false // there is text behind a closing quote
+  for (let at = 0; ; at++) {
+    const from = at
+    const isQuoted = text.charCodeAt(at) === quote
+    if (isQuoted) {
+      let doubled = false
+      at = text.indexOf('"', from + 1)
+      while (at >= 0 && text.charCodeAt(at + 1) === quote) {
+        doubled = true
+        at = text.indexOf('"', at + 2)
+      }
+      if (at < 0) return "a quote that is not closed"
+      const field = text.slice(from + 1, at)
+      fields.push(doubled ? field.replaceAll('""', '"') : field)
+      at++
+    }
+    const place = text.charCodeAt(at) === comma ? at : text.indexOf(",", at)
+    const to = place < 0 ? text.length : place
+    if (!isQuoted) fields.push(text.slice(from, to))
+    else if (to > at) behind = true
+    at = to
+    if (at >= text.length) return behind ? "text behind a closing quote" : fields
+  }
+}
+
+/** What is wrong with a header: two columns of one name, of which an object could hold one only. */
+const sameNames = (names: ReadonlyArray<string>): string | undefined => {
+  const places = new Map<string, number>()
+  for (const [i, name] of names.entries()) {
+    const before = places.get(name)
+    if (before === undefined) places.set(name, i + 1)
+    else if (name === "") return `columns ${before} and ${i + 1} have no name; give each a name of its own`
+    else {
+      const shown = name.length > 60 ? `${name.slice(0, 60)}…` : name
+      return `columns ${before} and ${i + 1} are both named '${shown}'; give each a name of its own`
+    }
+  }
+  return undefined
+}
+
+const rowOf = (names: ReadonlyArray<string>, fields: ReadonlyArray<string>): object => {
+  const row: { [name: string]: string } = {}
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i]!
+    const value = fields[i]!
+    // By assignment it would set the prototype.
+    if (name !== "__proto__") row[name] = value
+    else Object.defineProperty(row, name, { value, enumerable: true, writable: true, configurable: true })
+  }
+  return row
 }
 
 const rows = ({ from, maxLine = maxLineDefault }: Options): Records => {
-  let found: Array<Record> = []
-  let index = 0
-  let broken = false // there are bytes that are not UTF-8; they have become U+FFFD
-  let received = 0
-  let done = 0 // bytes of the records so far
-  let over = false
+  const limit = Math.min(maxLine, longest)
   const skip = from?.index ?? 0 // the columns are at the top, so what has been read before is read again
-  const put = (value: unknown, problem: string | undefined, raw: string, { bytes, lines }: Info) => {
-    done = bytes
-    if (++index <= skip) return
-    const text = raw.replace(/[\r\n]+$/, "")
-    const chunk = Buffer.from(`${text}\n`)
-    const line = lines - (text.match(/\n/g)?.length ?? 0)
-    const to = chunk.length - 1
-    const wrong = to > maxLine ? tooLong(maxLine) : broken && raw.includes("\ufffd") ? "not UTF-8" : problem
-    const record = new Record(index, line, chunk, 0, to, chunk.length, bytes, Reading.Line, undefined, 0)
-    found.push(record.known(wrong === undefined ? value : undefined, wrong))
+  let names: ReadonlyArray<string> | undefined
+  let index = 0
+  let line = 1 // of the next byte
+  let begun = 1 // the line of the row
+  let received = 0 // bytes in the chunks before
+  let parts: Array<Buffer> = [] // of a row whose end has not come
+  let size = 0
+  let skipping = false // the rest of a row that was too long
+  let over = false
+  // The header decides: a lone CR ends all rows, or a LF, with or without a CR before it.
+  let end: number | undefined
+  let returned = false // there was a CR; what follows it decides
+  let at: At = At.FieldStart
+  let marks = 0 // bytes of a byte order mark so far
+  let lead = 0 // bytes of a whole one in the row
+
+  const give = (row: Record, value: unknown, problem: string | undefined, found: Array<Record>) => {
+    if (names === undefined) {
+      over = true
+      found.push(row.known(undefined, problem))
+    } else if (row.index > skip) found.push(row.known(value, problem))
   }
-  // Not its own max_record_size: from the first record that is too long on, it finds fault with all.
-  const parser = new Parser({
-    bom: true,
-    columns: true,
-    raw: true,
-    info: true,
-    skip_empty_lines: true,
-    skip_records_with_error: true,
-    on_record: ((row: { readonly info: Info; readonly raw: string; readonly record: unknown }) => {
-      put(row.record, undefined, row.raw, row.info)
-      return null // nothing goes through the parser's own stream: all of it happens within a write
-    }) as unknown as NonNullable<CsvOptions["on_record"]>
-  })
-  parser.on("skip", (error: Error & Info & { readonly code: string }, raw: string | undefined) =>
-    put(undefined, `not CSV: ${csvReasons[error.code] ?? error.message}`, raw ?? "", error)
-  )
-  const failed = (error: Error & { readonly code?: string }) => {
-    over = true
-    put(undefined, `not CSV: ${csvReasons[error.code ?? ""] ?? error.message}`, "", parser.info)
+  const overlong = (position: number, found: Array<Record>) => {
+    skipping = true
+    parts = []
+    const problem = tooLong(limit) + (at === At.Quotes ? "; a quote in it is not closed so far" : "")
+    const number = names === undefined ? 0 : ++index
+    const row = new Cut(number, begun, none, 0, 0, 0, position, Reading.Line, undefined, 0)
+    give(row, undefined, problem, found)
   }
-  parser.on("error", failed)
-  const taken = () => {
-    const all = found
-    found = []
-    return all
+  // A row that ends before `next`.
+  const put = (chunk: Buffer, first: number, next: number, position: number, found: Array<Record>) => {
+    let to = next
+    if (at !== At.Quotes) {
+      if (to > first && chunk[to - 1] === end) to--
+      if (to > first && end !== carriageReturn && chunk[to - 1] === carriageReturn) to--
+    }
+    const header = names === undefined
+    const start = first + lead
+    if (to === start) return // an empty line is none
+    if (to - start > limit) {
+      overlong(position - (next - first), found)
+      return
+    }
+    if (!header && ++index <= skip) return
+    const row = new Row(
+      header ? 0 : index,
+      begun,
+      chunk,
+      start,
+      to,
+      next,
+      position,
+      Reading.Line,
+      undefined,
+      0
+    )
+    if (!isUtf8(chunk.subarray(start, to))) return give(row, undefined, "not UTF-8", found)
+    const fields = fieldsOf(chunk.toString("utf8", start, to))
+    const problem = typeof fields === "string" ? fields : header ? sameNames(fields) : undefined
+    if (typeof fields === "string" || problem !== undefined) {
+      return give(row, undefined, `not CSV: ${problem}`, found)
+    }
+    if (names === undefined) names = fields
+    else if (fields.length !== names.length) {
+      give(row, undefined, "not CSV: another number of fields than columns", found)
+    } else {
+      row.fields = fields
+      give(row, rowOf(names, fields), undefined, found)
+    }
   }
+
   return {
     push: (bytes) => {
-      if (over) return []
-      broken ||= !isUtf8(bytes)
-      parser.write(bytes)
-      received += bytes.length
-      // Nothing tells where the next record begins.
-      if (received - done > maxLine + bytes.length && !over) {
-        over = true
-        put(undefined, `${tooLong(maxLine)}; what follows is not read`, "", parser.info)
+      const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+      const found: Array<Record> = []
+      let first = 0 // of the row, in this chunk
+      let most = limit + 2 + lead - size // where the row is too long, whatever ends it
+      const finish = (next: number) => {
+        if (!skipping && size === 0) put(chunk, first, next, received + next, found)
+        else if (!skipping) {
+          parts.push(chunk.subarray(0, next))
+          const joined = Buffer.concat(parts)
+          put(joined, 0, joined.length, received + next, found)
+        }
+        skipping = false
+        parts = []
+        size = 0
+        first = next
+        lead = 0
+        most = first + limit + 2
+        begun = line
+        at = At.FieldStart
       }
-      return taken()
+      for (let i = 0; i < chunk.length && !over; i++) {
+        const byte = chunk[i]!
+        if (returned) {
+          returned = false
+          end = byte === lineFeed ? lineFeed : carriageReturn
+          if (end === carriageReturn) {
+            line++
+            finish(i)
+          }
+        }
+        if (marks < 3) {
+          if (byte === mark[marks]) {
+            if (++marks === 3) lead = 3
+            most = first + limit + 2 + lead - size
+            continue
+          }
+          if (marks > 0) at = At.Field
+          marks = 3
+        }
+        if (at === At.Quotes) {
+          if (byte === quote) at = At.Quote
+          else if (byte === (end ?? lineFeed)) line++
+        } else if (byte === lineFeed && end !== carriageReturn) {
+          end = lineFeed
+          line++
+          finish(i + 1)
+        } else if (byte === carriageReturn && end === carriageReturn) {
+          line++
+          finish(i + 1)
+        } else if (byte === carriageReturn && end === undefined) returned = true
+        else if (byte === lineFeed && size === 0 && i === first) {
+          first++ // belongs to the CR before it
+          most++
+        } else if (byte === comma) at = At.FieldStart
+        else if (byte === quote && at !== At.Field && at !== At.QuoteReturn) at = At.Quotes
+        else if (byte === carriageReturn && at === At.Quote) at = At.QuoteReturn
+        else at = At.Field
+        if (i >= most && !skipping && !over) overlong(received + first - size, found)
+      }
+      received += chunk.length
+      if (!over && first < chunk.length) {
+        size += chunk.length - first
+        if (!skipping) parts.push(chunk.subarray(first))
+      }
+      return found
     },
     end: () => {
-      if (!over) {
-        parser._flush((error) => {
-          if (error != null) failed(error)
-        })
-      }
-      return taken()
+      const found: Array<Record> = []
+      if (over || size === 0 || skipping) return found
+      const joined = Buffer.concat(parts)
+      if (returned) end = carriageReturn
+      put(joined, 0, joined.length, received, found)
+      return found
     }
   }
 }

@@ -126,6 +126,6 @@ describe("Records", () => {
       [3, { a: "b" }]
     ])
     const endless = all(`a\n"${"x".repeat(100)}\nb\n`, { format: "csv", maxLine: 10 }, 5)
-    expect(told(endless)).toEqual([[2, "! longer than 10 bytes; what follows is not read"]])
+    expect(told(endless)).toEqual([[2, "! longer than 10 bytes; a quote in it is not closed so far"]])
   })
 })
