@@ -120,7 +120,8 @@ const read = (path: string, format: Format): Stream.Stream<Executors.ItemInput, 
         const why = problem
           .replace(/^not JSON/, "no JSON")
           .replace(tooLong, `longer than ${Units.formatSize(longestItem)}`)
-        return Option.some({ text, value: Either.left(`${where} is ${why}`) })
+        const verb = why.startsWith("cannot") ? "" : "is "
+        return Option.some({ text, value: Either.left(`${where} ${verb}${why}`) })
       }
       if (format === "lines" && String(value).trim() === "") return Option.none()
       return Option.some({ text, value: Either.right(value) })
