@@ -2,7 +2,7 @@ import { Chunk, Context, Data, Duration, Effect, Layer, Schema, Stream } from "e
 import { codes } from "./Exits.js"
 import { InputError } from "./Input.js"
 import * as followed from "./internal/followed.js"
-import { checkedNumber } from "./internal/numbers.js"
+import { checkedDuration, someTime } from "./internal/numbers.js"
 
 /** A file that is followed, or what it holds since it was truncated: two contents of one inode are two of these. */
 export interface File {
@@ -94,17 +94,10 @@ export class Follow extends Context.Tag("effect-asyncio/services/Follow")<
   }
 >() {}
 
-const milliseconds = (option: string, given: Duration.DurationInput, least: number): number =>
-  checkedNumber(option, typeof given === "number" ? given : Duration.toMillis(given), {
-    infinite: true,
-    least,
-    whole: false
-  })
-
 /** {@link layer} with settings. */
 export const layerWith = ({ interval = "100 millis" }: Options): Layer.Layer<Follow> =>
   Layer.sync(Follow, () => {
-    const pause = Effect.sleep(milliseconds("interval", interval, 1))
+    const pause = Effect.sleep(checkedDuration("interval", interval, someTime))
     const open = <E = never>(
       path: string,
       { from, onGap, onWaiting, rotateWait = "5 seconds" }: OpenOptions<E> = {}
@@ -116,7 +109,7 @@ export const layerWith = ({ interval = "100 millis" }: Options): Layer.Layer<Fol
       return Stream.unwrapScoped(
         Effect.gen(function* () {
           const clock = yield* Effect.clock
-          const wait = milliseconds("rotateWait", rotateWait, 0)
+          const wait = Duration.toMillis(checkedDuration("rotateWait", rotateWait))
           const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
           const files = yield* Effect.acquireRelease(
             Effect.sync(() => new followed.Followed(path, from, wait, now)),

@@ -6,6 +6,7 @@ import { Data, Effect, type Scope } from "effect"
 import { codes } from "./Exits.js"
 import { gathered } from "./internal/buffers.js"
 import { describe } from "./internal/files.js"
+import { anyCount, checkOptions } from "./internal/numbers.js"
 
 // Output that has to wait: in memory while all together are small, in unlinked temporary files beyond.
 
@@ -49,6 +50,7 @@ export const make = ({
   onMuch
 }: Options = {}): Effect.Effect<() => Spool, never, Scope.Scope> =>
   Effect.gen(function* () {
+    checkOptions({ memory }, { memory: anyCount })
     let held = 0
     let filed = 0
     const open = new Set<number>()

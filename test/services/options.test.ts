@@ -14,6 +14,7 @@ import * as CommandExecutor from "../../src/services/CommandExecutor.js"
 import * as Downloader from "../../src/services/Downloader.js"
 import * as EventBuffer from "../../src/services/EventBuffer.js"
 import * as Executor from "../../src/services/Executor.js"
+import * as Follow from "../../src/services/Follow.js"
 import * as HostQueue from "../../src/services/HostQueue.js"
 import * as HttpServer from "../../src/services/HttpServer.js"
 import * as Lines from "../../src/services/Lines.js"
@@ -23,6 +24,7 @@ import * as Output from "../../src/services/Output.js"
 import * as Probes from "../../src/services/Probes.js"
 import * as Processes from "../../src/services/Processes.js"
 import * as Records from "../../src/services/Records.js"
+import * as Spool from "../../src/services/Spool.js"
 import * as Supervisor from "../../src/services/Supervisor.js"
 import * as TaskGroup from "../../src/services/TaskGroup.js"
 import * as Timers from "../../src/services/Timers.js"
@@ -69,6 +71,18 @@ const bytes = Stream.make(new TextEncoder().encode("1\n"))
 const command = Command.make("true")
 const job = Executor.fromFunction((n: number) => n)
 
+options("Follow.Options", { interval: "someTime" }, (given) =>
+  Effect.provide(Effect.void, Follow.layerWith(given))
+)
+options("Follow.OpenOptions", { rotateWait: "time" }, (given) =>
+  Stream.runDrain(Stream.unwrap(Effect.map(Follow.Follow, ({ open }) => open("/nowhere", given)))).pipe(
+    Effect.provide(Follow.layer)
+  )
+)
+options("Loops.FollowOptions", { rotateWait: "time" }, (given) =>
+  Stream.runDrain(Loops.follow("/nowhere", given)).pipe(Effect.provide(Follow.layer))
+)
+options("Spool.Options", { memory: "anyCount" }, (given) => Effect.scoped(Spool.make(given)))
 options("Gather.GatherOptions", { concurrency: "countOrInfinity" }, (given) =>
   Gather.gather([Effect.void], given)
 )
@@ -285,8 +299,7 @@ const exempt = new Set([
   "Times.Options.now",
   "Processes.Script.exitCode",
   "Records.Options.from",
-  "LongRunning.ExampleOptions.seed",
-  "Follow.Options.interval" // its layer is read when it is made
+  "LongRunning.ExampleOptions.seed"
 ])
 
 /** `Module.Interface.name` of each option in the sources that is a number or a duration. */

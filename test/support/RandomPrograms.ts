@@ -63,7 +63,7 @@ export const toEffect = (
         return Effect.zipRight(Effect.yieldNow(), made(program.next))
       case "computes":
         return Effect.zipRight(
-          Effect.sync(() => 1),
+          Effect.sync(() => cleanUps),
           made(program.next)
         )
       case "uninterruptible":

@@ -65,8 +65,9 @@ export const checkedDuration = (
     return decoded.value
   }
   const range = { any: "", none: ", 0 or more", some: ", above 0" }[duration]
+  const wrong = Option.isSome(decoded) ? "is out of range" : "is no duration"
   throw new RangeError(
-    `${option}: ${String(value)} is no duration; expected milliseconds or text like "2 seconds"${range}`
+    `${option}: ${String(value)} ${wrong}; expected milliseconds or text like "2 seconds"${range}`
   )
 }
 
