@@ -495,7 +495,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       if (screen !== undefined) {
         const seconds = (performance.now() - begun) / 1000
         screen.show([
-          `${counts.records} records, ${counts.failed} failed, ${Math.round(counts.records / seconds)}/s`
+          `${Units.plural(counts.records, "record")}, ${counts.failed} failed, ${Math.round(counts.records / seconds)}/s`
         ])
       }
       const bytes = config.json
@@ -522,7 +522,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       if (config.quiet) return Effect.void
       const { failed, records, results } = counts
       return note(
-        `${records} records, ${results} results, ${failed} failed in ${Units.formatDuration(elapsed)}`
+        `${Units.plural(records, "record")}, ${Units.plural(results, "result")}, ${failed} failed in ${Units.formatDuration(elapsed)}`
       )
     })
     const failedEvent = (error: Failure | Checkpoints.CheckpointError | DeadLetters.DeadLetterError) => {

@@ -346,7 +346,7 @@ const classify = (checker: Api.Checker) => {
     if (depth > 8) return Promise.resolve(undefined)
     const before = known.get(type.id)
     if (before !== undefined) return before
-    const kind = look(type, depth + 1)
+    const kind = Callbacks.unlessPanic(() => look(type, depth + 1), undefined)
     known.set(type.id, kind)
     return kind
   }

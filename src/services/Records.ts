@@ -3,6 +3,7 @@ import { createHash } from "node:crypto"
 import { isDeepStrictEqual } from "node:util"
 import { type Options as CsvOptions, type Info, Parser } from "csv-parse"
 import * as Json from "./Json.js"
+import { plural } from "./Units.js"
 
 // Bytes taken apart into records, in plain code: `npm run bench -- loop` measures it beside a bare splitter.
 
@@ -138,7 +139,7 @@ const none = Buffer.alloc(0)
 /** Takes bytes apart into records, in time proportional to the bytes. */
 export const make = (options: Options): Records => (options.format === "csv" ? rows(options) : lines(options))
 
-const tooLong = (limit: number) => `longer than ${limit} bytes`
+const tooLong = (limit: number) => `longer than ${plural(limit, "byte")}`
 
 // Positions that are a multiple of 16 apart meet every run of 16 digits: a fraction of the price of a regular
 // expression over the chunk (0.04 instead of 0.6 µs for a record of 190 bytes).

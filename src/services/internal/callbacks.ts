@@ -89,6 +89,18 @@ const collect = (ast: typeof Ast, source: Ast.SourceFile): Found => {
   return found
 }
 
+const isPanic = (error: unknown) => error instanceof Error && error.message.startsWith("panic:")
+
+/** What TypeScript answers; where it panics over the question (7.0 does over some tuples), this. */
+export const unlessPanic = async <A, B>(ask: () => Promise<A>, otherwise: B): Promise<A | B> => {
+  try {
+    return await ask()
+  } catch (error) {
+    if (!isPanic(error)) throw error
+    return otherwise
+  }
+}
+
 /**
  * The types of these. TypeScript 7.0 panics over a few (tuples that stand for their own declaration), with all that are
  * asked for at once; those are found and have none.
@@ -100,7 +112,7 @@ export const typesAt = async (
   try {
     return await checker.getTypeAtLocation(nodes)
   } catch (error) {
-    if (!(error instanceof Error && error.message.startsWith("panic:"))) throw error
+    if (!isPanic(error)) throw error
     if (nodes.length === 1) return [undefined]
     const half = nodes.length >> 1
     return [...(await typesAt(checker, nodes.slice(0, half))), ...(await typesAt(checker, nodes.slice(half)))]
@@ -121,7 +133,7 @@ export const find = async (
   const dropped: Array<Dropped> = []
 
   const firstArgument = async (type: Api.Type): Promise<Api.Type | undefined> =>
-    type.isTypeReference() ? (await checker.getTypeArguments(type))[0] : undefined
+    type.isTypeReference() ? (await unlessPanic(() => checker.getTypeArguments(type), []))[0] : undefined
 
   const known = new Map<number, Promise<boolean>>()
   /** An effect or a stream, or a promise of one. */
@@ -144,7 +156,9 @@ export const find = async (
     type !== undefined && (await kindOf(type)) === "Effect" && isEffect(await firstArgument(type))
 
   const membersOf = async (type: Api.Type): Promise<ReadonlyArray<Api.Type>> =>
-    type.isUnionType() || type.isIntersectionType() ? ((await type.getTypes()) ?? []) : [type]
+    type.isUnionType() || type.isIntersectionType()
+      ? ((await unlessPanic(() => type.getTypes(), [])) ?? [])
+      : [type]
 
   /** Nothing, or a promise of nothing. */
   const isNothing = async (type: Api.Type | undefined): Promise<boolean> => {
@@ -168,8 +182,8 @@ export const find = async (
     const answer = (async () => {
       const results: Array<Api.Type> = []
       for (const member of await membersOf(type)) {
-        for (const signature of await checker.getSignaturesOfType(member, 0)) {
-          const result = await checker.getReturnTypeOfSignature(signature)
+        for (const signature of await unlessPanic(() => checker.getSignaturesOfType(member, 0), [])) {
+          const result = await unlessPanic(() => checker.getReturnTypeOfSignature(signature), undefined)
           if (result !== undefined) results.push(result)
         }
       }
@@ -181,7 +195,7 @@ export const find = async (
 
   /** Whether what stands here is called for nothing that it could give. */
   const isExpectedVoid = async (node: Ast.Expression, callee: string): Promise<boolean> => {
-    const expected = await checker.getContextualType(node)
+    const expected = await unlessPanic(() => checker.getContextualType(node), undefined)
     if (expected === undefined) return false
     const results = await resultsOf(expected)
     if (results.length > 0) {
@@ -243,7 +257,7 @@ export const find = async (
     await Promise.all(
       makers.map(async ({ above, call }, i) => {
         if (!(await isNested(types[i])) || isTaken(ast, call, above)) return
-        if (await isNested(await checker.getContextualType(call))) return
+        if (await isNested(await unlessPanic(() => checker.getContextualType(call), undefined))) return
         dropped.push({ node: call, rule: "effectInEffect" })
       })
     )
