@@ -471,7 +471,7 @@ const inspect = async (
   return { sources, problems, unresolved }
 }
 
-// `// @effect-diagnostics-next-line RULE:off` on the line above, as the Effect diagnostics have it.
+// By the comment on the line above with which the Effect diagnostics are switched off.
 const isSwitchedOff = (text: string, at: number, rule: Rule): boolean => {
   const above = text.slice(0, text.lastIndexOf("\n", at - 1) + 1).trimEnd()
   const comment = above.slice(above.lastIndexOf("\n") + 1)

@@ -125,18 +125,18 @@ describe("server: what no client should send", () => {
         Effect.gen(function* () {
           const { port } = yield* serve
           return yield* Effect.forEach(["", "GET / HT", get("Host: a"), shake], (bytes) =>
-            Effect.async<Promise<void>>((resume) => {
+            Effect.async<{ readonly gone: Promise<void> }>((resume) => {
               const socket = net.connect(port, "127.0.0.1", () => {
                 const gone = new Promise<void>((done) => socket.on("close", () => done()))
                 socket.on("error", () => undefined)
-                socket.write(bytes, () => resume(Effect.succeed(gone)))
+                socket.write(bytes, () => resume(Effect.succeed({ gone })))
                 socket.resume()
               })
             })
           )
         })
       )
-      yield* Effect.promise(() => Promise.all(sockets))
+      yield* Effect.promise(() => Promise.all(sockets.map(({ gone }) => gone)))
     }).pipe(Effect.provide(HttpServer.layer))
   )
 })
