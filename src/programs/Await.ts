@@ -216,7 +216,7 @@ const explanations: Readonly<Record<Diagnostics.Rule, { readonly what: string; r
   },
   effectInVoidCallback: {
     what: "effect dropped: a callback gives CODE where nothing is expected, so it never runs",
-    mend: "run it there, say with Effect.runFork, or go through the values in an effect, say with Effect.forEach"
+    mend: "run it there, say with Runtime.runFork, or go through the values in an effect, say with Effect.forEach"
   },
   effectInEffect: {
     what: "effect inside an effect: CODE succeeds with an effect that nobody runs",
@@ -224,7 +224,7 @@ const explanations: Readonly<Record<Diagnostics.Rule, { readonly what: string; r
   },
   effectInPromise: {
     what: "effect inside a promise: CODE gives an effect that nobody runs",
-    mend: "run it, say with Effect.runPromise, or make an effect of the promise with Effect.promise and add Effect.flatten"
+    mend: "run it, say with Runtime.runPromise, or make an effect of the promise with Effect.promise and add Effect.flatten"
   },
   effectInFailure: {
     what: "effect as an error: CODE fails with an effect that nobody runs",
