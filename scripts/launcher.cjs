@@ -53,4 +53,14 @@ process.on("exit", () => {
   }
 })
 
+// Paths mean nothing where the working directory was removed; help and the version need none.
+try {
+  process.cwd()
+} catch {
+  if (!process.argv.slice(2).some((word) => /^(-h|--help|--version)$/.test(word))) {
+    console.error("aio: the working directory was removed or may not be read; change to one that is there")
+    process.exit(2)
+  }
+  process.chdir("/")
+}
 load("main.cjs")

@@ -6,6 +6,7 @@ import { Effect, Option } from "effect"
 import * as Await from "../programs/Await.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
 import * as Output from "../services/Output.js"
+import { plural } from "../services/Units.js"
 import { withRest } from "./Cli.js"
 
 const files = Args.text({ name: "FILE" }).pipe(
@@ -23,8 +24,6 @@ const invalid = (error: { readonly message: string }) => {
   return new UsageError({ message: told })
 }
 
-const one = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`
-
 export const command = Command.make("await", { files, project, json }, ({ files: given, json, project }) =>
   Effect.gen(function* () {
     const files = yield* withRest(given)
@@ -35,12 +34,17 @@ export const command = Command.make("await", { files, project, json }, ({ files:
     const path = yield* Path.Path
     const started = path.resolve(".")
     const shown = (file: string) => (file.startsWith(`${started}/`) ? path.relative(started, file) : file)
-    const { files: seen, findings } = yield* Await.find({
+    const {
+      files: seen,
+      findings,
+      unresolved
+    } = yield* Await.find({
       files,
       project: Option.getOrUndefined(project)
     }).pipe(
       Effect.catchTags({
         AnalyserMissing: invalid,
+        EffectMissing: invalid,
         InvalidTarget: invalid,
         AnalyserFailed: ({ message }) =>
           new ExitError({ exitCode: codes.failed, message: `aio await: ${message}` })
@@ -50,8 +54,19 @@ export const command = Command.make("await", { files, project, json }, ({ files:
       if (json) yield* Output.event("finding", { file, line, column, rule, code, what, mend })
       else yield* Output.print(`${shown(file)}:${line}:${column}  ${what}; ${mend}`)
     }
-    if (json) yield* Output.event("summary", { files: seen.length, findings: findings.length })
-    else yield* Output.note(`${one(seen.length, "file")}, ${one(findings.length, "finding")}`)
+    const [first] = unresolved
+    if (first !== undefined) {
+      yield* Output.note(
+        `${plural(unresolved.length, "import")} not found, '${first.specifier}' in ${shown(first.file)} first; what they give is not judged`
+      )
+    }
+    if (json) {
+      const counts = { files: seen.length, findings: findings.length }
+      yield* Output.event(
+        "summary",
+        first === undefined ? counts : { ...counts, unresolved: unresolved.length }
+      )
+    } else yield* Output.note(`${plural(seen.length, "file")}, ${plural(findings.length, "finding")}`)
     if (findings.length > 0) return yield* new ExitError({ exitCode: codes.failed, message: "" })
   })
 ).pipe(Command.withDescription("find effects, promises and generators that are built and never run"))

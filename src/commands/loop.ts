@@ -559,7 +559,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       if (screen !== undefined) {
         const seconds = (performance.now() - begun) / 1000
         screen.show([
-          `${counts.records} records, ${counts.failed} failed, ${Math.round(counts.records / seconds)}/s`
+          `${Units.plural(counts.records, "record")}, ${counts.failed} failed, ${Math.round(counts.records / seconds)}/s`
         ])
       }
       const [first, ...rest] = config.json ? fewer(all.flatMap(resultEvents)) : write(all)
@@ -593,7 +593,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       if (config.quiet) return Effect.void
       const { failed, records, results } = counts
       return note(
-        `${records} records, ${results} results, ${failed} failed in ${Units.formatDuration(elapsed)}`
+        `${Units.plural(records, "record")}, ${Units.plural(results, "result")}, ${failed} failed in ${Units.formatDuration(elapsed)}`
       )
     })
     const failedEvent = (error: Failure | Checkpoints.CheckpointError | DeadLetters.DeadLetterError) => {

@@ -214,6 +214,18 @@ const explanations: Readonly<Record<Diagnostics.Rule, { readonly what: string; r
     what: "effect inside an effect: CODE succeeds with an effect that nobody runs",
     mend: "use Effect.flatMap instead of Effect.map, or add Effect.flatten"
   },
+  effectInVoidCallback: {
+    what: "effect dropped: a callback gives CODE where nothing is expected, so it never runs",
+    mend: "run it there, say with Runtime.runFork, or go through the values in an effect, say with Effect.forEach"
+  },
+  effectInEffect: {
+    what: "effect inside an effect: CODE succeeds with an effect that nobody runs",
+    mend: "use Effect.suspend instead of Effect.sync, or add Effect.flatten"
+  },
+  effectInPromise: {
+    what: "effect inside a promise: CODE gives an effect that nobody runs",
+    mend: "run it, say with Runtime.runPromise, or make an effect of the promise with Effect.promise and add Effect.flatten"
+  },
   effectInFailure: {
     what: "effect as an error: CODE fails with an effect that nobody runs",
     mend: "fail with a value, and run the effect before, say with Effect.tapError"
@@ -240,6 +252,8 @@ const explanations: Readonly<Record<Diagnostics.Rule, { readonly what: string; r
 export interface Findings {
   readonly files: ReadonlyArray<string>
   readonly findings: ReadonlyArray<Finding>
+  /** Imports that lead nowhere: what they give is not judged. */
+  readonly unresolved: ReadonlyArray<Diagnostics.Unresolved>
 }
 
 /**
@@ -247,7 +261,8 @@ export interface Findings {
  * given files, or in all of a project's. The findings come in the order of files and lines.
  *
  * Fails with `AnalyserMissing` when `@effect/tsgo` or TypeScript 7 is not installed, with `InvalidTarget` when a file
- * or project does not exist or does not parse, with `AnalyserFailed` when an analyser breaks.
+ * or project does not exist or does not parse, with `EffectMissing` when a file imports `effect`, or a package built on
+ * it, that is not there or not of version 3, with `AnalyserFailed` when an analyser breaks.
  *
  * @example
  * ```ts
@@ -262,6 +277,6 @@ export interface Findings {
  */
 export const find = Effect.fn("Await.find")(function* (target: Diagnostics.Target) {
   const diagnostics = yield* Diagnostics.Diagnostics
-  const { files, problems } = yield* diagnostics.analyse(target)
-  return { files, findings: problems.map((problem) => new Finding(problem)) } satisfies Findings
+  const { files, problems, unresolved } = yield* diagnostics.analyse(target)
+  return { files, findings: problems.map((problem) => new Finding(problem)), unresolved } satisfies Findings
 })

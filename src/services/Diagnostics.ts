@@ -8,6 +8,9 @@ import { fileURLToPath, pathToFileURL } from "node:url"
 import { Context, Data, Effect, Layer } from "effect"
 import type * as Ast from "typescript/unstable/ast"
 import type * as Api from "typescript/unstable/async"
+import { shown } from "./Failures.js"
+import * as Callbacks from "./internal/callbacks.js"
+import { guarded } from "./internal/foreign.js"
 import { nativeImport } from "./internal/nativeImport.js"
 
 // Two analysers, both the user's own packages: the Effect diagnostics of @effect/tsgo know effects, and TypeScript 7,
@@ -22,7 +25,7 @@ export interface Target {
   readonly project?: string | undefined
 }
 
-/** The rules whose findings are reported: those of the Effect diagnostics by their own name, and three more. */
+/** The rules whose findings are reported: those of the Effect diagnostics by their own name, and ours. */
 export const rules = [
   "floatingEffect",
   "floatingEffectInVitest",
@@ -32,6 +35,9 @@ export const rules = [
   "effectInFailure",
   "promiseInEffectSuccess",
   "lazyPromiseInEffectSync",
+  "effectInVoidCallback",
+  "effectInEffect",
+  "effectInPromise",
   "floatingStream",
   "floatingPromise",
   "floatingGenerator"
@@ -51,10 +57,17 @@ export interface Problem {
   readonly code: string
 }
 
+/** An import that leads nowhere, so that nothing is known of what it gives. */
+export interface Unresolved {
+  readonly file: string
+  readonly specifier: string
+}
+
 /** What was looked at and what was found, by file and place. */
 export interface Analysis {
   readonly files: ReadonlyArray<string>
   readonly problems: ReadonlyArray<Problem>
+  readonly unresolved: ReadonlyArray<Unresolved>
 }
 
 // errors
@@ -78,6 +91,18 @@ export class InvalidTarget extends Data.TaggedError("InvalidTarget")<{
   }
 }
 
+/** `effect`, or a package built on it, is imported and not there: its effects would pass as values of any type. */
+export class EffectMissing extends Data.TaggedError("EffectMissing")<{
+  readonly file: string
+  readonly specifier: string
+  /** What is wrong with it: `is not installed in DIR`. */
+  readonly problem: string
+}> {
+  override get message() {
+    return `${this.specifier}, which ${this.file} imports, ${this.problem}; effects cannot be judged`
+  }
+}
+
 /** An analyser crashed, or did not do what it was asked for. */
 export class AnalyserFailed extends Data.TaggedError("AnalyserFailed")<{
   readonly analyser: string
@@ -88,7 +113,7 @@ export class AnalyserFailed extends Data.TaggedError("AnalyserFailed")<{
   }
 }
 
-export type DiagnosticsError = AnalyserMissing | InvalidTarget | AnalyserFailed
+export type DiagnosticsError = AnalyserMissing | InvalidTarget | EffectMissing | AnalyserFailed
 
 /** Finds what is built and dropped in TypeScript source. */
 export class Diagnostics extends Context.Tag("effect-asyncio/services/Diagnostics")<
@@ -226,7 +251,7 @@ const killed = (child: ChildProcess): Effect.Effect<void> =>
 
 // the rest: what TypeScript 7 knows of an expression that stands alone
 
-type Kind = "Effect" | "Stream" | "Promise" | "Generator"
+type Kind = Callbacks.Kind
 const ruleOf: Readonly<Record<Kind, Rule>> = {
   Effect: "floatingEffect",
   Stream: "floatingStream",
@@ -246,6 +271,8 @@ const kinds: Readonly<Record<string, readonly [Kind, declaredIn: RegExp]>> = {
 
 interface Suspect {
   readonly node: Ast.Expression
+  /** Its failure is taken care of; what it gives is dropped all the same. */
+  readonly handled: boolean
   /** The expression is the whole statement, which is what the Effect diagnostics look at. */
   readonly whole: boolean
 }
@@ -268,7 +295,7 @@ const dropped = (ast: typeof Ast, node: Ast.Expression, whole: boolean): Readonl
         return [] // an assignment keeps its value
     }
   }
-  return isHandled(ast, node) ? [] : [{ node, whole }]
+  return [{ node, whole, handled: isHandled(ast, node) }]
 }
 
 const suspects = (ast: typeof Ast, file: Ast.SourceFile): ReadonlyArray<Suspect> => {
@@ -306,10 +333,10 @@ const classify = (checker: Api.Checker) => {
     const symbol = await type.getSymbol()
     const [kind, declaredIn] = (Object.hasOwn(kinds, symbol?.name ?? "") && kinds[symbol!.name]) || []
     if (kind !== undefined && symbol!.declarations.some(({ path }) => declaredIn!.test(path))) return kind
-    if (!type.isTypeReference() && !type.isClassOrInterface()) return undefined
+    if (symbol === undefined || (!type.isTypeReference() && !type.isClassOrInterface())) return undefined
     // an array of promises, or of anything else in question, is dropped as they are
-    if (symbol?.name === "Array" || symbol?.name === "ReadonlyArray") {
-      return first(await checker.getTypeArguments(type), depth)
+    if (symbol.name === "Array" || symbol.name === "ReadonlyArray") {
+      return type.isTypeReference() ? first(await checker.getTypeArguments(type), depth) : undefined
     }
     const declared = type.isTypeReference() ? await type.getTarget() : type
     const base = await first((await declared.getBaseTypes()) ?? [], depth)
@@ -319,7 +346,7 @@ const classify = (checker: Api.Checker) => {
     if (depth > 8) return Promise.resolve(undefined)
     const before = known.get(type.id)
     if (before !== undefined) return before
-    const kind = look(type, depth + 1)
+    const kind = Callbacks.unlessPanic(() => look(type, depth + 1), undefined)
     known.set(type.id, kind)
     return kind
   }
@@ -334,6 +361,62 @@ const excerpt = (text: string): string => {
 interface Inspected {
   readonly sources: ReadonlyMap<string, Ast.SourceFile>
   readonly problems: ReadonlyArray<Problem>
+  readonly unresolved: ReadonlyArray<Unresolved>
+}
+
+/** What the file imports values or types from, by the texts that name it. */
+const specifiersOf = (ast: typeof Ast, file: Ast.SourceFile): ReadonlyArray<Ast.StringLiteral> => {
+  const found: Array<Ast.StringLiteral> = []
+  const add = (node: Ast.Node | undefined) => {
+    if (node !== undefined && ast.isStringLiteral(node)) found.push(node)
+  }
+  const visit = (node: Ast.Node): void => {
+    if (ast.isImportDeclaration(node)) {
+      if (node.importClause !== undefined) add(node.moduleSpecifier)
+    } else if (ast.isExportDeclaration(node)) add(node.moduleSpecifier)
+    else if (ast.isExternalModuleReference(node)) add(node.expression)
+    else if (ast.isCallExpression(node) && node.expression.kind === ast.SyntaxKind.ImportKeyword)
+      add(node.arguments[0])
+    node.forEachChild(visit)
+  }
+  file.forEachChild(visit)
+  return found
+}
+
+const packageOf = (specifier: string): string => /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier
+
+const onEffect = /^(effect|@effect|@[^/]+\/effect)(?=[/-]|$)|^effect-/
+const effectTypes = /^(.*\/effect)\/(?:.*\/)?Effect\.(?:d\.[mc]?)?ts$/
+
+/** Fails where what is imported from `effect`, or from a package built on it, has no types of effect 3. */
+const checkEffect = (
+  imports: ReadonlyArray<Unresolved & { readonly found: boolean }>,
+  sources: ReadonlyArray<string>
+): void => {
+  const ours = imports.filter(({ specifier }) => onEffect.test(specifier))
+  const fail = ({ file, specifier }: Unresolved, problem: string) => {
+    throw new EffectMissing({ file: shown(file, process.cwd()), specifier: packageOf(specifier), problem })
+  }
+  const missing = ours.find(({ found }) => !found)
+  if (missing !== undefined) {
+    const folder = dirname(missing.file)
+    const installed = ancestors(folder).some((above) =>
+      statSync(join(above, "node_modules", packageOf(missing.specifier)), { throwIfNoEntry: false })
+    )
+    fail(
+      missing,
+      installed ? `is installed without types for that in ${folder}` : `is not installed in ${folder}`
+    )
+  }
+  const direct = ours.find(({ specifier }) => /^effect(\/|$)/.test(specifier))
+  if (direct === undefined) return
+  const homes = new Set(sources.flatMap((source) => effectTypes.exec(source)?.[1] ?? []))
+  if (homes.size === 0) fail(direct, "is installed without its types: they lack Effect.d.ts")
+  for (const home of homes) {
+    const version = guarded(() => String(readJson(join(home, "package.json")).version), "3")
+    if (!/^3(\.|$)/.test(version))
+      fail(direct, `is installed as ${version} in ${home}, and effect 3 is known here`)
+  }
 }
 
 /** Parses the files and finds the promises, generators and hidden effects that are dropped in them. */
@@ -344,7 +427,9 @@ const inspect = async (
 ): Promise<Inspected> => {
   const sources = new Map<string, Ast.SourceFile>()
   const problems: Array<Problem> = []
-  const kindOf = classify(project.checker)
+  const imports: Array<Unresolved & { readonly found: boolean }> = []
+  const { checker } = project
+  const kindOf = classify(checker)
   for (const file of files) {
     const source = await project.program.getSourceFile(file)
     if (source === undefined)
@@ -352,19 +437,46 @@ const inspect = async (
     sources.set(file, source)
     const [error] = await project.program.getSyntacticDiagnostics(file)
     if (error !== undefined) throw invalid(file, error, source)
+    const specifiers = specifiersOf(tools.ast, source)
+    const modules = await checker.getSymbolAtLocation(specifiers)
+    for (const [i, { text }] of specifiers.entries()) {
+      imports.push({ file, specifier: text, found: modules[i] !== undefined })
+    }
     const found = suspects(tools.ast, source)
-    const types = await project.checker.getTypeAtLocation(found.map(({ node }) => node))
-    for (const [i, { node, whole }] of found.entries()) {
+    const types = await Callbacks.typesAt(
+      checker,
+      found.map(({ node }) => node)
+    )
+    const report = (node: Ast.Node, rule: Rule) => {
+      const start = node.getStart(source)
+      const { character, line } = source.getLineAndCharacterOfPosition(start)
+      if (isSwitchedOff(source.text, start, rule)) return
+      const code = excerpt(source.text.slice(start, node.end))
+      problems.push({ file, line: line + 1, column: character + 1, rule, code })
+    }
+    for (const [i, { handled, node, whole }] of found.entries()) {
       const type = types[i]
       const kind = type && (await kindOf(type))
       if (kind === undefined || (whole && (await isTheirs(kind, type!)))) continue
-      const start = node.getStart(source)
-      const { character, line } = source.getLineAndCharacterOfPosition(start)
-      const code = excerpt(source.text.slice(start, node.end))
-      problems.push({ file, line: line + 1, column: character + 1, rule: ruleOf[kind], code })
+      const [inner] =
+        kind === "Promise" && type!.isTypeReference() ? await checker.getTypeArguments(type!) : []
+      const lost = inner && (await kindOf(inner))
+      if (lost === "Effect" || lost === "Stream") report(node, "effectInPromise")
+      if (!handled) report(node, ruleOf[kind])
     }
+    for (const { node, rule } of await Callbacks.find(tools.ast, checker, kindOf, source)) report(node, rule)
   }
-  return { sources, problems }
+  checkEffect(imports, await project.program.getSourceFileNames())
+  const unresolved = imports.filter(({ found }) => !found).map(({ file, specifier }) => ({ file, specifier }))
+  return { sources, problems, unresolved }
+}
+
+// By the comment on the line above with which the Effect diagnostics are switched off.
+const isSwitchedOff = (text: string, at: number, rule: Rule): boolean => {
+  const above = text.slice(0, text.lastIndexOf("\n", at - 1) + 1).trimEnd()
+  const comment = above.slice(above.lastIndexOf("\n") + 1)
+  const [, list = ""] = /@effect-diagnostics-next-line\s+(.*)$/.exec(comment) ?? []
+  return list.split(/\s+/).some((one) => one === `${rule}:off` || one === "*:off")
 }
 
 /** A statement that is an effect or a stream itself is the Effect diagnostics' to report. */
@@ -512,7 +624,10 @@ const analyseGroup = (group: Group, home: string) =>
     const attempt = <A>(body: () => Promise<A>) =>
       Effect.tryPromise({
         try: body,
-        catch: (error) => (error instanceof InvalidTarget ? error : failed("TypeScript")(error))
+        catch: (error) =>
+          error instanceof InvalidTarget || error instanceof EffectMissing
+            ? error
+            : failed("TypeScript")(error)
       })
     const scratch = yield* Effect.acquireRelease(
       Effect.sync(() => realpathSync(mkdtempSync(join(tmpdir(), "aio-await-")))),
@@ -558,7 +673,12 @@ const analyseGroup = (group: Group, home: string) =>
         return [{ file, line, column, rule, code: excerpt(shown) }]
       }
     )
-    return { files, problems: [...problems, ...inspected.problems] }
+    // What they report of an effect inside an effect is said once.
+    const theirs = new Set(problems.map(({ column, file, line }) => `${file}:${line}:${column}`))
+    const ours = inspected.problems.filter(
+      ({ column, file, line, rule }) => rule !== "effectInEffect" || !theirs.has(`${file}:${line}:${column}`)
+    )
+    return { files, problems: [...problems, ...ours], unresolved: inspected.unresolved }
   }).pipe(Effect.scoped)
 
 const sorted = (problems: ReadonlyArray<Problem>): ReadonlyArray<Problem> => {
@@ -590,7 +710,8 @@ export const layerAt = (home: string): Layer.Layer<Diagnostics> =>
       const analyses = yield* Effect.forEach(groups, (group) => analyseGroup(group, home))
       return {
         files: analyses.flatMap(({ files }) => files),
-        problems: sorted(analyses.flatMap(({ problems }) => problems))
+        problems: sorted(analyses.flatMap(({ problems }) => problems)),
+        unresolved: analyses.flatMap(({ unresolved }) => unresolved)
       }
     })
   })
@@ -608,6 +729,6 @@ export const layerTest = (
           return yield* new InvalidTarget({ path: unknown, problem: "there is no such file" })
         }
         const problems = asked.flatMap((file) => contents[file]!.map((problem) => ({ file, ...problem })))
-        return { files: asked, problems: sorted(problems) }
+        return { files: asked, problems: sorted(problems), unresolved: [] }
       })
   })

@@ -2,6 +2,7 @@ import { constants, isAscii, isUtf8 } from "node:buffer"
 import { createHash } from "node:crypto"
 import { checkOptions, countOrInfinity } from "./internal/numbers.js"
 import * as Json from "./Json.js"
+import { plural } from "./Units.js"
 
 // Bytes taken apart into records, in plain code: `npm run bench -- loop` measures it beside a bare splitter.
 
@@ -167,7 +168,7 @@ export const make = (options: Options): Records => {
   return options.format === "csv" ? rows(options) : lines(options)
 }
 
-const tooLong = (limit: number) => `longer than ${limit} bytes`
+const tooLong = (limit: number) => `longer than ${plural(limit, "byte")}`
 
 // Positions that are a multiple of 16 apart meet every run of 16 digits: a fraction of the price of a regular
 // expression over the chunk (0.04 instead of 0.6 µs for a record of 190 bytes).

@@ -101,3 +101,7 @@ export const formatDuration = (ms: number): string => {
     ? `${Math.floor(seconds / 60)} m ${two(seconds % 60)} s`
     : `${Math.floor(seconds / 3600)} h ${two((seconds % 3600) / 60)} m`
 }
+
+/** A count and what is counted: `1 record`, `2 records`; another plural than with `s` is given. */
+export const plural = (count: number, noun: string, many = `${noun}s`): string =>
+  `${count} ${count === 1 ? noun : many}`

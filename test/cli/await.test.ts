@@ -57,7 +57,7 @@ describe("aio await", { timeout: 90_000 }, () => {
       .trimEnd()
       .split("\n")
       .map((line) => JSON.parse(line))
-    expect(events[0]).toEqual({
+    expect(events.find(({ file }) => file?.endsWith("effects.ts"))).toEqual({
       schema: 1,
       event: "finding",
       file: join(root, fixtures, "effects.ts"),
@@ -68,7 +68,7 @@ describe("aio await", { timeout: 90_000 }, () => {
       what: 'effect dropped: say("dropped") is built and never runs',
       mend: "put yield* before it, return it, or compose it into an effect that runs"
     })
-    expect(events.at(-1)).toEqual({ schema: 1, event: "summary", files: 4, findings: events.length - 1 })
+    expect(events.at(-1)).toEqual({ schema: 1, event: "summary", files: 5, findings: events.length - 1 })
     expect([code, stderr]).toEqual([1, ""])
   })
 
@@ -77,6 +77,19 @@ describe("aio await", { timeout: 90_000 }, () => {
       code: 0,
       stdout: "",
       stderr: "1 file, 0 findings\n"
+    })
+  })
+
+  it("says that it cannot judge where effect is not installed, and exits with 2", async () => {
+    const path = folder()
+    writeFileSync(
+      join(path, "a.ts"),
+      'import { Effect } from "effect"\nexport const f = () => { Effect.log("x") }\n'
+    )
+    expect(await aio([join(path, "a.ts")])).toEqual({
+      code: 2,
+      stdout: "",
+      stderr: `aio await: effect, which ${path}/a.ts imports, is not installed in ${path}; effects cannot be judged\n`
     })
   })
 

@@ -49,7 +49,7 @@ const start = (args: ReadonlyArray<string>, cwd = fixtures) => {
         resolve()
       }
       waiting.add(done)
-      ended.then((result) => reject(new Error(`ended before '${text}': ${JSON.stringify(result)}`)))
+      void ended.then((result) => reject(new Error(`ended before '${text}': ${JSON.stringify(result)}`)))
       done()
     })
   return { child, ended, shows }

@@ -31,7 +31,7 @@ const start = (...args: ReadonlyArray<string>) => {
         resolve(match)
       }
       waiting.add(check)
-      ended.then((result) => reject(new Error(`ended before ${pattern}: ${JSON.stringify(result)}`)))
+      void ended.then((result) => reject(new Error(`ended before ${pattern}: ${JSON.stringify(result)}`)))
       check()
     })
   onTestFinished(() => void child.kill("SIGKILL"))

@@ -98,12 +98,12 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
     it.live("finds every kind of defect in a project, and nothing else", () =>
       Effect.gen(function* () {
         const analysis = yield* analyse({ project: fixture("tsconfig.json") })
-        const names = ["clean.ts", "effects.ts", "generators.ts", "promises.ts"]
+        const names = ["callbacks.ts", "clean.ts", "effects.ts", "generators.ts", "promises.ts"]
         expect(analysis.files.map((file) => basename(file)).sort()).toEqual(names)
         const expected = names.flatMap(marked)
-        expect(expected.length).toBe(30)
+        expect(expected.length).toBe(55)
         expect(told(analysis)).toEqual(expected)
-        expect(analysis.problems[0]).toEqual({
+        expect(analysis.problems.find(({ file }) => file === fixture("effects.ts"))).toEqual({
           file: fixture("effects.ts"),
           line: 8,
           column: 3,
@@ -127,7 +127,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
           { line: 2, column: 1, rule: "floatingPromise", code: "f()" }
         ])
         const clean = yield* analyse({ files: [fixture("clean.ts")], project: fixtures })
-        expect(clean).toEqual({ files: [fixture("clean.ts")], problems: [] })
+        expect(clean).toEqual({ files: [fixture("clean.ts")], problems: [], unresolved: [] })
       }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
     )
 
@@ -181,6 +181,93 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
           "DIR/names.json: it names DIR/gone.ts, which does not exist"
         )
         expect(leftBehind()).toEqual([])
+      }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
+    )
+
+    const imports = 'import { Effect } from "effect"\nexport const main = () => { Effect.log("dropped") }\n'
+    const types = 'export * as Effect from "./Effect.js"\n'
+    const dropped =
+      "export interface Effect<A> { readonly a: A }\nexport declare const log: (text: string) => Effect<void>\n"
+    const effect = (version: string, more: Readonly<Record<string, string>> = {}) => ({
+      "a.ts": imports,
+      "node_modules/effect/package.json": JSON.stringify({ name: "effect", version, types: "index.d.ts" }),
+      ...Object.fromEntries(Object.entries(more).map(([name, text]) => [`node_modules/effect/${name}`, text]))
+    })
+    const config = {
+      "tsconfig.json": '{ "compilerOptions": { "strict": true, "module": "nodenext", "types": [] } }'
+    }
+    const unjudged: ReadonlyArray<readonly [string, Readonly<Record<string, string>>, string]> = [
+      [
+        "effect is not installed",
+        { "a.ts": imports },
+        "effect, which DIR/a.ts imports, is not installed in DIR"
+      ],
+      [
+        "the same in a project",
+        { "a.ts": imports, ...config },
+        "effect, which DIR/a.ts imports, is not installed in DIR"
+      ],
+      [
+        "only its types are wanted",
+        { "a.ts": 'import type { Effect } from "effect"\nexport type A = Effect.Effect<1>\n' },
+        "effect, which DIR/a.ts imports, is not installed in DIR"
+      ],
+      [
+        "by import()",
+        { "a.ts": 'export const f = () => import("effect/Effect")\n' },
+        "effect, which DIR/a.ts imports, is not installed in DIR"
+      ],
+      [
+        "it comes through another file",
+        { "a.ts": 'export { b } from "./b.js"\n', "b.ts": `${imports}export const b = Effect\n`, ...config },
+        "effect, which DIR/b.ts imports, is not installed in DIR"
+      ],
+      [
+        "a package of it",
+        { "a.ts": 'export { FileSystem } from "@effect/platform"\n' },
+        "@effect/platform, which DIR/a.ts imports, is not installed in DIR"
+      ],
+      [
+        "a package on it",
+        { "a.ts": 'export { get } from "effect-http/Client"\n' },
+        "effect-http, which DIR/a.ts imports, is not installed in DIR"
+      ],
+      [
+        "no types at all",
+        effect("3.22.4", { "index.js": "export const Effect = {}" }),
+        "effect, which DIR/a.ts imports, is installed without types for that in DIR"
+      ],
+      [
+        "some of its types",
+        effect("3.22.4", { "index.d.ts": types }),
+        "effect, which DIR/a.ts imports, is installed without its types: they lack Effect.d.ts"
+      ],
+      [
+        "another version",
+        effect("4.1.0", { "index.d.ts": types, "Effect.d.ts": dropped }),
+        "effect, which DIR/a.ts imports, is installed as 4.1.0 in DIR/node_modules/effect, and effect 3 is known here"
+      ]
+    ]
+    it.live.each(unjudged)("says that it cannot judge effects: %s", ([, files, message]) =>
+      Effect.gen(function* () {
+        const path = yield* folder(files)
+        const target = "tsconfig.json" in files ? { project: path } : { files: [join(path, "a.ts")] }
+        const error = yield* Effect.flip(analyse(target))
+        expect([error._tag, error.message.replaceAll(path, "DIR")]).toEqual([
+          "EffectMissing",
+          `${message}; effects cannot be judged`
+        ])
+      }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
+    )
+
+    it.live("names the imports that it does not find, and judges the rest", () =>
+      Effect.gen(function* () {
+        const text =
+          'import "./style.css"\nimport { x } from "lodash"\nexport { x }\nconst f = async () => 1\nf()\n'
+        const path = yield* folder({ "a.ts": text })
+        const { problems, unresolved } = yield* analyse({ files: [join(path, "a.ts")] })
+        expect(problems).toMatchObject([{ line: 5, rule: "floatingPromise" }])
+        expect(unresolved).toEqual([{ file: join(path, "a.ts"), specifier: "lodash" }])
       }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
     )
 

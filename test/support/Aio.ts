@@ -94,7 +94,7 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
           resolve()
         }
         waiting.add(check)
-        ended.then((result) => reject(new Error(`ended before '${text}': ${JSON.stringify(result)}`)))
+        void ended.then((result) => reject(new Error(`ended before '${text}': ${JSON.stringify(result)}`)))
         check()
       })
   }

@@ -1,0 +1,142 @@
+import * as net from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as HttpServer from "../../src/services/HttpServer.js"
+
+// What a client may send that no client should; the server answers, closes, and serves the next one.
+
+const raw = (port: number, bytes: string | Buffer) =>
+  Effect.async<string>((resume) => {
+    const socket = net.connect(port, "127.0.0.1", () => socket.write(bytes))
+    let got = ""
+    socket.setEncoding("latin1").on("data", (chunk) => {
+      got += chunk
+    })
+    socket.on("error", () => undefined)
+    socket.on("close", () => resume(Effect.succeed(got)))
+    return Effect.sync(() => socket.destroy())
+  })
+
+const handler: HttpServer.Handler = (request) =>
+  request.path === "/ws"
+    ? HttpServer.webSocket((socket) => Effect.forever(Effect.flatMap(socket.receive, socket.send)))
+    : Effect.succeed(HttpServer.text("fine"))
+
+const get = (headers: string, line = "GET / HTTP/1.1") => `${line}\r\n${headers}\r\n\r\n`
+const post = (headers: string, body: string) => `POST / HTTP/1.1\r\nHost: a\r\n${headers}\r\n\r\n${body}`
+
+const malformed: ReadonlyArray<readonly [string, string, number]> = [
+  ["no request line", "\0\x01\x02garbage\r\n\r\n", 400],
+  ["a version that is none", get("Host: a", "GET / HTTP/9.9"), 400],
+  ["a method that is none", get("Host: a", "G(T / HTTP/1.1"), 400],
+  ["lower-case protocol", get("Host: a", "GET / http/1.1"), 400],
+  ["a TLS hello", "\x16\x03\x01\x00\xa5\x01\x00\x00", 400],
+  ["no Host", get("X: y"), 400],
+  ["a blank before the colon", get("Host : a"), 400],
+  ["a header without colon", get("Host: a\r\nnonsense"), 400],
+  ["a header without name", get("Host: a\r\n: x"), 400],
+  ["NUL in a header", get("Host: a\r\nX: a\0b"), 400],
+  ["a folded header", get("Host: a\r\nX: a\r\n b: c"), 400],
+  ["a bare CR in a header", get("Host: a\r\nX: a\rb"), 400],
+  ["length and chunks", post("Content-Length: 4\r\nTransfer-Encoding: chunked", "0\r\n\r\n"), 400],
+  ["two lengths", post("Content-Length: 4\r\nContent-Length: 5", "abcd"), 400],
+  ["a negative length", post("Content-Length: -1", ""), 400],
+  ["a length in words", post("Content-Length: four", "abcd"), 400],
+  ["a length with a sign", post("Content-Length: +4", "abcd"), 400],
+  ["a huge length", post("Content-Length: 99999999999999999999", "abcd"), 400],
+  ["chunked, and then not last", post("Transfer-Encoding: chunked, gzip", "0\r\n\r\n"), 400],
+  ["more than 16 KiB of headers", get(`Host: a\r\nX: ${"x".repeat(20_000)}`), 431],
+  ["a URL of more than 16 KiB", get("Host: a", `GET /${"x".repeat(20_000)} HTTP/1.1`), 431]
+]
+
+const hello = (more: string) =>
+  get(`Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${more}`, "GET /ws HTTP/1.1")
+const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+const shake = hello(`Sec-WebSocket-Version: 13\r\n${key}`)
+
+/** A frame of a client's, masked with zeros. */
+const frame = (first: number, payload: string | Buffer, second = 0x80) => {
+  const bytes = Buffer.from(payload)
+  return Buffer.concat([Buffer.from([first, second | bytes.length, 0, 0, 0, 0]), bytes])
+}
+
+const frames: ReadonlyArray<readonly [string, Buffer, number]> = [
+  ["not masked", Buffer.from([0x81, 0x01, 0x61]), 1002],
+  ["reserved bits", frame(0xc1, "a"), 1002],
+  ["an opcode that is none", frame(0x83, "a"), 1002],
+  ["a control frame in pieces", frame(0x09, "a"), 1002],
+  ["a continuation of nothing", frame(0x80, "a"), 1002],
+  ["text that is not UTF-8", frame(0x81, Buffer.from([0xff, 0xfe])), 1007],
+  ["a close code that is none", frame(0x88, Buffer.from([0x03, 0xed])), 1002],
+  ["a close frame of one byte", frame(0x88, "a"), 1002],
+  ["a length of 2^63", Buffer.from([0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 1009],
+  ["a message of 2 MiB", Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0]), 1009]
+]
+
+const serve = HttpServer.serve(handler, { port: 0 })
+const isFine = (port: number) =>
+  Effect.map(raw(port, get("Host: a\r\nConnection: close")), (got) => assert.match(got, /^HTTP\/1\.1 200 /))
+
+describe("server: what no client should send", () => {
+  it.scopedLive(
+    "malformed requests are answered with 400 or 431, never handled, and the next is served",
+    () =>
+      Effect.gen(function* () {
+        const { port } = yield* serve
+        for (const [what, bytes, status] of malformed) {
+          const got = yield* raw(port, bytes)
+          assert.deepStrictEqual([what, got.slice(0, 12)], [what, `HTTP/1.1 ${status}`])
+          assert.notInclude(got, "fine")
+        }
+        yield* isFine(port)
+      }).pipe(Effect.provide(HttpServer.layer))
+  )
+
+  it.scopedLive("handshakes that are none are refused", () =>
+    Effect.gen(function* () {
+      const { port } = yield* serve
+      for (const more of [
+        key,
+        `Sec-WebSocket-Version: 12\r\n${key}`,
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short"
+      ]) {
+        assert.match(yield* raw(port, hello(more)), /^HTTP\/1\.1 4\d\d /)
+      }
+      yield* isFine(port)
+    }).pipe(Effect.provide(HttpServer.layer))
+  )
+
+  it.scopedLive("bad frames close their WebSocket with the code that says why", () =>
+    Effect.gen(function* () {
+      const { port } = yield* serve
+      for (const [what, bytes, code] of frames) {
+        const got = yield* raw(port, Buffer.concat([Buffer.from(shake), bytes]))
+        const closing = Buffer.from(got.slice(got.indexOf("\r\n\r\n") + 4), "latin1")
+        assert.deepStrictEqual([what, closing[0], closing.readUInt16BE(2)], [what, 0x88, code])
+      }
+      yield* isFine(port)
+    }).pipe(Effect.provide(HttpServer.layer))
+  )
+
+  it.live("clients that are silent, half-way or idle hold up no end", () =>
+    Effect.gen(function* () {
+      const sockets = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { port } = yield* serve
+          return yield* Effect.forEach(["", "GET / HT", get("Host: a"), shake], (bytes) =>
+            Effect.async<{ readonly gone: Promise<void> }>((resume) => {
+              const socket = net.connect(port, "127.0.0.1", () => {
+                const gone = new Promise<void>((done) => socket.on("close", () => done()))
+                socket.on("error", () => undefined)
+                socket.write(bytes, () => resume(Effect.succeed({ gone })))
+                socket.resume()
+              })
+            })
+          )
+        })
+      )
+      yield* Effect.promise(() => Promise.all(sockets.map(({ gone }) => gone)))
+    }).pipe(Effect.provide(HttpServer.layer))
+  )
+})
