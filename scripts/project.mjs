@@ -52,12 +52,16 @@ export const run = (command, args, options = {}) => {
 const analyser = "@effect/tsgo@0.45.0"
 
 export const install = () =>
-  whenStale("node_modules/.effect-asyncio", ["package.json", "package-lock.json", "scripts/project.mjs"], () => {
-    console.error("installing (once)…")
-    const quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-    run("npm", ["ci", ...quiet])
-    run("npm", ["install", "--no-save", "--no-package-lock", ...quiet, analyser])
-  })
+  whenStale(
+    "node_modules/.effect-asyncio",
+    ["package.json", "package-lock.json", "scripts/project.mjs"],
+    () => {
+      console.error("installing (once)…")
+      const quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
+      run("npm", ["ci", ...quiet])
+      run("npm", ["install", "--no-save", "--no-package-lock", ...quiet, analyser])
+    }
+  )
 
 export const build = () =>
   whenStale(
