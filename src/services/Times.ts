@@ -250,10 +250,10 @@ export const read = (text: string, options: Options): Either.Either<Time, Proble
   if (reader.over) return Either.left(`a time is empty; ${forms}`)
   try {
     if (!/^\d/.test(reader.text)) reader.fail(`is none; ${forms}`)
-    const [, hour, minute = "00", half] = /^(\d{1,2})(?::(\d\d))?\s*([ap])\.?m\.?$/i.exec(reader.text) ?? []
+    const [, hour, half] = /^(\d{1,2})\s*([ap])\.?m\.?$/i.exec(reader.text) ?? []
     if (hour !== undefined && Number(hour) >= 1 && Number(hour) <= 12) {
       const of24 = (Number(hour) % 12) + (half!.toLowerCase() === "p" ? 12 : 0)
-      reader.fail(`is of the 12-hour clock; write ${String(of24).padStart(2, "0")}:${minute}`)
+      reader.fail(`is of the 12-hour clock; write ${String(of24).padStart(2, "0")}:00`)
     }
     if (/^\d{1,2}:/.test(reader.text)) {
       const sinceMidnight = reader.timeOfDay()
