@@ -94,9 +94,9 @@ console.log([${entries.map((_, i) => `m${i}`).join(", ")}].filter((module) => Ob
     }
   })
 
-  it("carries nothing but dist, docs and the readme", () => {
+  it("carries nothing but dist, docs, the licence and the readme", () => {
     const files = readdirSync(join(folder, "node_modules/effect-asyncio"))
-    expect(files.sort()).toEqual(["README.md", "dist", "docs", "package.json"])
+    expect(files.sort()).toEqual(["LICENSE", "README.md", "dist", "docs", "package.json"])
     expect(readdirSync(join(folder, "node_modules/effect-asyncio/dist/bin")).sort()).toEqual([
       "aio.cjs",
       "chunks"

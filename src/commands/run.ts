@@ -20,9 +20,7 @@ const inOneLine = (error: unknown) =>
     : error
 
 // For programs of files alone, and read from disk beside them: the examples start sooner without.
-const nodeServices = Effect.promise(() => import("../services/NodeServices.js")).pipe(
-  Effect.map(({ layer }) => layer)
-)
+const nodeServices = Effect.promise(() => import("./NodeServices.js")).pipe(Effect.map(({ layer }) => layer))
 
 const file = Args.text({ name: "file" }).pipe(
   Args.withDescription("a .ts, .mts, .cts, .tsx, .js, .mjs or .cjs file; without it, the guide's hello"),

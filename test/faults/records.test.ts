@@ -413,14 +413,14 @@ describe("aio loop, one bad record", () => {
         .map((line) => JSON.parse(line))
       expect([code, stderr]).toEqual([1, ""])
       expect(events.slice(0, -1).map(({ detail, event, line }) => [line, detail ?? event])).toEqual([
-        [1, "an error that cannot be printed"],
+        [1, "an error that cannot be printed: reading it throws 1"],
         [2, expect.any(String)],
         [3, "an object that contains itself has no JSON (at self)"],
         [4, "1"],
         [5, "1"],
         [6, "it has interrupted itself"],
         [7, expect.any(String)],
-        [8, "an error that cannot be printed"],
+        [8, "an error that cannot be printed: reading it throws 1"],
         [9, "undefined has no JSON (at [0])"],
         [10, "NaN has no JSON (at n)"],
         [11, "a symbol has no JSON"],

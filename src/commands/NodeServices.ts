@@ -3,11 +3,11 @@ import type * as Platform from "@effect/platform/Terminal"
 import type * as Worker from "@effect/platform/Worker"
 import * as NodeWorker from "@effect/platform-node/NodeWorker"
 import { Layer } from "effect"
-import * as CommandExecutor from "./CommandExecutor.js"
-import * as Input from "./Input.js"
-import type * as Output from "./Output.js"
-import * as Processes from "./Processes.js"
-import * as Terminal from "./Terminal.js"
+import * as CommandExecutor from "../services/CommandExecutor.js"
+import * as Input from "../services/Input.js"
+import type * as Output from "../services/Output.js"
+import * as Processes from "../services/Processes.js"
+import * as Terminal from "../services/Terminal.js"
 
 /**
  * What `NodeContext` has beside `FileSystem` and `Path`: this library's own {@link CommandExecutor} (whole process trees
