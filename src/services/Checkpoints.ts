@@ -70,7 +70,7 @@ const find = (path: string): Option.Option<Checkpoint> => {
   }
   return Either.match(decode(bytes.toString("utf8")), {
     onLeft: () => {
-      throw new CheckpointError({ path, detail: "it is none; name another file, or remove it to begin anew" })
+      throw new CheckpointError({ path, detail: "it is not a checkpoint; name another file, or remove it to start over" })
     },
     onRight: ({ input, position }) => Option.some({ input, position })
   })
@@ -100,7 +100,7 @@ export const layerTest = (files: Map<string, Checkpoint | "broken"> = new Map())
     read: (path) => {
       const found = files.get(path)
       return found === "broken"
-        ? Effect.fail(new CheckpointError({ path, detail: "it is none" }))
+        ? Effect.fail(new CheckpointError({ path, detail: "it is not a checkpoint" }))
         : Effect.succeed(Option.fromNullable(found))
     },
     write: (path, checkpoint) =>

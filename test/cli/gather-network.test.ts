@@ -91,7 +91,7 @@ describe.concurrent("aio gather: what servers do wrong", () => {
       "/reset": broke,
       "/short": broke,
       "/chunks": broke,
-      "/part": "range: a part was sent that nobody asked for",
+      "/part": "range: a part was sent that was not requested",
       "/416": "status: HTTP 416 Range Not Satisfiable",
       "/304": "status: HTTP 304 Not Modified",
       "/500": "status: HTTP 500 Internal Server Error",

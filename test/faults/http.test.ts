@@ -309,7 +309,7 @@ describe("http faults", () => {
       broke
     ],
     // Ranges that were not asked for.
-    ["a part unasked", rest([tag]), "range: a part was sent that nobody asked for"],
+    ["a part unasked", rest([tag]), "range: a part was sent that was not requested"],
     ["200 with Content-Range of all", ok([`Content-Range: bytes 0-1999/2000`]), small],
     [
       "200 with Content-Range of all, and no length",

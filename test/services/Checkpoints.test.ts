@@ -46,7 +46,7 @@ describe("Checkpoints", () => {
         for (const text of ["", "{", "[]", "null", '{"schema":2,"input":"a"}', '{"schema":1}']) {
           writeFileSync(path, text)
           expect((yield* Effect.flip(read(path))).message).toBe(
-            `cannot use the checkpoint ${path}: it is none; name another file, or remove it to begin anew`
+            `cannot use the checkpoint ${path}: it is not a checkpoint; name another file, or remove it to start over`
           )
         }
         expect((yield* Effect.flip(read(folder))).detail).toBe("it is a folder, not a regular file")
@@ -73,14 +73,14 @@ describe("Checkpoints", () => {
       (path) => writeFileSync(path, " ".repeat(1024 * 1024 + 1)),
       "at most 1048576 are read"
     ],
-    ["no UTF-8", (path) => writeFileSync(path, Buffer.from([0xff, 0x7b])), "it is none"],
-    ["another schema", (path) => writeFileSync(path, '{"schema":2,"input":"a","position":1}'), "it is none"],
+    ["no UTF-8", (path) => writeFileSync(path, Buffer.from([0xff, 0x7b])), "it is not a checkpoint"],
+    ["another schema", (path) => writeFileSync(path, '{"schema":2,"input":"a","position":1}'), "it is not a checkpoint"],
     [
       "an input that is no text",
       (path) => writeFileSync(path, '{"schema":1,"input":1,"position":1}'),
-      "it is none"
+      "it is not a checkpoint"
     ],
-    ["no position", (path) => writeFileSync(path, '{"schema":1,"input":"a"}'), "it is none"]
+    ["no position", (path) => writeFileSync(path, '{"schema":1,"input":"a"}'), "it is not a checkpoint"]
   ]
   it.effect.each(planted)("refuses %s at once", ([, plant, detail]) =>
     inFolder((folder) =>

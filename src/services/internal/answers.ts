@@ -64,7 +64,7 @@ export const whyNotJoined = (
   piece: Piece | undefined,
   length: number | undefined
 ): string | undefined => {
-  if (piece === undefined) return "a part was sent that nobody asked for"
+  if (piece === undefined) return "a part was sent that was not requested"
   const range = contentRange(headers)
   if (range === undefined) return `Content-Range '${one(headers["content-range"]) ?? ""}' is malformed`
   if (range.from !== piece.offset) return `asked for bytes from ${piece.offset}, got bytes from ${range.from}`
