@@ -70,7 +70,10 @@ const find = (path: string): Option.Option<Checkpoint> => {
   }
   return Either.match(decode(bytes.toString("utf8")), {
     onLeft: () => {
-      throw new CheckpointError({ path, detail: "it is not a checkpoint; name another file, or remove it to start over" })
+      throw new CheckpointError({
+        path,
+        detail: "it is not a checkpoint; name another file, or remove it to start over"
+      })
     },
     onRight: ({ input, position }) => Option.some({ input, position })
   })

@@ -451,7 +451,11 @@ describe.concurrent("a followed file with a checkpoint, between two runs", () =>
   it.each([
     ["a named pipe", (path: string): unknown => execFileSync("mkfifo", [path]), /it is a named pipe/],
     ["a folder", (path: string): void => fs.mkdirSync(path), /it is a folder/],
-    ["garbage", (path: string): void => fs.writeFileSync(path, "garbage"), /it is not a checkpoint; name another file/],
+    [
+      "garbage",
+      (path: string): void => fs.writeFileSync(path, "garbage"),
+      /it is not a checkpoint; name another file/
+    ],
     [
       "out of range",
       (path: string): void =>

@@ -74,7 +74,11 @@ describe("Checkpoints", () => {
       "at most 1048576 are read"
     ],
     ["no UTF-8", (path) => writeFileSync(path, Buffer.from([0xff, 0x7b])), "it is not a checkpoint"],
-    ["another schema", (path) => writeFileSync(path, '{"schema":2,"input":"a","position":1}'), "it is not a checkpoint"],
+    [
+      "another schema",
+      (path) => writeFileSync(path, '{"schema":2,"input":"a","position":1}'),
+      "it is not a checkpoint"
+    ],
     [
       "an input that is no text",
       (path) => writeFileSync(path, '{"schema":1,"input":1,"position":1}'),
