@@ -6,7 +6,7 @@ import {
   Clock,
   Data,
   Deferred,
-  Duration,
+  type Duration,
   Effect,
   Either,
   Exit,
@@ -26,7 +26,7 @@ import { anyCount, checkedNumber, checkOptions, countOrInfinity, time } from "..
 import * as Lines from "../services/Lines.js"
 import * as Output from "../services/Output.js"
 import * as SafeName from "../services/SafeName.js"
-import { formatDuration } from "../services/Units.js"
+import { formatGiven } from "../services/Units.js"
 import * as WorkerFibers from "../services/WorkerFibers.js"
 
 /**
@@ -609,7 +609,7 @@ export const downloads = <E = never, R = never>(
                 new Downloader.DownloadError({
                   reason: "timeout",
                   url: item.url,
-                  detail: `not done in ${formatDuration(Duration.toMillis(timeout))}`,
+                  detail: `not done in ${formatGiven(timeout)}`,
                   retryable: false
                 })
             })

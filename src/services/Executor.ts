@@ -45,7 +45,7 @@ import {
 } from "./internal/jobs.js"
 import * as JobUnits from "./internal/jobUnits.js"
 import { anyCount, checkedDuration, checkOptions, count, countOrInfinity, time } from "./internal/numbers.js"
-import { formatDuration } from "./Units.js"
+import { formatGiven } from "./Units.js"
 
 // model
 
@@ -122,7 +122,7 @@ export class JobTimedOut extends Data.TaggedError("JobTimedOut")<{
   readonly after: Duration.Duration
 }> {
   override get message() {
-    return `job ${this.job} ran for longer than ${formatDuration(Duration.toMillis(this.after))}`
+    return `job ${this.job} ran for longer than ${formatGiven(this.after)}`
   }
 }
 
