@@ -10,7 +10,7 @@ import * as Input from "../services/Input.js"
 import { leanHeap } from "../services/internal/leanHeap.js"
 import * as Output from "../services/Output.js"
 import * as Signals from "../services/Signals.js"
-import { formatDuration, formatSize } from "../services/Units.js"
+import { formatDuration, formatSize, plural } from "../services/Units.js"
 import { withRest } from "./Cli.js"
 import * as Screen from "./Screen.js"
 import * as Values from "./Values.js"
@@ -173,7 +173,7 @@ const table = (
   if (why.length > 0) rows.push(["failures", why.join(", ")])
   if (again !== undefined && (kept.files > 0 || stopped)) {
     const size = kept.files === 0 ? "" : `, ${formatSize(kept.bytes)}`
-    const parts = `${kept.files} partial file${kept.files === 1 ? "" : "s"}${size}`
+    const parts = `${plural(kept.files, "partial file")}${size}`
     rows.push(["kept", `${parts}; run the same command again to go on${again}`])
   }
   const there =

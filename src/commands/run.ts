@@ -1,13 +1,14 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import { Duration, Effect, Fiber, Option } from "effect"
+import { Effect, Fiber, Option } from "effect"
 import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/Exits.js"
 import { guarded } from "../services/internal/foreign.js"
 import * as race from "../services/internal/race.js"
 import * as Modules from "../services/Modules.js"
 import * as Timers from "../services/Timers.js"
+import { formatGiven } from "../services/Units.js"
 import { Rest } from "./Cli.js"
 import * as Timestamps from "./Timestamps.js"
 import * as Values from "./Values.js"
@@ -65,7 +66,7 @@ export const command = Command.make("run", options, (config) =>
             Timers.sleep(duration),
             new ExitError({
               exitCode: codes.timedOut,
-              message: `aio run: timed out after ${Duration.format(duration)}`
+              message: `aio run: timed out after ${formatGiven(duration)}`
             })
           )
         )

@@ -214,7 +214,7 @@ const report = (line: string, zone: DateTime.TimeZone, repeated: boolean, config
         case "summary": {
           const { cancelled, elapsed, failed, runs, skipped } = event
           const parts = [
-            `${runs} run${runs === 1 ? "" : "s"}`,
+            Units.plural(runs, "run"),
             ...(failed > 0 ? [`${failed} failed`] : []),
             ...(cancelled > 0 ? [`${cancelled} cancelled`] : []),
             ...(skipped > 0 ? [`${skipped} skipped`] : [])

@@ -4,7 +4,7 @@ import { Effect, Option } from "effect"
 import * as Tasks from "../programs/Tasks.js"
 import { ExitError } from "../services/Exits.js"
 import * as Output from "../services/Output.js"
-import { formatDuration } from "../services/Units.js"
+import { formatDuration, plural } from "../services/Units.js"
 import { alone, withRest } from "./Cli.js"
 import * as Named from "./Named.js"
 import * as Values from "./Values.js"
@@ -35,10 +35,7 @@ const table = ({ elapsed, tasks }: Tasks.CommandsSummary): string => {
       .join("  ")
       .trimEnd()
   )
-  return [
-    ...lines,
-    `${tasks.length} task${tasks.length === 1 ? "" : "s"} in ${formatDuration(elapsed)}`
-  ].join("\n")
+  return [...lines, `${plural(tasks.length, "task")} in ${formatDuration(elapsed)}`].join("\n")
 }
 
 export const command = Command.make("tasks", { words: Named.words, ...options }, (config) =>

@@ -6,7 +6,7 @@ import {
   Clock,
   Data,
   Deferred,
-  Duration,
+  type Duration,
   Effect,
   Either,
   Exit,
@@ -23,10 +23,11 @@ import * as GuideServer from "../services/GuideServer.js"
 import * as HostQueue from "../services/HostQueue.js"
 import * as Input from "../services/Input.js"
 import { anyCount, checkedNumber, checkOptions, countOrInfinity, time } from "../services/internal/numbers.js"
+import { withOwnScope } from "../services/internal/ownScope.js"
 import * as Lines from "../services/Lines.js"
 import * as Output from "../services/Output.js"
 import * as SafeName from "../services/SafeName.js"
-import { formatDuration } from "../services/Units.js"
+import { formatGiven } from "../services/Units.js"
 import * as WorkerFibers from "../services/WorkerFibers.js"
 
 /**
@@ -424,10 +425,10 @@ const buffered = 1024
  * )
  */
 export const downloads = <E = never, R = never>(
-  requests: Iterable<DownloadRequest> | Stream.Stream<DownloadRequest, E, R>,
+  list: Iterable<DownloadRequest> | Stream.Stream<DownloadRequest, E, R>,
   options: DownloadsOptions = {}
 ): Stream.Stream<DownloadEvent, E | NameTaken | Downloader.ProxyError, R | Downloader.Downloader> =>
-  Stream.unwrapScoped(
+  withOwnScope(list, (requests) =>
     Effect.gen(function* () {
       checkOptions(options, { concurrency: countOrInfinity, perHost: countOrInfinity, retries: anyCount })
       checkOptions(options, { maxSize: anyCount, timeout: time })
@@ -609,7 +610,7 @@ export const downloads = <E = never, R = never>(
                 new Downloader.DownloadError({
                   reason: "timeout",
                   url: item.url,
-                  detail: `not done in ${formatDuration(Duration.toMillis(timeout))}`,
+                  detail: `not done in ${formatGiven(timeout)}`,
                   retryable: false
                 })
             })
@@ -719,7 +720,7 @@ export const downloads = <E = never, R = never>(
       ).pipe(Effect.andThen(Effect.sync(queue.end)))
 
       // The feed and the workers are one group: whichever fails first ends the others, with its reason.
-      const work: ReadonlyArray<Effect.Effect<void, E | NameTaken | FirstFailure, R>> = [
+      const work: ReadonlyArray<Effect.Effect<void, E | NameTaken | FirstFailure>> = [
         feed,
         ...Array.from({ length: concurrency }, () => worker)
       ]

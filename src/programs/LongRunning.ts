@@ -96,7 +96,7 @@ export const cancelAfter: <A, E, R, R2 = never>(
         )
         if (due) {
           yield* onDue
-          yield* task.cancel(`its ${Duration.format(duration)} are over`)
+          yield* task.cancel(`its run time of ${formatGiven(duration)} is over`)
         }
         const exit = yield* task.await
         if (Exit.isSuccess(exit)) return Option.some(exit.value)
@@ -609,7 +609,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
   const timeUp =
     duration === undefined
       ? Effect.never
-      : Effect.as(Timers.sleep(duration), `the ${formatGiven(duration)} are over`)
+      : Effect.as(Timers.sleep(duration), `the run time of ${formatGiven(duration)} is over`)
   yield* Effect.raceFirst(Deferred.await(over), Effect.raceFirst(timeUp, allEnded)).pipe(
     Effect.catchAll((error) => Effect.zipRight(stop("a log cannot be written"), error)),
     Effect.flatMap((reason) => (reason === undefined ? Effect.void : stop(reason))),

@@ -32,7 +32,7 @@ import * as Json from "../services/Json.js"
 import * as Output from "../services/Output.js"
 import * as Records from "../services/Records.js"
 import * as Timers from "../services/Timers.js"
-import { formatDuration } from "../services/Units.js"
+import { formatGiven } from "../services/Units.js"
 import * as WorkerFibers from "../services/WorkerFibers.js"
 
 /** A generator threw `error`. */
@@ -1735,9 +1735,7 @@ export const mapRecords = <E, R>(
               body,
               Effect.zipRight(
                 Timers.sleep(timeout),
-                Effect.fail(
-                  new TimedOut({ message: `not done in ${formatDuration(Duration.toMillis(timeout))}` })
-                )
+                Effect.fail(new TimedOut({ message: `not done in ${formatGiven(timeout)}` }))
               )
             )
       return Effect.matchCauseEffect(limited, {

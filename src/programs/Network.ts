@@ -9,7 +9,7 @@ import { checkedDuration } from "../services/internal/numbers.js"
 import * as OAuth from "../services/OAuth.js"
 import * as Output from "../services/Output.js"
 import * as Storage from "../services/Storage.js"
-import { formatDuration, formatSize } from "../services/Units.js"
+import { formatDuration, formatSize, plural } from "../services/Units.js"
 import * as Gather from "./Gather.js"
 
 /** What a page is made of, a name for each question that is asked over the network. */
@@ -180,8 +180,6 @@ export const dashboard = Effect.fn("Network.dashboard")(function* (
 })
 // #endregion
 
-const count = (n: number, one: string) => `${n} ${one}${n === 1 ? "" : "s"}`
-
 const row = (name: string, took: Duration.Duration, what: string) =>
   `${name.padEnd(8)}  ${formatDuration(Duration.toMillis(took)).padStart(7)}  ${what}`
 
@@ -190,15 +188,15 @@ export const render = ({ parts, sum, total }: Page): ReadonlyArray<string> => {
   const line = <A>(name: PartName, { took, value }: Part<A>, show: (value: A) => string) =>
     row(name, took, Either.match(value, { onLeft: ({ reason }) => `unavailable: ${reason}`, onRight: show }))
   return [
-    line("database", parts.database, (orders) => count(orders.length, "order")),
-    line("cache", parts.cache, (visits) => count(visits, "visit")),
+    line("database", parts.database, (orders) => plural(orders.length, "order")),
+    line("cache", parts.cache, (visits) => plural(visits, "visit")),
     line("oauth", parts.oauth, ({ email, scopes }) => `${email}, may ${scopes.join(" and ")}`),
     line("storage", parts.storage, (files) => {
       const size = formatSize(files.reduce((sum, file) => sum + file.size, 0))
-      return `${count(files.length, "file")}, ${size}`
+      return `${plural(files.length, "file")}, ${size}`
     }),
-    line("drive", parts.drive, (documents) => count(documents.length, "document")),
-    line("chat", parts.chat, (messages) => `${count(messages.length, "message")} unread`),
+    line("drive", parts.drive, (documents) => plural(documents.length, "document")),
+    line("chat", parts.chat, (messages) => `${plural(messages.length, "message")} unread`),
     row("total", total, `one after another ${formatDuration(Duration.toMillis(sum))}`)
   ]
 }

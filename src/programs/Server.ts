@@ -2,7 +2,7 @@ import { Clock, Duration, Effect, type Scope } from "effect"
 import * as HttpServer from "../services/HttpServer.js"
 import { checkOptions, countOrNone, time } from "../services/internal/numbers.js"
 import * as Output from "../services/Output.js"
-import { formatDuration } from "../services/Units.js"
+import { formatDuration, plural } from "../services/Units.js"
 import * as Gather from "./Gather.js"
 
 /** The longest that `/wait` waits: an hour, in milliseconds. */
@@ -98,7 +98,7 @@ export const listen = Effect.fn("Server.listen")(function* <E, R>(
     report: (failure) => note(failure.message),
     onDrain: (running, grace) =>
       note(
-        `closing: waiting up to ${formatDuration(Duration.toMillis(grace))} for ${running} running request${running === 1 ? "" : "s"}`
+        `closing: waiting up to ${formatDuration(Duration.toMillis(grace))} for ${plural(running, "running request")}`
       )
   })
 })

@@ -24,6 +24,7 @@ import {
   type Range,
   time
 } from "../services/internal/numbers.js"
+import { withOwnScope } from "../services/internal/ownScope.js"
 import * as race from "../services/internal/race.js"
 import * as JobLog from "../services/JobLog.js"
 import * as JobResults from "../services/JobResults.js"
@@ -289,10 +290,10 @@ const busyPause = "1 second"
  * ```
  */
 export const jobs = <E = never, R = never>(
-  requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
+  list: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   options: JobsOptions = {}
 ): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | Machine.Machine> =>
-  Stream.unwrapScoped(
+  withOwnScope(list, (requests) =>
     Effect.gen(function* () {
       const machine = yield* Machine.Machine
       const processes = yield* Processes.Processes
@@ -649,7 +650,7 @@ export const jobs = <E = never, R = never>(
             )
           )
         })
-      const group: ReadonlyArray<Effect.Effect<void, E | JobsError | Halted, R>> =
+      const group: ReadonlyArray<Effect.Effect<void, E | JobsError | Halted>> =
         Stream.StreamTypeId in requests
           ? yield* Effect.map(Mailbox.make<JobRequest>(concurrency), (queue) => [
               Effect.ensuring(

@@ -1,6 +1,6 @@
 import { Data, type DateTime, Either } from "effect"
 import * as Times from "./Times.js"
-import type { Problem } from "./Units.js"
+import { type Problem, plural } from "./Units.js"
 
 // A wall time is the instant at which a clock in UTC would show the same.
 
@@ -351,7 +351,7 @@ const read = (text: string): Cron => {
   }
   if (given.length !== 5 && given.length !== 6) {
     fail(
-      `cron '${text}' has ${given.length} field${given.length === 1 ? "" : "s"}; write 5 (minute, hour, day of the month, month, weekday) or 6 (a second before them)`
+      `cron '${text}' has ${plural(given.length, "field")}; write 5 (minute, hour, day of the month, month, weekday) or 6 (a second before them)`
     )
   }
   const all = given.length === 6 ? given : [{ text: "0", at: 0 }, ...given]

@@ -45,7 +45,8 @@ import {
 } from "./internal/jobs.js"
 import * as JobUnits from "./internal/jobUnits.js"
 import { anyCount, checkedDuration, checkOptions, count, countOrInfinity, time } from "./internal/numbers.js"
-import { formatDuration } from "./Units.js"
+import { withOwnScope } from "./internal/ownScope.js"
+import { formatGiven } from "./Units.js"
 
 // model
 
@@ -122,7 +123,7 @@ export class JobTimedOut extends Data.TaggedError("JobTimedOut")<{
   readonly after: Duration.Duration
 }> {
   override get message() {
-    return `job ${this.job} ran for longer than ${formatDuration(Duration.toMillis(this.after))}`
+    return `job ${this.job} ran for longer than ${formatGiven(this.after)}`
   }
 }
 
@@ -401,10 +402,10 @@ const kept = 256
  */
 export const each = <Input, A, E = never, R = never>(
   job: Job<[Input], A>,
-  inputs: Iterable<Input> | Stream.Stream<Input, E, R>,
+  source: Iterable<Input> | Stream.Stream<Input, E, R>,
   options: EachOptions = {}
 ): Stream.Stream<Item<Input, A>, E, Executor | R> =>
-  Stream.unwrapScoped(
+  withOwnScope(source, (inputs) =>
     Effect.gen(function* () {
       const executor = yield* Executor
       checkOptions(options, { chunk: count, concurrency: countOrInfinity, retries: anyCount, timeout: time })
@@ -435,7 +436,7 @@ export const each = <Input, A, E = never, R = never>(
           },
           onEnd
         })
-      const run = Effect.withFiberRuntime<void, E, R>((fiber) => {
+      const run = Effect.withFiberRuntime<void, E>((fiber) => {
         let whenOver: (() => void) | undefined
         let over: Exit.Exit<void> | undefined
         const running = loop(fiber, (thrown) => {

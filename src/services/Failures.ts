@@ -4,6 +4,7 @@ import { inspect } from "node:util"
 import { Cause, Option, Runtime } from "effect"
 import { codes, isFailureCode } from "./Exits.js"
 import { clipped, guarded, isError, printable, read, readText } from "./internal/foreign.js"
+import { plural } from "./Units.js"
 
 // What a person reads when a program has failed, and the exit code that goes with it.
 
@@ -210,7 +211,7 @@ export const render = (
       isNew(error)
     } else add(error, label ?? "error", 0)
   }
-  if (left > 0) lines.push(`… and ${left} more errors are left out`)
+  if (left > 0) lines.push(`… and ${plural(left, "more error is", "more errors are")} left out`)
   return lines
 }
 

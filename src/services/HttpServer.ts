@@ -21,7 +21,7 @@ import * as Causes from "./Causes.js"
 import { codes } from "./Exits.js"
 import { checkedDuration, checkOptions } from "./internal/numbers.js"
 import type { Holder, Wire } from "./internal/webSocket.js"
-import { formatDuration } from "./Units.js"
+import { formatGiven } from "./Units.js"
 
 // model
 
@@ -366,7 +366,7 @@ const makeHost = <E, R>(handler: Handler<E, R>, options: ServeOptions) =>
             Effect.flatMap(Fiber.join)
           )
           if (Option.isSome(inTime)) return
-          const reason = `server closed and the grace period of ${formatDuration(Duration.toMillis(grace))} is over`
+          const reason = `server closed and the grace period of ${formatGiven(grace)} is over`
           for (const fiber of running.keys()) interrupt(fiber, reason, "server")
           yield* drained
           yield* destroy

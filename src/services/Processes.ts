@@ -26,7 +26,7 @@ import { anyCount, checkedDuration, checkOptions, time } from "./internal/number
 import * as processTree from "./internal/processTree.js"
 import * as spawner from "./internal/spawner.js"
 import * as Shell from "./Shell.js"
-import { formatDuration, formatSize } from "./Units.js"
+import { formatGiven, formatSize } from "./Units.js"
 
 // model
 
@@ -219,7 +219,7 @@ export class CommandTimedOut extends Data.TaggedError("CommandTimedOut")<{
 }> {
   readonly exitCode = codes.timedOut
   override get message() {
-    return `${this.command} was not done in ${formatDuration(Duration.toMillis(this.after))}`
+    return `${this.command} was not done in ${formatGiven(this.after)}`
   }
 }
 

@@ -3,7 +3,7 @@ import * as Causes from "./Causes.js"
 import { anyCount, checkOptions, countOrInfinity, type Range, time } from "./internal/numbers.js"
 import * as race from "./internal/race.js"
 import * as Timers from "./Timers.js"
-import { formatGiven } from "./Units.js"
+import { formatGiven, plural } from "./Units.js"
 
 /** Which ends are followed by another run: every one, failures only, or none. */
 export type Restart = "always" | "on-failure" | "never"
@@ -82,7 +82,7 @@ export class Unhealthy extends Data.TaggedError("Unhealthy")<{
   readonly detail: string
 }> {
   override get message() {
-    return `unhealthy: ${this.failures} check${this.failures === 1 ? "" : "s"} in a row failed, the last with: ${this.detail}`
+    return `unhealthy: ${plural(this.failures, "check")} in a row failed, the last with: ${this.detail}`
   }
 }
 
@@ -98,7 +98,7 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
     const how = Exit.isSuccess(last) ? "it ended" : Causes.headline(last.cause)
     return restarts === 0
       ? `${how}; it may not be restarted`
-      : `restarted ${restarts} time${restarts === 1 ? "" : "s"} within ${formatGiven(window)}, and again: ${how}`
+      : `restarted ${plural(restarts, "time")} within ${formatGiven(window)}, and again: ${how}`
   }
 }
 

@@ -250,10 +250,11 @@ export const read = (text: string, options: Options): Either.Either<Time, Proble
   if (reader.over) return Either.left(`a time is empty; ${forms}`)
   try {
     if (!/^\d/.test(reader.text)) reader.fail(`is none; ${forms}`)
-    const [, hour, half] = /^(\d{1,2})\s*([ap])\.?m\.?$/i.exec(reader.text) ?? []
-    if (hour !== undefined && Number(hour) >= 1 && Number(hour) <= 12) {
+    const [, hour, behind, half] =
+      /^(1[0-2]|0?[1-9])((?::[0-5]\d){0,2})\s*([ap])\.?m\.?$/i.exec(reader.text) ?? []
+    if (hour !== undefined) {
       const of24 = (Number(hour) % 12) + (half!.toLowerCase() === "p" ? 12 : 0)
-      reader.fail(`is of the 12-hour clock; write ${String(of24).padStart(2, "0")}:00`)
+      reader.fail(`is of the 12-hour clock; write ${String(of24).padStart(2, "0")}${behind || ":00"}`)
     }
     if (/^\d{1,2}:/.test(reader.text)) {
       const sinceMidnight = reader.timeOfDay()

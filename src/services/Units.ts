@@ -86,9 +86,18 @@ export const formatSize = (bytes: number): string => {
   return unit === 0 ? `${bytes} B` : `${value.toFixed(value < 10 ? 1 : 0)} ${units[unit]}iB`
 }
 
-/** A duration as a person gave it, for people: `1h 30m`, `700ms`; unlike `Duration.format` also no time at all, `0s`. */
-export const formatGiven = (duration: Duration.DurationInput): string =>
-  Duration.toMillis(duration) === 0 ? "0s" : Duration.format(duration)
+/**
+ * A duration as a person gave it, for people, with nothing rounded: `1h 30m`, `700ms`, `2.5s`; no time at all is `0s`.
+ */
+export const formatGiven = (duration: Duration.DurationInput): string => {
+  const ms = Duration.toMillis(duration)
+  if (ms === 0) return "0s"
+  if (ms < 1000 || !Number.isInteger(ms)) return ms < 1000 ? `${ms}ms` : Duration.format(duration)
+  return Duration.format(duration).replace(
+    /(\d+)s (\d+)ms$/,
+    (_, s, rest: string) => `${s}.${rest.padStart(3, "0").replace(/0+$/, "")}s`
+  )
+}
 
 /** Milliseconds for people: `250 ms`, `1.5 s`, `2 m 05 s`, `1 h 05 m`. */
 export const formatDuration = (ms: number): string => {

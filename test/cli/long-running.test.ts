@@ -80,7 +80,7 @@ describe("aio long-running NAME=COMMAND", () => {
     ])
     expect({ code, stdout }).toEqual({ code: 0, stdout: "db listens\nweb listens\nweb ends\ndb ends\n" })
     expect(stderr).toMatch(
-      /^web waits for db\ndb is ready after .*\nstopping web: the 700ms are over\nstopping db: /
+      /^web waits for db\ndb is ready after .*\nstopping web: the run time of 700ms is over\nstopping db: /
     )
     expect(readFileSync(join(folder, "logs/db.log"), "utf8")).toBe("db listens\ndb ends\n")
   })

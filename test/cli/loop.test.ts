@@ -224,7 +224,7 @@ describe("aio loop", () => {
       "aio loop: standard input, line 1: not yet\n"
     )
     const late = await aio(["--timeout", "50ms", "f.ts#never"], "a\n")
-    expect([late.code, late.stderr]).toEqual([124, "aio loop: standard input, line 1: not done in 50 ms\n"])
+    expect([late.code, late.stderr]).toEqual([124, "aio loop: standard input, line 1: not done in 50ms\n"])
     const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "f.ts#size"], { cwd })
     await open.send("1\n2\n")
     await open.shows("2\n")

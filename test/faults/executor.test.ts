@@ -144,7 +144,7 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
     expect([code, stdout]).toEqual([1, "ok\n".repeat(items.length / 2)])
     const failures = failuresOf(stderr)
     expect(failures["exit"]).toBe("it called process.exit(3)")
-    const late = "job odd.mjs#end ran for longer than 1.0 s"
+    const late = "job odd.mjs#end ran for longer than 1s"
     expect([failures["spin"], failures["never"]]).toEqual([late, late])
     expect(failures["late"]).toMatch(/^uncaught Error: late \(/)
     if (kinds.includes("abort"))

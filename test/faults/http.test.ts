@@ -1117,6 +1117,16 @@ describe("http faults", () => {
       )
     })
 
+    it.each([
+      ["http://u:p@b\u00fccher.example/a%20b?q=1#frag", "http://xn--bcher-kva.example/a%20b?q=1#frag"],
+      ["http://127.1/x", "http://127.0.0.1/x"],
+      ["http://[::1]:80/y", "http://[::1]/y"],
+      ["HTTP://EXAMPLE.com./z", "http://example.com./z"]
+    ])("%s is shown as it is asked for, without its password: %s", async (url, shown) => {
+      const { code, stderr, stdout } = await Aio.run(["gather", "--dry-run", url])
+      expect([code, stderr, stdout]).toEqual([0, "", `${shown}\n`])
+    })
+
     it("names the host that was not found, behind a redirect or of a proxy", async () => {
       const server = await start(() => send("302 Found", ["Location: http://second.invalid/"]))
       closers.push(server.close)

@@ -5,12 +5,14 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import { describe, it } from "@effect/vitest"
 import { Cause, Effect, HashMap, Layer, List, LogLevel } from "effect"
 import { afterAll, assert } from "vitest"
+import { concepts } from "../../src/manifest.js"
 import * as Run from "../../src/programs/Run.js"
 import * as Causes from "../../src/services/Causes.js"
 import * as Logs from "../../src/services/Logs.js"
 import * as Output from "../../src/services/Output.js"
 import * as Signals from "../../src/services/Signals.js"
 import * as Aio from "../support/Aio.js"
+import * as Terminal from "../support/Terminal.js"
 
 afterAll(Aio.removeFolders)
 
@@ -358,5 +360,179 @@ export const plain = Effect.async(() => { Promise.reject(42) })
         ]
       )
     })
+  )
+})
+
+describe.concurrent("run: a program that misbehaves", () => {
+  const programs = `
+import { Console, Effect } from "effect"
+export const throws = Effect.sync(() => { throw new TypeError("odd") })
+export const string = Effect.fail("only words")
+export const nothing = Effect.fail(null)
+const error = new Error("first"); error.cause = new Error("second", { cause: error })
+export const cyclic = Effect.fail(error)
+export const exits = Effect.sync(() => process.exit(7)).pipe(Effect.zipRight(Console.log("never")))
+export const rejection = Effect.async(() => { Promise.reject(new Error("late")) })
+export const timers = Console.log("done").pipe(Effect.zipLeft(Effect.sync(() => { setInterval(() => {}, 1000); setTimeout(() => {}, 1e9) })))
+export const prototype = Effect.sync(() => {
+  for (const one of [Object.prototype, Array.prototype, Function.prototype, Promise.prototype]) one.polluted = () => { throw new Error("polluted") }
+}).pipe(Effect.zipRight(Console.log("well")))
+export const many = Effect.forEach(Array.from({ length: 300_000 }, (_, i) => i), (i) => Console.log("line " + i), { discard: true })
+`
+  const rows: ReadonlyArray<
+    readonly [name: string, code: number, stdout: string | RegExp, stderr: string | RegExp]
+  > = [
+    ["throws", 1, "", /^error: TypeError: odd\n/],
+    ["string", 1, "", "error: only words\n"],
+    ["nothing", 1, "", "error: null\n"],
+    ["cyclic", 1, "", /^error: first\n(.*\n)*? {2}caused by: second\n/],
+    ["exits", 7, "", ""],
+    ["rejection", 1, "", /^error that nothing caught: late\n/],
+    ["timers", 0, "done\n", ""],
+    ["prototype", 0, "well\n", ""],
+    ["many", 0, /^line 0\n(line \d+\n){299998}line 299999\n$/, ""]
+  ]
+  it.live.each(rows)("%s ends with %i", ([name, code, stdout, stderr]) =>
+    Effect.promise(async () => {
+      const result = await Aio.run(["run", program(programs), name])
+      assert.strictEqual(result.code, code)
+      const matches = (text: string, expected: string | RegExp) =>
+        typeof expected === "string" ? assert.strictEqual(text, expected) : assert.match(text, expected)
+      matches(result.stdout, stdout)
+      matches(result.stderr, stderr)
+    })
+  )
+
+  it.live("ends with 141 and in silence where the reader of its output goes", () =>
+    Effect.promise(async () => {
+      const shell = '{ "$@"; echo "code $?" >&2; } | head -n 2'
+      const { stderr, stdout } = await Aio.run(["run", program(programs), "many"], { shell })
+      assert.deepStrictEqual([stdout, stderr], ["line 0\nline 1\n", "code 141\n"])
+    })
+  )
+})
+
+describe.concurrent("run: signals", () => {
+  const waits = (setup: string) => `
+import { Console, Effect } from "effect"
+${setup}
+export default Effect.never.pipe(Effect.ensuring(Console.log("cleaned")))
+`
+  // Some come before anything listens, some while the file is loaded, some while it runs.
+  const cases = ([20, 100, 200] as const).flatMap((after) =>
+    (["SIGINT", "SIGTERM"] as const).flatMap((signal) =>
+      [1, 2].map((times) => [after, signal, times] as const)
+    )
+  )
+  it.live.each(cases)("after %i ms, %s, %i times", ([after, signal, times]) =>
+    Effect.promise(async () => {
+      const aio = Aio.start(["run", program(waits(""))])
+      await new Promise((done) => setTimeout(done, after))
+      for (let i = 0; i < times; i++) aio.kill(signal)
+      const ended = await aio.ended
+      const code = signal === "SIGINT" ? 130 : 143
+      // Until Node listens, the signal itself ends the process.
+      assert.isTrue(ended.code === code || ended.signal === signal, JSON.stringify(ended))
+      assert.strictEqual(ended.stderr, "")
+      assert.include(["", "cleaned\n"], ended.stdout)
+    })
+  )
+
+  it.live.each([
+    ["SIGINT", 1],
+    ["SIGTERM", 1],
+    ["SIGINT", 2]
+  ] as const)("while the file is loaded: %s, %i times", ([signal, times]) =>
+    Effect.promise(async () => {
+      const file = program(
+        waits('process.stderr.write("loading\\n"); await new Promise(() => setInterval(() => {}, 1000))')
+      )
+      const aio = Aio.start(["run", file])
+      await aio.shows("loading")
+      for (let i = 0; i < times; i++) aio.kill(signal)
+      const { code, stderr, stdout } = await aio.ended
+      assert.deepStrictEqual([code, stdout, stderr], [signal === "SIGINT" ? 130 : 143, "", "loading\n"])
+    })
+  )
+})
+
+describe.runIf(Terminal.available).concurrent("run: a program on a terminal", () => {
+  const asks = `
+import { Terminal } from "@effect/platform/Terminal"
+import { Console, Effect } from "effect"
+export default Effect.gen(function* () {
+  const terminal = yield* Terminal
+  yield* terminal.display("name? ")
+  const name = yield* terminal.readLine
+  yield* terminal.display("town? ")
+  const town = yield* terminal.readLine
+  yield* terminal.display("hello " + name + " of " + town + "\\n")
+}).pipe(Effect.ensuring(Console.log("bye")))
+`
+  it.live("displays and reads line after line", () =>
+    Effect.promise(async () => {
+      const aio = Terminal.start(["run", program(asks)])
+      await aio.shows("name? ")
+      aio.press("Ann\r")
+      await aio.shows("town? ")
+      aio.press("Bonn\r")
+      const { code, lines } = await aio.ended
+      assert.deepStrictEqual([code, lines], [0, ["name? Ann", "town? Bonn", "hello Ann of Bonn", "bye", ""]])
+    })
+  )
+
+  it.live("keeps what is typed ahead", () =>
+    Effect.promise(async () => {
+      const aio = Terminal.start(["run", program(asks)])
+      await aio.shows("name? ")
+      aio.press("Ann\rBonn\r")
+      await aio.shows("hello Ann of Bonn")
+      assert.strictEqual((await aio.ended).code, 0)
+    })
+  )
+
+  it.live.each([
+    ["Ctrl-C", "\x03", 130, []],
+    ["Ctrl-D", "\x04", 1, ["error: QuitException"]]
+  ] as const)("%s at the prompt ends it, cleaned up", ([, keys, exitCode, last]) =>
+    Effect.promise(async () => {
+      const aio = Terminal.start(["run", program(asks)])
+      await aio.shows("name? ")
+      aio.press("Ann\r")
+      await aio.shows("town? ")
+      aio.press(keys)
+      const { code, lines } = await aio.ended
+      assert.strictEqual(code, exitCode)
+      assert.match(lines.join("\n"), /town\? .*bye/s)
+      for (const line of last) assert.include(lines, line)
+    })
+  )
+})
+
+describe.concurrent("a working directory that is removed", () => {
+  const shell = 'mkdir "$GONE" && cd "$GONE" && rmdir "$GONE" && exec "$@"'
+  const inRemoved = (words: ReadonlyArray<string>) =>
+    Aio.run(words, { shell, env: { GONE: join(Aio.folder(), "gone") } })
+
+  it.live.each(
+    [[], ...[...concepts.map(({ name }) => name), "guide"].map((name) => [name, "x"])].map((words) => [words])
+  )("costs one line and exit code 2: aio %j", ([words]) =>
+    Effect.promise(async () => {
+      const { code, stderr, stdout } = await inRemoved(words!)
+      assert.deepStrictEqual(
+        [code, stdout, stderr],
+        [2, "", "aio: the working directory was removed or may not be read; change to one that is there\n"]
+      )
+    })
+  )
+
+  it.live.each([["--help"], ["--version"], ["run", "--help"], ["gather", "--help"]].map((words) => [words]))(
+    "does not matter to aio %j",
+    ([words]) =>
+      Effect.promise(async () => {
+        const { code, stderr, stdout } = await inRemoved(words!)
+        assert.deepStrictEqual([code, stderr], [0, ""])
+        assert.isNotEmpty(stdout)
+      })
   )
 })

@@ -1,6 +1,8 @@
+import { readdirSync } from "node:fs"
 import * as net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Ref } from "effect"
+import * as EventLoop from "../../src/services/EventLoop.js"
 import * as HttpServer from "../../src/services/HttpServer.js"
 
 // What a client may send that no client should; the server answers, closes, and serves the next one.
@@ -45,6 +47,12 @@ const malformed: ReadonlyArray<readonly [string, string, number]> = [
   ["a length with a sign", post("Content-Length: +4", "abcd"), 400],
   ["a huge length", post("Content-Length: 99999999999999999999", "abcd"), 400],
   ["chunked, and then not last", post("Transfer-Encoding: chunked, gzip", "0\r\n\r\n"), 400],
+  ["a tab before the colon", get("Host\t: a"), 400],
+  ["a URL with a blank", get("Host: a", "GET /a b HTTP/1.1"), 400],
+  ["HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400],
+  ["a bare LF in the request line", "GET /\nHTTP/1.1\r\nHost: a\r\n\r\n", 400],
+  ["an empty length", post("Content-Length:", "abcd"), 400],
+  ["a length in hex", post("Content-Length: 0x4", "abcd"), 400],
   ["more than 16 KiB of headers", get(`Host: a\r\nX: ${"x".repeat(20_000)}`), 431],
   ["a URL of more than 16 KiB", get("Host: a", `GET /${"x".repeat(20_000)} HTTP/1.1`), 431]
 ]
@@ -137,6 +145,123 @@ describe("server: what no client should send", () => {
         })
       )
       yield* Effect.promise(() => Promise.all(sockets.map(({ gone }) => gone)))
+    }).pipe(Effect.provide(HttpServer.layer))
+  )
+
+  const connect = (port: number, bytes: string | Buffer) =>
+    Effect.acquireRelease(
+      Effect.async<net.Socket>((resume) => {
+        const socket = net.connect(port, "127.0.0.1", () =>
+          socket.write(bytes, () => resume(Effect.succeed(socket)))
+        )
+        socket.on("error", () => undefined)
+      }),
+      (socket) => Effect.sync(() => void socket.destroy())
+    )
+
+  // A session that never receives, or a client that never reads what is sent back.
+  const floods = [
+    ["texts", "a session that echoes", frame(0x81, "x".repeat(100))],
+    ["pings", "a session that echoes", frame(0x89, "x".repeat(100))],
+    ["empty frames", "a session that echoes", frame(0x81, "")],
+    ["texts", "a session that does not receive", frame(0x81, "x".repeat(100))],
+    ["pings", "a session that does not receive", frame(0x89, "x".repeat(100))]
+  ] as const
+  it.scopedLive.each(floods)(
+    "a flood of %s to %s that is not read is held back, and others are served",
+    ([, session, one]) =>
+      Effect.gen(function* () {
+        const { port } = yield* session.endsWith("echoes")
+          ? serve
+          : HttpServer.serve(
+              (request) =>
+                request.path === "/ws"
+                  ? HttpServer.webSocket(() => Effect.never)
+                  : Effect.succeed(HttpServer.text("fine")),
+              { port: 0 }
+            )
+        const socket = yield* connect(port, shake)
+        socket.pause()
+        const many = Buffer.concat(Array.from({ length: 2000 }, () => one))
+        const before = process.memoryUsage().rss
+        let sent = 0
+        // Up to 40 MB; less where the server reads no more, or has closed the connection.
+        yield* Effect.async<void>((resume) => {
+          let still: NodeJS.Timeout
+          const write = () => {
+            clearTimeout(still)
+            if (sent > 40_000_000 || socket.destroyed) return resume(Effect.void)
+            still = setTimeout(() => resume(Effect.void), 300)
+            sent += many.length
+            socket.write(many, write)
+          }
+          write()
+        })
+        yield* isFine(port)
+        // Read no further than its session receives, or closed as a flood.
+        assert.isTrue(sent < 40_000_000 || socket.destroyed, `${sent} bytes were taken`)
+        assert.isBelow(process.memoryUsage().rss - before, 150_000_000)
+      }).pipe(Effect.provide(HttpServer.layer))
+  )
+
+  it.scopedLive("a body without an end is not kept, and others are served", () =>
+    Effect.gen(function* () {
+      const { port } = yield* serve
+      const socket = yield* connect(port, post("Transfer-Encoding: chunked", ""))
+      socket.resume()
+      const chunk = Buffer.concat([Buffer.from("10000\r\n"), Buffer.alloc(0x10000, "x"), Buffer.from("\r\n")])
+      const before = process.memoryUsage().rss
+      let sent = 0
+      yield* Effect.async<void>((resume) => {
+        let still: NodeJS.Timeout
+        const write = () => {
+          clearTimeout(still)
+          if (sent > 200_000_000 || socket.destroyed) return resume(Effect.void)
+          still = setTimeout(() => resume(Effect.void), 300)
+          sent += chunk.length
+          socket.write(chunk, write)
+        }
+        write()
+      })
+      yield* isFine(port)
+      assert.isBelow(process.memoryUsage().rss - before, 150_000_000)
+    }).pipe(Effect.provide(HttpServer.layer))
+  )
+
+  it.scopedLive("hundreds of clients that are silent, half-way, idle or waiting are freed when they go", () =>
+    Effect.gen(function* () {
+      const descriptors = () => readdirSync("/proc/self/fd").length
+      const running = yield* Ref.make(0)
+      const { port } = yield* HttpServer.serve(
+        (request) =>
+          request.path === "/wait"
+            ? Effect.acquireUseRelease(
+                Ref.update(running, (n) => n + 1),
+                () => Effect.never,
+                () => Ref.update(running, (n) => n - 1)
+              )
+            : handler(request),
+        { port: 0 }
+      )
+      const before = descriptors()
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const kinds = ["", "GET / HT", get("Host: a"), get("Host: a", "GET /wait HTTP/1.1"), shake]
+          yield* Effect.forEach(
+            Array.from({ length: 500 }, (_, i) => kinds[i % kinds.length]!),
+            (bytes) => connect(port, bytes),
+            { concurrency: 100 }
+          )
+          yield* Effect.repeat(EventLoop.nextTurn, {
+            until: () => Effect.map(Ref.get(running), (n) => n === 100)
+          })
+          yield* isFine(port)
+        })
+      )
+      yield* Effect.repeat(EventLoop.nextTurn, {
+        until: () => Effect.map(Ref.get(running), (n) => n === 0 && descriptors() <= before)
+      })
+      yield* isFine(port)
     }).pipe(Effect.provide(HttpServer.layer))
   )
 })

@@ -559,7 +559,7 @@ describe("Gather", () => {
           index: 0,
           url: url("a"),
           reason: "timeout",
-          detail: "not done in 1.0 s"
+          detail: "not done in 1s"
         })
         expect(events.at(-1)).toMatchObject({ finished: 1, failed: 1, causes: { timeout: 1 } })
       }).pipe(serve({ a: flaky(Array.from({ length: 99 }, () => error("a"))), b: later(900, "b") }), noJitter)

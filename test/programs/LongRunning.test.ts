@@ -21,6 +21,7 @@ import * as Cancellation from "../../src/services/Cancellation.js"
 import * as Output from "../../src/services/Output.js"
 import * as Probes from "../../src/services/Probes.js"
 import * as Processes from "../../src/services/Processes.js"
+import { plural } from "../../src/services/Units.js"
 import * as VirtualClock from "../../src/services/VirtualClock.js"
 
 const start = "task running now..."
@@ -177,7 +178,7 @@ describe("LongRunning", () => {
         yield* TestClock.adjust(999)
         expect(yield* Fiber.poll(fiber)).toEqual(Option.none())
         yield* TestClock.adjust(1)
-        expect(log.slice(3)).toEqual([{ reason: "its 10s are over", origin: "cancelAfter" }])
+        expect(log.slice(3)).toEqual([{ reason: "its run time of 10s is over", origin: "cancelAfter" }])
         expect(yield* Fiber.join(fiber)).toEqual(Option.none())
       })
     )
@@ -289,7 +290,7 @@ describe("LongRunning.services", () => {
       case "lingering":
         return `${name} lingers, ${event.left} left`
       case "finished":
-        return `${name} ${event.status}${event.detail === undefined ? "" : `: ${event.detail}`}, ${event.restarts} restarts`
+        return `${name} ${event.status}${event.detail === undefined ? "" : `: ${event.detail}`}, ${plural(event.restarts, "restart")}`
       case "started":
         return `${name} started`
       default:
@@ -372,13 +373,13 @@ describe("LongRunning.services", () => {
         "0 c ready after 0",
         "0 a started",
         "0 a ready after 0",
-        "10 a is stopping: the 10s are over",
-        "10 a cancelled: the 10s are over, 0 restarts",
-        "10 c is stopping: the 10s are over",
-        "10 c cancelled: the 10s are over, 0 restarts",
-        "10 b is stopping: the 10s are over",
+        "10 a is stopping: the run time of 10s is over",
+        "10 a cancelled: the run time of 10s is over, 0 restarts",
+        "10 c is stopping: the run time of 10s is over",
+        "10 c cancelled: the run time of 10s is over, 0 restarts",
+        "10 b is stopping: the run time of 10s is over",
         "11 b lingers, 4000 left",
-        "15 b cancelled: the 10s are over, 0 restarts"
+        "15 b cancelled: the run time of 10s is over, 0 restarts"
       ])
     })
   )
@@ -401,13 +402,13 @@ describe("LongRunning.services", () => {
           "2 crash ready after 0",
           "2 other started",
           "2 other ready after 0",
-          "2.5 stubborn is stopping: the 2s 500ms are over",
+          "2.5 stubborn is stopping: the run time of 2.5s is over",
           "3.5 stubborn lingers, 4000 left",
-          "7.5 stubborn cancelled: the 2s 500ms are over, 0 restarts",
-          "7.5 other is stopping: the 2s 500ms are over",
-          "7.5 other cancelled: the 2s 500ms are over, 1 restarts",
-          "7.5 crash is stopping: the 2s 500ms are over",
-          "7.5 crash cancelled: the 2s 500ms are over, 1 restarts"
+          "7.5 stubborn cancelled: the run time of 2.5s is over, 0 restarts",
+          "7.5 other is stopping: the run time of 2.5s is over",
+          "7.5 other cancelled: the run time of 2.5s is over, 1 restart",
+          "7.5 crash is stopping: the run time of 2.5s is over",
+          "7.5 crash cancelled: the run time of 2.5s is over, 1 restart"
         ]
       )
     })
@@ -677,7 +678,7 @@ describe("LongRunning.services", () => {
           "1.5 web ended after 1000: exit code 1",
           "1.5 web run 2 in 3000",
           "4.5 web waits for db",
-          "4.5 web failed: db has ended for good, 1 restarts"
+          "4.5 web failed: db has ended for good, 1 restart"
         ])
       })
     )

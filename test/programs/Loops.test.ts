@@ -1209,7 +1209,7 @@ describe("Loops.mapRecords", () => {
         "= 1",
         "= 2 at 1100",
         "= 3 at 2300",
-        "! 4: not done in 1.0 s at 3300"
+        "! 4: not done in 1s at 3300"
       ])
       expect(attempts).toEqual(["1.1", "2.1", "3.1", "4.1", "2.2", "3.2", "4.2", "3.3", "4.3"])
       let failures = 2

@@ -168,7 +168,7 @@ describe("Scheduling", () => {
         { failed: 2, exitCode: 127 },
         "cannot run job: command not found"
       ],
-      [{ match: "job", after: "1 hour" }, { failed: 2, exitCode: 124 }, "job was not done in 2.0 s"]
+      [{ match: "job", after: "1 hour" }, { failed: 2, exitCode: 124 }, "job was not done in 2s"]
     ])("goes on when a run fails: %j", ([script, expected, detail]) => {
       const { events, program } = seen(minutes, { times: 2, timeout: "2 seconds" })
       return Effect.gen(function* () {

@@ -135,11 +135,11 @@ describe("Executor", () => {
             for (;;);
           }).pipe(Executor.withTimeout("50 millis"), Effect.flip)
           assert.deepInclude(late, { _tag: "JobTimedOut" })
-          assert.match(late.message, /ran for longer than 50 ms$/)
+          assert.match(late.message, /ran for longer than 50ms$/)
           const polled = yield* Executor.blocking(function patient() {
             while (!Executor.cancelled());
           }).pipe(Executor.withTimeout("50 millis"), Effect.flip)
-          assert.strictEqual(polled.message, "job patient ran for longer than 50 ms")
+          assert.strictEqual(polled.message, "job patient ran for longer than 50ms")
           // Ten of 100 ms behind each other: the last one waits for longer than its timeout.
           const nap = Executor.blocking(
             () => new Promise((resolve) => setTimeout(() => resolve("slept"), 100))

@@ -148,7 +148,7 @@ for (const [name, layer] of [
         yield* begun
         yield* Scope.close(scope, Exit.void)
         expect(yield* reason).toEqual({
-          reason: "server closed and the grace period of 20 ms is over",
+          reason: "server closed and the grace period of 20ms is over",
           origin: "server"
         })
         expect((yield* Fiber.join(client)).status).toBe(503)
@@ -589,7 +589,7 @@ describe("HttpServer.layerTest", () => {
       expect(yield* Fiber.poll(closing)).toMatchObject({ _tag: "None" })
       yield* TestClock.adjust("1 millis")
       yield* Fiber.join(closing)
-      expect((yield* reason)?.reason).toBe("server closed and the grace period of 5.0 s is over")
+      expect((yield* reason)?.reason).toBe("server closed and the grace period of 5s is over")
     }).pipe(Effect.provide(HttpServer.layerTest))
   )
 

@@ -114,6 +114,12 @@ describe("Times", () => {
       ["9am", "time '9am' is of the 12-hour clock; write 09:00"],
       ["12 AM", "time '12 AM' is of the 12-hour clock; write 00:00"],
       ["9 p.m.", "time '9 p.m.' is of the 12-hour clock; write 21:00"],
+      ["9:30PM", "time '9:30PM' is of the 12-hour clock; write 21:30"],
+      ["12:05:07 am", "time '12:05:07 am' is of the 12-hour clock; write 00:05:07"],
+      [
+        "13:00pm",
+        "time '13:00pm' has 'pm' at character 6 too much; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
+      ],
       ["7", "time '7' has year '7' at character 1; write 4 digits, 0001 to 9999"],
       ["0000-01-01", "time '0000-01-01' has year '0000' at character 1; allowed are 0001 to 9999"],
       ["2027", "time '2027' lacks the month at character 5 (01 to 12)"],
@@ -145,10 +151,7 @@ describe("Times", () => {
       ["25:00", "time '25:00' has hour '25' at character 1; allowed are 00 to 24"],
       ["9:5", "time '9:5' has minute '5' at character 3; write 2 digits, 00 to 59"],
       ["09:", "time '09:' lacks the minute at character 4 (00 to 59)"],
-      [
-        "09:00pm",
-        "time '09:00pm' has 'pm' at character 6 too much; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
-      ]
+      ["09:00pm", "time '09:00pm' is of the 12-hour clock; write 21:00"]
     ])("says of %j what is wrong, where, and what would be right", (text, message) => {
       expect(read(text, berlin)).toEqual(Either.left(message))
     })

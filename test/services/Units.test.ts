@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Either, FastCheck } from "effect"
+import { Duration, Either, FastCheck } from "effect"
 import * as Units from "../../src/services/Units.js"
 
 const right = <A>(value: A) => Either.right(value)
@@ -92,6 +92,20 @@ describe("Units", () => {
     [3_900_000, "1 h 05 m"]
   ])("shows %d ms as %s", (ms, text) => {
     expect(Units.formatDuration(ms)).toBe(text)
+  })
+
+  it.each([
+    ["0 millis", "0s"],
+    ["0.4 millis", "0.4ms"],
+    ["700 millis", "700ms"],
+    ["3 seconds", "3s"],
+    ["2500 millis", "2.5s"],
+    ["90 minutes", "1h 30m"],
+    ["61250 millis", "1m 1.25s"],
+    ["30 days", "30d"]
+  ] as const)("shows %s as it was given, %s, and reads it back", (given, text) => {
+    expect(Units.formatGiven(given)).toBe(text)
+    expect(Units.duration(text)).toEqual(right(Duration.toMillis(given)))
   })
 
   it.prop(

@@ -49,6 +49,7 @@ export const render = (written: string, columns: number): ReadonlyArray<string> 
   let row = 0
   let column = 0
   for (const [token] of written.matchAll(/\x1b\[\d*[A-Za-z]|./gsu)) {
+    if (/^\x1b\[\d*m$/.test(token)) continue // a colour
     if (token === "\r") column = 0
     else if (token === "\n") row++
     else if (/^\x1b\[\d*A$/.test(token)) row = Math.max(0, row - Number(token.slice(2, -1) || 1))

@@ -3,6 +3,7 @@ import * as fs from "node:fs"
 import * as fsp from "node:fs/promises"
 import * as path from "node:path"
 import type { Checksum, Target } from "../Downloader.js"
+import { plural } from "../Units.js"
 import {
   active,
   discardPartial,
@@ -269,7 +270,7 @@ export class FileSink {
       const { size } = await this.#file!.stat()
       if (size !== expected) {
         await this.abandon(true)
-        throw Object.assign(new Error(`${name} has ${size} bytes where ${expected} were written`), {
+        throw Object.assign(new Error(`${name} has ${plural(size, "byte")} where ${expected} were written`), {
           code: "EIO",
           syscall: "write"
         })

@@ -1,6 +1,8 @@
 // What the heads of answers prove. Two pieces of a file are joined only on proof: the same strong validator in both
 // answers, the same total length, and the range that was asked for. The absence of a contradiction is no proof.
 
+import { plural } from "../Units.js"
+
 /** As undici gives them: lower-case names, an array where one comes more than once. */
 export type Headers = Readonly<Record<string, string | Array<string> | undefined>>
 
@@ -71,7 +73,7 @@ export const whyNotJoined = (
   if (range.end !== (range.total ?? piece.total)) return "the part sent does not reach the end"
   if (range.total === undefined) return "the part sent does not say how long the whole file is"
   if (range.total !== piece.total) {
-    return `the file was ${piece.total} bytes long, and is ${range.total} now`
+    return `the file was ${plural(piece.total, "byte")} long, and is ${range.total} now`
   }
   const validator = strongValidator(headers)
   if (validator === undefined) return "the part sent does not prove which version it is of"

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { plural } from "../Units.js"
 
 // How this package opens files of its own: what it reads back (sidecars, logs, checkpoints) is input like any other,
 // and what it writes beside a file must not follow a link that someone else has put there.
@@ -63,7 +64,7 @@ export const readNamed = (file: string, limit: number): Buffer => readAll(open(f
 const readAll = (fd: number, limit: number): Buffer => {
   try {
     const { size } = fs.fstatSync(fd)
-    if (size > limit) throw new RangeError(`it has ${size} bytes; at most ${limit} are read`)
+    if (size > limit) throw new RangeError(`it has ${plural(size, "byte")}; at most ${limit} are read`)
     const bytes = Buffer.alloc(size)
     let filled = 0
     while (filled < size) {

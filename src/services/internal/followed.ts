@@ -2,6 +2,7 @@ import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import * as Records from "../Records.js"
+import { plural } from "../Units.js"
 import { describe, FileKindError } from "./files.js"
 import * as rotations from "./rotations.js"
 
@@ -385,7 +386,7 @@ export class Followed {
       if (bytes === "changed") {
         const { position } = file
         file.restart()
-        const detail = `it was truncated or written anew after ${position} bytes of it were read; what was written behind them may be lost, and reading begins at the beginning of the new content`
+        const detail = `it was truncated or written anew after ${plural(position, "byte of it was", "bytes of it were")} read; what was written behind them may be lost, and reading begins at the beginning of the new content`
         return { _tag: "Gap", detail }
       }
       if (bytes !== "nothing") return this.piece(file, bytes, false)
@@ -481,7 +482,7 @@ export class Followed {
     const where = current === undefined ? "of the file that comes" : "of the current file"
     this.notices.push({
       _tag: "Gap",
-      detail: `${why}; what was written behind its first ${lost} bytes may be lost, and reading begins at the beginning ${where}`
+      detail: `${why}; what was written behind its first ${plural(lost, "byte")} may be lost, and reading begins at the beginning ${where}`
     })
     return []
   }

@@ -1,6 +1,8 @@
 // Values of a person's own program may be anything: a getter, a proxy or a toString of theirs may throw, and a text may be
 // of any length. Whatever reads them goes through here.
 
+import { plural } from "../Units.js"
+
 /** What the body gives, or this where it throws. */
 export const guarded = <A, B>(body: () => A, otherwise: B): A | B => {
   try {
@@ -31,7 +33,7 @@ const longest = 64 * 1024
 export const clipped = (text: string): string =>
   text.length <= longest
     ? text
-    : `${text.slice(0, longest)}… (${text.length - longest} more characters are left out)`
+    : `${text.slice(0, longest)}… (${plural(text.length - longest, "more character is", "more characters are")} left out)`
 
 /** The text that the body makes of a value of theirs, clipped; where that throws, one line that says so. */
 export const printable = (what: string, body: () => string): string => {

@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { inspect, types } from "node:util"
 import * as InJob from "../InJob.js"
+import { plural } from "../Units.js"
 import * as TypeScript from "./typescript.js"
 
 // What a job is to the thread that runs it. Loaded by the worker's entry, so Node's own modules only: a thread that
@@ -305,7 +306,7 @@ export const whereUncloneable = (value: unknown, path: string, error: unknown): 
 /** Why a message that has arrived cannot be read; `levels` of nesting where its value is known. */
 export const whyUnread = (error: unknown, levels?: number): string =>
   isStackOverflow(error)
-    ? `it is nested ${levels === undefined ? "" : `${levels} levels `}too deep to be read where it arrives`
+    ? `it is nested ${levels === undefined ? "" : `${plural(levels, "level")} `}too deep to be read where it arrives`
     : `it cannot be read where it arrives: ${reasonOf(error)}`
 
 /** How deep objects are within objects. */

@@ -8,7 +8,7 @@ import ipaddr from "ipaddr.js"
 import type { Dispatcher } from "undici"
 import type { Downloaded, Options, Reason, Failure as Report, Request, Target } from "../Downloader.js"
 import { fromContentDisposition } from "../SafeName.js"
-import { formatSize } from "../Units.js"
+import { formatSize, plural } from "../Units.js"
 import { contentRange, type Headers, isWhole, one, strongValidator, whyNotJoined } from "./answers.js"
 import { makeDispatcher } from "./connections.js"
 import { Decoder, readEncodings } from "./encodings.js"
@@ -414,7 +414,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       const onWhole = () =>
         guard(async () => {
           if (expected !== undefined && received !== expected) {
-            throw new Failure("dropped", `${received} of ${expected} bytes arrived`, true)
+            throw new Failure("dropped", `${received} of ${plural(expected, "byte")} arrived`, true)
           }
           if (version !== undefined) sameLength(version, size)
           const { checksum } = request
@@ -481,7 +481,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       const sameLength = (validator: string, length: number) => {
         const known = history.lengths.get(validator)
         if (known !== undefined && known !== length) {
-          const why = `${validator} stood for ${known} bytes, and stands for ${length} now`
+          const why = `${validator} stood for ${plural(known, "byte")}, and stands for ${length} now`
           throw new Failure("range", why, true)
         }
         history.lengths.set(validator, length)
