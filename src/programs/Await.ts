@@ -254,6 +254,8 @@ export interface Findings {
   readonly findings: ReadonlyArray<Finding>
   /** Imports that lead nowhere: what they give is not judged. */
   readonly unresolved: ReadonlyArray<Diagnostics.Unresolved>
+  /** Places over which TypeScript fails: effects there are not judged. */
+  readonly unjudged: ReadonlyArray<Diagnostics.Place>
 }
 
 /**
@@ -277,6 +279,11 @@ export interface Findings {
  */
 export const find = Effect.fn("Await.find")(function* (target: Diagnostics.Target) {
   const diagnostics = yield* Diagnostics.Diagnostics
-  const { files, problems, unresolved } = yield* diagnostics.analyse(target)
-  return { files, findings: problems.map((problem) => new Finding(problem)), unresolved } satisfies Findings
+  const { files, problems, unjudged, unresolved } = yield* diagnostics.analyse(target)
+  return {
+    files,
+    findings: problems.map((problem) => new Finding(problem)),
+    unresolved,
+    unjudged
+  } satisfies Findings
 })
