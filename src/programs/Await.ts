@@ -198,6 +198,10 @@ const explanations: Readonly<Record<Diagnostics.Rule, { readonly what: string; r
     what: "stream dropped: CODE is built and never runs",
     mend: "run it, say with yield* Stream.runDrain(…), or return it"
   },
+  floatingLayer: {
+    what: "layer dropped: CODE is described and never built",
+    mend: "provide it to an effect, merge it into a layer that is provided, or run it with Layer.launch"
+  },
   floatingEffectInVitest: {
     what: "effect dropped: the test returns CODE, which Vitest does not run",
     mend: "use it.effect of @effect/vitest"

@@ -39,6 +39,7 @@ export const rules = [
   "effectInEffect",
   "effectInPromise",
   "floatingStream",
+  "floatingLayer",
   "floatingPromise",
   "floatingGenerator"
 ] as const
@@ -263,6 +264,7 @@ type Kind = Callbacks.Kind
 const ruleOf: Readonly<Record<Kind, Rule>> = {
   Effect: "floatingEffect",
   Stream: "floatingStream",
+  Layer: "floatingLayer",
   Promise: "floatingPromise",
   Generator: "floatingGenerator"
 }
@@ -274,7 +276,8 @@ const kinds: Readonly<Record<string, readonly [Kind, declaredIn: RegExp]>> = {
   Generator: ["Generator", library],
   AsyncGenerator: ["Generator", library],
   Effect: ["Effect", /\/effect\/(.*\/)?Effect\./],
-  Stream: ["Stream", /\/effect\/(.*\/)?Stream\./]
+  Stream: ["Stream", /\/effect\/(.*\/)?Stream\./],
+  Layer: ["Layer", /\/effect\/(.*\/)?Layer\./]
 }
 
 interface Suspect {
@@ -503,12 +506,14 @@ const inspect = async (
   return { sources, problems, unresolved, unjudged: failures, asked }
 }
 
-// By the comment on the line above with which the Effect diagnostics are switched off.
+// By the comments with which the Effect diagnostics are switched off: on the line above, or for the file.
 const isSwitchedOff = (text: string, at: number, rule: Rule): boolean => {
-  const above = text.slice(0, text.lastIndexOf("\n", at - 1) + 1).trimEnd()
-  const comment = above.slice(above.lastIndexOf("\n") + 1)
-  const [, list = ""] = /@effect-diagnostics-next-line\s+(.*)$/.exec(comment) ?? []
-  return list.split(/\s+/).some((one) => one === `${rule}:off` || one === "*:off")
+  const above = text.slice(0, text.lastIndexOf("\n", at - 1) + 1)
+  const lists = Array.from(above.matchAll(/@effect-diagnostics\s+(.*)$/gm), ([, list]) => list!)
+  const line = above.trimEnd()
+  const comment = line.slice(line.lastIndexOf("\n") + 1)
+  lists.push(/@effect-diagnostics-next-line\s+(.*)$/.exec(comment)?.[1] ?? "")
+  return lists.some((list) => list.split(/\s+/).some((one) => one === `${rule}:off` || one === "*:off"))
 }
 
 /** A statement that is an effect or a stream itself is the Effect diagnostics' to report. */
@@ -649,6 +654,32 @@ const ownSources = async ({ program }: Api.Project): Promise<ReadonlyArray<strin
 
 // make
 
+/** The Effect diagnostics do not ask whether an effect inside an effect is meant, and some say it twice. */
+const withoutNoise = async ({ ast }: Tools, { asked, problems, sources }: Inspected, report: Report) => {
+  const inside = new Set<string>()
+  for (const { column, file, line, rule } of problems) {
+    if (rule === "effectInEffect") inside.add(`${file}:${line}:${column}`)
+  }
+  const meant = new Set<Report["diagnostics"][number]>()
+  const named = (rule: Rule) => report.diagnostics.filter(({ name }) => name === rule)
+  for (const one of named("returnEffectInGen")) {
+    const source = sources.get(one.file)
+    if (source !== undefined && (await Callbacks.isMeantToReturn(asked, source, one.start))) meant.add(one)
+    else inside.add(`${one.file}:${one.line}:${one.column}`)
+  }
+  for (const one of named("effectInVoidSuccess")) {
+    const source = sources.get(one.file)
+    if (source === undefined) continue
+    const { idle, places } = Callbacks.originOf(ast, source, one.start)
+    const said = places.some((place) => {
+      const { character, line } = source.getLineAndCharacterOfPosition(place)
+      return inside.has(`${one.file}:${line + 1}:${character + 1}`)
+    })
+    if (idle || said) meant.add(one)
+  }
+  return report.diagnostics.filter((one) => !meant.has(one))
+}
+
 const analyseGroup = (group: Group, home: string) =>
   Effect.gen(function* () {
     const directory = dirname(group.config ?? group.files![0]!)
@@ -693,18 +724,7 @@ const analyseGroup = (group: Group, home: string) =>
         `it left out ${missed.length} of ${files.length} files, ${missed[0]} first`
       )
     }
-    const diagnostics = yield* attempt(async () => {
-      const kept: Array<Report["diagnostics"][number]> = []
-      for (const one of report.diagnostics) {
-        const source = inspected.sources.get(one.file)
-        const meant =
-          one.name === "returnEffectInGen" &&
-          source !== undefined &&
-          (await Callbacks.isMeantToReturn(inspected.asked, source, one.start))
-        if (!meant) kept.push(one)
-      }
-      return kept
-    })
+    const diagnostics = yield* attempt(() => withoutNoise(tools, inspected, report))
     const problems = diagnostics.flatMap(
       ({ column, file, length, line, message, name, start }): Array<Problem> => {
         const text = inspected.sources.get(file)?.text

@@ -127,7 +127,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
           { line: 2, column: 1, rule: "floatingPromise", code: "f()" }
         ])
         const clean = yield* analyse({ files: [fixture("clean.ts")], project: fixtures })
-        expect(clean).toEqual({ files: [fixture("clean.ts")], problems: [], unresolved: [] })
+        expect(clean).toEqual({ files: [fixture("clean.ts")], problems: [], unresolved: [], unjudged: [] })
       }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
     )
 

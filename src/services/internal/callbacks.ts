@@ -5,7 +5,7 @@ import type * as Api from "typescript/unstable/async"
 // nobody can run them. The Effect diagnostics look at neither.
 
 /** What a type is, as far as it may be dropped. */
-export type Kind = "Effect" | "Stream" | "Promise" | "Generator"
+export type Kind = "Effect" | "Stream" | "Layer" | "Promise" | "Generator"
 
 export interface Dropped {
   readonly node: Ast.Node
@@ -74,52 +74,64 @@ const isPlain = (ast: typeof Ast, node: Ast.Node): boolean => {
   }
 }
 
-const collect = (ast: typeof Ast, source: Ast.SourceFile): Found => {
-  const found: Found = { functions: [], references: [], makers: [] }
-  const isFunction = (node: Ast.Node): node is Fn =>
-    ast.isArrowFunction(node) || ast.isFunctionExpression(node)
+interface Return {
+  readonly given: Ast.Expression
+  /** The statement, or the expression of an arrow function. */
+  readonly node: Ast.Node
+}
+
+/** What the function returns, without parentheses. */
+const returnsOf = (ast: typeof Ast, fn: Fn): ReadonlyArray<Return> => {
+  const returned: Array<Return> = []
+  const add = (node: Ast.Node, given: Ast.Expression): void => {
+    while (ast.isParenthesizedExpression(given)) given = given.expression
+    returned.push({ given, node })
+  }
   const hasOwnReturns = (node: Ast.Node) =>
-    isFunction(node) ||
+    ast.isArrowFunction(node) ||
+    ast.isFunctionExpression(node) ||
     ast.isFunctionDeclaration(node) ||
     ast.isClassDeclaration(node) ||
     ast.isClassExpression(node) ||
     ast.isMethodDeclaration(node) ||
     ast.isGetAccessorDeclaration(node) ||
     ast.isSetAccessorDeclaration(node)
-  const returnedBy = (fn: Fn): ReadonlyArray<Ast.Expression> => {
-    if (ast.isFunctionExpression(fn) && fn.asteriskToken !== undefined) return []
-    const body = fn.body
-    if (body === undefined) return []
-    const returned: Array<Ast.Expression> = []
-    const add = (given: Ast.Expression) => {
-      while (ast.isParenthesizedExpression(given)) given = given.expression
-      if (!isIdle(ast, given) && !isPlain(ast, given)) returned.push(given)
-    }
-    if (!ast.isBlock(body)) {
-      add(body as Ast.Expression)
-      return returned
-    }
-    const visit = (node: Ast.Node): void => {
-      if (ast.isReturnStatement(node) && node.expression !== undefined) add(node.expression)
-      if (!hasOwnReturns(node)) node.forEachChild(visit)
-    }
-    body.forEachChild(visit)
-    return returned
+  const visit = (node: Ast.Node): void => {
+    if (ast.isReturnStatement(node) && node.expression !== undefined) add(node, node.expression)
+    if (!hasOwnReturns(node)) node.forEachChild(visit)
   }
-  const mayBeFunction = (node: Ast.Node) => ast.isIdentifier(node) || ast.isPropertyAccessExpression(node)
-  /** What the function that a maker is given, itself or as `try`, returns. */
-  const givenTo = (call: Ast.CallExpression): ReadonlyArray<Ast.Expression> | undefined => {
-    const [given] = call.arguments
-    if (given === undefined) return undefined
-    if (isFunction(given)) return returnedBy(given)
-    if (!ast.isObjectLiteralExpression(given)) return undefined
+  if (fn.body === undefined) return returned
+  if (ast.isBlock(fn.body)) fn.body.forEachChild(visit)
+  else add(fn.body, fn.body as Ast.Expression)
+  return returned
+}
+
+/** The function that a maker of effects is given, itself or as `try`. */
+const functionOf = (ast: typeof Ast, call: Ast.CallExpression): Fn | undefined => {
+  const isFunction = (node: Ast.Node | undefined): node is Fn =>
+    node !== undefined && (ast.isArrowFunction(node) || ast.isFunctionExpression(node))
+  for (const given of call.arguments) {
+    if (isFunction(given)) return given
+    if (!ast.isObjectLiteralExpression(given)) continue
     for (const property of given.properties) {
-      if (ast.isPropertyAssignment(property) && nameOf(ast, property.name) === "try") {
-        return isFunction(property.initializer) ? returnedBy(property.initializer) : undefined
-      }
+      if (!ast.isPropertyAssignment(property) || nameOf(ast, property.name) !== "try") continue
+      if (isFunction(property.initializer)) return property.initializer
     }
-    return undefined
   }
+  return undefined
+}
+
+const collect = (ast: typeof Ast, source: Ast.SourceFile): Found => {
+  const found: Found = { functions: [], references: [], makers: [] }
+  const isFunction = (node: Ast.Node): node is Fn =>
+    ast.isArrowFunction(node) || ast.isFunctionExpression(node)
+  const returnedBy = (fn: Fn): ReadonlyArray<Ast.Expression> =>
+    ast.isFunctionExpression(fn) && fn.asteriskToken !== undefined
+      ? []
+      : returnsOf(ast, fn)
+          .map(({ given }) => given)
+          .filter((given) => !isIdle(ast, given) && !isPlain(ast, given))
+  const mayBeFunction = (node: Ast.Node) => ast.isIdentifier(node) || ast.isPropertyAccessExpression(node)
   const above: Array<Ast.Node> = []
   const visit = (node: Ast.Node): void => {
     const parent = above.at(-1)
@@ -134,8 +146,11 @@ const collect = (ast: typeof Ast, source: Ast.SourceFile): Found => {
       for (const argument of node.arguments ?? []) {
         if (mayBeFunction(argument)) found.references.push({ node: argument, callee })
       }
-      if (ast.isCallExpression(node) && makers.has(callee))
-        found.makers.push({ call: node, above: [...above], returned: givenTo(node) })
+      if (ast.isCallExpression(node) && makers.has(callee)) {
+        const fn = functionOf(ast, node)
+        const returned = fn && returnedBy(fn)
+        found.makers.push({ call: node, above: [...above], returned })
+      }
     }
     above.push(node)
     node.forEachChild(visit)
@@ -209,9 +224,9 @@ export interface Questions {
   readonly ast: typeof Ast
   readonly checker: Api.Checker
   readonly kindOf: (type: Api.Type) => Promise<Kind | undefined>
-  /** An effect or a stream, or a promise of one. */
+  /** An effect, a stream or a layer, or a promise of one. */
   readonly isEffect: (type: Api.Type) => Promise<boolean>
-  /** An effect whose result is an effect. */
+  /** An effect whose result is an effect. A layer is a usual result: it is handed on to be built. */
   readonly isNested: (type: Api.Type | undefined) => Promise<boolean>
   /** Nothing, or a promise of nothing. */
   readonly isNothing: (type: Api.Type) => Promise<boolean>
@@ -233,7 +248,7 @@ export const questions = (
     let inner: Api.Type | undefined = type
     for (let depth = 0; inner !== undefined && depth < deepest; depth++) {
       const kind = await kindOf(inner)
-      if (kind !== "Promise") return kind === "Effect" || kind === "Stream"
+      if (kind !== "Promise") return kind === "Effect" || kind === "Stream" || kind === "Layer"
       inner = await firstArgument(inner)
     }
     return false
@@ -241,7 +256,7 @@ export const questions = (
   const isNested = async (type: Api.Type | undefined): Promise<boolean> => {
     if (type === undefined || (await kindOf(type)) !== "Effect") return false
     const inner = await firstArgument(type)
-    return inner !== undefined && isEffect(inner)
+    return inner !== undefined && (await kindOf(inner)) !== "Layer" && isEffect(inner)
   }
   const membersOf = async (type: Api.Type): Promise<ReadonlyArray<Api.Type>> =>
     type.isUnionType() || type.isIntersectionType() ? ((await type.getTypes()) ?? []) : [type]
@@ -395,6 +410,18 @@ const isExpected = async (
   return false
 }
 
+/** The nodes around this place, the innermost last. */
+const pathTo = (source: Ast.SourceFile, start: number): ReadonlyArray<Ast.Node> => {
+  const path: Array<Ast.Node> = []
+  const visit = (node: Ast.Node): void => {
+    if (start < node.pos || start >= node.end) return
+    path.push(node)
+    node.forEachChild(visit)
+  }
+  source.forEachChild(visit)
+  return path
+}
+
 /** Whether the effect that is returned at this place is meant to be the result of the effect around it. */
 export const isMeantToReturn = async (
   asked: Questions,
@@ -402,30 +429,56 @@ export const isMeantToReturn = async (
   start: number
 ): Promise<boolean> => {
   const { ast } = asked
-  const above: Array<Ast.Node> = []
-  const find = (node: Ast.Node): Ast.ReturnStatement | undefined => {
-    if (start < node.pos || start >= node.end) return undefined
-    if (ast.isReturnStatement(node) && node.getStart(source) === start) return node
-    above.push(node)
-    const found = node.forEachChild(find)
-    if (found === undefined) above.pop()
-    return found
-  }
-  const returned = source.forEachChild(find)
+  const path = pathTo(source, start)
+  const last = path.findLastIndex((node) => ast.isReturnStatement(node) && node.getStart(source) === start)
+  const returned = path[last] as Ast.ReturnStatement | undefined
   if (returned?.expression === undefined) return false
   if (isIdle(ast, returned.expression)) return true
-  const at = above.findLastIndex((node) => ast.isFunctionExpression(node))
-  const call = above[at - 1]
+  const above = path.slice(0, path.slice(0, last).findLastIndex((node) => ast.isFunctionExpression(node)))
+  const call = above.pop()
   if (call === undefined || !ast.isCallExpression(call)) return false
   let meant = false
-  await judging(
-    call,
-    () => {},
-    async () => {
-      meant = await isMeant(asked, call, above.slice(0, at - 1))
-    }
-  )
+  const nowhere = () => {}
+  await judging(call, nowhere, async () => {
+    meant = await isMeant(asked, call, above)
+  })
   return meant
+}
+
+/** What an effect, or the name that it is given, at this place is made of. */
+export interface Origin {
+  /** It succeeds with nothing but `Effect.void`, if with an effect. */
+  readonly idle: boolean
+  /** Where the effect inside it is reported, if it is. */
+  readonly places: ReadonlyArray<number>
+}
+
+export const originOf = (ast: typeof Ast, source: Ast.SourceFile, start: number): Origin => {
+  const path = pathTo(source, start)
+  const places: Array<number> = []
+  const outermost = path.find((node) => node.getStart(source) === start)
+  let node: Ast.Node | undefined = outermost
+  if (node !== undefined && (ast.isVariableDeclaration(node) || ast.isPropertyAssignment(node)))
+    node = node.initializer
+  while (node !== undefined) {
+    places.push(node.getStart(source))
+    if (ast.isParenthesizedExpression(node)) node = node.expression
+    else if (!ast.isCallExpression(node)) break
+    else if (ast.isPropertyAccessExpression(node.expression) && node.expression.name.text === "pipe")
+      node = node.expression.expression
+    else {
+      const fn: Fn | undefined = functionOf(ast, node)
+      if (fn === undefined || fn !== node.arguments[0]) {
+        node = fn === undefined || makers.has(nameOf(ast, node.expression)) ? undefined : node.arguments[0]
+        continue
+      }
+      const returns = returnsOf(ast, fn)
+      for (const one of returns) places.push(one.node.getStart(source))
+      const idle = returns.some(({ given }) => isIdle(ast, given))
+      return { idle: idle && returns.every(({ given }) => isIdle(ast, given) || isPlain(ast, given)), places }
+    }
+  }
+  return { idle: false, places }
 }
 
 /** Whether the effect inside goes to a function that may run it, or gets a name where this one runs. */
