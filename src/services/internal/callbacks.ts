@@ -69,6 +69,8 @@ const isPlain = (ast: typeof Ast, node: Ast.Node): boolean => {
     case ast.SyntaxKind.ObjectLiteralExpression:
     case ast.SyntaxKind.ClassExpression:
       return true
+    case ast.SyntaxKind.ArrayLiteralExpression:
+      return (node as Ast.ArrayLiteralExpression).elements.length === 0
     default:
       return ast.isIdentifier(node) && node.text === "undefined"
   }
@@ -434,11 +436,14 @@ export const isMeantToReturn = async (
   const returned = path[last] as Ast.ReturnStatement | undefined
   if (returned?.expression === undefined) return false
   if (isIdle(ast, returned.expression)) return true
-  const above = path.slice(0, path.slice(0, last).findLastIndex((node) => ast.isFunctionExpression(node)))
+  const above = path.slice(
+    0,
+    path.slice(0, last).findLastIndex((node) => ast.isFunctionExpression(node))
+  )
   const call = above.pop()
   if (call === undefined || !ast.isCallExpression(call)) return false
   let meant = false
-  const nowhere = () => {}
+  const nowhere: Unjudged = () => undefined
   await judging(call, nowhere, async () => {
     meant = await isMeant(asked, call, above)
   })
