@@ -108,7 +108,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
         ]
         expect(analysis.files.map((file) => basename(file)).sort()).toEqual(names)
         const expected = names.flatMap(marked)
-        expect(expected.length).toBe(83)
+        expect(expected.length).toBe(88)
         expect(told(analysis)).toEqual(expected)
         expect(analysis.problems.find(({ file }) => file === fixture("effects.ts"))).toEqual({
           file: fixture("effects.ts"),

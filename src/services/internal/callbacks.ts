@@ -35,7 +35,7 @@ const passing = /^(tap\w*|ensuring|onExit|onError|onInterrupt|zipLeft|addFinaliz
 
 /** These are given the effect inside, and may run it. */
 const taking =
-  /^(flatten|flatMap|andThen|map|mapBoth|match\w*|unwrap\w*|as|tap|bind|bindTo|let|all|run\w*|zip\w*|acquire\w*)$/
+  /^(flatten|flatMap|andThen|map|mapBoth|match\w*|unwrap\w*|as|tap|bind|bindTo|let|all|zip\w*|acquire\w*|effect|scoped)$/
 
 /** Of the type `Function` where the types do not say more. */
 const schedulers = /^(setTimeout|setInterval|setImmediate|queueMicrotask|nextTick|requestAnimationFrame)$/
@@ -401,9 +401,18 @@ const isExpected = async (
     if (ast.isAssertionExpression(outer)) return true
     if (ast.isParenthesizedExpression(outer) || ast.isSatisfiesExpression(outer)) whole = outer
     else if (ast.isPropertyAccessExpression(outer) && outer.name.text === "pipe") continue
-    else if (ast.isCallExpression(outer) && (await isNested(await checker.getTypeAtLocation(outer))))
-      whole = outer
-    else break
+    else if (!ast.isCallExpression(outer)) break
+    else if (await isNested(await checker.getTypeAtLocation(outer))) whole = outer
+    else {
+      // The type that is expected of an argument may come from the argument itself: what is declared counts.
+      const at = outer.arguments.indexOf(whole)
+      const callee = at < 0 ? undefined : await checker.getTypeAtLocation(outer.expression)
+      for (const signature of callee ? await checker.getSignaturesOfType(callee, 0) : []) {
+        const parameter = (await signature.getParameters())[at]
+        if (parameter !== undefined && (await isNested(await checker.getTypeOfSymbol(parameter)))) return true
+      }
+      return false
+    }
   }
   const expected = await checker.getContextualType(whole)
   if (expected === undefined) return false
