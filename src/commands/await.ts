@@ -37,6 +37,7 @@ export const command = Command.make("await", { files, project, json }, ({ files:
     const {
       files: seen,
       findings,
+      unjudged,
       unresolved
     } = yield* Await.find({
       files,
@@ -60,12 +61,19 @@ export const command = Command.make("await", { files, project, json }, ({ files:
         `${plural(unresolved.length, "import")} not found, '${first.specifier}' in ${shown(first.file)} first; what they give is not judged`
       )
     }
-    if (json) {
-      const counts = { files: seen.length, findings: findings.length }
-      yield* Output.event(
-        "summary",
-        first === undefined ? counts : { ...counts, unresolved: unresolved.length }
+    const [failed] = unjudged
+    if (failed !== undefined) {
+      yield* Output.note(
+        `aio await: TypeScript could not answer for ${plural(unjudged.length, "expression")}, the first at ${shown(failed.file)}:${failed.line}; effects there are not judged`
       )
+    }
+    if (json) {
+      yield* Output.event("summary", {
+        files: seen.length,
+        findings: findings.length,
+        ...(first === undefined ? {} : { unresolved: unresolved.length }),
+        ...(failed === undefined ? {} : { unjudged: unjudged.length })
+      })
     } else yield* Output.note(`${plural(seen.length, "file")}, ${plural(findings.length, "finding")}`)
     if (findings.length > 0) return yield* new ExitError({ exitCode: codes.failed, message: "" })
   })

@@ -198,6 +198,10 @@ const explanations: Readonly<Record<Diagnostics.Rule, { readonly what: string; r
     what: "stream dropped: CODE is built and never runs",
     mend: "run it, say with yield* Stream.runDrain(…), or return it"
   },
+  floatingLayer: {
+    what: "layer dropped: CODE is described and never built",
+    mend: "provide it to an effect, merge it into a layer that is provided, or run it with Layer.launch"
+  },
   floatingEffectInVitest: {
     what: "effect dropped: the test returns CODE, which Vitest does not run",
     mend: "use it.effect of @effect/vitest"
@@ -254,6 +258,8 @@ export interface Findings {
   readonly findings: ReadonlyArray<Finding>
   /** Imports that lead nowhere: what they give is not judged. */
   readonly unresolved: ReadonlyArray<Diagnostics.Unresolved>
+  /** Places over which TypeScript fails: effects there are not judged. */
+  readonly unjudged: ReadonlyArray<Diagnostics.Place>
 }
 
 /**
@@ -277,6 +283,11 @@ export interface Findings {
  */
 export const find = Effect.fn("Await.find")(function* (target: Diagnostics.Target) {
   const diagnostics = yield* Diagnostics.Diagnostics
-  const { files, problems, unresolved } = yield* diagnostics.analyse(target)
-  return { files, findings: problems.map((problem) => new Finding(problem)), unresolved } satisfies Findings
+  const { files, problems, unjudged, unresolved } = yield* diagnostics.analyse(target)
+  return {
+    files,
+    findings: problems.map((problem) => new Finding(problem)),
+    unresolved,
+    unjudged
+  } satisfies Findings
 })

@@ -39,6 +39,7 @@ export const rules = [
   "effectInEffect",
   "effectInPromise",
   "floatingStream",
+  "floatingLayer",
   "floatingPromise",
   "floatingGenerator"
 ] as const
@@ -63,11 +64,19 @@ export interface Unresolved {
   readonly specifier: string
 }
 
+/** A place in source code. The line counts from 1. */
+export interface Place {
+  readonly file: string
+  readonly line: number
+}
+
 /** What was looked at and what was found, by file and place. */
 export interface Analysis {
   readonly files: ReadonlyArray<string>
   readonly problems: ReadonlyArray<Problem>
   readonly unresolved: ReadonlyArray<Unresolved>
+  /** Expressions over which TypeScript fails, so that effects there are not judged. */
+  readonly unjudged: ReadonlyArray<Place>
 }
 
 // errors
@@ -255,6 +264,7 @@ type Kind = Callbacks.Kind
 const ruleOf: Readonly<Record<Kind, Rule>> = {
   Effect: "floatingEffect",
   Stream: "floatingStream",
+  Layer: "floatingLayer",
   Promise: "floatingPromise",
   Generator: "floatingGenerator"
 }
@@ -266,7 +276,8 @@ const kinds: Readonly<Record<string, readonly [Kind, declaredIn: RegExp]>> = {
   Generator: ["Generator", library],
   AsyncGenerator: ["Generator", library],
   Effect: ["Effect", /\/effect\/(.*\/)?Effect\./],
-  Stream: ["Stream", /\/effect\/(.*\/)?Stream\./]
+  Stream: ["Stream", /\/effect\/(.*\/)?Stream\./],
+  Layer: ["Layer", /\/effect\/(.*\/)?Layer\./]
 }
 
 interface Suspect {
@@ -318,39 +329,52 @@ const isHandled = (ast: typeof Ast, node: Ast.Node): boolean => {
   )
 }
 
+/** What decides the kind of a type: its own, or that of the types that it is made of. */
+interface Parts {
+  readonly kind?: Kind
+  /** Members of a union, elements of an array: what they are, it is. */
+  readonly members: ReadonlyArray<Api.Type>
+  /** A class on `Promise` is a promise; a fiber is an effect too, and may well be left alone. */
+  readonly bases: ReadonlyArray<Api.Type>
+}
+
 const classify = (checker: Api.Checker) => {
-  const known = new Map<number, Promise<Kind | undefined>>()
-  const first = async (types: ReadonlyArray<Api.Type>, depth: number) => {
-    for (const type of types) {
-      const kind = await kindOf(type, depth)
-      if (kind !== undefined) return kind
-    }
-    return undefined
-  }
-  const look = async (type: Api.Type, depth: number): Promise<Kind | undefined> => {
-    if (type.isUnionType() || type.isIntersectionType()) return first(await type.getTypes(), depth)
-    if (!type.isObjectType()) return undefined
+  const none: Parts = { members: [], bases: [] }
+  const look = async (type: Api.Type): Promise<Parts> => {
+    if (type.isUnionType() || type.isIntersectionType()) return { ...none, members: await type.getTypes() }
+    if (!type.isObjectType()) return none
     const symbol = await type.getSymbol()
     const [kind, declaredIn] = (Object.hasOwn(kinds, symbol?.name ?? "") && kinds[symbol!.name]) || []
-    if (kind !== undefined && symbol!.declarations.some(({ path }) => declaredIn!.test(path))) return kind
-    if (symbol === undefined || (!type.isTypeReference() && !type.isClassOrInterface())) return undefined
+    if (kind !== undefined && symbol!.declarations.some(({ path }) => declaredIn!.test(path)))
+      return { ...none, kind }
+    if (symbol === undefined || (!type.isTypeReference() && !type.isClassOrInterface())) return none
     // an array of promises, or of anything else in question, is dropped as they are
     if (symbol.name === "Array" || symbol.name === "ReadonlyArray") {
-      return type.isTypeReference() ? first(await checker.getTypeArguments(type), depth) : undefined
+      return type.isTypeReference() ? { ...none, members: await checker.getTypeArguments(type) } : none
     }
     const declared = type.isTypeReference() ? await type.getTarget() : type
-    const base = await first((await declared.getBaseTypes()) ?? [], depth)
-    return base === "Promise" ? base : undefined // a fiber is an effect too, and may well be left alone
+    return { ...none, bases: (await declared.getBaseTypes()) ?? [] }
   }
-  const kindOf = (type: Api.Type, depth = 0): Promise<Kind | undefined> => {
-    if (depth > 8) return Promise.resolve(undefined)
-    const before = known.get(type.id)
-    if (before !== undefined) return before
-    const kind = Callbacks.unlessPanic(() => look(type, depth + 1), undefined)
-    known.set(type.id, kind)
-    return kind
+  const partsOf = Callbacks.memoised(look)
+  // A type may be made of itself, so a walk waits for parts only, never for what another walk finds.
+  const walk = async (type: Api.Type, seen: Set<number>, depth: number): Promise<Kind | undefined> => {
+    if (depth > 8 || seen.has(type.id)) return undefined
+    seen.add(type.id)
+    const { bases, kind, members } = await partsOf(type)
+    if (kind !== undefined) return kind
+    let unknown: unknown
+    for (const part of [...members, ...bases]) {
+      try {
+        const found = await walk(part, seen, depth + 1)
+        if (found !== undefined && (found === "Promise" || members.includes(part))) return found
+      } catch (error) {
+        unknown = error
+      }
+    }
+    if (unknown !== undefined) throw unknown
+    return undefined
   }
-  return kindOf
+  return Callbacks.memoised((type) => walk(type, new Set(), 0))
 }
 
 const excerpt = (text: string): string => {
@@ -362,6 +386,8 @@ interface Inspected {
   readonly sources: ReadonlyMap<string, Ast.SourceFile>
   readonly problems: ReadonlyArray<Problem>
   readonly unresolved: ReadonlyArray<Unresolved>
+  readonly unjudged: ReadonlyArray<Place>
+  readonly asked: Callbacks.Questions
 }
 
 /** What the file imports values or types from, by the texts that name it. */
@@ -430,6 +456,8 @@ const inspect = async (
   const imports: Array<Unresolved & { readonly found: boolean }> = []
   const { checker } = project
   const kindOf = classify(checker)
+  const asked = Callbacks.questions(tools.ast, checker, kindOf)
+  const failures: Array<Place> = []
   for (const file of files) {
     const source = await project.program.getSourceFile(file)
     if (source === undefined)
@@ -443,10 +471,12 @@ const inspect = async (
       imports.push({ file, specifier: text, found: modules[i] !== undefined })
     }
     const found = suspects(tools.ast, source)
-    const types = await Callbacks.typesAt(
-      checker,
-      found.map(({ node }) => node)
-    )
+    const unanswered = new Set<Ast.Node>()
+    const unjudged = (node: Ast.Node) => {
+      unanswered.add(node)
+    }
+    const nodes = found.map(({ node }) => node)
+    const types = await Callbacks.typesAt(checker, nodes, unjudged)
     const report = (node: Ast.Node, rule: Rule) => {
       const start = node.getStart(source)
       const { character, line } = source.getLineAndCharacterOfPosition(start)
@@ -456,27 +486,34 @@ const inspect = async (
     }
     for (const [i, { handled, node, whole }] of found.entries()) {
       const type = types[i]
-      const kind = type && (await kindOf(type))
-      if (kind === undefined || (whole && (await isTheirs(kind, type!)))) continue
-      const [inner] =
-        kind === "Promise" && type!.isTypeReference() ? await checker.getTypeArguments(type!) : []
-      const lost = inner && (await kindOf(inner))
-      if (lost === "Effect" || lost === "Stream") report(node, "effectInPromise")
-      if (!handled) report(node, ruleOf[kind])
+      if (type === undefined) continue
+      await Callbacks.judging(node, unjudged, async () => {
+        const kind = await kindOf(type)
+        if (kind === undefined || (whole && (await isTheirs(kind, type)))) return
+        if (kind === "Promise" && (await asked.isEffect(type))) report(node, "effectInPromise")
+        if (!handled) report(node, ruleOf[kind])
+      })
     }
-    for (const { node, rule } of await Callbacks.find(tools.ast, checker, kindOf, source)) report(node, rule)
+    for (const { node, rule } of await Callbacks.find(asked, source, unjudged)) report(node, rule)
+    const lines = Array.from(
+      unanswered,
+      (node) => source.getLineAndCharacterOfPosition(node.getStart(source)).line
+    )
+    for (const line of lines.sort((a, b) => a - b)) failures.push({ file, line: line + 1 })
   }
   checkEffect(imports, await project.program.getSourceFileNames())
   const unresolved = imports.filter(({ found }) => !found).map(({ file, specifier }) => ({ file, specifier }))
-  return { sources, problems, unresolved }
+  return { sources, problems, unresolved, unjudged: failures, asked }
 }
 
-// By the comment on the line above with which the Effect diagnostics are switched off.
+// By the comments with which the Effect diagnostics are switched off: on the line above, or for the file.
 const isSwitchedOff = (text: string, at: number, rule: Rule): boolean => {
-  const above = text.slice(0, text.lastIndexOf("\n", at - 1) + 1).trimEnd()
-  const comment = above.slice(above.lastIndexOf("\n") + 1)
-  const [, list = ""] = /@effect-diagnostics-next-line\s+(.*)$/.exec(comment) ?? []
-  return list.split(/\s+/).some((one) => one === `${rule}:off` || one === "*:off")
+  const above = text.slice(0, text.lastIndexOf("\n", at - 1) + 1)
+  const lists = Array.from(above.matchAll(/@effect-diagnostics\s+(.*)$/gm), ([, list]) => list!)
+  const line = above.trimEnd()
+  const comment = line.slice(line.lastIndexOf("\n") + 1)
+  lists.push(/@effect-diagnostics-next-line\s+(.*)$/.exec(comment)?.[1] ?? "")
+  return lists.some((list) => list.split(/\s+/).some((one) => one === `${rule}:off` || one === "*:off"))
 }
 
 /** A statement that is an effect or a stream itself is the Effect diagnostics' to report. */
@@ -617,6 +654,32 @@ const ownSources = async ({ program }: Api.Project): Promise<ReadonlyArray<strin
 
 // make
 
+/** The Effect diagnostics do not ask whether an effect inside an effect is meant, and some say it twice. */
+const withoutNoise = async ({ ast }: Tools, { asked, problems, sources }: Inspected, report: Report) => {
+  const inside = new Set<string>()
+  for (const { column, file, line, rule } of problems) {
+    if (rule === "effectInEffect") inside.add(`${file}:${line}:${column}`)
+  }
+  const meant = new Set<Report["diagnostics"][number]>()
+  const named = (rule: Rule) => report.diagnostics.filter(({ name }) => name === rule)
+  for (const one of named("returnEffectInGen")) {
+    const source = sources.get(one.file)
+    if (source !== undefined && (await Callbacks.isMeantToReturn(asked, source, one.start))) meant.add(one)
+    else inside.add(`${one.file}:${one.line}:${one.column}`)
+  }
+  for (const one of named("effectInVoidSuccess")) {
+    const source = sources.get(one.file)
+    if (source === undefined) continue
+    const { idle, places } = Callbacks.originOf(ast, source, one.start)
+    const said = places.some((place) => {
+      const { character, line } = source.getLineAndCharacterOfPosition(place)
+      return inside.has(`${one.file}:${line + 1}:${character + 1}`)
+    })
+    if (idle || said) meant.add(one)
+  }
+  return report.diagnostics.filter((one) => !meant.has(one))
+}
+
 const analyseGroup = (group: Group, home: string) =>
   Effect.gen(function* () {
     const directory = dirname(group.config ?? group.files![0]!)
@@ -661,7 +724,8 @@ const analyseGroup = (group: Group, home: string) =>
         `it left out ${missed.length} of ${files.length} files, ${missed[0]} first`
       )
     }
-    const problems = report.diagnostics.flatMap(
+    const diagnostics = yield* attempt(() => withoutNoise(tools, inspected, report))
+    const problems = diagnostics.flatMap(
       ({ column, file, length, line, message, name, start }): Array<Problem> => {
         const text = inspected.sources.get(file)?.text
         if (text === undefined || !rules.includes(name as Rule)) return []
@@ -678,7 +742,12 @@ const analyseGroup = (group: Group, home: string) =>
     const ours = inspected.problems.filter(
       ({ column, file, line, rule }) => rule !== "effectInEffect" || !theirs.has(`${file}:${line}:${column}`)
     )
-    return { files, problems: [...problems, ...ours], unresolved: inspected.unresolved }
+    return {
+      files,
+      problems: [...problems, ...ours],
+      unresolved: inspected.unresolved,
+      unjudged: inspected.unjudged
+    }
   }).pipe(Effect.scoped)
 
 const sorted = (problems: ReadonlyArray<Problem>): ReadonlyArray<Problem> => {
@@ -711,7 +780,8 @@ export const layerAt = (home: string): Layer.Layer<Diagnostics> =>
       return {
         files: analyses.flatMap(({ files }) => files),
         problems: sorted(analyses.flatMap(({ problems }) => problems)),
-        unresolved: analyses.flatMap(({ unresolved }) => unresolved)
+        unresolved: analyses.flatMap(({ unresolved }) => unresolved),
+        unjudged: analyses.flatMap(({ unjudged }) => unjudged)
       }
     })
   })
@@ -729,6 +799,6 @@ export const layerTest = (
           return yield* new InvalidTarget({ path: unknown, problem: "there is no such file" })
         }
         const problems = asked.flatMap((file) => contents[file]!.map((problem) => ({ file, ...problem })))
-        return { files: asked, problems: sorted(problems), unresolved: [] }
+        return { files: asked, problems: sorted(problems), unresolved: [], unjudged: [] }
       })
   })

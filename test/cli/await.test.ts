@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process"
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -28,6 +28,12 @@ const folder = () => {
   onTestFinished(() => rmSync(path, { recursive: true, force: true }))
   return path
 }
+
+/** The TypeScript files of a folder. */
+const sources = (path: string) =>
+  readdirSync(join(root, path), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => join(path, name))
 
 describe("aio await", { timeout: 90_000 }, () => {
   it("prints the guide's line, and on stderr what was never run, with file and line of the source", async () => {
@@ -68,7 +74,7 @@ describe("aio await", { timeout: 90_000 }, () => {
       what: 'effect dropped: say("dropped") is built and never runs',
       mend: "put yield* before it, return it, or compose it into an effect that runs"
     })
-    expect(events.at(-1)).toEqual({ schema: 1, event: "summary", files: 5, findings: events.length - 1 })
+    expect(events.at(-1)).toEqual({ schema: 1, event: "summary", files: 6, findings: events.length - 1 })
     expect([code, stderr]).toEqual([1, ""])
   })
 
@@ -78,6 +84,41 @@ describe("aio await", { timeout: 90_000 }, () => {
       stdout: "",
       stderr: "1 file, 0 findings\n"
     })
+  })
+
+  // What stands there is meant: a finding would be noise.
+  it.each([
+    ["this project", ["--project", "."]],
+    ["@effect/cli", sources("node_modules/@effect/cli/src")],
+    [
+      "the parts of others that give effects as results",
+      [
+        "node_modules/@effect/platform/src/HttpLayerRouter.ts",
+        "node_modules/@effect/rpc/src/RpcServer.ts",
+        "node_modules/@effect/cluster/src/MessageStorage.ts",
+        "node_modules/@effect/experimental/src/EventLogServer.ts"
+      ]
+    ]
+  ])("finds nothing in what is clean: %s", async (_, args) => {
+    const { code, stderr, stdout } = await aio(args)
+    expect([stdout, code]).toEqual(["", 0])
+    expect(stderr).toMatch(/^\d+ files, 0 findings$/m)
+  })
+
+  it("says for how many expressions TypeScript has no answer, and does not fail for that", async () => {
+    const path = folder()
+    const file = join(path, "a.ts")
+    writeFileSync(file, "const one = (x: boolean): [string?, string?] => x ? [] : ['a']\none(true)\n")
+    expect(await aio([file])).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: `aio await: TypeScript could not answer for 1 expression, the first at ${file}:1; effects there are not judged\n1 file, 0 findings\n`
+    })
+    const { code, stdout } = await aio(["--json", file])
+    expect([code, JSON.parse(stdout)]).toEqual([
+      0,
+      { schema: 1, event: "summary", files: 1, findings: 0, unjudged: 1 }
+    ])
   })
 
   it("says that it cannot judge where effect is not installed, and exits with 2", async () => {

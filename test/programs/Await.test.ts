@@ -1,5 +1,5 @@
 // What this file is about is making effects and not running them.
-// @effect-diagnostics floatingEffect:off
+// @effect-diagnostics floatingEffect:off effectInEffect:off
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"

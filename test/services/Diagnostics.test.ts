@@ -98,10 +98,17 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
     it.live("finds every kind of defect in a project, and nothing else", () =>
       Effect.gen(function* () {
         const analysis = yield* analyse({ project: fixture("tsconfig.json") })
-        const names = ["callbacks.ts", "clean.ts", "effects.ts", "generators.ts", "promises.ts"]
+        const names = [
+          "callbacks.ts",
+          "clean.ts",
+          "effects.ts",
+          "generators.ts",
+          "promises.ts",
+          "variants.ts"
+        ]
         expect(analysis.files.map((file) => basename(file)).sort()).toEqual(names)
         const expected = names.flatMap(marked)
-        expect(expected.length).toBe(55)
+        expect(expected.length).toBe(88)
         expect(told(analysis)).toEqual(expected)
         expect(analysis.problems.find(({ file }) => file === fixture("effects.ts"))).toEqual({
           file: fixture("effects.ts"),
@@ -127,7 +134,19 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
           { line: 2, column: 1, rule: "floatingPromise", code: "f()" }
         ])
         const clean = yield* analyse({ files: [fixture("clean.ts")], project: fixtures })
-        expect(clean).toEqual({ files: [fixture("clean.ts")], problems: [], unresolved: [] })
+        expect(clean).toEqual({ files: [fixture("clean.ts")], problems: [], unresolved: [], unjudged: [] })
+      }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
+    )
+
+    it.live("counts the expressions over which TypeScript fails, and judges the others", () =>
+      Effect.gen(function* () {
+        const path = yield* folder({
+          "b.ts":
+            "const one = (x: boolean): [string?, string?] => x ? [] : ['a']\none(true)\nconst f = async () => 1\nf()\n"
+        })
+        const { problems, unjudged } = yield* analyse({ files: [join(path, "b.ts")] })
+        expect(unjudged).toEqual([{ file: join(path, "b.ts"), line: 1 }])
+        expect(problems).toMatchObject([{ line: 4, rule: "floatingPromise" }])
       }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
     )
 

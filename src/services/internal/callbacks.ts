@@ -5,7 +5,7 @@ import type * as Api from "typescript/unstable/async"
 // nobody can run them. The Effect diagnostics look at neither.
 
 /** What a type is, as far as it may be dropped. */
-export type Kind = "Effect" | "Stream" | "Promise" | "Generator"
+export type Kind = "Effect" | "Stream" | "Layer" | "Promise" | "Generator"
 
 export interface Dropped {
   readonly node: Ast.Node
@@ -20,7 +20,12 @@ interface Found {
   /** Other arguments that may be functions. */
   readonly references: Array<{ node: Ast.Expression; callee: string }>
   /** Calls that make an effect of what a function returns. */
-  readonly makers: Array<{ call: Ast.CallExpression; above: ReadonlyArray<Ast.Node> }>
+  readonly makers: Array<{
+    call: Ast.CallExpression
+    above: ReadonlyArray<Ast.Node>
+    /** What the function gives that may be an effect, where it is written there. */
+    returned: ReadonlyArray<Ast.Expression> | undefined
+  }>
 }
 
 const makers = new Set(["sync", "try", "promise", "tryPromise"])
@@ -30,7 +35,7 @@ const passing = /^(tap\w*|ensuring|onExit|onError|onInterrupt|zipLeft|addFinaliz
 
 /** These are given the effect inside, and may run it. */
 const taking =
-  /^(flatten|flatMap|andThen|map|mapBoth|match\w*|unwrap\w*|as|tap|bind|bindTo|let|all|run\w*|zip\w*|acquire\w*)$/
+  /^(flatten|flatMap|andThen|map|mapBoth|match\w*|unwrap\w*|as|tap|bind|bindTo|let|all|zip\w*|acquire\w*|effect|scoped)$/
 
 /** Of the type `Function` where the types do not say more. */
 const schedulers = /^(setTimeout|setInterval|setImmediate|queueMicrotask|nextTick|requestAnimationFrame)$/
@@ -38,31 +43,96 @@ const schedulers = /^(setTimeout|setInterval|setImmediate|queueMicrotask|nextTic
 const nameOf = (ast: typeof Ast, node: Ast.Node): string =>
   ast.isPropertyAccessExpression(node) ? node.name.text : ast.isIdentifier(node) ? node.text : ""
 
-const collect = (ast: typeof Ast, source: Ast.SourceFile): Found => {
-  const found: Found = { functions: [], references: [], makers: [] }
-  const isFunction = (node: Ast.Node): node is Fn =>
-    ast.isArrowFunction(node) || ast.isFunctionExpression(node)
+/** `Effect.void` loses nothing when it is dropped. */
+const isIdle = (ast: typeof Ast, node: Ast.Node): boolean =>
+  ast.isPropertyAccessExpression(node) && node.name.text === "void"
+
+/** No effect, whatever the types are; most callbacks give one of these, and TypeScript is not asked about them. */
+const isPlain = (ast: typeof Ast, node: Ast.Node): boolean => {
+  switch (node.kind) {
+    case ast.SyntaxKind.StringLiteral:
+    case ast.SyntaxKind.NumericLiteral:
+    case ast.SyntaxKind.BigIntLiteral:
+    case ast.SyntaxKind.NoSubstitutionTemplateLiteral:
+    case ast.SyntaxKind.TemplateExpression:
+    case ast.SyntaxKind.RegularExpressionLiteral:
+    case ast.SyntaxKind.TrueKeyword:
+    case ast.SyntaxKind.FalseKeyword:
+    case ast.SyntaxKind.NullKeyword:
+    case ast.SyntaxKind.VoidExpression:
+    case ast.SyntaxKind.TypeOfExpression:
+    case ast.SyntaxKind.DeleteExpression:
+    case ast.SyntaxKind.PrefixUnaryExpression:
+    case ast.SyntaxKind.PostfixUnaryExpression:
+    case ast.SyntaxKind.ArrowFunction:
+    case ast.SyntaxKind.FunctionExpression:
+    case ast.SyntaxKind.ObjectLiteralExpression:
+    case ast.SyntaxKind.ClassExpression:
+      return true
+    case ast.SyntaxKind.ArrayLiteralExpression:
+      return (node as Ast.ArrayLiteralExpression).elements.length === 0
+    default:
+      return ast.isIdentifier(node) && node.text === "undefined"
+  }
+}
+
+interface Return {
+  readonly given: Ast.Expression
+  /** The statement, or the expression of an arrow function. */
+  readonly node: Ast.Node
+}
+
+/** What the function returns, without parentheses. */
+const returnsOf = (ast: typeof Ast, fn: Fn): ReadonlyArray<Return> => {
+  const returned: Array<Return> = []
+  const add = (node: Ast.Node, given: Ast.Expression): void => {
+    while (ast.isParenthesizedExpression(given)) given = given.expression
+    returned.push({ given, node })
+  }
   const hasOwnReturns = (node: Ast.Node) =>
-    isFunction(node) ||
+    ast.isArrowFunction(node) ||
+    ast.isFunctionExpression(node) ||
     ast.isFunctionDeclaration(node) ||
     ast.isClassDeclaration(node) ||
     ast.isClassExpression(node) ||
     ast.isMethodDeclaration(node) ||
     ast.isGetAccessorDeclaration(node) ||
     ast.isSetAccessorDeclaration(node)
-  const returnedBy = (fn: Fn): ReadonlyArray<Ast.Expression> => {
-    if (ast.isFunctionExpression(fn) && fn.asteriskToken !== undefined) return []
-    const body = fn.body
-    if (body === undefined) return []
-    if (!ast.isBlock(body)) return [body as Ast.Expression]
-    const returned: Array<Ast.Expression> = []
-    const visit = (node: Ast.Node): void => {
-      if (ast.isReturnStatement(node) && node.expression !== undefined) returned.push(node.expression)
-      if (!hasOwnReturns(node)) node.forEachChild(visit)
-    }
-    body.forEachChild(visit)
-    return returned
+  const visit = (node: Ast.Node): void => {
+    if (ast.isReturnStatement(node) && node.expression !== undefined) add(node, node.expression)
+    if (!hasOwnReturns(node)) node.forEachChild(visit)
   }
+  if (fn.body === undefined) return returned
+  if (ast.isBlock(fn.body)) fn.body.forEachChild(visit)
+  else add(fn.body, fn.body as Ast.Expression)
+  return returned
+}
+
+/** The function that a maker of effects is given, itself or as `try`. */
+const functionOf = (ast: typeof Ast, call: Ast.CallExpression): Fn | undefined => {
+  const isFunction = (node: Ast.Node | undefined): node is Fn =>
+    node !== undefined && (ast.isArrowFunction(node) || ast.isFunctionExpression(node))
+  for (const given of call.arguments) {
+    if (isFunction(given)) return given
+    if (!ast.isObjectLiteralExpression(given)) continue
+    for (const property of given.properties) {
+      if (!ast.isPropertyAssignment(property) || nameOf(ast, property.name) !== "try") continue
+      if (isFunction(property.initializer)) return property.initializer
+    }
+  }
+  return undefined
+}
+
+const collect = (ast: typeof Ast, source: Ast.SourceFile): Found => {
+  const found: Found = { functions: [], references: [], makers: [] }
+  const isFunction = (node: Ast.Node): node is Fn =>
+    ast.isArrowFunction(node) || ast.isFunctionExpression(node)
+  const returnedBy = (fn: Fn): ReadonlyArray<Ast.Expression> =>
+    ast.isFunctionExpression(fn) && fn.asteriskToken !== undefined
+      ? []
+      : returnsOf(ast, fn)
+          .map(({ given }) => given)
+          .filter((given) => !isIdle(ast, given) && !isPlain(ast, given))
   const mayBeFunction = (node: Ast.Node) => ast.isIdentifier(node) || ast.isPropertyAccessExpression(node)
   const above: Array<Ast.Node> = []
   const visit = (node: Ast.Node): void => {
@@ -78,8 +148,11 @@ const collect = (ast: typeof Ast, source: Ast.SourceFile): Found => {
       for (const argument of node.arguments ?? []) {
         if (mayBeFunction(argument)) found.references.push({ node: argument, callee })
       }
-      if (ast.isCallExpression(node) && makers.has(callee))
-        found.makers.push({ call: node, above: [...above] })
+      if (ast.isCallExpression(node) && makers.has(callee)) {
+        const fn = functionOf(ast, node)
+        const returned = fn && returnedBy(fn)
+        found.makers.push({ call: node, above: [...above], returned })
+      }
     }
     above.push(node)
     node.forEachChild(visit)
@@ -91,111 +164,145 @@ const collect = (ast: typeof Ast, source: Ast.SourceFile): Found => {
 
 const isPanic = (error: unknown) => error instanceof Error && error.message.startsWith("panic:")
 
-/** What TypeScript answers; where it panics over the question (7.0 does over some tuples), this. */
-export const unlessPanic = async <A, B>(ask: () => Promise<A>, otherwise: B): Promise<A | B> => {
+/** Where TypeScript 7.0 panics over the question about an expression (it does over some tuples), it is not judged. */
+export type Unjudged = (node: Ast.Node) => void
+
+/** Judges one expression. */
+export const judging = async (
+  node: Ast.Node,
+  unjudged: Unjudged,
+  judge: () => Promise<void>
+): Promise<void> => {
   try {
-    return await ask()
+    await judge()
   } catch (error) {
     if (!isPanic(error)) throw error
-    return otherwise
+    unjudged(node)
   }
 }
 
-/**
- * The types of these. TypeScript 7.0 panics over a few (tuples that stand for their own declaration), with all that are
- * asked for at once; those are found and have none.
- */
+/** Asks once for each type. What is asked must not wait for its own answer: a type may be made of itself. */
+export const memoised = <A>(ask: (type: Api.Type) => Promise<A>): ((type: Api.Type) => Promise<A>) => {
+  const known = new Map<number, Promise<A>>()
+  return (type) => {
+    let answer = known.get(type.id)
+    if (answer === undefined) {
+      answer = ask(type)
+      known.set(type.id, answer)
+    }
+    return answer
+  }
+}
+
+/** The types of these. A panic over one is one over all that are asked for at once, so that one is searched. */
 export const typesAt = async (
   checker: Api.Checker,
-  nodes: ReadonlyArray<Ast.Node>
+  nodes: ReadonlyArray<Ast.Node>,
+  unjudged: Unjudged
 ): Promise<ReadonlyArray<Api.Type | undefined>> => {
+  if (nodes.length === 0) return []
   try {
     return await checker.getTypeAtLocation(nodes)
   } catch (error) {
     if (!isPanic(error)) throw error
-    if (nodes.length === 1) return [undefined]
+    if (nodes.length === 1) {
+      unjudged(nodes[0]!)
+      return [undefined]
+    }
     const half = nodes.length >> 1
-    return [...(await typesAt(checker, nodes.slice(0, half))), ...(await typesAt(checker, nodes.slice(half)))]
+    return [
+      ...(await typesAt(checker, nodes.slice(0, half), unjudged)),
+      ...(await typesAt(checker, nodes.slice(half), unjudged))
+    ]
   }
 }
 
 const voidFlag = 16
 const undefinedFlag = 4
+const deepest = 8
 
-/** Finds them in one file. */
-export const find = async (
+/** What is asked about the types of a project. */
+export interface Questions {
+  readonly ast: typeof Ast
+  readonly checker: Api.Checker
+  readonly kindOf: (type: Api.Type) => Promise<Kind | undefined>
+  /** An effect, a stream or a layer, or a promise of one. */
+  readonly isEffect: (type: Api.Type) => Promise<boolean>
+  /** An effect whose result is an effect. A layer is a usual result: it is handed on to be built. */
+  readonly isNested: (type: Api.Type | undefined) => Promise<boolean>
+  /** Nothing, or a promise of nothing. */
+  readonly isNothing: (type: Api.Type) => Promise<boolean>
+  readonly membersOf: (type: Api.Type) => Promise<ReadonlyArray<Api.Type>>
+  /** What a function of this type returns, by each of its signatures. */
+  readonly resultsOf: (type: Api.Type) => Promise<ReadonlyArray<Api.Type>>
+}
+
+/** The answers are kept for all files of the project. */
+export const questions = (
   ast: typeof Ast,
   checker: Api.Checker,
-  kindOf: (type: Api.Type) => Promise<Kind | undefined>,
-  source: Ast.SourceFile
-): Promise<ReadonlyArray<Dropped>> => {
-  const { functions, makers, references } = collect(ast, source)
-  const dropped: Array<Dropped> = []
-
-  const firstArgument = async (type: Api.Type): Promise<Api.Type | undefined> =>
-    type.isTypeReference() ? (await unlessPanic(() => checker.getTypeArguments(type), []))[0] : undefined
-
-  const known = new Map<number, Promise<boolean>>()
-  /** An effect or a stream, or a promise of one. */
-  const isEffect = (type: Api.Type | undefined): Promise<boolean> => {
-    if (type === undefined) return Promise.resolve(false)
-    const before = known.get(type.id)
-    if (before !== undefined) return before
-    const answer = (async () => {
-      const kind = await kindOf(type)
-      if (kind === "Effect" || kind === "Stream") return true
-      if (kind !== "Promise") return false
-      const inner = await firstArgument(type)
-      return inner !== undefined && inner.id !== type.id && isEffect(inner)
-    })()
-    known.set(type.id, answer)
-    return answer
+  kindOf: (type: Api.Type) => Promise<Kind | undefined>
+): Questions => {
+  const firstArgument = memoised(async (type) =>
+    type.isTypeReference() ? (await checker.getTypeArguments(type))[0] : undefined
+  )
+  const isEffect = memoised(async (type) => {
+    let inner: Api.Type | undefined = type
+    for (let depth = 0; inner !== undefined && depth < deepest; depth++) {
+      const kind = await kindOf(inner)
+      if (kind !== "Promise") return kind === "Effect" || kind === "Stream" || kind === "Layer"
+      inner = await firstArgument(inner)
+    }
+    return false
+  })
+  const isNested = async (type: Api.Type | undefined): Promise<boolean> => {
+    if (type === undefined || (await kindOf(type)) !== "Effect") return false
+    const inner = await firstArgument(type)
+    return inner !== undefined && (await kindOf(inner)) !== "Layer" && isEffect(inner)
   }
-  /** An effect whose result is an effect. */
-  const isNested = async (type: Api.Type | undefined): Promise<boolean> =>
-    type !== undefined && (await kindOf(type)) === "Effect" && isEffect(await firstArgument(type))
-
   const membersOf = async (type: Api.Type): Promise<ReadonlyArray<Api.Type>> =>
-    type.isUnionType() || type.isIntersectionType()
-      ? ((await unlessPanic(() => type.getTypes(), [])) ?? [])
-      : [type]
-
-  /** Nothing, or a promise of nothing. */
-  const isNothing = async (type: Api.Type | undefined): Promise<boolean> => {
-    if (type === undefined) return false
-    const members = await membersOf(type)
+    type.isUnionType() || type.isIntersectionType() ? ((await type.getTypes()) ?? []) : [type]
+  const nothing = async (type: Api.Type | undefined, depth: number): Promise<boolean> => {
+    if (type === undefined || depth > deepest) return false
     let some = false
-    for (const member of members) {
+    for (const member of await membersOf(type)) {
       if (member.flags & voidFlag) some = true
-      else if ((await kindOf(member)) === "Promise" && (await isNothing(await firstArgument(member))))
+      else if (
+        (await kindOf(member)) === "Promise" &&
+        (await nothing(await firstArgument(member), depth + 1))
+      )
         some = true
       else if (!(member.flags & undefinedFlag)) return false
     }
     return some
   }
-
-  const signatures = new Map<number, Promise<ReadonlyArray<Api.Type>>>()
-  /** What a function of this type returns, by each of its signatures. */
-  const resultsOf = (type: Api.Type): Promise<ReadonlyArray<Api.Type>> => {
-    const before = signatures.get(type.id)
-    if (before !== undefined) return before
-    const answer = (async () => {
-      const results: Array<Api.Type> = []
-      for (const member of await membersOf(type)) {
-        for (const signature of await unlessPanic(() => checker.getSignaturesOfType(member, 0), [])) {
-          const result = await unlessPanic(() => checker.getReturnTypeOfSignature(signature), undefined)
-          if (result !== undefined) results.push(result)
-        }
+  const resultsOf = memoised(async (type) => {
+    const results: Array<Api.Type> = []
+    for (const member of await membersOf(type)) {
+      for (const signature of await checker.getSignaturesOfType(member, 0)) {
+        const result = await checker.getReturnTypeOfSignature(signature)
+        if (result !== undefined) results.push(result)
       }
-      return results
-    })()
-    signatures.set(type.id, answer)
-    return answer
-  }
+    }
+    return results
+  })
+  const isNothing = memoised((type) => nothing(type, 0))
+  return { ast, checker, kindOf, isEffect, isNested, isNothing, membersOf, resultsOf }
+}
+
+/** Finds them in one file. */
+export const find = async (
+  asked: Questions,
+  source: Ast.SourceFile,
+  unjudged: Unjudged
+): Promise<ReadonlyArray<Dropped>> => {
+  const { ast, checker, isEffect, isNested, isNothing, kindOf, membersOf, resultsOf } = asked
+  const { functions, makers, references } = collect(ast, source)
+  const dropped: Array<Dropped> = []
 
   /** Whether what stands here is called for nothing that it could give. */
   const isExpectedVoid = async (node: Ast.Expression, callee: string): Promise<boolean> => {
-    const expected = await unlessPanic(() => checker.getContextualType(node), undefined)
+    const expected = await checker.getContextualType(node)
     if (expected === undefined) return false
     const results = await resultsOf(expected)
     if (results.length > 0) {
@@ -211,59 +318,181 @@ export const find = async (
 
   // All at once: each question to TypeScript waits for an answer, and there are thousands.
   const lookAtFunctions = async () => {
-    const types = await typesAt(
-      checker,
-      functions.flatMap(({ returned }) => returned)
-    )
+    const each = functions.flatMap(({ returned }) => returned)
+    const types = await typesAt(checker, each, unjudged)
     let next = 0
-    const each = functions.map((one) => {
-      const from = next
-      next += one.returned.length
-      return { ...one, from }
-    })
     await Promise.all(
-      each.map(async ({ callee, fn, from, returned }) => {
-        const own = types.slice(from, from + returned.length)
-        const at = (await Promise.all(own.map(isEffect))).indexOf(true)
-        if (at < 0) return
-        if (await isExpectedVoid(fn, callee))
-          dropped.push({ node: returned[at]!, rule: "effectInVoidCallback" })
-        if (!passing.test(callee)) return
-        const nested = (await Promise.all(own.map(isNested))).indexOf(true)
-        if (nested >= 0) dropped.push({ node: returned[nested]!, rule: "effectInEffect" })
+      functions.map(async ({ callee, fn, returned }) => {
+        const from = next
+        next += returned.length
+        const rules = new Set<Dropped["rule"]>() // each is said once of a function
+        for (const [i, node] of returned.entries()) {
+          const type = types[from + i]
+          if (type === undefined) continue
+          await judging(node, unjudged, async () => {
+            if (!(await isEffect(type))) return
+            if (!rules.has("effectInVoidCallback") && (await isExpectedVoid(fn, callee))) {
+              rules.add("effectInVoidCallback")
+              dropped.push({ node, rule: "effectInVoidCallback" })
+            }
+            if (passing.test(callee) && !rules.has("effectInEffect") && (await isNested(type))) {
+              rules.add("effectInEffect")
+              dropped.push({ node, rule: "effectInEffect" })
+            }
+          })
+        }
       })
     )
   }
   const lookAtReferences = async () => {
-    const types = await typesAt(
-      checker,
-      references.map(({ node }) => node)
-    )
+    const nodes = references.map(({ node }) => node)
+    const types = await typesAt(checker, nodes, unjudged)
     await Promise.all(
-      references.map(async ({ callee, node }, i) => {
-        const type = types[i]
-        if (type === undefined || !type.isObjectType() || (await kindOf(type)) !== undefined) return
-        const results = await resultsOf(type)
-        if (results.length === 0 || (await Promise.all(results.map(isEffect))).includes(false)) return
-        if (await isExpectedVoid(node, callee)) dropped.push({ node, rule: "effectInVoidCallback" })
-      })
+      references.map(({ callee, node }, i) =>
+        judging(node, unjudged, async () => {
+          const type = types[i]
+          if (type === undefined || !type.isObjectType() || (await kindOf(type)) !== undefined) return
+          const results = await resultsOf(type)
+          if (results.length === 0) return
+          for (const result of results) if (!(await isEffect(result))) return
+          if (await isExpectedVoid(node, callee)) dropped.push({ node, rule: "effectInVoidCallback" })
+        })
+      )
     )
   }
   const lookAtMakers = async () => {
-    const types = await typesAt(
-      checker,
-      makers.map(({ call }) => call)
-    )
+    const nodes = makers.map(({ call }) => call)
+    const types = await typesAt(checker, nodes, unjudged)
     await Promise.all(
-      makers.map(async ({ above, call }, i) => {
-        if (!(await isNested(types[i])) || isTaken(ast, call, above)) return
-        if (await isNested(await unlessPanic(() => checker.getContextualType(call), undefined))) return
-        dropped.push({ node: call, rule: "effectInEffect" })
-      })
+      makers.map(({ above, call, returned }, i) =>
+        judging(call, unjudged, async () => {
+          if (!(await isNested(types[i]))) return
+          if (returned !== undefined) {
+            const given = await typesAt(checker, returned, unjudged)
+            const effects = await Promise.all(given.map((type) => type !== undefined && isEffect(type)))
+            if (!effects.includes(true)) return
+          }
+          if (await isMeant(asked, call, above)) return
+          dropped.push({ node: call, rule: "effectInEffect" })
+        })
+      )
     )
   }
   await Promise.all([lookAtFunctions(), lookAtReferences(), lookAtMakers()])
   return dropped
+}
+
+/** Whether the effect inside this one goes to what may run it, or is what the types around it ask for. */
+const isMeant = async (
+  asked: Questions,
+  call: Ast.Expression,
+  above: ReadonlyArray<Ast.Node>
+): Promise<boolean> => isTaken(asked.ast, call, above) || (await isExpected(asked, call, above))
+
+/** Whether an effect of an effect, or a function that gives one, is expected of the whole expression, or it is asserted. */
+const isExpected = async (
+  { ast, checker, isNested, resultsOf }: Questions,
+  call: Ast.Expression,
+  above: ReadonlyArray<Ast.Node>
+): Promise<boolean> => {
+  let whole = call
+  for (let i = above.length - 1; i >= 0; i--) {
+    const outer = above[i]!
+    if (ast.isAssertionExpression(outer)) return true
+    if (ast.isParenthesizedExpression(outer) || ast.isSatisfiesExpression(outer)) whole = outer
+    else if (ast.isPropertyAccessExpression(outer) && outer.name.text === "pipe") continue
+    else if (!ast.isCallExpression(outer)) break
+    else if (await isNested(await checker.getTypeAtLocation(outer))) whole = outer
+    else {
+      // The type that is expected of an argument may come from the argument itself: what is declared counts.
+      const at = outer.arguments.indexOf(whole)
+      const callee = at < 0 ? undefined : await checker.getTypeAtLocation(outer.expression)
+      for (const signature of callee ? await checker.getSignaturesOfType(callee, 0) : []) {
+        const parameter = (await signature.getParameters())[at]
+        if (parameter !== undefined && (await isNested(await checker.getTypeOfSymbol(parameter)))) return true
+      }
+      return false
+    }
+  }
+  const expected = await checker.getContextualType(whole)
+  if (expected === undefined) return false
+  if (await isNested(expected)) return true
+  for (const result of await resultsOf(expected)) if (await isNested(result)) return true
+  return false
+}
+
+/** The nodes around this place, the innermost last. */
+const pathTo = (source: Ast.SourceFile, start: number): ReadonlyArray<Ast.Node> => {
+  const path: Array<Ast.Node> = []
+  const visit = (node: Ast.Node): void => {
+    if (start < node.pos || start >= node.end) return
+    path.push(node)
+    node.forEachChild(visit)
+  }
+  source.forEachChild(visit)
+  return path
+}
+
+/** Whether the effect that is returned at this place is meant to be the result of the effect around it. */
+export const isMeantToReturn = async (
+  asked: Questions,
+  source: Ast.SourceFile,
+  start: number
+): Promise<boolean> => {
+  const { ast } = asked
+  const path = pathTo(source, start)
+  const last = path.findLastIndex((node) => ast.isReturnStatement(node) && node.getStart(source) === start)
+  const returned = path[last] as Ast.ReturnStatement | undefined
+  if (returned?.expression === undefined) return false
+  if (isIdle(ast, returned.expression)) return true
+  const above = path.slice(
+    0,
+    path.slice(0, last).findLastIndex((node) => ast.isFunctionExpression(node))
+  )
+  const call = above.pop()
+  if (call === undefined || !ast.isCallExpression(call)) return false
+  let meant = false
+  const nowhere: Unjudged = () => undefined
+  await judging(call, nowhere, async () => {
+    meant = await isMeant(asked, call, above)
+  })
+  return meant
+}
+
+/** What an effect, or the name that it is given, at this place is made of. */
+export interface Origin {
+  /** It succeeds with nothing but `Effect.void`, if with an effect. */
+  readonly idle: boolean
+  /** Where the effect inside it is reported, if it is. */
+  readonly places: ReadonlyArray<number>
+}
+
+export const originOf = (ast: typeof Ast, source: Ast.SourceFile, start: number): Origin => {
+  const path = pathTo(source, start)
+  const places: Array<number> = []
+  const outermost = path.find((node) => node.getStart(source) === start)
+  let node: Ast.Node | undefined = outermost
+  if (node !== undefined && (ast.isVariableDeclaration(node) || ast.isPropertyAssignment(node)))
+    node = node.initializer
+  while (node !== undefined) {
+    places.push(node.getStart(source))
+    if (ast.isParenthesizedExpression(node)) node = node.expression
+    else if (!ast.isCallExpression(node)) break
+    else if (ast.isPropertyAccessExpression(node.expression) && node.expression.name.text === "pipe")
+      node = node.expression.expression
+    else {
+      const fn: Fn | undefined = functionOf(ast, node)
+      if (fn === undefined || fn !== node.arguments[0]) {
+        node = fn === undefined || makers.has(nameOf(ast, node.expression)) ? undefined : node.arguments[0]
+        continue
+      }
+      const returns = returnsOf(ast, fn)
+      for (const one of returns) places.push(one.node.getStart(source))
+      const idle = returns.some(({ given }) => isIdle(ast, given))
+      return { idle: idle && returns.every(({ given }) => isIdle(ast, given) || isPlain(ast, given)), places }
+    }
+  }
+  return { idle: false, places }
 }
 
 /** Whether the effect inside goes to a function that may run it, or gets a name where this one runs. */
