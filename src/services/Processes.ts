@@ -18,6 +18,7 @@ import {
   Stream
 } from "effect"
 import * as Causes from "./Causes.js"
+import { nextTurn } from "./EventLoop.js"
 import { codes } from "./Exits.js"
 import * as direct from "./internal/direct.js"
 import type { Internals } from "./internal/fibers.js"
@@ -692,7 +693,12 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           }
           if (child.feeding !== undefined) yield* Fiber.interrupt(child.feeding)
           if (child.tree === undefined) return
-          if (child.ended?.alone !== true) yield* end(child.tree, options)
+          if (child.ended?.alone !== true) {
+            // Where many are interrupted at once, those that wait for descriptors are withdrawn before this one's are
+            // free: the request leaves within one turn.
+            yield* Effect.zipRight(nextTurn, nextTurn)
+            yield* end(child.tree, options)
+          }
           // What it has written to its last moment is taken; but whoever is out of reach may still hold its pipes.
           if (child.outcome === undefined) yield* within(lastWords, outcomeOf(child))
           forget(child)
