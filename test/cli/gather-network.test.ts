@@ -345,6 +345,34 @@ describe.concurrent("aio gather: what servers do wrong", () => {
       expect(summary.elapsed).toBeLessThan(10_000)
     })
 
+    it("a process that was stopped for longer than the stall timeout goes on, and the file is whole", async () => {
+      const body = bytes(400_000)
+      let more = (): void => undefined
+      const begun = new Promise<void>((resolve) => {
+        more = resolve
+      })
+      const server = await serve({
+        "/slow": ({ attempt, request, response }) => {
+          const from = Number(/bytes=(\d+)/.exec(request.headers.range ?? "")?.[1] ?? 0)
+          response.writeHead(from === 0 ? 200 : 206, {
+            etag: '"v1"',
+            "content-length": body.length - from,
+            ...(from === 0 ? {} : { "content-range": `bytes ${from}-${body.length - 1}/${body.length}` })
+          })
+          if (attempt > 1) return void response.end(body.subarray(from))
+          response.write(body.subarray(0, 300_000), () => more())
+        }
+      })
+      const dir = Aio.folder()
+      const running = Aio.start(["gather", "-d", dir, "--stall-timeout", "1s", server.url("/slow")])
+      await begun
+      running.kill("SIGSTOP")
+      await new Promise((resolve) => setTimeout(resolve, 2000))
+      running.kill("SIGCONT")
+      expect((await running.ended).code).toBe(0)
+      expect(readFileSync(join(dir, "slow")).equals(body)).toBe(true)
+    })
+
     it("a body in chunks is whole, although it is held up between them", async () => {
       const body = bytes(300_000)
       const chunked =

@@ -403,6 +403,19 @@ export const many = Effect.forEach(Array.from({ length: 300_000 }, (_, i) => i),
     })
   )
 
+  it.live("ends by Node's own hand where its heap is full, and says that", () =>
+    Effect.promise(async () => {
+      const leak = `
+import { Effect } from "effect"
+export default Effect.sync(() => { const kept = []; for (;;) kept.push(new Array(1000).fill({})) })
+`
+      const env = { NODE_OPTIONS: "--max-old-space-size=48" }
+      const { code, signal, stderr } = await Aio.run(["run", program(leak)], { env })
+      assert.isTrue(code === 134 || signal === "SIGABRT", `${code} ${signal}`)
+      assert.include(stderr, "heap out of memory")
+    })
+  )
+
   it.live("ends with 141 and in silence where the reader of its output goes", () =>
     Effect.promise(async () => {
       const shell = '{ "$@"; echo "code $?" >&2; } | head -n 2'
