@@ -1110,7 +1110,7 @@ describe("Loops.checkpointed", () => {
           Effect.map(({ message }) => message),
           Effect.provide(Checkpoints.layerTest(new Map([["checkpoint", found]])))
         )
-      expect(yield* why("broken")).toBe("cannot use the checkpoint checkpoint: it is none")
+      expect(yield* why("broken")).toBe("cannot use the checkpoint checkpoint: it is not a checkpoint")
       expect(yield* why({ input: "letters", position: 1 })).toBe(
         "cannot use the checkpoint checkpoint: it is of another input, letters, not numbers"
       )
