@@ -203,7 +203,7 @@ describe("aio loop", () => {
       [["--on-gap", "fail", "f.ts"], /--on-gap is for --follow FILE/],
       [["--follow", "x", "--on-gap", "ask", "f.ts"], /'ask' is none of warn, fail/],
       [["--follow", "x", "-i", "csv", "f.ts"], /--follow takes lines, ndjson or null/],
-      [["--checkpoint", "f.ts", "f.ts"], /cannot use the checkpoint f\.ts: it is none/],
+      [["--checkpoint", "f.ts", "f.ts"], /cannot use the checkpoint f\.ts: it is not a checkpoint/],
       [["--", ""], /the command is empty/]
     ] as const
     const found = await Promise.all(wrong.map(([words]) => aio([...words], "a\n")))
