@@ -1558,6 +1558,11 @@ const isLater = (value: unknown): value is Later =>
     Symbol.asyncIterator in value ||
     (Symbol.iterator in value && "next" in value && typeof value.next === "function"))
 
+const giving = (value: unknown) => () => value
+const throwing = (error: unknown) => () => {
+  throw error
+}
+
 // An error is anything: its fields may throw, or be no exit code.
 const exitCodeOf = (error: unknown): number => {
   try {
@@ -1764,6 +1769,7 @@ export const mapRecords = <E, R>(
   }
 
   type Step = Ready<Outcome> | Effect.Effect<Outcome, RecordFailed>
+  // No closure in it: what one would keep would cost an object for each record.
   const one = (record: Records.Record): Step => {
     if (key !== undefined && keyless.has(record)) {
       return settled(failed([record], `it has no key: ${headline(Cause.fail(keyless.get(record)))}`))
@@ -1782,14 +1788,11 @@ export const mapRecords = <E, R>(
         return new Ready(record)
       if (!isLater(result)) return new Ready(outcome([record], [value], [was], result))
     } catch (error) {
-      const thrown = () => {
-        throw error
-      }
       return retries > 0
-        ? attempts([record], [value], [was], thrown)
+        ? attempts([record], [value], [was], throwing(error))
         : settled(failed([record], headline(Cause.fail(error)), error))
     }
-    return attempts([record], [value], [was], () => result)
+    return attempts([record], [value], [was], giving(result))
   }
   if (batch === undefined) {
     const limited = rate === undefined ? source : rateLimited(source, rate)
