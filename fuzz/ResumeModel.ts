@@ -3,7 +3,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { gzipSync } from "node:zlib"
 import { Effect, Exit, FastCheck as fc } from "effect"
-import * as Downloader from "../src/services/Downloader.js"
+import * as Download from "../src/services/download/Download.js"
+import * as Downloader from "../src/services/download/Downloader.js"
 import { bytes, sha256 } from "../test/support/FaultServer.js"
 import { type Answer, head, type Request, start } from "../test/support/ScriptedServer.js"
 
@@ -222,7 +223,7 @@ export const wrong = async ({ answers, runs, scale }: Case): Promise<string | un
   const url = new URL(server.url("/f"))
   try {
     for (const { attempts, checksum, resume } of runs) {
-      const history = Downloader.makeHistory()
+      const history = Download.makeHistory()
       const run = Effect.gen(function* () {
         const session = yield* (yield* Downloader.Downloader).open({ stallTimeout: 5000 })
         const attempt = Downloader.fetch(session, {

@@ -1,5 +1,5 @@
 import { Effect, FastCheck } from "effect"
-import * as VirtualClock from "../src/services/VirtualClock.js"
+import * as VirtualClock from "../src/services/time/VirtualClock.js"
 import { laws } from "../test/support/groupLaws.js"
 import { campaign } from "./Campaign.js"
 

@@ -3,6 +3,7 @@
 import { spawnSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { problems } from "./imports.mjs"
 import { bin, root, run } from "./project.mjs"
 
 run(bin("tsc"), ["-p", "tsconfig.json"])
@@ -19,22 +20,7 @@ if (status !== 0 || !/Checked [1-9]\d* files out of/.test(stdout)) {
   process.exit(1)
 }
 
-const may = {
-  services: ["services"],
-  programs: ["services", "programs"],
-  testing: ["services", "testing"],
-  workers: ["services", "workers"],
-  commands: ["services", "programs", "commands"]
-}
-const wrong = Object.entries(may).flatMap(([folder, allowed]) =>
-  readdirSync(join(root, "src", folder), { recursive: true })
-    .filter((file) => file.endsWith(".ts"))
-    .flatMap((file) =>
-      [...readFileSync(join(root, "src", folder, file), "utf8").matchAll(/from "\.\.\/(\w+)\//g)]
-        .filter(([, to]) => !allowed.includes(to))
-        .map(([, to]) => `src/${folder}/${file} imports src/${to}`)
-    )
-)
+const wrong = problems(join(root, "src"))
 const runs = readdirSync(join(root, "src/programs"))
   .filter((file) => file !== "Run.ts")
   .filter((file) =>

@@ -3,12 +3,12 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { Effect, Layer } from "effect"
 import packageJson from "../package.json" with { type: "json" }
-import * as Cli from "./commands/Cli.js"
-import type * as Spec from "./commands/Spec.js"
+import * as Cli from "./commands/kernel/Cli.js"
+import type * as Spec from "./commands/kernel/Spec.js"
 import { concepts, type Name } from "./manifest.js"
 import * as Run from "./programs/Run.js"
-import type * as Output from "./services/Output.js"
-import type * as Signals from "./services/Signals.js"
+import type * as Output from "./services/host/Output.js"
+import type * as Signals from "./services/host/Signals.js"
 
 // Not NodeContext: what no command needs of it takes its time at every start. Output and Signals come with runMain.
 const MainLayer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Cli.noTerminal)
@@ -21,91 +21,91 @@ const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
   tasks: async () => {
     const { command } = await import("./commands/tasks.js")
     const [Input, Processes] = await Promise.all([
-      import("./services/Input.js"),
-      import("./services/Processes.js")
+      import("./services/host/Input.js"),
+      import("./services/process/Processes.js")
     ])
     return Command.provide(command, Layer.merge(Input.layer, Processes.layer))
   },
   "long-running": async () => {
     const { command } = await import("./commands/long-running.js")
     const [Input, Probes, Processes] = await Promise.all([
-      import("./services/Input.js"),
-      import("./services/Probes.js"),
-      import("./services/Processes.js")
+      import("./services/host/Input.js"),
+      import("./services/supervision/Probes.js"),
+      import("./services/process/Processes.js")
     ])
     return Command.provide(command, Layer.mergeAll(Input.layer, Probes.layer, Processes.layer))
   },
   await: async () => {
     const { command } = await import("./commands/await.js")
-    const Diagnostics = await import("./services/Diagnostics.js")
+    const Diagnostics = await import("./services/source/Diagnostics.js")
     return Command.provide(command, Diagnostics.layer)
   },
   gather: async () => {
     const { command } = await import("./commands/gather.js")
     const [Downloader, GuideServer, Input] = await Promise.all([
-      import("./services/Downloader.js"),
-      import("./services/GuideServer.js"),
-      import("./services/Input.js")
+      import("./services/download/Downloader.js"),
+      import("./services/http/GuideServer.js"),
+      import("./services/host/Input.js")
     ])
     return Command.provide(command, Layer.mergeAll(Downloader.layer, GuideServer.layer, Input.layer))
   },
   loop: async () => {
     const { command } = await import("./commands/loop.js")
-    const [Checkpoints, Follow, Input, Processes] = await Promise.all([
-      import("./services/Checkpoints.js"),
-      import("./services/Follow.js"),
-      import("./services/Input.js"),
-      import("./services/Processes.js")
+    const [Checkpoints, Tail, Input, Processes] = await Promise.all([
+      import("./services/record/Checkpoints.js"),
+      import("./services/record/Tail.js"),
+      import("./services/host/Input.js"),
+      import("./services/process/Processes.js")
     ])
     return Command.provide(
       command,
-      Layer.mergeAll(Checkpoints.layer, Follow.layer, Input.layer, Processes.layer)
+      Layer.mergeAll(Checkpoints.layer, Tail.layer, Input.layer, Processes.layer)
     )
   },
   schedule: async () => {
     const { command } = await import("./commands/schedule.js")
     const [Processes, Timers] = await Promise.all([
-      import("./services/Processes.js"),
-      import("./services/Timers.js")
+      import("./services/process/Processes.js"),
+      import("./services/time/Timers.js")
     ])
     return Command.provide(command, Layer.merge(Processes.layer, Timers.layer))
   },
   executor: async () => {
     const { command } = await import("./commands/executor.js")
-    const [Executor, GuideServer, Input, Machine] = await Promise.all([
-      import("./services/Executor.js"),
-      import("./services/GuideServer.js"),
-      import("./services/Input.js"),
-      import("./services/Machine.js")
+    const [Executor, GuideServer, Input, SystemLoad] = await Promise.all([
+      import("./services/thread/Executor.js"),
+      import("./services/http/GuideServer.js"),
+      import("./services/host/Input.js"),
+      import("./services/host/SystemLoad.js")
     ])
-    const services = Layer.mergeAll(GuideServer.layer, Input.layer, Machine.layer)
+    const services = Layer.mergeAll(GuideServer.layer, Input.layer, SystemLoad.layer)
     return Command.provide(command, Layer.merge(Executor.layerThreads({ maxWorkers: 5 }), services))
   },
   subprocess: async () => {
     const { command } = await import("./commands/subprocess.js")
-    const [Input, Machine, Processes] = await Promise.all([
-      import("./services/Input.js"),
-      import("./services/Machine.js"),
-      import("./services/Processes.js")
+    const [Input, SystemLoad, Processes] = await Promise.all([
+      import("./services/host/Input.js"),
+      import("./services/host/SystemLoad.js"),
+      import("./services/process/Processes.js")
     ])
     return Command.provide(
       command,
-      Layer.mergeAll(Input.layer, Machine.layer, Processes.layerWith({ ahead: true }))
+      Layer.mergeAll(Input.layer, SystemLoad.layer, Processes.layerWith({ ahead: true }))
     )
   },
   server: async () => {
     const { command } = await import("./commands/server.js")
-    const HttpServer = await import("./services/HttpServer.js")
+    const HttpServer = await import("./services/http/HttpServer.js")
     return Command.provide(command, HttpServer.layer)
   },
   network: async () => {
     const { command } = await import("./commands/network.js")
     const [Apis, Cache, Database, OAuth, Storage] = await Promise.all([
-      import("./services/Apis.js"),
-      import("./services/Cache.js"),
-      import("./services/Database.js"),
-      import("./services/OAuth.js"),
-      import("./services/Storage.js")
+      import("./services/network/Apis.js"),
+      import("./services/network/Cache.js"),
+      import("./services/network/Database.js"),
+      import("./services/network/OAuth.js"),
+      import("./services/network/Storage.js")
     ])
     return Command.provide(
       command,

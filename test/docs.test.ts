@@ -63,7 +63,7 @@ describe("documentation", () => {
             "effect-asyncio/*": [join(root, "src/*.ts")]
           }
         },
-        include: [join(folder, "*.ts"), join(root, "src/services/internal/undici.d.ts")]
+        include: [join(folder, "*.ts"), join(root, "src/services/download/internal/undici.d.ts")]
       })
     )
     const { stdout } = spawnSync(join(root, "node_modules/.bin/tsc"), ["-p", folder], {

@@ -12,6 +12,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+import * as api from "../scripts/api.mjs"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
@@ -43,11 +44,7 @@ describe("the packed package", () => {
       mkdirSync(dirname(join(modules, name)), { recursive: true })
       symlinkSync(join(root, "node_modules", name), join(modules, name))
     }
-    const modulesOf = (kind: string) =>
-      readdirSync(join(modules, "effect-asyncio/dist", kind))
-        .filter((file) => file.endsWith(".d.ts"))
-        .map((file) => `effect-asyncio/${kind}/${file.slice(0, -5)}`)
-    entries = [...modulesOf("programs"), ...modulesOf("services"), "effect-asyncio/testing"]
+    entries = api.entries().map(({ name }) => name)
     writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module" }))
     writeFileSync(
       join(folder, "consumer.ts"),

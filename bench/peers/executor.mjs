@@ -6,7 +6,7 @@
 import { Chunk, Effect, Stream } from "effect"
 import { Piscina } from "piscina"
 import * as Gather from "../../dist/programs/Gather.js"
-import * as Executor from "../../dist/services/Executor.js"
+import * as Executor from "../../dist/services/thread/Executor.js"
 
 const [what, given] = [process.argv[2], Number(process.argv[3])]
 const next = (n) => n + 1

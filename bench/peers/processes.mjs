@@ -2,7 +2,7 @@
 // counted.
 import * as Command from "@effect/platform/Command"
 import { Effect } from "effect"
-import * as Processes from "../../dist/services/Processes.js"
+import * as Processes from "../../dist/services/process/Processes.js"
 
 const [count, concurrency, spawner] = [Number(process.argv[2]), Number(process.argv[3]), process.argv[4]]
 const run = Processes.run(Command.make("/bin/true"))

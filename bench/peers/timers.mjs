@@ -1,6 +1,6 @@
 import { Effect } from "effect"
-import * as Timers from "../../dist/services/Timers.js"
-import * as VirtualClock from "../../dist/services/VirtualClock.js"
+import * as Timers from "../../dist/services/time/Timers.js"
+import * as VirtualClock from "../../dist/services/time/VirtualClock.js"
 
 const count = Number(process.argv[2])
 const kind = process.argv[3] ?? "fire"

@@ -4,10 +4,10 @@ import * as Options from "@effect/cli/Options"
 import * as Path from "@effect/platform/Path"
 import { Effect, Option } from "effect"
 import * as Await from "../programs/Await.js"
-import { codes, ExitError, UsageError } from "../services/Exits.js"
-import * as Output from "../services/Output.js"
-import { plural } from "../services/Units.js"
-import { withRest } from "./Cli.js"
+import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
+import * as Output from "../services/host/Output.js"
+import { plural } from "../services/text/Units.js"
+import { withRest } from "./kernel/Cli.js"
 
 const files = Args.text({ name: "FILE" }).pipe(
   Args.withDescription("TypeScript files, each under the nearest tsconfig.json"),

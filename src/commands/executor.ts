@@ -5,18 +5,18 @@ import * as Options from "@effect/cli/Options"
 import { Console, Effect, Either, Option, Stream } from "effect"
 import * as Executors from "../programs/Executors.js"
 import * as Loops from "../programs/Loops.js"
-import * as Executor from "../services/Executor.js"
-import { ExitError, UsageError } from "../services/Exits.js"
-import * as Failures from "../services/Failures.js"
-import * as Input from "../services/Input.js"
-import * as Json from "../services/Json.js"
-import * as Machine from "../services/Machine.js"
-import * as Modules from "../services/Modules.js"
-import * as Output from "../services/Output.js"
-import * as Units from "../services/Units.js"
-import { withRest } from "./Cli.js"
-import * as Screen from "./Screen.js"
-import * as Values from "./Values.js"
+import { ExitError, UsageError } from "../services/host/ExitCodes.js"
+import * as Failures from "../services/host/Failures.js"
+import * as Input from "../services/host/Input.js"
+import * as Output from "../services/host/Output.js"
+import * as SystemLoad from "../services/host/SystemLoad.js"
+import * as LosslessJson from "../services/record/LosslessJson.js"
+import * as Modules from "../services/source/Modules.js"
+import * as Units from "../services/text/Units.js"
+import * as Executor from "../services/thread/Executor.js"
+import { withRest } from "./kernel/Cli.js"
+import * as Screen from "./kernel/Screen.js"
+import * as Values from "./kernel/Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio executor: ${message}` })
 
@@ -100,7 +100,7 @@ const tooLong = `longer than ${longestItem} bytes`
 const wordOf = (text: string, format: Format, where: string): Executors.ItemInput => {
   if (format !== "ndjson") return { text, value: Either.right(text) }
   try {
-    return { text, value: Either.right(Json.parse(text)) }
+    return { text, value: Either.right(LosslessJson.parse(text)) }
   } catch (error) {
     return { text, value: Either.left(`${where}, is no JSON: ${(error as Error).message}`) }
   }
@@ -169,7 +169,7 @@ const bounded = (text: string): string => {
 
 /** A result as JSON; throws where it has none. */
 const jsonOf = (value: unknown): string =>
-  value === undefined ? "null" : bounded(Json.encode(withArrays(value)))
+  value === undefined ? "null" : bounded(LosslessJson.encode(withArrays(value)))
 
 /** A result as a line: text as it is, everything else as JSON. */
 const lineOf = (value: unknown): string => (typeof value === "string" ? bounded(value) : jsonOf(value))
@@ -212,7 +212,7 @@ const map = (
   config: Command.Command.ParseConfig<typeof options>
 ) =>
   Effect.gen(function* () {
-    const machine = yield* Machine.Machine
+    const machine = yield* SystemLoad.Machine
     const output = yield* Output.Output
     const { load } = yield* Modules.Modules
     // What can be known before anything runs is said before anything runs.

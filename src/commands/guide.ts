@@ -4,10 +4,10 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { Effect, Option } from "effect"
 import { type Concept, concepts } from "../manifest.js"
-import { UsageError } from "../services/Exits.js"
-import * as Output from "../services/Output.js"
-import { didYouMean } from "../services/Spelling.js"
-import * as Cli from "./Cli.js"
+import { UsageError } from "../services/host/ExitCodes.js"
+import * as Output from "../services/host/Output.js"
+import { didYouMean } from "../services/text/Spelling.js"
+import * as Cli from "./kernel/Cli.js"
 
 const all: ReadonlyArray<Concept> = concepts
 

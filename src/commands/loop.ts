@@ -5,26 +5,26 @@ import * as Options from "@effect/cli/Options"
 import * as Platform from "@effect/platform/Command"
 import { Chunk, Deferred, Effect, Either, Fiber, Option, Stream } from "effect"
 import * as Loops from "../programs/Loops.js"
-import * as Cancellation from "../services/Cancellation.js"
-import type * as Checkpoints from "../services/Checkpoints.js"
-import * as DeadLetters from "../services/DeadLetters.js"
-import * as Executables from "../services/Executables.js"
-import { codes, ExitError, UsageError } from "../services/Exits.js"
-import type * as Follow from "../services/Follow.js"
-import * as Input from "../services/Input.js"
-import { leanHeap } from "../services/internal/leanHeap.js"
-import * as Json from "../services/Json.js"
-import * as Modules from "../services/Modules.js"
-import * as Output from "../services/Output.js"
-import * as Processes from "../services/Processes.js"
-import * as Records from "../services/Records.js"
-import * as Shell from "../services/Shell.js"
-import * as Signals from "../services/Signals.js"
-import * as Template from "../services/Template.js"
-import * as Units from "../services/Units.js"
-import { Rest } from "./Cli.js"
-import * as Screen from "./Screen.js"
-import * as Values from "./Values.js"
+import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
+import { leanHeap } from "../services/host/HeapTuning.js"
+import * as Input from "../services/host/Input.js"
+import * as Output from "../services/host/Output.js"
+import * as Signals from "../services/host/Signals.js"
+import * as Template from "../services/job/Template.js"
+import * as Executables from "../services/process/Executables.js"
+import * as Processes from "../services/process/Processes.js"
+import type * as Checkpoints from "../services/record/Checkpoints.js"
+import * as DeadLetters from "../services/record/DeadLetters.js"
+import * as LosslessJson from "../services/record/LosslessJson.js"
+import * as Records from "../services/record/Records.js"
+import type * as Tail from "../services/record/Tail.js"
+import * as Modules from "../services/source/Modules.js"
+import * as Cancellation from "../services/task/Cancellation.js"
+import * as ShellWords from "../services/text/ShellWords.js"
+import * as Units from "../services/text/Units.js"
+import { Rest } from "./kernel/Cli.js"
+import * as Screen from "./kernel/Screen.js"
+import * as Values from "./kernel/Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio loop: ${message}` })
 
@@ -83,7 +83,7 @@ const compileKey = (text: string): Either.Either<(value: unknown) => unknown, st
 const key = Values.parsed("key", (text) =>
   Either.map(compileKey(text), (read) => (value: unknown) => {
     const found = read(value)
-    return typeof found === "object" && found !== null ? Json.encode(found) : found
+    return typeof found === "object" && found !== null ? LosslessJson.encode(found) : found
   })
 )
 
@@ -226,7 +226,7 @@ const commandFunction = (given: ReadonlyArray<string>, json: boolean) =>
     const output = yield* Output.Output
     if (given[0]!.trim() === "") return yield* usage("the command is empty; write one like 'gzip -k {}'")
     const inShell = given.length === 1 && /\s/.test(given[0]!)
-    const template = inShell ? Template.make([...given], Shell.quote) : Template.make(given)
+    const template = inShell ? Template.make([...given], ShellWords.quote) : Template.make(given)
     const misread = inShell ? Template.misread(given[0]!) : undefined
     if (!inShell && !given[0]!.includes("{")) {
       yield* Executables.check(Platform.make(given[0]!) as Platform.StandardCommand)
@@ -352,7 +352,7 @@ const resultEvents = (outcome: Loops.Outcome): ReadonlyArray<string> => {
 
 const isReal = Option.isSome
 
-type Failure = Input.InputError | Loops.OtherInput | Loops.RecordFailed | Follow.Gap
+type Failure = Input.InputError | Loops.OtherInput | Loops.RecordFailed | Tail.Gap
 
 type Place = Loops.InputPlace | Loops.FollowPlace
 
@@ -424,12 +424,12 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     // Records, from a place on.
     const name = Option.getOrElse(config.follow, () => "standard input")
     const limits = { format, ...optional("maxLine", config.maxLine) }
-    const files = new WeakMap<Records.Record, Follow.File>()
+    const files = new WeakMap<Records.Record, Tail.File>()
     let place = (record: Records.Record): Place => new Loops.BehindRecord(record, files.get(record)!, format)
     const last = Option.map(config.take, (n) => n + config.skip)
     const source = (from: Place | undefined) => {
       if (Option.exists(last, (n) => n <= Math.max(from?.index ?? 0, config.skip))) return Stream.empty
-      let all: Stream.Stream<Records.Record, Failure, Follow.Follow>
+      let all: Stream.Stream<Records.Record, Failure, Tail.Follow>
       if (isReal(config.follow)) {
         all = Loops.followed(
           config.follow.value,
@@ -491,7 +491,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     }
     const keeping = config.checkpoint
     const outcomes = isReal(keeping)
-      ? Loops.checkpointed<Loops.Outcome, Failure, Follow.Follow, Place>(
+      ? Loops.checkpointed<Loops.Outcome, Failure, Tail.Follow, Place>(
           {
             decode: isReal(config.follow) ? Loops.followPlace(format) : Loops.inputPlace,
             path: keeping.value,

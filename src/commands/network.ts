@@ -2,10 +2,10 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { Effect } from "effect"
 import * as Network from "../programs/Network.js"
-import { codes, ExitError } from "../services/Exits.js"
-import * as Output from "../services/Output.js"
-import * as VirtualClock from "../services/VirtualClock.js"
-import * as Values from "./Values.js"
+import { codes, ExitError } from "../services/host/ExitCodes.js"
+import * as Output from "../services/host/Output.js"
+import * as VirtualClock from "../services/time/VirtualClock.js"
+import * as Values from "./kernel/Values.js"
 
 const options = {
   user: Options.text("user").pipe(

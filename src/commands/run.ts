@@ -3,15 +3,15 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { Effect, Fiber, Option } from "effect"
 import * as Run from "../programs/Run.js"
-import { codes, ExitError, UsageError } from "../services/Exits.js"
-import { guarded } from "../services/internal/foreign.js"
-import * as race from "../services/internal/race.js"
-import * as Modules from "../services/Modules.js"
-import * as Timers from "../services/Timers.js"
-import { formatGiven } from "../services/Units.js"
-import { Rest } from "./Cli.js"
-import * as Timestamps from "./Timestamps.js"
-import * as Values from "./Values.js"
+import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
+import * as Modules from "../services/source/Modules.js"
+import * as Race from "../services/task/Race.js"
+import { guarded } from "../services/text/Foreign.js"
+import { formatGiven } from "../services/text/Units.js"
+import * as Timers from "../services/time/Timers.js"
+import { Rest } from "./kernel/Cli.js"
+import * as Timestamps from "./kernel/Timestamps.js"
+import * as Values from "./kernel/Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio run: ${message}` })
 
@@ -21,7 +21,9 @@ const inOneLine = (error: unknown) =>
     : error
 
 // For programs of files alone, and read from disk beside them: the examples start sooner without.
-const nodeServices = Effect.promise(() => import("./NodeServices.js")).pipe(Effect.map(({ layer }) => layer))
+const nodeServices = Effect.promise(() => import("./kernel/NodeServices.js")).pipe(
+  Effect.map(({ layer }) => layer)
+)
 
 const file = Args.text({ name: "file" }).pipe(
   Args.withDescription("a .ts, .mts, .cts, .tsx, .js, .mjs or .cjs file; without it, the guide's hello"),
@@ -60,7 +62,7 @@ export const command = Command.make("run", options, (config) =>
       onNone: () => run,
       onSome: (duration) =>
         // Not Effect.timeout, which never comes after more than 2^31-1 ms.
-        race.first(
+        Race.first(
           run,
           Effect.zipRight(
             Timers.sleep(duration),

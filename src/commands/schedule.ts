@@ -4,17 +4,17 @@ import * as Options from "@effect/cli/Options"
 import * as Platform from "@effect/platform/Command"
 import { Clock, type DateTime, Effect, Either, Option } from "effect"
 import * as Scheduling from "../programs/Scheduling.js"
-import * as Cron from "../services/Cron.js"
-import * as Executables from "../services/Executables.js"
-import { ExitError, UsageError } from "../services/Exits.js"
-import * as Output from "../services/Output.js"
-import * as Processes from "../services/Processes.js"
-import * as Timers from "../services/Timers.js"
-import * as Times from "../services/Times.js"
-import * as Units from "../services/Units.js"
-import * as VirtualClock from "../services/VirtualClock.js"
-import { Rest, withRest } from "./Cli.js"
-import * as Values from "./Values.js"
+import { ExitError, UsageError } from "../services/host/ExitCodes.js"
+import * as Output from "../services/host/Output.js"
+import * as Executables from "../services/process/Executables.js"
+import * as Processes from "../services/process/Processes.js"
+import * as Units from "../services/text/Units.js"
+import * as CivilTime from "../services/time/CivilTime.js"
+import * as Cron from "../services/time/Cron.js"
+import * as Timers from "../services/time/Timers.js"
+import * as VirtualClock from "../services/time/VirtualClock.js"
+import { Rest, withRest } from "./kernel/Cli.js"
+import * as Values from "./kernel/Values.js"
 
 // options
 
@@ -31,11 +31,11 @@ const some = (text: string): Either.Either<number, string> =>
 
 const span = (name: string) => Values.parsed(name, some).pipe(Options.withPseudoName("duration"))
 
-const tz = Values.parsed("tz", Times.zone).pipe(
+const tz = Values.parsed("tz", CivilTime.zone).pipe(
   Options.withPseudoName("zone"),
   Options.withDescription("time zone, like Europe/Berlin, UTC or +02:00; default: the machine's own"),
   Options.optional,
-  Options.map(Option.getOrElse(Times.local))
+  Options.map(Option.getOrElse(CivilTime.local))
 )
 
 const json = Options.boolean("json").pipe(Options.withDescription("events as NDJSON on stdout"))
@@ -147,7 +147,7 @@ const moved = (skipped: string | undefined): string =>
   skipped === undefined ? "" : `  moved from ${skipped}`
 
 const time = (at: number, skipped: string | undefined, zone: DateTime.TimeZone) => ({
-  at: Times.format(at, zone),
+  at: CivilTime.format(at, zone),
   ...(skipped === undefined ? {} : { movedFrom: skipped })
 })
 
@@ -171,7 +171,11 @@ const report = (line: string, zone: DateTime.TimeZone, repeated: boolean, config
           return { run: event.run, stream: event.stream, text: decoder.decode(event.bytes, { stream: true }) }
         }
         case "skipped":
-          return { ...fields, at: Times.format(event.at, zone), until: Times.format(event.until, zone) }
+          return {
+            ...fields,
+            at: CivilTime.format(event.at, zone),
+            until: CivilTime.format(event.until, zone)
+          }
         default:
           return fields
       }
@@ -189,7 +193,7 @@ const report = (line: string, zone: DateTime.TimeZone, repeated: boolean, config
           return told
             ? Effect.flatMap(Clock.currentTimeMillis, (now) =>
                 note(
-                  `${line}: ${begin}${Times.format(event.at, zone)}, in ${Units.formatDuration(Math.max(0, event.at - now))}${moved(event.skipped)}`
+                  `${line}: ${begin}${CivilTime.format(event.at, zone)}, in ${Units.formatDuration(Math.max(0, event.at - now))}${moved(event.skipped)}`
                 )
               )
             : Effect.void
@@ -208,8 +212,9 @@ const report = (line: string, zone: DateTime.TimeZone, repeated: boolean, config
                 `${event.outcome === "cancelled" ? "Cancelled" : "Failed"} (${which(event.run)}${event.detail}): ${line}`
               )
         case "skipped": {
-          const until = event.count === 1 ? "" : ` to ${Times.format(event.until, zone)}, ${event.count} runs`
-          return note(`Skipped (${event.reason}): ${Times.format(event.at, zone)}${until}`)
+          const until =
+            event.count === 1 ? "" : ` to ${CivilTime.format(event.until, zone)}, ${event.count} runs`
+          return note(`Skipped (${event.reason}): ${CivilTime.format(event.at, zone)}${until}`)
         }
         case "summary": {
           const { cancelled, elapsed, failed, runs, skipped } = event
@@ -245,7 +250,7 @@ const preview = (
         output.print(
           config.json
             ? Output.eventLine("planned", { run, ...time(at, skipped, zone), command: line })
-            : `${Times.format(at, zone)}  ${line}${moved(skipped)}`
+            : `${CivilTime.format(at, zone)}  ${line}${moved(skipped)}`
         )
       )
     const start = yield* Clock.currentTimeMillis
@@ -293,12 +298,12 @@ const seriesOf = (sub: string, config: Running & Repeating) =>
     const now = yield* Clock.currentTimeMillis
     const until = Option.isNone(config.until)
       ? undefined
-      : yield* Either.mapLeft(Times.read(config.until.value, { zone: config.tz, now }), (problem) =>
+      : yield* Either.mapLeft(CivilTime.read(config.until.value, { zone: config.tz, now }), (problem) =>
           usage(sub)(`option --until: ${problem}`)
         )
     if (until !== undefined && until.at <= now) {
       return yield* usage(sub)(
-        `option --until: '${Option.getOrElse(config.until, () => "")}' is past (${Times.format(until.at, config.tz)}); give a time to come`
+        `option --until: '${Option.getOrElse(config.until, () => "")}' is past (${CivilTime.format(until.at, config.tz)}); give a time to come`
       )
     }
     const settings: Scheduling.StartOptions = {
@@ -337,10 +342,10 @@ const at = Command.make(
     Effect.gen(function* () {
       const call = yield* read("at", "time", "18:30", config)
       const now = yield* Clock.currentTimeMillis
-      const time = yield* Either.mapLeft(Times.read(call.given, { zone: config.tz, now }), call.fail)
+      const time = yield* Either.mapLeft(CivilTime.read(call.given, { zone: config.tz, now }), call.fail)
       if (time.at < now && config.ifPast === "refuse") {
         return yield* call.fail(
-          `'${call.given}' is past (${Times.format(time.at, config.tz)}); give a time to come, or --if-past run to run it at once`
+          `'${call.given}' is past (${CivilTime.format(time.at, config.tz)}); give a time to come, or --if-past run to run it at once`
         )
       }
       yield* run(call, { _tag: "At", time }, {}, config)
@@ -408,7 +413,7 @@ const next = Command.make(
       const now = yield* Clock.currentTimeMillis
       const after = Option.isNone(config.from)
         ? now
-        : (yield* Either.mapLeft(Times.read(config.from.value, { zone, now }), (problem) =>
+        : (yield* Either.mapLeft(CivilTime.read(config.from.value, { zone, now }), (problem) =>
             fail(`option --from: ${problem}`)
           )).at
       // Nothing but a cron expression has a *, an @ or as many words.
@@ -420,7 +425,7 @@ const next = Command.make(
           : config.align
             ? Cron.aligned(interval)
             : undefined
-      const times: Iterable<Times.Time> =
+      const times: Iterable<CivilTime.Time> =
         rule === undefined
           ? Array.from({ length: config.count }, (_, i) => ({
               at: after + (i + 1) * interval!,
@@ -433,7 +438,7 @@ const next = Command.make(
         yield* output.print(
           config.json
             ? Output.eventLine("next", time(at, skipped, zone))
-            : `${Times.format(at, zone)}${moved(skipped)}`
+            : `${CivilTime.format(at, zone)}${moved(skipped)}`
         )
         yield* output.drained
         if (--left === 0) break

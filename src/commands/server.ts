@@ -2,8 +2,8 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { Effect, Either } from "effect"
 import * as Server from "../programs/Server.js"
-import * as Output from "../services/Output.js"
-import * as Values from "./Values.js"
+import * as Output from "../services/host/Output.js"
+import * as Values from "./kernel/Values.js"
 
 const options = {
   port: Values.parsed("port", (text) =>

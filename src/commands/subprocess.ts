@@ -5,26 +5,26 @@ import * as Options from "@effect/cli/Options"
 import * as Platform from "@effect/platform/Command"
 import { Chunk, Deferred, Effect, Either, Exit, Fiber, Iterable, identity, Option, Stream } from "effect"
 import * as Subprocess from "../programs/Subprocess.js"
-import * as Cancellation from "../services/Cancellation.js"
-import { headline } from "../services/Causes.js"
-import * as Executables from "../services/Executables.js"
-import { codes, ExitError, UsageError } from "../services/Exits.js"
-import * as Input from "../services/Input.js"
-import { leanHeap, steadyYoungGeneration } from "../services/internal/leanHeap.js"
-import * as RawText from "../services/internal/rawText.js"
-import * as stdout from "../services/internal/stdout.js"
-import * as JobLog from "../services/JobLog.js"
-import * as Lines from "../services/Lines.js"
-import * as Machine from "../services/Machine.js"
-import * as Output from "../services/Output.js"
-import * as Processes from "../services/Processes.js"
-import * as Shell from "../services/Shell.js"
-import * as Template from "../services/Template.js"
-import * as Units from "../services/Units.js"
-import { alone, withRest } from "./Cli.js"
-import * as Screen from "./Screen.js"
-import * as Tags from "./Tags.js"
-import * as Values from "./Values.js"
+import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
+import { leanHeap, steadyYoungGeneration } from "../services/host/HeapTuning.js"
+import * as Input from "../services/host/Input.js"
+import * as Output from "../services/host/Output.js"
+import * as SystemLoad from "../services/host/SystemLoad.js"
+import * as JobLog from "../services/job/JobLog.js"
+import * as Template from "../services/job/Template.js"
+import * as Executables from "../services/process/Executables.js"
+import * as Processes from "../services/process/Processes.js"
+import * as Cancellation from "../services/task/Cancellation.js"
+import { headline } from "../services/task/Causes.js"
+import * as Lines from "../services/text/Lines.js"
+import * as RawText from "../services/text/RawText.js"
+import * as ShellWords from "../services/text/ShellWords.js"
+import * as Units from "../services/text/Units.js"
+import { alone, withRest } from "./kernel/Cli.js"
+import * as LinePrefix from "./kernel/LinePrefix.js"
+import * as Screen from "./kernel/Screen.js"
+import * as stdout from "./kernel/stdout.js"
+import * as Values from "./kernel/Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio subprocess: ${message}` })
 
@@ -291,7 +291,7 @@ const report = (settings: {
       const { bytes, label, seq, stream } = event
       const key = `${seq} ${stream}`
       const state = open.get(key) ?? { open: false }
-      const shown = settings.tag ? Tags.before(bytes, RawText.encode(`${label}\t`), state) : bytes
+      const shown = settings.tag ? LinePrefix.before(bytes, RawText.encode(`${label}\t`), state) : bytes
       if (state.open) open.set(key, state)
       else open.delete(key)
       // One screen for results and progress: what is written goes above that.
@@ -362,7 +362,7 @@ const report = (settings: {
 export const command = Command.make("subprocess", { words, ...options }, (config) =>
   Effect.gen(function* () {
     const input = yield* Input.Input
-    const machine = yield* Machine.Machine
+    const machine = yield* SystemLoad.Machine
     const words = yield* withRest(config.words)
     if (words.length === 0 && Option.isNone(config.argFile)) {
       return yield* Effect.zipRight(
@@ -413,7 +413,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     const inShell =
       config.shell ||
       (given.length === 1 && /\s/.test(program!) && !(program!.includes("/") && existsSync(program!)))
-    const template = inShell ? Template.make([given.join(" ")], Shell.quote) : Template.make(given)
+    const template = inShell ? Template.make([given.join(" ")], ShellWords.quote) : Template.make(given)
     const misread = inShell ? Template.misread(given.join(" ")) : undefined
     const readable = (values: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, UsageError> => {
       const problem = misread?.({ values })

@@ -2,12 +2,12 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { Effect, Option } from "effect"
 import * as Tasks from "../programs/Tasks.js"
-import { ExitError } from "../services/Exits.js"
-import * as Output from "../services/Output.js"
-import { formatDuration, plural } from "../services/Units.js"
-import { alone, withRest } from "./Cli.js"
-import * as Named from "./Named.js"
-import * as Values from "./Values.js"
+import { ExitError } from "../services/host/ExitCodes.js"
+import * as Output from "../services/host/Output.js"
+import { formatDuration, plural } from "../services/text/Units.js"
+import { alone, withRest } from "./kernel/Cli.js"
+import * as Named from "./kernel/Named.js"
+import * as Values from "./kernel/Values.js"
 
 const options = {
   ...Named.options,

@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url"
 import { Data, Effect, Fiber, FiberRef, Function as Fn, GlobalValue, Option } from "effect"
-import * as Diagnostics from "../services/Diagnostics.js"
-import * as Output from "../services/Output.js"
+import * as Output from "../services/host/Output.js"
+import * as Diagnostics from "../services/source/Diagnostics.js"
 
 // effects that are made and never run
 

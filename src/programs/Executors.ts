@@ -1,9 +1,9 @@
 import { Cause, Clock, Effect, Either, Option, Stream } from "effect"
-import { headline } from "../services/Causes.js"
-import * as Executor from "../services/Executor.js"
-import { codes } from "../services/Exits.js"
-import * as GuideServer from "../services/GuideServer.js"
-import * as Output from "../services/Output.js"
+import { codes } from "../services/host/ExitCodes.js"
+import * as Output from "../services/host/Output.js"
+import * as GuideServer from "../services/http/GuideServer.js"
+import { headline } from "../services/task/Causes.js"
+import * as Executor from "../services/thread/Executor.js"
 import * as Gather from "./Gather.js"
 
 /**

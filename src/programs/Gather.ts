@@ -14,21 +14,22 @@ import {
   Random,
   Stream
 } from "effect"
-import * as Cancellation from "../services/Cancellation.js"
-import { headline, parallel, raise, failures as withoutInterruptions } from "../services/Causes.js"
-import * as Downloader from "../services/Downloader.js"
-import * as EventBuffer from "../services/EventBuffer.js"
-import { codes } from "../services/Exits.js"
-import * as GuideServer from "../services/GuideServer.js"
-import * as HostQueue from "../services/HostQueue.js"
-import * as Input from "../services/Input.js"
-import { anyCount, checkedNumber, checkOptions, countOrInfinity, time } from "../services/internal/numbers.js"
-import { withOwnScope } from "../services/internal/ownScope.js"
-import * as Lines from "../services/Lines.js"
-import * as Output from "../services/Output.js"
-import * as SafeName from "../services/SafeName.js"
-import { formatGiven } from "../services/Units.js"
-import * as WorkerFibers from "../services/WorkerFibers.js"
+import * as Download from "../services/download/Download.js"
+import * as Downloader from "../services/download/Downloader.js"
+import * as FileName from "../services/download/FileName.js"
+import * as hostQueue from "../services/download/internal/hostQueue.js"
+import { codes } from "../services/host/ExitCodes.js"
+import * as Input from "../services/host/Input.js"
+import * as Output from "../services/host/Output.js"
+import * as GuideServer from "../services/http/GuideServer.js"
+import * as EventBuffer from "../services/stream/EventBuffer.js"
+import { withOwnScope } from "../services/stream/OwnScope.js"
+import * as Cancellation from "../services/task/Cancellation.js"
+import { headline, parallel, raise, failures as withoutInterruptions } from "../services/task/Causes.js"
+import * as WorkerFibers from "../services/task/WorkerFibers.js"
+import * as Lines from "../services/text/Lines.js"
+import { anyCount, checkedNumber, checkOptions, countOrInfinity, time } from "../services/text/Numbers.js"
+import { formatGiven } from "../services/text/Units.js"
 
 /**
  * What happens to the others when one fails: `"cancel"` interrupts them and waits for their clean-up,
@@ -155,13 +156,13 @@ export interface DownloadRequest {
   readonly url: URL
   /** The file name under `directory`; default: what the URL's path suggests. */
   readonly name?: string | undefined
-  readonly checksum?: Downloader.Checksum | undefined
+  readonly checksum?: Download.Checksum | undefined
   /** Where it was asked for, for errors: `urls.txt, line 12`. */
   readonly source?: string | undefined
 }
 
-/** How to download; what `Downloader.Options` has, and what is decided between requests. */
-export interface DownloadsOptions extends Downloader.Options {
+/** How to download; what `Download.SessionOptions` has, and what is decided between requests. */
+export interface DownloadsOptions extends Download.SessionOptions {
   /** Where to save; without it bodies are read, counted and dropped. */
   readonly directory?: string | undefined
   /** Transfers under way at once; default 16. */
@@ -178,13 +179,13 @@ export interface DownloadsOptions extends Downloader.Options {
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Most bytes of a decoded body; default unlimited, and 1 GiB for a compressed body. */
   readonly maxSize?: number | undefined
-  /** As in `Downloader.Target`; default `"replace"`. */
+  /** As in `Download.Target`; default `"replace"`. */
   readonly existing?: "replace" | "keep" | undefined
-  /** As in `Downloader.Target`; default true. */
+  /** As in `Download.Target`; default true. */
   readonly resume?: boolean | undefined
-  /** As in `Downloader.Target`; default false. */
+  /** As in `Download.Target`; default false. */
   readonly fsync?: boolean | undefined
-  /** As in `Downloader.Target`; default false. */
+  /** As in `Download.Target`; default false. */
   readonly contentDisposition?: boolean | undefined
   /**
    * The names that were taken before, with {@link makeClaims}: of requests that were checked before anything is
@@ -220,7 +221,7 @@ export type DownloadEvent =
       readonly attempt: number
       /** Milliseconds until then. */
       readonly delay: number
-      readonly reason: Downloader.Reason
+      readonly reason: Download.Reason
       readonly detail: string
     }
   | {
@@ -230,12 +231,12 @@ export type DownloadEvent =
       readonly url: string
       readonly detail: string
     }
-  | ({ readonly event: "finished"; readonly index: number; readonly url: string } & Downloader.Downloaded)
+  | ({ readonly event: "finished"; readonly index: number; readonly url: string } & Download.Downloaded)
   | {
       readonly event: "failed"
       readonly index: number
       readonly url: string
-      readonly reason: Downloader.Reason | "cancelled"
+      readonly reason: Download.Reason | "cancelled"
       readonly detail: string
       readonly status?: number | undefined
       /** Bytes on the disk with which the next run goes on; left out where there are none. */
@@ -295,7 +296,7 @@ export class FolderInTheWay extends Data.TaggedError("FolderInTheWay")<{
 }
 
 /** The file name under which a request is saved. */
-export const nameOf = (request: DownloadRequest): string => request.name ?? SafeName.fromUrl(request.url)
+export const nameOf = (request: DownloadRequest): string => request.name ?? FileName.fromUrl(request.url)
 
 /** The URL as it is shown: without user and password. */
 export const show = (url: URL): string => {
@@ -390,7 +391,7 @@ interface Item {
   readonly index: number
   readonly request: DownloadRequest
   readonly url: string
-  readonly history: Downloader.History
+  readonly history: Download.History
   /** The name that the server gave it in an earlier attempt. */
   claimed?: string
   /** What has been noted of it. */
@@ -435,7 +436,7 @@ export const downloads = <E = never, R = never>(
       const { concurrency = 16, onFailure = "continue", retries = 3 } = options
       const session = yield* (yield* Downloader.Downloader).open(options)
       const claims = options.claims ?? makeClaims()
-      const queue = HostQueue.make<Item>({
+      const queue = hostQueue.make<Item>({
         perHost: options.perHost ?? Number.POSITIVE_INFINITY,
         host: ({ request }) => request.url.host,
         // Waiting requests are let pass each other only where a host may be busy; else they need not wait here.
@@ -452,7 +453,7 @@ export const downloads = <E = never, R = never>(
       let count = 0
       const failed = (
         { index, kept, url }: Item,
-        reason: Downloader.Reason | "cancelled",
+        reason: Download.Reason | "cancelled",
         detail: string,
         status?: number
       ) => {
@@ -478,7 +479,7 @@ export const downloads = <E = never, R = never>(
         item.notes.add(detail)
         emit({ event: "note", index: item.index, url: item.url, detail })
       }
-      const finished = ({ index, url }: Item, downloaded: Downloader.Downloaded) => {
+      const finished = ({ index, url }: Item, downloaded: Download.Downloaded) => {
         if (downloaded.skipped) counts.skipped++
         else {
           counts.finished++
@@ -487,7 +488,7 @@ export const downloads = <E = never, R = never>(
         emit({ event: "finished", index, url, ...downloaded })
       }
 
-      const target = (item: Item): Downloader.Target | undefined =>
+      const target = (item: Item): Download.Target | undefined =>
         options.directory === undefined
           ? undefined
           : {
@@ -503,7 +504,7 @@ export const downloads = <E = never, R = never>(
                 return true
               }
             }
-      const toRequest = (item: Item): Downloader.Request => ({
+      const toRequest = (item: Item): Download.Request => ({
         url: item.request.url,
         onNote: (detail) => note(item, detail),
         onKept: (bytes) => {
@@ -521,7 +522,7 @@ export const downloads = <E = never, R = never>(
             : undefined
       })
 
-      const delayOf = Effect.fnUntraced(function* (attempt: number, error: Downloader.DownloadError) {
+      const delayOf = Effect.fnUntraced(function* (attempt: number, error: Download.DownloadError) {
         const jitter = yield* Random.next
         const backOff = Math.min(longestDelay, firstDelay * 2 ** (attempt - 1)) * (0.5 + jitter / 2)
         return Math.round(Math.max(backOff, error.retryAfter ?? 0))
@@ -532,7 +533,7 @@ export const downloads = <E = never, R = never>(
       let running = 0
       const starved = new Set<() => void>()
       const takers = new Set<() => void>()
-      const endAttempt = (error?: Downloader.DownloadError) => {
+      const endAttempt = (error?: Download.DownloadError) => {
         running--
         const [wake] = starved
         if (wake !== undefined && (error?.reason !== "descriptors" || running === 0)) wake()
@@ -563,12 +564,12 @@ export const downloads = <E = never, R = never>(
         )
 
       /** All attempts; `first` is how the first one failed, when it has been made. */
-      const transfer = Effect.fnUntraced(function* (item: Item, first?: Downloader.DownloadError) {
+      const transfer = Effect.fnUntraced(function* (item: Item, first?: Download.DownloadError) {
         const { index, url } = item
-        let result: Either.Either<Downloader.Downloaded, Downloader.DownloadError> =
+        let result: Either.Either<Download.Downloaded, Download.DownloadError> =
           first === undefined ? yield* attempt(item) : Either.left(first)
         for (let made = 1; Either.isLeft(result); made++) {
-          const error: Downloader.DownloadError = result.left
+          const error: Download.DownloadError = result.left
           if (error.reason === "descriptors" && running > 0) {
             made--
             yield* anotherEnds
@@ -578,7 +579,7 @@ export const downloads = <E = never, R = never>(
           if (!error.retryable || made > retries) return yield* error
           const delay = yield* delayOf(made, error)
           if (delay > longestRetryAfter) {
-            return yield* new Downloader.DownloadError({
+            return yield* new Download.DownloadError({
               ...error,
               detail: `${error.detail}, to be tried again in ${Math.round(delay / 60_000)} minutes`
             })
@@ -601,13 +602,13 @@ export const downloads = <E = never, R = never>(
 
       const { timeout } = options
       /** A transfer to its end, with what the first attempt alone does not need: retries, a deadline, cancelling. */
-      const settle = (item: Item, first?: Downloader.DownloadError) =>
+      const settle = (item: Item, first?: Download.DownloadError) =>
         (timeout === undefined
           ? transfer(item, first)
           : Effect.timeoutFail(transfer(item, first), {
               duration: timeout,
               onTimeout: () =>
-                new Downloader.DownloadError({
+                new Download.DownloadError({
                   reason: "timeout",
                   url: item.url,
                   detail: `not done in ${formatGiven(timeout)}`,
@@ -628,7 +629,7 @@ export const downloads = <E = never, R = never>(
       const worker = Effect.suspend(() => {
         let item: Item | undefined
         // The hot path, in plain callbacks: takes items and downloads them until one needs more than a first attempt.
-        const downloadSome = Effect.async<Downloader.DownloadError | "deadline" | undefined>((resume) => {
+        const downloadSome = Effect.async<Download.DownloadError | "deadline" | undefined>((resume) => {
           let cancel: () => Effect.Effect<void>
           const take = () => {
             if (full()) {
@@ -707,7 +708,7 @@ export const downloads = <E = never, R = never>(
               index: count++,
               request,
               url: show(request.url),
-              history: Downloader.makeHistory(),
+              history: Download.makeHistory(),
               notes: new Set(),
               kept: 0
             }
@@ -826,7 +827,7 @@ export const parseUrl = (text: string, shown = text): Either.Either<URL, string>
 }
 
 /** Reads `sha256:HEX`; on the left what is wrong with it. */
-export const parseChecksum = (text: string): Either.Either<Downloader.Checksum, string> =>
+export const parseChecksum = (text: string): Either.Either<Download.Checksum, string> =>
   /^sha256:[0-9a-f]{64}$/i.test(text)
     ? Either.right({ algorithm: "sha256", hex: text.slice(7).toLowerCase() })
     : Either.left(`${quote(text)} is no checksum; write sha256: and 64 hexadecimal digits`)
@@ -850,7 +851,7 @@ const parseLine = (line: string): Either.Either<DownloadRequest, string> => {
   // A password may have a TAB in it, and the @ stand behind that.
   const url = parseUrl(text, line.includes("@") ? line : text)
   if (Either.isLeft(url)) return Either.left(url.left)
-  const request: { url: URL; name?: string; checksum?: Downloader.Checksum } = { url: url.right }
+  const request: { url: URL; name?: string; checksum?: Download.Checksum } = { url: url.right }
   for (const field of fields) {
     if (field === "") continue
     if (/^sha256:/i.test(field)) {
@@ -859,7 +860,7 @@ const parseLine = (line: string): Either.Either<DownloadRequest, string> => {
       request.checksum = checksum.right
     } else if (request.name !== undefined) {
       return Either.left(`${quote(field)} is a third field; write URL, TAB, file name, TAB, sha256:HEX`)
-    } else if (SafeName.fromNetwork(field) !== field) {
+    } else if (FileName.fromNetwork(field) !== field) {
       return Either.left(
         `${quote(field)} is no plain file name; leave out folders, leading dots and special characters`
       )

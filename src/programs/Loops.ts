@@ -12,13 +12,17 @@ import {
   Schema,
   Stream
 } from "effect"
-import * as Cancellation from "../services/Cancellation.js"
-import { headline, parallel, raise } from "../services/Causes.js"
-import * as Checkpoints from "../services/Checkpoints.js"
-import { nextTurn } from "../services/EventLoop.js"
-import { codes } from "../services/Exits.js"
-import * as Follow from "../services/Follow.js"
-import type * as Input from "../services/Input.js"
+import { codes } from "../services/host/ExitCodes.js"
+import type * as Input from "../services/host/Input.js"
+import * as Output from "../services/host/Output.js"
+import * as Checkpoints from "../services/record/Checkpoints.js"
+import * as LosslessJson from "../services/record/LosslessJson.js"
+import * as Records from "../services/record/Records.js"
+import * as Tail from "../services/record/Tail.js"
+import * as Cancellation from "../services/task/Cancellation.js"
+import { headline, parallel, raise } from "../services/task/Causes.js"
+import { nextTurn } from "../services/task/EventLoop.js"
+import * as WorkerFibers from "../services/task/WorkerFibers.js"
 import {
   anyCount,
   checkedDuration,
@@ -27,13 +31,9 @@ import {
   countOrInfinity,
   someTime,
   time
-} from "../services/internal/numbers.js"
-import * as Json from "../services/Json.js"
-import * as Output from "../services/Output.js"
-import * as Records from "../services/Records.js"
-import * as Timers from "../services/Timers.js"
-import { formatGiven } from "../services/Units.js"
-import * as WorkerFibers from "../services/WorkerFibers.js"
+} from "../services/text/Numbers.js"
+import { formatGiven } from "../services/text/Units.js"
+import * as Timers from "../services/time/Timers.js"
 
 /** A generator threw `error`. */
 export class GeneratorFailed extends Data.TaggedError("GeneratorFailed")<{ readonly error: unknown }> {
@@ -1110,7 +1110,7 @@ export const ndjson = <E, R>(
 export const encode = (record: Records.Record, result: unknown): Uint8Array =>
   result === record.value && Records.isAsRead(record)
     ? record.bytes
-    : new TextEncoder().encode(`${Json.encode(result)}\n`)
+    : new TextEncoder().encode(`${LosslessJson.encode(result)}\n`)
 
 /** Settings of {@link follow}. */
 export interface FollowOptions<out E = never> extends LinesOptions {
@@ -1119,7 +1119,7 @@ export interface FollowOptions<out E = never> extends LinesOptions {
   /** How long a file whose name another one has must have been quiet before that one is read; default 5 seconds. */
   readonly rotateWait?: Duration.DurationInput | undefined
   /** What it does that records may have been lost; by default a warning is logged. `(gap) => gap` fails with it. */
-  readonly onGap?: ((gap: Follow.Gap) => Effect.Effect<void, E>) | undefined
+  readonly onGap?: ((gap: Tail.Gap) => Effect.Effect<void, E>) | undefined
   /** Is given why there is nothing to read, once until there is; by default that is logged. */
   readonly onWaiting?: ((detail: string) => Effect.Effect<void>) | undefined
 }
@@ -1135,7 +1135,7 @@ export const FollowPlace = Schema.Struct({
   /** Lines of the file so far. */
   line: Count,
   format: Format,
-  file: Follow.Place
+  file: Tail.Place
 })
 
 export type FollowPlace = typeof FollowPlace.Type
@@ -1144,7 +1144,7 @@ export type FollowPlace = typeof FollowPlace.Type
 export class BehindRecord implements FollowPlace {
   constructor(
     private readonly record: Records.Record,
-    private readonly of: Follow.File,
+    private readonly of: Tail.File,
     readonly format: Records.Format
   ) {}
   get index() {
@@ -1153,9 +1153,9 @@ export class BehindRecord implements FollowPlace {
   get line() {
     return this.record.place.line
   }
-  get file(): Follow.Place {
+  get file(): Tail.Place {
     const { bytes, from, next, position, to } = this.record
-    return Follow.placeBehind(this.of, position, bytes, next === to ? next - from : 0)
+    return Tail.placeBehind(this.of, position, bytes, next === to ? next - from : 0)
   }
   toJSON(): FollowPlace {
     const { file, format, index, line } = this
@@ -1173,19 +1173,19 @@ export class BehindRecord implements FollowPlace {
  * ```ts
  * import { Effect, Stream } from "effect"
  * import * as Loops from "effect-asyncio/programs/Loops"
- * import * as Follow from "effect-asyncio/services/Follow"
+ * import * as Tail from "effect-asyncio/services/Tail"
  *
  * export const errors = Loops.follow("/var/log/app.log", { rotateWait: "10 seconds" }).pipe(
  *   Stream.filter((line) => line.includes("ERROR")),
  *   Stream.runForEach((line) => Effect.log(line)),
- *   Effect.provide(Follow.layer)
+ *   Effect.provide(Tail.layer)
  * )
  * ```
  */
 export const follow = <E = never>(
   path: string,
   options: FollowOptions<E> = {}
-): Stream.Stream<string, Input.InputError | RecordFailed | E, Follow.Follow> =>
+): Stream.Stream<string, Input.InputError | RecordFailed | E, Tail.Follow> =>
   Stream.mapChunks(
     proper(followed(path, { format: "lines", ...options })),
     Chunk.map((record) => record.value as string)
@@ -1195,13 +1195,13 @@ export const follow = <E = never>(
 export const followed = <E = never>(
   path: string,
   { from, onGap, onWaiting, rotateWait, ...options }: Omit<Records.Options, "from"> & FollowOptions<E>,
-  seen: (record: Records.Record, file: Follow.File) => void = () => undefined
-): Stream.Stream<Records.Record, Input.InputError | E, Follow.Follow> =>
+  seen: (record: Records.Record, file: Tail.File) => void = () => undefined
+): Stream.Stream<Records.Record, Input.InputError | E, Tail.Follow> =>
   Stream.unwrap(
-    Effect.map(Follow.Follow, ({ open }) =>
+    Effect.map(Tail.Follow, ({ open }) =>
       Stream.suspend(() => {
         let splitter: Records.Records | undefined
-        let file: Follow.File | undefined
+        let file: Tail.File | undefined
         let index = from?.index ?? 0
         // Where the line begins that was given without its end; until a record comes.
         let given = from !== undefined && from.file.given > 0 ? from.file : undefined
@@ -1220,11 +1220,11 @@ export const followed = <E = never>(
           const isGiven =
             given !== undefined &&
             found[0]?.position === given.position + given.given &&
-            Follow.placeBehind(file!, 0, found[0].bytes).tail.sha256 === given.tail.sha256
+            Tail.placeBehind(file!, 0, found[0].bytes).tail.sha256 === given.tail.sha256
           given = undefined
           return isGiven ? [] : told(found)
         }
-        const begin = ({ file: next, position }: Follow.Piece) => {
+        const begin = ({ file: next, position }: Tail.Piece) => {
           const goesOn =
             from !== undefined && file === undefined && next.inode === from.file.inode && position > 0
           file = next
@@ -1652,7 +1652,7 @@ export const mapRecords = <E, R>(
     checkOptions(options, { retries: anyCount, timeout: time })
     return self
   })
-  const innocent = Json.changesNothing(f)
+  const innocent = LosslessJson.changesNothing(f)
   const wantsContext = f.length > 1 || /\barguments\b|\.\.\./.test(Function.prototype.toString.call(f))
 
   const text = (value: unknown): string | Uint8Array => {
@@ -1661,7 +1661,7 @@ export const mapRecords = <E, R>(
       if (value.isWellFormed()) return value
       throw new TypeError("half of a surrogate pair has no UTF-8")
     }
-    return Json.encode(value)
+    return LosslessJson.encode(value)
   }
   const failed = (
     records: ReadonlyArray<Records.Record>,
@@ -1678,7 +1678,7 @@ export const mapRecords = <E, R>(
     Exit.isExit(step) && Exit.isSuccess(step) ? new Ready(step.value as Failed) : step
 
   // `was`: the records' snapshots.
-  type Was = Json.Snapshot | undefined | null
+  type Was = LosslessJson.Snapshot | undefined | null
   const outcome = (
     records: ReadonlyArray<Records.Record>,
     values: ReadonlyArray<unknown>,
@@ -1698,7 +1698,7 @@ export const mapRecords = <E, R>(
       if (!isObject && results.length !== records.length) return undefined
       const at = isObject ? values.indexOf(value) : place
       if (at < 0 || values[at] !== value) return undefined
-      return was[at] === null || Json.isUnchanged(value, was[at]) ? records[at] : undefined
+      return was[at] === null || LosslessJson.isUnchanged(value, was[at]) ? records[at] : undefined
     }
     const written: Array<string | Uint8Array | Records.Record> = []
     for (const [place, value] of results.entries()) {
@@ -1706,7 +1706,7 @@ export const mapRecords = <E, R>(
     }
     return new Mapped(records, written)
   }
-  const remember = (value: unknown): Was => (innocent || !untouched ? null : Json.snapshot(value))
+  const remember = (value: unknown): Was => (innocent || !untouched ? null : LosslessJson.snapshot(value))
 
   const attempts = (
     records: ReadonlyArray<Records.Record>,
@@ -1784,7 +1784,7 @@ export const mapRecords = <E, R>(
       if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
       result = f(value, undefined as never)
       // Most are here: a function that answers at once, and what it gives is what came, another value, or nothing.
-      if (result === value && untouched && (was === null || Json.isUnchanged(value, was)))
+      if (result === value && untouched && (was === null || LosslessJson.isUnchanged(value, was)))
         return new Ready(record)
       if (!isLater(result)) return new Ready(outcome([record], [value], [was], result))
     } catch (error) {

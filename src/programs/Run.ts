@@ -1,14 +1,14 @@
 import { Cause, Deferred, Effect, Exit, Fiber, FiberRef, Layer, Logger, Option } from "effect"
-import * as Cancellation from "../services/Cancellation.js"
-import { keepAlive, nextTurn } from "../services/EventLoop.js"
-import { codes } from "../services/Exits.js"
-import * as Failures from "../services/Failures.js"
-import { guarded } from "../services/internal/foreign.js"
-import * as Logs from "../services/Logs.js"
-import * as Modules from "../services/Modules.js"
-import * as Output from "../services/Output.js"
-import * as Signals from "../services/Signals.js"
-import * as Unobserved from "../services/Unobserved.js"
+import { codes } from "../services/host/ExitCodes.js"
+import * as Failures from "../services/host/Failures.js"
+import * as Output from "../services/host/Output.js"
+import * as Signals from "../services/host/Signals.js"
+import * as Modules from "../services/source/Modules.js"
+import * as Cancellation from "../services/task/Cancellation.js"
+import { keepAlive, nextTurn } from "../services/task/EventLoop.js"
+import * as StderrLogger from "../services/task/StderrLogger.js"
+import * as Unobserved from "../services/task/Unobserved.js"
+import { guarded } from "../services/text/Foreign.js"
 
 // #region example
 /** The guide's first program: prints `hi`. */
@@ -193,7 +193,7 @@ export const runMain = <A, E>(
     const output = yield* Output.Output
     // In place, rather than as one logger for another: so `Logger.replace(Logger.defaultLogger, …)`, `Logger.json` and
     // the like in a program still do what they say.
-    Object.assign(Logger.defaultLogger, Logs.stderr(output, cwd))
+    Object.assign(Logger.defaultLogger, StderrLogger.stderr(output, cwd))
     return yield* Effect.withFiberRuntime<number, never, Output.Output | Signals.Signals>((self) =>
       superviseWith(program, { ...options, cwd }, (fiber) => fiber !== (self as AnyFiber))
     )

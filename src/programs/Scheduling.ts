@@ -1,15 +1,15 @@
 import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, type DateTime, Duration, Effect, Exit } from "effect"
-import * as Cancellation from "../services/Cancellation.js"
-import { headline } from "../services/Causes.js"
-import type * as Cron from "../services/Cron.js"
-import { codes } from "../services/Exits.js"
-import { anyTime, checkedDuration, checkOptions, time } from "../services/internal/numbers.js"
-import * as race from "../services/internal/race.js"
-import * as Output from "../services/Output.js"
-import * as Processes from "../services/Processes.js"
-import * as Timers from "../services/Timers.js"
-import type * as Times from "../services/Times.js"
+import { codes } from "../services/host/ExitCodes.js"
+import * as Output from "../services/host/Output.js"
+import * as Processes from "../services/process/Processes.js"
+import * as Cancellation from "../services/task/Cancellation.js"
+import { headline } from "../services/task/Causes.js"
+import * as Race from "../services/task/Race.js"
+import { anyTime, checkedDuration, checkOptions, time } from "../services/text/Numbers.js"
+import type * as CivilTime from "../services/time/CivilTime.js"
+import type * as Cron from "../services/time/Cron.js"
+import * as Timers from "../services/time/Timers.js"
 
 /**
  * Runs the effect on the next turn, never inline (asyncio: `loop.call_soon`). The handle waits for it, cancels it and
@@ -102,10 +102,10 @@ export const every = <A, E, R>(
  * ```ts
  * import { Effect, Either } from "effect"
  * import * as Scheduling from "effect-asyncio/programs/Scheduling"
- * import * as Times from "effect-asyncio/services/Times"
+ * import * as CivilTime from "effect-asyncio/services/CivilTime"
  *
  * export const backup = Scheduling.cron("30 2 * * *", Effect.log("backing up"), {
- *   zone: Either.getOrThrow(Times.zone("Europe/Berlin")),
+ *   zone: Either.getOrThrow(CivilTime.zone("Europe/Berlin")),
  *   catchUp: "last",
  *   name: "backup"
  * })
@@ -121,7 +121,7 @@ export const cron = <A, E, R>(
 /** When something is to run. */
 export type When =
   | { readonly _tag: "Later"; readonly delay: Duration.DurationInput }
-  | { readonly _tag: "At"; readonly time: Times.Time }
+  | { readonly _tag: "At"; readonly time: CivilTime.Time }
   | { readonly _tag: "Every"; readonly interval: Duration.DurationInput; readonly align: boolean }
   | { readonly _tag: "Cron"; readonly cron: Cron.Rule }
 
@@ -148,7 +148,7 @@ export const start = <A, R>(
   body: (tick: Timers.Tick) => Effect.Effect<A, never, R>,
   options: StartOptions = {}
 ): Effect.Effect<Timers.Handle<unknown>, never, R | Timers.Timers> => {
-  const once = (time: Times.Time, asked: ReturnType<typeof callAt<A, never, R>>) =>
+  const once = (time: CivilTime.Time, asked: ReturnType<typeof callAt<A, never, R>>) =>
     Effect.zipRight(options.observe?.({ _tag: "Scheduled", ...time }) ?? Effect.void, asked)
   switch (when._tag) {
     case "Later":
@@ -303,7 +303,7 @@ export const runs = Effect.fn("Scheduling.runs")(function* (
       Timers.sleep(after),
       Effect.fail(new Processes.CommandTimedOut({ command: line, after }))
     )
-    return race.first(body, late)
+    return Race.first(body, late)
   }
   const once = ({ at, run, skipped }: Timers.Tick) =>
     Effect.uninterruptibleMask((restore) =>

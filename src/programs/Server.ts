@@ -1,8 +1,8 @@
 import { Clock, Duration, Effect, type Scope } from "effect"
-import * as HttpServer from "../services/HttpServer.js"
-import { checkOptions, countOrNone, time } from "../services/internal/numbers.js"
-import * as Output from "../services/Output.js"
-import { formatDuration, plural } from "../services/Units.js"
+import * as Output from "../services/host/Output.js"
+import * as HttpServer from "../services/http/HttpServer.js"
+import { checkOptions, countOrNone, time } from "../services/text/Numbers.js"
+import { formatDuration, plural } from "../services/text/Units.js"
 import * as Gather from "./Gather.js"
 
 /** The longest that `/wait` waits: an hour, in milliseconds. */

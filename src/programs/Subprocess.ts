@@ -12,29 +12,22 @@ import {
   Schedule,
   Stream
 } from "effect"
-import * as Cancellation from "../services/Cancellation.js"
-import { headline } from "../services/Causes.js"
-import * as EventBuffer from "../services/EventBuffer.js"
-import { cancelled, codes } from "../services/Exits.js"
-import {
-  anyCount,
-  checkedNumber,
-  checkOptions,
-  count,
-  type Range,
-  time
-} from "../services/internal/numbers.js"
-import { withOwnScope } from "../services/internal/ownScope.js"
-import * as race from "../services/internal/race.js"
-import * as JobLog from "../services/JobLog.js"
-import * as JobResults from "../services/JobResults.js"
-import * as Lines from "../services/Lines.js"
-import * as Machine from "../services/Machine.js"
-import * as Output from "../services/Output.js"
-import * as Processes from "../services/Processes.js"
-import * as Spool from "../services/Spool.js"
-import * as Timers from "../services/Timers.js"
-import * as WorkerFibers from "../services/WorkerFibers.js"
+import { cancelled, codes } from "../services/host/ExitCodes.js"
+import * as Output from "../services/host/Output.js"
+import * as SystemLoad from "../services/host/SystemLoad.js"
+import * as spool from "../services/job/internal/spool.js"
+import * as JobLog from "../services/job/JobLog.js"
+import * as JobResults from "../services/job/JobResults.js"
+import * as Processes from "../services/process/Processes.js"
+import * as EventBuffer from "../services/stream/EventBuffer.js"
+import { withOwnScope } from "../services/stream/OwnScope.js"
+import * as Cancellation from "../services/task/Cancellation.js"
+import { headline } from "../services/task/Causes.js"
+import * as Race from "../services/task/Race.js"
+import * as WorkerFibers from "../services/task/WorkerFibers.js"
+import * as Lines from "../services/text/Lines.js"
+import { anyCount, checkedNumber, checkOptions, count, type Range, time } from "../services/text/Numbers.js"
+import * as Timers from "../services/time/Timers.js"
 import * as Gather from "./Gather.js"
 
 /**
@@ -239,7 +232,7 @@ export interface JobsSummary {
   readonly exitCode: number
 }
 
-export type JobsError = JobLog.JobLogError | JobResults.JobResultsError | Spool.SpoolError
+export type JobsError = JobLog.JobLogError | JobResults.JobResultsError | spool.SpoolError
 
 class Halted extends Data.TaggedError("Halted")<{ readonly cancellation: Cancellation.Cancellation }> {}
 
@@ -292,16 +285,16 @@ const busyPause = "1 second"
 export const jobs = <E = never, R = never>(
   list: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   options: JobsOptions = {}
-): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | Machine.Machine> =>
+): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | SystemLoad.Machine> =>
   withOwnScope(list, (requests) =>
     Effect.gen(function* () {
-      const machine = yield* Machine.Machine
+      const machine = yield* SystemLoad.Machine
       const processes = yield* Processes.Processes
       const { concurrency = machine.cpus, halt, output = "group", retries = 0, timeout } = options
       checkJobs(options)
       if (options.results !== undefined) yield* JobResults.check(options.results)
       const log = options.log && (yield* JobLog.open(options.log.path, options.log.resume))
-      const makeSpool = yield* Spool.make({ onMuch: options.onSpooled })
+      const makeSpool = yield* spool.make({ onMuch: options.onSpooled })
       const kept = makeKept()
       const buffer = EventBuffer.make<JobEvent, E | JobsError>({ capacity: buffered, pause: eventPause })
       const { abandon, end, full, stream, whenRoom } = buffer
@@ -385,7 +378,7 @@ export const jobs = <E = never, R = never>(
           Effect.fail(new Processes.CommandTimedOut({ command, after }))
         if (medians === undefined) {
           const after = Duration.decode(timeout as Duration.DurationInput)
-          return race.first(effect, Effect.zipRight(Timers.sleep(after), fail(after)))
+          return Race.first(effect, Effect.zipRight(Timers.sleep(after), fail(after)))
         }
         const late = Effect.gen(function* () {
           yield* Deferred.await(medianKnown)
@@ -394,7 +387,7 @@ export const jobs = <E = never, R = never>(
           yield* Timers.sleep(Duration.subtract(after, spent))
           return yield* fail(after)
         })
-        return race.first(effect, late)
+        return Race.first(effect, late)
       }
 
       const gate = yield* Effect.makeSemaphore(1)
@@ -462,7 +455,7 @@ export const jobs = <E = never, R = never>(
           // Output that cannot be kept is thrown where it comes.
           return Effect.catchAllDefect(attempted, (defect) => {
             sink.drop()
-            const full = defect instanceof JobResults.JobResultsError || defect instanceof Spool.SpoolError
+            const full = defect instanceof JobResults.JobResultsError || defect instanceof spool.SpoolError
             return full ? Effect.fail(defect) : Effect.die(defect)
           })
         }
@@ -596,7 +589,7 @@ export const jobs = <E = never, R = never>(
             done: end
           }
         }
-        const passOn = (stream: "stdout" | "stderr", spool: Spool.Spool) =>
+        const passOn = (stream: "stdout" | "stderr", spool: spool.Spool) =>
           Effect.suspend(() => {
             let found: Uint8Array | undefined
             const lines = Lines.whole((bytes) => {
@@ -617,7 +610,7 @@ export const jobs = <E = never, R = never>(
             })
             return Effect.zipRight(spool.drain(each), rest)
           })
-        let spools: { readonly stdout: Spool.Spool; readonly stderr: Spool.Spool } | undefined
+        let spools: { readonly stdout: spool.Spool; readonly stderr: spool.Spool } | undefined
         return {
           received: () => spools?.stdout.size() ?? 0,
           write: (stream, bytes) => {
@@ -704,7 +697,7 @@ export const jobs = <E = never, R = never>(
           { discard: true }
         )
       )
-      const run = (stopped === undefined ? all : race.first(all, stopped)).pipe(
+      const run = (stopped === undefined ? all : Race.first(all, stopped)).pipe(
         Effect.zipRight(leftovers),
         Effect.andThen(Clock.currentTimeNanos),
         Effect.tap((now) => {

@@ -1,11 +1,11 @@
 import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, Data, Deferred, Effect, Either, Exit, FiberId, Option } from "effect"
-import * as Cancellation from "../services/Cancellation.js"
-import { cancelled, codes } from "../services/Exits.js"
-import * as LineOutput from "../services/LineOutput.js"
-import * as Output from "../services/Output.js"
-import * as Processes from "../services/Processes.js"
-import * as TaskGroup from "../services/TaskGroup.js"
+import { cancelled, codes } from "../services/host/ExitCodes.js"
+import * as Output from "../services/host/Output.js"
+import * as LineOutput from "../services/process/LineOutput.js"
+import * as Processes from "../services/process/Processes.js"
+import * as Cancellation from "../services/task/Cancellation.js"
+import * as TaskGroup from "../services/task/TaskGroup.js"
 
 // #region example
 const hello1 = Effect.zipRight(Effect.sleep("500 millis"), Output.print("hi 1"))

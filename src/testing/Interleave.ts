@@ -14,18 +14,18 @@ import {
   type Scope
 } from "effect"
 import { dual } from "effect/Function"
-import * as EventLoop from "../services/EventLoop.js"
-import * as Explorer from "../services/internal/explorer.js"
-import * as Fibers from "../services/internal/fibers.js"
+import * as EventLoop from "../services/task/EventLoop.js"
+import * as Fibers from "../services/task/internal/fiberRuntime.js"
 import {
   checkedDuration,
   checkedNumber,
   checkOptions,
   count,
   countOrInfinity
-} from "../services/internal/numbers.js"
-import * as VirtualTime from "../services/internal/virtualTime.js"
-import { Deadlock } from "../services/VirtualClock.js"
+} from "../services/text/Numbers.js"
+import * as VirtualTime from "../services/time/internal/virtualTime.js"
+import { Deadlock } from "../services/time/VirtualClock.js"
+import * as Explorer from "./internal/explorer.js"
 
 // model
 

@@ -1,3 +1,3 @@
 /** For those who test with us. */
-export * as VirtualClock from "../services/VirtualClock.js"
+export * as VirtualClock from "../services/time/VirtualClock.js"
 export * as Interleave from "./Interleave.js"

@@ -2,8 +2,8 @@ import { readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, Either, Stream } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
-import * as Executor from "../../src/services/Executor.js"
-import * as Failures from "../../src/services/Failures.js"
+import * as Failures from "../../src/services/host/Failures.js"
+import * as Executor from "../../src/services/thread/Executor.js"
 import * as Aio from "../support/Aio.js"
 
 afterAll(Aio.removeFolders)

@@ -9,7 +9,8 @@ import { deflateRawSync, deflateSync, gzipSync } from "node:zlib"
 import { Effect, FastCheck as fc } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
 import { cases, wrong } from "../../fuzz/ResumeModel.js"
-import * as Downloader from "../../src/services/Downloader.js"
+import * as Download from "../../src/services/download/Download.js"
+import * as Downloader from "../../src/services/download/Downloader.js"
 import * as Aio from "../support/Aio.js"
 import { bytes } from "../support/FaultServer.js"
 import { type Answer, head, type Request, start } from "../support/ScriptedServer.js"
@@ -65,19 +66,19 @@ interface Result {
   /** The `Range` of each request, empty where it had none. */
   readonly ranges: ReadonlyArray<string>
   readonly reasons: ReadonlyArray<string>
-  readonly downloaded: Downloader.Downloaded | undefined
-  readonly error: Downloader.DownloadError | undefined
+  readonly downloaded: Download.Downloaded | undefined
+  readonly error: Download.DownloadError | undefined
 }
 
 /** Serves these answers in turn, the last one staying, and downloads `/name` in so many attempts. */
 const download = async (
   steps: ReadonlyArray<Step>,
-  options: Partial<Downloader.Request> & {
+  options: Partial<Download.Request> & {
     readonly name?: string
     readonly attempts?: number
     readonly save?: boolean
     readonly resume?: boolean
-    readonly session?: Downloader.Options
+    readonly session?: Download.SessionOptions
     readonly runs?: number
     /** Of the first run, where they are others than those of the later ones. */
     readonly firstAttempts?: number
@@ -92,7 +93,7 @@ const download = async (
     return typeof step === "function" ? step(request) : step
   })
   const reasons: Array<string> = []
-  let history = Downloader.makeHistory()
+  let history = Download.makeHistory()
   let ran = 0
   const run = Effect.gen(function* () {
     ran++
@@ -111,7 +112,7 @@ const download = async (
   try {
     let result = await Effect.runPromise(run)
     for (let i = 1; i < runs; i++) {
-      history = Downloader.makeHistory()
+      history = Download.makeHistory()
       result = await Effect.runPromise(run)
     }
     const left = readdirSync(directory).sort()

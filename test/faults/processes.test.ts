@@ -555,7 +555,7 @@ describe("killed with KILL", () => {
   const feeding = `
     import * as Command from "@effect/platform/Command"
     import { Effect } from "effect"
-    import * as Processes from ${dist("services/Processes.js")}
+    import * as Processes from ${dist("services/process/Processes.js")}
     const command = Command.feed(Command.make("sh", "-c", "read line; echo up >&2; sleep 60"), "x\\n")
     Effect.runFork(Effect.provide(Processes.run(command, { onOutput: (_, bytes) => void process.stdout.write(bytes) }), Processes.layer))
   `

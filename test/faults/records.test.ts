@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url"
 import { Chunk, Effect, Exit, FastCheck, Stream } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import * as Loops from "../../src/programs/Loops.js"
-import * as Json from "../../src/services/Json.js"
-import * as Records from "../../src/services/Records.js"
+import * as LosslessJson from "../../src/services/record/LosslessJson.js"
+import * as Records from "../../src/services/record/Records.js"
 import * as Aio from "../support/Aio.js"
 import { mapping, splitting } from "../support/RecordModel.js"
 
@@ -369,7 +369,9 @@ describe("records of JSON", () => {
   it("that nest more than a million levels deep are not written", () => {
     let value: unknown = 1
     for (let level = 0; level <= 1_000_000; level++) value = [value]
-    expect(() => Json.encode(value)).toThrow("what is nested more than 1000000 levels deep has no JSON")
+    expect(() => LosslessJson.encode(value)).toThrow(
+      "what is nested more than 1000000 levels deep has no JSON"
+    )
   })
 })
 
@@ -557,7 +559,7 @@ describe("Loops.encode", () => {
     expect(Buffer.from(Loops.encode(record!, record!.value)).toString() === text.replace("1e400", "1")).toBe(
       true
     )
-    expect(Json.encode([-0])).toBe("[-0]")
+    expect(LosslessJson.encode([-0])).toBe("[-0]")
   })
 })
 

@@ -7,10 +7,10 @@ import { Cause, Effect, HashMap, Layer, List, LogLevel } from "effect"
 import { afterAll, assert } from "vitest"
 import { concepts } from "../../src/manifest.js"
 import * as Run from "../../src/programs/Run.js"
-import * as Causes from "../../src/services/Causes.js"
-import * as Logs from "../../src/services/Logs.js"
-import * as Output from "../../src/services/Output.js"
-import * as Signals from "../../src/services/Signals.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as Signals from "../../src/services/host/Signals.js"
+import * as Causes from "../../src/services/task/Causes.js"
+import * as StderrLogger from "../../src/services/task/StderrLogger.js"
 import * as Aio from "../support/Aio.js"
 import * as Terminal from "../support/Terminal.js"
 
@@ -91,7 +91,7 @@ describe("run: errors that are hard to print", () => {
       assert.isString(Causes.headline(Cause.fail(make())))
       const { stderr } = yield* Output.Captured
       const output = yield* Output.Output
-      Logs.stderr(output, "/").log({
+      StderrLogger.stderr(output, "/").log({
         fiberId: yield* Effect.fiberId,
         logLevel: LogLevel.Info,
         message: ["before", make()],

@@ -2,8 +2,8 @@ import { readdirSync } from "node:fs"
 import * as net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Ref } from "effect"
-import * as EventLoop from "../../src/services/EventLoop.js"
-import * as HttpServer from "../../src/services/HttpServer.js"
+import * as HttpServer from "../../src/services/http/HttpServer.js"
+import * as EventLoop from "../../src/services/task/EventLoop.js"
 
 // What a client may send that no client should; the server answers, closes, and serves the next one.
 

@@ -1,7 +1,7 @@
 import { Cause, Effect, Exit } from "effect"
-import * as Cancellation from "../../src/services/Cancellation.js"
-import * as Output from "../../src/services/Output.js"
-import type * as TaskGroup from "../../src/services/TaskGroup.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as Cancellation from "../../src/services/task/Cancellation.js"
+import type * as TaskGroup from "../../src/services/task/TaskGroup.js"
 
 // What the cases share. A case is a module whose default export is a program that prints one event a line, as the
 // Python file of the same name does. It runs in virtual time, unless it says `export const clock = "live"` because it

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import * as Python from "./Python.js"
@@ -15,9 +15,9 @@ const code = (cell: string) => [...cell.matchAll(/`([^`]+)`/g)].map((match) => m
 
 // The values that the page calls by a lower-case name, and where their members are declared.
 const values: Readonly<Record<string, string>> = {
-  task: "src/services/TaskGroup.ts",
-  group: "src/services/TaskGroup.ts",
-  handle: "src/services/Timers.ts",
+  task: "src/services/task/TaskGroup.ts",
+  group: "src/services/task/TaskGroup.ts",
+  handle: "src/services/time/Timers.ts",
   mailbox: "node_modules/effect/src/Mailbox.ts",
   latch: "node_modules/effect/src/Effect.ts",
   fiber: "node_modules/effect/src/Fiber.ts"
@@ -25,7 +25,7 @@ const values: Readonly<Record<string, string>> = {
 
 const homes = [
   "src/programs/",
-  "src/services/",
+  ...readdirSync(`${root}src/services`).map((room) => `src/services/${room}/`),
   "node_modules/effect/src/",
   "node_modules/@effect/platform/src/"
 ]

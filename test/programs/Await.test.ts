@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Deferred, Effect, FastCheck, Fiber, HashMap, Logger, Option } from "effect"
 import * as Await from "../../src/programs/Await.js"
-import * as Diagnostics from "../../src/services/Diagnostics.js"
-import * as Output from "../../src/services/Output.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as Diagnostics from "../../src/services/source/Diagnostics.js"
 
 const here = fileURLToPath(import.meta.url)
 const source = (path: string) =>

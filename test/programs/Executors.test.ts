@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Either, Exit, Fiber, Layer, Stream, TestClock } from "effect"
 import * as Executors from "../../src/programs/Executors.js"
-import * as Cancellation from "../../src/services/Cancellation.js"
-import * as Executor from "../../src/services/Executor.js"
-import * as GuideServer from "../../src/services/GuideServer.js"
-import * as Output from "../../src/services/Output.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as GuideServer from "../../src/services/http/GuideServer.js"
+import * as Cancellation from "../../src/services/task/Cancellation.js"
+import * as Executor from "../../src/services/thread/Executor.js"
 
 const server = Layer.succeed(GuideServer.GuideServer, { origin: "http://guide" })
 

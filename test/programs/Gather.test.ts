@@ -17,11 +17,12 @@ import {
   TestClock
 } from "effect"
 import * as Gather from "../../src/programs/Gather.js"
-import * as Cancellation from "../../src/services/Cancellation.js"
-import * as Downloader from "../../src/services/Downloader.js"
-import * as GuideServer from "../../src/services/GuideServer.js"
-import * as Input from "../../src/services/Input.js"
-import * as Output from "../../src/services/Output.js"
+import * as Download from "../../src/services/download/Download.js"
+import * as Downloader from "../../src/services/download/Downloader.js"
+import * as Input from "../../src/services/host/Input.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as GuideServer from "../../src/services/http/GuideServer.js"
+import * as Cancellation from "../../src/services/task/Cancellation.js"
 
 const later = <A>(millis: number, value: A) => Effect.as(Effect.sleep(millis), value)
 const failLater = <E>(millis: number, error: E) => Effect.zipRight(Effect.sleep(millis), Effect.fail(error))
@@ -371,8 +372,8 @@ describe("Gather", () => {
       url: new URL(url(name)),
       ...more
     })
-    const error = (name: string, more: Partial<Downloader.Failure> = {}) =>
-      new Downloader.DownloadError({
+    const error = (name: string, more: Partial<Download.Failure> = {}) =>
+      new Download.DownloadError({
         reason: "dropped",
         url: url(name),
         detail: "broke",
@@ -380,7 +381,7 @@ describe("Gather", () => {
         ...more
       })
     /** Fails as it is told, time after time, and then serves. */
-    const flaky = (failures: ReadonlyArray<Downloader.DownloadError>, body = "body"): Downloader.Scripted => {
+    const flaky = (failures: ReadonlyArray<Download.DownloadError>, body = "body"): Downloader.Scripted => {
       let attempt = 0
       return Effect.suspend((): Downloader.Scripted => {
         const failure = failures[attempt++]

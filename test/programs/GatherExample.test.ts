@@ -1,10 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, TestClock } from "effect"
 import * as Gather from "../../src/programs/Gather.js"
-import * as Downloader from "../../src/services/Downloader.js"
-import * as EventLoop from "../../src/services/EventLoop.js"
-import * as GuideServer from "../../src/services/GuideServer.js"
-import * as Output from "../../src/services/Output.js"
+import * as Downloader from "../../src/services/download/Downloader.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as GuideServer from "../../src/services/http/GuideServer.js"
+import * as EventLoop from "../../src/services/task/EventLoop.js"
 
 // The last page listed arrives first.
 const arrivals = [400, 300, 200, 100]

@@ -17,12 +17,12 @@ import {
   TestClock
 } from "effect"
 import * as LongRunning from "../../src/programs/LongRunning.js"
-import * as Cancellation from "../../src/services/Cancellation.js"
-import * as Output from "../../src/services/Output.js"
-import * as Probes from "../../src/services/Probes.js"
-import * as Processes from "../../src/services/Processes.js"
-import { plural } from "../../src/services/Units.js"
-import * as VirtualClock from "../../src/services/VirtualClock.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as Processes from "../../src/services/process/Processes.js"
+import * as Probes from "../../src/services/supervision/Probes.js"
+import * as Cancellation from "../../src/services/task/Cancellation.js"
+import { plural } from "../../src/services/text/Units.js"
+import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 
 const start = "task running now..."
 const end = ["we waited 10 seconds", "task cancelled"]

@@ -15,13 +15,13 @@ import {
   TestClock
 } from "effect"
 import * as Loops from "../../src/programs/Loops.js"
-import * as Cancellation from "../../src/services/Cancellation.js"
-import * as Checkpoints from "../../src/services/Checkpoints.js"
-import * as EventLoop from "../../src/services/EventLoop.js"
-import * as Follow from "../../src/services/Follow.js"
-import * as Output from "../../src/services/Output.js"
-import type * as Records from "../../src/services/Records.js"
-import * as VirtualClock from "../../src/services/VirtualClock.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as Checkpoints from "../../src/services/record/Checkpoints.js"
+import type * as Records from "../../src/services/record/Records.js"
+import * as Tail from "../../src/services/record/Tail.js"
+import * as Cancellation from "../../src/services/task/Cancellation.js"
+import * as EventLoop from "../../src/services/task/EventLoop.js"
+import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 
 const boom = new Error("boom")
 
@@ -979,13 +979,13 @@ describe("Loops.lines and ndjson", () => {
 })
 
 describe("Loops.follow", () => {
-  const piece = (text: string, inode: string, position: number, anew = false): Follow.Piece => ({
+  const piece = (text: string, inode: string, position: number, anew = false): Tail.Piece => ({
     bytes: new TextEncoder().encode(text),
     file: { device: "1", inode, head: new Uint8Array(0) },
     position,
     anew
   })
-  const layer = Follow.layerTest({
+  const layer = Tail.layerTest({
     log: [
       piece("a\nb", "1", 3, true),
       piece("c\nend", "1", 8),

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Deferred, Duration, Effect, Either, Exit, FastCheck, Fiber, Layer, TestClock } from "effect"
 import * as Network from "../../src/programs/Network.js"
-import * as Apis from "../../src/services/Apis.js"
-import * as Cache from "../../src/services/Cache.js"
-import * as Cancellation from "../../src/services/Cancellation.js"
-import * as Database from "../../src/services/Database.js"
-import * as OAuth from "../../src/services/OAuth.js"
-import * as Output from "../../src/services/Output.js"
-import * as Storage from "../../src/services/Storage.js"
-import * as VirtualClock from "../../src/services/VirtualClock.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as Apis from "../../src/services/network/Apis.js"
+import * as Cache from "../../src/services/network/Cache.js"
+import * as Database from "../../src/services/network/Database.js"
+import * as OAuth from "../../src/services/network/OAuth.js"
+import * as Storage from "../../src/services/network/Storage.js"
+import * as Cancellation from "../../src/services/task/Cancellation.js"
+import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 
 const embedded = Layer.mergeAll(Apis.layer, Cache.layer, Database.layer, OAuth.layer, Storage.layer)
 

@@ -2,11 +2,11 @@ import { describe, it } from "@effect/vitest"
 import { Cause, Data, Deferred, Effect, Exit, Fiber, Layer, Ref } from "effect"
 import { assert } from "vitest"
 import * as Run from "../../src/programs/Run.js"
-import * as Cancellation from "../../src/services/Cancellation.js"
-import { ExitError, UsageError } from "../../src/services/Exits.js"
-import * as Modules from "../../src/services/Modules.js"
-import * as Output from "../../src/services/Output.js"
-import * as Signals from "../../src/services/Signals.js"
+import { ExitError, UsageError } from "../../src/services/host/ExitCodes.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as Signals from "../../src/services/host/Signals.js"
+import * as Modules from "../../src/services/source/Modules.js"
+import * as Cancellation from "../../src/services/task/Cancellation.js"
 
 class Boom extends Data.TaggedError("Boom")<{ readonly n: number }> {}
 

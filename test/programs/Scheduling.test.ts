@@ -2,13 +2,13 @@ import * as Command from "@effect/platform/Command"
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Either, Exit, Fiber, Layer, Option, TestClock } from "effect"
 import * as Scheduling from "../../src/programs/Scheduling.js"
-import * as Cancellation from "../../src/services/Cancellation.js"
-import * as Cron from "../../src/services/Cron.js"
-import * as Output from "../../src/services/Output.js"
-import * as Processes from "../../src/services/Processes.js"
-import * as Timers from "../../src/services/Timers.js"
-import * as Times from "../../src/services/Times.js"
-import * as VirtualClock from "../../src/services/VirtualClock.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as Processes from "../../src/services/process/Processes.js"
+import * as Cancellation from "../../src/services/task/Cancellation.js"
+import * as CivilTime from "../../src/services/time/CivilTime.js"
+import * as Cron from "../../src/services/time/Cron.js"
+import * as Timers from "../../src/services/time/Timers.js"
+import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 
 const lines = ["call_soon   at 0.0 s", "call_at     at 0.2 s", "call_later  at 0.4 s"]
 
@@ -93,7 +93,7 @@ describe("Scheduling", () => {
   it.effect("every and cron run the effect again and again, and fail of a bad expression", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
-      const zone = Either.getOrThrow(Times.zone("UTC"))
+      const zone = Either.getOrThrow(CivilTime.zone("UTC"))
       const say = (word: string) => Effect.sync(() => void log.push(word))
       const beat = yield* Scheduling.every("20 seconds", say("beat"), { times: 3 })
       const minutes = yield* Scheduling.cron("* * * * *", ({ at }) => say(`minute ${at / 60_000}`), { zone })

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Clock, Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
 import * as Server from "../../src/programs/Server.js"
-import * as Cancellation from "../../src/services/Cancellation.js"
-import * as HttpServer from "../../src/services/HttpServer.js"
-import * as Output from "../../src/services/Output.js"
-import * as VirtualClock from "../../src/services/VirtualClock.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as HttpServer from "../../src/services/http/HttpServer.js"
+import * as Cancellation from "../../src/services/task/Cancellation.js"
+import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 
 const inMemory = Layer.merge(HttpServer.layerTest, Output.layerTest)
 const onSockets = Layer.merge(HttpServer.layer, Output.layerTest)

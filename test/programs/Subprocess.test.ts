@@ -5,11 +5,11 @@ import * as Command from "@effect/platform/Command"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Stream, TestClock } from "effect"
 import * as Subprocess from "../../src/programs/Subprocess.js"
-import * as Cancellation from "../../src/services/Cancellation.js"
-import * as Machine from "../../src/services/Machine.js"
-import * as Output from "../../src/services/Output.js"
-import * as Processes from "../../src/services/Processes.js"
-import * as VirtualClock from "../../src/services/VirtualClock.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as SystemLoad from "../../src/services/host/SystemLoad.js"
+import * as Processes from "../../src/services/process/Processes.js"
+import * as Cancellation from "../../src/services/task/Cancellation.js"
+import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 
 const scripted = (...scripts: ReadonlyArray<Processes.Script>) =>
   Effect.provide(Layer.merge(Processes.layerTest(scripts), Output.layerTest))
@@ -160,7 +160,7 @@ describe("Subprocess.jobs", () => {
   const play = (
     names: ReadonlyArray<string>,
     options: Subprocess.JobsOptions,
-    machine: Partial<Machine.Machine["Type"]> = {}
+    machine: Partial<SystemLoad.Machine["Type"]> = {}
   ) =>
     Subprocess.jobs(
       names.map((name): Subprocess.JobRequest => ({ command: () => Command.make(name) })),
@@ -168,7 +168,7 @@ describe("Subprocess.jobs", () => {
     ).pipe(
       Stream.runCollect,
       Effect.map(told),
-      Effect.provide(Layer.merge(Processes.layerTest(scripts), Machine.layerTest(machine))),
+      Effect.provide(Layer.merge(Processes.layerTest(scripts), SystemLoad.layerTest(machine))),
       VirtualClock.run()
     )
 
@@ -289,7 +289,7 @@ describe("Subprocess.jobs", () => {
               assert.isBelow(inLog(), event.seq)
             })
           ),
-          Effect.provide(Layer.merge(Processes.layerTest(scripts), Machine.layerTest())),
+          Effect.provide(Layer.merge(Processes.layerTest(scripts), SystemLoad.layerTest())),
           VirtualClock.run()
         )
         assert.deepStrictEqual([seen, inLog()], [3, 3])
@@ -321,7 +321,7 @@ describe("Subprocess.jobs", () => {
       yield* TestClock.adjust("1 second")
       yield* Fiber.interrupt(reader)
       assert.deepStrictEqual((yield* recorded).slice(-1), ["1000 long SIGTERM"])
-    }).pipe(Effect.provide(Layer.merge(Processes.layerTest(scripts), Machine.layerTest())))
+    }).pipe(Effect.provide(Layer.merge(Processes.layerTest(scripts), SystemLoad.layerTest())))
   )
 
   it.live("fails where its input fails, with what runs cancelled", () =>
@@ -334,7 +334,7 @@ describe("Subprocess.jobs", () => {
       assert.strictEqual(failed, "no more")
       assert.deepStrictEqual((yield* recorded).slice(-1), ["1000 long SIGTERM"])
     }).pipe(
-      Effect.provide(Layer.merge(Processes.layerTest(scripts), Machine.layerTest())),
+      Effect.provide(Layer.merge(Processes.layerTest(scripts), SystemLoad.layerTest())),
       VirtualClock.run()
     )
   )

@@ -2,11 +2,11 @@ import * as Command from "@effect/platform/Command"
 import { assert, describe, expect, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, FastCheck, Fiber, TestClock } from "effect"
 import * as Tasks from "../../src/programs/Tasks.js"
-import * as Cancellation from "../../src/services/Cancellation.js"
-import * as Output from "../../src/services/Output.js"
-import * as Processes from "../../src/services/Processes.js"
-import type * as TaskGroup from "../../src/services/TaskGroup.js"
-import * as VirtualClock from "../../src/services/VirtualClock.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as Processes from "../../src/services/process/Processes.js"
+import * as Cancellation from "../../src/services/task/Cancellation.js"
+import type * as TaskGroup from "../../src/services/task/TaskGroup.js"
+import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 
 describe("Tasks", () => {
   describe("example", () => {

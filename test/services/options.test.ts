@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs"
+import { basename } from "node:path"
 import * as Command from "@effect/platform/Command"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, type Duration, Effect, Exit, Layer, Stream } from "effect"
@@ -9,27 +10,27 @@ import * as Network from "../../src/programs/Network.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as Server from "../../src/programs/Server.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
-import * as Checkpoints from "../../src/services/Checkpoints.js"
-import * as CommandExecutor from "../../src/services/CommandExecutor.js"
-import * as Downloader from "../../src/services/Downloader.js"
-import * as EventBuffer from "../../src/services/EventBuffer.js"
-import * as Executor from "../../src/services/Executor.js"
-import * as Follow from "../../src/services/Follow.js"
-import * as HostQueue from "../../src/services/HostQueue.js"
-import * as HttpServer from "../../src/services/HttpServer.js"
-import * as Lines from "../../src/services/Lines.js"
-import * as LogFiles from "../../src/services/LogFiles.js"
-import * as Machine from "../../src/services/Machine.js"
-import * as Output from "../../src/services/Output.js"
-import * as Probes from "../../src/services/Probes.js"
-import * as Processes from "../../src/services/Processes.js"
-import * as Records from "../../src/services/Records.js"
-import * as Spool from "../../src/services/Spool.js"
-import * as Supervisor from "../../src/services/Supervisor.js"
-import * as TaskGroup from "../../src/services/TaskGroup.js"
-import * as Timers from "../../src/services/Timers.js"
-import * as VirtualClock from "../../src/services/VirtualClock.js"
-import * as WorkerFibers from "../../src/services/WorkerFibers.js"
+import * as Downloader from "../../src/services/download/Downloader.js"
+import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as SystemLoad from "../../src/services/host/SystemLoad.js"
+import * as HttpServer from "../../src/services/http/HttpServer.js"
+import * as spool from "../../src/services/job/internal/spool.js"
+import * as CommandExecutor from "../../src/services/process/CommandExecutor.js"
+import * as Processes from "../../src/services/process/Processes.js"
+import * as Checkpoints from "../../src/services/record/Checkpoints.js"
+import * as Records from "../../src/services/record/Records.js"
+import * as Tail from "../../src/services/record/Tail.js"
+import * as EventBuffer from "../../src/services/stream/EventBuffer.js"
+import * as LogFiles from "../../src/services/supervision/LogFiles.js"
+import * as Probes from "../../src/services/supervision/Probes.js"
+import * as Supervisor from "../../src/services/supervision/Supervisor.js"
+import * as TaskGroup from "../../src/services/task/TaskGroup.js"
+import * as WorkerFibers from "../../src/services/task/WorkerFibers.js"
+import * as Lines from "../../src/services/text/Lines.js"
+import * as Executor from "../../src/services/thread/Executor.js"
+import * as Timers from "../../src/services/time/Timers.js"
+import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 import { Interleave } from "../../src/testing/index.js"
 
 // What is refused, beside NaN, a negative number and text that is no number (or no duration).
@@ -71,18 +72,18 @@ const bytes = Stream.make(new TextEncoder().encode("1\n"))
 const command = Command.make("true")
 const job = Executor.fromFunction((n: number) => n)
 
-options("Follow.Options", { interval: "someTime" }, (given) =>
-  Effect.provide(Effect.void, Follow.layerWith(given))
+options("Tail.Options", { interval: "someTime" }, (given) =>
+  Effect.provide(Effect.void, Tail.layerWith(given))
 )
-options("Follow.OpenOptions", { rotateWait: "time" }, (given) =>
-  Stream.runDrain(Stream.unwrap(Effect.map(Follow.Follow, ({ open }) => open("/nowhere", given)))).pipe(
-    Effect.provide(Follow.layer)
+options("Tail.OpenOptions", { rotateWait: "time" }, (given) =>
+  Stream.runDrain(Stream.unwrap(Effect.map(Tail.Follow, ({ open }) => open("/nowhere", given)))).pipe(
+    Effect.provide(Tail.layer)
   )
 )
 options("Loops.FollowOptions", { rotateWait: "time" }, (given) =>
-  Stream.runDrain(Loops.follow("/nowhere", given)).pipe(Effect.provide(Follow.layer))
+  Stream.runDrain(Loops.follow("/nowhere", given)).pipe(Effect.provide(Tail.layer))
 )
-options("Spool.Options", { memory: "anyCount" }, (given) => Effect.scoped(Spool.make(given)))
+options("Spool.Options", { memory: "anyCount" }, (given) => Effect.scoped(spool.make(given)))
 options("Gather.GatherOptions", { concurrency: "countOrInfinity" }, (given) =>
   Gather.gather([Effect.void], given)
 )
@@ -98,7 +99,7 @@ options(
   (given) => Stream.runDrain(Gather.downloads([], given))
 )
 options(
-  "Downloader.Options",
+  "Download.SessionOptions",
   {
     connectTimeout: "milliseconds",
     stallTimeout: "milliseconds",
@@ -107,7 +108,7 @@ options(
   },
   (given) => Effect.scoped(Effect.flatMap(Downloader.Downloader, ({ open }) => open(given)))
 )
-option("Downloader.Request.maxSize", "anyCount", (maxSize) =>
+option("Download.Request.maxSize", "anyCount", (maxSize) =>
   Effect.gen(function* () {
     const session = yield* (yield* Downloader.Downloader).open()
     return yield* Downloader.fetch(session, { url: new URL("http://127.0.0.1:1/"), maxSize })
@@ -120,7 +121,7 @@ options("EventBuffer.Options", { pause: "milliseconds" }, (given) =>
   Effect.sync(() => EventBuffer.make({ capacity: 1, ...given }))
 )
 options("HostQueue.Options", { perHost: "countOrInfinity", lowWater: "countOrInfinity" }, (given) =>
-  Effect.sync(() => HostQueue.make({ perHost: 1, lowWater: 1, host: String, ...given }))
+  Effect.sync(() => hostQueue.make({ perHost: 1, lowWater: 1, host: String, ...given }))
 )
 options(
   "Executor.EachOptions",
@@ -296,7 +297,7 @@ options(
 /** Fields of such records that are no settings a caller could get wrong, or are read by code that is checked above. */
 const exempt = new Set([
   "Cron.Options.after",
-  "Times.Options.now",
+  "CivilTime.Options.now",
   "Processes.Script.exitCode",
   "Records.Options.from",
   "LongRunning.ExampleOptions.seed"
@@ -306,8 +307,8 @@ const exempt = new Set([
 const declared = (): ReadonlyArray<string> =>
   ["services", "programs", "testing"].flatMap((room) => {
     const folder = new URL(`../../src/${room}/`, import.meta.url)
-    return readdirSync(folder)
-      .filter((file) => file.endsWith(".ts"))
+    return readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts") && !file.includes("internal/"))
       .flatMap((file) => {
         const source = readFileSync(new URL(file, folder), "utf8")
         const records = source.matchAll(
@@ -315,7 +316,7 @@ const declared = (): ReadonlyArray<string> =>
         )
         return [...records].flatMap(([text, name]) =>
           [...text.matchAll(/^ {2}readonly (\w+)\??: ([^(\n]*\b(?:number|DurationInput)\b)/gm)].map(
-            ([, field]) => `${file.slice(0, -3)}.${name}.${field}`
+            ([, field]) => `${basename(file, ".ts")}.${name}.${field}`
           )
         )
       })
@@ -329,14 +330,14 @@ const layers = Layer.mergeAll(
   Output.layerTest,
   Probes.layerTest({}),
   Timers.layer,
-  Machine.layer,
+  SystemLoad.layer,
   Checkpoints.layerTest()
 )
 
 describe("options that are numbers", () => {
   it("are all in this table", () => {
     const unknown = declared().filter((name) => table[name] === undefined && !exempt.has(name))
-    // Check it with `checkOptions` of services/internal/numbers, and add it above.
+    // Check it with `checkOptions` of text/Numbers, and add it above.
     expect(unknown).toEqual([])
   })
 

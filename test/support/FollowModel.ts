@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Context, Effect, Either, Fiber, FastCheck as fc, Layer, Stream } from "effect"
 import * as Loops from "../../src/programs/Loops.js"
-import * as Follow from "../../src/services/Follow.js"
+import * as Tail from "../../src/services/record/Tail.js"
 
 // A log with its writers and rotations beside a follower that is killed and started again. All of it runs in one thread
 // with one clock, so that a writer knows whether the follower may have given its file up.
@@ -126,10 +126,10 @@ export const run = async ({ dated, ops, there }: Case): Promise<ReadonlyArray<st
   let go: () => void = () => undefined
   let fiber: Fiber.RuntimeFiber<void, unknown> | undefined
   let begun = false // the follower has found out where to go on
-  const watched = Layer.map(Follow.layerWith({ interval }), (context) =>
-    Context.make(Follow.Follow, {
+  const watched = Layer.map(Tail.layerWith({ interval }), (context) =>
+    Context.make(Tail.Follow, {
       open: (path, options) =>
-        Stream.tap(Context.get(context, Follow.Follow).open(path, options), () =>
+        Stream.tap(Context.get(context, Tail.Follow).open(path, options), () =>
           Effect.sync(() => {
             begun = true
           })
@@ -142,7 +142,7 @@ export const run = async ({ dated, ops, there }: Case): Promise<ReadonlyArray<st
 
   const start = () => {
     const from = checkpoint && Either.getOrThrow(Loops.followPlace("lines")(JSON.parse(checkpoint.json)))
-    const seen = new WeakMap<object, Follow.File>()
+    const seen = new WeakMap<object, Tail.File>()
     begun = false
     let index = from?.index ?? 0
     const records = Loops.followed(

@@ -1,7 +1,7 @@
 import { Chunk, Effect, Exit, FastCheck, Stream } from "effect"
 import * as Loops from "../../src/programs/Loops.js"
-import * as Json from "../../src/services/Json.js"
-import * as Records from "../../src/services/Records.js"
+import * as LosslessJson from "../../src/services/record/LosslessJson.js"
+import * as Records from "../../src/services/record/Records.js"
 
 // What `aio loop` must make of any bytes, in any chunks, by any function: a reference that reads the whole input at
 // once, character by character, and shares no code with the package. fuzz/records.fuzz.ts tries it for minutes,
@@ -216,7 +216,7 @@ const split = (chunks: ReadonlyArray<Buffer>, options: Records.Options) => {
 }
 const encoded = (value: unknown): string => {
   try {
-    return Json.encode(value)
+    return LosslessJson.encode(value)
   } catch (error) {
     return (error as Error).message
   }

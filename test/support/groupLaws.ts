@@ -2,7 +2,7 @@ import { Cause, Effect, Exit, FastCheck, Fiber, Logger, Stream } from "effect"
 import { expect } from "vitest"
 import * as Gather from "../../src/programs/Gather.js"
 import * as Loops from "../../src/programs/Loops.js"
-import * as TaskGroup from "../../src/services/TaskGroup.js"
+import * as TaskGroup from "../../src/services/task/TaskGroup.js"
 import * as Programs from "./RandomPrograms.js"
 
 // What holds of groups, gather and mapped streams whatever they run: by property in the tests, as campaigns in fuzz/.

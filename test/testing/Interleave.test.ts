@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Clock, Deferred, Effect, Exit, Fiber, Queue, Random, Ref, type Scope } from "effect"
 import * as Gather from "../../src/programs/Gather.js"
-import * as TaskGroup from "../../src/services/TaskGroup.js"
-import * as Timers from "../../src/services/Timers.js"
+import * as TaskGroup from "../../src/services/task/TaskGroup.js"
+import * as Timers from "../../src/services/time/Timers.js"
 import { Interleave, VirtualClock } from "../../src/testing/index.js"
 
 const strategies = ["random", "pct"] as const

@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import * as TaskGroup from "../../../src/services/TaskGroup.js"
+import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import { say, wasCancelled } from "../Case.js"
 
 const work = Effect.ensuring(say("work runs"), say("work cleans up"))

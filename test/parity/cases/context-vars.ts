@@ -1,5 +1,5 @@
 import { Effect, FiberRef } from "effect"
-import * as TaskGroup from "../../../src/services/TaskGroup.js"
+import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import { say } from "../Case.js"
 
 const request = FiberRef.unsafeMake("none")

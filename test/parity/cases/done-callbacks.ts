@@ -1,6 +1,6 @@
 import { Effect } from "effect"
-import * as Output from "../../../src/services/Output.js"
-import * as TaskGroup from "../../../src/services/TaskGroup.js"
+import * as Output from "../../../src/services/host/Output.js"
+import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import { failure, say } from "../Case.js"
 
 export default Effect.gen(function* () {

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import * as Executors from "../../../src/programs/Executors.js"
 import * as Gather from "../../../src/programs/Gather.js"
-import * as Executor from "../../../src/services/Executor.js"
+import * as Executor from "../../../src/services/thread/Executor.js"
 import { say } from "../Case.js"
 
 export const clock = "live"

@@ -1,6 +1,6 @@
 import { Effect, Fiber } from "effect"
 import * as Executors from "../../../src/programs/Executors.js"
-import * as Executor from "../../../src/services/Executor.js"
+import * as Executor from "../../../src/services/thread/Executor.js"
 import { say, truth } from "../Case.js"
 
 export const clock = "live"

@@ -1,7 +1,7 @@
 import { Effect, Exit, Fiber } from "effect"
 import * as Executors from "../../../src/programs/Executors.js"
-import * as EventLoop from "../../../src/services/EventLoop.js"
-import * as Executor from "../../../src/services/Executor.js"
+import * as EventLoop from "../../../src/services/task/EventLoop.js"
+import * as Executor from "../../../src/services/thread/Executor.js"
 import { say } from "../Case.js"
 
 export const clock = "live"

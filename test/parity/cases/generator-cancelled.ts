@@ -1,6 +1,6 @@
 import { Effect, Stream } from "effect"
 import * as Loops from "../../../src/programs/Loops.js"
-import * as TaskGroup from "../../../src/services/TaskGroup.js"
+import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import { say, wasCancelled } from "../Case.js"
 
 const numbers = Loops.produce((emit: Loops.Emit<number>) =>

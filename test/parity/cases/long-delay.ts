@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import * as Scheduling from "../../../src/programs/Scheduling.js"
-import * as Timers from "../../../src/services/Timers.js"
+import * as Timers from "../../../src/services/time/Timers.js"
 import { say } from "../Case.js"
 
 // Node's own setTimeout would fire at once: it takes at most 2^31-1 ms.

@@ -1,10 +1,10 @@
 import { Duration, Effect, Layer } from "effect"
 import * as Network from "../../../src/programs/Network.js"
-import * as Apis from "../../../src/services/Apis.js"
-import * as Cache from "../../../src/services/Cache.js"
-import * as Database from "../../../src/services/Database.js"
-import * as OAuth from "../../../src/services/OAuth.js"
-import * as Storage from "../../../src/services/Storage.js"
+import * as Apis from "../../../src/services/network/Apis.js"
+import * as Cache from "../../../src/services/network/Cache.js"
+import * as Database from "../../../src/services/network/Database.js"
+import * as OAuth from "../../../src/services/network/OAuth.js"
+import * as Storage from "../../../src/services/network/Storage.js"
 import { say } from "../Case.js"
 
 const services = Layer.mergeAll(

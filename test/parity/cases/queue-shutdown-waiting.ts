@@ -1,5 +1,5 @@
 import { Effect, Mailbox } from "effect"
-import * as TaskGroup from "../../../src/services/TaskGroup.js"
+import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import { say } from "../Case.js"
 
 export default Effect.gen(function* () {

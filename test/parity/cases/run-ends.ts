@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import * as Run from "../../../src/programs/Run.js"
-import * as Signals from "../../../src/services/Signals.js"
+import * as Signals from "../../../src/services/host/Signals.js"
 import { say } from "../Case.js"
 
 const background = Effect.sleep(10_000).pipe(

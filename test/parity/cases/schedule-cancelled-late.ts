@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import * as Scheduling from "../../../src/programs/Scheduling.js"
-import * as Timers from "../../../src/services/Timers.js"
+import * as Timers from "../../../src/services/time/Timers.js"
 import { say, truth } from "../Case.js"
 
 export default Effect.gen(function* () {

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import * as Scheduling from "../../../src/programs/Scheduling.js"
-import * as Output from "../../../src/services/Output.js"
-import * as Timers from "../../../src/services/Timers.js"
+import * as Output from "../../../src/services/host/Output.js"
+import * as Timers from "../../../src/services/time/Timers.js"
 import { failure, say } from "../Case.js"
 
 export default Effect.gen(function* () {

@@ -1,6 +1,6 @@
 import { Effect, Fiber } from "effect"
-import * as HttpServer from "../../../src/services/HttpServer.js"
-import * as Output from "../../../src/services/Output.js"
+import * as Output from "../../../src/services/host/Output.js"
+import * as HttpServer from "../../../src/services/http/HttpServer.js"
 import { say } from "../Case.js"
 
 export const clock = "live"

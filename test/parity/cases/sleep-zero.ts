@@ -1,6 +1,6 @@
 import { Effect } from "effect"
-import * as TaskGroup from "../../../src/services/TaskGroup.js"
-import * as Timers from "../../../src/services/Timers.js"
+import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
+import * as Timers from "../../../src/services/time/Timers.js"
 import { say } from "../Case.js"
 
 const worker = (name: string) =>

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
-import type * as Output from "../../../src/services/Output.js"
-import * as TaskGroup from "../../../src/services/TaskGroup.js"
+import type * as Output from "../../../src/services/host/Output.js"
+import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import { say } from "../Case.js"
 
 const worker = (

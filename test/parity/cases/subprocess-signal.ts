@@ -1,7 +1,7 @@
 import * as Command from "@effect/platform/Command"
 import { Effect } from "effect"
 import * as Subprocess from "../../../src/programs/Subprocess.js"
-import * as Processes from "../../../src/services/Processes.js"
+import * as Processes from "../../../src/services/process/Processes.js"
 import { say } from "../Case.js"
 
 export const clock = "live"

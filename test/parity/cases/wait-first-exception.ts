@@ -1,5 +1,5 @@
 import { Effect, Exit } from "effect"
-import * as TaskGroup from "../../../src/services/TaskGroup.js"
+import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import { failure, say } from "../Case.js"
 
 const work = (name: string, delay: number, error?: string) =>

@@ -1,0 +1,24 @@
+import type * as Executor from "@effect/platform/CommandExecutor"
+import type * as Platform from "@effect/platform/Terminal"
+import type * as Worker from "@effect/platform/Worker"
+import * as NodeWorker from "@effect/platform-node/NodeWorker"
+import { Layer } from "effect"
+import * as Input from "../../services/host/Input.js"
+import type * as Output from "../../services/host/Output.js"
+import * as Terminal from "../../services/host/Terminal.js"
+import * as CommandExecutor from "../../services/process/CommandExecutor.js"
+import * as Processes from "../../services/process/Processes.js"
+
+/**
+ * What `NodeContext` has beside `FileSystem` and `Path`: this library's own {@link CommandExecutor} (whole process trees
+ * end with the program) and {@link Terminal} (one that reads pipes), and the stock `WorkerManager`.
+ */
+export const layer: Layer.Layer<
+  Executor.CommandExecutor | Platform.Terminal | Worker.WorkerManager,
+  never,
+  Output.Output
+> = Layer.mergeAll(
+  Layer.provide(CommandExecutor.layer, Processes.layer),
+  Layer.provide(Terminal.layer, Input.layer),
+  NodeWorker.layerManager
+)

@@ -1,0 +1,173 @@
+import { readdirSync } from "node:fs"
+import { Context, Data, Effect, Fiber, HashMap, Layer, Option, Ref, Runtime, type Scope } from "effect"
+import { codes } from "../host/ExitCodes.js"
+import { describe, tryFolder } from "../host/OwnFiles.js"
+import { anyCount, checkOptions, type Range } from "../text/Numbers.js"
+import { formatSize } from "../text/Units.js"
+import { DownloadError, type Downloaded, type Reason, type Request, type SessionOptions } from "./Download.js"
+import { readProxies } from "./internal/proxies.js"
+
+/** A proxy in the environment that cannot be read. */
+export class ProxyError extends Data.TaggedError("ProxyError")<{
+  readonly variable: string
+  /** Without user and password. */
+  readonly value: string
+}> {
+  readonly exitCode = codes.usage
+  override get message() {
+    const shown = this.value.replace(/[\p{Cc}\p{Cf}]/gu, "?")
+    return `the environment variable ${this.variable} names no proxy ('${shown}'); expected http://host:port`
+  }
+}
+
+/** Where a transfer's outcome goes: one of them is called, once, unless it is aborted. */
+export interface Callbacks {
+  readonly succeed: (downloaded: Downloaded) => void
+  readonly fail: (error: DownloadError) => void
+}
+
+/** Connections, folders and rates that requests share. */
+export interface Session {
+  /**
+   * Begins one attempt at a request. The result aborts it: closes the connection and keeps what can be continued.
+   * Callbacks, because an effect for each of thousands of small files costs as much as the file; {@link fetch} is
+   * the same as an effect.
+   */
+  readonly start: (request: Request, callbacks: Callbacks) => Effect.Effect<void>
+}
+
+/** One attempt at a request; interrupting it closes the connection and keeps what can be continued. */
+export const fetch = (session: Session, request: Request): Effect.Effect<Downloaded, DownloadError> =>
+  Effect.async((resume) =>
+    session.start(request, {
+      succeed: (downloaded) => resume(Effect.succeed(downloaded)),
+      fail: (error) => resume(Effect.fail(error))
+    })
+  )
+
+/** Nothing can be saved in a folder; `message` says why. */
+export class DirectoryError extends Data.TaggedError("DirectoryError")<{
+  readonly directory: string
+  readonly detail: string
+}> {
+  readonly exitCode = codes.usage
+  override get message() {
+    return `cannot save in ${this.directory}: ${this.detail}`
+  }
+}
+
+/** Makes the folder where it is missing, and fails where no file can be created in it: once, before anything is fetched. */
+export const checkDirectory = (directory: string): Effect.Effect<void, DirectoryError> =>
+  Effect.try({
+    try: () => tryFolder(directory),
+    catch: (error) => {
+      const { code, message } = error as NodeJS.ErrnoException
+      // ENOTDIR is about another path, which the message names.
+      return new DirectoryError({ directory, detail: code === "ENOTDIR" ? message : describe(error) })
+    }
+  })
+
+/** The names of the folders in a folder, which no file there can have; none where it cannot be read. */
+export const foldersIn = (directory: string): Effect.Effect<ReadonlySet<string>> =>
+  Effect.sync(() => {
+    try {
+      const entries = readdirSync(directory, { withFileTypes: true })
+      return new Set(entries.filter((entry) => entry.isDirectory()).map(({ name }) => name))
+    } catch {
+      return new Set()
+    }
+  })
+
+/** Fetches and saves. Retries, concurrency and names are the program's: see `Gather.downloads`. */
+export class Downloader extends Context.Tag("effect-asyncio/services/Downloader")<
+  Downloader,
+  { readonly open: (options?: SessionOptions) => Effect.Effect<Session, ProxyError, Scope.Scope> }
+>() {}
+
+const milliseconds: Range = { least: 0, whole: false, infinite: true }
+const checkSession = (options: SessionOptions) =>
+  checkOptions(options, {
+    connectTimeout: milliseconds,
+    stallTimeout: milliseconds,
+    limitRate: { least: 0, above: true, whole: false, infinite: true },
+    maxRedirects: anyCount
+  })
+
+/**
+ * The network and the file system: undici and node:fs. Honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (either
+ * case) of the environment, and Node's own `NODE_EXTRA_CA_CERTS`.
+ */
+export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
+  open: (options = {}) =>
+    Effect.gen(function* () {
+      checkSession(options)
+      // Loaded here so that whoever only uses the tag or the test layer does not load undici.
+      const { make } = yield* Effect.promise(() => import("./internal/transfer.js"))
+      const proxies = readProxies(process.env)
+      if ("variable" in proxies) return yield* new ProxyError(proxies)
+      const transfers = yield* Effect.acquireRelease(
+        Effect.promise(() => make(options, proxies)),
+        (transfers) => Effect.promise(transfers.close)
+      )
+      return {
+        start: (request, { fail, succeed }) => {
+          checkOptions(request, { maxSize: anyCount })
+          return Effect.promise(
+            transfers.start(request, { succeed, fail: (failure) => fail(new DownloadError(failure)) })
+          )
+        }
+      }
+    })
+})
+
+/** What {@link layerTest} answers for a URL. */
+export type Scripted = Effect.Effect<Uint8Array | string, DownloadError>
+
+/** The files that {@link layerTest} has saved, by path. */
+export class Files extends Context.Tag("effect-asyncio/services/Downloader/Files")<
+  Files,
+  Ref.Ref<HashMap.HashMap<string, Uint8Array>>
+>() {}
+
+/**
+ * Serves from memory: each URL's script is an effect, so it can wait on TestClock, fail, or answer differently the
+ * second time. Keeps to `maxSize` and `existing`; saves into {@link Files}. An unscripted URL is a 404.
+ */
+export const layerTest = (scripts: Readonly<Record<string, Scripted>>): Layer.Layer<Downloader | Files> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const files = yield* Ref.make(HashMap.empty<string, Uint8Array>())
+      const fail = (request: Request, reason: Reason, detail: string, status?: number) =>
+        new DownloadError({ reason, url: request.url.href, detail, retryable: false, status })
+      const fetch = Effect.fnUntraced(function* (request: Request) {
+        const { maxSize = Number.POSITIVE_INFINITY, target } = request
+        const path = target === undefined ? undefined : `${target.directory}/${target.name}`
+        const there = path === undefined ? Option.none() : HashMap.get(yield* Ref.get(files), path)
+        if (Option.isSome(there) && target?.existing === "keep") {
+          return { size: there.value.length, path, skipped: true, resumedFrom: 0, status: 0 }
+        }
+        const script = scripts[request.url.href]
+        if (script === undefined) return yield* fail(request, "status", "404 Not Found", 404)
+        const body = yield* script
+        const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body
+        if (bytes.length > maxSize)
+          return yield* fail(request, "too-large", `more than ${formatSize(maxSize)}`)
+        if (path !== undefined) yield* Ref.update(files, HashMap.set(path, bytes))
+        return { size: bytes.length, path, skipped: false, resumedFrom: 0, status: 200 }
+      })
+      const open = (options: SessionOptions = {}) =>
+        Effect.map(Effect.runtime(), (runtime): Session => {
+          checkSession(options)
+          const fork = Runtime.runFork(runtime)
+          return {
+            start: (request, { fail, succeed }) =>
+              Fiber.interrupt(
+                fork(Effect.match(fetch(request), { onSuccess: succeed, onFailure: fail }), {
+                  immediate: false
+                })
+              )
+          }
+        })
+      return Context.make(Downloader, { open }).pipe(Context.add(Files, files))
+    })
+  )

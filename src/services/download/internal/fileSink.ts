@@ -1,0 +1,319 @@
+import { createHash } from "node:crypto"
+import * as fs from "node:fs"
+import * as fsp from "node:fs/promises"
+import * as path from "node:path"
+import { plural } from "../../text/Units.js"
+import type { Checksum, Target } from "../Download.js"
+import {
+  active,
+  discardPartial,
+  encodeSidecar,
+  type Folder,
+  ownName,
+  type Partial,
+  type Sidecar,
+  sidecarOf,
+  takePartial
+} from "./partials.js"
+
+// How a file comes to its final name. What fits in memory is written once, under a temporary name of this process;
+// a larger body whose version the server names (a strong validator) goes to `.NAME.OWNER.aio-part`, with the validator
+// written beside it first, so that any later process can prove what the bytes are and continue. Nobody writes to a
+// file that has another's name: who continues one renames it to be its own, and a rename has one winner. Whatever
+// kills this process, the final name only ever changes by a rename of a whole file.
+
+/** Bodies up to this size are not begun on disk before they are whole. */
+const inMemory = 256 * 1024
+/** Larger ones are copied into blocks of this size and written a block at a time. */
+const blockSize = 256 * 1024
+/** Full blocks that may wait for the disk before the connection has to. */
+const mostBlocks = 16
+/** A write that takes longer is no longer made in place; ms. */
+const slowWrite = 20
+
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants
+const fresh = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
+
+/** What has a file's name already. */
+export interface Existing {
+  readonly size: number
+  /** Whether it is what the checksum says; true where there is none. */
+  readonly right: boolean
+}
+
+/**
+ * Looks at what has the file's name, links followed: undefined when there is nothing, or when `stop` says so while its
+ * bytes are read for the checksum. What is no regular file is never right.
+ */
+export const existing = async (
+  file: string,
+  checksum: Checksum | undefined,
+  stop: () => boolean
+): Promise<Existing | undefined> => {
+  const there = await fsp.lstat(file).catch(() => undefined)
+  if (there === undefined || checksum === undefined) return there && { size: there.size, right: true }
+  let handle: fsp.FileHandle | undefined
+  try {
+    handle = await fsp.open(file, O_RDONLY | O_NONBLOCK)
+    const stat = await handle.stat()
+    if (!stat.isFile()) return { size: there.size, right: false }
+    const hash = createHash(checksum.algorithm)
+    for await (const chunk of handle.createReadStream({ autoClose: false, highWaterMark: blockSize })) {
+      if (stop()) return undefined
+      hash.update(chunk as Buffer)
+    }
+    return { size: stat.size, right: hash.digest("hex") === checksum.hex }
+  } catch {
+    return { size: there.size, right: false } // it cannot be read, a dangling link say
+  } finally {
+    await handle?.close()
+  }
+}
+
+/** Takes a body's bytes and gives it its name at the end. */
+export class FileSink {
+  #chunks: Array<Buffer> | undefined = []
+  #size = 0
+  #block: Buffer | undefined
+  #filled = 0
+  #full: Array<Buffer> = []
+  #free: Array<Buffer> = []
+  #file: fsp.FileHandle | undefined
+  #pump: Promise<void> | undefined
+  #paused = false
+  #slow = false
+  #error: unknown
+  #path: string | undefined
+  #kept = 0 // bytes of the file when it has been closed
+  #resumable = false
+  #sidecar: { readonly text: string | undefined } | undefined
+
+  constructor(
+    readonly folder: Folder,
+    readonly target: Target,
+    /** The final name: the target's, or what the server made of it. */
+    readonly name: string,
+    /** How to name the version of these bytes; without one they can't be continued later. */
+    readonly version: { readonly [K in "url" | "validator" | "total"]: Sidecar[K] | undefined } | undefined,
+    readonly resumed: Partial | undefined,
+    /** Called when more bytes are welcome again after `write` has said to pause. */
+    readonly onDrain: () => void,
+    readonly onError: (error: unknown) => void
+  ) {}
+
+  /** Copies a chunk, which is the caller's again afterwards; true asks for a pause. */
+  write(chunk: Buffer): boolean {
+    this.#size += chunk.length
+    if (this.#error !== undefined) return false
+    if (this.#chunks === undefined) {
+      if (chunk.length >= blockSize / 4 && this.#prompt) {
+        this.#seal() // what is in the block comes before it
+        this.#now(chunk)
+      } else this.#copy(chunk)
+    } else {
+      this.#chunks.push(Buffer.from(chunk))
+      if (this.#size > inMemory || this.resumed !== undefined) this.#spill()
+    }
+    this.#paused = this.#full.length >= mostBlocks
+    return this.#paused
+  }
+
+  // While the disk takes writes at once they are made in place: handing a gigabyte to another thread and core costs
+  // twice the processor time of writing it. A write that takes long (a full page cache, a slow network disk) would
+  // hold up everything else, so after one the thread pool writes, until it is fast again.
+  #now(bytes: Buffer) {
+    if (this.#error !== undefined) return
+    const begun = performance.now()
+    try {
+      for (let rest = bytes; rest.length > 0; ) rest = rest.subarray(fs.writeSync(this.#file!.fd, rest))
+    } catch (error) {
+      this.#error = error
+      this.onError(error)
+    }
+    this.#slow = performance.now() - begun > slowWrite
+  }
+
+  get #prompt(): boolean {
+    return this.#file !== undefined && this.#pump === undefined && this.#full.length === 0 && !this.#slow
+  }
+
+  #spill() {
+    const chunks = this.#chunks ?? []
+    this.#chunks = undefined
+    for (const chunk of chunks) this.#copy(chunk)
+  }
+
+  // Into blocks, so that the socket's own buffers die young: kept until the disk has them, they cost a third of the
+  // whole time in garbage collection.
+  #copy(chunk: Buffer) {
+    let from = 0
+    while (from < chunk.length) {
+      this.#block ??= this.#free.pop() ?? Buffer.allocUnsafeSlow(blockSize)
+      const copied = chunk.copy(this.#block, this.#filled, from)
+      from += copied
+      this.#filled += copied
+      if (this.#filled === blockSize) this.#seal()
+    }
+  }
+
+  /** The block under way is full, or the last one: it goes to the disk. */
+  #seal() {
+    if (this.#block === undefined || this.#filled === 0) return
+    if (this.#prompt) {
+      this.#now(this.#block.subarray(0, this.#filled))
+      this.#filled = 0
+      return
+    }
+    this.#full.push(this.#block.subarray(0, this.#filled))
+    this.#block = undefined
+    this.#filled = 0
+    this.#pumpOut()
+  }
+
+  // A block may come when the loop below has ended and nobody has heard of it yet: onDrain can bring the end of the
+  // body. So whoever waits for the pump waits until there is none.
+  #pumpOut() {
+    if (this.#pump !== undefined || this.#full.length === 0 || this.#error !== undefined) return
+    this.#pump = this.#drain()
+      .catch((error) => {
+        this.#error = error
+        this.onError(error)
+      })
+      .then(() => {
+        this.#pump = undefined
+        this.#pumpOut()
+      })
+  }
+
+  async #pumped(): Promise<void> {
+    while (this.#pump !== undefined) await this.#pump
+  }
+
+  async #drain(): Promise<void> {
+    this.#file ??= await this.#open()
+    for (let block = this.#full.shift(); block !== undefined; block = this.#full.shift()) {
+      if (!this.#slow) this.#now(block)
+      else {
+        const begun = performance.now()
+        // A short write is how a nearly full disk begins to say so; asking again gets the error itself.
+        for (let rest = block; rest.length > 0; ) {
+          rest = rest.subarray((await this.#file.write(rest)).bytesWritten)
+        }
+        this.#slow = performance.now() - begun > slowWrite
+      }
+      if (this.#error !== undefined) return
+      if (block.length === blockSize) this.#free.push(block)
+      if (this.#paused && this.#full.length < mostBlocks / 2) {
+        this.#paused = false
+        this.onDrain()
+      }
+    }
+  }
+
+  /** What is to stand beside these bytes; undefined when they cannot be continued later. */
+  get sidecar(): string | undefined {
+    const { name, resumed, version } = this
+    if (version === undefined) return undefined
+    this.#sidecar ??= {
+      text:
+        encodeSidecar({ version: 1, ...version, name }) ??
+        (resumed === undefined ? undefined : encodeSidecar({ ...resumed.sidecar, name }))
+    }
+    return this.#sidecar.text
+  }
+
+  async #open(): Promise<fsp.FileHandle> {
+    const { folder, resumed, sidecar, target } = this
+    if (sidecar === undefined) {
+      this.#path = ownName(target, "aio-tmp")
+      return fsp.open(this.#path, fresh)
+    }
+    const file = ownName(target, "aio-part")
+    active.add(file)
+    try {
+      // The validator is on disk before the first byte that it vouches for.
+      await fsp.writeFile(sidecarOf(file), sidecar, { flag: "wx", flush: target.fsync === true })
+      const handle = await (resumed === undefined
+        ? fsp.open(file, fresh)
+        : takePartial(folder, target, resumed, file))
+      folder.add(target.name, file)
+      this.#path = file
+      this.#resumable = true
+      return handle
+    } catch (error) {
+      active.delete(file)
+      await discardPartial(folder, target, file)
+      throw error
+    }
+  }
+
+  /** Everything has arrived and been verified: writes what is left and renames. Gives the final path. */
+  async finish(): Promise<string> {
+    const { name, target } = this
+    const final = path.join(target.directory, name)
+    if (this.#chunks !== undefined) {
+      const chunks = this.#chunks
+      this.#chunks = []
+      const temporary = ownName(target, "aio-tmp")
+      const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+      if (target.fsync !== true) await this.folder.writer.save(temporary, final, body)
+      else {
+        this.#path = temporary
+        await fsp.writeFile(temporary, body, { flag: "wx", flush: true })
+        await fsp.rename(temporary, final)
+      }
+    } else {
+      this.#seal()
+      await this.#pumped()
+      if (this.#error !== undefined) throw this.#error
+      const expected = (this.resumed?.offset ?? 0) + this.#size
+      const { size } = await this.#file!.stat()
+      if (size !== expected) {
+        await this.abandon(true)
+        throw Object.assign(new Error(`${name} has ${plural(size, "byte")} where ${expected} were written`), {
+          code: "EIO",
+          syscall: "write"
+        })
+      }
+      if (target.fsync === true) await this.#file!.sync()
+      await this.#file!.close()
+      this.#file = undefined
+      this.#kept = size
+      await fsp.rename(this.#path!, final)
+      if (this.#resumable) {
+        await discardPartial(this.folder, target, this.#path!)
+        active.delete(this.#path!)
+      }
+    }
+    this.#path = undefined
+    if (target.fsync === true) {
+      const directory = await fsp.open(target.directory)
+      await directory.sync().finally(() => directory.close())
+    }
+    return final
+  }
+
+  /** The download ended early: keeps what can be continued (unless `forget`), removes the rest; gives the bytes kept. */
+  async abandon(forget: boolean): Promise<number> {
+    // What has arrived is kept too, when it can be continued.
+    if (!forget && this.#error === undefined && this.#size > 0 && this.sidecar !== undefined) {
+      this.#spill()
+      this.#seal()
+    } else this.#full = []
+    await this.#pumped()
+    const kept = (await this.#file?.stat().catch(() => undefined))?.size ?? this.#kept
+    await this.#file?.close().catch(() => undefined)
+    this.#file = undefined
+    // Nothing may have been written yet of what was to be continued.
+    if (this.#path === undefined) {
+      if (this.resumed === undefined) return 0
+      if (!forget) return this.resumed.offset
+      await discardPartial(this.folder, this.target, this.resumed.file)
+      return 0
+    }
+    if (!this.#resumable) await fsp.rm(this.#path, { force: true })
+    else if (forget || kept === 0) await discardPartial(this.folder, this.target, this.#path)
+    active.delete(this.#path)
+    return this.#resumable && !forget ? kept : 0
+  }
+}

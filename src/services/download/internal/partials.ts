@@ -1,0 +1,248 @@
+import { randomInt } from "node:crypto"
+import * as fs from "node:fs"
+import * as fsp from "node:fs/promises"
+import * as path from "node:path"
+import { Either, Schema } from "effect"
+import { isLive, self } from "../../host/OwnedBy.js"
+import { describe, FileKindError, makeFolder, readOwn } from "../../host/OwnFiles.js"
+import type { Target } from "../Download.js"
+import { fromNetwork } from "../FileName.js"
+import type { SmallFiles } from "./smallFiles.js"
+
+// What this process and earlier ones leave in a folder beside the files themselves. A name says which process it
+// belongs to, so that what a killed process has left can be swept up, and ends in a random number, so that nothing
+// can be put there before. What lies under such a name was perhaps put there by another program: it is input. It is
+// opened without following links and without waiting, it is read up to a limit, and what is not exactly as this
+// process would have written it proves nothing.
+
+/** Most bytes of a sidecar; a version that would need more is not kept. */
+const mostSidecar = 16 * 1024
+
+/** What stands beside a partial file. */
+const Sidecar = Schema.Struct({
+  version: Schema.Literal(1),
+  url: Schema.String,
+  /** The strong validator to send as `If-Range`: an entity tag, or a date (RFC 9110, 8.8.2.2). */
+  validator: Schema.String.pipe(
+    Schema.maxLength(1024),
+    Schema.pattern(/^(?!W\/)[\x21-\x7e\x80-\xff][\x20-\x7e\x80-\xff]*$/)
+  ),
+  total: Schema.optional(Schema.NonNegative.pipe(Schema.int())),
+  /** The name that the file is to have; it may have come with the first response only. */
+  name: Schema.String.pipe(Schema.filter((name) => fromNetwork(name) === name))
+})
+export interface Sidecar extends Schema.Schema.Type<typeof Sidecar> {}
+
+const decode = Schema.decodeUnknownEither(Schema.parseJson(Sidecar))
+
+/** A sidecar as text; undefined where it could not be read back. */
+export const encodeSidecar = (
+  sidecar: {
+    readonly [K in keyof Sidecar]: Sidecar[K] | undefined
+  }
+): string | undefined => {
+  const text = JSON.stringify(sidecar)
+  return Buffer.byteLength(text) <= mostSidecar && Either.isRight(decode(text)) ? text : undefined
+}
+
+const leftover = /^\.(.+)\.(\d+:\d*)-\d+\.(aio-tmp|aio-part|aio-part\.json)$/
+
+/** A hidden name beside the target that is this process's own and cannot be guessed. */
+export const ownName = (target: Target, kind: "aio-tmp" | "aio-part"): string =>
+  path.join(target.directory, `.${target.name}.${self}-${randomInt(2 ** 48 - 1)}.${kind}`)
+
+export const sidecarOf = (part: string) => `${part}.json`
+
+/** Partial files that this process is writing to. */
+export const active = new Set<string>()
+
+/** Takes a name away, whatever it is the name of but a folder; gives why it is still there. */
+const unlink = async (file: string): Promise<string | undefined> => {
+  try {
+    await fsp.unlink(file)
+    return undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT" ? undefined : describe(error)
+  }
+}
+
+/** What earlier processes left in a folder; read once, so that a fresh download costs no look at the disk. */
+export class Folder {
+  /** Partial files that can perhaps be continued, by the name of the request's target. */
+  readonly partials = new Map<string, Set<string>>()
+  /** The folders in it: no file can have their names. */
+  readonly folders = new Set<string>()
+  #note: string | undefined
+
+  private constructor(
+    readonly writer: SmallFiles,
+    readonly owners: ReadonlySet<number | undefined>
+  ) {}
+
+  add(name: string, part: string) {
+    const parts = this.partials.get(name)
+    if (parts === undefined) this.partials.set(name, new Set([part]))
+    else parts.add(part)
+  }
+
+  remove(name: string, part: string) {
+    const parts = this.partials.get(name)
+    if (parts?.delete(part) === true && parts.size === 0) this.partials.delete(name)
+  }
+
+  /** What a person should know of it, once. */
+  takeNote(): string | undefined {
+    const note = this.#note
+    this.#note = undefined
+    return note
+  }
+
+  static async open(directory: string, writer: SmallFiles): Promise<Folder> {
+    makeFolder(directory)
+    // Who owns the folder could put anything there under the final name; what another user has put there is not ours.
+    const folder = new Folder(writer, new Set([process.geteuid?.(), (await fsp.stat(directory)).uid]))
+    const parts = new Map<string, string>()
+    const useless = new Set<string>()
+    const living = new Map<string, boolean>()
+    const lives = (owner: string): boolean => {
+      const known = living.get(owner) ?? isLive(owner)
+      living.set(owner, known)
+      return known
+    }
+    for await (const entry of await fsp.opendir(directory)) {
+      if (entry.isDirectory()) folder.folders.add(entry.name)
+      const [, name, owner, kind] = leftover.exec(entry.name) ?? []
+      if (name === undefined || (owner !== self && lives(owner!))) continue
+      const file = path.join(directory, entry.name)
+      if (kind === "aio-part" && entry.isFile()) parts.set(file, name)
+      else if (owner !== self) useless.add(file)
+    }
+    for (const [part, name] of parts) {
+      // Without its sidecar it proves nothing; the sidecar of a part that is there is not useless.
+      if (useless.delete(sidecarOf(part)) || part.includes(`.${self}-`)) folder.add(name, part)
+      else useless.add(part)
+    }
+    const left: Array<string> = []
+    for (const file of useless) {
+      const why = await unlink(file)
+      if (why !== undefined) left.push(`${path.basename(file)} (${why})`)
+    }
+    if (left.length > 0) {
+      const more = left.length === 1 ? "" : ` and ${left.length - 1} more`
+      folder.#note = `passed over what cannot be removed from ${directory}: ${left[0]}${more}`
+    }
+    return folder
+  }
+}
+
+/** A partial file that can be continued at `offset`. */
+export interface Partial {
+  readonly offset: number
+  readonly sidecar: Sidecar
+  readonly file: string
+  /** The file itself, as it was looked at. */
+  readonly stat: fs.Stats
+}
+
+/** The partial file is not what it was when it was looked at: another process continues it, say. */
+export class TakenError extends Error {
+  readonly code = "EBUSY"
+}
+
+/** The partial file as it can be continued; why not, where a person should know; else undefined. */
+const inspect = (folder: Folder, file: string, target: Target, url: string): Partial | string | undefined => {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false })
+  if (stat === undefined) return undefined
+  if (!stat.isFile()) return "it is not a regular file"
+  // A hard link is another file, too, which would be written to.
+  if (stat.nlink !== 1) return "it has a second name"
+  if (!folder.owners.has(stat.uid)) return "it is another user's"
+  let text: string
+  try {
+    text = readOwn(sidecarOf(file), mostSidecar).toString("utf8")
+  } catch (error) {
+    if (error instanceof FileKindError || error instanceof RangeError)
+      return `what describes it cannot be used: ${error.message}`
+    return undefined // it is gone
+  }
+  const sidecar = decode(text)
+  if (Either.isLeft(sidecar)) return "what describes it was not written by this program, or is torn"
+  if (sidecar.right.url !== url) return undefined
+  const { name, total } = sidecar.right
+  // A whole file is asked for its last byte again, so that the server still has to name its version.
+  const offset = stat.size === total ? stat.size - 1 : stat.size
+  if (offset <= 0 || (total !== undefined && offset >= total)) return undefined
+  const wanted = target.contentDisposition === true ? name : target.name
+  return { offset, sidecar: { ...sidecar.right, name: wanted }, file, stat }
+}
+
+/** Finds what is left of an earlier attempt at this URL, and forgets what can't be continued; `note` is given why. */
+export const findPartial = async (
+  folder: Folder,
+  target: Target,
+  url: string,
+  note: (text: string) => void = () => undefined
+): Promise<Partial | undefined> => {
+  let best: Partial | undefined
+  for (const file of folder.partials.get(target.name) ?? []) {
+    if (active.has(file)) continue
+    const found = inspect(folder, file, target, url)
+    if (typeof found === "object" && found.offset > (best?.offset ?? 0)) {
+      if (best !== undefined) await discardPartial(folder, target, best.file)
+      best = found
+      continue
+    }
+    if (typeof found === "string") note(`${file} is not continued: ${found}`)
+    await discardPartial(folder, target, file)
+  }
+  return best
+}
+
+/** Forgets a partial file. What cannot be removed stays; it fails no download. */
+export const discardPartial = async (folder: Folder, target: Target, file: string): Promise<void> => {
+  await unlink(file)
+  await unlink(sidecarOf(file))
+  folder.remove(target.name, file)
+}
+
+const { O_APPEND, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants
+
+/** Opens the very file that was looked at, wherever it is now. */
+const reopen = async ({ stat }: Partial, file: string, flags: number): Promise<fsp.FileHandle> => {
+  const changed = new TakenError("the partial file has been changed meanwhile")
+  const handle = await fsp.open(file, flags | O_NOFOLLOW | O_NONBLOCK).catch((error) => {
+    throw ["ENOENT", "ELOOP", "ENXIO", "EISDIR"].includes(error.code) ? changed : error
+  })
+  const now = await handle.stat()
+  const same = (["dev", "ino", "nlink", "size", "mtimeMs"] as const).every((key) => now[key] === stat[key])
+  if (same) return handle
+  await handle.close()
+  throw changed
+}
+
+/** The bytes of a partial file, for a checksum that has to see them all. */
+export const readPartial = async function* (partial: Partial): AsyncGenerator<Buffer> {
+  const handle = await reopen(partial, partial.file, O_RDONLY)
+  yield* handle.createReadStream({ end: partial.offset - 1 }) // closes the handle
+}
+
+/** Makes a partial file this process's own, under a new name, and opens it to go on where it ends. */
+export const takePartial = async (
+  folder: Folder,
+  target: Target,
+  partial: Partial,
+  file: string
+): Promise<fsp.FileHandle> => {
+  await fsp.rename(partial.file, file).catch((error) => {
+    throw error.code === "ENOENT" ? new TakenError("another process continues this file") : error
+  })
+  await discardPartial(folder, target, partial.file)
+  const handle = await reopen(partial, file, O_WRONLY | O_APPEND)
+  try {
+    await handle.truncate(partial.offset)
+    return handle
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}

@@ -1,0 +1,63 @@
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+import { Effect, type Scope } from "effect"
+
+// V8 settings for a process that is ours: `aio` switches them on (commands/kernel/Cli.ts), the library never does.
+
+// Put back at the end, because code that is cached under other flags is refused.
+const flag = (name: string, value: number, normal: number): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => setFlagsFromString(`--${name}=${value}`)),
+    () => Effect.sync(() => setFlagsFromString(`--${name}=${normal}`))
+  )
+
+/**
+ * Until the scope closes, V8 collects its old generation when that has grown by a fifth, instead of several times
+ * over: what a long list leaves behind there is garbage from items under way, 1 KiB each.
+ */
+export const leanHeap: Effect.Effect<void, never, Scope.Scope> = flag("heap-growing-percent", 20, 0)
+
+/**
+ * Until the scope closes, V8's young generation does not grow: the pages that it is given cost as much as their
+ * collection, and what many small jobs leave behind is dead by then. Only where it was measured (Node 20): a quarter
+ * less memory for tagged lines and for ten thousand items, in the same time.
+ */
+export const steadyYoungGeneration: Effect.Effect<void, never, Scope.Scope> = process.versions.v8.startsWith(
+  "11."
+)
+  ? flag("semi-space-growth-factor", 1, 2)
+  : Effect.void
+
+type Collect = (options: { readonly type: "minor" }) => void
+
+const collector = (): Collect => {
+  if (typeof globalThis.gc === "function") return globalThis.gc as Collect
+  setFlagsFromString("--expose-gc")
+  const collect: Collect = runInNewContext("gc")
+  setFlagsFromString("--no-expose-gc") // code that is cached under other flags is refused
+  return collect
+}
+
+const most = 4 * 1024 * 1024
+let collect: Collect | undefined
+let enabled = false
+let size = 0
+
+/**
+ * From here on {@link countBuffer} has V8 collect its young generation after each 4 MiB of buffers. V8 itself lets
+ * 32 MiB of them accumulate. For 2 × 200 MB of output that is 10 to 25 MiB less at the peak, in the same time
+ * (`npm run bench -- subprocess`).
+ */
+export const collectBuffers: Effect.Effect<void> = Effect.sync(() => {
+  enabled = true
+})
+
+/** Counts bytes that were read into a buffer of their own; without {@link collectBuffers} it does nothing. */
+export const countBuffer = (bytes: number): void => {
+  if (!enabled) return
+  size += bytes
+  if (size < most) return
+  size = 0
+  collect ??= collector()
+  collect({ type: "minor" })
+}

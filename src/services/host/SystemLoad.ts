@@ -1,0 +1,31 @@
+import { availableParallelism, freemem, loadavg } from "node:os"
+import { Context, Effect, Layer } from "effect"
+
+/** How busy the machine is. */
+export class Machine extends Context.Tag("effect-asyncio/services/SystemLoad")<
+  Machine,
+  {
+    /** Processors that this process may use. */
+    readonly cpus: number
+    /** Processes that ran or waited for a processor, the mean of the last minute. */
+    readonly load: Effect.Effect<number>
+    /** Bytes. */
+    readonly freeMemory: Effect.Effect<number>
+  }
+>() {}
+
+/** This machine. */
+export const layer: Layer.Layer<Machine> = Layer.sync(Machine, () => ({
+  cpus: availableParallelism(),
+  load: Effect.sync(() => loadavg()[0]!),
+  freeMemory: Effect.sync(freemem)
+}))
+
+/** A machine as a test wants it; what is left out is idle and large. */
+export const layerTest = (machine: Partial<Machine["Type"]> = {}): Layer.Layer<Machine> =>
+  Layer.succeed(Machine, {
+    cpus: 4,
+    load: Effect.succeed(0),
+    freeMemory: Effect.succeed(2 ** 40),
+    ...machine
+  })

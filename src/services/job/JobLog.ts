@@ -1,0 +1,229 @@
+import { createHash } from "node:crypto"
+import { closeSync, fstatSync, ftruncateSync, writeSync } from "node:fs"
+import { constants } from "node:os"
+import { Data, Effect, type Scope } from "effect"
+import { codes } from "../host/ExitCodes.js"
+import { describe, openNamed, openReadable, readBlocks } from "../host/OwnFiles.js"
+import * as Lines from "../text/Lines.js"
+import * as RawText from "../text/RawText.js"
+
+// GNU parallel's job log: a line a job, columns between TABs.
+
+const header = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand"
+
+/** What is known of a job that has ended. */
+export interface Entry {
+  readonly seq: number
+  /** Milliseconds since the epoch. */
+  readonly started: number
+  /** Milliseconds. */
+  readonly runtime: number
+  /** Bytes of stdout. */
+  readonly received: number
+  readonly exitCode: number
+  readonly signal: NodeJS.Signals | undefined
+  readonly command: string
+}
+
+/** A log that can't be used; names the file and the line. */
+export class JobLogError extends Data.TaggedError("JobLogError")<{
+  readonly path: string
+  readonly line: number | undefined
+  readonly detail: string
+  /** 2 where it cannot be used at all, 1 where that failed on the way. */
+  readonly exitCode: number
+}> {
+  override get message() {
+    const where = this.line === undefined ? this.path : `${this.path}, line ${this.line}`
+    return `cannot use the job log ${where}: ${this.detail}`
+  }
+}
+
+// One job is one line, whatever its command has in it.
+const oneLine = (command: string) =>
+  command.replace(/[\\\n\r\t]/g, (c) => ({ "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" })[c]!)
+
+export interface JobLog {
+  /**
+   * Whether the log had this job when it was opened. Told by the command itself, not by its number; each time once, so
+   * that a command given twice is run twice.
+   */
+  readonly wasDone: (command: string) => boolean
+  readonly append: (entry: Entry) => Effect.Effect<void, JobLogError>
+}
+
+const failure =
+  (path: string, line?: number, exitCode: number = codes.usage) =>
+  (error: unknown) =>
+    new JobLogError({
+      path,
+      line,
+      exitCode,
+      detail: typeof error === "string" ? error : describe(error)
+    })
+
+/** `"all"`: everything that ended; `"successful"`: what ended with exit code 0. */
+export type Resume = "all" | "successful" | undefined
+
+/** What a line of a log may have: all words of a command together have less on Linux. */
+const longestLine = 16 * 1024 * 1024
+
+/** What a command is looked up by; of a long one its digest, so that a log of any size takes little memory. */
+const keyOf = (line: string): string =>
+  line.length <= 64 ? line : `\n${createHash("sha256").update(RawText.encode(line)).digest("base64")}`
+
+const read = (path: string) => {
+  const runs = new Map<string, Runs>()
+  const bad = (number: number, line: string) =>
+    failure(
+      path,
+      number
+    )(`'${line.slice(0, 60)}' is no line of a job log; its columns are ${header.replaceAll("\t", ", ")}`)
+  const take = (number: number, line: string) => {
+    if (line === header || line === "") return
+    const fields = line.split("\t")
+    const [seq, , started, , , , exit, signal] = fields
+    if (
+      fields.length !== 9 ||
+      ![seq, started, exit, signal].every((field) => /^\d+(\.\d+)?$/.test(field!.trim()))
+    ) {
+      throw bad(number, line)
+    }
+    const command = keyOf(fields[8]!)
+    const { failed, succeeded } = runs.get(command) ?? { failed: new Set(), succeeded: 0 }
+    const ok = exit === "0" && signal === "0"
+    // A failure under a number is one however often it was tried again, and none once that has succeeded.
+    if (ok) failed.delete(seq!.trim())
+    else failed.add(seq!.trim())
+    runs.set(command, { failed, succeeded: succeeded + (ok ? 1 : 0) })
+  }
+  let number = 0
+  let ended = false
+  let torn: string | undefined
+  const lines = Lines.make({
+    maxLine: longestLine,
+    onLine: (bytes, cut) => {
+      number++
+      const line = RawText.decode(cut ? bytes.subarray(0, 200) : bytes)
+      if (ended) torn = line
+      else if (cut) throw bad(number, line)
+      else take(number, line)
+    }
+  })
+  let fd: number
+  try {
+    fd = openReadable(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { runs, whole: 0, size: 0 }
+    throw error
+  }
+  let size = 0
+  let whole = 0
+  try {
+    readBlocks(fd, (bytes) => {
+      const last = bytes.lastIndexOf(10)
+      if (last >= 0) whole = size + last + 1
+      size += bytes.length
+      lines.push(bytes)
+      if (size - whole > longestLine) lines.end() // it may never come to its end, as that of a device
+    })
+  } finally {
+    closeSync(fd)
+  }
+  ended = true
+  lines.end()
+  // What a crash has cut off is no line. A file that is nothing else is not ours to cut.
+  if (whole === 0 && torn !== undefined && !header.startsWith(torn)) throw bad(1, torn)
+  return { runs, whole, size }
+}
+
+/** What is known of a command. */
+interface Runs {
+  /** The numbers of jobs that have only failed so far. */
+  readonly failed: Set<string>
+  readonly succeeded: number
+}
+
+const tryRead = (path: string) =>
+  Effect.try({
+    try: () => read(path),
+    catch: (error) => (error instanceof JobLogError ? error : failure(path)(error))
+  })
+
+const doneIn = (runs: ReadonlyMap<string, Runs>, resume: Resume): JobLog["wasDone"] => {
+  const left = new Map(
+    Array.from(runs, ([command, { failed, succeeded }]) => [
+      command,
+      succeeded + (resume === "all" ? failed.size : 0)
+    ])
+  )
+  return (command) => {
+    const key = keyOf(oneLine(command))
+    const times = left.get(key) ?? 0
+    if (times > 0) left.set(key, times - 1)
+    return times > 0
+  }
+}
+
+/** What a log says is done, without changing it. Fails as {@link open} does. */
+export const done = (
+  path: string,
+  resume: "all" | "successful"
+): Effect.Effect<JobLog["wasDone"], JobLogError> =>
+  Effect.map(tryRead(path), ({ runs }) => doneIn(runs, resume))
+
+/**
+ * Opens the log in the current scope: anew, whatever the file was before, or with `resume` to go on with what is there,
+ * behind its last whole line. Each entry is one write, so that a crash leaves whole lines, and half of one at most. Fails
+ * where the file can't be read or written, or a line is none.
+ */
+export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLogError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const known = resume === undefined ? undefined : yield* tryRead(path)
+    const fd = yield* Effect.acquireRelease(
+      Effect.try({
+        try: () => {
+          const fd = openNamed(path, known === undefined ? "new" : "append")
+          // Another process that logs there may have gone on meanwhile.
+          const torn = known !== undefined && known.whole < known.size && fstatSync(fd).size === known.size
+          if (torn) ftruncateSync(fd, known.whole)
+          return fd
+        },
+        catch: failure(path)
+      }),
+      (fd) => Effect.sync(() => closeSync(fd))
+    )
+    // All of it or nothing: half a line in the middle would be found by the next one who reads.
+    const append = (bytes: Buffer) => {
+      let at = 0
+      try {
+        while (at < bytes.length) at += writeSync(fd, bytes, at)
+      } catch (error) {
+        if (at > 0) ftruncateSync(fd, fstatSync(fd).size - at)
+        throw error
+      }
+    }
+    const write = (text: string) =>
+      Effect.try({
+        try: () => append(RawText.encode(text)),
+        catch: failure(path, undefined, codes.failed)
+      })
+    if (known === undefined || known.whole === 0) yield* write(`${header}\n`)
+    return {
+      wasDone: doneIn(known?.runs ?? new Map(), resume),
+      append: ({ command, exitCode, received, runtime, seq, signal, started }) =>
+        write(
+          `${[
+            seq,
+            ":",
+            (started / 1000).toFixed(3),
+            (runtime / 1000).toFixed(3).padStart(10),
+            0,
+            received,
+            signal === undefined ? exitCode : 0,
+            signal === undefined ? 0 : constants.signals[signal],
+            oneLine(command)
+          ].join("\t")}\n`
+        )
+    }
+  })

@@ -1,0 +1,160 @@
+import { createHash, randomBytes } from "node:crypto"
+import { closeSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
+import { join } from "node:path"
+import { Data, Effect, type Scope } from "effect"
+import * as FileName from "../download/FileName.js"
+import { codes } from "../host/ExitCodes.js"
+import { isLive, self } from "../host/OwnedBy.js"
+import { createExclusive, describe, makeFolder, usableFolder } from "../host/OwnFiles.js"
+import * as RawText from "../text/RawText.js"
+
+/** What a job wrote cannot be saved: there is no such folder, or its disk is full. */
+export class JobResultsError extends Data.TaggedError("JobResultsError")<{
+  readonly path: string
+  readonly detail: string
+  /** 2 where nothing can be saved there, 1 where it failed on the way. */
+  readonly exitCode: number
+  /** Whether too many files are open: when others are closed it may be tried again. */
+  readonly tooMany: boolean
+}> {
+  override get message() {
+    return `cannot save results in ${this.path}: ${this.detail}`
+  }
+}
+
+/** The files of one job; they are under their names when `finish` has been called. */
+export interface JobFiles {
+  /** Throws a {@link JobResultsError}. */
+  readonly write: (stream: "stdout" | "stderr", bytes: Uint8Array) => void
+  readonly finish: (exit: string) => Effect.Effect<void, JobResultsError>
+}
+
+/** The folder of a job under the results' folder: told by its command, so that another input does not overwrite it. */
+export const nameOf = (label: string, command: string): string =>
+  `${FileName.fromNetwork(label.replaceAll("/", "_").slice(0, 80)) ?? "job"}-${createHash("sha256").update(RawText.encode(command)).digest("hex").slice(0, 8)}`
+
+const failing = (path: string) => (exitCode: number) => (error: unknown) =>
+  new JobResultsError({
+    path,
+    detail: describe(error),
+    exitCode,
+    tooMany: ["EMFILE", "ENFILE"].includes((error as NodeJS.ErrnoException).code ?? "")
+  })
+
+// Folders aside carry their owner's name and cannot be guessed: two processes may save in one folder, and one job may
+// run several times at once. Only what a process that is gone has left is removed by another.
+
+const leftover = /^\.(\d+:\d*)-[0-9a-f]{16}\.aio-job$/
+const asideIn = (directory: string): string =>
+  join(directory, `.${self}-${randomBytes(8).toString("hex")}.aio-job`)
+
+const remove = (path: string): void => rmSync(path, { recursive: true, force: true })
+
+const sweep = (directory: string): void => {
+  for (const name of readdirSync(directory)) {
+    const [, owner] = leftover.exec(name) ?? []
+    if (owner === undefined || isLive(owner)) continue
+    try {
+      remove(join(directory, name))
+    } catch {
+      // another user's
+    }
+  }
+}
+
+/**
+ * Fails where nothing can be saved in the folder, which is made where it is not there; removes what a process that was
+ * killed has left in it.
+ */
+export const check = (directory: string): Effect.Effect<void, JobResultsError> =>
+  Effect.try({
+    try: () => {
+      usableFolder(directory)
+      sweep(directory)
+    },
+    catch: failing(directory)(codes.usage)
+  })
+
+/** Puts a folder in the place of what is there. A folder cannot be renamed over another: for a moment there is none. */
+const replace = (aside: string, target: string, trash: string): void => {
+  const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? ""
+  for (let attempt = 1; ; attempt++) {
+    let moved = true
+    try {
+      renameSync(target, trash)
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") throw error
+      moved = false
+    }
+    try {
+      renameSync(aside, target)
+      return
+    } catch (error) {
+      // Another process has put its own there in between.
+      if (!["EEXIST", "ENOTEMPTY", "ENOTDIR"].includes(codeOf(error)) || attempt === 100) throw error
+    } finally {
+      if (moved) remove(trash)
+    }
+  }
+}
+
+/**
+ * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written aside and put in place when the job has
+ * ended; closed with the scope.
+ */
+export const open = (
+  directory: string,
+  label: string,
+  command: string
+): Effect.Effect<JobFiles, JobResultsError, Scope.Scope> => {
+  const failed = failing(directory)
+  const target = join(directory, nameOf(label, command))
+  return Effect.acquireRelease(
+    Effect.try({
+      try: () => {
+        makeFolder(directory)
+        const aside = asideIn(directory)
+        mkdirSync(aside)
+        const opened: Array<number> = []
+        try {
+          for (const name of ["stdout", "stderr"]) opened.push(createExclusive(join(aside, name)))
+        } catch (error) {
+          for (const fd of opened) closeSync(fd)
+          remove(aside)
+          throw error
+        }
+        const close = () => {
+          for (const fd of opened.splice(0)) closeSync(fd)
+        }
+        return { aside, close, stdout: opened[0]!, stderr: opened[1]! }
+      },
+      catch: failed(codes.failed)
+    }),
+    (files) =>
+      Effect.sync(() => {
+        files.close()
+        remove(files.aside)
+      })
+  ).pipe(
+    Effect.map((files) => ({
+      write: (stream, bytes) => {
+        try {
+          for (let at = 0; at < bytes.length; ) at += writeSync(files[stream], bytes, at)
+        } catch (error) {
+          throw failed(codes.failed)(error)
+        }
+      },
+      finish: (exit) =>
+        Effect.try({
+          try: () => {
+            const { aside } = files
+            files.close() // first: there may be no descriptor to spare
+            writeFileSync(join(aside, "exit"), `${exit}\n`)
+            writeFileSync(join(aside, "command"), RawText.encode(`${command}\n`))
+            replace(aside, target, asideIn(directory))
+          },
+          catch: failed(codes.failed)
+        })
+    }))
+  )
+}

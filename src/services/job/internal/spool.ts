@@ -1,0 +1,137 @@
+import { randomBytes } from "node:crypto"
+import { closeSync, openSync, readSync, unlinkSync, writeSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Data, Effect, type Scope } from "effect"
+import { codes } from "../../host/ExitCodes.js"
+import { countBuffer } from "../../host/HeapTuning.js"
+import { describe } from "../../host/OwnFiles.js"
+import { anyCount, checkOptions } from "../../text/Numbers.js"
+
+// Output that has to wait: in memory while all together are small, in unlinked temporary files beyond.
+
+/** What has to wait could not be put into a file. */
+export class SpoolError extends Data.TaggedError("SpoolError")<{
+  readonly folder: string
+  readonly detail: string
+}> {
+  readonly exitCode = codes.failed
+  override get message() {
+    return `cannot keep output in ${this.folder} until it is due: ${this.detail}; TMPDIR names another folder`
+  }
+}
+
+/** Bytes that were written, to be read once in the same order. */
+export interface Spool {
+  /** Throws a {@link SpoolError} where the disk is full. */
+  readonly write: (bytes: Uint8Array) => void
+  readonly size: () => number
+  /** Reads all of it, some at a time. */
+  readonly drain: (each: (bytes: Uint8Array) => Effect.Effect<void>) => Effect.Effect<void>
+  /** Gives up what is left. */
+  readonly close: () => void
+}
+
+const block = 16 * 1024
+
+/** Settings of {@link make}. */
+export interface Options {
+  /** Bytes that all spools together hold outside of files; default 8 MiB. */
+  readonly memory?: number | undefined
+  /** Is called as each further 64 MiB go to files: much waits, and it may be that nothing will ever read it. */
+  readonly onMuch?: (() => void) | undefined
+}
+
+const much = 64 * 1024 * 1024
+
+/** Makes spools that are gone with the scope. */
+export const make = ({
+  memory = 8 * 1024 * 1024,
+  onMuch
+}: Options = {}): Effect.Effect<() => Spool, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    checkOptions({ memory }, { memory: anyCount })
+    let held = 0
+    let filed = 0
+    const open = new Set<number>()
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        for (const fd of open) closeSync(fd)
+      })
+    )
+    const checked = (write: () => void): void => {
+      try {
+        write()
+      } catch (error) {
+        // Too many files are open: for now memory has to do.
+        if (/^(EMFILE|ENFILE)/.test((error as Error).message)) return
+        throw new SpoolError({ folder: tmpdir(), detail: describe(error) })
+      }
+    }
+    // Its name is gone at once: a process that is killed leaves nothing behind.
+    const temporary = (): number => {
+      const path = join(tmpdir(), `aio-spool-${randomBytes(8).toString("hex")}`)
+      const fd = openSync(path, "wx+", 0o600)
+      open.add(fd)
+      unlinkSync(path)
+      return fd
+    }
+    return () => {
+      let chunks: Array<Uint8Array> = []
+      let kept = 0
+      let fd: number | undefined
+      let size = 0
+      const toFile = (bytes: Uint8Array) => {
+        for (let at = 0; at < bytes.length; ) at += writeSync(fd!, bytes, at)
+        filed += bytes.length
+        if (filed < much) return
+        filed = 0
+        onMuch?.()
+      }
+      const release = () => {
+        held -= kept
+        kept = 0
+        chunks = []
+      }
+      const close = () => {
+        release()
+        if (fd !== undefined && open.delete(fd)) closeSync(fd)
+        fd = undefined
+      }
+      return {
+        size: () => size,
+        write: (bytes) => {
+          size += bytes.length
+          if (fd === undefined && held + bytes.length > memory) {
+            checked(() => {
+              fd = temporary()
+              for (const chunk of chunks) toFile(chunk)
+            })
+            if (fd !== undefined) release()
+          }
+          if (fd !== undefined) return checked(() => toFile(bytes))
+          chunks.push(bytes)
+          kept += bytes.length
+          held += bytes.length
+        },
+        drain: (each) =>
+          Effect.suspend(() => {
+            if (fd === undefined) return Effect.forEach(chunks, each, { discard: true })
+            const file = fd
+            let at = 0
+            return Effect.whileLoop({
+              while: () => at < size,
+              body: () => {
+                const buffer = Buffer.allocUnsafe(block)
+                const got = readSync(file, buffer, 0, block, at)
+                at += got
+                countBuffer(got)
+                return each(buffer.subarray(0, got))
+              },
+              step: () => undefined
+            })
+          }).pipe(Effect.ensuring(Effect.sync(close))),
+        close
+      }
+    }
+  })

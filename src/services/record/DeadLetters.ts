@@ -1,0 +1,37 @@
+import { closeSync, writeSync } from "node:fs"
+import { Data, Effect, type Scope } from "effect"
+import { codes } from "../host/ExitCodes.js"
+import { openNamed } from "../host/OwnFiles.js"
+
+/** The file for what failed cannot be written; names it. */
+export class DeadLetterError extends Data.TaggedError("DeadLetterError")<{
+  readonly path: string
+  readonly detail: string
+}> {
+  readonly exitCode = codes.usage
+  override get message() {
+    return `cannot write failed records to ${this.path}: ${this.detail}`
+  }
+}
+
+/** Appends bytes to the file, in one write each time. */
+export type DeadLetters = (bytes: Uint8Array) => Effect.Effect<void, DeadLetterError>
+
+const failure = (path: string) => (error: unknown) =>
+  new DeadLetterError({ path, detail: (error as Error).message.replace(/^\w+: |, \w+( '.*')?$/g, "") })
+
+/** Opens the file in the current scope; what is there stays. Refuses a named pipe that nothing reads. */
+export const open = (path: string): Effect.Effect<DeadLetters, DeadLetterError, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(Effect.try({ try: () => openNamed(path, "append"), catch: failure(path) }), (fd) =>
+      Effect.sync(() => closeSync(fd))
+    ),
+    (fd): DeadLetters =>
+      (bytes) =>
+        Effect.try({
+          try: () => {
+            for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at)
+          },
+          catch: failure(path)
+        })
+  )

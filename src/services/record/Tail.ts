@@ -1,0 +1,149 @@
+import { Chunk, Context, Data, Duration, Effect, Layer, Schema, Stream } from "effect"
+import { codes } from "../host/ExitCodes.js"
+import { InputError } from "../host/Input.js"
+import { checkedDuration, someTime } from "../text/Numbers.js"
+import * as followed from "./internal/followed.js"
+
+/** A file that is followed, or what it holds since it was truncated: two contents of one inode are two of these. */
+export interface File {
+  readonly device: string
+  readonly inode: string
+  /** What it begins with, as far as it was read: at most 4 KiB. */
+  readonly head: Uint8Array
+}
+
+/** Bytes of a file that is followed. */
+export interface Piece {
+  /** None where a file only begins, or ends and the next one begins. */
+  readonly bytes: Uint8Array
+  readonly file: File
+  /** How many bytes of that file end with these. */
+  readonly position: number
+  /** Whether these do not continue the piece before: the first one, and one of another file or of new content. */
+  readonly anew: boolean
+}
+
+const Digest = Schema.Struct({
+  bytes: Schema.Int.pipe(Schema.between(0, followed.headBytes)),
+  sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
+})
+
+const Count = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
+
+const Id = Schema.String.pipe(Schema.pattern(/^\d{1,20}$/))
+
+/** A place in a file that is followed, with the proof that a file is the one that was read. */
+export const Place = Schema.Struct({
+  device: Id,
+  inode: Id,
+  /** In bytes; reading goes on there. */
+  position: Count,
+  /** Bytes behind the position that were given already, because the file ended with them without a line end. */
+  given: Count,
+  /** What the file begins with. */
+  head: Digest,
+  /** What the bytes up to the position, and those that were given behind it, end with. */
+  tail: Digest
+})
+
+export type Place = typeof Place.Type
+
+/** The place behind `end` bytes of the file: `last` are the last of them, of which `given` have no line end. */
+export const placeBehind = (file: File, end: number, last: Uint8Array, given = 0): Place =>
+  followed.placeOf(file, end, last, given)
+
+/** Records may have been lost, or continuity cannot be proved; the message tells which, and where reading begins. */
+export class Gap extends Data.TaggedError("Gap")<{ readonly path: string; readonly detail: string }> {
+  readonly exitCode = codes.gap
+  override get message() {
+    return `${this.path}: ${this.detail}`
+  }
+}
+
+/** Settings of the service. */
+export interface Options {
+  /** How often a file is looked at that had nothing new; default 100 ms. */
+  readonly interval?: Duration.DurationInput | undefined
+}
+
+/** Settings of {@link Follow}'s `open`. */
+export interface OpenOptions<out E = never> {
+  /** Where to go on: in the file that the place is in, whatever its name is now, if that can be proved. */
+  readonly from?: Place | undefined
+  /** How long a file whose name another one has must have been quiet before that one is read; default 5 seconds. */
+  readonly rotateWait?: Duration.DurationInput | undefined
+  /** What a gap does; by default a warning is logged. `(gap) => gap` fails with it. */
+  readonly onGap?: ((gap: Gap) => Effect.Effect<void, E>) | undefined
+  /** Is given why there is nothing to read, once until there is; by default that is logged. */
+  readonly onWaiting?: ((detail: string) => Effect.Effect<void>) | undefined
+}
+
+/** Files that others append to, as `tail -F` reads them. */
+export class Follow extends Context.Tag("effect-asyncio/services/Tail")<
+  Follow,
+  {
+    /**
+     * All of the file, then what is appended, without end. A file is known by its device, its inode and a digest of
+     * what it begins with. When another file takes the name, the old one is read until its writer has been quiet for
+     * `rotateWait`, then those that had the name in between, then the new one. A file that is not there is waited for.
+     * Content that was truncated or replaced is a gap, and so is a place whose file cannot be found.
+     *
+     * Fails with `InputError` where the path names a folder, a device or a file that may not be read.
+     */
+    readonly open: <E = never>(path: string, options?: OpenOptions<E>) => Stream.Stream<Piece, InputError | E>
+  }
+>() {}
+
+/** {@link layer} with settings. */
+export const layerWith = ({ interval = "100 millis" }: Options): Layer.Layer<Follow> =>
+  Layer.sync(Follow, () => {
+    const pause = Effect.sleep(checkedDuration("interval", interval, someTime))
+    const open = <E = never>(
+      path: string,
+      { from, onGap, onWaiting, rotateWait = "5 seconds" }: OpenOptions<E> = {}
+    ): Stream.Stream<Piece, InputError | E> => {
+      const notice = ({ _tag, detail }: followed.Notice): Effect.Effect<void, E> =>
+        _tag === "Gap"
+          ? (onGap ?? (({ message }) => Effect.logWarning(message)))(new Gap({ path, detail }))
+          : (onWaiting ?? ((why) => Effect.logInfo(`waiting for ${path}: ${why}`)))(detail)
+      return Stream.unwrapScoped(
+        Effect.gen(function* () {
+          const clock = yield* Effect.clock
+          const wait = Duration.toMillis(checkedDuration("rotateWait", rotateWait))
+          const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
+          const files = yield* Effect.acquireRelease(
+            Effect.sync(() => new followed.Followed(path, from, wait, now)),
+            (files) => Effect.promise(() => files.close())
+          )
+          // Beside the reading, which a slow consumer holds up.
+          const look = Effect.promise(() => files.look())
+          yield* Effect.forkScoped(Effect.forever(Effect.zipRight(pause, look)))
+          const step = Effect.tryPromise({
+            try: () => files.next(),
+            catch: (error) => new InputError({ path, detail: followed.reason(error) })
+          })
+          const next: Effect.Effect<Chunk.Chunk<Piece>, InputError | E> = Effect.flatMap(step, (found) =>
+            found === undefined
+              ? Effect.zipRight(pause, next)
+              : found._tag === "Piece"
+                ? Effect.succeed(Chunk.of<Piece>(found))
+                : Effect.zipRight(notice(found), next)
+          )
+          return Stream.repeatEffectChunk(next)
+        })
+      )
+    }
+    return { open }
+  })
+
+/** Looks at the files ten times a second, which works on network file systems too. */
+export const layer: Layer.Layer<Follow> = layerWith({})
+
+/** Gives these pieces of each file, then nothing, without end; where to go on is left to the pieces. */
+export const layerTest = (files: Readonly<Record<string, ReadonlyArray<Piece>>>): Layer.Layer<Follow> =>
+  Layer.succeed(Follow, {
+    open: (path, { onWaiting = () => Effect.void } = {}) =>
+      files[path] === undefined
+        ? Stream.concat(Stream.execute(onWaiting("there is no such file yet")), Stream.never)
+        : Stream.concat(Stream.fromIterable(files[path]), Stream.never)
+  })

@@ -1,0 +1,109 @@
+import { type Cause, Chunk, Effect, Option, Stream } from "effect"
+import { checkOptions, countOrInfinity, time } from "../text/Numbers.js"
+
+/**
+ * Events from plain code to a stream: `emit` is a push onto an array, and the stream takes all that has gathered in
+ * a turn of the event loop as one chunk. Not bounded by itself: who emits looks at `full` and waits with `whenRoom`.
+ */
+export interface EventBuffer<A, E> {
+  readonly emit: (event: A) => void
+  /** Nothing more comes: the stream ends when the rest is taken, or fails with the cause. */
+  readonly end: (cause?: Cause.Cause<E>) => void
+  readonly full: () => boolean
+  /** Calls back once when the stream has taken what there was. */
+  readonly whenRoom: (callback: () => void) => void
+  /** Nobody takes any more: nobody need wait for room. */
+  readonly abandon: () => void
+  /** To be run once. */
+  readonly stream: Stream.Stream<A, E>
+}
+
+/** Settings of {@link make}. */
+export interface Options {
+  /** How many events may wait before the buffer calls itself full. */
+  readonly capacity: number
+  /**
+   * Least time between two chunks, in milliseconds, unless the buffer is full or ends: a chunk costs the stream many
+   * steps, however few events it has. What comes after a pause waits for nothing. Default 0.
+   */
+  readonly pause?: number | undefined
+}
+
+/** Makes an empty buffer. */
+export const make = <A, E = never>({ capacity, pause = 0 }: Options): EventBuffer<A, E> => {
+  checkOptions({ capacity, pause }, { capacity: countOrInfinity, pause: time })
+  let events: Array<A> = []
+  let over: { readonly cause: Cause.Cause<E> | undefined } | undefined
+  let waiters: Array<() => void> = []
+  let abandoned = false
+  const full = () => events.length >= capacity
+  const release = () => {
+    const callbacks = waiters
+    waiters = []
+    for (const callback of callbacks) callback()
+  }
+
+  let taker: (() => void) | undefined
+  let takenAt = Number.NEGATIVE_INFINITY
+  let later: NodeJS.Timeout | undefined
+  let soon: NodeJS.Immediate | undefined
+  const stop = () => {
+    clearTimeout(later)
+    clearImmediate(soon)
+    later = soon = undefined
+  }
+  const take = () => {
+    stop()
+    taker?.()
+  }
+  /** There is something to take. */
+  const wake = () => {
+    if (taker === undefined || soon !== undefined) return
+    const left = pause === 0 || over !== undefined || full() ? 0 : takenAt + pause - performance.now()
+    if (left > 0) later ??= setTimeout(take, left)
+    else soon = setImmediate(take)
+  }
+  const some: Effect.Effect<void> = Effect.async((resume) => {
+    taker = () => {
+      taker = undefined
+      resume(Effect.void)
+    }
+    if (events.length > 0 || over !== undefined) wake()
+    return Effect.sync(() => {
+      taker = undefined
+      stop()
+    })
+  })
+  return {
+    emit: (event) => {
+      if (abandoned) return
+      events.push(event)
+      wake()
+    },
+    end: (cause) => {
+      over ??= { cause }
+      wake()
+    },
+    full,
+    abandon: () => {
+      abandoned = true
+      events = []
+      release()
+    },
+    whenRoom: (callback) => waiters.push(callback),
+    stream: Stream.repeatEffectChunkOption(
+      Effect.flatMap(some, () => {
+        if (events.length === 0 && over !== undefined) {
+          return over.cause === undefined
+            ? Effect.fail(Option.none())
+            : Effect.mapError(Effect.failCause(over.cause), Option.some)
+        }
+        if (pause > 0) takenAt = performance.now()
+        const taken = events
+        events = []
+        release()
+        return Effect.succeed(Chunk.unsafeFromArray(taken))
+      })
+    )
+  }
+}

@@ -1,0 +1,100 @@
+import { closeSync, fstatSync, renameSync, rmSync, writeSync } from "node:fs"
+import { join } from "node:path"
+import { Data, Effect, type Scope } from "effect"
+import { codes } from "../host/ExitCodes.js"
+import { describe, makeFolder, openOwn, usableFolder } from "../host/OwnFiles.js"
+import { checkOptions, countOrInfinity, countOrNone } from "../text/Numbers.js"
+
+/** A log could not be written. */
+export class LogFilesError extends Data.TaggedError("LogFilesError")<{
+  readonly path: string
+  readonly detail: string
+  /** 2 where nothing can be written there, 1 where it failed on the way. */
+  readonly exitCode: number
+}> {
+  override get message() {
+    return `cannot write ${this.path}: ${this.detail}`
+  }
+}
+
+/** Settings of {@link open}. */
+export interface Options {
+  /** Bytes from which on a new file is begun; default 10 MiB. */
+  readonly maxSize?: number | undefined
+  /** How many old files are kept, `NAME.log.1` the youngest; default 5. */
+  readonly keep?: number | undefined
+}
+
+/** A log that goes on where it ended last time. */
+export interface LogFile {
+  /** Appends at once; what is written together stays in one file. */
+  readonly write: (bytes: Uint8Array) => Effect.Effect<void, LogFilesError>
+}
+
+const attempting =
+  (path: string, exitCode: number) =>
+  <A>(what: () => A): Effect.Effect<A, LogFilesError> =>
+    Effect.try({
+      try: what,
+      catch: (error) => new LogFilesError({ path, detail: describe(error), exitCode })
+    })
+
+/** Fails where no log can be begun in the folder, which is made where it is not there. */
+export const check = (directory: string): Effect.Effect<void, LogFilesError> =>
+  attempting(directory, codes.usage)(() => usableFolder(directory))
+
+/**
+ * Appends to `DIRECTORY/NAME.log`, which becomes `NAME.log.1` when it is full; closed with the scope. What is there
+ * already must be a regular file: a link is not followed, because others may write to the folder.
+ */
+export const open = (
+  directory: string,
+  name: string,
+  { keep = 5, maxSize = 10 * 1024 * 1024 }: Options = {}
+): Effect.Effect<LogFile, LogFilesError, Scope.Scope> => {
+  const path = join(directory, `${name}.log`)
+  const attempt = attempting(path, codes.failed)
+  let file: number | undefined
+  let size = 0
+  const begin = () => {
+    file = openOwn(path)
+    size = fstatSync(file).size
+  }
+  const end = () => {
+    if (file !== undefined) closeSync(file)
+    file = undefined
+  }
+  const rotate = () => {
+    end()
+    rmSync(`${path}.${keep}`, { force: true })
+    for (let n = keep; n > 0; n--) {
+      try {
+        renameSync(n === 1 ? path : `${path}.${n - 1}`, `${path}.${n}`)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
+      }
+    }
+    if (keep === 0) rmSync(path, { force: true })
+    begin()
+  }
+  const opened = Effect.suspend(() => {
+    checkOptions({ keep, maxSize }, { keep: countOrNone, maxSize: countOrInfinity })
+    return attempting(
+      path,
+      codes.usage
+    )(() => {
+      makeFolder(directory)
+      begin()
+    })
+  })
+  return Effect.acquireRelease(opened, () => Effect.sync(end)).pipe(
+    Effect.as({
+      write: (bytes) =>
+        attempt(() => {
+          if (size > 0 && size + bytes.length > maxSize) rotate()
+          for (let at = 0; at < bytes.length; ) at += writeSync(file!, bytes, at)
+          size += bytes.length
+        })
+    })
+  )
+}

@@ -1,0 +1,56 @@
+import { Cause, Effect, Exit } from "effect"
+import { isError, printable } from "../text/Foreign.js"
+
+const ofError = (error: unknown): string => {
+  if (typeof error === "object" && error !== null) {
+    const { _tag, message, name } = error as { _tag?: unknown; message?: unknown; name?: unknown }
+    if (typeof message === "string" && message !== "") return message
+    if (isError(error) && typeof name === "string") return name
+    if (typeof _tag === "string") return _tag
+  }
+  return String(error)
+}
+
+/** What a cause says in a few words, for reasons and reports of one line; an error that cannot be read says that. */
+export const headline = (cause: Cause.Cause<unknown>): string =>
+  Cause.isInterruptedOnly(cause)
+    ? "cancelled"
+    : printable("an error", () => ofError(Cause.squash(cause)).split("\n", 1)[0] ?? "")
+
+type Join = <E>(left: Cause.Cause<E>, right: Cause.Cause<E>) => Cause.Cause<E>
+
+const joined =
+  (join: Join): Join =>
+  (left, right) =>
+    Cause.isEmptyType(left) ? right : Cause.isEmptyType(right) ? left : join(left, right)
+
+/** Both causes, the second after the first; without empty ones. */
+export const sequential: Join = joined(Cause.sequential)
+
+/** Both causes, side by side; without empty ones. */
+export const parallel: Join = joined(Cause.parallel)
+
+/**
+ * The cause without its interruptions: the failures and defects that are left when a cancelled effect has failed all the
+ * same, in its clean-up or in an uninterruptible region. Empty if there are none.
+ */
+export const failures = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
+  Cause.match<Cause.Cause<E>, E>(cause, {
+    onEmpty: Cause.empty,
+    onFail: Cause.fail,
+    onDie: Cause.die,
+    onInterrupt: () => Cause.empty,
+    onSequential: sequential,
+    onParallel: parallel
+  })
+
+/** {@link failures} of an exit; empty for a success. */
+export const failuresOf = <A, E>(exit: Exit.Exit<A, E>): Cause.Cause<E> =>
+  Exit.isFailure(exit) ? failures(exit.cause) : Cause.empty
+
+/**
+ * Fails with what the cause holds, and does nothing if that is nothing. For clean-up, which has no error type: what it
+ * fails with stands beside how the effect itself has ended.
+ */
+export const raise = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Cause.isEmptyType(cause) ? Effect.void : Effect.failCause(cause as Cause.Cause<never>)

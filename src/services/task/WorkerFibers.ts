@@ -1,0 +1,283 @@
+import { Cause, Effect, Exit, type Fiber, FiberId, type HashSet, Runtime } from "effect"
+import { checkOptions, countOrInfinity } from "../text/Numbers.js"
+import { type Cancellation, fromInterruptors, toFiberId } from "./Cancellation.js"
+import { headline, parallel, raise } from "./Causes.js"
+import type { Internals } from "./internal/fiberRuntime.js"
+
+// Many tasks on few fibers. Effect spends 30 to 90 µs on each item of an unbounded `forEach`, most of it on making,
+// starting and joining a fiber. Here a worker fiber runs one item after the other, and another worker is made only
+// when all others wait: ready items share one fiber, and n waiting items have n. `npm run bench -- gather` measures.
+
+/** What to run and what to do with each outcome. */
+export interface Options<A, E, R> {
+  /**
+   * The next item, undefined when there is none left, or {@link later}. Called once for each item, in order. Without
+   * `later` it gives something each time it is asked, as often as `concurrency` allows.
+   */
+  readonly pull: () => Effect.Effect<A, E, R> | undefined | typeof later
+  /** Is given the function to call when there may be an item again after {@link later}. */
+  readonly onSleep?: ((wake: () => void) => void) | undefined
+  /** How many items may be under way at once. */
+  readonly concurrency: number
+  /**
+   * Takes the outcome of the item with this index (in the order of `pull`). A cancellation in return stops the run:
+   * what is under way is cancelled with it, clean-up is waited for, and nothing else is started.
+   */
+  readonly settle: (index: number, exit: Exit.Exit<A, E>) => Cancellation | undefined
+}
+
+/** What `pull` gives when there is no item at the moment: no more workers are made, until another ends or it is woken. */
+export const later: unique symbol = Symbol("later")
+
+/** All workers together start this many items before they let timers and I/O have a turn. */
+const itemsPerTurn = 2048
+
+/** `Effect.sync`, as Effect keeps it. */
+interface Sync<A> {
+  readonly _op: string
+  readonly effect_instruction_i0: () => A
+}
+
+const attempt = <A>(compute: () => A): Exit.Exit<A> => {
+  try {
+    return Exit.succeed(compute())
+  } catch (error) {
+    return Exit.die(error)
+  }
+}
+
+/**
+ * Runs every item and ends when all have settled. Each item is a task of its own: what it sets in a FiberRef or in the
+ * runtime flags is unseen by the others and by the caller, what it forks ends with it, its defects and interruptions
+ * are its own outcome. When the caller is interrupted so are the items, with the same reason. Dies when `pull` or
+ * `settle` throw, after the items' clean-up.
+ *
+ * An item's fiber is its worker's. An interruption of it from outside ends the item under way and then the worker, which
+ * another one replaces. A handle on that fiber is of use only while the item runs.
+ */
+export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, never, R> =>
+  Effect.flatMap(Effect.runtime<R>(), (runtime) =>
+    Effect.suspend(() => {
+      checkOptions(options, { concurrency: countOrInfinity })
+      const fork = Runtime.runFork(runtime)
+      const workers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+      let started = 0
+      let live = 0 // workers that have not ended, one that is just being started included
+      let exhausted = false
+      let asleep = false // since `pull` said so
+      let stopped: FiberId.FiberId | undefined
+      let wake: (() => void) | undefined // when a worker has ended
+      let broken: Cause.Cause<never> = Cause.empty // what `pull` and `settle` have thrown
+
+      let sinceTurn = 0 // items started in this turn of the event loop
+      let parked: Set<() => void> | undefined
+      // One wait for all: if each waited for itself, each would have a budget of its own.
+      const giveWay = Effect.async<void>((resume) => {
+        if (parked === undefined) {
+          const all = new Set<() => void>()
+          parked = all
+          setImmediate(() => {
+            parked = undefined
+            sinceTurn = 0
+            for (const resumed of all) resumed()
+          })
+        }
+        const mine = parked
+        const resumed = () => resume(Effect.void)
+        mine.add(resumed)
+        return Effect.sync(() => mine.delete(resumed))
+      })
+
+      const stop = (id: FiberId.FiberId) => {
+        if (stopped !== undefined) return
+        stopped = id
+        for (const worker of workers) worker.unsafeInterruptAsFork(id)
+      }
+      const breakOff = (thrown: unknown) => {
+        const cause = Cause.die(thrown)
+        broken = parallel(broken, cause)
+        stop(toFiberId({ reason: `what started it broke: ${headline(cause)}`, origin: "WorkerFibers" }))
+      }
+      const settle = (index: number, exit: Exit.Exit<A, E>) => {
+        try {
+          const cancellation = options.settle(index, exit)
+          if (cancellation !== undefined) stop(toFiberId(cancellation))
+        } catch (error) {
+          breakOff(error)
+        }
+      }
+      let passedOn: Effect.Effect<A, E, R> | undefined // pulled by a worker that was interrupted by the pull
+      const pull = () => {
+        try {
+          return passedOn ?? options.pull()
+        } catch (error) {
+          breakOff(error)
+          return undefined
+        } finally {
+          passedOn = undefined
+        }
+      }
+      const mayStart = () =>
+        stopped === undefined &&
+        (passedOn !== undefined || !(exhausted || asleep)) &&
+        live < options.concurrency
+      options.onSleep?.(() => {
+        if (!asleep) return
+        asleep = false
+        wake?.()
+      })
+
+      const start = () => {
+        let index = -1 // the item under way
+        let ended: Exit.Exit<A, E> | undefined // how it has ended while its children are waited for
+        let idle = false // it has ended because there was no item
+        let observers = 0 // those that the worker's own fiber has, beside those that an item's handle was given to
+        // Only the items can be interrupted, not the worker's own handler: it gets to see the whole cause of each.
+        const work = Effect.uninterruptibleMask((restore) =>
+          Effect.withFiberRuntime<unknown, unknown, R>((fiber) => {
+            const inner = fiber as unknown as Internals
+            const refs = inner._fiberRefs
+            const flags = inner.currentRuntimeFlags
+            observers += inner._observers.length
+            let current: Effect.Effect<unknown, E, R>
+            let spent: Exit.Exit<A, E> | undefined // the last item's, when the fiber has to end with it
+            const finish = (exit: Exit.Exit<A, E>) => {
+              if (inner._queue.length > 0 || inner._observers.length > observers) spent = exit
+              if (inner._fiberRefs !== refs) {
+                if (inner.isInterrupted()) spent = exit
+                inner.setFiberRefs(refs)
+              }
+              const settled = index
+              index = -1
+              ended = undefined
+              settle(settled, exit)
+            }
+            const next = () => {
+              if (ended !== undefined) return true
+              inner.currentRuntimeFlags = runtime.runtimeFlags
+              while (true) {
+                if (spent !== undefined || stopped !== undefined) return false
+                if (sinceTurn >= itemsPerTurn) {
+                  current = giveWay
+                  return true
+                }
+                if (inner._queue.length > 0) return false // interrupted by `settle`
+                const item = pull()
+                if (item === later) {
+                  idle = asleep = true
+                  return false
+                }
+                if (inner._queue.length > 0 && item !== undefined) {
+                  passedOn = item // interrupted by `pull`
+                  return false
+                }
+                if (item === undefined) {
+                  exhausted = true
+                  return false
+                }
+                sinceTurn++
+                index = started++
+                // What only computes needs no interpreter: it cannot fork or set a FiberRef.
+                const { _op, effect_instruction_i0: compute } = item as unknown as Sync<A>
+                if (_op === "Success" || _op === "Failure") finish(item as Exit.Exit<A, E>)
+                else if (_op === "Sync") finish(attempt(compute))
+                else {
+                  current = item
+                  return true
+                }
+              }
+            }
+            // The items run bare in one loop, since a handler around each costs as much as the rest: a success is what
+            // the loop's step is given, and a failure ends the loop, which then starts again.
+            const loop: Effect.Effect<unknown, unknown, R> = Effect.matchCauseEffect(
+              restore(
+                Effect.whileLoop({
+                  while: next,
+                  body: () => current,
+                  step: (a) => {
+                    if (ended !== undefined) return finish(ended)
+                    if (index < 0) return // it has given way
+                    const exit = Exit.succeed(a as A)
+                    const children = inner.interruptAllChildren()
+                    if (children === null) return finish(exit)
+                    ended = exit
+                    current = Effect.uninterruptible(children)
+                  }
+                })
+              ),
+              {
+                onSuccess: (): Effect.Effect<unknown, unknown> => spent ?? Effect.void,
+                onFailure: (cause) => {
+                  inner.currentRuntimeFlags = flags
+                  if (index < 0) return Effect.void // interrupted between two items
+                  const exit = ended ?? Exit.failCause(cause)
+                  const children = inner.interruptAllChildren()
+                  const over = () => {
+                    finish(exit)
+                    return loop
+                  }
+                  return children === null ? over() : Effect.flatMap(children, over)
+                }
+              }
+            )
+            return loop
+          })
+        )
+        live++
+        const worker = fork(work)
+        workers.add(worker)
+        observers++
+        // The fiber has run as far as it could by now; it may even have ended. It has an item under way if that has
+        // changed the fiber itself, so that it ended with the item.
+        worker.addObserver((exit) => {
+          workers.delete(worker)
+          live--
+          if (!idle) asleep = false
+          if (index >= 0) settle(index, ended ?? (exit as Exit.Exit<never, never>))
+          wake?.()
+        })
+        if (stopped !== undefined) worker.unsafeInterruptAsFork(stopped)
+      }
+
+      const until = (holds: () => boolean) =>
+        Effect.async<void>((resume) => {
+          wake = () => {
+            if (!holds()) return
+            wake = undefined
+            resume(Effect.void)
+          }
+          wake()
+        })
+      const finished = until(() => live === 0)
+      const changed = until(() => live === 0 || mayStart())
+      // Starting is a loop of the caller's own, so that it too gives way to timers while it makes many workers.
+      return Effect.whileLoop({
+        while: () => live > 0 || mayStart(),
+        body: () => {
+          if (!mayStart()) return changed
+          if (sinceTurn >= itemsPerTurn) return giveWay
+          start()
+          return Effect.void
+        },
+        step: () => undefined
+      }).pipe(
+        Effect.onInterrupt((interruptors) =>
+          Effect.suspend(() => {
+            stop(carrier(interruptors))
+            return finished
+          })
+        ),
+        Effect.ensuring(Effect.suspend(() => raise(broken)))
+      )
+    })
+  )
+
+// The id under which the caller is being interrupted; where one of several carries a reason, that one.
+const carrier = (interruptors: HashSet.HashSet<FiberId.FiberId>): FiberId.FiberId => {
+  let chosen: FiberId.FiberId = FiberId.none
+  for (const id of interruptors) {
+    chosen = id
+    if (fromInterruptors([id]).length > 0) break
+  }
+  return chosen
+}

@@ -1,0 +1,170 @@
+import { Cause, Data, Duration, Effect, Exit, Fiber, FiberId, FiberRef, Layer } from "effect"
+import { dual } from "effect/Function"
+import * as Cancellation from "../task/Cancellation.js"
+import * as EventLoop from "../task/EventLoop.js"
+import * as Fibers from "../task/internal/fiberRuntime.js"
+import { anyNumber, checkedDuration, checkOptions } from "../text/Numbers.js"
+import * as VirtualTime from "./internal/virtualTime.js"
+
+// model
+
+/** Settings of a virtual clock. */
+export interface Options {
+  /** Its first time, in milliseconds since the epoch. Default 0. */
+  readonly start?: number | undefined
+  /**
+   * For how long, in real time, open sockets, workers and real timers may hold the clock while nothing happens. Longer
+   * silence is taken for idleness: a kept-alive connection. So long it also takes to be sure of a deadlock,
+   * and 20 times as long (at least 100 ms) where timers or channels stood open before (a test runner's). Default 100 ms.
+   */
+  readonly patience?: Duration.DurationInput | undefined
+}
+
+/** A fiber that waits for what will never come. */
+export type Waiting = Fibers.Waiting
+
+// errors
+
+/** All fibers wait, no deadline is left and nothing real is on its way: a defect of the program. */
+export class Deadlock extends Data.TaggedError("Deadlock")<{
+  readonly fibers: ReadonlyArray<Waiting>
+  /** When, in milliseconds of the clock. */
+  readonly time: number
+}> {
+  override get message() {
+    const { length } = this.fibers
+    const lines = this.fibers.map((one) => `\n  ${Fibers.named(one)} waits ${one.waits}`)
+    return `nothing can happen any more: ${length === 1 ? "the only fiber waits" : `all ${length} fibers wait`}${lines.join("")}`
+  }
+}
+
+// make
+
+const make = (options: Options = {}) =>
+  Effect.gen(function* () {
+    // What the surroundings have just set up (the timer by which a runtime stays alive) is none of the program's.
+    yield* EventLoop.nextTurn
+    const scheduler = new VirtualTime.CountingScheduler(yield* FiberRef.get(FiberRef.currentScheduler))
+    checkOptions(options, { start: anyNumber })
+    const patience = Duration.toMillis(checkedDuration("patience", options.patience ?? "100 millis"))
+    const surroundings = new VirtualTime.Surroundings(patience, scheduler)
+    return { clock: new VirtualTime.Virtual(options.start ?? 0, surroundings, scheduler), scheduler }
+  })
+
+const cancellation = () =>
+  Cancellation.toFiberId({ reason: "nothing can happen any more", origin: "VirtualClock" })
+
+/**
+ * Runs the effect in virtual time: whenever all its fibers wait, the clock jumps to the next deadline. See
+ * {@link layer} for what holds it. What it forks ends with it. Dies with {@link Deadlock} when nothing can happen any
+ * more: no fiber is ready, no deadline is left, nothing real is under way. Its fibers are interrupted before.
+ *
+ * @example
+ * ```ts
+ * import { Clock, Effect } from "effect"
+ * import * as VirtualClock from "effect-asyncio/services/VirtualClock"
+ *
+ * // 86400000, at once
+ * export const program = Clock.currentTimeMillis.pipe(Effect.delay("1 day"), VirtualClock.run())
+ * ```
+ */
+export const run: {
+  (options?: Options): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(effect: Effect.Effect<A, E, R>, options?: Options): Effect.Effect<A, E, R>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(effect: Effect.Effect<A, E, R>, options?: Options): Effect.Effect<A, E, R> =>
+    Effect.flatMap(make(options), ({ clock, scheduler }) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          const close = Fibers.watchForever()
+          // A fiber of its own: a deadlock is told even where that fiber does not let itself be interrupted.
+          const fiber = yield* restore(effect).pipe(
+            Effect.withClock(clock),
+            Effect.withScheduler(scheduler),
+            Effect.forkDaemon
+          )
+          let deadlock: Deadlock | undefined
+          const ended = Effect.async<Exit.Exit<A, E> | undefined>((resume) => {
+            fiber.addObserver((exit) => resume(Effect.succeed(exit)))
+            clock.watchOver((waiting) => {
+              if (deadlock !== undefined) return resume(Effect.succeed(undefined))
+              deadlock = new Deadlock({ fibers: waiting, time: clock.unsafeCurrentTimeMillis() })
+              fiber.unsafeInterruptAsFork(cancellation())
+            })
+          })
+          const exit = yield* restore(ended).pipe(
+            Effect.onInterrupt((by) => Fiber.interruptAs(fiber, FiberId.combineAll(by))),
+            Effect.ensuring(
+              Effect.sync(() => {
+                clock.close()
+                close()
+              })
+            )
+          )
+          if (deadlock !== undefined) return yield* Effect.failCause(alongside(deadlock, exit))
+          yield* Fiber.inheritAll(fiber)
+          return yield* exit!
+        })
+      )
+    )
+)
+
+// What went wrong in the clean-up goes along.
+const alongside = <A, E>(deadlock: Deadlock, exit: Exit.Exit<A, E> | undefined): Cause.Cause<E> => {
+  const own = exit !== undefined && Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)
+  return own ? Cause.sequential(Cause.die(deadlock), exit.cause) : Cause.die(deadlock)
+}
+
+// layers
+
+/** {@link layer} with settings. */
+export const layerWith = (options: Options): Layer.Layer<never> =>
+  Layer.scopedDiscard(
+    Effect.gen(function* () {
+      const { clock, scheduler } = yield* make(options)
+      const close = Fibers.watchForever()
+      let deadlock: Deadlock | undefined
+      yield* Effect.addFinalizer(() =>
+        Effect.suspend(() => {
+          clock.close()
+          close()
+          return deadlock === undefined ? Effect.void : Effect.die(deadlock)
+        })
+      )
+      clock.watchOver((waiting, fibers) => {
+        // Nobody may be there: a runtime that has not been given anything to run.
+        if (fibers.length === 0) return
+        if (deadlock !== undefined) return process.emitWarning(deadlock)
+        deadlock = new Deadlock({ fibers: waiting, time: clock.unsafeCurrentTimeMillis() })
+        for (const fiber of Fibers.roots(fibers)) fiber.unsafeInterruptAsFork(cancellation())
+      })
+      yield* Effect.withClockScoped(clock)
+      yield* Effect.locallyScoped(FiberRef.currentScheduler, scheduler)
+    })
+  )
+
+/**
+ * A clock that nobody moves (trio's autojump): its time stands still while a fiber runs, and jumps to the next deadline
+ * when every fiber waits. Equal deadlines come in order of request, one after the other. It starts at the epoch. A
+ * sleep of zero is a turn that takes no time, but after a hundred in a row each takes 1 ms.
+ *
+ * Real work holds it: system requests (files, names, connecting, writing) and child processes until they are done; open
+ * sockets, workers and real timers until {@link Options.patience} has passed in silence. So an answer that takes a
+ * server longer than that comes late in virtual time, and so does a promise that keeps nothing open. What was open
+ * before the clock was made does not hold it, nor do listening servers and `Effect.never`.
+ *
+ * Where nothing can happen any more, the fibers that keep this time are interrupted, and the layer's scope dies with
+ * {@link Deadlock}.
+ *
+ * Give it to a layer that keeps time (`Timers.layer`) with `Layer.provideMerge`, not beside it.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as VirtualClock from "effect-asyncio/services/VirtualClock"
+ *
+ * export const program = Effect.sleep("30 days").pipe(Effect.provide(VirtualClock.layer))
+ * ```
+ */
+export const layer: Layer.Layer<never> = layerWith({})

@@ -1,0 +1,393 @@
+import {
+  Clock,
+  DefaultServices,
+  Duration,
+  Effect,
+  type Fiber,
+  FiberId,
+  GlobalValue,
+  type Scheduler
+} from "effect"
+import { keptAlive } from "../../task/EventLoop.js"
+import * as Fibers from "../../task/internal/fiberRuntime.js"
+import * as Timers from "../Timers.js"
+
+// The clock behind VirtualClock and Interleave: how it jumps, what holds it, and how it knows that all is over.
+
+interface Sleeper extends Timers.Entry {
+  /** How many zero sleeps led here, one out of the other, with no time passing. */
+  readonly depth: number
+  /** Woken, or interrupted: see {@link Fibers.rests}. */
+  readonly isOver: () => boolean
+  readonly wake: () => void
+}
+
+/** So many sleepers may be over and not yet forgotten, or as many as there were left the last time. */
+const forgotten = 1024
+
+/** After so many zero sleeps in a row each takes a millisecond, as in real time: so a loop of them has an end. */
+const freeTurns = 100
+
+/**
+ * What stood open before may yet wake somebody, or has gone and hides what was opened since: a deadlock is then believed
+ * only after so many times the patience, or this many milliseconds where that is nothing.
+ */
+const caution = { times: 20, atLeast: 100 }
+
+// What may stand open for ever without any work going on.
+const listening = new Set(["TCPServerWrap", "PipeServerWrap", "TTYWrap", "SignalWrap"])
+// Work that ends by itself: requests to the system, and child processes. What else there is may be idle.
+const isWork = (kind: string) => kind === "ProcessWrap" || /Req|WriteWrap|ConnectWrap|Request|Job/.test(kind)
+
+const count = (kinds: ReadonlyArray<string>) => {
+  const counts = new Map<string, number>()
+  for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1)
+  return counts
+}
+
+// What stdout and stderr are among the active resources: nothing is read from them.
+const writing = () =>
+  [process.stdout, process.stderr].map((stream) => {
+    const handle = (stream as { readonly _handle?: { readonly constructor: { readonly name: string } } })
+      ._handle
+    return handle?.constructor.name === "Pipe" ? "PipeWrap" : "TTYWrap"
+  })
+
+// How much has come in from outside, where Node tells (20.18, 22.8 and later).
+const arrived = (): number => {
+  const { uvMetricsInfo } = performance.nodeTiming as { readonly uvMetricsInfo?: { readonly events: number } }
+  return uvMetricsInfo?.events ?? 0
+}
+
+/** The real timers by which virtual clocks look again: they bring nothing to anybody. */
+const watches = GlobalValue.globalValue("effect-asyncio/services/VirtualClock/watches", () => ({ timers: 0 }))
+
+// Tells whether all is quiet but for the clock's own sleepers: whether it may jump.
+export class Surroundings {
+  /** Of each kind of resource, how many are known to be idle. */
+  readonly idle: Map<string, number>
+  /** How many of each stood open before and have nothing to do with the program. */
+  readonly before: Map<string, number>
+  /** What was found active when last all was quiet: to find the same again is to know. */
+  quiet: ReadonlyArray<string> = []
+  since = 0
+  seen = ""
+
+  constructor(
+    public patience: number,
+    readonly scheduler: Ready
+  ) {
+    // They are opened when they are first looked at.
+    void process.stdout
+    void process.stderr
+    this.before = count(process.getActiveResourcesInfo())
+    this.idle = new Map(this.before)
+  }
+
+  /**
+   * Whether nothing is left that could ever wake a fiber: `"nothing"`; timers and channels from before: `"hardly"` (a
+   * test runner loads modules by a channel of its own); and where there is more, even if it has long been silent:
+   * `"something"`.
+   */
+  expects(): "nothing" | "hardly" | "something" {
+    if (this.scheduler.ready > 0) return "something"
+    const counts = count(process.getActiveResourcesInfo())
+    for (const [kind, known] of this.before) this.before.set(kind, Math.min(known, counts.get(kind) ?? 0))
+    for (const [kind, found] of counts) {
+      const own = kind === "Timeout" ? watches.timers : 0
+      if (found - own > (this.before.get(kind) ?? 0)) return "something"
+    }
+    const silent = count([...writing(), "Immediate", "TTYWrap", "SignalWrap"])
+    for (const [kind, found] of counts) {
+      const own = kind === "Timeout" ? watches.timers + keptAlive() : 0
+      if (found - own > (silent.get(kind) ?? 0)) return "hardly"
+    }
+    return "nothing"
+  }
+
+  /** `"turn"`: something is about to run. `"hold"`: something real is on its way. */
+  look(): "quiet" | "turn" | "hold" {
+    if (this.scheduler.ready > 0) return "turn"
+    const active = process.getActiveResourcesInfo()
+    if (active.length === this.quiet.length && active.every((kind, i) => kind === this.quiet[i]))
+      return "quiet"
+    const counts = count(active)
+    let answer: "quiet" | "turn" | "hold" = "quiet"
+    for (const [kind, found] of counts) {
+      const own = kind === "Timeout" ? watches.timers : 0
+      if (listening.has(kind) || found - own <= (this.idle.get(kind) ?? 0)) continue
+      if (isWork(kind)) return "hold"
+      if (answer !== "hold") answer = kind === "Immediate" ? "turn" : "hold"
+    }
+    // What was closed does not excuse the next. But a library's timer was idle once and will be again.
+    for (const [kind, known] of this.idle) {
+      if (kind !== "Timeout" && (counts.get(kind) ?? 0) < known) this.idle.set(kind, counts.get(kind) ?? 0)
+    }
+    if (answer === "quiet") {
+      this.quiet = active
+      this.seen = ""
+      return answer
+    }
+    const now = performance.now()
+    const seen = `${this.scheduler.total} ${active}`
+    if (seen !== this.seen) {
+      this.seen = seen
+      this.since = now
+    }
+    if (now - this.since < this.patience) return answer
+    for (const [kind, found] of counts) this.idle.set(kind, Math.max(found, this.idle.get(kind) ?? 0))
+    return "quiet"
+  }
+}
+
+/** Knows how many fibers are ready to run: while there is one, no time passes. */
+export interface Ready {
+  readonly ready: number
+  /** How often one has become ready. */
+  readonly total: number
+  /** Called when none is ready any more. */
+  onRest: () => void
+  /** Calls `wake`, which makes sleepers ready. */
+  readonly wake: (wake: () => void) => void
+}
+
+// Leaves the order to another scheduler.
+export class CountingScheduler implements Ready, Scheduler.Scheduler {
+  ready = 0
+  total = 0
+  onRest: () => void = () => undefined
+  /** Set while the clock wakes a sleeper: what that makes ready may as well run at once, all else is done. */
+  waking = false
+  woken: Scheduler.Task | undefined
+
+  constructor(readonly inner: Scheduler.Scheduler) {}
+
+  shouldYield(fiber: Fiber.RuntimeFiber<unknown, unknown>): number | false {
+    return this.inner.shouldYield(fiber)
+  }
+
+  scheduleTask(task: Scheduler.Task, priority: number, fiber?: Fiber.RuntimeFiber<unknown, unknown>): void {
+    this.ready++
+    this.total++
+    const run = () => {
+      this.ready--
+      task()
+      if (this.ready === 0) this.onRest()
+    }
+    if (this.waking && this.woken === undefined) this.woken = run
+    else this.inner.scheduleTask(run, priority, fiber)
+  }
+
+  /** Wakes, and runs what it has made ready first; the rest has its turn in the order that it would have anyway. */
+  wake(wake: () => void): void {
+    this.waking = true
+    wake()
+    this.waking = false
+    const { woken } = this
+    this.woken = undefined
+    woken?.()
+  }
+}
+
+export class Virtual implements Clock.Clock {
+  readonly [Clock.ClockTypeId]: Clock.ClockTypeId = Clock.ClockTypeId
+  readonly currentTimeMillis = Effect.sync(() => this.unsafeCurrentTimeMillis())
+  readonly currentTimeNanos = Effect.sync(() => this.unsafeCurrentTimeNanos())
+  private onDeadlock:
+    | ((waiting: ReadonlyArray<Fibers.Waiting>, fibers: ReadonlyArray<Fibers.AnyFiber>) => void)
+    | undefined
+  /** Told of each sleep, with the time that it lasts until. */
+  onSleep: ((fiber: Fibers.AnyFiber, until: number) => void) | undefined
+  private readonly sleepers = new Timers.Heap<Sleeper>()
+  private readonly endless = new WeakMap<object, Sleeper>()
+  private crowd = forgotten
+  private asked = 0
+  private depth = 0
+  private armed = false
+  private readonly origin: bigint // of the nanoseconds
+  private now = 0 // since the start: small numbers keep their fractions
+  private watch: (() => void) | undefined
+  private stuck: { readonly total: number; readonly since: number } | undefined
+
+  constructor(
+    private readonly start: number,
+    private readonly surroundings: Surroundings,
+    private readonly scheduler: Ready,
+    /** Wakes all that are due at once: for a scheduler that chooses among them. */
+    private readonly together = false
+  ) {
+    this.origin = BigInt(Math.round(start)) * 1_000_000n
+    scheduler.onRest = () => {
+      if (this.watch === undefined && this.onDeadlock !== undefined) this.arm()
+    }
+  }
+
+  unsafeCurrentTimeMillis(): number {
+    return Math.floor(this.start + this.now)
+  }
+
+  unsafeCurrentTimeNanos(): bigint {
+    return this.origin + BigInt(Math.round(this.now * 1e6))
+  }
+
+  /** Milliseconds since the start, for {@link Timers}: nanoseconds are new objects at each look. */
+  unsafeElapsed(): number {
+    return this.now
+  }
+
+  // A sleep with a canceler is 13 steps of Effect, this one is 5: half the time of a jump. One that was interrupted shows
+  // by what its fiber waits for.
+  sleep(duration: Duration.Duration): Effect.Effect<void> {
+    return Effect.withFiberRuntime((fiber) => {
+      const ms = Math.max(0, Duration.toMillis(duration))
+      const id = ++this.asked
+      const mark = FiberId.runtime(-id, 0)
+      return Effect.async<void>((resume) => {
+        const stuck = ms === 0 && this.depth >= freeTurns
+        const sleeper: Sleeper = {
+          // To the nanosecond, so that 0.1 + 0.2 and 0.3 are one deadline.
+          deadline: Math.round((this.now + (stuck ? 1 : ms)) * 1e6) / 1e6,
+          id,
+          place: -1,
+          depth: stuck ? freeTurns : ms === 0 ? this.depth + 1 : 0,
+          isOver: () => !Fibers.waitsAt(fiber, mark),
+          wake: () => resume(Effect.void)
+        }
+        this.sleepers.add(sleeper)
+        this.arm()
+        if (ms === Number.POSITIVE_INFINITY) this.endless.set(fiber, sleeper)
+        this.onSleep?.(fiber, this.start + sleeper.deadline)
+      }, mark)
+    })
+  }
+
+  // The first that still sleeps. Only where all rest: a fiber waits for its sleep a step after it has asked for it.
+  private first(): Sleeper | undefined {
+    const { entries } = this.sleepers
+    if (entries.length > this.crowd) {
+      for (const sleeper of entries.filter((one) => one.isOver())) this.sleepers.delete(sleeper)
+      this.crowd = Math.max(forgotten, 2 * entries.length)
+    }
+    for (;;) {
+      const sleeper = this.sleepers.first
+      if (sleeper === undefined || !sleeper.isOver()) return sleeper
+      this.sleepers.delete(sleeper)
+    }
+  }
+
+  private arm(): void {
+    if (this.armed) return
+    this.armed = true
+    setImmediate(this.turn)
+  }
+
+  // One sleeper a turn: what it sets going is over before the next one wakes, as with real timers.
+  private readonly turn = (): void => {
+    this.armed = false
+    if (this.sleepers.first === undefined) {
+      this.rest()
+      return
+    }
+    const around = this.surroundings.look()
+    if (around === "hold") {
+      this.armed = true
+      later(1, this.turn)
+      return
+    }
+    if (around === "quiet") {
+      const sleeper = this.first()
+      if (sleeper === undefined || sleeper.deadline === Number.POSITIVE_INFINITY) {
+        this.rest()
+        return
+      }
+      this.now = sleeper.deadline
+      this.wake(sleeper)
+      if (this.together) {
+        for (let next = this.first(); next?.deadline === this.now; next = this.first()) this.wake(next)
+      }
+      if (this.sleepers.first === undefined) return
+    }
+    this.arm()
+  }
+
+  private wake(sleeper: Sleeper): void {
+    this.sleepers.delete(sleeper)
+    this.depth = sleeper.depth
+    this.scheduler.wake(sleeper.wake)
+  }
+
+  // Nobody sleeps: only something real can go on, or else nothing will.
+  private rest(): void {
+    const { patience, scheduler } = this.surroundings
+    // Whoever is ready tells when he rests again.
+    if (this.onDeadlock === undefined || this.watch !== undefined || scheduler.ready > 0) return
+    const expected = this.surroundings.expects()
+    const now = performance.now()
+    const total = scheduler.total + arrived()
+    if (expected === "something" || this.stuck?.total !== total) {
+      this.stuck = { total, since: now }
+    }
+    const silence = expected === "hardly" ? Math.max(patience * caution.times, caution.atLeast) : patience
+    const left = this.stuck!.since + silence - now
+    if (expected === "something" || left > 0) {
+      this.watch = later(Math.max(1, Math.min(left, patience)), () => {
+        this.watch = undefined
+        if (!this.armed) this.turn()
+      })
+      return
+    }
+    this.stuck = undefined
+    const fibers = Fibers.living((fiber) => clockOf(fiber) === this)
+    this.onDeadlock(this.describe(fibers), fibers)
+  }
+
+  private describe(fibers: ReadonlyArray<Fibers.AnyFiber>): ReadonlyArray<Fibers.Waiting> {
+    const told = fibers.map((fiber) => ({
+      id: fiber.id().id,
+      task: Fibers.taskOf(fiber),
+      spans: Fibers.spansOf(fiber)
+    }))
+    const names = new Map(told.map((one) => [one.id, Fibers.named({ ...one, spans: [] })]))
+    const waits = (fiber: Fibers.AnyFiber) =>
+      this.endless.get(fiber)?.isOver() === false
+        ? "for ever (a sleep without end)"
+        : Fibers.waitOf(fiber, fibers, (id) => names.get(id) ?? `fiber #${id}`, true)
+    return told.map((one, i) => ({ ...one, waits: waits(fibers[i]!) }))
+  }
+
+  /**
+   * Looks out for deadlocks from here on: tells when nothing can happen any more, and again when that is still so after
+   * something was done about it.
+   */
+  watchOver(onDeadlock: NonNullable<Virtual["onDeadlock"]>): void {
+    this.onDeadlock = onDeadlock
+    this.arm()
+  }
+
+  /** Looks out for deadlocks no longer. Who still sleeps is woken as before. */
+  close(): void {
+    this.onDeadlock = undefined
+    this.watch?.()
+  }
+}
+
+// By way of an immediate, because a timer counts as active while it runs. Gives what calls it off.
+const later = (ms: number, look: () => void): (() => void) => {
+  let waiting = true
+  const done = () => {
+    if (waiting) watches.timers--
+    waiting = false
+  }
+  watches.timers++
+  const timer = setTimeout(() => {
+    done()
+    setImmediate(look)
+  }, ms)
+  return () => {
+    done()
+    clearTimeout(timer)
+  }
+}
+
+const clockOf = (fiber: Fibers.AnyFiber): unknown =>
+  fiber.getFiberRef(DefaultServices.currentServices).unsafeMap.get(Clock.Clock.key)

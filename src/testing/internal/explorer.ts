@@ -1,0 +1,276 @@
+import { Fiber, Option, type Scheduler } from "effect"
+import { PCGRandom } from "effect/Utils"
+import type * as Fibers from "../../services/task/internal/fiberRuntime.js"
+import type { Ready } from "../../services/time/internal/virtualTime.js"
+
+// The scheduler behind Interleave: it knows every fiber of a program, runs one at a time, and decides at each step of
+// each who goes on.
+
+/** A place where another fiber goes on than would have in plain order. */
+export interface Switch {
+  /** The fiber that was held up or had to wait: by whom it was forked, as the how-manieth (`0.2.1`). */
+  readonly fiber: string
+  /** How many steps it had made. */
+  readonly step: number
+  /** How often it had gone on since without making a step, only to be told something. */
+  readonly stop: number
+  /** Whether it was held up, although it could have gone on. */
+  readonly held: boolean
+  /** The fiber that went on in its place. */
+  readonly to: string
+}
+
+/** One fiber as the scheduler sees it. */
+export class Thread {
+  steps = 0
+  stop = 0
+  /** Steps that are only the resumption after it was held up: not counted, so that a step has one number always. */
+  resuming = 0
+  held = false
+  pending = false
+  forked = 0
+  priority = 0
+  span: unknown
+  /** The first span of its own: what a person knows it by. */
+  own: string | undefined
+  task: string | undefined
+
+  constructor(
+    readonly path: string,
+    readonly fiber: Fibers.AnyFiber | undefined
+  ) {}
+}
+
+/** Decides for a run. Both are asked only where there is a choice. */
+export interface Policy {
+  /** Whether to hold the running thread up here for one that is ready, and for which. */
+  readonly hold: (running: Thread, ready: ReadonlyArray<Thread>) => Thread | undefined
+  /** Who goes on when the one that ran has stopped; the first has been ready for longest. */
+  readonly pick: (stopped: Thread, ready: ReadonlyArray<Thread>) => Thread
+  readonly onStart?: (thread: Thread) => void
+  readonly onYield?: (thread: Thread) => void
+}
+
+/** Told of what happens, in order. */
+export interface Watcher {
+  /** A thread goes on. */
+  readonly goes: (thread: Thread) => void
+  readonly forks: (thread: Thread) => void
+  readonly step: (thread: Thread) => void
+  /** It has stopped: held up, of its own will, waiting or at its end. */
+  readonly stops: (thread: Thread) => void
+}
+
+/** In plain order: nobody is held up, and who has been ready for longest goes on. */
+export const plain: Policy = { hold: () => undefined, pick: (_, ready) => ready[0]! }
+
+/** So many fibers go on in a row before promises have their turn, and so many before timers and I/O have. */
+const batch = 32
+const batches = 64
+
+// A yield without priority: with one, Effect makes five steps more of it.
+const noPriority = undefined as unknown as number
+
+export class Explorer implements Ready, Scheduler.Scheduler {
+  ready = 0
+  total = 0
+  onRest: () => void = () => undefined
+  /** All steps of all threads. */
+  steps = 0
+  /** How many of them had others ready to go on in their place. */
+  choices = 0
+  readonly switches: Array<Switch> = []
+  readonly threads: Array<Thread> = []
+  private readonly known = new WeakMap<object, Thread>()
+  private readonly waiting: Array<Thread> = []
+  private readonly tasks: Array<Scheduler.Task> = []
+  private running: Thread
+  private inTask = false
+  private armed = false
+  private drained = 0
+  private next: Thread | undefined
+  private abandoned = false
+  private readonly nobody = new Thread("?", undefined)
+
+  constructor(
+    public policy: Policy,
+    readonly maxSteps: number,
+    /** Called at each so many. */
+    readonly onTooMany: () => void,
+    readonly watcher?: Watcher
+  ) {
+    this.running = this.nobody
+  }
+
+  threadOf(fiber: Fibers.AnyFiber): Thread {
+    let thread = this.known.get(fiber)
+    if (thread === undefined) {
+      // Who runs now has forked it; outside of any task that is whoever runs the program.
+      const by = Option.getOrUndefined(Fiber.getCurrentFiber())
+      const parent = this.inTask ? ((by && this.known.get(by)) ?? this.running) : this.nobody
+      const path = parent === this.nobody ? `${parent.forked++}` : `${parent.path}.${parent.forked++}`
+      thread = new Thread(path, fiber)
+      this.known.set(fiber, thread)
+      this.threads.push(thread)
+      this.policy.onStart?.(thread)
+      this.watcher?.forks(thread)
+    }
+    return thread
+  }
+
+  /** Called by every fiber before each of its steps. */
+  shouldYield(fiber: Fiber.RuntimeFiber<unknown, unknown>): number | false {
+    const thread = this.threadOf(fiber)
+    if (thread.resuming > 0) {
+      thread.resuming--
+      return false
+    }
+    thread.steps++
+    thread.stop = 0
+    if (++this.steps % this.maxSteps === 0) this.onTooMany()
+    if (this.abandoned) return noPriority
+    this.watcher?.step(thread)
+    if (this.waiting.length === 0 || this.next !== undefined) return false
+    this.choices++
+    const to = this.policy.hold(thread, this.waiting)
+    if (to === undefined) return false
+    this.switches.push({ fiber: thread.path, step: thread.steps, stop: 0, held: true, to: to.path })
+    thread.held = true
+    thread.resuming = 2
+    this.next = to
+    return noPriority
+  }
+
+  scheduleTask(task: Scheduler.Task, _priority: number, fiber?: Fiber.RuntimeFiber<unknown, unknown>): void {
+    if (this.abandoned) return
+    const thread = fiber === undefined ? this.nobody : this.threadOf(fiber)
+    if (this.inTask && thread === this.running && !thread.held) this.policy.onYield?.(thread)
+    thread.pending = true
+    this.ready++
+    this.total++
+    this.waiting.push(thread)
+    this.tasks.push(task)
+    this.arm()
+  }
+
+  wake(wake: () => void): void {
+    wake()
+  }
+
+  /** Lets no fiber go on: for those that neither end nor let themselves be interrupted. */
+  abandon(): void {
+    this.abandoned = true
+    this.waiting.length = 0
+    this.tasks.length = 0
+    this.ready = 0
+  }
+
+  private arm(): void {
+    if (this.armed) return
+    this.armed = true
+    if (++this.drained % batches === 0) setImmediate(this.drain)
+    else queueMicrotask(this.drain)
+  }
+
+  private readonly drain = (): void => {
+    for (let i = 0; i < batch && this.waiting.length > 0; i++) this.go(this.choose())
+    this.armed = false
+    if (this.waiting.length > 0) this.arm()
+    else this.onRest()
+  }
+
+  private choose(): number {
+    const { next, running, waiting } = this
+    this.next = undefined
+    if (waiting.length === 1) return 0
+    if (next !== undefined) {
+      const at = waiting.indexOf(next)
+      if (at >= 0) return at
+    }
+    const chosen = this.policy.pick(running, waiting)
+    if (chosen !== waiting[0]) {
+      const { path: fiber, steps: step, stop } = running
+      this.switches.push({ fiber, step, stop, held: false, to: chosen.path })
+    }
+    return waiting.indexOf(chosen)
+  }
+
+  private go(at: number): void {
+    const [thread] = this.waiting.splice(at, 1) as [Thread]
+    const [task] = this.tasks.splice(at, 1) as [Scheduler.Task]
+    thread.pending = false
+    thread.held = false
+    this.running = thread
+    this.watcher?.goes(thread)
+    this.inTask = true
+    this.ready--
+    const before = thread.steps
+    try {
+      task()
+    } finally {
+      this.inTask = false
+    }
+    if (thread.steps === before) thread.stop++
+    this.watcher?.stops(thread)
+  }
+}
+
+// policies
+
+const rates = [0, 1 / 64, 1 / 16, 1 / 4]
+
+/** At each step some chance to be held up, another for each run; whoever goes on is drawn. */
+export const randomly = (seed: number): Policy => {
+  const draw = new PCGRandom(seed)
+  const one = (ready: ReadonlyArray<Thread>) => ready[draw.integer(ready.length)]!
+  const rate = rates[draw.integer(rates.length)]!
+  return {
+    hold: (_, ready) => (rate > 0 && draw.number() < rate ? one(ready) : undefined),
+    pick: (_, ready) => one(ready)
+  }
+}
+
+/**
+ * Probabilistic concurrency testing (Burckhardt et al., ASPLOS 2010): each fiber has a priority that is drawn, the
+ * highest goes on, and at `depth - 1` of the `steps` whoever runs falls below all others. It finds a bug that needs d
+ * ordering constraints in at least 1 of n · k^(d-1) runs, with n fibers of k steps in all.
+ */
+export const prioritised = (seed: number, depth: number, steps: number): Policy => {
+  const draw = new PCGRandom(seed)
+  const changes = new Set(Array.from({ length: depth - 1 }, () => 1 + draw.integer(Math.max(1, steps))))
+  let at = 0
+  let low = 0
+  const highest = (ready: ReadonlyArray<Thread>) =>
+    ready.reduce((best, one) => (one.priority > best.priority ? one : best))
+  // Whoever yields of his own will lets all others go on: or one that polls would keep them from it for ever.
+  const fall = (thread: Thread) => {
+    thread.priority = --low
+  }
+  return {
+    hold: (running, ready) => {
+      if (changes.has(++at)) fall(running)
+      const best = highest(ready)
+      return best.priority > running.priority ? best : undefined
+    },
+    pick: (_, ready) => highest(ready),
+    onStart: (thread) => {
+      thread.priority = 1 + draw.number()
+    },
+    onYield: fall
+  }
+}
+
+const key = (fiber: string, step: number, stop: number, held: boolean) =>
+  `${fiber}@${step}.${stop}${held ? "!" : ""}`
+
+/** Plain order but for these. One that cannot be followed is passed over. */
+export const guided = (switches: ReadonlyArray<Switch>): Policy => {
+  const given = new Map(switches.map((one) => [key(one.fiber, one.step, one.stop, one.held), one.to]))
+  const find = (path: string | undefined, ready: ReadonlyArray<Thread>) =>
+    path === undefined ? undefined : ready.find((one) => one.path === path)
+  return {
+    hold: (running, ready) => find(given.get(key(running.path, running.steps, 0, true)), ready),
+    pick: (stopped, ready) =>
+      find(given.get(key(stopped.path, stopped.steps, stopped.stop, false)), ready) ?? ready[0]!
+  }
+}

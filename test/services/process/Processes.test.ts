@@ -1,0 +1,650 @@
+import * as childProcess from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import * as Command from "@effect/platform/Command"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, FastCheck, Fiber, Option, Stream, TestClock } from "effect"
+import * as Processes from "../../../src/services/process/Processes.js"
+import * as Cancellation from "../../../src/services/task/Cancellation.js"
+import * as EventLoop from "../../../src/services/task/EventLoop.js"
+
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+const sh = (script: string, ...args: ReadonlyArray<string>) => Command.make("sh", "-c", script, "sh", ...args)
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "aio-processes-"))),
+  (folder) => Effect.sync(() => fs.rmSync(folder, { recursive: true }))
+)
+
+// The pids that children have written, one a line, once there are so many. They write a line at once.
+const pids = (file: string, count: number) =>
+  Effect.repeat(
+    Effect.zipRight(
+      EventLoop.nextTurn,
+      Effect.sync(() =>
+        (fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n").filter(Boolean) : []).map(Number)
+      )
+    ),
+    { until: (found) => found.length >= count }
+  )
+
+// Gone, or a zombie that waits for process 1.
+const isAlive = (pid: number) => {
+  try {
+    return !/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, "utf8"))
+  } catch {
+    return false
+  }
+}
+
+const cancel = <A, E>(fiber: Fiber.Fiber<A, E>) =>
+  Cancellation.cancel(fiber, { reason: "not needed", origin: "test" })
+
+const spawners = ["forkServer", "direct"] as const
+
+describe.each(spawners)("Processes, %s", (spawner) => {
+  const live = Effect.provide(Processes.layerWith({ spawner }))
+
+  it.live("gives exit code, bytes of both pipes and duration", () =>
+    Effect.gen(function* () {
+      const result = yield* Processes.run(sh("printf 'a\\377\\000'; printf 'two\\n' >&2; exit 3"))
+      assert.strictEqual(result.exitCode, 3)
+      assert.isUndefined(result.signal)
+      assert.deepStrictEqual(result.stdout, Uint8Array.of(97, 255, 0))
+      assert.strictEqual(text(result.stderr), "two\n")
+      assert.isAbove(Duration.toMillis(result.duration), 0)
+    }).pipe(live)
+  )
+
+  it.live("tells the pid of a run, gives what it writes as it comes, and keeps none of it", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const { stderr, stdout } = yield* Processes.run(sh("echo $$; echo two >&2; exit 1"), {
+        onStarted: (pid) => seen.push(`pid ${pid}`),
+        onOutput: (stream, bytes) => Effect.sync(() => seen.push(`${stream} ${text(bytes).trim()}`))
+      })
+      assert.lengthOf(seen, 3)
+      const pid = /^pid (\d+)$/.exec(seen[0]!)?.[1]
+      assert.deepStrictEqual(seen.slice(1).sort(), ["stderr two", `stdout ${pid}`])
+      assert.strictEqual(stdout.length + stderr.length, 0)
+    }).pipe(live)
+  )
+
+  it.live("fails a run where what takes its output fails, when nobody of it is left", () =>
+    Effect.gen(function* () {
+      const line = "sh -c 'echo 1; sleep 60' sh"
+      const tooLarge = new Processes.OutputTooLarge({ command: line, stream: "stdout", limit: 0 })
+      let pid = 0
+      const exit = yield* Effect.exit(
+        Processes.run(sh("echo 1; sleep 60"), {
+          onStarted: (started) => {
+            pid = started
+          },
+          onOutput: () => tooLarge
+        })
+      )
+      assert.deepStrictEqual(exit, Exit.fail(tooLarge))
+      assert.isFalse(isAlive(pid))
+    }).pipe(live)
+  )
+
+  it.live("hands on no signal that is blocked or ignored, and no setting of its own", () =>
+    Effect.gen(function* () {
+      const { stdout } = yield* Processes.run(
+        sh("grep -E '^Sig(Blk|Ign)' /proc/self/status; env | grep -E '^(LD_BIND_NOW|PERL_)'")
+      )
+      assert.strictEqual(text(stdout), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n")
+    }).pipe(live)
+  )
+
+  it.live("gives the signal that ended it, with a shell's exit code", () =>
+    Effect.gen(function* () {
+      const result = yield* Processes.run(sh("kill -HUP $$"))
+      assert.deepInclude(result, { exitCode: 129, signal: "SIGHUP" })
+    }).pipe(live)
+  )
+
+  it.live("passes words, environment and folder as they are, and runs no shell", () =>
+    Effect.gen(function* () {
+      const words = ["$HOME", "a b", "'", "*", ""]
+      const print = Command.make("printf", "%s\\n", ...words)
+      assert.strictEqual(text((yield* Processes.run(print)).stdout), `${words.join("\n")}\n`)
+      const env = sh('printf "%s %s" "$AIO_TEST" "$PWD"').pipe(
+        Command.env({ AIO_TEST: "x y" }),
+        Command.workingDirectory("/")
+      )
+      assert.strictEqual(text((yield* Processes.run(env)).stdout), "x y /")
+      const shell = Command.make("echo $((1 + 1))").pipe(Command.runInShell(true))
+      assert.strictEqual(text((yield* Processes.run(shell)).stdout), "2\n")
+    }).pipe(live)
+  )
+
+  it.live("feeds stdin, which is empty otherwise, and lets a child close it early", () =>
+    Effect.gen(function* () {
+      const cat = Command.make("cat")
+      assert.strictEqual(text((yield* Processes.run(cat)).stdout), "")
+      assert.strictEqual(text((yield* Processes.run(Command.feed(cat, "to\nyou"))).stdout), "to\nyou")
+      const flood = Stream.repeatValue(new Uint8Array(65536))
+      const early = Command.make("head", "-c", "3").pipe(Command.stdin(flood))
+      assert.deepInclude(yield* Processes.run(early), { exitCode: 0, stdout: new Uint8Array(3) })
+      const broken = Command.stdin(cat, Stream.die(new Error("no more")) as Stream.Stream<Uint8Array>)
+      assert.strictEqual(
+        (yield* Effect.flip(Processes.run(broken))).message,
+        "the input of cat failed: no more"
+      )
+    }).pipe(live)
+  )
+
+  it.scopedLive(
+    "finds programs as execvp does: in the PATH they are given, behind what cannot be run, scripts without a first line",
+    () =>
+      Effect.gen(function* () {
+        const at = yield* folder
+        const put = (name: string, content: string, mode: number) => {
+          fs.mkdirSync(path.dirname(path.join(at, name)), { recursive: true })
+          fs.writeFileSync(path.join(at, name), content, { mode })
+        }
+        put("a/tool", "#!/bin/sh\necho a", 0o644)
+        put("b/tool", "#!/bin/sh\necho b $#", 0o755)
+        put("c/script", 'echo "$1" "$AIO_TEST"', 0o755)
+        const output = (command: Command.Command, given: string) =>
+          Effect.map(
+            Processes.run(
+              command.pipe(Command.env({ PATH: given, AIO_TEST: "t" }), Command.workingDirectory(at))
+            ),
+            ({ stdout }) => text(stdout)
+          )
+        assert.strictEqual(yield* output(Command.make("tool", "x", "y"), `${at}/a:${at}/b`), "b 2\n")
+        assert.strictEqual(yield* output(Command.make("tool"), "none:b"), "b 0\n")
+        assert.strictEqual(yield* output(Command.make("script", "x y"), `${at}/c`), "x y t\n")
+        assert.strictEqual(yield* output(Command.make("./c/script", "z"), "/bin"), "z t\n")
+        const denied = yield* Effect.flip(output(Command.make("tool"), `${at}/a:${at}/c`))
+        assert.strictEqual(denied._tag, "CommandNotExecutable")
+        const missing = yield* Effect.flip(output(Command.make("tool"), `${at}/c:${at}/a/tool`))
+        assert.strictEqual(missing._tag, "CommandNotFound")
+      }).pipe(live)
+  )
+
+  it.scopedLive("tells why there is no process", () =>
+    Effect.gen(function* () {
+      const at = yield* folder
+      const file = (name: string, content: string, mode: number) => {
+        fs.writeFileSync(path.join(at, name), content, { mode })
+        return path.join(at, name)
+      }
+      const fails = (command: Command.Command) => Effect.flip(Processes.run(command))
+      const missing = yield* fails(Command.make("aio-no-such-program", "a b"))
+      assert.deepInclude(missing, { _tag: "CommandNotFound", exitCode: 127 })
+      assert.strictEqual(missing.message, "cannot run aio-no-such-program 'a b': command not found")
+      assert.deepInclude(yield* fails(Command.make(path.join(at, "none"))), { _tag: "CommandNotFound" })
+      for (const [command, detail] of [
+        [file("plain", "#!/bin/sh\n", 0o644), "permission denied"],
+        [file("orphan", "#!/no/such/sh\n", 0o755), "the interpreter in its first line does not exist"]
+      ] as const) {
+        const error = yield* fails(Command.make(command))
+        assert.deepInclude(error, { _tag: "CommandNotExecutable", exitCode: 126, detail })
+      }
+      for (const [command, detail] of [
+        [
+          Command.make("true").pipe(Command.workingDirectory(path.join(at, "gone"))),
+          `there is no folder ${at}/gone`
+        ],
+        [Command.make("echo", "x".repeat(4_000_000)), "arguments and environment are too long"],
+        [Command.make("echo", "\0"), "without null bytes"],
+        [Command.make("echo").pipe(Command.env({ AIO_TEST: "\0" })), "null bytes"],
+        [
+          Command.pipeTo(Command.make("echo"), Command.make("cat")),
+          "pipelines are for services/CommandExecutor"
+        ]
+      ] as const) {
+        const error = yield* fails(command)
+        assert.strictEqual(error._tag, "CommandNotStarted")
+        assert.include(error.message, detail)
+      }
+    }).pipe(live)
+  )
+
+  it.live("fails for an exit code only when it is asked to", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(
+        Processes.run(sh("echo first >&2; echo last >&2; exit 7"), { check: true })
+      )
+      assert.strictEqual(error._tag, "CommandFailed")
+      assert.match(error.message, /^sh -c .* failed: exit code 7: last$/)
+      const signalled = yield* Effect.flip(Processes.run(sh("kill -KILL $$"), { check: true }))
+      assert.match(signalled.message, /ended by SIGKILL$/)
+      assert.deepInclude(yield* Processes.run(Command.make("true"), { check: true }), { exitCode: 0 })
+    }).pipe(live)
+  )
+
+  it.live("drains both pipes at once", () =>
+    Effect.gen(function* () {
+      const flood = "head -c 1000000 /dev/zero >&2; head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2"
+      const result = yield* Processes.run(sh(flood))
+      assert.strictEqual(result.stdout.length, 1_000_000)
+      assert.strictEqual(result.stderr.length, 2_000_000)
+    }).pipe(live)
+  )
+
+  it.live("bounds what it captures, to the byte", () =>
+    Effect.gen(function* () {
+      const thousand = Command.make("head", "-c", "1000", "/dev/zero")
+      assert.strictEqual((yield* Processes.run(thousand, { maxOutput: 1000 })).stdout.length, 1000)
+      const over = yield* Effect.flip(Processes.run(thousand, { maxOutput: 999 }))
+      assert.deepInclude(over, { _tag: "OutputTooLarge", stream: "stdout", limit: 999 })
+      const endless = yield* Effect.flip(Processes.run(sh("exec cat /dev/zero >&2")))
+      assert.strictEqual(
+        endless.message,
+        "sh -c 'exec cat /dev/zero >&2' sh wrote more than 8.0 MiB to stderr; allow more or let it write to a file"
+      )
+    }).pipe(live)
+  )
+
+  it.scopedLive("ends the whole group when it is cancelled, and only then returns", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      // A child in the background, one of its own in turn, and the leader.
+      const script = 'sh -c "echo \\$\\$ >> $1; sleep 60 & echo \\$! >> $1; wait" & echo $$ >> "$1"; wait'
+      const run = yield* Effect.fork(Processes.run(sh(script, file)))
+      const group = yield* pids(file, 3)
+      assert.isTrue(group.every(isAlive))
+      const exit = yield* cancel(run)
+      assert.deepStrictEqual(group.filter(isAlive), [])
+      assert.deepStrictEqual(Cancellation.fromExit(exit), [{ reason: "not needed", origin: "test" }])
+    }).pipe(live)
+  )
+
+  it.scopedLive("kills who does not end within the grace period", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const script = 'trap "" TERM; echo $$ >> "$1"; while :; do sleep 0.05; done'
+      const run = yield* Effect.fork(Processes.run(sh(script, file), { grace: "100 millis" }))
+      const group = yield* pids(file, 1)
+      const [spent] = yield* Effect.timed(cancel(run))
+      assert.deepStrictEqual(group.filter(isAlive), [])
+      assert.isAtLeast(Duration.toMillis(spent), 99)
+    }).pipe(live)
+  )
+
+  it.scopedLive("lets a process end in its own way within the grace period, a stopped one too", () =>
+    Effect.gen(function* () {
+      const at = yield* folder
+      const file = path.join(at, "pids")
+      const script = 'trap "echo tidy > $2; exit" TERM; echo $$ >> "$1"; kill -STOP $$; sleep 60 & wait'
+      const run = yield* Effect.fork(Processes.run(sh(script, file, path.join(at, "said"))))
+      const group = yield* pids(file, 1)
+      yield* cancel(run)
+      assert.deepStrictEqual(group.filter(isAlive), [])
+      assert.strictEqual(fs.readFileSync(path.join(at, "said"), "utf8"), "tidy\n")
+    }).pipe(live)
+  )
+
+  it.live("asks with the signal that it was given", () =>
+    Effect.gen(function* () {
+      const words: Array<string> = []
+      const ready = yield* Deferred.make<void>()
+      const script =
+        "trap 'echo term; exit' TERM; trap 'echo int; exit' INT; echo up; while :; do sleep 0.01; done"
+      const run = yield* Effect.fork(
+        Processes.run(Command.make("sh", "-c", script), {
+          stopSignal: "SIGINT",
+          onOutput: (_, bytes) => {
+            words.push(new TextDecoder().decode(bytes))
+            return Effect.asVoid(Deferred.succeed(ready, undefined))
+          }
+        })
+      )
+      yield* Deferred.await(ready)
+      yield* Fiber.interrupt(run)
+      assert.strictEqual(words.join(""), "up\nint\n")
+    }).pipe(live)
+  )
+
+  it.live("gives what it writes to its last moment, and waits for who takes it", () =>
+    Effect.gen(function* () {
+      const started = yield* Deferred.make<void>()
+      let seen = ""
+      const take = (bytes: Uint8Array) =>
+        Effect.delay(
+          Effect.sync(() => {
+            seen += text(bytes)
+          }),
+          "20 millis"
+        )
+      const command = sh("trap 'echo bye; echo bye; exit' TERM; echo on; while :; do sleep 0.05; done")
+      const onOutput = (stream: string, bytes: Uint8Array) =>
+        Effect.zipRight(Deferred.succeed(started, undefined), stream === "stdout" ? take(bytes) : Effect.void)
+      const fiber = yield* Effect.fork(
+        Effect.scoped(Effect.flatMap(Processes.start(command, { onOutput }), (child) => child.exit))
+      )
+      yield* Deferred.await(started)
+      yield* cancel(fiber)
+      assert.strictEqual(seen, "on\nbye\nbye\n")
+    }).pipe(live)
+  )
+
+  it.live("gives up who never takes what it has written, after the grace period", () =>
+    Effect.gen(function* () {
+      const started = yield* Deferred.make<void>()
+      let gaveUp = false
+      const never = Effect.onInterrupt(Effect.never, () =>
+        Effect.sync(() => {
+          gaveUp = true
+        })
+      )
+      const onOutput = () => Effect.zipRight(Deferred.succeed(started, undefined), never)
+      const fiber = yield* Effect.fork(
+        Effect.scoped(
+          Effect.flatMap(
+            Processes.start(sh("echo on; sleep 30"), { onOutput, grace: "50 millis" }),
+            (child) => child.exit
+          )
+        )
+      )
+      yield* Deferred.await(started)
+      yield* cancel(fiber)
+      assert.isTrue(gaveUp)
+    }).pipe(live)
+  )
+
+  it.scopedLive("leaves nothing behind when the leader has ended first", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const script = 'sleep 60 > /dev/null 2>&1 & echo $! >> "$1"; echo done'
+      const result = yield* Processes.run(sh(script, file))
+      assert.strictEqual(text(result.stdout), "done\n")
+      const left = yield* pids(file, 1)
+      assert.deepStrictEqual(left.filter(isAlive), [])
+    }).pipe(live)
+  )
+
+  it.scopedLive("leaves no process when its scope's fiber is cancelled at any moment", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      fs.writeFileSync(file, "")
+      for (let turns = 0; turns < 12; turns++) {
+        const run = yield* Effect.fork(Processes.run(sh('echo $$ >> "$1"; exec sleep 60', file)))
+        yield* Effect.repeatN(EventLoop.nextTurn, turns)
+        yield* cancel(run)
+      }
+      const all = yield* pids(file, 0)
+      assert.deepStrictEqual(all.filter(isAlive), [])
+    }).pipe(live)
+  )
+
+  it.scopedLive("finds who has left the group, by the marker in the environment", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      // One that has left, one whose parent has ended too, one that ignores TERM.
+      const script = [
+        'setsid sh -c "echo \\$\\$ >> $1; exec sleep 60" >/dev/null 2>&1 &',
+        'setsid sh -c "setsid sleep 60 & echo \\$! >> $1" >/dev/null 2>&1',
+        `setsid sh -c "trap '' TERM; echo \\$\\$ >> $1; while :; do sleep 0.05; done" >/dev/null 2>&1 &`,
+        "while [ $(wc -l < $1) -lt 3 ]; do sleep 0.01; done; echo over"
+      ].join("\n")
+      fs.writeFileSync(file, "")
+      const result = yield* Processes.run(sh(script, file), { grace: "100 millis" })
+      assert.strictEqual(text(result.stdout), "over\n")
+      const left = yield* pids(file, 3)
+      assert.deepStrictEqual(left.filter(isAlive), [])
+    }).pipe(live)
+  )
+
+  it.scopedLive("ends what takes too long, and keeps what there is room for when asked to", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const slow = yield* Effect.flip(
+        Processes.run(sh('echo $$ >> "$1"; sleep 60', file), { timeout: "300 millis" })
+      )
+      assert.deepInclude(slow, { _tag: "CommandTimedOut", exitCode: 124 })
+      assert.match(slow.message, / was not done in 300ms$/)
+      assert.deepStrictEqual((yield* pids(file, 1)).filter(isAlive), [])
+      const options = { maxOutput: 5, onTooLarge: "truncate" } as const
+      const cut = yield* Processes.run(sh("echo 1234567; echo ab >&2; exit 2"), options)
+      assert.deepInclude(cut, { exitCode: 2, truncated: true })
+      assert.deepStrictEqual([text(cut.stdout), text(cut.stderr)], ["12345", "ab\n"])
+      assert.isFalse((yield* Processes.run(sh("echo 1234"), options)).truncated)
+    }).pipe(live)
+  )
+
+  it.scopedLive("start gives a process that can be watched, signalled and stopped", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const reached = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const child = yield* Processes.start(
+        sh("trap 'exit 5' USR1; echo ready; while :; do sleep 0.02; done"),
+        {
+          grace: "1 second",
+          onOutput: (stream, bytes) => {
+            seen.push(`${stream} ${text(bytes)}`)
+            return Effect.zipRight(Deferred.succeed(reached, undefined), Deferred.await(go))
+          }
+        }
+      )
+      yield* Deferred.await(reached)
+      assert.deepStrictEqual(seen, ["stdout ready\n"])
+      assert.isTrue(isAlive(child.pid))
+      const usage = Option.getOrThrow(yield* child.usage)
+      assert.isAbove(usage.memory, 0)
+      assert.isTrue(yield* child.signal("SIGUSR1"))
+      yield* Deferred.succeed(go, undefined)
+      assert.deepInclude(yield* child.exit, { exitCode: 5, signal: undefined })
+      yield* child.stop()
+      assert.isFalse(yield* child.signal("SIGTERM"))
+      const other = yield* Processes.start(Command.make("sleep", "60"))
+      yield* other.stop()
+      assert.deepInclude(yield* other.exit, { signal: "SIGTERM", exitCode: 143 })
+    }).pipe(live)
+  )
+
+  it.scopedLive("holds a process whose output is not taken yet, and only then", () =>
+    Effect.gen(function* () {
+      const go = yield* Deferred.make<void>()
+      let size = 0
+      const child = yield* Processes.start(Command.make("head", "-c", "3000000", "/dev/zero"), {
+        onOutput: (_, bytes) => {
+          size += bytes.length
+          return Deferred.await(go)
+        }
+      })
+      while (size === 0) yield* EventLoop.nextTurn
+      yield* Effect.sleep("50 millis") // nothing to wait for: it is about what does not happen
+      assert.isBelow(size, 1_000_000)
+      yield* Deferred.succeed(go, undefined)
+      assert.deepInclude(yield* child.exit, { exitCode: 0 })
+      assert.strictEqual(size, 3_000_000)
+    }).pipe(live)
+  )
+
+  it.scopedLive("leaves nobody when this process is killed with KILL", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const tool = `
+        import * as Command from "@effect/platform/Command"
+        import { Effect } from "effect"
+        import * as Processes from ${JSON.stringify(new URL("../../../dist/services/process/Processes.js", import.meta.url).href)}
+        const script = 'trap "" TERM; echo $$ >> "$1"; setsid sleep 60 & echo $! >> "$1"; while :; do sleep 0.05; done'
+        const layer = Processes.layerWith({ spawner: "${spawner}", grace: "100 millis" })
+        Effect.runFork(Effect.provide(Processes.run(Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)})), layer))
+      `
+      const child = childProcess.spawn(process.execPath, ["--input-type=module", "-e", tool], {
+        cwd: path.dirname(new URL("../../../package.json", import.meta.url).pathname),
+        stdio: ["ignore", "ignore", "inherit"]
+      })
+      const group = yield* pids(file, 2)
+      assert.isTrue(group.every(isAlive))
+      child.kill("SIGKILL")
+      yield* Effect.repeat(
+        Effect.zipRight(
+          EventLoop.nextTurn,
+          Effect.sync(() => group.some(isAlive))
+        ),
+        {
+          while: (alive) => alive
+        }
+      )
+    })
+  )
+
+  it("quotes a command line so that a shell reads the same words", () => {
+    const word = FastCheck.string({ minLength: 1 }).filter((word) => !word.includes("\0"))
+    FastCheck.assert(
+      FastCheck.property(FastCheck.array(word), (words) => {
+        const line = Processes.commandLine(Command.make("x", ...words))
+        // A POSIX shell's own reading, for lines of plain and single-quoted parts only.
+        const read = [...line.matchAll(/((?:[^\s'\\]|'[^']*'|\\')+)/g)].map(([part]) =>
+          part.replace(/'([^']*)'|\\'/g, (all, inner) => (all === "\\'" ? "'" : inner))
+        )
+        assert.deepStrictEqual(read, ["x", ...words])
+      })
+    )
+  })
+})
+
+describe("Processes", () => {
+  it.live("tells what a process has used", () =>
+    Effect.gen(function* () {
+      const burn = sh("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
+      const { usage } = yield* Processes.run(burn)
+      const { peakMemory, user } = Option.getOrThrow(usage)
+      assert.isAbove(Duration.toMillis(user), 0)
+      assert.isAbove(peakMemory, 100_000)
+    }).pipe(Effect.provide(Processes.layer))
+  )
+
+  const helpers = Effect.sync(() =>
+    fs
+      .readFileSync(`/proc/self/task/${process.pid}/children`, "utf8")
+      .split(" ")
+      .filter(
+        (pid) => pid !== "" && /perl|aio fork server/.test(fs.readFileSync(`/proc/${pid}/comm`, "utf8"))
+      )
+  )
+
+  it.live(
+    "starts its helper with the first process, or ahead with the layer, and ends it with the layer",
+    () =>
+      Effect.gen(function* () {
+        const before = yield* helpers
+        const within = (options: Processes.Options) =>
+          Effect.map(
+            Effect.provide(Effect.zipRight(Processes.Processes, helpers), Processes.layerWith(options)),
+            (pids) => pids.filter((pid) => !before.includes(pid))
+          )
+        assert.lengthOf(yield* within({}), 0)
+        const [helper, ...others] = yield* within({ ahead: true })
+        assert.lengthOf(others, 0)
+        assert.isFalse(isAlive(Number(helper)))
+      })
+  )
+
+  it.live("has another helper when somebody has killed the first, and ends whom that had started", () =>
+    Effect.gen(function* () {
+      const before = yield* helpers
+      const pid = yield* Deferred.make<number>()
+      const lost = yield* Effect.fork(
+        Effect.flip(
+          Processes.run(sh("exec sleep 60"), {
+            onStarted: (started) => Deferred.unsafeDone(pid, Effect.succeed(started))
+          })
+        )
+      )
+      const started = yield* Deferred.await(pid)
+      const [helper] = (yield* helpers).filter((one) => !before.includes(one))
+      process.kill(Number(helper), "SIGKILL")
+      const error = yield* Fiber.join(lost)
+      assert.strictEqual(error._tag, "CommandLost")
+      assert.match(error.message, /sleep 60' sh was lost: the fork server has ended \(SIGKILL\)$/)
+      assert.isFalse(isAlive(started))
+      assert.strictEqual(text((yield* Processes.run(sh("echo again"))).stdout), "again\n")
+    }).pipe(Effect.provide(Processes.layer))
+  )
+})
+
+describe("Processes.layerTest", () => {
+  it.effect("plays scripts in virtual time and records them", () =>
+    Effect.gen(function* () {
+      const run = yield* Effect.fork(Processes.run(Command.make("build", "--all")))
+      yield* TestClock.adjust("1999 millis")
+      assert.isNull(run.unsafePoll())
+      yield* TestClock.adjust("1 millis")
+      const result = yield* Fiber.join(run)
+      assert.deepInclude(result, { exitCode: 2, stdout: new TextEncoder().encode("half\n") })
+      assert.strictEqual(Duration.toMillis(result.duration), 2000)
+      assert.deepInclude(yield* Processes.run(Command.make("crash")), { exitCode: 139, signal: "SIGSEGV" })
+      const failed = yield* Effect.flip(Processes.run(Command.make("crash"), { check: true }))
+      assert.strictEqual(failed._tag, "CommandFailed")
+      const large = yield* Effect.flip(Processes.run(Command.make("flood"), { maxOutput: 3 }))
+      assert.deepInclude(large, { _tag: "OutputTooLarge", stream: "stderr", limit: 3 })
+      assert.deepInclude(yield* Effect.flip(Processes.run(Command.make("nothing"))), {
+        _tag: "CommandNotFound"
+      })
+      assert.deepInclude(yield* Effect.flip(Processes.run(Command.make("plain"))), { exitCode: 126 })
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(Processes.run(Command.make("unscripted")))))
+      const { events } = yield* Processes.Recorded
+      assert.deepStrictEqual(events.slice(0, 2), [
+        { event: "started", command: "build --all", at: 0 },
+        { event: "exited", command: "build --all", at: 2000 }
+      ])
+    }).pipe(
+      Effect.provide(
+        Processes.layerTest([
+          { match: /^build/, after: "2 seconds", stdout: "half\n", exitCode: 2 },
+          { match: "crash", signal: "SIGSEGV" },
+          { match: (line) => line === "flood", stderr: "four" },
+          { match: "nothing", fails: "notFound" },
+          { match: "plain", fails: "notExecutable" }
+        ])
+      )
+    )
+  )
+
+  it.effect("signals as the real one does", () =>
+    Effect.gen(function* () {
+      const { events } = yield* Processes.Recorded
+      const cancelled = yield* Deferred.make<void>()
+      const runs = yield* Effect.forEach(["polite", "stubborn", "slow", "own"], (name) =>
+        Effect.fork(
+          Processes.run(Command.make(name), {
+            grace: "3 seconds",
+            stopSignal: name === "own" ? "SIGQUIT" : undefined
+          })
+        )
+      )
+      yield* TestClock.adjust("1 seconds")
+      yield* Effect.fork(
+        Effect.zipRight(
+          Effect.forEach(runs, cancel, { concurrency: 4 }),
+          Deferred.succeed(cancelled, undefined)
+        )
+      )
+      yield* TestClock.adjust("2999 millis")
+      assert.isFalse(yield* Deferred.isDone(cancelled))
+      yield* TestClock.adjust("1 millis")
+      yield* Deferred.await(cancelled)
+      assert.deepStrictEqual(
+        events
+          .filter(({ event }) => event !== "started")
+          .map(({ at, command, event }) => `${at} ${command} ${event}`),
+        [
+          "1000 polite SIGTERM",
+          "1000 stubborn SIGTERM",
+          "1000 slow SIGTERM",
+          "1000 own SIGQUIT",
+          "2000 slow exited",
+          "4000 stubborn SIGKILL"
+        ]
+      )
+    }).pipe(
+      Effect.provide(
+        Processes.layerTest([
+          { match: /^(polite|own)$/, after: "1 hour" },
+          { match: "stubborn", after: "1 hour", ignoresTerm: true },
+          { match: "slow", after: "2 seconds", ignoresTerm: true }
+        ])
+      )
+    )
+  )
+})

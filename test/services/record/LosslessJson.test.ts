@@ -1,0 +1,261 @@
+import { describe, expect, it } from "@effect/vitest"
+import { FastCheck } from "effect"
+import * as LosslessJson from "../../../src/services/record/LosslessJson.js"
+
+describe("Json", () => {
+  it("keeps every digit of an integer, wherever it stands, and nothing else", () => {
+    const text =
+      '{"id":12345678901234567890,"n":-98765432109876543210,"in":[{"x":9007199254740993}],"s":"12345678901234567890","f":0.12345678901234567,"e":12345678901234567e3,"safe":9007199254740991}'
+    const value = LosslessJson.parse(text) as Record<string, unknown>
+    expect([value["id"], value["n"], value["s"], value["safe"]]).toEqual([
+      12345678901234567890n,
+      -98765432109876543210n,
+      "12345678901234567890",
+      9007199254740991
+    ])
+    expect(value["f"]).toBe(Number("0.12345678901234567"))
+    expect(value["e"]).toBe(Number("12345678901234567e3"))
+    expect(LosslessJson.encode(LosslessJson.parse('[12345678901234567890,"a"]'))).toBe(
+      '[12345678901234567890,"a"]'
+    )
+    expect(LosslessJson.encode(LosslessJson.parse("12345678901234567890"))).toBe("12345678901234567890")
+  })
+
+  it("takes no string for a number, whatever is in it", () => {
+    const big = 12345678901234567890n
+    const strings = ["12345678901234567890", '\\"12345678901234567890"', "\\", '"', "aio:1"]
+    const value = { big, strings, "12345678901234567890": 1 }
+    expect(LosslessJson.parse(LosslessJson.encode(value))).toEqual(value)
+  })
+
+  it("fails as JSON.parse and JSON.stringify do", () => {
+    for (const text of ["", "{", "[01234567890123456789]", '{"a":1}x', "[1,]", "12345678901234567890."]) {
+      expect(() => LosslessJson.parse(text)).toThrow(SyntaxError)
+    }
+    const circle: Record<string, unknown> = { big: 1n }
+    circle["self"] = circle
+    expect(() => LosslessJson.encode(circle)).toThrow(TypeError)
+    expect(() => LosslessJson.encode(undefined)).toThrow("undefined has no JSON")
+  })
+
+  it("is JSON.parse and JSON.stringify for all else", () => {
+    FastCheck.assert(
+      FastCheck.property(FastCheck.jsonValue(), FastCheck.bigInt(), (value, big) => {
+        const text = JSON.stringify([value, 1])
+        FastCheck.pre(!LosslessJson.mayRound(text))
+        expect(LosslessJson.parse(text)).toEqual(JSON.parse(text))
+        const withBig = `[${text},${big}]`
+        expect(LosslessJson.encode(LosslessJson.parse(withBig))).toBe(
+          JSON.stringify(JSON.parse(text)).replace(/^(.*)$/s, `[$1,${big}]`)
+        )
+      })
+    )
+  })
+
+  it("writes each value so that parsing gives it back, or fails with what it is and where", () => {
+    const circle: Record<string, unknown> = { a: [] }
+    circle["a"] = [circle]
+    const endless = (): object =>
+      new Proxy(
+        {},
+        {
+          ownKeys: () => ["x"],
+          get: (_, key) => (key === "x" ? endless() : undefined),
+          getOwnPropertyDescriptor: () => ({ value: 1, enumerable: true, configurable: true })
+        }
+      )
+    class Growing {
+      get next() {
+        return new Growing()
+      }
+    }
+    Object.defineProperty(Growing.prototype, "next", { enumerable: true })
+    const inherited = Object.create({})
+    Object.getPrototypeOf(inherited).self = Object.getPrototypeOf(inherited)
+    const cases: ReadonlyArray<readonly [unknown, string]> = [
+      [-0, "-0"],
+      [[0, -0, 10, { n: -0 }], '[0,-0,10,{"n":-0}]'],
+      [{ null: null, zero: 0, u: undefined, f: () => 1, s: Symbol("s") }, '{"null":null,"zero":0}'],
+      [new Date(0), '"1970-01-01T00:00:00.000Z"'],
+      [{ at: new Date(0), n: null }, '{"at":"1970-01-01T00:00:00.000Z","n":null}'],
+      [[Object(1), Object("a"), Object(false), Object(2n), null], '[1,"a",false,2,null]'],
+      [[Object(-0)], "[-0]"],
+      [{ toJSON: (key: string) => [key, -0] }, '["",-0]'],
+      [{ a: { toJSON: (key: string) => `${key}!` }, b: 1n }, '{"a":"a!","b":1}'],
+      ['\u2028"\ud800', '"\u2028\\"\\ud800"'],
+      [JSON.parse('{"__proto__":12345,"a":[{}]}'), '{"__proto__":12345,"a":[{}]}'],
+      [new Map([[1, 2]]), "{}"],
+      [Object.assign([1], { x: 1n }), "[1]"],
+      [[1n, null, [], {}, [[]]], "[1,null,[],{},[[]]]"],
+      [Object.assign(inherited, { n: null }), '{"n":null}']
+    ]
+    for (const [value, text] of cases) expect(LosslessJson.encode(value)).toBe(text)
+    const refused: ReadonlyArray<readonly [unknown, string]> = [
+      [undefined, "undefined has no JSON"],
+      [Symbol("x"), "a symbol has no JSON"],
+      [() => 1, "a function has no JSON"],
+      [Number.NaN, "NaN has no JSON"],
+      [{ a: [1, { "b c": Number.POSITIVE_INFINITY }] }, "Infinity has no JSON (at a[1].b c)"],
+      [[1, undefined], "undefined has no JSON (at [1])"],
+      [new Array(1), "undefined has no JSON (at [0])"],
+      [{ a: [() => 1] }, "a function has no JSON (at a[0])"],
+      [{ a: [Object(Number.NaN)] }, "NaN has no JSON (at a[0])"],
+      [{ at: new Date(Number.NaN) }, "an invalid Date has no JSON (at at)"],
+      [{ toJSON: () => Number.NaN }, "NaN has no JSON"],
+      [circle, "an object that contains itself has no JSON (at a[0])"],
+      [
+        new Proxy(
+          {},
+          {
+            ownKeys: () => {
+              throw new Error("no keys")
+            }
+          }
+        ),
+        "no keys"
+      ],
+      [
+        {
+          get a() {
+            throw new Error("no a")
+          }
+        },
+        "no a"
+      ],
+      [
+        {
+          toJSON: () => {
+            throw new Error("no JSON of mine")
+          }
+        },
+        "no JSON of mine"
+      ],
+      [endless(), "a getter, proxy or toJSON beyond 5000 levels has no JSON"],
+      [
+        {
+          toJSON() {
+            return { a: { ...this } }
+          }
+        },
+        "a getter, proxy or toJSON beyond 5000 levels has no JSON"
+      ]
+    ]
+    for (const [value, message] of refused) {
+      expect(() => LosslessJson.encode(value), message).toThrow(message)
+    }
+  })
+
+  it("reads, copies, compares and writes what is nested 20,000 levels deep", () => {
+    const levels = 20_000
+    for (const [open, close] of [
+      ["[", "]"],
+      ['{"a":', "}"]
+    ] as const) {
+      for (const inside of ["1", "12345678901234567890", "-0", "null"]) {
+        const text = open.repeat(levels) + inside + close.repeat(levels)
+        const value = LosslessJson.parse(text)
+        const snapshot = LosslessJson.snapshot(value)
+        expect(LosslessJson.isUnchanged(value, snapshot)).toBe(true)
+        expect(LosslessJson.isEqual(value, LosslessJson.parse(text))).toBe(true)
+        expect(LosslessJson.encode({ value })).toBe(`{"value":${text}}`)
+      }
+    }
+  })
+
+  it("finds large integers in any text, and none in strings of any length", () => {
+    const long = '\\"'.repeat(500_000)
+    const text = `{"${long}":"${long}12345678901234567890","n":[-12345678901234567890,1234567890123456e0,${"7".repeat(100_000)}]}`
+    const value = LosslessJson.parse(text) as { n: ReadonlyArray<unknown> }
+    expect(value.n.map((each) => typeof each)).toEqual(["bigint", "number", "bigint"])
+    expect(LosslessJson.encode(value)).toBe(text.replace("1234567890123456e0", "1234567890123456"))
+  })
+
+  it("tells whether two values are the same", () => {
+    const texts = [
+      "1",
+      "0",
+      "-0",
+      "null",
+      '""',
+      "[]",
+      "{}",
+      "[1]",
+      "[[]]",
+      '{"a":1}',
+      '{"a":1,"b":2}',
+      '{"b":1}'
+    ]
+    for (const one of texts) {
+      for (const other of texts) {
+        expect(LosslessJson.isEqual(JSON.parse(one), JSON.parse(other)), `${one} ${other}`).toBe(
+          one === other
+        )
+      }
+    }
+    expect(LosslessJson.isEqual({ a: 1, b: [2n] }, { b: [2n], a: 1 })).toBe(true)
+  })
+
+  it("tells whether a value has been changed", () => {
+    const changes: ReadonlyArray<readonly [string, (value: any) => void, boolean]> = [
+      ["nothing", () => undefined, true],
+      ["the same again", (value) => Object.assign(value, { a: 1 }), true],
+      ["a field", (value) => Object.assign(value, { a: 2 }), false],
+      ["a new field", (value) => Object.assign(value, { z: undefined }), false],
+      ["a field less", (value) => delete value.a, false],
+      [
+        "a field for another",
+        (value) => {
+          delete value.a
+          value.z = undefined
+        },
+        false
+      ],
+      ["deep inside", (value) => value.b.c.push(1), false],
+      ["in an array of objects", (value) => Object.assign(value.d[1], { e: 3 }), false],
+      ["another object that is alike", (value) => Object.assign(value, { b: { c: [] } }), false]
+    ]
+    for (const [name, change, unchanged] of changes) {
+      const value = { a: 1, b: { c: [] }, d: [{}, { e: 2 }], n: null }
+      const snapshot = LosslessJson.snapshot(value)
+      change(value)
+      expect(LosslessJson.isUnchanged(value, snapshot), name).toBe(unchanged)
+    }
+    expect(LosslessJson.snapshot("text")).toBeUndefined()
+  })
+
+  it("tells from its source that a function changes nothing, and is never wrong", () => {
+    for (const f of [
+      "(r) => r",
+      "r => r",
+      "async (r) => r",
+      "(r) => r.a > 10 && r.b !== null ? r : undefined",
+      "r => r.a >= 1 ? r : null"
+    ]) {
+      expect(LosslessJson.changesNothing(new Function(`return ${f}`)()), f).toBe(true)
+    }
+    for (const f of [
+      "(r) => (r.a = 1, r)",
+      "r => r.a = r",
+      "r => r.a += 1",
+      "r => r.a++",
+      "r => delete r.a",
+      "r => f(r)",
+      "r => f`x`",
+      "r => new F",
+      "(r) => { return r }",
+      "function (r) { return r }",
+      "r => r.a ??= 1",
+      "r => r.a ||= r",
+      "r => r.a **= 2",
+      "r => r.a >>= 2",
+      "r => r.a <<= 2",
+      "r => r.a >>>= 2",
+      "({ a }) => a",
+      "(r = 1) => r",
+      "r => r[r.a]",
+      "(...r) => r"
+    ]) {
+      expect(LosslessJson.changesNothing(new Function(`return ${f}`)()), f).toBe(false)
+    }
+  })
+})

@@ -1,0 +1,45 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, type Scope, Stream } from "effect"
+import * as Gather from "../../../src/programs/Gather.js"
+import * as Subprocess from "../../../src/programs/Subprocess.js"
+import * as Downloader from "../../../src/services/download/Downloader.js"
+import * as SystemLoad from "../../../src/services/host/SystemLoad.js"
+import * as Processes from "../../../src/services/process/Processes.js"
+import * as Executor from "../../../src/services/thread/Executor.js"
+
+describe("a stream over a caller's input", () => {
+  type Input = Stream.Stream<never, never, Scope.Scope>
+  const layer = Layer.mergeAll(Downloader.layer, Executor.layerInline, SystemLoad.layer, Processes.layer)
+  type Services = Layer.Layer.Success<typeof layer>
+  const streams: ReadonlyArray<
+    readonly [string, (input: Input) => Stream.Stream<unknown, unknown, Services | Scope.Scope>]
+  > = [
+    [
+      "Executor.each",
+      (input) =>
+        Executor.each(
+          Executor.fromFunction((n: number) => n),
+          input
+        )
+    ],
+    [
+      "Executor.map",
+      (input) =>
+        Executor.map(
+          Executor.fromFunction((n: number) => n),
+          input
+        )
+    ],
+    ["Gather.downloads", (input) => Gather.downloads(input)],
+    ["Subprocess.jobs", (input) => Subprocess.jobs(input)]
+  ]
+  it.live.each(streams)("%s leaves open what the input has acquired in the caller's scope", ([, run]) =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const note = (text: string) => Effect.sync(() => void log.push(text))
+      const input = Stream.drain(Stream.fromEffect(Effect.acquireRelease(note("open"), () => note("close"))))
+      yield* run(input).pipe(Stream.runDrain, Effect.zipRight(note("use")), Effect.scoped)
+      assert.deepStrictEqual(log, ["open", "use", "close"])
+    }).pipe(Effect.provide(layer))
+  )
+})

@@ -1,0 +1,1017 @@
+import { describe, expect, it } from "@effect/vitest"
+import {
+  Cause,
+  Chunk,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  FastCheck,
+  Fiber,
+  FiberId,
+  FiberRef,
+  Function as Fn,
+  Layer,
+  Option,
+  Scope,
+  Stream,
+  Supervisor,
+  TestClock
+} from "effect"
+import * as Cancellation from "../../../src/services/task/Cancellation.js"
+import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
+
+// Keeps what a group reports, and gives the option that does.
+const reports = () => {
+  const messages: Array<string> = []
+  const report = (failure: TaskGroup.TaskFailed) => Effect.sync(() => void messages.push(failure.message))
+  return { messages, report }
+}
+
+// An effect that tells when it has begun and never ends, and whose clean-up takes a turn.
+const endless = Effect.map(Deferred.make<void>(), (begun) => {
+  const self = {
+    begun: Deferred.await(begun),
+    cleaned: false,
+    exit: undefined as Exit.Exit<never> | undefined,
+    run: Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never).pipe(
+      Effect.onExit((exit) =>
+        Effect.zipRight(
+          Effect.yieldNow(),
+          Effect.sync(() => {
+            self.cleaned = true
+            self.exit = exit
+          })
+        )
+      )
+    )
+  }
+  return self
+})
+
+const turns = (n: number) => Effect.repeatN(Effect.yieldNow(), n)
+
+describe("TaskGroup", () => {
+  describe("a task", () => {
+    it.scoped("gives its result as often as it is asked, typed", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make()
+        const task = yield* group.start("sum", Effect.succeed(3))
+        const result: number = yield* task.result
+        expect([result, yield* task.result, yield* task.await]).toEqual([3, 3, Exit.succeed(3)])
+        expect(yield* task.status).toBe("succeeded")
+      })
+    )
+
+    it.scoped("begins on the next turn, in order of starting", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make()
+        const log: Array<string> = []
+        const write = (line: string) => Effect.sync(() => void log.push(line))
+        yield* group.start("one", write("one"))
+        yield* group.start("two", write("two"))
+        yield* write("starter")
+        yield* group.join
+        expect(log).toEqual(["starter", "one", "two"])
+      })
+    )
+
+    it.scoped("passes through its states", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ onFailure: "collect" })
+        const { run, begun } = yield* endless
+        const task = yield* group.start("web", run)
+        expect(yield* task.status).toBe("pending")
+        expect(yield* task.poll).toEqual(Option.none())
+        yield* begun
+        expect(yield* task.status).toBe("running")
+        const cancel = yield* Effect.fork(task.cancel("enough"))
+        yield* Effect.yieldNow()
+        expect(yield* task.status).toBe("cancelling")
+        yield* Fiber.join(cancel)
+        expect(yield* task.status).toBe("cancelled")
+        const failing = yield* group.start("bad", Effect.fail("no"))
+        expect(yield* failing.await).toEqual(Exit.fail("no"))
+        expect(yield* failing.status).toBe("failed")
+      })
+    )
+
+    it.scoped("never runs when it is cancelled before its first step", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make()
+        let ran = false
+        const run = Effect.sync(() => {
+          ran = true
+        })
+        const task = yield* group.start("late", run)
+        yield* task.cancel("changed my mind")
+        const guarded = yield* Effect.uninterruptible(group.start("late too", run))
+        yield* guarded.cancel("that one too")
+        expect([ran, yield* task.status, yield* guarded.status]).toEqual([false, "cancelled", "cancelled"])
+      })
+    )
+
+    it.scoped("tells the reason and the origin of its cancellation, in the handle and in the cause", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ name: "jobs" })
+        const { run, begun } = yield* endless
+        const task = yield* group.start("web", run)
+        yield* begun
+        expect(yield* task.cancellation).toEqual(Option.none())
+        const boss = yield* group.start("boss", task.cancel("too slow"))
+        yield* boss.result
+        const cancellation = { reason: "too slow", origin: "boss" }
+        expect(yield* task.cancellation).toEqual(Option.some(cancellation))
+        expect(Cancellation.fromExit(yield* task.await)).toEqual([cancellation])
+        const error = yield* Effect.flip(task.result)
+        expect(error.message).toBe("task web was cancelled by boss: too slow")
+        const others = [yield* group.start("a", Effect.never), yield* group.start("b", Effect.never)] as const
+        yield* others[0].cancel("from outside")
+        yield* others[1].cancel("on request", { origin: "SIGHUP" })
+        expect(yield* others[0].cancellation).toEqual(Option.some({ reason: "from outside", origin: "jobs" }))
+        expect(yield* others[1].cancellation).toEqual(Option.some({ reason: "on request", origin: "SIGHUP" }))
+      })
+    )
+
+    it.scoped("is cleaned up when cancel returns, and keeps the first reason", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make()
+        const state = yield* endless
+        const task = yield* group.start("web", state.run)
+        yield* state.begun
+        yield* Effect.all([task.cancel("first"), task.cancel("second")], { concurrency: 2 })
+        expect(state.cleaned).toBe(true)
+        yield* task.cancel("too late")
+        expect(Option.map(yield* task.cancellation, (c) => c.reason)).toEqual(Option.some("first"))
+      })
+    )
+
+    it.scoped("that has finished was not cancelled, whatever is asked of it later", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make()
+        const task = yield* group.start("done", Effect.succeed(1))
+        yield* task.await
+        yield* task.cancel("too late")
+        expect([yield* task.result, yield* task.cancellation]).toEqual([1, Option.none()])
+      })
+    )
+
+    it.scoped("outlives the cancellation of whoever waits for it", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make()
+        const gate = yield* Deferred.make<string>()
+        const task = yield* group.start("slow", Deferred.await(gate))
+        const waiter = yield* Effect.fork(task.result)
+        yield* Effect.yieldNow()
+        yield* Fiber.interrupt(waiter)
+        yield* Deferred.succeed(gate, "done")
+        expect(yield* task.result).toBe("done")
+      })
+    )
+
+    it.scoped("can cancel itself, and dies rather than wait for itself", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ onFailure: "collect" })
+        const own = yield* Deferred.make<TaskGroup.Task<void>>()
+        const wait = <A, E>(use: (task: TaskGroup.Task<void>) => Effect.Effect<A, E>) =>
+          Effect.asVoid(Effect.orDie(Effect.flatMap(Deferred.await(own), use)))
+        const quits = yield* group.start(
+          "quits",
+          wait((task) => task.cancel("done here"))
+        )
+        yield* Deferred.succeed(own, quits)
+        yield* quits.await
+        expect(yield* quits.cancellation).toEqual(Option.some({ reason: "done here", origin: "quits" }))
+        const again = yield* Deferred.make<TaskGroup.Task<void>>()
+        const selfish = yield* group.start(
+          "selfish",
+          Effect.flatMap(Deferred.await(again), (task) => Effect.orDie(task.result))
+        )
+        yield* Deferred.succeed(again, selfish)
+        const joins = yield* group.start("joins", Effect.orDie(group.join))
+        const messages = (yield* Effect.all([selfish.await, joins.await])).map((exit) =>
+          Exit.isFailure(exit) ? Cause.pretty(exit.cause).split("\n")[0] : ""
+        )
+        expect(messages[0]).toContain("task selfish cannot wait for itself")
+        expect(messages[1]).toContain("task joins cannot wait for group group")
+      })
+    )
+
+    it.effect("is known by name to its own fibers, to a supervisor and to the tasks it starts", () =>
+      Effect.gen(function* () {
+        const born: Array<string> = []
+        class Names extends Supervisor.AbstractSupervisor<void> {
+          readonly value = Effect.void
+          override onStart(
+            _context: unknown,
+            _effect: unknown,
+            _parent: unknown,
+            fiber: Fiber.RuntimeFiber<unknown, unknown>
+          ) {
+            const task = fiber.getFiberRef(TaskGroup.currentTask)
+            born.push(Option.match(task, { onNone: () => "-", onSome: (task) => task.name }))
+          }
+        }
+        const name = Effect.map(FiberRef.get(TaskGroup.currentTask), Option.getOrUndefined)
+        const inner = Effect.flatMap(Effect.fork(name), Fiber.join)
+        const seen = yield* Effect.gen(function* () {
+          const task = yield* TaskGroup.start(
+            "outer",
+            Effect.flatMap(TaskGroup.start("inner", inner), (task) => task.result)
+          )
+          return yield* task.result
+        }).pipe(TaskGroup.scoped({ name: "jobs" }), Effect.supervised(new Names()))
+        expect([seen?.name, seen?.group]).toEqual(["inner", "jobs"])
+        const parent = Option.getOrThrow(seen!.parent)
+        expect([parent.name, parent.parent]).toEqual(["outer", Option.none()])
+        expect(born.slice(1)).toEqual(["outer", "inner", "inner"])
+        expect(yield* name).toBeUndefined()
+      })
+    )
+  })
+
+  describe("tasks", () => {
+    it.scoped("lists the living with name, age, status and parent", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ name: "jobs" })
+        const { run, begun } = yield* endless
+        yield* group.start("parent", Effect.zipRight(group.start("child", run), Effect.never))
+        yield* begun
+        yield* TestClock.adjust("3 seconds")
+        yield* group.start("new", Effect.never)
+        yield* Effect.flatMap(group.start("over", Effect.void), (task) => task.await)
+        const list = (yield* group.tasks).map((task) => [
+          task.name,
+          Duration.toMillis(task.age),
+          task.status,
+          Option.getOrUndefined(Option.map(task.parent, (parent) => parent.name))
+        ])
+        expect(list).toEqual([
+          ["parent", 3000, "running", undefined],
+          ["child", 3000, "running", "parent"],
+          ["new", 0, "running", undefined]
+        ])
+      })
+    )
+  })
+
+  describe("onFailure", () => {
+    it.scoped("cancel: the siblings are cancelled and cleaned up before the group fails", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make()
+        const sibling = yield* endless
+        const task = yield* group.start("sibling", sibling.run)
+        yield* group.start("web", Effect.zipRight(sibling.begun, Effect.fail("refused")))
+        const error = yield* Effect.flip(group.join)
+        expect([error.message, error.cause, sibling.cleaned]).toEqual([
+          "task web failed: refused",
+          Cause.fail("refused"),
+          true
+        ])
+        const reason = { reason: "sibling web failed", origin: "web" }
+        expect(yield* task.cancellation).toEqual(Option.some(reason))
+        expect(Cancellation.fromExit(sibling.exit!)).toEqual([reason])
+      })
+    )
+
+    it.scoped(
+      "cancel: a sibling that waits for the failing task is cancelled and does not fail in its turn",
+      () =>
+        Effect.gen(function* () {
+          const group = yield* TaskGroup.make()
+          const gate = yield* Deferred.make<void>()
+          const db = yield* group.start("db", Effect.zipRight(Deferred.await(gate), Effect.fail("down")))
+          const web = yield* group.start("web", db.result)
+          yield* turns(2)
+          yield* Deferred.succeed(gate, undefined)
+          yield* Effect.exit(group.join)
+          expect([yield* db.status, yield* web.status]).toEqual(["failed", "cancelled"])
+        })
+    )
+
+    it.scoped("cancel: a group that has failed refuses further tasks and says why", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make()
+        yield* group.start("web", Effect.fail("refused"))
+        yield* Effect.exit(group.join)
+        const late = yield* group.start("late", Effect.succeed(1))
+        expect([yield* late.status, yield* late.cancellation]).toEqual([
+          "cancelled",
+          Option.some({ reason: "sibling web failed", origin: "web" })
+        ])
+      })
+    )
+
+    it.scoped("continue: the siblings run on, then the group fails with the first failure", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ onFailure: "continue", report: () => Effect.void })
+        const gate = yield* Deferred.make<string>()
+        const sibling = yield* group.start("sibling", Deferred.await(gate))
+        yield* group.start("late", Effect.zipRight(turns(5), Effect.fail("later")))
+        yield* group.start("web", Effect.fail("refused"))
+        const join = yield* Effect.fork(Effect.flip(group.join))
+        yield* turns(10)
+        expect(join.unsafePoll()).toBeNull()
+        yield* Deferred.succeed(gate, "done")
+        expect((yield* Fiber.join(join)).message).toBe("task web failed: refused")
+        expect(yield* sibling.result).toBe("done")
+      })
+    )
+
+    it.scoped("collect: the group never fails and every outcome is a value", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ onFailure: "collect" })
+        const bad = yield* group.start("bad", Effect.fail("no"))
+        const good = yield* group.start("good", Effect.zipRight(turns(3), Effect.succeed(1)))
+        yield* group.join
+        expect([yield* bad.await, yield* good.await]).toEqual([Exit.fail("no"), Exit.succeed(1)])
+      })
+    )
+  })
+
+  describe("closing", () => {
+    it.effect("cancels what is left with a reason and returns when it is cleaned up", () =>
+      Effect.gen(function* () {
+        const left = yield* endless
+        const task = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const group = yield* TaskGroup.make({ name: "jobs" })
+            const task = yield* group.start("left", left.run)
+            yield* left.begun
+            return task
+          })
+        )
+        expect(left.cleaned).toBe(true)
+        expect(yield* task.cancellation).toEqual(Option.some({ reason: "group jobs closed", origin: "jobs" }))
+      })
+    )
+
+    it.effect("reports a failure nobody looked at, once", () =>
+      Effect.gen(function* () {
+        const { messages, report } = reports()
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const group = yield* TaskGroup.make({ onFailure: "continue", report })
+            yield* group.start("unseen", Effect.fail("lost"))
+            const all = [
+              yield* group.start("awaited", Effect.fail("seen")),
+              yield* group.start("asked", Effect.fail("seen")),
+              yield* group.start("polled", Effect.fail("seen"))
+            ] as const
+            yield* turns(3)
+            yield* all[0].await
+            yield* Effect.flip(all[1].result)
+            yield* all[2].poll
+            const quiet = yield* group.start("cancelled", Effect.never)
+            yield* quiet.cancel("a cancellation is no failure")
+            expect(messages).toEqual([])
+          })
+        )
+        expect(messages).toEqual(["task unseen failed: lost"])
+      })
+    )
+
+    it.effect("counts the failure that join failed with as seen, and no other", () =>
+      Effect.gen(function* () {
+        const { messages, report } = reports()
+        const failing = Effect.gen(function* () {
+          yield* TaskGroup.start("first", Effect.fail("one"))
+          yield* TaskGroup.start("second", Effect.zipRight(turns(2), Effect.fail("two")))
+        })
+        yield* Effect.flip(TaskGroup.scoped(failing, { onFailure: "continue", report }))
+        expect(messages).toEqual(["task second failed: two"])
+      })
+    )
+
+    it.effect("reports a clean-up that failed", () =>
+      Effect.gen(function* () {
+        const { messages, report } = reports()
+        const { run, begun } = yield* endless
+        yield* TaskGroup.scoped(
+          Effect.gen(function* () {
+            const dirty = yield* TaskGroup.start(
+              "dirty",
+              Effect.onInterrupt(run, () => Effect.die("no mop"))
+            )
+            yield* begun
+            yield* dirty.cancel("stop")
+            expect(yield* dirty.status).toBe("failed")
+          }),
+          { onFailure: "collect", report }
+        )
+        expect(messages).toEqual(["task dirty failed: no mop"])
+      })
+    )
+
+    it.effect("refuses tasks afterwards", () =>
+      Effect.gen(function* () {
+        let ran = false
+        const group = yield* Effect.scoped(TaskGroup.make({ name: "jobs" }))
+        const late = yield* group.start(
+          "late",
+          Effect.sync(() => {
+            ran = true
+          })
+        )
+        const error = yield* Effect.flip(late.result)
+        expect([ran, error.message]).toEqual([false, "task late was cancelled by jobs: group jobs closed"])
+      })
+    )
+  })
+
+  describe("scoped", () => {
+    it.effect("waits for every task of its body", () =>
+      Effect.gen(function* () {
+        let done = false
+        const value = yield* TaskGroup.scoped(
+          Effect.as(
+            TaskGroup.start(
+              "slow",
+              Effect.zipRight(
+                turns(5),
+                Effect.sync(() => (done = true))
+              )
+            ),
+            "body"
+          )
+        )
+        expect([value, done]).toEqual(["body", true])
+      })
+    )
+
+    it.effect("stops its body when a task fails, and not its caller", () =>
+      Effect.gen(function* () {
+        const body = yield* endless
+        const error = yield* Effect.flip(
+          TaskGroup.scoped(
+            Effect.zipRight(
+              TaskGroup.start("web", Effect.zipRight(body.begun, Effect.fail("refused"))),
+              body.run
+            )
+          )
+        )
+        expect(error.message).toBe("task web failed: refused")
+        expect(Cancellation.fromExit(body.exit!)).toEqual([{ reason: "task web failed", origin: "web" }])
+      })
+    )
+
+    it.effect("cancels the tasks when its body fails, or lets them run on, as onFailure has it", () =>
+      Effect.gen(function* () {
+        const statuses: Array<TaskGroup.Status> = []
+        for (const onFailure of ["cancel", "continue", "collect"] as const) {
+          const gate = yield* Deferred.make<void>()
+          const handle = yield* Deferred.make<TaskGroup.Task<void>>()
+          const fiber = yield* Effect.gen(function* () {
+            yield* Deferred.succeed(handle, yield* TaskGroup.start("task", Deferred.await(gate)))
+            return yield* Effect.fail("body")
+          }).pipe(TaskGroup.scoped({ onFailure }), Effect.fork)
+          const task = yield* Deferred.await(handle)
+          yield* turns(5)
+          yield* Deferred.succeed(gate, undefined)
+          expect(yield* Fiber.await(fiber)).toEqual(Exit.fail("body"))
+          statuses.push(yield* task.status)
+        }
+        expect(statuses).toEqual(["cancelled", "succeeded", "succeeded"])
+      })
+    )
+
+    it.effect("hands on the reason for which it is interrupted itself, and keeps no fiber", () =>
+      Effect.gen(function* () {
+        const task = yield* endless
+        const body = yield* endless
+        const fiber = yield* Effect.fork(
+          TaskGroup.scoped(Effect.zipRight(TaskGroup.start("task", task.run), body.run), {
+            onFailure: "collect"
+          })
+        )
+        yield* Effect.zipRight(task.begun, body.begun)
+        const stop = { reason: "SIGINT", origin: "terminal" }
+        yield* Cancellation.cancel(fiber, stop)
+        expect([task, body].map((one) => Cancellation.fromExit(one.exit!))).toEqual([[stop], [stop]])
+      })
+    )
+
+    it.effect("loses neither failure when a task and the body both fail", () =>
+      Effect.gen(function* () {
+        const { begun, run } = yield* endless
+        const body = Effect.onInterrupt(run, () => Effect.die("no mop"))
+        const cause = yield* Effect.zipRight(
+          TaskGroup.start("web", Effect.zipRight(begun, Effect.fail("refused"))),
+          body
+        ).pipe(TaskGroup.scoped(), Effect.sandbox, Effect.flip)
+        expect(Array.from(Cause.failures(cause), (error) => error.message)).toEqual([
+          "task web failed: refused"
+        ])
+        expect(Array.from(Cause.defects(cause))).toEqual(["no mop"])
+      })
+    )
+
+    it.effect("says a failure once when the body fails with that of its task", () =>
+      Effect.gen(function* () {
+        const cause = yield* Effect.flatMap(
+          TaskGroup.start("web", Effect.fail("refused")),
+          (task) => task.result
+        ).pipe(TaskGroup.scoped({ onFailure: "continue" }), Effect.sandbox, Effect.flip)
+        expect(Array.from(Cause.failures(cause))).toHaveLength(1)
+      })
+    )
+
+    it.effect.each(["cancel", "continue", "collect"] as const)(
+      "%s: what breaks in the clean-up of its body when it is interrupted is in the cause",
+      (onFailure) =>
+        Effect.gen(function* () {
+          const { messages, report } = reports()
+          const { begun, run } = yield* endless
+          const task = yield* endless
+          const late = Effect.uninterruptible(Effect.zipRight(turns(3), Effect.fail("late")))
+          const body = Effect.zipRight(
+            TaskGroup.start(
+              "task",
+              Effect.onInterrupt(task.run, () => Effect.die("mop broke"))
+            ),
+            Effect.zipRight(
+              task.begun,
+              Effect.onInterrupt(run, () => Effect.die("no mop"))
+            )
+          )
+          const fiber = yield* Effect.fork(TaskGroup.scoped(body, { onFailure, report }))
+          yield* begun
+          const exit = yield* Fiber.interrupt(fiber)
+          expect(Exit.isInterrupted(exit)).toBe(true)
+          expect(Exit.isFailure(exit) && [...Cause.defects(exit.cause)]).toEqual(["no mop"])
+          expect(messages).toEqual(["task task failed: mop broke"])
+          const typed = yield* Effect.fork(TaskGroup.scoped(late, { onFailure }))
+          yield* Effect.yieldNow()
+          const failed = yield* Fiber.interrupt(typed)
+          expect(Exit.isFailure(failed) && [...Cause.failures(failed.cause)]).toEqual(["late"])
+        })
+    )
+
+    it.effect("nests: cancelling an outer task cancels the group inside it", () =>
+      Effect.gen(function* () {
+        const inner = yield* endless
+        yield* TaskGroup.scoped(
+          Effect.gen(function* () {
+            const outer = yield* TaskGroup.start(
+              "outer",
+              TaskGroup.scoped(TaskGroup.start("inner", inner.run), { name: "nested" })
+            )
+            yield* inner.begun
+            yield* outer.cancel("enough", { origin: "user" })
+          })
+        )
+        expect(Cancellation.fromExit(inner.exit!)).toEqual([{ reason: "enough", origin: "user" }])
+      })
+    )
+
+    it.effect("nests: a group that fails fails only the task that it runs in", () =>
+      Effect.gen(function* () {
+        const outer = yield* TaskGroup.scoped(
+          Effect.gen(function* () {
+            const task = yield* TaskGroup.start(
+              "outer",
+              TaskGroup.scoped(TaskGroup.start("inner", Effect.fail("refused")))
+            )
+            return yield* Effect.flip(task.result)
+          }),
+          { onFailure: "collect" }
+        )
+        expect(outer.message).toBe("task inner failed: refused")
+      })
+    )
+
+    it.scoped("leaves FiberRefs that its body sets as if there were no group", () =>
+      Effect.gen(function* () {
+        const ref = yield* FiberRef.make(0)
+        const task = Effect.flatMap(TaskGroup.start("task", FiberRef.set(ref, 2)), (task) => task.result)
+        yield* TaskGroup.scoped(Effect.zipRight(FiberRef.set(ref, 1), task))
+        expect(yield* FiberRef.get(ref)).toBe(1)
+      })
+    )
+  })
+
+  describe("a report that fails itself", () => {
+    const lost = (exit: Exit.Exit<unknown, unknown>) =>
+      Exit.isFailure(exit)
+        ? Array.from(Cause.defects(exit.cause), (defect) => String((defect as Error).message))
+        : []
+    const failures = ["task a failed: one", "task b failed: two"]
+
+    it.effect.each([
+      ["dies", () => Effect.die(new Error("report"))],
+      [
+        "throws",
+        (): Effect.Effect<void> => {
+          throw new Error("report")
+        }
+      ]
+    ] as const)("that %s: the group dies of all that was to be reported, when it closes", ([, report]) =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.exit(
+          TaskGroup.scoped(
+            Effect.zipRight(
+              TaskGroup.start("a", Effect.fail("one")),
+              Effect.zipRight(TaskGroup.start("b", Effect.fail("two")), turns(3))
+            ),
+            { onFailure: "collect", report }
+          )
+        )
+        expect(lost(exit).sort()).toEqual(["report", "report", ...failures])
+      })
+    )
+
+    it.effect("of a done callback, of one that is registered late too", () =>
+      Effect.gen(function* () {
+        const report = () => Effect.die(new Error("report"))
+        let task: TaskGroup.Task<void> | undefined
+        const exit = yield* Effect.exit(
+          TaskGroup.scoped(
+            Effect.gen(function* () {
+              task = yield* TaskGroup.start("a", Effect.void)
+              yield* task.onDone(() => Effect.fail("callback"))
+            }),
+            { report }
+          )
+        )
+        const expected = ["report", "task a (done callback) failed: callback"]
+        expect(lost(exit).sort()).toEqual(expected)
+        const late = yield* Effect.exit(task!.onDone(() => Effect.fail("callback")))
+        expect(lost(late).sort()).toEqual(expected)
+        expect(yield* Effect.exit(task!.onDone(() => Effect.void))).toEqual(Exit.void)
+      })
+    )
+  })
+
+  describe("layer", () => {
+    it.effect("is a group that lives as long as the layer", () =>
+      Effect.gen(function* () {
+        const state = yield* endless
+        const scope = yield* Scope.make()
+        const context = yield* Layer.buildWithScope(TaskGroup.layer({ name: "app" }), scope)
+        yield* Effect.provide(TaskGroup.start("server", state.run), context)
+        yield* state.begun
+        expect(yield* Effect.provide(TaskGroup.tasks, context)).toHaveLength(1)
+        yield* Scope.close(scope, Exit.void)
+        expect(Cancellation.fromExit(state.exit!)).toEqual([{ reason: "group app closed", origin: "app" }])
+      })
+    )
+  })
+
+  describe("capacity", () => {
+    it.scoped("makes starts wait in line, first come first served", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ capacity: 2 })
+        const gates = yield* Effect.forEach([0, 1, 2, 3, 4], () => Deferred.make<void>())
+        const begun: Array<number> = []
+        const starter = yield* Effect.forEach(
+          gates,
+          (gate, i) =>
+            group.start(
+              `task ${i}`,
+              Effect.zipRight(
+                Effect.sync(() => begun.push(i)),
+                Deferred.await(gate)
+              )
+            ),
+          { concurrency: "unbounded", discard: true }
+        ).pipe(Effect.fork)
+        yield* turns(5)
+        expect(begun).toEqual([0, 1])
+        yield* Deferred.succeed(gates[1]!, undefined)
+        yield* turns(5)
+        expect(begun).toEqual([0, 1, 2])
+        expect(yield* group.tasks).toHaveLength(2)
+        yield* Effect.forEach(gates, (gate) => Deferred.succeed(gate, undefined))
+        yield* Fiber.join(starter)
+        yield* group.join
+        expect(begun).toEqual([0, 1, 2, 3, 4])
+      })
+    )
+
+    it.scoped("passes the turn on when a start in line is interrupted, even in the moment of its turn", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ capacity: 1 })
+        const gate = yield* Deferred.make<void>()
+        // Called in the same turn as the slot is handed on, before `ready` can run.
+        let atEnd: () => void = Fn.constVoid
+        class AtEnd extends Supervisor.AbstractSupervisor<void> {
+          readonly value = Effect.void
+          override onEnd() {
+            atEnd()
+          }
+        }
+        yield* Effect.supervised(group.start("holder", Deferred.await(gate)), new AtEnd())
+        const gone = yield* Effect.fork(group.start("gone", Effect.void))
+        const ready = yield* Effect.fork(group.start("ready", Effect.void))
+        const next = yield* Effect.fork(group.start("next", Effect.succeed("next")))
+        atEnd = () => ready.unsafeInterruptAsFork(FiberId.none)
+        yield* turns(3)
+        yield* Fiber.interrupt(gone)
+        yield* Deferred.succeed(gate, undefined)
+        expect(Exit.isInterrupted(yield* Fiber.await(ready))).toBe(true)
+        expect(yield* Effect.flatMap(Fiber.join(next), (task) => task.result)).toBe("next")
+      })
+    )
+
+    it.scoped("refuses who stands in line when the group fails", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ capacity: 1 })
+        const gate = yield* Deferred.make<void>()
+        yield* group.start("holder", Effect.zipRight(Deferred.await(gate), Effect.fail("bad")))
+        let ran = false
+        const line = yield* Effect.fork(
+          group.start(
+            "line",
+            Effect.sync(() => {
+              ran = true
+            })
+          )
+        )
+        yield* turns(3)
+        yield* Deferred.succeed(gate, undefined)
+        const task = yield* Fiber.join(line)
+        expect([yield* task.status, ran]).toEqual(["cancelled", false])
+        yield* Effect.exit(group.join)
+      })
+    )
+  })
+
+  describe("shield", () => {
+    it.scoped("runs on when its caller is cancelled, and gives its result to a caller who stays", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make()
+        const gate = yield* Deferred.make<void>()
+        let committed = 0
+        const commit = Effect.zipRight(
+          Deferred.await(gate),
+          Effect.sync(() => ++committed)
+        )
+        const gone = yield* Effect.fork(group.shield("commit", commit))
+        const stays = yield* Effect.fork(group.shield("commit too", commit))
+        yield* turns(3)
+        yield* Fiber.interrupt(gone)
+        yield* Deferred.succeed(gate, undefined)
+        yield* group.join
+        expect([committed, yield* Fiber.join(stays)]).toEqual([2, 2])
+      })
+    )
+
+    it.effect("is waited for by a failing and by a closing group; only its handle cancels it", () =>
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<void>()
+        const fiber = yield* Effect.gen(function* () {
+          const group = yield* TaskGroup.make({ report: () => Effect.void })
+          const shielded = yield* group.start("shielded", Deferred.await(gate), { shield: true })
+          const doomed = yield* group.start("doomed", Effect.never, { shield: true })
+          yield* group.start("bad", Effect.fail("bad"))
+          yield* group.cancel("all out")
+          yield* turns(3)
+          expect(yield* group.tasks).toHaveLength(2)
+          yield* doomed.cancel("you in person")
+          return shielded
+        }).pipe(Effect.scoped, Effect.fork)
+        yield* turns(20)
+        expect(fiber.unsafePoll()).toBeNull()
+        yield* Deferred.succeed(gate, undefined)
+        const shielded = yield* Fiber.join(fiber)
+        expect(yield* shielded.status).toBe("succeeded")
+      })
+    )
+  })
+
+  describe("cancel of a group", () => {
+    it.scoped("cancels all that lives and leaves the group open", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ name: "jobs" })
+        const states = yield* Effect.all([endless, endless])
+        for (const state of states) yield* group.start("task", state.run)
+        yield* Effect.forEach(states, (state) => state.begun)
+        yield* group.cancel("new settings")
+        expect(states.map((state) => Cancellation.fromExit(state.exit!))).toEqual(
+          states.map(() => [{ reason: "new settings", origin: "jobs" }])
+        )
+        const next = yield* group.start("next", Effect.succeed(1))
+        expect(yield* next.result).toBe(1)
+      })
+    )
+  })
+
+  describe("wait", () => {
+    const three = (group: TaskGroup.Group) =>
+      Effect.gen(function* () {
+        const gate = Deferred.make<string, string>()
+        const gates = [yield* gate, yield* gate, yield* gate] as const
+        const tasks = [
+          yield* group.start("a", Deferred.await(gates[0])),
+          yield* group.start("b", Deferred.await(gates[1])),
+          yield* group.start("c", Deferred.await(gates[2]))
+        ] as const
+        return { gates, tasks }
+      })
+    const names = (tasks: ReadonlyArray<TaskGroup.TaskId>) => tasks.map((task) => task.name)
+
+    it.scoped("firstCompleted gives what is done and what is pending, to be waited for again", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ onFailure: "collect" })
+        const { gates, tasks } = yield* three(group)
+        const waiting = yield* Effect.fork(TaskGroup.firstCompleted(tasks))
+        yield* turns(3)
+        yield* Deferred.succeed(gates[1], "b")
+        const one = yield* Fiber.join(waiting)
+        expect([names(one.done), names(one.pending)]).toEqual([["b"], ["a", "c"]])
+        yield* Deferred.succeed(gates[2], "c")
+        const two = yield* TaskGroup.firstCompleted(one.pending)
+        expect([names(two.done), names(two.pending)]).toEqual([["c"], ["a"]])
+        const now = yield* TaskGroup.firstCompleted(tasks)
+        expect([names(now.done), names(now.pending)]).toEqual([["b", "c"], ["a"]])
+        const none = yield* TaskGroup.firstCompleted([])
+        expect(none).toEqual({ done: [], pending: [] })
+      })
+    )
+
+    it.scoped("until firstFailed passes over successes", () =>
+      Effect.gen(function* () {
+        const { messages, report } = reports()
+        const group = yield* TaskGroup.make({ onFailure: "collect", report })
+        const { gates, tasks } = yield* three(group)
+        const waiting = yield* Effect.fork(TaskGroup.wait(tasks, { until: "firstFailed" }))
+        yield* Deferred.succeed(gates[0], "a")
+        yield* turns(5)
+        expect(waiting.unsafePoll()).toBeNull()
+        yield* Deferred.fail(gates[1], "b")
+        const { done, pending } = yield* Fiber.join(waiting)
+        expect([names(done), names(pending), messages]).toEqual([["a", "b"], ["c"], []])
+      })
+    )
+
+    it.scoped("until all have ended", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ onFailure: "collect" })
+        const { gates, tasks } = yield* three(group)
+        const waiting = yield* Effect.fork(TaskGroup.wait(tasks))
+        for (const gate of gates) {
+          yield* turns(5)
+          expect(waiting.unsafePoll()).toBeNull()
+          yield* Deferred.succeed(gate, "ok")
+        }
+        expect(names((yield* Fiber.join(waiting)).done)).toEqual(["a", "b", "c"])
+      })
+    )
+
+    it.scoped("results are in the order given, or the first failure in time", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ onFailure: "collect" })
+        const good = yield* three(group)
+        for (const i of [2, 0, 1] as const) {
+          yield* Deferred.succeed(good.gates[i], `${i}`)
+          yield* turns(2)
+        }
+        const [a, b, c]: [string, string, string] = yield* TaskGroup.results(good.tasks)
+        expect([a, b, c]).toEqual(["0", "1", "2"])
+        const bad = yield* three(group)
+        const waiting = yield* Effect.fork(TaskGroup.results(bad.tasks))
+        yield* turns(2)
+        yield* Deferred.fail(bad.gates[1], "broken")
+        expect(yield* Fiber.await(waiting)).toEqual(Exit.fail("broken"))
+        yield* bad.tasks[2].cancel("never mind")
+        yield* Deferred.succeed(bad.gates[0], "a")
+        const error = yield* Effect.flip(TaskGroup.results([bad.tasks[0], bad.tasks[2]]))
+        expect(error).toMatchObject({ _tag: "TaskCancelled", task: "c" })
+      })
+    )
+
+    it.scoped("asCompleted streams the tasks as they end, each once, then ends", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ onFailure: "collect" })
+        const { gates, tasks } = yield* three(group)
+        yield* Deferred.succeed(gates[1], "b")
+        yield* tasks[1].await
+        const stream = yield* Effect.fork(Stream.runCollect(TaskGroup.asCompleted([...tasks, tasks[0]])))
+        yield* turns(10)
+        yield* Deferred.succeed(gates[2], "c")
+        yield* turns(10)
+        yield* Deferred.succeed(gates[0], "a")
+        expect(names(Chunk.toArray(yield* Fiber.join(stream)))).toEqual(["b", "c", "a"])
+        expect(yield* Stream.runCollect(TaskGroup.asCompleted([]))).toEqual(Chunk.empty())
+        const again = yield* Stream.runCollect(TaskGroup.asCompleted(tasks))
+        expect(names(Chunk.toArray(again))).toEqual(["b", "c", "a"])
+      })
+    )
+  })
+
+  describe("onDone", () => {
+    it.scoped("runs the callbacks in order of registration, on a turn of their own", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make()
+        const log: Array<string> = []
+        const write = (line: string) => Effect.sync(() => void log.push(line))
+        const task = yield* group.start("job", Effect.succeed(1))
+        yield* task.onDone((done) => Effect.flatMap(Effect.orDie(done.result), (n) => write(`one ${n}`)))
+        yield* task.onDone(() => write("two"))
+        yield* group.join
+        yield* task.onDone(() => write("late"))
+        yield* write("after the late one was registered")
+        yield* group.join
+        expect(log).toEqual(["one 1", "two", "after the late one was registered", "late"])
+      })
+    )
+
+    it.scoped("reports a callback that fails and runs the next", () =>
+      Effect.gen(function* () {
+        const { messages, report } = reports()
+        const group = yield* TaskGroup.make({ report })
+        let ran = false
+        const task = yield* group.start("job", Effect.void)
+        yield* task.onDone(() => Effect.fail("oops"))
+        yield* task.onDone((): Effect.Effect<void> => {
+          throw new Error("thrown")
+        })
+        yield* task.onDone(() => Effect.sync(() => (ran = true)))
+        yield* group.join
+        expect(messages).toEqual([
+          "task job (done callback) failed: oops",
+          "task job (done callback) failed: thrown"
+        ])
+        expect(ran).toBe(true)
+      })
+    )
+
+    it.effect("is waited for by the closing group; being called is not looking at the failure", () =>
+      Effect.gen(function* () {
+        const { messages, report } = reports()
+        const log: Array<string> = []
+        const group = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const group = yield* TaskGroup.make({ onFailure: "collect", report })
+            const task = yield* group.start("job", Effect.fail("lost"))
+            yield* task.onDone((done) =>
+              Effect.flatMap(Effect.zipRight(turns(5), done.status), (status) =>
+                Effect.sync(() => void log.push(status))
+              )
+            )
+            yield* turns(2)
+            return group
+          })
+        )
+        expect([log, messages]).toEqual([["failed"], ["task job failed: lost"]])
+        const refused = yield* group.start("late", Effect.void)
+        yield* refused.onDone(() =>
+          Effect.zipRight(
+            turns(2),
+            Effect.sync(() => void log.push("late"))
+          )
+        )
+        expect(log).toEqual(["failed", "late"])
+      })
+    )
+  })
+
+  // The law: whatever the tasks do and however the group is made, nothing of it runs once its scope is closed.
+  it.effect.prop(
+    "no fiber outlives the scope, and every failure is seen or reported",
+    {
+      tasks: FastCheck.array(
+        FastCheck.record({
+          turns: FastCheck.nat(4),
+          end: FastCheck.constantFrom("succeeds" as const, "fails" as const, "hangs" as const),
+          cleanUp: FastCheck.nat(3)
+        }),
+        { maxLength: 6 }
+      ),
+      onFailure: FastCheck.constantFrom("cancel" as const, "continue" as const, "collect" as const),
+      bodyTurns: FastCheck.nat(6)
+    },
+    ({ tasks, onFailure, bodyTurns }) =>
+      Effect.gen(function* () {
+        const { messages, report } = reports()
+        let running = 0
+        let failed = 0
+        yield* Effect.gen(function* () {
+          const group = yield* TaskGroup.make({ onFailure, report })
+          for (const { turns: n, end, cleanUp } of tasks) {
+            const ending =
+              end === "hangs"
+                ? Effect.never
+                : end === "succeeds"
+                  ? Effect.void
+                  : Effect.suspend(() => Effect.fail(++failed))
+            yield* group.start(
+              "task",
+              Effect.acquireUseRelease(
+                Effect.sync(() => running++),
+                () => Effect.zipRight(turns(n), ending),
+                () =>
+                  Effect.zipRight(
+                    turns(cleanUp),
+                    Effect.sync(() => running--)
+                  )
+              )
+            )
+          }
+          yield* turns(bodyTurns)
+        }).pipe(Effect.scoped)
+        expect([running, messages.length]).toEqual([0, failed])
+      }),
+    { fastCheck: { numRuns: 30 } }
+  )
+})

@@ -1,0 +1,47 @@
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+import { describe, it } from "@effect/vitest"
+import { Cause, Effect, Fiber } from "effect"
+import { assert } from "vitest"
+import * as Unobserved from "../../../src/services/task/Unobserved.js"
+
+// More is in test/programs/Run.test.ts, through what Run makes of it.
+describe("Unobserved", () => {
+  const settled = Effect.repeatN(Effect.yieldNow(), 20)
+
+  it.live("gives a loss before the end when its fiber has been collected, and not again at the end", () =>
+    Effect.gen(function* () {
+      setFlagsFromString("--expose-gc")
+      const collect: () => void = runInNewContext("gc")
+      const unobserved = yield* Unobserved.make
+      yield* unobserved.watch(Effect.zipRight(Effect.fork(Effect.fail("gone")), settled))
+      const collecting = Effect.forever(Effect.zipRight(Effect.sync(collect), Effect.sleep(1)))
+      const lost = yield* Effect.raceFirst(unobserved.next, collecting)
+      assert.deepStrictEqual(Cause.squash(lost.cause), "gone")
+      assert.deepStrictEqual(yield* unobserved.take, [])
+    })
+  )
+
+  it.effect("keeps two watches apart, one within the other", () =>
+    Effect.gen(function* () {
+      const outer = yield* Unobserved.make
+      const inner = yield* Unobserved.make
+      const losing = (text: string) => Effect.zipRight(Effect.fork(Effect.fail(text)), settled)
+      yield* outer.watch(Effect.zipRight(losing("outer"), inner.watch(losing("inner"))))
+      const texts = Effect.map(Effect.all([outer.take, inner.take]), (both) =>
+        both.map((lost) => lost.map(({ cause }) => Cause.squash(cause)))
+      )
+      assert.deepStrictEqual(yield* texts, [["outer"], ["inner"]])
+      assert.deepStrictEqual(yield* texts, [[], []])
+    })
+  )
+
+  it.effect("gives an ended fiber's outcome unchanged to who asks", () =>
+    Effect.gen(function* () {
+      const unobserved = yield* Unobserved.make
+      const fiber = yield* unobserved.watch(Effect.zipLeft(Effect.fork(Effect.fail("kept")), settled))
+      assert.strictEqual(yield* Effect.flip(Fiber.join(fiber)), "kept")
+      assert.deepStrictEqual(yield* unobserved.take, [])
+    })
+  )
+})

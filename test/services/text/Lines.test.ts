@@ -1,0 +1,49 @@
+import { describe, expect, it } from "@effect/vitest"
+import { FastCheck } from "effect"
+import * as Lines from "../../../src/services/text/Lines.js"
+
+const split = (chunks: ReadonlyArray<Uint8Array>, options: Partial<Lines.Options> = {}) => {
+  const found: Array<string> = []
+  const lines = Lines.make({
+    onLine: (line, cut) => found.push(`${line.toString("latin1")}${cut ? "…" : ""}`),
+    ...options
+  })
+  for (const chunk of chunks) lines.push(chunk)
+  lines.end()
+  return found
+}
+const bytes = (text: string) => Buffer.from(text, "latin1")
+
+describe("Lines", () => {
+  it("gives whole lines, whatever the chunks are", () => {
+    const pieces = FastCheck.array(FastCheck.constantFrom("a", "bc", "\n", "\r", "\xff", ""))
+    FastCheck.assert(
+      FastCheck.property(pieces, (pieces) => {
+        const text = pieces.join("")
+        const whole = text.split("\n")
+        if (whole.at(-1) === "") whole.pop()
+        expect(split(pieces.map(bytes))).toEqual(whole)
+      })
+    )
+  })
+
+  it("cuts what is too long, and only that line", () => {
+    expect(split([bytes("ab"), bytes("cd\nef\n"), bytes("ghij")], { maxLine: 3 })).toEqual([
+      "abc…",
+      "ef",
+      "ghi…"
+    ])
+    expect(split([bytes("abc\nabc")], { maxLine: 3 })).toEqual(["abc", "abc"])
+  })
+
+  it("splits at another byte, and keeps nothing of a chunk that its owner writes over", () => {
+    expect(split([bytes("a\nb\0c")], { delimiter: 0 })).toEqual(["a\nb", "c"])
+    const chunk = bytes("xy")
+    const found: Array<string> = []
+    const lines = Lines.make({ onLine: (line) => found.push(line.toString()) })
+    lines.push(chunk)
+    chunk.fill(0)
+    lines.end()
+    expect(found).toEqual(["xy"])
+  })
+})
