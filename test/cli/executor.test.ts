@@ -2,11 +2,12 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["executor", ...args], options)
+  InProcess.run(["executor", ...args], options)
 
 const file = (name: string, text: string): string => {
   const path = join(Aio.folder(), name)

@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
+import * as InProcess from "../support/InProcess.js"
 
 const servers: Array<FaultServer.FaultServer> = []
 const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
@@ -16,7 +17,7 @@ afterAll(async () => {
 afterAll(Aio.removeFolders)
 
 const gather = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["gather", ...args], options)
+  InProcess.run(["gather", ...args], options)
 
 const events = (stdout: string): Array<any> =>
   stdout

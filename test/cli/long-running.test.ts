@@ -4,11 +4,12 @@ import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["long-running", ...args], options)
+  InProcess.run(["long-running", ...args], options)
 
 const lines = (text: string) => text.split("\n").slice(0, -1)
 

@@ -2,11 +2,12 @@ import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["schedule", ...args], { env: { TZ: "UTC" }, ...options })
+  InProcess.run(["schedule", ...args], { env: { TZ: "UTC" }, ...options })
 
 const events = (stdout: string) =>
   stdout

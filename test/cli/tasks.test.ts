@@ -2,11 +2,12 @@ import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["tasks", ...args], options)
+  InProcess.run(["tasks", ...args], options)
 
 const lines = (text: string) => text.split("\n").slice(0, -1)
 

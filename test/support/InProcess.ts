@@ -6,16 +6,12 @@ import * as Input from "../../src/services/host/Input.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as Signals from "../../src/services/host/Signals.js"
 import * as StderrLogger from "../../src/services/task/StderrLogger.js"
-import type { Result } from "./Aio.js"
+import * as Aio from "./Aio.js"
 
 // `aio` within the test's own process: what a process of its own gives, in a tenth of the time. For words, formats,
 // policies and summaries. What is about signals, pipes, descriptors, kill or limits starts the built command: see Aio.ts.
 
-export interface Options {
-  readonly stdin?: string | Uint8Array
-  readonly env?: Readonly<Record<string, string>>
-  readonly cwd?: string
-}
+type Options = NonNullable<Parameters<typeof Aio.run>[1]>
 
 const collect = () => {
   const decoder = new TextDecoder()
@@ -29,10 +25,10 @@ const collect = () => {
   }
 }
 
-const input = (stdin: string | Uint8Array) =>
+const input = (stdin: string) =>
   Layer.map(Input.layer, (context) => {
     const files = Context.get(context, Input.Input)
-    const text = Stream.succeed(typeof stdin === "string" ? new TextEncoder().encode(stdin) : stdin)
+    const text = Stream.succeed(new TextEncoder().encode(stdin))
     return Context.make(Input.Input, {
       ...files,
       stdin: text,
@@ -41,7 +37,7 @@ const input = (stdin: string | Uint8Array) =>
     })
   })
 
-const runOnce = async (args: ReadonlyArray<string>, options: Options): Promise<Result> => {
+const runOnce = async (args: ReadonlyArray<string>, options: Options): Promise<Aio.Result> => {
   const stdout = collect()
   const stderr = collect()
   const env: Record<string, string | undefined> = {
@@ -86,8 +82,9 @@ const runOnce = async (args: ReadonlyArray<string>, options: Options): Promise<R
 // One at a time: the working directory and the environment are the process's.
 let last: Promise<unknown> = Promise.resolve()
 
-/** Runs `aio` with these words to its end, in this process. */
-export const run = (args: ReadonlyArray<string>, options: Options = {}): Promise<Result> => {
+/** {@link Aio.run} without a process of its own, unless it is to be run by a shell. */
+export const run = (args: ReadonlyArray<string>, options: Options = {}): Promise<Aio.Result> => {
+  if (options.shell !== undefined || options.mute !== undefined) return Aio.run(args, options)
   const result = last.then(() => runOnce(args, options))
   last = result.catch(() => undefined)
   return result
