@@ -5,6 +5,7 @@ import * as LongRunning from "../programs/LongRunning.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
 import * as Processes from "../services/process/Processes.js"
+import * as Services from "../services/supervision/Services.js"
 import type * as Supervisor from "../services/supervision/Supervisor.js"
 import { formatDuration, formatSize } from "../services/text/Units.js"
 import * as Timers from "../services/time/Timers.js"
@@ -94,17 +95,17 @@ type Config = Command.Command.ParseConfig<typeof options>
 
 // what belongs to which
 
-const url: Values.Parse<LongRunning.Probe> = (text) =>
+const url: Values.Parse<Services.Probe> = (text) =>
   URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)
     ? Either.right({ http: text })
     : Either.left(`'${text}' is no URL; write one like http://localhost:8080/health`)
-const port: Values.Parse<LongRunning.Probe> = (text) => {
+const port: Values.Parse<Services.Probe> = (text) => {
   const [, host, digits = ""] = /^(?:(.+):)?(\d+)$/.exec(text) ?? []
   return Number(digits) > 0 && Number(digits) < 65536
     ? Either.right({ port: Number(digits), host })
     : Either.left(`'${text}' is no port; write a number from 1 to 65535, or HOST:N`)
 }
-const exec: Values.Parse<LongRunning.Probe> = (text) =>
+const exec: Values.Parse<Services.Probe> = (text) =>
   text.trim() === "" ? Either.left("the command is empty") : Either.right({ exec: Processes.shell(text) })
 const log: Values.Parse<{ readonly log: RegExp }> = (text) =>
   Either.try({
@@ -159,7 +160,7 @@ const statusTable = Effect.fn(function* (names: ReadonlyArray<string>, screen: S
     screen.show(aligned([head, ...cells]))
   })
   yield* Effect.forkScoped(Effect.forever(Effect.zipRight(draw, Timers.sleep("1 second"))))
-  return (event: LongRunning.ServiceEvent) =>
+  return (event: Services.ServiceEvent) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const row = rows.get(event.name)!
       const gone = { pid: undefined, since: undefined, use: "" }
@@ -195,7 +196,7 @@ const statusTable = Effect.fn(function* (names: ReadonlyArray<string>, screen: S
     })
 })
 
-const told = (event: LongRunning.ServiceEvent): string | undefined => {
+const told = (event: Services.ServiceEvent): string | undefined => {
   const { name } = event
   switch (event.event) {
     case "waiting":
@@ -219,7 +220,7 @@ const told = (event: LongRunning.ServiceEvent): string | undefined => {
   }
 }
 
-const summary = (outcomes: ReadonlyArray<LongRunning.ServiceOutcome>): string =>
+const summary = (outcomes: ReadonlyArray<Services.ServiceOutcome>): string =>
   aligned([
     ["name", "status", "restarts", "why"],
     ...outcomes.map(({ detail = "", name, restarts, status }) => [name, status, String(restarts), detail])
@@ -235,7 +236,7 @@ const supervised = Effect.fn(function* (config: Config & { readonly words: Reado
   }
   const { after, entries, names, stopSignals } = yield* Named.read(called, config)
   const policies = yield* Named.assign(called, names, [["restart", config.restart, restart]])
-  const ready = yield* Named.assign<NonNullable<LongRunning.ServiceRequest["ready"]>>(called, names, [
+  const ready = yield* Named.assign<NonNullable<Services.ServiceRequest["ready"]>>(called, names, [
     ["ready-log", config.readyLog, log],
     ["ready-http", config.readyHttp, url],
     ["ready-port", config.readyPort, port],
@@ -257,8 +258,8 @@ const supervised = Effect.fn(function* (config: Config & { readonly words: Reado
       : screen === undefined
         ? output.note(line)
         : Effect.sync(() => screen.log(line))
-  const outcomes: Array<LongRunning.ServiceOutcome> = []
-  const onEvent = (event: LongRunning.ServiceEvent): Effect.Effect<void> => {
+  const outcomes: Array<Services.ServiceOutcome> = []
+  const onEvent = (event: Services.ServiceEvent): Effect.Effect<void> => {
     if (event.event === "started") printer.started(event.name, event.pid)
     if (event.event === "finished") outcomes.push(event)
     if (config.json) return Effect.zipRight(output.print(Named.eventLine(event)), output.drained)
@@ -268,7 +269,7 @@ const supervised = Effect.fn(function* (config: Config & { readonly words: Reado
     return Effect.zipRight(show(event), line === undefined ? Effect.void : note(line))
   }
   const get = Option.getOrUndefined
-  const result = yield* LongRunning.services(
+  const result = yield* Services.run(
     entries.map(({ command, name }) => ({
       name,
       command: Named.shell(command, output.stdout.colors),

@@ -24,6 +24,7 @@ import * as Tail from "../../src/services/record/Tail.js"
 import * as EventBuffer from "../../src/services/stream/EventBuffer.js"
 import * as LogFiles from "../../src/services/supervision/LogFiles.js"
 import * as Probes from "../../src/services/supervision/Probes.js"
+import * as Services from "../../src/services/supervision/Services.js"
 import * as Supervisor from "../../src/services/supervision/Supervisor.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
 import * as WorkerFibers from "../../src/services/task/WorkerFibers.js"
@@ -225,8 +226,8 @@ option("LongRunning.forever pause", "anyTime", (pause) => LongRunning.forever(Ef
 option("LongRunning.cancelAfter duration", "anyTime", (duration) =>
   LongRunning.cancelAfter(Effect.never, duration)
 )
-options("LongRunning.ServicesOptions", { duration: "time", sample: "time", grace: "time" }, (given) =>
-  LongRunning.services([], given)
+options("Services.ServicesOptions", { duration: "time", sample: "time", grace: "time" }, (given) =>
+  Services.run([], given)
 )
 options("Loops.FromGeneratorOptions", { grace: "time" }, (given) =>
   Stream.runDrain(Loops.fromGenerator(() => [1], given))
