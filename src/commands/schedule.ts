@@ -8,6 +8,7 @@ import { ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
 import * as Executables from "../services/process/Executables.js"
 import * as Processes from "../services/process/Processes.js"
+import * as ScheduledRuns from "../services/supervision/ScheduledRuns.js"
 import * as Units from "../services/text/Units.js"
 import * as CivilTime from "../services/time/CivilTime.js"
 import * as Cron from "../services/time/Cron.js"
@@ -157,7 +158,7 @@ const report = (line: string, zone: DateTime.TimeZone, repeated: boolean, config
     const note = (text: string) => (config.quiet ? Effect.void : output.note(text))
     const which = (run: number) => (repeated ? `run ${run}: ` : "")
     let first = true
-    const asJson = (event: Scheduling.RunEvent): object => {
+    const asJson = (event: ScheduledRuns.RunEvent): object => {
       const { event: _, ...fields } = event
       switch (event.event) {
         case "scheduled":
@@ -180,7 +181,7 @@ const report = (line: string, zone: DateTime.TimeZone, repeated: boolean, config
           return fields
       }
     }
-    return (event: Scheduling.RunEvent): Effect.Effect<void> => {
+    return (event: ScheduledRuns.RunEvent): Effect.Effect<void> => {
       if (config.json) {
         const print = output.print(Output.eventLine(event.event, asJson(event)))
         return event.event === "output" ? Effect.zipRight(print, output.drained) : print
@@ -236,8 +237,8 @@ const shown = 10
 /** The times at which it would run, by running nothing at them in virtual time. */
 const preview = (
   line: string,
-  when: Scheduling.When,
-  options: Scheduling.StartOptions,
+  when: ScheduledRuns.When,
+  options: ScheduledRuns.StartOptions,
   zone: DateTime.TimeZone,
   config: Running
 ) =>
@@ -254,7 +255,7 @@ const preview = (
         )
       )
     const start = yield* Clock.currentTimeMillis
-    yield* Scheduling.start(when, body, { ...options, ...(note ? { times: shown } : {}) }).pipe(
+    yield* ScheduledRuns.start(when, body, { ...options, ...(note ? { times: shown } : {}) }).pipe(
       Effect.flatMap((handle) => handle.await),
       // Nobody sets this clock: so it needs not be looked at every minute.
       Effect.provide(Timers.layerWith({ recheck: "20 days" })),
@@ -266,8 +267,8 @@ const preview = (
 /** Runs it, or says when it would. */
 const run = (
   read: { readonly command: Platform.StandardCommand; readonly line: string },
-  when: Scheduling.When,
-  options: Scheduling.StartOptions,
+  when: ScheduledRuns.When,
+  options: ScheduledRuns.StartOptions,
   config: Running
 ) =>
   Effect.gen(function* () {
@@ -282,7 +283,7 @@ const run = (
       Platform.stdout(config.json || !output.stdout.interactive ? "pipe" : "inherit"),
       Platform.stderr(config.json || !output.stderr.interactive ? "pipe" : "inherit")
     )
-    const { exitCode } = yield* Scheduling.runs(child, when, {
+    const { exitCode } = yield* ScheduledRuns.run(child, when, {
       ...settings,
       ...optional("grace", config.grace),
       ...optional("timeout", config.timeout),
@@ -306,7 +307,7 @@ const seriesOf = (sub: string, config: Running & Repeating) =>
         `option --until: '${Option.getOrElse(config.until, () => "")}' is past (${CivilTime.format(until.at, config.tz)}); give a time to come`
       )
     }
-    const settings: Scheduling.StartOptions = {
+    const settings: ScheduledRuns.StartOptions = {
       overlap: config.overlap,
       catchUp: config.catchUp,
       ...optional("times", config.times),

@@ -8,6 +8,7 @@ import * as Output from "../../services/host/Output.js"
 import * as Executables from "../../services/process/Executables.js"
 import * as Processes from "../../services/process/Processes.js"
 import * as Procfile from "../../services/supervision/Procfile.js"
+import * as StartOrder from "../../services/supervision/StartOrder.js"
 import { formatDuration } from "../../services/text/Units.js"
 import * as LinePrefix from "./LinePrefix.js"
 import type * as Screen from "./Screen.js"
@@ -99,7 +100,7 @@ export const read = (
       return yield* usage({ message: `${file?.path} has no commands; write NAME: COMMAND, a line each` })
     }
     const names = entries.map(({ name }) => name)
-    const after = yield* Effect.mapError(Procfile.after(config.after, names), (problem) =>
+    const after = yield* Effect.mapError(StartOrder.parse(config.after, names), (problem) =>
       usage({ message: `option --after: ${problem}` })
     )
     const stopSignals = yield* assign(called, names, [["stop-signal", config.stopSignal, Values.parseSignal]])
@@ -155,7 +156,7 @@ const builtins = new Set(
 )
 
 /** Fails, before anything runs, where a command's program is not there; those that wait for others may build it. */
-const check = (entries: ReadonlyArray<Procfile.Entry>, after: Procfile.After) =>
+const check = (entries: ReadonlyArray<Procfile.Entry>, after: StartOrder.StartOrder) =>
   Effect.forEach(
     entries,
     ({ command, name }) => {

@@ -1,24 +1,13 @@
-import { Cause, Clock, Data, Duration, Effect, Exit, Random } from "effect"
+import { Cause, Clock, Data, Duration, Effect, Exit } from "effect"
+import * as Backoff from "../task/Backoff.js"
 import * as Causes from "../task/Causes.js"
 import * as Race from "../task/Race.js"
-import { anyCount, checkOptions, countOrInfinity, type Range, time } from "../text/Numbers.js"
+import { anyCount, checkOptions, countOrInfinity, time } from "../text/Numbers.js"
 import { formatGiven, plural } from "../text/Units.js"
 import * as Timers from "../time/Timers.js"
 
 /** Which ends are followed by another run: every one, failures only, or none. */
 export type Restart = "always" | "on-failure" | "never"
-
-/** The pause before a restart: `first · factor^n` for the nth in a row, spread by `jitter`, and `max` at most. */
-export interface Backoff {
-  /** Default 500 milliseconds. */
-  readonly first?: Duration.DurationInput | undefined
-  /** Default 2. */
-  readonly factor?: number | undefined
-  /** Default 30 seconds. */
-  readonly max?: Duration.DurationInput | undefined
-  /** The part of the pause that is drawn at random, 0 to 1: 0.2 makes 1 s anything from 0.8 s to 1.2 s. Default 0.2. */
-  readonly jitter?: number | undefined
-}
 
 /** A question that is asked again and again while a run is ready. */
 export interface Health<R = never> {
@@ -42,7 +31,8 @@ export interface Policy<R = never, E = never> {
   readonly maxRestarts?: number | undefined
   /** Default 1 minute. */
   readonly window?: Duration.DurationInput | undefined
-  readonly backoff?: Backoff | undefined
+  /** The pauses before restarts. */
+  readonly backoff?: Backoff.Backoff | undefined
   /** Who has been ready for so long starts the back-off anew; default 10 seconds. */
   readonly resetAfter?: Duration.DurationInput | undefined
   /** Is run beside each run; the run is ready when it succeeds, and has failed when it fails. Default: ready at once. */
@@ -102,9 +92,6 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
   }
 }
 
-const positive: Range = { least: 0, above: true, whole: false }
-const share: Range = { least: 0, most: 1, whole: false }
-
 /**
  * Runs an effect again and again, as the policy says, until it ends for good (the tools: systemd, supervisord). Between
  * runs it waits, longer each time; a run that is not ready in time, or whose health checks fail, is ended first, with
@@ -133,19 +120,10 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
   policy: Policy<R2, E2> = {}
 ): Effect.Effect<A, E | E2 | NotReady | Unhealthy | TooManyRestarts, R | R2> =>
   Effect.gen(function* () {
-    const {
-      backoff = {},
-      health,
-      maxRestarts = Number.POSITIVE_INFINITY,
-      ready,
-      restart = "on-failure"
-    } = policy
+    const { health, maxRestarts = Number.POSITIVE_INFINITY, ready, restart = "on-failure" } = policy
     checkOptions(policy, { maxRestarts: anyCount, window: time, resetAfter: time, readyTimeout: time })
-    checkOptions(backoff, { first: time, factor: positive, max: time, jitter: share })
+    const pauseBefore = Backoff.make(policy.backoff)
     checkOptions(health ?? {}, { every: time, timeout: time, failures: countOrInfinity })
-    const { factor = 2, jitter = 0.2 } = backoff
-    const first = Duration.toMillis(backoff.first ?? "500 millis")
-    const max = Duration.toMillis(backoff.max ?? "30 seconds")
     const window = Duration.decode(policy.window ?? "1 minute")
     const resetAfter = Duration.toMillis(policy.resetAfter ?? "10 seconds")
     const emit = policy.onEvent ?? (() => Effect.void)
@@ -213,9 +191,7 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
         return yield* new TooManyRestarts({ restarts: restarts.length, window, last: exit })
       }
       if (readyAt !== undefined && ended - readyAt >= resetAfter) inARow = 0
-      const spread = 1 + jitter * (2 * (yield* Random.next) - 1)
-      // Bounded before, because what has grown to Infinity times a spread of 0 is NaN; and after, so that `max` holds.
-      const pause = Math.min(max, Math.min(max, first * factor ** inARow++) * spread)
+      const pause = yield* pauseBefore(inARow++)
       restarts.push(ended)
       yield* emit({ event: "restarting", run: run + 1, pause })
       yield* Timers.sleep(pause)
