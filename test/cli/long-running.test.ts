@@ -174,29 +174,26 @@ describe("aio long-running NAME=COMMAND", () => {
       [["a=x y=z"], "cannot run x: command not found", 127],
       [
         ["a=sleep 1", "--restart", "sometimes"],
-        "option --restart: 'sometimes' is none of always, on-failure, never"
+        "option --restart: 'sometimes' is not one of always, on-failure, never"
       ],
-      [["a=sleep 1", "--ready-log", "a:("], "option --ready-log: '(' is no regular expression: "],
-      [
-        ["a=sleep 1", "--ready-port", "0"],
-        "option --ready-port: '0' is no port; write a number from 1 to 65535"
-      ],
-      [["a=sleep 1", "--health-http", "ftp://x"], "option --health-http: 'ftp://x' is no URL"],
+      [["a=sleep 1", "--ready-log", "a:("], "option --ready-log: '(' is not a regular expression: "],
+      [["a=sleep 1", "--ready-port", "0"], "option --ready-port: '0' is not a port; expected 1 to 65535"],
+      [["a=sleep 1", "--health-http", "ftp://x"], "option --health-http: 'ftp://x' is not a URL"],
       [["a=sleep 1", "--ready-exec", "a: "], "option --ready-exec: the command is empty"],
       [
         ["a=sleep 1", "--ready-port", "80", "--ready-log", "x"],
         "option --ready-port: does not go with --ready-log for a"
       ],
       [["a=sleep 1", "--after", "a:a"], "option --after: a waits for a"],
-      [["a=sleep 1", "--virtual"], "--virtual and --seed are for the example"],
+      [["a=sleep 1", "--virtual"], "--virtual and --seed apply to the guide's example only"],
       [["a=sleep 1", "--max-restarts", "-1"], "option --max-restarts: "],
       [["a=sleep 1", "--for", "ever"], "option --for: "],
       [["--for", "1s"], "--for has nothing to do with the example; write NAME='COMMAND'"],
       [
         ["a=sleep 1", "--restart", "b:never"],
-        "'b:never' is none of always, on-failure, never; and 'b' is none of a"
+        "'b:never' is not one of always, on-failure, never; and 'b' is none of a"
       ],
-      [["a=sleep 1", "--stop-signal", "SIGNOPE"], "option --stop-signal: 'SIGNOPE' is no signal"],
+      [["a=sleep 1", "--stop-signal", "SIGNOPE"], "option --stop-signal: 'SIGNOPE' is not a signal"],
       [
         ["a=sleep 1", "--stop-signal", "a:INT", "--stop-signal", "a:QUIT"],
         "option --stop-signal: is given twice for a"

@@ -92,7 +92,7 @@ describe("aio schedule --dry-run", () => {
   it("shows ten of what would go on for ever, and those until a time", async () => {
     const endless = await aio(["every", "1h", "--align", "--dry-run", "--", "echo"])
     expect(lines(endless.stdout).length).toBe(10)
-    expect(endless.stderr).toBe("and so on; --times or --until say how many\n")
+    expect(endless.stderr).toBe("and so on; limit the runs with --times or --until\n")
     const whole = lines(endless.stdout).map((line) => line.slice(14, 19))
     expect(new Set(whole)).toEqual(new Set(["00:00"]))
     const until = new Date(Date.now() + 3.5 * 3_600_000).toISOString()
@@ -128,7 +128,7 @@ describe("aio schedule later and at", () => {
       code: 2,
       stdout: "",
       stderr:
-        "aio schedule at: '2020-01-01T12:00' is past (2020-01-01T12:00:00+00:00); give a time to come, or --if-past run to run it at once\n"
+        "aio schedule at: '2020-01-01T12:00' is past (2020-01-01T12:00:00+00:00); expected a future time, or --if-past run to run it at once\n"
     })
     const run = await aio(["at", "2020-01-01T12:00", "--if-past", "run", "-q", "--", "echo", "late"])
     expect([run.code, run.stdout]).toEqual([0, "late\n"])
@@ -235,12 +235,12 @@ describe("aio schedule, given what it cannot do", () => {
     [["later", "1x", "--", "echo"], "later: unit 'x' in duration '1x' is unknown; use ms, s, m, h, d or w"],
     [
       ["next"],
-      "next: nothing is given; write an expression or an interval, like aio schedule next '0 9 * * 1-5'"
+      "next: the expression or interval is missing; write one, like aio schedule next '0 9 * * 1-5'"
     ],
     [["later", "--", "echo"], "later: no delay is given; write one, like aio schedule later 10m -- echo tea"],
     [
       ["later", "5s"],
-      "later: no command is given; write it behind --, like aio schedule later 10m -- echo tea"
+      "later: no command is given; write it after --, like aio schedule later 10m -- echo tea"
     ],
     [
       ["later", "5s", "--", ""],
@@ -255,14 +255,17 @@ describe("aio schedule, given what it cannot do", () => {
       ["at", "23:59", "--tz", "Mars", "--", "echo"],
       "at: option --tz: 'Mars' is no time zone; write an IANA name like Europe/Berlin, UTC, local, or an offset like +02:00 (see aio schedule at --help)"
     ],
-    [["every", "0s", "--", "echo"], "every: '0s' is no time at all; write one like 90s or 1h30m"],
+    [
+      ["every", "0s", "--", "echo"],
+      "every: '0s' is out of range; expected a duration above 0, like 90s or 1h30m"
+    ],
     [
       ["every", "1h", "--until", "2020-01-01", "--tz", "UTC", "--", "echo"],
-      "every: option --until: '2020-01-01' is past (2020-01-01T00:00:00+00:00); give a time to come"
+      "every: option --until: '2020-01-01' is past (2020-01-01T00:00:00+00:00); expected a future time"
     ],
     [
       ["every", "1h", "--overlap", "no", "--", "echo"],
-      "every: option --overlap: 'no' is none of skip, queueOne, queueAll, cancelRunning, parallel (see aio schedule every --help)"
+      "every: option --overlap: 'no' is not one of skip, queueOne, queueAll, cancelRunning, parallel (see aio schedule every --help)"
     ],
     [
       ["cron", "61 * * * *", "--", "echo"],

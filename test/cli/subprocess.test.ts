@@ -381,7 +381,11 @@ describe("aio subprocess", () => {
       [["--halt", "later", "--", "echo", ":::", "1"], 2, /'later' is no rule; write now,fail=1/],
       [["--timeout", "5x", "--", "echo", ":::", "1"], 2, /option --timeout: .*unit 'x'/],
       [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /0% lets no job run/],
-      [["--stop-signal", "TREM", "--", "echo", ":::", "1"], 2, /'TREM' is no signal; write one like INT/],
+      [
+        ["--stop-signal", "TREM", "--", "echo", ":::", "1"],
+        2,
+        /'TREM' is not a signal; expected one like INT/
+      ],
       [["--load", "x", "--", "echo", ":::", "1"], 2, /'x' is no load/],
       [["--resume", "--", "echo", ":::", "1"], 2, /need a --joblog FILE/],
       [

@@ -128,11 +128,17 @@ describe("aio tasks NAME=COMMAND", () => {
       [["-f", folder], "it is a folder"],
       [["a=x", "--after", "a:c"], "option --after: 'a:c': unknown name 'c'; expected one of a"],
       [["a=x", "b=x", "--after", "a:b", "--after", "b:a"], "option --after: a waits for b waits for a"],
-      [["a=x", "--prefix", "{nam}"], "option --prefix: '{nam}': unknown placeholder {nam}; expected {name}, {index}"],
-      [["a=x", "--on-failure", "stop"], "option --on-failure: 'stop' is none of cancel, continue"],
+      [
+        ["a=x", "--prefix", "{nam}"],
+        "option --prefix: '{nam}': unknown placeholder {nam}; expected {name}, {index}"
+      ],
+      [["a=x", "--on-failure", "stop"], "option --on-failure: 'stop' is not one of cancel, continue"],
       [["--grace", "1s"], "--grace has nothing to do with the example; write NAME='COMMAND'"],
       [["a=x", "--grace", "soon"], "option --grace: "],
-      [["a=x", "--stop-signal", "a:KILLL"], "option --stop-signal: 'KILLL' is no signal; write one like INT"]
+      [
+        ["a=x", "--stop-signal", "a:KILLL"],
+        "option --stop-signal: 'KILLL' is not a signal; expected one like INT"
+      ]
     ]
     const results = await Promise.all(cases.map(([args]) => aio(args)))
     for (const [i, { code, stderr, stdout }] of results.entries()) {

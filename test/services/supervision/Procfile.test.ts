@@ -27,7 +27,10 @@ describe("Procfile", () => {
       "P, line 2: 'nonsense' has no ':'; write NAME: COMMAND, like web: python3 -m http.server"
     )
     assert.strictEqual(file("\n: b"), "P, line 2: the name is missing before the command")
-    assert.strictEqual(file("a b: c"), "P, line 1: 'a b' is not a name; expected letters, digits, '_', '-' and '.'")
+    assert.strictEqual(
+      file("a b: c"),
+      "P, line 1: 'a b' is not a name; expected letters, digits, '_', '-' and '.'"
+    )
     assert.strictEqual(file("a:"), "P, line 1: a has no command")
     assert.strictEqual(
       problem(Procfile.read(["a=y"], { path: "P", text: "#\na: x" })),
