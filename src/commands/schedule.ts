@@ -85,7 +85,7 @@ const preview = (
       Effect.flatMap(Clock.currentTimeMillis, (at) =>
         output.print(
           config.json
-            ? Output.eventLine("planned", { run, ...timeFields(at, skipped, zone), command: line })
+            ? Output.eventLine("planned", { run, ...report.timeFields(at, skipped, zone), command: line })
             : `${CivilTime.format(at, zone)}  ${line}${report.moved(skipped)}`
         )
       )
@@ -113,7 +113,8 @@ const run = (
     const settings = { name: line, zone, ...options }
     if (config.dryRun) return yield* preview(line, when, settings, zone, config)
     const output = yield* Output.Output
-    // A terminal is inherited, so that the command keeps its colours; otherwise a closed stdout is noticed here and ends the run.
+    // A terminal is inherited, so that the command keeps its colours. Anything else is a pipe to this process, which
+    // notices when stdout is closed and stops.
     const child = command.pipe(
       Platform.stdout(config.json || !output.stdout.interactive ? "pipe" : "inherit"),
       Platform.stderr(config.json || !output.stderr.interactive ? "pipe" : "inherit")

@@ -182,16 +182,16 @@ describe("aio long-running NAME=COMMAND", () => {
       [["a=sleep 1", "--ready-exec", "a: "], "option --ready-exec: the command is empty"],
       [
         ["a=sleep 1", "--ready-port", "80", "--ready-log", "x"],
-        "option --ready-port: does not go with --ready-log for a"
+        "option --ready-port: cannot be combined with --ready-log for a"
       ],
       [["a=sleep 1", "--after", "a:a"], "option --after: a waits for a"],
       [["a=sleep 1", "--virtual"], "--virtual and --seed apply to the guide's example only"],
       [["a=sleep 1", "--max-restarts", "-1"], "option --max-restarts: "],
       [["a=sleep 1", "--for", "ever"], "option --for: "],
-      [["--for", "1s"], "--for has nothing to do with the example; write NAME='COMMAND'"],
+      [["--for", "1s"], "--for does not apply to the guide's example; write NAME='COMMAND'"],
       [
         ["a=sleep 1", "--restart", "b:never"],
-        "'b:never' is not one of always, on-failure, never; and 'b' is none of a"
+        "'b:never' is not one of always, on-failure, never; and 'b' is not one of the names a"
       ],
       [["a=sleep 1", "--stop-signal", "SIGNOPE"], "option --stop-signal: 'SIGNOPE' is not a signal"],
       [

@@ -133,7 +133,7 @@ describe("aio tasks NAME=COMMAND", () => {
         "option --prefix: '{nam}': unknown placeholder {nam}; expected {name}, {index}"
       ],
       [["a=x", "--on-failure", "stop"], "option --on-failure: 'stop' is not one of cancel, continue"],
-      [["--grace", "1s"], "--grace has nothing to do with the example; write NAME='COMMAND'"],
+      [["--grace", "1s"], "--grace does not apply to the guide's example; write NAME='COMMAND'"],
       [["a=x", "--grace", "soon"], "option --grace: "],
       [
         ["a=x", "--stop-signal", "a:KILLL"],
