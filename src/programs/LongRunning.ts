@@ -6,12 +6,12 @@ import { formatGiven } from "../services/text/Units.js"
 import * as Timers from "../services/time/Timers.js"
 
 /**
- * Pauses, runs the effect, and does so again until it is interrupted or something fails: a task that never ends by
- * itself (asyncio: `while True` around `sleep`).
+ * Pauses and runs the effect, repeatedly, until it is interrupted or a round fails: a task that never ends by itself
+ * (asyncio: `while True` around `sleep`).
  *
- * @param effect what each round does; a function is given the pause that went before.
- * @param pause how long to wait before each round, or an effect that says so anew each time. A pause of zero still
- * takes a turn, so others go on.
+ * @param effect the work of a round, or a function from the pause before it.
+ * @param pause the time before each round, or an effect that draws it for each round. A pause of zero still takes a turn, so
+ * that other fibers run.
  *
  * @example
  * ```ts
@@ -42,7 +42,7 @@ export const forever = <A, E, R, E2 = never, R2 = never>(
 export interface CancelAfterOptions<R = never> {
   /** Names the task; default `"task"`. */
   readonly name?: string | undefined
-  /** Runs when the task has been started, before its first step. */
+  /** Runs after the task was started and before its first step. */
   readonly onStart?: Effect.Effect<void, never, R> | undefined
   /** Runs when the time is up, before the task is cancelled. */
   readonly onDue?: Effect.Effect<void, never, R> | undefined
@@ -50,9 +50,9 @@ export interface CancelAfterOptions<R = never> {
 
 /**
  * Runs the effect as a task for at most this long, then cancels it and waits for its clean-up (asyncio: `create_task`,
- * `sleep`, `Task.cancel`). Gives its result when it ends before, and nothing when it was cancelled. Fails as the task
- * fails. A task that ends in the very moment has made it if it asked for that moment first. What it acquires in the
- * scope of the caller stays open until that closes.
+ * `sleep`, `Task.cancel`). Gives its result when it ends in time, and `Option.none` when it was cancelled. Fails as the task
+ * fails. A task that ends exactly at the deadline has made it if it requested that moment before the deadline did.
+ * Resources that it acquires in the scope of the caller stay open until that scope closes.
  *
  * @example
  * ```ts
@@ -71,7 +71,7 @@ export const cancelAfter: <A, E, R, R2 = never>(
 ) => Effect.Effect<Option.Option<A>, E, R | R2> = Effect.fn("LongRunning.cancelAfter")(
   (effect, duration, options = {}) => {
     const { name = "task", onDue = Effect.void, onStart = Effect.void } = options
-    // The scope is the group's alone: what the effect acquires in the scope of the caller outlives it.
+    // A scope for the group alone: resources that the effect acquires in the scope of the caller outlive it.
     const use = (scope: Scope.Scope) =>
       Effect.gen(function* () {
         const group = yield* Scope.extend(
@@ -98,13 +98,13 @@ export const cancelAfter: <A, E, R, R2 = never>(
 
 /** Settings of {@link example}. */
 export interface ExampleOptions {
-  /** The same seed draws the same pauses. Default: others each time. */
+  /** The same seed draws the same pauses. Default: random. */
   readonly seed?: number | undefined
 }
 
 // #region example
 /**
- * The guide's Long running tasks: `Hello N` after a random pause of N seconds (0 to 3), again and again, until the task
+ * The guide's Long running tasks: prints `Hello N` after a random pause of N seconds (0 to 3), repeatedly, until the task
  * is cancelled after ten seconds.
  */
 export const example = ({ seed }: ExampleOptions = {}): Effect.Effect<void, never, Output.Output> => {

@@ -22,7 +22,7 @@ describe("aio long-running", () => {
 })
 
 describe("aio long-running NAME=COMMAND", () => {
-  it("restarts what fails, and gives all up when it fails too often", async () => {
+  it("restarts a command that fails, and stops all when it fails too often", async () => {
     const marker = Aio.marker()
     const args = ["a=echo run; exit 3", "b=sleep 60 & sleep 60", "--max-restarts", "2", "--backoff", "50ms"]
     const { code, stderr, stdout } = await aio(args, { env: marker.env })
@@ -37,7 +37,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(marker.alive()).toEqual([])
   })
 
-  it("ends when all have ended, and by policy starts them again", async () => {
+  it("ends when all have ended, and restarts them by policy", async () => {
     const { code, stdout } = await aio([
       "-q",
       "a=echo a",
@@ -61,7 +61,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect([always.code, always.stdout]).toEqual([1, "a | a\na | a\n"])
   })
 
-  it("starts who waits when the other is ready, and ends in reverse order when the time is up", async () => {
+  it("starts a command when the other is ready, and stops in reverse order when the time is up", async () => {
     const folder = Aio.folder()
     const file = join(folder, "Procfile")
     const child = (name: string) =>
@@ -85,7 +85,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(readFileSync(join(folder, "logs/db.log"), "utf8")).toBe("db listens\ndb ends\n")
   })
 
-  it("asks URLs and ports and commands whether they are ready and well", async () => {
+  it("checks readiness and health by URL, port and command", async () => {
     let sick = false
     const server = createServer((_, response) => response.writeHead(sick ? 503 : 200).end())
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
@@ -111,7 +111,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(stderr).toContain(`unhealthy: 2 checks in a row failed, the last with: ${url}: status 503\n`)
   })
 
-  it("says for whom it waits, and leaves nobody behind", async () => {
+  it("names a process that lingers, and leaves no process behind", async () => {
     const marker = Aio.marker()
     const stubborn = "trap '' TERM; setsid sleep 60 & echo up; while :; do sleep 0.1; done"
     const running = Aio.start(["long-running", `a=${stubborn}`, "--grace", "1500ms"], { env: marker.env })
@@ -123,7 +123,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(marker.alive()).toEqual([])
   })
 
-  it("starts who waits for one that has ended, and fails who waits for one that was never ready", async () => {
+  it("starts a command after one that has ended well, and fails it after one that was never ready", async () => {
     const ended = await aio(["-q", "a=true", "b=echo b", "--after", "b:a"])
     expect(ended).toMatchObject({ code: 0, stdout: "b | b\n" })
     const never = await aio(["a=true", "b=echo b", "--after", "b:a", "--ready-log", "a:up"])
@@ -131,7 +131,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(never.stderr).toContain("b failed: a was never ready\n")
   })
 
-  it("ends in time though some still wait for descriptors, and starts none of them then", async () => {
+  it("ends in time while commands wait for descriptors, and starts none of them then", async () => {
     const services = Array.from({ length: 30 }, (_, i) => `s${i}=echo up; exec sleep 600`)
     const { code, stdout } = await aio(["-q", "--for", "500ms", "--grace", "200ms", ...services], {
       shell: 'ulimit -n 64; exec "$@"'
@@ -140,7 +140,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(lines(stdout).length).toBeLessThan(30)
   })
 
-  it("leaves nobody behind when it is killed itself", async () => {
+  it("leaves no process behind when it is killed itself", async () => {
     const marker = Aio.marker()
     const running = Aio.start(["long-running", "a=setsid sleep 60 & echo up; sleep 60"], { env: marker.env })
     await running.shows("a | up")
@@ -149,7 +149,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(await marker.left()).toEqual([])
   })
 
-  it("gives its events as NDJSON, and what the commands use", async () => {
+  it("prints events as NDJSON, use of processor and memory included", async () => {
     const { code, stderr, stdout } = await aio(["--json", "a=echo out; sleep 60", "--for", "1500ms"])
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
     const events = lines(stdout).map((line) => JSON.parse(line))
@@ -166,7 +166,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(events.at(-1)).toMatchObject({ schema: 1, event: "summary", services: [outcome] })
   })
 
-  it("says in one line what is wrong, before anything runs", async () => {
+  it("reports wrong usage in one line, before anything runs", async () => {
     const folder = Aio.folder()
     const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string, number?]> = [
       [["a=nosuchprogram --flag"], "cannot run nosuchprogram: command not found", 127],

@@ -71,7 +71,7 @@ describe("LongRunning", () => {
       })
     )
 
-    it.effect("stops before a Hello that is due in its very last moment", () =>
+    it.effect("stops before a Hello that is due exactly at the deadline", () =>
       Effect.gen(function* () {
         const lines = yield* Effect.withRandom(timed(), Random.fixed([2]))
         expect(lines.slice(-3)).toEqual(["8 Hello 2", ...end.map((line) => `10 ${line}`)])
@@ -95,7 +95,7 @@ describe("LongRunning", () => {
   })
 
   describe("forever", () => {
-    it.effect("pauses before each round, for as long as is drawn", () =>
+    it.effect("pauses before each round for the drawn time", () =>
       Effect.gen(function* () {
         const rounds: Array<string> = []
         const draws = yield* Ref.make(1)
@@ -124,7 +124,7 @@ describe("LongRunning", () => {
       })
     )
 
-    it.effect("starves nobody with pauses of zero", () =>
+    it.effect("starves no other fiber with pauses of zero", () =>
       Effect.gen(function* () {
         const other = yield* Deferred.make<void>()
         const fiber = yield* Effect.fork(LongRunning.forever(Effect.void, 0))
@@ -177,7 +177,7 @@ describe("LongRunning", () => {
       })
     )
 
-    it.effect("gives the result of a task that ends before, at once", () =>
+    it.effect("gives the result of a task that ends in time, at once", () =>
       Effect.gen(function* () {
         const fiber = yield* Effect.fork(
           LongRunning.cancelAfter(Effect.delay(Effect.succeed("done"), "1 second"), "10 seconds", {
@@ -238,7 +238,7 @@ describe("LongRunning", () => {
     const millis = fc.integer({ min: 1, max: 50 })
 
     it.effect.prop(
-      "lets as many rounds happen as fit before the deadline",
+      "runs as many rounds as fit before the deadline",
       [millis, millis],
       ([pause, limit]) =>
         Effect.gen(function* () {

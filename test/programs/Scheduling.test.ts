@@ -50,7 +50,7 @@ describe("Scheduling", () => {
     )
   })
 
-  it.effect("callSoon, callLater and callAt run the effect and hand back its outcome", () =>
+  it.effect("callSoon, callLater and callAt run the effect and return its outcome", () =>
     Effect.gen(function* () {
       const soon = yield* Scheduling.callSoon(Effect.succeed("soon"))
       const later = yield* Scheduling.callLater("1 second", Effect.fail("later"), { name: "job" })
@@ -67,7 +67,7 @@ describe("Scheduling", () => {
     }).pipe(Effect.provide(Timers.layerWith({ report: () => Effect.void })))
   )
 
-  it.effect("leaves nothing running when the program is interrupted", () =>
+  it.effect("interrupts its callbacks when the program is interrupted", () =>
     Effect.gen(function* () {
       const running = yield* Deferred.make<void>()
       const ended = yield* Deferred.make<ReadonlyArray<Cancellation.Cancellation>>()
@@ -87,7 +87,7 @@ describe("Scheduling", () => {
     })
   )
 
-  it.effect("every and cron run the effect again and again, and fail of a bad expression", () =>
+  it.effect("every and cron run the effect repeatedly; cron fails on an invalid expression", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
       const zone = Either.getOrThrow(CivilTime.zone("UTC"))

@@ -65,7 +65,7 @@ describe("Services", () => {
     Probes.layerTest({ port: () => Effect.map(Clock.currentTimeMillis, (now) => now >= 3000) })
   )
   it.live.each(["started", "ready", "ended", "restarting", "stopping"] as const)(
-    "an onEvent that throws at %s is not passed over, and nothing hangs",
+    "reports an onEvent that throws at %s, and does not hang",
     (event) =>
       Effect.gen(function* () {
         const events: Array<string> = []
@@ -102,36 +102,38 @@ describe("Services", () => {
     )
   }
 
-  it.live("ends all in reverse order of their start when the time is up, and says for whom it waits", () =>
-    Effect.gen(function* () {
-      const lines = yield* play(
-        [
-          { name: "a", run: "server", after: ["b"] },
-          { name: "b", run: "stubborn" },
-          { name: "c", run: "server" }
-        ],
-        { duration: "10 seconds" }
-      )
-      assert.deepStrictEqual(lines, [
-        "0 a waits for b",
-        "0 b started",
-        "0 c started",
-        "0 b ready after 0",
-        "0 c ready after 0",
-        "0 a started",
-        "0 a ready after 0",
-        "10 a is stopping: the run time of 10s is over",
-        "10 a cancelled: the run time of 10s is over, 0 restarts",
-        "10 c is stopping: the run time of 10s is over",
-        "10 c cancelled: the run time of 10s is over, 0 restarts",
-        "10 b is stopping: the run time of 10s is over",
-        "11 b lingers, 4000 left",
-        "15 b cancelled: the run time of 10s is over, 0 restarts"
-      ])
-    })
+  it.live(
+    "stops all in reverse order of their start when the time is up, and reports a process that lingers",
+    () =>
+      Effect.gen(function* () {
+        const lines = yield* play(
+          [
+            { name: "a", run: "server", after: ["b"] },
+            { name: "b", run: "stubborn" },
+            { name: "c", run: "server" }
+          ],
+          { duration: "10 seconds" }
+        )
+        assert.deepStrictEqual(lines, [
+          "0 a waits for b",
+          "0 b started",
+          "0 c started",
+          "0 b ready after 0",
+          "0 c ready after 0",
+          "0 a started",
+          "0 a ready after 0",
+          "10 a is stopping: the run time of 10s is over",
+          "10 a cancelled: the run time of 10s is over, 0 restarts",
+          "10 c is stopping: the run time of 10s is over",
+          "10 c cancelled: the run time of 10s is over, 0 restarts",
+          "10 b is stopping: the run time of 10s is over",
+          "11 b lingers, 4000 left",
+          "15 b cancelled: the run time of 10s is over, 0 restarts"
+        ])
+      })
   )
 
-  it.live("starts nobody again while it ends all, and takes nobody's own end for a failure", () =>
+  it.live("restarts no service during shutdown, and counts no end as a failure then", () =>
     Effect.gen(function* () {
       const health = { exec: Command.make("check") }
       const lines = yield* play(
@@ -161,7 +163,7 @@ describe("Services", () => {
     })
   )
 
-  it.live("starts who waits when the others are ready: a line, a port, a command", () =>
+  it.live("starts a service when the others are ready: by a line, a port, a command", () =>
     Effect.gen(function* () {
       const starts = (lines: ReadonlyArray<string>) => lines.filter((line) => /started|ready/.test(line))
       const log = yield* play(
@@ -194,7 +196,7 @@ describe("Services", () => {
     })
   )
 
-  it.live("restarts what ends, and gives up the rest when one has failed for good", () =>
+  it.live("restarts a service that ends, and stops the others when one has failed for good", () =>
     Effect.gen(function* () {
       const lines = yield* play(
         [
@@ -219,7 +221,7 @@ describe("Services", () => {
     })
   )
 
-  it.live("ends when all have ended for good", () =>
+  it.live("returns when all have ended for good", () =>
     Effect.gen(function* () {
       const lines = yield* play(
         [
@@ -239,7 +241,7 @@ describe("Services", () => {
     })
   )
 
-  it.live("restarts whose health checks fail", () =>
+  it.live("restarts a service whose health checks fail", () =>
     Effect.gen(function* () {
       const health = { every: "10 seconds", failures: 2 } as const
       const lines = yield* play([{ name: "a", run: "server", health: { exec: Command.make("check") } }], {
@@ -294,7 +296,7 @@ describe("Services", () => {
     const of = (name: string, lines: ReadonlyArray<string>) =>
       lines.filter((line) => line.split(" ")[1] === name && !/is stopping|cancelled: the 20s/.test(line))
 
-    it.live("starts one when all that it waits for are ready in the same moment, at its restarts too", () =>
+    it.live("starts and restarts a service only while all that it waits for are ready", () =>
       Effect.gen(function* () {
         const lines = yield* playWith([
           { name: "web", after: ["db", "cache"] },
@@ -326,7 +328,7 @@ describe("Services", () => {
       })
     )
 
-    it.live("waits along a chain, whose end is not its concern", () =>
+    it.live("waits for direct dependencies only", () =>
       Effect.gen(function* () {
         const lines = yield* playWith([
           { name: "steady", after: ["web"] },
@@ -346,7 +348,7 @@ describe("Services", () => {
       })
     )
 
-    it.live("counts one that has ended well as what it was, its last words included", () =>
+    it.live("keeps the state of a service that has ended well, its last output included", () =>
       Effect.gen(function* () {
         const one = (run: string, options: Partial<Services.ServiceRequest> = {}) =>
           playWith([
@@ -384,7 +386,7 @@ describe("Services", () => {
       })
     )
 
-    it.live("asks one that has ended well a last time whether it is ready", () =>
+    it.live("checks once more whether a service that has ended well was ready", () =>
       Effect.gen(function* () {
         const lines = yield* playWith([
           { name: "web", after: ["silent"] },
@@ -399,38 +401,40 @@ describe("Services", () => {
       })
     )
 
-    it.live("gives up one whose other has failed for good, before its start and at its restart", () =>
-      Effect.gen(function* () {
-        const run = (restart: "never" | "on-failure") =>
-          playWith(
+    it.live(
+      "cancels or fails a service whose dependency has failed for good, before its start and at its restart",
+      () =>
+        Effect.gen(function* () {
+          const run = (restart: "never" | "on-failure") =>
+            playWith(
+              [
+                { name: "web", after: ["db", "cache"], restart },
+                { name: "db", ready },
+                { name: "cache", ready }
+              ],
+              { onFailure: "continue", maxRestarts: 0 }
+            )
+          assert.include(yield* run("never"), "1 web cancelled: db has ended for good, 0 restarts")
+          const later = yield* playWith(
             [
-              { name: "web", after: ["db", "cache"], restart },
-              { name: "db", ready },
-              { name: "cache", ready }
+              { name: "web", after: ["db"] },
+              { name: "db", ready, restart: "never" }
             ],
-            { onFailure: "continue", maxRestarts: 0 }
+            { onFailure: "continue" }
           )
-        assert.include(yield* run("never"), "1 web cancelled: db has ended for good, 0 restarts")
-        const later = yield* playWith(
-          [
-            { name: "web", after: ["db"] },
-            { name: "db", ready, restart: "never" }
-          ],
-          { onFailure: "continue" }
-        )
-        assert.deepStrictEqual(of("web", later), [
-          "0 web waits for db",
-          "0.5 web started",
-          "0.5 web ready after 0",
-          "1.5 web ended after 1000: exit code 1",
-          "1.5 web run 2 in 3000",
-          "4.5 web waits for db",
-          "4.5 web failed: db has ended for good, 1 restart"
-        ])
-      })
+          assert.deepStrictEqual(of("web", later), [
+            "0 web waits for db",
+            "0.5 web started",
+            "0.5 web ready after 0",
+            "1.5 web ended after 1000: exit code 1",
+            "1.5 web run 2 in 3000",
+            "4.5 web waits for db",
+            "4.5 web failed: db has ended for good, 1 restart"
+          ])
+        })
     )
 
-    it.live("fails a run whose pattern takes a line for longer than a second", () =>
+    it.live("fails a run whose pattern takes longer than a second for a line", () =>
       Effect.gen(function* () {
         const lines = yield* Effect.provide(
           Effect.suspend(() => {
@@ -452,7 +456,7 @@ describe("Services", () => {
     )
   })
 
-  it.effect("ends all in order when it is interrupted, while one still waits", () =>
+  it.effect("stops all in order when it is interrupted, while a service still waits", () =>
     Effect.gen(function* () {
       const { lines, run } = record([
         { name: "a", run: "server" },
