@@ -16,7 +16,7 @@ export interface Readiness {
   readonly reached: (name: string) => void
   readonly up: (name: string) => Effect.Effect<void>
   readonly down: (name: string) => void
-  /** The service has ended for good: it stays ready, or will never be. Takes effect for waiting services with {@link changed}. */
+  /** The service has ended for good: it stays ready, or will never be. Waiting services notice with {@link changed}. */
   readonly settle: (name: string, ready: boolean) => void
   /** Makes every waiting service look again. */
   readonly changed: Effect.Effect<void>
