@@ -140,12 +140,15 @@ describe("aio executor", () => {
     [[of("shot"), "a"], /no export 'shot'; did you mean shout\? \(it exports .*\)\n$/],
     [[of("value"), "a"], /the export 'value' is a number; name a function that takes an item\n$/],
     [["#x", "a"], /'#x' names no function; write MODULE#EXPORT, like .*\n$/],
-    [[of("shout"), "--max-workers", "0", "a"], /option --max-workers: '0' is no whole number from 1 on/],
+    [
+      [of("shout"), "--max-workers", "0", "a"],
+      /option --max-workers: '0': expected a whole number, 1 or more/
+    ],
     [[of("shout"), "--chunk", "2000", "a"], /option --chunk: 2000 is too many; 1024 at most\n$/],
     [[of("shout"), "-i", "x", "a"], /items come as words or from --input-file, not from both\n$/],
     [["-i", "x"], /items need a function; write MODULE#EXPORT first\n$/],
     [[of("shout"), "-i", "/nowhere/x"], /cannot read \/nowhere\/x: there is no such file\n$/],
-    [[of("shout"), "--on-failure", "stop", "a"], /'stop' is none of cancel, continue/],
+    [[of("shout"), "--on-failure", "stop", "a"], /'stop' is not one of cancel, continue/],
     [[of("json"), "--input", "ndjson", "1", "{"], /item 2, '\{', is no JSON: .*\n$/]
   ])("says in one line what is wrong with %j", async (args, message) => {
     const { code, stderr, stdout } = await aio(args)

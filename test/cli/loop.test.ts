@@ -202,7 +202,7 @@ describe("aio loop", () => {
       [["--follow", ".", "f.ts"], /it is no file/],
       [["--rotate-wait", "1s", "f.ts"], /--rotate-wait is for --follow FILE/],
       [["--on-gap", "fail", "f.ts"], /--on-gap is for --follow FILE/],
-      [["--follow", "x", "--on-gap", "ask", "f.ts"], /'ask' is none of warn, fail/],
+      [["--follow", "x", "--on-gap", "ask", "f.ts"], /'ask' is not one of warn, fail/],
       [["--follow", "x", "-i", "csv", "f.ts"], /--follow takes lines, ndjson or null/],
       [["--checkpoint", "f.ts", "f.ts"], /cannot use the checkpoint f\.ts: it is not a checkpoint/],
       [["--", ""], /the command is empty/]
