@@ -159,6 +159,25 @@ describe("server: what no client should send", () => {
       (socket) => Effect.sync(() => void socket.destroy())
     )
 
+  /**
+   * Writes the piece again and again until `most` bytes are sent, and returns how many were: fewer where the server stops
+   * reading, or closes the connection.
+   */
+  const flood = (socket: net.Socket, piece: Buffer, most: number) =>
+    Effect.async<number>((resume) => {
+      let sent = 0
+      let still: NodeJS.Timeout
+      const end = () => resume(Effect.succeed(sent))
+      const write = () => {
+        clearTimeout(still)
+        if (sent > most || socket.destroyed) return end()
+        still = setTimeout(end, 300)
+        sent += piece.length
+        socket.write(piece, write)
+      }
+      write()
+    })
+
   // A session that never receives, or a client that never reads what is sent back.
   const floods = [
     ["texts", "a session that echoes", frame(0x81, "x".repeat(100))],
@@ -184,19 +203,7 @@ describe("server: what no client should send", () => {
         socket.pause()
         const many = Buffer.concat(Array.from({ length: 2000 }, () => one))
         const before = process.memoryUsage().rss
-        let sent = 0
-        // Up to 40 MB; less where the server reads no more, or has closed the connection.
-        yield* Effect.async<void>((resume) => {
-          let still: NodeJS.Timeout
-          const write = () => {
-            clearTimeout(still)
-            if (sent > 40_000_000 || socket.destroyed) return resume(Effect.void)
-            still = setTimeout(() => resume(Effect.void), 300)
-            sent += many.length
-            socket.write(many, write)
-          }
-          write()
-        })
+        const sent = yield* flood(socket, many, 40_000_000)
         yield* isFine(port)
         // Read no further than its session receives, or closed as a flood.
         assert.isTrue(sent < 40_000_000 || socket.destroyed, `${sent} bytes were taken`)
@@ -211,18 +218,7 @@ describe("server: what no client should send", () => {
       socket.resume()
       const chunk = Buffer.concat([Buffer.from("10000\r\n"), Buffer.alloc(0x10000, "x"), Buffer.from("\r\n")])
       const before = process.memoryUsage().rss
-      let sent = 0
-      yield* Effect.async<void>((resume) => {
-        let still: NodeJS.Timeout
-        const write = () => {
-          clearTimeout(still)
-          if (sent > 200_000_000 || socket.destroyed) return resume(Effect.void)
-          still = setTimeout(() => resume(Effect.void), 300)
-          sent += chunk.length
-          socket.write(chunk, write)
-        }
-        write()
-      })
+      yield* flood(socket, chunk, 200_000_000)
       yield* isFine(port)
       assert.isBelow(process.memoryUsage().rss - before, 150_000_000)
     }).pipe(Effect.provide(HttpServer.layer))
