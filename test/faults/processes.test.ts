@@ -105,20 +105,27 @@ describe("a process tree", () => {
     }
   })
 
-  it("has the descriptors 0 to 2, no signal blocked or ignored, and the caller's umask", async () => {
-    const script = "ls /proc/$$/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; umask"
-    const all = runners(script)
+  it("has the descriptors 0 to 2, no signal blocked or ignored, and the caller's umask and limits", async () => {
+    const script =
+      "ls /proc/$$/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; umask; ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hf"
+    const all = [...runners(script), ["loop", ["loop", "-q", "--", "sh", "-c", script]] as const]
     const results = await Promise.all(
-      all.map(([, words]) => Aio.run(words, { shell: 'umask 027; exec "$@"' }))
+      all.map(([, words]) =>
+        Aio.run(words, {
+          shell: 'umask 027; ulimit -n 300; ulimit -c 0; ulimit -f 4000000; exec "$@"',
+          stdin: "x\n"
+        })
+      )
     )
     for (const [i, { stdout }] of results.entries()) {
       const said = lines(stdout.replaceAll(/^a \| |\t/gm, ""))
-      // Those over 15 are what our own caller has left open for its children.
-      expect([all[i]![0], ...said.filter((line) => !/^\d+$/.test(line) || Number(line) < 16)]).toEqual([
-        all[i]![0],
-        ...["0", "1", "2", "SigBlk:0000000000000000", "SigIgn:0000000000000000"]
+      const after = said.findIndex((line) => line.startsWith("Sig"))
+      expect([all[i]![0], ...said.slice(after)]).toEqual([
+        ...[all[i]![0], "SigBlk:0000000000000000", "SigIgn:0000000000000000"],
+        ...["0027", "300", "300", "0", "4000000"]
       ])
-      expect(said.at(-1)).toBe("0027")
+      // Those over 15 are what our own caller has left open for its children.
+      expect(said.slice(0, after).filter((line) => Number(line) < 16)).toEqual(["0", "1", "2"])
     }
   })
 })
@@ -531,7 +538,9 @@ describe("subprocess", () => {
       [`TMPDIR=/nowhere ${node} ${echo}`, "1\n"],
       [`${node} ${echo} <&-`, "1\n"],
       [`${node} ${echo} 2>&-`, "1\n"],
-      [`${node} ${echo} >&-; echo $?`, "0\n"]
+      [`${node} ${echo} >&-; echo $?`, "0\n"],
+      [`${node} ${echo} <&- >&- 2>&-; echo $?`, "0\n"],
+      [`PATH=/nowhere ${node} subprocess -q -- /bin/echo ::: 1`, "1\n"]
     ] as const) {
       const { stdout } = spawnSync("/bin/sh", ["-c", line], { encoding: "utf8", input: "" })
       expect([line, stdout]).toEqual([line, expected])
