@@ -57,6 +57,27 @@ describe("a process tree", () => {
     expect(marker.alive()).toEqual([])
   })
 
+  it.each(["SIGINT", "SIGKILL"] as const)(
+    "that has left the group, and has nothing of the environment, is gone after %s",
+    async (signal) => {
+      const cwd = Aio.folder()
+      const setsid = execFileSync("/bin/sh", ["-c", "command -v setsid"], { encoding: "utf8" }).trim()
+      const stray = `env -i ${setsid} /bin/sh -c 'echo $$ > pid; exec /bin/sleep 60' & until [ -s pid ]; do sleep 0.02; done`
+      const running = Aio.start(["tasks", "--grace", "300ms", `a=${stray}; echo up; sleep 60`], { cwd })
+      await running.shows("up")
+      const pid = Number(readFileSync(join(cwd, "pid"), "utf8"))
+      const alive = () =>
+        existsSync(`/proc/${pid}`) && !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")
+      expect(alive()).toBe(true)
+      running.kill(signal)
+      await running.exited
+      // Its end goes on where `aio` itself was killed.
+      for (let i = 0; i < 500 && signal === "SIGKILL" && alive(); i++)
+        await new Promise((done) => setTimeout(done, 20))
+      expect(alive()).toBe(false)
+    }
+  )
+
   it("is gone after the second signal too, which is not waited for", async () => {
     const marker = Aio.marker()
     const running = Aio.start(["tasks", "--grace", "60s", `a=${stubborn}`], { env: marker.env })
