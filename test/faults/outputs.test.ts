@@ -36,6 +36,7 @@ const commands: ReadonlyArray<readonly [string, () => ReadonlyArray<string>]> = 
   ["executor", () => ["executor", "f.mjs", "line"]],
   ["subprocess", () => ["subprocess", "--", "echo", ":::", "line"]],
   ["subprocess --line-buffer", () => ["subprocess", "--line-buffer", "--", "echo", ":::", "line"]],
+  ["server", () => ["server", "--port", "0"]],
   ["network", () => ["network"]],
   ["guide", () => ["guide", "loop"]],
   ["--help", () => ["--help"]]
