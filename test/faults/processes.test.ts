@@ -578,6 +578,33 @@ describe("subprocess", () => {
     )
     expect(modes).toEqual([0o600, 0o700, 0o700, 0o600, 0o600])
   })
+
+  it("keeps what it makes for itself in the temporary folder from others, whatever the umask", async () => {
+    const [cwd, TMPDIR] = [Aio.folder(), Aio.folder()]
+    writeFileSync(
+      join(cwd, "list.mjs"),
+      `import { readdirSync, statSync } from "node:fs"
+       export default () => readdirSync(process.env.TMPDIR).map((name) => statSync(process.env.TMPDIR + "/" + name).mode & 0o777)
+      `
+    )
+    const shell = 'umask 000; exec "$@"'
+    const { stdout } = await Aio.run(["executor", "--processes", "list.mjs", "1"], {
+      cwd,
+      env: { TMPDIR },
+      shell
+    })
+    expect(stdout).toBe(`[${0o700}]\n`)
+    // Output that waits is in a file without a name.
+    const script =
+      "if [ {} = 1 ]; then head -c 20000000 /dev/zero; mkfifo go; read x < go; else until [ -p go ]; do sleep 0.02; done; ls -A $TMPDIR; echo > go; fi"
+    const waiting = await Aio.run(["subprocess", "-q", "-j2", script, ":::", "1", "2"], {
+      cwd,
+      env: { TMPDIR },
+      shell
+    })
+    expect(waiting.stdout.replaceAll("\0", "")).toBe("")
+    expect(waiting.stdout.length).toBe(20_000_000)
+  })
 })
 
 describe("killed with KILL", () => {
