@@ -12,7 +12,13 @@ afterAll(Aio.removeFolders)
 const shim = `
 import { readFileSync } from "node:fs"
 const Real = Date
-const offset = () => Number(readFileSync(process.env.CLOCK_OFFSET, "utf8"))
+const offset = () => {
+  try {
+    return Number(readFileSync(process.env.CLOCK_OFFSET, "utf8"))
+  } catch {
+    return 0
+  }
+}
 globalThis.Date = class Date extends Real {
   constructor(...words) {
     if (words.length === 0) super(Real.now() + offset())
@@ -25,7 +31,7 @@ globalThis.Date = class Date extends Real {
 `
 const hour = 3_600_000
 
-/** `aio schedule` with its clock; \`set\` changes the clock by so many milliseconds. */
+/** `aio schedule` with its clock; `set` changes the clock by so many milliseconds. */
 const start = (words: ReadonlyArray<string>) => {
   const folder = Aio.folder()
   const file = join(folder, "offset")
@@ -52,29 +58,16 @@ const every = ["every", "200ms", "--times", "5"]
 const second = ["cron", "* * * * * *", "--times", "4"]
 const all = ["cron", "* * * * * *", "--catch-up", "all", "--overlap", "queueAll", "--times", "7"]
 
-/** By how much a run is due after the run before where that is not the period; least and most. */
-type Jump = readonly [least: number, most: number] | undefined
-
-const cases: ReadonlyArray<
-  readonly [
-    title: string,
-    words: ReadonlyArray<string>,
-    by: number,
-    period: number,
-    jump: Jump,
-    skipped: number
-  ]
-> = [
-  ["an interval goes on as it was, forward", every, hour, 200, [hour + 100, hour + 300], 0],
-  ["an interval goes on as it was, back", every, -hour, 200, [-hour + 100, -hour + 300], 0],
-  ["cron counts what it missed, forward", second, hour, 1000, [hour + 1000, hour + 1000], 3600],
-  ["cron runs all that it missed where it is to, forward", all, 3000, 1000, undefined, 0],
-  // What is due within a minute of a change back may be passed over.
-  ["cron goes on, back", second, -hour, 1000, [-hour + 1000, -hour + 60_000], 0]
+const cases: ReadonlyArray<readonly [title: string, words: ReadonlyArray<string>, by: number]> = [
+  ["an interval goes on, forward", every, hour],
+  ["an interval goes on, back", every, -hour],
+  ["cron counts what it missed, forward", second, hour],
+  ["cron runs all that it missed where it is to, forward", all, 3000],
+  ["cron goes on, back", second, -hour]
 ]
 
 describe("a clock that is set while aio schedule waits", { concurrent: true }, () => {
-  it.each(cases)("%s", async (_, words, by, period, jump, skipped) => {
+  it.each(cases)("%s", async (_, words, by) => {
     const { running, set } = start(words)
     await running.shows('"event":"finished","run":2')
     set(by)
@@ -83,13 +76,19 @@ describe("a clock that is set while aio schedule waits", { concurrent: true }, (
     const events = eventsOf(stdout)
     const due = events.filter(({ event }) => event === "started").map(({ at }) => Date.parse(at))
     const gaps = due.slice(1).map((at, i) => at - due[i]!)
-    const jumps = gaps.filter((gap) => Math.abs(gap - period) > period / 2)
-    expect(jumps.length).toBe(jump === undefined ? 0 : 1)
-    if (jump !== undefined) {
-      expect(jumps[0]).toBeGreaterThanOrEqual(jump[0])
-      expect(jumps[0]).toBeLessThanOrEqual(jump[1])
+    const { skipped, succeeded } = events.at(-1)
+    expect(succeeded).toBe(Number(words[words.indexOf("--times") + 1]))
+    // One run is due as much later, or earlier; none else is, though a busy machine may miss some.
+    const far = gaps.filter((gap) => Math.abs(gap) > 60_000)
+    if (words === all) expect([far, skipped]).toEqual([[], 0])
+    else {
+      expect(far.length).toBe(1)
+      expect(far[0]! - by).toBeGreaterThan(0)
+      expect(far[0]! - by).toBeLessThan(60_000)
     }
-    expect(events.at(-1)).toMatchObject({ event: "summary", succeeded: due.length, skipped })
+    for (const gap of gaps) expect(gap === far[0] || gap > 0).toBe(true)
+    // Each second that cron has passed over is counted.
+    if (words[0] === "cron" && by > 0) expect(due.at(-1)! - due[0]!).toBe((succeeded - 1 + skipped) * 1000)
   })
 
   it.each([hour, -hour])("a delay is as long as it was, by %i ms", async (by) => {

@@ -72,7 +72,7 @@ describe("a line of 100 MB between two others, in a heap of 60 MB", () => {
     })
     expect([result.code, result.stdout]).toEqual([code, stdout])
     expect(result.stderr).toContain(stderr)
-    if (code !== 0) expect(result.peak).toBeLessThan(180)
+    if (code !== 0) expect(result.peak).toBeLessThan(150)
   })
 })
 
