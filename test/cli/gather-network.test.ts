@@ -551,6 +551,22 @@ describe.concurrent("aio gather: what servers do wrong", () => {
         expect(plain.seen).toEqual([])
       })
 
+      it("another name than the certificate's is refused, and so is one end that does not speak TLS", async () => {
+        const { cert, server } = await secure({ "/ok": ok("secret") })
+        const plain = await serve({ "/ok": ok("plain") })
+        const env = { NODE_EXTRA_CA_CERTS: cert }
+        const [named, toPlain, toTls] = await Promise.all([
+          outcomes(["--retries=0", `https://localhost:${server.port}/ok`], { env }),
+          outcomes(["--retries=0", `https://127.0.0.1:${plain.port}/ok`], { env }),
+          outcomes(["--retries=0", `http://127.0.0.1:${server.port}/ok`], { env })
+        ])
+        expect(named!.ends["/ok"]).toMatch(/^tls: .*localhost/)
+        expect(toPlain!.ends["/ok"]).toMatch(/^(tls|dropped): /)
+        expect(toTls!.ends["/ok"]).toMatch(/^(protocol|dropped): /)
+        for (const { code } of [named, toPlain, toTls]) expect(code).toBe(1)
+        expect([server.seen, plain.seen]).toEqual([[], []])
+      })
+
       it("HTTPS_PROXY is asked for a tunnel", async () => {
         const { cert, server } = await secure({ "/ok": ok("secret") })
         const through = await proxy(server.port)

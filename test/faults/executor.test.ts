@@ -169,6 +169,34 @@ describe.each(modes.slice(0, 2))("words of a job, %s", (_, mode) => {
     expect([code, stdout]).toEqual([0, kinds.map((kind) => `${kind} done\n`).join("")])
     expect(stderr).toContain("annotated")
   })
+
+  it("passes on what a job prints after its end, and not among the results", async () => {
+    const { code, stderr, stdout } = await aio([...mode, "-j1", `${module}#later`, "print", "wait"])
+    expect([code, stdout]).toEqual([0, "ended\nwaited\n"])
+    expect(stderr).toContain("printed later\n")
+  })
+
+  it("lets a job have workers of its own, which end with it", async () => {
+    const marker = Aio.marker()
+    const { code, stderr, stdout } = await aio(
+      [
+        ...mode,
+        "-j2",
+        "--timeout",
+        "1s",
+        "--grace",
+        "0ms",
+        `${module}#worker`,
+        "answers",
+        "never",
+        "answers"
+      ],
+      { env: marker.env }
+    )
+    expect([code, stdout]).toEqual([124, "from a worker\nfrom a worker\n"])
+    expect(failuresOf(stderr)).toEqual({ never: "job odd.mjs#worker ran for longer than 1s" })
+    expect(marker.alive()).toEqual([])
+  })
 })
 
 describe("executor, library", () => {
@@ -200,6 +228,34 @@ describe("executor, library", () => {
       inputs.map((n) => (n === 1066 ? "WorkerCrashed" : n % 97 === 96 ? "NotSerializable" : n))
     )
     expect(threads()).toBeLessThanOrEqual(before + 4) // of Node's own pool
+  })
+
+  it.each([
+    ["that end them", "WorkerCrashed", "1 minute"],
+    ["that are ended", "JobTimedOut", "50 millis"]
+  ] as const)("has no more threads than it may, for jobs %s", async (_, tag, timeout) => {
+    const before = threads()
+    const job = Executor.fromFunction((tag: string) => {
+      if (tag === "WorkerCrashed") process.exit(1)
+      for (;;);
+    })
+    const counts: Array<number> = []
+    const results = await Effect.runPromise(
+      Executor.each(
+        job,
+        Array.from({ length: 6 }, () => tag),
+        { timeout }
+      ).pipe(
+        Stream.tap(() => Effect.sync(() => counts.push(threads()))),
+        Stream.runCollect,
+        Effect.provide(Executor.layerThreads({ maxWorkers: 2, grace: 0 }))
+      )
+    )
+    const tags = Array.from(results, ({ result }) => Either.isLeft(result) && result.left._tag)
+    expect(tags).toEqual(Array.from({ length: 6 }, () => tag))
+    // One that ends beside each that takes its place, and those of Node's own pool.
+    expect(Math.max(...counts)).toBeLessThanOrEqual(before + 2 * 2 + 4)
+    expect(threads()).toBeLessThanOrEqual(before + 4)
   })
 
   it("keeps the thread of a job whose result could not be read", async () => {

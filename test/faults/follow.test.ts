@@ -262,27 +262,25 @@ describe.concurrent("a followed file, while it is read", () => {
 const gone =
   /^aio loop: log: [^\n]*; what was written behind its first 6 bytes may be lost, and reading begins at the beginning of the current file\n$/
 
+/** A line is written, then the file is renamed, and a new file begins. */
+const rotatedTo =
+  (name: string) =>
+  ({ move, write }: Log) => {
+    write("log", "d3", "")
+    move("log", name)
+    write("log", "e1", "")
+  }
+
 const between: ReadonlyArray<readonly [string, (log: Log) => void, string, RegExp]> = [
   ["written to", ({ write }) => write("log", "d3", ""), "d3\n", /^$/],
-  [
-    "rotated once",
-    ({ move, write }) => {
-      write("log", "d3", "")
-      move("log", "log.1")
-      write("log", "e1", "")
-    },
-    "d3\ne1\n",
-    /^$/
-  ],
+  ["rotated once", rotatedTo("log.1"), "d3\ne1\n", /^$/],
   [
     "rotated twice",
-    ({ move, write }) => {
-      write("log", "d3", "")
-      move("log", "log.1")
-      write("log", "e1", "")
-      move("log.1", "log.2")
-      move("log", "log.1")
-      write("log", "f1", "")
+    (log) => {
+      rotatedTo("log.1")(log)
+      log.move("log.1", "log.2")
+      log.move("log", "log.1")
+      log.write("log", "f1", "")
     },
     "d3\ne1\nf1\n",
     /^$/
@@ -305,16 +303,7 @@ const between: ReadonlyArray<readonly [string, (log: Log) => void, string, RegEx
     "d3\ne1\nf1\ng1\n",
     /^$/
   ],
-  [
-    "rotated to a name of its own",
-    ({ move, write }) => {
-      write("log", "d3", "")
-      move("log", "kept")
-      write("log", "e1", "")
-    },
-    "d3\ne1\n",
-    /^$/
-  ],
+  ["rotated to a name of its own", rotatedTo("kept"), "d3\ne1\n", /^$/],
   [
     "rotated, and what came next is compressed",
     ({ at, move, remove, write }) => {

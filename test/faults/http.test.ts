@@ -5,7 +5,7 @@ import * as net from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as tls from "node:tls"
-import { deflateRawSync, deflateSync, gzipSync } from "node:zlib"
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib"
 import { Effect, FastCheck as fc } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
 import { cases, wrong } from "../../fuzz/ResumeModel.js"
@@ -271,6 +271,12 @@ describe("http faults", () => {
     ["status 099", send("099 Nothing", []), /^protocol: (HTTP 99 is no status|the answer is not HTTP)$/],
     ["status 999", send("999 No", []), "status: HTTP 999 No"],
     ["204", send("204 No Content", []), Buffer.alloc(0)],
+    ["304 unasked", send("304 Not Modified", [tag]), "status: HTTP 304 Not Modified"],
+    [
+      "a server that refuses HEAD",
+      ({ method }) => (method === "GET" ? ok([]) : send("405 Method Not Allowed", [])),
+      small
+    ],
     // Heads and frames without measure.
     [
       "a head of 40 KB",
@@ -480,6 +486,11 @@ describe("http faults", () => {
 
   // A piece is there; then comes the answer to a request for the rest.
   const dated = [`Date: ${now}`, `Last-Modified: ${old}`]
+  const young = [`Date: ${now}`, `Last-Modified: ${now}`] // may be written again within its second
+  const weak = 'ETag: W/"v1"'
+  /** The whole file, and to a range, the rest of it. */
+  const whole = (fields: Fields) => (request: Request) =>
+    request.headers["range"] === undefined ? ok(fields, v1) : rest(fields)(request)
   const resumes: ReadonlyArray<
     readonly [
       title: string,
@@ -618,6 +629,14 @@ describe("http faults", () => {
     ],
     // 200 in answer to a range.
     ["200 with the same version", [cut([tag]), ok([tag], v1)], v1, { requests: 2 }],
+    [
+      "200 with Content-Range of all",
+      [cut([tag]), ok([tag, "Content-Range: bytes 0-299999/300000"], v1)],
+      v1,
+      { requests: 2 }
+    ],
+    ["nothing of a weak tag is continued", [cut([weak]), whole([weak])], v1, { requests: 2 }],
+    ["nothing of a date of now is continued", [cut(young), whole(young)], v1, { requests: 2 }],
     [
       "200 with the rest alone",
       [
@@ -843,6 +862,63 @@ describe("http faults", () => {
     expect(downloaded?.size).toBe(2000)
   })
 
+  const hostile = "\x1b]0;x\x07\x9b2J\u202e"
+  it.each<[string, Answer]>([
+    ["a reason", send(`404 No${hostile}`, [])],
+    ["an encoding", ok([`Content-Encoding: a${hostile}`])],
+    ["a transfer encoding", ok([`Transfer-Encoding: a${hostile}`])],
+    ["a Location", send("302 Found", [`Location: http://[${hostile}`])],
+    ["a Location's scheme", send("302 Found", [`Location: a${hostile}:b`])],
+    ["a Content-Range", ok([`Content-Range: bytes ${hostile}`])]
+  ])("no control character of %s is in what is said of it", async (_title, answer) => {
+    const sent = answer.send.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece))
+    const { outcome } = await download([{ ...answer, send: sent }])
+    expect(outcome).toMatch(/^(status|decode|redirect|range|protocol): /)
+    expect(outcome).not.toMatch(/[\p{Cc}\u202e]/u)
+  })
+
+  it.each(["file:///etc/passwd", "data:text/plain,x", "ftp://127.0.0.1/x", "javascript:1", "about:blank"])(
+    "a redirect to %s is not followed",
+    async (location) => {
+      const { left, outcome } = await download([send("302 Found", [`Location: ${location}`])])
+      expect([outcome, left]).toEqual([
+        `redirect: redirected to ${location.split(":")[0]}:, which is not http or https`,
+        []
+      ])
+    }
+  )
+
+  it.each([
+    ["there and back", (there: number) => `http://127.0.0.1:${there}/back`],
+    ["to another port", (there: number) => `http://127.0.0.1:${there}/`],
+    ["to another name of the machine", (_: number, here: number) => `http://localhost:${here}/end`],
+    ["to another host, by backslashes", (there: number) => `\\\\127.0.0.1:${there}\\end`]
+  ])("a redirect %s takes no secret along", async (_title, location) => {
+    let here = 0
+    const there = await start(({ path }) =>
+      path === "/back" ? send("302 Found", [`Location: http://127.0.0.1:${here}/end`]) : ok([])
+    )
+    const first = await start(({ path }) =>
+      path === "/f" ? send("302 Found", [`Location: ${location(there.port, here)}`]) : ok([])
+    )
+    here = first.port
+    const url = new URL(first.url("/f"))
+    const run = Effect.gen(function* () {
+      const session = yield* (yield* Downloader.Downloader).open()
+      return yield* Downloader.fetch(session, { url, headers: { Authorization: "Bearer t", Cookie: "c=1" } })
+    })
+    await Effect.runPromise(run.pipe(Effect.scoped, Effect.provide(Downloader.layer)))
+    expect(first.requests[0]!.headers).toMatchObject({ authorization: "Bearer t", cookie: "c=1" })
+    const others = [
+      ...there.requests,
+      ...first.requests.filter(({ headers }) => headers["host"] !== url.host)
+    ]
+    expect(others.length).toBe(1)
+    for (const { headers } of others)
+      expect([headers["authorization"], headers["cookie"]]).toEqual([undefined, undefined])
+    await Promise.all([first.close(), there.close()])
+  })
+
   // The failure is known at the head.
   it.each([
     ["404", send("404 Not Found", ["Content-Length: 1000000"], "some"), "status: HTTP 404 Not Found"],
@@ -874,12 +950,12 @@ describe("http faults", () => {
       const outcomes = [
         ok([]),
         ok(["Connection: close"], small, "fin"),
-        ok(["Content-Encoding: gzip"], bomb)
+        ok(["Content-Encoding: gzip"], bomb),
+        ok(["Content-Encoding: br"], brotliCompressSync(Buffer.alloc(2 ** 21)))
       ].map((answer) => download([answer], { maxSize: 1000 }))
       expect((await Promise.all(outcomes)).map(({ outcome }) => outcome)).toEqual([
         "too-large: 2.0 KiB, more than 1000 B",
-        "too-large: more than 1000 B",
-        "too-large: more than 1000 B"
+        ...["too-large: more than 1000 B", "too-large: more than 1000 B", "too-large: more than 1000 B"]
       ])
     })
 

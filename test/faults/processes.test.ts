@@ -57,6 +57,27 @@ describe("a process tree", () => {
     expect(marker.alive()).toEqual([])
   })
 
+  it.each(["SIGINT", "SIGKILL"] as const)(
+    "that has left the group, and has nothing of the environment, is gone after %s",
+    async (signal) => {
+      const cwd = Aio.folder()
+      const setsid = execFileSync("/bin/sh", ["-c", "command -v setsid"], { encoding: "utf8" }).trim()
+      const stray = `env -i ${setsid} /bin/sh -c 'echo $$ > pid; exec /bin/sleep 60' & until [ -s pid ]; do sleep 0.02; done`
+      const running = Aio.start(["tasks", "--grace", "300ms", `a=${stray}; echo up; sleep 60`], { cwd })
+      await running.shows("up")
+      const pid = Number(readFileSync(join(cwd, "pid"), "utf8"))
+      const alive = () =>
+        existsSync(`/proc/${pid}`) && !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")
+      expect(alive()).toBe(true)
+      running.kill(signal)
+      await running.exited
+      // Its end goes on where `aio` itself was killed.
+      for (let i = 0; i < 500 && signal === "SIGKILL" && alive(); i++)
+        await new Promise((done) => setTimeout(done, 20))
+      expect(alive()).toBe(false)
+    }
+  )
+
   it("is gone after the second signal too, which is not waited for", async () => {
     const marker = Aio.marker()
     const running = Aio.start(["tasks", "--grace", "60s", `a=${stubborn}`], { env: marker.env })
@@ -105,20 +126,27 @@ describe("a process tree", () => {
     }
   })
 
-  it("has the descriptors 0 to 2, no signal blocked or ignored, and the caller's umask", async () => {
-    const script = "ls /proc/$$/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; umask"
-    const all = runners(script)
+  it("has the descriptors 0 to 2, no signal blocked or ignored, and the caller's umask and limits", async () => {
+    const script =
+      "ls /proc/$$/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; umask; ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hf"
+    const all = [...runners(script), ["loop", ["loop", "-q", "--", "sh", "-c", script]] as const]
     const results = await Promise.all(
-      all.map(([, words]) => Aio.run(words, { shell: 'umask 027; exec "$@"' }))
+      all.map(([, words]) =>
+        Aio.run(words, {
+          shell: 'umask 027; ulimit -n 300; ulimit -c 0; ulimit -f 4000000; exec "$@"',
+          stdin: "x\n"
+        })
+      )
     )
     for (const [i, { stdout }] of results.entries()) {
       const said = lines(stdout.replaceAll(/^a \| |\t/gm, ""))
-      // Those over 15 are what our own caller has left open for its children.
-      expect([all[i]![0], ...said.filter((line) => !/^\d+$/.test(line) || Number(line) < 16)]).toEqual([
-        all[i]![0],
-        ...["0", "1", "2", "SigBlk:0000000000000000", "SigIgn:0000000000000000"]
+      const after = said.findIndex((line) => line.startsWith("Sig"))
+      expect([all[i]![0], ...said.slice(after)]).toEqual([
+        ...[all[i]![0], "SigBlk:0000000000000000", "SigIgn:0000000000000000"],
+        ...["0027", "300", "300", "0", "4000000"]
       ])
-      expect(said.at(-1)).toBe("0027")
+      // Those over 15 are what our own caller has left open for its children.
+      expect(said.slice(0, after).filter((line) => Number(line) < 16)).toEqual(["0", "1", "2"])
     }
   })
 })
@@ -535,7 +563,9 @@ describe("subprocess", () => {
       [`TMPDIR=/nowhere ${node} ${echo}`, "1\n"],
       [`${node} ${echo} <&-`, "1\n"],
       [`${node} ${echo} 2>&-`, "1\n"],
-      [`${node} ${echo} >&-; echo $?`, "0\n"]
+      [`${node} ${echo} >&-; echo $?`, "0\n"],
+      [`${node} ${echo} <&- >&- 2>&-; echo $?`, "0\n"],
+      [`PATH=/nowhere ${node} subprocess -q -- /bin/echo ::: 1`, "1\n"]
     ] as const) {
       const { stdout } = spawnSync("/bin/sh", ["-c", line], { encoding: "utf8", input: "" })
       expect([line, stdout]).toEqual([line, expected])
@@ -551,6 +581,33 @@ describe("subprocess", () => {
       (path) => statSync(join(cwd, path)).mode & 0o777
     )
     expect(modes).toEqual([0o600, 0o700, 0o700, 0o600, 0o600])
+  })
+
+  it("keeps what it makes for itself in the temporary folder from others, whatever the umask", async () => {
+    const [cwd, TMPDIR] = [Aio.folder(), Aio.folder()]
+    writeFileSync(
+      join(cwd, "list.mjs"),
+      `import { readdirSync, statSync } from "node:fs"
+       export default () => readdirSync(process.env.TMPDIR).map((name) => statSync(process.env.TMPDIR + "/" + name).mode & 0o777)
+      `
+    )
+    const shell = 'umask 000; exec "$@"'
+    const { stdout } = await Aio.run(["executor", "--processes", "list.mjs", "1"], {
+      cwd,
+      env: { TMPDIR },
+      shell
+    })
+    expect(stdout).toBe(`[${0o700}]\n`)
+    // Output that waits is in a file without a name.
+    const script =
+      "if [ {} = 1 ]; then head -c 20000000 /dev/zero; mkfifo go; read x < go; else until [ -p go ]; do sleep 0.02; done; ls -A $TMPDIR; echo > go; fi"
+    const waiting = await Aio.run(["subprocess", "-q", "-j2", script, ":::", "1", "2"], {
+      cwd,
+      env: { TMPDIR },
+      shell
+    })
+    expect(waiting.stdout.replaceAll("\0", "")).toBe("")
+    expect(waiting.stdout.length).toBe(20_000_000)
   })
 })
 

@@ -266,6 +266,16 @@ export const order = terminal(({ display }) => Effect.gen(function* () {
 }))
 export const tree = Command.exitCode(Command.make("sh", "-c", "setsid sleep 1000 & sleep 1000 & echo up >&2; wait")
   .pipe(Command.stderr("inherit")))
+// By Effect's own executor, which a program may bring along.
+export const stock = Effect.promise(() => import("@effect/platform-node/NodeContext")).pipe(
+  Effect.flatMap(({ layer }) =>
+    Command.make("sh", "-c", "echo up >&2; exec sleep 1000").pipe(
+      Command.stderr("inherit"),
+      Command.exitCode,
+      Effect.provide(layer)
+    )
+  )
+)
 `
 
 describe("run: the services of NodeContext", () => {
@@ -319,13 +329,22 @@ describe("run: the services of NodeContext", () => {
     Effect.promise(async () => {
       const file = program(usesAll)
       await Promise.all(
-        (["SIGINT", "SIGTERM", "SIGKILL"] as const).map(async (signal) => {
+        (
+          [
+            ["tree", "SIGINT", 130],
+            ["tree", "SIGTERM", 143],
+            ["tree", "SIGHUP", 129],
+            ["tree", "SIGKILL", null],
+            ["stock", "SIGINT", 130],
+            ["stock", "SIGHUP", 129]
+          ] as const
+        ).map(async ([name, signal, expected]) => {
           const { env, left } = Aio.marker()
-          const aio = Aio.start(["run", file, "tree"], { env })
+          const aio = Aio.start(["run", file, name], { env })
           await aio.shows("up")
           aio.kill(signal)
           const { code } = await aio.ended
-          assert.strictEqual(code, { SIGINT: 130, SIGTERM: 143, SIGKILL: null }[signal])
+          assert.strictEqual(code, expected)
           assert.deepStrictEqual(await left(), [])
         })
       )

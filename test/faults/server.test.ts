@@ -1,7 +1,9 @@
 import { readdirSync } from "node:fs"
+import http from "node:http"
+import { syncBuiltinESMExports } from "node:module"
 import * as net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Ref } from "effect"
+import { Effect, Ref, Scope } from "effect"
 import * as HttpServer from "../../src/services/http/HttpServer.js"
 import * as EventLoop from "../../src/services/task/EventLoop.js"
 
@@ -78,7 +80,30 @@ const frames: ReadonlyArray<readonly [string, Buffer, number]> = [
   ["a close code that is none", frame(0x88, Buffer.from([0x03, 0xed])), 1002],
   ["a close frame of one byte", frame(0x88, "a"), 1002],
   ["a length of 2^63", Buffer.from([0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 1009],
-  ["a message of 2 MiB", Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0]), 1009]
+  ["a message of 2 MiB", Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0]), 1009],
+  ["compressed text that was not agreed upon", frame(0xc1, Buffer.from([0x4a, 0x04, 0x00])), 1002],
+  ["text within a fragmented text", Buffer.concat([frame(0x01, "a"), frame(0x81, "b")]), 1002],
+  [
+    "a character that is cut off at the end of the last fragment",
+    Buffer.concat([frame(0x01, "a"), frame(0x80, Buffer.from([0xe2, 0x82]))]),
+    1007
+  ],
+  ["a close reason that is not UTF-8", frame(0x88, Buffer.from([0x03, 0xe8, 0xff])), 1007],
+  [
+    "fragments of 1.2 MB together",
+    Buffer.concat([frame(0x02, ""), ...Array.from({ length: 10_000 }, () => frame(0x00, "x".repeat(120)))]),
+    1009
+  ],
+  [
+    "500,000 fragments of a byte",
+    Buffer.concat([frame(0x01, "a"), ...Array.from({ length: 500_000 }, () => frame(0x00, "x"))]),
+    1008
+  ],
+  [
+    "500,000 fragments of nothing",
+    Buffer.concat([frame(0x01, ""), ...Array.from({ length: 500_000 }, () => frame(0x00, ""))]),
+    1008
+  ]
 ]
 
 const serve = HttpServer.serve(handler, { port: 0 })
@@ -127,27 +152,6 @@ describe("server: what no client should send", () => {
     }).pipe(Effect.provide(HttpServer.layer))
   )
 
-  it.live("clients that are silent, half-way or idle hold up no end", () =>
-    Effect.gen(function* () {
-      const sockets = yield* Effect.scoped(
-        Effect.gen(function* () {
-          const { port } = yield* serve
-          return yield* Effect.forEach(["", "GET / HT", get("Host: a"), shake], (bytes) =>
-            Effect.async<{ readonly gone: Promise<void> }>((resume) => {
-              const socket = net.connect(port, "127.0.0.1", () => {
-                const gone = new Promise<void>((done) => socket.on("close", () => done()))
-                socket.on("error", () => undefined)
-                socket.write(bytes, () => resume(Effect.succeed({ gone })))
-                socket.resume()
-              })
-            })
-          )
-        })
-      )
-      yield* Effect.promise(() => Promise.all(sockets.map(({ gone }) => gone)))
-    }).pipe(Effect.provide(HttpServer.layer))
-  )
-
   const connect = (port: number, bytes: string | Buffer) =>
     Effect.acquireRelease(
       Effect.async<net.Socket>((resume) => {
@@ -158,6 +162,101 @@ describe("server: what no client should send", () => {
       }),
       (socket) => Effect.sync(() => void socket.destroy())
     )
+
+  const wait = get("Host: a", "GET /wait HTTP/1.1")
+  const kinds: ReadonlyArray<readonly [what: string, bytes: string | Buffer]> = [
+    ["silent", ""],
+    ["half-way in a head", "GET / HT"],
+    ["half-way in a body", post("Content-Length: 10", "half")],
+    ["idle after an answer", get("Host: a")],
+    ["waiting for an answer", wait],
+    ["waiting for many answers, pipelined", wait.repeat(100)],
+    ["a WebSocket", shake],
+    [
+      "a WebSocket half-way in a frame",
+      Buffer.concat([Buffer.from(shake), frame(0x81, "abc").subarray(0, 7)])
+    ]
+  ]
+  /** Answers as `handler` does, but never answers `/wait`. */
+  const waiting: HttpServer.Handler = (request) =>
+    request.path === "/wait" ? Effect.never : handler(request)
+
+  /** Makes servers with these settings of Node's, until the scope ends. */
+  const withNode = (settings: http.ServerOptions) => {
+    const create = http.createServer
+    const set = (changed: typeof create) =>
+      Effect.sync(() => {
+        http.createServer = changed
+        syncBuiltinESMExports()
+      })
+    const changed = (...words: ReadonlyArray<unknown>) => {
+      assert.deepStrictEqual(words, [], "no setting of the server's own is changed here")
+      return create(settings)
+    }
+    return Effect.acquireRelease(set(changed as typeof create), () => set(create))
+  }
+
+  it.scopedLive("no client holds up the end for longer than the grace period", () =>
+    Effect.gen(function* () {
+      // What is idle or half-way would be closed by Node itself in the end.
+      yield* withNode({ keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 })
+      const sockets: Array<net.Socket> = []
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { port } = yield* HttpServer.serve(waiting, { port: 0, grace: "200 millis" })
+          for (const [, bytes] of kinds) {
+            // Closed by the server, not by the end of a scope.
+            const socket = yield* Effect.provideService(
+              connect(port, bytes),
+              Scope.Scope,
+              yield* Scope.make()
+            )
+            sockets.push(socket.resume())
+          }
+          yield* isFine(port)
+        })
+      )
+      yield* Effect.promise(() =>
+        Promise.all(
+          sockets.map((socket) => socket.destroyed || new Promise((done) => socket.on("close", done)))
+        )
+      )
+    }).pipe(Effect.provide(HttpServer.layer))
+  )
+
+  it.scopedLive("a client that is silent or half-way for too long is closed, as Node has it by default", () =>
+    Effect.gen(function* () {
+      // Node's own times are 60 s for a head and 300 s for a request, which it looks at every 30 s.
+      yield* withNode({ headersTimeout: 100, requestTimeout: 200, connectionsCheckingInterval: 20 })
+      const { port } = yield* serve
+      // A body that the handler does not need holds up no answer; its connection is closed as the others are.
+      for (const [i, status] of [408, 408, 200].entries()) {
+        const [what, bytes] = kinds[i]!
+        const got = yield* raw(port, bytes)
+        assert.deepStrictEqual([what, got.slice(0, 12)], [what, `HTTP/1.1 ${status}`])
+      }
+      yield* isFine(port)
+    }).pipe(Effect.provide(HttpServer.layer))
+  )
+
+  /**
+   * Writes the piece again and again until `most` bytes are sent, and returns how many were: fewer where the server stops
+   * reading, or closes the connection.
+   */
+  const flood = (socket: net.Socket, piece: Buffer, most: number) =>
+    Effect.async<number>((resume) => {
+      let sent = 0
+      let still: NodeJS.Timeout
+      const end = () => resume(Effect.succeed(sent))
+      const write = () => {
+        clearTimeout(still)
+        if (sent > most || socket.destroyed) return end()
+        still = setTimeout(end, 300)
+        sent += piece.length
+        socket.write(piece, write)
+      }
+      write()
+    })
 
   // A session that never receives, or a client that never reads what is sent back.
   const floods = [
@@ -184,19 +283,7 @@ describe("server: what no client should send", () => {
         socket.pause()
         const many = Buffer.concat(Array.from({ length: 2000 }, () => one))
         const before = process.memoryUsage().rss
-        let sent = 0
-        // Up to 40 MB; less where the server reads no more, or has closed the connection.
-        yield* Effect.async<void>((resume) => {
-          let still: NodeJS.Timeout
-          const write = () => {
-            clearTimeout(still)
-            if (sent > 40_000_000 || socket.destroyed) return resume(Effect.void)
-            still = setTimeout(() => resume(Effect.void), 300)
-            sent += many.length
-            socket.write(many, write)
-          }
-          write()
-        })
+        const sent = yield* flood(socket, many, 40_000_000)
         yield* isFine(port)
         // Read no further than its session receives, or closed as a flood.
         assert.isTrue(sent < 40_000_000 || socket.destroyed, `${sent} bytes were taken`)
@@ -211,18 +298,7 @@ describe("server: what no client should send", () => {
       socket.resume()
       const chunk = Buffer.concat([Buffer.from("10000\r\n"), Buffer.alloc(0x10000, "x"), Buffer.from("\r\n")])
       const before = process.memoryUsage().rss
-      let sent = 0
-      yield* Effect.async<void>((resume) => {
-        let still: NodeJS.Timeout
-        const write = () => {
-          clearTimeout(still)
-          if (sent > 200_000_000 || socket.destroyed) return resume(Effect.void)
-          still = setTimeout(() => resume(Effect.void), 300)
-          sent += chunk.length
-          socket.write(chunk, write)
-        }
-        write()
-      })
+      yield* flood(socket, chunk, 200_000_000)
       yield* isFine(port)
       assert.isBelow(process.memoryUsage().rss - before, 150_000_000)
     }).pipe(Effect.provide(HttpServer.layer))

@@ -4,6 +4,7 @@ import { setImmediate as turn } from "node:timers/promises"
 // A server that sends what it is told to, byte for byte, and ends its connections as it is told to.
 
 export interface Request {
+  readonly method: string
   readonly path: string
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>
@@ -52,9 +53,9 @@ export const start = async (script: Script): Promise<ScriptedServer> => {
         const colon = field.indexOf(":")
         headers[field.slice(0, colon).toLowerCase()] = field.slice(colon + 1).trim()
       }
-      const path = line.split(" ")[1] ?? "/"
+      const [method = "", path = "/"] = line.split(" ")
       const nth = requests.filter((request) => request.path === path).length + 1
-      const request = { path, headers, nth }
+      const request = { method, path, headers, nth }
       requests.push(request)
       const answer = script(request)
       const progress = new Promise<void>((resolve) => {

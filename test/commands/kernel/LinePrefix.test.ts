@@ -4,9 +4,9 @@ import * as LinePrefix from "../../../src/commands/kernel/LinePrefix.js"
 
 describe("LinePrefix.before", () => {
   it("prefixes each line once, however the bytes are cut", () => {
-    const text = FastCheck.array(FastCheck.constantFrom("a", "\n", "bc", "é"), { maxLength: 30 }).map(
-      (parts) => parts.join("")
-    )
+    const text = FastCheck.array(FastCheck.constantFrom("a", "\n", "bc", "é", "\r", "\0", "\x1b[2K"), {
+      maxLength: 30
+    }).map((parts) => parts.join(""))
     FastCheck.assert(
       FastCheck.property(text, FastCheck.array(FastCheck.nat(40)), (text, cuts) => {
         const bytes = Buffer.from(text)

@@ -91,6 +91,33 @@ describe("VirtualClock", () => {
     })
   )
 
+  it.live("runs within another, and beside another, each with a time of its own", () =>
+    Effect.gen(function* () {
+      const { log, say } = recorder()
+      const inner = Effect.zipRight(Effect.sleep("1 hour"), say("inner")).pipe(VirtualClock.run())
+      const outer = (name: string) =>
+        Effect.all(
+          [
+            Effect.zipRight(Effect.sleep("1 minute"), inner),
+            Effect.delay(say(`beside ${name}`), "2 minutes")
+          ],
+          {
+            concurrency: "unbounded"
+          }
+        ).pipe(Effect.zipRight(say(name)), VirtualClock.run())
+      yield* Effect.all([outer("a"), outer("b")], { concurrency: "unbounded" })
+      const sorted = [...log].sort()
+      expect(sorted).toEqual([
+        "120000 a",
+        "120000 b",
+        "120000 beside a",
+        "120000 beside b",
+        "3600000 inner",
+        "3600000 inner"
+      ])
+    })
+  )
+
   it.effect("wakes equal deadlines in order of request, fractions included", () =>
     Effect.gen(function* () {
       const { log, say } = recorder()

@@ -280,7 +280,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
           reason: failure.reason,
           url: href(request.url),
           // Some of it is the server's words: nothing of it may move a terminal's cursor.
-          detail: failure.message.replace(/\p{Cc}+/gu, " "),
+          detail: failure.message.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " "),
           retryable: failure.retryable,
           ...failure.more
         })

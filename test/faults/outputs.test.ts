@@ -1,0 +1,68 @@
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import * as Aio from "../support/Aio.js"
+import * as FaultServer from "../support/FaultServer.js"
+
+// A stdout that takes nothing, or whose reader goes, for every subcommand that writes results.
+
+let server: FaultServer.FaultServer
+let cwd: string
+beforeAll(async () => {
+  server = await FaultServer.start({ "/f": FaultServer.ok("body") })
+  cwd = Aio.folder()
+  writeFileSync(join(cwd, "f.mjs"), "export default (line) => line\n")
+  writeFileSync(
+    join(cwd, "run.mjs"),
+    "export default () => { console.log('line'); return Promise.resolve() }\n"
+  )
+})
+afterAll(async () => {
+  await server.close()
+  Aio.removeFolders()
+})
+
+const commands: ReadonlyArray<readonly [string, () => ReadonlyArray<string>]> = [
+  ["run", () => ["run", "run.mjs"]],
+  ["await", () => ["await"]],
+  ["tasks", () => ["tasks", "a=echo line"]],
+  ["gather", () => ["gather", server.url("/f")]],
+  ["gather --json", () => ["gather", "--json", server.url("/f")]],
+  ["loop", () => ["loop", "f.mjs"]],
+  ["loop --json", () => ["loop", "--json", "f.mjs"]],
+  ["long-running", () => ["long-running", "a=echo line"]],
+  ["schedule", () => ["schedule", "later", "0", "--", "echo", "line"]],
+  ["schedule next", () => ["schedule", "next", "* * * * *"]],
+  ["executor", () => ["executor", "f.mjs", "line"]],
+  ["subprocess", () => ["subprocess", "--", "echo", ":::", "line"]],
+  ["subprocess --line-buffer", () => ["subprocess", "--line-buffer", "--", "echo", ":::", "line"]],
+  ["server", () => ["server", "--port", "0"]],
+  ["network", () => ["network"]],
+  ["guide", () => ["guide", "loop"]],
+  ["--help", () => ["--help"]]
+]
+
+const stdin = "line\n"
+
+describe("a stdout that takes nothing", { concurrent: true }, () => {
+  it.each(commands)("fails %s with one line and 1", async (_, words) => {
+    const { code, stderr } = await Aio.run(words(), { cwd, shell: 'exec "$@" > /dev/full', stdin })
+    expect(code).toBe(1)
+    expect(stderr.split("cannot write to stdout: no space left on device\n").length).toBe(2)
+    expect(stderr).not.toMatch(/^ +at /m)
+  })
+})
+
+describe("a stdout whose reader has gone", { concurrent: true }, () => {
+  it.each(commands)("ends %s with 141 and without an error", async (_, words) => {
+    const { code, stderr } = await Aio.run(words(), {
+      cwd,
+      // Whatever reads from it is closed before anything is written.
+      shell: 'mkfifo "$FIFO" && exec 3<>"$FIFO" 4>"$FIFO" 3<&- && "$@" >&4 4>&-',
+      env: { FIFO: join(Aio.folder(), "fifo") },
+      stdin
+    })
+    expect(code).toBe(141)
+    expect(stderr).not.toMatch(/^ +at |EPIPE|stdout/m)
+  })
+})
