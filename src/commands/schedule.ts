@@ -6,8 +6,8 @@ import { Clock, type DateTime, Effect, Either, Option } from "effect"
 import * as Scheduling from "../programs/Scheduling.js"
 import { ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
+import * as CommandText from "../services/process/CommandText.js"
 import * as Executables from "../services/process/Executables.js"
-import * as Processes from "../services/process/Processes.js"
 import * as Units from "../services/text/Units.js"
 import * as CivilTime from "../services/time/CivilTime.js"
 import * as Cron from "../services/time/Cron.js"
@@ -135,11 +135,11 @@ const read = (sub: string, what: string, example: string, config: Running) =>
       return yield* fail(`--shell takes one string, but ${rest.length} words are given; quote them as one`)
     }
     const command = (
-      config.shell ? Processes.shell(file) : Platform.make(file, ...args)
+      config.shell ? CommandText.shell(file) : Platform.make(file, ...args)
     ) as Platform.StandardCommand
     // What can be known before anything runs is said before anything runs.
     if (!config.dryRun) yield* Executables.check(command)
-    return { given, command, line: config.shell ? file : Processes.commandLine(command), fail }
+    return { given, command, line: config.shell ? file : CommandText.commandLine(command), fail }
   })
 
 /** Marks a time that a clock change has moved. */

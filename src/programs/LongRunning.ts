@@ -2,8 +2,10 @@ import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, FiberId, Option, Random, Scope } from "effect"
 import { codes } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
+import * as CommandText from "../services/process/CommandText.js"
 import * as LineOutput from "../services/process/LineOutput.js"
 import * as Processes from "../services/process/Processes.js"
+import * as ProcessOutcome from "../services/process/ProcessOutcome.js"
 import { someMatch } from "../services/supervision/internal/patterns.js"
 import * as LogFiles from "../services/supervision/LogFiles.js"
 import * as Probes from "../services/supervision/Probes.js"
@@ -284,12 +286,13 @@ interface Running {
  * import { Effect } from "effect"
  * import * as LongRunning from "effect-asyncio/programs/LongRunning"
  * import * as Probes from "effect-asyncio/services/Probes"
+ * import * as CommandText from "effect-asyncio/services/CommandText"
  * import * as Processes from "effect-asyncio/services/Processes"
  *
  * export const program = LongRunning.services(
  *   [
- *     { name: "db", command: Processes.shell("redis-server --port 7001"), ready: { port: 7001 } },
- *     { name: "web", command: Processes.shell("node server.js"), after: ["db"], health: { http: "http://localhost:8080" } }
+ *     { name: "db", command: CommandText.shell("redis-server --port 7001"), ready: { port: 7001 } },
+ *     { name: "web", command: CommandText.shell("node server.js"), after: ["db"], health: { http: "http://localhost:8080" } }
  *   ],
  *   { restart: "always", duration: "8 hours", onEvent: (event) => Effect.logDebug(event.name, event.event) }
  * ).pipe(Effect.provide([Processes.layer, Probes.layer]))
@@ -409,7 +412,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
           name,
           run: run(),
           pid,
-          command: Processes.commandText(command)
+          command: CommandText.commandText(command)
         } as const
         return Effect.zipRight(onEvent(event), Deferred.succeed(here.spawned, undefined))
       }
@@ -442,7 +445,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
       const exited = yield* Effect.ensuring(child.exit, down)
       const { exitCode, signal } = exited
       if (exitCode !== 0)
-        return yield* new ServiceEnded({ message: Processes.howEnded(exited), exitCode, signal })
+        return yield* new ServiceEnded({ message: ProcessOutcome.howEnded(exited), exitCode, signal })
     }).pipe(Effect.scoped)
 
   // While all are being ended nobody is started again, and nobody's own end is a failure: each waits for its turn.

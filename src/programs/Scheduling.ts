@@ -2,7 +2,10 @@ import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, type DateTime, Duration, Effect, Exit } from "effect"
 import { codes } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
+import * as CommandText from "../services/process/CommandText.js"
+import * as ProcessError from "../services/process/ProcessError.js"
 import * as Processes from "../services/process/Processes.js"
+import * as ProcessOutcome from "../services/process/ProcessOutcome.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import { headline } from "../services/task/Causes.js"
 import * as Race from "../services/task/Race.js"
@@ -227,18 +230,18 @@ export interface RunsOptions extends StartOptions {
   readonly handle: (event: RunEvent) => Effect.Effect<void>
 }
 
-const outcomeOf = (exit: Exit.Exit<Processes.Exited, Processes.ProcessError>): Outcome => {
+const outcomeOf = (exit: Exit.Exit<ProcessOutcome.Exited, ProcessError.ProcessError>): Outcome => {
   if (Exit.isSuccess(exit)) {
     const { exitCode, signal } = exit.value
     if (exitCode === 0) return { outcome: "succeeded", exitCode }
-    const detail = Processes.howEnded(exit.value)
+    const detail = ProcessOutcome.howEnded(exit.value)
     return { outcome: "failed", detail, exitCode, ...(signal === undefined ? {} : { signal }) }
   }
   if (Cause.isInterruptedOnly(exit.cause)) {
     const [why] = Cancellation.fromCause(exit.cause)
     return { outcome: "cancelled", detail: why?.reason ?? "cancelled", exitCode: codes.failed }
   }
-  const error = Cause.squash(exit.cause) as Processes.ProcessError
+  const error = Cause.squash(exit.cause) as ProcessError.ProcessError
   switch (error._tag) {
     case "CommandTimedOut":
       return { outcome: "timedOut", detail: error.message, exitCode: error.exitCode }
@@ -280,7 +283,7 @@ export const runs = Effect.fn("Scheduling.runs")(function* (
   const { grace, handle, timeout, ...series } = options
   checkOptions(options, { grace: time, timeout: time })
   const processes = yield* Processes.Processes
-  const line = Processes.commandLine(command)
+  const line = CommandText.commandLine(command)
   const begun = yield* Clock.currentTimeNanos
   const counts = { runs: 0, succeeded: 0, failed: 0, cancelled: 0, skipped: 0, exitCode: 0 }
   const since = (nanos: bigint) =>
@@ -301,7 +304,7 @@ export const runs = Effect.fn("Scheduling.runs")(function* (
     // Not `Effect.timeout`, which never comes when it is longer than Node's timers.
     const late = Effect.zipRight(
       Timers.sleep(after),
-      Effect.fail(new Processes.CommandTimedOut({ command: line, after }))
+      Effect.fail(new ProcessError.CommandTimedOut({ command: line, after }))
     )
     return Race.first(body, late)
   }

@@ -18,7 +18,7 @@ import {
 } from "effect"
 import * as LongRunning from "../../src/programs/LongRunning.js"
 import * as Output from "../../src/services/host/Output.js"
-import * as Processes from "../../src/services/process/Processes.js"
+import * as ProcessesTest from "../../src/services/process/ProcessesTest.js"
 import * as Probes from "../../src/services/supervision/Probes.js"
 import * as Cancellation from "../../src/services/task/Cancellation.js"
 import { plural } from "../../src/services/text/Units.js"
@@ -262,7 +262,7 @@ describe("LongRunning", () => {
 })
 
 describe("LongRunning.services", () => {
-  const scripts: ReadonlyArray<Processes.Script> = [
+  const scripts: ReadonlyArray<ProcessesTest.Script> = [
     { match: "server", output: [{ after: "2 seconds", stdout: "listening\n" }], after: "1 hour" },
     { match: "stubborn", after: "1 hour", ignoresTerm: true },
     { match: "crash", after: "1 second", exitCode: 7 },
@@ -314,7 +314,7 @@ describe("LongRunning.services", () => {
     return { lines, run }
   }
   const layers = Layer.merge(
-    Processes.layerTest(scripts),
+    ProcessesTest.layerTest(scripts),
     Probes.layerTest({ port: () => Effect.map(Clock.currentTimeMillis, (now) => now >= 3000) })
   )
   it.live.each(["started", "ready", "ended", "restarting", "stopping"] as const)(
@@ -338,7 +338,7 @@ describe("LongRunning.services", () => {
       }).pipe(
         Effect.provide(
           Layer.merge(
-            Processes.layerTest([{ match: "quits", after: "3 seconds", exitCode: 1 }]),
+            ProcessesTest.layerTest([{ match: "quits", after: "3 seconds", exitCode: 1 }]),
             Probes.layerTest({})
           )
         ),
@@ -509,13 +509,17 @@ describe("LongRunning.services", () => {
   )
 
   describe("after", () => {
-    const up = (stdout: string, after: string, extra: Partial<Processes.Script> = {}): Processes.Script => ({
+    const up = (
+      stdout: string,
+      after: string,
+      extra: Partial<ProcessesTest.Script> = {}
+    ): ProcessesTest.Script => ({
       match: "",
       output: [{ after: "500 millis", stdout }],
       after: after as Duration.DurationInput,
       ...extra
     })
-    const dependent: ReadonlyArray<Processes.Script> = [
+    const dependent: ReadonlyArray<ProcessesTest.Script> = [
       { ...up("READY\n", "1 second", { exitCode: 1 }), match: "db", times: 1 },
       { ...up("READY\n", "4 seconds", { exitCode: 1 }), match: "db", times: 1 },
       { ...up("READY\n", "1 hour"), match: "db" },
@@ -540,7 +544,7 @@ describe("LongRunning.services", () => {
         Effect.map(() =>
           lines.filter((line) => !line.includes("is over") && !/ (stopping|steady)/.test(line))
         ),
-        Effect.provide(Layer.merge(Processes.layerTest(dependent), Probes.layerTest({}))),
+        Effect.provide(Layer.merge(ProcessesTest.layerTest(dependent), Probes.layerTest({}))),
         VirtualClock.run()
       )
     }
@@ -691,7 +695,7 @@ describe("LongRunning.services", () => {
             return Effect.as(run, lines)
           }),
           Layer.merge(
-            Processes.layerTest([
+            ProcessesTest.layerTest([
               { match: "a", output: [{ after: 1, stdout: `${"a".repeat(60)}!\n` }], after: "1 hour" }
             ]),
             Probes.layerTest({})

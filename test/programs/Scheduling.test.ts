@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Either, Exit, Fiber, Layer, Option, TestClock } from "effect"
 import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as Output from "../../src/services/host/Output.js"
-import * as Processes from "../../src/services/process/Processes.js"
+import * as ProcessesTest from "../../src/services/process/ProcessesTest.js"
 import * as Cancellation from "../../src/services/task/Cancellation.js"
 import * as CivilTime from "../../src/services/time/CivilTime.js"
 import * as Cron from "../../src/services/time/Cron.js"
@@ -117,12 +117,12 @@ describe("Scheduling", () => {
         program: Scheduling.runs(Command.make("job"), when, { ...options, handle })
       }
     }
-    const provided = (script: Processes.Script) =>
-      Layer.provideMerge(Layer.merge(Processes.layerTest([script]), Timers.layer), VirtualClock.layer)
+    const provided = (script: ProcessesTest.Script) =>
+      Layer.provideMerge(Layer.merge(ProcessesTest.layerTest([script]), Timers.layer), VirtualClock.layer)
     const minutes: Scheduling.When = { _tag: "Every", interval: "1 minute", align: false }
 
     it.live("tells of each run, its output and its end, and of all of them", () => {
-      const script: Processes.Script = { match: "job", stdout: "done\n", after: "5 seconds" }
+      const script: ProcessesTest.Script = { match: "job", stdout: "done\n", after: "5 seconds" }
       const { events, program } = seen(minutes, { times: 2 })
       return Effect.gen(function* () {
         const summary = yield* program
@@ -160,7 +160,7 @@ describe("Scheduling", () => {
       }).pipe(Effect.provide(provided(script)))
     })
 
-    it.live.each<[Processes.Script, Partial<Scheduling.RunsSummary>, string]>([
+    it.live.each<[ProcessesTest.Script, Partial<Scheduling.RunsSummary>, string]>([
       [{ match: "job", exitCode: 3 }, { failed: 2, exitCode: 1 }, "exit code 3"],
       [{ match: "job", signal: "SIGSEGV" }, { failed: 2, exitCode: 1 }, "ended by SIGSEGV"],
       [
@@ -179,7 +179,7 @@ describe("Scheduling", () => {
     })
 
     it.live("runs once, later, at a time and at one that a clock change has moved", () => {
-      const script: Processes.Script = { match: "job" }
+      const script: ProcessesTest.Script = { match: "job" }
       const once = (when: Scheduling.When) => {
         const { events, program } = seen(when)
         return Effect.map(program, () => events.find((event) => event.event === "started"))
@@ -199,7 +199,7 @@ describe("Scheduling", () => {
     })
 
     it.live("cancelled, it ends what runs and still tells how", () => {
-      const script: Processes.Script = { match: "job", after: "1 hour" }
+      const script: ProcessesTest.Script = { match: "job", after: "1 hour" }
       const { events, program } = seen(minutes)
       return Effect.gen(function* () {
         const fiber = yield* Effect.fork(program)
@@ -209,7 +209,7 @@ describe("Scheduling", () => {
           { event: "finished", outcome: "cancelled", detail: "SIGTERM" },
           { event: "summary", runs: 1, cancelled: 1, skipped: 1 }
         ])
-        const { events: recorded } = yield* Processes.Recorded
+        const { events: recorded } = yield* ProcessesTest.Recorded
         expect(recorded.map(({ event }) => event)).toEqual(["started", "SIGTERM"])
       }).pipe(Effect.provide(provided(script)))
     })

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto"
 import { closeSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
-import { Data, Effect, type Scope } from "effect"
+import { Data, Effect, Schedule, type Scope } from "effect"
 import * as FileName from "../download/FileName.js"
 import { codes } from "../host/ExitCodes.js"
 import { isLive, self } from "../host/OwnedBy.js"
@@ -157,4 +157,23 @@ export const open = (
         })
     }))
   )
+}
+
+/**
+ * {@link open} for many jobs at once: where too many files are open, it waits until one of these jobs has closed its own.
+ */
+export const opener = (
+  directory: string
+): ((label: string, command: string) => Effect.Effect<JobFiles, JobResultsError, Scope.Scope>) => {
+  let opened = 0
+  return (label, command) =>
+    Effect.gen(function* () {
+      const files = yield* Effect.retry(open(directory, label, command), {
+        while: ({ tooMany }) => tooMany && opened > 0,
+        schedule: Schedule.spaced("20 millis")
+      })
+      opened++
+      yield* Effect.addFinalizer(() => Effect.sync(() => opened--))
+      return files
+    })
 }

@@ -7,8 +7,11 @@ export interface Place {
   readonly values: ReadonlyArray<string>
   /** From 1, in the order of the input. */
   readonly seq: number
-  /** From 1 to the number of jobs at once; no two jobs that run at the same time have the same. */
-  readonly slot: number
+  /**
+   * From 1 to the number of jobs at once, of no two running jobs the same. Without it `{%}` stays as it is: that is how
+   * a job is known independently of where it runs.
+   */
+  readonly slot?: number | undefined
 }
 
 /** The words of a command for one place. */
@@ -55,7 +58,7 @@ export const make = (
       return word.replace(
         pattern,
         (_, index: string, part: string | undefined, number: string | undefined) => {
-          if (number !== undefined) return String(number === "#" ? seq : slot)
+          if (number !== undefined) return String(number === "#" ? seq : (slot ?? "{%}"))
           const chosen = index === "" ? values : [values[Number(index) - 1] ?? ""]
           return chosen.map((value) => quote(parts[part ?? ""]!(value))).join(" ")
         }

@@ -3,6 +3,7 @@ import * as Executor from "@effect/platform/CommandExecutor"
 import { type PlatformError, SystemError } from "@effect/platform/Error"
 import { Chunk, Effect, Exit, Inspectable, Layer, Mailbox, Option, type Scope, Sink, Stream } from "effect"
 import { formatSize } from "../text/Units.js"
+import type * as ProcessError from "./ProcessError.js"
 import * as Processes from "./Processes.js"
 
 /** What is kept of an output that nobody reads yet, and how much a reader may be behind, in bytes. */
@@ -18,7 +19,7 @@ const reasons: Readonly<Record<string, SystemError["reason"]>> = {
 const systemError = (reason: SystemError["reason"], method: string, description: string) =>
   new SystemError({ module: "Command", method, reason, description })
 
-const platformError = (error: Processes.ProcessError) =>
+const platformError = (error: ProcessError.ProcessError) =>
   systemError(reasons[error._tag] ?? "Unknown", "spawn", error.message)
 
 /** One output of a process, on its way to whoever reads it. Always drained: a process never waits for nobody. */

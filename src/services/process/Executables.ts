@@ -1,7 +1,8 @@
 import type * as Command from "@effect/platform/Command"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { Config, Effect, Option } from "effect"
-import * as Processes from "./Processes.js"
+import * as CommandText from "./CommandText.js"
+import * as ProcessError from "./ProcessError.js"
 
 /** Where `execvp` looks when there is no `PATH`. */
 const standard = "/usr/bin:/bin"
@@ -27,8 +28,8 @@ const standard = "/usr/bin:/bin"
  */
 export const check = Effect.fn("Executables.check")(function* (command: Command.Command) {
   const fs = yield* FileSystem.FileSystem
-  const file = Processes.programOf(command)
-  const line = Processes.commandLine(command)
+  const file = CommandText.programOf(command)
+  const line = CommandText.commandLine(command)
   const byPath = file.includes("/")
   const path = Option.getOrElse(yield* Effect.option(Config.string("PATH")), () => standard)
   let found = false
@@ -39,6 +40,6 @@ export const check = Effect.fn("Executables.check")(function* (command: Command.
     found = true
   }
   return yield* found
-    ? new Processes.CommandNotExecutable({ command: line, detail: "permission denied" })
-    : new Processes.CommandNotFound({ command: line })
+    ? new ProcessError.CommandNotExecutable({ command: line, detail: "permission denied" })
+    : new ProcessError.CommandNotFound({ command: line })
 })
