@@ -29,19 +29,19 @@ const usage = (message: string) => new UsageError({ message: `aio subprocess: ${
 
 type Count = { readonly of: "number" | "percent" | "more"; readonly n: number }
 
-/** At once. */
+/** The most jobs at once. */
 const most = 100_000
 
 const concurrency = Values.parsed("concurrency", (text): Either.Either<Count, string> => {
   const match = /^(\+?)(\d+)(%?)$/.exec(text)
   if (match === null || (match[1] !== "" && match[3] !== "")) {
     return Either.left(
-      `'${text}' is no number of jobs; write 8, 50% (of the processors) or +2 (more than these)`
+      `'${text}' is not a number of jobs; expected 8, 50% (of the processors) or +2 (more than these)`
     )
   }
   const n = Number(match[2])
-  if (n === 0 && match[1] === "") return Either.left(`'${text}' runs nothing; give at least 1`)
-  if (n > most) return Either.left(`'${text}' is more than can run at once; give at most ${most}`)
+  if (n === 0 && match[1] === "") return Either.left(`'${text}' is too few; expected 1 or more`)
+  if (n > most) return Either.left(`'${text}' is too many; expected at most ${most}`)
   return Either.right({ of: match[1] !== "" ? "more" : match[3] !== "" ? "percent" : "number", n })
 })
 
@@ -52,14 +52,14 @@ const timeout = Values.parsed(
     if (percent === null) return Units.duration(text)
     return Number(percent[1]) > 0
       ? Either.right({ median: Number(percent[1]) / 100 })
-      : Either.left("0% lets no job run; write one like 90s, or 300% of the median")
+      : Either.left("'0%' is too short; expected a duration like 90s, or 300% (of the median)")
   }
 )
 
 const halt = Values.parsed("halt", (text): Either.Either<Jobs.Halt, string> => {
   const match = /^(now|soon),(fail|success)=(\d+)(%?)$/.exec(text)
   return match === null || Number(match[3]) === 0 || (match[4] === "%" && Number(match[3]) > 100)
-    ? Either.left(`'${text}' is no rule; write now,fail=1 or soon,success=3 or now,fail=10%`)
+    ? Either.left(`'${text}' is not a rule; expected one like now,fail=1 or soon,success=3 or now,fail=10%`)
     : Either.right({
         when: match[1] as "now" | "soon",
         on: match[2] as "fail" | "success",
@@ -71,14 +71,14 @@ const halt = Values.parsed("halt", (text): Either.Either<Jobs.Halt, string> => {
 const load = Values.parsed("load", (text) =>
   /^\d+(\.\d+)?$/.test(text) && Number(text) > 0
     ? Either.right(Number(text))
-    : Either.left(`'${text}' is no load; write a number above 0, as uptime shows it`)
+    : Either.left(`'${text}' is not a load; expected a number above 0, as uptime shows it`)
 )
 
 const switches = {
   group: "each job's output when it has ended (default)",
   "line-buffer": "whole lines as they come",
   "keep-order": "each job's output when it has ended, in the order of the input",
-  ungroup: "jobs write to our own stdout and stderr"
+  ungroup: "jobs write to stdout and stderr themselves"
 } as const
 
 const options = {
@@ -86,14 +86,16 @@ const options = {
     Options.withAlias("j"),
     Options.withPseudoName("n|n%|+n"),
     Options.withDescription(
-      "jobs at once: a number, a share of the processors, or so many more; default: the processors"
+      "jobs at once: a number, a share of the processors, or this many more; default: the processors"
     ),
     Options.optional
   ),
   argFile: Options.text("arg-file").pipe(
     Options.withAlias("a"),
     Options.withPseudoName("file"),
-    Options.withDescription("items from this file, one a line; - is standard input, which is the default"),
+    Options.withDescription(
+      "items from this file, one on each line; - is standard input, which is the default"
+    ),
     Options.optional
   ),
   nul: Options.boolean("null").pipe(
@@ -109,12 +111,12 @@ const options = {
   ungroup: Options.boolean("ungroup").pipe(Options.withAlias("u"), Options.withDescription(switches.ungroup)),
   tag: Options.boolean("tag").pipe(Options.withDescription("the item and a TAB before each line")),
   shell: Options.boolean("shell").pipe(
-    Options.withDescription("a shell reads the command; so it does where that is one word with blanks in it")
+    Options.withDescription("a shell reads the command, as it does where that is one word with blanks in it")
   ),
   timeout: timeout.pipe(
     Options.withPseudoName("duration|n%"),
     Options.withDescription(
-      "ends a job after this long, or after so much of the median of those that succeeded"
+      "ends a job after this long, or after this share of the median of those that succeeded"
     ),
     Options.optional
   ),
@@ -127,30 +129,30 @@ const options = {
     Options.optional
   ),
   grace: Values.duration("grace").pipe(
-    Options.withDescription("from the stop signal to KILL when a job is to end; default 5s"),
+    Options.withDescription("from the stop signal to KILL when a job must end; default 5s"),
     Options.optional
   ),
   stopSignal: Values.parsed("stop-signal", Values.parseSignal).pipe(
     Options.withPseudoName("signal"),
-    Options.withDescription("what a job is asked to end with, instead of TERM"),
+    Options.withDescription("the signal that asks a job to end, instead of TERM"),
     Options.optional
   ),
   halt: halt.pipe(
     Options.withPseudoName("when,what=n"),
     Options.withDescription(
-      "now,fail=1 ends everything at the first failure; soon,fail=10% starts nothing more; success too"
+      "now,fail=1 ends everything at the first failure; soon,fail=10% starts no further job; success too"
     ),
     Options.optional
   ),
   joblog: Options.text("joblog").pipe(
     Options.withPseudoName("file"),
     Options.withDescription(
-      "a line a job, in GNU parallel's columns; the file is begun anew unless --resume goes on with it"
+      "one line for each job, in GNU parallel's columns; the file is emptied first unless --resume is given"
     ),
     Options.optional
   ),
   resume: Options.boolean("resume").pipe(
-    Options.withDescription("with --joblog: skip jobs that are in it, told by their command")
+    Options.withDescription("with --joblog: skip jobs that are in it, by their command")
   ),
   resumeFailed: Options.boolean("resume-failed").pipe(
     Options.withDescription("with --joblog: skip only those that succeeded")
@@ -162,16 +164,16 @@ const options = {
   ),
   load: load.pipe(
     Options.withPseudoName("n"),
-    Options.withDescription("start nothing while the machine's load is this or more"),
+    Options.withDescription("start no job while the machine's load is this or more"),
     Options.optional
   ),
   memfree: Values.size("memfree").pipe(
-    Options.withDescription("start nothing while less memory is free"),
+    Options.withDescription("start no job while less memory is free"),
     Options.optional
   ),
   dryRun: Options.boolean("dry-run").pipe(Options.withDescription("print the commands, run nothing")),
   progress: Options.boolean("progress").pipe(
-    Options.withDescription("a line on the terminal: jobs done, failed, under way, and the time left")
+    Options.withDescription("a line on the terminal: jobs done, failed, running, and the time left")
   ),
   json: Options.boolean("json").pipe(Options.withDescription("events as NDJSON on stdout")),
   quiet: Options.boolean("quiet").pipe(
@@ -182,7 +184,7 @@ const options = {
 
 const words = Args.text({ name: "command" }).pipe(
   Args.withDescription(
-    "after --: CMD ARG… ::: ITEM…; {} {.} {/} {//} {/.} {#} {%} {1} stand for the item, its parts, the job's number and slot; several ::: make all combinations, :::+ goes along with the list before"
+    "after --: CMD ARG… ::: ITEM…; {} {.} {/} {//} {/.} {#} {%} {1} stand for the item, its parts, the job's number and slot; several ::: make all combinations, :::+ advances with the list before it"
   ),
   Args.repeated
 )
@@ -211,7 +213,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     }
     if (sources.length === 0 && Option.isNone(config.argFile) && input.isTerminal) {
       return yield* usage(
-        "there are no items; write ::: ITEM… behind the command, or pipe them in, one a line"
+        "there are no items; write ::: ITEM… after the command, or pipe them in, one on each line"
       )
     }
     const modes = (
@@ -228,17 +230,19 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     const mode = modes[0]?.[0] ?? "group"
     if (mode === "inherit" && (config.json || config.tag || Option.isSome(config.results))) {
       return yield* usage(
-        "--ungroup lets the jobs write themselves; --tag, --json and --results cannot go with it"
+        "--ungroup lets jobs write to stdout themselves; it excludes --tag, --json and --results"
       )
     }
     if ((config.resume || config.resumeFailed) && Option.isNone(config.joblog)) {
-      return yield* usage("--resume and --resume-failed need a --joblog FILE to go by")
+      return yield* usage("--resume and --resume-failed need --joblog FILE")
     }
     if (Option.contains(config.results, ""))
-      return yield* usage("option --results: it is empty; write a folder")
+      return yield* usage("option --results: '' is not a folder; expected its path")
     const width = sources.length === 0 ? 1 : sources.length
     if (Template.highest(given) > width) {
-      return yield* usage(`{${Template.highest(given)}} asks for more lists than there are (${width})`)
+      return yield* usage(
+        `{${Template.highest(given)}} refers to list ${Template.highest(given)} of items; lists given: ${width}`
+      )
     }
     const jobs = TemplateJobs.make(given, { shell: config.shell })
     const readable = (values: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, UsageError> => {
@@ -360,6 +364,6 @@ export const command = Command.make("subprocess", { words, ...options }, (config
   }).pipe(Effect.scoped)
 ).pipe(
   Command.withDescription(
-    "run a command for each item, many at once: nothing of what it starts is left behind, and what was interrupted goes on where it stopped. Alone: the guide's two commands."
+    "run a command for each item, many at once: no process is left behind, and an interrupted run goes on where it stopped. Alone: the guide's two commands."
   )
 )

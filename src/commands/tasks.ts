@@ -16,7 +16,7 @@ const options = {
     Options.withDescription("WEB:DB starts web when db has succeeded; any number of times")
   ),
   onFailure: Values.choice("on-failure", ["cancel", "continue"]).pipe(
-    Options.withDescription("what the failure of one does to the others; default cancel"),
+    Options.withDescription("what the failure of one command does to the others; default cancel"),
     Options.withDefault("cancel" as const)
   )
 }
@@ -80,6 +80,6 @@ export const command = Command.make("tasks", { words: Named.words, ...options },
   })
 ).pipe(
   Command.withDescription(
-    "run named commands as one group: when one fails the others are cancelled, and nothing is left behind. Alone: the guide's two tasks."
+    "run named commands as one group: when one fails the others are cancelled, and no process is left behind. Alone: the guide's two tasks."
   )
 )

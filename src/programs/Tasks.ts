@@ -31,12 +31,11 @@ export interface RunAllOptions<Mode extends TaskGroup.OnFailure = "cancel">
 }
 
 /**
- * Runs named effects as one group and gives their results in input order. It returns when no task is left, clean-up
- * included.
+ * Runs named effects as one group and returns their results in input order, once no task is left, clean-up included.
  *
- * Fails with the first failure, `"cancel"` at once and `"continue"` when all are done, or with `TaskCancelled` when a
- * task interrupted itself; under `"collect"` it never fails and every result is an `Exit`. Further failures go to
- * `report`.
+ * Fails with the first failure, at once under `"cancel"` and when all are done under `"continue"`, or with
+ * `TaskCancelled` when a task interrupted itself; under `"collect"` it never fails and every result is an `Exit`. Further
+ * failures go to `report`.
  *
  * @example
  * ```ts
@@ -65,7 +64,7 @@ export const runAll = Effect.fn("Tasks.runAll")(function* <
       : TaskGroup.results(started)
   })
   return yield* TaskGroup.scoped(all, options).pipe(
-    // The group does not know the types of its tasks' errors; here they are known.
+    // The group does not know the error types of its tasks; `runAll` does.
     Effect.catchAll((error) =>
       error instanceof TaskGroup.TaskFailed ? Effect.failCause(error.cause) : Effect.fail(error)
     )

@@ -355,7 +355,7 @@ describe("aio subprocess", () => {
     const kept = await aio(["-q", "--", ...flood], small)
     expect([kept.code, kept.stdout]).toEqual([1, ""])
     expect(kept.stderr).toMatch(
-      /^cannot keep output in \S+ until it is due: the file is too large; TMPDIR names another folder\n$/
+      /^cannot keep output in \S+ until it is due: the file is too large; set TMPDIR to another folder\n$/
     )
     expect(marker.alive()).toEqual([])
   })
@@ -368,32 +368,32 @@ describe("aio subprocess", () => {
     const log = join(at, "log")
     appendFileSync(log, "nonsense\n")
     for (const [args, code, line] of [
-      [["-j0", "--", "echo", ":::", "1"], 2, /option --concurrency: '0' runs nothing; give at least 1/],
-      [["-j", "x", "--", "echo", ":::", "1"], 2, /'x' is no number of jobs; write 8, 50% .* or \+2/],
-      [["-j", "1000000", "--", "echo", ":::", "1"], 2, /more than can run at once; give at most 100000/],
+      [["-j0", "--", "echo", ":::", "1"], 2, /option --concurrency: '0' is too few; expected 1 or more/],
+      [["-j", "x", "--", "echo", ":::", "1"], 2, /'x' is not a number of jobs; expected 8, 50% .* or \+2/],
+      [["-j", "1000000", "--", "echo", ":::", "1"], 2, /'1000000' is too many; expected at most 100000/],
       [["-j", "3"], 2, /--concurrency has nothing to do with the example; write -- CMD ARG… ::: ITEM…/],
-      [["--halt", "now,fail=101%", "--", "echo", ":::", "1"], 2, /'now,fail=101%' is no rule/],
-      [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: it is empty/],
-      [["--", "echo", ":::"], 2, /':::' has no items behind it/],
+      [["--halt", "now,fail=101%", "--", "echo", ":::", "1"], 2, /'now,fail=101%' is not a rule/],
+      [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: '' is not a folder/],
+      [["--", "echo", ":::"], 2, /':::' has no items after it/],
       [["--", ":::", "a"], 2, /there is no command; write aio subprocess -- CMD/],
       [["--", "", ":::", "a"], 2, /the command is empty/],
-      [["--", "echo", "{3}", ":::", "a"], 2, /\{3\} asks for more lists than there are \(1\)/],
-      [["--halt", "later", "--", "echo", ":::", "1"], 2, /'later' is no rule; write now,fail=1/],
+      [["--", "echo", "{3}", ":::", "a"], 2, /\{3\} refers to list 3 of items; lists given: 1/],
+      [["--halt", "later", "--", "echo", ":::", "1"], 2, /'later' is not a rule; expected one like now,fail=1/],
       [["--timeout", "5x", "--", "echo", ":::", "1"], 2, /option --timeout: .*unit 'x'/],
-      [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /0% lets no job run/],
+      [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /'0%' is too short/],
       [["--stop-signal", "TREM", "--", "echo", ":::", "1"], 2, /'TREM' is no signal; write one like INT/],
-      [["--load", "x", "--", "echo", ":::", "1"], 2, /'x' is no load/],
-      [["--resume", "--", "echo", ":::", "1"], 2, /need a --joblog FILE/],
+      [["--load", "x", "--", "echo", ":::", "1"], 2, /'x' is not a load/],
+      [["--resume", "--", "echo", ":::", "1"], 2, /need --joblog FILE/],
       [
         ["--joblog", log, "--resume", "--", "echo", ":::", "1"],
         2,
-        /log, line 1: 'nonsense' is no line of a job log/
+        /log, line 1: 'nonsense' is not a line of a job log/
       ],
       [["--joblog", at, "--", "echo", ":::", "1"], 2, /cannot use the job log .*: it is a folder$/m],
       [["-a", join(at, "none"), "--", "echo"], 2, /cannot read .*none: there is no such file/],
       [["-a", plain, "--", "echo", ":::", "1"], 2, /items come from ::: or from --arg-file, not from both/],
       [["-k", "-u", "--", "echo", ":::", "1"], 2, /exclude each other; give one/],
-      [["-u", "--json", "--", "echo", ":::", "1"], 2, /--ungroup lets the jobs write themselves/],
+      [["-u", "--json", "--", "echo", ":::", "1"], 2, /--ungroup lets jobs write to stdout themselves/],
       [["--results", plain, "--", "echo", ":::", "1"], 2, /cannot save results in .*plain/],
       [["--", "aio-no-such-program", ":::", "1"], 127, /cannot run aio-no-such-program: command not found/],
       [["--", plain, ":::", "1"], 126, /cannot run .*plain: permission denied/]

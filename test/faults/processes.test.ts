@@ -286,7 +286,7 @@ describe("what a person names", () => {
     [
       ["subprocess", "--joblog", "file", "--resume", "--", "echo", ":::", "1"],
       2,
-      /^cannot use the job log file, line 1: 'precious' is no line of a job log/
+      /^cannot use the job log file, line 1: 'precious' is not a line of a job log/
     ],
     [
       ["subprocess", "--joblog", "/dev/full", "--", "echo", ":::", "1"],
@@ -390,7 +390,7 @@ describe("subprocess", () => {
       const { code: ended, stderr } = await Aio.run(words, { cwd, stdin: `${evil}\n` })
       expect([words, ended]).toEqual([words, code])
       expect(stderr).toMatch(
-        /item "\$\(touch PWNED\)" has "." in it, which a shell would read, because \{\/?\} stands in quotes/
+        /item "\$\(touch PWNED\)" contains ".", which a shell would interpret, because \{\/?\} stands in quotes/
       )
     }
     expect(Aio.names(cwd)).toEqual([])

@@ -132,7 +132,7 @@ export const make = (settings: Settings) =>
           return note(
             event.for === "load"
               ? `waiting: the load is ${event.value.toFixed(2)}`
-              : `waiting: ${Units.formatSize(event.value)} of memory are free`
+              : `waiting: ${Units.formatSize(event.value)} of memory is free`
           )
         case "summary":
           return note(table(event))

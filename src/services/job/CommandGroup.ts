@@ -10,20 +10,20 @@ import * as TaskGroup from "../task/TaskGroup.js"
 
 /** A command of a group. */
 export interface CommandRequest {
-  /** Tells it from the others; names differ. */
+  /** Identifies the command in the group: no two have the same. */
   readonly name: string
   readonly command: Command.Command
-  /** The names of those that must have succeeded before it starts; a ring of them never starts. */
+  /** The names of commands that must succeed before this one starts; a cycle of them never starts. */
   readonly after?: Iterable<string> | undefined
-  /** As in `Processes.StopOptions`; default that of all. */
+  /** As in `Processes.StopOptions`; default that of the group. */
   readonly stopSignal?: NodeJS.Signals | undefined
 }
 
 /** Settings of {@link run}. */
 export interface CommandsOptions extends Processes.StopOptions {
-  /** What the failure of one does to the others; default `"cancel"`. */
+  /** What the failure of one command does to the others; default `"cancel"`. */
   readonly onFailure?: "cancel" | "continue" | undefined
-  /** Is told what happens, cancellation and clean-up included. A command waits while its output is taken. */
+  /** Takes what happens, cancellation and clean-up included. A command waits while its output is taken. */
   readonly onEvent?: ((event: CommandEvent) => Effect.Effect<void>) | undefined
 }
 
@@ -37,33 +37,35 @@ export type CommandEvent =
       readonly stream: "stdout" | "stderr"
       readonly bytes: Uint8Array
     }
-  /** It has been told to end and has not yet; it is killed after `left` milliseconds. */
+  /** The command was asked to end and still runs; it is killed after `left` milliseconds. */
   | { readonly event: "lingering"; readonly name: string; readonly pid: number; readonly left: number }
   | ({ readonly event: "finished" } & CommandOutcome)
   | ({ readonly event: "summary" } & CommandsSummary)
 
-/** What has become of a command. */
+/** What became of a command. */
 export interface CommandOutcome {
   readonly name: string
-  /** `failed`: by an exit code other than 0, a signal, or for want of a process. `cancelled`: ended by us, or never begun. */
+  /**
+   * `failed`: an exit code other than 0, a signal, or no process. `cancelled`: ended by the group, or never started.
+   */
   readonly status: "succeeded" | "failed" | "cancelled"
   /** Why it failed or was cancelled. */
   readonly detail?: string | undefined
   /** None where there was no process. */
   readonly exitCode?: number | undefined
   readonly signal?: NodeJS.Signals | undefined
-  /** Milliseconds from its start; none when it was never begun. */
+  /** Milliseconds from its start; none when it was never started. */
   readonly runtime?: number | undefined
 }
 
-/** What has become of all, in input order. */
+/** What became of all commands, in input order. */
 export interface CommandsSummary {
   readonly tasks: ReadonlyArray<CommandOutcome>
   /** Milliseconds. */
   readonly elapsed: number
   /**
-   * 0, or that of the first failure: 126 or 127 where there was no process, else 1; where all were cancelled for a
-   * signal, 128 and its number.
+   * 0, or that of the first failure: 126 or 127 where there was no process, else 1; where all were cancelled because of
+   * a signal, 128 plus its number.
    */
   readonly exitCode: number
 }
@@ -77,7 +79,7 @@ class CommandEnded extends Data.TaggedError("CommandEnded")<{ readonly outcome: 
 /**
  * Runs named commands as one group, each as a task (asyncio: `TaskGroup`; the tools: foreman, concurrently). When one
  * fails the others are cancelled, with that as the reason, and it returns when no process of any is left. Never fails:
- * what has become of each is in the summary, which comes as the last event too, when it is interrupted as well.
+ * what became of each is in the summary, which is also the last event, even of a group that is interrupted.
  *
  * @example
  * ```ts
@@ -111,7 +113,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
   const finish = (outcome: CommandOutcome) =>
     Effect.suspend(() => {
       outcomes.set(outcome.name, outcome)
-      // Those that wait for it do so no longer, even where the callback fails.
+      // Commands that wait for this one must go on even where the callback fails.
       return Effect.ensuring(
         Effect.suspend(() => onEvent({ event: "finished", ...outcome })),
         Deferred.succeed(ended.get(outcome.name)!, outcome.status === "succeeded")
@@ -133,7 +135,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
         (stream, bytes) => onEvent({ event: "output", name, stream, bytes })
       )
       const body = Effect.gen(function* () {
-        yield* Effect.addFinalizer(() => lines.end) // when the process is gone: it may write to its last moment
+        yield* Effect.addFinalizer(() => lines.end) // after the process is gone, which may write until then
         const child = yield* processes.start(command, {
           grace,
           stopSignal,
@@ -171,7 +173,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
   const all = Effect.gen(function* () {
     for (const request of requests) {
       const task = yield* TaskGroup.start(request.name, run(request))
-      // Who is cancelled before the first step has nothing of its own that could tell.
+      // A task that is cancelled before its first step runs none of its own finalizers.
       yield* task.onDone(() =>
         outcomes.has(request.name)
           ? Effect.void
@@ -194,16 +196,16 @@ export const run = Effect.fn("CommandGroup.run")(function* (
   })
   return yield* Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      // Commands that fail are outcomes; a defect is that of a callback.
+      // A command that fails is an outcome; a defect comes from a callback.
       const report = ({ cause }: TaskGroup.TaskFailed) =>
         Cause.isDie(cause) ? Effect.failCause(cause as Cause.Cause<never>) : Effect.void
       const group = TaskGroup.scoped(all, { name: "tasks", onFailure, report })
       const exit = yield* Effect.exit(restore(group))
       if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause))
         exitCode ||= cancelled(Cancellation.fromCause(exit.cause)[0]?.reason ?? "")
-      const told = yield* summary
+      const done = yield* summary
       const unexpected = Exit.isFailure(exit) && !isCommandEnded(exit.cause)
-      return unexpected ? yield* Effect.failCause(exit.cause as Cause.Cause<never>) : told
+      return unexpected ? yield* Effect.failCause(exit.cause as Cause.Cause<never>) : done
     })
   )
 })

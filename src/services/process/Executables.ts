@@ -8,9 +8,9 @@ import * as ProcessError from "./ProcessError.js"
 const standard = "/usr/bin:/bin"
 
 /**
- * Whether the command's program is there and may be run, looked up as `execvp` does, so that who waits for hours
- * before it runs hears at once that it cannot. Fails as `Processes.run` would: with `CommandNotFound` or
- * `CommandNotExecutable`. It starts nothing, and promises nothing: what is here now may be gone by then.
+ * Checks that the command's program exists and may be run, looked up as `execvp` does: a command that runs in hours can
+ * be refused at once. Fails as `Processes.run` would: with `CommandNotFound` or `CommandNotExecutable`. It starts
+ * nothing and is no promise: the program may be gone by the time it runs.
  *
  * @example
  * ```ts

@@ -22,27 +22,27 @@ import { type Exited, exitCodeOf, type Result, type Usage } from "./ProcessOutco
 
 /** How a process is ended. */
 export interface StopOptions {
-  /** The signal that asks it to end; default `"SIGTERM"`. */
+  /** The signal that asks the process to end; default `"SIGTERM"`. */
   readonly stopSignal?: NodeJS.Signals | undefined
-  /** How long it then has until it is made to (KILL); default 5 seconds. */
+  /** The grace period: from that signal to KILL; default 5 seconds. */
   readonly grace?: Duration.DurationInput | undefined
 }
 
 /** Settings of {@link start}. */
 export interface StartOptions extends StopOptions {
-  /** Is told the pid once there is a process. */
+  /** Called with the pid once there is a process. */
   readonly onStarted?: ((pid: number) => void) | undefined
   /**
-   * Is given what it writes, as it comes. An effect in return holds the pipe, and in time the process, until it has
-   * ended; where that fails, so does `exit`; what it throws is a defect of `exit`. Without it what is written is read
-   * and dropped. What is inherited does not come here.
+   * Takes output as it comes. An effect in return holds the pipe, and in time the process, until that effect has ended;
+   * where it fails, so does `exit`; an exception is a defect of `exit`. Without `onOutput` output is read and dropped.
+   * Inherited streams do not come here.
    */
   readonly onOutput?:
     | ((stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void, ProcessError> | undefined)
     | undefined
   /**
-   * Is told when it has been asked to end and somebody of it is still there a second later; `left` milliseconds then
-   * remain until KILL. Default: nobody is told.
+   * Run when a process of the tree still runs a second after it was asked to end; `left` milliseconds remain until KILL.
+   * Default: nothing.
    */
   readonly onLingering?: ((left: number, pid: number) => Effect.Effect<void>) | undefined
 }
@@ -53,13 +53,13 @@ export interface RunOptions extends StopOptions {
   readonly maxOutput?: number | undefined
   /** What more than that does: `OutputTooLarge`, or the rest is dropped and `truncated` set; default `"fail"`. */
   readonly onTooLarge?: "fail" | "truncate" | undefined
-  /** How long it may run before it is ended and `CommandTimedOut`; default unlimited. */
+  /** How long the process may run before it is ended and the run fails with `CommandTimedOut`; default unlimited. */
   readonly timeout?: Duration.DurationInput | undefined
   /** Fail with `CommandFailed` unless the exit code is 0; default false, as in asyncio. */
   readonly check?: boolean | undefined
   /** As in {@link StartOptions}. */
   readonly onStarted?: StartOptions["onStarted"]
-  /** As in {@link StartOptions}: what is taken so is not kept, and `stdout` and `stderr` are empty in the result. */
+  /** As in {@link StartOptions}; output taken here is not kept: `stdout` and `stderr` of the result are empty. */
   readonly onOutput?: StartOptions["onOutput"]
   /** As in {@link StartOptions}. */
   readonly onLingering?: StartOptions["onLingering"]
@@ -70,13 +70,16 @@ export interface Process {
   readonly pid: number
   /** Its command line, quoted. */
   readonly command: string
-  /** Waits until it has ended and both of its pipes are closed. */
+  /** Waits until the process has ended and both of its pipes are closed. */
   readonly exit: Effect.Effect<Exited, ProcessError>
-  /** Signals its whole tree; false when nobody is left. */
+  /** Signals the whole tree; false when no process of it is left. */
   readonly signal: (name: NodeJS.Signals) => Effect.Effect<boolean>
-  /** The stop signal to its tree, the grace period, KILL; waits until nobody is left. Closing its scope does the same. */
+  /**
+   * The stop signal to the tree, the grace period, KILL; waits until no process of it is left. Closing the scope does
+   * the same.
+   */
   readonly stop: (grace?: Duration.DurationInput) => Effect.Effect<void>
-  /** What its group uses by now; `memory` (bytes) at this moment. None where the platform does not tell. */
+  /** What the group has used so far; `memory` (bytes) at this moment. None where the platform does not report it. */
   readonly usage: Effect.Effect<Option.Option<Usage & { readonly memory: number }>>
 }
 
@@ -88,18 +91,18 @@ export class Processes extends Context.Tag("effect-asyncio/services/Processes")<
   {
     /**
      * Runs the command as a process group of its own and ends when it has ended and both of its pipes are closed
-     * (asyncio: `create_subprocess_exec` and `communicate`). Nobody whom it has started is left then, however this
-     * ends: who is still there, in its group or out of it (`setsid`), gets the stop signal, and KILL after
-     * the grace period.
+     * (asyncio: `create_subprocess_exec` and `communicate`). However this ends, no process that the command started is
+     * left: those still running, in its group or out of it (`setsid`), get the stop signal, and KILL after the grace
+     * period.
      *
-     * There is no shell unless the command asks for one (`Command.runInShell`, {@link shell}). Its stdin is empty
+     * There is no shell unless the command asks for one (`Command.runInShell`, `CommandText.shell`). Its stdin is empty
      * unless the command feeds or inherits one. Pipelines and outputs into a `Sink` are for services/CommandExecutor:
      * `CommandNotStarted`.
      */
     readonly run: (command: Command.Command, options?: RunOptions) => Effect.Effect<Result, ProcessError>
     /**
-     * Starts the command in the current scope, in the same manner, and gives it while it runs. Closing the scope ends
-     * it and everyone whom it has started.
+     * Starts the command in the current scope, in the same manner, and returns while it runs. Closing the scope ends it
+     * and every process that it started.
      */
     readonly start: (
       command: Command.Command,
@@ -109,7 +112,7 @@ export class Processes extends Context.Tag("effect-asyncio/services/Processes")<
 >() {}
 
 /**
- * Runs a command to its end and gives what it wrote; see the service's own `run`.
+ * Runs a command to its end and returns what it wrote; see the service's own `run`.
  *
  * @example
  * ```ts
@@ -166,7 +169,7 @@ interface Child {
   onStarted: (() => void) | undefined
   readonly onOutcome: Set<() => void>
   feeding: Fiber.RuntimeFiber<void> | undefined
-  /** Those who take what it has written. */
+  /** The fibers of `onOutput` that still take output. */
   readonly taking: Set<Fiber.RuntimeFiber<void>>
   handle: spawner.Handle
 }
@@ -177,7 +180,7 @@ const settle = (child: Child, outcome: Effect.Effect<Exited, ProcessError>) => {
   for (const listener of child.onOutcome) listener()
 }
 
-/** Who waits once need not be forgotten when interrupted: a finalizer costs more than a call that nobody hears. */
+/** With `once`, interruption does not unregister: a stale callback is harmless and cheaper than a finalizer. */
 const outcomeOf = (child: Child, once = false): Effect.Effect<Exited, ProcessError> =>
   Effect.async((resume) => {
     const listener = () => resume(child.outcome!)
@@ -186,14 +189,14 @@ const outcomeOf = (child: Child, once = false): Effect.Effect<Exited, ProcessErr
     return once ? undefined : Effect.sync(() => child.onOutcome.delete(listener))
   })
 
-/** By the machine's clock. */
+/** Sleeps by the machine's clock. */
 const pause = (ms: number) =>
   Effect.async<void>((resume) => {
     const timer = setTimeout(() => resume(Effect.void), ms)
     return Effect.sync(() => clearTimeout(timer))
   })
 
-/** For so many milliseconds at most, by the machine's clock: the processes are real whatever clock the program runs on. */
+/** Waits at most `ms` milliseconds by the machine's clock: processes are real whatever clock the program runs on. */
 const within = (ms: number, effect: Effect.Effect<unknown, unknown>): Effect.Effect<void> =>
   Effect.raceFirst(Effect.interruptible(Effect.exit(effect)), Effect.interruptible(pause(ms))).pipe(
     Effect.asVoid
@@ -205,7 +208,7 @@ const feed = (
   stdin: NodeJS.WritableStream,
   input: Stream.Stream<Uint8Array, unknown>
 ) =>
-  // A write fails once the child has closed its stdin: then it has what it wants.
+  // A write fails once the child has closed its stdin: it wants no more.
   Stream.runForEachWhile(input, (bytes) =>
     Effect.async<boolean>((resume) => {
       stdin.write(bytes, (error) => resume(Effect.succeed(error == null)))
@@ -230,13 +233,13 @@ const usageOf = (used: spawner.Usage | undefined): Option.Option<Usage> =>
 export interface Options {
   /**
    * How processes are made. `"forkServer"` (default): a small helper process forks, which takes a third of the time and
-   * knows what each has used; it needs Linux and Perl, else it is `"direct"`: by node:child_process. Either way a helper
-   * ends all of them when this process is killed.
+   * reports what each process has used; without Linux and Perl it falls back to `"direct"`: node:child_process. Either
+   * way a helper ends all processes when this one is killed.
    */
   readonly spawner?: "forkServer" | "direct" | undefined
   /** When the fork server is started: with the first process (default), or with the layer, 5 ms sooner. */
   readonly ahead?: boolean | undefined
-  /** The grace period of those who are ended because this process is gone; default 5 seconds. */
+  /** The grace period of processes that are ended because this one was killed; default 5 seconds. */
   readonly grace?: Duration.DurationInput | undefined
 }
 
@@ -246,7 +249,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
     Processes,
     Effect.gen(function* () {
       const children = new Set<Child>()
-      // When this process ends without its finalizers (a second signal, process.exit), nobody else ends them at once.
+      // When this process ends without its finalizers (a second signal, process.exit), nothing else ends them at once.
       const killAll = () => {
         for (const { tree } of children) if (tree !== undefined) processTree.signalTree(tree, "SIGKILL")
       }
@@ -257,7 +260,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       const grace = Duration.toMillis(checkedDuration("grace", options.grace ?? graceDefault))
       const spawns: Array<spawner.Spawner> = []
       const theSpawner = () => {
-        // Somebody may have killed the fork server: whom it had started are lost to it, and the next have another.
+        // After the fork server was killed, its processes are lost, and later ones get another fork server.
         let last = spawns.at(-1)
         if (last?.works() !== true) {
           last =
@@ -368,7 +371,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         return child
       }
 
-      /** Waits until there is a process, or fails. */
+      /** Waits until there is a process; fails where there is none. */
       const started = (child: Child) =>
         Effect.async<Child, ProcessError>((resume) => {
           child.onStarted = () => {
@@ -378,7 +381,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           if (child.tree !== undefined || child.outcome !== undefined) child.onStarted()
         })
 
-      /** Whether it has ended, has left nobody, and all that it has written is taken: then nothing is left to do. */
+      /** Whether nothing is left to do: it has ended, left no process behind, and all its output is taken. */
       const isOver = (child: Child) =>
         child.ended?.alone === true &&
         child.outcome !== undefined &&
@@ -409,12 +412,12 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           if (child.feeding !== undefined) yield* Fiber.interrupt(child.feeding)
           if (child.tree === undefined) return
           if (child.ended?.alone !== true) {
-            // Where many are interrupted at once, those that wait for descriptors are withdrawn before this one's are
+            // Where many are interrupted at once, those that wait for descriptors must be withdrawn before this one's are
             // free: the request leaves within one turn.
             yield* Effect.zipRight(nextTurn, nextTurn)
             yield* end(child.tree, options)
           }
-          // What it has written to its last moment is taken; but whoever is out of reach may still hold its pipes.
+          // Output is taken to the last byte, but a process out of reach may hold the pipes for ever.
           if (child.outcome === undefined) yield* within(lastWords, outcomeOf(child))
           forget(child)
           const killed = { code: null, signal: "SIGKILL", usage: undefined, alone: true } as const
@@ -452,7 +455,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           }
         })
 
-      // Not by `start`: for a small job the steps of a scope cost as much as its process.
+      // Does not use `start`: for a small job the steps of a scope cost as much as its process.
       const run: Processes["Type"]["run"] = (command, options = {}) =>
         Effect.uninterruptibleMask((restore) =>
           Effect.withFiberRuntime<Result, ProcessError>((fiber) => {
@@ -476,5 +479,5 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
     })
   )
 
-/** The machine's own processes. POSIX only: there are no process groups on Windows. */
+/** Runs processes of this machine. POSIX only: Windows has no process groups. */
 export const layer: Layer.Layer<Processes> = layerWith({})

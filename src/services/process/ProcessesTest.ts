@@ -10,14 +10,14 @@ import { type Exited, exitCodeOf } from "./ProcessOutcome.js"
 
 /** What {@link layerTest} does when a command is started. */
 export interface Script {
-  /** The command line: itself, a pattern of it, or a function that knows. The first script that fits is taken. */
+  /** Which command lines it plays: one line, a pattern, or a predicate. The first script that matches is played. */
   readonly match: string | RegExp | ((line: string) => boolean)
-  /** For how many starts it is good, then the next one that fits is taken; default any number. */
+  /** How many starts it plays before the next matching script does; default any number. */
   readonly times?: number | undefined
-  /** What it writes at its end. */
+  /** What the process writes at its end. */
   readonly stdout?: string | Uint8Array | undefined
   readonly stderr?: string | Uint8Array | undefined
-  /** What it writes before, and how long after its start. */
+  /** What it writes before its end, and how long after its start. */
   readonly output?:
     | ReadonlyArray<{
         readonly after: Duration.DurationInput
@@ -29,21 +29,22 @@ export interface Script {
   readonly exitCode?: number | undefined
   /** The signal that ends it, instead of an exit code. */
   readonly signal?: NodeJS.Signals | undefined
-  /** How long it runs; default no time. */
+  /** How long it runs; default 0. */
   readonly after?: Duration.DurationInput | undefined
-  /** It ends by KILL only; default false: at once by TERM, and by its stop signal. */
+  /** Only KILL ends it; default false: TERM and its stop signal end it at once. */
   readonly ignoresTerm?: boolean | undefined
-  /** It cannot be started. */
+  /** The command cannot be started, for this reason. */
   readonly fails?: "notFound" | "notExecutable" | undefined
 }
 
-/** What {@link layerTest} has seen, in order; `at` is the clock's time in milliseconds. */
+/** A start, an end or a signal that {@link layerTest} has seen; `at` is the clock's time in milliseconds. */
 export interface RecordedEvent {
   readonly event: "started" | "exited" | NodeJS.Signals
   readonly command: string
   readonly at: number
 }
 
+/** What {@link layerTest} has seen so far, in order. */
 export class Recorded extends Context.Tag("effect-asyncio/services/Processes/Recorded")<
   Recorded,
   { readonly events: Array<RecordedEvent> }
@@ -53,8 +54,8 @@ const bytes = (content: string | Uint8Array) =>
   typeof content === "string" ? new TextEncoder().encode(content) : content
 
 /**
- * Scripted processes: no process is started, time is the clock's (`TestClock`). A command without a script is a
- * defect. Read what was started and signalled through {@link Recorded}.
+ * Scripted processes: no process is started, and time is the clock's (`TestClock`). A command without a script is a
+ * defect. {@link Recorded} holds what was started and signalled.
  *
  * @example
  * ```ts
@@ -155,7 +156,7 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
           const stop = (grace: Duration.DurationInput = options.grace ?? graceDefault) =>
             Effect.gen(function* () {
               if (!(yield* signal(stopSignal))) return
-              // Each interruptible, although this is a finalizer, so that the loser does not hold it up.
+              // Interruptible although this is a finalizer: the loser of the race must not hold it up.
               yield* Effect.raceFirst(
                 Effect.interruptible(Effect.exit(Deferred.await(ended))),
                 Effect.interruptible(Effect.sleep(grace))

@@ -44,8 +44,8 @@ describe("Template", () => {
     })
     expect(Either.getOrThrow(Template.split(["echo"]))).toEqual({ command: ["echo"], sources: [] })
     for (const [words, problem] of [
-      [["echo", ":::"], "':::' has no items behind it; write ::: ITEM…"],
-      [["echo", ":::", "a", ":::+"], "':::+' has no items behind it; write ::: ITEM…"],
+      [["echo", ":::"], "':::' has no items after it; write ::: ITEM…"],
+      [["echo", ":::", "a", ":::+"], "':::+' has no items after it; write ::: ITEM…"],
       [["echo", ":::+", "a"], "':::+' links to a list before it; begin with ':::'"]
     ] as const) {
       expect(Either.flip(Template.split(words)).pipe(Either.getOrThrow)).toBe(problem)
@@ -111,7 +111,7 @@ describe("Template", () => {
       expect(Template.misread('c "{/.}" {}')!({ values: ["$x/a.b"] })).toBe(undefined)
       expect(Template.misread('c "{2}"')!({ values: ["$x", "b"] })).toBe(undefined)
       expect(Template.misread(`c "{2}"`)!({ values: ["b", "$x"] })).toBe(
-        'item "$x" has "$" in it, which a shell would read, because {2} stands in quotes ("); items are quoted already: write {2} without quotes around it'
+        'item "$x" contains "$", which a shell would interpret, because {2} stands in quotes ("); items are quoted already: write {2} without quotes around it'
       )
     })
   })

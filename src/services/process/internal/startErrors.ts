@@ -53,7 +53,7 @@ export const startError = (
     case "EACCES":
       return new CommandNotExecutable({ command: line, detail: "permission denied" })
     case "ENOEXEC":
-      return new CommandNotExecutable({ command: line, detail: "it is no program of this machine" })
+      return new CommandNotExecutable({ command: line, detail: "it is not a program of this machine" })
     case "E2BIG":
       return new CommandNotStarted({ command: line, detail: "arguments and environment are too long" })
     default:
