@@ -42,7 +42,7 @@ describe("aio subprocess", () => {
     expect((await aio(["--dry-run", "echo", ":::", "a", "--", "-n"])).stdout).toBe("echo a\necho -n\n")
   })
 
-  it("keeps lines whole, and says which job they are of", async () => {
+  it("keeps lines whole, and prefixes them with the item", async () => {
     const script = "for i in 1 2 3; do printf '%s' $0; sleep 0.01; echo $i; done"
     const { stdout } = await aio([
       "-q",
@@ -66,7 +66,7 @@ describe("aio subprocess", () => {
     expect([own.stdout, own.stderr]).toEqual(["out\n", "err\n"])
   })
 
-  it("tells at the end what has become of the jobs, and ends with 1 where one failed", async () => {
+  it("sums up what became of the jobs, and exits with 1 where one failed", async () => {
     const { code, stderr, stdout } = await aio(["-k", "--", "sh", "-c", "echo $0; exit $0", ":::", "0", "3"])
     expect([code, stdout]).toEqual([1, "0\n3\n"])
     expect(stderr).toMatch(
@@ -147,7 +147,7 @@ describe("aio subprocess", () => {
     expect([same.code, Aio.names(results).length]).toEqual([0, 2])
   })
 
-  it("keeps what has ended in order when it is ended itself, and tells of the rest", async () => {
+  it("keeps ended jobs in order when it is ended itself, and reports the others", async () => {
     const log = join(Aio.folder(), "log")
     const script = "if [ $0 = 1 ]; then echo on >&2; sleep 60; else echo $0; test $0 != bad; fi"
     const words = ["-k", "-j2", "--joblog", log, "--", "sh", "-c", script, ":::", "1", "2", "3"]
@@ -172,7 +172,7 @@ describe("aio subprocess", () => {
     expect(halted.stderr).toContain("Cancelled (1 job has failed): sh -c")
   })
 
-  it("starts the rest when there are descriptors again", async () => {
+  it("starts the other jobs once there are descriptors again", async () => {
     const { code, stderr } = await aio(
       ["-j60", "sleep 0.1 #", ":::", ...Array.from({ length: 80 }, (_, i) => String(i))],
       {
@@ -209,7 +209,7 @@ describe("aio subprocess", () => {
     expect([saved.code, Number(saved.stdout), Aio.names(results).length]).toEqual([0, 30_000_000, 50])
   }, 60_000)
 
-  it("starts none of those that still wait for descriptors when it is ended", async () => {
+  it("starts no job that still waits for descriptors when it is ended", async () => {
     const ran = join(Aio.folder(), "ran")
     const count = () => (existsSync(ran) ? readFileSync(ran, "utf8").length : 0)
     const running = Aio.start(
@@ -259,7 +259,7 @@ describe("aio subprocess", () => {
     expect(Aio.names(done)).toEqual([...items].sort())
   }, 60_000)
 
-  it("passes on bytes as they are, a line of 100 MB and what is no UTF-8", async () => {
+  it("passes on bytes unchanged, a line of 100 MB and what is not UTF-8", async () => {
     const long = "head -c 100000000 /dev/zero | tr '\\0' x; echo; printf 'a\\377\\000b'"
     for (const mode of ["--group", "--line-buffer", "--ungroup"]) {
       const { stdout } = await aio(["-q", mode, "--", "sh", "-c", long, ":::", "1"], {
@@ -269,7 +269,7 @@ describe("aio subprocess", () => {
     }
   }, 60_000)
 
-  it("takes items that are no UTF-8 to the command, the log and the output", async () => {
+  it("passes items that are not UTF-8 to the command, the log and the output", async () => {
     const log = join(Aio.folder(), "log")
     const piped = (words: ReadonlyArray<string>) =>
       aio([...words, "-qk0", "--", "printf", "%s."], {
@@ -285,7 +285,7 @@ describe("aio subprocess", () => {
   it.each([
     ["its timeout", 124, ["--timeout", "300ms"], "1"],
     ["the failure of another", 1, ["--halt", "now,fail=1"], "0"]
-  ] as const)("leaves nobody behind after %s", async (_, code, options, last) => {
+  ] as const)("leaves no process behind after %s", async (_, code, options, last) => {
     const marker = Aio.marker()
     const script =
       "[ $0 = 1 ] || { sleep 0.2; exit 1; }; sleep 60 & (setsid sleep 60 &) ; trap '' TERM; while :; do sleep 0.05; done"
@@ -297,7 +297,7 @@ describe("aio subprocess", () => {
     expect(result.code).toBe(code)
   })
 
-  it("asks jobs to end with the signal that it is given", async () => {
+  it("asks jobs to end with the given stop signal", async () => {
     const script = "trap 'echo int; exit' INT; trap '' TERM; while :; do sleep 0.01; done"
     const ended = await aio([
       "-q",
@@ -316,7 +316,7 @@ describe("aio subprocess", () => {
     expect([ended.code, ended.stdout]).toEqual([124, "int\n"])
   })
 
-  it.each(["SIGINT", "SIGTERM", "SIGKILL"] as const)("leaves nobody behind after %s", async (signal) => {
+  it.each(["SIGINT", "SIGTERM", "SIGKILL"] as const)("leaves no process behind after %s", async (signal) => {
     const marker = Aio.marker()
     const script =
       "sleep 60 & sleep 60 & sleep 60 & (setsid sleep 60 &) ; trap '' TERM; echo on; while :; do sleep 0.05; done"
@@ -333,7 +333,7 @@ describe("aio subprocess", () => {
     expect(code).toBe({ SIGINT: 130, SIGTERM: 143, SIGKILL: null }[signal])
   })
 
-  it("ends quietly when nobody reads its output any more", async () => {
+  it("ends quietly when its output has no reader any more", async () => {
     const { stderr, stdout } = await aio(
       ["-q", "-j1", "--", "echo", ":::", ...Array.from({ length: 50 }, (_, i) => String(i))],
       {
@@ -343,7 +343,7 @@ describe("aio subprocess", () => {
     expect([stdout, stderr]).toEqual(["0\n", ""])
   })
 
-  it("says in one line that output cannot be kept, and ends what runs", async () => {
+  it("reports in one line that output cannot be kept, and ends what runs", async () => {
     const marker = Aio.marker()
     const small = { shell: 'ulimit -f 1000; exec "$@"', env: { ...marker.env, TMPDIR: Aio.folder() } }
     const results = join(Aio.folder(), "results")
@@ -360,7 +360,7 @@ describe("aio subprocess", () => {
     expect(marker.alive()).toEqual([])
   })
 
-  it("says in one line what is wrong, before anything runs", async () => {
+  it("reports in one line what is wrong, before anything runs", async () => {
     const at = Aio.folder()
     const plain = join(at, "plain")
     writeFileSync(plain, "x")
@@ -378,7 +378,11 @@ describe("aio subprocess", () => {
       [["--", ":::", "a"], 2, /there is no command; write aio subprocess -- CMD/],
       [["--", "", ":::", "a"], 2, /the command is empty/],
       [["--", "echo", "{3}", ":::", "a"], 2, /\{3\} refers to list 3 of items; lists given: 1/],
-      [["--halt", "later", "--", "echo", ":::", "1"], 2, /'later' is not a rule; expected one like now,fail=1/],
+      [
+        ["--halt", "later", "--", "echo", ":::", "1"],
+        2,
+        /'later' is not a rule; expected one like now,fail=1/
+      ],
       [["--timeout", "5x", "--", "echo", ":::", "1"], 2, /option --timeout: .*unit 'x'/],
       [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /'0%' is too short/],
       [["--stop-signal", "TREM", "--", "echo", ":::", "1"], 2, /'TREM' is no signal; write one like INT/],

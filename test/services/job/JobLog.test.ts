@@ -104,7 +104,7 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("refuses to go on with what is none of its logs, and leaves that as it was", () =>
+  it.scopedLive("refuses a file that is not a job log, and leaves it unchanged", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const header = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
@@ -115,8 +115,8 @@ describe("JobLog", () => {
         [".", undefined, /it is a folder, not a regular file$/],
         ["/dev/zero", undefined, /, line 1: '\0+' is not a line of a job log/],
         ["/dev/urandom", undefined, /is not a line of a job log/],
-        ["text", "some notes\nof mine\n", /, line 1: 'some notes' is no line/],
-        ["late", `${header}${row}${row}a\tb\n`, /, line 4: 'a\tb' is no line/],
+        ["text", "some notes\nof mine\n", /, line 1: 'some notes' is not a line/],
+        ["late", `${header}${row}${row}a\tb\n`, /, line 4: 'a\tb' is not a line/],
         ["long", `${header}${row.replace("abc\n", "x".repeat(20 * 1024 * 1024))}`, /, line 2: '1\t:\t1.000/],
         [
           "long2",
@@ -139,7 +139,7 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("tells long commands and those that are no UTF-8 apart", () =>
+  it.scopedLive("distinguishes long commands, and those that are not UTF-8", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "log")
       const long = (end: string) => `echo ${"x".repeat(100_000)}${end}`
@@ -155,7 +155,7 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("says which line is none, and what cannot be written", () =>
+  it.scopedLive("reports which line is not a log's, and what cannot be written", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const file = path.join(at, "log")

@@ -34,7 +34,7 @@ describe("Template", () => {
     expect(Template.highest(["{2}", "x{13.}", "{}"])).toBe(13)
   })
 
-  it("takes items from the command, and says what is wrong with them", () => {
+  it("takes items from the command line, and reports what is wrong with them", () => {
     expect(Either.getOrThrow(Template.split(["echo", ":::", "a", "b", ":::+", "c"]))).toEqual({
       command: ["echo"],
       sources: [
@@ -74,7 +74,7 @@ describe("Template", () => {
       `c # it's\nc {}`,
       "c #"
     ]
-    it("says of an item that a shell would read it, exactly where it would, as a shell itself has it", () => {
+    it("refuses an item exactly where a shell would read it as more than text", () => {
       const items = [
         "plain",
         "",

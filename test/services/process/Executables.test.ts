@@ -28,7 +28,7 @@ const folder = Effect.acquireRelease(
 )
 
 describe("Executables", () => {
-  it.scopedLive("finds what can be run, and says as Processes does why something cannot", () =>
+  it.scopedLive("finds what can be run, and fails as Processes does where it cannot", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const PATH = `${at}/nowhere:${at}/first:${at}/second`

@@ -13,7 +13,7 @@ const recorded = () => {
 
 describe("LineOutput", () => {
   it.effect(
-    "tells of the start before the first line, by whoever comes first, and gives the rest at the end",
+    "reports the start before the first line, from whichever runs first, and passes on the rest at the end",
     () =>
       Effect.gen(function* () {
         const { events, lines } = recorded()
@@ -27,7 +27,7 @@ describe("LineOutput", () => {
       })
   )
 
-  it.effect("tells of a start that nobody had time for, at the end", () =>
+  it.effect("reports at the end a start that was not reported before", () =>
     Effect.gen(function* () {
       const { events, lines } = recorded()
       lines.onStarted(7)
@@ -36,7 +36,7 @@ describe("LineOutput", () => {
     })
   )
 
-  it.effect("tells though whoever does is interrupted, and lets nobody by before", () =>
+  it.effect("reports the start even if the reporting fiber is interrupted, and holds output until then", () =>
     Effect.gen(function* () {
       const events: Array<string> = []
       const told = yield* Effect.makeLatch(false)

@@ -58,7 +58,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.live("tells the pid of a run, gives what it writes as it comes, and keeps none of it", () =>
+  it.live("reports the pid of a run, passes output on as it comes, and keeps none of it", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const { stderr, stdout } = yield* Processes.run(sh("echo $$; echo two >&2; exit 1"), {
@@ -72,7 +72,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.live("fails a run where what takes its output fails, when nobody of it is left", () =>
+  it.live("fails a run whose onOutput fails, once no process of it is left", () =>
     Effect.gen(function* () {
       const line = "sh -c 'echo 1; sleep 60' sh"
       const tooLarge = new ProcessError.OutputTooLarge({ command: line, stream: "stdout", limit: 0 })
@@ -167,7 +167,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
       }).pipe(live)
   )
 
-  it.scopedLive("tells why there is no process", () =>
+  it.scopedLive("reports why there is no process", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const file = (name: string, content: string, mode: number) => {
@@ -256,7 +256,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.scopedLive("kills who does not end within the grace period", () =>
+  it.scopedLive("kills a process that does not end within the grace period", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")
       const script = 'trap "" TERM; echo $$ >> "$1"; while :; do sleep 0.05; done'
@@ -281,7 +281,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.live("asks with the signal that it was given", () =>
+  it.live("asks to end with the given stop signal", () =>
     Effect.gen(function* () {
       const words: Array<string> = []
       const ready = yield* Deferred.make<void>()
@@ -302,7 +302,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.live("gives what it writes to its last moment, and waits for who takes it", () =>
+  it.live("passes output on to the last byte, and waits until it is taken", () =>
     Effect.gen(function* () {
       const started = yield* Deferred.make<void>()
       let seen = ""
@@ -325,7 +325,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.live("gives up who never takes what it has written, after the grace period", () =>
+  it.live("gives up an onOutput that never ends, after the grace period", () =>
     Effect.gen(function* () {
       const started = yield* Deferred.make<void>()
       let gaveUp = false
@@ -374,7 +374,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.scopedLive("finds who has left the group, by the marker in the environment", () =>
+  it.scopedLive("finds processes that have left the group, by the marker in the environment", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")
       // One that has left, one whose parent has ended too, one that ignores TERM.
@@ -459,7 +459,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.scopedLive("leaves nobody when this process is killed with KILL", () =>
+  it.scopedLive("leaves no process when this process is killed with KILL", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")
       const tool = `
@@ -491,7 +491,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
 })
 
 describe("Processes", () => {
-  it.live("tells what a process has used", () =>
+  it.live("reports what a process has used", () =>
     Effect.gen(function* () {
       const burn = sh("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
       const { usage } = yield* Processes.run(burn)
@@ -527,7 +527,7 @@ describe("Processes", () => {
       })
   )
 
-  it.live("has another helper when somebody has killed the first, and ends whom that had started", () =>
+  it.live("starts another helper after the first was killed, and ends the processes of the first", () =>
     Effect.gen(function* () {
       const before = yield* helpers
       const pid = yield* Deferred.make<number>()

@@ -15,7 +15,11 @@ export interface Emitter<A> {
 }
 
 /** Makes the emitter of a buffer. */
-export const make = <A, E>({ emit: push, full, whenRoom }: EventBuffer<A, E>): Emitter<A> => {
+export const make = <A, E>({
+  emit: push,
+  full,
+  whenRoom
+}: Pick<EventBuffer<A, E>, "emit" | "full" | "whenRoom">): Emitter<A> => {
   let emitted = 0
   const emit = (event: A) => {
     emitted++
