@@ -3,7 +3,7 @@ import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Platform from "@effect/platform/Command"
-import { Deferred, Effect, Either, Exit, Fiber, Iterable, identity, Option, Stream } from "effect"
+import { Effect, Either, Iterable, identity, Option, Stream } from "effect"
 import * as Subprocess from "../programs/Subprocess.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import { leanHeap, steadyYoungGeneration } from "../services/host/HeapTuning.js"
@@ -16,13 +16,12 @@ import * as Jobs from "../services/job/Jobs.js"
 import * as Template from "../services/job/Template.js"
 import * as TemplateJobs from "../services/job/TemplateJobs.js"
 import * as Executables from "../services/process/Executables.js"
-import * as Cancellation from "../services/task/Cancellation.js"
-import { headline } from "../services/task/Causes.js"
 import * as RawText from "../services/text/RawText.js"
 import * as Units from "../services/text/Units.js"
 import { alone, withRest } from "./kernel/Cli.js"
 import * as JobReport from "./kernel/JobReport.js"
 import * as stdout from "./kernel/stdout.js"
+import { stopOnSignal } from "./kernel/stopOnSignal.js"
 import * as Values from "./kernel/Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio subprocess: ${message}` })
@@ -52,7 +51,7 @@ const timeout = Values.parsed(
     if (percent === null) return Units.duration(text)
     return Number(percent[1]) > 0
       ? Either.right({ median: Number(percent[1]) / 100 })
-      : Either.left("'0%' is too short; expected a duration like 90s, or 300% (of the median)")
+      : Either.left(`'${text}' is too short; expected a duration like 90s, or 300% (of the median)`)
   }
 )
 
@@ -189,9 +188,6 @@ const words = Args.text({ name: "command" }).pipe(
   Args.repeated
 )
 
-const optional = <K extends string, A>(key: K, value: Option.Option<A>): { readonly [P in K]?: A } =>
-  (Option.isSome(value) ? { [key]: value.value } : {}) as { readonly [P in K]?: A }
-
 export const command = Command.make("subprocess", { words, ...options }, (config) =>
   Effect.gen(function* () {
     const input = yield* Input.Input
@@ -317,45 +313,30 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       progress: config.progress,
       total: config.progress ? yield* total : undefined
     })
-    const stop = yield* Deferred.make<string>()
-    const running = Jobs.run(requests, {
-      concurrency: n,
-      output: mode,
-      retries: config.retries,
-      ...optional("timeout", config.timeout),
-      ...optional("delay", config.delay),
-      ...optional("grace", config.grace),
-      ...optional("stopSignal", config.stopSignal),
-      ...optional("halt", config.halt),
-      ...optional("load", config.load),
-      ...optional("memfree", config.memfree),
-      ...optional("results", config.results),
-      ...optional("log", log),
-      onSpooled: stdout.look,
-      stop: Deferred.await(stop),
-      deliver: (events) => {
-        const drawn = events.flatMap((event) => draw(event) ?? [])
-        if (drawn.length === 0) return Effect.void
-        // A job in the log must have had its output written; without a log, output need only be accepted.
-        const taken = Option.isSome(log) ? output.written : output.drained
-        return Effect.zipRight(Effect.all(drawn, { discard: true }), taken)
-      }
-    })
-    // A signal ends the jobs, and the events of their end still come, unless nothing can be written any more. A daemon,
-    // because children are interrupted with their parent.
-    const summary = yield* Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(Effect.forkDaemon(Effect.interruptible(running)), (fiber) =>
-        Effect.onInterrupt(restore(Fiber.join(fiber)), (interruptors) => {
-          const reason = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
-          return reason === "SIGPIPE" || !reason.startsWith("SIG")
-            ? Fiber.interrupt(fiber)
-            : Effect.zipRight(Deferred.succeed(stop, reason), Fiber.await(fiber)).pipe(
-                Effect.flatMap((exit) =>
-                  Exit.isFailure(exit) ? output.note(headline(exit.cause)) : Effect.void
-                )
-              )
-        })
-      )
+    const summary = yield* stopOnSignal((stop) =>
+      Jobs.run(requests, {
+        concurrency: n,
+        output: mode,
+        retries: config.retries,
+        timeout: Option.getOrUndefined(config.timeout),
+        delay: Option.getOrUndefined(config.delay),
+        grace: Option.getOrUndefined(config.grace),
+        stopSignal: Option.getOrUndefined(config.stopSignal),
+        halt: Option.getOrUndefined(config.halt),
+        load: Option.getOrUndefined(config.load),
+        memfree: Option.getOrUndefined(config.memfree),
+        results: Option.getOrUndefined(config.results),
+        log: Option.getOrUndefined(log),
+        onSpooled: stdout.look,
+        stop,
+        deliver: (events) => {
+          const drawn = events.flatMap((event) => draw(event) ?? [])
+          if (drawn.length === 0) return Effect.void
+          // A job in the log must have had its output written; without a log, output need only be accepted.
+          const taken = Option.isSome(log) ? output.written : output.drained
+          return Effect.zipRight(Effect.all(drawn, { discard: true }), taken)
+        }
+      })
     )
     const wanted = Option.exists(config.halt, ({ on }) => on === "success") && summary.halted !== undefined
     if (summary.failed > 0 && !wanted) {
