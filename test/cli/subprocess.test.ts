@@ -259,6 +259,26 @@ describe("aio subprocess", () => {
     expect(Aio.names(done)).toEqual([...items].sort())
   }, 60_000)
 
+  it("runs no job again that was logged before it was killed", async () => {
+    const at = Aio.folder()
+    const [log, ran] = [join(at, "log"), join(at, "ran")]
+    const items = Array.from({ length: 120 }, (_, i) => String(i + 1))
+    const job = ["--", "sh", "-c", `echo $0; echo $0 >> ${ran}`, ":::", ...items]
+    const words = ["subprocess", "-j2", "--json", "--joblog", log, "--resume", ...job]
+    for (const seq of [20, 40, 60, 80, 100]) {
+      const running = Aio.start(words)
+      await running.shows(`"event":"finished","seq":${seq},`)
+      running.kill("SIGKILL")
+      await running.exited
+    }
+    const { code, stdout } = await Aio.run(words)
+    expect([code, stdout.match(/"why":"done"/g)!.length >= 80]).toEqual([0, true])
+    const runs = readFileSync(ran, "utf8").trim().split("\n")
+    expect([...new Set(runs)].sort()).toEqual([...items].sort())
+    // What was running or on its way to the log at a kill runs again: few jobs each time, not all before it.
+    expect(runs.length).toBeLessThan(120 + 5 * 15)
+  }, 60_000)
+
   it("passes on bytes unchanged, a line of 100 MB and what is not UTF-8", async () => {
     const long = "head -c 100000000 /dev/zero | tr '\\0' x; echo; printf 'a\\377\\000b'"
     for (const mode of ["--group", "--line-buffer", "--ungroup"]) {
