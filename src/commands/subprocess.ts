@@ -327,7 +327,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
         memfree: Option.getOrUndefined(config.memfree),
         results: Option.getOrUndefined(config.results),
         log: Option.getOrUndefined(log),
-        onSpooled: stdout.look,
+        onSpooled: stdout.endWithoutReader,
         stop,
         deliver: (events) => {
           const drawn = events.flatMap((event) => draw(event) ?? [])

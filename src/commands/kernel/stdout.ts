@@ -7,7 +7,7 @@ const script = "vec(my $out, 1, 1) = 1; exit(select($out, undef, undef, 0) ? 3 :
 let looking = false
 
 /** Ends the program, as a failed write would, where stdout is a pipe without a reader: emits EPIPE on stdout. */
-export const look = (): void => {
+export const endWithoutReader = (): void => {
   if (looking || !fstatSync(1).isFIFO()) return
   looking = true
   const child = spawn("perl", ["-e", script], { stdio: ["ignore", "inherit", "ignore"] })

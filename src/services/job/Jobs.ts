@@ -8,7 +8,6 @@ import {
   Duration,
   Effect,
   Exit,
-  Mailbox,
   Option,
   type Scope,
   Stream
@@ -30,6 +29,7 @@ import * as emitter from "./internal/emitter.js"
 import * as jobAttempts from "./internal/jobAttempts.js"
 import * as jobLimits from "./internal/jobLimits.js"
 import * as jobOutput from "./internal/jobOutput.js"
+import * as lanes from "./internal/lanes.js"
 import type { SpoolError } from "./internal/spool.js"
 import * as startGate from "./internal/startGate.js"
 import * as tally from "./internal/tally.js"
@@ -37,8 +37,8 @@ import type { JobEvent, JobsSummary } from "./JobEvents.js"
 import * as JobLog from "./JobLog.js"
 import * as JobResults from "./JobResults.js"
 
-// Many jobs on a few lanes: which job runs where, what is tried again, and when the rest is given up. What a job writes,
-// how long it may run, when it may start and what is counted are in internal/.
+// Many jobs on a few lanes: what is tried again, what is logged, and when the rest is given up. Which job runs where, what
+// it writes, how long it may run, when it may start and what is counted are in internal/.
 
 /** A job: a command, and its names. */
 export interface JobRequest {
@@ -128,13 +128,6 @@ const buffered = 64
 /** Of the events, in milliseconds: of small jobs there is one a millisecond. */
 const eventPause = 8
 
-/** Where one job runs at a time. */
-interface Lane {
-  readonly slot: number
-  /** Reports that the attempt which runs there was cancelled. */
-  cancelled: ((reason: string) => void) | undefined
-}
-
 /** Jobs that run in a scope. */
 interface Opened<E> {
   readonly events: Stream.Stream<JobEvent, E | JobsError>
@@ -202,7 +195,7 @@ const open = <E>(
     const runJob = (
       request: JobRequest,
       seq: number,
-      lane: Lane
+      lane: lanes.Lane
     ): Effect.Effect<void, JobsError | Halted> => {
       const key = keyOf(request)
       const label = request.label ?? key
@@ -251,47 +244,12 @@ const open = <E>(
       return full() ? Effect.flatMap(room, () => from(1)) : from(1)
     }
 
-    let count = 0
-    const lanes = (take: (lane: Lane) => Effect.Effect<void, JobsError | Halted>) =>
-      Array.from({ length: concurrency }, (_, i) => {
-        const lane: Lane = { slot: i + 1, cancelled: undefined }
-        return Effect.onInterrupt(take(lane), (interruptors) =>
-          Effect.sync(() =>
-            lane.cancelled?.(Cancellation.fromInterruptors(interruptors)[0]?.reason ?? halted ?? "cancelled")
-          )
-        )
-      })
-    // Each free lane asks an iterable itself; a stream runs on its own, no further ahead than there are lanes.
-    const fromIterable = (iterable: Iterable<JobRequest>) => {
-      const iterator = iterable[Symbol.iterator]()
-      return lanes((lane) =>
-        Effect.suspend(() => {
-          let found = iterator.next()
-          return Effect.whileLoop({
-            while: () => found.done !== true,
-            body: () => runJob(found.value, ++count, lane),
-            step: () => {
-              found = iterator.next()
-            }
-          })
-        })
-      )
-    }
-    const fromStream = (stream: Stream.Stream<JobRequest, E>) =>
-      Effect.map(Mailbox.make<JobRequest>(concurrency), (queue) => [
-        Effect.ensuring(
-          Stream.runForEach(stream, (request) => queue.offer(request)),
-          queue.end
-        ),
-        ...lanes((lane) =>
-          Effect.forever(Effect.flatMap(queue.take, (request) => runJob(request, ++count, lane))).pipe(
-            Effect.catchTag("NoSuchElementException", () => Effect.void)
-          )
-        )
-      ])
-    const group: ReadonlyArray<Effect.Effect<void, E | JobsError | Halted>> =
-      Stream.StreamTypeId in requests ? yield* fromStream(requests) : fromIterable(requests)
-
+    const group: ReadonlyArray<Effect.Effect<void, E | JobsError | Halted>> = yield* lanes.over(
+      requests,
+      concurrency,
+      runJob,
+      () => halted ?? "cancelled"
+    )
     let next = 0
     let broken: Cause.Cause<E | JobsError> | undefined
     let stoppedCode: number = codes.ok
