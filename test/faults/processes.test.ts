@@ -5,6 +5,8 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
+  realpathSync,
   statSync,
   symlinkSync,
   writeFileSync
@@ -332,8 +334,15 @@ describe("what a person names", () => {
     const waiting = ["subprocess", "tasks", "long-running"].map((sub) =>
       Aio.start(sub === "subprocess" ? [sub, "-a", fifo, "--", "echo"] : [sub, "-f", fifo])
     )
-    // Nothing tells that they wait: they do when their time has come, or are ended before.
-    await new Promise((resolve) => setTimeout(resolve, 1000))
+    const opened = (pid: number) =>
+      readdirSync(`/proc/${pid}/fd`).some((fd) => {
+        try {
+          return readlinkSync(`/proc/${pid}/fd/${fd}`) === realpathSync(fifo)
+        } catch {
+          return false // closed meanwhile
+        }
+      })
+    for (const one of waiting) while (!opened(one.pid)) await new Promise(setImmediate)
     for (const one of waiting) one.kill("SIGINT")
     for (const one of waiting) expect(await one.exited).toBe(130)
     const running = Aio.start(["subprocess", "-qk", "-a", fifo, "--", "echo", "got"])

@@ -55,6 +55,9 @@ export interface JobFinished {
   readonly detail?: string | undefined
 }
 
+/** Whether the event is the end of a job that failed. */
+export const isFailed = (event: JobEvent): event is JobFinished => event.event === "finished" && !event.ok
+
 /** No job starts for now; `value` is the load, or the bytes of free memory, that holds them back. */
 export interface JobsWaiting {
   readonly event: "waiting"

@@ -362,13 +362,14 @@ export const run = <E = never, R = never, E2 = never, R2 = never>(
  * ```ts
  * import * as Command from "@effect/platform/Command"
  * import { Stream } from "effect"
+ * import * as JobEvents from "effect-asyncio/services/JobEvents"
  * import * as Jobs from "effect-asyncio/services/Jobs"
  *
  * const files = ["a.png", "b.png"]
  * export const failures = Jobs.stream(
  *   files.map((file) => ({ command: () => Command.make("gzip", "--keep", file) })),
  *   { concurrency: 4, retries: 1, halt: { when: "soon", on: "fail", count: 10, percent: true } }
- * ).pipe(Stream.filter((event) => event.event === "finished" && !event.ok))
+ * ).pipe(Stream.filter(JobEvents.isFailed))
  * ```
  */
 export const stream = <E = never, R = never>(
