@@ -90,7 +90,7 @@ describe("aio subprocess", () => {
     )
     const late = await aio(["-q", "--timeout", "100ms", "--", "sleep", ":::", "60"])
     expect(late.code).toBe(124)
-    // Of a job that a signal has ended it is not told that we were.
+    // A job that was ended by a signal does not make the exit code that of a signal.
     expect((await aio(["-q", "kill -TERM $$ #", ":::", "1"])).code).toBe(1)
     for (const args of [["-q", "--", "echo", ":::", "1"], ["--help"]]) {
       const full = await aio(args, { shell: '"$@" > /dev/full' })
@@ -347,7 +347,7 @@ describe("aio subprocess", () => {
     await running.shows("on\non")
     running.kill(signal)
     const code = await running.exited
-    // The tool itself returns when nobody is left; killed, it leaves that to its fork server.
+    // The tool returns when no process is left; when it is killed itself, its fork server ends them.
     if (signal !== "SIGKILL") expect(marker.alive()).toEqual([])
     expect(await marker.left()).toEqual([])
     expect(code).toBe({ SIGINT: 130, SIGTERM: 143, SIGKILL: null }[signal])

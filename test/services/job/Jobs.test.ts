@@ -15,7 +15,7 @@ const recorded = Effect.map(ProcessesTest.Recorded, ({ events }) =>
 )
 
 describe("Jobs", () => {
-  const told = (events: Iterable<JobEvent>) =>
+  const lines = (events: Iterable<JobEvent>) =>
     [...events].flatMap((event) => {
       switch (event.event) {
         case "output":
@@ -60,7 +60,7 @@ describe("Jobs", () => {
       options
     ).pipe(
       Stream.runCollect,
-      Effect.map(told),
+      Effect.map(lines),
       Effect.provide(Layer.merge(ProcessesTest.layerTest(scripts), SystemLoad.layerTest(machine))),
       VirtualClock.run()
     )
@@ -189,7 +189,7 @@ describe("Jobs", () => {
               // However long it takes: nothing of this is logged before it returns.
               yield* Effect.sleep("10 seconds")
               for (const event of events) if (event.event === "finished") assert.isBelow(size(), event.seq)
-              seen.push(...told(events))
+              seen.push(...lines(events))
             })
         }).pipe(Effect.provide(layer), VirtualClock.run())
         assert.deepStrictEqual([summary.ok, size()], [3, 3])
@@ -207,7 +207,7 @@ describe("Jobs", () => {
           output: "keepOrder",
           log: { path, resume: undefined },
           deliver: (events) =>
-            told(events).some((line) => line.startsWith("2 stdout")) ? Effect.fail("no room") : Effect.void
+            lines(events).some((line) => line.startsWith("2 stdout")) ? Effect.fail("no room") : Effect.void
         })
       )
       assert.strictEqual(failed, "no room")

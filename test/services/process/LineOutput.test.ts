@@ -39,11 +39,11 @@ describe("LineOutput", () => {
   it.effect("reports the start even if the reporting fiber is interrupted, and holds output until then", () =>
     Effect.gen(function* () {
       const events: Array<string> = []
-      const told = yield* Effect.makeLatch(false)
+      const reported = yield* Effect.makeLatch(false)
       const lines = LineOutput.make(
         () =>
           Effect.zipRight(
-            told.await,
+            reported.await,
             Effect.sync(() => void events.push("started"))
           ),
         () => Effect.sync(() => void events.push("line"))
@@ -55,7 +55,7 @@ describe("LineOutput", () => {
       yield* Fiber.interruptFork(teller)
       yield* Effect.yieldNow()
       expect(events).toEqual([])
-      yield* told.open
+      yield* reported.open
       yield* Fiber.join(line)
       expect(events).toEqual(["started", "line"])
     })
