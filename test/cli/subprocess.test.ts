@@ -391,7 +391,7 @@ describe("aio subprocess", () => {
       [["-j0", "--", "echo", ":::", "1"], 2, /option --concurrency: '0' is too few; expected 1 or more/],
       [["-j", "x", "--", "echo", ":::", "1"], 2, /'x' is not a number of jobs; expected 8, 50% .* or \+2/],
       [["-j", "1000000", "--", "echo", ":::", "1"], 2, /'1000000' is too many; expected at most 100000/],
-      [["-j", "3"], 2, /--concurrency has nothing to do with the example; write -- CMD ARG… ::: ITEM…/],
+      [["-j", "3"], 2, /--concurrency does not apply to the guide's example; write -- CMD ARG… ::: ITEM…/],
       [["--halt", "now,fail=101%", "--", "echo", ":::", "1"], 2, /'now,fail=101%' is not a rule/],
       [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: '' is not a folder/],
       [["--", "echo", ":::"], 2, /':::' has no items after it/],
@@ -405,7 +405,11 @@ describe("aio subprocess", () => {
       ],
       [["--timeout", "5x", "--", "echo", ":::", "1"], 2, /option --timeout: .*unit 'x'/],
       [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /'0%' is too short/],
-      [["--stop-signal", "TREM", "--", "echo", ":::", "1"], 2, /'TREM' is no signal; write one like INT/],
+      [
+        ["--stop-signal", "TREM", "--", "echo", ":::", "1"],
+        2,
+        /'TREM' is not a signal; expected one like INT/
+      ],
       [["--load", "x", "--", "echo", ":::", "1"], 2, /'x' is not a load/],
       [["--resume", "--", "echo", ":::", "1"], 2, /need --joblog FILE/],
       [

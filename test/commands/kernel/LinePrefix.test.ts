@@ -3,7 +3,7 @@ import { FastCheck } from "effect"
 import * as LinePrefix from "../../../src/commands/kernel/LinePrefix.js"
 
 describe("LinePrefix.before", () => {
-  it("tags each line once, however the bytes are cut", () => {
+  it("prefixes each line once, however the bytes are cut", () => {
     const text = FastCheck.array(FastCheck.constantFrom("a", "\n", "bc", "é"), { maxLength: 30 }).map(
       (parts) => parts.join("")
     )
