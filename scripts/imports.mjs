@@ -26,7 +26,7 @@ const open = {
   testing: ["task", "time"],
   time: ["task"],
   process: ["task"],
-  programs: ["download", "job"]
+  programs: ["download"]
 }
 
 const roomOf = (file) => {

@@ -4,7 +4,7 @@ import { Effect, Either, Option } from "effect"
 import * as LongRunning from "../programs/LongRunning.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
-import * as Processes from "../services/process/Processes.js"
+import * as CommandText from "../services/process/CommandText.js"
 import * as Services from "../services/supervision/Services.js"
 import type * as Supervisor from "../services/supervision/Supervisor.js"
 import { alone, withRest } from "./kernel/Cli.js"
@@ -109,7 +109,7 @@ const port: Values.Parse<Services.Probe> = (text) => {
     : Either.left(`'${text}' is not a port; expected 1 to 65535, or HOST:N`)
 }
 const exec: Values.Parse<Services.Probe> = (text) =>
-  text.trim() === "" ? Either.left("the command is empty") : Either.right({ exec: Processes.shell(text) })
+  text.trim() === "" ? Either.left("the command is empty") : Either.right({ exec: CommandText.shell(text) })
 const log: Values.Parse<{ readonly log: RegExp }> = (text) =>
   Either.try({
     try: () => ({ log: new RegExp(text) }),

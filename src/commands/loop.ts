@@ -11,6 +11,7 @@ import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as Signals from "../services/host/Signals.js"
 import * as Template from "../services/job/Template.js"
+import * as CommandText from "../services/process/CommandText.js"
 import * as Executables from "../services/process/Executables.js"
 import * as Processes from "../services/process/Processes.js"
 import type * as Checkpoints from "../services/record/Checkpoints.js"
@@ -255,7 +256,7 @@ const commandFunction = (given: ReadonlyArray<string>, json: boolean) =>
               })
             }
             const command = inShell
-              ? Processes.shell([first, ...rest].join(" "))
+              ? CommandText.shell([first, ...rest].join(" "))
               : Platform.make(first, ...rest)
             const { exitCode, signal, stderr, stdout } = yield* processes.run(command)
             if (stderr.length > 0) yield* output.writeError(stderr)

@@ -6,8 +6,8 @@ import { Clock, type DateTime, Effect, Either, Option } from "effect"
 import * as Scheduling from "../programs/Scheduling.js"
 import { ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
+import * as CommandText from "../services/process/CommandText.js"
 import * as Executables from "../services/process/Executables.js"
-import * as Processes from "../services/process/Processes.js"
 import * as ScheduledRuns from "../services/supervision/ScheduledRuns.js"
 import * as Units from "../services/text/Units.js"
 import * as CivilTime from "../services/time/CivilTime.js"
@@ -59,11 +59,11 @@ const read = (sub: string, what: string, example: string, config: Running) =>
       return yield* fail(`--shell takes one string, but ${rest.length} words are given; quote them as one`)
     }
     const command = (
-      config.shell ? Processes.shell(file) : Platform.make(file, ...args)
+      config.shell ? CommandText.shell(file) : Platform.make(file, ...args)
     ) as Platform.StandardCommand
     // Reported now, not when the command is due.
     if (!config.dryRun) yield* Executables.check(command)
-    return { given, command, line: config.shell ? file : Processes.commandLine(command), fail }
+    return { given, command, line: config.shell ? file : CommandText.commandLine(command), fail }
   })
 
 /** How many runs `--dry-run` shows of a series without an end. */

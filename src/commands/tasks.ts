@@ -4,6 +4,7 @@ import { Effect, Option } from "effect"
 import * as Tasks from "../programs/Tasks.js"
 import { ExitError } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
+import * as CommandGroup from "../services/job/CommandGroup.js"
 import { formatDuration, plural } from "../services/text/Units.js"
 import { alone, withRest } from "./kernel/Cli.js"
 import * as Named from "./kernel/Named.js"
@@ -15,12 +16,12 @@ const options = {
     Options.withDescription("WEB:DB starts web when db has succeeded; any number of times")
   ),
   onFailure: Values.choice("on-failure", ["cancel", "continue"]).pipe(
-    Options.withDescription("what the failure of one does to the others; default cancel"),
+    Options.withDescription("what the failure of one command does to the others; default cancel"),
     Options.withDefault("cancel" as const)
   )
 }
 
-const table = ({ elapsed, tasks }: Tasks.CommandsSummary): string => {
+const table = ({ elapsed, tasks }: CommandGroup.CommandsSummary): string => {
   const rows = tasks.map(({ detail = "", name, runtime, status }) => [
     name,
     status,
@@ -48,7 +49,7 @@ export const command = Command.make("tasks", { words: Named.words, ...options },
     const output = yield* Output.Output
     const printer = yield* Named.printer(names, config)
     const note = (line: string) => (config.quiet ? Effect.void : output.note(line))
-    const onEvent = (event: Tasks.CommandEvent): Effect.Effect<void> => {
+    const onEvent = (event: CommandGroup.CommandEvent): Effect.Effect<void> => {
       if (event.event === "started") printer.started(event.name, event.pid)
       if (config.json) return Effect.zipRight(output.print(Named.eventLine(event)), output.drained)
       switch (event.event) {
@@ -66,7 +67,7 @@ export const command = Command.make("tasks", { words: Named.words, ...options },
           return note(table(event))
       }
     }
-    const summary = yield* Tasks.commands(
+    const summary = yield* CommandGroup.run(
       entries.map(({ command, name }) => ({
         name,
         command: Named.shell(command, output.stdout.colors),
@@ -79,6 +80,6 @@ export const command = Command.make("tasks", { words: Named.words, ...options },
   })
 ).pipe(
   Command.withDescription(
-    "run named commands as one group: when one fails the others are cancelled, and nothing is left behind. Alone: the guide's two tasks."
+    "run named commands as one group: when one fails the others are cancelled, and no process is left behind. Alone: the guide's two tasks."
   )
 )

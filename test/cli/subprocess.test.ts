@@ -10,12 +10,11 @@ import {
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
-import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  InProcess.run(["subprocess", ...args], options)
+  Aio.run(["subprocess", ...args], options)
 
 describe("aio subprocess", () => {
   it("runs a command for each item, from arguments, standard input and files", async () => {
@@ -43,7 +42,7 @@ describe("aio subprocess", () => {
     expect((await aio(["--dry-run", "echo", ":::", "a", "--", "-n"])).stdout).toBe("echo a\necho -n\n")
   })
 
-  it("keeps lines whole, and says which job they are of", async () => {
+  it("keeps lines whole, and prefixes them with the item", async () => {
     const script = "for i in 1 2 3; do printf '%s' $0; sleep 0.01; echo $i; done"
     const { stdout } = await aio([
       "-q",
@@ -63,13 +62,11 @@ describe("aio subprocess", () => {
       "",
       ...["a", "b", "c"].flatMap((item) => [1, 2, 3].map((i) => `${item}\t${item}${i}`))
     ])
-    const own = await Aio.run([
-      ...["subprocess", "-q", "--ungroup", "--", "sh", "-c", "echo out; echo err >&2", ":::", "x"]
-    ])
+    const own = await aio(["-q", "--ungroup", "--", "sh", "-c", "echo out; echo err >&2", ":::", "x"])
     expect([own.stdout, own.stderr]).toEqual(["out\n", "err\n"])
   })
 
-  it("tells at the end what has become of the jobs, and ends with 1 where one failed", async () => {
+  it("sums up what became of the jobs, and exits with 1 where one failed", async () => {
     const { code, stderr, stdout } = await aio(["-k", "--", "sh", "-c", "echo $0; exit $0", ":::", "0", "3"])
     expect([code, stdout]).toEqual([1, "0\n3\n"])
     expect(stderr).toMatch(
@@ -93,7 +90,7 @@ describe("aio subprocess", () => {
     )
     const late = await aio(["-q", "--timeout", "100ms", "--", "sleep", ":::", "60"])
     expect(late.code).toBe(124)
-    // Of a job that a signal has ended it is not told that we were.
+    // A job that was ended by a signal does not make the exit code that of a signal.
     expect((await aio(["-q", "kill -TERM $$ #", ":::", "1"])).code).toBe(1)
     for (const args of [["-q", "--", "echo", ":::", "1"], ["--help"]]) {
       const full = await aio(args, { shell: '"$@" > /dev/full' })
@@ -150,7 +147,7 @@ describe("aio subprocess", () => {
     expect([same.code, Aio.names(results).length]).toEqual([0, 2])
   })
 
-  it("keeps what has ended in order when it is ended itself, and tells of the rest", async () => {
+  it("keeps ended jobs in order when it is ended itself, and reports the others", async () => {
     const log = join(Aio.folder(), "log")
     const script = "if [ $0 = 1 ]; then echo on >&2; sleep 60; else echo $0; test $0 != bad; fi"
     const words = ["-k", "-j2", "--joblog", log, "--", "sh", "-c", script, ":::", "1", "2", "3"]
@@ -175,7 +172,7 @@ describe("aio subprocess", () => {
     expect(halted.stderr).toContain("Cancelled (1 job has failed): sh -c")
   })
 
-  it("starts the rest when there are descriptors again", async () => {
+  it("starts the other jobs once there are descriptors again", async () => {
     const { code, stderr } = await aio(
       ["-j60", "sleep 0.1 #", ":::", ...Array.from({ length: 80 }, (_, i) => String(i))],
       {
@@ -212,7 +209,7 @@ describe("aio subprocess", () => {
     expect([saved.code, Number(saved.stdout), Aio.names(results).length]).toEqual([0, 30_000_000, 50])
   }, 60_000)
 
-  it("starts none of those that still wait for descriptors when it is ended", async () => {
+  it("starts no job that still waits for descriptors when it is ended", async () => {
     const ran = join(Aio.folder(), "ran")
     const count = () => (existsSync(ran) ? readFileSync(ran, "utf8").length : 0)
     const running = Aio.start(
@@ -262,7 +259,27 @@ describe("aio subprocess", () => {
     expect(Aio.names(done)).toEqual([...items].sort())
   }, 60_000)
 
-  it("passes on bytes as they are, a line of 100 MB and what is no UTF-8", async () => {
+  it("runs no job again that was logged before it was killed", async () => {
+    const at = Aio.folder()
+    const [log, ran] = [join(at, "log"), join(at, "ran")]
+    const items = Array.from({ length: 120 }, (_, i) => String(i + 1))
+    const job = ["--", "sh", "-c", `echo $0; echo $0 >> ${ran}`, ":::", ...items]
+    const words = ["subprocess", "-j2", "--json", "--joblog", log, "--resume", ...job]
+    for (const seq of [20, 40, 60, 80, 100]) {
+      const running = Aio.start(words)
+      await running.shows(`"event":"finished","seq":${seq},`)
+      running.kill("SIGKILL")
+      await running.exited
+    }
+    const { code, stdout } = await Aio.run(words)
+    expect([code, stdout.match(/"why":"done"/g)!.length >= 80]).toEqual([0, true])
+    const runs = readFileSync(ran, "utf8").trim().split("\n")
+    expect([...new Set(runs)].sort()).toEqual([...items].sort())
+    // What was running or on its way to the log at a kill runs again: few jobs each time, not all before it.
+    expect(runs.length).toBeLessThan(120 + 5 * 15)
+  }, 60_000)
+
+  it("passes on bytes unchanged, a line of 100 MB and what is not UTF-8", async () => {
     const long = "head -c 100000000 /dev/zero | tr '\\0' x; echo; printf 'a\\377\\000b'"
     for (const mode of ["--group", "--line-buffer", "--ungroup"]) {
       const { stdout } = await aio(["-q", mode, "--", "sh", "-c", long, ":::", "1"], {
@@ -272,7 +289,7 @@ describe("aio subprocess", () => {
     }
   }, 60_000)
 
-  it("takes items that are no UTF-8 to the command, the log and the output", async () => {
+  it("passes items that are not UTF-8 to the command, the log and the output", async () => {
     const log = join(Aio.folder(), "log")
     const piped = (words: ReadonlyArray<string>) =>
       aio([...words, "-qk0", "--", "printf", "%s."], {
@@ -288,7 +305,7 @@ describe("aio subprocess", () => {
   it.each([
     ["its timeout", 124, ["--timeout", "300ms"], "1"],
     ["the failure of another", 1, ["--halt", "now,fail=1"], "0"]
-  ] as const)("leaves nobody behind after %s", async (_, code, options, last) => {
+  ] as const)("leaves no process behind after %s", async (_, code, options, last) => {
     const marker = Aio.marker()
     const script =
       "[ $0 = 1 ] || { sleep 0.2; exit 1; }; sleep 60 & (setsid sleep 60 &) ; trap '' TERM; while :; do sleep 0.05; done"
@@ -300,7 +317,7 @@ describe("aio subprocess", () => {
     expect(result.code).toBe(code)
   })
 
-  it("asks jobs to end with the signal that it is given", async () => {
+  it("asks jobs to end with the given stop signal", async () => {
     const script = "trap 'echo int; exit' INT; trap '' TERM; while :; do sleep 0.01; done"
     const ended = await aio([
       "-q",
@@ -319,7 +336,7 @@ describe("aio subprocess", () => {
     expect([ended.code, ended.stdout]).toEqual([124, "int\n"])
   })
 
-  it.each(["SIGINT", "SIGTERM", "SIGKILL"] as const)("leaves nobody behind after %s", async (signal) => {
+  it.each(["SIGINT", "SIGTERM", "SIGKILL"] as const)("leaves no process behind after %s", async (signal) => {
     const marker = Aio.marker()
     const script =
       "sleep 60 & sleep 60 & sleep 60 & (setsid sleep 60 &) ; trap '' TERM; echo on; while :; do sleep 0.05; done"
@@ -330,13 +347,13 @@ describe("aio subprocess", () => {
     await running.shows("on\non")
     running.kill(signal)
     const code = await running.exited
-    // The tool itself returns when nobody is left; killed, it leaves that to its fork server.
+    // The tool returns when no process is left; when it is killed itself, its fork server ends them.
     if (signal !== "SIGKILL") expect(marker.alive()).toEqual([])
     expect(await marker.left()).toEqual([])
     expect(code).toBe({ SIGINT: 130, SIGTERM: 143, SIGKILL: null }[signal])
   })
 
-  it("ends quietly when nobody reads its output any more", async () => {
+  it("ends quietly when its output has no reader any more", async () => {
     const { stderr, stdout } = await aio(
       ["-q", "-j1", "--", "echo", ":::", ...Array.from({ length: 50 }, (_, i) => String(i))],
       {
@@ -346,7 +363,7 @@ describe("aio subprocess", () => {
     expect([stdout, stderr]).toEqual(["0\n", ""])
   })
 
-  it("says in one line that output cannot be kept, and ends what runs", async () => {
+  it("reports in one line that output cannot be kept, and ends what runs", async () => {
     const marker = Aio.marker()
     const small = { shell: 'ulimit -f 1000; exec "$@"', env: { ...marker.env, TMPDIR: Aio.folder() } }
     const results = join(Aio.folder(), "results")
@@ -358,12 +375,12 @@ describe("aio subprocess", () => {
     const kept = await aio(["-q", "--", ...flood], small)
     expect([kept.code, kept.stdout]).toEqual([1, ""])
     expect(kept.stderr).toMatch(
-      /^cannot keep output in \S+ until it is due: the file is too large; TMPDIR names another folder\n$/
+      /^cannot keep output in \S+ until it is due: the file is too large; set TMPDIR to another folder\n$/
     )
     expect(marker.alive()).toEqual([])
   })
 
-  it("says in one line what is wrong, before anything runs", async () => {
+  it("reports in one line what is wrong, before anything runs", async () => {
     const at = Aio.folder()
     const plain = join(at, "plain")
     writeFileSync(plain, "x")
@@ -371,36 +388,40 @@ describe("aio subprocess", () => {
     const log = join(at, "log")
     appendFileSync(log, "nonsense\n")
     for (const [args, code, line] of [
-      [["-j0", "--", "echo", ":::", "1"], 2, /option --concurrency: '0' runs nothing; give at least 1/],
-      [["-j", "x", "--", "echo", ":::", "1"], 2, /'x' is no number of jobs; write 8, 50% .* or \+2/],
-      [["-j", "1000000", "--", "echo", ":::", "1"], 2, /more than can run at once; give at most 100000/],
+      [["-j0", "--", "echo", ":::", "1"], 2, /option --concurrency: '0' is too few; expected 1 or more/],
+      [["-j", "x", "--", "echo", ":::", "1"], 2, /'x' is not a number of jobs; expected 8, 50% .* or \+2/],
+      [["-j", "1000000", "--", "echo", ":::", "1"], 2, /'1000000' is too many; expected at most 100000/],
       [["-j", "3"], 2, /--concurrency does not apply to the guide's example; write -- CMD ARG… ::: ITEM…/],
-      [["--halt", "now,fail=101%", "--", "echo", ":::", "1"], 2, /'now,fail=101%' is no rule/],
-      [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: it is empty/],
-      [["--", "echo", ":::"], 2, /':::' has no items behind it/],
+      [["--halt", "now,fail=101%", "--", "echo", ":::", "1"], 2, /'now,fail=101%' is not a rule/],
+      [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: '' is not a folder/],
+      [["--", "echo", ":::"], 2, /':::' has no items after it/],
       [["--", ":::", "a"], 2, /there is no command; write aio subprocess -- CMD/],
       [["--", "", ":::", "a"], 2, /the command is empty/],
-      [["--", "echo", "{3}", ":::", "a"], 2, /\{3\} asks for more lists than there are \(1\)/],
-      [["--halt", "later", "--", "echo", ":::", "1"], 2, /'later' is no rule; write now,fail=1/],
+      [["--", "echo", "{3}", ":::", "a"], 2, /\{3\} refers to list 3 of items; lists given: 1/],
+      [
+        ["--halt", "later", "--", "echo", ":::", "1"],
+        2,
+        /'later' is not a rule; expected one like now,fail=1/
+      ],
       [["--timeout", "5x", "--", "echo", ":::", "1"], 2, /option --timeout: .*unit 'x'/],
-      [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /0% lets no job run/],
+      [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /'0%' is too short/],
       [
         ["--stop-signal", "TREM", "--", "echo", ":::", "1"],
         2,
         /'TREM' is not a signal; expected one like INT/
       ],
-      [["--load", "x", "--", "echo", ":::", "1"], 2, /'x' is no load/],
-      [["--resume", "--", "echo", ":::", "1"], 2, /need a --joblog FILE/],
+      [["--load", "x", "--", "echo", ":::", "1"], 2, /'x' is not a load/],
+      [["--resume", "--", "echo", ":::", "1"], 2, /need --joblog FILE/],
       [
         ["--joblog", log, "--resume", "--", "echo", ":::", "1"],
         2,
-        /log, line 1: 'nonsense' is no line of a job log/
+        /log, line 1: 'nonsense' is not a line of a job log/
       ],
       [["--joblog", at, "--", "echo", ":::", "1"], 2, /cannot use the job log .*: it is a folder$/m],
       [["-a", join(at, "none"), "--", "echo"], 2, /cannot read .*none: there is no such file/],
       [["-a", plain, "--", "echo", ":::", "1"], 2, /items come from ::: or from --arg-file, not from both/],
       [["-k", "-u", "--", "echo", ":::", "1"], 2, /exclude each other; give one/],
-      [["-u", "--json", "--", "echo", ":::", "1"], 2, /--ungroup lets the jobs write themselves/],
+      [["-u", "--json", "--", "echo", ":::", "1"], 2, /--ungroup lets jobs write to stdout themselves/],
       [["--results", plain, "--", "echo", ":::", "1"], 2, /cannot save results in .*plain/],
       [["--", "aio-no-such-program", ":::", "1"], 127, /cannot run aio-no-such-program: command not found/],
       [["--", plain, ":::", "1"], 126, /cannot run .*plain: permission denied/]

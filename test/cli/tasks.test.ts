@@ -20,7 +20,7 @@ describe("aio tasks NAME=COMMAND", () => {
     expect(lines(stderr).at(-1)).toMatch(/^2 tasks in /)
   })
 
-  it("cancels the rest when one fails, and says who and why", async () => {
+  it("cancels the rest when one fails, and reports which and why", async () => {
     const marker = Aio.marker()
     const { code, stderr } = await aio(["a=sleep 0.2; exit 3", "b=sleep 60 & sleep 60", "c=true"], {
       env: marker.env
@@ -36,7 +36,7 @@ describe("aio tasks NAME=COMMAND", () => {
     expect(kept).toEqual({ code: 1, signal: null, stdout: "b | done\n", stderr: "" })
   })
 
-  it("starts who waits for others when these have succeeded", async () => {
+  it("starts a command once those before it have succeeded", async () => {
     const file = join(Aio.folder(), "Procfile")
     writeFileSync(file, "# build first\nweb: echo serve\nbuild: sleep 0.2; echo built\n")
     const both = await aio(["-qf", file, "--after", "web:build", "--raw"])
@@ -48,7 +48,7 @@ describe("aio tasks NAME=COMMAND", () => {
     expect(none.stderr).toContain("web was cancelled: build did not succeed\n")
   })
 
-  it("keeps lines whole, whoever writes how much", async () => {
+  it("keeps lines whole, however much commands write", async () => {
     const flood = (letter: string) =>
       `${letter}=i=0; while [ $i -lt 2000 ]; do printf ${letter}${letter}; echo ${letter.repeat(60)}; i=$((i+1)); done; printf ${letter}`
     const { stdout } = await aio(["-q", "--prefix", "{index}:{name}:", ...["x", "y", "z"].map(flood)])
@@ -84,7 +84,7 @@ describe("aio tasks NAME=COMMAND", () => {
   it.each([
     ["SIGINT", 130],
     ["SIGTERM", 143]
-  ] as const)("ends all on %s, shows their last words, and tells why", async (signal, code) => {
+  ] as const)("ends all on %s, shows their last output, and reports why", async (signal, code) => {
     const marker = Aio.marker()
     const running = Aio.start(
       ["tasks", "a=trap 'echo bye; exit' TERM; echo up; sleep 60 & wait", "b=sleep 60"],
@@ -112,7 +112,7 @@ describe("aio tasks NAME=COMMAND", () => {
     expect([code, stdout.split("\n").slice(2).sort()]).toEqual([143, ["", "a | term", "b | int"]])
   })
 
-  it("says in one line what is wrong, before anything runs", async () => {
+  it("reports in one line what is wrong, before anything runs", async () => {
     const folder = Aio.folder()
     const file = join(folder, "Procfile")
     writeFileSync(file, "web: echo\n\nnonsense\n")

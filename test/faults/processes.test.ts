@@ -5,6 +5,8 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
+  realpathSync,
   statSync,
   symlinkSync,
   writeFileSync
@@ -314,7 +316,7 @@ describe("what a person names", () => {
     [
       ["subprocess", "--joblog", "file", "--resume", "--", "echo", ":::", "1"],
       2,
-      /^cannot use the job log file, line 1: 'precious' is no line of a job log/
+      /^cannot use the job log file, line 1: 'precious' is not a line of a job log/
     ],
     [
       ["subprocess", "--joblog", "/dev/full", "--", "echo", ":::", "1"],
@@ -364,8 +366,15 @@ describe("what a person names", () => {
     const waiting = ["subprocess", "tasks", "long-running"].map((sub) =>
       Aio.start(sub === "subprocess" ? [sub, "-a", fifo, "--", "echo"] : [sub, "-f", fifo])
     )
-    // Nothing tells that they wait: they do when their time has come, or are ended before.
-    await new Promise((resolve) => setTimeout(resolve, 1000))
+    const opened = (pid: number) =>
+      readdirSync(`/proc/${pid}/fd`).some((fd) => {
+        try {
+          return readlinkSync(`/proc/${pid}/fd/${fd}`) === realpathSync(fifo)
+        } catch {
+          return false // closed meanwhile
+        }
+      })
+    for (const one of waiting) while (!opened(one.pid)) await new Promise(setImmediate)
     for (const one of waiting) one.kill("SIGINT")
     for (const one of waiting) expect(await one.exited).toBe(130)
     const running = Aio.start(["subprocess", "-qk", "-a", fifo, "--", "echo", "got"])
@@ -422,7 +431,7 @@ describe("subprocess", () => {
       const { code: ended, stderr } = await Aio.run(words, { cwd, stdin: `${evil}\n` })
       expect([words, ended]).toEqual([words, code])
       expect(stderr).toMatch(
-        /item "\$\(touch PWNED\)" has "." in it, which a shell would read, because \{\/?\} stands in quotes/
+        /item "\$\(touch PWNED\)" contains ".", which a shell would interpret, because \{\/?\} stands in quotes/
       )
     }
     expect(Aio.names(cwd)).toEqual([])

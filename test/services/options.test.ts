@@ -16,8 +16,10 @@ import * as Output from "../../src/services/host/Output.js"
 import * as SystemLoad from "../../src/services/host/SystemLoad.js"
 import * as HttpServer from "../../src/services/http/HttpServer.js"
 import * as spool from "../../src/services/job/internal/spool.js"
+import * as Jobs from "../../src/services/job/Jobs.js"
 import * as CommandExecutor from "../../src/services/process/CommandExecutor.js"
 import * as Processes from "../../src/services/process/Processes.js"
+import * as ProcessesTest from "../../src/services/process/ProcessesTest.js"
 import * as Checkpoints from "../../src/services/record/Checkpoints.js"
 import * as Records from "../../src/services/record/Records.js"
 import * as Tail from "../../src/services/record/Tail.js"
@@ -189,8 +191,8 @@ options("Processes.RunOptions", { maxOutput: "anyCount", timeout: "time" }, (giv
 options("Processes.Options", { grace: "time" }, (given) =>
   Effect.provide(Effect.void, Processes.layerWith(given))
 )
-options("Processes.Script", { times: "anyCount", after: "time" }, (given) =>
-  Effect.provide(Effect.void, Processes.layerTest([{ match: "true", ...given }]))
+options("ProcessesTest.Script", { times: "anyCount", after: "time" }, (given) =>
+  Effect.provide(Effect.void, ProcessesTest.layerTest([{ match: "true", ...given }]))
 )
 options("Backoff.Backoff", { first: "time", factor: "positive", max: "time", jitter: "share" }, (backoff) =>
   Supervisor.supervise(Effect.void, { backoff })
@@ -268,15 +270,15 @@ option("ScheduledRuns.When delay", "anyTime", (delay) =>
 options("Subprocess.RunAllOptions", { concurrency: "countOrInfinity" }, (given) =>
   Subprocess.runAll([command], given)
 )
-option("Subprocess.Halt.count", "count", (count) =>
+option("Jobs.Halt.count", "count", (count) =>
   jobs({ halt: { when: "soon", on: "fail", percent: false, count } })
 )
-option("Subprocess.Halt percent", "positive", (count) =>
+option("Jobs.Halt percent", "positive", (count) =>
   jobs({ halt: { when: "soon", on: "fail", percent: true, count } })
 )
-const jobs = (given: Subprocess.JobsOptions) => Stream.runDrain(Subprocess.jobs([], given))
+const jobs = (given: Jobs.JobsOptions) => Stream.runDrain(Jobs.stream([], given))
 options(
-  "Subprocess.JobsOptions",
+  "Jobs.JobsOptions",
   {
     concurrency: "count",
     timeout: "time",
@@ -287,7 +289,7 @@ options(
   },
   jobs
 )
-option("Subprocess.JobsOptions median", "positive", (median) => jobs({ timeout: { median } }))
+option("Jobs.JobsOptions median", "positive", (median) => jobs({ timeout: { median } }))
 options(
   "Interleave.Options",
   { runs: "count", seed: "any", depth: "count", maxSteps: "countOrInfinity", patience: "time" },
@@ -298,7 +300,7 @@ options(
 const exempt = new Set([
   "Cron.Options.after",
   "CivilTime.Options.now",
-  "Processes.Script.exitCode",
+  "ProcessesTest.Script.exitCode",
   "Records.Options.from",
   "LongRunning.ExampleOptions.seed"
 ])
@@ -323,7 +325,7 @@ const declared = (): ReadonlyArray<string> =>
   })
 
 const layers = Layer.mergeAll(
-  Processes.layerTest([{ match: "true" }]),
+  ProcessesTest.layerTest([{ match: "true" }]),
   Downloader.layerTest({}),
   Executor.layerInline,
   HttpServer.layerTest,

@@ -5,8 +5,8 @@ import { Clock, Effect, Either, Option, Stream } from "effect"
 import { UsageError } from "../../services/host/ExitCodes.js"
 import * as Input from "../../services/host/Input.js"
 import * as Output from "../../services/host/Output.js"
+import * as CommandText from "../../services/process/CommandText.js"
 import * as Executables from "../../services/process/Executables.js"
-import * as Processes from "../../services/process/Processes.js"
 import * as Procfile from "../../services/supervision/Procfile.js"
 import * as StartOrder from "../../services/supervision/StartOrder.js"
 import { formatDuration } from "../../services/text/Units.js"
@@ -174,7 +174,7 @@ const check = (entries: ReadonlyArray<Procfile.Entry>, after: StartOrder.StartOr
 
 /** A shell command whose output is piped to this process; `colors` keeps the colours that the pipe would switch off. */
 export const shell = (command: string, colors: boolean): Platform.Command =>
-  Platform.env(Processes.shell(command), colors ? { FORCE_COLOR: process.env["FORCE_COLOR"] ?? "1" } : {})
+  Platform.env(CommandText.shell(command), colors ? { FORCE_COLOR: process.env["FORCE_COLOR"] ?? "1" } : {})
 
 const colors = [36, 33, 35, 32, 34, 96, 93, 95, 92, 94]
 

@@ -1,18 +1,18 @@
 import { spawn } from "node:child_process"
 import { fstatSync } from "node:fs"
 
-// Whether a pipe has still a reader is known to a write, and to `poll`, which Node does not have: the end for writing
-// is ready to be read when there is nothing at the other. So Perl is asked, where it is there.
+// Only a write or `poll` reports whether a pipe still has a reader (the writing end becomes readable when it has none),
+// and Node has no `poll`. So Perl is asked, where there is one.
 const script = "vec(my $out, 1, 1) = 1; exit(select($out, undef, undef, 0) ? 3 : 0)"
 let looking = false
 
-/** Has a stdout that nothing reads any more end the program, as a write to it would: Output and Signals hear of it. */
-export const look = (): void => {
+/** Ends the program, as a failed write would, where stdout is a pipe without a reader: emits EPIPE on stdout. */
+export const endWithoutReader = (): void => {
   if (looking || !fstatSync(1).isFIFO()) return
   looking = true
   const child = spawn("perl", ["-e", script], { stdio: ["ignore", "inherit", "ignore"] })
   child.unref()
-  child.once("error", () => undefined) // then it is known at the next write
+  child.once("error", () => undefined) // without Perl the next write reports it
   child.once("exit", (code) => {
     looking = false
     if (code !== 3) return

@@ -7,11 +7,11 @@ import { describe, openNamed, openReadable, readBlocks } from "../host/OwnFiles.
 import * as Lines from "../text/Lines.js"
 import * as RawText from "../text/RawText.js"
 
-// GNU parallel's job log: a line a job, columns between TABs.
+// GNU parallel's job log: one line for each job, with columns between TABs.
 
 const header = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand"
 
-/** What is known of a job that has ended. */
+/** A job that has ended. */
 export interface Entry {
   readonly seq: number
   /** Milliseconds since the epoch. */
@@ -25,12 +25,12 @@ export interface Entry {
   readonly command: string
 }
 
-/** A log that can't be used; names the file and the line. */
+/** A job log cannot be used; names the file and the line. */
 export class JobLogError extends Data.TaggedError("JobLogError")<{
   readonly path: string
   readonly line: number | undefined
   readonly detail: string
-  /** 2 where it cannot be used at all, 1 where that failed on the way. */
+  /** 2 where the log cannot be used at all, 1 where writing to it failed later. */
   readonly exitCode: number
 }> {
   override get message() {
@@ -39,16 +39,18 @@ export class JobLogError extends Data.TaggedError("JobLogError")<{
   }
 }
 
-// One job is one line, whatever its command has in it.
+// One job is one line, whatever its command contains.
 const oneLine = (command: string) =>
   command.replace(/[\\\n\r\t]/g, (c) => ({ "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" })[c]!)
 
+/** A log that is open. */
 export interface JobLog {
   /**
-   * Whether the log had this job when it was opened. Told by the command itself, not by its number; each time once, so
+   * Whether the log had this job when it was opened, by its command and not by its number. Each line counts once, so
    * that a command given twice is run twice.
    */
   readonly wasDone: (command: string) => boolean
+  /** Adds a line. */
   readonly append: (entry: Entry) => Effect.Effect<void, JobLogError>
 }
 
@@ -62,13 +64,13 @@ const failure =
       detail: typeof error === "string" ? error : describe(error)
     })
 
-/** `"all"`: everything that ended; `"successful"`: what ended with exit code 0. */
+/** Which jobs of the log are skipped: `"all"` that ended, or those that ended with exit code 0. */
 export type Resume = "all" | "successful" | undefined
 
-/** What a line of a log may have: all words of a command together have less on Linux. */
+/** The longest line of a log, in bytes: all words of a command together are shorter on Linux. */
 const longestLine = 16 * 1024 * 1024
 
-/** What a command is looked up by; of a long one its digest, so that a log of any size takes little memory. */
+/** The key of a command: a digest where it is long, so that a log of any size takes little memory. */
 const keyOf = (line: string): string =>
   line.length <= 64 ? line : `\n${createHash("sha256").update(RawText.encode(line)).digest("base64")}`
 
@@ -78,7 +80,9 @@ const read = (path: string) => {
     failure(
       path,
       number
-    )(`'${line.slice(0, 60)}' is no line of a job log; its columns are ${header.replaceAll("\t", ", ")}`)
+    )(
+      `'${line.slice(0, 60)}' is not a line of a job log; expected the columns ${header.replaceAll("\t", ", ")}`
+    )
   const take = (number: number, line: string) => {
     if (line === header || line === "") return
     const fields = line.split("\t")
@@ -92,7 +96,7 @@ const read = (path: string) => {
     const command = keyOf(fields[8]!)
     const { failed, succeeded } = runs.get(command) ?? { failed: new Set(), succeeded: 0 }
     const ok = exit === "0" && signal === "0"
-    // A failure under a number is one however often it was tried again, and none once that has succeeded.
+    // Failures under one number count as one, and as none once a later attempt has succeeded.
     if (ok) failed.delete(seq!.trim())
     else failed.add(seq!.trim())
     runs.set(command, { failed, succeeded: succeeded + (ok ? 1 : 0) })
@@ -125,19 +129,19 @@ const read = (path: string) => {
       if (last >= 0) whole = size + last + 1
       size += bytes.length
       lines.push(bytes)
-      if (size - whole > longestLine) lines.end() // it may never come to its end, as that of a device
+      if (size - whole > longestLine) lines.end() // a line of a device may be endless
     })
   } finally {
     closeSync(fd)
   }
   ended = true
   lines.end()
-  // What a crash has cut off is no line. A file that is nothing else is not ours to cut.
+  // A line that a crash has cut off does not count. A file that holds only such a line may not be a log: refuse it.
   if (whole === 0 && torn !== undefined && !header.startsWith(torn)) throw bad(1, torn)
   return { runs, whole, size }
 }
 
-/** What is known of a command. */
+/** The runs of a command. */
 interface Runs {
   /** The numbers of jobs that have only failed so far. */
   readonly failed: Set<string>
@@ -165,7 +169,7 @@ const doneIn = (runs: ReadonlyMap<string, Runs>, resume: Resume): JobLog["wasDon
   }
 }
 
-/** What a log says is done, without changing it. Fails as {@link open} does. */
+/** What a log reports as done; the log is not changed. Fails as {@link open} does. */
 export const done = (
   path: string,
   resume: "all" | "successful"
@@ -173,9 +177,9 @@ export const done = (
   Effect.map(tryRead(path), ({ runs }) => doneIn(runs, resume))
 
 /**
- * Opens the log in the current scope: anew, whatever the file was before, or with `resume` to go on with what is there,
- * behind its last whole line. Each entry is one write, so that a crash leaves whole lines, and half of one at most. Fails
- * where the file can't be read or written, or a line is none.
+ * Opens the log in the current scope: emptied, whatever the file was before, or with `resume` to append after its last
+ * whole line. Each entry is one write, so that a crash leaves whole lines and at most half of one. Fails where the file
+ * cannot be read or written, or holds a line that is not a job log's.
  */
 export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLogError, Scope.Scope> =>
   Effect.gen(function* () {
@@ -184,7 +188,7 @@ export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLog
       Effect.try({
         try: () => {
           const fd = openNamed(path, known === undefined ? "new" : "append")
-          // Another process that logs there may have gone on meanwhile.
+          // Do not cut where another process has appended meanwhile.
           const torn = known !== undefined && known.whole < known.size && fstatSync(fd).size === known.size
           if (torn) ftruncateSync(fd, known.whole)
           return fd
@@ -193,7 +197,7 @@ export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLog
       }),
       (fd) => Effect.sync(() => closeSync(fd))
     )
-    // All of it or nothing: half a line in the middle would be found by the next one who reads.
+    // All of it or nothing: half a line in the middle would make the log unreadable.
     const append = (bytes: Buffer) => {
       let at = 0
       try {

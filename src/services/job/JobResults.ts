@@ -1,20 +1,20 @@
 import { createHash, randomBytes } from "node:crypto"
 import { closeSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
-import { Data, Effect, type Scope } from "effect"
+import { Data, Effect, Schedule, type Scope } from "effect"
 import * as FileName from "../download/FileName.js"
 import { codes } from "../host/ExitCodes.js"
 import { isLive, self } from "../host/OwnedBy.js"
 import { createExclusive, describe, makeFolder, usableFolder } from "../host/OwnFiles.js"
 import * as RawText from "../text/RawText.js"
 
-/** What a job wrote cannot be saved: there is no such folder, or its disk is full. */
+/** Output of a job cannot be saved: the folder does not exist, or its disk is full. */
 export class JobResultsError extends Data.TaggedError("JobResultsError")<{
   readonly path: string
   readonly detail: string
-  /** 2 where nothing can be saved there, 1 where it failed on the way. */
+  /** 2 where nothing can be saved in the folder, 1 where saving failed later. */
   readonly exitCode: number
-  /** Whether too many files are open: when others are closed it may be tried again. */
+  /** Whether too many files are open: worth a retry when others are closed. */
   readonly tooMany: boolean
 }> {
   override get message() {
@@ -22,14 +22,14 @@ export class JobResultsError extends Data.TaggedError("JobResultsError")<{
   }
 }
 
-/** The files of one job; they are under their names when `finish` has been called. */
+/** The files of one job; `finish` puts them under their final names. */
 export interface JobFiles {
   /** Throws a {@link JobResultsError}. */
   readonly write: (stream: "stdout" | "stderr", bytes: Uint8Array) => void
   readonly finish: (exit: string) => Effect.Effect<void, JobResultsError>
 }
 
-/** The folder of a job under the results' folder: told by its command, so that another input does not overwrite it. */
+/** A job's folder within the results' folder; it depends on the command, so another input does not overwrite it. */
 export const nameOf = (label: string, command: string): string =>
   `${FileName.fromNetwork(label.replaceAll("/", "_").slice(0, 80)) ?? "job"}-${createHash("sha256").update(RawText.encode(command)).digest("hex").slice(0, 8)}`
 
@@ -41,8 +41,8 @@ const failing = (path: string) => (exitCode: number) => (error: unknown) =>
     tooMany: ["EMFILE", "ENFILE"].includes((error as NodeJS.ErrnoException).code ?? "")
   })
 
-// Folders aside carry their owner's name and cannot be guessed: two processes may save in one folder, and one job may
-// run several times at once. Only what a process that is gone has left is removed by another.
+// Unfinished folders carry the id of their process and a random part: two processes may save in one folder, and one job
+// may run several times at once. Only those of a process that is gone are removed by another.
 
 const leftover = /^\.(\d+:\d*)-[0-9a-f]{16}\.aio-job$/
 const asideIn = (directory: string): string =>
@@ -63,8 +63,8 @@ const sweep = (directory: string): void => {
 }
 
 /**
- * Fails where nothing can be saved in the folder, which is made where it is not there; removes what a process that was
- * killed has left in it.
+ * Fails where nothing can be saved in the folder, which is created where it does not exist; removes unfinished folders
+ * that a killed process left in it.
  */
 export const check = (directory: string): Effect.Effect<void, JobResultsError> =>
   Effect.try({
@@ -75,7 +75,7 @@ export const check = (directory: string): Effect.Effect<void, JobResultsError> =
     catch: failing(directory)(codes.usage)
   })
 
-/** Puts a folder in the place of what is there. A folder cannot be renamed over another: for a moment there is none. */
+/** Replaces a folder. A folder cannot be renamed over another, so for a moment there is none. */
 const replace = (aside: string, target: string, trash: string): void => {
   const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? ""
   for (let attempt = 1; ; attempt++) {
@@ -90,7 +90,7 @@ const replace = (aside: string, target: string, trash: string): void => {
       renameSync(aside, target)
       return
     } catch (error) {
-      // Another process has put its own there in between.
+      // Another process has put its own folder there in between.
       if (!["EEXIST", "ENOTEMPTY", "ENOTDIR"].includes(codeOf(error)) || attempt === 100) throw error
     } finally {
       if (moved) remove(trash)
@@ -99,8 +99,8 @@ const replace = (aside: string, target: string, trash: string): void => {
 }
 
 /**
- * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written aside and put in place when the job has
- * ended; closed with the scope.
+ * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written to a folder beside and renamed into place
+ * when the job has ended; closed with the scope.
  */
 export const open = (
   directory: string,
@@ -148,7 +148,7 @@ export const open = (
         Effect.try({
           try: () => {
             const { aside } = files
-            files.close() // first: there may be no descriptor to spare
+            files.close() // first, because there may be no descriptor to spare
             writeFileSync(join(aside, "exit"), `${exit}\n`)
             writeFileSync(join(aside, "command"), RawText.encode(`${command}\n`))
             replace(aside, target, asideIn(directory))
@@ -157,4 +157,24 @@ export const open = (
         })
     }))
   )
+}
+
+/**
+ * {@link open} for many jobs at once: where too many files are open, it waits until one of these jobs has closed its
+ * own.
+ */
+export const opener = (
+  directory: string
+): ((label: string, command: string) => Effect.Effect<JobFiles, JobResultsError, Scope.Scope>) => {
+  let opened = 0
+  return (label, command) =>
+    Effect.gen(function* () {
+      const files = yield* Effect.retry(open(directory, label, command), {
+        while: ({ tooMany }) => tooMany && opened > 0,
+        schedule: Schedule.spaced("20 millis")
+      })
+      opened++
+      yield* Effect.addFinalizer(() => Effect.sync(() => opened--))
+      return files
+    })
 }

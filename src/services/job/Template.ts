@@ -1,14 +1,18 @@
 import { Either } from "effect"
 
-// A command with places for items, in GNU parallel's notation.
+// A command with places for items, in GNU parallel's notation: what stands in a place, how the words of a command line
+// are split into command and items, and which items a shell would misread.
 
 /** One item of each source, and which job it is for. */
 export interface Place {
   readonly values: ReadonlyArray<string>
   /** From 1, in the order of the input. */
   readonly seq: number
-  /** From 1 to the number of jobs at once; no two jobs that run at the same time have the same. */
-  readonly slot: number
+  /**
+   * From 1 to the number of jobs at once, of no two running jobs the same. Without it `{%}` stays as it is: that is how
+   * a job is known independently of where it runs.
+   */
+  readonly slot?: number | undefined
 }
 
 /** The words of a command for one place. */
@@ -37,10 +41,10 @@ const pattern = /\{((?:[1-9]\d*)?)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}/g
 /**
  * Reads words with `{}` (the item), `{.}` (without extension), `{/}` (base name), `{//}` (folder), `{/.}` (base name
  * without extension), `{#}` (number of the job), `{%}` (its slot), and `{1}`, `{2.}`, … for one of several sources.
- * Where there is none of them, the items come behind. A word that is only `{}` or a part of it becomes as many words as
- * there are sources.
+ * Without any of them, the items are appended. A word that is only `{}`, `{.}`, `{/}`, … becomes as many words as there
+ * are sources.
  *
- * @param quote how items are written where a shell reads the words; default: as they are.
+ * @param quote quotes items where a shell reads the words; default: none.
  */
 export const make = (
   words: ReadonlyArray<string>,
@@ -55,7 +59,7 @@ export const make = (
       return word.replace(
         pattern,
         (_, index: string, part: string | undefined, number: string | undefined) => {
-          if (number !== undefined) return String(number === "#" ? seq : slot)
+          if (number !== undefined) return String(number === "#" ? seq : (slot ?? "{%}"))
           const chosen = index === "" ? values : [values[Number(index) - 1] ?? ""]
           return chosen.map((value) => quote(parts[part ?? ""]!(value))).join(" ")
         }
@@ -65,12 +69,12 @@ export const make = (
 
 // quotes
 
-/** Where a character of a command for a shell stands: in its code, in quotes, or in a comment. */
+/** Where a character of a shell command stands: in code, in quotes, or in a comment. */
 type Within = "" | "'" | '"' | "#"
 
 /**
- * Of each character of a command for a POSIX shell where it stands. Ends early where only a shell can tell:
- * at backquotes, here-documents, `${…}` with more than a name, and `$(…)` within quotes unless it is plain words.
+ * Where each character of a command for a POSIX shell stands. Ends early where only a shell can decide: at backquotes,
+ * here-documents, `${…}` with more than a name, and `$(…)` within quotes unless it is plain words.
  */
 const quotesIn = (text: string): ReadonlyArray<Within> => {
   const within: Array<Within> = []
@@ -102,13 +106,13 @@ const quotesIn = (text: string): ReadonlyArray<Within> => {
   return within
 }
 
-/** What a shell reads, and not as text, in an item that is quoted for it and stands in quotes all the same. */
+/** What a shell does not read as text in a quoted item that stands in further quotes. */
 const readIn = { "'": /[\s|&;<>()$`\\"'*?[\]#~!{}]/, '"': /[$`"]|\\[\\\n]/, "#": /\n/ } as const
 
 /**
- * Whether a shell would read an item as more than text. Items are quoted for it; where the command has quotes of its own
- * around a place, these and those cancel each other. Most items do no harm there, so that is said of each: what is
- * wrong, or undefined. Undefined altogether where no place stands in quotes.
+ * Why a shell would read an item as more than text, or undefined. Items are quoted for the shell; quotes of the command's
+ * own around a place cancel those. Most items do no harm even there, so each item is checked. Undefined altogether where
+ * no place stands in quotes.
  */
 export const misread = (
   command: string
@@ -119,7 +123,7 @@ export const misread = (
     const where = within[found[i]!.index] ?? ""
     return where === "" || number !== undefined ? [] : [{ where, place, index, part }]
   })
-  // Without a place items come behind.
+  // Without a place, items are appended.
   if (found.length === 0 && within[command.length - 1] === "#") {
     places.push({ where: "#", place: "it", index: "", part: "" })
   }
@@ -133,14 +137,14 @@ export const misread = (
           where === "#"
             ? `${place} stands in a comment`
             : `${place} stands in quotes (${where}); items are quoted already: write ${place} without quotes around it`
-        return `item ${JSON.stringify(value.slice(0, 60))} has ${JSON.stringify(read)} in it, which a shell would read, because ${why}`
+        return `item ${JSON.stringify(value.slice(0, 60))} contains ${JSON.stringify(read)}, which a shell would interpret, because ${why}`
       }
     }
     return undefined
   }
 }
 
-/** Which source `{N}` asks for at most. */
+/** The highest source that a `{N}` refers to; 0 without any. */
 export const highest = (words: ReadonlyArray<string>): number =>
   Math.max(0, ...words.flatMap((word) => [...word.matchAll(pattern)].map(([, index]) => Number(index || 0))))
 
@@ -150,7 +154,7 @@ export interface Source {
   readonly linked: boolean
 }
 
-/** Takes `CMD ARG… ::: ITEM… :::+ ITEM…` apart; on the left what is wrong. */
+/** Splits `CMD ARG… ::: ITEM… :::+ ITEM…`; on the left what is wrong. */
 export const split = (
   words: ReadonlyArray<string>
 ): Either.Either<
@@ -167,12 +171,12 @@ export const split = (
   if (sources[0]!.linked) return Either.left("':::+' links to a list before it; begin with ':::'")
   const empty = sources.find(({ values }) => values.length === 0)
   if (empty !== undefined) {
-    return Either.left(`'${empty.linked ? ":::+" : ":::"}' has no items behind it; write ::: ITEM…`)
+    return Either.left(`'${empty.linked ? ":::+" : ":::"}' has no items after it; write ::: ITEM…`)
   }
   return Either.right({ command: words.slice(0, at), sources })
 }
 
-/** All combinations, the last source's items changing fastest; linked lists go along, as far as the shorter one. */
+/** All combinations, the last source's items changing fastest; linked lists advance together, as far as the shorter. */
 export function* product(sources: ReadonlyArray<Source>): Generator<ReadonlyArray<string>, void> {
   const rows: Array<ReadonlyArray<ReadonlyArray<string>>> = []
   for (const { linked, values } of sources) {

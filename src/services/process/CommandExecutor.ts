@@ -3,9 +3,10 @@ import * as Executor from "@effect/platform/CommandExecutor"
 import { type PlatformError, SystemError } from "@effect/platform/Error"
 import { Chunk, Effect, Exit, Inspectable, Layer, Mailbox, Option, type Scope, Sink, Stream } from "effect"
 import { formatSize } from "../text/Units.js"
+import type * as ProcessError from "./ProcessError.js"
 import * as Processes from "./Processes.js"
 
-/** What is kept of an output that nobody reads yet, and how much a reader may be behind, in bytes. */
+/** How much of an output is kept until it is first read, and how far its reader may be behind, in bytes. */
 const keptUnread = 8 * 1024 * 1024
 const readAhead = 1024 * 1024
 
@@ -18,10 +19,10 @@ const reasons: Readonly<Record<string, SystemError["reason"]>> = {
 const systemError = (reason: SystemError["reason"], method: string, description: string) =>
   new SystemError({ module: "Command", method, reason, description })
 
-const platformError = (error: Processes.ProcessError) =>
+const platformError = (error: ProcessError.ProcessError) =>
   systemError(reasons[error._tag] ?? "Unknown", "spawn", error.message)
 
-/** One output of a process, on its way to whoever reads it. Always drained: a process never waits for nobody. */
+/** One output of a process, on its way to its reader. Always drained, so that a process without a reader never waits. */
 const makePipe = (name: string) => {
   let chunks: Array<Uint8Array> = []
   let size = 0
@@ -60,7 +61,7 @@ const makePipe = (name: string) => {
         wakeWriter?.()
         return resume(Effect.succeed(taken))
       }
-      const detail = `it wrote more than ${formatSize(keptUnread)} to ${name} before anybody read that`
+      const detail = `it wrote more than ${formatSize(keptUnread)} to ${name} before that was read`
       resume(Effect.fail(lost ? Option.some(systemError("Unknown", name, detail)) : Option.none()))
     }
     wakeReader()
@@ -151,11 +152,11 @@ const make = (
       }
       return process
     })
-  // Where nobody could write to its stdin, that is empty instead of open for ever.
+  // Only `start` gives access to stdin; elsewhere it is empty instead of open for ever.
   return { ...Executor.makeExecutor(startAll(false)), start: startAll(true) }
 }
 
-/** {@link layer} with another way to end processes than TERM and 5 seconds. */
+/** {@link layer} with another stop signal than TERM, or another grace period than 5 seconds. */
 export const layerWith = (
   options: Processes.StopOptions
 ): Layer.Layer<Executor.CommandExecutor, never, Processes.Processes> =>
@@ -166,9 +167,9 @@ export const layerWith = (
 
 /**
  * The executor of `@effect/platform`'s commands, on {@link Processes.Processes}: for programs that call
- * `Command.string`, `Command.exitCode`, `Command.start` and the like. Beside the stock one: whole process trees end,
- * by KILL after the grace period too; unread output blocks nobody (8 MiB of it are kept for who reads later, more is
- * an error for the reader); a signal's exit code is 128 plus its number; `uid` and `gid` are passed on.
+ * `Command.string`, `Command.exitCode`, `Command.start` and the like. Unlike the stock one it ends whole process trees,
+ * with KILL after the grace period; unread output does not block a process (8 MiB are kept for a later reader, more is an
+ * error for that reader); a signal's exit code is 128 plus its number; `uid` and `gid` are passed on.
  *
  * @example
  * ```ts

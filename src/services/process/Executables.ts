@@ -1,15 +1,16 @@
 import type * as Command from "@effect/platform/Command"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { Config, Effect, Option } from "effect"
-import * as Processes from "./Processes.js"
+import * as CommandText from "./CommandText.js"
+import * as ProcessError from "./ProcessError.js"
 
 /** Where `execvp` looks when there is no `PATH`. */
 const standard = "/usr/bin:/bin"
 
 /**
- * Whether the command's program is there and may be run, looked up as `execvp` does, so that who waits for hours
- * before it runs hears at once that it cannot. Fails as `Processes.run` would: with `CommandNotFound` or
- * `CommandNotExecutable`. It starts nothing, and promises nothing: what is here now may be gone by then.
+ * Checks that the command's program exists and may be run, looked up as `execvp` does: a command that runs in hours can
+ * be refused at once. Fails as `Processes.run` would: with `CommandNotFound` or `CommandNotExecutable`. It starts
+ * nothing and is no promise: the program may be gone by the time it runs.
  *
  * @example
  * ```ts
@@ -27,8 +28,8 @@ const standard = "/usr/bin:/bin"
  */
 export const check = Effect.fn("Executables.check")(function* (command: Command.Command) {
   const fs = yield* FileSystem.FileSystem
-  const file = Processes.programOf(command)
-  const line = Processes.commandLine(command)
+  const file = CommandText.programOf(command)
+  const line = CommandText.commandLine(command)
   const byPath = file.includes("/")
   const path = Option.getOrElse(yield* Effect.option(Config.string("PATH")), () => standard)
   let found = false
@@ -39,6 +40,6 @@ export const check = Effect.fn("Executables.check")(function* (command: Command.
     found = true
   }
   return yield* found
-    ? new Processes.CommandNotExecutable({ command: line, detail: "permission denied" })
-    : new Processes.CommandNotFound({ command: line })
+    ? new ProcessError.CommandNotExecutable({ command: line, detail: "permission denied" })
+    : new ProcessError.CommandNotFound({ command: line })
 })

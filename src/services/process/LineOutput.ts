@@ -2,20 +2,20 @@ import { Effect } from "effect"
 import * as Lines from "../text/Lines.js"
 import type * as Processes from "./Processes.js"
 
-/** Takes what a process writes, and passes on whole lines. */
+/** Takes the output of a process and passes on whole lines. */
 export interface LineOutput {
-  /** For `Processes.start`: the process waits while the lines are taken; its start is told before. */
+  /** For `Processes.start`: the process waits while lines are taken; the start is reported before the first line. */
   readonly onOutput: NonNullable<Processes.StartOptions["onOutput"]>
   readonly onStarted: NonNullable<Processes.StartOptions["onStarted"]>
-  /** Tells of the start, once, if there is a process. */
+  /** Reports the start, once, if there is a process. */
   readonly begin: Effect.Effect<void>
-  /** The process has ended: what it left without a line end. */
+  /** Passes on what the ended process left without a line end. */
   readonly end: Effect.Effect<void>
 }
 
-/** Of each stream whole lines, many at once, as they come; see `Lines.whole`. */
+/** Passes on whole lines of each stream, many at once, as they come; see `Lines.whole`. */
 export const make = (
-  tell: (pid: number) => Effect.Effect<void>,
+  onStart: (pid: number) => Effect.Effect<void>,
   onLines: (stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void>
 ): LineOutput => {
   const begun = Effect.unsafeMakeLatch(false)
@@ -30,15 +30,16 @@ export const make = (
     found = []
     return effects.length < 2 ? effects[0] : Effect.all(effects, { discard: true })
   }
-  let telling = false
-  // Whoever comes first tells: lines may come from a process whose starter was interrupted meanwhile.
+  let reporting = false
+  // Report the start from whichever runs first, `begin` or the first output: output can still arrive after the fiber
+  // that started the process was interrupted.
   const begin = Effect.suspend(() => {
     const started = pid
     if (started === undefined) return Effect.void
-    if (telling) return begun.await
-    telling = true
-    const told = Effect.suspend(() => tell(started))
-    return Effect.uninterruptible(Effect.ensuring(told, begun.open))
+    if (reporting) return begun.await
+    reporting = true
+    const reported = Effect.suspend(() => onStart(started))
+    return Effect.uninterruptible(Effect.ensuring(reported, begun.open))
   })
   return {
     onStarted: (started) => {

@@ -1,7 +1,10 @@
 import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, type DateTime, Duration, Effect, Exit } from "effect"
 import { codes } from "../host/ExitCodes.js"
+import * as CommandText from "../process/CommandText.js"
+import * as ProcessError from "../process/ProcessError.js"
 import * as Processes from "../process/Processes.js"
+import * as ProcessOutcome from "../process/ProcessOutcome.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
 import * as Race from "../task/Race.js"
@@ -124,18 +127,18 @@ export interface RunsOptions extends StartOptions {
   readonly handle: (event: RunEvent) => Effect.Effect<void>
 }
 
-const outcomeOf = (exit: Exit.Exit<Processes.Exited, Processes.ProcessError>): RunOutcome => {
+const outcomeOf = (exit: Exit.Exit<ProcessOutcome.Exited, ProcessError.ProcessError>): RunOutcome => {
   if (Exit.isSuccess(exit)) {
     const { exitCode, signal } = exit.value
     if (exitCode === 0) return { outcome: "succeeded", exitCode }
-    const detail = Processes.howEnded(exit.value)
+    const detail = ProcessOutcome.howEnded(exit.value)
     return { outcome: "failed", detail, exitCode, ...(signal === undefined ? {} : { signal }) }
   }
   if (Cause.isInterruptedOnly(exit.cause)) {
     const [why] = Cancellation.fromCause(exit.cause)
     return { outcome: "cancelled", detail: why?.reason ?? "cancelled", exitCode: codes.failed }
   }
-  const error = Cause.squash(exit.cause) as Processes.ProcessError
+  const error = Cause.squash(exit.cause) as ProcessError.ProcessError
   switch (error._tag) {
     case "CommandTimedOut":
       return { outcome: "timedOut", detail: error.message, exitCode: error.exitCode }
@@ -177,7 +180,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
   const { grace, handle, timeout, ...series } = options
   checkOptions(options, { grace: time, timeout: time })
   const processes = yield* Processes.Processes
-  const line = Processes.commandLine(command)
+  const line = CommandText.commandLine(command)
   const begun = yield* Clock.currentTimeNanos
   const counts = { runs: 0, succeeded: 0, failed: 0, cancelled: 0, skipped: 0, exitCode: 0 }
   const since = (nanos: bigint) =>
@@ -198,7 +201,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
     // Not `Effect.timeout`, which never fires for a duration beyond Node's timers (2^31-1 ms).
     const late = Effect.zipRight(
       Timers.sleep(after),
-      Effect.fail(new Processes.CommandTimedOut({ command: line, after }))
+      Effect.fail(new ProcessError.CommandTimedOut({ command: line, after }))
     )
     return Race.first(body, late)
   }

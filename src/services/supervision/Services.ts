@@ -1,5 +1,6 @@
 import type * as Command from "@effect/platform/Command"
 import { Cause, Deferred, type Duration, Effect, Exit, Option } from "effect"
+import * as CommandText from "../process/CommandText.js"
 import * as Processes from "../process/Processes.js"
 import * as Cancellation from "../task/Cancellation.js"
 import * as Causes from "../task/Causes.js"
@@ -119,13 +120,14 @@ const endTurns = 20
  * ```ts
  * import { Effect } from "effect"
  * import * as Probes from "effect-asyncio/services/Probes"
+ * import * as CommandText from "effect-asyncio/services/CommandText"
  * import * as Processes from "effect-asyncio/services/Processes"
  * import * as Services from "effect-asyncio/services/Services"
  *
  * export const program = Services.run(
  *   [
- *     { name: "db", command: Processes.shell("redis-server --port 7001"), ready: { port: 7001 } },
- *     { name: "web", command: Processes.shell("node server.js"), after: ["db"], health: { http: "http://localhost:8080" } }
+ *     { name: "db", command: CommandText.shell("redis-server --port 7001"), ready: { port: 7001 } },
+ *     { name: "web", command: CommandText.shell("node server.js"), after: ["db"], health: { http: "http://localhost:8080" } }
  *   ],
  *   { restart: "always", duration: "8 hours", onEvent: (event) => Effect.logDebug(event.name, event.event) }
  * ).pipe(Effect.provide([Processes.layer, Probes.layer]))
@@ -218,7 +220,7 @@ export const run = Effect.fn("Services.run")(function* (
             name,
             run: current,
             pid,
-            command: Processes.commandText(command)
+            command: CommandText.commandText(command)
           }),
         onOutput: (stream, bytes) => onEvent({ event: "output", name, stream, bytes }),
         onLingering: (left, pid) => onEvent({ event: "lingering", name, pid, left }),

@@ -104,7 +104,7 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("refuses to go on with what is none of its logs, and leaves that as it was", () =>
+  it.scopedLive("refuses a file that is not a job log, and leaves it unchanged", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const header = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
@@ -113,10 +113,10 @@ describe("JobLog", () => {
       const cases: ReadonlyArray<readonly [name: string, content: string | undefined, says: RegExp]> = [
         ["pipe", undefined, /it is a named pipe, not a regular file$/],
         [".", undefined, /it is a folder, not a regular file$/],
-        ["/dev/zero", undefined, /, line 1: '\0+' is no line of a job log/],
-        ["/dev/urandom", undefined, /is no line of a job log/],
-        ["text", "some notes\nof mine\n", /, line 1: 'some notes' is no line/],
-        ["late", `${header}${row}${row}a\tb\n`, /, line 4: 'a\tb' is no line/],
+        ["/dev/zero", undefined, /, line 1: '\0+' is not a line of a job log/],
+        ["/dev/urandom", undefined, /is not a line of a job log/],
+        ["text", "some notes\nof mine\n", /, line 1: 'some notes' is not a line/],
+        ["late", `${header}${row}${row}a\tb\n`, /, line 4: 'a\tb' is not a line/],
         ["long", `${header}${row.replace("abc\n", "x".repeat(20 * 1024 * 1024))}`, /, line 2: '1\t:\t1.000/],
         [
           "long2",
@@ -139,7 +139,7 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("tells long commands and those that are no UTF-8 apart", () =>
+  it.scopedLive("distinguishes long commands, and those that are not UTF-8", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "log")
       const long = (end: string) => `echo ${"x".repeat(100_000)}${end}`
@@ -155,7 +155,7 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("says which line is none, and what cannot be written", () =>
+  it.scopedLive("reports which line is not a log's, and what cannot be written", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const file = path.join(at, "log")
@@ -163,7 +163,7 @@ describe("JobLog", () => {
       const wrong = yield* Effect.flip(Effect.scoped(JobLog.open(file, "all")))
       expect([wrong.line, wrong.exitCode]).toEqual([1, 2])
       expect(wrong.message).toMatch(
-        /log, line 1: 'Seq\tHost' is no line of a job log; its columns are Seq, Host/
+        /log, line 1: 'Seq\tHost' is not a line of a job log; expected the columns Seq, Host/
       )
       const folderError = yield* Effect.flip(Effect.scoped(JobLog.open(at, undefined)))
       expect(folderError.message).toMatch(/^cannot use the job log .*it is a folder$/)

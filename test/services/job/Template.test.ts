@@ -34,7 +34,7 @@ describe("Template", () => {
     expect(Template.highest(["{2}", "x{13.}", "{}"])).toBe(13)
   })
 
-  it("takes items from the command, and says what is wrong with them", () => {
+  it("takes items from the command line, and reports what is wrong with them", () => {
     expect(Either.getOrThrow(Template.split(["echo", ":::", "a", "b", ":::+", "c"]))).toEqual({
       command: ["echo"],
       sources: [
@@ -44,8 +44,8 @@ describe("Template", () => {
     })
     expect(Either.getOrThrow(Template.split(["echo"]))).toEqual({ command: ["echo"], sources: [] })
     for (const [words, problem] of [
-      [["echo", ":::"], "':::' has no items behind it; write ::: ITEM…"],
-      [["echo", ":::", "a", ":::+"], "':::+' has no items behind it; write ::: ITEM…"],
+      [["echo", ":::"], "':::' has no items after it; write ::: ITEM…"],
+      [["echo", ":::", "a", ":::+"], "':::+' has no items after it; write ::: ITEM…"],
       [["echo", ":::+", "a"], "':::+' links to a list before it; begin with ':::'"]
     ] as const) {
       expect(Either.flip(Template.split(words)).pipe(Either.getOrThrow)).toBe(problem)
@@ -74,7 +74,7 @@ describe("Template", () => {
       `c # it's\nc {}`,
       "c #"
     ]
-    it("says of an item that a shell would read it, exactly where it would, as a shell itself has it", () => {
+    it("refuses an item exactly where a shell would read it as more than text", () => {
       const items = [
         "plain",
         "",
@@ -111,7 +111,7 @@ describe("Template", () => {
       expect(Template.misread('c "{/.}" {}')!({ values: ["$x/a.b"] })).toBe(undefined)
       expect(Template.misread('c "{2}"')!({ values: ["$x", "b"] })).toBe(undefined)
       expect(Template.misread(`c "{2}"`)!({ values: ["b", "$x"] })).toBe(
-        'item "$x" has "$" in it, which a shell would read, because {2} stands in quotes ("); items are quoted already: write {2} without quotes around it'
+        'item "$x" contains "$", which a shell would interpret, because {2} stands in quotes ("); items are quoted already: write {2} without quotes around it'
       )
     })
   })

@@ -10,7 +10,7 @@ const sizeOf = <E, R>(stream: Stream.Stream<Uint8Array, E, R>) =>
   Stream.runFold(stream, 0, (size, bytes) => size + bytes.length)
 
 describe("CommandExecutor", () => {
-  it.live("does not wait for readers that nobody is: exit codes of processes that write much", () =>
+  it.live("returns exit codes of processes whose output has no reader", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* Command.exitCode(sh("head -c 1000000 /dev/zero; exit 3")), 3)
       assert.strictEqual(yield* Command.string(sh("head -c 300000 /dev/zero >&2; echo out")), "out\n")
@@ -18,17 +18,19 @@ describe("CommandExecutor", () => {
     }).pipe(live)
   )
 
-  it.scopedLive("keeps what was written for who reads after the end, and says when that was too much", () =>
-    Effect.gen(function* () {
-      const child = yield* Command.start(sh("head -c 200000 /dev/zero; echo err >&2"))
-      assert.strictEqual(yield* child.exitCode, 0)
-      assert.isFalse(yield* child.isRunning)
-      assert.strictEqual(yield* sizeOf(child.stdout), 200_000)
-      const flood = yield* Command.start(sh("head -c 9000000 /dev/zero"))
-      yield* flood.exitCode
-      const error = yield* Effect.flip(Stream.runDrain(flood.stdout))
-      assert.include(error.message, "it wrote more than 8.0 MiB to stdout before anybody read that")
-    }).pipe(live)
+  it.scopedLive(
+    "keeps output for a reader that comes after the end, and reports when that was too much",
+    () =>
+      Effect.gen(function* () {
+        const child = yield* Command.start(sh("head -c 200000 /dev/zero; echo err >&2"))
+        assert.strictEqual(yield* child.exitCode, 0)
+        assert.isFalse(yield* child.isRunning)
+        assert.strictEqual(yield* sizeOf(child.stdout), 200_000)
+        const flood = yield* Command.start(sh("head -c 9000000 /dev/zero"))
+        yield* flood.exitCode
+        const error = yield* Effect.flip(Stream.runDrain(flood.stdout))
+        assert.include(error.message, "it wrote more than 8.0 MiB to stdout before that was read")
+      }).pipe(live)
   )
 
   it.live("streams bytes and lines as they come, held up by a slow reader", () =>
@@ -83,7 +85,7 @@ describe("CommandExecutor", () => {
     }).pipe(live)
   )
 
-  it.live("ends who ignores TERM, which the stock executor waits for for ever", () =>
+  it.live("ends a process that ignores TERM, for which the stock executor waits for ever", () =>
     Effect.gen(function* () {
       const stubborn = Command.start(sh('trap "" TERM; echo on; while :; do sleep 0.05; done')).pipe(
         Effect.tap(({ stdout }) => Stream.runHead(stdout)),

@@ -6,7 +6,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Either } from "effect"
 import * as Executables from "../../../src/services/process/Executables.js"
-import * as Processes from "../../../src/services/process/Processes.js"
+import * as ProcessError from "../../../src/services/process/ProcessError.js"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => {
@@ -28,7 +28,7 @@ const folder = Effect.acquireRelease(
 )
 
 describe("Executables", () => {
-  it.scopedLive("finds what can be run, and says as Processes does why something cannot", () =>
+  it.scopedLive("finds what can be run, and fails as Processes does where it cannot", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const PATH = `${at}/nowhere:${at}/first:${at}/second`
@@ -38,9 +38,12 @@ describe("Executables", () => {
           Effect.either
         )
       const fine = Either.right(undefined)
-      const notFound = (word: string) => Either.left(new Processes.CommandNotFound({ command: `${word} x` }))
+      const notFound = (word: string) =>
+        Either.left(new ProcessError.CommandNotFound({ command: `${word} x` }))
       const denied = (word: string) =>
-        Either.left(new Processes.CommandNotExecutable({ command: `${word} x`, detail: "permission denied" }))
+        Either.left(
+          new ProcessError.CommandNotExecutable({ command: `${word} x`, detail: "permission denied" })
+        )
       for (const [word, expected] of [
         ["tool", fine],
         ["shadowed", fine],

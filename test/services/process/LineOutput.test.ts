@@ -13,7 +13,7 @@ const recorded = () => {
 
 describe("LineOutput", () => {
   it.effect(
-    "tells of the start before the first line, by whoever comes first, and gives the rest at the end",
+    "reports the start before the first line, from whichever runs first, and passes on the rest at the end",
     () =>
       Effect.gen(function* () {
         const { events, lines } = recorded()
@@ -27,7 +27,7 @@ describe("LineOutput", () => {
       })
   )
 
-  it.effect("tells of a start that nobody had time for, at the end", () =>
+  it.effect("reports at the end a start that was not reported before", () =>
     Effect.gen(function* () {
       const { events, lines } = recorded()
       lines.onStarted(7)
@@ -36,14 +36,14 @@ describe("LineOutput", () => {
     })
   )
 
-  it.effect("tells though whoever does is interrupted, and lets nobody by before", () =>
+  it.effect("reports the start even if the reporting fiber is interrupted, and holds output until then", () =>
     Effect.gen(function* () {
       const events: Array<string> = []
-      const told = yield* Effect.makeLatch(false)
+      const reported = yield* Effect.makeLatch(false)
       const lines = LineOutput.make(
         () =>
           Effect.zipRight(
-            told.await,
+            reported.await,
             Effect.sync(() => void events.push("started"))
           ),
         () => Effect.sync(() => void events.push("line"))
@@ -55,7 +55,7 @@ describe("LineOutput", () => {
       yield* Fiber.interruptFork(teller)
       yield* Effect.yieldNow()
       expect(events).toEqual([])
-      yield* told.open
+      yield* reported.open
       yield* Fiber.join(line)
       expect(events).toEqual(["started", "line"])
     })

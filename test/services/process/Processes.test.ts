@@ -4,7 +4,8 @@ import * as os from "node:os"
 import * as path from "node:path"
 import * as Command from "@effect/platform/Command"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, FastCheck, Fiber, Option, Stream, TestClock } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Option, Stream } from "effect"
+import * as ProcessError from "../../../src/services/process/ProcessError.js"
 import * as Processes from "../../../src/services/process/Processes.js"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as EventLoop from "../../../src/services/task/EventLoop.js"
@@ -57,7 +58,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.live("tells the pid of a run, gives what it writes as it comes, and keeps none of it", () =>
+  it.live("reports the pid of a run, passes output on as it comes, and keeps none of it", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const { stderr, stdout } = yield* Processes.run(sh("echo $$; echo two >&2; exit 1"), {
@@ -71,10 +72,10 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.live("fails a run where what takes its output fails, when nobody of it is left", () =>
+  it.live("fails a run whose onOutput fails, once no process of it is left", () =>
     Effect.gen(function* () {
       const line = "sh -c 'echo 1; sleep 60' sh"
-      const tooLarge = new Processes.OutputTooLarge({ command: line, stream: "stdout", limit: 0 })
+      const tooLarge = new ProcessError.OutputTooLarge({ command: line, stream: "stdout", limit: 0 })
       let pid = 0
       const exit = yield* Effect.exit(
         Processes.run(sh("echo 1; sleep 60"), {
@@ -166,7 +167,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
       }).pipe(live)
   )
 
-  it.scopedLive("tells why there is no process", () =>
+  it.scopedLive("reports why there is no process", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const file = (name: string, content: string, mode: number) => {
@@ -255,7 +256,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.scopedLive("kills who does not end within the grace period", () =>
+  it.scopedLive("kills a process that does not end within the grace period", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")
       const script = 'trap "" TERM; echo $$ >> "$1"; while :; do sleep 0.05; done'
@@ -280,7 +281,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.live("asks with the signal that it was given", () =>
+  it.live("asks to end with the given stop signal", () =>
     Effect.gen(function* () {
       const words: Array<string> = []
       const ready = yield* Deferred.make<void>()
@@ -301,7 +302,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.live("gives what it writes to its last moment, and waits for who takes it", () =>
+  it.live("passes output on to the last byte, and waits until it is taken", () =>
     Effect.gen(function* () {
       const started = yield* Deferred.make<void>()
       let seen = ""
@@ -324,7 +325,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.live("gives up who never takes what it has written, after the grace period", () =>
+  it.live("gives up an onOutput that never ends, after the grace period", () =>
     Effect.gen(function* () {
       const started = yield* Deferred.make<void>()
       let gaveUp = false
@@ -373,7 +374,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.scopedLive("finds who has left the group, by the marker in the environment", () =>
+  it.scopedLive("finds processes that have left the group, by the marker in the environment", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")
       // One that has left, one whose parent has ended too, one that ignores TERM.
@@ -458,7 +459,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.scopedLive("leaves nobody when this process is killed with KILL", () =>
+  it.scopedLive("leaves no process when this process is killed with KILL", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")
       const tool = `
@@ -487,24 +488,10 @@ describe.each(spawners)("Processes, %s", (spawner) => {
       )
     })
   )
-
-  it("quotes a command line so that a shell reads the same words", () => {
-    const word = FastCheck.string({ minLength: 1 }).filter((word) => !word.includes("\0"))
-    FastCheck.assert(
-      FastCheck.property(FastCheck.array(word), (words) => {
-        const line = Processes.commandLine(Command.make("x", ...words))
-        // A POSIX shell's own reading, for lines of plain and single-quoted parts only.
-        const read = [...line.matchAll(/((?:[^\s'\\]|'[^']*'|\\')+)/g)].map(([part]) =>
-          part.replace(/'([^']*)'|\\'/g, (all, inner) => (all === "\\'" ? "'" : inner))
-        )
-        assert.deepStrictEqual(read, ["x", ...words])
-      })
-    )
-  })
 })
 
 describe("Processes", () => {
-  it.live("tells what a process has used", () =>
+  it.live("reports what a process has used", () =>
     Effect.gen(function* () {
       const burn = sh("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
       const { usage } = yield* Processes.run(burn)
@@ -540,7 +527,7 @@ describe("Processes", () => {
       })
   )
 
-  it.live("has another helper when somebody has killed the first, and ends whom that had started", () =>
+  it.live("starts another helper after the first was killed, and ends the processes of the first", () =>
     Effect.gen(function* () {
       const before = yield* helpers
       const pid = yield* Deferred.make<number>()
@@ -560,91 +547,5 @@ describe("Processes", () => {
       assert.isFalse(isAlive(started))
       assert.strictEqual(text((yield* Processes.run(sh("echo again"))).stdout), "again\n")
     }).pipe(Effect.provide(Processes.layer))
-  )
-})
-
-describe("Processes.layerTest", () => {
-  it.effect("plays scripts in virtual time and records them", () =>
-    Effect.gen(function* () {
-      const run = yield* Effect.fork(Processes.run(Command.make("build", "--all")))
-      yield* TestClock.adjust("1999 millis")
-      assert.isNull(run.unsafePoll())
-      yield* TestClock.adjust("1 millis")
-      const result = yield* Fiber.join(run)
-      assert.deepInclude(result, { exitCode: 2, stdout: new TextEncoder().encode("half\n") })
-      assert.strictEqual(Duration.toMillis(result.duration), 2000)
-      assert.deepInclude(yield* Processes.run(Command.make("crash")), { exitCode: 139, signal: "SIGSEGV" })
-      const failed = yield* Effect.flip(Processes.run(Command.make("crash"), { check: true }))
-      assert.strictEqual(failed._tag, "CommandFailed")
-      const large = yield* Effect.flip(Processes.run(Command.make("flood"), { maxOutput: 3 }))
-      assert.deepInclude(large, { _tag: "OutputTooLarge", stream: "stderr", limit: 3 })
-      assert.deepInclude(yield* Effect.flip(Processes.run(Command.make("nothing"))), {
-        _tag: "CommandNotFound"
-      })
-      assert.deepInclude(yield* Effect.flip(Processes.run(Command.make("plain"))), { exitCode: 126 })
-      assert.isTrue(Exit.isFailure(yield* Effect.exit(Processes.run(Command.make("unscripted")))))
-      const { events } = yield* Processes.Recorded
-      assert.deepStrictEqual(events.slice(0, 2), [
-        { event: "started", command: "build --all", at: 0 },
-        { event: "exited", command: "build --all", at: 2000 }
-      ])
-    }).pipe(
-      Effect.provide(
-        Processes.layerTest([
-          { match: /^build/, after: "2 seconds", stdout: "half\n", exitCode: 2 },
-          { match: "crash", signal: "SIGSEGV" },
-          { match: (line) => line === "flood", stderr: "four" },
-          { match: "nothing", fails: "notFound" },
-          { match: "plain", fails: "notExecutable" }
-        ])
-      )
-    )
-  )
-
-  it.effect("signals as the real one does", () =>
-    Effect.gen(function* () {
-      const { events } = yield* Processes.Recorded
-      const cancelled = yield* Deferred.make<void>()
-      const runs = yield* Effect.forEach(["polite", "stubborn", "slow", "own"], (name) =>
-        Effect.fork(
-          Processes.run(Command.make(name), {
-            grace: "3 seconds",
-            stopSignal: name === "own" ? "SIGQUIT" : undefined
-          })
-        )
-      )
-      yield* TestClock.adjust("1 seconds")
-      yield* Effect.fork(
-        Effect.zipRight(
-          Effect.forEach(runs, cancel, { concurrency: 4 }),
-          Deferred.succeed(cancelled, undefined)
-        )
-      )
-      yield* TestClock.adjust("2999 millis")
-      assert.isFalse(yield* Deferred.isDone(cancelled))
-      yield* TestClock.adjust("1 millis")
-      yield* Deferred.await(cancelled)
-      assert.deepStrictEqual(
-        events
-          .filter(({ event }) => event !== "started")
-          .map(({ at, command, event }) => `${at} ${command} ${event}`),
-        [
-          "1000 polite SIGTERM",
-          "1000 stubborn SIGTERM",
-          "1000 slow SIGTERM",
-          "1000 own SIGQUIT",
-          "2000 slow exited",
-          "4000 stubborn SIGKILL"
-        ]
-      )
-    }).pipe(
-      Effect.provide(
-        Processes.layerTest([
-          { match: /^(polite|own)$/, after: "1 hour" },
-          { match: "stubborn", after: "1 hour", ignoresTerm: true },
-          { match: "slow", after: "2 seconds", ignoresTerm: true }
-        ])
-      )
-    )
   )
 })

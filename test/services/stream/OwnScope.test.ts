@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, type Scope, Stream } from "effect"
 import * as Gather from "../../../src/programs/Gather.js"
-import * as Subprocess from "../../../src/programs/Subprocess.js"
 import * as Downloader from "../../../src/services/download/Downloader.js"
 import * as SystemLoad from "../../../src/services/host/SystemLoad.js"
+import * as Jobs from "../../../src/services/job/Jobs.js"
 import * as Processes from "../../../src/services/process/Processes.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
 
@@ -31,7 +31,8 @@ describe("a stream over a caller's input", () => {
         )
     ],
     ["Gather.downloads", (input) => Gather.downloads(input)],
-    ["Subprocess.jobs", (input) => Subprocess.jobs(input)]
+    ["Jobs.stream", (input) => Jobs.stream(input)],
+    ["Jobs.run", (input) => Stream.fromEffect(Jobs.run(input, { deliver: () => Effect.void }))]
   ]
   it.live.each(streams)("%s leaves open what the input has acquired in the caller's scope", ([, run]) =>
     Effect.gen(function* () {

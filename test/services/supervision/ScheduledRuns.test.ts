@@ -1,7 +1,7 @@
 import * as Command from "@effect/platform/Command"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Layer } from "effect"
-import * as Processes from "../../../src/services/process/Processes.js"
+import * as ProcessesTest from "../../../src/services/process/ProcessesTest.js"
 import * as ScheduledRuns from "../../../src/services/supervision/ScheduledRuns.js"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as Cron from "../../../src/services/time/Cron.js"
@@ -17,12 +17,12 @@ describe("ScheduledRuns", () => {
       program: ScheduledRuns.run(Command.make("job"), when, { ...options, handle })
     }
   }
-  const provided = (script: Processes.Script) =>
-    Layer.provideMerge(Layer.merge(Processes.layerTest([script]), Timers.layer), VirtualClock.layer)
+  const provided = (script: ProcessesTest.Script) =>
+    Layer.provideMerge(Layer.merge(ProcessesTest.layerTest([script]), Timers.layer), VirtualClock.layer)
   const minutes: ScheduledRuns.When = { _tag: "Every", interval: "1 minute", align: false }
 
   it.live("reports each run, its output and its end, and a summary", () => {
-    const script: Processes.Script = { match: "job", stdout: "done\n", after: "5 seconds" }
+    const script: ProcessesTest.Script = { match: "job", stdout: "done\n", after: "5 seconds" }
     const { events, program } = seen(minutes, { times: 2 })
     return Effect.gen(function* () {
       const summary = yield* program
@@ -58,7 +58,7 @@ describe("ScheduledRuns", () => {
     }).pipe(Effect.provide(provided(script)))
   })
 
-  it.live.each<[Processes.Script, Partial<ScheduledRuns.RunsSummary>, string]>([
+  it.live.each<[ProcessesTest.Script, Partial<ScheduledRuns.RunsSummary>, string]>([
     [{ match: "job", exitCode: 3 }, { failed: 2, exitCode: 1 }, "exit code 3"],
     [{ match: "job", signal: "SIGSEGV" }, { failed: 2, exitCode: 1 }, "ended by SIGSEGV"],
     [{ match: "job", fails: "notFound" }, { failed: 2, exitCode: 127 }, "cannot run job: command not found"],
@@ -73,7 +73,7 @@ describe("ScheduledRuns", () => {
   })
 
   it.live("runs once after a delay, at a time, and at a time that a clock change has moved", () => {
-    const script: Processes.Script = { match: "job" }
+    const script: ProcessesTest.Script = { match: "job" }
     const once = (when: ScheduledRuns.When) => {
       const { events, program } = seen(when)
       return Effect.map(program, () => events.find((event) => event.event === "started"))
@@ -93,7 +93,7 @@ describe("ScheduledRuns", () => {
   })
 
   it.live("stops what runs when it is cancelled, and still reports how it ended", () => {
-    const script: Processes.Script = { match: "job", after: "1 hour" }
+    const script: ProcessesTest.Script = { match: "job", after: "1 hour" }
     const { events, program } = seen(minutes)
     return Effect.gen(function* () {
       const fiber = yield* Effect.fork(program)
@@ -103,7 +103,7 @@ describe("ScheduledRuns", () => {
         { event: "finished", outcome: "cancelled", detail: "SIGTERM" },
         { event: "summary", runs: 1, cancelled: 1, skipped: 1 }
       ])
-      const { events: recorded } = yield* Processes.Recorded
+      const { events: recorded } = yield* ProcessesTest.Recorded
       expect(recorded.map(({ event }) => event)).toEqual(["started", "SIGTERM"])
     }).pipe(Effect.provide(provided(script)))
   })

@@ -1,7 +1,7 @@
 import * as Command from "@effect/platform/Command"
 import { assert, describe, expect, it } from "@effect/vitest"
 import { Cause, Clock, type Duration, Effect, Exit, Layer, TestClock } from "effect"
-import * as Processes from "../../../src/services/process/Processes.js"
+import * as ProcessesTest from "../../../src/services/process/ProcessesTest.js"
 import * as Probes from "../../../src/services/supervision/Probes.js"
 import * as Services from "../../../src/services/supervision/Services.js"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
@@ -9,7 +9,7 @@ import { plural } from "../../../src/services/text/Units.js"
 import * as VirtualClock from "../../../src/services/time/VirtualClock.js"
 
 describe("Services", () => {
-  const scripts: ReadonlyArray<Processes.Script> = [
+  const scripts: ReadonlyArray<ProcessesTest.Script> = [
     { match: "server", output: [{ after: "2 seconds", stdout: "listening\n" }], after: "1 hour" },
     { match: "stubborn", after: "1 hour", ignoresTerm: true },
     { match: "crash", after: "1 second", exitCode: 7 },
@@ -61,7 +61,7 @@ describe("Services", () => {
     return { lines, run }
   }
   const layers = Layer.merge(
-    Processes.layerTest(scripts),
+    ProcessesTest.layerTest(scripts),
     Probes.layerTest({ port: () => Effect.map(Clock.currentTimeMillis, (now) => now >= 3000) })
   )
   it.live.each(["started", "ready", "ended", "restarting", "stopping"] as const)(
@@ -85,7 +85,7 @@ describe("Services", () => {
       }).pipe(
         Effect.provide(
           Layer.merge(
-            Processes.layerTest([{ match: "quits", after: "3 seconds", exitCode: 1 }]),
+            ProcessesTest.layerTest([{ match: "quits", after: "3 seconds", exitCode: 1 }]),
             Probes.layerTest({})
           )
         ),
@@ -258,13 +258,17 @@ describe("Services", () => {
   )
 
   describe("after", () => {
-    const up = (stdout: string, after: string, extra: Partial<Processes.Script> = {}): Processes.Script => ({
+    const up = (
+      stdout: string,
+      after: string,
+      extra: Partial<ProcessesTest.Script> = {}
+    ): ProcessesTest.Script => ({
       match: "",
       output: [{ after: "500 millis", stdout }],
       after: after as Duration.DurationInput,
       ...extra
     })
-    const dependent: ReadonlyArray<Processes.Script> = [
+    const dependent: ReadonlyArray<ProcessesTest.Script> = [
       { ...up("READY\n", "1 second", { exitCode: 1 }), match: "db", times: 1 },
       { ...up("READY\n", "4 seconds", { exitCode: 1 }), match: "db", times: 1 },
       { ...up("READY\n", "1 hour"), match: "db" },
@@ -289,7 +293,7 @@ describe("Services", () => {
         Effect.map(() =>
           lines.filter((line) => !line.includes("is over") && !/ (stopping|steady)/.test(line))
         ),
-        Effect.provide(Layer.merge(Processes.layerTest(dependent), Probes.layerTest({}))),
+        Effect.provide(Layer.merge(ProcessesTest.layerTest(dependent), Probes.layerTest({}))),
         VirtualClock.run()
       )
     }
@@ -442,7 +446,7 @@ describe("Services", () => {
             return Effect.as(run, lines)
           }),
           Layer.merge(
-            Processes.layerTest([
+            ProcessesTest.layerTest([
               { match: "a", output: [{ after: 1, stdout: `${"a".repeat(60)}!\n` }], after: "1 hour" }
             ]),
             Probes.layerTest({})

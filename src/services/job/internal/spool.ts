@@ -8,16 +8,16 @@ import { countBuffer } from "../../host/HeapTuning.js"
 import { describe } from "../../host/OwnFiles.js"
 import { anyCount, checkOptions } from "../../text/Numbers.js"
 
-// Output that has to wait: in memory while all together are small, in unlinked temporary files beyond.
+// Output that waits for its turn: in memory while all of it is small, in unlinked temporary files beyond that.
 
-/** What has to wait could not be put into a file. */
+/** Waiting output could not be written to a temporary file. */
 export class SpoolError extends Data.TaggedError("SpoolError")<{
   readonly folder: string
   readonly detail: string
 }> {
   readonly exitCode = codes.failed
   override get message() {
-    return `cannot keep output in ${this.folder} until it is due: ${this.detail}; TMPDIR names another folder`
+    return `cannot keep output in ${this.folder} until it is due: ${this.detail}; set TMPDIR to another folder`
   }
 }
 
@@ -26,9 +26,9 @@ export interface Spool {
   /** Throws a {@link SpoolError} where the disk is full. */
   readonly write: (bytes: Uint8Array) => void
   readonly size: () => number
-  /** Reads all of it, some at a time. */
+  /** Reads all of it, one block after the other. */
   readonly drain: (each: (bytes: Uint8Array) => Effect.Effect<void>) => Effect.Effect<void>
-  /** Gives up what is left. */
+  /** Drops what is left. */
   readonly close: () => void
 }
 
@@ -38,13 +38,13 @@ const block = 16 * 1024
 export interface Options {
   /** Bytes that all spools together hold outside of files; default 8 MiB. */
   readonly memory?: number | undefined
-  /** Is called as each further 64 MiB go to files: much waits, and it may be that nothing will ever read it. */
+  /** Called as each further 64 MiB go to files: a chance to check that the output still has a reader. */
   readonly onMuch?: (() => void) | undefined
 }
 
 const much = 64 * 1024 * 1024
 
-/** Makes spools that are gone with the scope. */
+/** Makes spools that close with the scope. */
 export const make = ({
   memory = 8 * 1024 * 1024,
   onMuch
@@ -63,12 +63,12 @@ export const make = ({
       try {
         write()
       } catch (error) {
-        // Too many files are open: for now memory has to do.
+        // Too many files are open: keep the output in memory for now.
         if (/^(EMFILE|ENFILE)/.test((error as Error).message)) return
         throw new SpoolError({ folder: tmpdir(), detail: describe(error) })
       }
     }
-    // Its name is gone at once: a process that is killed leaves nothing behind.
+    // Unlinked at once, so that a killed process leaves no file behind.
     const temporary = (): number => {
       const path = join(tmpdir(), `aio-spool-${randomBytes(8).toString("hex")}`)
       const fd = openSync(path, "wx+", 0o600)

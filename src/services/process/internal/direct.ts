@@ -4,9 +4,9 @@ import type { Writable } from "node:stream"
 import * as RawText from "../../text/RawText.js"
 import { nothing, type Spawner } from "./spawner.js"
 
-// Node's own way to make a process: `child_process.spawn` stands still while it forks a process of Node's size, 2 ms.
-// So that nobody lives on when this process is killed, a shell reads the groups that there are, and ends those left
-// when the pipe closes: theirs, and where there is a /proc whoever carries the marker.
+// Node's own way to make a process: `child_process.spawn` blocks for 2 ms while it forks a process of Node's size. A
+// shell reads which groups there are and, when its pipe closes because this process was killed, ends those left and,
+// where there is a /proc, all processes that carry the marker.
 const watchdog = `
 grace=$1 marker=$2 groups=" "
 while read -r what group; do
@@ -27,7 +27,7 @@ left() {
 all TERM
 all CONT
 waited=0
-# Where nobody reaps them, those who have ended stay for ever.
+# Bounded, because zombies that are never reaped stay for ever.
 while left && [ "$waited" -lt $((grace + 2000)) ]; do
   [ "$waited" -lt "$grace" ] || all KILL
   sleep 0.1
@@ -35,12 +35,12 @@ while left && [ "$waited" -lt $((grace + 2000)) ]; do
 done
 `
 
-/** Starts processes by Node; `marker` is in the environment of all of them, `grace` (ms) what they get from TERM to KILL. */
+/** Starts processes by Node; `marker` is in the environment of all, `grace` (ms) lies between TERM and KILL. */
 export const open = (grace: number, marker: string): Spawner => {
   let watching: ChildProcessByStdio<Writable, null, null> | undefined
   const watch = () => {
     const child = spawn("/bin/sh", ["-c", watchdog, "aio watchdog", String(grace), marker], {
-      detached: true, // a Ctrl-C of the terminal is for us to answer
+      detached: true, // a Ctrl-C of the terminal is for this process to answer
       stdio: ["pipe", "ignore", "ignore"]
     })
     child.on("error", () => undefined)
@@ -57,7 +57,7 @@ export const open = (grace: number, marker: string): Spawner => {
     spawn: (request, listener) => {
       const { args, cwd, env, extendEnv, file, gid, stderr, stdin, stdout, uid } = request
       if ([file, ...args, ...Object.values(env)].some(RawText.isRaw)) {
-        throw new Error("Node starts only what is UTF-8 in all its words")
+        throw new Error("Node starts only commands whose words and environment are UTF-8")
       }
       watching ??= watch()
       const child = spawn(file, args, {
@@ -72,7 +72,7 @@ export const open = (grace: number, marker: string): Spawner => {
       if (child.pid === undefined) return nothing
       watching?.stdin.write(`+ ${child.pid}\n`)
       listener.started(child.pid)
-      // A child that closes its stdin early, or is gone, is no error.
+      // A child that closes its stdin early, or is gone, is not an error.
       child.stdin?.on("error", () => undefined)
       if (child.stdin !== null) listener.input(child.stdin)
       for (const stream of ["stdout", "stderr"] as const) {

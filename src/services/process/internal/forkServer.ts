@@ -10,7 +10,10 @@ import * as direct from "./direct.js"
 import type { Listener, Request, Spawner } from "./spawner.js"
 import * as spawner from "./spawner.js"
 
-// A fork copies the page tables of who forks, and Node's are large: 2 ms a process, in which nothing else runs. So one
+// This file stays in one piece, longer than others: it is one protocol with both of its ends, the Perl half and the Node
+// half, and a smaller helper is to replace it as a whole.
+//
+// A fork copies the page tables of the process that forks, and Node's are large: 2 ms a process, in which nothing else runs. So one
 // small process forks for us, a fifth of Node's size. Being there, it is three more things: the parent that lives on
 // when this process is killed and then ends what was started; the subreaper of everyone who loses their parent; and
 // who can ask the kernel what a process has used (wait4). It is Perl, because that is part of every Debian and Fedora

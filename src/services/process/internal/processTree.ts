@@ -1,14 +1,15 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { Duration, Effect } from "effect"
 
-// Everything that a child has started: its process group, and whoever has left that (`setsid`) but still carries the
-// marker that the child was given in its environment. Who sheds both is found by nobody here; the fork server's
-// subreaper ends those when the service closes.
+// A child and everything that it has started: its process group, and processes outside of the group (`setsid`) that
+// carry the child's marker in their environment. A process that leaves the group and clears its environment cannot be
+// found here; the fork server's subreaper kills it when the service closes.
 
+/** How the processes of one child are found. */
 export interface Tree {
   /** The process group, which is the pid of its first process. */
   readonly group: number
-  /** Unique text in the environment of everyone who belongs to it. */
+  /** Unique text in the environment of each of its processes. */
   readonly marker: string
 }
 
@@ -39,19 +40,19 @@ const statOf = (pid: number): ReadonlyArray<string> | undefined => {
 /** How many pids may have come since the tree's first before all of /proc is read instead of each of them. */
 const few = 256
 
-// Whoever descends from the tree's first process has a later pid, and the last pid given out is in /proc/loadavg: so
-// after a short job there are a few to look at (10 µs each), and not the machine's every process.
+// After a short job only a few pids are looked at (10 µs each) and not all of the machine: descendants have a later pid
+// than the tree's first process, and the last pid given out is in /proc/loadavg.
 const candidates = (group: number): ReadonlyArray<number> => {
   const last = Number(read("/proc/loadavg").split(" ")[4])
   const since = last - group
   return since >= 0 && since <= few ? Array.from({ length: since }, (_, i) => group + 1 + i) : everyPid()
 }
 
-/** Who carries the tree's marker and has left its group. */
+/** The processes that carry the tree's marker and have left its group. */
 const escaped = ({ group, marker }: Tree): ReadonlyArray<number> =>
   linux
     ? candidates(group).filter(
-        // Most are gone by now, and an error that is thrown costs ten times a question.
+        // Most are gone by now, and a thrown error costs ten times as much as asking first.
         (pid) =>
           existsSync(`/proc/${pid}`) &&
           read(`/proc/${pid}/environ`).includes(marker) &&
@@ -68,18 +69,18 @@ const send = (to: number, signal: NodeJS.Signals | 0): "sent" | "gone" | "denied
   }
 }
 
-/** Signals the whole group; false when nobody is left of it that is ours to signal. */
+/** Signals the whole group; false when no process of it is left that this process may signal. */
 export const signalGroup = (group: number, signal: NodeJS.Signals | 0): boolean =>
   send(-group, signal) === "sent"
 
-/** Signals all of the tree; false when nobody is left of it. */
+/** Signals all of the tree; false when no process of it is left. */
 export const signalTree = (tree: Tree, signal: NodeJS.Signals | 0): boolean => {
   const inGroup = signalGroup(tree.group, signal)
   return escaped(tree).reduce((sent, pid) => send(pid, signal) === "sent" || sent, inGroup)
 }
 
-// Zombies count as members of their group until somebody reaps them; where process 1 of a container does not, the
-// group of an ended process would stand for ever.
+// Zombies are members of their group until they are reaped; where process 1 of a container does not reap, the group of
+// an ended process would exist for ever.
 const onlyZombies = (group: number): boolean =>
   linux &&
   everyPid().every((pid) => {
@@ -87,7 +88,7 @@ const onlyZombies = (group: number): boolean =>
     return stat === undefined || stat[2] !== String(group) || stat[0] === "Z" || stat[0] === "X"
   })
 
-// Polled, because only children tell of their end, and a tree has grandchildren in it. Timers of Node's own: the
+// Polls, because the kernel reports only the end of children, and a tree has grandchildren. Uses Node's timers: the
 // processes are real whatever clock the program runs on.
 const gone = (tree: Tree, within: number): Effect.Effect<boolean> =>
   Effect.async((resume) => {
@@ -104,7 +105,7 @@ const gone = (tree: Tree, within: number): Effect.Effect<boolean> =>
     return Effect.sync(() => clearTimeout(timer))
   })
 
-/** The signal to all of the tree, the grace period, KILL; ends when nobody is left. */
+/** Sends the signal to all of the tree, waits for the grace period, sends KILL; ends when no process is left. */
 export const endTree = (
   tree: Tree,
   grace: Duration.DurationInput,
@@ -112,15 +113,15 @@ export const endTree = (
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
     if (!signalTree(tree, signal)) return
-    // What is stopped ends only when it goes on.
+    // A stopped process must go on to end.
     signalTree(tree, "SIGCONT")
     if (yield* gone(tree, Duration.toMillis(grace))) return
-    // Once is not enough where somebody is just being forked.
+    // Repeated, because a process that is just being forked misses the signal.
     do signalTree(tree, "SIGKILL")
     while (!(yield* gone(tree, 100)))
   })
 
-/** Processor time so far and memory now, of all in the group; undefined where the platform does not tell. */
+/** Processor time so far and memory now, of all in the group; undefined where the platform does not report it. */
 export const usageOf = ({ group }: Tree) => {
   if (!linux) return undefined
   const sum = { user: 0, system: 0, memory: 0, peakMemory: 0 }

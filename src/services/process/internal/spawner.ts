@@ -1,6 +1,6 @@
 import type { Writable } from "node:stream"
 
-// How a process is made, behind one interface: by Node itself, or by the fork server, which is quicker.
+// The interface of what makes processes: Node itself, or the fork server, which is quicker.
 
 /** What to start. */
 export interface Request {
@@ -8,7 +8,7 @@ export interface Request {
   readonly args: ReadonlyArray<string>
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
-  /** Whether `env` comes on top of this process's own, as that was when the first process was started. */
+  /** Whether `env` is added to this process's own, as it was when the first process was started. */
   readonly extendEnv: boolean
   readonly uid: number | undefined
   readonly gid: number | undefined
@@ -17,7 +17,7 @@ export interface Request {
   readonly stderr: "pipe" | "inherit"
 }
 
-/** What the process has used, children that it waited for included: milliseconds, bytes. */
+/** What the process and the children that it waited for have used: milliseconds, bytes. */
 export interface Usage {
   readonly user: number
   readonly system: number
@@ -28,17 +28,17 @@ export interface Ended {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
   readonly usage: Usage | undefined
-  /** Whether it is known that it has left nobody behind. */
+  /** Whether it is known that it left no process behind. */
   readonly alone: boolean
 }
 
-/** Where data comes from: while it is paused none does. */
+/** Where data comes from; none comes while it is paused. */
 export interface Source {
   readonly pause: () => unknown
   readonly resume: () => unknown
 }
 
-/** What is told of a process, in this order: `failed`, or `started`, then data, `closed` last. */
+/** Called for a process in this order: `failed`; or `started`, then data, `closed` last. */
 export interface Listener {
   readonly started: (pid: number) => void
   /** There is no process; `code` as in `ENOENT`. */
@@ -51,25 +51,26 @@ export interface Listener {
   readonly closed: () => void
 }
 
-/** The `code` of a process that was running when who had started it was killed. */
+/** The `code` of a process that was running when the helper that had started it was killed. */
 export const lost = "ELOST"
 
-/** A process that was asked for. */
+/** A process that was requested. */
 export interface Handle {
   /** Closes our ends of its pipes. */
   readonly close: () => void
-  /** It is not wanted any more: where it has not been started yet it `failed`. */
+  /** Takes the request back: a process that has not been started yet reports `failed`. */
   readonly withdraw: () => void
 }
 
-/** Of what has never been. */
+/** The handle of a process that was never made. */
 export const nothing: Handle = { close: () => undefined, withdraw: () => undefined }
 
+/** Makes processes. */
 export interface Spawner {
   /** Starts a process in a session of its own. */
   readonly spawn: (request: Request, listener: Listener) => Handle
-  /** False when it cannot start anything any more. */
+  /** False when it can no longer start processes. */
   readonly works: () => boolean
-  /** Resolves when what helps it is gone. */
+  /** Resolves when its helper process is gone. */
   readonly close: () => Promise<void>
 }

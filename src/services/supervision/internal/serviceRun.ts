@@ -3,6 +3,7 @@ import { Clock, Data, Deferred, Duration, Effect, FiberId, Option } from "effect
 import { codes } from "../../host/ExitCodes.js"
 import * as LineOutput from "../../process/LineOutput.js"
 import * as Processes from "../../process/Processes.js"
+import * as ProcessOutcome from "../../process/ProcessOutcome.js"
 import { formatDuration } from "../../text/Units.js"
 import * as Timers from "../../time/Timers.js"
 import type * as LogFiles from "../LogFiles.js"
@@ -118,5 +119,5 @@ export const run = (settings: RunSettings) =>
     )
     const { exitCode, signal } = exited
     if (exitCode !== 0)
-      return yield* new ServiceEnded({ message: Processes.howEnded(exited), exitCode, signal })
+      return yield* new ServiceEnded({ message: ProcessOutcome.howEnded(exited), exitCode, signal })
   }).pipe(Effect.scoped)

@@ -1,0 +1,122 @@
+import * as Command from "@effect/platform/Command"
+import { type Clock, Duration, Effect, type Scope } from "effect"
+import type * as Processes from "../../process/Processes.js"
+import * as ProcessOutcome from "../../process/ProcessOutcome.js"
+import type { JobEvent } from "../JobEvents.js"
+import * as JobResults from "../JobResults.js"
+import type { JobLimits } from "./jobLimits.js"
+import type { Sink } from "./jobOutput.js"
+import * as spool from "./spool.js"
+
+/** What is to be run, and under which names. */
+export interface Attempt {
+  /** From 1; more than 1 where the job is tried again. */
+  readonly number: number
+  readonly command: Command.Command
+  readonly key: string
+  readonly label: string
+  readonly seq: number
+  readonly slot: number
+}
+
+/** An attempt that has ended. */
+export interface Attempted {
+  readonly outcome: ProcessOutcome.ProcessOutcome
+  /** Milliseconds. */
+  readonly runtime: number
+  /** Milliseconds since the epoch. */
+  readonly began: number
+}
+
+/** What all attempts share. */
+export interface Settings extends Processes.StopOptions {
+  readonly processes: Processes.Processes["Type"]
+  readonly clock: Clock.Clock
+  readonly emit: (event: JobEvent) => void
+  readonly limits: JobLimits
+  /** Ends when a job may start. */
+  readonly gate: Effect.Effect<void> | undefined
+  /** Files for the results of a job; none where nothing is saved. */
+  readonly openFiles:
+    | ((
+        label: string,
+        key: string
+      ) => Effect.Effect<JobResults.JobFiles, JobResults.JobResultsError, Scope.Scope>)
+    | undefined
+  /** Whether jobs write to the caller's own stdout and stderr. */
+  readonly inherit: boolean
+}
+
+/** Makes what runs attempts: a process with its output into the sink, its limits, and its files. */
+export const make = ({
+  clock,
+  emit,
+  gate,
+  grace,
+  inherit,
+  limits,
+  openFiles,
+  processes,
+  stopSignal
+}: Settings): ((
+  attempt: Attempt,
+  sink: Sink,
+  /** Called when the attempt may start. */
+  begin: () => void
+) => Effect.Effect<Attempted, JobResults.JobResultsError | spool.SpoolError>) => {
+  // For a small job each step of Effect's counts: so plain code where nothing is waited for.
+  const run = (
+    { command, key, number, seq, slot }: Attempt,
+    sink: Sink,
+    files: JobResults.JobFiles | undefined
+  ): Effect.Effect<Attempted, JobResults.JobResultsError | spool.SpoolError> => {
+    const began = clock.unsafeCurrentTimeMillis()
+    const started = clock.unsafeCurrentTimeNanos()
+    const ended = processes.run(
+      inherit ? command.pipe(Command.stdout("inherit"), Command.stderr("inherit")) : command,
+      {
+        grace,
+        stopSignal,
+        onLingering: (left) => Effect.sync(() => emit({ event: "lingering", seq, command: key, left })),
+        onStarted: (pid) => emit({ event: "started", seq, slot, pid, command: key, attempt: number }),
+        onOutput: (stream, bytes) => {
+          files?.write(stream, bytes)
+          return sink.write(stream, bytes)
+        }
+      }
+    )
+    const attempted = Effect.match(limits.limit(key, ended, started), {
+      onFailure: (error) => ({
+        outcome: ProcessOutcome.ofError(error),
+        runtime: Number(clock.unsafeCurrentTimeNanos() - started) / 1e6,
+        began
+      }),
+      onSuccess: (exited) => ({
+        outcome: ProcessOutcome.ofExited(exited),
+        runtime: Duration.toMillis(exited.duration),
+        began
+      })
+    })
+    // Output that cannot be kept throws where it arrives.
+    return Effect.catchAllDefect(attempted, (defect) => {
+      sink.drop()
+      const full = defect instanceof JobResults.JobResultsError || defect instanceof spool.SpoolError
+      return full ? Effect.fail(defect) : Effect.die(defect)
+    })
+  }
+  return (attempt, sink, begin) => {
+    const start = () => {
+      begin()
+      if (openFiles === undefined) return run(attempt, sink, undefined)
+      return Effect.scoped(
+        Effect.gen(function* () {
+          const files = yield* openFiles(attempt.label, attempt.key)
+          const attempted = yield* run(attempt, sink, files)
+          yield* files.finish(attempted.outcome.signal ?? String(attempted.outcome.exitCode))
+          return attempted
+        })
+      )
+    }
+    return gate === undefined ? start() : Effect.flatMap(gate, start)
+  }
+}

@@ -1,0 +1,56 @@
+import { Clock, Deferred, Duration, Effect, FiberId } from "effect"
+import * as ProcessError from "../../process/ProcessError.js"
+import * as Race from "../../task/Race.js"
+import * as Timers from "../../time/Timers.js"
+
+/** How long a job may run: a duration, or a multiple of the median of those that succeeded. */
+export type Timeout = Duration.DurationInput | { readonly median: number }
+
+/** The limit on the time of each attempt. */
+export interface JobLimits {
+  /** Fails with `CommandTimedOut` when the attempt, begun at `started` (monotonic nanoseconds), takes too long. */
+  readonly limit: <A, E>(
+    command: string,
+    attempt: Effect.Effect<A, E>,
+    started: bigint
+  ) => Effect.Effect<A, E | ProcessError.CommandTimedOut>
+  /** An attempt has succeeded after so many milliseconds. */
+  readonly succeeded: (runtime: number) => void
+}
+
+/** From so many successes on the median is a limit. */
+const known = 3
+
+/** Makes limits; none where `timeout` is undefined. */
+export const make = (timeout: Timeout | undefined): JobLimits => {
+  if (timeout === undefined) return { limit: (_, attempt) => attempt, succeeded: () => undefined }
+  const fail = (command: string, after: Duration.Duration) =>
+    Effect.fail(new ProcessError.CommandTimedOut({ command, after }))
+  if (typeof timeout !== "object" || !("median" in timeout)) {
+    const after = Duration.decode(timeout)
+    return {
+      limit: (command, attempt) =>
+        Race.first(attempt, Effect.zipRight(Timers.sleep(after), fail(command, after))),
+      succeeded: () => undefined
+    }
+  }
+  const runtimes: Array<number> = [] // sorted
+  const medianKnown = Deferred.unsafeMake<void>(FiberId.none)
+  const median = () => runtimes[Math.floor(runtimes.length / 2)]!
+  const late = (command: string, started: bigint) =>
+    Effect.gen(function* () {
+      yield* Deferred.await(medianKnown)
+      const after = Duration.millis(median() * timeout.median)
+      const spent = Duration.nanos((yield* Clock.currentTimeNanos) - started)
+      yield* Timers.sleep(Duration.subtract(after, spent))
+      return yield* fail(command, after)
+    })
+  return {
+    limit: (command, attempt, started) => Race.first(attempt, late(command, started)),
+    succeeded: (runtime) => {
+      const at = runtimes.findIndex((other) => other > runtime)
+      runtimes.splice(at < 0 ? runtimes.length : at, 0, runtime)
+      if (runtimes.length === known) Deferred.unsafeDone(medianKnown, Effect.void)
+    }
+  }
+}

@@ -1,0 +1,21 @@
+import * as Command from "@effect/platform/Command"
+import * as ShellWords from "../text/ShellWords.js"
+
+/** One string as the command of a POSIX shell. */
+export const shell = (text: string): Command.Command => Command.make("/bin/sh", "-c", text)
+
+/** A command as a person would type it: words that a POSIX shell would take apart are quoted. */
+export const commandLine = (command: Command.Command): string => {
+  if (command._tag === "PipedCommand") return `${commandLine(command.left)} | ${commandLine(command.right)}`
+  return [command.command, ...command.args].map(ShellWords.quote).join(" ")
+}
+
+/** A command as a person wrote it: the text itself of a {@link shell} command, else its {@link commandLine}. */
+export const commandText = (command: Command.Command): string =>
+  command._tag === "StandardCommand" && command.command === "/bin/sh" && command.args[0] === "-c"
+    ? command.args.slice(1).join(" ")
+    : commandLine(command)
+
+/** The program that a command starts; of a pipeline, the first command's. */
+export const programOf = (command: Command.Command): string =>
+  command._tag === "PipedCommand" ? programOf(command.left) : command.command

@@ -1,0 +1,82 @@
+import { constants } from "node:os"
+import { type Duration, Either, Option } from "effect"
+import { codes } from "../host/ExitCodes.js"
+
+/** What a process and the children that it waited for have used. */
+export interface Usage {
+  /** Processor time. */
+  readonly user: Duration.Duration
+  readonly system: Duration.Duration
+  /** The highest memory use of any one of them, in bytes. */
+  readonly peakMemory: number
+}
+
+/** How a process ended. */
+export interface Exited {
+  /** Its exit code; 128 plus the signal's number when a signal ended it, as shells report it. */
+  readonly exitCode: number
+  readonly signal: NodeJS.Signals | undefined
+  /** From its start until it had ended and both pipes were closed, by the monotonic clock. */
+  readonly duration: Duration.Duration
+  /** Where the platform reports it: Linux on x64 and arm64, with Perl. */
+  readonly usage: Option.Option<Usage>
+}
+
+/** How a process ended and what it wrote. */
+export interface Result extends Exited {
+  /** What it wrote, byte for byte; empty where the stream was inherited. */
+  readonly stdout: Uint8Array
+  readonly stderr: Uint8Array
+  /** Whether it wrote more than is here; only with `onTooLarge: "truncate"`. */
+  readonly truncated: boolean
+}
+
+/** In words: `exit code 3`, `ended by SIGTERM`. */
+export const howEnded = ({ exitCode, signal }: Pick<Exited, "exitCode" | "signal">): string =>
+  signal === undefined ? `exit code ${exitCode}` : `ended by ${signal}`
+
+/** The exit code as shells report it: 128 plus the number of the signal that ended the process. */
+export const exitCodeOf = (code: number | null, signal: NodeJS.Signals | null): number =>
+  code ?? 128 + constants.signals[signal!]
+
+/** What became of a command, in one shape whether there was a process or not. */
+export interface ProcessOutcome {
+  /** That of the process; where it was not started or timed out, 124, 126, 127 or 1 for the reason. */
+  readonly exitCode: number
+  /** What a program exits with when this is all that failed: that of the reason, but 1 for any process that ran. */
+  readonly failureCode: number
+  readonly signal: NodeJS.Signals | undefined
+  readonly usage: Option.Option<Usage>
+  /** Why it failed, in words; undefined where it succeeded. */
+  readonly detail: string | undefined
+}
+
+/** A reason why a command did not run to its own end; a `ProcessError` is one. */
+interface Failure {
+  readonly message: string
+  readonly exitCode?: number | undefined
+}
+
+/** The outcome of a process that has ended. */
+export const ofExited = (exited: Exited): ProcessOutcome => ({
+  exitCode: exited.exitCode,
+  failureCode: codes.failed,
+  signal: exited.signal,
+  usage: exited.usage,
+  detail: exited.exitCode === 0 ? undefined : howEnded(exited)
+})
+
+/** The outcome of a command that failed to run. */
+export const ofError = ({ exitCode = codes.failed, message }: Failure): ProcessOutcome => ({
+  exitCode,
+  failureCode: exitCode,
+  signal: undefined,
+  usage: Option.none(),
+  detail: message
+})
+
+/** The outcome of either. */
+export const of: (ended: Either.Either<Exited, Failure>) => ProcessOutcome = Either.match({
+  onLeft: ofError,
+  onRight: ofExited
+})

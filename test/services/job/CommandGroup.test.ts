@@ -1,0 +1,160 @@
+import * as Command from "@effect/platform/Command"
+import { assert, describe, expect, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Fiber, TestClock } from "effect"
+import * as CommandGroup from "../../../src/services/job/CommandGroup.js"
+import * as ProcessesTest from "../../../src/services/process/ProcessesTest.js"
+import * as Cancellation from "../../../src/services/task/Cancellation.js"
+import * as VirtualClock from "../../../src/services/time/VirtualClock.js"
+
+describe("CommandGroup", () => {
+  const scripts: ReadonlyArray<ProcessesTest.Script> = [
+    { match: "ok", after: "1 second", stdout: "fine" },
+    { match: "bad", after: "2 seconds", exitCode: 3, stderr: "oh\n" },
+    { match: "hit", after: "2 seconds", signal: "SIGSEGV" },
+    { match: "long", after: "1 hour", output: [{ after: "1 second", stdout: "a\nb" }], ignoresTerm: true },
+    { match: "none", fails: "notFound" },
+    { match: "locked", fails: "notExecutable" }
+  ]
+  const lines = (events: ReadonlyArray<CommandGroup.CommandEvent>) =>
+    events.map((event) => {
+      switch (event.event) {
+        case "started":
+          return `${event.name} started ${event.command}`
+        case "output":
+          return `${event.name} ${event.stream} ${JSON.stringify(new TextDecoder().decode(event.bytes))}`
+        case "finished":
+          return `${event.name} ${event.status}${event.detail === undefined ? "" : `: ${event.detail}`}${event.runtime === undefined ? "" : ` after ${event.runtime}`}`
+        case "lingering":
+          return `${event.name} lingers, ${event.left} left`
+        default:
+          return `${event.tasks.map(({ name, status }) => `${name} ${status}`).join(", ")} in ${event.elapsed}, ${event.exitCode}`
+      }
+    })
+  const request = (word: string): CommandGroup.CommandRequest => {
+    const [name = "", command = "", after] = word.split(" ")
+    return { name, command: Command.make(command), after: after?.split(",") }
+  }
+  const record = (words: ReadonlyArray<string>, options: CommandGroup.CommandsOptions = {}) => {
+    const events: Array<CommandGroup.CommandEvent> = []
+    const onEvent = (event: CommandGroup.CommandEvent) => Effect.sync(() => void events.push(event))
+    return { events, run: CommandGroup.run(words.map(request), { ...options, onEvent }) }
+  }
+  const play = (words: ReadonlyArray<string>, options: CommandGroup.CommandsOptions = {}) => {
+    const { events, run } = record(words, options)
+    return run.pipe(
+      Effect.map(() => lines(events)),
+      Effect.provide(ProcessesTest.layerTest(scripts)),
+      VirtualClock.run()
+    )
+  }
+
+  it.live("runs all commands, and reports each", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* play(["a ok", "b ok"]), [
+        "a started ok",
+        "b started ok",
+        'a stdout "fine"',
+        "a succeeded after 1000",
+        'b stdout "fine"',
+        "b succeeded after 1000",
+        "a succeeded, b succeeded in 1000, 0"
+      ])
+    })
+  )
+
+  it.live("cancels the others when one fails, and waits until they are gone", () =>
+    Effect.gen(function* () {
+      const events = yield* play(["a bad", "b long", "c ok b"], { grace: "3 seconds" })
+      assert.deepStrictEqual(events.slice(2), [
+        'b stdout "a\\n"',
+        'a stderr "oh\\n"',
+        "a failed: exit code 3 after 2000",
+        "c cancelled: sibling a failed",
+        "b lingers, 2000 left",
+        'b stdout "b"',
+        "b cancelled: sibling a failed after 5000",
+        "a failed, b cancelled, c cancelled in 5000, 1"
+      ])
+    })
+  )
+
+  it.live("lets the others go on under continue, except those that wait for the failed one", () =>
+    Effect.gen(function* () {
+      const events = yield* play(["a hit", "b ok c", "c ok", "d ok a", "e ok d"], { onFailure: "continue" })
+      assert.deepStrictEqual(
+        events.filter((line) => !/stdout/.test(line)),
+        [
+          "a started hit",
+          "c started ok",
+          "c succeeded after 1000",
+          "b started ok",
+          "a failed: ended by SIGSEGV after 2000",
+          "d cancelled: a did not succeed",
+          "e cancelled: d did not succeed",
+          "b succeeded after 1000",
+          "a failed, b succeeded, c succeeded, d cancelled, e cancelled in 2000, 1"
+        ]
+      )
+    })
+  )
+
+  it.live("reports what could not be started", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* play(["a none", "b long"]), [
+        "a failed: cannot run none: command not found after 0",
+        "b cancelled: sibling a failed",
+        "a failed, b cancelled in 0, 127"
+      ])
+      const last = (yield* play(["a locked", "b none"], { onFailure: "continue" })).at(-1)
+      assert.strictEqual(last, "a failed, b failed in 0, 126")
+    })
+  )
+
+  it.effect("reports all commands when it is interrupted, and why", () =>
+    Effect.gen(function* () {
+      const { events, run } = record(["a long", "b ok"], { grace: "1 second" })
+      const fiber = yield* Effect.fork(run)
+      yield* TestClock.adjust("10 seconds")
+      yield* Effect.fork(Cancellation.cancel(fiber, { reason: "SIGINT", origin: "test" }))
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
+      assert.deepStrictEqual(lines(events).slice(-2), [
+        "a cancelled: SIGINT after 11000",
+        "a cancelled, b succeeded in 11000, 130"
+      ])
+    }).pipe(Effect.provide(ProcessesTest.layerTest(scripts)))
+  )
+
+  describe("onEvent", () => {
+    const boom = new Error("boom")
+    const layer = ProcessesTest.layerTest([
+      { match: "a", after: "1 second", output: [{ after: 1, stdout: "out\n" }] },
+      { match: "b", after: "2 seconds", exitCode: 1 },
+      { match: "c", after: "1 second" }
+    ])
+    const cases = (["started", "output", "finished", "summary"] as const).flatMap((event) =>
+      (["cancel", "continue"] as const).map((onFailure) => [event, onFailure] as const)
+    )
+    it.live.each(cases)(
+      "an onEvent that throws at %s is a defect, and nothing hangs (%s)",
+      ([event, onFailure]) =>
+        Effect.gen(function* () {
+          const requests = [
+            { name: "a", command: Command.make("a") },
+            { name: "b", command: Command.make("b") },
+            { name: "c", command: Command.make("c"), after: ["a"] }
+          ]
+          const exit = yield* Effect.exit(
+            CommandGroup.run(requests, {
+              onFailure,
+              onEvent: (happened) => {
+                if (happened.event === event) throw boom
+                return Effect.void
+              }
+            })
+          )
+          expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain("boom")
+        }).pipe(Effect.provide(layer), VirtualClock.run())
+    )
+  })
+})

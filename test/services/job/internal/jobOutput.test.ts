@@ -1,0 +1,84 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as emitter from "../../../../src/services/job/internal/emitter.js"
+import * as jobOutput from "../../../../src/services/job/internal/jobOutput.js"
+import type { JobEvent } from "../../../../src/services/job/JobEvents.js"
+
+describe("jobOutput", () => {
+  const bytes = (text: string) => new TextEncoder().encode(text)
+  const make = (mode: jobOutput.Mode) =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const events = emitter.make<JobEvent, never>({
+        emit: (event) => {
+          if (event.event !== "output") return
+          seen.push(`${event.label} ${event.stream} ${new TextDecoder().decode(event.bytes)}`)
+        },
+        full: () => false,
+        whenRoom: () => undefined
+      })
+      const output = yield* jobOutput.make(mode, events, undefined)
+      const finish = (seq: number, sink: jobOutput.Sink) =>
+        output.finish(seq, sink, () => void seen.push(`${seq} done`)) ?? Effect.void
+      return { finish, output, seen }
+    })
+
+  it.scoped("groups output until its job ends, stdout first", () =>
+    Effect.gen(function* () {
+      const { finish, output, seen } = yield* make("group")
+      const [a, b] = [output.sink(1, "a"), output.sink(2, "b")]
+      a.write("stderr", bytes("oops\n"))
+      a.write("stdout", bytes("x"))
+      b.write("stdout", bytes("y"))
+      assert.deepStrictEqual(seen, [])
+      yield* finish(2, b)
+      yield* finish(1, a)
+      assert.deepStrictEqual(seen, ["b stdout y", "2 done", "a stdout x", "a stderr oops\n", "1 done"])
+      assert.deepStrictEqual([a.received(), b.received()], [1, 1])
+    })
+  )
+
+  it.scoped("keeps the order of the input, past jobs that are skipped", () =>
+    Effect.gen(function* () {
+      const { finish, output, seen } = yield* make("keepOrder")
+      const sinks = [1, 2, 3, 4].map((seq) => output.sink(seq, `job${seq}`))
+      for (const sink of sinks) sink.write("stdout", bytes("x"))
+      yield* finish(3, sinks[2]!)
+      yield* output.skip(2)
+      assert.deepStrictEqual(seen, [])
+      yield* finish(1, sinks[0]!)
+      assert.deepStrictEqual(seen, ["job1 stdout x", "1 done", "job3 stdout x", "3 done"])
+    })
+  )
+
+  it.scoped("emits in order what waits for jobs that will not end", () =>
+    Effect.gen(function* () {
+      const { finish, output, seen } = yield* make("keepOrder")
+      const [c, b] = [output.sink(3, "c"), output.sink(2, "b")]
+      c.write("stdout", bytes("3"))
+      b.write("stdout", bytes("2"))
+      yield* finish(3, c)
+      yield* finish(2, b)
+      yield* output.leftovers
+      assert.deepStrictEqual(seen, ["b stdout 2", "2 done", "c stdout 3", "3 done"])
+    })
+  )
+
+  it.scoped("emits whole lines as they come, and drops the output of an attempt that is tried again", () =>
+    Effect.gen(function* () {
+      const { finish, output, seen } = yield* make("line")
+      const sink = output.sink(1, "a")
+      sink.write("stdout", bytes("one\ntw"))
+      assert.deepStrictEqual(seen, ["a stdout one\n"])
+      sink.write("stdout", bytes("o"))
+      yield* finish(1, sink)
+      assert.deepStrictEqual(seen, ["a stdout one\n", "a stdout two", "1 done"])
+      const grouped = yield* make("group")
+      const dropped = grouped.output.sink(1, "a")
+      dropped.write("stdout", bytes("lost"))
+      dropped.drop()
+      yield* grouped.finish(1, grouped.output.sink(1, "a"))
+      assert.deepStrictEqual(grouped.seen, ["1 done"])
+    })
+  )
+})
