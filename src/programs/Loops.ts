@@ -22,6 +22,7 @@ import * as Tail from "../services/record/Tail.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import { headline, parallel, raise } from "../services/task/Causes.js"
 import { nextTurn } from "../services/task/EventLoop.js"
+import { thunkOf } from "../services/task/internal/fiberRuntime.js"
 import * as WorkerFibers from "../services/task/WorkerFibers.js"
 import {
   anyCount,
@@ -336,8 +337,8 @@ export const mapConcurrent = <A, E, R, B, E2, R2>(
       const effect = f(element, index)
       if (Exit.isExit(effect)) return Exit.isSuccess(effect) ? new Ready(effect.value as B) : effect
       // A fiber for what only computes would be half of its price.
-      const { _op, effect_instruction_i0: compute } = effect as unknown as Primitive<B>
-      return _op === "Sync" ? new Ready(compute()) : effect
+      const compute = thunkOf(effect)
+      return compute === undefined ? effect : new Ready(compute())
     },
     options
   )
@@ -404,12 +405,6 @@ const driven = <B, E, R>(
     })
   const answer = Effect.suspend(() => (fibers === undefined ? Effect.zipRight(start, next) : next))
   return Stream.ensuringWith(pulled(answer), end)
-}
-
-/** What `Effect.sync` makes, as far as it is read here; what it throws is a defect. */
-interface Primitive<out B> {
-  readonly _op: string
-  readonly effect_instruction_i0: () => B
 }
 
 /** A result that is there already. */

@@ -15,7 +15,8 @@ import {
 } from "effect"
 import { dual } from "effect/Function"
 import * as EventLoop from "../services/task/EventLoop.js"
-import * as Fibers from "../services/task/internal/fiberRuntime.js"
+import { type AnyFiber, watchForever } from "../services/task/internal/fiberRuntime.js"
+import * as Waiting from "../services/task/internal/waiting.js"
 import {
   checkedDuration,
   checkedNumber,
@@ -273,7 +274,7 @@ class Tracer implements Explorer.Watcher {
     if (this.open) this.steps.at(-1)?.did.push(JSON.stringify(words))
   })
 
-  readonly sleeps = (fiber: Fibers.AnyFiber, until: number) => {
+  readonly sleeps = (fiber: AnyFiber, until: number) => {
     this.until.set(fiber, until)
   }
 
@@ -286,14 +287,14 @@ class Tracer implements Explorer.Watcher {
   }
 
   forks(thread: Explorer.Thread): void {
-    for (const span of Fibers.spansIn(thread.fiber!)) this.spans.add(span)
+    for (const span of Waiting.spansIn(thread.fiber!)) this.spans.add(span)
     if (this.open) this.steps.at(-1)?.did.push(thread)
   }
 
   step(thread: Explorer.Thread): void {
     const fiber = thread.fiber!
-    thread.task ??= Fibers.taskOf(fiber)
-    for (const span of Fibers.spansIn(fiber)) {
+    thread.task ??= Waiting.taskOf(fiber)
+    for (const span of Waiting.spansIn(fiber)) {
       if (this.spans.has(span)) break
       this.spans.add(span)
       thread.own ??= span.name
@@ -322,7 +323,7 @@ class Tracer implements Explorer.Watcher {
     if (until !== undefined)
       return until === Number.POSITIVE_INFINITY ? "sleeps for ever" : `sleeps until ${until} ms`
     const all = this.explorer!.threads.flatMap((one) => one.fiber ?? [])
-    return `waits ${Fibers.waitOf(fiber, all, (id) => `\0${id}\0`, false)}`
+    return `waits ${Waiting.waitOf(fiber, all, (id) => `\0${id}\0`, false)}`
   }
 
   /** From here on it is clean-up. */
@@ -473,7 +474,7 @@ const causeOf = (exit: Exit.Exit<unknown, unknown>): Cause.Cause<unknown> =>
 const open = <R>(caller: Runtime.Runtime<R>, options: Options): Effect.Effect<Host, never, Scope.Scope> =>
   Effect.gen(function* () {
     yield* EventLoop.nextTurn
-    yield* Effect.acquireRelease(Effect.sync(Fibers.watchForever), (close) => Effect.sync(close))
+    yield* Effect.acquireRelease(Effect.sync(watchForever), (close) => Effect.sync(close))
     const runtime = caller as Runtime.Runtime<never>
     return {
       run: (effect, scheduler) => Runtime.runFork(runtime)(effect, { scheduler, immediate: false }),

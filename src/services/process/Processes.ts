@@ -20,7 +20,7 @@ import {
 import { codes } from "../host/ExitCodes.js"
 import * as Causes from "../task/Causes.js"
 import { nextTurn } from "../task/EventLoop.js"
-import type { Internals } from "../task/internal/fiberRuntime.js"
+import { refsOf } from "../task/internal/fiberRuntime.js"
 import { anyCount, checkedDuration, checkOptions, time } from "../text/Numbers.js"
 import * as ShellWords from "../text/ShellWords.js"
 import { formatGiven, formatSize } from "../text/Units.js"
@@ -565,7 +565,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       ): Child => {
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const context = fiber.currentContext
-        const { _fiberRefs: fiberRefs } = fiber as unknown as Internals
+        const fiberRefs = refsOf(fiber)
         const marker = `${unique}${++count};`
         const env: Record<string, string> = {}
         for (const [name, value] of command.env) env[name] = value

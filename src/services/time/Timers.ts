@@ -4,6 +4,7 @@ import {
   Context,
   Data,
   type DateTime,
+  DefaultServices,
   Duration,
   Effect,
   Either,
@@ -21,7 +22,7 @@ import {
 } from "effect"
 import * as Cancellation from "../task/Cancellation.js"
 import * as Causes from "../task/Causes.js"
-import type { Internals } from "../task/internal/fiberRuntime.js"
+import * as FiberRuntime from "../task/internal/fiberRuntime.js"
 import * as TaskGroup from "../task/TaskGroup.js"
 import {
   anyCount,
@@ -395,15 +396,6 @@ const longest = 2 ** 31 - 1
 /** So many callbacks are begun before I/O and other timers have a turn; one that was asked for as it was due counts more. */
 const startsPerTurn = 2048
 const turnCost = 32
-
-/** Where the fiber that runs has itself; `Fiber.getCurrentFiber` reads it too, and wraps it. */
-const currentFiber = "effect/FiberCurrent"
-
-// An effect that is one plain function, which needs no interpreter: it can neither wait nor fail but by throwing.
-interface Sync {
-  readonly _op: unknown
-  readonly effect_instruction_i0: () => unknown
-}
 
 // What is in the heaps.
 interface Due extends Entry {
@@ -847,7 +839,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     // Milliseconds since here: small numbers keep fractions of a microsecond, those since the epoch do not.
     // The live clock's nanoseconds are three new objects at each look.
     const [origin, begun] = [clock.unsafeCurrentTimeNanos(), performance.now()]
-    const isLive = clock.constructor === Clock.make().constructor
+    const isLive = clock === Context.get(DefaultServices.liveServices, Clock.Clock)
     const virtual = clock as { readonly unsafeElapsed?: () => number }
     const monotonic = isLive
       ? () => performance.now() - begun
@@ -947,16 +939,14 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
         worker.call = undefined
         outcome = undefined
         // An interruption that comes too late for this one must not meet the next.
-        const { _queue: messages } = worker.fiber as unknown as Internals
-        if (call.request !== undefined || messages.length > 0) retired = true
+        if (call.request !== undefined || FiberRuntime.hasMessages(worker.fiber!)) retired = true
         // A plain function may have cancelled itself, through a fiber of its own.
         if (call.exit === undefined) call.unsafeEnd(exit)
         ended()
       }
       const work = Effect.withFiberRuntime<void>((fiber) => {
-        const inner = fiber as unknown as Internals
-        const own = inner._fiberRefs
-        const flags = inner.currentRuntimeFlags
+        const own = FiberRuntime.refsOf(fiber)
+        const flags = FiberRuntime.flagsOf(fiber)
         worker.fiber = fiber
         if (nap !== undefined) asleep = worker
         let current: Effect.Effect<unknown, unknown> = nap ?? Effect.void
@@ -969,15 +959,15 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
             if (nap === undefined) return false
             asleep = worker
             current = nap
-            if (inner._fiberRefs !== own) inner.setFiberRefs(own)
+            if (FiberRuntime.refsOf(fiber) !== own) FiberRuntime.setRefs(fiber, own)
             return true
           }
           worker.call = call
           const { fiberRefs } = call.asker
-          if (inner._fiberRefs !== fiberRefs) inner.setFiberRefs(fiberRefs)
+          if (FiberRuntime.refsOf(fiber) !== fiberRefs) FiberRuntime.setRefs(fiber, fiberRefs)
           // Or else it would give way between one and the next, and the next fiber begin out of order.
-          inner.currentOpCount = 0
-          inner.currentRuntimeFlags = flags
+          FiberRuntime.resetOpCount(fiber)
+          FiberRuntime.setFlags(fiber, flags)
           current = call.effect
           return true
         }
@@ -985,14 +975,14 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
         const nextThatWaits = () => {
           while (next()) {
             if (outcome !== undefined || nap !== undefined) return true
-            const { _op, effect_instruction_i0 } = current as unknown as Sync
-            if (_op !== "Sync") {
+            const compute = FiberRuntime.thunkOf(current)
+            if (compute === undefined) {
               worker.call!.unsafeBegin(fiber)
               return true
             }
             let value: unknown
             try {
-              value = effect_instruction_i0()
+              value = compute()
             } catch (error) {
               current = Effect.die(error)
               return true
@@ -1010,7 +1000,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
             return
           }
           if (outcome !== undefined) return finish(outcome)
-          const children = inner.interruptAllChildren()
+          const children = FiberRuntime.interruptChildren(fiber)
           if (children === null) return finish(exitOf(value))
           outcome = exitOf(value)
           current = children
@@ -1027,7 +1017,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
                 outcome = Exit.failCause(cause)
                 current = Effect.zipRight(
                   told(worker.call, cause),
-                  Effect.suspend(() => inner.interruptAllChildren() ?? Effect.void)
+                  Effect.suspend(() => FiberRuntime.interruptChildren(fiber) ?? Effect.void)
                 )
               } else finish(outcome)
               return loop
@@ -1179,10 +1169,10 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       wait: number,
       callOptions: CallOptions | undefined
     ): Call<A, E> => {
-      const fiber = (globalThis as { readonly [currentFiber]?: Internals })[currentFiber]
+      const fiber = FiberRuntime.currentFiber()
       // To the nanosecond, so that 0.1 + 0.2 and 0.3 are one deadline.
       const deadline = byWall ? wall() + wait : Math.round((monotonic() + wait) * 1e6) / 1e6
-      const fiberRefs = fiber === undefined ? runtime.fiberRefs : fiber._fiberRefs
+      const fiberRefs = fiber === undefined ? runtime.fiberRefs : FiberRuntime.refsOf(fiber)
       // Mostly it is who asked before.
       if (asker.fiberRefs !== fiberRefs || asker.byWall !== byWall) asker = { host, fiberRefs, byWall }
       const call = new Call<A, E>(asker, ++calls, callOptions?.name, effect, deadline)
@@ -1216,10 +1206,9 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     const begin = <A, E, R>(plan: Plan, body: Body<A, E, R>, seriesOptions: SeriesOptions = {}) =>
       Effect.flatMap(Random.nextInt, (seed) =>
         Effect.withFiberRuntime<Handle<Tally>, never, R>((fiber) => {
-          const { _fiberRefs } = fiber as unknown as Internals
           // What it requires is in the FiberRefs.
           const each = body as Body<A, E, never>
-          const made = new Series(host, plan, each, seriesOptions, seed, _fiberRefs)
+          const made = new Series(host, plan, each, seriesOptions, seed, FiberRuntime.refsOf(fiber))
           if (closing !== undefined) made.unsafeCancel(closing)
           else if (made.exit === undefined) series.add(made)
           return Effect.succeed(made)

@@ -2,7 +2,8 @@ import { Cause, Data, Duration, Effect, Exit, Fiber, FiberId, FiberRef, Layer } 
 import { dual } from "effect/Function"
 import * as Cancellation from "../task/Cancellation.js"
 import * as EventLoop from "../task/EventLoop.js"
-import * as Fibers from "../task/internal/fiberRuntime.js"
+import { watchForever } from "../task/internal/fiberRuntime.js"
+import * as Fibers from "../task/internal/waiting.js"
 import { anyNumber, checkedDuration, checkOptions } from "../text/Numbers.js"
 import * as VirtualTime from "./internal/virtualTime.js"
 
@@ -77,7 +78,7 @@ export const run: {
     Effect.flatMap(make(options), ({ clock, scheduler }) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
-          const close = Fibers.watchForever()
+          const close = watchForever()
           // A fiber of its own: a deadlock is told even where that fiber does not let itself be interrupted.
           const fiber = yield* restore(effect).pipe(
             Effect.withClock(clock),
@@ -123,7 +124,7 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const { clock, scheduler } = yield* make(options)
-      const close = Fibers.watchForever()
+      const close = watchForever()
       let deadlock: Deadlock | undefined
       yield* Effect.addFinalizer(() =>
         Effect.suspend(() => {

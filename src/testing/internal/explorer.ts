@@ -1,6 +1,6 @@
 import { Fiber, Option, type Scheduler } from "effect"
 import { PCGRandom } from "effect/Utils"
-import type * as Fibers from "../../services/task/internal/fiberRuntime.js"
+import type { AnyFiber } from "../../services/task/internal/fiberRuntime.js"
 import type { Ready } from "../../services/time/internal/virtualTime.js"
 
 // The scheduler behind Interleave: it knows every fiber of a program, runs one at a time, and decides at each step of
@@ -37,7 +37,7 @@ export class Thread {
 
   constructor(
     readonly path: string,
-    readonly fiber: Fibers.AnyFiber | undefined
+    readonly fiber: AnyFiber | undefined
   ) {}
 }
 
@@ -102,7 +102,7 @@ export class Explorer implements Ready, Scheduler.Scheduler {
     this.running = this.nobody
   }
 
-  threadOf(fiber: Fibers.AnyFiber): Thread {
+  threadOf(fiber: AnyFiber): Thread {
     let thread = this.known.get(fiber)
     if (thread === undefined) {
       // Who runs now has forked it; outside of any task that is whoever runs the program.

@@ -9,7 +9,8 @@ import {
   type Scheduler
 } from "effect"
 import { keptAlive } from "../../task/EventLoop.js"
-import * as Fibers from "../../task/internal/fiberRuntime.js"
+import { type AnyFiber, waitsAt } from "../../task/internal/fiberRuntime.js"
+import * as Waiting from "../../task/internal/waiting.js"
 import * as Timers from "../Timers.js"
 
 // The clock behind VirtualClock and Interleave: how it jumps, what holds it, and how it knows that all is over.
@@ -17,7 +18,7 @@ import * as Timers from "../Timers.js"
 interface Sleeper extends Timers.Entry {
   /** How many zero sleeps led here, one out of the other, with no time passing. */
   readonly depth: number
-  /** Woken, or interrupted: see {@link Fibers.rests}. */
+  /** Woken, or interrupted: see {@link Virtual.first}. */
   readonly isOver: () => boolean
   readonly wake: () => void
 }
@@ -194,10 +195,10 @@ export class Virtual implements Clock.Clock {
   readonly currentTimeMillis = Effect.sync(() => this.unsafeCurrentTimeMillis())
   readonly currentTimeNanos = Effect.sync(() => this.unsafeCurrentTimeNanos())
   private onDeadlock:
-    | ((waiting: ReadonlyArray<Fibers.Waiting>, fibers: ReadonlyArray<Fibers.AnyFiber>) => void)
+    | ((waiting: ReadonlyArray<Waiting.Waiting>, fibers: ReadonlyArray<AnyFiber>) => void)
     | undefined
   /** Told of each sleep, with the time that it lasts until. */
-  onSleep: ((fiber: Fibers.AnyFiber, until: number) => void) | undefined
+  onSleep: ((fiber: AnyFiber, until: number) => void) | undefined
   private readonly sleepers = new Timers.Heap<Sleeper>()
   private readonly endless = new WeakMap<object, Sleeper>()
   private crowd = forgotten
@@ -250,7 +251,7 @@ export class Virtual implements Clock.Clock {
           id,
           place: -1,
           depth: stuck ? freeTurns : ms === 0 ? this.depth + 1 : 0,
-          isOver: () => !Fibers.waitsAt(fiber, mark),
+          isOver: () => !waitsAt(fiber, mark),
           wake: () => resume(Effect.void)
         }
         this.sleepers.add(sleeper)
@@ -337,21 +338,21 @@ export class Virtual implements Clock.Clock {
       return
     }
     this.stuck = undefined
-    const fibers = Fibers.living((fiber) => clockOf(fiber) === this)
+    const fibers = Waiting.living((fiber) => clockOf(fiber) === this)
     this.onDeadlock(this.describe(fibers), fibers)
   }
 
-  private describe(fibers: ReadonlyArray<Fibers.AnyFiber>): ReadonlyArray<Fibers.Waiting> {
+  private describe(fibers: ReadonlyArray<AnyFiber>): ReadonlyArray<Waiting.Waiting> {
     const told = fibers.map((fiber) => ({
       id: fiber.id().id,
-      task: Fibers.taskOf(fiber),
-      spans: Fibers.spansOf(fiber)
+      task: Waiting.taskOf(fiber),
+      spans: Waiting.spansOf(fiber)
     }))
-    const names = new Map(told.map((one) => [one.id, Fibers.named({ ...one, spans: [] })]))
-    const waits = (fiber: Fibers.AnyFiber) =>
+    const names = new Map(told.map((one) => [one.id, Waiting.named({ ...one, spans: [] })]))
+    const waits = (fiber: AnyFiber) =>
       this.endless.get(fiber)?.isOver() === false
         ? "for ever (a sleep without end)"
-        : Fibers.waitOf(fiber, fibers, (id) => names.get(id) ?? `fiber #${id}`, true)
+        : Waiting.waitOf(fiber, fibers, (id) => names.get(id) ?? `fiber #${id}`, true)
     return told.map((one, i) => ({ ...one, waits: waits(fibers[i]!) }))
   }
 
@@ -389,5 +390,5 @@ const later = (ms: number, look: () => void): (() => void) => {
   }
 }
 
-const clockOf = (fiber: Fibers.AnyFiber): unknown =>
+const clockOf = (fiber: AnyFiber): unknown =>
   fiber.getFiberRef(DefaultServices.currentServices).unsafeMap.get(Clock.Clock.key)
