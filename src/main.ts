@@ -125,4 +125,6 @@ const app = {
   ]
 }
 
-Run.runMain(Cli.run(app, process.argv.slice(2), process.env).pipe(Effect.provide(MainLayer)))
+Run.runMain(Cli.run(app, process.argv.slice(2), process.env).pipe(Effect.provide(MainLayer)), {
+  ownProcess: true
+})

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { describe, it } from "@effect/vitest"
-import { Cause, Effect, Fiber } from "effect"
+import { Cause, Effect, Fiber, Runtime, Supervisor } from "effect"
 import { assert } from "vitest"
 import * as Unobserved from "../../../src/services/task/Unobserved.js"
 
@@ -33,6 +33,27 @@ describe("Unobserved", () => {
       )
       assert.deepStrictEqual(yield* texts, [["outer"], ["inner"]])
       assert.deepStrictEqual(yield* texts, [[], []])
+    })
+  )
+
+  it.effect("changes nothing that other programs in the process share", () =>
+    Effect.gen(function* () {
+      const before = { ...Supervisor.none }
+      const unobserved = yield* Unobserved.make
+      yield* unobserved.watch(Effect.zipRight(Effect.fork(Effect.fail("gone")), settled))
+      assert.lengthOf(yield* unobserved.take, 1)
+      assert.deepStrictEqual({ ...Supervisor.none }, before)
+    })
+  )
+
+  it.effect("leaves a fiber from runFork to its caller, which may observe it after its end", () =>
+    Effect.gen(function* () {
+      const unobserved = yield* Unobserved.make
+      const program = Effect.flatMap(Effect.runtime<never>(), (runtime) =>
+        Effect.sync(() => Runtime.runFork(runtime)(Effect.fail("held")))
+      )
+      yield* unobserved.watch(Effect.zipLeft(program, settled))
+      assert.deepStrictEqual(yield* unobserved.take, [])
     })
   )
 

@@ -71,7 +71,7 @@ export const observersOf = (fiber: Fiber.RuntimeFiber<any, any>): number => insi
 
 /**
  * How many of them take the exit. Observers that only strike the fiber off the list of its parent or scope take no
- * argument. A forked fiber has one from the start, its supervisor's; a fiber from `Runtime.runFork` has none.
+ * argument. A forked fiber has one from the start, its supervisor's; a root (`Runtime.runFork`) has none.
  */
 export const exitObserversOf = (fiber: AnyFiber): number => {
   let count = 0
