@@ -6,8 +6,8 @@ import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
 import * as Processes from "../services/process/Processes.js"
 import type * as Supervisor from "../services/supervision/Supervisor.js"
+import * as Sleep from "../services/task/Sleep.js"
 import { formatDuration, formatSize } from "../services/text/Units.js"
-import * as Timers from "../services/time/Timers.js"
 import { alone, withRest } from "./kernel/Cli.js"
 import * as Named from "./kernel/Named.js"
 import * as Screen from "./kernel/Screen.js"
@@ -158,7 +158,7 @@ const statusTable = Effect.fn(function* (names: ReadonlyArray<string>, screen: S
     ])
     screen.show(aligned([head, ...cells]))
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.zipRight(draw, Timers.sleep("1 second"))))
+  yield* Effect.forkScoped(Effect.forever(Effect.zipRight(draw, Sleep.sleep("1 second"))))
   return (event: LongRunning.ServiceEvent) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const row = rows.get(event.name)!

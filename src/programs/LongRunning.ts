@@ -10,10 +10,10 @@ import * as Probes from "../services/supervision/Probes.js"
 import * as Supervisor from "../services/supervision/Supervisor.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import * as Causes from "../services/task/Causes.js"
+import * as Sleep from "../services/task/Sleep.js"
 import * as TaskGroup from "../services/task/TaskGroup.js"
 import { anyTime, checkedDuration, checkOptions, time } from "../services/text/Numbers.js"
 import { formatDuration, formatGiven } from "../services/text/Units.js"
-import * as Timers from "../services/time/Timers.js"
 
 /**
  * Pauses, runs the effect, and does so again until it is interrupted or something fails: a task that never ends by
@@ -43,7 +43,7 @@ export const forever = <A, E, R, E2 = never, R2 = never>(
   return Effect.forever(
     Effect.flatMap(draw, (drawn) => {
       const pause = checkedDuration("pause", drawn, anyTime)
-      return Effect.zipRight(Timers.sleep(pause), Effect.isEffect(effect) ? effect : effect(pause))
+      return Effect.zipRight(Sleep.sleep(pause), Effect.isEffect(effect) ? effect : effect(pause))
     })
   )
 }
@@ -92,7 +92,7 @@ export const cancelAfter: <A, E, R, R2 = never>(
         yield* onStart
         const due = yield* Effect.raceFirst(
           Effect.as(task.await, false),
-          Effect.as(Timers.sleep(duration), true)
+          Effect.as(Sleep.sleep(duration), true)
         )
         if (due) {
           yield* onDue
@@ -351,7 +351,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
     )
   }
   const untilItAnswers = (probe: Probe): Effect.Effect<void> =>
-    Effect.catchAll(ask(probe), () => Effect.zipRight(Timers.sleep(probeEvery), untilItAnswers(probe)))
+    Effect.catchAll(ask(probe), () => Effect.zipRight(Sleep.sleep(probeEvery), untilItAnswers(probe)))
 
   const finish = (name: string, status: ServiceOutcome["status"], detail?: string, wasReady?: boolean) =>
     Effect.suspend(() => {
@@ -372,7 +372,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
       let used = 0
       let at = yield* Clock.currentTimeNanos
       while (true) {
-        yield* Timers.sleep(every)
+        yield* Sleep.sleep(every)
         const usage = yield* child.usage
         const now = yield* Clock.currentTimeNanos
         if (Option.isNone(usage)) continue
@@ -480,7 +480,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
           // What fails because the command has just ended says nothing that its end will not say.
           Effect.gen(function* () {
             const here = running.get(name)!
-            for (let turns = 0; turns < endTurns && !here.over; turns++) yield* Timers.sleep(0)
+            for (let turns = 0; turns < endTurns && !here.over; turns++) yield* Sleep.sleep(0)
             if (!here.over) return yield* Effect.fail(error)
           })
         )
@@ -493,7 +493,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
         if ("log" in ready) return Effect.succeed(said)
         // It may have ended between two questions. To ask is of use only where it is over for good.
         if (restart === "always" || Exit.isFailure(exit)) return Effect.succeed(false)
-        return Effect.raceFirst(Effect.isSuccess(ask(ready)), Effect.as(Timers.sleep(lastAnswer), false))
+        return Effect.raceFirst(Effect.isSuccess(ask(ready)), Effect.as(Sleep.sleep(lastAnswer), false))
       }
       const tellReady = (run: number, after: number) =>
         Effect.suspend(() => {
@@ -609,7 +609,7 @@ export const services = Effect.fn("LongRunning.services")(function* (
   const timeUp =
     duration === undefined
       ? Effect.never
-      : Effect.as(Timers.sleep(duration), `the run time of ${formatGiven(duration)} is over`)
+      : Effect.as(Sleep.sleep(duration), `the run time of ${formatGiven(duration)} is over`)
   yield* Effect.raceFirst(Deferred.await(over), Effect.raceFirst(timeUp, allEnded)).pipe(
     Effect.catchAll((error) => Effect.zipRight(stop("a log cannot be written"), error)),
     Effect.flatMap((reason) => (reason === undefined ? Effect.void : stop(reason))),

@@ -23,6 +23,7 @@ import * as Cancellation from "../services/task/Cancellation.js"
 import { headline, parallel, raise } from "../services/task/Causes.js"
 import { nextTurn } from "../services/task/EventLoop.js"
 import { thunkOf } from "../services/task/internal/fiberRuntime.js"
+import * as Sleep from "../services/task/Sleep.js"
 import * as WorkerFibers from "../services/task/WorkerFibers.js"
 import {
   anyCount,
@@ -34,7 +35,6 @@ import {
   time
 } from "../services/text/Numbers.js"
 import { formatGiven } from "../services/text/Units.js"
-import * as Timers from "../services/time/Timers.js"
 
 /** A generator threw `error`. */
 export class GeneratorFailed extends Data.TaggedError("GeneratorFailed")<{ readonly error: unknown }> {
@@ -794,7 +794,7 @@ export const batchWithin = <A, E, R>(
             Effect.suspend(() => {
               if (batch.length >= most || over !== undefined) return Effect.void
               const left = Duration.subtract(within, Duration.nanos(now() - since))
-              return Effect.raceFirst(full.wait, Timers.sleep(left))
+              return Effect.raceFirst(full.wait, Sleep.sleep(left))
             })
           )
     return driven<ReadonlyArray<A>, E, R>([feed], Effect.zipRight(wait, take))
@@ -889,7 +889,7 @@ export const rateLimited = <A, E, R>(
         Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<A>>, E> => {
           if (at >= input.length) return ending(over)
           const wait = slot - now()
-          return wait > rounding ? Effect.zipRight(Timers.sleep(Duration.millis(wait)), take) : take
+          return wait > rounding ? Effect.zipRight(Sleep.sleep(Duration.millis(wait)), take) : take
         })
       )
     })
@@ -1327,7 +1327,7 @@ export const checkpointed = <A, E, R, P>(
         return hungry.wait
       })
     ).pipe(Effect.onExit(end))
-    const saving = Effect.forever(Effect.zipRight(Timers.sleep(every), save)).pipe(
+    const saving = Effect.forever(Effect.zipRight(Sleep.sleep(every), save)).pipe(
       Effect.onExit((exit) => (Exit.isInterrupted(exit) ? Effect.void : end(exit)))
     )
     const next = Effect.suspend(() => {
@@ -1734,14 +1734,14 @@ export const mapRecords = <E, R>(
           : Effect.raceFirst(
               body,
               Effect.zipRight(
-                Timers.sleep(timeout),
+                Sleep.sleep(timeout),
                 Effect.fail(new TimedOut({ message: `not done in ${formatGiven(timeout)}` }))
               )
             )
       return Effect.matchCauseEffect(limited, {
         onSuccess: Effect.succeed,
         onFailure: (cause) => {
-          if (number <= retries) return Effect.zipRight(Timers.sleep(backOff(number)), attempt(number + 1))
+          if (number <= retries) return Effect.zipRight(Sleep.sleep(backOff(number)), attempt(number + 1))
           // Only the record's own: an interruption of the loop does not come here.
           const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
           return failed(records, detail, Cause.squash(cause))

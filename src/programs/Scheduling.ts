@@ -6,6 +6,7 @@ import * as Processes from "../services/process/Processes.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import { headline } from "../services/task/Causes.js"
 import * as Race from "../services/task/Race.js"
+import * as Sleep from "../services/task/Sleep.js"
 import { anyTime, checkedDuration, checkOptions, time } from "../services/text/Numbers.js"
 import type * as CivilTime from "../services/time/CivilTime.js"
 import type * as Cron from "../services/time/Cron.js"
@@ -300,7 +301,7 @@ export const runs = Effect.fn("Scheduling.runs")(function* (
     const after = Duration.decode(timeout)
     // Not `Effect.timeout`, which never comes when it is longer than Node's timers.
     const late = Effect.zipRight(
-      Timers.sleep(after),
+      Sleep.sleep(after),
       Effect.fail(new Processes.CommandTimedOut({ command: line, after }))
     )
     return Race.first(body, late)

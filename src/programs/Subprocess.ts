@@ -24,10 +24,10 @@ import { withOwnScope } from "../services/stream/OwnScope.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import { headline } from "../services/task/Causes.js"
 import * as Race from "../services/task/Race.js"
+import * as Sleep from "../services/task/Sleep.js"
 import * as WorkerFibers from "../services/task/WorkerFibers.js"
 import * as Lines from "../services/text/Lines.js"
 import { anyCount, checkedNumber, checkOptions, count, type Range, time } from "../services/text/Numbers.js"
-import * as Timers from "../services/time/Timers.js"
 import * as Gather from "./Gather.js"
 
 /**
@@ -378,13 +378,13 @@ export const jobs = <E = never, R = never>(
           Effect.fail(new Processes.CommandTimedOut({ command, after }))
         if (medians === undefined) {
           const after = Duration.decode(timeout as Duration.DurationInput)
-          return Race.first(effect, Effect.zipRight(Timers.sleep(after), fail(after)))
+          return Race.first(effect, Effect.zipRight(Sleep.sleep(after), fail(after)))
         }
         const late = Effect.gen(function* () {
           yield* Deferred.await(medianKnown)
           const after = Duration.millis(median() * medians)
           const spent = Duration.nanos((yield* Clock.currentTimeNanos) - started)
-          yield* Timers.sleep(Duration.subtract(after, spent))
+          yield* Sleep.sleep(Duration.subtract(after, spent))
           return yield* fail(after)
         })
         return Race.first(effect, late)
@@ -396,7 +396,7 @@ export const jobs = <E = never, R = never>(
         Effect.gen(function* () {
           if (options.delay !== undefined && lastStart !== undefined) {
             const since = Duration.nanos((yield* Clock.currentTimeNanos) - lastStart)
-            yield* Timers.sleep(Duration.subtract(options.delay, since))
+            yield* Sleep.sleep(Duration.subtract(options.delay, since))
           }
           const busy = Effect.gen(function* () {
             const { load, memfree } = options

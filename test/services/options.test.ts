@@ -25,6 +25,7 @@ import * as EventBuffer from "../../src/services/stream/EventBuffer.js"
 import * as LogFiles from "../../src/services/supervision/LogFiles.js"
 import * as Probes from "../../src/services/supervision/Probes.js"
 import * as Supervisor from "../../src/services/supervision/Supervisor.js"
+import * as Sleep from "../../src/services/task/Sleep.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
 import * as WorkerFibers from "../../src/services/task/WorkerFibers.js"
 import * as Lines from "../../src/services/text/Lines.js"
@@ -211,7 +212,7 @@ option("Timers.until", "anyTime", (until) => Scheduling.every("1 second", Effect
 option("Timers.every interval", "someTime", (interval) => Scheduling.every(interval, Effect.void))
 option("Timers.callLater delay", "anyTime", (delay) => Scheduling.callLater(delay, Effect.void))
 option("Timers.callAt time", "anyTime", (time) => Scheduling.callAt(time, Effect.void))
-option("Timers.sleep duration", "anyTime", (duration) => Timers.sleep(duration))
+option("Sleep.sleep duration", "anyTime", (duration) => Sleep.sleep(duration))
 options("Timers.Options", { recheck: "time" }, (given) =>
   Effect.provide(Effect.void, Timers.layerWith(given))
 )

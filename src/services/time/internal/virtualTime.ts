@@ -11,11 +11,11 @@ import {
 import { keptAlive } from "../../task/EventLoop.js"
 import { type AnyFiber, waitsAt } from "../../task/internal/fiberRuntime.js"
 import * as Waiting from "../../task/internal/waiting.js"
-import * as Timers from "../Timers.js"
+import { type Entry, Heap } from "./deadlineQueue.js"
 
 // The clock behind VirtualClock and Interleave: how it jumps, what holds it, and how it knows that all is over.
 
-interface Sleeper extends Timers.Entry {
+interface Sleeper extends Entry {
   /** How many zero sleeps led here, one out of the other, with no time passing. */
   readonly depth: number
   /** Woken, or interrupted: see {@link Virtual.first}. */
@@ -199,7 +199,7 @@ export class Virtual implements Clock.Clock {
     | undefined
   /** Told of each sleep, with the time that it lasts until. */
   onSleep: ((fiber: AnyFiber, until: number) => void) | undefined
-  private readonly sleepers = new Timers.Heap<Sleeper>()
+  private readonly sleepers = new Heap<Sleeper>()
   private readonly endless = new WeakMap<object, Sleeper>()
   private crowd = forgotten
   private asked = 0
