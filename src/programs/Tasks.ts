@@ -6,6 +6,7 @@ import * as LineOutput from "../services/process/LineOutput.js"
 import * as Processes from "../services/process/Processes.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import * as TaskGroup from "../services/task/TaskGroup.js"
+import * as WaitTasks from "../services/task/WaitTasks.js"
 
 // #region example
 const hello1 = Effect.zipRight(Effect.sleep("500 millis"), Output.print("hi 1"))
@@ -67,7 +68,7 @@ export const runAll = Effect.fn("Tasks.runAll")(function* <
     yield* TaskGroup.join
     return yield* options?.onFailure === "collect"
       ? Effect.forEach(started, (task) => task.await)
-      : TaskGroup.results(started)
+      : WaitTasks.results(started)
   })
   return yield* TaskGroup.scoped(all, options).pipe(
     // The group does not know the types of its tasks' errors; here they are known.

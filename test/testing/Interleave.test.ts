@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Clock, Deferred, Effect, Exit, Fiber, Queue, Random, Ref, type Scope } from "effect"
 import * as Gather from "../../src/programs/Gather.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
+import * as WaitTasks from "../../src/services/task/WaitTasks.js"
 import * as Timers from "../../src/services/time/Timers.js"
 import { Interleave, VirtualClock } from "../../src/testing/index.js"
 
@@ -444,7 +445,7 @@ describe("in every order", () => {
           () => Effect.sync(() => living--)
         )
         const all = Effect.forEach(["a", "b", "c", "d"], (name) => TaskGroup.start(name, work))
-        const results = Effect.flatMap(all, TaskGroup.results)
+        const results = Effect.flatMap(all, WaitTasks.results)
         yield* TaskGroup.scoped(results, { capacity: 2 })
       })
     )

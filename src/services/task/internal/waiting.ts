@@ -1,6 +1,6 @@
 import { Fiber, type FiberId, Option, type Tracer } from "effect"
-import * as TaskGroup from "../TaskGroup.js"
 import { type AnyFiber, blockedOn, childrenOf, exitObserversOf, isForever } from "./fiberRuntime.js"
+import { currentTask } from "./task.js"
 
 // How a fiber is explained to a person: by the name of its task or of its own span, and by what it waits for.
 
@@ -38,7 +38,7 @@ export const spansOf = (fiber: AnyFiber): ReadonlyArray<string> => spansIn(fiber
 
 /** The name of the task that runs on this very fiber; what a task forks belongs to it, but is not it. */
 export const taskOf = (fiber: AnyFiber): string | undefined => {
-  const task = Option.getOrUndefined(fiber.getFiberRef(TaskGroup.currentTask))
+  const task = Option.getOrUndefined(fiber.getFiberRef(currentTask))
   return task !== undefined && (task as { readonly fiber?: AnyFiber }).fiber === fiber ? task.name : undefined
 }
 

@@ -1,6 +1,6 @@
 import { Cause, Effect, Exit, type Fiber, type FiberRefs, Option } from "effect"
 import * as Cancellation from "../../task/Cancellation.js"
-import * as TaskGroup from "../../task/TaskGroup.js"
+import { currentTask } from "../../task/internal/task.js"
 import type { Entry } from "./deadlineQueue.js"
 import type { Series, Tally } from "./series.js"
 
@@ -93,7 +93,7 @@ export abstract class Pending<A, E> {
 
   cancel(reason: string, options?: { readonly origin?: string }): Effect.Effect<void> {
     return Effect.withFiberRuntime((fiber) => {
-      const task = fiber.getFiberRef(TaskGroup.currentTask)
+      const task = fiber.getFiberRef(currentTask)
       // Once it has been cancelled, which fiber runs it is no longer known.
       const itself = this.isRunBy(fiber)
       this.unsafeCancel({
