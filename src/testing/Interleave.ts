@@ -74,7 +74,7 @@ export type Step = Tracer.Step
 
 // errors
 
-/** An order in which the program fails. Its message tells the order, step by step. */
+/** An order in which the program fails. Its message shows the order, step by step. */
 export class InterleavingFailed extends Data.TaggedError("InterleavingFailed")<{
   /** For {@link replay}: the order that was found. */
   readonly seed: string
@@ -343,7 +343,7 @@ export const explore: {
 
 /**
  * Runs the program once in the order that a seed stands for, as {@link InterleavingFailed} has named it. Gives its
- * result, or fails as {@link explore} does. Dies of a text that is no seed.
+ * result, or fails as {@link explore} does. Dies of a text that is not a seed.
  *
  * @example
  * ```ts
@@ -371,7 +371,7 @@ export const replay: {
         const seed = Policies.readSeed(text)
         if (seed === undefined) {
           return yield* Effect.dieMessage(
-            `Interleave.replay: '${text}' is no seed; give one that was reported, like "random/17" or "pct/17/3/240"`
+            `Interleave.replay: '${text}' is not a seed; expected one that was reported, like "random/17" or "pct/17/3/240"`
           )
         }
         const host = yield* open(caller, options)

@@ -304,16 +304,16 @@ describe("Interleave", () => {
     })
   )
 
-  it.effect("dies of what is no seed", () =>
+  it.effect("dies of a text that is not a seed", () =>
     Effect.gen(function* () {
       const exit = yield* Effect.exit(Interleave.replay(Effect.void, "17"))
       expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain(
-        "'17' is no seed; give one that was reported"
+        "'17' is not a seed; expected one that was reported"
       )
     })
   )
 
-  it.effect("has every number of steps once, whoever was held up", () =>
+  it.effect("has every number of steps once, whichever fiber was held up", () =>
     Effect.gen(function* () {
       const steps = new Set<number>()
       for (const seed of [1, 2, 3, 4, 5]) {

@@ -6,7 +6,7 @@ const longest = 2 ** 31 - 1
 
 /**
  * `Effect.sleep` without its limits: it also wakes from delays beyond 2^31-1 ms, and one of zero or less takes a turn on
- * every clock, so that a loop around it starves nobody. Needs no service but the clock.
+ * every clock, so that a loop around it starves no other fiber. Needs no service but the clock.
  */
 export const sleep = (duration: Duration.DurationInput): Effect.Effect<void> => {
   if (typeof duration !== "number" || Number.isNaN(duration)) {

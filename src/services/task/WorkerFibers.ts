@@ -22,7 +22,7 @@ import {
 /** What to run and what to do with each outcome. */
 export interface Options<A, E, R> {
   /**
-   * The next item, undefined when there is none left, or {@link later}. Called once for each item, in order. Without
+   * The next item, undefined when none is left, or {@link later}. Called once for each item, in order. Without
    * `later` it gives something each time it is asked, as often as `concurrency` allows.
    */
   readonly pull: () => Effect.Effect<A, E, R> | undefined | typeof later
@@ -111,7 +111,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
           breakOff(error)
         }
       }
-      let passedOn: Effect.Effect<A, E, R> | undefined // pulled by a worker that was interrupted by the pull
+      let passedOn: Effect.Effect<A, E, R> | undefined // pulled by a worker that the pull has interrupted
       const pull = () => {
         try {
           return passedOn ?? options.pull()
@@ -136,7 +136,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
         let index = -1 // the item under way
         let ended: Exit.Exit<A, E> | undefined // how it has ended while its children are waited for
         let idle = false // it has ended because there was no item
-        let observers = 0 // those that the worker's own fiber has, beside those that an item's handle was given to
+        let observers = 0 // of the worker's own fiber, without those that came through an item's handle
         // Only the items can be interrupted, not the worker's own handler: it gets to see the whole cause of each.
         const work = Effect.uninterruptibleMask((restore) =>
           Effect.withFiberRuntime<unknown, unknown, R>((fiber) => {

@@ -64,7 +64,7 @@ export interface Handle<out A, out E = never> {
   readonly cancel: (reason: string, options?: { readonly origin?: string }) => Effect.Effect<void>
   /** Whether it was cancelled before it had ended. */
   readonly cancelled: Effect.Effect<boolean>
-  /** Waits for its end and tells how it came. `Cancellation.fromExit` reads why it was cancelled. */
+  /** Waits for its end, and gives how it has ended. `Cancellation.fromExit` reads why it was cancelled. */
   readonly await: Effect.Effect<Exit.Exit<A, E>>
 }
 
@@ -103,7 +103,7 @@ export interface SeriesOptions extends CallOptions {
   readonly catchUp?: "none" | "last" | "all" | undefined
   /** What was due longer ago than this is not caught up with. Default 1 day. */
   readonly window?: Duration.DurationInput | undefined
-  /** Is told when the next run is due, and of those that do not take place. */
+  /** Observes when the next run is due, and which runs do not take place. */
   readonly observe?: ((event: SeriesEvent) => Effect.Effect<void>) | undefined
 }
 
@@ -127,10 +127,10 @@ export type Body<A, E, R> = Effect.Effect<A, E, R> | ((tick: Tick) => Effect.Eff
 
 /** Settings of the service. */
 export interface Options {
-  /** Told of each callback that fails (asyncio: `loop.call_exception_handler`). Default: logs an error. */
+  /** Reports each callback that fails (asyncio: `loop.call_exception_handler`). Default: logs an error. */
   readonly report?: ((failure: TimerFailed) => Effect.Effect<void>) | undefined
   /**
-   * How long the wall clock may have been set, or the machine asleep, before `callAt` takes notice. Default 1 minute.
+   * How long the wall clock may have been set, or the machine asleep, before `callAt` notices. Default 1 minute.
    */
   readonly recheck?: Duration.DurationInput | undefined
 }
@@ -171,7 +171,7 @@ export class Timers extends Context.Tag("effect-asyncio/services/Timers")<
       options?: CallOptions
     ) => Effect.Effect<Handle<A, E>, never, R>
     /**
-     * {@link callLater} for code that is no effect: the callback of a library, or a loop that asks for very many. What it
+     * {@link callLater} for code that is not an effect: the callback of a library, or a loop that asks for very many. What it
      * runs has the FiberRefs of the fiber that calls this, or those of the service where no fiber does.
      */
     readonly unsafeCallLater: <A, E>(

@@ -154,7 +154,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.scoped("outlives the cancellation of whoever waits for it", () =>
+    it.scoped("outlives the interruption of a fiber that awaits it", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make()
         const gate = yield* Deferred.make<string>()
@@ -344,7 +344,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.effect("reports a failure nobody looked at, once", () =>
+    it.effect("reports a failure that was not looked at, once", () =>
       Effect.gen(function* () {
         const { messages, report } = reports()
         yield* Effect.scoped(
@@ -711,7 +711,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.scoped("refuses who stands in line when the group fails", () =>
+    it.scoped("refuses a start that stands in line when the group fails", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make({ capacity: 1 })
         const gate = yield* Deferred.make<void>()
@@ -735,7 +735,7 @@ describe("TaskGroup", () => {
   })
 
   describe("shield", () => {
-    it.scoped("runs on when its caller is cancelled, and gives its result to a caller who stays", () =>
+    it.scoped("runs on when its caller is cancelled, and gives its result to a caller that stays", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make()
         const gate = yield* Deferred.make<void>()

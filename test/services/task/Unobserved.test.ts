@@ -57,7 +57,7 @@ describe("Unobserved", () => {
     })
   )
 
-  it.effect("gives an ended fiber's outcome unchanged to who asks", () =>
+  it.effect("gives an ended fiber's outcome unchanged when it is read", () =>
     Effect.gen(function* () {
       const unobserved = yield* Unobserved.make
       const fiber = yield* unobserved.watch(Effect.zipLeft(Effect.fork(Effect.fail("kept")), settled))

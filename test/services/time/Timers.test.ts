@@ -305,7 +305,7 @@ describe("Timers", () => {
     })
   )
 
-  it.scoped("runs with the services and FiberRefs of the one who asked", () =>
+  it.scoped("runs with the services and FiberRefs of the fiber that asked", () =>
     Effect.gen(function* () {
       class Word extends Context.Tag("Word")<Word, string>() {}
       const ref = yield* FiberRef.make("outside")
@@ -516,7 +516,7 @@ describe("Timers", () => {
   })
 
   describe("a failing callback", () => {
-    it.scoped("is reported with its name and stops nobody", () =>
+    it.scoped("is reported with its name and stops nothing else", () =>
       Effect.gen(function* () {
         const failures: Array<Timers.TimerFailed> = []
         const report = (failure: Timers.TimerFailed) => Effect.sync(() => void failures.push(failure))

@@ -241,7 +241,7 @@ export const make = (options: Options): TimerFibers => {
         else fork(told(call, cause), call.asker.fiberRefs).addObserver(end)
       }
       if (asleep === worker) {
-        // Interrupted from outside, by one that had its fiber from a callback: another has to sleep.
+        // Interrupted from outside, by code that has its fiber from a callback: another fiber has to sleep.
         asleep = undefined
         stale = true
         if (closing === undefined) arm()
@@ -298,7 +298,7 @@ export const make = (options: Options): TimerFibers => {
     arm()
   }
 
-  // How far the wall clock is ahead of the monotonic one: less than before when somebody has put it back.
+  // How far the wall clock is ahead of the monotonic one: less than before when it was put back.
   let ahead = wall() - monotonic()
   const lookAtWall = () => {
     const now = wall() - monotonic()
@@ -312,7 +312,7 @@ export const make = (options: Options): TimerFibers => {
     // One look at the clocks for all that is due by now, as asyncio does it.
     const now = monotonic()
     const today = wall()
-    // Of calls alone that are all due, none need be looked at: a third of the time of very many.
+    // Of calls alone that are all due, none is looked at: a third of the time of very many.
     if (onlyCalls() && at.first === undefined && taken === ready.length && closing === undefined) {
       const all = later.takeAll(now) as Array<Call<any, any>> | undefined
       if (all !== undefined) {

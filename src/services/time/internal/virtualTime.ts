@@ -30,7 +30,7 @@ const forgotten = 1024
 const freeTurns = 100
 
 /**
- * What stood open before may yet wake somebody, or has gone and hides what was opened since: a deadlock is then believed
+ * What stood open before may yet wake a fiber, or has gone and hides what was opened since: a deadlock is then believed
  * only after so many times the patience, or this many milliseconds where that is nothing.
  */
 const caution = { times: 20, atLeast: 100 }
@@ -60,10 +60,10 @@ const arrived = (): number => {
   return uvMetricsInfo?.events ?? 0
 }
 
-/** The real timers by which virtual clocks look again: they bring nothing to anybody. */
+/** The real timers by which virtual clocks look again: they wake no fiber. */
 const watches = GlobalValue.globalValue("effect-asyncio/services/VirtualClock/watches", () => ({ timers: 0 }))
 
-// Tells whether all is quiet but for the clock's own sleepers: whether it may jump.
+// Knows whether all is quiet but for the clock's own sleepers: whether it may jump.
 export class Surroundings {
   /** Of each kind of resource, how many are known to be idle. */
   readonly idle: Map<string, number>
@@ -197,7 +197,7 @@ export class Virtual implements Clock.Clock {
   private onDeadlock:
     | ((waiting: ReadonlyArray<Waiting.Waiting>, fibers: ReadonlyArray<AnyFiber>) => void)
     | undefined
-  /** Told of each sleep, with the time that it lasts until. */
+  /** Called for each sleep, with the time that it lasts until. */
   onSleep: ((fiber: AnyFiber, until: number) => void) | undefined
   private readonly sleepers = new Heap<Sleeper>()
   private readonly endless = new WeakMap<object, Sleeper>()
@@ -317,10 +317,10 @@ export class Virtual implements Clock.Clock {
     this.scheduler.wake(sleeper.wake)
   }
 
-  // Nobody sleeps: only something real can go on, or else nothing will.
+  // No fiber sleeps: only something real can go on, or else nothing will.
   private rest(): void {
     const { patience, scheduler } = this.surroundings
-    // Whoever is ready tells when he rests again.
+    // A fiber that is ready calls `onRest` when it rests again.
     if (this.onDeadlock === undefined || this.watch !== undefined || scheduler.ready > 0) return
     const expected = this.surroundings.expects()
     const now = performance.now()
@@ -357,7 +357,7 @@ export class Virtual implements Clock.Clock {
   }
 
   /**
-   * Looks out for deadlocks from here on: tells when nothing can happen any more, and again when that is still so after
+   * Looks out for deadlocks from here on: reports when nothing can happen any more, and again when that is still so after
    * something was done about it.
    */
   watchOver(onDeadlock: NonNullable<Virtual["onDeadlock"]>): void {
@@ -365,7 +365,7 @@ export class Virtual implements Clock.Clock {
     this.arm()
   }
 
-  /** Looks out for deadlocks no longer. Who still sleeps is woken as before. */
+  /** Looks out for deadlocks no longer. Fibers that still sleep are woken as before. */
   close(): void {
     this.onDeadlock = undefined
     this.watch?.()
