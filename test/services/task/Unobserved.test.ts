@@ -4,6 +4,7 @@ import { describe, it } from "@effect/vitest"
 import { Cause, Effect, Fiber, Runtime, Supervisor } from "effect"
 import { assert } from "vitest"
 import * as Unobserved from "../../../src/services/task/Unobserved.js"
+import * as WorkerFibers from "../../../src/services/task/WorkerFibers.js"
 
 // More is in test/programs/Run.test.ts, through what Run makes of it.
 describe("Unobserved", () => {
@@ -54,6 +55,28 @@ describe("Unobserved", () => {
       )
       yield* unobserved.watch(Effect.zipLeft(program, settled))
       assert.deepStrictEqual(yield* unobserved.take, [])
+    })
+  )
+
+  it.effect("leaves items on worker fibers to their run, and watches what they fork", () =>
+    Effect.gen(function* () {
+      const unobserved = yield* Unobserved.make
+      const items = [
+        Effect.fail("item"),
+        Effect.zipRight(Effect.yieldNow(), Effect.fail("late item")),
+        Effect.zipRight(Effect.fork(Effect.fail("forked")), settled)
+      ]
+      let pulled = 0
+      const run = WorkerFibers.run<unknown, string, never>({
+        concurrency: 2,
+        pull: () => items[pulled++],
+        settle: () => undefined
+      })
+      yield* unobserved.watch(Effect.zipRight(run, settled))
+      assert.deepStrictEqual(
+        (yield* unobserved.take).map(({ cause }) => Cause.squash(cause)),
+        ["forked"]
+      )
     })
   )
 
