@@ -28,7 +28,7 @@ const open = {
   stream: ["task"],
   process: ["task"],
   thread: ["task"],
-  programs: ["download", "job", "supervision", "task"]
+  programs: ["download", "job", "task"]
 }
 
 const roomOf = (file) => {

@@ -10,18 +10,18 @@ import { plural } from "../services/text/Units.js"
 import { withRest } from "./kernel/Cli.js"
 
 const files = Args.text({ name: "FILE" }).pipe(
-  Args.withDescription("TypeScript files, each under the nearest tsconfig.json"),
+  Args.withDescription("TypeScript files, each checked under the nearest tsconfig.json"),
   Args.repeated
 )
 const project = Options.text("project").pipe(
-  Options.withDescription("a tsconfig.json: analyse its files, or the given FILEs under its settings"),
+  Options.withDescription("a tsconfig.json: check its files, or the given FILEs under its settings"),
   Options.optional
 )
 const json = Options.boolean("json").pipe(Options.withDescription("findings as NDJSON events"))
 
 const invalid = (error: { readonly message: string }) => {
-  const told = error.message.startsWith("aio await") ? error.message : `aio await: ${error.message}`
-  return new UsageError({ message: told })
+  const message = error.message.startsWith("aio await") ? error.message : `aio await: ${error.message}`
+  return new UsageError({ message })
 }
 
 export const command = Command.make("await", { files, project, json }, ({ files: given, json, project }) =>
@@ -29,7 +29,7 @@ export const command = Command.make("await", { files, project, json }, ({ files:
     const files = yield* withRest(given)
     if (files.length === 0 && Option.isNone(project)) {
       if (!json) return yield* Await.example
-      return yield* invalid({ message: "--json needs FILEs or --project tsconfig.json to report on" })
+      return yield* invalid({ message: "--json needs FILEs or --project tsconfig.json" })
     }
     const path = yield* Path.Path
     const started = path.resolve(".")
@@ -58,13 +58,13 @@ export const command = Command.make("await", { files, project, json }, ({ files:
     const [first] = unresolved
     if (first !== undefined) {
       yield* Output.note(
-        `${plural(unresolved.length, "import")} not found, '${first.specifier}' in ${shown(first.file)} first; what they give is not judged`
+        `${plural(unresolved.length, "import")} not found, '${first.specifier}' in ${shown(first.file)} first; values that depend on them are not checked`
       )
     }
     const [failed] = unjudged
     if (failed !== undefined) {
       yield* Output.note(
-        `aio await: TypeScript could not answer for ${plural(unjudged.length, "expression")}, the first at ${shown(failed.file)}:${failed.line}; effects there are not judged`
+        `aio await: TypeScript gave no type for ${plural(unjudged.length, "expression")}, the first at ${shown(failed.file)}:${failed.line}; effects there are not checked`
       )
     }
     if (json) {

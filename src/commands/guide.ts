@@ -61,7 +61,7 @@ const list = (): string => {
       (concept) => `${concept.name.padEnd(width)}  ${concept.section.padEnd(section)}  ${concept.summary}`
     ),
     "",
-    "aio guide CONCEPT shows and runs one, aio guide --run runs all"
+    "aio guide CONCEPT shows a concept and runs its example; aio guide --run runs all examples"
   ].join("\n")
 }
 
@@ -79,15 +79,17 @@ export const command = Command.make(
   {
     concept: Args.text({ name: "CONCEPT" }).pipe(Args.optional),
     run: Options.boolean("run").pipe(
-      Options.withDescription("run every concept's example, one after the other")
+      Options.withDescription("run the examples of all concepts, one after the other")
     ),
-    noRun: Options.boolean("no-run").pipe(Options.withDescription("show, do not run"))
+    noRun: Options.boolean("no-run").pipe(
+      Options.withDescription("show the concept without running its example")
+    )
   },
   ({ concept: name, noRun, run }) =>
     Effect.gen(function* () {
       if (run && (noRun || Option.isSome(name))) {
         return yield* new UsageError({
-          message: "aio guide: --run runs every concept; leave out the concept and --no-run"
+          message: "aio guide: --run runs all concepts; omit the concept and --no-run"
         })
       }
       if (run) return yield* Effect.forEach(all, runExample, { discard: true })
@@ -96,13 +98,11 @@ export const command = Command.make(
       if (concept === undefined) {
         const names = all.map(({ name }) => name)
         return yield* new UsageError({
-          message: `aio guide: no concept '${name.value}'${didYouMean(name.value, names)} (concepts: ${names.join(", ")})`
+          message: `aio guide: unknown concept '${name.value}'${didYouMean(name.value, names)} (concepts: ${names.join(", ")})`
         })
       }
       const { colors } = (yield* Output.Output).stdout
       yield* Output.print(render(concept, colors))
       if (!noRun) yield* runExample(concept)
     })
-).pipe(
-  Command.withDescription("read the guide, concept by concept, asyncio beside Effect, and run its examples")
-)
+).pipe(Command.withDescription("read the guide by concept, asyncio beside Effect, and run its examples"))

@@ -9,21 +9,23 @@ import * as Values from "./kernel/Values.js"
 
 const options = {
   user: Options.text("user").pipe(
-    Options.withDescription("whose page; the embedded services know ada (default ada)"),
+    Options.withDescription("the user whose page is shown; the embedded services know ada; default ada"),
     Options.withDefault("ada")
   ),
   timeout: Values.duration("timeout").pipe(
-    Options.withDescription("longest a part may take, like 100ms; then it is unavailable (default 1s)"),
+    Options.withDescription(
+      "time limit of each part, like 100ms; a part that exceeds it is unavailable; default 1s"
+    ),
     Options.withDefault(1000)
   ),
   onFailure: Options.choice("on-failure", ["cancel", "continue", "collect"]).pipe(
     Options.withDescription(
-      "when a part is unavailable: cancel the others, fail after them, or show the page without it (default collect)"
+      "when a part is unavailable: cancel the others, fail after the others, or show the page without it; default collect"
     ),
     Options.withDefault("collect")
   ),
   virtual: Options.boolean("virtual").pipe(
-    Options.withDescription("in virtual time: it ends at once, with exact times")
+    Options.withDescription("run in virtual time; ends at once, with exact times")
   )
 }
 
@@ -35,5 +37,5 @@ export const command = Command.make("network", options, ({ onFailure, timeout, u
     if (!Network.isComplete(shown)) return yield* new ExitError({ exitCode: codes.failed, message: "" })
   })
 }).pipe(
-  Command.withDescription("ask database, cache, OAuth, storage and two APIs at once, and show one page")
+  Command.withDescription("query database, cache, OAuth, storage and two APIs at once, and show one page")
 )

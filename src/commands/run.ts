@@ -20,21 +20,21 @@ const inOneLine = (error: unknown) =>
     ? usage((error as Modules.ModuleError).message)
     : error
 
-// For programs of files alone, and read from disk beside them: the examples start sooner without.
+// Loaded only for program files, in parallel with them: the example starts faster without.
 const nodeServices = Effect.promise(() => import("./kernel/NodeServices.js")).pipe(
   Effect.map(({ layer }) => layer)
 )
 
 const file = Args.text({ name: "file" }).pipe(
-  Args.withDescription("a .ts, .mts, .cts, .tsx, .js, .mjs or .cjs file; without it, the guide's hello"),
+  Args.withDescription("a .ts, .mts, .cts, .tsx, .js, .mjs or .cjs file; default: the guide's hello"),
   Args.optional
 )
 const exportName = Args.text({ name: "export" }).pipe(
-  Args.withDescription("the export to run; without it, default or main"),
+  Args.withDescription("the export to run; default: default, then main"),
   Args.optional
 )
 const words = Args.text({ name: "args" }).pipe(
-  Args.withDescription("words after -- are the program's process.argv"),
+  Args.withDescription("words after -- become the program's process.argv"),
   Args.repeated
 )
 const timeout = Values.duration("timeout").pipe(
@@ -51,7 +51,7 @@ export const command = Command.make("run", options, (config) =>
     const [path, name, extra] = own.length === 0 ? rest.slice(0, 1) : own
     const argv = own.length === 0 ? rest.slice(1) : rest
     if (extra !== undefined) {
-      return yield* usage(`unexpected '${extra}'; words for the program itself go after --`)
+      return yield* usage(`unexpected '${extra}'; arguments of the program go after --`)
     }
     if (path === undefined) return yield* Timestamps.timed(Run.example, config)
     process.argv = [process.argv[0]!, path, ...argv]
@@ -61,7 +61,7 @@ export const command = Command.make("run", options, (config) =>
     const within = Option.match(config.timeout, {
       onNone: () => run,
       onSome: (duration) =>
-        // Not Effect.timeout, which never comes after more than 2^31-1 ms.
+        // Not Effect.timeout, which never fires for more than 2^31-1 ms.
         Race.first(
           run,
           Effect.zipRight(
@@ -75,4 +75,4 @@ export const command = Command.make("run", options, (config) =>
     })
     return yield* Timestamps.timed(within, config)
   }).pipe(Effect.provide(Modules.layer))
-).pipe(Command.withDescription("run the guide's hello, or an Effect program from a file of yours"))
+).pipe(Command.withDescription("run the guide's hello, or an Effect program from a file"))

@@ -9,22 +9,22 @@ const options = {
   port: Values.parsed("port", (text) =>
     /^\d{1,5}$/.test(text) && Number(text) < 65_536
       ? Either.right(Number(text))
-      : Either.left(`'${text}' is no port; give a whole number from 1 to 65535, or 0 for a free one`)
-  ).pipe(Options.withDescription("port to listen on (default 0: a free one)"), Options.withDefault(0)),
+      : Either.left(`'${text}' is not a port; expected 1 to 65535, or 0 for a free port`)
+  ).pipe(Options.withDescription("port to listen on; default 0, a free port"), Options.withDefault(0)),
   host: Values.parsed("host", (text) =>
     /^[\w.:%-]+$/.test(text)
       ? Either.right(text)
-      : Either.left(`'${text}' is no host; give a name or an address of this machine, like 127.0.0.1`)
+      : Either.left(`'${text}' is not a host; expected a name or an address of this machine, like 127.0.0.1`)
   ).pipe(
-    Options.withDescription("address to listen on (default 127.0.0.1: this machine only)"),
+    Options.withDescription("address to listen on; default 127.0.0.1, this machine only"),
     Options.withDefault("127.0.0.1")
   ),
   grace: Values.duration("grace").pipe(
-    Options.withDescription("how long running requests may go on after a signal (default 5s)"),
+    Options.withDescription("grace period for running requests after a signal; default 5s"),
     Options.withDefault(5000)
   ),
   demo: Options.boolean("demo").pipe(
-    Options.withDescription("show in five lines what waiting and what blocking do to other requests, and end")
+    Options.withDescription("show in five lines how waiting and blocking affect other requests, then end")
   )
 }
 
@@ -34,4 +34,4 @@ export const command = Command.make("server", options, ({ demo, ...options }) =>
         Effect.forEach(Server.demoLines(measured), Output.print, { discard: true })
       )
     : Server.serve(options)
-).pipe(Command.withDescription("serve HTTP and WebSocket, a fiber a request, on one thread"))
+).pipe(Command.withDescription("serve HTTP and WebSocket on one thread, one fiber per request"))

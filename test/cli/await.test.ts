@@ -112,7 +112,7 @@ describe("aio await", { timeout: 90_000 }, () => {
     expect(await aio([file])).toEqual({
       code: 0,
       stdout: "",
-      stderr: `aio await: TypeScript could not answer for 1 expression, the first at ${file}:1; effects there are not judged\n1 file, 0 findings\n`
+      stderr: `aio await: TypeScript gave no type for 1 expression, the first at ${file}:1; effects there are not checked\n1 file, 0 findings\n`
     })
     const { code, stdout } = await aio(["--json", file])
     expect([code, JSON.parse(stdout)]).toEqual([

@@ -2,11 +2,12 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["executor", ...args], options)
+  InProcess.run(["executor", ...args], options)
 
 const file = (name: string, text: string): string => {
   const path = join(Aio.folder(), name)
@@ -139,12 +140,15 @@ describe("aio executor", () => {
     [[of("shot"), "a"], /no export 'shot'; did you mean shout\? \(it exports .*\)\n$/],
     [[of("value"), "a"], /the export 'value' is a number; name a function that takes an item\n$/],
     [["#x", "a"], /'#x' names no function; write MODULE#EXPORT, like .*\n$/],
-    [[of("shout"), "--max-workers", "0", "a"], /option --max-workers: '0' is no whole number from 1 on/],
+    [
+      [of("shout"), "--max-workers", "0", "a"],
+      /option --max-workers: '0': expected a whole number, 1 or more/
+    ],
     [[of("shout"), "--chunk", "2000", "a"], /option --chunk: 2000 is too many; 1024 at most\n$/],
     [[of("shout"), "-i", "x", "a"], /items come as words or from --input-file, not from both\n$/],
     [["-i", "x"], /items need a function; write MODULE#EXPORT first\n$/],
     [[of("shout"), "-i", "/nowhere/x"], /cannot read \/nowhere\/x: there is no such file\n$/],
-    [[of("shout"), "--on-failure", "stop", "a"], /'stop' is none of cancel, continue/],
+    [[of("shout"), "--on-failure", "stop", "a"], /'stop' is not one of cancel, continue/],
     [[of("json"), "--input", "ndjson", "1", "{"], /item 2, '\{', is no JSON: .*\n$/]
   ])("says in one line what is wrong with %j", async (args, message) => {
     const { code, stderr, stdout } = await aio(args)

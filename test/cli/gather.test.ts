@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
+import * as InProcess from "../support/InProcess.js"
 
 const servers: Array<FaultServer.FaultServer> = []
 const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
@@ -16,7 +17,7 @@ afterAll(async () => {
 afterAll(Aio.removeFolders)
 
 const gather = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["gather", ...args], options)
+  InProcess.run(["gather", ...args], options)
 
 const events = (stdout: string): Array<any> =>
   stdout
@@ -350,22 +351,25 @@ describe.concurrent("aio gather", () => {
       ],
       [[url, "--", "-x"], "'-x' is no URL; write it like https://example.com/file"],
       [["-d", "out"], "no URL is given; name some, or a list with -i FILE"],
-      [["-j", "0", url], "option --concurrency: '0' is no whole number from 1 on (see aio gather --help)"],
+      [
+        ["-j", "0", url],
+        "option --concurrency: '0': expected a whole number, 1 or more (see aio gather --help)"
+      ],
       [
         ["-j", "many", url],
-        "option --concurrency: 'many' is no whole number from 1 on (see aio gather --help)"
+        "option --concurrency: 'many': expected a whole number, 1 or more (see aio gather --help)"
       ],
       [
         ["--per-host", "1.5", url],
-        "option --per-host: '1.5' is no whole number from 1 on (see aio gather --help)"
+        "option --per-host: '1.5': expected a whole number, 1 or more (see aio gather --help)"
       ],
       [
         ["--retries", "-1", url],
-        "option --retries: '-1' is no whole number from 0 on (see aio gather --help)"
+        "option --retries: '-1': expected a whole number, 0 or more (see aio gather --help)"
       ],
       [
         ["--max-redirects", "x", url],
-        "option --max-redirects: 'x' is no whole number from 0 on (see aio gather --help)"
+        "option --max-redirects: 'x': expected a whole number, 0 or more (see aio gather --help)"
       ],
       [
         ["--timeout", "soon", url],
@@ -385,7 +389,7 @@ describe.concurrent("aio gather", () => {
       ],
       [
         ["--limit-rate", "0", url],
-        "option --limit-rate: 0 lets nothing pass; give at least 1 (see aio gather --help)"
+        "option --limit-rate: 0 is out of range; expected 1 byte or more (see aio gather --help)"
       ],
       [
         ["--max-size", "-5", url],

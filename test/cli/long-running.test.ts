@@ -4,11 +4,12 @@ import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["long-running", ...args], options)
+  InProcess.run(["long-running", ...args], options)
 
 const lines = (text: string) => text.split("\n").slice(0, -1)
 
@@ -22,7 +23,7 @@ describe("aio long-running", () => {
 })
 
 describe("aio long-running NAME=COMMAND", () => {
-  it("restarts what fails, and gives all up when it fails too often", async () => {
+  it("restarts a command that fails, and stops all when it fails too often", async () => {
     const marker = Aio.marker()
     const args = ["a=echo run; exit 3", "b=sleep 60 & sleep 60", "--max-restarts", "2", "--backoff", "50ms"]
     const { code, stderr, stdout } = await aio(args, { env: marker.env })
@@ -37,7 +38,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(marker.alive()).toEqual([])
   })
 
-  it("ends when all have ended, and by policy starts them again", async () => {
+  it("ends when all have ended, and restarts them by policy", async () => {
     const { code, stdout } = await aio([
       "-q",
       "a=echo a",
@@ -61,7 +62,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect([always.code, always.stdout]).toEqual([1, "a | a\na | a\n"])
   })
 
-  it("starts who waits when the other is ready, and ends in reverse order when the time is up", async () => {
+  it("starts a command when the other is ready, and stops in reverse order when the time is up", async () => {
     const folder = Aio.folder()
     const file = join(folder, "Procfile")
     const child = (name: string) =>
@@ -85,7 +86,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(readFileSync(join(folder, "logs/db.log"), "utf8")).toBe("db listens\ndb ends\n")
   })
 
-  it("asks URLs and ports and commands whether they are ready and well", async () => {
+  it("checks readiness and health by URL, port and command", async () => {
     let sick = false
     const server = createServer((_, response) => response.writeHead(sick ? 503 : 200).end())
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
@@ -111,7 +112,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(stderr).toContain(`unhealthy: 2 checks in a row failed, the last with: ${url}: status 503\n`)
   })
 
-  it("says for whom it waits, and leaves nobody behind", async () => {
+  it("names a process that lingers, and leaves no process behind", async () => {
     const marker = Aio.marker()
     const stubborn = "trap '' TERM; setsid sleep 60 & echo up; while :; do sleep 0.1; done"
     const running = Aio.start(["long-running", `a=${stubborn}`, "--grace", "1500ms"], { env: marker.env })
@@ -123,7 +124,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(marker.alive()).toEqual([])
   })
 
-  it("starts who waits for one that has ended, and fails who waits for one that was never ready", async () => {
+  it("starts a command after one that has ended well, and fails it after one that was never ready", async () => {
     const ended = await aio(["-q", "a=true", "b=echo b", "--after", "b:a"])
     expect(ended).toMatchObject({ code: 0, stdout: "b | b\n" })
     const never = await aio(["a=true", "b=echo b", "--after", "b:a", "--ready-log", "a:up"])
@@ -131,7 +132,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(never.stderr).toContain("b failed: a was never ready\n")
   })
 
-  it("ends in time though some still wait for descriptors, and starts none of them then", async () => {
+  it("ends in time while commands wait for descriptors, and starts none of them then", async () => {
     const services = Array.from({ length: 30 }, (_, i) => `s${i}=echo up; exec sleep 600`)
     const { code, stdout } = await aio(["-q", "--for", "500ms", "--grace", "200ms", ...services], {
       shell: 'ulimit -n 64; exec "$@"'
@@ -140,7 +141,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(lines(stdout).length).toBeLessThan(30)
   })
 
-  it("leaves nobody behind when it is killed itself", async () => {
+  it("leaves no process behind when it is killed itself", async () => {
     const marker = Aio.marker()
     const running = Aio.start(["long-running", "a=setsid sleep 60 & echo up; sleep 60"], { env: marker.env })
     await running.shows("a | up")
@@ -149,7 +150,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(await marker.left()).toEqual([])
   })
 
-  it("gives its events as NDJSON, and what the commands use", async () => {
+  it("prints events as NDJSON, use of processor and memory included", async () => {
     const { code, stderr, stdout } = await aio(["--json", "a=echo out; sleep 60", "--for", "1500ms"])
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
     const events = lines(stdout).map((line) => JSON.parse(line))
@@ -166,7 +167,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(events.at(-1)).toMatchObject({ schema: 1, event: "summary", services: [outcome] })
   })
 
-  it("says in one line what is wrong, before anything runs", async () => {
+  it("reports wrong usage in one line, before anything runs", async () => {
     const folder = Aio.folder()
     const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string, number?]> = [
       [["a=nosuchprogram --flag"], "cannot run nosuchprogram: command not found", 127],
@@ -174,29 +175,26 @@ describe("aio long-running NAME=COMMAND", () => {
       [["a=x y=z"], "cannot run x: command not found", 127],
       [
         ["a=sleep 1", "--restart", "sometimes"],
-        "option --restart: 'sometimes' is none of always, on-failure, never"
+        "option --restart: 'sometimes' is not one of always, on-failure, never"
       ],
-      [["a=sleep 1", "--ready-log", "a:("], "option --ready-log: '(' is no regular expression: "],
-      [
-        ["a=sleep 1", "--ready-port", "0"],
-        "option --ready-port: '0' is no port; write a number from 1 to 65535"
-      ],
-      [["a=sleep 1", "--health-http", "ftp://x"], "option --health-http: 'ftp://x' is no URL"],
+      [["a=sleep 1", "--ready-log", "a:("], "option --ready-log: '(' is not a regular expression: "],
+      [["a=sleep 1", "--ready-port", "0"], "option --ready-port: '0' is not a port; expected 1 to 65535"],
+      [["a=sleep 1", "--health-http", "ftp://x"], "option --health-http: 'ftp://x' is not a URL"],
       [["a=sleep 1", "--ready-exec", "a: "], "option --ready-exec: the command is empty"],
       [
         ["a=sleep 1", "--ready-port", "80", "--ready-log", "x"],
-        "option --ready-port: does not go with --ready-log for a"
+        "option --ready-port: cannot be combined with --ready-log for a"
       ],
       [["a=sleep 1", "--after", "a:a"], "option --after: a waits for a"],
-      [["a=sleep 1", "--virtual"], "--virtual and --seed are for the example"],
+      [["a=sleep 1", "--virtual"], "--virtual and --seed apply to the guide's example only"],
       [["a=sleep 1", "--max-restarts", "-1"], "option --max-restarts: "],
       [["a=sleep 1", "--for", "ever"], "option --for: "],
-      [["--for", "1s"], "--for has nothing to do with the example; write NAME='COMMAND'"],
+      [["--for", "1s"], "--for does not apply to the guide's example; write NAME='COMMAND'"],
       [
         ["a=sleep 1", "--restart", "b:never"],
-        "'b:never' is none of always, on-failure, never; and 'b' is none of a"
+        "'b:never' is not one of always, on-failure, never; and 'b' is not one of the names a"
       ],
-      [["a=sleep 1", "--stop-signal", "SIGNOPE"], "option --stop-signal: 'SIGNOPE' is no signal"],
+      [["a=sleep 1", "--stop-signal", "SIGNOPE"], "option --stop-signal: 'SIGNOPE' is not a signal"],
       [
         ["a=sleep 1", "--stop-signal", "a:INT", "--stop-signal", "a:QUIT"],
         "option --stop-signal: is given twice for a"

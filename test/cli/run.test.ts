@@ -242,7 +242,7 @@ describe("aio run, on bad input", () => {
         usage(
           "hello.ts: export 'Job' is a class; a program is an Effect, or a function that returns an Effect or a promise"
         ),
-        usage("unexpected 'extra'; words for the program itself go after --"),
+        usage("unexpected 'extra'; arguments of the program go after --"),
         usage(
           "option --timeout: 'soon' in duration 'soon' is no number; write one like 90s or 1h30m (see aio run --help)"
         )

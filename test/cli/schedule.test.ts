@@ -2,11 +2,12 @@ import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["schedule", ...args], { env: { TZ: "UTC" }, ...options })
+  InProcess.run(["schedule", ...args], { env: { TZ: "UTC" }, ...options })
 
 const events = (stdout: string) =>
   stdout
@@ -19,7 +20,7 @@ const lines = (stdout: string) => stdout.split("\n").slice(0, -1)
 describe("aio schedule next", () => {
   const berlin = ["--tz", "Europe/Berlin"]
 
-  it("prints the coming times of a cron expression, and marks what a clock change moves", async () => {
+  it("prints the next times of a cron expression, and marks times that a clock change moves", async () => {
     const spring = ["next", "30 2 * * *", ...berlin, "--from", "2027-03-27T12:00", "-n", "3"]
     expect(await aio(spring)).toEqual({
       code: 0,
@@ -58,7 +59,7 @@ describe("aio schedule next", () => {
     expect(lines((await aio(["next", "* * * * *"])).stdout).length).toBe(5)
   })
 
-  it("prints those of an interval, from a time on or aligned to the clock", async () => {
+  it("prints the next times of an interval, from a given time or aligned to the clock", async () => {
     const from = ["--from", "2027-01-01T00:10:00Z", "--tz", "UTC", "-n2"]
     expect(lines((await aio(["next", "1h30m", ...from])).stdout)).toEqual([
       "2027-01-01T01:40:00+00:00",
@@ -73,7 +74,7 @@ describe("aio schedule next", () => {
 })
 
 describe("aio schedule --dry-run", () => {
-  it("prints what would run when, and runs nothing", async () => {
+  it("prints the times of the runs, and runs nothing", async () => {
     const file = join(Aio.folder(), "made")
     const words = ["--dry-run", "--times", "2", "--tz", "+00:00", "--", "touch", file]
     const cron = await aio(["cron", "0 0 1 1 *", ...words])
@@ -89,10 +90,10 @@ describe("aio schedule --dry-run", () => {
     expect(existsSync(file)).toBe(false)
   })
 
-  it("shows ten of what would go on for ever, and those until a time", async () => {
+  it("prints ten times of a series without an end, and those until a given time", async () => {
     const endless = await aio(["every", "1h", "--align", "--dry-run", "--", "echo"])
     expect(lines(endless.stdout).length).toBe(10)
-    expect(endless.stderr).toBe("and so on; --times or --until say how many\n")
+    expect(endless.stderr).toBe("and so on; limit the runs with --times or --until\n")
     const whole = lines(endless.stdout).map((line) => line.slice(14, 19))
     expect(new Set(whole)).toEqual(new Set(["00:00"]))
     const until = new Date(Date.now() + 3.5 * 3_600_000).toISOString()
@@ -112,7 +113,7 @@ describe("aio schedule --dry-run", () => {
 })
 
 describe("aio schedule later and at", () => {
-  it("runs the command when it is due, and says before when that is", async () => {
+  it("runs the command when it is due, and announces the time", async () => {
     const { code, stderr, stdout } = await aio(["later", "100ms", "--", "echo", "tea"])
     expect([code, stdout]).toEqual([0, "tea\n"])
     expect(stderr).toMatch(/^echo tea: at \d{4}-\d\d-\d\dT\S+\+00:00, in \d+ ms\n$/)
@@ -122,19 +123,19 @@ describe("aio schedule later and at", () => {
     expect((await aio(["at", soon, "-q", "--", "echo", "now"])).stdout).toBe("now\n")
   })
 
-  it("refuses a time that is past, unless it is to run", async () => {
+  it("refuses a time in the past, unless --if-past run is given", async () => {
     const refused = await aio(["at", "2020-01-01T12:00", "--tz", "UTC", "--", "echo"])
     expect(refused).toMatchObject({
       code: 2,
       stdout: "",
       stderr:
-        "aio schedule at: '2020-01-01T12:00' is past (2020-01-01T12:00:00+00:00); give a time to come, or --if-past run to run it at once\n"
+        "aio schedule at: '2020-01-01T12:00' is past (2020-01-01T12:00:00+00:00); expected a future time, or --if-past run to run it at once\n"
     })
     const run = await aio(["at", "2020-01-01T12:00", "--if-past", "run", "-q", "--", "echo", "late"])
     expect([run.code, run.stdout]).toEqual([0, "late\n"])
   })
 
-  it("ends with 1 when the command fails, 124 when it takes too long, 127 at once when there is none", async () => {
+  it("exits with 1 when the command fails, 124 when it times out, 127 at once when it is not found", async () => {
     const failed = await aio(["later", "1ms", "--", "sh", "-c", "exit 3"])
     expect(failed.code).toBe(1)
     expect(failed.stderr).toContain("Failed (exit code 3): sh -c 'exit 3'\n")
@@ -145,7 +146,7 @@ describe("aio schedule later and at", () => {
 })
 
 describe("aio schedule every and cron", () => {
-  it("runs so many times, and sums up", async () => {
+  it("runs the given number of times, and prints a summary", async () => {
     const { code, stderr, stdout } = await aio(["every", "50ms", "--times", "3", "--", "echo", "hi"])
     expect([code, stdout]).toEqual([0, "hi\nhi\nhi\n"])
     expect(stderr).toMatch(
@@ -155,7 +156,7 @@ describe("aio schedule every and cron", () => {
     expect([cron.code, cron.stdout, cron.stderr]).toEqual([0, "tick\n", ""])
   })
 
-  it("goes on after a run that fails, and ends with its exit code", async () => {
+  it("goes on after a run that fails, and exits with its code", async () => {
     const at = Aio.folder()
     const script = "echo x >> log; test $(wc -l < log) -ne 2"
     const { code, stderr } = await aio(["every", "50ms", "--times", "3", "--shell", "--", script], {
@@ -167,7 +168,7 @@ describe("aio schedule every and cron", () => {
     expect(stderr).toMatch(/^3 runs, 1 failed(, \d+ skipped)? in /m)
   })
 
-  it("tells all as events", async () => {
+  it("prints all events as NDJSON", async () => {
     const words = ["every", "100ms", "--times", "2", "--overlap", "queueAll", "--json", "--", "sh", "-c"]
     const { stderr, stdout } = await aio([...words, "sleep 0.15; echo out"])
     expect(stderr).toBe("")
@@ -185,7 +186,7 @@ describe("aio schedule every and cron", () => {
     expect(all.at(-1)).toMatchObject({ event: "summary", runs: 2, succeeded: 2, failed: 0, exitCode: 0 })
   })
 
-  it("skips, or cancels, as it is told", async () => {
+  it("skips or cancels by --overlap", async () => {
     const skip = await aio(["every", "100ms", "--times", "2", "--json", "--", "sleep", "0.35"])
     expect(events(skip.stdout).find(({ event }) => event === "skipped")).toMatchObject({
       reason: "the run before is still going on"
@@ -199,7 +200,7 @@ describe("aio schedule every and cron", () => {
     expect(cancel.stderr).toMatch(/^2 runs, 1 cancelled(, \d+ skipped)? in /m)
   })
 
-  it("ends what runs when it is told to end, and still sums up", async () => {
+  it("stops the current run at a signal, and still prints a summary", async () => {
     const child = Aio.start(["schedule", "every", "50ms", "--json", "--", "sh", "-c", "echo $$; sleep 60"])
     await child.shows('"event":"output"')
     child.kill("SIGTERM")
@@ -215,7 +216,7 @@ describe("aio schedule every and cron", () => {
     expect(existsSync(`/proc/${pid}`)).toBe(false)
   })
 
-  it("ends quietly when nobody reads any more", async () => {
+  it("ends quietly when its output has no reader", async () => {
     const piped = await aio(["every", "20ms", "-q", "--", "echo", "hi"], {
       shell: '{ "$@"; echo "code $?" >&2; } | head -1'
     })
@@ -224,8 +225,8 @@ describe("aio schedule every and cron", () => {
   })
 })
 
-describe("aio schedule, given what it cannot do", () => {
-  it("says in its help that a time and a command are needed", async () => {
+describe("aio schedule, wrong usage", () => {
+  it("shows in its help that a time and a command are required", async () => {
     expect((await aio(["later", "--help"])).stdout).toContain(
       "aio schedule later [OPTIONS] DELAY -- CMD...\n"
     )
@@ -235,12 +236,12 @@ describe("aio schedule, given what it cannot do", () => {
     [["later", "1x", "--", "echo"], "later: unit 'x' in duration '1x' is unknown; use ms, s, m, h, d or w"],
     [
       ["next"],
-      "next: nothing is given; write an expression or an interval, like aio schedule next '0 9 * * 1-5'"
+      "next: the expression or interval is missing; write one, like aio schedule next '0 9 * * 1-5'"
     ],
     [["later", "--", "echo"], "later: no delay is given; write one, like aio schedule later 10m -- echo tea"],
     [
       ["later", "5s"],
-      "later: no command is given; write it behind --, like aio schedule later 10m -- echo tea"
+      "later: no command is given; write it after --, like aio schedule later 10m -- echo tea"
     ],
     [
       ["later", "5s", "--", ""],
@@ -255,14 +256,17 @@ describe("aio schedule, given what it cannot do", () => {
       ["at", "23:59", "--tz", "Mars", "--", "echo"],
       "at: option --tz: 'Mars' is not a time zone; expected an IANA name like Europe/Berlin, UTC, local or an offset like +02:00 (see aio schedule at --help)"
     ],
-    [["every", "0s", "--", "echo"], "every: '0s' is no time at all; write one like 90s or 1h30m"],
+    [
+      ["every", "0s", "--", "echo"],
+      "every: '0s' is out of range; expected a duration above 0, like 90s or 1h30m"
+    ],
     [
       ["every", "1h", "--until", "2020-01-01", "--tz", "UTC", "--", "echo"],
-      "every: option --until: '2020-01-01' is past (2020-01-01T00:00:00+00:00); give a time to come"
+      "every: option --until: '2020-01-01' is past (2020-01-01T00:00:00+00:00); expected a future time"
     ],
     [
       ["every", "1h", "--overlap", "no", "--", "echo"],
-      "every: option --overlap: 'no' is none of skip, queueOne, queueAll, cancelRunning, parallel (see aio schedule every --help)"
+      "every: option --overlap: 'no' is not one of skip, queueOne, queueAll, cancelRunning, parallel (see aio schedule every --help)"
     ],
     [
       ["cron", "61 * * * *", "--", "echo"],

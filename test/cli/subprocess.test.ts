@@ -10,11 +10,12 @@ import {
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["subprocess", ...args], options)
+  InProcess.run(["subprocess", ...args], options)
 
 describe("aio subprocess", () => {
   it("runs a command for each item, from arguments, standard input and files", async () => {
@@ -62,7 +63,9 @@ describe("aio subprocess", () => {
       "",
       ...["a", "b", "c"].flatMap((item) => [1, 2, 3].map((i) => `${item}\t${item}${i}`))
     ])
-    const own = await aio(["-q", "--ungroup", "--", "sh", "-c", "echo out; echo err >&2", ":::", "x"])
+    const own = await Aio.run([
+      ...["subprocess", "-q", "--ungroup", "--", "sh", "-c", "echo out; echo err >&2", ":::", "x"]
+    ])
     expect([own.stdout, own.stderr]).toEqual(["out\n", "err\n"])
   })
 
@@ -371,7 +374,7 @@ describe("aio subprocess", () => {
       [["-j0", "--", "echo", ":::", "1"], 2, /option --concurrency: '0' runs nothing; give at least 1/],
       [["-j", "x", "--", "echo", ":::", "1"], 2, /'x' is no number of jobs; write 8, 50% .* or \+2/],
       [["-j", "1000000", "--", "echo", ":::", "1"], 2, /more than can run at once; give at most 100000/],
-      [["-j", "3"], 2, /--concurrency has nothing to do with the example; write -- CMD ARG… ::: ITEM…/],
+      [["-j", "3"], 2, /--concurrency does not apply to the guide's example; write -- CMD ARG… ::: ITEM…/],
       [["--halt", "now,fail=101%", "--", "echo", ":::", "1"], 2, /'now,fail=101%' is no rule/],
       [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: it is empty/],
       [["--", "echo", ":::"], 2, /':::' has no items behind it/],
@@ -381,7 +384,11 @@ describe("aio subprocess", () => {
       [["--halt", "later", "--", "echo", ":::", "1"], 2, /'later' is no rule; write now,fail=1/],
       [["--timeout", "5x", "--", "echo", ":::", "1"], 2, /option --timeout: .*unit 'x'/],
       [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /0% lets no job run/],
-      [["--stop-signal", "TREM", "--", "echo", ":::", "1"], 2, /'TREM' is no signal; write one like INT/],
+      [
+        ["--stop-signal", "TREM", "--", "echo", ":::", "1"],
+        2,
+        /'TREM' is not a signal; expected one like INT/
+      ],
       [["--load", "x", "--", "echo", ":::", "1"], 2, /'x' is no load/],
       [["--resume", "--", "echo", ":::", "1"], 2, /need a --joblog FILE/],
       [

@@ -2,11 +2,12 @@ import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["tasks", ...args], options)
+  InProcess.run(["tasks", ...args], options)
 
 const lines = (text: string) => text.split("\n").slice(0, -1)
 
@@ -118,21 +119,27 @@ describe("aio tasks NAME=COMMAND", () => {
     const empty = join(folder, "empty")
     writeFileSync(empty, "# nothing\n")
     const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
-      [["echo"], "'echo': it has no name; write NAME='COMMAND'"],
+      [["echo"], "'echo': the name is missing; write NAME='COMMAND'"],
       [["a="], "'a=': a has no command"],
-      [["a=x", "a=y"], "'a=y': the name a is taken already ('a=x')"],
-      [["a b=x"], "'a b=x': 'a b' is no name"],
+      [["a=x", "a=y"], "'a=y': the name a is already used ('a=x')"],
+      [["a b=x"], "'a b=x': 'a b' is not a name"],
       [["-f", file], `${file}, line 3: 'nonsense' has no ':'`],
       [["-f", empty], `${empty} has no commands`],
       [["-f", join(folder, "none")], "there is no such file"],
       [["-f", folder], "it is a folder"],
-      [["a=x", "--after", "a:c"], "option --after: 'a:c' names c, which is none of a"],
+      [["a=x", "--after", "a:c"], "option --after: 'a:c': unknown name 'c'; expected one of a"],
       [["a=x", "b=x", "--after", "a:b", "--after", "b:a"], "option --after: a waits for b waits for a"],
-      [["a=x", "--prefix", "{nam}"], "option --prefix: '{nam}' has {nam}, which is none of {name} {index}"],
-      [["a=x", "--on-failure", "stop"], "option --on-failure: 'stop' is none of cancel, continue"],
-      [["--grace", "1s"], "--grace has nothing to do with the example; write NAME='COMMAND'"],
+      [
+        ["a=x", "--prefix", "{nam}"],
+        "option --prefix: '{nam}': unknown placeholder {nam}; expected {name}, {index}"
+      ],
+      [["a=x", "--on-failure", "stop"], "option --on-failure: 'stop' is not one of cancel, continue"],
+      [["--grace", "1s"], "--grace does not apply to the guide's example; write NAME='COMMAND'"],
       [["a=x", "--grace", "soon"], "option --grace: "],
-      [["a=x", "--stop-signal", "a:KILLL"], "option --stop-signal: 'KILLL' is no signal; write one like INT"]
+      [
+        ["a=x", "--stop-signal", "a:KILLL"],
+        "option --stop-signal: 'KILLL' is not a signal; expected one like INT"
+      ]
     ]
     const results = await Promise.all(cases.map(([args]) => aio(args)))
     for (const [i, { code, stderr, stdout }] of results.entries()) {

@@ -300,11 +300,15 @@ describe("what a person names", () => {
     ],
     [["long-running", "--log-dir", "logs", "ok=touch ran", "pipe=echo"], 2, /pipe.log: it is a named pipe/],
     [["tasks", "-f", "crlf"], 0, /^$/],
-    [["tasks", "-f", "dots"], 2, /^aio tasks: dots, line 1: '..\/x' is no name/],
-    [["tasks", "-f", "nul"], 2, /^aio tasks: nul, line 1: its command has a null byte/],
+    [["tasks", "-f", "dots"], 2, /^aio tasks: dots, line 1: '..\/x' is not a name/],
+    [["tasks", "-f", "nul"], 2, /^aio tasks: nul, line 1: the command contains a null byte/],
     [["tasks", "-f", "noise"], 2, /^aio tasks: noise, line 1: /],
-    [["tasks", "--after", "__proto__:a", "a=true"], 2, /'__proto__:a' names __proto__, which is none of a$/],
-    [["long-running", "--restart", "__proto__:never", "a=true"], 2, /'__proto__' is none of a$/],
+    [
+      ["tasks", "--after", "__proto__:a", "a=true"],
+      2,
+      /'__proto__:a': unknown name '__proto__'; expected one of a$/
+    ],
+    [["long-running", "--restart", "__proto__:never", "a=true"], 2, /'__proto__' is not one of the names a$/],
     [["schedule", "at", "9am", "--", "true"], 2, /time '9am' is of the 12-hour clock; write 09:00$/]
   ])("%j: %i, one line", async (words, code, says) => {
     const cwd = mkdtempSync(join(Aio.folder(), "at-"))

@@ -24,6 +24,8 @@ import * as Tail from "../../src/services/record/Tail.js"
 import * as EventBuffer from "../../src/services/stream/EventBuffer.js"
 import * as LogFiles from "../../src/services/supervision/LogFiles.js"
 import * as Probes from "../../src/services/supervision/Probes.js"
+import * as ScheduledRuns from "../../src/services/supervision/ScheduledRuns.js"
+import * as Services from "../../src/services/supervision/Services.js"
 import * as Supervisor from "../../src/services/supervision/Supervisor.js"
 import * as Sleep from "../../src/services/task/Sleep.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
@@ -191,10 +193,8 @@ options("Processes.Options", { grace: "time" }, (given) =>
 options("Processes.Script", { times: "anyCount", after: "time" }, (given) =>
   Effect.provide(Effect.void, Processes.layerTest([{ match: "true", ...given }]))
 )
-options(
-  "Supervisor.Backoff",
-  { first: "time", factor: "positive", max: "time", jitter: "share" },
-  (backoff) => Supervisor.supervise(Effect.void, { backoff })
+options("Backoff.Backoff", { first: "time", factor: "positive", max: "time", jitter: "share" }, (backoff) =>
+  Supervisor.supervise(Effect.void, { backoff })
 )
 options("Supervisor.Health", { every: "time", timeout: "time", failures: "countOrInfinity" }, (health) =>
   Supervisor.supervise(Effect.void, { health: { check: Effect.void, ...health } })
@@ -226,8 +226,8 @@ option("LongRunning.forever pause", "anyTime", (pause) => LongRunning.forever(Ef
 option("LongRunning.cancelAfter duration", "anyTime", (duration) =>
   LongRunning.cancelAfter(Effect.never, duration)
 )
-options("LongRunning.ServicesOptions", { duration: "time", sample: "time", grace: "time" }, (given) =>
-  LongRunning.services([], given)
+options("Services.ServicesOptions", { duration: "time", sample: "time", grace: "time" }, (given) =>
+  Services.run([], given)
 )
 options("Loops.FromGeneratorOptions", { grace: "time" }, (given) =>
   Stream.runDrain(Loops.fromGenerator(() => [1], given))
@@ -260,11 +260,11 @@ options("Loops.MapRecordsOptions", { retries: "anyCount", timeout: "time" }, (gi
   Stream.runDrain(Loops.mapRecords(Loops.records(bytes, { format: "ndjson" }), (value) => value, given))
 )
 options("Network.DashboardOptions", { timeout: "time" }, (given) => Network.dashboard("ada", given))
-options("Scheduling.RunsOptions", { grace: "time", timeout: "time" }, (given) =>
-  Scheduling.runs(command, { _tag: "Later", delay: 0 }, { handle: () => Effect.void, ...given })
+options("ScheduledRuns.RunsOptions", { grace: "time", timeout: "time" }, (given) =>
+  ScheduledRuns.run(command, { _tag: "Later", delay: 0 }, { handle: () => Effect.void, ...given })
 )
-option("Scheduling.When delay", "anyTime", (delay) =>
-  Scheduling.start({ _tag: "Later", delay }, () => Effect.void)
+option("ScheduledRuns.When delay", "anyTime", (delay) =>
+  ScheduledRuns.start({ _tag: "Later", delay }, () => Effect.void)
 )
 options("Subprocess.RunAllOptions", { concurrency: "countOrInfinity" }, (given) =>
   Subprocess.runAll([command], given)

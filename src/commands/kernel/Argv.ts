@@ -2,33 +2,32 @@ import { UsageError } from "../../services/host/ExitCodes.js"
 import { didYouMean } from "../../services/text/Spelling.js"
 import type { Flag, Spec } from "./Spec.js"
 
-// @effect/cli reads argv leniently: unknown options become arguments, `-j8` and repeated options are accepted and
-// ignored. So argv is checked here against the command's own options first, and @effect/cli is given only what it
-// reads as it is meant.
+// @effect/cli parses argv leniently: unknown options become arguments, `-j8` and repeated options are accepted and
+// ignored. So argv is checked against the options of the command here, and @effect/cli gets only unambiguous words.
 
 export interface Checked {
-  /** The words for @effect/cli, the command's own name not among them. */
+  /** The words for @effect/cli, without the name of the command. */
   readonly argv: ReadonlyArray<string>
-  /** The command, as the path of words that calls it, and what it reads. */
+  /** The words that call the command: `aio`, `schedule`, `at`. */
   readonly path: ReadonlyArray<string>
   readonly spec: Spec
   readonly help: boolean
-  /** The options among the words, by their long names. */
+  /** The options that were typed, by their long names. */
   readonly given: ReadonlyArray<string>
 }
 
-/** Where the words are to be read from. */
+/** The input of {@link check}. */
 export interface Words {
-  /** How the command is called so far: `aio gather`. */
+  /** The words that call the command: `aio`, `gather`. */
   readonly path: ReadonlyArray<string>
   readonly spec: Spec
-  /** What is before `--`. */
+  /** The words before `--`. */
   readonly words: ReadonlyArray<string>
-  /** `AIO_NAME` in it stands in for an option that is not given. */
+  /** `AIO_NAME` in it sets an option that was not typed. */
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
-/** Checks the words and puts them in the one order that is read reliably: options, then arguments. */
+/** Checks the words and orders them as @effect/cli parses them reliably: options, then arguments. */
 export const check = ({ env, path, spec, words }: Words): Checked => {
   const called = path.join(" ")
   const fail = (message: string): never => {
@@ -69,7 +68,7 @@ export const check = ({ env, path, spec, words }: Words): Checked => {
         fail(
           names.length > 0
             ? `unknown subcommand '${word}'${didYouMean(word, names)} (one of ${names.join(", ")})`
-            : `unexpected argument '${word}'; it takes none here (see ${called} --help)`
+            : `unexpected argument '${word}'; ${called} takes none (see ${called} --help)`
         )
       }
       args.push(word)
@@ -80,7 +79,7 @@ export const check = ({ env, path, spec, words }: Words): Checked => {
     let value = equals > 0 ? word.slice(equals + 1) : undefined
     const short = word.startsWith("--") || flags.has(word) ? undefined : flags.get(word.slice(0, 2))
     if (short !== undefined) {
-      // -j8, -qd DIR: a short option with its value, or with further short options, behind it
+      // -j8, -qd DIR: a short option followed by its value or by further short options
       name = word.slice(0, 2)
       if (short.placeholder !== undefined) value = word.slice(2).replace(/^=/, "")
       else left.unshift(`-${word.slice(2)}`)
@@ -101,7 +100,7 @@ export const check = ({ env, path, spec, words }: Words): Checked => {
         return fail(`option ${name} needs a value (${name} ${flag.placeholder})`)
       }
       value = next
-      // Of `stop|dead-letter FILE` the second takes a word of its own.
+      // In `stop|dead-letter FILE`, dead-letter takes one more word.
       if (flag.placeholder.split("|").some((word) => word.startsWith(`${next} `))) {
         const own = left.shift()
         if (own === undefined || (own.startsWith("-") && own !== "-")) {

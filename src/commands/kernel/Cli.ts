@@ -14,8 +14,8 @@ import * as Help from "./Help.js"
 import * as Spec from "./Spec.js"
 
 /**
- * The words after the first `--`, exactly as they were typed. They are not among a command's arguments: @effect/cli
- * takes time with the square of their number.
+ * The words after the first `--`, exactly as typed. They do not pass through @effect/cli, whose time grows with the square
+ * of their number.
  */
 export class Rest extends Context.Tag("effect-asyncio/commands/Rest")<
   Rest,
@@ -26,11 +26,11 @@ export class Rest extends Context.Tag("effect-asyncio/commands/Rest")<
   }
 >() {}
 
-/** A command's arguments with what stands behind `--`, for those to whom `--` only ends the options. */
+/** The arguments and the words after `--`, for commands in which `--` only ends the options. */
 export const withRest = (words: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, never, Rest> =>
   Effect.map(Rest, (rest) => (rest.words.length === 0 ? words : [...words, ...rest.words]))
 
-/** Fails, with what to write instead, where options were typed with which there is no example. */
+/** Fails when an option was typed that does not apply to the guide's example; `missing` says how to go on. */
 export const alone = (
   called: string,
   missing: string,
@@ -40,10 +40,10 @@ export const alone = (
     const option = given.find((name) => !allowed.includes(name))
     return option === undefined
       ? Effect.void
-      : new UsageError({ message: `${called}: ${option} has nothing to do with the example; ${missing}` })
+      : new UsageError({ message: `${called}: ${option} does not apply to the guide's example; ${missing}` })
   })
 
-/** `aio` itself, for a subcommand that runs others. */
+/** `aio` itself, for a subcommand that runs other subcommands. */
 export class Self extends Context.Tag("effect-asyncio/commands/Self")<
   Self,
   { readonly run: (argv: ReadonlyArray<string>) => Effect.Effect<void, unknown> }
@@ -69,13 +69,13 @@ const config = CliConfig.make({
   showTypes: true
 })
 
-/** What @effect/cli would ask a person through. `aio` asks for nothing: no command has a prompt. */
+/** The terminal of @effect/cli's prompts. No command of `aio` has a prompt. */
 export const noTerminal: Layer.Layer<Terminal.Terminal> = Layer.succeed(Terminal.Terminal, {
   columns: Effect.succeed(80),
   rows: Effect.succeed(24),
   isTTY: Effect.succeed(false),
-  readInput: Effect.dieMessage("aio asks for nothing"),
-  readLine: Effect.dieMessage("aio asks for nothing"),
+  readInput: Effect.dieMessage("aio has no prompts"),
+  readLine: Effect.dieMessage("aio has no prompts"),
   display: () => Effect.void
 })
 
@@ -86,7 +86,7 @@ type Environment<R> =
   | Path.Path
   | Terminal.Terminal
 
-/** argv (without `node` and the script) → the subcommand's handler. Fails with `UsageError` on bad input. */
+/** Runs the subcommand that argv (without `node` and the script) calls. Fails with `UsageError` on bad input. */
 export const run = <R>(
   app: App<R>,
   argv: ReadonlyArray<string>,
@@ -125,7 +125,7 @@ export const run = <R>(
     const fail = (problem: string) =>
       new UsageError({ message: `${called}: ${problem} (see ${called} --help)` })
     if (rest.length > 0 && checked.spec.args.length === 0) {
-      return yield* fail(`unexpected argument '${rest[0]}'; it takes none here`)
+      return yield* fail(`unexpected argument '${rest[0]}'; ${called} takes none`)
     }
     const directive = yield* CommandDescriptor.parse(
       command.descriptor,

@@ -45,32 +45,32 @@ export const root = (
     head("USAGE", colors),
     `  ${app.name} COMMAND [OPTIONS] [ARGUMENTS]`,
     "",
-    head("COMMANDS (each alone runs the guide's example)", colors),
+    head("COMMANDS (without arguments, each runs the guide's example)", colors),
     rows(app.entries.map(({ name, summary }) => [name, summary])),
     "",
     head("OPTIONS", colors),
     rows([
-      ["-h, --help", `this text; ${app.name} COMMAND --help for a command's own`],
-      ["--version", "the version"]
+      ["-h, --help", `print this help; ${app.name} COMMAND --help for a command`],
+      ["--version", "print the version"]
     ]),
     "",
     wrap(
-      "Every option can also be set in the environment, --max-size as AIO_MAX_SIZE; the command line wins.",
+      "Every option can also be set in the environment: --max-size as AIO_MAX_SIZE. The command line wins.",
       0
     ),
     "",
     head("EXIT CODES", colors),
     rows([
-      ["0", "all well"],
+      ["0", "success"],
       ["1", "some work failed"],
       ["2", "wrong usage"],
       ["124", "timed out"],
-      ["126, 127", "a command cannot be run, was not found"],
+      ["126, 127", "a command cannot be run, is not found"],
       ["130, 143", "ended by SIGINT, SIGTERM; a second signal kills at once"]
     ])
   ].join("\n")
 
-/** The text of `aio COMMAND --help`; `path` is how the command is called. */
+/** The text of `aio COMMAND --help`; `path` is the words that call the command. */
 export const command = (path: ReadonlyArray<string>, spec: Spec, colors: boolean): string => {
   const args = spec.args.map(({ name, optional, repeatable }) => {
     const many = repeatable ? `${name}...` : name
@@ -83,7 +83,7 @@ export const command = (path: ReadonlyArray<string>, spec: Spec, colors: boolean
       const names = [...flag.aliases, flag.name].join(", ")
       return [`${names}${value}`, flag.description] as const
     }),
-    ["-h, --help", "this text"] as const
+    ["-h, --help", "print this help"] as const
   ]
   return [
     wrap(spec.description, 0),

@@ -8,12 +8,13 @@ import * as Output from "../../services/host/Output.js"
 import * as Executables from "../../services/process/Executables.js"
 import * as Processes from "../../services/process/Processes.js"
 import * as Procfile from "../../services/supervision/Procfile.js"
+import * as StartOrder from "../../services/supervision/StartOrder.js"
 import { formatDuration } from "../../services/text/Units.js"
 import * as LinePrefix from "./LinePrefix.js"
 import type * as Screen from "./Screen.js"
 import * as Values from "./Values.js"
 
-// What `aio tasks` and `aio long-running` share: named commands, and lines that say whose they are.
+// What `aio tasks` and `aio long-running` share: named commands, and output lines with a prefix.
 
 const placeholders = ["name", "index", "pid", "time"] as const
 type Placeholder = (typeof placeholders)[number]
@@ -25,16 +26,16 @@ const prefix = Values.parsed("prefix", (text): Either.Either<string, string> => 
   return unknown === undefined
     ? Either.right(text)
     : Either.left(
-        `'${text}' has ${unknown[0]}, which is none of ${placeholders.map((word) => `{${word}}`).join(" ")}`
+        `'${text}': unknown placeholder ${unknown[0]}; expected ${placeholders.map((word) => `{${word}}`).join(", ")}`
       )
 })
 
 export const words = Args.text({ name: "NAME='command'" }).pipe(
-  Args.withDescription("a name, and what a shell is to run under it"),
+  Args.withDescription("a name and the shell command to run under it"),
   Args.repeated
 )
 
-/** For all, or for one behind its name: `always`, `web:always`. */
+/** An option for all commands, or for one after its name: `always`, `web:always`. */
 export const scoped = (name: string, value: string, description: string) =>
   Options.text(name).pipe(
     Options.withPseudoName(`[NAME:]${value}`),
@@ -46,33 +47,37 @@ export const options = {
   file: Options.text("file").pipe(
     Options.withAlias("f"),
     Options.withPseudoName("file"),
-    Options.withDescription("a Procfile: NAME: COMMAND, a line each; - is standard input"),
+    Options.withDescription("read commands from a Procfile with NAME: COMMAND lines; - is standard input"),
     Options.optional
   ),
   after: Options.text("after").pipe(Options.withPseudoName("NAME:OTHER[,OTHER]"), Options.repeated),
   grace: Values.duration("grace").pipe(
-    Options.withDescription("from the stop signal to KILL when a command is to end; default 5s"),
+    Options.withDescription("grace period from the stop signal to KILL; default 5s"),
     Options.optional
   ),
-  stopSignal: scoped("stop-signal", "SIGNAL", "what a command is asked to end with, instead of TERM"),
+  stopSignal: scoped("stop-signal", "SIGNAL", "the signal that asks a command to end; default TERM"),
   prefix: prefix.pipe(
     Options.withPseudoName("template"),
-    Options.withDescription("before each line, of {name} {index} {pid} {time}; default '{name} | '"),
+    Options.withDescription(
+      "prefix of each output line, from {name} {index} {pid} {time}; default '{name} | '"
+    ),
     Options.withDefault("{name} | ")
   ),
-  raw: Options.boolean("raw").pipe(Options.withDescription("lines as they are, without a prefix")),
-  timestamps: Options.boolean("timestamps").pipe(Options.withDescription("the time before each line")),
+  raw: Options.boolean("raw").pipe(Options.withDescription("output lines without a prefix")),
+  timestamps: Options.boolean("timestamps").pipe(
+    Options.withDescription("put the time before each output line")
+  ),
   json: Options.boolean("json").pipe(Options.withDescription("events as NDJSON on stdout")),
   quiet: Options.boolean("quiet").pipe(
     Options.withAlias("q"),
-    Options.withDescription("no notes and no summary on stderr")
+    Options.withDescription("no notes or summary on stderr")
   )
 }
 
-/** What to write where there is no command. */
+/** How to go on when no command is given, for messages. */
 export const missing = "write NAME='COMMAND', or -f PROCFILE"
 
-/** The commands that were asked for, and who waits for whom. */
+/** Parses the words, the Procfile and the options of named commands. Fails before anything has run. */
 export const read = (
   called: string,
   config: {
@@ -96,10 +101,10 @@ export const read = (
         }
     const entries = yield* Effect.mapError(Procfile.read(config.words, file), usage)
     if (entries.length === 0) {
-      return yield* usage({ message: `${file?.path} has no commands; write NAME: COMMAND, a line each` })
+      return yield* usage({ message: `${file?.path} has no commands; expected NAME: COMMAND lines` })
     }
     const names = entries.map(({ name }) => name)
-    const after = yield* Effect.mapError(Procfile.after(config.after, names), (problem) =>
+    const after = yield* Effect.mapError(StartOrder.parse(config.after, names), (problem) =>
       usage({ message: `option --after: ${problem}` })
     )
     const stopSignals = yield* assign(called, names, [["stop-signal", config.stopSignal, Values.parseSignal]])
@@ -107,7 +112,7 @@ export const read = (
     return { entries, names, after, stopSignals }
   })
 
-/** The values of options that are for all or for one, by name; of one option the one with the name wins. */
+/** The values by name of options for all or for one command; a value with a name wins over one for all. */
 export const assign = <A>(
   called: string,
   names: ReadonlyArray<string>,
@@ -128,14 +133,14 @@ export const assign = <A>(
             fail(
               name !== undefined || other === undefined
                 ? problem
-                : `${problem}; and '${other}' is none of ${names.join(", ")}`
+                : `${problem}; and '${other}' is not one of the names ${names.join(", ")}`
             )
         )
         for (const one of name === undefined ? names : [name]) {
           const target = name === undefined ? all : own
           const before = target.get(one)
           if (before !== undefined) {
-            const both = before[0] === option ? `is given twice` : `does not go with --${before[0]}`
+            const both = before[0] === option ? `is given twice` : `cannot be combined with --${before[0]}`
             return yield* Either.left(fail(`${both} for ${one}; give one`))
           }
           target.set(one, [option, value])
@@ -145,8 +150,8 @@ export const assign = <A>(
     return new Map([...all, ...own].map(([name, [, value]]) => [name, value]))
   })
 
-// What a shell knows without a file: not to be looked for on the PATH. A first word with anything but these characters
-// (an assignment, a bracket, a quote) is the shell's business too.
+// Only a plain first word is looked up on the PATH: an assignment, a bracket or a quote is left to the shell, and so are
+// its builtins and keywords.
 const simple = /^[A-Za-z0-9_./+-]+(?=\s|$)/
 const builtins = new Set(
   "alias bg break case cd command continue do done echo elif else esac eval exec exit export false fc fg fi for function getopts hash if jobs kill let local printf pwd read readonly return set shift source test then time times trap true type ulimit umask unalias unset until wait while .".split(
@@ -154,8 +159,8 @@ const builtins = new Set(
   )
 )
 
-/** Fails, before anything runs, where a command's program is not there; those that wait for others may build it. */
-const check = (entries: ReadonlyArray<Procfile.Entry>, after: Procfile.After) =>
+/** Fails when the program of a command does not exist, except for commands that start after others, which may build it. */
+const check = (entries: ReadonlyArray<Procfile.Entry>, after: StartOrder.StartOrder) =>
   Effect.forEach(
     entries,
     ({ command, name }) => {
@@ -167,7 +172,7 @@ const check = (entries: ReadonlyArray<Procfile.Entry>, after: Procfile.After) =>
     { discard: true }
   )
 
-/** The commands as a shell runs them; lines go through us, and a terminal's colours with them. */
+/** A shell command whose output is piped to this process; `colors` keeps the colours that the pipe would switch off. */
 export const shell = (command: string, colors: boolean): Platform.Command =>
   Platform.env(Processes.shell(command), colors ? { FORCE_COLOR: process.env["FORCE_COLOR"] ?? "1" } : {})
 
@@ -180,7 +185,7 @@ const timeOfDay = (ms: number): string => {
   return `${clock}.${String(date.getMilliseconds()).padStart(3, "0")}`
 }
 
-/** Writes lines of several commands, each with its prefix and colour; never two of them in one line. */
+/** Writes output lines of several commands, each with its prefix and colour, never mixing two commands in one line. */
 export const printer = (
   names: ReadonlyArray<string>,
   config: { readonly prefix: string; readonly raw: boolean; readonly timestamps: boolean },
@@ -201,7 +206,7 @@ export const printer = (
       const text = template.replace(/\{(\w+)\}/g, (_, word: Placeholder) => values[word])
       return Buffer.from(colored ? `\x1b[${colors[index % colors.length]}m${text}\x1b[0m` : text)
     }
-    // Raw lines may be left open: nobody else goes on in them.
+    // A raw line may be left open: another command's output begins a new line.
     const open: { stdout?: string; stderr?: string } = {}
     const raw = (name: string, stream: "stdout" | "stderr", bytes: Uint8Array): Uint8Array => {
       const other = open[stream] !== undefined && open[stream] !== name
@@ -214,7 +219,7 @@ export const printer = (
       started: (name: string, pid: number) => {
         pids.set(name, pid)
       },
-      /** Whole lines, as `Lines.whole` gives them. */
+      /** Takes whole lines, as `Lines.whole` gives them. */
       lines: (name: string, stream: "stdout" | "stderr", bytes: Uint8Array): Effect.Effect<void> =>
         Effect.flatMap(Clock.currentTimeMillis, (now) => {
           const whole = bytes.at(-1) === 10 ? bytes : Buffer.concat([bytes, lineEnd])
@@ -222,7 +227,7 @@ export const printer = (
             template === ""
               ? raw(name, stream, bytes)
               : LinePrefix.before(whole, tag(name, output[stream].colors, now), { open: false })
-          // One screen for lines and table: what is written goes above it.
+          // Lines go above the table when both are on one terminal.
           if (screen !== undefined && output[stream].interactive) {
             return Effect.sync(() => screen.log(new TextDecoder().decode(shown).replace(/\n$/, "")))
           }
@@ -232,11 +237,11 @@ export const printer = (
     }
   })
 
-/** Who is waited for. */
+/** The note on a process that was asked to end and has not ended yet. */
 export const lingering = (event: { readonly name: string; readonly pid: number; readonly left: number }) =>
   `waiting for ${event.name} (pid ${event.pid}), which is killed in ${formatDuration(event.left)}`
 
-/** An event for `--json`; what a command wrote is in it as text. */
+/** The NDJSON line of an event, with output bytes as text. */
 export const eventLine = ({
   event,
   ...fields

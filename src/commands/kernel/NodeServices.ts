@@ -10,8 +10,8 @@ import * as CommandExecutor from "../../services/process/CommandExecutor.js"
 import * as Processes from "../../services/process/Processes.js"
 
 /**
- * What `NodeContext` has beside `FileSystem` and `Path`: this library's own {@link CommandExecutor} (whole process trees
- * end with the program) and {@link Terminal} (one that reads pipes), and the stock `WorkerManager`.
+ * The services of `NodeContext` besides `FileSystem` and `Path`: this library's {@link CommandExecutor}, which ends whole
+ * process trees with the program, its {@link Terminal}, which also reads pipes, and Effect's `WorkerManager`.
  */
 export const layer: Layer.Layer<
   Executor.CommandExecutor | Platform.Terminal | Worker.WorkerManager,

@@ -1,19 +1,19 @@
 import { Effect, type Scope } from "effect"
 
-/** A few lines at the bottom of stderr's terminal that stay there, below what is written. */
+/** A few lines that stay at the bottom of the terminal on stderr, below the log. */
 export interface Screen {
   /** Replaces the lines at the bottom. */
   readonly show: (lines: ReadonlyArray<string>) => void
-  /** Writes above them, on a line of its own; the line end is added. */
+  /** Writes a line above them; the line end is added. */
   readonly log: (text: string) => void
-  /** Writes above them what may be cut anywhere: a line is there when its end has come, something is logged, or at last. */
+  /** Writes bytes above them, cut anywhere: a line appears with its end, with the next {@link log}, or at the close. */
   readonly write: (bytes: Uint8Array) => void
 }
 
 const pause = 40
 const up = (lines: number) => (lines === 0 ? "" : `\x1b[${lines}A\r`)
 
-/** Draws until the scope closes, 25 times a second at most; then the lines are gone and what was written is there. */
+/** Draws at most 25 times a second until the scope closes, which removes the lines and keeps the log. */
 export const make: Effect.Effect<Screen, never, Scope.Scope> = Effect.map(
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -26,13 +26,13 @@ export const make: Effect.Effect<Screen, never, Scope.Scope> = Effect.map(
       const draw = () => {
         clearTimeout(timer)
         timer = undefined
-        const columns = process.stderr.columns || 80 // 0 where a terminal does not know
+        const columns = process.stderr.columns || 80 // 0 when the terminal does not report its size
         const rows = process.stderr.rows || 24
         const room = Math.max(2, rows - 2)
         const left = bottom.length - room + 1
         const fitting = left > 1 ? [...bottom.slice(0, room - 1), `… ${left} more`] : bottom
         const lines = fitting.map((line) => line.slice(0, columns - 1))
-        // A terminal that has become narrower has broken what stood there into more lines.
+        // A terminal that became narrower has wrapped the old lines into more rows.
         const above = drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns)), 0)
         process.stderr.write(`${up(above)}\x1b[J${written}${lines.map((line) => `${line}\n`).join("")}`)
         drawn = lines

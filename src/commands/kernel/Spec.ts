@@ -10,13 +10,13 @@ export interface Flag {
   readonly name: string
   /** With their dashes: `-j`. */
   readonly aliases: ReadonlyArray<string>
-  /** What to write for its value in a help text; undefined for a switch. */
+  /** The placeholder of its value in help texts; undefined for a switch. */
   readonly placeholder: string | undefined
   readonly repeatable: boolean
   readonly description: string
 }
 
-/** What a command reads: the only view of @effect/cli's descriptors that the rest of src/commands has. */
+/** The options and arguments of a command: the only view of @effect/cli's descriptors in src/commands. */
 export interface Spec {
   readonly name: string
   readonly description: string
@@ -29,8 +29,8 @@ export interface Spec {
   readonly children: ReadonlyArray<Spec>
 }
 
-// The shapes of @effect/cli's internal trees, as far as they are walked (pinned version; the tests walk every
-// option of every subcommand).
+// The shapes of @effect/cli's internal trees, as far as they are walked. The version is pinned, and the tests walk every
+// option of every subcommand.
 type Doc = HelpDoc.HelpDoc
 type OptionNode =
   | { readonly _tag: "Empty" }
@@ -74,7 +74,7 @@ export const oneLine = (doc: Doc): string =>
     .replace(/\s+/g, " ")
     .trim()
 
-// `n` is a name, `cancel|continue` and `sha256:HEX` are words to write as they stand.
+// `n` is a name and is shown in capitals; `cancel|continue` and `sha256:HEX` are shown as they are.
 const placeholder = (text: string) => (/[|:]/.test(text) ? text : text.toUpperCase())
 
 const flagsOf = (node: OptionNode, repeatable = false): ReadonlyArray<Flag> => {
@@ -88,7 +88,7 @@ const flagsOf = (node: OptionNode, repeatable = false): ReadonlyArray<Flag> => {
           aliases: node.aliases.map((alias) => (alias.length === 1 ? `-${alias}` : `--${alias}`)),
           placeholder: node.primitiveType._tag === "Bool" ? undefined : placeholder(node.placeholder),
           repeatable,
-          // Only for help, and a millisecond for twenty options.
+          // A getter: only help texts need it, and twenty descriptions take a millisecond.
           get description() {
             return oneLine(node.description)
           }
@@ -112,7 +112,7 @@ const argsOf = (node: ArgNode, repeatable = false, optional = false): Spec["args
     case "Empty":
       return []
     case "Single":
-      // Who takes a command behind -- says itself what is missing, but needs it.
+      // Commands that require words after -- report their absence themselves, but are shown as requiring them.
       return [
         {
           name: node.name.replace(/^<|>$/g, "").toUpperCase(),

@@ -7,16 +7,16 @@ import * as Output from "../../services/host/Output.js"
 /** `--virtual` and `--timestamps`, for {@link timed}. */
 export const options = {
   virtual: Options.boolean("virtual").pipe(
-    Options.withDescription("in virtual time: it ends at once, with the same lines in the same order")
+    Options.withDescription("run in virtual time; ends at once, with the same lines in the same order")
   ),
   timestamps: Options.boolean("timestamps").pipe(
     Options.withDescription(
-      "before each line on stdout the time since the start (HH:MM:SS.mmm), virtual or real"
+      "put the time since the start (HH:MM:SS.mmm), virtual or real, before each line on stdout"
     )
   )
 }
 
-/** Milliseconds as `HH:MM:SS.mmm`; more than a day goes on with 24 hours. */
+/** Milliseconds as `HH:MM:SS.mmm`; hours go on beyond 24. */
 export const format = (ms: number): string => {
   const part = (unit: number, size: number, width: number) =>
     String(Math.floor(ms / unit) % size).padStart(width, "0")
@@ -26,7 +26,7 @@ export const format = (ms: number): string => {
 
 const lineEnd = 10
 
-// Each line gets the time at which it is begun, though it may come in pieces.
+// A line written in pieces gets the time of its first piece.
 const stamper = (clock: Clock.Clock) => {
   const start = clock.unsafeCurrentTimeNanos()
   let within = false
@@ -46,7 +46,7 @@ const stamper = (clock: Clock.Clock) => {
   }
 }
 
-// Effect's Console over one of Node's.
+// Effect's Console on top of one of Node's.
 const consoleOver = (unsafe: globalThis.Console): Console.Console => {
   const call =
     <Args extends ReadonlyArray<unknown>>(method: (...args: Args) => void) =>
@@ -82,9 +82,9 @@ const consoleOver = (unsafe: globalThis.Console): Console.Console => {
 }
 
 /**
- * Runs the program so that each line which it writes to stdout, by `Output` or by Effect's `Console`, begins with the
- * time since here by the clock that is current here: put `VirtualClock.run` around this, not within it. What it writes
- * past both (`console.log`, `process.stdout`) stays as it is.
+ * Runs the program with each line that it writes to stdout, by `Output` or by Effect's `Console`, prefixed by the time
+ * since the start. The clock is the current one: put `VirtualClock.run` around this, not within it. Lines written by
+ * `console.log` or `process.stdout` get no time.
  */
 export const stamped = <A, E, R>(program: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Output.Output> =>
   Effect.gen(function* () {
@@ -103,14 +103,14 @@ export const stamped = <A, E, R>(program: Effect.Effect<A, E, R>): Effect.Effect
     )
   })
 
-/** Runs the program as {@link options} say. The clock is around the rest: a timeout within is one of virtual time. */
+/** Runs the program with {@link options}. The virtual clock is outermost: a timeout in the program uses virtual time. */
 export const timed = <A, E, R>(
   program: Effect.Effect<A, E, R>,
   config: { readonly virtual: boolean; readonly timestamps: boolean }
 ): Effect.Effect<A, E, R | Output.Output> => {
-  const told = config.timestamps ? stamped(program) : program
-  if (!config.virtual) return told
-  // Loaded when it is asked for: who does not pays nothing for it.
+  const stampedOrNot = config.timestamps ? stamped(program) : program
+  if (!config.virtual) return stampedOrNot
+  // Loaded on demand: the virtual clock costs start-up time.
   const loaded = Effect.promise(() => import("../../services/time/VirtualClock.js"))
-  return Effect.flatMap(loaded, (VirtualClock) => VirtualClock.run(told))
+  return Effect.flatMap(loaded, (VirtualClock) => VirtualClock.run(stampedOrNot))
 }

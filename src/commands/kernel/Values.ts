@@ -12,7 +12,7 @@ const read = <A>(name: string, parse: Parse<A>, text: string) =>
     ValidationError.invalidValue(HelpDoc.p(`option --${name}: ${problem}`))
   )
 
-/** An option whose text is read by `parse`; what it answers on the left becomes the one line of the error. */
+/** An option whose text `parse` reads; its left side is the problem, reported as one line. */
 export const parsed = <A>(name: string, parse: Parse<A>): Options.Options<A> =>
   Options.mapEffect(Options.text(name), (text) => read(name, parse, text))
 
@@ -22,41 +22,41 @@ export const repeated = <A>(name: string, parse: Parse<A>): Options.Options<Read
     Effect.forEach(texts, (text) => read(name, parse, text))
   )
 
-/** One of these words. */
+/** An option whose value is one of the words. */
 export const choice = <const A extends ReadonlyArray<string>>(
   name: string,
   words: A
 ): Options.Options<A[number]> =>
   parsed(name, (text) =>
-    words.includes(text) ? Either.right(text) : Either.left(`'${text}' is none of ${words.join(", ")}`)
+    words.includes(text) ? Either.right(text) : Either.left(`'${text}' is not one of ${words.join(", ")}`)
   ).pipe(Options.withPseudoName(words.join("|")))
 
-/** `90s`, `1h30m`, `250ms`; milliseconds. */
+/** A duration like `90s`, `1h30m` or `250ms`, in milliseconds. */
 export const duration = (name: string): Options.Options<number> =>
   parsed(name, Units.duration).pipe(Options.withPseudoName("duration"))
 
-/** `500K`, `2M`; bytes. Zero is refused: nothing could pass. */
+/** A size like `500K` or `2M`, in bytes; zero is not valid. */
 export const size = (name: string): Options.Options<number> =>
   parsed(name, (text) =>
     Either.filterOrLeft(
       Units.size(text),
       (bytes) => bytes > 0,
-      () => "0 lets nothing pass; give at least 1"
+      () => "0 is out of range; expected 1 byte or more"
     )
   ).pipe(Options.withPseudoName("size"))
 
-/** `INT`, `sigint`. */
+/** The name of a signal, like `INT` or `sigint`. */
 export const parseSignal: Parse<NodeJS.Signals> = (text) => {
   const name = `SIG${text.trim().toUpperCase().replace(/^SIG/, "")}`
   return Object.hasOwn(constants.signals, name)
     ? Either.right(name as NodeJS.Signals)
-    : Either.left(`'${text}' is no signal; write one like INT, TERM or QUIT`)
+    : Either.left(`'${text}' is not a signal; expected one like INT, TERM or QUIT`)
 }
 
-/** A whole number from `least` on. */
+/** A whole number, `least` or more. */
 export const integer = (name: string, least: number): Options.Options<number> =>
   parsed(name, (text) =>
     /^\d+$/.test(text.trim()) && Number(text) >= least && Number.isSafeInteger(Number(text))
       ? Either.right(Number(text))
-      : Either.left(`'${text}' is no whole number from ${least} on`)
+      : Either.left(`'${text}': expected a whole number, ${least} or more`)
   ).pipe(Options.withPseudoName("n"))

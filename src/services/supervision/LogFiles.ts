@@ -5,11 +5,11 @@ import { codes } from "../host/ExitCodes.js"
 import { describe, makeFolder, openOwn, usableFolder } from "../host/OwnFiles.js"
 import { checkOptions, countOrInfinity, countOrNone } from "../text/Numbers.js"
 
-/** A log could not be written. */
+/** A log cannot be written. */
 export class LogFilesError extends Data.TaggedError("LogFilesError")<{
   readonly path: string
   readonly detail: string
-  /** 2 where nothing can be written there, 1 where it failed on the way. */
+  /** 2 when the log cannot be opened, 1 when a later write failed. */
   readonly exitCode: number
 }> {
   override get message() {
@@ -19,15 +19,15 @@ export class LogFilesError extends Data.TaggedError("LogFilesError")<{
 
 /** Settings of {@link open}. */
 export interface Options {
-  /** Bytes from which on a new file is begun; default 10 MiB. */
+  /** The size in bytes beyond which a file is rotated; default 10 MiB. */
   readonly maxSize?: number | undefined
-  /** How many old files are kept, `NAME.log.1` the youngest; default 5. */
+  /** How many rotated files are kept, `NAME.log.1` the newest; default 5. */
   readonly keep?: number | undefined
 }
 
-/** A log that goes on where it ended last time. */
+/** A log that is appended to. */
 export interface LogFile {
-  /** Appends at once; what is written together stays in one file. */
+  /** Appends at once, without a buffer; the bytes of one write stay in one file. */
   readonly write: (bytes: Uint8Array) => Effect.Effect<void, LogFilesError>
 }
 
@@ -39,13 +39,13 @@ const attempting =
       catch: (error) => new LogFilesError({ path, detail: describe(error), exitCode })
     })
 
-/** Fails where no log can be begun in the folder, which is made where it is not there. */
+/** Creates the folder if needed; fails when no log can be created in it. */
 export const check = (directory: string): Effect.Effect<void, LogFilesError> =>
   attempting(directory, codes.usage)(() => usableFolder(directory))
 
 /**
- * Appends to `DIRECTORY/NAME.log`, which becomes `NAME.log.1` when it is full; closed with the scope. What is there
- * already must be a regular file: a link is not followed, because others may write to the folder.
+ * Appends to `DIRECTORY/NAME.log`, which becomes `NAME.log.1` when it is full; closed with the scope. An existing log must
+ * be a regular file: a link is not followed, because others may write to the folder.
  */
 export const open = (
   directory: string,

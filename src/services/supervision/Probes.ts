@@ -1,9 +1,9 @@
 import { connect } from "node:net"
 import { Context, Data, Effect, Layer } from "effect"
 
-/** What was asked is not so, or nobody answered. */
+/** A probe was answered with no, or not at all. */
 export class ProbeFailed extends Data.TaggedError("ProbeFailed")<{
-  /** What was asked, as a person writes it: a URL, `port 5432`. */
+  /** The target of the probe: a URL, `port 5432`. */
   readonly asked: string
   readonly detail: string
 }> {
@@ -12,26 +12,26 @@ export class ProbeFailed extends Data.TaggedError("ProbeFailed")<{
   }
 }
 
-/** Asks whether somebody is there; each asks once and waits for the answer without a limit of its own. */
+/** Checks whether a server answers. Each method asks once, and waits for the answer without a time limit. */
 export class Probes extends Context.Tag("effect-asyncio/services/Probes")<
   Probes,
   {
-    /** Whether the URL is answered with a status below 400; redirects are not followed. */
+    /** Succeeds when the URL answers with a status below 400; redirects are not followed. */
     readonly http: (url: string) => Effect.Effect<void, ProbeFailed>
-    /** Whether somebody takes connections on a TCP port, of this machine unless a host is given. */
+    /** Succeeds when the TCP port accepts a connection. The host defaults to this machine. */
     readonly port: (port: number, host?: string) => Effect.Effect<void, ProbeFailed>
   }
 >() {}
 
-// fetch hides what happened in its causes.
+// The error of fetch says what happened only in its causes.
 const detailOf = (error: unknown): string => {
   const cause = (error as { cause?: unknown }).cause
   if (cause !== undefined) return detailOf(cause)
   const { code, message } = error as NodeJS.ErrnoException
-  return code === "ECONNREFUSED" ? "nobody listens there" : ((message || code) ?? String(error))
+  return code === "ECONNREFUSED" ? "connection refused" : ((message || code) ?? String(error))
 }
 
-/** Asks over the network. */
+/** Probes over the network. */
 export const layer: Layer.Layer<Probes> = Layer.succeed(Probes, {
   http: (url) =>
     Effect.tryPromise({
@@ -51,7 +51,7 @@ export const layer: Layer.Layer<Probes> = Layer.succeed(Probes, {
   port: (port, host = "localhost") =>
     Effect.async((resume) => {
       const asked = host === "localhost" ? `port ${port}` : `${host}:${port}`
-      // Both addresses of localhost are tried: servers listen on either.
+      // Tries both addresses of localhost, because servers listen on either.
       const socket = connect({ port, host, autoSelectFamily: true })
       socket.on("connect", () => {
         socket.destroy()
@@ -66,14 +66,14 @@ export const layer: Layer.Layer<Probes> = Layer.succeed(Probes, {
 })
 
 /**
- * Answers from the given functions: true is an answer, false is none. What is not given is never there.
+ * Answers from the given functions: true is an answer, false is a refused connection. A probe without a function fails.
  *
  * @example
  * ```ts
  * import { Clock, Effect } from "effect"
  * import * as Probes from "effect-asyncio/services/Probes"
  *
- * // there from the third second on
+ * // answers from the third second on
  * export const layer = Probes.layerTest({
  *   port: (port) => Effect.map(Clock.currentTimeMillis, (now) => port === 5432 && now >= 3000)
  * })
@@ -87,7 +87,7 @@ export const layerTest = (answers: {
     Effect.filterOrFail(
       answer,
       (there) => there,
-      () => new ProbeFailed({ asked, detail: "nobody listens there" })
+      () => new ProbeFailed({ asked, detail: "connection refused" })
     ).pipe(Effect.asVoid)
   return Layer.succeed(Probes, {
     http: (url) => ask(url, answers.http?.(url)),

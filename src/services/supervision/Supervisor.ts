@@ -1,40 +1,29 @@
-import { Cause, Clock, Data, Duration, Effect, Exit, Random } from "effect"
+import { Cause, Clock, Data, Duration, Effect, Exit } from "effect"
+import * as Backoff from "../task/Backoff.js"
 import * as Causes from "../task/Causes.js"
 import * as Race from "../task/Race.js"
 import * as Sleep from "../task/Sleep.js"
-import { anyCount, checkOptions, countOrInfinity, type Range, time } from "../text/Numbers.js"
+import { anyCount, checkOptions, countOrInfinity, time } from "../text/Numbers.js"
 import { formatGiven, plural } from "../text/Units.js"
 
-/** Which ends are followed by another run: every one, failures only, or none. */
+/** After which ends the effect runs again: all, failures only, or none. */
 export type Restart = "always" | "on-failure" | "never"
 
-/** The pause before a restart: `first · factor^n` for the nth in a row, spread by `jitter`, and `max` at most. */
-export interface Backoff {
-  /** Default 500 milliseconds. */
-  readonly first?: Duration.DurationInput | undefined
-  /** Default 2. */
-  readonly factor?: number | undefined
-  /** Default 30 seconds. */
-  readonly max?: Duration.DurationInput | undefined
-  /** The part of the pause that is drawn at random, 0 to 1: 0.2 makes 1 s anything from 0.8 s to 1.2 s. Default 0.2. */
-  readonly jitter?: number | undefined
-}
-
-/** A question that is asked again and again while a run is ready. */
+/** A check that is repeated while a run is ready. */
 export interface Health<R = never> {
-  /** Its failure, whatever it is, is a sign of bad health. */
+  /** Any failure counts as bad health. */
   readonly check: Effect.Effect<unknown, unknown, R>
-  /** The pause before each; default 10 seconds. */
+  /** The pause before each check; default 10 seconds. */
   readonly every?: Duration.DurationInput | undefined
-  /** What takes longer has failed; default 5 seconds. */
+  /** A check that takes longer has failed; default 5 seconds. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** How many in a row end the run; default 3. */
+  /** How many failed checks in a row end the run; default 3. */
   readonly failures?: number | undefined
 }
 
 /** Settings of {@link supervise}. */
 export interface Policy<R = never, E = never> {
-  /** Is awaited before each run, the first included: for what the run needs. Its failure ends the supervision. */
+  /** Awaited before each run, the first included. Its failure ends the supervision. */
   readonly waitFor?: Effect.Effect<unknown, E, R> | undefined
   /** Default `"on-failure"`. */
   readonly restart?: Restart | undefined
@@ -42,15 +31,16 @@ export interface Policy<R = never, E = never> {
   readonly maxRestarts?: number | undefined
   /** Default 1 minute. */
   readonly window?: Duration.DurationInput | undefined
-  readonly backoff?: Backoff | undefined
-  /** Who has been ready for so long starts the back-off anew; default 10 seconds. */
+  /** The pauses before restarts. */
+  readonly backoff?: Backoff.Backoff | undefined
+  /** After a run that was ready for this long, the back-off begins again; default 10 seconds. */
   readonly resetAfter?: Duration.DurationInput | undefined
-  /** Is run beside each run; the run is ready when it succeeds, and has failed when it fails. Default: ready at once. */
+  /** Runs beside each run, which is ready when this succeeds and fails when this fails. Default: ready at once. */
   readonly ready?: Effect.Effect<unknown, unknown, R> | undefined
-  /** How long it may take to be ready; default 1 minute. */
+  /** A run that is not ready within this time has failed; default 1 minute. */
   readonly readyTimeout?: Duration.DurationInput | undefined
   readonly health?: Health<R> | undefined
-  /** Is told what happens; the supervisor goes on when it has taken it. */
+  /** Receives every event; the supervisor waits for its effect. */
   readonly onEvent?: ((event: Event) => Effect.Effect<void, never, R>) | undefined
 }
 
@@ -69,14 +59,14 @@ export type Event =
   /** The next run comes after the pause. */
   | { readonly event: "restarting"; readonly run: number; readonly pause: number }
 
-/** It was not ready in time, or what asks whether it is has failed. */
+/** A run was not ready in time, or its readiness check failed. */
 export class NotReady extends Data.TaggedError("NotReady")<{ readonly detail: string }> {
   override get message() {
     return `not ready: ${this.detail}`
   }
 }
 
-/** So many health checks in a row have failed. */
+/** Too many health checks in a row failed. */
 export class Unhealthy extends Data.TaggedError("Unhealthy")<{
   readonly failures: number
   readonly detail: string
@@ -86,7 +76,7 @@ export class Unhealthy extends Data.TaggedError("Unhealthy")<{
   }
 }
 
-/** It ended more often than it may be restarted. */
+/** The effect ended once more than `maxRestarts` allows. */
 export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
   readonly restarts: number
   readonly window: Duration.Duration
@@ -97,21 +87,18 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
     const { last, restarts, window } = this
     const how = Exit.isSuccess(last) ? "it ended" : Causes.headline(last.cause)
     return restarts === 0
-      ? `${how}; it may not be restarted`
+      ? `${how}; no restart is allowed`
       : `restarted ${plural(restarts, "time")} within ${formatGiven(window)}, and again: ${how}`
   }
 }
 
-const positive: Range = { least: 0, above: true, whole: false }
-const share: Range = { least: 0, most: 1, whole: false }
-
 /**
- * Runs an effect again and again, as the policy says, until it ends for good (the tools: systemd, supervisord). Between
- * runs it waits, longer each time; a run that is not ready in time, or whose health checks fail, is ended first, with
- * its clean-up, and has failed.
+ * Runs an effect repeatedly, by the policy, until it ends for good (as systemd and supervisord do). The pauses between runs
+ * grow. A run that is not ready in time, or whose health checks fail, is interrupted, awaits its clean-up, and has failed.
  *
- * Gives the result of the last run, or fails as it did, where the policy wants no more; fails with `TooManyRestarts`
- * where it allows no more, and as `waitFor` does. Interrupted, it ends the run. A defect is a failure like others.
+ * Gives the result of the last run, or fails as it did, when the policy asks for no further run. Fails with
+ * `TooManyRestarts` when the policy allows no further run, and as `waitFor` does. Interruption ends the run. A defect is
+ * a failure like others.
  *
  * @example
  * ```ts
@@ -133,25 +120,16 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
   policy: Policy<R2, E2> = {}
 ): Effect.Effect<A, E | E2 | NotReady | Unhealthy | TooManyRestarts, R | R2> =>
   Effect.gen(function* () {
-    const {
-      backoff = {},
-      health,
-      maxRestarts = Number.POSITIVE_INFINITY,
-      ready,
-      restart = "on-failure"
-    } = policy
+    const { health, maxRestarts = Number.POSITIVE_INFINITY, ready, restart = "on-failure" } = policy
     checkOptions(policy, { maxRestarts: anyCount, window: time, resetAfter: time, readyTimeout: time })
-    checkOptions(backoff, { first: time, factor: positive, max: time, jitter: share })
+    const pauseBefore = Backoff.make(policy.backoff)
     checkOptions(health ?? {}, { every: time, timeout: time, failures: countOrInfinity })
-    const { factor = 2, jitter = 0.2 } = backoff
-    const first = Duration.toMillis(backoff.first ?? "500 millis")
-    const max = Duration.toMillis(backoff.max ?? "30 seconds")
     const window = Duration.decode(policy.window ?? "1 minute")
     const resetAfter = Duration.toMillis(policy.resetAfter ?? "10 seconds")
     const emit = policy.onEvent ?? (() => Effect.void)
     const now = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
 
-    /** Ends with what ends the run; never succeeds. */
+    /** Fails with the reason to end the run; never succeeds. */
     const watch = (run: number, begun: number, readyAt: (at: number) => void) =>
       Effect.gen(function* () {
         if (ready !== undefined) {
@@ -213,9 +191,7 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
         return yield* new TooManyRestarts({ restarts: restarts.length, window, last: exit })
       }
       if (readyAt !== undefined && ended - readyAt >= resetAfter) inARow = 0
-      const spread = 1 + jitter * (2 * (yield* Random.next) - 1)
-      // Bounded before, because what has grown to Infinity times a spread of 0 is NaN; and after, so that `max` holds.
-      const pause = Math.min(max, Math.min(max, first * factor ** inARow++) * spread)
+      const pause = yield* pauseBefore(inARow++)
       restarts.push(ended)
       yield* emit({ event: "restarting", run: run + 1, pause })
       yield* Sleep.sleep(pause)

@@ -35,7 +35,7 @@ const check = (
 ) => Argv.check({ path: ["aio", "x"], spec: Spec.make(command), words, env })
 
 describe("Argv", () => {
-  it("puts options first and arguments behind --", () => {
+  it("puts options first and arguments after --", () => {
     expect(check(plain, ["a", "-c", "2", "b", "--quiet"]).argv).toEqual([
       "--count",
       "2",
@@ -46,7 +46,7 @@ describe("Argv", () => {
     ])
   })
 
-  it("gives a choice the word that it takes", () => {
+  it("gives a choice its second word", () => {
     expect(check(plain, ["--last", "keep", "a", "b"]).argv).toEqual(["--last", "keep a", "--", "b"])
     expect(check(plain, ["--last", "stop", "a"]).argv).toEqual(["--last", "stop", "--", "a"])
     for (const words of [
@@ -81,32 +81,32 @@ describe("Argv", () => {
     expect(() => check(plain, words)).toThrow(expect.objectContaining({ message, exitCode: 2 }))
   })
 
-  it("refuses an argument where none is taken, and an unknown subcommand", () => {
+  it("refuses an argument when none is expected, and an unknown subcommand", () => {
     expect(() => check(bare, ["a"])).toThrow("unexpected argument 'a'")
     expect(() => check(nested, ["iner"])).toThrow(
       "unknown subcommand 'iner'; did you mean inner? (one of inner)"
     )
   })
 
-  it("lets an option be repeated only where it may be", () => {
+  it("accepts a repeated option only when it is repeatable", () => {
     expect(check(plain, ["--header", "a", "--header", "b"]).argv).toEqual(["--header", "a", "--header", "b"])
   })
 
-  it("reads a subcommand's options behind its name", () => {
+  it("reads the options of a subcommand after its name", () => {
     const { argv, path } = check(nested, ["--loud", "inner", "-c3"])
     expect(argv).toEqual(["--loud", "inner", "--count", "3"])
     expect(path).toEqual(["aio", "x", "inner"])
     expect(() => check(nested, ["inner", "--loud"])).toThrow("aio x inner: unknown option --loud")
   })
 
-  it("takes AIO_NAME from the environment, and the command line before it", () => {
+  it("reads AIO_NAME from the environment; the command line wins", () => {
     const env = { AIO_COUNT: "7", AIO_QUIET: "1", AIO_DIR: "" }
     expect(check(plain, [], env).argv).toEqual(["--count", "7", "--quiet"])
     expect(check(plain, ["-c1"], env).argv).toEqual(["--count", "1", "--quiet"])
     expect(check(plain, [], { AIO_QUIET: "0" }).argv).toEqual([])
   })
 
-  it("never takes a word that starts with - for an argument", () => {
+  it("never treats a word that starts with - as an argument", () => {
     fc.assert(
       fc.property(fc.array(fc.string()), (words) => {
         try {

@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { FastCheck } from "effect"
 import * as LinePrefix from "../../../src/commands/kernel/LinePrefix.js"
 
-describe("Tags.before", () => {
-  it("tags each line once, however the bytes are cut", () => {
+describe("LinePrefix.before", () => {
+  it("prefixes each line once, however the bytes are cut", () => {
     const text = FastCheck.array(FastCheck.constantFrom("a", "\n", "bc", "é"), { maxLength: 30 }).map(
       (parts) => parts.join("")
     )

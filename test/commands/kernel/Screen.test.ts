@@ -26,7 +26,7 @@ describe("Screen", () => {
     expect(written.join("")).toBe("\x1b[Jéén\ntwee\ndrie\na note\nvier\n")
   })
 
-  it("says how many lines do not fit, and clears as many as a narrower terminal has made of them", async () => {
+  it("shows how many lines do not fit, and clears the rows into which a narrower terminal wrapped them", async () => {
     const { columns, rows } = process.stderr
     Object.assign(process.stderr, { columns: 80, rows: 5 })
     vi.useFakeTimers()

@@ -6,7 +6,7 @@ import * as Output from "../../../src/services/host/Output.js"
 const off = { virtual: false, timestamps: false }
 
 describe("Timestamps", () => {
-  it("writes times as hours, minutes, seconds and thousandths, and counts hours on", () => {
+  it("formats times as hours, minutes, seconds and milliseconds, with hours beyond 24", () => {
     expect([0, 1, 61_001, 86_399_999, 86_400_000, 360_000_000].map(Timestamps.format)).toEqual([
       "00:00:00.000",
       "00:00:00.001",
@@ -17,7 +17,7 @@ describe("Timestamps", () => {
     ])
   })
 
-  it.effect("gives a line the time at which it is begun, however it comes", () =>
+  it.effect("gives a line the time of its first piece", () =>
     Effect.gen(function* () {
       const program = Effect.gen(function* () {
         const output = yield* Output.Output
@@ -49,7 +49,7 @@ describe("Timestamps", () => {
     }).pipe(Effect.provide(Output.layerTest))
   )
 
-  it.effect("leaves a program alone for which nothing was asked", () =>
+  it.effect("does not change a program without options", () =>
     Effect.gen(function* () {
       yield* Timestamps.timed(Output.print("plain"), off)
       expect((yield* Output.Captured).stdout).toEqual(["plain"])

@@ -23,7 +23,7 @@ const contents = (path: string) =>
   Object.fromEntries(readdirSync(path).map((name) => [name, readFileSync(join(path, name), "utf8")]))
 
 describe("LogFiles", () => {
-  it.scoped("begins a new file when one is full, and keeps so many", () =>
+  it.scoped("rotates a full file, and keeps the given number of files", () =>
     Effect.gen(function* () {
       const path = join(yield* folder, "deep/logs")
       yield* Effect.scoped(
@@ -48,7 +48,7 @@ describe("LogFiles", () => {
     })
   )
 
-  it.scoped("says what cannot be written", () =>
+  it.scoped("reports a log that cannot be written", () =>
     Effect.gen(function* () {
       const path = yield* folder
       writeFileSync(join(path, "file"), "")

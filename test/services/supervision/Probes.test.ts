@@ -20,7 +20,7 @@ const server = Effect.acquireRelease(
 const portOf = (server: Server) => (server.address() as AddressInfo).port
 
 describe("Probes", () => {
-  it.scopedLive("asks a URL, a redirect being an answer", () =>
+  it.scopedLive("probes a URL; a redirect is an answer", () =>
     Effect.gen(function* () {
       const { http } = yield* Probes.Probes
       const listening = yield* server
@@ -36,7 +36,7 @@ describe("Probes", () => {
     }).pipe(Effect.provide(Probes.layer))
   )
 
-  it.scopedLive("asks a port", () =>
+  it.scopedLive("probes a port", () =>
     Effect.gen(function* () {
       const probes = yield* Probes.Probes
       const port = portOf(yield* server)
@@ -44,22 +44,19 @@ describe("Probes", () => {
       yield* probes.port(port, "127.0.0.1")
       // One that was free a moment ago.
       const free = yield* Effect.scoped(Effect.map(server, portOf))
-      assert.strictEqual(
-        (yield* Effect.flip(probes.port(free))).message,
-        `port ${free}: nobody listens there`
-      )
+      assert.strictEqual((yield* Effect.flip(probes.port(free))).message, `port ${free}: connection refused`)
       assert.strictEqual(
         (yield* Effect.flip(probes.http(`http://127.0.0.1:${free}/`))).detail,
-        "nobody listens there"
+        "connection refused"
       )
     }).pipe(Effect.provide(Probes.layer))
   )
 
-  it.effect("answers as it is told to in tests", () =>
+  it.effect("answers as given in tests", () =>
     Effect.gen(function* () {
       const probes = yield* Probes.Probes
       yield* probes.http("http://a")
-      assert.strictEqual((yield* Effect.flip(probes.http("http://b"))).detail, "nobody listens there")
+      assert.strictEqual((yield* Effect.flip(probes.http("http://b"))).detail, "connection refused")
       assert.strictEqual((yield* Effect.flip(probes.port(1))).asked, "port 1")
     }).pipe(Effect.provide(Probes.layerTest({ http: (url) => Effect.succeed(url === "http://a") })))
   )

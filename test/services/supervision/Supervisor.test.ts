@@ -40,7 +40,7 @@ const play = <A, E>(effect: Effect.Effect<A, E>, policy: Supervisor.Policy = {})
   }).pipe(VirtualClock.run())
 
 describe("Supervisor.supervise", () => {
-  it.live("restarts what failed, and gives the result of what succeeded", () =>
+  it.live("restarts an effect that failed, and gives its result when it succeeds", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* play(runs([1000, "bad"], [1000, "ok"])), [
         "1 started",
@@ -67,11 +67,11 @@ describe("Supervisor.supervise", () => {
         "bad"
       ])
       const none = yield* play(runs([1, "bad"]), { maxRestarts: 0 })
-      assert.strictEqual(none.at(-1), "bad; it may not be restarted")
+      assert.strictEqual(none.at(-1), "bad; no restart is allowed")
     })
   )
 
-  it.live("waits longer each time, up to a bound, and begins anew after a healthy time", () =>
+  it.live("waits longer each time, up to a bound, and begins again after a healthy run", () =>
     Effect.gen(function* () {
       const lines = yield* play(
         runs(...Array(8).fill([1, "bad"] as const), [10_000, "bad"], [1, "bad"], [1, "ok"])
@@ -85,7 +85,7 @@ describe("Supervisor.supervise", () => {
     })
   )
 
-  it.live("waits no longer than the bound, whatever the jitter, the growth and how often", () =>
+  it.live("never waits longer than the bound, for any jitter, growth and count", () =>
     Effect.gen(function* () {
       for (const jitter of [0, 0.2, 1]) {
         const policy = { maxRestarts: 1200, window: "10000 days", backoff: { max: 10, jitter } } as const
@@ -113,7 +113,7 @@ describe("Supervisor.supervise", () => {
     })
   )
 
-  it.live("is ready when its question succeeds, and has failed when that does not come in time", () =>
+  it.live("is ready when its readiness check succeeds, and fails when that takes too long", () =>
     Effect.gen(function* () {
       const ready = Effect.sleep("3 seconds")
       assert.include(yield* play(runs([5000, "ok"]), { ready }), "1 ready after 3000")
@@ -132,7 +132,7 @@ describe("Supervisor.supervise", () => {
     })
   )
 
-  it.live("ends a run whose health checks fail so many times in a row", () =>
+  it.live("ends a run after the given number of failed health checks in a row", () =>
     Effect.gen(function* () {
       let asked = 0
       const answers = ["", "sick", "", "sick", "slow", "sick"]
@@ -157,18 +157,18 @@ describe("Supervisor.supervise", () => {
     })
   )
 
-  it.live("takes a defect and an interruption of its own for a failure", () =>
+  it.live("treats a defect and an interruption of its own as a failure", () =>
     Effect.gen(function* () {
       assert.include(
         yield* play(Effect.die(new Error("oh")), { maxRestarts: 0 }),
-        "oh; it may not be restarted"
+        "oh; no restart is allowed"
       )
       const lines = yield* play(Effect.interrupt, { maxRestarts: 1 })
       assert.include(lines, "restart 2 in 500")
     })
   )
 
-  it.effect("is ended by interruption, in a run and between runs, under TestClock too", () =>
+  it.effect("ends when interrupted, in a run and between runs, under TestClock too", () =>
     Effect.gen(function* () {
       for (const at of ["500 millis", "1100 millis"] as const) {
         const ended = yield* Ref.make<ReadonlyArray<string>>([])

@@ -125,6 +125,7 @@ describe("Cron at clock changes", () => {
     const crons = jobs.map(({ text }) => Either.getOrThrow(Cron.parse(text)))
     expect(crons.map(({ fixed }) => fixed)).toEqual(jobs.map(({ fixed }) => fixed))
     const seen = new Set<string>()
+    const looked = new Set<string>()
     const wrong: Array<string> = []
     let changes = 0
     for (const id of Intl.supportedValuesOf("timeZone")) {
@@ -143,6 +144,14 @@ describe("Cron at clock changes", () => {
         const around = 2 * hour + Math.min(shift, 12 * hour)
         const from = Math.floor(change / minute) * minute - around
         const to = from + 2 * around + minute
+        // None of the jobs can tell two changes apart that agree in their offsets, time of day, weekday and odd days.
+        const days = [from, to]
+          .map((at) => new Date(wallAt(at)))
+          .map((wall) => [wall.getUTCDay(), wall.getUTCDate() % 2])
+        const before = wallAt(change - step) - (change - step)
+        const like = [step, before, wallAt(change) - change, wallAt(change) % (24 * hour), days].join()
+        if (looked.has(like)) continue
+        looked.add(like)
         const instants: Array<readonly [number, number]> = []
         for (let at = from; at <= to; at += step) instants.push([at, wallAt(at)])
         for (const [i, job] of jobs.entries()) {
@@ -159,5 +168,6 @@ describe("Cron at clock changes", () => {
     expect(wrong.slice(0, 10)).toEqual([])
     expect(changes).toBeGreaterThan(10_000)
     expect(seen.size).toBeGreaterThan(200)
+    expect(looked.size).toBeGreaterThan(500)
   })
 })

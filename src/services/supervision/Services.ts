@@ -1,0 +1,376 @@
+import type * as Command from "@effect/platform/Command"
+import { Cause, Deferred, type Duration, Effect, Exit, Option } from "effect"
+import * as Processes from "../process/Processes.js"
+import * as Cancellation from "../task/Cancellation.js"
+import * as Causes from "../task/Causes.js"
+import * as Sleep from "../task/Sleep.js"
+import * as TaskGroup from "../task/TaskGroup.js"
+import { checkOptions, time } from "../text/Numbers.js"
+import { formatGiven } from "../text/Units.js"
+import * as readiness from "./internal/readiness.js"
+import * as serviceRun from "./internal/serviceRun.js"
+import * as LogFiles from "./LogFiles.js"
+import * as Probes from "./Probes.js"
+import * as Supervisor from "./Supervisor.js"
+
+/** A question about a running service: does it work? */
+export type Probe =
+  | { readonly http: string }
+  | { readonly port: number; readonly host?: string | undefined }
+  /** Works when this command ends with exit code 0. */
+  | { readonly exec: Command.Command }
+
+/** A command that is kept running. */
+export interface ServiceRequest {
+  /** Identifies the service and names its log; unique. */
+  readonly name: string
+  readonly command: Command.Command
+  /**
+   * The names of the services that must be ready, all in the moment in which this one starts, at each restart too. A
+   * service is ready until its run ends; one that has ended well for good keeps the state that it had. Services that wait
+   * for each other in a ring never start (see `StartOrder`).
+   */
+  readonly after?: Iterable<string> | undefined
+  /**
+   * What makes the service ready: an answer, or a line of its output that matches, the last one before its end included.
+   * Default: its start. A pattern that takes longer than a second for a line fails the run.
+   */
+  readonly ready?: Probe | { readonly log: RegExp } | undefined
+  readonly health?: Probe | undefined
+  /** Default: that of {@link ServicesOptions}. */
+  readonly restart?: Supervisor.Restart | undefined
+  /** As in `Processes.StopOptions`; default: that of {@link ServicesOptions}. */
+  readonly stopSignal?: NodeJS.Signals | undefined
+}
+
+/** Settings of {@link run}. */
+export interface ServicesOptions
+  extends Processes.StopOptions,
+    Pick<
+      Supervisor.Policy,
+      "backoff" | "maxRestarts" | "readyTimeout" | "resetAfter" | "restart" | "window"
+    > {
+  /** As in `Supervisor.Health`. */
+  readonly health?: Omit<Supervisor.Health, "check"> | undefined
+  /** What a service that has failed for good does to the others; default `"cancel"`. */
+  readonly onFailure?: "cancel" | "continue" | undefined
+  /** How long the services are kept running; default for ever. */
+  readonly duration?: Duration.DurationInput | undefined
+  /** How often the use of processor and memory is reported; default never. */
+  readonly sample?: Duration.DurationInput | undefined
+  /** A folder for one log per service. */
+  readonly logs?: ({ readonly directory: string } & LogFiles.Options) | undefined
+  /** Receives every event, shutdown included. A command's pipe is held until its output has been handled. */
+  readonly onEvent?: ((event: ServiceEvent) => Effect.Effect<void>) | undefined
+}
+
+/** What happens in {@link run}. Runs count from 1; times are milliseconds. */
+export type ServiceEvent = { readonly name: string } & (
+  | { readonly event: "waiting"; readonly others: ReadonlyArray<string> }
+  | { readonly event: "started"; readonly run: number; readonly pid: number; readonly command: string }
+  /** Whole lines, except parts of a line longer than 1 MiB and the rest at the end. */
+  | { readonly event: "output"; readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }
+  | { readonly event: "ready"; readonly run: number; readonly after: number }
+  | { readonly event: "unhealthy"; readonly run: number; readonly failures: number; readonly detail: string }
+  /** Without an exit code when the run was interrupted, or no process could be started. */
+  | {
+      readonly event: "ended"
+      readonly run: number
+      readonly runtime: number
+      readonly detail: string
+      readonly exitCode?: number | undefined
+      readonly signal?: NodeJS.Signals | undefined
+    }
+  | { readonly event: "restarting"; readonly run: number; readonly pause: number }
+  /** `cpu` in percent of one processor since the last sample, `memory` in bytes. */
+  | { readonly event: "sampled"; readonly pid: number; readonly cpu: number; readonly memory: number }
+  | { readonly event: "stopping"; readonly reason: string }
+  /** The process was asked to end and has not ended yet; it is killed after `left`. */
+  | { readonly event: "lingering"; readonly pid: number; readonly left: number }
+  | ({ readonly event: "finished" } & ServiceOutcome)
+)
+
+/** How a service has ended for good. */
+export interface ServiceOutcome {
+  readonly name: string
+  /** `cancelled`: interrupted, or never started. */
+  readonly status: "succeeded" | "failed" | "cancelled"
+  /** Why it failed or was cancelled. */
+  readonly detail?: string | undefined
+  readonly restarts: number
+}
+
+/** The pause between two questions whether a service is ready. */
+const probeEvery = "250 millis"
+/** How long the last question to a service that has ended well may take. */
+const lastAnswer = "5 seconds"
+/** How many turns the end of a command may come after the failed health check that it caused: about 20 ms. */
+const endTurns = 20
+
+/**
+ * Keeps named commands running, each as a task (as foreman, supervisord and process-compose do). Returns when all have
+ * ended for good, when one has failed for good and `onFailure` is `"cancel"`, or when the time is up. Services that still
+ * run are then stopped in reverse order of their first start, one after the other, until no process of any is left;
+ * interruption does the same.
+ *
+ * Gives the outcome of each service, in input order. Fails with `LogFilesError` when a log cannot be written.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as Probes from "effect-asyncio/services/Probes"
+ * import * as Processes from "effect-asyncio/services/Processes"
+ * import * as Services from "effect-asyncio/services/Services"
+ *
+ * export const program = Services.run(
+ *   [
+ *     { name: "db", command: Processes.shell("redis-server --port 7001"), ready: { port: 7001 } },
+ *     { name: "web", command: Processes.shell("node server.js"), after: ["db"], health: { http: "http://localhost:8080" } }
+ *   ],
+ *   { restart: "always", duration: "8 hours", onEvent: (event) => Effect.logDebug(event.name, event.event) }
+ * ).pipe(Effect.provide([Processes.layer, Probes.layer]))
+ * ```
+ */
+export const run = Effect.fn("Services.run")(function* (
+  requests: ReadonlyArray<ServiceRequest>,
+  options: ServicesOptions = {}
+) {
+  const {
+    duration,
+    grace = "5 seconds",
+    health,
+    logs,
+    onEvent = () => Effect.void,
+    onFailure = "cancel"
+  } = options
+  checkOptions(options, { grace: time, duration: time, sample: time })
+  if (logs !== undefined) yield* LogFiles.check(logs.directory)
+  const processes = yield* Processes.Processes
+  const probes = yield* Probes.Probes
+  const group = yield* TaskGroup.make({
+    name: "long-running",
+    onFailure: "collect",
+    report: () => Effect.void
+  })
+  const names = new Set(requests.map(({ name }) => name))
+  const ready = readiness.make()
+  const outcomes = new Map<string, ServiceOutcome>()
+  /** In order of their first start. */
+  const started: Array<string> = []
+  const over = yield* Deferred.make<string, LogFiles.LogFilesError>()
+
+  const ask = (probe: Probe): Effect.Effect<void, unknown> => {
+    if ("http" in probe) return probes.http(probe.http)
+    if ("port" in probe) return probes.port(probe.port, probe.host)
+    return Effect.flatMap(processes.run(probe.exec, { onTooLarge: "truncate", grace }), ({ exitCode }) =>
+      exitCode === 0
+        ? Effect.void
+        : new serviceRun.ServiceEnded({ message: `exit code ${exitCode}`, exitCode })
+    )
+  }
+  const untilItAnswers = (probe: Probe): Effect.Effect<void> =>
+    Effect.catchAll(ask(probe), () => Effect.zipRight(Sleep.sleep(probeEvery), untilItAnswers(probe)))
+
+  // During shutdown no service is restarted, and the end of one is not a failure: each waits for its turn.
+  let stopping = false
+  const turn = Effect.suspend(() => (stopping ? Effect.never : Effect.void))
+  const unlessStopping = <A, E, R>(run: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.zipRight(
+      turn,
+      Effect.flatMap(Effect.exit(run), (exit) => Effect.zipRight(turn, exit))
+    )
+
+  const keep = (request: ServiceRequest, log: LogFiles.LogFile | undefined) => {
+    const { command, name, stopSignal = options.stopSignal } = request
+    const { restart = options.restart ?? "on-failure" } = request
+    const others = [...(request.after ?? [])].filter((other) => names.has(other))
+    const pattern = request.ready !== undefined && "log" in request.ready ? request.ready.log : undefined
+    let restarts = 0
+    /** The number of the run, 0 before the first. */
+    let current = 0
+    let state = serviceRun.makeState()
+    let reportedReady = false
+
+    const finish = (status: ServiceOutcome["status"], detail?: string, wasReady = false) =>
+      Effect.suspend(() => {
+        const outcome: ServiceOutcome = {
+          name,
+          status,
+          ...(detail === undefined ? {} : { detail }),
+          restarts
+        }
+        outcomes.set(name, outcome)
+        ready.settle(name, wasReady)
+        return Effect.zipRight(onEvent({ event: "finished", ...outcome }), ready.changed)
+      })
+    const runOnce = Effect.suspend(() =>
+      serviceRun.run({
+        command,
+        grace,
+        log,
+        pattern,
+        sample: options.sample,
+        state,
+        stopSignal,
+        onStarted: (pid) =>
+          onEvent({
+            event: "started",
+            name,
+            run: current,
+            pid,
+            command: Processes.commandText(command)
+          }),
+        onOutput: (stream, bytes) => onEvent({ event: "output", name, stream, bytes }),
+        onLingering: (left, pid) => onEvent({ event: "lingering", name, pid, left }),
+        onSample: (pid, cpu, memory) => onEvent({ event: "sampled", name, pid, cpu, memory }),
+        onDown: () => ready.down(name),
+        // Ends everything: without its log a service would fail unseen.
+        onLogFailed: (error) => Deferred.fail(over, error)
+      })
+    )
+    const waitFor = Effect.gen(function* () {
+      const missing = current === 0 ? others : ready.missing(others)
+      if (missing.length > 0) yield* onEvent({ event: "waiting", name, others: missing })
+      yield* ready.await(others)
+      yield* turn
+    })
+    const isReady = Effect.suspend(() => {
+      const { logged, spawned } = state
+      const probe = request.ready
+      const answered =
+        probe === undefined ? Effect.void : "log" in probe ? Deferred.await(logged) : untilItAnswers(probe)
+      return Effect.zipRight(Deferred.await(spawned), answered)
+    })
+    const check =
+      request.health &&
+      Effect.catchAll(ask(request.health), (error) =>
+        // A check that fails because the command has just ended adds nothing to the end of the run.
+        Effect.gen(function* () {
+          const checked = state
+          for (let turns = 0; turns < endTurns && !checked.over; turns++) yield* Sleep.sleep(0)
+          if (!checked.over) return yield* Effect.fail(error)
+        })
+      )
+    /** Whether a run that ended before it was reported ready was ready nevertheless. */
+    const wasReady = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<boolean> => {
+      const probe = request.ready
+      if (probe === undefined) return Deferred.isDone(state.spawned)
+      if ("log" in probe) return Effect.succeed(state.matched)
+      // It may have ended between two questions. The answer matters only when the service has ended for good.
+      if (restart === "always" || Exit.isFailure(exit)) return Effect.succeed(false)
+      return Effect.raceFirst(Effect.isSuccess(ask(probe)), Effect.as(Sleep.sleep(lastAnswer), false))
+    }
+    const reportReady = (run: number, after: number) =>
+      Effect.suspend(() => {
+        reportedReady = true
+        ready.reached(name)
+        return Effect.flatMap(onEvent({ event: "ready", name, run, after }), () =>
+          state.over ? Effect.void : ready.up(name)
+        )
+      })
+    const handle = (event: Supervisor.Event): Effect.Effect<unknown> => {
+      switch (event.event) {
+        case "started":
+          if (current === 0) started.push(name)
+          current = event.run
+          reportedReady = false
+          state = serviceRun.makeState()
+          return Effect.void
+        case "ready":
+          return reportReady(event.run, event.after)
+        case "ended": {
+          const { exit, run, runtime } = event
+          state.over = true
+          ready.down(name)
+          const ended = { event: "ended", name, run, runtime } as const
+          const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
+          const { exitCode, signal } =
+            Option.isSome(error) && error.value instanceof serviceRun.ServiceEnded ? error.value : {}
+          const reported = Exit.isSuccess(exit)
+            ? onEvent({ ...ended, detail: "exit code 0", exitCode: 0 })
+            : onEvent({ ...ended, detail: Causes.headline(exit.cause), exitCode, signal })
+          const late = reportedReady ? Effect.succeed(false) : wasReady(exit)
+          return Effect.zipRight(
+            Effect.if(late, { onTrue: () => reportReady(run, runtime), onFalse: () => Effect.void }),
+            reported
+          )
+        }
+        case "restarting":
+          restarts = event.run - 1
+          return onEvent({ name, ...event })
+        default:
+          return onEvent({ name, ...event })
+      }
+    }
+    return Effect.gen(function* () {
+      const exit = yield* Effect.exit(
+        Supervisor.supervise(unlessStopping(runOnce), {
+          ...options,
+          restart,
+          waitFor,
+          ready: isReady,
+          health: check && { ...health, check },
+          onEvent: (event) => (stopping ? Effect.void : Effect.asVoid(handle(event)))
+        })
+      )
+      yield* turn // a failed health check, too, is not a failure during shutdown
+      if (Exit.isSuccess(exit)) return yield* finish("succeeded", undefined, reportedReady)
+      const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
+      // Never started, because another service failed: cancelled rather than failed.
+      if (
+        error instanceof readiness.NeverReady &&
+        current === 0 &&
+        outcomes.get(error.other)?.status !== "succeeded"
+      ) {
+        return yield* finish("cancelled", error.message)
+      }
+      yield* finish("failed", Causes.headline(exit.cause))
+      if (onFailure === "cancel") yield* Deferred.succeed(over, `sibling ${name} failed`)
+    }).pipe(
+      Effect.onInterrupt((interruptors) =>
+        finish("cancelled", Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled")
+      )
+    )
+  }
+
+  // All logs are opened before the first start: when one cannot be opened nothing has run.
+  const opened = yield* Effect.forEach(requests, ({ name }) =>
+    logs === undefined ? Effect.succeed(undefined) : LogFiles.open(logs.directory, name, logs)
+  )
+  const tasks = new Map<string, TaskGroup.Task<unknown>>()
+  for (const [i, request] of requests.entries()) {
+    tasks.set(request.name, yield* group.start(request.name, keep(request, opened[i])))
+  }
+
+  const stop = (reason: string) =>
+    Effect.gen(function* () {
+      stopping = true
+      const waiting = requests.map(({ name }) => name).filter((name) => !started.includes(name))
+      for (const name of [...waiting, ...[...started].reverse()]) {
+        if (outcomes.has(name)) continue
+        yield* onEvent({ event: "stopping", name, reason })
+        yield* tasks.get(name)!.cancel(reason, { origin: "long-running" })
+      }
+    })
+
+  // The failure of a service is an outcome; a defect of a callback ends everything.
+  const allEnded = Effect.asVoid(
+    Effect.forEach(
+      tasks.values(),
+      (task) => Effect.flatMap(task.await, (exit) => Causes.raise(Causes.failuresOf(exit))),
+      { concurrency: "unbounded" }
+    )
+  )
+  const timeUp =
+    duration === undefined
+      ? Effect.never
+      : Effect.as(Sleep.sleep(duration), `the run time of ${formatGiven(duration)} is over`)
+  yield* Effect.raceFirst(Deferred.await(over), Effect.raceFirst(timeUp, allEnded)).pipe(
+    Effect.catchAll((error) => Effect.zipRight(stop("a log cannot be written"), error)),
+    Effect.flatMap((reason) => (reason === undefined ? Effect.void : stop(reason))),
+    Effect.onInterrupt((interruptors) =>
+      stop(Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled")
+    )
+  )
+  return requests.map(({ name }) => outcomes.get(name)!)
+}, Effect.scoped)

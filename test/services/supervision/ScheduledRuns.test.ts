@@ -1,0 +1,110 @@
+import * as Command from "@effect/platform/Command"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Either, Layer } from "effect"
+import * as Processes from "../../../src/services/process/Processes.js"
+import * as ScheduledRuns from "../../../src/services/supervision/ScheduledRuns.js"
+import * as Cancellation from "../../../src/services/task/Cancellation.js"
+import * as Cron from "../../../src/services/time/Cron.js"
+import * as Timers from "../../../src/services/time/Timers.js"
+import * as VirtualClock from "../../../src/services/time/VirtualClock.js"
+
+describe("ScheduledRuns", () => {
+  const seen = (when: ScheduledRuns.When, options: Omit<ScheduledRuns.RunsOptions, "handle"> = {}) => {
+    const events: Array<ScheduledRuns.RunEvent> = []
+    const handle = (event: ScheduledRuns.RunEvent) => Effect.sync(() => void events.push(event))
+    return {
+      events,
+      program: ScheduledRuns.run(Command.make("job"), when, { ...options, handle })
+    }
+  }
+  const provided = (script: Processes.Script) =>
+    Layer.provideMerge(Layer.merge(Processes.layerTest([script]), Timers.layer), VirtualClock.layer)
+  const minutes: ScheduledRuns.When = { _tag: "Every", interval: "1 minute", align: false }
+
+  it.live("reports each run, its output and its end, and a summary", () => {
+    const script: Processes.Script = { match: "job", stdout: "done\n", after: "5 seconds" }
+    const { events, program } = seen(minutes, { times: 2 })
+    return Effect.gen(function* () {
+      const summary = yield* program
+      expect(events.map((event) => (event.event === "scheduled" ? `due ${event.at}` : event.event))).toEqual([
+        "due 60000",
+        "due 120000",
+        "started",
+        "output",
+        "finished",
+        "started",
+        "output",
+        "finished",
+        "summary"
+      ])
+      expect(events[2]).toEqual({ event: "started", run: 1, at: 60_000, skipped: undefined })
+      expect(events[4]).toEqual({
+        event: "finished",
+        run: 1,
+        duration: 5000,
+        outcome: "succeeded",
+        exitCode: 0
+      })
+      expect(summary).toEqual({
+        event: "summary",
+        runs: 2,
+        succeeded: 2,
+        failed: 0,
+        cancelled: 0,
+        skipped: 0,
+        exitCode: 0,
+        elapsed: 125_000
+      })
+    }).pipe(Effect.provide(provided(script)))
+  })
+
+  it.live.each<[Processes.Script, Partial<ScheduledRuns.RunsSummary>, string]>([
+    [{ match: "job", exitCode: 3 }, { failed: 2, exitCode: 1 }, "exit code 3"],
+    [{ match: "job", signal: "SIGSEGV" }, { failed: 2, exitCode: 1 }, "ended by SIGSEGV"],
+    [{ match: "job", fails: "notFound" }, { failed: 2, exitCode: 127 }, "cannot run job: command not found"],
+    [{ match: "job", after: "1 hour" }, { failed: 2, exitCode: 124 }, "job was not done in 2s"]
+  ])("goes on when a run fails: %j", ([script, expected, detail]) => {
+    const { events, program } = seen(minutes, { times: 2, timeout: "2 seconds" })
+    return Effect.gen(function* () {
+      expect(yield* program).toMatchObject({ runs: 2, succeeded: 0, ...expected })
+      const ends = events.filter((event) => event.event === "finished")
+      expect(ends.map((event) => event.detail)).toEqual([detail, detail])
+    }).pipe(Effect.provide(provided(script)))
+  })
+
+  it.live("runs once after a delay, at a time, and at a time that a clock change has moved", () => {
+    const script: Processes.Script = { match: "job" }
+    const once = (when: ScheduledRuns.When) => {
+      const { events, program } = seen(when)
+      return Effect.map(program, () => events.find((event) => event.event === "started"))
+    }
+    return Effect.gen(function* () {
+      expect(yield* once({ _tag: "Later", delay: 500 })).toMatchObject({ run: 1, at: 500 })
+      expect(yield* once({ _tag: "At", time: { at: 2000, skipped: "02:30" } })).toMatchObject({
+        run: 1,
+        at: 2000,
+        skipped: "02:30"
+      })
+      const cron = Either.getOrThrow(Cron.parse("* * * * * *"))
+      const { events, program } = seen({ _tag: "Cron", cron }, { times: 2 })
+      yield* program
+      expect(events.filter(({ event }) => event === "started")).toMatchObject([{ at: 3000 }, { at: 4000 }])
+    }).pipe(Effect.provide(provided(script)))
+  })
+
+  it.live("stops what runs when it is cancelled, and still reports how it ended", () => {
+    const script: Processes.Script = { match: "job", after: "1 hour" }
+    const { events, program } = seen(minutes)
+    return Effect.gen(function* () {
+      const fiber = yield* Effect.fork(program)
+      yield* Effect.sleep("3 minutes")
+      yield* Cancellation.cancel(fiber, { reason: "SIGTERM", origin: "process" })
+      expect(events.slice(-2)).toMatchObject([
+        { event: "finished", outcome: "cancelled", detail: "SIGTERM" },
+        { event: "summary", runs: 1, cancelled: 1, skipped: 1 }
+      ])
+      const { events: recorded } = yield* Processes.Recorded
+      expect(recorded.map(({ event }) => event)).toEqual(["started", "SIGTERM"])
+    }).pipe(Effect.provide(provided(script)))
+  })
+})

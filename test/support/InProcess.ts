@@ -1,0 +1,91 @@
+import { Context, Effect, Layer, Logger, Stream } from "effect"
+import * as App from "../../src/commands/app.js"
+import * as Cli from "../../src/commands/kernel/Cli.js"
+import * as Run from "../../src/programs/Run.js"
+import * as Input from "../../src/services/host/Input.js"
+import * as Output from "../../src/services/host/Output.js"
+import * as Signals from "../../src/services/host/Signals.js"
+import * as StderrLogger from "../../src/services/task/StderrLogger.js"
+import * as Aio from "./Aio.js"
+
+// `aio` within the test's own process: what a process of its own gives, in a tenth of the time. For words, formats,
+// policies and summaries. What is about signals, pipes, descriptors, kill or limits starts the built command: see Aio.ts.
+
+type Options = NonNullable<Parameters<typeof Aio.run>[1]>
+
+const collect = () => {
+  const decoder = new TextDecoder()
+  let text = ""
+  return {
+    add: (bytes: string | Uint8Array) =>
+      Effect.sync(() => {
+        text += typeof bytes === "string" ? bytes : decoder.decode(bytes, { stream: true })
+      }),
+    text: () => text
+  }
+}
+
+const input = (stdin: string) =>
+  Layer.map(Input.layer, (context) => {
+    const files = Context.get(context, Input.Input)
+    const text = Stream.succeed(new TextEncoder().encode(stdin))
+    return Context.make(Input.Input, {
+      ...files,
+      stdin: text,
+      isTerminal: false,
+      open: (path) => (path === "-" ? text : files.open(path))
+    })
+  })
+
+const runOnce = async (args: ReadonlyArray<string>, options: Options): Promise<Aio.Result> => {
+  const stdout = collect()
+  const stderr = collect()
+  const env: Record<string, string | undefined> = {
+    PATH: process.env["PATH"],
+    HOME: process.env["HOME"],
+    ...options.env
+  }
+  const output = Output.Output.of({
+    print: (line) => stdout.add(`${line}\n`),
+    note: (line) => stderr.add(`${line}\n`),
+    write: stdout.add,
+    writeError: stderr.add,
+    drained: Effect.void,
+    flushed: Effect.void,
+    written: Effect.void,
+    stdout: Output.capabilities(false, env),
+    stderr: Output.capabilities(false, env)
+  })
+  const before = { cwd: process.cwd(), env: process.env }
+  process.env = env
+  if (options.cwd !== undefined) process.chdir(options.cwd)
+  try {
+    const app = App.make({ input: input(options.stdin ?? "") })
+    const code = await Effect.runPromise(
+      Run.supervise(Cli.run(app, args, env).pipe(Effect.provide(App.layer))).pipe(
+        Effect.provide(
+          Layer.mergeAll(
+            Layer.succeed(Output.Output, output),
+            Signals.layerTest,
+            Logger.replace(Logger.defaultLogger, StderrLogger.stderr(output, process.cwd()))
+          )
+        )
+      )
+    )
+    return { code, signal: null, stdout: stdout.text(), stderr: stderr.text() }
+  } finally {
+    process.env = before.env
+    process.chdir(before.cwd)
+  }
+}
+
+// One at a time: the working directory and the environment are the process's.
+let last: Promise<unknown> = Promise.resolve()
+
+/** {@link Aio.run} without a process of its own, unless it is to be run by a shell. */
+export const run = (args: ReadonlyArray<string>, options: Options = {}): Promise<Aio.Result> => {
+  if (options.shell !== undefined || options.mute !== undefined) return Aio.run(args, options)
+  const result = last.then(() => runOnce(args, options))
+  last = result.catch(() => undefined)
+  return result
+}
