@@ -1,7 +1,7 @@
 // npm run api: writes api.txt, the package's contract: every public name with its type, by entry point. A test compares
 // it with what the sources say, so that no change of the contract happens unasked.
 import { readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { build, install, root } from "./project.mjs"
 
@@ -25,10 +25,29 @@ const declarations = (file) =>
     .replace(/\n{2,}/g, "\n")
     .trim()
 
+// The top-level statements of declarations.
+const statements = (text) => text.split(/\n(?=(?:export|declare|type|interface) )/)
+const declares = (statement, name) =>
+  new RegExp(`^(?:export )?(?:declare )?(?:const|class|type|interface|function) ${name}(?:_base)?\\b`).test(
+    statement
+  )
+
+// What a module exports from a file of its own room's internal/ stands there as if it were its own.
+const contract = (file) =>
+  statements(declarations(file))
+    .flatMap((statement) => {
+      const [, names, from] =
+        /^export (?:type )?\{([^}]*)\} from "(\.[^"]*)\.js";$/.exec(statement.trim()) ?? []
+      if (names === undefined) return [statement]
+      const there = statements(declarations(join(dirname(file), `${from}.d.ts`)))
+      return names.split(",").flatMap((name) => there.filter((one) => declares(one, name.trim())))
+    })
+    .join("\n")
+
 /** The text of api.txt; the library has to be built. */
 export const api = () =>
   `${entries()
-    .map(({ name, types }) => `# ${name}\n\n${declarations(types)}`)
+    .map(({ name, types }) => `# ${name}\n\n${contract(types)}`)
     .join("\n\n")}\n`
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {

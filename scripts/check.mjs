@@ -1,9 +1,10 @@
-// npm run check: types, lint, format and import cycles, Effect diagnostics (floating effects are errors), and that
-// imports between the house's folders run one way.
+// npm run check: types, lint, format and import cycles, Effect diagnostics (floating effects are errors), that imports
+// between the house's folders run one way, and that library code leaves alone what is not ours.
 import { spawnSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { problems } from "./imports.mjs"
+import { patchesIn, privateNamesIn } from "./privateNames.mjs"
 import { bin, root, run } from "./project.mjs"
 
 run(bin("tsc"), ["-p", "tsconfig.json"])
@@ -20,7 +21,8 @@ if (status !== 0 || !/Checked [1-9]\d* files out of/.test(stdout)) {
   process.exit(1)
 }
 
-const wrong = problems(join(root, "src"))
+const src = join(root, "src")
+const wrong = [...problems(src), ...privateNamesIn(src), ...patchesIn(src)]
 const runs = readdirSync(join(root, "src/programs"))
   .filter((file) => file !== "Run.ts")
   .filter((file) =>

@@ -20,13 +20,15 @@ export const floors = [
 ]
 /**
  * Whose internal/ is open to which other rooms: task's holds fiberRuntime.ts, the one file that leans on the inside of
- * Effect's fibers, which clocks and processes need as well.
+ * Effect's fibers, which clocks, streams, processes and threads need as well.
  */
 const open = {
   testing: ["task", "time"],
   time: ["task"],
+  stream: ["task"],
   process: ["task"],
-  programs: ["download"]
+  thread: ["task"],
+  programs: ["download", "task"]
 }
 
 const roomOf = (file) => {

@@ -6,9 +6,9 @@ import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Modules from "../services/source/Modules.js"
 import * as Race from "../services/task/Race.js"
+import * as Sleep from "../services/task/Sleep.js"
 import { guarded } from "../services/text/Foreign.js"
 import { formatGiven } from "../services/text/Units.js"
-import * as Timers from "../services/time/Timers.js"
 import { Rest } from "./kernel/Cli.js"
 import * as Timestamps from "./kernel/Timestamps.js"
 import * as Values from "./kernel/Values.js"
@@ -65,7 +65,7 @@ export const command = Command.make("run", options, (config) =>
         Race.first(
           run,
           Effect.zipRight(
-            Timers.sleep(duration),
+            Sleep.sleep(duration),
             new ExitError({
               exitCode: codes.timedOut,
               message: `aio run: timed out after ${formatGiven(duration)}`

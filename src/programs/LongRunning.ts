@@ -1,9 +1,9 @@
 import { Cause, Duration, Effect, Exit, Option, Random, Scope } from "effect"
 import * as Output from "../services/host/Output.js"
+import * as Sleep from "../services/task/Sleep.js"
 import * as TaskGroup from "../services/task/TaskGroup.js"
 import { anyTime, checkedDuration } from "../services/text/Numbers.js"
 import { formatGiven } from "../services/text/Units.js"
-import * as Timers from "../services/time/Timers.js"
 
 /**
  * Pauses and runs the effect, repeatedly, until it is interrupted or a round fails: a task that never ends by itself
@@ -33,7 +33,7 @@ export const forever = <A, E, R, E2 = never, R2 = never>(
   return Effect.forever(
     Effect.flatMap(draw, (drawn) => {
       const pause = checkedDuration("pause", drawn, anyTime)
-      return Effect.zipRight(Timers.sleep(pause), Effect.isEffect(effect) ? effect : effect(pause))
+      return Effect.zipRight(Sleep.sleep(pause), Effect.isEffect(effect) ? effect : effect(pause))
     })
   )
 }
@@ -82,7 +82,7 @@ export const cancelAfter: <A, E, R, R2 = never>(
         yield* onStart
         const due = yield* Effect.raceFirst(
           Effect.as(task.await, false),
-          Effect.as(Timers.sleep(duration), true)
+          Effect.as(Sleep.sleep(duration), true)
         )
         if (due) {
           yield* onDue

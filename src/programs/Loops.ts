@@ -22,6 +22,8 @@ import * as Tail from "../services/record/Tail.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import { headline, parallel, raise } from "../services/task/Causes.js"
 import { nextTurn } from "../services/task/EventLoop.js"
+import { thunkOf } from "../services/task/internal/fiberRuntime.js"
+import * as Sleep from "../services/task/Sleep.js"
 import * as WorkerFibers from "../services/task/WorkerFibers.js"
 import {
   anyCount,
@@ -33,7 +35,6 @@ import {
   time
 } from "../services/text/Numbers.js"
 import { formatGiven } from "../services/text/Units.js"
-import * as Timers from "../services/time/Timers.js"
 
 /** A generator threw `error`. */
 export class GeneratorFailed extends Data.TaggedError("GeneratorFailed")<{ readonly error: unknown }> {
@@ -336,8 +337,8 @@ export const mapConcurrent = <A, E, R, B, E2, R2>(
       const effect = f(element, index)
       if (Exit.isExit(effect)) return Exit.isSuccess(effect) ? new Ready(effect.value as B) : effect
       // A fiber for what only computes would be half of its price.
-      const { _op, effect_instruction_i0: compute } = effect as unknown as Primitive<B>
-      return _op === "Sync" ? new Ready(compute()) : effect
+      const compute = thunkOf(effect)
+      return compute === undefined ? effect : new Ready(compute())
     },
     options
   )
@@ -404,12 +405,6 @@ const driven = <B, E, R>(
     })
   const answer = Effect.suspend(() => (fibers === undefined ? Effect.zipRight(start, next) : next))
   return Stream.ensuringWith(pulled(answer), end)
-}
-
-/** What `Effect.sync` makes, as far as it is read here; what it throws is a defect. */
-interface Primitive<out B> {
-  readonly _op: string
-  readonly effect_instruction_i0: () => B
 }
 
 /** A result that is there already. */
@@ -799,7 +794,7 @@ export const batchWithin = <A, E, R>(
             Effect.suspend(() => {
               if (batch.length >= most || over !== undefined) return Effect.void
               const left = Duration.subtract(within, Duration.nanos(now() - since))
-              return Effect.raceFirst(full.wait, Timers.sleep(left))
+              return Effect.raceFirst(full.wait, Sleep.sleep(left))
             })
           )
     return driven<ReadonlyArray<A>, E, R>([feed], Effect.zipRight(wait, take))
@@ -894,7 +889,7 @@ export const rateLimited = <A, E, R>(
         Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<A>>, E> => {
           if (at >= input.length) return ending(over)
           const wait = slot - now()
-          return wait > rounding ? Effect.zipRight(Timers.sleep(Duration.millis(wait)), take) : take
+          return wait > rounding ? Effect.zipRight(Sleep.sleep(Duration.millis(wait)), take) : take
         })
       )
     })
@@ -1332,7 +1327,7 @@ export const checkpointed = <A, E, R, P>(
         return hungry.wait
       })
     ).pipe(Effect.onExit(end))
-    const saving = Effect.forever(Effect.zipRight(Timers.sleep(every), save)).pipe(
+    const saving = Effect.forever(Effect.zipRight(Sleep.sleep(every), save)).pipe(
       Effect.onExit((exit) => (Exit.isInterrupted(exit) ? Effect.void : end(exit)))
     )
     const next = Effect.suspend(() => {
@@ -1739,14 +1734,14 @@ export const mapRecords = <E, R>(
           : Effect.raceFirst(
               body,
               Effect.zipRight(
-                Timers.sleep(timeout),
+                Sleep.sleep(timeout),
                 Effect.fail(new TimedOut({ message: `not done in ${formatGiven(timeout)}` }))
               )
             )
       return Effect.matchCauseEffect(limited, {
         onSuccess: Effect.succeed,
         onFailure: (cause) => {
-          if (number <= retries) return Effect.zipRight(Timers.sleep(backOff(number)), attempt(number + 1))
+          if (number <= retries) return Effect.zipRight(Sleep.sleep(backOff(number)), attempt(number + 1))
           // Only the record's own: an interruption of the loop does not come here.
           const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
           return failed(records, detail, Cause.squash(cause))

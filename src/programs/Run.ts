@@ -23,6 +23,19 @@ export interface Options {
   readonly cwd?: string | undefined
 }
 
+/** How {@link runMain} runs a program. */
+export interface MainOptions extends Options {
+  /** Takes the place of Effect's default logger. Default: lines on stderr. */
+  readonly logger?: Logger.Logger<unknown, unknown> | undefined
+  /**
+   * Whether the process has no other purpose, so that what all copies of `effect` in it share may be changed for good.
+   * `Logger.defaultLogger` itself then becomes the logger, which `Logger.json` and `Logger.replace(Logger.defaultLogger,
+   * …)` in the program replace; else they add to it. And `Supervisor.none` reports fibers, so that unobserved fibers
+   * of a copy of `effect` that came with a user's file are found too. Default: false.
+   */
+  readonly ownProcess?: boolean | undefined
+}
+
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 // Inherited by every fiber that a supervised program starts, daemons included: how they are told from others.
@@ -184,19 +197,21 @@ export const supervise = <A, E, R>(
  */
 export const runMain = <A, E>(
   program: Effect.Effect<A, E, Output.Output | Signals.Signals>,
-  options: Options = {}
+  options: MainOptions = {}
 ): void => {
   // Node ends when no timer and no handle is left, even while fibers wait for each other.
   keepAlive()
   const cwd = options.cwd ?? process.cwd()
   const ended = Effect.gen(function* () {
     const output = yield* Output.Output
-    // In place, rather than as one logger for another: so `Logger.replace(Logger.defaultLogger, …)`, `Logger.json` and
-    // the like in a program still do what they say.
-    Object.assign(Logger.defaultLogger, StderrLogger.stderr(output, cwd))
-    return yield* Effect.withFiberRuntime<number, never, Output.Output | Signals.Signals>((self) =>
+    const logger = options.logger ?? StderrLogger.stderr(output, cwd)
+    const supervised = Effect.withFiberRuntime<number, never, Output.Output | Signals.Signals>((self) =>
       superviseWith(program, { ...options, cwd }, (fiber) => fiber !== (self as AnyFiber))
     )
+    if (options.ownProcess !== true)
+      return yield* Effect.provide(supervised, Logger.replace(Logger.defaultLogger, logger))
+    Object.assign(Logger.defaultLogger, logger)
+    return yield* Effect.zipRight(Unobserved.watchEveryCopy, supervised)
   }).pipe(
     Effect.provide(Output.layer),
     // Closing the output has written the rest; that nobody reads it is told in the next turn.

@@ -1,6 +1,7 @@
 import { Effect, type Exit } from "effect"
 import * as Output from "../services/host/Output.js"
 import * as TaskGroup from "../services/task/TaskGroup.js"
+import * as WaitTasks from "../services/task/WaitTasks.js"
 
 // #region example
 const hello1 = Effect.zipRight(Effect.sleep("500 millis"), Output.print("hi 1"))
@@ -61,7 +62,7 @@ export const runAll = Effect.fn("Tasks.runAll")(function* <
     yield* TaskGroup.join
     return yield* options?.onFailure === "collect"
       ? Effect.forEach(started, (task) => task.await)
-      : TaskGroup.results(started)
+      : WaitTasks.results(started)
   })
   return yield* TaskGroup.scoped(all, options).pipe(
     // The group does not know the error types of its tasks; `runAll` does.

@@ -8,14 +8,13 @@ import {
   FiberId,
   FiberRef,
   HashSet,
-  Logger,
   Random,
   Runtime,
   type Scope
 } from "effect"
 import { dual } from "effect/Function"
 import * as EventLoop from "../services/task/EventLoop.js"
-import * as Fibers from "../services/task/internal/fiberRuntime.js"
+import { watchForever } from "../services/task/internal/fiberRuntime.js"
 import {
   checkedDuration,
   checkedNumber,
@@ -26,15 +25,18 @@ import {
 import * as VirtualTime from "../services/time/internal/virtualTime.js"
 import { Deadlock } from "../services/time/VirtualClock.js"
 import * as Explorer from "./internal/explorer.js"
+import * as Policies from "./internal/policies.js"
+import * as Shrink from "./internal/shrink.js"
+import * as Tracer from "./internal/tracer.js"
 
 // model
 
 /**
  * How the fiber that goes on is chosen.
  *
- * - `"random"`: at each step of a fiber there is some chance that another goes on, and whoever does is drawn.
+ * - `"random"`: at each step of a fiber there is some chance that another goes on, and the one that does is drawn.
  * - `"pct"`: probabilistic concurrency testing. Each fiber has a priority that is drawn, the highest goes on, and at a
- *   few steps (`depth - 1`) whoever runs falls below all others. Finds what needs a long run of one fiber at the wrong
+ *   few steps (`depth - 1`) the fiber that runs falls below all others. Finds what needs a long run of one fiber at the wrong
  *   time, and with a bound on the chance to miss it.
  */
 export type Strategy = "random" | "pct"
@@ -68,20 +70,11 @@ export interface Explored {
 export type Switch = Explorer.Switch
 
 /** What one fiber did until another went on. */
-export interface Step {
-  /** The name of its task, or of its own outermost span; else `main` or `fiber N`. */
-  readonly fiber: string
-  /** When it went on, in milliseconds of virtual time. */
-  readonly time: number
-  /** The fibers that it started, the spans that it entered, what it logged; in order. */
-  readonly did: ReadonlyArray<string>
-  /** Why it did not go on. */
-  readonly stopped: string
-}
+export type Step = Tracer.Step
 
 // errors
 
-/** An order in which the program fails. Its message tells the order, step by step. */
+/** An order in which the program fails. Its message shows the order, step by step. */
 export class InterleavingFailed extends Data.TaggedError("InterleavingFailed")<{
   /** For {@link replay}: the order that was found. */
   readonly seed: string
@@ -136,37 +129,6 @@ export class Endless extends Data.TaggedError("Endless")<{ readonly steps: numbe
   }
 }
 
-// seeds
-
-// What replays a run: how it was drawn, as text.
-type Seed =
-  | { readonly kind: "plain" }
-  | { readonly kind: "random"; readonly seed: number }
-  | { readonly kind: "pct"; readonly seed: number; readonly depth: number; readonly choices: number }
-
-const writeSeed = (seed: Seed): string =>
-  seed.kind === "plain"
-    ? "plain"
-    : seed.kind === "random"
-      ? `random/${seed.seed}`
-      : `pct/${seed.seed}/${seed.depth}/${seed.choices}`
-
-const readSeed = (text: string): Seed | undefined => {
-  if (text === "plain") return { kind: "plain" }
-  const random = /^random\/(-?\d+)$/.exec(text)
-  if (random !== null) return { kind: "random", seed: Number(random[1]) }
-  const pct = /^pct\/(-?\d+)\/(\d+)\/(\d+)$/.exec(text)
-  if (pct === null) return undefined
-  return { kind: "pct", seed: Number(pct[1]), depth: Number(pct[2]), choices: Number(pct[3]) }
-}
-
-const policyOf = (seed: Seed): Explorer.Policy =>
-  seed.kind === "plain"
-    ? Explorer.plain
-    : seed.kind === "random"
-      ? Explorer.randomly(seed.seed)
-      : Explorer.prioritised(seed.seed, seed.depth, seed.choices)
-
 // one run
 
 interface Host {
@@ -190,7 +152,7 @@ const runOnce = <A, E>(
   program: Effect.Effect<A, E>,
   policy: Explorer.Policy,
   seed: number,
-  tracer?: Tracer
+  tracer?: Tracer.Tracer
 ): Effect.Effect<Outcome<A, E>> =>
   Effect.async((resume) => {
     let exit: Exit.Exit<A, E> | undefined
@@ -223,7 +185,7 @@ const runOnce = <A, E>(
       if (exit !== undefined) return
       exit = found
       tracer?.close()
-      explorer.policy = Explorer.plain
+      explorer.policy = Policies.plain
       surroundings.patience = 0
       for (const { fiber } of alive()) fiber?.unsafeInterruptAsFork(ended)
     }
@@ -253,216 +215,44 @@ const runOnce = <A, E>(
     })
   })
 
-// What a run did, for the person.
-class Tracer implements Explorer.Watcher {
-  explorer: Explorer.Explorer | undefined
-  clock: VirtualTime.Virtual | undefined
-  private readonly steps: Array<{
-    readonly thread: Explorer.Thread
-    readonly time: number
-    readonly made: number
-    readonly did: Array<string | Explorer.Thread>
-    stopped: string
-  }> = []
-  private readonly spans = new WeakSet<object>()
-  private readonly until = new WeakMap<object, number>()
-  private open = true
-
-  readonly logger = Logger.make(({ message }) => {
-    const words = (Array.isArray(message) ? message : [message]).map(String).join(" ")
-    if (this.open) this.steps.at(-1)?.did.push(JSON.stringify(words))
-  })
-
-  readonly sleeps = (fiber: Fibers.AnyFiber, until: number) => {
-    this.until.set(fiber, until)
-  }
-
-  goes(thread: Explorer.Thread): void {
-    if (!this.open) return
-    const last = this.steps.at(-1)
-    const time = this.clock!.unsafeCurrentTimeMillis()
-    if (last?.thread === thread && last.time === time) return
-    this.steps.push({ thread, time, made: thread.steps, did: [], stopped: "" })
-  }
-
-  forks(thread: Explorer.Thread): void {
-    for (const span of Fibers.spansIn(thread.fiber!)) this.spans.add(span)
-    if (this.open) this.steps.at(-1)?.did.push(thread)
-  }
-
-  step(thread: Explorer.Thread): void {
-    const fiber = thread.fiber!
-    thread.task ??= Fibers.taskOf(fiber)
-    for (const span of Fibers.spansIn(fiber)) {
-      if (this.spans.has(span)) break
-      this.spans.add(span)
-      thread.own ??= span.name
-      if (this.open) this.steps.at(-1)?.did.push(span.name)
-    }
-  }
-
-  stops(thread: Explorer.Thread): void {
-    const last = this.steps.at(-1)
-    if (!this.open || last === undefined) return
-    const exit = thread.fiber?.unsafePoll() ?? null
-    // It was only told something, and waits on.
-    if (exit === null && last.made === thread.steps && last.did.length === 0) this.steps.pop()
-    else last.stopped = this.why(thread, exit)
-  }
-
-  private why(thread: Explorer.Thread, exit: Exit.Exit<unknown, unknown> | null): string {
-    if (exit !== null) {
-      return Exit.isSuccess(exit) ? "ends" : Cause.isInterruptedOnly(exit.cause) ? "is cancelled" : "fails"
-    }
-    if (thread.held) return "is held up"
-    if (thread.pending) return "lets others go on"
-    const fiber = thread.fiber!
-    const until = this.until.get(fiber)
-    this.until.delete(fiber)
-    if (until !== undefined)
-      return until === Number.POSITIVE_INFINITY ? "sleeps for ever" : `sleeps until ${until} ms`
-    const all = this.explorer!.threads.flatMap((one) => one.fiber ?? [])
-    return `waits ${Fibers.waitOf(fiber, all, (id) => `\0${id}\0`, false)}`
-  }
-
-  /** From here on it is clean-up. */
-  close(): void {
-    // Whose end it is has not stopped yet.
-    const last = this.steps.at(-1)
-    if (last !== undefined) last.stopped = this.why(last.thread, last.thread.fiber?.unsafePoll() ?? null)
-    this.open = false
-  }
-
-  result(): ReadonlyArray<Step> {
-    const threads = this.explorer!.threads
-    const plain = threads.map((one, i) => one.task ?? one.own ?? (i === 0 ? "main" : `fiber ${i}`))
-    const names = new Map<Explorer.Thread, string>()
-    const ids = new Map<string, string>()
-    for (const [i, thread] of threads.entries()) {
-      const name = plain[i]!
-      const same = plain.filter((one) => one === name).length
-      const which = plain.slice(0, i + 1).filter((one) => one === name).length
-      names.set(thread, same === 1 ? name : `${name} (${which})`)
-      if (thread.fiber !== undefined) ids.set(String(thread.fiber.id().id), names.get(thread)!)
-    }
-    const told = (text: string) =>
-      text.replace(/\0(\d+)\0/g, (_, id: string) => ids.get(id) ?? `fiber #${id}`)
-    return this.steps.map(({ did, stopped, thread, time }) => ({
-      fiber: names.get(thread) ?? "?",
-      time,
-      did: did
-        .map((one) => (typeof one === "string" ? one : `starts ${names.get(one)}`))
-        .filter((one) => one !== thread.own),
-      stopped: told(stopped)
-    }))
-  }
-}
-
-// shrinking
-
-/** So many runs are spent on it. */
-const shrinkRuns = 400
-
-// Whether two runs have failed in the same way: numbers in a message may differ.
-const signature = (exit: Exit.Exit<unknown, unknown>): string => {
-  if (Exit.isSuccess(exit)) return "success"
-  if (Cause.isInterruptedOnly(exit.cause)) return "interrupted"
-  const error = Cause.squash(exit.cause) as { readonly _tag?: unknown; readonly name?: unknown } | null
-  return `${Cause.isFailure(exit.cause) ? "fail" : "die"} ${String(error?._tag ?? error?.name ?? error)}`
-}
-
-type Switches = ReadonlyArray<Switch>
-
-// Gives the switches that were made in fact when the run still fails in the same way, else undefined.
-type Attempt = (switches: Switches) => Effect.Effect<Switches | undefined>
-
-// Takes away halves, quarters and so on of them, as long as it still fails (Zeller's delta debugging).
-const withoutNeedless = (attempt: Attempt, found: Switches) =>
-  Effect.gen(function* () {
-    let rest = found
-    let parts = 1
-    while (rest.length > 0) {
-      const size = Math.ceil(rest.length / parts)
-      let shorter: Switches | undefined
-      for (let from = 0; from < rest.length && shorter === undefined; from += size) {
-        const fewer = yield* attempt([...rest.slice(0, from), ...rest.slice(from + size)])
-        if (fewer !== undefined && fewer.length < rest.length) shorter = fewer
-      }
-      if (shorter !== undefined) {
-        rest = shorter
-        parts = Math.max(1, parts - 1)
-      } else if (size === 1) break
-      else parts = Math.min(rest.length, parts * 2)
-    }
-    return rest
-  })
-
-// Where one switch would do, it may be one that was not among those drawn: each place is tried.
-const single = (attempt: Attempt, places: Switches) =>
-  Effect.gen(function* () {
-    for (const place of places) {
-      const one = yield* attempt([place])
-      if (one !== undefined && one.length <= 1) return one
-    }
-    return undefined
-  })
-
-// The plain order, but told of every place where another could go on.
-const noting = (places: Array<Switch>): Explorer.Policy => ({
-  hold: (running, ready) => {
-    for (const { path: to } of ready) {
-      places.push({ fiber: running.path, step: running.steps, stop: 0, held: true, to })
-    }
-    return undefined
-  },
-  pick: (stopped, ready) => {
-    for (const { path: to } of ready.slice(1)) {
-      places.push({ fiber: stopped.path, step: stopped.steps, stop: stopped.stop, held: false, to })
-    }
-    return ready[0]!
-  }
-})
-
 // exploring
-
-const numberOf = (seed: Seed): number => (seed.kind === "plain" ? 0 : seed.seed)
 
 const explain = <A, E>(
   host: Host,
   program: Effect.Effect<A, E>,
-  seed: Seed,
+  seed: Policies.Seed,
   run: number,
   failed: Outcome<A, E>
 ): Effect.Effect<InterleavingFailed> =>
   Effect.gen(function* () {
-    const number = numberOf(seed)
-    const wanted = signature(failed.exit)
-    let left = shrinkRuns
-    const attempt: Attempt = (switches) =>
+    const number = Policies.numberOf(seed)
+    const wanted = Shrink.signature(failed.exit)
+    let left = Shrink.shrinkRuns
+    const attempt: Shrink.Attempt = (switches) =>
       Effect.suspend(() => {
         if (left-- <= 0) return Effect.succeed(undefined)
-        return Effect.map(runOnce(host, program, Explorer.guided(switches), number), ({ exit, explorer }) =>
-          signature(exit) === wanted ? explorer.switches : undefined
+        return Effect.map(runOnce(host, program, Policies.guided(switches), number), ({ exit, explorer }) =>
+          Shrink.signature(exit) === wanted ? explorer.switches : undefined
         )
       })
     const same = yield* attempt(failed.explorer.switches)
     let switches = same ?? failed.explorer.switches
     if (same !== undefined) {
-      switches = yield* withoutNeedless(attempt, same)
+      switches = yield* Shrink.withoutNeedless(attempt, same)
       if (switches.length > 1) {
         const places: Array<Switch> = []
-        yield* runOnce(host, program, noting(places), number)
-        switches = (yield* single(attempt, places)) ?? switches
+        yield* runOnce(host, program, Policies.noting(places), number)
+        switches = (yield* Shrink.single(attempt, places)) ?? switches
       }
     }
-    const told = yield* runOnce(host, program, Explorer.guided(switches), number, new Tracer())
+    const told = yield* runOnce(host, program, Policies.guided(switches), number, new Tracer.Tracer())
     return new InterleavingFailed({
-      seed: writeSeed(seed),
+      seed: Policies.writeSeed(seed),
       run,
       cause: Exit.isFailure(told.exit) && same !== undefined ? told.exit.cause : causeOf(failed.exit),
       switches,
       steps: told.steps,
-      again: same !== undefined && signature(told.exit) === wanted
+      again: same !== undefined && Shrink.signature(told.exit) === wanted
     })
   })
 
@@ -473,7 +263,7 @@ const causeOf = (exit: Exit.Exit<unknown, unknown>): Cause.Cause<unknown> =>
 const open = <R>(caller: Runtime.Runtime<R>, options: Options): Effect.Effect<Host, never, Scope.Scope> =>
   Effect.gen(function* () {
     yield* EventLoop.nextTurn
-    yield* Effect.acquireRelease(Effect.sync(Fibers.watchForever), (close) => Effect.sync(close))
+    yield* Effect.acquireRelease(Effect.sync(watchForever), (close) => Effect.sync(close))
     const runtime = caller as Runtime.Runtime<never>
     return {
       run: (effect, scheduler) => Runtime.runFork(runtime)(effect, { scheduler, immediate: false }),
@@ -531,13 +321,13 @@ export const explore: {
         let steps = 0
         for (let run = 1; run <= runs; run++) {
           const number = first + run - 2
-          const seed: Seed =
+          const seed: Policies.Seed =
             run === 1
               ? { kind: "plain" }
               : strategy === "random"
                 ? { kind: "random", seed: number }
                 : { kind: "pct", seed: number, depth, choices }
-          const outcome = yield* runOnce(host, own, policyOf(seed), numberOf(seed))
+          const outcome = yield* runOnce(host, own, Policies.policyOf(seed), Policies.numberOf(seed))
           if (Exit.isFailure(outcome.exit)) return yield* yield* explain(host, own, seed, run, outcome)
           const { explorer } = outcome
           choices = Math.max(choices, explorer.choices)
@@ -553,7 +343,7 @@ export const explore: {
 
 /**
  * Runs the program once in the order that a seed stands for, as {@link InterleavingFailed} has named it. Gives its
- * result, or fails as {@link explore} does. Dies of a text that is no seed.
+ * result, or fails as {@link explore} does. Dies of a text that is not a seed.
  *
  * @example
  * ```ts
@@ -578,15 +368,15 @@ export const replay: {
   <A, E, R>(program: Effect.Effect<A, E, R>, text: string, options: Options = {}) =>
     Effect.flatMap(Effect.runtime<R>(), (caller) =>
       Effect.gen(function* () {
-        const seed = readSeed(text)
+        const seed = Policies.readSeed(text)
         if (seed === undefined) {
           return yield* Effect.dieMessage(
-            `Interleave.replay: '${text}' is no seed; give one that was reported, like "random/17" or "pct/17/3/240"`
+            `Interleave.replay: '${text}' is not a seed; expected one that was reported, like "random/17" or "pct/17/3/240"`
           )
         }
         const host = yield* open(caller, options)
         const own = program as Effect.Effect<A, E>
-        const outcome = yield* runOnce(host, own, policyOf(seed), numberOf(seed))
+        const outcome = yield* runOnce(host, own, Policies.policyOf(seed), Policies.numberOf(seed))
         if (Exit.isFailure(outcome.exit)) return yield* yield* explain(host, own, seed, 1, outcome)
         return outcome.exit.value
       }).pipe(Effect.scoped)

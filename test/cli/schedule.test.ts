@@ -254,7 +254,7 @@ describe("aio schedule, wrong usage", () => {
     [["at", "25:00", "--", "echo"], "at: time '25:00' has hour '25' at character 1; allowed are 00 to 24"],
     [
       ["at", "23:59", "--tz", "Mars", "--", "echo"],
-      "at: option --tz: 'Mars' is no time zone; write an IANA name like Europe/Berlin, UTC, local, or an offset like +02:00 (see aio schedule at --help)"
+      "at: option --tz: 'Mars' is not a time zone; expected an IANA name like Europe/Berlin, UTC, local or an offset like +02:00 (see aio schedule at --help)"
     ],
     [
       ["every", "0s", "--", "echo"],
@@ -283,7 +283,7 @@ describe("aio schedule, wrong usage", () => {
     ],
     [
       ["next", "@daily", "--from", "noon"],
-      "next: option --from: time 'noon' is none; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
+      "next: option --from: time 'noon' is not a time; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
     ],
     [["weekly"], "unknown subcommand 'weekly' (one of later, at, every, cron, next)"]
   ])("%j exits 2 with one line", async (words, line) => {

@@ -15,7 +15,7 @@ const code = (cell: string) => [...cell.matchAll(/`([^`]+)`/g)].map((match) => m
 
 // The values that the page calls by a lower-case name, and where their members are declared.
 const values: Readonly<Record<string, string>> = {
-  task: "src/services/task/TaskGroup.ts",
+  task: "src/services/task/internal/task.ts",
   group: "src/services/task/TaskGroup.ts",
   handle: "src/services/time/Timers.ts",
   mailbox: "node_modules/effect/src/Mailbox.ts",
@@ -36,7 +36,8 @@ const isExported = (module: string, name: string) =>
     .filter((file) => existsSync(root + file))
     .some((file) => {
       const declared = `export (declare )?(const|class|interface|type|function|namespace|import) ${name}\\b`
-      return new RegExp(`${declared}|^  (\\w+ as )?${name},?$`, "m").test(read(file))
+      const passedOn = `export (type )?\\{[^}]*\\b${name}\\b[^}]*\\} from`
+      return new RegExp(`${declared}|${passedOn}|^  (\\w+ as )?${name},?$`, "m").test(read(file))
     })
 
 describe("docs/asyncio.md", () => {

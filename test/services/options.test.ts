@@ -29,6 +29,7 @@ import * as Probes from "../../src/services/supervision/Probes.js"
 import * as ScheduledRuns from "../../src/services/supervision/ScheduledRuns.js"
 import * as Services from "../../src/services/supervision/Services.js"
 import * as Supervisor from "../../src/services/supervision/Supervisor.js"
+import * as Sleep from "../../src/services/task/Sleep.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
 import * as WorkerFibers from "../../src/services/task/WorkerFibers.js"
 import * as Lines from "../../src/services/text/Lines.js"
@@ -213,7 +214,7 @@ option("Timers.until", "anyTime", (until) => Scheduling.every("1 second", Effect
 option("Timers.every interval", "someTime", (interval) => Scheduling.every(interval, Effect.void))
 option("Timers.callLater delay", "anyTime", (delay) => Scheduling.callLater(delay, Effect.void))
 option("Timers.callAt time", "anyTime", (time) => Scheduling.callAt(time, Effect.void))
-option("Timers.sleep duration", "anyTime", (duration) => Timers.sleep(duration))
+option("Sleep.sleep duration", "anyTime", (duration) => Sleep.sleep(duration))
 options("Timers.Options", { recheck: "time" }, (given) =>
   Effect.provide(Effect.void, Timers.layerWith(given))
 )

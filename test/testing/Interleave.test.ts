@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Clock, Deferred, Effect, Exit, Fiber, Queue, Random, Ref, type Scope } from "effect"
 import * as Gather from "../../src/programs/Gather.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
+import * as WaitTasks from "../../src/services/task/WaitTasks.js"
 import * as Timers from "../../src/services/time/Timers.js"
 import { Interleave, VirtualClock } from "../../src/testing/index.js"
 
@@ -303,16 +304,16 @@ describe("Interleave", () => {
     })
   )
 
-  it.effect("dies of what is no seed", () =>
+  it.effect("dies of a text that is not a seed", () =>
     Effect.gen(function* () {
       const exit = yield* Effect.exit(Interleave.replay(Effect.void, "17"))
       expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain(
-        "'17' is no seed; give one that was reported"
+        "'17' is not a seed; expected one that was reported"
       )
     })
   )
 
-  it.effect("has every number of steps once, whoever was held up", () =>
+  it.effect("has every number of steps once, whichever fiber was held up", () =>
     Effect.gen(function* () {
       const steps = new Set<number>()
       for (const seed of [1, 2, 3, 4, 5]) {
@@ -444,7 +445,7 @@ describe("in every order", () => {
           () => Effect.sync(() => living--)
         )
         const all = Effect.forEach(["a", "b", "c", "d"], (name) => TaskGroup.start(name, work))
-        const results = Effect.flatMap(all, TaskGroup.results)
+        const results = Effect.flatMap(all, WaitTasks.results)
         yield* TaskGroup.scoped(results, { capacity: 2 })
       })
     )

@@ -1,7 +1,7 @@
 import { Clock, Effect } from "effect"
 import type * as Services from "../../services/supervision/Services.js"
+import * as Sleep from "../../services/task/Sleep.js"
 import { formatDuration, formatSize } from "../../services/text/Units.js"
-import * as Timers from "../../services/time/Timers.js"
 import * as Named from "../kernel/Named.js"
 import type * as Screen from "../kernel/Screen.js"
 
@@ -45,7 +45,7 @@ export const statusTable = Effect.fn(function* (names: ReadonlyArray<string>, sc
     ])
     screen.show(aligned([head, ...cells]))
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.zipRight(draw, Timers.sleep("1 second"))))
+  yield* Effect.forkScoped(Effect.forever(Effect.zipRight(draw, Sleep.sleep("1 second"))))
   return (event: Services.ServiceEvent) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const row = rows.get(event.name)!

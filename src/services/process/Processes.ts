@@ -1,7 +1,7 @@
 import type * as Command from "@effect/platform/Command"
 import { Clock, Context, Duration, Effect, Fiber, Layer, Option, Runtime, type Scope, Stream } from "effect"
 import { nextTurn } from "../task/EventLoop.js"
-import type { Internals } from "../task/internal/fiberRuntime.js"
+import { refsOf } from "../task/internal/fiberRuntime.js"
 import { checkedDuration, checkOptions, time } from "../text/Numbers.js"
 import { commandLine } from "./CommandText.js"
 import * as capture from "./internal/capture.js"
@@ -283,7 +283,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       ): Child => {
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const context = fiber.currentContext
-        const { _fiberRefs: fiberRefs } = fiber as unknown as Internals
+        const fiberRefs = refsOf(fiber)
         const marker = `${unique}${++count};`
         const env: Record<string, string> = {}
         for (const [name, value] of command.env) env[name] = value

@@ -8,6 +8,7 @@ import * as ProcessOutcome from "../process/ProcessOutcome.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
 import * as Race from "../task/Race.js"
+import * as Sleep from "../task/Sleep.js"
 import { anyTime, checkedDuration, checkOptions, time } from "../text/Numbers.js"
 import type * as CivilTime from "../time/CivilTime.js"
 import type * as Cron from "../time/Cron.js"
@@ -200,7 +201,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
     const after = Duration.decode(timeout)
     // Not `Effect.timeout`, which never fires for a duration beyond Node's timers (2^31-1 ms).
     const late = Effect.zipRight(
-      Timers.sleep(after),
+      Sleep.sleep(after),
       Effect.fail(new ProcessError.CommandTimedOut({ command: line, after }))
     )
     return Race.first(body, late)

@@ -4,10 +4,10 @@ import * as CommandText from "../process/CommandText.js"
 import * as Processes from "../process/Processes.js"
 import * as Cancellation from "../task/Cancellation.js"
 import * as Causes from "../task/Causes.js"
+import * as Sleep from "../task/Sleep.js"
 import * as TaskGroup from "../task/TaskGroup.js"
 import { checkOptions, time } from "../text/Numbers.js"
 import { formatGiven } from "../text/Units.js"
-import * as Timers from "../time/Timers.js"
 import * as readiness from "./internal/readiness.js"
 import * as serviceRun from "./internal/serviceRun.js"
 import * as LogFiles from "./LogFiles.js"
@@ -171,7 +171,7 @@ export const run = Effect.fn("Services.run")(function* (
     )
   }
   const untilItAnswers = (probe: Probe): Effect.Effect<void> =>
-    Effect.catchAll(ask(probe), () => Effect.zipRight(Timers.sleep(probeEvery), untilItAnswers(probe)))
+    Effect.catchAll(ask(probe), () => Effect.zipRight(Sleep.sleep(probeEvery), untilItAnswers(probe)))
 
   // During shutdown no service is restarted, and the end of one is not a failure: each waits for its turn.
   let stopping = false
@@ -249,7 +249,7 @@ export const run = Effect.fn("Services.run")(function* (
         // A check that fails because the command has just ended adds nothing to the end of the run.
         Effect.gen(function* () {
           const checked = state
-          for (let turns = 0; turns < endTurns && !checked.over; turns++) yield* Timers.sleep(0)
+          for (let turns = 0; turns < endTurns && !checked.over; turns++) yield* Sleep.sleep(0)
           if (!checked.over) return yield* Effect.fail(error)
         })
       )
@@ -260,7 +260,7 @@ export const run = Effect.fn("Services.run")(function* (
       if ("log" in probe) return Effect.succeed(state.matched)
       // It may have ended between two questions. The answer matters only when the service has ended for good.
       if (restart === "always" || Exit.isFailure(exit)) return Effect.succeed(false)
-      return Effect.raceFirst(Effect.isSuccess(ask(probe)), Effect.as(Timers.sleep(lastAnswer), false))
+      return Effect.raceFirst(Effect.isSuccess(ask(probe)), Effect.as(Sleep.sleep(lastAnswer), false))
     }
     const reportReady = (run: number, after: number) =>
       Effect.suspend(() => {
@@ -366,7 +366,7 @@ export const run = Effect.fn("Services.run")(function* (
   const timeUp =
     duration === undefined
       ? Effect.never
-      : Effect.as(Timers.sleep(duration), `the run time of ${formatGiven(duration)} is over`)
+      : Effect.as(Sleep.sleep(duration), `the run time of ${formatGiven(duration)} is over`)
   yield* Effect.raceFirst(Deferred.await(over), Effect.raceFirst(timeUp, allEnded)).pipe(
     Effect.catchAll((error) => Effect.zipRight(stop("a log cannot be written"), error)),
     Effect.flatMap((reason) => (reason === undefined ? Effect.void : stop(reason))),

@@ -2,9 +2,9 @@ import { Cause, Clock, Data, Duration, Effect, Exit } from "effect"
 import * as Backoff from "../task/Backoff.js"
 import * as Causes from "../task/Causes.js"
 import * as Race from "../task/Race.js"
+import * as Sleep from "../task/Sleep.js"
 import { anyCount, checkOptions, countOrInfinity, time } from "../text/Numbers.js"
 import { formatGiven, plural } from "../text/Units.js"
-import * as Timers from "../time/Timers.js"
 
 /** After which ends the effect runs again: all, failures only, or none. */
 export type Restart = "always" | "on-failure" | "never"
@@ -143,7 +143,7 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
                 ? Effect.interrupt
                 : Effect.fail(new NotReady({ detail: Causes.headline(cause) }))
             ),
-            Effect.zipRight(Timers.sleep(readyTimeout), Effect.fail(late))
+            Effect.zipRight(Sleep.sleep(readyTimeout), Effect.fail(late))
           )
         }
         const at = yield* now
@@ -154,10 +154,10 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
         const timeout = Duration.decode(health.timeout ?? "5 seconds")
         const late = `no answer within ${formatGiven(timeout)}`
         for (let failures = 0; ; ) {
-          yield* Timers.sleep(every)
+          yield* Sleep.sleep(every)
           const detail = yield* Race.first(
             Effect.matchCause(check, { onSuccess: () => undefined, onFailure: Causes.headline }),
-            Effect.as(Timers.sleep(timeout), late)
+            Effect.as(Sleep.sleep(timeout), late)
           )
           if (detail === undefined) {
             failures = 0
@@ -194,6 +194,6 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
       const pause = yield* pauseBefore(inARow++)
       restarts.push(ended)
       yield* emit({ event: "restarting", run: run + 1, pause })
-      yield* Timers.sleep(pause)
+      yield* Sleep.sleep(pause)
     }
   })

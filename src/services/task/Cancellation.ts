@@ -1,10 +1,10 @@
 import { Cause, Effect, Exit, Fiber, FiberId, GlobalValue } from "effect"
 
-/** Why a task was cancelled, and who asked for it. */
+/** Why a task was cancelled, and what asked for it. */
 export interface Cancellation {
   /** In words, for the person who reads the report: `"sibling web failed"`, `"SIGINT"`. */
   readonly reason: string
-  /** Who asked: the name of a task, group, signal or program. */
+  /** What asked: the name of a task, group, signal or program. */
   readonly origin: string
 }
 

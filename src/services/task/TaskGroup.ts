@@ -9,24 +9,31 @@ import {
   FiberId,
   FiberRef,
   Function as Fn,
-  GlobalValue,
   Layer,
   Option,
-  Scope,
-  Stream
+  Scope
 } from "effect"
 import { checkedNumber, countOrInfinity } from "../text/Numbers.js"
 import * as Cancellation from "./Cancellation.js"
 import * as Causes from "./Causes.js"
+import {
+  currentTask,
+  type Host,
+  requester,
+  type Status,
+  type Task,
+  type TaskCancelled,
+  type TaskId,
+  TaskImpl,
+  until
+} from "./internal/task.js"
+
+// The group itself is one invariant and stays whole: the line for its slots, its refusal once it has failed or closes, and
+// its observers of failures change together. Waiting for several tasks is in WaitTasks.
 
 // model
 
-/**
- * Where a task stands. `pending`: started, its first step not yet taken. `cancelling`: asked to stop, its clean-up
- * not yet over. A task that was asked to stop and ends all the same is `succeeded` or `failed`; `cancelled` is one
- * that ended by interruption alone.
- */
-export type Status = "pending" | "running" | "cancelling" | "succeeded" | "failed" | "cancelled"
+export type { Status, Task, TaskId } from "./internal/task.js"
 
 /**
  * What a failure does to the others of the group.
@@ -37,46 +44,11 @@ export type Status = "pending" | "running" | "cancelling" | "succeeded" | "faile
  */
 export type OnFailure = "cancel" | "continue" | "collect"
 
-/** Which task this is. Names are for people and may repeat; ids do not. */
-export interface TaskId {
-  readonly id: number
-  readonly name: string
-  /** The name of the group that it runs in. */
-  readonly group: string
-  /** The task that started it; none when it was started outside of any task. */
-  readonly parent: Option.Option<TaskId>
-}
-
 /** A line of {@link Group.tasks}: one task that has not ended, as it stands now. */
 export interface TaskInfo extends TaskId {
   readonly status: Status
   /** Since it was started, by the monotonic clock. */
   readonly age: Duration.Duration
-}
-
-/** A unit of work that one can name, wait for, cancel and see (asyncio: `Task`). Made by {@link start}. */
-export interface Task<out A, out E = never> extends TaskId {
-  readonly status: Effect.Effect<Status>
-  /** Waits for the end and tells how it came. Whoever waits may be cancelled: the task is not. */
-  readonly await: Effect.Effect<Exit.Exit<A, E>>
-  /** Waits for the result; a cancelled task is a {@link TaskCancelled}, not a cancellation of the one who waits. */
-  readonly result: Effect.Effect<A, E | TaskCancelled>
-  /** How it ended, if it has (asyncio: `Task.done`, `Task.exception`). */
-  readonly poll: Effect.Effect<Option.Option<Exit.Exit<A, E>>>
-  /**
-   * Cancels the task and waits until its clean-up is over; does nothing to one that has ended. Before its first step
-   * it never runs. The origin is by default the calling task, or the group when the caller is none.
-   */
-  readonly cancel: (reason: string, options?: { readonly origin?: string }) => Effect.Effect<void>
-  /** The first request to cancel it, from the moment of asking; none when nobody asked before it ended. */
-  readonly cancellation: Effect.Effect<Option.Option<Cancellation.Cancellation>>
-  /**
-   * Runs the callback when the task has ended, each in a fiber of its own, begun in order of registration and never
-   * inline. The group waits for its callbacks; one that fails is reported and stops nobody.
-   */
-  readonly onDone: <E2, R2>(
-    callback: (task: Task<A, E>) => Effect.Effect<unknown, E2, R2>
-  ) => Effect.Effect<void, never, R2>
 }
 
 /** Settings of a group. */
@@ -88,7 +60,7 @@ export interface Options {
   /** How many tasks live at once, a whole number from 1 or `Infinity`; further starts wait in line. Default: no limit. */
   readonly capacity?: number
   /**
-   * Told of each failure that nobody looked at when the group closes, and of each done callback that fails
+   * Reports each failure that was not looked at when the group closes, and each done callback that fails
    * (asyncio: `loop.set_exception_handler`). Where it fails itself the closing group dies, of both. Default: logs an error.
    */
   readonly report?: (failure: TaskFailed) => Effect.Effect<void>
@@ -128,13 +100,9 @@ export interface Group {
   readonly join: Effect.Effect<void, TaskFailed>
 }
 
-/** The tasks that {@link wait} was given, each list in the order given. */
-export interface Waited<T> {
-  readonly done: Array<T>
-  readonly pending: Array<T>
-}
-
 // errors
+
+export { TaskCancelled } from "./internal/task.js"
 
 /** A task failed, and with it its group. The task's own handle has the typed error. */
 export class TaskFailed extends Data.TaggedError("TaskFailed")<{
@@ -146,165 +114,12 @@ export class TaskFailed extends Data.TaggedError("TaskFailed")<{
   }
 }
 
-/** The task whose result was asked for has been cancelled. */
-export class TaskCancelled extends Data.TaggedError("TaskCancelled")<{
-  readonly task: string
-  readonly cancellation: Cancellation.Cancellation
-}> {
-  override get message() {
-    const { reason, origin } = this.cancellation
-    return `task ${this.task} was cancelled by ${origin}: ${reason}`
-  }
-}
-
 // tag
 
 /** The group that a program's tasks belong to. {@link scoped} opens one around an effect, {@link layer} for a whole app. */
 export class TaskGroup extends Context.Tag("effect-asyncio/services/TaskGroup")<TaskGroup, Group>() {}
 
-// Global because a user's file may load a second copy of us.
-const shared = GlobalValue.globalValue("effect-asyncio/services/TaskGroup", () => ({
-  current: FiberRef.unsafeMake(Option.none<TaskId>(), { join: (parent) => parent }),
-  lastId: 0,
-  ended: 0
-}))
-
-/**
- * The task that the running code belongs to (asyncio: `current_task`). A fiber forked inside a task belongs to that
- * task. Set before the fiber exists, so a `Supervisor` sees it from the start.
- */
-export const currentTask: FiberRef.FiberRef<Option.Option<TaskId>> = shared.current
-
-const requester = (
-  given: string | undefined,
-  fiber: Fiber.RuntimeFiber<unknown, unknown>,
-  fallback: string
-) =>
-  given ??
-  Option.match(fiber.getFiberRef(currentTask), { onNone: () => fallback, onSome: (task) => task.name })
-
-// The part of a group that its tasks know.
-interface Host {
-  readonly name: string
-  readonly unobserved: Set<TaskImpl<unknown, unknown>>
-  readonly callback: (task: TaskId, run: Effect.Effect<unknown, unknown>) => Effect.Effect<void>
-}
-
-class TaskImpl<A, E> implements Task<A, E> {
-  readonly id = ++shared.lastId
-  readonly group: string
-  fiber: Fiber.RuntimeFiber<A, E> | undefined
-  exit: Exit.Exit<A, E> | undefined
-  /** Its place among all that have ended. */
-  ended = 0
-  stepped = false
-  readonly requests: Array<Cancellation.Cancellation> = []
-  readonly listeners = new Set<() => void>()
-
-  constructor(
-    readonly host: Host,
-    readonly name: string,
-    readonly parent: Option.Option<TaskId>,
-    readonly since: bigint,
-    readonly shielded: boolean
-  ) {
-    this.group = host.name
-  }
-
-  unsafeStatus(): Status {
-    if (this.exit === undefined) {
-      return this.requests.length > 0 ? "cancelling" : this.stepped ? "running" : "pending"
-    }
-    if (Exit.isSuccess(this.exit)) return "succeeded"
-    return Cause.isInterruptedOnly(this.exit.cause) ? "cancelled" : "failed"
-  }
-
-  runsOn(fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
-    return this.fiber === fiber
-  }
-
-  unsafeCancel(cancellation: Cancellation.Cancellation): void {
-    if (this.exit !== undefined) return
-    this.requests.push(cancellation)
-    this.fiber?.unsafeInterruptAsFork(Cancellation.toFiberId(cancellation))
-  }
-
-  unsafeCancellation(): Cancellation.Cancellation | undefined {
-    if (this.requests.length > 0 || this.exit === undefined || this.unsafeStatus() !== "cancelled") {
-      return this.requests[0]
-    }
-    return Cancellation.fromExit(this.exit)[0] ?? { reason: "it interrupted itself", origin: this.name }
-  }
-
-  unsafeEnd(exit: Exit.Exit<A, E>): void {
-    this.exit = exit
-    this.ended = ++shared.ended
-    for (const listener of this.listeners) listener()
-    this.listeners.clear()
-  }
-
-  get settled(): Effect.Effect<Exit.Exit<A, E>> {
-    return Effect.async((resume) => {
-      if (this.exit !== undefined) return resume(Effect.succeed(this.exit))
-      const listener = () => resume(Effect.succeed(this.exit!))
-      this.listeners.add(listener)
-      return Effect.sync(() => this.listeners.delete(listener))
-      // For who looks at what waits: VirtualClock.Deadlock.
-    }, this.fiber?.id())
-  }
-
-  get status() {
-    return Effect.sync(() => this.unsafeStatus())
-  }
-
-  get await(): Effect.Effect<Exit.Exit<A, E>> {
-    return Effect.withFiberRuntime((fiber) =>
-      this.runsOn(fiber)
-        ? Effect.dieMessage(`task ${this.name} cannot wait for itself`)
-        : Effect.map(this.settled, (exit) => {
-            this.host.unobserved.delete(this)
-            return exit
-          })
-    )
-  }
-
-  get result(): Effect.Effect<A, E | TaskCancelled> {
-    return Effect.flatMap(
-      this.await,
-      (exit): Effect.Effect<A, E | TaskCancelled> =>
-        this.unsafeStatus() === "cancelled"
-          ? new TaskCancelled({ task: this.name, cancellation: this.unsafeCancellation()! })
-          : exit
-    )
-  }
-
-  get poll() {
-    return Effect.sync(() => {
-      if (this.exit !== undefined) this.host.unobserved.delete(this)
-      return Option.fromNullable(this.exit)
-    })
-  }
-
-  get cancellation() {
-    return Effect.sync(() => Option.fromNullable(this.unsafeCancellation()))
-  }
-
-  cancel(reason: string, options?: { readonly origin?: string }): Effect.Effect<void> {
-    return Effect.withFiberRuntime((fiber) => {
-      this.unsafeCancel({ reason, origin: requester(options?.origin, fiber, this.group) })
-      return this.runsOn(fiber) ? Effect.void : Effect.asVoid(this.settled)
-    })
-  }
-
-  onDone<E2, R2>(
-    callback: (task: Task<A, E>) => Effect.Effect<unknown, E2, R2>
-  ): Effect.Effect<void, never, R2> {
-    return Effect.contextWithEffect((context: Context.Context<R2>) => {
-      const run = Effect.suspend(() => callback(this))
-      return this.host.callback(this, Effect.zipRight(this.settled, Effect.provide(run, context)))
-    })
-  }
-}
+export { currentTask } from "./internal/task.js"
 
 // make
 
@@ -389,7 +204,7 @@ const build = (
       free--
       return true
     }
-    // The slot goes from hand to hand: nobody who comes later can take it in between.
+    // The slot goes from hand to hand: a later start cannot take it in between.
     const release = (): void => {
       for (const waiter of line) {
         line.delete(waiter)
@@ -425,7 +240,7 @@ const build = (
         if (first === undefined && onFailure !== "collect") {
           first = { task, error: new TaskFailed({ task: task.name, cause: exit.cause }) }
           if (onFailure === "cancel") {
-            // Before those who wait for the task hear of it: they are cancelled and do not fail in their turn.
+            // Before the fibers that await the task resume: they are cancelled and do not fail in their turn.
             shut({ reason: `sibling ${task.name} failed`, origin: task.name })
             onFailed?.({ reason: `task ${task.name} failed`, origin: task.name })
           }
@@ -445,7 +260,7 @@ const build = (
             const reported = Effect.catchAllCause(run, (cause) =>
               report(new TaskFailed({ task: `${task.name} (done callback)`, cause }))
             )
-            // No fiber outlives the group: whoever registers after its end waits for the callback.
+            // No fiber outlives the group: registering one after its end waits for the callback.
             if (closed) {
               return Effect.zipRight(
                 Effect.yieldNow(),
@@ -468,7 +283,7 @@ const build = (
         )
     }
 
-    // To be run uninterruptibly, by one who holds a slot unless the group refuses.
+    // To be run uninterruptibly, holding a slot unless the group refuses.
     const launch = <A, E, R>(
       taskName: string,
       effect: Effect.Effect<A, E, R>,
@@ -536,7 +351,10 @@ const build = (
       cancel: (reason, options) =>
         Effect.withFiberRuntime((fiber) => {
           const cancelled = cancelAll({ reason, origin: requester(options?.origin, fiber, name) })
-          return wait(cancelled.filter((task) => !task.runsOn(fiber)))
+          return until(
+            cancelled.filter((task) => !task.runsOn(fiber)),
+            () => false
+          )
         }),
       join: Effect.withFiberRuntime((fiber) => {
         const self = Option.getOrUndefined(fiber.getFiberRef(currentTask))
@@ -575,8 +393,8 @@ const build = (
 
 /**
  * Opens a group in the current scope. Closing the scope cancels what still runs (reason `group NAME closed`, or the
- * reason for which the scope itself was cancelled), waits for its clean-up and reports the failures that nobody
- * looked at. {@link scoped} does more: it also waits for the tasks, and stops its body when one fails.
+ * reason for which the scope itself was cancelled), waits for its clean-up and reports the failures that were
+ * not looked at. {@link scoped} does more: it also waits for the tasks, and stops its body when one fails.
  *
  * @example
  * ```ts
@@ -614,11 +432,12 @@ export const layer = (options?: Options): Layer.Layer<TaskGroup> => Layer.scoped
  * ```ts
  * import { Effect } from "effect"
  * import * as TaskGroup from "effect-asyncio/services/TaskGroup"
+ * import * as WaitTasks from "effect-asyncio/services/WaitTasks"
  *
  * export const program = Effect.gen(function* () {
  *   const user = yield* TaskGroup.start("user", Effect.succeed("ada"))
  *   const rights = yield* TaskGroup.start("rights", Effect.succeed(["read"]))
- *   return yield* TaskGroup.results([user, rights])
+ *   return yield* WaitTasks.results([user, rights])
  * }).pipe(TaskGroup.scoped({ name: "page" }))
  * ```
  */
@@ -705,126 +524,3 @@ export const tasks: Effect.Effect<ReadonlyArray<TaskInfo>, never, TaskGroup> = E
   TaskGroup,
   (group) => group.tasks
 )
-
-// waiting for several tasks, of one group or of many
-
-type AnyTask = Task<unknown, unknown>
-type SuccessOf<T> = T extends Task<infer A, unknown> ? A : never
-type ErrorOf<T> = T extends Task<unknown, infer E> ? E : never
-
-const unique = (given: Iterable<AnyTask>) => Array.from(new Set(given)) as Array<TaskImpl<unknown, unknown>>
-
-const hasFailed = (task: TaskImpl<unknown, unknown>) => task.unsafeStatus() === "failed"
-
-// Calls back at the end of each task that has not ended; what it returns stops that.
-const listen = (
-  given: ReadonlyArray<TaskImpl<unknown, unknown>>,
-  onEnd: (task: TaskImpl<unknown, unknown>) => void
-): (() => void) => {
-  const registered = given
-    .filter((task) => task.exit === undefined)
-    .map((task) => {
-      const listener = () => onEnd(task)
-      task.listeners.add(listener)
-      return () => task.listeners.delete(listener)
-    })
-  return () => {
-    for (const remove of registered) remove()
-  }
-}
-
-// Waits until one that is `enough` has ended, or all have.
-const until = (
-  given: ReadonlyArray<TaskImpl<unknown, unknown>>,
-  enough: (task: TaskImpl<unknown, unknown>) => boolean
-): Effect.Effect<void> =>
-  Effect.async((resume) => {
-    let left = 0
-    for (const task of given) {
-      if (task.exit === undefined) left++
-      else if (enough(task)) return resume(Effect.void)
-    }
-    if (left === 0) return resume(Effect.void)
-    const stop = listen(given, (task) => {
-      if (--left > 0 && !enough(task)) return
-      stop()
-      resume(Effect.void)
-    })
-    return Effect.sync(stop)
-  })
-
-/**
- * Waits for some of the tasks and tells which have ended and which have not (asyncio: `asyncio.wait`). Nothing is
- * cancelled, and a failure is looked at only when its task is asked for it.
- *
- * - `"first"`: until one has ended (FIRST_COMPLETED)
- * - `"firstFailed"`: until one has failed, or all have ended (FIRST_EXCEPTION)
- * - `"all"`: until all have ended (ALL_COMPLETED). The default.
- */
-export const wait = <T extends AnyTask>(
-  given: Iterable<T>,
-  options?: { readonly until?: "first" | "firstFailed" | "all" }
-): Effect.Effect<Waited<T>> =>
-  Effect.suspend(() => {
-    const all = unique(given)
-    const kind = options?.until ?? "all"
-    return Effect.map(
-      until(all, (task) => kind === "first" || (kind === "firstFailed" && hasFailed(task))),
-      () => {
-        const waited: Waited<TaskImpl<unknown, unknown>> = { done: [], pending: [] }
-        for (const task of all) (task.exit === undefined ? waited.pending : waited.done).push(task)
-        return waited as unknown as Waited<T>
-      }
-    )
-  })
-
-/** {@link wait} until one has ended; call it again with `pending` to go on (asyncio: `wait(…, FIRST_COMPLETED)`). */
-export const firstCompleted = <T extends AnyTask>(given: Iterable<T>): Effect.Effect<Waited<T>> =>
-  wait(given, { until: "first" })
-
-/**
- * The results in the order given. Fails as soon as one of the tasks has failed or was cancelled, with the first that
- * did; the others are left to their group (asyncio: awaiting `gather(*tasks)`).
- */
-export const results = <const T extends ReadonlyArray<AnyTask>>(
-  given: T
-): Effect.Effect<{ -readonly [K in keyof T]: SuccessOf<T[K]> }, ErrorOf<T[number]> | TaskCancelled> =>
-  Effect.suspend(() => {
-    const all = unique(given)
-    const unsuccessful = (task: TaskImpl<unknown, unknown>) =>
-      task.exit !== undefined && Exit.isFailure(task.exit)
-    return Effect.flatMap(until(all, unsuccessful), () => {
-      const [first] = all.filter(unsuccessful).sort((a, b) => a.ended - b.ended)
-      return Effect.forEach(first === undefined ? given : [first], (task) => task.result)
-    })
-  }) as never
-
-/**
- * The tasks as they end, each once, then the end of the stream (asyncio: `as_completed`). Those that have ended
- * already come first, in the order of their ends. Failures stay in the tasks: ask each for its `result`.
- */
-export const asCompleted = <T extends AnyTask>(given: Iterable<T>): Stream.Stream<T> =>
-  Stream.asyncPush<T>(
-    (emit) =>
-      Effect.acquireRelease(
-        Effect.sync(() => {
-          const all = unique(given)
-          let left = all.length
-          const push = (task: TaskImpl<unknown, unknown>) => {
-            emit.single(task as unknown as T)
-            if (--left === 0) emit.end()
-          }
-          const stop = listen(all, push)
-          for (const task of all
-            .filter((task) => task.exit !== undefined)
-            .sort((a, b) => a.ended - b.ended)) {
-            push(task)
-          }
-          if (all.length === 0) emit.end()
-          return stop
-        }),
-        (stop) => Effect.sync(stop)
-      ),
-    // No more elements than there are tasks.
-    { bufferSize: "unbounded" }
-  )

@@ -1,8 +1,8 @@
 import {
   Cause,
+  type Context,
   Effect,
-  type Exit,
-  Fiber,
+  Exit,
   FiberRef,
   GlobalValue,
   Option,
@@ -10,10 +10,16 @@ import {
   RuntimeFlags,
   Supervisor
 } from "effect"
+import {
+  type AnyFiber,
+  exitObserversOf,
+  flagsOf,
+  onExitRead,
+  parentOf,
+  setParent
+} from "./internal/fiberRuntime.js"
 
-// Everything here that leans on Supervisor and on the inside of FiberRuntime is meant to stay here.
-
-/** A fiber that failed while nobody was waiting for it, and whose outcome nobody has asked for since. */
+/** A fiber that failed while no fiber awaited it, and whose outcome has not been read since. */
 export interface Lost {
   /** The fiber's number, as Effect's logs have it. */
   readonly fiber: number
@@ -24,28 +30,15 @@ export interface Lost {
 
 /** Watches the fibers that a program forks. */
 export interface Unobserved {
-  /** Runs the effect so that all that it forks is watched. */
+  /** Runs the effect so that all fibers that it forks are watched. */
   readonly watch: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /**
-   * Waits for a loss that is final before the program is: its fiber has been garbage-collected, so that nobody can
+   * Waits for a loss that is final before the program ends: its fiber has been garbage-collected, so that nothing can
    * join it any more (asyncio's "Task exception was never retrieved").
    */
   readonly next: Effect.Effect<Lost>
   /** Takes all that has been lost until now. */
   readonly take: Effect.Effect<ReadonlyArray<Lost>>
-}
-
-type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
-
-// A property is cheaper than a WeakMap: with 100,000 fibers alive, that costs a µs each in garbage collections.
-const parentOf = Symbol("effect-asyncio/services/Unobserved/parent")
-
-/** What FiberRuntime has beside its public face (Effect 3.22; a fiber without it is not watched). */
-interface Inner {
-  [parentOf]?: Inner | undefined
-  readonly currentRuntimeFlags: RuntimeFlags.RuntimeFlags
-  readonly currentSpan?: { readonly name: string } | undefined
-  readonly _observers?: ReadonlyArray<(...args: ReadonlyArray<never>) => void>
 }
 
 class Watch {
@@ -59,55 +52,74 @@ class Watch {
   }
 
   add(fiber: AnyFiber, exit: Exit.Failure<unknown, unknown>) {
-    const inner = fiber as unknown as Inner
-    const lost: Lost = { fiber: fiber.id().id, span: inner.currentSpan?.name, cause: exit.cause }
+    const { currentSpan } = fiber
+    const span = currentSpan?._tag === "Span" ? currentSpan.name : undefined
+    const lost: Lost = { fiber: fiber.id().id, span, cause: exit.cause }
     this.lost.add(lost)
     this.collected.register(fiber, lost)
-    // Join, await and poll of an ended fiber read this field; so does the fiber itself, for a message that comes late.
-    Object.defineProperty(fiber, "_exitValue", {
-      get: () => {
-        if (Option.getOrUndefined(Fiber.getCurrentFiber()) !== fiber) this.lost.delete(lost)
-        return exit
-      }
-    })
+    onExitRead(fiber, exit, () => this.lost.delete(lost))
   }
 }
 
-// Whoever is interested in a fiber's outcome takes it as an argument; observers that only strike the fiber off the
-// list of its parent or scope take none. The first one is the supervisor's. A parent that is ending waits for its
-// children and drops what they give.
-const isObserved = (observers: NonNullable<Inner["_observers"]>, parent: Inner | undefined): boolean => {
-  const ending = parent !== undefined && RuntimeFlags.windDown(parent.currentRuntimeFlags)
-  let interested = ending ? -2 : -1
-  for (const observer of observers) if (observer.length > 0) interested++
-  return interested > 0
-}
+// The supervisor's own observer awaits nothing. A parent that is ending awaits its children and drops what they give.
+const isObserved = (fiber: AnyFiber, parent: AnyFiber): boolean =>
+  exitObserversOf(fiber) > (RuntimeFlags.windDown(flagsOf(parent)) ? 2 : 1)
 
 const watching = GlobalValue.globalValue("effect-asyncio/services/Unobserved/watching", () =>
   FiberRef.unsafeMake<Watch | undefined>(undefined)
 )
 
-// Every copy of `effect` in a process has its own FiberRef for the supervisor: one that is set here is not seen by
-// fibers that are forked with the `effect` of a user's file. But all start from the one Supervisor.none, so that one
-// gets eyes. It tells of each fiber of the process; which are watched, and by whom, their FiberRefs say.
-const open = () => {
-  Object.assign(Supervisor.none, {
-    onStart(_context: unknown, _effect: unknown, parent: Option.Option<Inner>, fiber: Inner) {
-      if (Option.isSome(parent)) fiber[parentOf] = parent.value
-    },
-    // Called as the last of the fiber's observers, before the list of them is cleared.
-    onEnd(exit: Exit.Exit<unknown, unknown>, fiber: AnyFiber) {
-      const inner = fiber as unknown as Inner
-      const parent = inner[parentOf]
-      inner[parentOf] = undefined
-      if (exit._tag === "Success" || Cause.isInterruptedOnly(exit.cause)) return
-      const watch = fiber.getFiberRef(watching)
-      if (watch === undefined || inner._observers === undefined || isObserved(inner._observers, parent))
-        return
-      watch.add(fiber, exit)
-    }
-  })
+// Which fibers are watched, and by which watch, their FiberRefs say. A fiber without a parent (`Runtime.runFork`) is
+// not: its caller holds it, and may observe it after it has ended.
+const started = (parent: Option.Option<AnyFiber>, fiber: AnyFiber) => {
+  if (Option.isSome(parent)) setParent(fiber, parent.value)
 }
+
+// Called as the last of the fiber's observers, before the list of them is cleared.
+const ended = (exit: Exit.Exit<unknown, unknown>, fiber: AnyFiber) => {
+  const parent = parentOf(fiber)
+  if (parent === undefined) return
+  setParent(fiber, undefined)
+  if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return
+  const watch = fiber.getFiberRef(watching)
+  if (watch !== undefined && !isObserved(fiber, parent)) watch.add(fiber, exit)
+}
+
+class Observer extends Supervisor.AbstractSupervisor<void> {
+  readonly value = Effect.void
+  override onStart<A, E, R>(
+    _context: Context.Context<R>,
+    _effect: Effect.Effect<A, E, R>,
+    parent: Option.Option<AnyFiber>,
+    fiber: AnyFiber
+  ) {
+    started(parent, fiber)
+  }
+  override onEnd<A, E>(exit: Exit.Exit<A, E>, fiber: AnyFiber) {
+    ended(exit, fiber)
+  }
+}
+const observer = new Observer()
+
+const everyCopy = GlobalValue.globalValue("effect-asyncio/services/Unobserved/everyCopy", () => ({
+  on: false
+}))
+
+/**
+ * For a process that is the program's alone (`aio`): from here on the fibers of every copy of `effect` in this process
+ * can be watched, those of a user's file included. Each copy has its own FiberRef for the supervisor, but all start
+ * from the one `Supervisor.none`: its hooks are replaced, for good. Without it {@link Unobserved.watch} sees the fibers
+ * of its own copy, by a supervisor of the watched effect alone.
+ */
+export const watchEveryCopy: Effect.Effect<void> = Effect.sync(() => {
+  if (everyCopy.on) return
+  everyCopy.on = true
+  Object.assign(Supervisor.none, {
+    onStart: (_context: unknown, _effect: unknown, parent: Option.Option<AnyFiber>, fiber: AnyFiber) =>
+      started(parent, fiber),
+    onEnd: ended
+  })
+})
 
 /**
  * Makes a watch. Watched fibers cost 2 to 3 % more to fork and join (50,000 empty ones, the least CPU time of 8 rounds
@@ -118,9 +130,10 @@ export const make: Effect.Effect<Unobserved> = Effect.map(Queue.unbounded<Lost>(
   const watch = new Watch((lost) => collected.unsafeOffer(lost))
   return {
     watch: (effect) =>
-      Effect.suspend(() => {
-        GlobalValue.globalValue("effect-asyncio/services/Unobserved/open", open)
-        return Effect.locally(effect, watching, watch)
+      Effect.flatMap(FiberRef.get(watching), (outer) => {
+        const watched = Effect.locally(effect, watching, watch)
+        // Within another watch the supervisor is there already; two of them would report each loss twice.
+        return everyCopy.on || outer !== undefined ? watched : Effect.supervised(watched, observer)
       }),
     next: Queue.take(collected),
     take: Effect.map(Queue.takeAll(collected), (found) => {

@@ -2,7 +2,18 @@ import { Cause, Effect, Exit, type Fiber, FiberId, type HashSet, Runtime } from 
 import { checkOptions, countOrInfinity } from "../text/Numbers.js"
 import { type Cancellation, fromInterruptors, toFiberId } from "./Cancellation.js"
 import { headline, parallel, raise } from "./Causes.js"
-import type { Internals } from "./internal/fiberRuntime.js"
+import {
+  flagsOf,
+  hasMessages,
+  interruptChildren,
+  isExit,
+  isInterrupted,
+  observersOf,
+  refsOf,
+  setFlags,
+  setRefs,
+  thunkOf
+} from "./internal/fiberRuntime.js"
 
 // Many tasks on few fibers. Effect spends 30 to 90 µs on each item of an unbounded `forEach`, most of it on making,
 // starting and joining a fiber. Here a worker fiber runs one item after the other, and another worker is made only
@@ -11,7 +22,7 @@ import type { Internals } from "./internal/fiberRuntime.js"
 /** What to run and what to do with each outcome. */
 export interface Options<A, E, R> {
   /**
-   * The next item, undefined when there is none left, or {@link later}. Called once for each item, in order. Without
+   * The next item, undefined when none is left, or {@link later}. Called once for each item, in order. Without
    * `later` it gives something each time it is asked, as often as `concurrency` allows.
    */
   readonly pull: () => Effect.Effect<A, E, R> | undefined | typeof later
@@ -31,12 +42,6 @@ export const later: unique symbol = Symbol("later")
 
 /** All workers together start this many items before they let timers and I/O have a turn. */
 const itemsPerTurn = 2048
-
-/** `Effect.sync`, as Effect keeps it. */
-interface Sync<A> {
-  readonly _op: string
-  readonly effect_instruction_i0: () => A
-}
 
 const attempt = <A>(compute: () => A): Exit.Exit<A> => {
   try {
@@ -106,7 +111,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
           breakOff(error)
         }
       }
-      let passedOn: Effect.Effect<A, E, R> | undefined // pulled by a worker that was interrupted by the pull
+      let passedOn: Effect.Effect<A, E, R> | undefined // pulled by a worker that the pull has interrupted
       const pull = () => {
         try {
           return passedOn ?? options.pull()
@@ -131,21 +136,20 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
         let index = -1 // the item under way
         let ended: Exit.Exit<A, E> | undefined // how it has ended while its children are waited for
         let idle = false // it has ended because there was no item
-        let observers = 0 // those that the worker's own fiber has, beside those that an item's handle was given to
+        let observers = 0 // of the worker's own fiber, without those that came through an item's handle
         // Only the items can be interrupted, not the worker's own handler: it gets to see the whole cause of each.
         const work = Effect.uninterruptibleMask((restore) =>
           Effect.withFiberRuntime<unknown, unknown, R>((fiber) => {
-            const inner = fiber as unknown as Internals
-            const refs = inner._fiberRefs
-            const flags = inner.currentRuntimeFlags
-            observers += inner._observers.length
+            const refs = refsOf(fiber)
+            const flags = flagsOf(fiber)
+            observers += observersOf(fiber)
             let current: Effect.Effect<unknown, E, R>
             let spent: Exit.Exit<A, E> | undefined // the last item's, when the fiber has to end with it
             const finish = (exit: Exit.Exit<A, E>) => {
-              if (inner._queue.length > 0 || inner._observers.length > observers) spent = exit
-              if (inner._fiberRefs !== refs) {
-                if (inner.isInterrupted()) spent = exit
-                inner.setFiberRefs(refs)
+              if (hasMessages(fiber) || observersOf(fiber) > observers) spent = exit
+              if (refsOf(fiber) !== refs) {
+                if (isInterrupted(fiber)) spent = exit
+                setRefs(fiber, refs)
               }
               const settled = index
               index = -1
@@ -154,20 +158,20 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
             }
             const next = () => {
               if (ended !== undefined) return true
-              inner.currentRuntimeFlags = runtime.runtimeFlags
+              setFlags(fiber, runtime.runtimeFlags)
               while (true) {
                 if (spent !== undefined || stopped !== undefined) return false
                 if (sinceTurn >= itemsPerTurn) {
                   current = giveWay
                   return true
                 }
-                if (inner._queue.length > 0) return false // interrupted by `settle`
+                if (hasMessages(fiber)) return false // interrupted by `settle`
                 const item = pull()
                 if (item === later) {
                   idle = asleep = true
                   return false
                 }
-                if (inner._queue.length > 0 && item !== undefined) {
+                if (hasMessages(fiber) && item !== undefined) {
                   passedOn = item // interrupted by `pull`
                   return false
                 }
@@ -178,9 +182,9 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
                 sinceTurn++
                 index = started++
                 // What only computes needs no interpreter: it cannot fork or set a FiberRef.
-                const { _op, effect_instruction_i0: compute } = item as unknown as Sync<A>
-                if (_op === "Success" || _op === "Failure") finish(item as Exit.Exit<A, E>)
-                else if (_op === "Sync") finish(attempt(compute))
+                const compute = thunkOf(item)
+                if (compute !== undefined) finish(attempt(compute))
+                else if (isExit(item)) finish(item)
                 else {
                   current = item
                   return true
@@ -198,7 +202,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
                     if (ended !== undefined) return finish(ended)
                     if (index < 0) return // it has given way
                     const exit = Exit.succeed(a as A)
-                    const children = inner.interruptAllChildren()
+                    const children = interruptChildren(fiber)
                     if (children === null) return finish(exit)
                     ended = exit
                     current = Effect.uninterruptible(children)
@@ -208,10 +212,10 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
               {
                 onSuccess: (): Effect.Effect<unknown, unknown> => spent ?? Effect.void,
                 onFailure: (cause) => {
-                  inner.currentRuntimeFlags = flags
+                  setFlags(fiber, flags)
                   if (index < 0) return Effect.void // interrupted between two items
                   const exit = ended ?? Exit.failCause(cause)
-                  const children = inner.interruptAllChildren()
+                  const children = interruptChildren(fiber)
                   const over = () => {
                     finish(exit)
                     return loop

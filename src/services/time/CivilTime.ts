@@ -2,7 +2,7 @@ import { DateTime, Either, Option } from "effect"
 import { didYouMean } from "../text/Spelling.js"
 import type { Problem } from "../text/Units.js"
 
-/** An instant that somebody wrote down. */
+/** An instant that was given as text. */
 export interface Time {
   /** Milliseconds since the epoch. */
   readonly at: number
@@ -42,7 +42,7 @@ export const zone = (text: string): Either.Either<DateTime.TimeZone, Problem> =>
   const named = /^[+-]/.test(name) ? Option.none() : DateTime.zoneMakeNamed(name)
   return Either.fromOption(named, () => {
     const near = didYouMean(name, Intl.supportedValuesOf("timeZone"))
-    return `'${text}' is no time zone${near}; write an IANA name like Europe/Berlin, UTC, local, or an offset like +02:00`
+    return `'${text}' is not a time zone${near}; expected an IANA name like Europe/Berlin, UTC, local or an offset like +02:00`
   })
 }
 
@@ -234,7 +234,7 @@ class Reader {
 
   end(): void {
     if (!this.over)
-      this.fail(`has '${this.text.slice(this.at)}' at character ${this.at + 1} too much; ${forms}`)
+      this.fail(`has '${this.text.slice(this.at)}' left over at character ${this.at + 1}; ${forms}`)
   }
 }
 
@@ -249,7 +249,7 @@ export const read = (text: string, options: Options): Either.Either<Time, Proble
   const reader = new Reader(text.trim(), text)
   if (reader.over) return Either.left(`a time is empty; ${forms}`)
   try {
-    if (!/^\d/.test(reader.text)) reader.fail(`is none; ${forms}`)
+    if (!/^\d/.test(reader.text)) reader.fail(`is not a time; ${forms}`)
     const [, hour, behind, half] =
       /^(1[0-2]|0?[1-9])((?::[0-5]\d){0,2})\s*([ap])\.?m\.?$/i.exec(reader.text) ?? []
     if (hour !== undefined) {

@@ -2,11 +2,15 @@ import { Data, type DateTime, Either } from "effect"
 import { type Problem, plural } from "../text/Units.js"
 import * as CivilTime from "./CivilTime.js"
 
+// By hand, because `effect/Cron` knows neither L, W and # nor Debian's rule for clock changes; and whole, because reading
+// an expression and searching its times share the fields: what one may hold, the other must find. An oracle that walks
+// through every clock change of every zone tests both (CronClockChanges.test.ts).
+
 // A wall time is the instant at which a clock in UTC would show the same.
 
 /** Times that come again and again by the clock of some place: a cron expression, or every full hour. */
 export interface Rule {
-  /** The first wall time from this one on, in milliseconds; undefined when there is none any more. */
+  /** The first wall time from this one on, in milliseconds; undefined when none is left. */
   readonly nextWall: (wall: number) => number | undefined
   /**
    * Whether it names times of day. Those come once each where a clock is put forward or back; what comes every hour or
@@ -22,7 +26,7 @@ export interface Cron extends Rule {
   readonly text: string
 }
 
-/** Where to begin, and whose clock. */
+/** Where to begin, and by which clock. */
 export interface Options {
   readonly zone: DateTime.TimeZone
   /** What comes next after; milliseconds since the epoch. */
@@ -282,7 +286,7 @@ const parseField = (given: string, field: Field, word: Word): Parsed => {
     if (last !== undefined) special.push((day) => day.weekday === on && day.date + 7 > day.last)
     else {
       if (!/^[1-5]$/.test(which!))
-        fail(`'${which}' behind the # at character ${at + nth!.length + 1}; allowed are 1 to 5`)
+        fail(`'${which}' after the # at character ${at + nth!.length + 1}; allowed are 1 to 5`)
       special.push((day) => day.weekday === on && Math.ceil(day.date / 7) === Number(which))
     }
     return true
@@ -345,7 +349,7 @@ const read = (text: string): Cron => {
     const full = given.length === 1 ? nicknames[name.text.toLowerCase()] : undefined
     return full === undefined
       ? fail(
-          `cron '${text}' has name '${name.text}' at character ${name.at}${given.length > 1 ? " and more behind it" : ""}; allowed are ${Object.keys(nicknames).join(", ")}, alone`
+          `cron '${text}' has name '${name.text}' at character ${name.at}${given.length > 1 ? " followed by more" : ""}; allowed are ${Object.keys(nicknames).join(", ")}, alone`
         )
       : { ...read(full), text }
   }

@@ -2,7 +2,8 @@ import { Cause, Data, Duration, Effect, Exit, Fiber, FiberId, FiberRef, Layer } 
 import { dual } from "effect/Function"
 import * as Cancellation from "../task/Cancellation.js"
 import * as EventLoop from "../task/EventLoop.js"
-import * as Fibers from "../task/internal/fiberRuntime.js"
+import { watchForever } from "../task/internal/fiberRuntime.js"
+import * as Fibers from "../task/internal/waiting.js"
 import { anyNumber, checkedDuration, checkOptions } from "../text/Numbers.js"
 import * as VirtualTime from "./internal/virtualTime.js"
 
@@ -42,7 +43,7 @@ export class Deadlock extends Data.TaggedError("Deadlock")<{
 
 const make = (options: Options = {}) =>
   Effect.gen(function* () {
-    // What the surroundings have just set up (the timer by which a runtime stays alive) is none of the program's.
+    // Not the program's: what the surroundings have just set up, like the timer that keeps a runtime alive.
     yield* EventLoop.nextTurn
     const scheduler = new VirtualTime.CountingScheduler(yield* FiberRef.get(FiberRef.currentScheduler))
     checkOptions(options, { start: anyNumber })
@@ -77,8 +78,8 @@ export const run: {
     Effect.flatMap(make(options), ({ clock, scheduler }) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
-          const close = Fibers.watchForever()
-          // A fiber of its own: a deadlock is told even where that fiber does not let itself be interrupted.
+          const close = watchForever()
+          // A fiber of its own: a deadlock is reported even where that fiber cannot be interrupted.
           const fiber = yield* restore(effect).pipe(
             Effect.withClock(clock),
             Effect.withScheduler(scheduler),
@@ -123,7 +124,7 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const { clock, scheduler } = yield* make(options)
-      const close = Fibers.watchForever()
+      const close = watchForever()
       let deadlock: Deadlock | undefined
       yield* Effect.addFinalizer(() =>
         Effect.suspend(() => {
@@ -133,7 +134,7 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
         })
       )
       clock.watchOver((waiting, fibers) => {
-        // Nobody may be there: a runtime that has not been given anything to run.
+        // There may be no fiber: a runtime that has not been given anything to run.
         if (fibers.length === 0) return
         if (deadlock !== undefined) return process.emitWarning(deadlock)
         deadlock = new Deadlock({ fibers: waiting, time: clock.unsafeCurrentTimeMillis() })
@@ -145,7 +146,7 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
   )
 
 /**
- * A clock that nobody moves (trio's autojump): its time stands still while a fiber runs, and jumps to the next deadline
+ * A clock that moves by itself (trio's autojump): its time stands still while a fiber runs, and jumps to the next deadline
  * when every fiber waits. Equal deadlines come in order of request, one after the other. It starts at the epoch. A
  * sleep of zero is a turn that takes no time, but after a hundred in a row each takes 1 ms.
  *

@@ -1,18 +1,17 @@
 import { Fiber, Option, type Scheduler } from "effect"
-import { PCGRandom } from "effect/Utils"
-import type * as Fibers from "../../services/task/internal/fiberRuntime.js"
+import type { AnyFiber } from "../../services/task/internal/fiberRuntime.js"
 import type { Ready } from "../../services/time/internal/virtualTime.js"
 
 // The scheduler behind Interleave: it knows every fiber of a program, runs one at a time, and decides at each step of
-// each who goes on.
+// each which one goes on.
 
 /** A place where another fiber goes on than would have in plain order. */
 export interface Switch {
-  /** The fiber that was held up or had to wait: by whom it was forked, as the how-manieth (`0.2.1`). */
+  /** The fiber that was held up or had to wait: the numbers of its ancestors and its own, in order of forking (`0.2.1`). */
   readonly fiber: string
   /** How many steps it had made. */
   readonly step: number
-  /** How often it had gone on since without making a step, only to be told something. */
+  /** How often it had gone on since without making a step, only to handle a message. */
   readonly stop: number
   /** Whether it was held up, although it could have gone on. */
   readonly held: boolean
@@ -37,7 +36,7 @@ export class Thread {
 
   constructor(
     readonly path: string,
-    readonly fiber: Fibers.AnyFiber | undefined
+    readonly fiber: AnyFiber | undefined
   ) {}
 }
 
@@ -45,13 +44,13 @@ export class Thread {
 export interface Policy {
   /** Whether to hold the running thread up here for one that is ready, and for which. */
   readonly hold: (running: Thread, ready: ReadonlyArray<Thread>) => Thread | undefined
-  /** Who goes on when the one that ran has stopped; the first has been ready for longest. */
+  /** Which goes on when the one that ran has stopped; the first has been ready for longest. */
   readonly pick: (stopped: Thread, ready: ReadonlyArray<Thread>) => Thread
   readonly onStart?: (thread: Thread) => void
   readonly onYield?: (thread: Thread) => void
 }
 
-/** Told of what happens, in order. */
+/** Sees what happens, in order. */
 export interface Watcher {
   /** A thread goes on. */
   readonly goes: (thread: Thread) => void
@@ -60,9 +59,6 @@ export interface Watcher {
   /** It has stopped: held up, of its own will, waiting or at its end. */
   readonly stops: (thread: Thread) => void
 }
-
-/** In plain order: nobody is held up, and who has been ready for longest goes on. */
-export const plain: Policy = { hold: () => undefined, pick: (_, ready) => ready[0]! }
 
 /** So many fibers go on in a row before promises have their turn, and so many before timers and I/O have. */
 const batch = 32
@@ -90,7 +86,7 @@ export class Explorer implements Ready, Scheduler.Scheduler {
   private drained = 0
   private next: Thread | undefined
   private abandoned = false
-  private readonly nobody = new Thread("?", undefined)
+  private readonly outside = new Thread("?", undefined)
 
   constructor(
     public policy: Policy,
@@ -99,16 +95,16 @@ export class Explorer implements Ready, Scheduler.Scheduler {
     readonly onTooMany: () => void,
     readonly watcher?: Watcher
   ) {
-    this.running = this.nobody
+    this.running = this.outside
   }
 
-  threadOf(fiber: Fibers.AnyFiber): Thread {
+  threadOf(fiber: AnyFiber): Thread {
     let thread = this.known.get(fiber)
     if (thread === undefined) {
-      // Who runs now has forked it; outside of any task that is whoever runs the program.
+      // The fiber that runs now has forked it; outside of any task the host that runs the program has.
       const by = Option.getOrUndefined(Fiber.getCurrentFiber())
-      const parent = this.inTask ? ((by && this.known.get(by)) ?? this.running) : this.nobody
-      const path = parent === this.nobody ? `${parent.forked++}` : `${parent.path}.${parent.forked++}`
+      const parent = this.inTask ? ((by && this.known.get(by)) ?? this.running) : this.outside
+      const path = parent === this.outside ? `${parent.forked++}` : `${parent.path}.${parent.forked++}`
       thread = new Thread(path, fiber)
       this.known.set(fiber, thread)
       this.threads.push(thread)
@@ -143,7 +139,7 @@ export class Explorer implements Ready, Scheduler.Scheduler {
 
   scheduleTask(task: Scheduler.Task, _priority: number, fiber?: Fiber.RuntimeFiber<unknown, unknown>): void {
     if (this.abandoned) return
-    const thread = fiber === undefined ? this.nobody : this.threadOf(fiber)
+    const thread = fiber === undefined ? this.outside : this.threadOf(fiber)
     if (this.inTask && thread === this.running && !thread.held) this.policy.onYield?.(thread)
     thread.pending = true
     this.ready++
@@ -212,65 +208,5 @@ export class Explorer implements Ready, Scheduler.Scheduler {
     }
     if (thread.steps === before) thread.stop++
     this.watcher?.stops(thread)
-  }
-}
-
-// policies
-
-const rates = [0, 1 / 64, 1 / 16, 1 / 4]
-
-/** At each step some chance to be held up, another for each run; whoever goes on is drawn. */
-export const randomly = (seed: number): Policy => {
-  const draw = new PCGRandom(seed)
-  const one = (ready: ReadonlyArray<Thread>) => ready[draw.integer(ready.length)]!
-  const rate = rates[draw.integer(rates.length)]!
-  return {
-    hold: (_, ready) => (rate > 0 && draw.number() < rate ? one(ready) : undefined),
-    pick: (_, ready) => one(ready)
-  }
-}
-
-/**
- * Probabilistic concurrency testing (Burckhardt et al., ASPLOS 2010): each fiber has a priority that is drawn, the
- * highest goes on, and at `depth - 1` of the `steps` whoever runs falls below all others. It finds a bug that needs d
- * ordering constraints in at least 1 of n · k^(d-1) runs, with n fibers of k steps in all.
- */
-export const prioritised = (seed: number, depth: number, steps: number): Policy => {
-  const draw = new PCGRandom(seed)
-  const changes = new Set(Array.from({ length: depth - 1 }, () => 1 + draw.integer(Math.max(1, steps))))
-  let at = 0
-  let low = 0
-  const highest = (ready: ReadonlyArray<Thread>) =>
-    ready.reduce((best, one) => (one.priority > best.priority ? one : best))
-  // Whoever yields of his own will lets all others go on: or one that polls would keep them from it for ever.
-  const fall = (thread: Thread) => {
-    thread.priority = --low
-  }
-  return {
-    hold: (running, ready) => {
-      if (changes.has(++at)) fall(running)
-      const best = highest(ready)
-      return best.priority > running.priority ? best : undefined
-    },
-    pick: (_, ready) => highest(ready),
-    onStart: (thread) => {
-      thread.priority = 1 + draw.number()
-    },
-    onYield: fall
-  }
-}
-
-const key = (fiber: string, step: number, stop: number, held: boolean) =>
-  `${fiber}@${step}.${stop}${held ? "!" : ""}`
-
-/** Plain order but for these. One that cannot be followed is passed over. */
-export const guided = (switches: ReadonlyArray<Switch>): Policy => {
-  const given = new Map(switches.map((one) => [key(one.fiber, one.step, one.stop, one.held), one.to]))
-  const find = (path: string | undefined, ready: ReadonlyArray<Thread>) =>
-    path === undefined ? undefined : ready.find((one) => one.path === path)
-  return {
-    hold: (running, ready) => find(given.get(key(running.path, running.steps, 0, true)), ready),
-    pick: (stopped, ready) =>
-      find(given.get(key(stopped.path, stopped.steps, stopped.stop, false)), ready) ?? ready[0]!
   }
 }

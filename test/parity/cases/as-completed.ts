@@ -1,5 +1,6 @@
 import { Effect, Stream } from "effect"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
+import * as WaitTasks from "../../../src/services/task/WaitTasks.js"
 import { outcome, say } from "../Case.js"
 
 const work = (name: string, delay: number, error?: string) =>
@@ -11,7 +12,7 @@ export default Effect.gen(function* () {
     yield* TaskGroup.start("b", work("b", 10)),
     yield* TaskGroup.start("c", work("c", 30, "no"))
   ]
-  yield* Stream.runForEach(TaskGroup.asCompleted(tasks), (task) =>
+  yield* Stream.runForEach(WaitTasks.asCompleted(tasks), (task) =>
     Effect.flatMap(task.await, (exit) => say(outcome(exit)))
   )
 }).pipe(TaskGroup.scoped({ onFailure: "collect" }))

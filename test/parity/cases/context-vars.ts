@@ -1,5 +1,6 @@
 import { Effect, FiberRef } from "effect"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
+import * as WaitTasks from "../../../src/services/task/WaitTasks.js"
 import { say } from "../Case.js"
 
 const request = FiberRef.unsafeMake("none")
@@ -15,6 +16,6 @@ const work = (name: string) =>
 export default Effect.gen(function* () {
   yield* FiberRef.set(request, "main")
   const tasks = yield* Effect.forEach(["a", "b"], (name) => TaskGroup.start(name, work(name)))
-  yield* TaskGroup.results(tasks)
+  yield* WaitTasks.results(tasks)
   yield* say("main has", yield* FiberRef.get(request))
 }).pipe(TaskGroup.scoped())

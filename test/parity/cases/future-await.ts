@@ -1,5 +1,6 @@
 import { Deferred, Effect } from "effect"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
+import * as WaitTasks from "../../../src/services/task/WaitTasks.js"
 import { say } from "../Case.js"
 
 export default Effect.gen(function* () {
@@ -10,6 +11,6 @@ export default Effect.gen(function* () {
   yield* Deferred.succeed(future, 3)
   yield* say("set")
   if (!(yield* Deferred.succeed(future, 4))) yield* say("once only")
-  yield* TaskGroup.results(tasks)
+  yield* WaitTasks.results(tasks)
   yield* waiter("late")
 }).pipe(TaskGroup.scoped())

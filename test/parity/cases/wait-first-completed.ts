@@ -1,5 +1,6 @@
 import { Effect } from "effect"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
+import * as WaitTasks from "../../../src/services/task/WaitTasks.js"
 import { say } from "../Case.js"
 
 const work = (name: string, delay: number) => Effect.zipRight(Effect.sleep(delay), say(name, "ends"))
@@ -13,7 +14,7 @@ export default Effect.gen(function* () {
     yield* TaskGroup.start("c", work("c", 30))
   ]
   while (pending.length > 0) {
-    const waited = yield* TaskGroup.firstCompleted(pending)
+    const waited = yield* WaitTasks.firstCompleted(pending)
     pending = waited.pending
     yield* say("done", ...names(waited.done), "pending", ...names(pending))
   }

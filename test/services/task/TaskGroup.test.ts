@@ -1,7 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import {
   Cause,
-  Chunk,
   Deferred,
   Duration,
   Effect,
@@ -14,7 +13,6 @@ import {
   Layer,
   Option,
   Scope,
-  Stream,
   Supervisor,
   TestClock
 } from "effect"
@@ -156,7 +154,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.scoped("outlives the cancellation of whoever waits for it", () =>
+    it.scoped("outlives the interruption of a fiber that awaits it", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make()
         const gate = yield* Deferred.make<string>()
@@ -346,7 +344,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.effect("reports a failure nobody looked at, once", () =>
+    it.effect("reports a failure that was not looked at, once", () =>
       Effect.gen(function* () {
         const { messages, report } = reports()
         yield* Effect.scoped(
@@ -713,7 +711,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.scoped("refuses who stands in line when the group fails", () =>
+    it.scoped("refuses a start that stands in line when the group fails", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make({ capacity: 1 })
         const gate = yield* Deferred.make<void>()
@@ -737,7 +735,7 @@ describe("TaskGroup", () => {
   })
 
   describe("shield", () => {
-    it.scoped("runs on when its caller is cancelled, and gives its result to a caller who stays", () =>
+    it.scoped("runs on when its caller is cancelled, and gives its result to a caller that stays", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make()
         const gate = yield* Deferred.make<void>()
@@ -792,109 +790,6 @@ describe("TaskGroup", () => {
         )
         const next = yield* group.start("next", Effect.succeed(1))
         expect(yield* next.result).toBe(1)
-      })
-    )
-  })
-
-  describe("wait", () => {
-    const three = (group: TaskGroup.Group) =>
-      Effect.gen(function* () {
-        const gate = Deferred.make<string, string>()
-        const gates = [yield* gate, yield* gate, yield* gate] as const
-        const tasks = [
-          yield* group.start("a", Deferred.await(gates[0])),
-          yield* group.start("b", Deferred.await(gates[1])),
-          yield* group.start("c", Deferred.await(gates[2]))
-        ] as const
-        return { gates, tasks }
-      })
-    const names = (tasks: ReadonlyArray<TaskGroup.TaskId>) => tasks.map((task) => task.name)
-
-    it.scoped("firstCompleted gives what is done and what is pending, to be waited for again", () =>
-      Effect.gen(function* () {
-        const group = yield* TaskGroup.make({ onFailure: "collect" })
-        const { gates, tasks } = yield* three(group)
-        const waiting = yield* Effect.fork(TaskGroup.firstCompleted(tasks))
-        yield* turns(3)
-        yield* Deferred.succeed(gates[1], "b")
-        const one = yield* Fiber.join(waiting)
-        expect([names(one.done), names(one.pending)]).toEqual([["b"], ["a", "c"]])
-        yield* Deferred.succeed(gates[2], "c")
-        const two = yield* TaskGroup.firstCompleted(one.pending)
-        expect([names(two.done), names(two.pending)]).toEqual([["c"], ["a"]])
-        const now = yield* TaskGroup.firstCompleted(tasks)
-        expect([names(now.done), names(now.pending)]).toEqual([["b", "c"], ["a"]])
-        const none = yield* TaskGroup.firstCompleted([])
-        expect(none).toEqual({ done: [], pending: [] })
-      })
-    )
-
-    it.scoped("until firstFailed passes over successes", () =>
-      Effect.gen(function* () {
-        const { messages, report } = reports()
-        const group = yield* TaskGroup.make({ onFailure: "collect", report })
-        const { gates, tasks } = yield* three(group)
-        const waiting = yield* Effect.fork(TaskGroup.wait(tasks, { until: "firstFailed" }))
-        yield* Deferred.succeed(gates[0], "a")
-        yield* turns(5)
-        expect(waiting.unsafePoll()).toBeNull()
-        yield* Deferred.fail(gates[1], "b")
-        const { done, pending } = yield* Fiber.join(waiting)
-        expect([names(done), names(pending), messages]).toEqual([["a", "b"], ["c"], []])
-      })
-    )
-
-    it.scoped("until all have ended", () =>
-      Effect.gen(function* () {
-        const group = yield* TaskGroup.make({ onFailure: "collect" })
-        const { gates, tasks } = yield* three(group)
-        const waiting = yield* Effect.fork(TaskGroup.wait(tasks))
-        for (const gate of gates) {
-          yield* turns(5)
-          expect(waiting.unsafePoll()).toBeNull()
-          yield* Deferred.succeed(gate, "ok")
-        }
-        expect(names((yield* Fiber.join(waiting)).done)).toEqual(["a", "b", "c"])
-      })
-    )
-
-    it.scoped("results are in the order given, or the first failure in time", () =>
-      Effect.gen(function* () {
-        const group = yield* TaskGroup.make({ onFailure: "collect" })
-        const good = yield* three(group)
-        for (const i of [2, 0, 1] as const) {
-          yield* Deferred.succeed(good.gates[i], `${i}`)
-          yield* turns(2)
-        }
-        const [a, b, c]: [string, string, string] = yield* TaskGroup.results(good.tasks)
-        expect([a, b, c]).toEqual(["0", "1", "2"])
-        const bad = yield* three(group)
-        const waiting = yield* Effect.fork(TaskGroup.results(bad.tasks))
-        yield* turns(2)
-        yield* Deferred.fail(bad.gates[1], "broken")
-        expect(yield* Fiber.await(waiting)).toEqual(Exit.fail("broken"))
-        yield* bad.tasks[2].cancel("never mind")
-        yield* Deferred.succeed(bad.gates[0], "a")
-        const error = yield* Effect.flip(TaskGroup.results([bad.tasks[0], bad.tasks[2]]))
-        expect(error).toMatchObject({ _tag: "TaskCancelled", task: "c" })
-      })
-    )
-
-    it.scoped("asCompleted streams the tasks as they end, each once, then ends", () =>
-      Effect.gen(function* () {
-        const group = yield* TaskGroup.make({ onFailure: "collect" })
-        const { gates, tasks } = yield* three(group)
-        yield* Deferred.succeed(gates[1], "b")
-        yield* tasks[1].await
-        const stream = yield* Effect.fork(Stream.runCollect(TaskGroup.asCompleted([...tasks, tasks[0]])))
-        yield* turns(10)
-        yield* Deferred.succeed(gates[2], "c")
-        yield* turns(10)
-        yield* Deferred.succeed(gates[0], "a")
-        expect(names(Chunk.toArray(yield* Fiber.join(stream)))).toEqual(["b", "c", "a"])
-        expect(yield* Stream.runCollect(TaskGroup.asCompleted([]))).toEqual(Chunk.empty())
-        const again = yield* Stream.runCollect(TaskGroup.asCompleted(tasks))
-        expect(names(Chunk.toArray(again))).toEqual(["b", "c", "a"])
       })
     )
   })

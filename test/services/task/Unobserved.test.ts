@@ -1,9 +1,10 @@
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { describe, it } from "@effect/vitest"
-import { Cause, Effect, Fiber } from "effect"
+import { Cause, Effect, Fiber, Runtime, Supervisor } from "effect"
 import { assert } from "vitest"
 import * as Unobserved from "../../../src/services/task/Unobserved.js"
+import * as WorkerFibers from "../../../src/services/task/WorkerFibers.js"
 
 // More is in test/programs/Run.test.ts, through what Run makes of it.
 describe("Unobserved", () => {
@@ -36,7 +37,50 @@ describe("Unobserved", () => {
     })
   )
 
-  it.effect("gives an ended fiber's outcome unchanged to who asks", () =>
+  it.effect("changes nothing that other programs in the process share", () =>
+    Effect.gen(function* () {
+      const before = { ...Supervisor.none }
+      const unobserved = yield* Unobserved.make
+      yield* unobserved.watch(Effect.zipRight(Effect.fork(Effect.fail("gone")), settled))
+      assert.lengthOf(yield* unobserved.take, 1)
+      assert.deepStrictEqual({ ...Supervisor.none }, before)
+    })
+  )
+
+  it.effect("leaves a fiber from runFork to its caller, which may observe it after its end", () =>
+    Effect.gen(function* () {
+      const unobserved = yield* Unobserved.make
+      const program = Effect.flatMap(Effect.runtime<never>(), (runtime) =>
+        Effect.sync(() => Runtime.runFork(runtime)(Effect.fail("held")))
+      )
+      yield* unobserved.watch(Effect.zipLeft(program, settled))
+      assert.deepStrictEqual(yield* unobserved.take, [])
+    })
+  )
+
+  it.effect("leaves items on worker fibers to their run, and watches what they fork", () =>
+    Effect.gen(function* () {
+      const unobserved = yield* Unobserved.make
+      const items = [
+        Effect.fail("item"),
+        Effect.zipRight(Effect.yieldNow(), Effect.fail("late item")),
+        Effect.zipRight(Effect.fork(Effect.fail("forked")), settled)
+      ]
+      let pulled = 0
+      const run = WorkerFibers.run<unknown, string, never>({
+        concurrency: 2,
+        pull: () => items[pulled++],
+        settle: () => undefined
+      })
+      yield* unobserved.watch(Effect.zipRight(run, settled))
+      assert.deepStrictEqual(
+        (yield* unobserved.take).map(({ cause }) => Cause.squash(cause)),
+        ["forked"]
+      )
+    })
+  )
+
+  it.effect("gives an ended fiber's outcome unchanged when it is read", () =>
     Effect.gen(function* () {
       const unobserved = yield* Unobserved.make
       const fiber = yield* unobserved.watch(Effect.zipLeft(Effect.fork(Effect.fail("kept")), settled))

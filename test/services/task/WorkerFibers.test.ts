@@ -234,7 +234,7 @@ describe("WorkerFibers", () => {
   )
 
   describe("when the caller's own code throws", () => {
-    // Hung or passed over in silence before: the worker died and nobody was told.
+    // Hung or passed over in silence before: the worker died and reported nothing.
     const boom = new Error("boom")
     const dies = (exit: Exit.Exit<void>) => Exit.isFailure(exit) && Cause.squash(exit.cause) === boom
 

@@ -49,7 +49,7 @@ describe("Times", () => {
       ["Mars/Olympus_Mons_Base_Camp", ""]
     ])("refuses %j", (name, hint) => {
       expect(problem(CivilTime.zone(name))).toBe(
-        `'${name}' is no time zone${hint}; write an IANA name like Europe/Berlin, UTC, local, or an offset like +02:00`
+        `'${name}' is not a time zone${hint}; expected an IANA name like Europe/Berlin, UTC, local or an offset like +02:00`
       )
     })
   })
@@ -110,7 +110,10 @@ describe("Times", () => {
 
     it.each([
       ["", "a time is empty; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"],
-      ["soon", "time 'soon' is none; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"],
+      [
+        "soon",
+        "time 'soon' is not a time; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
+      ],
       ["9am", "time '9am' is of the 12-hour clock; write 09:00"],
       ["12 AM", "time '12 AM' is of the 12-hour clock; write 00:00"],
       ["9 p.m.", "time '9 p.m.' is of the 12-hour clock; write 21:00"],
@@ -118,7 +121,7 @@ describe("Times", () => {
       ["12:05:07 am", "time '12:05:07 am' is of the 12-hour clock; write 00:05:07"],
       [
         "13:00pm",
-        "time '13:00pm' has 'pm' at character 6 too much; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
+        "time '13:00pm' has 'pm' left over at character 6; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
       ],
       ["7", "time '7' has year '7' at character 1; write 4 digits, 0001 to 9999"],
       ["0000-01-01", "time '0000-01-01' has year '0000' at character 1; allowed are 0001 to 9999"],
@@ -145,7 +148,7 @@ describe("Times", () => {
       ],
       [
         "2027-01-31T09:00 CET",
-        "time '2027-01-31T09:00 CET' has ' CET' at character 17 too much; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
+        "time '2027-01-31T09:00 CET' has ' CET' left over at character 17; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
       ],
       ["24:01", "time '24:01' is after 24:00; the last time of a day is 23:59:59.999"],
       ["25:00", "time '25:00' has hour '25' at character 1; allowed are 00 to 24"],

@@ -165,7 +165,7 @@ describe("Cron", () => {
         "* * * * L",
         "has weekday 'L' at character 9; allowed are 0 to 7 (0 and 7 are Sunday), SUN to SAT, 5L or MON#2"
       ],
-      ["* * * * MON#6", "has '6' behind the # at character 13; allowed are 1 to 5"],
+      ["* * * * MON#6", "has '6' after the # at character 13; allowed are 1 to 5"],
       ["*/0 * * * *", "has step '0' of the minute at character 3; allowed are 1 to 59"],
       ["*/90 * * * *", "has step '90' of the minute at character 3; allowed are 1 to 59"],
       ["* 1-5/ * * *", "has no step of the hour at character 7; allowed are 1 to 23"],
@@ -183,7 +183,7 @@ describe("Cron", () => {
       ],
       [
         "@daily 5",
-        "has name '@daily' at character 1 and more behind it; allowed are @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly, alone"
+        "has name '@daily' at character 1 followed by more; allowed are @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly, alone"
       ]
     ])("refuses %j", (text, what) => {
       expect(problem(text)).toBe(`cron '${text}' ${what}`)

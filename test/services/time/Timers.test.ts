@@ -305,7 +305,7 @@ describe("Timers", () => {
     })
   )
 
-  it.scoped("runs with the services and FiberRefs of the one who asked", () =>
+  it.scoped("runs with the services and FiberRefs of the fiber that asked", () =>
     Effect.gen(function* () {
       class Word extends Context.Tag("Word")<Word, string>() {}
       const ref = yield* FiberRef.make("outside")
@@ -516,7 +516,7 @@ describe("Timers", () => {
   })
 
   describe("a failing callback", () => {
-    it.scoped("is reported with its name and stops nobody", () =>
+    it.scoped("is reported with its name and stops nothing else", () =>
       Effect.gen(function* () {
         const failures: Array<Timers.TimerFailed> = []
         const report = (failure: Timers.TimerFailed) => Effect.sync(() => void failures.push(failure))
@@ -709,38 +709,5 @@ describe("Timers", () => {
         )
       }).pipe(Effect.scoped, VirtualClock.run({ patience: 0 })),
     { fastCheck: { numRuns: 50 } }
-  )
-})
-
-describe("Timers.sleep", () => {
-  it.effect("wakes from more than 2^31-1 ms", () =>
-    Effect.gen(function* () {
-      let awake = false
-      yield* Effect.fork(
-        Effect.zipRight(
-          Timers.sleep("60 days"),
-          Effect.sync(() => {
-            awake = true
-          })
-        )
-      )
-      yield* TestClock.adjust(Duration.toMillis("60 days") - 1)
-      expect(awake).toBe(false)
-      yield* TestClock.adjust(1)
-      expect(awake).toBe(true)
-    })
-  )
-
-  it.effect("takes a turn for zero and for less", () =>
-    Effect.gen(function* () {
-      const log: Array<string> = []
-      yield* Effect.fork(Effect.sync(() => void log.push("other")))
-      yield* Timers.sleep(0)
-      log.push("zero")
-      yield* Effect.fork(Effect.sync(() => void log.push("another")))
-      yield* Timers.sleep(-1)
-      log.push("less")
-      expect(log).toEqual(["other", "zero", "another", "less"])
-    })
   )
 })

@@ -225,7 +225,7 @@ describe("VirtualClock", () => {
         return { deadlock: defect, exit, lines: defect.message.replace(/#\d+/g, "#").split("\n") }
       })
 
-    it.effect("is told instead of hanging, with who waits for what", () =>
+    it.effect("is reported instead of hanging, with what each fiber waits for", () =>
       Effect.gen(function* () {
         const { deadlock, lines } = yield* stuck(
           Effect.gen(function* () {

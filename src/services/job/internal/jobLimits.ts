@@ -1,7 +1,7 @@
 import { Clock, Deferred, Duration, Effect, FiberId } from "effect"
 import * as ProcessError from "../../process/ProcessError.js"
 import * as Race from "../../task/Race.js"
-import * as Timers from "../../time/Timers.js"
+import * as Sleep from "../../task/Sleep.js"
 
 /** How long a job may run: a duration, or a multiple of the median of those that succeeded. */
 export type Timeout = Duration.DurationInput | { readonly median: number }
@@ -30,7 +30,7 @@ export const make = (timeout: Timeout | undefined): JobLimits => {
     const after = Duration.decode(timeout)
     return {
       limit: (command, attempt) =>
-        Race.first(attempt, Effect.zipRight(Timers.sleep(after), fail(command, after))),
+        Race.first(attempt, Effect.zipRight(Sleep.sleep(after), fail(command, after))),
       succeeded: () => undefined
     }
   }
@@ -42,7 +42,7 @@ export const make = (timeout: Timeout | undefined): JobLimits => {
       yield* Deferred.await(medianKnown)
       const after = Duration.millis(median() * timeout.median)
       const spent = Duration.nanos((yield* Clock.currentTimeNanos) - started)
-      yield* Timers.sleep(Duration.subtract(after, spent))
+      yield* Sleep.sleep(Duration.subtract(after, spent))
       return yield* fail(command, after)
     })
   return {

@@ -1,6 +1,6 @@
 import { Clock, Duration, Effect } from "effect"
 import type * as SystemLoad from "../../host/SystemLoad.js"
-import * as Timers from "../../time/Timers.js"
+import * as Sleep from "../../task/Sleep.js"
 import type { JobsWaiting } from "../JobEvents.js"
 
 /** What holds the start of a job back. */
@@ -38,7 +38,7 @@ export const make = (
   const next = Effect.gen(function* () {
     if (delay !== undefined && lastStart !== undefined) {
       const since = Duration.nanos((yield* Clock.currentTimeNanos) - lastStart)
-      yield* Timers.sleep(Duration.subtract(delay, since))
+      yield* Sleep.sleep(Duration.subtract(delay, since))
     }
     for (let first = true, why = yield* busy; why !== undefined; first = false, why = yield* busy) {
       if (first) yield* onWaiting(why)

@@ -4,8 +4,8 @@ import { codes } from "../../host/ExitCodes.js"
 import * as LineOutput from "../../process/LineOutput.js"
 import * as Processes from "../../process/Processes.js"
 import * as ProcessOutcome from "../../process/ProcessOutcome.js"
+import * as Sleep from "../../task/Sleep.js"
 import { formatDuration } from "../../text/Units.js"
-import * as Timers from "../../time/Timers.js"
 import type * as LogFiles from "../LogFiles.js"
 import { someMatch } from "./patterns.js"
 
@@ -62,7 +62,7 @@ const sampling = (
     let used = 0
     let at = yield* Clock.currentTimeNanos
     while (true) {
-      yield* Timers.sleep(every)
+      yield* Sleep.sleep(every)
       const usage = yield* child.usage
       const now = yield* Clock.currentTimeNanos
       if (Option.isNone(usage)) continue

@@ -1,196 +1,180 @@
-import {
-  type Effect,
-  Fiber,
-  type FiberId,
-  type FiberRefs,
-  GlobalValue,
-  Option,
-  type RuntimeFlags
-} from "effect"
-import * as TaskGroup from "../TaskGroup.js"
+import { createHook } from "node:async_hooks"
+import type { Effect, Exit, Fiber, FiberId, FiberRefs, RuntimeFlags } from "effect"
 
-// How a person is told of a fiber: by the name of its task or of its own span, and by what it waits for. What leans on
-// the inside of FiberRuntime for it is meant to stay here.
+// The one file that leans on the inside of Effect's fibers and data types (written for Effect 3.22). Every other module
+// asks here, by a function that is named after what it is for; scripts/privateNames.mjs refuses the private names
+// elsewhere, and test/services/task/internal/fiberRuntime.contract.test.ts pins each assumption. Of Effect only types are
+// imported, so that a worker thread which never loads Effect can ask here as well.
 
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
-export interface Span {
-  readonly name: string
-  readonly _tag: string
-  readonly parent?: Option.Option<Span>
-}
-
-/** What FiberRuntime has beside its public face (Effect 3.22; without it less is told). */
-interface Inner {
-  readonly currentSpan?: Span | undefined
-  readonly _children?: ReadonlySet<AnyFiber> | null
-  readonly _asyncBlockingOn?: FiberId.FiberId | null
-  readonly _observers?: ReadonlyArray<(...args: ReadonlyArray<never>) => void>
-}
-
-const inner = (fiber: AnyFiber) => fiber as unknown as Inner
-
-/** A fiber that waits for what will never come. */
-export interface Waiting {
-  /** Its number, as Effect's logs have it. */
-  readonly id: number
-  /** The name of the task that runs on it, if one does. */
-  readonly task: string | undefined
-  /** The names of the spans that it is in, the innermost first; those around it too. */
-  readonly spans: ReadonlyArray<string>
-  /** What it waits for, in words, as far as that is known. */
-  readonly waits: string
-}
-
-/** What FiberRuntime has beside its public face; but for the first, for the running fiber itself to use. */
-export interface Internals {
-  /** Its FiberRefs as they stand; `getFiberRefs()` makes a new collection at each call. */
+/** FiberRuntime beside its public face. What changes a fiber is for that fiber itself to call while it runs. */
+interface Inside {
   readonly _fiberRefs: FiberRefs.FiberRefs
-  /** Puts back all of them, those unset before included (`Effect.setFiberRefs` leaves these). */
   readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
-  /** Asks the children it has forked to end, and gives the wait for them; null when there are none. */
   readonly interruptAllChildren: () => Effect.Effect<void> | null
-  /** Messages that it has not taken notice of yet: interruptions, above all. */
   readonly _queue: ReadonlyArray<unknown>
-  /** Whether an interruption has reached it, within an uninterruptible region too. */
   readonly isInterrupted: () => boolean
-  /** Those that wait for its end. */
-  readonly _observers: ReadonlyArray<unknown>
-  /** Interruption, cooperative yielding and the like, as they stand. */
+  readonly _observers: ReadonlyArray<(...args: ReadonlyArray<never>) => void>
+  readonly _children: ReadonlySet<AnyFiber> | null
+  readonly _asyncBlockingOn: FiberId.FiberId | null
   currentRuntimeFlags: RuntimeFlags.RuntimeFlags
-  /** How much it has done since it last gave way to other fibers. */
   currentOpCount: number
 }
 
-/** What a person is to call it. */
-export const named = ({ id, spans, task }: Omit<Waiting, "waits">): string => {
-  const words = [...(task === undefined ? [] : [task]), ...spans.slice(0, 3).map((span) => `in ${span}`)]
-  return `fiber #${id}${words.length === 0 ? "" : ` (${words.join(", ")})`}`
+const inside = (fiber: Fiber.RuntimeFiber<any, any>) => fiber as unknown as Inside
+
+// the fiber that runs
+
+/** The fiber that runs now, without the `Option` of `Fiber.getCurrentFiber`. */
+export const currentFiber = (): AnyFiber | undefined =>
+  (globalThis as { readonly ["effect/FiberCurrent"]?: AnyFiber })["effect/FiberCurrent"]
+
+/** Its FiberRefs as they stand: the same object until one is set. `getFiberRefs()` makes a new collection at each call. */
+export const refsOf = (fiber: Fiber.RuntimeFiber<any, any>): FiberRefs.FiberRefs => inside(fiber)._fiberRefs
+
+/** Puts back all of its FiberRefs, those unset before included (`Effect.setFiberRefs` leaves these). */
+export const setRefs = (fiber: Fiber.RuntimeFiber<any, any>, refs: FiberRefs.FiberRefs): void =>
+  inside(fiber).setFiberRefs(refs)
+
+/** Interruption, cooperative yielding and the like, as they stand; `fiber.runtimeFlags` is an effect. */
+export const flagsOf = (fiber: Fiber.RuntimeFiber<any, any>): RuntimeFlags.RuntimeFlags =>
+  inside(fiber).currentRuntimeFlags
+
+/** Sets its runtime flags, without an operator around what runs. */
+export const setFlags = (fiber: Fiber.RuntimeFiber<any, any>, flags: RuntimeFlags.RuntimeFlags): void => {
+  inside(fiber).currentRuntimeFlags = flags
 }
 
-/** The spans that the fiber is in, the innermost first; those of its parents too. */
-export const spansIn = (fiber: AnyFiber): ReadonlyArray<Span> => {
-  const spans: Array<Span> = []
-  let at = inner(fiber).currentSpan
-  while (at !== undefined && at._tag === "Span") {
-    spans.push(at)
-    at = at.parent === undefined ? undefined : Option.getOrUndefined(at.parent)
-  }
-  return spans
+/** Asks the children that the fiber has forked to end, and gives the wait for them; null when there are none. */
+export const interruptChildren = (fiber: Fiber.RuntimeFiber<any, any>): Effect.Effect<void> | null =>
+  inside(fiber).interruptAllChildren()
+
+/** Whether messages wait that the fiber has not handled yet: interruptions, above all. */
+export const hasMessages = (fiber: Fiber.RuntimeFiber<any, any>): boolean => inside(fiber)._queue.length > 0
+
+/** Whether an interruption has reached the fiber, within an uninterruptible region too. */
+export const isInterrupted = (fiber: Fiber.RuntimeFiber<any, any>): boolean => inside(fiber).isInterrupted()
+
+/** Starts the count of its operations anew, so that it does not give way to other fibers in the next 2,048. */
+export const resetOpCount = (fiber: Fiber.RuntimeFiber<any, any>): void => {
+  inside(fiber).currentOpCount = 0
 }
 
-/** Their names. */
-export const spansOf = (fiber: AnyFiber): ReadonlyArray<string> => spansIn(fiber).map(({ name }) => name)
+// fibers seen from outside
 
-/** The name of the task that runs on this very fiber; what a task forks belongs to it, but is not it. */
-export const taskOf = (fiber: AnyFiber): string | undefined => {
-  const task = Option.getOrUndefined(fiber.getFiberRef(TaskGroup.currentTask))
-  return task !== undefined && (task as { readonly fiber?: AnyFiber }).fiber === fiber ? task.name : undefined
+/** The fibers that it has forked and that have not ended. */
+export const childrenOf = (fiber: AnyFiber): Iterable<AnyFiber> => inside(fiber)._children ?? []
+
+/** How many observers its end has. */
+export const observersOf = (fiber: Fiber.RuntimeFiber<any, any>): number => inside(fiber)._observers.length
+
+/**
+ * How many of them take the exit. Observers that only strike the fiber off the list of its parent or scope take no
+ * argument. A forked fiber has one from the start, its supervisor's; a root (`Runtime.runFork`) has none.
+ */
+export const exitObserversOf = (fiber: AnyFiber): number => {
+  let count = 0
+  for (const observer of inside(fiber)._observers) if (observer.length > 0) count++
+  return count
 }
 
-/** The fibers that have not ended: roots for which `isOurs`, and what they have forked. */
-export const living = (isOurs: (fiber: AnyFiber) => boolean, also: Iterable<AnyFiber> = []) => {
-  const found = new Set<AnyFiber>()
-  const add = (fiber: AnyFiber) => {
-    if (found.has(fiber) || fiber.unsafePoll() !== null) return
-    if (isOurs(fiber)) found.add(fiber)
-    for (const child of inner(fiber)._children ?? []) add(child)
-  }
-  for (const fiber of also) add(fiber)
-  for (const fiber of Fiber.unsafeRoots()) add(fiber as AnyFiber)
-  return Array.from(found).sort((a, b) => a.id().id - b.id().id)
+/** The ids that what the fiber waits for is marked with; a Deferred has its maker's, a join the other fiber's. */
+export const blockedOn = (fiber: AnyFiber): FiberId.FiberId | null => inside(fiber)._asyncBlockingOn
+
+/** Whether what the fiber waits for was marked so: `Effect.async` takes a mark. */
+export const waitsAt = (fiber: AnyFiber, mark: FiberId.FiberId): boolean => blockedOn(fiber) === mark
+
+// A property is cheaper than a WeakMap: with 100,000 fibers alive, that costs a µs each in garbage collections.
+const parent = Symbol("effect-asyncio/services/task/parent")
+
+/** Keeps the parent of a fiber with it, or forgets it. */
+export const setParent = (fiber: AnyFiber, of: AnyFiber | undefined): void => {
+  ;(fiber as { [parent]?: AnyFiber | undefined })[parent] = of
 }
 
-/** Those of the fibers that none of the others has forked. */
-export const roots = (fibers: ReadonlyArray<AnyFiber>): ReadonlyArray<AnyFiber> => {
-  const forked = new Set(fibers.flatMap((fiber) => Array.from(inner(fiber)._children ?? [])))
-  return fibers.filter((fiber) => !forked.has(fiber))
+/** The parent that was kept with {@link setParent}. */
+export const parentOf = (fiber: AnyFiber): AnyFiber | undefined =>
+  (fiber as { readonly [parent]?: AnyFiber })[parent]
+
+/**
+ * Calls `onRead` when another fiber, or code outside of any, reads how an ended fiber has ended: join, await and poll
+ * read one field. The fiber itself reads it for a message that comes late.
+ */
+export const onExitRead = (fiber: AnyFiber, exit: Exit.Exit<unknown, unknown>, onRead: () => void): void => {
+  Object.defineProperty(fiber, "_exitValue", {
+    get: () => {
+      if (currentFiber() !== fiber) onRead()
+      return exit
+    }
+  })
 }
 
-// Whoever is interested in a fiber's end takes it as an argument. The first of them is the supervisor, and of a fiber
-// that none has forked whoever runs it is another.
-const isAwaited = (fiber: AnyFiber, all: ReadonlyArray<AnyFiber>) => {
-  const interested = (inner(fiber)._observers ?? []).filter((observer) => observer.length > 0).length
-  return interested > (fiber === all[0] ? 2 : 1)
+// effects as values
+
+interface Primitive {
+  readonly _op: unknown
+  readonly effect_instruction_i0: () => unknown
 }
 
 /**
- * What a fiber waits for, in words, as far as Effect knows. `name` tells of a fiber by its id; `settled` says that all
- * fibers rest, so that it shows whether a fiber's end is waited for.
+ * The function of an effect that is nothing else (`Effect.sync`); undefined for any other. Such an effect needs no
+ * interpreter: it cannot wait, fork or set a FiberRef, and fails only by throwing.
  */
-export const waitOf = (
-  fiber: AnyFiber,
-  all: ReadonlyArray<AnyFiber>,
-  name: (id: number) => string,
-  settled: boolean
-): string => {
-  if (isForever(fiber)) return "for ever (Effect.never)"
-  const blockingOn = inner(fiber)._asyncBlockingOn
-  const ids = blockingOn === undefined || blockingOn === null ? [] : runtimeIds(blockingOn)
-  if (ids.length === 0) return "for a semaphore, a latch, a callback or a promise"
-  const words = ids.map(({ id }) => {
-    if (id === fiber.id().id) return "a queue, or a Deferred of its own"
-    if (!settled) return name(id)
-    const other = all.find((one) => one.id().id === id)
-    return other !== undefined && isAwaited(other, all)
-      ? `the end of ${name(id)}`
-      : `a Deferred that ${name(id)} has made`
-  })
-  return `for ${words.join(", ")}`
+export const thunkOf = <A, E, R>(effect: Effect.Effect<A, E, R>): (() => A) | undefined => {
+  const { _op, effect_instruction_i0 } = effect as unknown as Primitive
+  return _op === "Sync" ? (effect_instruction_i0 as () => A) : undefined
 }
 
-/** Whether what the fiber waits for was marked so: `Effect.async` takes a mark. */
-export const waitsAt = (fiber: AnyFiber, mark: FiberId.FiberId): boolean =>
-  inner(fiber)._asyncBlockingOn === mark
+/** Whether an effect is an exit; `Exit.isExit` takes any value, and ten times as long. */
+export const isExit = <A, E, R>(effect: Effect.Effect<A, E, R>): effect is Exit.Exit<A, E> => {
+  const { _op } = effect as unknown as Primitive
+  return _op === "Success" || _op === "Failure"
+}
 
-const runtimeIds = (id: FiberId.FiberId): ReadonlyArray<FiberId.Runtime> =>
-  id._tag === "Composite"
-    ? [...runtimeIds(id.left), ...runtimeIds(id.right)]
-    : id._tag === "Runtime"
-      ? [id]
-      : []
+const effectKey = Symbol.for("effect/Effect")
+
+/** Whether a value is an Effect, of any copy of `effect` in this process; loads none. */
+export const isEffect = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && effectKey in value
 
 // timers that only keep a process alive
 
+/** `Effect.never` keeps its process alive with an interval of so many milliseconds, the longest there is. */
 const longest = 2 ** 31 - 1
 
-const keeping = GlobalValue.globalValue("effect-asyncio/services/task/fiberRuntime/keeping", () => ({
-  open: 0,
-  restore: (): void => undefined,
-  forever: new WeakMap<AnyFiber, NodeJS.Timeout>()
-}))
+type Interval = NodeJS.Timeout & { readonly _idleTimeout?: number; readonly _repeat?: number | null }
 
-const isForever = (fiber: AnyFiber): boolean => {
-  const timer = keeping.forever.get(fiber) as { readonly _destroyed?: boolean } | undefined
-  return timer !== undefined && timer._destroyed !== true
-}
+const forever = new WeakMap<AnyFiber, NodeJS.Timeout>()
+let watches = 0
+
+const hook = createHook({
+  init(_id, type, _trigger, resource) {
+    if (type !== "Timeout") return
+    const timer = resource as Interval
+    if (timer._idleTimeout !== longest || typeof timer._repeat !== "number") return
+    const fiber = currentFiber()
+    if (fiber !== undefined) forever.set(fiber, timer)
+    timer.unref()
+  }
+})
 
 /**
- * From here until the function in return is called, an interval of the longest time, which is how `Effect.never` keeps
- * a process alive, is not taken for something that will happen: it does not count as active, and its fiber is known.
+ * From here until the function in return is called, an interval of the longest time is not taken for something that will
+ * happen: it does not count as active, and its fiber is known. Node reports new timers to a hook; no global is replaced.
  */
 export const watchForever = (): (() => void) => {
-  if (keeping.open++ === 0) {
-    const original = globalThis.setInterval
-    const watching = (...args: Parameters<typeof setInterval>) => {
-      const timer = original(...args)
-      const [, ms] = args
-      if (ms === undefined || ms < longest || keeping.open === 0) return timer
-      const fiber = Option.getOrUndefined(Fiber.getCurrentFiber())
-      if (fiber !== undefined) keeping.forever.set(fiber as AnyFiber, timer)
-      return timer.unref()
-    }
-    const replacement = Object.assign(watching, original) as unknown as typeof setInterval
-    globalThis.setInterval = replacement
-    keeping.restore = () => {
-      // Unless another has put its own in place meanwhile: then ours passes on what it is given.
-      if (globalThis.setInterval === replacement) globalThis.setInterval = original
-    }
-  }
+  if (watches++ === 0) hook.enable()
   let open = true
   return () => {
     if (!open) return
     open = false
-    if (--keeping.open === 0) keeping.restore()
+    if (--watches === 0) hook.disable()
   }
+}
+
+/** Whether the fiber waits in `Effect.never`, if that began under {@link watchForever}. */
+export const isForever = (fiber: AnyFiber): boolean => {
+  const timer = forever.get(fiber) as { readonly _destroyed?: boolean } | undefined
+  return timer !== undefined && timer._destroyed !== true
 }

@@ -373,8 +373,4 @@ export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   "then" in value &&
   typeof (value as PromiseLike<unknown>).then === "function"
 
-const effectKey = Symbol.for("effect/Effect")
-
-/** Whether it is an Effect, of whatever copy. */
-export const isEffect = (value: unknown): boolean =>
-  typeof value === "object" && value !== null && effectKey in value
+export { isEffect } from "../../task/internal/fiberRuntime.js"

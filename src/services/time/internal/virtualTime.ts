@@ -9,15 +9,16 @@ import {
   type Scheduler
 } from "effect"
 import { keptAlive } from "../../task/EventLoop.js"
-import * as Fibers from "../../task/internal/fiberRuntime.js"
-import * as Timers from "../Timers.js"
+import { type AnyFiber, waitsAt } from "../../task/internal/fiberRuntime.js"
+import * as Waiting from "../../task/internal/waiting.js"
+import { type Entry, Heap } from "./deadlineQueue.js"
 
 // The clock behind VirtualClock and Interleave: how it jumps, what holds it, and how it knows that all is over.
 
-interface Sleeper extends Timers.Entry {
+interface Sleeper extends Entry {
   /** How many zero sleeps led here, one out of the other, with no time passing. */
   readonly depth: number
-  /** Woken, or interrupted: see {@link Fibers.rests}. */
+  /** Woken, or interrupted: see {@link Virtual.first}. */
   readonly isOver: () => boolean
   readonly wake: () => void
 }
@@ -29,7 +30,7 @@ const forgotten = 1024
 const freeTurns = 100
 
 /**
- * What stood open before may yet wake somebody, or has gone and hides what was opened since: a deadlock is then believed
+ * What stood open before may yet wake a fiber, or has gone and hides what was opened since: a deadlock is then believed
  * only after so many times the patience, or this many milliseconds where that is nothing.
  */
 const caution = { times: 20, atLeast: 100 }
@@ -59,10 +60,10 @@ const arrived = (): number => {
   return uvMetricsInfo?.events ?? 0
 }
 
-/** The real timers by which virtual clocks look again: they bring nothing to anybody. */
+/** The real timers by which virtual clocks look again: they wake no fiber. */
 const watches = GlobalValue.globalValue("effect-asyncio/services/VirtualClock/watches", () => ({ timers: 0 }))
 
-// Tells whether all is quiet but for the clock's own sleepers: whether it may jump.
+// Knows whether all is quiet but for the clock's own sleepers: whether it may jump.
 export class Surroundings {
   /** Of each kind of resource, how many are known to be idle. */
   readonly idle: Map<string, number>
@@ -194,11 +195,11 @@ export class Virtual implements Clock.Clock {
   readonly currentTimeMillis = Effect.sync(() => this.unsafeCurrentTimeMillis())
   readonly currentTimeNanos = Effect.sync(() => this.unsafeCurrentTimeNanos())
   private onDeadlock:
-    | ((waiting: ReadonlyArray<Fibers.Waiting>, fibers: ReadonlyArray<Fibers.AnyFiber>) => void)
+    | ((waiting: ReadonlyArray<Waiting.Waiting>, fibers: ReadonlyArray<AnyFiber>) => void)
     | undefined
-  /** Told of each sleep, with the time that it lasts until. */
-  onSleep: ((fiber: Fibers.AnyFiber, until: number) => void) | undefined
-  private readonly sleepers = new Timers.Heap<Sleeper>()
+  /** Called for each sleep, with the time that it lasts until. */
+  onSleep: ((fiber: AnyFiber, until: number) => void) | undefined
+  private readonly sleepers = new Heap<Sleeper>()
   private readonly endless = new WeakMap<object, Sleeper>()
   private crowd = forgotten
   private asked = 0
@@ -250,7 +251,7 @@ export class Virtual implements Clock.Clock {
           id,
           place: -1,
           depth: stuck ? freeTurns : ms === 0 ? this.depth + 1 : 0,
-          isOver: () => !Fibers.waitsAt(fiber, mark),
+          isOver: () => !waitsAt(fiber, mark),
           wake: () => resume(Effect.void)
         }
         this.sleepers.add(sleeper)
@@ -316,10 +317,10 @@ export class Virtual implements Clock.Clock {
     this.scheduler.wake(sleeper.wake)
   }
 
-  // Nobody sleeps: only something real can go on, or else nothing will.
+  // No fiber sleeps: only something real can go on, or else nothing will.
   private rest(): void {
     const { patience, scheduler } = this.surroundings
-    // Whoever is ready tells when he rests again.
+    // A fiber that is ready calls `onRest` when it rests again.
     if (this.onDeadlock === undefined || this.watch !== undefined || scheduler.ready > 0) return
     const expected = this.surroundings.expects()
     const now = performance.now()
@@ -337,26 +338,26 @@ export class Virtual implements Clock.Clock {
       return
     }
     this.stuck = undefined
-    const fibers = Fibers.living((fiber) => clockOf(fiber) === this)
+    const fibers = Waiting.living((fiber) => clockOf(fiber) === this)
     this.onDeadlock(this.describe(fibers), fibers)
   }
 
-  private describe(fibers: ReadonlyArray<Fibers.AnyFiber>): ReadonlyArray<Fibers.Waiting> {
+  private describe(fibers: ReadonlyArray<AnyFiber>): ReadonlyArray<Waiting.Waiting> {
     const told = fibers.map((fiber) => ({
       id: fiber.id().id,
-      task: Fibers.taskOf(fiber),
-      spans: Fibers.spansOf(fiber)
+      task: Waiting.taskOf(fiber),
+      spans: Waiting.spansOf(fiber)
     }))
-    const names = new Map(told.map((one) => [one.id, Fibers.named({ ...one, spans: [] })]))
-    const waits = (fiber: Fibers.AnyFiber) =>
+    const names = new Map(told.map((one) => [one.id, Waiting.named({ ...one, spans: [] })]))
+    const waits = (fiber: AnyFiber) =>
       this.endless.get(fiber)?.isOver() === false
         ? "for ever (a sleep without end)"
-        : Fibers.waitOf(fiber, fibers, (id) => names.get(id) ?? `fiber #${id}`, true)
+        : Waiting.waitOf(fiber, fibers, (id) => names.get(id) ?? `fiber #${id}`, true)
     return told.map((one, i) => ({ ...one, waits: waits(fibers[i]!) }))
   }
 
   /**
-   * Looks out for deadlocks from here on: tells when nothing can happen any more, and again when that is still so after
+   * Looks out for deadlocks from here on: reports when nothing can happen any more, and again when that is still so after
    * something was done about it.
    */
   watchOver(onDeadlock: NonNullable<Virtual["onDeadlock"]>): void {
@@ -364,7 +365,7 @@ export class Virtual implements Clock.Clock {
     this.arm()
   }
 
-  /** Looks out for deadlocks no longer. Who still sleeps is woken as before. */
+  /** Looks out for deadlocks no longer. Fibers that still sleep are woken as before. */
   close(): void {
     this.onDeadlock = undefined
     this.watch?.()
@@ -389,5 +390,5 @@ const later = (ms: number, look: () => void): (() => void) => {
   }
 }
 
-const clockOf = (fiber: Fibers.AnyFiber): unknown =>
+const clockOf = (fiber: AnyFiber): unknown =>
   fiber.getFiberRef(DefaultServices.currentServices).unsafeMap.get(Clock.Clock.key)

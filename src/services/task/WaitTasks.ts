@@ -1,0 +1,94 @@
+import { Effect, Exit, Stream } from "effect"
+import { listen, type Task, type TaskCancelled, type TaskImpl, until } from "./internal/task.js"
+
+// Waiting for several tasks, of one group or of many. To wait cancels nothing.
+
+/** The tasks that {@link wait} was given, each list in the order given. */
+export interface Waited<T> {
+  readonly done: Array<T>
+  readonly pending: Array<T>
+}
+
+type AnyTask = Task<unknown, unknown>
+type SuccessOf<T> = T extends Task<infer A, unknown> ? A : never
+type ErrorOf<T> = T extends Task<unknown, infer E> ? E : never
+
+const unique = (given: Iterable<AnyTask>) => Array.from(new Set(given)) as Array<TaskImpl<unknown, unknown>>
+
+const hasFailed = (task: TaskImpl<unknown, unknown>) => task.unsafeStatus() === "failed"
+
+/**
+ * Waits for some of the tasks, and gives which have ended and which have not (asyncio: `asyncio.wait`). Nothing is
+ * cancelled, and a failure counts as seen only when its task is asked for it.
+ *
+ * - `"first"`: until one has ended (FIRST_COMPLETED)
+ * - `"firstFailed"`: until one has failed, or all have ended (FIRST_EXCEPTION)
+ * - `"all"`: until all have ended (ALL_COMPLETED). The default.
+ */
+export const wait = <T extends AnyTask>(
+  given: Iterable<T>,
+  options?: { readonly until?: "first" | "firstFailed" | "all" }
+): Effect.Effect<Waited<T>> =>
+  Effect.suspend(() => {
+    const all = unique(given)
+    const kind = options?.until ?? "all"
+    return Effect.map(
+      until(all, (task) => kind === "first" || (kind === "firstFailed" && hasFailed(task))),
+      () => {
+        const waited: Waited<TaskImpl<unknown, unknown>> = { done: [], pending: [] }
+        for (const task of all) (task.exit === undefined ? waited.pending : waited.done).push(task)
+        return waited as unknown as Waited<T>
+      }
+    )
+  })
+
+/** {@link wait} until one has ended; call it again with `pending` to go on (asyncio: `wait(…, FIRST_COMPLETED)`). */
+export const firstCompleted = <T extends AnyTask>(given: Iterable<T>): Effect.Effect<Waited<T>> =>
+  wait(given, { until: "first" })
+
+/**
+ * The results in the order given. Fails as soon as one of the tasks has failed or was cancelled, with the first that
+ * did; the others are left to their group (asyncio: awaiting `gather(*tasks)`).
+ */
+export const results = <const T extends ReadonlyArray<AnyTask>>(
+  given: T
+): Effect.Effect<{ -readonly [K in keyof T]: SuccessOf<T[K]> }, ErrorOf<T[number]> | TaskCancelled> =>
+  Effect.suspend(() => {
+    const all = unique(given)
+    const unsuccessful = (task: TaskImpl<unknown, unknown>) =>
+      task.exit !== undefined && Exit.isFailure(task.exit)
+    return Effect.flatMap(until(all, unsuccessful), () => {
+      const [first] = all.filter(unsuccessful).sort((a, b) => a.ended - b.ended)
+      return Effect.forEach(first === undefined ? given : [first], (task) => task.result)
+    })
+  }) as never
+
+/**
+ * The tasks as they end, each once, then the end of the stream (asyncio: `as_completed`). Those that have ended
+ * already come first, in the order of their ends. Failures stay in the tasks: ask each for its `result`.
+ */
+export const asCompleted = <T extends AnyTask>(given: Iterable<T>): Stream.Stream<T> =>
+  Stream.asyncPush<T>(
+    (emit) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const all = unique(given)
+          let left = all.length
+          const push = (task: TaskImpl<unknown, unknown>) => {
+            emit.single(task as unknown as T)
+            if (--left === 0) emit.end()
+          }
+          const stop = listen(all, push)
+          for (const task of all
+            .filter((task) => task.exit !== undefined)
+            .sort((a, b) => a.ended - b.ended)) {
+            push(task)
+          }
+          if (all.length === 0) emit.end()
+          return stop
+        }),
+        (stop) => Effect.sync(stop)
+      ),
+    // No more elements than there are tasks.
+    { bufferSize: "unbounded" }
+  )

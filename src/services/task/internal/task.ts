@@ -1,0 +1,240 @@
+import { Cause, type Context, Data, Effect, Exit, type Fiber, FiberRef, GlobalValue, Option } from "effect"
+import * as Cancellation from "../Cancellation.js"
+
+// A task: its public face (exported by TaskGroup), what a group and those that wait for several tasks know of it besides,
+// and the FiberRef that says which task runs.
+
+/**
+ * Where a task stands. `pending`: started, its first step not yet taken. `cancelling`: asked to stop, its clean-up
+ * not yet over. A task that was asked to stop and ends all the same is `succeeded` or `failed`; `cancelled` is one
+ * that ended by interruption alone.
+ */
+export type Status = "pending" | "running" | "cancelling" | "succeeded" | "failed" | "cancelled"
+
+/** Which task this is. Names are for people and may repeat; ids do not. */
+export interface TaskId {
+  readonly id: number
+  readonly name: string
+  /** The name of the group that it runs in. */
+  readonly group: string
+  /** The task that started it; none when it was started outside of any task. */
+  readonly parent: Option.Option<TaskId>
+}
+
+/** A unit of work that can be named, awaited, cancelled and seen (asyncio: `Task`). Made by `TaskGroup.start`. */
+export interface Task<out A, out E = never> extends TaskId {
+  readonly status: Effect.Effect<Status>
+  /** Waits for the end, and gives how the task has ended. Interrupting the waiting fiber does not cancel the task. */
+  readonly await: Effect.Effect<Exit.Exit<A, E>>
+  /** Waits for the result; a cancelled task is a {@link TaskCancelled}, not an interruption of the waiting fiber. */
+  readonly result: Effect.Effect<A, E | TaskCancelled>
+  /** How it ended, if it has (asyncio: `Task.done`, `Task.exception`). */
+  readonly poll: Effect.Effect<Option.Option<Exit.Exit<A, E>>>
+  /**
+   * Cancels the task and waits until its clean-up is over; does nothing to one that has ended. Before its first step
+   * it never runs. The origin is by default the calling task, or the group when the caller is not a task.
+   */
+  readonly cancel: (reason: string, options?: { readonly origin?: string }) => Effect.Effect<void>
+  /** The first request to cancel it, from the moment of asking; none when it ended unasked. */
+  readonly cancellation: Effect.Effect<Option.Option<Cancellation.Cancellation>>
+  /**
+   * Runs the callback when the task has ended, each in a fiber of its own, begun in order of registration and never
+   * inline. The group waits for its callbacks; one that fails is reported and stops nothing else.
+   */
+  readonly onDone: <E2, R2>(
+    callback: (task: Task<A, E>) => Effect.Effect<unknown, E2, R2>
+  ) => Effect.Effect<void, never, R2>
+}
+
+/** The task whose result was asked for has been cancelled. */
+export class TaskCancelled extends Data.TaggedError("TaskCancelled")<{
+  readonly task: string
+  readonly cancellation: Cancellation.Cancellation
+}> {
+  override get message() {
+    const { reason, origin } = this.cancellation
+    return `task ${this.task} was cancelled by ${origin}: ${reason}`
+  }
+}
+
+// Global, because a user's file may load a second copy of this module.
+const shared = GlobalValue.globalValue("effect-asyncio/services/TaskGroup", () => ({
+  current: FiberRef.unsafeMake(Option.none<TaskId>(), { join: (parent) => parent }),
+  lastId: 0,
+  ended: 0
+}))
+
+/**
+ * The task that the running code belongs to (asyncio: `current_task`). A fiber forked inside a task belongs to that
+ * task. Set before the fiber exists, so a `Supervisor` sees it from the start.
+ */
+export const currentTask: FiberRef.FiberRef<Option.Option<TaskId>> = shared.current
+
+/** The origin of a cancellation that the fiber asks for. */
+export const requester = (
+  given: string | undefined,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  fallback: string
+) =>
+  given ??
+  Option.match(fiber.getFiberRef(currentTask), { onNone: () => fallback, onSome: (task) => task.name })
+
+/** The part of a group that its tasks know. */
+export interface Host {
+  readonly name: string
+  readonly unobserved: Set<TaskImpl<unknown, unknown>>
+  readonly callback: (task: TaskId, run: Effect.Effect<unknown, unknown>) => Effect.Effect<void>
+}
+
+export class TaskImpl<A, E> implements Task<A, E> {
+  readonly id = ++shared.lastId
+  readonly group: string
+  fiber: Fiber.RuntimeFiber<A, E> | undefined
+  exit: Exit.Exit<A, E> | undefined
+  /** Its place among all that have ended. */
+  ended = 0
+  stepped = false
+  readonly requests: Array<Cancellation.Cancellation> = []
+  readonly listeners = new Set<() => void>()
+
+  constructor(
+    readonly host: Host,
+    readonly name: string,
+    readonly parent: Option.Option<TaskId>,
+    readonly since: bigint,
+    readonly shielded: boolean
+  ) {
+    this.group = host.name
+  }
+
+  unsafeStatus(): Status {
+    if (this.exit === undefined) {
+      return this.requests.length > 0 ? "cancelling" : this.stepped ? "running" : "pending"
+    }
+    if (Exit.isSuccess(this.exit)) return "succeeded"
+    return Cause.isInterruptedOnly(this.exit.cause) ? "cancelled" : "failed"
+  }
+
+  runsOn(fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean {
+    return this.fiber === fiber
+  }
+
+  unsafeCancel(cancellation: Cancellation.Cancellation): void {
+    if (this.exit !== undefined) return
+    this.requests.push(cancellation)
+    this.fiber?.unsafeInterruptAsFork(Cancellation.toFiberId(cancellation))
+  }
+
+  unsafeCancellation(): Cancellation.Cancellation | undefined {
+    if (this.requests.length > 0 || this.exit === undefined || this.unsafeStatus() !== "cancelled") {
+      return this.requests[0]
+    }
+    return Cancellation.fromExit(this.exit)[0] ?? { reason: "it interrupted itself", origin: this.name }
+  }
+
+  unsafeEnd(exit: Exit.Exit<A, E>): void {
+    this.exit = exit
+    this.ended = ++shared.ended
+    for (const listener of this.listeners) listener()
+    this.listeners.clear()
+  }
+
+  get settled(): Effect.Effect<Exit.Exit<A, E>> {
+    return Effect.async((resume) => {
+      if (this.exit !== undefined) return resume(Effect.succeed(this.exit))
+      const listener = () => resume(Effect.succeed(this.exit!))
+      this.listeners.add(listener)
+      return Effect.sync(() => this.listeners.delete(listener))
+      // Shows in VirtualClock.Deadlock, as what the fiber waits for.
+    }, this.fiber?.id())
+  }
+
+  get status() {
+    return Effect.sync(() => this.unsafeStatus())
+  }
+
+  get await(): Effect.Effect<Exit.Exit<A, E>> {
+    return Effect.withFiberRuntime((fiber) =>
+      this.runsOn(fiber)
+        ? Effect.dieMessage(`task ${this.name} cannot wait for itself`)
+        : Effect.map(this.settled, (exit) => {
+            this.host.unobserved.delete(this)
+            return exit
+          })
+    )
+  }
+
+  get result(): Effect.Effect<A, E | TaskCancelled> {
+    return Effect.flatMap(
+      this.await,
+      (exit): Effect.Effect<A, E | TaskCancelled> =>
+        this.unsafeStatus() === "cancelled"
+          ? new TaskCancelled({ task: this.name, cancellation: this.unsafeCancellation()! })
+          : exit
+    )
+  }
+
+  get poll() {
+    return Effect.sync(() => {
+      if (this.exit !== undefined) this.host.unobserved.delete(this)
+      return Option.fromNullable(this.exit)
+    })
+  }
+
+  get cancellation() {
+    return Effect.sync(() => Option.fromNullable(this.unsafeCancellation()))
+  }
+
+  cancel(reason: string, options?: { readonly origin?: string }): Effect.Effect<void> {
+    return Effect.withFiberRuntime((fiber) => {
+      this.unsafeCancel({ reason, origin: requester(options?.origin, fiber, this.group) })
+      return this.runsOn(fiber) ? Effect.void : Effect.asVoid(this.settled)
+    })
+  }
+
+  onDone<E2, R2>(
+    callback: (task: Task<A, E>) => Effect.Effect<unknown, E2, R2>
+  ): Effect.Effect<void, never, R2> {
+    return Effect.contextWithEffect((context: Context.Context<R2>) => {
+      const run = Effect.suspend(() => callback(this))
+      return this.host.callback(this, Effect.zipRight(this.settled, Effect.provide(run, context)))
+    })
+  }
+}
+
+/** Calls back at the end of each task that has not ended; what it returns stops that. */
+export const listen = (
+  given: ReadonlyArray<TaskImpl<unknown, unknown>>,
+  onEnd: (task: TaskImpl<unknown, unknown>) => void
+): (() => void) => {
+  const registered = given
+    .filter((task) => task.exit === undefined)
+    .map((task) => {
+      const listener = () => onEnd(task)
+      task.listeners.add(listener)
+      return () => task.listeners.delete(listener)
+    })
+  return () => {
+    for (const remove of registered) remove()
+  }
+}
+
+/** Waits until a task that is `enough` has ended, or all have. */
+export const until = (
+  given: ReadonlyArray<TaskImpl<unknown, unknown>>,
+  enough: (task: TaskImpl<unknown, unknown>) => boolean
+): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    let left = 0
+    for (const task of given) {
+      if (task.exit === undefined) left++
+      else if (enough(task)) return resume(Effect.void)
+    }
+    if (left === 0) return resume(Effect.void)
+    const stop = listen(given, (task) => {
+      if (--left > 0 && !enough(task)) return
+      stop()
+      resume(Effect.void)
+    })
+    return Effect.sync(stop)
+  })

@@ -1,0 +1,479 @@
+import { describe, expect, it } from "@effect/vitest"
+import {
+  Clock,
+  Context,
+  DefaultServices,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  FiberId,
+  FiberRef,
+  Option,
+  Queue,
+  Runtime,
+  RuntimeFlags,
+  Supervisor
+} from "effect"
+import * as FiberRuntime from "../../../../src/services/task/internal/fiberRuntime.js"
+import * as WorkerFibers from "../../../../src/services/task/WorkerFibers.js"
+import * as Timers from "../../../../src/services/time/Timers.js"
+
+// What fiberRuntime.ts assumes of Effect's inside, one test each. A test that fails here says which assumption a new
+// version of Effect has broken, and what of ours then breaks; nothing else need be read first.
+
+const self = Effect.withFiberRuntime<FiberRuntime.AnyFiber>((fiber) =>
+  Effect.succeed(fiber as unknown as FiberRuntime.AnyFiber)
+)
+
+const broken = (assumption: string, consequence: string) =>
+  `Effect has changed: ${assumption}. ${consequence}`
+
+describe("the contract with Effect: effects as values", () => {
+  it("Effect.sync is one primitive with its function in its first place", () => {
+    const says = broken(
+      "Effect.sync(f) is no longer a primitive 'Sync' with f in effect_instruction_i0",
+      "WorkerFibers, Timers and MapConcurrent take the slow path for plain functions; mend thunkOf"
+    )
+    const f = () => 1
+    expect(FiberRuntime.thunkOf(Effect.sync(f)), says).toBe(f)
+    expect(Object.keys(Effect.sync(f)).includes("effect_instruction_i1"), says).toBe(true)
+    expect((Effect.sync(f) as any).effect_instruction_i1, says).toBeUndefined()
+  })
+
+  it("no other effect is taken for a plain function", () => {
+    const says =
+      "thunkOf takes an effect for a plain function that is more than that: it would be run wrongly"
+    const one = Effect.succeed(1)
+    const others = [
+      one,
+      Effect.fail(1),
+      Effect.map(one, (n) => n),
+      Effect.suspend(() => one),
+      Effect.async(() => undefined),
+      Effect.yieldNow(),
+      Effect.never,
+      Effect.fiberId,
+      Effect.gen(function* () {
+        return yield* one
+      }),
+      Effect.context<never>(),
+      Option.some(1),
+      Context.GenericTag<number>("a")
+    ]
+    for (const other of others)
+      expect(FiberRuntime.thunkOf(other as Effect.Effect<unknown>), says).toBeUndefined()
+  })
+
+  it("an Exit is a primitive of its own, and no other effect is", () => {
+    const says = broken(
+      "an Exit is no longer a primitive 'Success' or 'Failure'",
+      "WorkerFibers interprets what has ended already; mend isExit"
+    )
+    for (const exit of [Exit.void, Exit.fail(1), Effect.succeed(1), Effect.die(1)])
+      expect(FiberRuntime.isExit(exit), says).toBe(true)
+    for (const other of [Effect.sync(() => 1), Effect.never, Option.some(1)])
+      expect(FiberRuntime.isExit(other as Effect.Effect<unknown>), says).toBe(false)
+  })
+
+  it.effect(
+    "the fast path is taken: WorkerFibers runs plain functions without an operation of the fiber",
+    () =>
+      Effect.gen(function* () {
+        let pulled = 0
+        const counts: Array<number> = []
+        yield* WorkerFibers.run({
+          concurrency: 1,
+          pull: () =>
+            pulled++ < 3
+              ? Effect.sync(() => void counts.push(FiberRuntime.currentFiber()!.currentOpCount))
+              : undefined,
+          settle: () => undefined
+        })
+        expect(
+          new Set(counts).size,
+          "a plain function has cost its worker an operation: the fast path of WorkerFibers is not taken"
+        ).toBe(1)
+      })
+  )
+
+  it.live("the fast path is taken: Timers runs plain functions without an operation of the fiber", () =>
+    Effect.gen(function* () {
+      const timers = yield* Timers.make()
+      const counts: Array<number> = []
+      const call = Effect.sync(() => void counts.push(FiberRuntime.currentFiber()!.currentOpCount))
+      for (let i = 0; i < 3; i++) yield* timers.callLater(1, call)
+      yield* (yield* timers.callLater(2, Effect.void)).await
+      expect(
+        new Set(counts).size,
+        "a plain function has cost its fiber an operation: the fast path of Timers is not taken"
+      ).toBe(1)
+    }).pipe(Effect.scoped)
+  )
+
+  it("an Effect of any copy is known by its registered symbol", () => {
+    const says = broken(
+      `Effect.EffectTypeId is no longer Symbol.for("effect/Effect")`,
+      "jobs on threads that return an Effect are not run; mend isEffect"
+    )
+    expect(FiberRuntime.isEffect(Effect.void), says).toBe(true)
+    expect(Effect.EffectTypeId, says).toBe(Symbol.for("effect/Effect"))
+    for (const other of [{}, null, 1, Promise.resolve()]) expect(FiberRuntime.isEffect(other)).toBe(false)
+  })
+})
+
+describe("the contract with Effect: the fiber that runs", () => {
+  it.effect("is where Fiber.getCurrentFiber finds it, and nowhere outside", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "the running fiber is no longer kept in globalThis",
+        "timers asked for by plain code get the service's FiberRefs instead of the asker's; mend currentFiber"
+      )
+      expect(FiberRuntime.currentFiber() === (yield* self), says).toBe(true)
+      expect(FiberRuntime.currentFiber() === Option.getOrUndefined(Fiber.getCurrentFiber()), says).toBe(true)
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      const outside = yield* Effect.promise(
+        () => new Promise((resolve) => setImmediate(() => resolve(FiberRuntime.currentFiber())))
+      )
+      expect(outside, says).toBeUndefined()
+    })
+  )
+
+  it.effect("keeps its FiberRefs in one collection, which is another as soon as one is set", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "a fiber's FiberRefs are no longer one collection that is replaced when a FiberRef is set",
+        "items of a worker fiber see each other's FiberRefs; mend refsOf"
+      )
+      const fiber = yield* self
+      const ref = FiberRef.unsafeMake(0)
+      const refs = FiberRuntime.refsOf(fiber)
+      yield* Effect.sync(() => undefined)
+      expect(FiberRuntime.refsOf(fiber) === refs, says).toBe(true)
+      yield* FiberRef.set(ref, 1)
+      expect(FiberRuntime.refsOf(fiber) === refs, says).toBe(false)
+    })
+  )
+
+  it.effect("takes back its FiberRefs, those unset before included, and the services read from them", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "FiberRuntime.setFiberRefs no longer replaces them all",
+        "what one item sets is seen by the next; mend setRefs"
+      )
+      const fiber = yield* self
+      const ref = FiberRef.unsafeMake(0)
+      const refs = FiberRuntime.refsOf(fiber)
+      yield* FiberRef.set(ref, 1)
+      const before = fiber.currentDefaultServices
+      const clock = Clock.make()
+      yield* FiberRef.update(DefaultServices.currentServices, Context.add(Clock.Clock, clock))
+      expect(fiber.currentDefaultServices === before, says).toBe(false)
+      FiberRuntime.setRefs(fiber, refs)
+      expect(yield* FiberRef.get(ref), says).toBe(0)
+      expect(fiber.currentDefaultServices === before, says).toBe(true)
+    })
+  )
+
+  it.effect("has its runtime flags in a field, and obeys what is set there", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "a fiber's runtime flags are no longer the field currentRuntimeFlags",
+        "an item that changes them changes them for the next; mend flagsOf and setFlags"
+      )
+      const fiber = yield* self
+      const flags = FiberRuntime.flagsOf(fiber)
+      expect(RuntimeFlags.interruptible(flags), says).toBe(
+        RuntimeFlags.interruptible(yield* fiber.runtimeFlags)
+      )
+      FiberRuntime.setFlags(fiber, RuntimeFlags.disable(flags, RuntimeFlags.Interruption))
+      expect(RuntimeFlags.interruptible(yield* Effect.getRuntimeFlags), says).toBe(false)
+      FiberRuntime.setFlags(fiber, flags)
+      expect(RuntimeFlags.interruptible(yield* Effect.getRuntimeFlags), says).toBe(true)
+    })
+  )
+
+  it.effect("gives null where it has no children, else interrupts them and waits for their clean-up", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "interruptAllChildren no longer gives null, or the wait for the children it has interrupted",
+        "children outlive the item that forked them; mend interruptChildren"
+      )
+      let cleaned = false
+      const inner = yield* Effect.forkDaemon(
+        Effect.gen(function* () {
+          const fiber = yield* self
+          expect(FiberRuntime.interruptChildren(fiber), says).toBeNull()
+          const started = yield* Deferred.make<void>()
+          const child = yield* Effect.fork(
+            Effect.zipRight(Deferred.succeed(started, undefined), Effect.never).pipe(
+              Effect.ensuring(
+                Effect.zipRight(
+                  Effect.yieldNow(),
+                  Effect.sync(() => (cleaned = true))
+                )
+              )
+            )
+          )
+          yield* Deferred.await(started)
+          expect(Array.from(FiberRuntime.childrenOf(fiber)), says).toEqual([child])
+          yield* FiberRuntime.interruptChildren(fiber)!
+          expect(cleaned, says).toBe(true)
+          expect(FiberRuntime.interruptChildren(fiber), says).toBeNull()
+        })
+      )
+      yield* Fiber.join(inner)
+    })
+  )
+
+  it.effect("has an interruption among its messages until it takes it, and then knows of it", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "a message to a running fiber no longer waits in _queue until its next operation",
+        "an interruption that comes too late for one item meets the next; mend hasMessages and isInterrupted"
+      )
+      let found: unknown
+      const fiber = yield* Effect.forkDaemon(
+        Effect.uninterruptible(
+          Effect.gen(function* () {
+            const fiber = yield* self
+            const before = [FiberRuntime.hasMessages(fiber), FiberRuntime.isInterrupted(fiber)]
+            const asked = yield* Effect.sync(() => {
+              fiber.unsafeInterruptAsFork(FiberId.none)
+              return [FiberRuntime.hasMessages(fiber), FiberRuntime.isInterrupted(fiber)]
+            })
+            yield* Effect.yieldNow()
+            found = [before, asked, [FiberRuntime.hasMessages(fiber), FiberRuntime.isInterrupted(fiber)]]
+          })
+        )
+      )
+      yield* Fiber.await(fiber)
+      expect(found, says).toEqual([
+        [false, false],
+        [true, false],
+        [false, true]
+      ])
+    })
+  )
+
+  it.effect("counts its operations in a field, and starts anew from what is set there", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "a fiber's operations are no longer counted in currentOpCount",
+        "thousands of timers that are due at once begin out of order; mend resetOpCount"
+      )
+      const fiber = yield* self
+      for (let i = 0; i < 50; i++) yield* Effect.void
+      expect(fiber.currentOpCount, says).toBeGreaterThan(50)
+      FiberRuntime.resetOpCount(fiber)
+      expect(fiber.currentOpCount, says).toBe(0)
+      yield* Effect.void
+      expect(fiber.currentOpCount, says).toBeLessThan(20)
+    })
+  )
+})
+
+describe("the contract with Effect: a fiber from outside", () => {
+  it.effect(
+    "has one observer that takes the exit from the start, its supervisor's, and one more for each await",
+    () =>
+      Effect.gen(function* () {
+        const says = broken(
+          "the observers of a fiber are no longer the supervisor's with one argument, its parent's with none, and one with an argument for each that awaits it",
+          "failures of fibers are reported although they are awaited, or not at all; mend exitObserversOf"
+        )
+        const latch = yield* Deferred.make<void>()
+        const child = (yield* Effect.fork(Deferred.await(latch))) as unknown as FiberRuntime.AnyFiber
+        yield* Effect.yieldNow()
+        expect(FiberRuntime.exitObserversOf(child), says).toBe(1)
+        const all = FiberRuntime.observersOf(child)
+        const awaiting = yield* Effect.fork(Fiber.await(child))
+        yield* Effect.repeat(Effect.yieldNow(), { until: () => FiberRuntime.observersOf(child) > all })
+        expect(FiberRuntime.exitObserversOf(child), says).toBe(2)
+        yield* Fiber.interrupt(awaiting)
+        expect(FiberRuntime.exitObserversOf(child), says).toBe(1)
+        const seen: Array<unknown> = []
+        child.addObserver((exit) => seen.push(exit))
+        expect(FiberRuntime.observersOf(child), says).toBe(all + 1)
+        yield* Deferred.succeed(latch, undefined)
+        yield* Fiber.join(child)
+        expect(seen, says).toHaveLength(1)
+      })
+  )
+
+  it("has no observer that takes the exit when it is a root", () => {
+    const says = broken(
+      "Runtime.runFork observes its fiber",
+      "deadlocks are explained wrongly; mend exitObserversOf and waitOf"
+    )
+    const fiber = Runtime.runFork(Runtime.defaultRuntime)(Effect.never)
+    expect(FiberRuntime.exitObserversOf(fiber as unknown as FiberRuntime.AnyFiber), says).toBe(0)
+    fiber.unsafeInterruptAsFork(FiberId.none)
+  })
+
+  it.effect("ends its supervisor's observer last, with the others still there to be counted", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "a supervisor's onEnd is no longer called after the other observers and before they are forgotten",
+        "Unobserved cannot tell whether a fiber is awaited; mend Unobserved"
+      )
+      const order: Array<string> = []
+      let count = -1
+      class Watching extends Supervisor.AbstractSupervisor<void> {
+        readonly value = Effect.void
+        override onEnd<A, E>(_exit: Exit.Exit<A, E>, fiber: FiberRuntime.AnyFiber) {
+          order.push("supervisor")
+          count = FiberRuntime.exitObserversOf(fiber)
+        }
+      }
+      yield* Effect.supervised(
+        Effect.gen(function* () {
+          const child = yield* Effect.forkDaemon(Effect.yieldNow())
+          child.addObserver((_exit) => order.push("observer"))
+          yield* Fiber.await(child)
+        }),
+        new Watching()
+      )
+      expect(order, says).toEqual(["observer", "supervisor"])
+      expect(count, says).toBe(3)
+    })
+  )
+
+  it.effect(
+    "says what it waits for: the mark that Effect.async was given, and the id of what made a Deferred",
+    () =>
+      Effect.gen(function* () {
+        const says = broken(
+          "_asyncBlockingOn no longer holds the mark of what a fiber waits for",
+          "the virtual clock drops its sleepers and never wakes them, and deadlocks are not explained; mend blockedOn"
+        )
+        const mark = FiberId.runtime(-1, 0)
+        const waiting = yield* Effect.fork(Effect.async<never>(() => undefined, mark))
+        yield* Effect.repeat(Effect.yieldNow(), {
+          until: () => FiberRuntime.waitsAt(waiting as unknown as FiberRuntime.AnyFiber, mark)
+        }).pipe(
+          Effect.timeoutFail({ duration: "1 second", onTimeout: () => says }),
+          Effect.withClock(Clock.make())
+        )
+        yield* Fiber.interrupt(waiting)
+        expect(FiberRuntime.waitsAt(waiting as unknown as FiberRuntime.AnyFiber, mark), says).toBe(false)
+        const deferred = yield* Deferred.make<void>()
+        const second = (yield* Effect.fork(Deferred.await(deferred))) as unknown as FiberRuntime.AnyFiber
+        yield* Effect.repeatN(Effect.yieldNow(), 3)
+        expect(FiberRuntime.blockedOn(second), says).toEqual((yield* self).id())
+        yield* Fiber.interrupt(second)
+      })
+  )
+
+  it.effect("reads how it has ended from one field, and itself only for a message that comes late", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "join, await and poll no longer read _exitValue",
+        "a failure is reported as unobserved although it was read; mend onExitRead"
+      )
+      const ways: ReadonlyArray<(fiber: Fiber.RuntimeFiber<number>) => Effect.Effect<unknown>> = [
+        Fiber.join,
+        Fiber.await,
+        Fiber.poll,
+        (fiber) => Effect.sync(() => fiber.unsafePoll())
+      ]
+      for (const way of ways) {
+        const fiber = yield* Effect.fork(Effect.succeed(1))
+        yield* Fiber.await(fiber)
+        let reads = 0
+        FiberRuntime.onExitRead(fiber, Exit.succeed(2), () => reads++)
+        fiber.unsafeInterruptAsFork(FiberId.none)
+        yield* Effect.repeatN(Effect.yieldNow(), 3)
+        expect(reads, says).toBe(0)
+        yield* way(fiber)
+        expect(reads, says).toBeGreaterThan(0)
+      }
+    })
+  )
+
+  it.effect("has a parent that is told to the supervisor; a root has none", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "a supervisor's onStart no longer gets the parent of a forked fiber, and none for a root",
+        "Unobserved reports fibers that their caller holds, or none; mend Unobserved"
+      )
+      const parents: Array<boolean> = []
+      class Watching extends Supervisor.AbstractSupervisor<void> {
+        readonly value = Effect.void
+        override onStart<A, E, R>(
+          _context: Context.Context<R>,
+          _effect: Effect.Effect<A, E, R>,
+          parent: Option.Option<FiberRuntime.AnyFiber>
+        ) {
+          parents.push(Option.isSome(parent))
+        }
+      }
+      yield* Effect.supervised(
+        Effect.gen(function* () {
+          yield* Fiber.join(yield* Effect.fork(Effect.void))
+          yield* Fiber.join(yield* Effect.forkDaemon(Effect.void))
+          yield* Fiber.join(Runtime.runFork(yield* Effect.runtime<never>())(Effect.void))
+        }),
+        new Watching()
+      )
+      expect(parents, says).toEqual([true, true, false])
+    })
+  )
+})
+
+describe("the contract with Effect: time", () => {
+  it.live("the live clock is the one of the live services", () =>
+    Effect.gen(function* () {
+      expect(
+        (yield* Effect.clock) === Context.get(DefaultServices.liveServices, Clock.Clock),
+        broken("the live clock is not that of DefaultServices.liveServices", "Timers reads it the slow way")
+      ).toBe(true)
+    })
+  )
+
+  it.live(
+    "Effect.never keeps its process alive with one interval of the longest time, set on its fiber",
+    () =>
+      Effect.gen(function* () {
+        const says = broken(
+          "Effect.never no longer sets one interval of 2^31-1 ms while its fiber runs (or Node no longer reports timers to hooks)",
+          "the virtual clock stands still beside Effect.never, and its deadlocks are not found; mend watchForever"
+        )
+        const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length
+        const close = FiberRuntime.watchForever()
+        const before = timers()
+        const fiber = (yield* Effect.fork(Effect.never)) as unknown as FiberRuntime.AnyFiber
+        yield* Effect.repeatN(Effect.yieldNow(), 3)
+        expect(FiberRuntime.isForever(fiber), says).toBe(true)
+        expect(timers(), says).toBe(before)
+        yield* Fiber.interrupt(fiber)
+        expect(FiberRuntime.isForever(fiber), says).toBe(false)
+        const other = (yield* Effect.fork(Effect.sleep("1 hour"))) as unknown as FiberRuntime.AnyFiber
+        yield* Effect.repeatN(Effect.yieldNow(), 3)
+        expect(FiberRuntime.isForever(other), says).toBe(false)
+        expect(timers(), says).toBe(before + 1)
+        yield* Fiber.interrupt(other)
+        close()
+        const unseen = (yield* Effect.fork(Effect.never)) as unknown as FiberRuntime.AnyFiber
+        yield* Effect.repeatN(Effect.yieldNow(), 3)
+        expect([FiberRuntime.isForever(unseen), timers()], says).toEqual([false, before + 1])
+        yield* Fiber.interrupt(unseen)
+      })
+  )
+
+  it.effect("a queue's taker waits at no mark of another fiber", () =>
+    Effect.gen(function* () {
+      const queue = yield* Queue.unbounded<number>()
+      const taker = (yield* Effect.fork(Queue.take(queue))) as unknown as FiberRuntime.AnyFiber
+      yield* Effect.repeatN(Effect.yieldNow(), 3)
+      expect(
+        FiberRuntime.blockedOn(taker),
+        broken(
+          "a queue's taker no longer waits at its own id",
+          "deadlocks are explained wrongly; mend waitOf"
+        )
+      ).toEqual(taker.id())
+      yield* Fiber.interrupt(taker)
+    })
+  )
+})
