@@ -52,7 +52,7 @@ const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
   loop: async () => {
     const { command } = await import("./commands/loop.js")
     const [Checkpoints, Tail, Input, Processes] = await Promise.all([
-      import("./services/record/Checkpoints.js"),
+      import("./services/stream/Checkpoints.js"),
       import("./services/record/Tail.js"),
       import("./services/host/Input.js"),
       import("./services/process/Processes.js")

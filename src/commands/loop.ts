@@ -13,12 +13,16 @@ import * as Signals from "../services/host/Signals.js"
 import * as Template from "../services/job/Template.js"
 import * as Executables from "../services/process/Executables.js"
 import * as Processes from "../services/process/Processes.js"
-import type * as Checkpoints from "../services/record/Checkpoints.js"
 import * as DeadLetters from "../services/record/DeadLetters.js"
+import * as FollowRecords from "../services/record/FollowRecords.js"
 import * as LosslessJson from "../services/record/LosslessJson.js"
+import * as MapRecords from "../services/record/MapRecords.js"
 import * as Records from "../services/record/Records.js"
+import * as ResumePoint from "../services/record/ResumePoint.js"
 import type * as Tail from "../services/record/Tail.js"
 import * as Modules from "../services/source/Modules.js"
+import * as Checkpoints from "../services/stream/Checkpoints.js"
+import type * as Pacing from "../services/stream/Pacing.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import * as ShellWords from "../services/text/ShellWords.js"
 import * as Units from "../services/text/Units.js"
@@ -28,7 +32,7 @@ import * as Values from "./kernel/Values.js"
 
 const usage = (message: string) => new UsageError({ message: `aio loop: ${message}` })
 
-const rate = Values.parsed("rate", (text): Either.Either<Loops.RateOptions, string> => {
+const rate = Values.parsed("rate", (text): Either.Either<Pacing.RateOptions, string> => {
   const match = /^(\d+(?:\.\d+)?)(?:\/(\d*)(ms|s|m|h|d))?$/.exec(text.trim())
   const limit = Number(match?.[1] ?? 0)
   if (match === null || !(limit > 0)) {
@@ -206,7 +210,7 @@ const words = Args.text({ name: "MODULE#EXPORT" }).pipe(
 const optional = <K extends string, A>(name: K, value: Option.Option<A>): { readonly [P in K]?: A } =>
   (Option.isSome(value) ? { [name]: value.value } : {}) as { readonly [P in K]?: A }
 
-type Mapper = (value: unknown, context: Loops.RecordContext) => unknown
+type Mapper = (value: unknown, context: MapRecords.RecordContext) => unknown
 
 const loadFunction = (text: string) =>
   Effect.gen(function* () {
@@ -237,7 +241,7 @@ const commandFunction = (given: ReadonlyArray<string>, json: boolean) =>
       if (record instanceof Records.Row) return record.fields ?? []
       return [typeof record.value === "string" ? record.value : record.text.trim()]
     }
-    return (_: unknown, { index, records }: Loops.RecordContext) =>
+    return (_: unknown, { index, records }: MapRecords.RecordContext) =>
       Effect.acquireUseRelease(
         Effect.sync(() => free.sort((a, b) => a - b).shift() ?? ++slots),
         (slot) =>
@@ -259,7 +263,8 @@ const commandFunction = (given: ReadonlyArray<string>, json: boolean) =>
               : Platform.make(first, ...rest)
             const { exitCode, signal, stderr, stdout } = yield* processes.run(command)
             if (stderr.length > 0) yield* output.writeError(stderr)
-            if (exitCode === 0) return json ? new TextDecoder().decode(stdout) : new Loops.RawResult(stdout)
+            if (exitCode === 0)
+              return json ? new TextDecoder().decode(stdout) : new MapRecords.RawResult(stdout)
             return yield* new ExitError({
               exitCode: codes.failed,
               message: signal === undefined ? `exit code ${exitCode}` : `ended by ${signal}`
@@ -287,7 +292,7 @@ const fewer = (parts: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
 /** What is written for outcomes; `end` is what ends a record. */
 const makeWriter = (end: string) => {
   let open = false // the last record was written as it came, without an end
-  return (outcomes: Iterable<Loops.Outcome>): ReadonlyArray<Piece> => {
+  return (outcomes: Iterable<MapRecords.Outcome>): ReadonlyArray<Piece> => {
     const parts: Array<Piece> = []
     // Records that stand one behind the other in a chunk go out in one piece.
     let chunk: Buffer | undefined
@@ -315,7 +320,7 @@ const makeWriter = (end: string) => {
     }
     for (const outcome of outcomes) {
       if (outcome instanceof Records.Record) asItCame(outcome)
-      else if (outcome instanceof Loops.Mapped) {
+      else if (outcome instanceof MapRecords.Mapped) {
         for (const result of outcome.results) {
           if (result instanceof Records.Record) {
             asItCame(result)
@@ -333,14 +338,14 @@ const makeWriter = (end: string) => {
   }
 }
 
-const resultEvents = (outcome: Loops.Outcome): ReadonlyArray<string> => {
-  if (outcome instanceof Loops.Failed) {
+const resultEvents = (outcome: MapRecords.Outcome): ReadonlyArray<string> => {
+  if (outcome instanceof MapRecords.Failed) {
     return outcome.records.map(
       ({ index, line }) => `${Output.eventLine("failed", { index, line, detail: outcome.detail })}\n`
     )
   }
   const [first, results] =
-    outcome instanceof Loops.Mapped ? [outcome.records[0]!, outcome.results] : [outcome, [outcome]]
+    outcome instanceof MapRecords.Mapped ? [outcome.records[0]!, outcome.results] : [outcome, [outcome]]
   const head = `${Output.eventLine("result", { index: first.index, line: first.line }).slice(0, -1)},"value":`
   // The value is put in as text: its integers keep all their digits. Bytes come of commands, which give text for events.
   return results.flatMap((result) => [
@@ -352,11 +357,11 @@ const resultEvents = (outcome: Loops.Outcome): ReadonlyArray<string> => {
 
 const isReal = Option.isSome
 
-type Failure = Input.InputError | Loops.OtherInput | Loops.RecordFailed | Tail.Gap
+type Failure = Input.InputError | ResumePoint.OtherInput | Records.RecordFailed | Tail.Gap
 
-type Place = Loops.InputPlace | Loops.FollowPlace
+type Place = ResumePoint.InputPlace | ResumePoint.FollowPlace
 
-const recordsOf = (outcome: Loops.Outcome): ReadonlyArray<Records.Record> =>
+const recordsOf = (outcome: MapRecords.Outcome): ReadonlyArray<Records.Record> =>
   outcome instanceof Records.Record ? [outcome] : outcome.records
 
 /** What would be right. */
@@ -425,17 +430,18 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     const name = Option.getOrElse(config.follow, () => "standard input")
     const limits = { format, ...optional("maxLine", config.maxLine) }
     const files = new WeakMap<Records.Record, Tail.File>()
-    let place = (record: Records.Record): Place => new Loops.BehindRecord(record, files.get(record)!, format)
+    let place = (record: Records.Record): Place =>
+      new ResumePoint.BehindRecord(record, files.get(record)!, format)
     const last = Option.map(config.take, (n) => n + config.skip)
     const source = (from: Place | undefined) => {
       if (Option.exists(last, (n) => n <= Math.max(from?.index ?? 0, config.skip))) return Stream.empty
       let all: Stream.Stream<Records.Record, Failure, Tail.Follow>
       if (isReal(config.follow)) {
-        all = Loops.followed(
+        all = FollowRecords.followed(
           config.follow.value,
           {
             ...limits,
-            from: from as Loops.FollowPlace | undefined,
+            from: from as ResumePoint.FollowPlace | undefined,
             ...optional("rotateWait", rotateWait),
             onGap: (gap) =>
               Option.contains(onGap, "fail")
@@ -451,7 +457,11 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
           isReal(checkpoint) ? (record, file) => files.set(record, file) : undefined
         )
       } else {
-        const located = Loops.recordsFrom(input.stdin, limits, from as Loops.InputPlace | undefined)
+        const located = ResumePoint.recordsFrom(
+          input.stdin,
+          limits,
+          from as ResumePoint.InputPlace | undefined
+        )
         place = located.place
         all = located.records
       }
@@ -460,7 +470,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     }
     const drain = yield* Deferred.make<void>()
     const mapped = (from: Place | undefined) =>
-      Loops.mapRecords(source(from), f, {
+      MapRecords.mapRecords(source(from), f, {
         concurrency: config.concurrency,
         ordered: !config.unordered,
         ...optional("key", config.key),
@@ -491,9 +501,9 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     }
     const keeping = config.checkpoint
     const outcomes = isReal(keeping)
-      ? Loops.checkpointed<Loops.Outcome, Failure, Tail.Follow, Place>(
+      ? Checkpoints.checkpointed<MapRecords.Outcome, Failure, Tail.Follow, Place>(
           {
-            decode: isReal(config.follow) ? Loops.followPlace(format) : Loops.inputPlace,
+            decode: isReal(config.follow) ? ResumePoint.followPlace(format) : ResumePoint.inputPlace,
             path: keeping.value,
             input: isReal(config.follow) ? resolve(name) : name,
             position: (outcome) => {
@@ -524,7 +534,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
         : output.write(bytes)
     const end = format === "null" ? "\0" : "\n" // of a record
     const write = makeWriter(isReal(config.output) ? "\n" : end)
-    const tell = (failures: ReadonlyArray<Loops.Failed>) =>
+    const tell = (failures: ReadonlyArray<MapRecords.Failed>) =>
       Effect.gen(function* () {
         for (const { detail, records } of failures) {
           for (const record of records) {
@@ -539,9 +549,9 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     const settled = isReal(keeping) ? output.written : output.drained
     // At once, rather than in an effect that has hold of the outcomes: what a suspended effect holds outlives it by
     // some collections of the young generation, each of which copies it (a fifth of the time of a whole run).
-    const handle = (chunk: Chunk.Chunk<Loops.Outcome>) => {
+    const handle = (chunk: Chunk.Chunk<MapRecords.Outcome>) => {
       const all = Chunk.toReadonlyArray(chunk)
-      let failures: Array<Loops.Failed> | undefined
+      let failures: Array<MapRecords.Failed> | undefined
       for (const outcome of all) {
         if (outcome instanceof Records.Record) {
           counts.records++
@@ -549,7 +559,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
           continue
         }
         counts.records += outcome.records.length
-        if (outcome instanceof Loops.Mapped) counts.results += outcome.results.length
+        if (outcome instanceof MapRecords.Mapped) counts.results += outcome.results.length
         else {
           counts.failed += outcome.records.length
           failures ??= []

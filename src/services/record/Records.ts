@@ -1,5 +1,6 @@
 import { constants, isAscii, isUtf8 } from "node:buffer"
 import { createHash } from "node:crypto"
+import { Data } from "effect"
 import { checkOptions, countOrInfinity } from "../text/Numbers.js"
 import { plural } from "../text/Units.js"
 import * as LosslessJson from "./LosslessJson.js"
@@ -126,6 +127,18 @@ class Cut extends Record {
   override get place(): Place {
     const { index, line, position } = this
     return { index: index - 1, line: line - 1, position }
+  }
+}
+
+/** What was read is no record of its format, or a record's function failed: names the line, and says what is wrong. */
+export class RecordFailed extends Data.TaggedError("RecordFailed")<{
+  readonly record: Record
+  readonly detail: string
+  /** What failed: 1; what took too long: 124; a command that cannot be run: 126 or 127. */
+  readonly exitCode: number
+}> {
+  override get message() {
+    return `line ${this.record.line}: ${this.detail}`
   }
 }
 

@@ -1,0 +1,103 @@
+import { Chunk, type Duration, Effect, Stream } from "effect"
+import type * as Input from "../host/Input.js"
+import { proper } from "./internal/proper.js"
+import type { LinesOptions } from "./ReadRecords.js"
+import * as Records from "./Records.js"
+import type * as ResumePoint from "./ResumePoint.js"
+import * as Tail from "./Tail.js"
+
+/** Settings of {@link follow}. */
+export interface FollowOptions<out E = never> extends LinesOptions {
+  /** Where to go on, behind a record of an earlier run. */
+  readonly from?: ResumePoint.FollowPlace | undefined
+  /** How long a file whose name another one has must have been quiet before that one is read; default 5 seconds. */
+  readonly rotateWait?: Duration.DurationInput | undefined
+  /** What it does that records may have been lost; by default a warning is logged. `(gap) => gap` fails with it. */
+  readonly onGap?: ((gap: Tail.Gap) => Effect.Effect<void, E>) | undefined
+  /** Is given why there is nothing to read, once until there is; by default that is logged. */
+  readonly onWaiting?: ((detail: string) => Effect.Effect<void>) | undefined
+}
+
+/**
+ * Makes lines of a file that others append to, without end: all of it, then what comes. It survives rotation: the old
+ * file is read until its writer is quiet, then those that had the name in between, then the new one, and no line is cut
+ * in two. Content that was truncated is read anew, and reported by `onGap`. A file that is not there is waited for;
+ * fails with `InputError` where the path names something else.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as FollowRecords from "effect-asyncio/services/FollowRecords"
+ * import * as Tail from "effect-asyncio/services/Tail"
+ *
+ * export const errors = FollowRecords.follow("/var/log/app.log", { rotateWait: "10 seconds" }).pipe(
+ *   Stream.filter((line) => line.includes("ERROR")),
+ *   Stream.runForEach((line) => Effect.log(line)),
+ *   Effect.provide(Tail.layer)
+ * )
+ * ```
+ */
+export const follow = <E = never>(
+  path: string,
+  options: FollowOptions<E> = {}
+): Stream.Stream<string, Input.InputError | Records.RecordFailed | E, Tail.Follow> =>
+  Stream.mapChunks(
+    proper(followed(path, { format: "lines", ...options })),
+    Chunk.map((record) => record.value as string)
+  )
+
+/** {@link records} of a file that is followed; `seen` is given the file of each. */
+export const followed = <E = never>(
+  path: string,
+  { from, onGap, onWaiting, rotateWait, ...options }: Omit<Records.Options, "from"> & FollowOptions<E>,
+  seen: (record: Records.Record, file: Tail.File) => void = () => undefined
+): Stream.Stream<Records.Record, Input.InputError | E, Tail.Follow> =>
+  Stream.unwrap(
+    Effect.map(Tail.Follow, ({ open }) =>
+      Stream.suspend(() => {
+        let splitter: Records.Records | undefined
+        let file: Tail.File | undefined
+        let index = from?.index ?? 0
+        // Where the line begins that was given without its end; until a record comes.
+        let given = from !== undefined && from.file.given > 0 ? from.file : undefined
+        const told = (found: ReadonlyArray<Records.Record>) => {
+          for (const record of found) {
+            index = record.index
+            given = undefined
+            seen(record, file!)
+          }
+          return found
+        }
+        const ended = () => {
+          if (splitter === undefined) return []
+          const found = splitter.end()
+          // What an earlier run has given is a line again only if more was written to it.
+          const isGiven =
+            given !== undefined &&
+            found[0]?.position === given.position + given.given &&
+            Tail.placeBehind(file!, 0, found[0].bytes).tail.sha256 === given.tail.sha256
+          given = undefined
+          return isGiven ? [] : told(found)
+        }
+        const begin = ({ file: next, position }: Tail.Piece) => {
+          const goesOn =
+            from !== undefined && file === undefined && next.inode === from.file.inode && position > 0
+          file = next
+          const line = goesOn ? from.line - (from.file.given > 0 ? 1 : 0) : 0
+          splitter = Records.make({ ...options, from: { index, line, position } })
+        }
+        return Stream.mapChunks(open(path, { from: from?.file, onGap, onWaiting, rotateWait }), (pieces) => {
+          const found: Array<Records.Record> = []
+          for (const piece of pieces) {
+            if (piece.anew) {
+              // What the file before ended with is a line, though nothing has ended it.
+              found.push(...ended())
+              begin({ ...piece, position: piece.position - piece.bytes.length })
+            }
+            if (piece.bytes.length > 0) found.push(...told(splitter!.push(piece.bytes)))
+          }
+          return Chunk.unsafeFromArray(found)
+        })
+      })
+    )
+  )

@@ -1,0 +1,103 @@
+import { Chunk, Effect, Stream } from "effect"
+import { codes } from "../host/ExitCodes.js"
+import { proper } from "./internal/proper.js"
+import * as LosslessJson from "./LosslessJson.js"
+import * as Records from "./Records.js"
+
+/**
+ * Takes bytes apart into records; those that are none of their format come with a `problem`. Fails with
+ * {@link Records.RecordFailed} where the header of a CSV cannot be used.
+ */
+export const records = <E, R>(
+  bytes: Stream.Stream<Uint8Array, E, R>,
+  options: Records.Options
+): Stream.Stream<Records.Record, E | Records.RecordFailed, R> =>
+  Stream.suspend(() => {
+    const splitter = Records.make(options)
+    const checked = (found: ReadonlyArray<Records.Record>) => {
+      const header = found[0]?.index === 0 ? found[0] : undefined
+      return header === undefined
+        ? Effect.succeed(Chunk.unsafeFromArray(found))
+        : Effect.fail(
+            new Records.RecordFailed({ record: header, detail: header.problem!, exitCode: codes.usage })
+          )
+    }
+    const whole = Stream.mapChunksEffect(bytes, (chunk) => {
+      const [only] = chunk
+      if (chunk.length === 1) return checked(splitter.push(only!))
+      return checked(Chunk.toReadonlyArray(chunk).flatMap((part) => splitter.push(part)))
+    })
+    return Stream.concat(
+      whole,
+      Stream.unwrap(
+        Effect.map(
+          Effect.suspend(() => checked(splitter.end())),
+          Stream.fromChunk
+        )
+      )
+    )
+  })
+
+/** Settings of {@link lines} and {@link ndjson}. */
+export interface LinesOptions {
+  /** Most bytes of a line; a longer one is a failure, and is not kept in memory. Default 16 MiB. */
+  readonly maxLine?: number | undefined
+}
+
+/**
+ * Makes text lines of bytes, however these are cut; CRLF ends a line too. Fails with {@link Records.RecordFailed} at a line that
+ * is not UTF-8 or too long.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as ReadRecords from "effect-asyncio/services/ReadRecords"
+ * import * as Input from "effect-asyncio/services/Input"
+ *
+ * export const program = Effect.flatMap(Input.Input, ({ stdin }) =>
+ *   Stream.runForEach(ReadRecords.lines(stdin), (line) => Effect.log(line))
+ * )
+ * ```
+ */
+export const lines = <E, R>(
+  bytes: Stream.Stream<Uint8Array, E, R>,
+  options: LinesOptions = {}
+): Stream.Stream<string, E | Records.RecordFailed, R> =>
+  Stream.mapChunks(
+    proper(records(bytes, { format: "lines", ...options })),
+    Chunk.map((record) => record.value as string)
+  )
+
+/**
+ * Makes records of lines of JSON; blank lines are none. A record has its value, its text and bytes as they came, and
+ * its line number. Integers beyond 2^53 are BigInts. `encode` writes a result in place of a record: the record's own
+ * bytes where it is the record's own value, unchanged. Fails with {@link Records.RecordFailed} at what is no JSON, not UTF-8 or
+ * too long.
+ *
+ * @example
+ * ```ts
+ * import { Stream } from "effect"
+ * import * as ReadRecords from "effect-asyncio/services/ReadRecords"
+ *
+ * const bytes = Stream.make(new TextEncoder().encode('{"id":12345678901234567890}\n'))
+ *
+ * export const same = ReadRecords.ndjson(bytes).pipe(
+ *   Stream.map((record) => ReadRecords.encode(record, record.value)),
+ *   Stream.runCollect
+ * )
+ * ```
+ */
+export const ndjson = <E, R>(
+  bytes: Stream.Stream<Uint8Array, E, R>,
+  options: LinesOptions = {}
+): Stream.Stream<Records.Record, E | Records.RecordFailed, R> =>
+  proper(records(bytes, { format: "ndjson", ...options }))
+
+/**
+ * A result as a line of JSON: the record's own bytes if it is its value, and that is as it was read. Throws a
+ * `TypeError` where the result has no JSON, like NaN or undefined.
+ */
+export const encode = (record: Records.Record, result: unknown): Uint8Array =>
+  result === record.value && Records.isAsRead(record)
+    ? record.bytes
+    : new TextEncoder().encode(`${LosslessJson.encode(result)}\n`)
