@@ -8,6 +8,7 @@ import * as LosslessJson from "../../src/services/record/LosslessJson.js"
 import * as MapRecords from "../../src/services/record/MapRecords.js"
 import * as ReadRecords from "../../src/services/record/ReadRecords.js"
 import * as Records from "../../src/services/record/Records.js"
+import * as Splitter from "../../src/services/record/Splitter.js"
 import * as Aio from "../support/Aio.js"
 import { mapping, splitting } from "../support/RecordModel.js"
 
@@ -46,8 +47,8 @@ export const nth = (n) => (answers[n] ?? ((x) => ({ x })))(n)
 const aio = (words: ReadonlyArray<string>, stdin: string, options: Aio.SpawnOptions = {}) =>
   Aio.run(["loop", "-q", ...words], { cwd, stdin, ...options })
 
-const split = (bytes: Buffer, options: Records.Options, cuts: ReadonlyArray<number> = []) => {
-  const records = Records.make(options)
+const split = (bytes: Buffer, options: Splitter.Options, cuts: ReadonlyArray<number> = []) => {
+  const records = Splitter.make(options)
   const places = [0, ...cuts, bytes.length]
   const found = cuts.flatMap((cut, i) => records.push(Buffer.from(bytes.subarray(places[i], cut))))
   found.push(...records.push(Buffer.from(bytes.subarray(places.at(-2)))), ...records.end())

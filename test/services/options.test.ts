@@ -20,7 +20,7 @@ import * as Processes from "../../src/services/process/Processes.js"
 import * as FollowRecords from "../../src/services/record/FollowRecords.js"
 import * as MapRecords from "../../src/services/record/MapRecords.js"
 import * as ReadRecords from "../../src/services/record/ReadRecords.js"
-import * as Records from "../../src/services/record/Records.js"
+import * as Splitter from "../../src/services/record/Splitter.js"
 import * as Tail from "../../src/services/record/Tail.js"
 import * as Checkpoints from "../../src/services/stream/Checkpoints.js"
 import * as EventBuffer from "../../src/services/stream/EventBuffer.js"
@@ -167,8 +167,8 @@ options(
 options("Lines.Options", { maxLine: "countOrInfinity", delimiter: "byte" }, (given) =>
   Effect.sync(() => Lines.make({ onLine: () => undefined, ...given }))
 )
-options("Records.Options", { maxLine: "countOrInfinity" }, (given) =>
-  Effect.sync(() => Records.make({ format: "csv", ...given }))
+options("Splitter.Options", { maxLine: "countOrInfinity" }, (given) =>
+  Effect.sync(() => Splitter.make({ format: "csv", ...given }))
 )
 options("LogFiles.Options", { maxSize: "countOrInfinity", keep: "countOrNone" }, (given) =>
   Effect.scoped(LogFiles.open("/nowhere", "name", given))
@@ -308,7 +308,7 @@ const exempt = new Set([
   "Cron.Options.after",
   "CivilTime.Options.now",
   "Processes.Script.exitCode",
-  "Records.Options.from",
+  "Splitter.Options.from",
   "LongRunning.ExampleOptions.seed"
 ])
 

@@ -3,6 +3,7 @@ import * as LosslessJson from "../../src/services/record/LosslessJson.js"
 import * as MapRecords from "../../src/services/record/MapRecords.js"
 import * as ReadRecords from "../../src/services/record/ReadRecords.js"
 import * as Records from "../../src/services/record/Records.js"
+import * as Splitter from "../../src/services/record/Splitter.js"
 
 // What `aio loop` must make of any bytes, in any chunks, by any function: a reference that reads the whole input at
 // once, character by character, and shares no code with the package. fuzz/records.fuzz.ts tries it for minutes,
@@ -211,8 +212,8 @@ const chunksOf = (bytes: Buffer, cuts: ReadonlyArray<number>): ReadonlyArray<Buf
   return [0, ...places].map((from, i) => Buffer.from(bytes.subarray(from, places[i] ?? bytes.length)))
 }
 
-const split = (chunks: ReadonlyArray<Buffer>, options: Records.Options) => {
-  const splitter = Records.make(options)
+const split = (chunks: ReadonlyArray<Buffer>, options: Splitter.Options) => {
+  const splitter = Splitter.make(options)
   return [...chunks.flatMap((chunk) => splitter.push(Buffer.from(chunk))), ...splitter.end()]
 }
 const encoded = (value: unknown): string => {

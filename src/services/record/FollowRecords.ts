@@ -2,8 +2,9 @@ import { Chunk, type Duration, Effect, Stream } from "effect"
 import type * as Input from "../host/Input.js"
 import { proper } from "./internal/proper.js"
 import type { LinesOptions } from "./ReadRecords.js"
-import * as Records from "./Records.js"
+import type * as Records from "./Records.js"
 import type * as ResumePoint from "./ResumePoint.js"
+import * as Splitter from "./Splitter.js"
 import * as Tail from "./Tail.js"
 
 /** Settings of {@link follow}. */
@@ -49,13 +50,13 @@ export const follow = <E = never>(
 /** {@link records} of a file that is followed; `seen` is given the file of each. */
 export const followed = <E = never>(
   path: string,
-  { from, onGap, onWaiting, rotateWait, ...options }: Omit<Records.Options, "from"> & FollowOptions<E>,
+  { from, onGap, onWaiting, rotateWait, ...options }: Omit<Splitter.Options, "from"> & FollowOptions<E>,
   seen: (record: Records.Record, file: Tail.File) => void = () => undefined
 ): Stream.Stream<Records.Record, Input.InputError | E, Tail.Follow> =>
   Stream.unwrap(
     Effect.map(Tail.Follow, ({ open }) =>
       Stream.suspend(() => {
-        let splitter: Records.Records | undefined
+        let splitter: Splitter.Splitter | undefined
         let file: Tail.File | undefined
         let index = from?.index ?? 0
         // Where the line begins that was given without its end; until a record comes.
@@ -84,7 +85,7 @@ export const followed = <E = never>(
             from !== undefined && file === undefined && next.inode === from.file.inode && position > 0
           file = next
           const line = goesOn ? from.line - (from.file.given > 0 ? 1 : 0) : 0
-          splitter = Records.make({ ...options, from: { index, line, position } })
+          splitter = Splitter.make({ ...options, from: { index, line, position } })
         }
         return Stream.mapChunks(open(path, { from: from?.file, onGap, onWaiting, rotateWait }), (pieces) => {
           const found: Array<Records.Record> = []

@@ -7,6 +7,7 @@ import { headline } from "../task/Causes.js"
 import { anyCount, checkOptions, time } from "../text/Numbers.js"
 import { formatGiven } from "../text/Units.js"
 import * as Timers from "../time/Timers.js"
+import * as Unchanged from "./internal/unchanged.js"
 import * as LosslessJson from "./LosslessJson.js"
 import * as Records from "./Records.js"
 
@@ -184,7 +185,7 @@ export const mapRecords = <E, R>(
     checkOptions(options, { retries: anyCount, timeout: time })
     return self
   })
-  const innocent = LosslessJson.changesNothing(f)
+  const innocent = Unchanged.changesNothing(f)
   const wantsContext = f.length > 1 || /\barguments\b|\.\.\./.test(Function.prototype.toString.call(f))
 
   const text = (value: unknown): string | Uint8Array => {
@@ -210,7 +211,7 @@ export const mapRecords = <E, R>(
     Exit.isExit(step) && Exit.isSuccess(step) ? new MapConcurrent.Ready(step.value as Failed) : step
 
   // `was`: the records' snapshots.
-  type Was = LosslessJson.Snapshot | undefined | null
+  type Was = Unchanged.Snapshot | undefined | null
   const outcome = (
     records: ReadonlyArray<Records.Record>,
     values: ReadonlyArray<unknown>,
@@ -230,7 +231,7 @@ export const mapRecords = <E, R>(
       if (!isObject && results.length !== records.length) return undefined
       const at = isObject ? values.indexOf(value) : place
       if (at < 0 || values[at] !== value) return undefined
-      return was[at] === null || LosslessJson.isUnchanged(value, was[at]) ? records[at] : undefined
+      return was[at] === null || Unchanged.isUnchanged(value, was[at]) ? records[at] : undefined
     }
     const written: Array<string | Uint8Array | Records.Record> = []
     for (const [place, value] of results.entries()) {
@@ -238,7 +239,7 @@ export const mapRecords = <E, R>(
     }
     return new Mapped(records, written)
   }
-  const remember = (value: unknown): Was => (innocent || !untouched ? null : LosslessJson.snapshot(value))
+  const remember = (value: unknown): Was => (innocent || !untouched ? null : Unchanged.snapshot(value))
 
   const attempts = (
     records: ReadonlyArray<Records.Record>,
@@ -316,7 +317,7 @@ export const mapRecords = <E, R>(
       if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
       result = f(value, undefined as never)
       // Most are here: a function that answers at once, and what it gives is what came, another value, or nothing.
-      if (result === value && untouched && (was === null || LosslessJson.isUnchanged(value, was)))
+      if (result === value && untouched && (was === null || Unchanged.isUnchanged(value, was)))
         return new MapConcurrent.Ready(record)
       if (!isLater(result)) return new MapConcurrent.Ready(outcome([record], [value], [was], result))
     } catch (error) {

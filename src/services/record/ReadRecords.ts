@@ -3,6 +3,7 @@ import { codes } from "../host/ExitCodes.js"
 import { proper } from "./internal/proper.js"
 import * as LosslessJson from "./LosslessJson.js"
 import * as Records from "./Records.js"
+import * as Splitter from "./Splitter.js"
 
 /**
  * Takes bytes apart into records; those that are none of their format come with a `problem`. Fails with
@@ -10,10 +11,10 @@ import * as Records from "./Records.js"
  */
 export const records = <E, R>(
   bytes: Stream.Stream<Uint8Array, E, R>,
-  options: Records.Options
+  options: Splitter.Options
 ): Stream.Stream<Records.Record, E | Records.RecordFailed, R> =>
   Stream.suspend(() => {
-    const splitter = Records.make(options)
+    const splitter = Splitter.make(options)
     type Step = Channel.Channel<
       Chunk.Chunk<Records.Record>,
       Chunk.Chunk<Uint8Array>,

@@ -1,6 +1,7 @@
 import { Chunk, Data, Effect, Either, Schema, Stream } from "effect"
 import { records } from "./ReadRecords.js"
 import * as Records from "./Records.js"
+import type * as Splitter from "./Splitter.js"
 import * as Tail from "./Tail.js"
 
 const Count = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
@@ -103,7 +104,7 @@ export class OtherInput extends Data.TaggedError("OtherInput")<{ readonly detail
  */
 export const recordsFrom = <E, R>(
   bytes: Stream.Stream<Uint8Array, E, R>,
-  options: Omit<Records.Options, "from">,
+  options: Omit<Splitter.Options, "from">,
   from: InputPlace | undefined
 ): {
   readonly records: Stream.Stream<Records.Record, E | OtherInput | Records.RecordFailed, R>

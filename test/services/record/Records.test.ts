@@ -1,10 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import { FastCheck } from "effect"
-import * as Records from "../../../src/services/record/Records.js"
+import type * as Records from "../../../src/services/record/Records.js"
+import * as Splitter from "../../../src/services/record/Splitter.js"
 
 /** The records of these bytes, given in pieces of this size. */
-const all = (bytes: string | Uint8Array, options: Records.Options, piece = 1 << 20) => {
-  const records = Records.make(options)
+const all = (bytes: string | Uint8Array, options: Splitter.Options, piece = 1 << 20) => {
+  const records = Splitter.make(options)
   const given = Buffer.from(bytes as string)
   const found: Array<Records.Record> = []
   for (let at = 0; at < given.length; at += piece) {
@@ -57,7 +58,7 @@ describe("Records", () => {
   })
 
   it("keeps no more of a record that is too long than it may be", () => {
-    const records = Records.make({ format: "ndjson" })
+    const records = Splitter.make({ format: "ndjson" })
     const piece = Buffer.alloc(64 * 1024, "x")
     const found: Array<Records.Record> = []
     for (let i = 0; i < 3200; i++) found.push(...records.push(piece))
