@@ -20,6 +20,7 @@ import * as Processes from "../../src/services/process/Processes.js"
 import * as FollowRecords from "../../src/services/record/FollowRecords.js"
 import * as MapRecords from "../../src/services/record/MapRecords.js"
 import * as ReadRecords from "../../src/services/record/ReadRecords.js"
+import * as RecordRun from "../../src/services/record/RecordRun.js"
 import * as Splitter from "../../src/services/record/Splitter.js"
 import * as Tail from "../../src/services/record/Tail.js"
 import * as Checkpoints from "../../src/services/stream/Checkpoints.js"
@@ -267,6 +268,16 @@ options("MapRecords.MapRecordsOptions", { retries: "anyCount", timeout: "time" }
     MapRecords.mapRecords(ReadRecords.records(bytes, { format: "ndjson" }), (value) => value, given)
   )
 )
+options("RecordRun.RunOptions", { skip: "countOrNone", take: "countOrNone" }, (given) =>
+  Stream.runDrain(
+    RecordRun.run({ _tag: "Input", name: "bytes", bytes }, (value) => value, { format: "ndjson", ...given })
+  )
+)
+option("RecordRun.RunOptions.maxLine", "countOrInfinity", (maxLine) =>
+  Stream.runDrain(
+    RecordRun.run({ _tag: "Input", name: "bytes", bytes }, (value) => value, { format: "ndjson", maxLine })
+  )
+)
 options("Network.DashboardOptions", { timeout: "time" }, (given) => Network.dashboard("ada", given))
 options("Scheduling.RunsOptions", { grace: "time", timeout: "time" }, (given) =>
   Scheduling.runs(command, { _tag: "Later", delay: 0 }, { handle: () => Effect.void, ...given })
@@ -340,7 +351,8 @@ const layers = Layer.mergeAll(
   Probes.layerTest({}),
   Timers.layer,
   SystemLoad.layer,
-  Checkpoints.layerTest()
+  Checkpoints.layerTest(),
+  Tail.layerTest({})
 )
 
 describe("options that are numbers", () => {

@@ -144,32 +144,26 @@ export const run = async ({ dated, ops, there }: Case): Promise<ReadonlyArray<st
   const start = () => {
     const from =
       checkpoint && Either.getOrThrow(ResumePoint.followPlace("lines")(JSON.parse(checkpoint.json)))
-    const seen = new WeakMap<object, Tail.File>()
     begun = false
     let index = from?.index ?? 0
-    const records = FollowRecords.followed(
-      path,
-      {
-        format: "lines",
-        from,
-        rotateWait,
-        onGap: (gap) => Effect.sync(() => void gaps.push(gap.message)),
-        onWaiting: () =>
-          Effect.sync(() => {
-            waiting = true
-            begun = true
-          })
-      },
-      (record, file) => seen.set(record, file)
-    )
+    const records = FollowRecords.followed(path, {
+      format: "lines",
+      from,
+      rotateWait,
+      onGap: (gap) => Effect.sync(() => void gaps.push(gap.message)),
+      onWaiting: () =>
+        Effect.sync(() => {
+          waiting = true
+          begun = true
+        })
+    })
     fiber = Effect.runFork(
       Stream.runForEach(records, (record) =>
         Effect.promise(async () => {
           while (paused !== undefined) await paused
           if (record.index !== ++index) wrong.push(`record ${record.index} came as number ${index}`)
           received.push(record.text)
-          const place = new ResumePoint.BehindRecord(record, seen.get(record)!, "lines")
-          places.push({ json: JSON.stringify(place), text: record.text })
+          places.push({ json: JSON.stringify(ResumePoint.behind(record)), text: record.text })
         })
       ).pipe(Effect.provide(watched))
     )

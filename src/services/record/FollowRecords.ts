@@ -3,7 +3,7 @@ import type * as Input from "../host/Input.js"
 import { proper } from "./internal/proper.js"
 import type { LinesOptions } from "./ReadRecords.js"
 import type * as Records from "./Records.js"
-import type * as ResumePoint from "./ResumePoint.js"
+import * as ResumePoint from "./ResumePoint.js"
 import * as Splitter from "./Splitter.js"
 import * as Tail from "./Tail.js"
 
@@ -47,11 +47,19 @@ export const follow = <E = never>(
     Chunk.map((record) => record.value as string)
   )
 
-/** {@link records} of a file that is followed; `seen` is given the file of each. */
+/**
+ * `ReadRecords.records` of a file that is followed. The origin of each record is a `ResumePoint.FollowedFile`, so that
+ * `ResumePoint.behind` gives the place to go on at.
+ */
 export const followed = <E = never>(
   path: string,
-  { from, onGap, onWaiting, rotateWait, ...options }: Omit<Splitter.Options, "from"> & FollowOptions<E>,
-  seen: (record: Records.Record, file: Tail.File) => void = () => undefined
+  {
+    from,
+    onGap,
+    onWaiting,
+    rotateWait,
+    ...options
+  }: Omit<Splitter.Options, "from" | "origin"> & FollowOptions<E>
 ): Stream.Stream<Records.Record, Input.InputError | E, Tail.Follow> =>
   Stream.unwrap(
     Effect.map(Tail.Follow, ({ open }) =>
@@ -62,10 +70,9 @@ export const followed = <E = never>(
         // Where the line begins that was given without its end; until a record comes.
         let given = from !== undefined && from.file.given > 0 ? from.file : undefined
         const told = (found: ReadonlyArray<Records.Record>) => {
-          for (const record of found) {
-            index = record.index
+          if (found.length > 0) {
+            index = found.at(-1)!.index
             given = undefined
-            seen(record, file!)
           }
           return found
         }
@@ -85,7 +92,8 @@ export const followed = <E = never>(
             from !== undefined && file === undefined && next.inode === from.file.inode && position > 0
           file = next
           const line = goesOn ? from.line - (from.file.given > 0 ? 1 : 0) : 0
-          splitter = Splitter.make({ ...options, from: { index, line, position } })
+          const origin = new ResumePoint.FollowedFile(next, options.format)
+          splitter = Splitter.make({ ...options, from: { index, line, position }, origin })
         }
         return Stream.mapChunks(open(path, { from: from?.file, onGap, onWaiting, rotateWait }), (pieces) => {
           const found: Array<Records.Record> = []

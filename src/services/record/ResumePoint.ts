@@ -20,8 +20,8 @@ export const FollowPlace = Schema.Struct({
 
 export type FollowPlace = typeof FollowPlace.Type
 
-/** The place behind a record of a file that is followed; its digests are made when they are asked for. */
-export class BehindRecord implements FollowPlace {
+// Its digests are made when they are asked for: most places are replaced before they are written.
+class BehindRecord implements FollowPlace {
   constructor(
     private readonly record: Records.Record,
     private readonly of: Tail.File,
@@ -40,6 +40,17 @@ export class BehindRecord implements FollowPlace {
   toJSON(): FollowPlace {
     const { file, format, index, line } = this
     return { index, line, format, file }
+  }
+}
+
+/** A file that is followed, as the origin of its records: the place behind one is a {@link FollowPlace}. */
+export class FollowedFile implements Records.Origin {
+  constructor(
+    readonly file: Tail.File,
+    readonly format: Records.Format
+  ) {}
+  behind(record: Records.Record): FollowPlace {
+    return new BehindRecord(record, this.file, this.format)
   }
 }
 
@@ -62,6 +73,15 @@ export const InputPlace = Schema.Struct({
 })
 
 export type InputPlace = typeof InputPlace.Type
+
+/** The place behind a record, of an input or of a file that is followed. */
+export type Place = InputPlace | FollowPlace
+
+/** The place behind a record that {@link recordsFrom} or `FollowRecords.followed` has given; undefined for others. */
+export const behind = (record: Records.Record): Place | undefined => {
+  const { origin } = record
+  return origin instanceof FollowedFile || origin instanceof WholeInput ? origin.behind(record) : undefined
+}
 
 const damaged = "its position is not one of this kind of input; name another file, or remove it to begin anew"
 
@@ -97,71 +117,80 @@ export class OtherInput extends Data.TaggedError("OtherInput")<{ readonly detail
   }
 }
 
+/** An input that is read from its beginning, as the origin of its records. */
+class WholeInput implements Records.Origin {
+  /** What it begins with, as far as it was read: at most 4 KiB. */
+  head = new Uint8Array(0)
+  private known: InputPlace["head"] | undefined
+
+  constructor(readonly format: Records.Format) {}
+
+  add(chunk: Uint8Array): void {
+    const { head } = this
+    if (head.length >= headBytes) return
+    const more = chunk.subarray(0, headBytes - head.length)
+    this.head = new Uint8Array(head.length + more.length)
+    this.head.set(head)
+    this.head.set(more, head.length)
+  }
+
+  behind({ place }: Records.Record): InputPlace {
+    const { format, head } = this
+    const { index, line, position } = place
+    const bytes = Math.min(headBytes, position, head.length)
+    if (this.known?.bytes !== bytes) {
+      this.known = { bytes, sha256: Records.digest(head.subarray(0, bytes)) }
+    }
+    return { index, line, position, format, head: this.known }
+  }
+}
+
 /**
- * {@link records} behind a place, and the places of these: for {@link checkpointed}. The bytes are those of the whole
- * input; what is before the place is read and dropped. Fails with {@link OtherInput} when they begin with something
- * else, are fewer, or are taken for records of another format.
+ * `ReadRecords.records` behind a place: for `Checkpoints.checkpointed`, whose position of a record is {@link behind} it.
+ * The bytes are those of the whole input; what is before the place is read and dropped. Fails with {@link OtherInput}
+ * when they begin with something else, are fewer, or are read as records of another format.
  */
 export const recordsFrom = <E, R>(
   bytes: Stream.Stream<Uint8Array, E, R>,
-  options: Omit<Splitter.Options, "from">,
+  options: Omit<Splitter.Options, "from" | "origin">,
   from: InputPlace | undefined
-): {
-  readonly records: Stream.Stream<Records.Record, E | OtherInput | Records.RecordFailed, R>
-  readonly place: (record: Records.Record) => InputPlace
-} => {
-  const { format } = options
-  let head = new Uint8Array(0)
-  let seen = 0
-  let known: InputPlace["head"] | undefined
-  let checked = from === undefined
-  const check = Effect.suspend(() => {
-    if (checked || from === undefined || head.length < Math.min(from.head.bytes, headBytes))
-      return Effect.void
-    checked = true
-    return Records.digest(head.subarray(0, from.head.bytes)) === from.head.sha256
-      ? Effect.void
-      : Effect.fail(new OtherInput({ detail: "it is of another input: this one begins with something else" }))
-  })
-  const skipped = from === undefined || format === "csv" ? 0 : from.position
-  const rest = (chunk: Uint8Array) => {
-    const left = skipped - seen
-    seen += chunk.length
-    return left <= 0 ? chunk : chunk.subarray(Math.min(left, chunk.length))
-  }
-  const located = Stream.mapChunksEffect(bytes, (chunks) => {
-    for (const chunk of chunks) {
-      if (head.length >= headBytes) break
-      const more = chunk.subarray(0, headBytes - head.length)
-      const joined = new Uint8Array(head.length + more.length)
-      joined.set(head)
-      joined.set(more, head.length)
-      head = joined
+): Stream.Stream<Records.Record, E | OtherInput | Records.RecordFailed, R> =>
+  Stream.suspend((): Stream.Stream<Records.Record, E | OtherInput | Records.RecordFailed, R> => {
+    const { format } = options
+    if (from !== undefined && from.format !== format) {
+      return Stream.fail(new OtherInput({ detail: `it is of records as ${from.format}, not ${format}` }))
     }
-    const wanted = Chunk.map(chunks, rest)
-    return checked ? Effect.succeed(wanted) : Effect.as(check, wanted)
-  })
-  const ended = Stream.execute(
-    Effect.suspend(() =>
-      from === undefined || (checked && seen >= from.position)
+    const origin = new WholeInput(format)
+    let seen = 0
+    let checked = from === undefined
+    const check = Effect.suspend(() => {
+      const { head } = origin
+      if (checked || from === undefined || head.length < Math.min(from.head.bytes, headBytes))
+        return Effect.void
+      checked = true
+      return Records.digest(head.subarray(0, from.head.bytes)) === from.head.sha256
         ? Effect.void
-        : Effect.fail(new OtherInput({ detail: "it is of another input: this one is shorter" }))
-    )
-  )
-  const wrongFormat =
-    from === undefined || from.format === format
-      ? Stream.empty
-      : Stream.fail(new OtherInput({ detail: `it is of records as ${from.format}, not ${format}` }))
-  return {
-    records: Stream.concat(
-      wrongFormat,
-      records(Stream.concat(located, ended), from === undefined ? options : { ...options, from })
-    ),
-    place: (record) => {
-      const { index, line, position } = record.place
-      const bytes = Math.min(headBytes, position, head.length)
-      if (known?.bytes !== bytes) known = { bytes, sha256: Records.digest(head.subarray(0, bytes)) }
-      return { index, line, position, format, head: known }
+        : Effect.fail(
+            new OtherInput({ detail: "it is of another input: this one begins with something else" })
+          )
+    })
+    const skipped = from === undefined || format === "csv" ? 0 : from.position
+    const rest = (chunk: Uint8Array) => {
+      const left = skipped - seen
+      seen += chunk.length
+      return left <= 0 ? chunk : chunk.subarray(Math.min(left, chunk.length))
     }
-  }
-}
+    const located = Stream.mapChunksEffect(bytes, (chunks) => {
+      for (const chunk of chunks) origin.add(chunk)
+      const wanted = Chunk.map(chunks, rest)
+      return checked ? Effect.succeed(wanted) : Effect.as(check, wanted)
+    })
+    const ended = Stream.execute(
+      Effect.suspend(() =>
+        from === undefined || (checked && seen >= from.position)
+          ? Effect.void
+          : Effect.fail(new OtherInput({ detail: "it is of another input: this one is shorter" }))
+      )
+    )
+    return records(Stream.concat(located, ended), { ...options, from, origin })
+  })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Fiber, Stream } from "effect"
 import * as FollowRecords from "../../../src/services/record/FollowRecords.js"
+import * as ResumePoint from "../../../src/services/record/ResumePoint.js"
 import * as Tail from "../../../src/services/record/Tail.js"
 
 describe("FollowRecords.follow", () => {
@@ -24,9 +25,14 @@ describe("FollowRecords.follow", () => {
       const lines = FollowRecords.follow("log").pipe(Stream.take(5), Stream.runCollect)
       expect(Chunk.toReadonlyArray(yield* lines)).toEqual(["a", "bc", "end", "x", "y"])
       const seen: Array<string> = []
-      yield* FollowRecords.followed("log", { format: "lines" }, ({ index, line, position }, file) =>
-        seen.push(`${index}: ${file.inode}:${line} to ${position}`)
-      ).pipe(Stream.take(5), Stream.runDrain)
+      yield* FollowRecords.followed("log", { format: "lines" }).pipe(
+        Stream.take(5),
+        Stream.runForEach((record) => {
+          const place = ResumePoint.behind(record) as ResumePoint.FollowPlace
+          const { index, line, position } = record
+          return Effect.sync(() => seen.push(`${index}: ${place.file.inode}:${line} to ${position}`))
+        })
+      )
       expect(seen).toEqual(["1: 1:1 to 2", "2: 1:2 to 5", "3: 1:3 to 8", "4: 2:1 to 2", "5: 2:2 to 4"])
       const told = yield* Deferred.make<string>()
       const onWaiting = (detail: string) => Deferred.succeed(told, detail)

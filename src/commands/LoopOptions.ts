@@ -1,0 +1,154 @@
+import * as Args from "@effect/cli/Args"
+import * as Options from "@effect/cli/Options"
+import { Either, Option } from "effect"
+import * as RecordKey from "../services/record/RecordKey.js"
+import * as Records from "../services/record/Records.js"
+import type * as Pacing from "../services/stream/Pacing.js"
+import * as Units from "../services/text/Units.js"
+import * as Values from "./kernel/Values.js"
+
+const rate = Values.parsed("rate", (text): Either.Either<Pacing.RateOptions, string> => {
+  const match = /^(\d+(?:\.\d+)?)(?:\/(\d*)(ms|s|m|h|d))?$/.exec(text.trim())
+  const limit = Number(match?.[1] ?? 0)
+  if (match === null || !(limit > 0)) {
+    return Either.left(`'${text}' is no rate; write one like 10/s, 100/m or 5/10s`)
+  }
+  return Either.map(Units.duration(`${match[2] || 1}${match[3] ?? "s"}`), (interval) => ({ limit, interval }))
+})
+
+/** What a record that failed does. */
+type OnError =
+  | { readonly policy: "stop" | "skip" }
+  | { readonly policy: "dead-letter"; readonly path: string }
+
+const onError = Values.parsed("on-error", (text): Either.Either<OnError, string> => {
+  if (text === "stop" || text === "skip") return Either.right({ policy: text })
+  const path = /^dead-letter[ =:](.+)$/s.exec(text)?.[1]
+  return path === undefined
+    ? Either.left(`'${text}' is none of stop, skip, dead-letter FILE`)
+    : Either.right({ policy: "dead-letter", path })
+})
+
+const key = Values.parsed("key", RecordKey.parse)
+
+/** The options of `aio loop`. */
+export const optionSet = {
+  input: Values.choice("input", Records.formats).pipe(
+    Options.withAlias("i"),
+    Options.withDescription(
+      "what the records are: lines (default), a JSON value a line, what ends with NUL, rows of a CSV (commas, quotes doubled, UTF-8) under a header of distinct names"
+    ),
+    Options.withDefault("lines" as const)
+  ),
+  output: Values.choice("output", ["lines", "ndjson"]).pipe(
+    Options.withAlias("o"),
+    Options.withDescription("strings as they are, or everything as JSON; default: as the input"),
+    Options.optional
+  ),
+  concurrency: Values.integer("concurrency", 1).pipe(
+    Options.withAlias("j"),
+    Options.withDescription("records under way at once; default 1"),
+    Options.withDefault(1)
+  ),
+  unordered: Options.boolean("unordered").pipe(
+    Options.withDescription("results as they come; by default in the order of the records")
+  ),
+  key: key.pipe(
+    Options.withPseudoName("expr"),
+    Options.withDescription(
+      "records of one key one after the other, keys at once: a path (user.id), a field of a line (1), or JavaScript (record.id % 10)"
+    ),
+    Options.optional
+  ),
+  batch: Values.integer("batch", 1).pipe(
+    Options.withDescription("the function gets arrays of so many records"),
+    Options.optional
+  ),
+  within: Values.duration("within").pipe(
+    Options.withDescription("with --batch: the first of a batch waits no longer than this for others"),
+    Options.optional
+  ),
+  rate: rate.pipe(
+    Options.withPseudoName("n/s"),
+    Options.withDescription("records (or batches) begun in a time, evenly: 10/s, 100/m, 5/10s"),
+    Options.optional
+  ),
+  retries: Values.integer("retries", 0).pipe(
+    Options.withDescription(
+      "further attempts of a record that failed, after 100 ms, 200 ms, … 10 s; default 0"
+    ),
+    Options.withDefault(0)
+  ),
+  timeout: Values.duration("timeout").pipe(
+    Options.withDescription("longest an attempt may take"),
+    Options.optional
+  ),
+  onError: onError.pipe(
+    Options.withPseudoName("stop|skip|dead-letter FILE"),
+    Options.withDescription(
+      "what a record that failed does: end all (default), be reported on stderr, or be appended to the file as it came too; one bad record costs itself"
+    ),
+    Options.withDefault({ policy: "stop" } as OnError)
+  ),
+  skip: Values.integer("skip", 0).pipe(
+    Options.withDescription("pass over so many records at the beginning"),
+    Options.withDefault(0)
+  ),
+  take: Values.integer("take", 0).pipe(
+    Options.withDescription("end after so many records"),
+    Options.optional
+  ),
+  maxLine: Values.size("max-line").pipe(
+    Options.withDescription("most bytes of a record; default 16M"),
+    Options.optional
+  ),
+  follow: Options.text("follow").pipe(
+    Options.withAlias("f"),
+    Options.withPseudoName("file"),
+    Options.withDescription(
+      "records of this file and what is appended to it, through rotation and truncation; waits for one that is not there yet"
+    ),
+    Options.optional
+  ),
+  rotateWait: Values.duration("rotate-wait").pipe(
+    Options.withDescription(
+      "with --follow: how long a rotated file must have been quiet before the next one is read; default 5s"
+    ),
+    Options.optional
+  ),
+  onGap: Values.choice("on-gap", ["warn", "fail"]).pipe(
+    Options.withDescription(
+      "with --follow: when it cannot be proved that no record was lost, say so on stderr and go on (default), or end with exit code 3"
+    ),
+    Options.optional
+  ),
+  checkpoint: Options.text("checkpoint").pipe(
+    Options.withPseudoName("file"),
+    Options.withDescription(
+      "keep in this file how far the input is done, and go on from there: each record at least once"
+    ),
+    Options.optional
+  ),
+  progress: Options.boolean("progress").pipe(
+    Options.withDescription("a line on the terminal: records done, failed, and how fast")
+  ),
+  json: Options.boolean("json").pipe(
+    Options.withDescription("results, failures, gaps and the summary as NDJSON events on stdout")
+  ),
+  quiet: Options.boolean("quiet").pipe(
+    Options.withAlias("q"),
+    Options.withDescription("no summary on stderr")
+  )
+}
+
+/** The function, or the words of a command. */
+export const words = Args.text({ name: "MODULE#EXPORT" }).pipe(
+  Args.withDescription(
+    "a function of a .ts or .js file, or behind -- CMD ARG… with {} for the record; without it, the guide's example"
+  ),
+  Args.repeated
+)
+
+/** The field with the value of an option, if that was given. */
+export const optional = <K extends string, A>(name: K, value: Option.Option<A>): { readonly [P in K]?: A } =>
+  (Option.isSome(value) ? { [name]: value.value } : {}) as { readonly [P in K]?: A }

@@ -1,0 +1,76 @@
+import * as MapRecords from "./MapRecords.js"
+import * as Records from "./Records.js"
+
+// The bytes of a run's results. Records that stand side by side in a chunk are written in one piece, unread.
+
+/** What goes out in one write. */
+export type Piece = string | Uint8Array
+
+/** Joins pieces into few, none of which is longer than a string may be. */
+export const fewer = (parts: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
+  let size = 0
+  let isText = true
+  for (const part of parts) {
+    size += part.length
+    isText &&= typeof part === "string"
+  }
+  if (parts.length <= 1 || size > 1 << 24) return parts
+  if (isText) return [parts.join("")]
+  return [Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)))]
+}
+
+/** A record as it came, with an end in any case. */
+export const ended = ({ bytes, next, to }: Records.Record, end: string): Uint8Array =>
+  next > to || bytes.at(-1) === end.charCodeAt(0) ? bytes : Buffer.concat([bytes, Buffer.from(end)])
+
+/**
+ * Makes the writer of a run: what is written for outcomes, in order. A record that goes out as it came has its own
+ * end, if it has one; all else ends with `end`, and so does a record without an end once another follows.
+ */
+export const make = (end: string) => {
+  let open = false // the last record was written as it came, without an end
+  return (outcomes: Iterable<MapRecords.Outcome>): ReadonlyArray<Piece> => {
+    const parts: Array<Piece> = []
+    // Records that stand one behind the other in a chunk go out in one piece.
+    let chunk: Buffer | undefined
+    let from = 0
+    let to = 0
+    const flush = () => {
+      if (chunk !== undefined) parts.push(chunk.subarray(from, to))
+      chunk = undefined
+    }
+    const close = () => {
+      if (!open) return
+      flush()
+      parts.push(end)
+      open = false
+    }
+    const asItCame = (record: Records.Record) => {
+      close()
+      if (record.chunk !== chunk || record.from !== to) {
+        flush()
+        chunk = record.chunk
+        from = record.from
+      }
+      to = record.next
+      open = record.next === record.to
+    }
+    for (const outcome of outcomes) {
+      if (outcome instanceof Records.Record) asItCame(outcome)
+      else if (outcome instanceof MapRecords.Mapped) {
+        for (const result of outcome.results) {
+          if (result instanceof Records.Record) {
+            asItCame(result)
+            continue
+          }
+          close()
+          flush()
+          if (typeof result === "string") parts.push(result, end)
+          else parts.push(result)
+        }
+      }
+    }
+    flush()
+    return fewer(parts)
+  }
+}
