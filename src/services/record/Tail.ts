@@ -3,6 +3,7 @@ import { codes } from "../host/ExitCodes.js"
 import { InputError } from "../host/Input.js"
 import { checkedDuration, someTime } from "../text/Numbers.js"
 import * as followed from "./internal/followed.js"
+import * as openFile from "./internal/openFile.js"
 
 /** A file that is followed, or what it holds since it was truncated: two contents of one inode are two of these. */
 export interface File {
@@ -24,7 +25,7 @@ export interface Piece {
 }
 
 const Digest = Schema.Struct({
-  bytes: Schema.Int.pipe(Schema.between(0, followed.headBytes)),
+  bytes: Schema.Int.pipe(Schema.between(0, openFile.headBytes)),
   sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
 })
 
@@ -50,7 +51,7 @@ export type Place = typeof Place.Type
 
 /** The place behind `end` bytes of the file: `last` are the last of them, of which `given` have no line end. */
 export const placeBehind = (file: File, end: number, last: Uint8Array, given = 0): Place =>
-  followed.placeOf(file, end, last, given)
+  openFile.placeOf(file, end, last, given)
 
 /** Records may have been lost, or continuity cannot be proved; the message tells which, and where reading begins. */
 export class Gap extends Data.TaggedError("Gap")<{ readonly path: string; readonly detail: string }> {
