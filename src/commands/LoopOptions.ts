@@ -11,12 +11,12 @@ const rate = Values.parsed("rate", (text): Either.Either<Pacing.RateOptions, str
   const match = /^(\d+(?:\.\d+)?)(?:\/(\d*)(ms|s|m|h|d))?$/.exec(text.trim())
   const limit = Number(match?.[1] ?? 0)
   if (match === null || !(limit > 0)) {
-    return Either.left(`'${text}' is no rate; write one like 10/s, 100/m or 5/10s`)
+    return Either.left(`'${text}' is not a rate; expected one like 10/s, 100/m or 5/10s`)
   }
   return Either.map(Units.duration(`${match[2] || 1}${match[3] ?? "s"}`), (interval) => ({ limit, interval }))
 })
 
-/** What a record that failed does. */
+/** What happens to a record that failed. */
 type OnError =
   | { readonly policy: "stop" | "skip" }
   | { readonly policy: "dead-letter"; readonly path: string }
@@ -25,7 +25,7 @@ const onError = Values.parsed("on-error", (text): Either.Either<OnError, string>
   if (text === "stop" || text === "skip") return Either.right({ policy: text })
   const path = /^dead-letter[ =:](.+)$/s.exec(text)?.[1]
   return path === undefined
-    ? Either.left(`'${text}' is none of stop, skip, dead-letter FILE`)
+    ? Either.left(`'${text}' is not a policy; expected stop, skip or dead-letter FILE`)
     : Either.right({ policy: "dead-letter", path })
 })
 
@@ -47,36 +47,34 @@ export const optionSet = {
   ),
   concurrency: Values.integer("concurrency", 1).pipe(
     Options.withAlias("j"),
-    Options.withDescription("records under way at once; default 1"),
+    Options.withDescription("records in progress at once; default 1"),
     Options.withDefault(1)
   ),
   unordered: Options.boolean("unordered").pipe(
-    Options.withDescription("results as they come; by default in the order of the records")
+    Options.withDescription("emit results as they complete; by default in the order of the records")
   ),
   key: key.pipe(
     Options.withPseudoName("expr"),
     Options.withDescription(
-      "records of one key one after the other, keys at once: a path (user.id), a field of a line (1), or JavaScript (record.id % 10)"
+      "process records of one key in sequence, different keys concurrently: a path (user.id), a field of a line (1), or JavaScript (record.id % 10)"
     ),
     Options.optional
   ),
   batch: Values.integer("batch", 1).pipe(
-    Options.withDescription("the function gets arrays of so many records"),
+    Options.withDescription("give the function arrays of N records"),
     Options.optional
   ),
   within: Values.duration("within").pipe(
-    Options.withDescription("with --batch: the first of a batch waits no longer than this for others"),
+    Options.withDescription("with --batch: emit a batch this long after its first record at the latest"),
     Options.optional
   ),
   rate: rate.pipe(
     Options.withPseudoName("n/s"),
-    Options.withDescription("records (or batches) begun in a time, evenly: 10/s, 100/m, 5/10s"),
+    Options.withDescription("most records (or batches) begun in an interval, evenly: 10/s, 100/m, 5/10s"),
     Options.optional
   ),
   retries: Values.integer("retries", 0).pipe(
-    Options.withDescription(
-      "further attempts of a record that failed, after 100 ms, 200 ms, … 10 s; default 0"
-    ),
+    Options.withDescription("further attempts of a failed record, after 100 ms, 200 ms, … 10 s; default 0"),
     Options.withDefault(0)
   ),
   timeout: Values.duration("timeout").pipe(
@@ -86,18 +84,15 @@ export const optionSet = {
   onError: onError.pipe(
     Options.withPseudoName("stop|skip|dead-letter FILE"),
     Options.withDescription(
-      "what a record that failed does: end all (default), be reported on stderr, or be appended to the file as it came too; one bad record costs itself"
+      "on a failing record: stop (default), skip and report it on stderr, or also append it to FILE as it came"
     ),
     Options.withDefault({ policy: "stop" } as OnError)
   ),
   skip: Values.integer("skip", 0).pipe(
-    Options.withDescription("pass over so many records at the beginning"),
+    Options.withDescription("skip the first N records"),
     Options.withDefault(0)
   ),
-  take: Values.integer("take", 0).pipe(
-    Options.withDescription("end after so many records"),
-    Options.optional
-  ),
+  take: Values.integer("take", 0).pipe(Options.withDescription("stop after N records"), Options.optional),
   maxLine: Values.size("max-line").pipe(
     Options.withDescription("most bytes of a record; default 16M"),
     Options.optional
@@ -118,15 +113,13 @@ export const optionSet = {
   ),
   onGap: Values.choice("on-gap", ["warn", "fail"]).pipe(
     Options.withDescription(
-      "with --follow: when it cannot be proved that no record was lost, say so on stderr and go on (default), or end with exit code 3"
+      "with --follow: when records may have been lost, warn on stderr (default), or end with exit code 3"
     ),
     Options.optional
   ),
   checkpoint: Options.text("checkpoint").pipe(
     Options.withPseudoName("file"),
-    Options.withDescription(
-      "keep in this file how far the input is done, and go on from there: each record at least once"
-    ),
+    Options.withDescription("keep the position in this file and resume from it: each record at least once"),
     Options.optional
   ),
   progress: Options.boolean("progress").pipe(

@@ -32,7 +32,7 @@ const loadFunction = (text: string) =>
     const found = yield* modules.load(file, name === "" ? undefined : [name])
     if (typeof found.value === "function") return found.value as Mapper
     return yield* usage(
-      `${file}: export '${found.name}' is no function; give one that takes a record, like (record) => record`
+      `${file}: export '${found.name}' is not a function; expected one that takes a record, like (record) => record`
     )
   }).pipe(Effect.mapError((error) => (error instanceof Modules.ModuleError ? usage(error.message) : error)))
 
@@ -45,7 +45,7 @@ const resultEvents = (outcome: MapRecords.Outcome): ReadonlyArray<string> => {
   const [first, results] =
     outcome instanceof MapRecords.Mapped ? [outcome.records[0]!, outcome.results] : [outcome, [outcome]]
   const head = `${Output.eventLine("result", { index: first.index, line: first.line }).slice(0, -1)},"value":`
-  // The value is put in as text: its integers keep all their digits. Bytes come of commands, which give text for events.
+  // The value is inserted as text, so its integers keep all digits. Commands return text for events, not bytes.
   return results.flatMap((result) => [
     head,
     result instanceof Records.Record ? result.text.trim() : (result as string),
@@ -57,7 +57,7 @@ const isReal = Option.isSome
 
 type Failure = DeadLetters.DeadLetterError | RecordRun.RunError | Tail.Gap
 
-/** What would be right. */
+/** What input would be accepted. */
 const right = (problem: string): string =>
   problem.startsWith("longer than")
     ? "allow more with --max-line"
@@ -189,8 +189,8 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
         }
       })
     const settled = isReal(checkpoint) ? output.written : output.drained
-    // At once, rather than in an effect that has hold of the outcomes: what a suspended effect holds outlives it by
-    // some collections of the young generation, each of which copies it (a fifth of the time of a whole run).
+    // Plain code rather than an effect that captures the outcomes: those would outlive it by some collections of the
+    // young generation, each of which copies them (a fifth of the time of a whole run).
     const handle = (chunk: Chunk.Chunk<MapRecords.Outcome>) => {
       const all = Chunk.toReadonlyArray(chunk)
       let failures: Array<MapRecords.Failed> | undefined
@@ -222,7 +222,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       }
       return failures === undefined ? written : Effect.zipLeft(written, report(failures))
     }
-    const told = (error: Failure) => {
+    const shown = (error: Failure) => {
       if (error._tag === "OtherInput")
         return usage(`cannot use the checkpoint ${Option.getOrElse(checkpoint, () => "")}: ${error.message}`)
       if (error._tag === "Gap") {
@@ -232,7 +232,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       if (error._tag !== "RecordFailed") return usage(error.message)
       const { detail, exitCode, record } = error
       const message = `aio loop: ${name}, line ${record.line}: ${detail}`
-      if (record.index === 0) return new UsageError({ message }) // a header, which nothing can do without
+      if (record.index === 0) return new UsageError({ message }) // a CSV's header, which --on-error does not cover
       return record.problem === undefined
         ? new ExitError({ exitCode, message })
         : new UsageError({
@@ -262,10 +262,10 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     }
     const run = Stream.runForEachChunk(outcomes, handle).pipe(
       Effect.tapError(failedEvent),
-      Effect.mapError(told),
+      Effect.mapError(shown),
       Effect.zipRight(summary)
     )
-    // The first SIGINT ends the input, not what is under way; every other signal cancels that too.
+    // The first SIGINT ends the input and drains what is in progress; every other signal cancels that too.
     const fiber = yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
       Effect.flatMap(signals.first, (signal) =>
         signal === "SIGINT"
@@ -278,6 +278,6 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
   }).pipe(Effect.scoped, Effect.provide(Modules.layer))
 ).pipe(
   Command.withDescription(
-    "map a function, or a command, over a stream of records: bounded, in order, and what it does not change passes untouched. Alone: the guide's five yields."
+    "map a function or a command over a stream of records, in order and in bounded memory; unchanged records keep their bytes. Without arguments: the guide's five yields."
   )
 )

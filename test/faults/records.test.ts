@@ -533,7 +533,7 @@ describe("aio loop, one bad record", () => {
     )
   })
 
-  it("is refused before anything runs where its function is no function of a file", async () => {
+  it("is refused before anything runs where the file has no such function", async () => {
     const words = [
       "data:text/javascript,export default 1",
       "node:fs#readFileSync",

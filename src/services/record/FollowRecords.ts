@@ -9,21 +9,21 @@ import * as Tail from "./Tail.js"
 
 /** Settings of {@link follow}. */
 export interface FollowOptions<out E = never> extends LinesOptions {
-  /** Where to go on, behind a record of an earlier run. */
+  /** Where to resume, behind a record of an earlier run. */
   readonly from?: ResumePoint.FollowPlace | undefined
-  /** How long a file whose name another one has must have been quiet before that one is read; default 5 seconds. */
+  /** How long a rotated file must have been quiet before the next one is read; default 5 seconds. */
   readonly rotateWait?: Duration.DurationInput | undefined
-  /** What it does that records may have been lost; by default a warning is logged. `(gap) => gap` fails with it. */
+  /** Runs when records may have been lost; by default a warning is logged. `(gap) => gap` fails with it. */
   readonly onGap?: ((gap: Tail.Gap) => Effect.Effect<void, E>) | undefined
-  /** Is given why there is nothing to read, once until there is; by default that is logged. */
+  /** Runs with the reason when there is nothing to read, once until there is; by default it is logged. */
   readonly onWaiting?: ((detail: string) => Effect.Effect<void>) | undefined
 }
 
 /**
- * Makes lines of a file that others append to, without end: all of it, then what comes. It survives rotation: the old
- * file is read until its writer is quiet, then those that had the name in between, then the new one, and no line is cut
- * in two. Content that was truncated is read anew, and reported by `onGap`. A file that is not there is waited for;
- * fails with `InputError` where the path names something else.
+ * The lines of a file that other programs append to, without end: all of it, then what is appended. Rotation loses and
+ * splits no line: the old file is read until its writer is quiet, then those that had the name in between, then the new
+ * one. Truncated content is read anew, and reported to `onGap`. A file that does not exist is awaited; fails with
+ * `InputError` where the path names something else.
  *
  * @example
  * ```ts
@@ -67,9 +67,9 @@ export const followed = <E = never>(
         let splitter: Splitter.Splitter | undefined
         let file: Tail.File | undefined
         let index = from?.index ?? 0
-        // Where the line begins that was given without its end; until a record comes.
+        // Where the line begins that an earlier run emitted without its end; until a record comes.
         let given = from !== undefined && from.file.given > 0 ? from.file : undefined
-        const told = (found: ReadonlyArray<Records.Record>) => {
+        const noted = (found: ReadonlyArray<Records.Record>) => {
           if (found.length > 0) {
             index = found.at(-1)!.index
             given = undefined
@@ -79,13 +79,13 @@ export const followed = <E = never>(
         const ended = () => {
           if (splitter === undefined) return []
           const found = splitter.end()
-          // What an earlier run has given is a line again only if more was written to it.
+          // A line that an earlier run emitted is emitted again only if more was written to it.
           const isGiven =
             given !== undefined &&
             found[0]?.position === given.position + given.given &&
             Tail.placeBehind(file!, 0, found[0].bytes).tail.sha256 === given.tail.sha256
           given = undefined
-          return isGiven ? [] : told(found)
+          return isGiven ? [] : noted(found)
         }
         const begin = ({ file: next, position }: Tail.Piece) => {
           const goesOn =
@@ -99,11 +99,11 @@ export const followed = <E = never>(
           const found: Array<Records.Record> = []
           for (const piece of pieces) {
             if (piece.anew) {
-              // What the file before ended with is a line, though nothing has ended it.
+              // The rest of the file before is a line, though nothing has ended it.
               found.push(...ended())
               begin({ ...piece, position: piece.position - piece.bytes.length })
             }
-            if (piece.bytes.length > 0) found.push(...told(splitter!.push(piece.bytes)))
+            if (piece.bytes.length > 0) found.push(...noted(splitter!.push(piece.bytes)))
           }
           return Chunk.unsafeFromArray(found)
         })

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto"
 import { types } from "node:util"
 
-// JSON that loses nothing: integers keep all their digits, a value is written so that parsing gives it back, and depth
-// is no reason to fail, since nothing here recurses (nor does V8's JSON.parse; its JSON.stringify ends near 4,000 levels).
+// JSON that loses nothing: integers keep all their digits, a value is written so that parsing gives it back, and depth is
+// not a reason to fail: nothing here recurses (nor does V8's JSON.parse; its JSON.stringify ends near 4,000 levels).
 
-// Begins a string that stands for an integer while JSON.parse has it; it cannot be guessed.
+// The prefix of a string that stands for an integer while JSON.parse reads it; it cannot be guessed.
 const mark = `aio:${randomUUID()}:`
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
@@ -111,7 +111,7 @@ export const encode = (value: unknown): string => {
 const mayDiffer = (text: string): boolean =>
   text.includes("null") || text === "0" || /[[:,]0[,\]}]/.test(text)
 
-/** Whether JSON.stringify loses nothing of it; false also where that cannot be told without asking `toJSON`. */
+/** Whether JSON.stringify loses nothing of it; false also where only a call of `toJSON` could tell. */
 const isExact = (root: unknown): boolean => {
   const open: Array<object> = [[root]]
   for (let each = open.pop(); each !== undefined; each = open.pop()) {

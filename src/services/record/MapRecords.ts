@@ -11,41 +11,41 @@ import * as Unchanged from "./internal/unchanged.js"
 import * as LosslessJson from "./LosslessJson.js"
 import * as Records from "./Records.js"
 
-/** What a function is told of a record beside its value. */
+/** What a function is given of a record beside its value. */
 export interface RecordContext {
   /** Its number among the records, from 1. */
   readonly index: number
   /** The number of its line, from 1. */
   readonly line: number
-  /** 1, or more where it has failed before. */
+  /** 1 for the first attempt. */
   readonly attempt: number
-  /** Aborted when the record is cancelled, or takes too long. */
+  /** Aborted when the record is cancelled or times out. */
   readonly signal: AbortSignal
-  /** The record as it came; several of a batch. */
+  /** The record itself; those of a batch. */
   readonly records: ReadonlyArray<Records.Record>
 }
 
 /** Settings of {@link mapRecords}. */
 export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptions<never>, "key"> {
-  /** Records of the same key are mapped one after the other, in their order. Not for batches. */
+  /** Records of the same key are mapped one after the other, in their order. Ignored with `batch`. */
   readonly key?: ((value: unknown) => unknown) | undefined
-  /** The function gets arrays of records; an array that it returns is its results. */
+  /** Gives the function arrays of records; an array that it returns is its results. */
   readonly batch?: Pacing.BatchOptions | undefined
-  /** So many records (or batches) are begun in so much time; further attempts aside. */
+  /** Limits how many records (or batches) are begun in an interval; retries are not counted. */
   readonly rate?: Pacing.RateOptions | undefined
-  /** Further attempts of what failed, after 100 ms, 200 ms and so on up to 10 s; default 0. */
+  /** Further attempts of a failed record, after 100 ms, 200 ms and so on up to 10 s; default 0. */
   readonly retries?: number | undefined
-  /** How long an attempt may take; default unlimited. What is computed without waiting is not interrupted. */
+  /** How long an attempt may take; default unlimited. A synchronous computation is not interrupted. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** A record that fails ends the stream with {@link Records.RecordFailed}, or comes as {@link Failed}. Default `"stop"`. */
+  /** Whether a failing record ends the stream with {@link Records.RecordFailed}, or is emitted as {@link Failed}; default `"stop"`. */
   readonly onError?: "stop" | "skip" | undefined
-  /** What a result is written as: strings as they are, or everything as JSON. Default `"ndjson"`. */
+  /** How results are written: strings as they are, or everything as JSON. Default `"ndjson"`. */
   readonly output?: "lines" | "ndjson" | undefined
-  /** A value that a function gives back as it was goes out as its record's bytes; default true. */
+  /** Whether a value that is returned unchanged is written as its record's bytes; default true. */
   readonly untouched?: boolean | undefined
 }
 
-/** What a record, or a batch, has become: text without a line end; bytes as they are; a record as it came. */
+/** The results of a record, or a batch: text without a line end, bytes as they are, or a record as it came. */
 export class Mapped {
   constructor(
     readonly records: ReadonlyArray<Records.Record>,
@@ -53,7 +53,7 @@ export class Mapped {
   ) {}
 }
 
-/** A record, or a batch, that failed; what was wrong with it. */
+/** A record, or a batch, that failed, and why. */
 export class Failed {
   constructor(
     readonly records: ReadonlyArray<Records.Record>,
@@ -61,10 +61,10 @@ export class Failed {
   ) {}
 }
 
-/** A record itself is one that goes out as it came. */
+/** What becomes of a record or a batch; a record itself is written as it came. */
 export type Outcome = Records.Record | Mapped | Failed
 
-/** Bytes that are a function's result as they are. */
+/** A result that is written as these bytes. */
 export class RawResult {
   constructor(readonly bytes: Uint8Array) {}
 }
@@ -80,7 +80,7 @@ type Later =
   | AsyncIterable<unknown>
   | Iterator<unknown>
 
-/** Whether a function's answer is still to be waited for, or taken from. */
+/** Whether a result is to be awaited or iterated. */
 const isLater = (value: unknown): value is Later =>
   typeof value === "object" &&
   value !== null &&
@@ -95,7 +95,7 @@ const throwing = (error: unknown) => () => {
   throw error
 }
 
-// An error is anything: its fields may throw, or be no exit code.
+// An error may be any value: its fields may throw, or not be an exit code.
 const exitCodeOf = (error: unknown): number => {
   try {
     const { exitCode } = (error ?? {}) as { readonly exitCode?: unknown }
@@ -110,11 +110,11 @@ class Several {
   constructor(readonly values: ReadonlyArray<unknown>) {}
 }
 
-// Effect.fail looks into the error, which a proxy may refuse.
+// `Effect.fail` reads fields of the error, which a proxy may refuse.
 const failWith = (error: unknown): Effect.Effect<never, unknown> => Effect.failCause(Cause.fail(error))
 
-// Catches what a person's code throws: Effect would look into it, and where a proxy refuses that, the fiber's run loop
-// ends without an exit.
+// Catches what the user's code throws: Effect would read its fields, and where a proxy refuses that, the fiber's run
+// loop ends without an exit.
 const attempted = <A>(make: () => Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
   Effect.suspend(() => {
     try {
@@ -148,9 +148,9 @@ const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
 const backOff = (attempt: number) => Duration.millis(Math.min(100 * 2 ** (attempt - 1), 10_000))
 
 /**
- * Maps records by a person's function, several at once: sync, async, an Effect, or a generator or Stream for many
- * results. `undefined` is no result. A record that is wrong in itself, a function that throws, and a result that cannot
- * be written are failures of the record. Its results go out whole or not at all.
+ * Maps records by a user's function, several at once: one that returns a value, a promise or an Effect, or a generator
+ * or Stream of many results. `undefined` drops the record. A record that is not one of its format, a function that
+ * throws, and a result that cannot be written are failures of the record. Its results are written whole or not at all.
  *
  * @example
  * ```ts
@@ -201,7 +201,7 @@ export const mapRecords = <E, R>(
     why: string,
     error?: unknown
   ): Effect.Effect<Failed, Records.RecordFailed> => {
-    const detail = why.length > 1000 ? `${why.slice(0, 1000)}…` : why // it may quote all of the record
+    const detail = why.length > 1000 ? `${why.slice(0, 1000)}…` : why // it may quote the whole record
     if (onError === "skip") return Effect.succeed(new Failed(records, detail))
     return Effect.fail(new Records.RecordFailed({ record: records[0]!, detail, exitCode: exitCodeOf(error) }))
   }
@@ -224,7 +224,7 @@ export const mapRecords = <E, R>(
         : batch !== undefined && Array.isArray(result)
           ? result
           : [result]
-    // An object is known by itself, wherever it is put; what is equal to a plain value is it in its own place only.
+    // An object is matched by identity, wherever it stands; a primitive value only in its own place.
     const kept = (value: unknown, place: number): Records.Record | undefined => {
       if (!untouched) return undefined
       const isObject = typeof value === "object" && value !== null
@@ -280,7 +280,7 @@ export const mapRecords = <E, R>(
         onSuccess: Effect.succeed,
         onFailure: (cause) => {
           if (number <= retries) return Effect.zipRight(Timers.sleep(backOff(number)), attempt(number + 1))
-          // Only the record's own: an interruption of the loop does not come here.
+          // Only an interruption of the record itself: one of the loop does not come here.
           const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
           return failed(records, detail, Cause.squash(cause))
         }
@@ -289,7 +289,7 @@ export const mapRecords = <E, R>(
     return attempt(1)
   }
 
-  // Whose key cannot be told is a key of its own, and fails in its turn.
+  // A record whose key throws is a key of its own, and fails in its turn.
   const keyless = new WeakMap<Records.Record, unknown>()
   const keyOf = (record: Records.Record): unknown => {
     if (record.problem !== undefined) return record
@@ -302,7 +302,7 @@ export const mapRecords = <E, R>(
   }
 
   type Step = MapConcurrent.Ready<Outcome> | Effect.Effect<Outcome, Records.RecordFailed>
-  // No closure in it: what one would keep would cost an object for each record.
+  // Without closures, which would cost an object for each record.
   const one = (record: Records.Record): Step => {
     if (key !== undefined && keyless.has(record)) {
       return settled(failed([record], `it has no key: ${headline(Cause.fail(keyless.get(record)))}`))
@@ -316,7 +316,7 @@ export const mapRecords = <E, R>(
       was = remember(value)
       if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
       result = f(value, undefined as never)
-      // Most are here: a function that answers at once, and what it gives is what came, another value, or nothing.
+      // The common case: the function returns at once the value itself, another value, or nothing.
       if (result === value && untouched && (was === null || Unchanged.isUnchanged(value, was)))
         return new MapConcurrent.Ready(record)
       if (!isLater(result)) return new MapConcurrent.Ready(outcome([record], [value], [was], result))
@@ -330,7 +330,7 @@ export const mapRecords = <E, R>(
   if (batch === undefined) {
     const limited = rate === undefined ? source : Pacing.rateLimited(source, rate)
     const keyed = key === undefined ? {} : { key: keyOf }
-    // One after the other nothing gathers behind a slow one, so all records of a chunk may go through at once.
+    // Without concurrency nothing queues behind a slow record, so all records of a chunk may be taken at once.
     const { backpressure = (options.concurrency ?? 1) === 1 ? 1024 : undefined } = options
     return MapConcurrent.mapReady(limited, one, { ...options, ...keyed, backpressure })
   }

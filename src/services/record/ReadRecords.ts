@@ -6,7 +6,7 @@ import * as Records from "./Records.js"
 import * as Splitter from "./Splitter.js"
 
 /**
- * Takes bytes apart into records; those that are none of their format come with a `problem`. Fails with
+ * Splits bytes into records; a record that is not one of its format has a `problem`. Fails with
  * {@link Records.RecordFailed} where the header of a CSV cannot be used.
  */
 export const records = <E, R>(
@@ -51,13 +51,13 @@ export const records = <E, R>(
 
 /** Settings of {@link lines} and {@link ndjson}. */
 export interface LinesOptions {
-  /** Most bytes of a line; a longer one is a failure, and is not kept in memory. Default 16 MiB. */
+  /** Most bytes of a line; a longer line is a failure and is not kept in memory. Default 16 MiB. */
   readonly maxLine?: number | undefined
 }
 
 /**
- * Makes text lines of bytes, however these are cut; CRLF ends a line too. Fails with {@link Records.RecordFailed} at a line that
- * is not UTF-8 or too long.
+ * Splits bytes into lines of text, wherever chunks end; CRLF ends a line too. Fails with {@link Records.RecordFailed}
+ * at a line that is not UTF-8 or too long.
  *
  * @example
  * ```ts
@@ -80,10 +80,10 @@ export const lines = <E, R>(
   )
 
 /**
- * Makes records of lines of JSON; blank lines are none. A record has its value, its text and bytes as they came, and
- * its line number. Integers beyond 2^53 are BigInts. `encode` writes a result in place of a record: the record's own
- * bytes where it is the record's own value, unchanged. Fails with {@link Records.RecordFailed} at what is no JSON, not UTF-8 or
- * too long.
+ * Splits bytes into records of lines of JSON; blank lines are skipped. A record has its value, its text and bytes as
+ * they came, and its line number. Integers beyond 2^53 are BigInts. {@link encode} writes a result in place of a record:
+ * the record's own bytes where the result is its value, unchanged. Fails with {@link Records.RecordFailed} at a line
+ * that is not JSON, not UTF-8 or too long.
  *
  * @example
  * ```ts
@@ -105,8 +105,8 @@ export const ndjson = <E, R>(
   proper(records(bytes, { format: "ndjson", ...options }))
 
 /**
- * A result as a line of JSON: the record's own bytes if it is its value, and that is as it was read. Throws a
- * `TypeError` where the result has no JSON, like NaN or undefined.
+ * Encodes a result as a line of JSON: the record's own bytes if the result is its value, unchanged since it was read.
+ * Throws a `TypeError` where the result has no JSON, like NaN or undefined.
  */
 export const encode = (record: Records.Record, result: unknown): Uint8Array =>
   result === record.value && Records.isAsRead(record)

@@ -4,7 +4,7 @@ import * as LosslessJson from "./LosslessJson.js"
 const compile = (text: string): Either.Either<(value: unknown) => unknown, string> => {
   if (/^\d+$/.test(text)) {
     const place = Number(text)
-    if (place === 0) return Either.left("fields are numbered from 1")
+    if (place === 0) return Either.left(`'${text}' is not a field of a line; expected 1 or more`)
     return Either.right((value) =>
       typeof value === "string"
         ? value.trim().split(/\s+/)[place - 1]
@@ -26,7 +26,7 @@ const compile = (text: string): Either.Either<(value: unknown) => unknown, strin
     )
   } catch (error) {
     return Either.left(
-      `'${text}' is no expression (${(error as Error).message}); write a path like user.id, or one of record like record.id % 10`
+      `'${text}' is not an expression (${(error as Error).message}); expected a path like user.id, or an expression of record like record.id % 10`
     )
   }
 }

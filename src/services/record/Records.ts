@@ -172,7 +172,7 @@ export class RecordFailed extends Data.TaggedError("RecordFailed")<{
   }
 }
 
-/** Whether nobody has changed the value since: reads the record once more. */
+/** Whether the value is unchanged since it was read: reads the record once more. */
 export const isAsRead = ({ text, value }: Record): boolean =>
   typeof value !== "object" || value === null || LosslessJson.isEqual(LosslessJson.parse(text), value)
 

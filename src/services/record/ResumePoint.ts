@@ -8,7 +8,7 @@ const Count = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
 
 const Format = Schema.Literal(...Records.formats)
 
-/** A place behind a record of a file that is followed, and what proves which file that is. */
+/** The place behind a record of a file that is followed, with the proof of which file that is. */
 export const FollowPlace = Schema.Struct({
   /** Records so far. */
   index: Count,
@@ -20,7 +20,7 @@ export const FollowPlace = Schema.Struct({
 
 export type FollowPlace = typeof FollowPlace.Type
 
-// Its digests are made when they are asked for: most places are replaced before they are written.
+// Its digests are computed on demand: most places are replaced before they are written.
 class BehindRecord implements FollowPlace {
   constructor(
     private readonly record: Records.Record,
@@ -56,7 +56,7 @@ export class FollowedFile implements Records.Origin {
 
 const headBytes = 4096
 
-/** A place in an input that is read from its beginning, and what tells that input from another. */
+/** A place in an input that is read from its beginning, with what distinguishes that input from another. */
 export const InputPlace = Schema.Struct({
   /** Records so far. */
   index: Count,
@@ -65,7 +65,7 @@ export const InputPlace = Schema.Struct({
   /** Bytes so far. */
   position: Count,
   format: Format,
-  /** What the input begins with: so many bytes have this SHA-256. */
+  /** The SHA-256 of so many bytes at the beginning of the input. */
   head: Schema.Struct({
     bytes: Schema.Int.pipe(Schema.between(0, headBytes)),
     sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
@@ -110,7 +110,7 @@ export const followPlace =
     )
   }
 
-/** The input is not the one that the place is in. */
+/** The input is not the one of the place. */
 export class OtherInput extends Data.TaggedError("OtherInput")<{ readonly detail: string }> {
   override get message() {
     return this.detail

@@ -19,7 +19,7 @@ import { checkedDuration } from "../text/Numbers.js"
 import * as Timers from "../time/Timers.js"
 import { driven, ending, gate } from "./internal/driven.js"
 
-/** A checkpoint that cannot be used; names its file. */
+/** A checkpoint cannot be used; names its file. */
 export class CheckpointError extends Data.TaggedError("CheckpointError")<{
   readonly path: string
   readonly detail: string
@@ -30,7 +30,7 @@ export class CheckpointError extends Data.TaggedError("CheckpointError")<{
   }
 }
 
-/** How far work on an input has come: the input's name, and a place in it as JSON. */
+/** The progress of work on an input: the input's name, and a place in it as JSON. */
 export interface Checkpoint {
   readonly input: string
   readonly position: unknown
@@ -41,13 +41,13 @@ export class Checkpoints extends Context.Tag("effect-asyncio/services/Checkpoint
   Checkpoints,
   {
     /**
-     * None when there is no such file. Fails when it is no regular file or link to one, has more than 1 MiB, or is no
-     * checkpoint, and when its folder cannot be written to.
+     * Reads the file; `None` when it does not exist. Fails when it is not a regular file or a link to one, has more than
+     * 1 MiB, or is not a checkpoint, and when its folder cannot be written to.
      */
     readonly read: (path: string) => Effect.Effect<Option.Option<Checkpoint>, CheckpointError>
     /**
-     * In place of the one before, in one step: a process that is killed meanwhile leaves one or the other. A link at
-     * the path is replaced, not what it leads to.
+     * Replaces the file in one step: a process that is killed meanwhile leaves the old or the new one. A link at the path
+     * is replaced, not the file that it leads to.
      */
     readonly write: (path: string, checkpoint: Checkpoint) => Effect.Effect<void, CheckpointError>
   }
@@ -94,7 +94,7 @@ const find = (path: string): Option.Option<Checkpoint> => {
   })
 }
 
-/** Files, each written beside under a name that cannot be guessed, and renamed. */
+/** Keeps them in files, each written beside its path under a name that cannot be guessed, then renamed. */
 export const layer: Layer.Layer<Checkpoints> = Layer.succeed(Checkpoints, {
   read: (path) =>
     Effect.try({
@@ -113,7 +113,7 @@ export const layer: Layer.Layer<Checkpoints> = Layer.succeed(Checkpoints, {
     })
 })
 
-/** Keeps them in this map, as JSON keeps them; `"broken"` is a file that is no checkpoint. */
+/** Keeps them in this map, as JSON keeps them; `"broken"` is a file that is not a checkpoint. */
 export const layerTest = (files: Map<string, Checkpoint | "broken"> = new Map()): Layer.Layer<Checkpoints> =>
   Layer.succeed(Checkpoints, {
     read: (path) => {
@@ -130,23 +130,23 @@ export const layerTest = (files: Map<string, Checkpoint | "broken"> = new Map())
 export interface CheckpointOptions<in A, out P> {
   /** The file that the checkpoint is kept in. */
   readonly path: string
-  /** What the input is called: a checkpoint of another input is refused. */
+  /** The name of the input: a checkpoint of another input is refused. */
   readonly input: string
-  /** Where to go on behind an element; JSON. Undefined: where it was before. */
+  /** Where to resume behind an element, as JSON. Undefined: the position does not change. */
   readonly position: (element: A) => P | undefined
-  /** Checks a position that was read; on the left is what is wrong. By default it is taken as it is. */
+  /** Checks a position that was read; on the left is what is wrong. By default it is not checked. */
   readonly decode?: ((position: unknown) => Either.Either<P, string>) | undefined
   /** Least time between two checkpoints; default 1 second. */
   readonly every?: Duration.DurationInput | undefined
 }
 
 /**
- * Makes a stream that goes on where an earlier run of it ended, be it by `kill -9`: at least once. An element counts as
- * done when the consumer asks for the next; from then on its position is in the checkpoint after `every` at the latest,
- * and at the stream's end. What was done since the last checkpoint is done again.
+ * Makes a stream that resumes where an earlier run of it ended, even by `kill -9`: at least once. An element counts as
+ * done when the consumer requests the next; its position is in the checkpoint `every` later at the latest, and at the
+ * stream's end. Elements done since the last checkpoint are done again.
  *
- * `make` is given the position to go on from, undefined for the beginning. Fails with `CheckpointError` when the file
- * cannot be read or written, is no checkpoint, or one of another input.
+ * `make` is given the position to resume from, undefined for the beginning. Fails with {@link CheckpointError} when the
+ * file cannot be read or written, is not a checkpoint, or is one of another input.
  *
  * @example
  * ```ts
@@ -170,7 +170,7 @@ export const checkpointed = <A, E, R, P>(
     checkedDuration("every", every)
     let given: Chunk.Chunk<A> = Chunk.empty()
     let asked = false
-    let handed: Chunk.Chunk<A> = Chunk.empty() // what the consumer is busy with
+    let handed: Chunk.Chunk<A> = Chunk.empty() // what the consumer processes
     let done: P | undefined
     let saved: P | undefined
     let over: Exit.Exit<void, E | CheckpointError> | undefined
@@ -230,6 +230,6 @@ export const checkpointed = <A, E, R, P>(
       )
     })
     const all = driven<A, E | CheckpointError, R | Checkpoints>([feed, saving], next)
-    // At the end what cannot be written is a failure; when the stream is left early nobody would hear of it.
+    // At the end a checkpoint that cannot be written is a failure; a consumer that left early would not see it.
     return Stream.ensuring(Stream.concat(all, Stream.execute(save)), Effect.ignore(save))
   })

@@ -4,21 +4,21 @@ import { headline, raise } from "../task/Causes.js"
 import { checkOptions, time } from "../text/Numbers.js"
 import { defects, left, pulled } from "./internal/driven.js"
 
-/** A generator threw `error`. */
+/** The failure of a generator that threw `error`. */
 export class GeneratorFailed extends Data.TaggedError("GeneratorFailed")<{ readonly error: unknown }> {
   override get message() {
     return `the generator threw: ${headline(Cause.fail(this.error))}`
   }
 }
 
-/** Hands one element to the consumer, and goes on when the consumer asks for the next (Python's `yield`). */
+/** Emits one element and completes when the consumer asks for the next: Python's `yield`. */
 export type Emit<in A> = (element: A) => Effect.Effect<void>
 
 /**
- * Makes a stream of a producer written as an Effect: each `emit` is a `yield` of Python's async generator. The
- * producer starts when the first element is asked for, runs only while the consumer waits, and ends with the stream:
- * when the consumer breaks off, fails or is interrupted, the producer is interrupted where it stands in `emit`, and
- * its finalizers have run before the consumer goes on. It fails as the producer fails.
+ * Makes a stream of a producer written as an Effect: each `emit` is a `yield` of Python's async generator. The producer
+ * starts with the first request, runs only while the consumer waits, and ends with the stream: when the consumer breaks
+ * off, fails or is interrupted, the producer is interrupted in its `emit`, and its finalizers have run before the
+ * consumer continues. The stream fails as the producer fails.
  *
  * Follows the guide's "asyncio loops" and PEP 525.
  *
@@ -42,10 +42,10 @@ export type Emit<in A> = (element: A) => Effect.Effect<void>
 export const produce = <A, E, R>(
   producer: (emit: Emit<A>) => Effect.Effect<unknown, E, R>
 ): Stream.Stream<A, E, R> =>
-  // Not unwrap and unwrapScoped: they lose what breaks in clean-up when the consumer breaks off.
+  // Not unwrap or unwrapScoped: they lose what dies in clean-up when the consumer breaks off.
   Stream.suspend(() => {
     type Request = Deferred.Deferred<Option.Option<Chunk.Chunk<A>>, E>
-    // What the consumer waits for; undefined while it is busy with the element before.
+    // What the consumer waits for; undefined while it processes the element before.
     let asked: Request | undefined
     let wake: ((request: Request) => void) | undefined
     const untilAsked = Effect.async<Request>((resume) => {
@@ -65,7 +65,7 @@ export const produce = <A, E, R>(
       })
     // Fibers of one producer that emit at once take turns.
     const turn = Effect.unsafeMakeSemaphore(1).withPermits(1)
-    // Interruptible in an uninterruptible region too: a consumer that has left asks for nothing more.
+    // Interruptible even in an uninterruptible region: a consumer that has left requests nothing more.
     const emit: Emit<A> = (element) =>
       Effect.interruptible(
         turn(Effect.zipRight(answer(Exit.succeed(Option.some(Chunk.of(element)))), Effect.asVoid(untilAsked)))
@@ -104,27 +104,26 @@ export const produce = <A, E, R>(
 
 /** Settings of {@link fromGenerator}. */
 export interface FromGeneratorOptions<E> {
-  /** What the stream fails with when the generator throws. Default {@link GeneratorFailed}. */
+  /** Makes the stream's failure of what the generator threw. Default {@link GeneratorFailed}. */
   readonly onError?: (error: unknown) => E
   /**
-   * How long the clean-up of a generator that takes the signal may last once it was aborted. Default 5 seconds; a
-   * generator function without parameters cannot hear the signal and has no time at all.
+   * How long the clean-up of a generator that takes the signal may last once the signal was aborted. Default 5 seconds;
+   * zero for a generator function without parameters, which cannot observe the signal.
    */
   readonly grace?: Duration.DurationInput
 }
 
 /**
- * Makes a stream of a JavaScript generator, sync or async (or of what any function gives that `for await` takes).
- * The generator advances only when the consumer asks, one element at a time.
+ * Makes a stream of a JavaScript generator, sync or async, or of any function's result that `for await` accepts. The
+ * generator advances only on request, one element at a time.
  *
- * The generator is finalised (`return()`, so its `finally` blocks run) as soon as the consumer breaks off, fails or
- * is interrupted, and the consumer goes on when that is over. A consumer that is interrupted in the middle of a
- * `next()` cannot make the generator's own `await` end, so it aborts the signal that the generator function was given
- * and waits, `grace` at most. One that does not end by then finalises itself whenever its `await` ends: an
- * interruption never hangs on it.
+ * The generator is finalised (`return()`, so its `finally` blocks run) as soon as the consumer breaks off, fails or is
+ * interrupted, and the consumer continues after that. A consumer that is interrupted during a `next()` cannot end the
+ * generator's own `await`: it aborts the signal that the generator function was given and waits, `grace` at most. A
+ * generator that has not ended by then is finalised whenever its `await` ends; the interruption does not wait for it.
  *
- * Fails with {@link GeneratorFailed} when the generator throws, or with what `onError` makes of it; dies when its
- * clean-up throws.
+ * Fails with {@link GeneratorFailed} when the generator throws, or with the result of `onError`; dies when its clean-up
+ * throws.
  *
  * @example
  * ```ts
@@ -169,8 +168,8 @@ export const fromGenerator = <A, E = GeneratorFailed>(
     )
   })
 
-// An iterator as an effect for the next element (failing with none at the end, with what was thrown otherwise) and
-// one for its finalisation. One that has ended or thrown is not finalised again: `for await` has it so.
+// An iterator as an effect of the next element (which fails with `None` at the end, else with what was thrown) and one
+// of its finalisation. As with `for await`, an iterator that has ended or thrown is not finalised again.
 interface Steps<A> {
   readonly next: Effect.Effect<A, Option.Option<unknown>>
   readonly finalise: Effect.Effect<unknown>
@@ -221,10 +220,10 @@ const asyncSteps = <A>(
     finalise: Effect.suspend(() => {
       if (ended || iterator.return === undefined) return Effect.void
       if (pending) controller.abort()
-      const returned = iterator.return() // takes its turn behind a pending next()
+      const returned = iterator.return() // queued behind a pending next()
       const over = Effect.promise(() => returned)
       if (!pending) return over
-      returned.catch(() => undefined) // when nobody waits any longer there is nobody to tell
+      returned.catch(() => undefined) // a failure after the grace period has no consumer left
       return Effect.timeoutOption(Effect.interruptible(over), grace)
     })
   }

@@ -8,35 +8,34 @@ import { defects, driven, ending, gate, left, type Running } from "./internal/dr
 
 /** Settings of {@link mapConcurrent}. */
 export interface MapConcurrentOptions<in A> {
-  /** How many elements may be under way at once, a whole number from 1 or `Infinity`; default 1. */
+  /** Most elements in progress at once, a whole number from 1 or `Infinity`; default 1. */
   readonly concurrency?: number | undefined
-  /** Results in the order of the elements; otherwise as they come. Default true. */
+  /** Whether results come in the order of the elements, or as they complete. Default true. */
   readonly ordered?: boolean | undefined
   /**
-   * By how many elements the producer may be ahead of the consumer: those under way, and results that are not yet
-   * taken or not yet done with. A producer that gives several at once is asked for more while it is below. A whole number
-   * not below the concurrency, or `Infinity`. Default 256, or twice the concurrency if that is more.
+   * By how many elements the producer may be ahead of the consumer: those in progress, and results that are not yet
+   * taken or still being processed. A producer of chunks is asked for more while it is below this. A whole number not
+   * below the concurrency, or `Infinity`. Default 256, or twice the concurrency if that is more.
    */
   readonly backpressure?: number | undefined
-  /** Elements of the same key are mapped one after the other, in their order; by default none waits for another. */
+  /** Elements of the same key are mapped one after the other, in their order. By default elements do not wait. */
   readonly key?: ((element: A) => unknown) | undefined
   /**
-   * When this ends, nothing more is asked for or started; what is under way is finished, and the stream ends. By
-   * default that does not happen.
+   * Once this completes, nothing more is requested or started; elements in progress finish, and the stream ends. Default:
+   * it never completes.
    */
   readonly drain?: Effect.Effect<unknown> | undefined
 }
 
 /**
- * Maps each element by an effect, several at once: `Stream.mapEffect` with concurrency at a hundredth of its price,
- * since it works on chunks and on a few fibers. Each element is a task of its own all the same: what it sets in a
- * FiberRef is unseen by the others, and what it forks ends with it.
+ * Maps each element by an effect, several at once: `Stream.mapEffect` with concurrency at a hundredth of its cost, since
+ * it works on chunks and on a few fibers. Each element still runs as a task of its own: its FiberRefs are invisible to
+ * the others, and fibers that it forks end with it.
  *
- * In order the stream is what a sequential map would be, whatever the concurrency: results come up to the first
- * element (by order) that fails, then its failure; who comes before it is waited for, who comes behind it is
- * cancelled. Out of order the first failure (by time) cancels the others at once. Either way clean-up has ended before
- * the failure is seen, the elements' before the producer's. A failure of the producer counts as one of the element
- * that it has not given.
+ * Ordered output is that of a sequential map, whatever the concurrency: results up to the first element (by order) that
+ * fails, then its failure. Earlier elements are awaited, later ones cancelled. Unordered, the first failure (by time)
+ * cancels the others at once. Either way clean-up has ended before the failure is seen, the elements' before the
+ * producer's. A failure of the producer counts as the failure of the element after its last.
  *
  * `npm run bench -- loop` measures it beside Effect's own, asyncio and p-map.
  *
@@ -64,20 +63,20 @@ export const mapConcurrent = <A, E, R, B, E2, R2>(
     (element, index) => {
       const effect = f(element, index)
       if (Exit.isExit(effect)) return Exit.isSuccess(effect) ? new Ready(effect.value as B) : effect
-      // A fiber for what only computes would be half of its price.
+      // Running a pure computation on a fiber would double its cost.
       const { _op, effect_instruction_i0: compute } = effect as unknown as Primitive<B>
       return _op === "Sync" ? new Ready(compute()) : effect
     },
     options
   )
 
-/** What `Effect.sync` makes, as far as it is read here; what it throws is a defect. */
+/** The part of an `Effect.sync` that is read here; what its function throws is a defect. */
 interface Primitive<out B> {
   readonly _op: string
   readonly effect_instruction_i0: () => B
 }
 
-/** A result that is there already. */
+/** A result that needs no effect. */
 export class Ready<out B> {
   constructor(readonly value: B) {}
 }
@@ -85,14 +84,18 @@ export class Ready<out B> {
 const none: unique symbol = Symbol("none")
 const dropped: unique symbol = Symbol("dropped")
 
-/** Workers that wait for elements; how many there may be at work is another matter. */
+/** Most workers that wait for elements; the concurrency bounds those that run one. */
 const idleMost = 64
 
-/** Elements after which timers and I/O have a turn. */
+/** After so many elements, timers and I/O get a turn. */
 const elementsPerTurn = 1024
 
-// Plain code between three parties: the feeder, a fiber that runs the producer; the workers, fibers that run the
-// elements (WorkerFibers); the consumer, who takes results. Each leaves a way to wake it when there is nothing to do.
+/**
+ * {@link mapConcurrent} for an `f` that may answer at once, with {@link Ready}: such an element costs no fiber and no
+ * effect. What `f` throws is a defect of the element.
+ */
+// Plain code between three parties: the feeder, a fiber that runs the producer; the workers, fibers that run the elements
+// (WorkerFibers); the consumer, which takes results. Each registers a way to wake it when it has nothing to do.
 export const mapReady = <A, E, R, B, E2, R2>(
   self: Stream.Stream<A, E, R>,
   f: (element: A, index: number) => Ready<B> | Effect.Effect<B, E2, R2>,
@@ -109,19 +112,19 @@ export const mapReady = <A, E, R, B, E2, R2>(
 
     let input: ReadonlyArray<A> = []
     let at = 0
-    let given = 0 // by the producer
-    let begun = 0 // elements that have got a number
-    let released = 0 // elements whose results the consumer is done with
+    let given = 0 // elements that the producer has emitted
+    let begun = 0 // elements that have a number
+    let released = 0 // elements whose results the consumer has processed
     let inputOver = false
     const hungry = gate(() => at >= input.length && given - released < window && !inputOver)
 
-    // Of each key that is under way, the elements that wait for it.
+    // For each key in progress, the elements that wait for it.
     const busy = new Map<unknown, Array<readonly [number, A]>>()
     const keys = new Map<number, unknown>() // by the element's number
     const runnable: Array<readonly [number, A]> = []
     let queued = 0
 
-    // Results in order: a ring of those that others must come before. It grows as far as they are apart.
+    // Ordered results: a ring of those that wait for earlier ones. It grows to the distance between them.
     let ring: Array<unknown> = ordered ? new Array(Math.min(window, 256)).fill(none) : []
     let head = 0
     let out: Array<B> = []
@@ -130,8 +133,8 @@ export const mapReady = <A, E, R, B, E2, R2>(
     let handed = 0
     let sinceTurn = 0
     let ended: Exit.Exit<void> | undefined // of the workers
-    let leaving = false // the consumer, so nobody's failure matters any more
-    let unseen: Cause.Cause<never> = Cause.empty // what broke in the clean-up of those that were cancelled
+    let leaving = false // the consumer is leaving: failures no longer matter
+    let unseen: Cause.Cause<never> = Cause.empty // defects in the clean-up of cancelled elements
     const some = gate(() => out.length > 0 || ended !== undefined)
 
     let feeder: Running | undefined
@@ -140,11 +143,11 @@ export const mapReady = <A, E, R, B, E2, R2>(
     const numbers = new Map<number, number>() // the element's number by that of its run
     let runs = 0
 
-    /** Nothing will be started any more. */
+    /** Whether nothing more will be started. */
     const over = () => inputOver && at >= input.length && runnable.length === 0 && queued === 0
     const ready = () => runnable.length > 0 || (at < input.length && begun - released < window)
 
-    // The next element that may be run, in `element` and `number`.
+    // Takes the next element that may run into `element` and `number`.
     let element: A
     let number = 0
     const takeNext = (): boolean => {
@@ -209,7 +212,7 @@ export const mapReady = <A, E, R, B, E2, R2>(
       if (key !== undefined) free(index)
       some.check()
     }
-    /** Nothing more is asked for, and of what has not been started only what comes before this number is. */
+    /** Requests nothing more, and drops unstarted elements from this number on. */
     const close = (before: number) => {
       inputOver = true
       if (begun >= before) {
@@ -236,10 +239,10 @@ export const mapReady = <A, E, R, B, E2, R2>(
       failure = cause
       close(ordered ? index : 0)
     }
-    // Whether nobody is waited for any more.
+    // Whether elements in progress no longer matter.
     const mustStop = () => failure !== undefined && (!ordered || head >= failedAt)
 
-    // Runs what is ready at once; gives what is not, for the worker whose run this is.
+    // Runs elements that answer at once; returns the first that does not, for the worker whose run this is.
     const proceed = (run: number): Effect.Effect<B | undefined, E2, R2> | undefined => {
       for (;;) {
         let step: Ready<B> | Effect.Effect<B, E2, R2>
@@ -249,7 +252,7 @@ export const mapReady = <A, E, R, B, E2, R2>(
         } catch (error) {
           step = Effect.die(error)
         }
-        const index = number // that of what has thrown, too
+        const index = number // also where `f` has thrown
         if (step instanceof Ready) {
           deliver(index, step.value)
           continue
@@ -300,7 +303,7 @@ export const mapReady = <A, E, R, B, E2, R2>(
           if (Exit.isSuccess(exit)) deliver(index, exit.value as B)
           else {
             if (!leaving) fail(index, exit.cause)
-            // A sequential map would not have begun it, so its failure is none; a clean-up that breaks is to be known.
+            // A sequential map would not have begun it, so its failure is dropped; a defect of its clean-up is not.
             const cancelled = leaving || failure !== exit.cause
             if (cancelled && Cause.isInterrupted(exit.cause)) unseen = parallel(unseen, defects(exit.cause))
           }
@@ -322,7 +325,7 @@ export const mapReady = <A, E, R, B, E2, R2>(
     }).pipe(
       Effect.onExit((exit) =>
         Effect.sync(() => {
-          if (inputOver) return // it was us who ended it
+          if (inputOver) return // ended by `close`
           inputOver = true
           if (Exit.isSuccess(exit)) return wakeAll()
           fail(given, exit.cause)

@@ -8,13 +8,13 @@ import { driven, ending, gate, withClock } from "./internal/driven.js"
 export interface BatchOptions {
   /** Most elements of a batch, a whole number from 1 or `Infinity`. */
   readonly size: number
-  /** How long its first element waits for others at most; by default until the batch is full. */
+  /** How long the first element of a batch waits for others at most; by default until the batch is full. */
   readonly within?: Duration.DurationInput | undefined
 }
 
 /**
- * Gathers elements into batches: each is given when it has `size` elements, or `within` after its first element came,
- * or at the end. While the consumer is busy the next batch gathers, and no more than that.
+ * Groups elements into batches: each is emitted when it has `size` elements, `within` after its first element came, or
+ * at the end. While the consumer is busy, one further batch is collected.
  *
  * @example
  * ```ts
@@ -92,15 +92,15 @@ export const batchWithin = <A, E, R>(
 
 /** Settings of {@link rateLimited}. */
 export interface RateOptions {
-  /** So many elements, a number above 0 … */
+  /** Most elements in an interval, a number above 0. */
   readonly limit: number
-  /** … in so much time. Default 1 second. */
+  /** The interval. Default 1 second. */
   readonly interval?: Duration.DurationInput | undefined
 }
 
 /**
- * Lets elements through evenly: 10 in a second are one each 100 ms. The first goes at once, and time in which none
- * came is not saved up. Above 500 in a second, where timers are too coarse, those that are due leave together.
+ * Emits elements at an even rate: a limit of 10 per second is one each 100 ms. The first is emitted at once, and unused
+ * time is not saved up. Above 500 per second, where timers are too coarse, elements that are due are emitted together.
  *
  * @example
  * ```ts
@@ -120,12 +120,12 @@ export const rateLimited = <A, E, R>(
     const gap =
       Duration.toMillis(checkedDuration("interval", interval, someTime)) /
       checkedNumber("limit", limit, { least: 0, above: true, whole: false, infinite: true })
-    const late = gap < coarse ? 20 : coarse // ms that are made up for
+    const late = gap < coarse ? 20 : coarse // most ms of delay that are caught up with
     let clock = () => 0n
     const now = () => Number(clock()) / 1e6
     let input: ReadonlyArray<A> = []
     let at = 0
-    let slot = Number.NEGATIVE_INFINITY // when the next may leave
+    let slot = Number.NEGATIVE_INFINITY // when the next may be emitted
     let asked = false
     let over: Exit.Exit<void, E> | undefined
     const hungry = gate(() => asked && at >= input.length)
@@ -153,7 +153,7 @@ export const rateLimited = <A, E, R>(
     const take = Effect.sync(() => {
       const from = at
       const due = now() + rounding
-      if (slot < due - late) slot = due // nobody asked, or nothing came
+      if (slot < due - late) slot = due // no request or no element
       for (; at < input.length && slot <= due; at++) slot += gap
       return Option.some(Chunk.unsafeFromArray(input.slice(from, at)))
     })
@@ -172,21 +172,20 @@ export const rateLimited = <A, E, R>(
     return driven<A, E, R>([feed], next)
   })
 
-/** Milliseconds below which timers are no measure. */
+/** Milliseconds below which timers are too coarse. */
 const coarse = 2
-/** Milliseconds that are lost on the way from a clock's nanoseconds to fractions. */
+/** Milliseconds that are lost by converting a clock's nanoseconds to fractions. */
 const rounding = 1e-3
 
 /** Settings of {@link mergeFair}. */
 export interface MergeOptions {
-  /** How many elements of each stream may wait, those of its last chunk aside; from 1. Default 16. */
+  /** How many elements of each stream may wait, besides those of its last chunk; from 1. Default 16. */
   readonly backpressure?: number | undefined
 }
 
 /**
- * Takes from several streams in turns, one element of each that has one: a stream that always has the next ready does
- * not shut out the others. Ends when all have ended; fails with the first that fails, once the others' clean-up is
- * over.
+ * Merges streams in turns, one element of each that has one: a stream that always has an element ready does not starve
+ * the others. Ends when all have ended; fails with the first that fails, once the clean-up of the others has ended.
  *
  * @example
  * ```ts
@@ -244,7 +243,7 @@ export const mergeFair = <S extends Stream.Stream<any, any, any>>(
       for (const lane of lanes) lane.room.check()
       return Effect.succeedSome(Chunk.unsafeFromArray(taken))
     })
-    // A turn, so that whoever can give something has done so.
+    // After a turn, each stream that has an element ready has emitted it.
     const next = Effect.zipRight(some.wait, Effect.zipRight(nextTurn, take))
     return driven<A, E, R>(
       lanes.map(({ feed }) => feed),

@@ -171,7 +171,7 @@ describe("LosslessJson", () => {
     expect(LosslessJson.encode(value)).toBe(text.replace("1234567890123456e0", "1234567890123456"))
   })
 
-  it("tells whether two values are the same", () => {
+  it("compares two values", () => {
     const texts = [
       "1",
       "0",

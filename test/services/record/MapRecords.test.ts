@@ -69,7 +69,7 @@ describe("MapRecords.mapRecords", () => {
     })
   )
 
-  it.live("stops at what is wrong, or tells of it and goes on", () =>
+  it.live("stops at a failing record, or reports it and continues", () =>
     Effect.gen(function* () {
       const f = (n: number) => {
         if (n === 2) throw new Error("two")
@@ -137,7 +137,7 @@ describe("MapRecords.mapRecords", () => {
     })
   )
 
-  it.live("keeps each key in order, and fails what has none", () =>
+  it.live("keeps each key in order, and fails records without one", () =>
     Effect.gen(function* () {
       const f = ({ k, ms }: { k: string; ms: number }) => Effect.delay(Effect.succeed(`${k}${ms}`), ms)
       const text = '{"k":"a","ms":30}\n{"k":"a","ms":10}\n{"k":"b","ms":20}\nnull\n'

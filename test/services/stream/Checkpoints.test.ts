@@ -39,7 +39,7 @@ describe("Checkpoints", () => {
     )
   )
 
-  it.effect("refuses what is no checkpoint, and says what cannot be written", () =>
+  it.effect("refuses a file that is not a checkpoint, and reports what cannot be written", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         const { read, write } = yield* Checkpoints.Checkpoints
@@ -183,7 +183,7 @@ describe("Checkpoints.checkpointed", () => {
     }).pipe(VirtualClock.run())
   )
 
-  it.live("refuses what is no checkpoint, and one of another input", () =>
+  it.live("refuses a file that is not a checkpoint, and a checkpoint of another input", () =>
     Effect.gen(function* () {
       const why = (found: Checkpoints.Checkpoint | "broken") =>
         Effect.flip(Stream.runDrain(Checkpoints.checkpointed(options, from))).pipe(

@@ -196,7 +196,7 @@ describe("Generators.produce", () => {
     })
   )
 
-  it.effect("cancels the producer with the consumer's reason, or says that the consumer left", () =>
+  it.effect("cancels the producer with the consumer's reason, or reports that the consumer left", () =>
     Effect.gen(function* () {
       const reasons: Array<string> = []
       const waiting = yield* Deferred.make<void>()
@@ -256,7 +256,7 @@ describe("Generators.fromGenerator", () => {
     })
   )
 
-  it.effect("waits for the clean-up of a generator that heeds the signal", () =>
+  it.effect("waits for the clean-up of a generator that ends at the signal", () =>
     Effect.gen(function* () {
       const waiting = yield* Deferred.make<void>()
       const log: Array<string> = []
@@ -278,7 +278,7 @@ describe("Generators.fromGenerator", () => {
     })
   )
 
-  it.effect("waits no longer than the grace period for one that takes the signal and does not heed it", () =>
+  it.effect("waits no longer than the grace period for one that takes the signal and ignores it", () =>
     Effect.gen(function* () {
       const waiting = yield* Deferred.make<void>()
       const stream = Generators.fromGenerator(
@@ -299,7 +299,7 @@ describe("Generators.fromGenerator", () => {
     })
   )
 
-  it.effect("finalises later, on its own, a generator that heeds nothing", () =>
+  it.effect("finalises later, on its own, a generator that ignores the signal", () =>
     Effect.gen(function* () {
       const waiting = yield* Deferred.make<void>()
       const cleaned = yield* Deferred.make<void>()
@@ -327,7 +327,7 @@ describe("Generators.fromGenerator", () => {
     })
   )
 
-  it.effect("says what the generator threw, and takes anything that can be iterated", () =>
+  it.effect("reports what the generator threw, and takes anything that can be iterated", () =>
     Effect.gen(function* () {
       const failed = yield* Effect.flip(
         Stream.runDrain(

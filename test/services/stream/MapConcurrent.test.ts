@@ -136,7 +136,7 @@ describe("MapConcurrent.mapConcurrent", () => {
     { fastCheck: { numRuns: 150 } }
   )
 
-  it.live("cancels who comes behind a failure, with the reason, and waits for who comes before it", () =>
+  it.live("cancels elements behind a failure, with the reason, and awaits those before it", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
       const body = (n: number) =>
@@ -372,7 +372,7 @@ describe("MapConcurrent.mapConcurrent", () => {
       }).pipe(VirtualClock.run())
   )
 
-  it.live("finishes what is under way, and starts nothing, when it is told to drain", () =>
+  it.live("finishes elements in progress, and starts nothing, when drain completes", () =>
     Effect.gen(function* () {
       const body = (n: number) => Effect.delay(Effect.succeed(n), `${10 - n} seconds`)
       const options = { concurrency: 3, drain: Effect.sleep("9500 millis") }

@@ -2,7 +2,7 @@ import { isUtf8 } from "node:buffer"
 import * as Records from "../Records.js"
 import { type Setting, tooLong, without } from "./limits.js"
 
-// Rows of a CSV, as RFC 4180 has them: one state machine over bytes, whose state is what has come of the row so far.
+// Rows of a CSV as in RFC 4180: one state machine over bytes.
 
 const mark = Buffer.from("\ufeff")
 const lineFeed = 10
@@ -135,7 +135,7 @@ export const rows = ({ from, limit, origin }: Setting) => {
     }
     const header = names === undefined
     const start = first + lead
-    if (to === start) return // an empty line is none
+    if (to === start) return // an empty line is skipped
     if (to - start > limit) {
       overlong(position - (next - first), found)
       return

@@ -6,11 +6,11 @@ import * as Records from "../Records.js"
 import { type Entry, Folders, isOlder, isRotated, missing, older } from "./folders.js"
 import { code, headBytes, type Identity, OpenFile, type Place, readAt } from "./openFile.js"
 
-// What Follow reads: the files that have had one name, oldest first. Two loops work on them. `next` reads the oldest one
-// and is called when more is wanted; `look` watches the name and opens each file as soon as it is seen, wanted or not,
-// because an open descriptor survives the file's renaming and removal.
+// The files that have had one name, oldest first. Two loops work on them: `next` reads the oldest file on request; `look`
+// watches the name and opens each file as soon as it is seen, because an open descriptor survives the file's renaming and
+// removal. One invariant over `files`, `known` and `finished`, so it stays one class.
 
-/** Files that are open and not yet read; those that come later are looked for in the folder in their turn. */
+/** Most files that are open and not yet read; later ones are looked for in the folder in their turn. */
 const mostOpen = 64
 const mostFinished = 64
 
@@ -32,7 +32,7 @@ export type Step =
       readonly anew: boolean
     }
 
-const notRegular = "it is no file; only files can be followed"
+const notRegular = "it is not a regular file; only regular files can be followed"
 
 export class Followed {
   private readonly files: Array<OpenFile> = []

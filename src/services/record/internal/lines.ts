@@ -59,7 +59,7 @@ export const lines = ({ format, from, limit, origin }: Setting) => {
       const next = Math.min(to + 1, end)
       line++
       position += next - at
-      // A byte order mark is no part of the first record.
+      // A byte order mark does not belong to the first record.
       const start = isJson && position === next - at && !ascii && hasMark(chunk, at, to) ? at + 3 : at
       if (to - at > limit) {
         // Without its bytes, as where they came in several chunks.

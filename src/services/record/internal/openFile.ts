@@ -94,7 +94,7 @@ export class OpenFile {
     this.identity = { device, inode, head: none }
   }
 
-  /** Fails with {@link FileKindError} at what is no regular file. */
+  /** Fails with {@link FileKindError} when it is not a regular file. */
   static async open(file: string, flags: number): Promise<OpenFile> {
     const handle = await fs.open(file, constants.O_RDONLY | constants.O_NONBLOCK | flags)
     try {

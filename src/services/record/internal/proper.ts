@@ -2,7 +2,7 @@ import { Chunk, Option, Stream } from "effect"
 import { codes } from "../../host/ExitCodes.js"
 import * as Records from "../Records.js"
 
-// Ends at the first that has a problem, with a failure.
+/** The records before the first that has a problem, then its failure. */
 export const proper = <E, R>(
   all: Stream.Stream<Records.Record, E, R>
 ): Stream.Stream<Records.Record, E | Records.RecordFailed, R> =>

@@ -2,7 +2,7 @@
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
 
-/** What a value was, to tell later whether it is still that. */
+/** A copy of a value, to compare with later. */
 export interface Snapshot {
   /** The arrays and objects in it, itself first. */
   readonly objects: ReadonlyArray<object>
@@ -10,7 +10,7 @@ export interface Snapshot {
   readonly copies: ReadonlyArray<object>
 }
 
-/** Remembers a value as JSON.parse gives it; undefined for one that cannot change. Half as dear as writing it. */
+/** Takes a snapshot of a value of JSON.parse; undefined for one that cannot change. Half the cost of writing it. */
 export const snapshot = (value: unknown): Snapshot | undefined => {
   if (!isObject(value)) return undefined
   const objects: Array<object> = [value]
@@ -63,8 +63,8 @@ export const isUnchanged = (value: unknown, snapshot: Snapshot | undefined): boo
 }
 
 /**
- * Whether a function can be told from its source to change nothing that it is given: it calls and assigns nothing, like
- * `(r) => r.price > 10 ? r : undefined`. For the others there is a snapshot.
+ * Whether the source of a function shows that it changes nothing that it is given: it calls and assigns nothing, like
+ * `(r) => r.price > 10 ? r : undefined`. Other functions need a snapshot.
  */
 export const changesNothing = (f: (...args: ReadonlyArray<never>) => unknown): boolean => {
   const source = Function.prototype.toString.call(f)

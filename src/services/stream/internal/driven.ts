@@ -2,14 +2,14 @@ import { Cause, type Chunk, Effect, Exit, type Fiber, Option, Stream } from "eff
 import * as Cancellation from "../../task/Cancellation.js"
 import { parallel, raise } from "../../task/Causes.js"
 
-/** Why a producer is cancelled whose consumer breaks off; one that is itself cancelled passes its own reason on. */
+/** The reason with which producers are cancelled when the consumer leaves; a cancelled consumer passes on its own. */
 export const left: Cancellation.Cancellation = { reason: "the consumer has left the loop", origin: "loop" }
 
 export const defects = (cause: Cause.Cause<unknown>): Cause.Cause<never> =>
   Option.getOrElse(Cause.keepDefects(cause), () => Cause.empty)
 
-// A stream of what `next` gives, up to its first none. Not `repeatEffectOption`: of a cause that also holds a defect,
-// that makes a defect of the typed failure, as an `Option`.
+// The stream of the chunks of `next`, up to its first `None`. Not `repeatEffectOption`: where a cause also holds a
+// defect, that turns the typed failure into a defect of an `Option`.
 export const pulled = <A, E, R>(
   next: Effect.Effect<Option.Option<Chunk.Chunk<A>>, E, R>
 ): Stream.Stream<A, E, R> =>
@@ -19,7 +19,7 @@ export const pulled = <A, E, R>(
       Option.map((chunk) => [chunk, undefined])
     )
   )
-// Waits for what plain code of others brings about: who has changed something calls `check`.
+/** Waits until a condition holds that plain code brings about; that code calls `check` after each change. */
 export const gate = (holds: () => boolean) => {
   let wake: (() => void) | undefined
   return {
@@ -41,15 +41,17 @@ export const gate = (holds: () => boolean) => {
 
 export type Running = Fiber.RuntimeFiber<unknown, unknown>
 
-// A stream that answers each request by `next`, while `parts` run beside: from the first request on, and until the
-// consumer is done, who then waits for their clean-up, the last part's first.
+/**
+ * A stream that answers each request with `next`, while `parts` run as fibers: from the first request until the consumer
+ * is done, which then awaits their clean-up, the last part's first.
+ */
 export const driven = <B, E, R>(
   parts: ReadonlyArray<Effect.Effect<unknown, unknown, R>>,
   next: Effect.Effect<Option.Option<Chunk.Chunk<B>>, E, R>,
   hooks: {
     readonly started?: (fibers: ReadonlyArray<Running>) => void
     readonly leaving?: () => void
-    /** What broke in the clean-up of what the consumer is not to know of; it is logged. */
+    /** Defects in the clean-up of parts that the consumer does not see; they are logged. */
     readonly unseen?: () => Cause.Cause<never>
   } = {}
 ): Stream.Stream<B, E, R> => {
@@ -69,7 +71,7 @@ export const driven = <B, E, R>(
       const why = Cancellation.fromExit(exit)[0] ?? left
       let broken: Cause.Cause<never> = Cause.empty
       for (const fiber of fibers?.toReversed() ?? []) {
-        const ended = fiber.unsafePoll() ?? undefined // how is known by now
+        const ended = fiber.unsafePoll() ?? undefined // its failure has been seen
         const cancelled = yield* Cancellation.cancel(fiber, why)
         if (ended !== undefined || Exit.isSuccess(cancelled)) continue
         broken = parallel(broken, defects(cancelled.cause))
@@ -77,7 +79,7 @@ export const driven = <B, E, R>(
       const unseen = hooks.unseen?.() ?? Cause.empty
       if (!Cause.isEmptyType(unseen))
         yield* Effect.logError("the clean-up of a cancelled element failed", unseen)
-      yield* raise(broken) // a clean-up that broke
+      yield* raise(broken) // a clean-up that died
     })
   const answer = Effect.suspend(() => (fibers === undefined ? Effect.zipRight(start, next) : next))
   return Stream.ensuringWith(pulled(answer), end)
@@ -85,7 +87,8 @@ export const driven = <B, E, R>(
 export const ending = <E>(exit: Exit.Exit<unknown, E> | undefined): Effect.Effect<Option.Option<never>, E> =>
   exit !== undefined && Exit.isFailure(exit) ? Effect.failCause(exit.cause) : Effect.succeedNone
 
-// Runs a producer, chunk by chunk, with its fiber's clock for plain code. Not Stream.unwrap of the clock: see `produce`.
+// Runs a producer, chunk by chunk, with its fiber's clock for plain code. Not `Stream.unwrap` of the clock, which loses
+// what dies in clean-up when the consumer breaks off.
 export const withClock = <A, E, R>(
   give: (nanos: () => bigint) => void,
   self: Stream.Stream<A, E, R>,

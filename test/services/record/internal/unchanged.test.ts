@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Unchanged from "../../../../src/services/record/internal/unchanged.js"
 
 describe("unchanged", () => {
-  it("tells whether a value has been changed", () => {
+  it("detects whether a value has been changed", () => {
     const changes: ReadonlyArray<readonly [string, (value: any) => void, boolean]> = [
       ["nothing", () => undefined, true],
       ["the same again", (value) => Object.assign(value, { a: 1 }), true],
@@ -30,7 +30,7 @@ describe("unchanged", () => {
     expect(Unchanged.snapshot("text")).toBeUndefined()
   })
 
-  it("tells from its source that a function changes nothing, and is never wrong", () => {
+  it("detects from its source that a function changes nothing, and is never wrong", () => {
     for (const f of [
       "(r) => r",
       "r => r",

@@ -17,7 +17,7 @@ const all = (bytes: string | Uint8Array, options: Splitter.Options, piece = 1 <<
 const told = (records: ReadonlyArray<Records.Record>) =>
   records.map(({ line, problem, value }) => (problem === undefined ? [line, value] : [line, `! ${problem}`]))
 
-describe("Records", () => {
+describe("Splitter", () => {
   it("takes lines, lines of JSON, and what ends with NUL, with their line numbers", () => {
     expect(told(all("a\r\n\nb", { format: "lines" }))).toEqual([
       [1, "a"],
@@ -40,7 +40,7 @@ describe("Records", () => {
     ])
   })
 
-  it("says which record is wrong, and why, and goes on", () => {
+  it("reports which record is wrong, and why, and continues", () => {
     const bad = Buffer.concat([Buffer.from("1\n"), Buffer.from([0xff, 10]), Buffer.from("3\n")])
     for (const format of ["lines", "ndjson"] as const) {
       for (const piece of [1, 100]) expect(told(all(bad, { format }, piece))[1]).toEqual([2, "! not UTF-8"])
