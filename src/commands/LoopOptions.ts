@@ -145,3 +145,41 @@ export const words = Args.text({ name: "MODULE#EXPORT" }).pipe(
 /** The field with the value of an option, if that was given. */
 export const optional = <K extends string, A>(name: K, value: Option.Option<A>): { readonly [P in K]?: A } =>
   (Option.isSome(value) ? { [name]: value.value } : {}) as { readonly [P in K]?: A }
+
+/** The options that {@link problemOf} looks at, as they are read. */
+interface Given {
+  readonly words: ReadonlyArray<string>
+  readonly input: Records.Format
+  readonly batch: Option.Option<unknown>
+  readonly follow: Option.Option<unknown>
+  readonly key: Option.Option<unknown>
+  readonly onGap: Option.Option<unknown>
+  readonly rotateWait: Option.Option<unknown>
+  readonly within: Option.Option<unknown>
+}
+
+/** What is wrong with words and options that do not fit together; `rest` are the words behind `--`. */
+export const problemOf = (
+  { batch, follow, input, key, onGap, rotateWait, within, words: own }: Given,
+  rest: ReadonlyArray<string>,
+  isTerminal: boolean
+): string | undefined => {
+  const [isBatch, isFollow] = [Option.isSome(batch), Option.isSome(follow)]
+  if (own.length === 0 && rest.length === 0) {
+    return "there is no function; write aio loop MODULE#EXPORT, or aio loop -- CMD ARG… {}"
+  }
+  if (own.length > 1 || (own.length > 0 && rest.length > 0)) {
+    return `unexpected '${own.length > 1 ? own[1] : rest[0]}'; one function or one command takes the records`
+  }
+  if (Option.isSome(within) && !isBatch) return "--within is for --batch N; give that too"
+  if (Option.isSome(key) && isBatch) return "--key and --batch exclude each other: a batch has no one key"
+  if (Option.isSome(rotateWait) && !isFollow) return "--rotate-wait is for --follow FILE; give that too"
+  if (Option.isSome(onGap) && !isFollow) return "--on-gap is for --follow FILE; give that too"
+  if (!isFollow && isTerminal) {
+    return "there are no records; pipe them in, or name a file with --follow FILE"
+  }
+  if (isFollow && input === "csv") {
+    return "--follow takes lines, ndjson or null; a CSV's header would be lost with a rotation"
+  }
+  return rest[0]?.trim() === "" ? "the command is empty; write one like 'gzip -k {}'" : undefined
+}

@@ -18,7 +18,7 @@ import * as Cancellation from "../services/task/Cancellation.js"
 import * as Units from "../services/text/Units.js"
 import { Rest } from "./kernel/Cli.js"
 import * as Screen from "./kernel/Screen.js"
-import { optional, optionSet, words } from "./LoopOptions.js"
+import { optional, optionSet, problemOf, words } from "./LoopOptions.js"
 
 const usage = (message: string) => new UsageError({ message: `aio loop: ${message}` })
 
@@ -70,41 +70,16 @@ const right = (problem: string): string =>
 export const command = Command.make("loop", { words, ...optionSet }, (config) =>
   Effect.gen(function* () {
     const { words: rest } = yield* Rest
-    const { words: own } = config
-    const { batch, checkpoint, follow, key, onGap, output: asked, rotateWait, take } = config
+    const { batch, checkpoint, follow, key, onGap, output: asked, rotateWait, take, words: own } = config
+    const input = yield* Input.Input
     const given = [batch, checkpoint, follow, key, onGap, asked, rotateWait, take].some(
       (option: Option.Option<unknown>) => isReal(option)
     )
-    if (own.length === 0 && rest.length === 0) {
-      if (!given && config.input === "lines") return yield* Loops.example
-      return yield* usage("there is no function; write aio loop MODULE#EXPORT, or aio loop -- CMD ARG… {}")
+    if (own.length === 0 && rest.length === 0 && !given && config.input === "lines") {
+      return yield* Loops.example
     }
-    if (own.length > 1 || (own.length > 0 && rest.length > 0)) {
-      return yield* usage(
-        `unexpected '${own.length > 1 ? own[1] : rest[0]}'; one function or one command takes the records`
-      )
-    }
-    if (isReal(config.within) && !isReal(config.batch)) {
-      return yield* usage("--within is for --batch N; give that too")
-    }
-    if (isReal(config.key) && isReal(config.batch)) {
-      return yield* usage("--key and --batch exclude each other: a batch has no one key")
-    }
-    if (isReal(rotateWait) && !isReal(follow)) {
-      return yield* usage("--rotate-wait is for --follow FILE; give that too")
-    }
-    if (isReal(onGap) && !isReal(follow)) {
-      return yield* usage("--on-gap is for --follow FILE; give that too")
-    }
-    const input = yield* Input.Input
-    if (!isReal(config.follow) && input.isTerminal) {
-      return yield* usage("there are no records; pipe them in, or name a file with --follow FILE")
-    }
-    if (isReal(config.follow) && config.input === "csv") {
-      return yield* usage(
-        "--follow takes lines, ndjson or null; a CSV's header would be lost with a rotation"
-      )
-    }
+    const problem = problemOf(config, rest, input.isTerminal)
+    if (problem !== undefined) return yield* usage(problem)
     yield* leanHeap
     const output = yield* Output.Output
     const signals = yield* Signals.Signals
@@ -112,7 +87,6 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     const written = Option.getOrElse(config.output, () =>
       format === "ndjson" || format === "csv" ? "ndjson" : "lines"
     )
-    if (rest[0]?.trim() === "") return yield* usage("the command is empty; write one like 'gzip -k {}'")
     const f: Mapper =
       rest.length > 0
         ? yield* CommandMapper.make(rest, { asText: config.json })
