@@ -36,23 +36,6 @@ const loadFunction = (text: string) =>
     )
   }).pipe(Effect.mapError((error) => (error instanceof Modules.ModuleError ? usage(error.message) : error)))
 
-const resultEvents = (outcome: MapRecords.Outcome): ReadonlyArray<string> => {
-  if (outcome instanceof MapRecords.Failed) {
-    return outcome.records.map(
-      ({ index, line }) => `${Output.eventLine("failed", { index, line, detail: outcome.detail })}\n`
-    )
-  }
-  const [first, results] =
-    outcome instanceof MapRecords.Mapped ? [outcome.records[0]!, outcome.results] : [outcome, [outcome]]
-  const head = `${Output.eventLine("result", { index: first.index, line: first.line }).slice(0, -1)},"value":`
-  // The value is inserted as text, so its integers keep all digits. Commands return text for events, not bytes.
-  return results.flatMap((result) => [
-    head,
-    result instanceof Records.Record ? result.text.trim() : (result as string),
-    "}\n"
-  ])
-}
-
 const isReal = Option.isSome
 
 type Failure = DeadLetters.DeadLetterError | RecordRun.RunError | Tail.Gap
@@ -188,7 +171,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
           `${Units.plural(counts.records, "record")}, ${counts.failed} failed, ${Math.round(counts.records / seconds)}/s`
         ])
       }
-      const [first, ...rest] = config.json ? RecordWriter.fewer(all.flatMap(resultEvents)) : write(all)
+      const [first, ...rest] = config.json ? RecordWriter.events(all) : write(all)
       let written = first === undefined ? settled : Effect.zipRight(put(first), settled)
       if (rest.length > 0) {
         const others = Effect.forEach(rest, (each) => Effect.zipRight(put(each), output.drained))

@@ -1,13 +1,15 @@
+import * as Output from "../host/Output.js"
 import * as MapRecords from "./MapRecords.js"
 import * as Records from "./Records.js"
 
-// The bytes of a run's results. Records that stand side by side in a chunk are written in one piece, unread.
+// The bytes of a run's results, or events of them. Records that stand side by side in a chunk are written in one piece,
+// unread.
 
 /** What goes out in one write. */
 export type Piece = string | Uint8Array
 
 /** Joins pieces into few, none of which is longer than a string may be. */
-export const fewer = (parts: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
+const fewer = (parts: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
   let size = 0
   let isText = true
   for (const part of parts) {
@@ -73,4 +75,31 @@ export const make = (end: string) => {
     flush()
     return fewer(parts)
   }
+}
+
+/** Events of this length are joined; a longer value may leave no room in a string for what stands around it. */
+const joined = 1 << 20
+
+const addEvents = (pieces: Array<Piece>, outcome: MapRecords.Outcome): void => {
+  if (outcome instanceof MapRecords.Failed) {
+    for (const { index, line } of outcome.records)
+      pieces.push(`${Output.eventLine("failed", { index, line, detail: outcome.detail })}\n`)
+    return
+  }
+  const isRecord = outcome instanceof Records.Record
+  const { index, line } = isRecord ? outcome : outcome.records[0]!
+  const head = `${Output.eventLine("result", { index, line }).slice(0, -1)},"value":`
+  for (const result of isRecord ? [outcome] : outcome.results) {
+    // The value is inserted as text, so its integers keep all digits. Commands return text for events, not bytes.
+    const value = result instanceof Records.Record ? result.text.trim() : (result as string)
+    if (value.length < joined) pieces.push(`${head}${value}}\n`)
+    else pieces.push(head, value, "}\n")
+  }
+}
+
+/** The outcomes as NDJSON events of `--json`: `result` for each result, `failed` for each record that failed. */
+export const events = (outcomes: ReadonlyArray<MapRecords.Outcome>): ReadonlyArray<Piece> => {
+  const pieces: Array<Piece> = []
+  for (const outcome of outcomes) addEvents(pieces, outcome)
+  return fewer(pieces)
 }
