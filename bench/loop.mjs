@@ -1,4 +1,4 @@
-// `Loops.mapConcurrent` beside Stream.mapEffect, asyncio and p-map; `aio loop` beside a bare splitter and jq.
+// `MapConcurrent.mapConcurrent` beside Stream.mapEffect, asyncio and p-map; `aio loop` beside a bare splitter and jq.
 import { spawnSync } from "node:child_process"
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -10,9 +10,9 @@ const peer = (name) => join(root, "bench/peers", name)
 const map = (name, count) => selfTimed([process.execPath, peer("loop.mjs"), name, String(count)])
 
 await compare(
-  "Loops.mapConcurrent: 1,000,000 elements, ready at once, in order, 8 at a time",
+  "MapConcurrent.mapConcurrent: 1,000,000 elements, ready at once, in order, 8 at a time",
   [
-    { name: "Loops.mapConcurrent", run: map("ours", 1_000_000) },
+    { name: "MapConcurrent.mapConcurrent", run: map("ours", 1_000_000) },
     { name: "out of order", run: map("unordered", 1_000_000) },
     { name: "asyncio, semaphore", run: python && selfTimed([python, peer("asyncio_loop.py"), "1000000"]) },
     { name: "p-map's iterable", run: map("pMap", 1_000_000) },
@@ -23,7 +23,7 @@ await compare(
 await compare(
   "the same of 20,000 elements: Effect's own would take minutes for a million",
   [
-    { name: "Loops.mapConcurrent", run: map("ours", 20_000) },
+    { name: "MapConcurrent.mapConcurrent", run: map("ours", 20_000) },
     { name: "Stream.mapEffect", run: map("effect", 20_000) }
   ],
   { rounds: 3, targets: { "Stream.mapEffect": 0.02 } }

@@ -28,7 +28,7 @@ const open = {
   stream: ["task"],
   process: ["task"],
   thread: ["task"],
-  programs: ["download", "task"]
+  programs: ["download"]
 }
 
 const roomOf = (file) => {

@@ -1,7 +1,7 @@
 // An ordered map of an immediately ready function over so many elements, eight at a time; prints milliseconds.
 import { Chunk, Effect, Stream } from "effect"
 import pMap, { pMapIterable } from "p-map"
-import * as Loops from "../../dist/programs/Loops.js"
+import * as MapConcurrent from "../../dist/services/stream/MapConcurrent.js"
 
 const [name, all] = [process.argv[2], Number(process.argv[3])]
 let count = Math.ceil(all / 20) // to warm up
@@ -20,9 +20,9 @@ const source = () => Stream.range(0, count - 1)
 const ready = (n) => Effect.sync(() => n + 1)
 
 const contenders = {
-  ours: () => Effect.runPromise(sum(Loops.mapConcurrent(source(), ready, { concurrency }))),
+  ours: () => Effect.runPromise(sum(MapConcurrent.mapConcurrent(source(), ready, { concurrency }))),
   unordered: () =>
-    Effect.runPromise(sum(Loops.mapConcurrent(source(), ready, { concurrency, ordered: false }))),
+    Effect.runPromise(sum(MapConcurrent.mapConcurrent(source(), ready, { concurrency, ordered: false }))),
   effect: () => Effect.runPromise(sum(Stream.mapEffect(source(), ready, { concurrency }))),
   pMap: async () => {
     let total = 0

@@ -63,7 +63,7 @@ const loaders = (standIns: StandIns): Record<Name | "guide", () => Promise<Spec.
   loop: async () => {
     const { command } = await import("./loop.js")
     const [Checkpoints, Tail, stdin, Processes] = await Promise.all([
-      import("../services/record/Checkpoints.js"),
+      import("../services/stream/Checkpoints.js"),
       import("../services/record/Tail.js"),
       input(standIns),
       import("../services/process/Processes.js")

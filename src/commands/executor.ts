@@ -4,13 +4,13 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { Console, Effect, Either, Option, Stream } from "effect"
 import * as Executors from "../programs/Executors.js"
-import * as Loops from "../programs/Loops.js"
 import { ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Failures from "../services/host/Failures.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as LosslessJson from "../services/record/LosslessJson.js"
+import * as ReadRecords from "../services/record/ReadRecords.js"
 import * as Modules from "../services/source/Modules.js"
 import * as Units from "../services/text/Units.js"
 import * as Executor from "../services/thread/Executor.js"
@@ -109,7 +109,7 @@ const wordOf = (text: string, format: Format, where: string): Executors.ItemInpu
 /** Standard input's or a file's items: the records of `aio loop`, without blank lines. */
 const read = (path: string, format: Format): Stream.Stream<Executors.ItemInput, UsageError, Input.Input> =>
   Stream.unwrap(
-    Effect.map(Input.Input, ({ open }) => Loops.records(open(path), { format, maxLine: longestItem }))
+    Effect.map(Input.Input, ({ open }) => ReadRecords.records(open(path), { format, maxLine: longestItem }))
   ).pipe(
     Stream.mapError((error) => usage(error.message)),
     Stream.filterMap((record) => {

@@ -158,7 +158,7 @@ describe("aio loop", () => {
     expect(big.stdout.split("\n")[0]).toContain('"value":12345678901234567890}')
   })
 
-  it("refuses input that is none, at the first record, with one line", async () => {
+  it("refuses input that is not of its format, at the first record, with one line", async () => {
     const bad = (text: string, ...words: ReadonlyArray<string>) => aio([...words, "f.ts#same"], text)
     const json = await bad('{"a":1}\n{a:1}\n', "-i", "ndjson")
     expect([json.code, json.stdout]).toEqual([2, '{"a":1}\n'])
@@ -186,20 +186,20 @@ describe("aio loop", () => {
     const wrong = [
       [["no.ts"], /no\.ts: no such file/],
       [["f.ts#nope"], /f\.ts: no export 'nope'/],
-      [["f.ts#number"], /f\.ts: export 'number' is no function; give one/],
+      [["f.ts#number"], /f\.ts: export 'number' is not a function; expected one/],
       [["f.ts", "g.ts"], /unexpected 'g\.ts'/],
       [["--checkpoint", "c"], /there is no function/],
       [["--within", "1s", "f.ts"], /--within is for --batch/],
       [["--key", "a", "--batch", "2", "f.ts"], /--key and --batch exclude each other/],
-      [["--key", "a b", "f.ts"], /'a b' is no expression/],
-      [["--rate", "fast", "f.ts"], /'fast' is no rate; write one like 10\/s/],
-      [["--on-error", "panic", "f.ts"], /'panic' is none of stop, skip, dead-letter FILE/],
+      [["--key", "a b", "f.ts"], /'a b' is not an expression/],
+      [["--rate", "fast", "f.ts"], /'fast' is not a rate; expected one like 10\/s/],
+      [["--on-error", "panic", "f.ts"], /'panic' is not a policy; expected stop, skip or dead-letter FILE/],
       [["--on-error", "dead-letter", "--json", "f.ts"], /--on-error dead-letter needs a value/],
       [
         ["--on-error", "dead-letter", "no/such/file", "f.ts"],
         /cannot write failed records to no\/such\/file/
       ],
-      [["--follow", ".", "f.ts"], /it is no file/],
+      [["--follow", ".", "f.ts"], /it is not a regular file/],
       [["--rotate-wait", "1s", "f.ts"], /--rotate-wait is for --follow FILE/],
       [["--on-gap", "fail", "f.ts"], /--on-gap is for --follow FILE/],
       [["--follow", "x", "--on-gap", "ask", "f.ts"], /'ask' is not one of warn, fail/],
@@ -248,7 +248,7 @@ describe("aio loop", () => {
     expect(await output(["-i", "ndjson", "-j", "4", "--key", "user.id", "f.ts#effect"], rows)).toBe(rows)
   })
 
-  it("stops quietly when nobody reads, and holds the input back when the reader is slow", async () => {
+  it("stops quietly when its reader has left, and holds the input back when the reader is slow", async () => {
     const alone = Aio.start(["loop", "f.ts#same"], {
       cwd,
       shell: '{ yes | "$@" 2>err; echo $? >code; } | head -2'

@@ -231,13 +231,13 @@ describe.concurrent("a followed file, while it is read", () => {
     })
   })
 
-  it("refuses what is no file at once", async () => {
+  it("refuses what is not a regular file at once", async () => {
     const { at, cwd } = make()
     execFileSync("mkfifo", [at("pipe")])
     for (const [name, why] of [
-      ["pipe", /cannot read pipe: it is no file; only files can be followed\n$/],
-      [".", /cannot read \.: it is no file/],
-      ["/dev/null", /it is no file/],
+      ["pipe", /cannot read pipe: it is not a regular file; only regular files can be followed\n$/],
+      [".", /cannot read \.: it is not a regular file/],
+      ["/dev/null", /it is not a regular file/],
       ["id.mjs/log", /there is no such file\n$/]
     ] as const) {
       const { code, stderr } = await Aio.run(["loop", "-f", name, "id.mjs"], { cwd })

@@ -4,9 +4,11 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Chunk, Effect, Exit, FastCheck, Stream } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import * as Loops from "../../src/programs/Loops.js"
 import * as LosslessJson from "../../src/services/record/LosslessJson.js"
+import * as MapRecords from "../../src/services/record/MapRecords.js"
+import * as ReadRecords from "../../src/services/record/ReadRecords.js"
 import * as Records from "../../src/services/record/Records.js"
+import * as Splitter from "../../src/services/record/Splitter.js"
 import * as Aio from "../support/Aio.js"
 import { mapping, splitting } from "../support/RecordModel.js"
 
@@ -45,8 +47,8 @@ export const nth = (n) => (answers[n] ?? ((x) => ({ x })))(n)
 const aio = (words: ReadonlyArray<string>, stdin: string, options: Aio.SpawnOptions = {}) =>
   Aio.run(["loop", "-q", ...words], { cwd, stdin, ...options })
 
-const split = (bytes: Buffer, options: Records.Options, cuts: ReadonlyArray<number> = []) => {
-  const records = Records.make(options)
+const split = (bytes: Buffer, options: Splitter.Options, cuts: ReadonlyArray<number> = []) => {
+  const records = Splitter.make(options)
   const places = [0, ...cuts, bytes.length]
   const found = cuts.flatMap((cut, i) => records.push(Buffer.from(bytes.subarray(places[i], cut))))
   found.push(...records.push(Buffer.from(bytes.subarray(places.at(-2)))), ...records.end())
@@ -313,10 +315,10 @@ describe("records of JSON", () => {
     "\u00a0"
   ]
 
-  const outcomes = (text: string, f: (value: unknown) => unknown, options: Loops.MapRecordsOptions) =>
+  const outcomes = (text: string, f: (value: unknown) => unknown, options: MapRecords.MapRecordsOptions) =>
     Effect.runPromise(
       Stream.runCollect(
-        Loops.mapRecords(Loops.records(Stream.make(Buffer.from(text)), { format: "ndjson" }), f, {
+        MapRecords.mapRecords(ReadRecords.records(Stream.make(Buffer.from(text)), { format: "ndjson" }), f, {
           onError: "skip",
           ...options
         })
@@ -335,7 +337,7 @@ describe("records of JSON", () => {
     ]) {
       const found = await outcomes(input, same, {})
       const bytes = found.map((outcome) => {
-        const record = outcome instanceof Loops.Mapped ? outcome.results[0] : outcome
+        const record = outcome instanceof MapRecords.Mapped ? outcome.results[0] : outcome
         return record instanceof Records.Record ? record.bytes.toString() : String(record)
       })
       expect(bytes.join("") === input).toBe(true)
@@ -349,7 +351,7 @@ describe("records of JSON", () => {
     ]) {
       const found = await outcomes(input, f, { concurrency: 3 })
       for (const [i, [text, written = text]] of texts.entries()) {
-        const [result] = (found[i] as Loops.Mapped).results
+        const [result] = (found[i] as MapRecords.Mapped).results
         expect(result === `{"r":${written}}`, text.slice(0, 40)).toBe(true)
       }
     }
@@ -360,10 +362,10 @@ describe("records of JSON", () => {
     const bad = [...none, "1e400", "[-1e999]"]
     const input = bad.map((text, i) => `${i}\n\n${text}\n`).join("")
     const found = await outcomes(input, (r) => ({ r }), {})
-    expect(found.map((outcome) => (outcome instanceof Loops.Failed ? outcome.records[0]!.line : 0))).toEqual(
-      bad.flatMap((_, i) => [0, 3 * i + 3])
-    )
-    expect((found.at(-1) as Loops.Failed).detail).toBe("-Infinity has no JSON (at r[0])")
+    expect(
+      found.map((outcome) => (outcome instanceof MapRecords.Failed ? outcome.records[0]!.line : 0))
+    ).toEqual(bad.flatMap((_, i) => [0, 3 * i + 3]))
+    expect((found.at(-1) as MapRecords.Failed).detail).toBe("-Infinity has no JSON (at r[0])")
     expect((await outcomes("1e400\n", (r) => r, {}))[0]).toBeInstanceOf(Records.Record)
   })
 
@@ -532,7 +534,7 @@ describe("aio loop, one bad record", () => {
     )
   })
 
-  it("is refused before anything runs where its function is no function of a file", async () => {
+  it("is refused before anything runs where the file has no such function", async () => {
     const words = [
       "data:text/javascript,export default 1",
       "node:fs#readFileSync",
@@ -550,16 +552,16 @@ describe("aio loop, one bad record", () => {
   })
 })
 
-describe("Loops.encode", () => {
+describe("ReadRecords.encode", () => {
   it("gives a record's own bytes, or a readable error, however deep it is", async () => {
     const text = `{"a":${levels(20_000)},"n":1e400}\n`
     const [record] = split(Buffer.from(text), { format: "ndjson" })
-    expect(Buffer.from(Loops.encode(record!, record!.value)).toString() === text).toBe(true)
-    expect(() => Loops.encode(record!, { n: Number.NaN })).toThrow("NaN has no JSON (at n)")
+    expect(Buffer.from(ReadRecords.encode(record!, record!.value)).toString() === text).toBe(true)
+    expect(() => ReadRecords.encode(record!, { n: Number.NaN })).toThrow("NaN has no JSON (at n)")
     ;(record!.value as { n: number }).n = 1
-    expect(Buffer.from(Loops.encode(record!, record!.value)).toString() === text.replace("1e400", "1")).toBe(
-      true
-    )
+    expect(
+      Buffer.from(ReadRecords.encode(record!, record!.value)).toString() === text.replace("1e400", "1")
+    ).toBe(true)
     expect(LosslessJson.encode([-0])).toBe("[-0]")
   })
 })
@@ -570,9 +572,9 @@ describe("any records", () => {
   it("are accounted for once, whatever the function does", () => FastCheck.assert(mapping, { numRuns: 100 }))
 
   it("end the loop when its function's caller is interrupted, and count as failures of none", async () => {
-    const found: Array<Loops.Outcome> = []
-    const all = Loops.mapRecords(
-      Loops.records(Stream.make(Buffer.from("1\n2\n")), { format: "ndjson" }),
+    const found: Array<MapRecords.Outcome> = []
+    const all = MapRecords.mapRecords(
+      ReadRecords.records(Stream.make(Buffer.from("1\n2\n")), { format: "ndjson" }),
       (n) => (n === 2 ? Effect.never : n),
       { onError: "skip", concurrency: 2 }
     )

@@ -5,7 +5,6 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, type Duration, Effect, Exit, Layer, Stream } from "effect"
 import * as Gather from "../../src/programs/Gather.js"
 import * as LongRunning from "../../src/programs/LongRunning.js"
-import * as Loops from "../../src/programs/Loops.js"
 import * as Network from "../../src/programs/Network.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as Server from "../../src/programs/Server.js"
@@ -20,10 +19,17 @@ import * as Jobs from "../../src/services/job/Jobs.js"
 import * as CommandExecutor from "../../src/services/process/CommandExecutor.js"
 import * as Processes from "../../src/services/process/Processes.js"
 import * as ProcessesTest from "../../src/services/process/ProcessesTest.js"
-import * as Checkpoints from "../../src/services/record/Checkpoints.js"
-import * as Records from "../../src/services/record/Records.js"
+import * as FollowRecords from "../../src/services/record/FollowRecords.js"
+import * as MapRecords from "../../src/services/record/MapRecords.js"
+import * as ReadRecords from "../../src/services/record/ReadRecords.js"
+import * as RecordRun from "../../src/services/record/RecordRun.js"
+import * as Splitter from "../../src/services/record/Splitter.js"
 import * as Tail from "../../src/services/record/Tail.js"
+import * as Checkpoints from "../../src/services/stream/Checkpoints.js"
 import * as EventBuffer from "../../src/services/stream/EventBuffer.js"
+import * as Generators from "../../src/services/stream/Generators.js"
+import * as MapConcurrent from "../../src/services/stream/MapConcurrent.js"
+import * as Pacing from "../../src/services/stream/Pacing.js"
 import * as LogFiles from "../../src/services/supervision/LogFiles.js"
 import * as Probes from "../../src/services/supervision/Probes.js"
 import * as ScheduledRuns from "../../src/services/supervision/ScheduledRuns.js"
@@ -85,8 +91,8 @@ options("Tail.OpenOptions", { rotateWait: "time" }, (given) =>
     Effect.provide(Tail.layer)
   )
 )
-options("Loops.FollowOptions", { rotateWait: "time" }, (given) =>
-  Stream.runDrain(Loops.follow("/nowhere", given)).pipe(Effect.provide(Tail.layer))
+options("FollowRecords.FollowOptions", { rotateWait: "time" }, (given) =>
+  Stream.runDrain(FollowRecords.follow("/nowhere", given)).pipe(Effect.provide(Tail.layer))
 )
 options("Spool.Options", { memory: "anyCount" }, (given) => Effect.scoped(spool.make(given)))
 options("Gather.GatherOptions", { concurrency: "countOrInfinity" }, (given) =>
@@ -167,8 +173,8 @@ options(
 options("Lines.Options", { maxLine: "countOrInfinity", delimiter: "byte" }, (given) =>
   Effect.sync(() => Lines.make({ onLine: () => undefined, ...given }))
 )
-options("Records.Options", { maxLine: "countOrInfinity" }, (given) =>
-  Effect.sync(() => Records.make({ format: "csv", ...given }))
+options("Splitter.Options", { maxLine: "countOrInfinity" }, (given) =>
+  Effect.sync(() => Splitter.make({ format: "csv", ...given }))
 )
 options("LogFiles.Options", { maxSize: "countOrInfinity", keep: "countOrNone" }, (given) =>
   Effect.scoped(LogFiles.open("/nowhere", "name", given))
@@ -231,35 +237,49 @@ option("LongRunning.cancelAfter duration", "anyTime", (duration) =>
 options("Services.ServicesOptions", { duration: "time", sample: "time", grace: "time" }, (given) =>
   Services.run([], given)
 )
-options("Loops.FromGeneratorOptions", { grace: "time" }, (given) =>
-  Stream.runDrain(Loops.fromGenerator(() => [1], given))
+options("Generators.FromGeneratorOptions", { grace: "time" }, (given) =>
+  Stream.runDrain(Generators.fromGenerator(() => [1], given))
 )
 options(
-  "Loops.MapConcurrentOptions",
+  "MapConcurrent.MapConcurrentOptions",
   { concurrency: "countOrInfinity", backpressure: "countOrInfinity" },
-  (given) => Stream.runDrain(Loops.mapConcurrent(one, Effect.succeed, given))
+  (given) => Stream.runDrain(MapConcurrent.mapConcurrent(one, Effect.succeed, given))
 )
-options("Loops.BatchOptions", { size: "countOrInfinity" }, (given) =>
-  Stream.runDrain(Loops.batchWithin(one, given))
+options("Pacing.BatchOptions", { size: "countOrInfinity" }, (given) =>
+  Stream.runDrain(Pacing.batchWithin(one, given))
 )
-options("Loops.BatchOptions", { within: "time" }, (given) =>
-  Stream.runDrain(Loops.batchWithin(one, { size: 1, ...given }))
+options("Pacing.BatchOptions", { within: "time" }, (given) =>
+  Stream.runDrain(Pacing.batchWithin(one, { size: 1, ...given }))
 )
-options("Loops.RateOptions", { limit: "positive" }, (given) => Stream.runDrain(Loops.rateLimited(one, given)))
-options("Loops.RateOptions", { interval: "someTime" }, (given) =>
-  Stream.runDrain(Loops.rateLimited(one, { limit: 1, ...given }))
+options("Pacing.RateOptions", { limit: "positive" }, (given) =>
+  Stream.runDrain(Pacing.rateLimited(one, given))
 )
-options("Loops.MergeOptions", { backpressure: "countOrInfinity" }, (given) =>
-  Stream.runDrain(Loops.mergeFair([one], given))
+options("Pacing.RateOptions", { interval: "someTime" }, (given) =>
+  Stream.runDrain(Pacing.rateLimited(one, { limit: 1, ...given }))
 )
-options("Loops.LinesOptions", { maxLine: "countOrInfinity" }, (given) =>
-  Stream.runDrain(Loops.lines(bytes, given))
+options("Pacing.MergeOptions", { backpressure: "countOrInfinity" }, (given) =>
+  Stream.runDrain(Pacing.mergeFair([one], given))
 )
-options("Loops.CheckpointOptions", { every: "time" }, (given) =>
-  Stream.runDrain(Loops.checkpointed({ path: "p", input: "i", position: () => 1, ...given }, () => one))
+options("ReadRecords.LinesOptions", { maxLine: "countOrInfinity" }, (given) =>
+  Stream.runDrain(ReadRecords.lines(bytes, given))
 )
-options("Loops.MapRecordsOptions", { retries: "anyCount", timeout: "time" }, (given) =>
-  Stream.runDrain(Loops.mapRecords(Loops.records(bytes, { format: "ndjson" }), (value) => value, given))
+options("Checkpoints.CheckpointOptions", { every: "time" }, (given) =>
+  Stream.runDrain(Checkpoints.checkpointed({ path: "p", input: "i", position: () => 1, ...given }, () => one))
+)
+options("MapRecords.MapRecordsOptions", { retries: "anyCount", timeout: "time" }, (given) =>
+  Stream.runDrain(
+    MapRecords.mapRecords(ReadRecords.records(bytes, { format: "ndjson" }), (value) => value, given)
+  )
+)
+options("RecordRun.RunOptions", { skip: "countOrNone", take: "countOrNone" }, (given) =>
+  Stream.runDrain(
+    RecordRun.run({ _tag: "Input", name: "bytes", bytes }, (value) => value, { format: "ndjson", ...given })
+  )
+)
+option("RecordRun.RunOptions.maxLine", "countOrInfinity", (maxLine) =>
+  Stream.runDrain(
+    RecordRun.run({ _tag: "Input", name: "bytes", bytes }, (value) => value, { format: "ndjson", maxLine })
+  )
 )
 options("Network.DashboardOptions", { timeout: "time" }, (given) => Network.dashboard("ada", given))
 options("ScheduledRuns.RunsOptions", { grace: "time", timeout: "time" }, (given) =>
@@ -302,7 +322,7 @@ const exempt = new Set([
   "Cron.Options.after",
   "CivilTime.Options.now",
   "ProcessesTest.Script.exitCode",
-  "Records.Options.from",
+  "Splitter.Options.from",
   "LongRunning.ExampleOptions.seed"
 ])
 
@@ -334,7 +354,8 @@ const layers = Layer.mergeAll(
   Probes.layerTest({}),
   Timers.layer,
   SystemLoad.layer,
-  Checkpoints.layerTest()
+  Checkpoints.layerTest(),
+  Tail.layerTest({})
 )
 
 describe("options that are numbers", () => {

@@ -2,7 +2,8 @@ import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Context, Effect, Either, Fiber, FastCheck as fc, Layer, Stream } from "effect"
-import * as Loops from "../../src/programs/Loops.js"
+import * as FollowRecords from "../../src/services/record/FollowRecords.js"
+import * as ResumePoint from "../../src/services/record/ResumePoint.js"
 import * as Tail from "../../src/services/record/Tail.js"
 
 // A log with its writers and rotations beside a follower that is killed and started again. All of it runs in one thread
@@ -141,33 +142,28 @@ export const run = async ({ dated, ops, there }: Case): Promise<ReadonlyArray<st
   let checkpoint: (typeof places)[number] | undefined
 
   const start = () => {
-    const from = checkpoint && Either.getOrThrow(Loops.followPlace("lines")(JSON.parse(checkpoint.json)))
-    const seen = new WeakMap<object, Tail.File>()
+    const from =
+      checkpoint && Either.getOrThrow(ResumePoint.followPlace("lines")(JSON.parse(checkpoint.json)))
     begun = false
     let index = from?.index ?? 0
-    const records = Loops.followed(
-      path,
-      {
-        format: "lines",
-        from,
-        rotateWait,
-        onGap: (gap) => Effect.sync(() => void gaps.push(gap.message)),
-        onWaiting: () =>
-          Effect.sync(() => {
-            waiting = true
-            begun = true
-          })
-      },
-      (record, file) => seen.set(record, file)
-    )
+    const records = FollowRecords.followed(path, {
+      format: "lines",
+      from,
+      rotateWait,
+      onGap: (gap) => Effect.sync(() => void gaps.push(gap.message)),
+      onWaiting: () =>
+        Effect.sync(() => {
+          waiting = true
+          begun = true
+        })
+    })
     fiber = Effect.runFork(
       Stream.runForEach(records, (record) =>
         Effect.promise(async () => {
           while (paused !== undefined) await paused
           if (record.index !== ++index) wrong.push(`record ${record.index} came as number ${index}`)
           received.push(record.text)
-          const place = new Loops.BehindRecord(record, seen.get(record)!, "lines")
-          places.push({ json: JSON.stringify(place), text: record.text })
+          places.push({ json: JSON.stringify(ResumePoint.behind(record)), text: record.text })
         })
       ).pipe(Effect.provide(watched))
     )

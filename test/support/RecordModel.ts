@@ -1,7 +1,9 @@
 import { Chunk, Effect, Exit, FastCheck, Stream } from "effect"
-import * as Loops from "../../src/programs/Loops.js"
 import * as LosslessJson from "../../src/services/record/LosslessJson.js"
+import * as MapRecords from "../../src/services/record/MapRecords.js"
+import * as ReadRecords from "../../src/services/record/ReadRecords.js"
 import * as Records from "../../src/services/record/Records.js"
+import * as Splitter from "../../src/services/record/Splitter.js"
 
 // What `aio loop` must make of any bytes, in any chunks, by any function: a reference that reads the whole input at
 // once, character by character, and shares no code with the package. fuzz/records.fuzz.ts tries it for minutes,
@@ -210,8 +212,8 @@ const chunksOf = (bytes: Buffer, cuts: ReadonlyArray<number>): ReadonlyArray<Buf
   return [0, ...places].map((from, i) => Buffer.from(bytes.subarray(from, places[i] ?? bytes.length)))
 }
 
-const split = (chunks: ReadonlyArray<Buffer>, options: Records.Options) => {
-  const splitter = Records.make(options)
+const split = (chunks: ReadonlyArray<Buffer>, options: Splitter.Options) => {
+  const splitter = Splitter.make(options)
   return [...chunks.flatMap((chunk) => splitter.push(Buffer.from(chunk))), ...splitter.end()]
 }
 const encoded = (value: unknown): string => {
@@ -502,10 +504,10 @@ const behaviour = FastCheck.oneof(
 )
 
 /** One line for each outcome, to compare: its records' numbers, and what has become of them. */
-const outcomeOf = (outcome: Loops.Outcome): readonly [number, string, string] => {
+const outcomeOf = (outcome: MapRecords.Outcome): readonly [number, string, string] => {
   if (outcome instanceof Records.Record) return [outcome.index, "same", outcome.bytes.toString("latin1")]
   const { index } = outcome.records[0]!
-  if (outcome instanceof Loops.Failed) return [index, "failed", ""]
+  if (outcome instanceof MapRecords.Failed) return [index, "failed", ""]
   const texts = outcome.results.map((result) =>
     result instanceof Records.Record ? `=${result.bytes.toString("latin1")}` : canonical(result as string)!
   )
@@ -537,7 +539,7 @@ export const mapping = FastCheck.asyncProperty(
     const only = behaviours.length === 1 ? behaviours[0]! : undefined
     const f = only
       ? (value: unknown) => only.answer(value)
-      : (value: unknown, { index }: Loops.RecordContext) =>
+      : (value: unknown, { index }: MapRecords.RecordContext) =>
           behaviours[index % behaviours.length]!.answer(value)
     const { key, ...rest } = options
     const keys = { one: () => 1, own: (value: unknown) => value, throws: throws(hostile) }
@@ -557,15 +559,18 @@ export const mapping = FastCheck.asyncProperty(
 
     const found: Array<readonly [number, string, string]> = []
     const exit = await Effect.runPromiseExit(
-      Loops.records(Stream.fromChunk(Chunk.unsafeFromArray(chunksOf(bytes, cuts))), { format, maxLine }).pipe(
+      ReadRecords.records(Stream.fromChunk(Chunk.unsafeFromArray(chunksOf(bytes, cuts))), {
+        format,
+        maxLine
+      }).pipe(
         (records) =>
-          Loops.mapRecords(records, f, { ...rest, ...(key === undefined ? {} : { key: keys[key] }) }),
+          MapRecords.mapRecords(records, f, { ...rest, ...(key === undefined ? {} : { key: keys[key] }) }),
         Stream.runForEach((outcome) => Effect.sync(() => found.push(outcomeOf(outcome))))
       )
     )
     const failure = Exit.isFailure(exit) ? exit.cause : undefined
     if (failure !== undefined) {
-      if (failure._tag !== "Fail" || !(failure.error instanceof Loops.RecordFailed)) {
+      if (failure._tag !== "Fail" || !(failure.error instanceof Records.RecordFailed)) {
         return fail("an error has escaped", String(failure))
       }
       const { exitCode, record } = failure.error

@@ -1,7 +1,7 @@
 import { Cause, Effect, Exit, FastCheck, Fiber, Logger, Stream } from "effect"
 import { expect } from "vitest"
 import * as Gather from "../../src/programs/Gather.js"
-import * as Loops from "../../src/programs/Loops.js"
+import * as MapConcurrent from "../../src/services/stream/MapConcurrent.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
 import * as Programs from "./RandomPrograms.js"
 
@@ -169,7 +169,7 @@ export const orderedIsSequential = law(
         backpressure: ahead + (Number.isFinite(concurrency) ? concurrency : 1),
         ...(keyed ? { key } : {})
       }
-      expect(yield* seen(Loops.mapConcurrent(elements, body, options))).toEqual(expected)
+      expect(yield* seen(MapConcurrent.mapConcurrent(elements, body, options))).toEqual(expected)
     })
 )
 

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto"
 import { types } from "node:util"
 
-// JSON that loses nothing: integers keep all their digits, a value is written so that parsing gives it back, and depth
-// is no reason to fail, since nothing here recurses (nor does V8's JSON.parse; its JSON.stringify ends near 4,000 levels).
+// JSON that loses nothing: integers keep all their digits, a value is written so that parsing gives it back, and depth is
+// not a reason to fail: nothing here recurses (nor does V8's JSON.parse; its JSON.stringify ends near 4,000 levels).
 
-// Begins a string that stands for an integer while JSON.parse has it; it cannot be guessed.
+// The prefix of a string that stands for an integer while JSON.parse reads it; it cannot be guessed.
 const mark = `aio:${randomUUID()}:`
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
@@ -111,7 +111,7 @@ export const encode = (value: unknown): string => {
 const mayDiffer = (text: string): boolean =>
   text.includes("null") || text === "0" || /[[:,]0[,\]}]/.test(text)
 
-/** Whether JSON.stringify loses nothing of it; false also where that cannot be told without asking `toJSON`. */
+/** Whether JSON.stringify loses nothing of it; false also where only a call of `toJSON` could tell. */
 const isExact = (root: unknown): boolean => {
   const open: Array<object> = [[root]]
   for (let each = open.pop(); each !== undefined; each = open.pop()) {
@@ -263,76 +263,4 @@ export const isEqual = (one: unknown, other: unknown): boolean => {
     }
   }
   return true
-}
-
-/** What a value was, to tell later whether it is still that. */
-export interface Snapshot {
-  /** The arrays and objects in it, itself first. */
-  readonly objects: ReadonlyArray<object>
-  /** What each held. */
-  readonly copies: ReadonlyArray<object>
-}
-
-/** Remembers a value as JSON.parse gives it; undefined for one that cannot change. Half as dear as writing it. */
-export const snapshot = (value: unknown): Snapshot | undefined => {
-  if (!isObject(value)) return undefined
-  const objects: Array<object> = [value]
-  const copies: Array<object> = []
-  for (let at = 0; at < objects.length; at++) {
-    const each = objects[at]!
-    if (Array.isArray(each)) {
-      const copy: ReadonlyArray<unknown> = each.slice()
-      copies.push(copy)
-      for (let i = 0; i < copy.length; i++) {
-        const part = copy[i]
-        if (isObject(part)) objects.push(part)
-      }
-    } else {
-      const copy = { ...each } as Readonly<Record<string, unknown>>
-      copies.push(copy)
-      for (const key in copy) {
-        const part = copy[key]
-        if (isObject(part)) objects.push(part)
-      }
-    }
-  }
-  return { objects, copies }
-}
-
-/** Whether the value is what it was when the snapshot was taken. */
-export const isUnchanged = (value: unknown, snapshot: Snapshot | undefined): boolean => {
-  if (snapshot === undefined) return true
-  const { copies, objects } = snapshot
-  if (value !== objects[0]) return false
-  for (let at = 0; at < objects.length; at++) {
-    const each = objects[at]!
-    if (Array.isArray(each)) {
-      const was = copies[at] as ReadonlyArray<unknown>
-      if (each.length !== was.length) return false
-      for (let i = 0; i < was.length; i++) if (each[i] !== was[i]) return false
-    } else {
-      const was = copies[at] as Readonly<Record<string, unknown>>
-      const is = each as Readonly<Record<string, unknown>>
-      let keys = 0
-      for (const key in is) {
-        if (is[key] !== was[key] || (is[key] === undefined && !(key in was))) return false
-        keys++
-      }
-      for (const _ in was) keys--
-      if (keys !== 0) return false
-    }
-  }
-  return true
-}
-
-/**
- * Whether a function can be told from its source to change nothing that it is given: it calls and assigns nothing, like
- * `(r) => r.price > 10 ? r : undefined`. For the others there is a snapshot.
- */
-export const changesNothing = (f: (...args: ReadonlyArray<never>) => unknown): boolean => {
-  const source = Function.prototype.toString.call(f)
-  const arrow = /^(?:async\s+)?(?:\(\s*\w+\s*\)|\w+)\s*=>\s*([^{][\s\S]*)$/.exec(source)
-  if (arrow === null) return false
-  const body = arrow[1]!.replaceAll(/(?<![<>=!])(?:[=!]==?|[<>]=)(?!=)/g, " ") // without comparisons
-  return !/[(`{[=/]|\+\+|--|\b(?:new|delete|await|yield)\b/.test(body)
 }

@@ -3,6 +3,7 @@ import { codes } from "../host/ExitCodes.js"
 import { InputError } from "../host/Input.js"
 import { checkedDuration, someTime } from "../text/Numbers.js"
 import * as followed from "./internal/followed.js"
+import * as openFile from "./internal/openFile.js"
 
 /** A file that is followed, or what it holds since it was truncated: two contents of one inode are two of these. */
 export interface File {
@@ -24,7 +25,7 @@ export interface Piece {
 }
 
 const Digest = Schema.Struct({
-  bytes: Schema.Int.pipe(Schema.between(0, followed.headBytes)),
+  bytes: Schema.Int.pipe(Schema.between(0, openFile.headBytes)),
   sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
 })
 
@@ -50,9 +51,9 @@ export type Place = typeof Place.Type
 
 /** The place behind `end` bytes of the file: `last` are the last of them, of which `given` have no line end. */
 export const placeBehind = (file: File, end: number, last: Uint8Array, given = 0): Place =>
-  followed.placeOf(file, end, last, given)
+  openFile.placeOf(file, end, last, given)
 
-/** Records may have been lost, or continuity cannot be proved; the message tells which, and where reading begins. */
+/** Records may have been lost, or continuity cannot be proved; the message says which, and where reading begins. */
 export class Gap extends Data.TaggedError("Gap")<{ readonly path: string; readonly detail: string }> {
   readonly exitCode = codes.gap
   override get message() {
@@ -62,30 +63,30 @@ export class Gap extends Data.TaggedError("Gap")<{ readonly path: string; readon
 
 /** Settings of the service. */
 export interface Options {
-  /** How often a file is looked at that had nothing new; default 100 ms. */
+  /** How often a file without new content is looked at; default 100 ms. */
   readonly interval?: Duration.DurationInput | undefined
 }
 
 /** Settings of {@link Follow}'s `open`. */
 export interface OpenOptions<out E = never> {
-  /** Where to go on: in the file that the place is in, whatever its name is now, if that can be proved. */
+  /** Where to resume: in the file of the place, whatever its name is now, if that can be proved. */
   readonly from?: Place | undefined
-  /** How long a file whose name another one has must have been quiet before that one is read; default 5 seconds. */
+  /** How long a rotated file must have been quiet before the next one is read; default 5 seconds. */
   readonly rotateWait?: Duration.DurationInput | undefined
-  /** What a gap does; by default a warning is logged. `(gap) => gap` fails with it. */
+  /** Runs at a gap; by default a warning is logged. `(gap) => gap` fails with it. */
   readonly onGap?: ((gap: Gap) => Effect.Effect<void, E>) | undefined
-  /** Is given why there is nothing to read, once until there is; by default that is logged. */
+  /** Runs with the reason when there is nothing to read, once until there is; by default it is logged. */
   readonly onWaiting?: ((detail: string) => Effect.Effect<void>) | undefined
 }
 
-/** Files that others append to, as `tail -F` reads them. */
+/** Follows files that other programs append to, as `tail -F` does. */
 export class Follow extends Context.Tag("effect-asyncio/services/Tail")<
   Follow,
   {
     /**
      * All of the file, then what is appended, without end. A file is known by its device, its inode and a digest of
      * what it begins with. When another file takes the name, the old one is read until its writer has been quiet for
-     * `rotateWait`, then those that had the name in between, then the new one. A file that is not there is waited for.
+     * `rotateWait`, then those that had the name in between, then the new one. A file that does not exist is awaited.
      * Content that was truncated or replaced is a gap, and so is a place whose file cannot be found.
      *
      * Fails with `InputError` where the path names a folder, a device or a file that may not be read.
@@ -115,7 +116,7 @@ export const layerWith = ({ interval = "100 millis" }: Options): Layer.Layer<Fol
             Effect.sync(() => new followed.Followed(path, from, wait, now)),
             (files) => Effect.promise(() => files.close())
           )
-          // Beside the reading, which a slow consumer holds up.
+          // Concurrently with reading, which a slow consumer holds up.
           const look = Effect.promise(() => files.look())
           yield* Effect.forkScoped(Effect.forever(Effect.zipRight(pause, look)))
           const step = Effect.tryPromise({

@@ -2,29 +2,29 @@ import { type Cause, Chunk, Effect, Option, Stream } from "effect"
 import { checkOptions, countOrInfinity, time } from "../text/Numbers.js"
 
 /**
- * Events from plain code to a stream: `emit` is a push onto an array, and the stream takes all that has gathered in
- * a turn of the event loop as one chunk. Not bounded by itself: who emits looks at `full` and waits with `whenRoom`.
+ * Events from plain code to a stream: `emit` pushes onto an array, and the stream takes all events of a turn of the
+ * event loop as one chunk. The buffer does not bound itself: code that emits checks `full` and waits with `whenRoom`.
  */
 export interface EventBuffer<A, E> {
   readonly emit: (event: A) => void
-  /** Nothing more comes: the stream ends when the rest is taken, or fails with the cause. */
+  /** Ends the stream once the rest is taken, or fails it with the cause. */
   readonly end: (cause?: Cause.Cause<E>) => void
   readonly full: () => boolean
-  /** Calls back once when the stream has taken what there was. */
+  /** Calls back once, when the stream has taken all events. */
   readonly whenRoom: (callback: () => void) => void
-  /** Nobody takes any more: nobody need wait for room. */
+  /** Drops events from here on, and releases what waits for room: the stream is no longer read. */
   readonly abandon: () => void
-  /** To be run once. */
+  /** The events; run it once. */
   readonly stream: Stream.Stream<A, E>
 }
 
 /** Settings of {@link make}. */
 export interface Options {
-  /** How many events may wait before the buffer calls itself full. */
+  /** How many events may wait before the buffer is full. */
   readonly capacity: number
   /**
    * Least time between two chunks, in milliseconds, unless the buffer is full or ends: a chunk costs the stream many
-   * steps, however few events it has. What comes after a pause waits for nothing. Default 0.
+   * steps, however few events it has. An event after a pause is emitted at once. Default 0.
    */
   readonly pause?: number | undefined
 }
@@ -56,7 +56,7 @@ export const make = <A, E = never>({ capacity, pause = 0 }: Options): EventBuffe
     stop()
     taker?.()
   }
-  /** There is something to take. */
+  /** Has the stream take what there is. */
   const wake = () => {
     if (taker === undefined || soon !== undefined) return
     const left = pause === 0 || over !== undefined || full() ? 0 : takenAt + pause - performance.now()

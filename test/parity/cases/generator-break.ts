@@ -1,8 +1,8 @@
 import { Effect, Stream } from "effect"
-import * as Loops from "../../../src/programs/Loops.js"
+import * as Generators from "../../../src/services/stream/Generators.js"
 import { say } from "../Case.js"
 
-const numbers = Loops.produce((emit: Loops.Emit<number>) =>
+const numbers = Generators.produce((emit: Generators.Emit<number>) =>
   Effect.ensuring(Effect.forEach([0, 1, 2, 3, 4], emit), say("finalised"))
 )
 

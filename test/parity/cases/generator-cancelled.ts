@@ -1,9 +1,9 @@
 import { Effect, Stream } from "effect"
-import * as Loops from "../../../src/programs/Loops.js"
+import * as Generators from "../../../src/services/stream/Generators.js"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import { say, wasCancelled } from "../Case.js"
 
-const numbers = Loops.produce((emit: Loops.Emit<number>) =>
+const numbers = Generators.produce((emit: Generators.Emit<number>) =>
   emit(0).pipe(
     Effect.zipRight(say("producer waits")),
     Effect.zipRight(Effect.sleep(10_000)),

@@ -1,8 +1,8 @@
 import { Effect, Stream } from "effect"
-import * as Loops from "../../../src/programs/Loops.js"
+import * as Generators from "../../../src/services/stream/Generators.js"
 import { say } from "../Case.js"
 
-const yielding = Loops.produce((emit: Loops.Emit<number>) =>
+const yielding = Generators.produce((emit: Generators.Emit<number>) =>
   Effect.gen(function* () {
     for (let idx = 0; idx < 3; idx++) {
       yield* say("before yield", idx)

@@ -119,7 +119,7 @@ describe("Follow", () => {
     )
   )
 
-  it.live("waits for what is not there, and fails for what is no file", () =>
+  it.live("waits for a file that does not exist, and fails for what is not a regular file", () =>
     inFolder((path) =>
       Effect.gen(function* () {
         const { open } = yield* Tail.Follow
@@ -134,7 +134,7 @@ describe("Follow", () => {
         expect(Chunk.toReadonlyArray(pieces).map(({ bytes }) => bytes.toString())).toEqual(["", "new\n"])
         expect(told).toEqual(["there is no such file yet"])
         expect((yield* why(tmpdir())).message).toBe(
-          `cannot read ${tmpdir()}: it is no file; only files can be followed`
+          `cannot read ${tmpdir()}: it is not a regular file; only regular files can be followed`
         )
         expect(Exit.isFailure(yield* Effect.exit(Stream.runDrain(open("/dev/null"))))).toBe(true)
         expect((yield* why(join(path, "below"))).message).toMatch(/there is no such file$/)

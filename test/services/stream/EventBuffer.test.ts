@@ -53,7 +53,7 @@ describe("EventBuffer", () => {
     })
   )
 
-  it.live("calls who waits for room when all is taken, or when nobody takes any more", () =>
+  it.live("calls back what waits for room when all is taken, or when the buffer is abandoned", () =>
     Effect.gen(function* () {
       const { abandon, emit, full, stream, whenRoom } = EventBuffer.make<number>({ capacity: 2 })
       emit(1)

@@ -1,275 +1,20 @@
 import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
-import * as path from "node:path"
 import { describe, FileKindError } from "../../host/OwnFiles.js"
 import { plural } from "../../text/Units.js"
 import * as Records from "../Records.js"
-import * as rotations from "./rotations.js"
+import { type Entry, Folders, isOlder, isRotated, missing, older } from "./folders.js"
+import { code, headBytes, type Identity, OpenFile, type Place, readAt } from "./openFile.js"
 
-// What Follow reads: the files that have had one name, oldest first. Two loops work on them. `next` reads the oldest one
-// and is called when more is wanted; `look` watches the name and opens each file as soon as it is seen, wanted or not,
-// because an open descriptor survives the file's renaming and removal.
+// The files that have had one name, oldest first. Two loops work on them: `next` reads the oldest file on request; `look`
+// watches the name and opens each file as soon as it is seen, because an open descriptor survives the file's renaming and
+// removal. One invariant over `files`, `known` and `finished`, so it stays one class.
 
-/** Where reading goes on, and the proof that the file is the one that was read. */
-export interface Place {
-  readonly device: string
-  readonly inode: string
-  readonly position: number
-  /** Bytes behind the position that were given as a line without an end. */
-  readonly given: number
-  /** What the file begins with, and what the bytes so far end with. */
-  readonly head: Digest
-  readonly tail: Digest
-}
-
-/** So many bytes have this SHA-256. */
-export interface Digest {
-  readonly bytes: number
-  readonly sha256: string
-}
-
-export const headBytes = 4096
-const tailBytes = 256
-const pieceSize = 64 * 1024
-const holeSize = 1024 * 1024
-
-/** Files that are open and not yet read; those that come later are looked for in the folder in their turn. */
+/** Most files that are open and not yet read; later ones are looked for in the folder in their turn. */
 const mostOpen = 64
 const mostFinished = 64
 
-/** How long after a change of the folder the next one may have the same time. */
-const settling = 100
-
-const digest = (bytes: Uint8Array): Digest => ({ bytes: bytes.length, sha256: Records.digest(bytes) })
-
-/** The place behind `end` bytes, of which `last` are the last, and the last `given` have no line end. */
-export const placeOf = (
-  { device, head, inode }: Identity,
-  end: number,
-  last: Uint8Array,
-  given: number
-): Place => ({
-  device,
-  inode,
-  position: end - given,
-  given,
-  head: digest(head.subarray(0, Math.min(end, headBytes))),
-  tail: digest(last.subarray(-headBytes))
-})
-
-/** A file, or its content since it was truncated. */
-export interface Identity {
-  readonly device: string
-  readonly inode: string
-  /** What it begins with, as far as it was read: at most 4 KiB. */
-  readonly head: Uint8Array
-}
-
-const code = (error: unknown) => (error as NodeJS.ErrnoException).code
-
-const readAt = async (handle: fs.FileHandle, position: number, length: number): Promise<Buffer> => {
-  const bytes = Buffer.allocUnsafe(length)
-  let filled = 0
-  while (filled < length) {
-    const { bytesRead } = await handle.read(bytes, filled, length - filled, position + filled)
-    if (bytesRead === 0) break
-    filled += bytesRead
-  }
-  return bytes.subarray(0, filled)
-}
-
-const none = Buffer.alloc(0)
-
-class OpenFile {
-  identity: Identity & { head: Buffer }
-  position = 0
-  private tail: Buffer = none
-  /** What it began with when it was last looked at: at most 4 KiB, read or not. */
-  private seen: Buffer = none
-  /** When another file was seen under its name; undefined while it has the name, or nothing else does. */
-  rotatedAt: number | undefined
-  private grewAt = Number.NEGATIVE_INFINITY
-  private isNew = false
-  private size = 0
-
-  private constructor(
-    readonly handle: fs.FileHandle,
-    readonly device: string,
-    readonly inode: string,
-    readonly birth: bigint,
-    readonly modified: bigint
-  ) {
-    this.identity = { device, inode, head: none }
-  }
-
-  /** Fails with {@link FileKindError} at what is no regular file. */
-  static async open(file: string, flags: number): Promise<OpenFile> {
-    const handle = await fs.open(file, constants.O_RDONLY | constants.O_NONBLOCK | flags)
-    try {
-      const stat = await handle.stat({ bigint: true })
-      if (!stat.isFile()) throw new FileKindError(file, "something else")
-      return new OpenFile(handle, `${stat.dev}`, `${stat.ino}`, stat.birthtimeNs, stat.mtimeNs)
-    } catch (error) {
-      await handle.close()
-      throw error
-    }
-  }
-
-  get id() {
-    return `${this.device}:${this.inode}`
-  }
-
-  /** Goes on at the place, if this is the file in which it is; the inode alone proves nothing, it may be used again. */
-  async resume({ given, head, inode, position, tail }: Place): Promise<boolean> {
-    const end = position + given
-    if (inode !== this.inode || (await this.handle.stat()).size < end) return false
-    if (digest(await readAt(this.handle, 0, head.bytes)).sha256 !== head.sha256) return false
-    const from = Math.max(0, end - tail.bytes)
-    if (digest(await readAt(this.handle, from, end - from)).sha256 !== tail.sha256) return false
-    this.identity.head = await readAt(this.handle, 0, Math.min(position, headBytes))
-    this.tail = await readAt(this.handle, Math.max(0, position - tailBytes), Math.min(position, tailBytes))
-    this.seen = this.identity.head
-    this.position = position
-    return true
-  }
-
-  /** Keeps what it begins with, so that its truncation is seen before anything of it was read. */
-  async peek(): Promise<void> {
-    if (this.seen.length > 0) return
-    const { identity } = this
-    const head = await readAt(this.handle, 0, headBytes)
-    // Meanwhile it may have been read, or found to be truncated.
-    if (this.seen.length === 0 && this.identity === identity) this.seen = head
-  }
-
-  async hasMore(): Promise<boolean> {
-    return (await this.handle.stat()).size > this.position
-  }
-
-  get place(): Place {
-    return placeOf(this.identity, this.position, this.tail, 0)
-  }
-
-  /**
-   * Up to 64 KiB behind the position. The bytes before them and the beginning are read again, after them: what has
-   * replaced them meanwhile is seen, also where it is as long or longer.
-   */
-  async read(): Promise<Buffer | "nothing" | "changed"> {
-    const { handle, identity, position, seen, tail } = this
-    const before = tail.length
-    const buffer = Buffer.allocUnsafeSlow(before + pieceSize)
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, position - before)
-    if (bytesRead < before || !buffer.subarray(0, before).equals(tail)) return "changed"
-    if (!(await readAt(handle, 0, seen.length)).equals(seen)) return "changed"
-    if (bytesRead === before) return "nothing"
-    const bytes = buffer.subarray(before, bytesRead)
-    const { head } = identity
-    if (head.length < headBytes) {
-      identity.head = Buffer.concat([head, bytes.subarray(0, headBytes - head.length)])
-      if (identity.head.length > this.seen.length) this.seen = identity.head
-    }
-    this.tail = Buffer.from(buffer.subarray(Math.max(0, bytesRead - tailBytes), bytesRead))
-    this.position += bytes.length
-    return bytes
-  }
-
-  /**
-   * Its content is another one: it is read from its beginning, but for NULs there. They are the hole before the old
-   * position of a writer that does not write to the end, and may be as long as the old content was.
-   */
-  restart(): void {
-    this.isNew = true
-    this.identity = { device: this.device, inode: this.inode, head: none }
-    this.tail = none
-    this.seen = none
-    this.position = 0
-  }
-
-  /** Goes behind the NULs that new content begins with; how many those are, undefined while nothing else has come. */
-  async skipHole(): Promise<number | undefined> {
-    if (!this.isNew) return 0
-    if ((await this.handle.stat()).size < this.position) this.restart()
-    for (;;) {
-      const bytes = await readAt(this.handle, this.position, holeSize)
-      const at = bytes.findIndex((byte) => byte !== 0)
-      const hole = bytes.subarray(0, at < 0 ? bytes.length : at)
-      if (hole.length > 0) {
-        const { head } = this.identity
-        this.identity.head = Buffer.concat([head, hole.subarray(0, headBytes - head.length)])
-        this.seen = this.identity.head
-        this.tail = Buffer.from(hole.subarray(-tailBytes))
-        this.position += hole.length
-      }
-      if (at >= 0) {
-        this.isNew = false
-        return this.position
-      }
-      if (bytes.length < holeSize) return undefined
-    }
-  }
-
-  /** Another file has its name. */
-  async rotated(clock: () => number): Promise<void> {
-    this.size = (await this.handle.stat()).size
-    this.rotatedAt ??= clock()
-  }
-
-  /** Looks whether its writer goes on. */
-  async watch(clock: () => number): Promise<void> {
-    const { size } = await this.handle.stat()
-    if (size === this.size) return
-    this.size = size
-    this.grewAt = clock()
-  }
-
-  isQuiet(now: number, wait: number): boolean {
-    return this.rotatedAt !== undefined && now - Math.max(this.rotatedAt, this.grewAt) >= wait
-  }
-}
-
-/** A file in the folder. */
-interface Entry {
-  readonly name: string
-  readonly path: string
-  readonly device: string
-  readonly inode: string
-  readonly id: string
-  readonly size: bigint
-  readonly birth: bigint
-  readonly modified: bigint
-  readonly place: Folder
-}
-
-interface Times {
-  readonly birth: bigint
-  readonly modified: bigint
-}
-
-/** What was born after the file that has the name has not had it before: a copy, say. */
-const isOlder = ({ birth }: Times, current: Times | undefined): boolean =>
-  current === undefined || current.birth <= 0n || birth <= current.birth
-
-/**
- * By birth. Of the same tick of the clock by name, because a late writer changes the older one last; where the file
- * system has no time of birth, by number, else by the last change.
- */
-const older = (a: Times, b: Times, one: Entry | undefined, other: Entry | undefined): number => {
-  const isKnown = a.birth > 0n && b.birth > 0n
-  if (isKnown && a.birth !== b.birth) return a.birth < b.birth ? -1 : 1
-  const changed = Number((one ?? a).modified - (other ?? b).modified)
-  if (one === undefined || other === undefined) return changed
-  const byName = rotations.compare(one.name, other.name, one.place.base)
-  const isNumbered = rotations.numberOf(one.name, one.place.base) !== undefined
-  return isKnown || isNumbered ? byName || changed : changed || byName
-}
-
-/** Where rotated files are looked for, and what they were called. */
-interface Folder {
-  readonly path: string
-  readonly base: string
-  /** What the name was a link to, last; then names that differ in numbers belong to it. */
-  readonly linked: boolean
-}
+const noBytes = Buffer.alloc(0)
 
 /** Records may be lost, or there is nothing to read: why. */
 export interface Notice {
@@ -287,7 +32,7 @@ export type Step =
       readonly anew: boolean
     }
 
-const notRegular = "it is no file; only files can be followed"
+const notRegular = "it is not a regular file; only regular files can be followed"
 
 export class Followed {
   private readonly files: Array<OpenFile> = []
@@ -302,9 +47,7 @@ export class Followed {
   private waiting: string | undefined
   private known = new Map<string, Entry>()
   private finished = new Map<string, Place>()
-  private folders: ReadonlyArray<Folder> = []
-  private changes = ""
-  private changedAt = Number.NEGATIVE_INFINITY
+  private readonly folders: Folders
 
   constructor(
     private readonly path: string,
@@ -312,7 +55,9 @@ export class Followed {
     private readonly rotateWait: number,
     /** Milliseconds that go on evenly. */
     private readonly clock: () => number
-  ) {}
+  ) {
+    this.folders = new Folders(path, clock)
+  }
 
   /** What there is now; undefined when that is nothing. */
   next(): Promise<Step | undefined> {
@@ -376,10 +121,10 @@ export class Followed {
       if (file === undefined || this.closed) return undefined
       if (this.active !== file.identity) {
         this.active = file.identity
-        return this.piece(file, none, true)
+        return this.piece(file, noBytes, true)
       }
       const hole = await file.skipHole()
-      if (hole !== undefined && hole > 0) return this.piece(file, none, true)
+      if (hole !== undefined && hole > 0) return this.piece(file, noBytes, true)
       if (file.rotatedAt !== undefined) await file.watch(this.clock)
       const isQuiet = file.isQuiet(this.clock(), this.rotateWait)
       const bytes = hole === undefined ? "nothing" : await file.read()
@@ -407,7 +152,7 @@ export class Followed {
     // Again, when a rotation has come between: what is in the folder must have been there before the name's file.
     for (let tries = 0; tries < 10; tries++) {
       const current = await this.openName()
-      const entries = await this.settledList(this.from !== undefined)
+      const entries = await this.folders.settledList(this.from !== undefined)
       if ((await this.idOfName()) === current?.id) {
         if (await this.begin(current, entries)) return
       }
@@ -456,7 +201,7 @@ export class Followed {
         (one) =>
           one.id !== file.id &&
           one.id !== current?.id &&
-          this.isRotated(one, entry.name, current, entries) &&
+          isRotated(one, entry.name, current?.id, entries) &&
           isLater(one) &&
           isOlder(one, current)
       )
@@ -465,11 +210,11 @@ export class Followed {
         await this.release(file)
         return undefined
       }
-      const missing = this.missing(entry, file, entries)
-      if (missing !== undefined) {
+      const absent = missing(entry, file.modified, entries)
+      if (absent !== undefined) {
         this.notices.push({
           _tag: "Gap",
-          detail: `${missing}; its lines are lost, and reading goes on at byte ${from.position} of ${entry.name}`
+          detail: `${absent}; its lines are lost, and reading goes on at byte ${from.position} of ${entry.name}`
         })
       }
       return [file, ...opened]
@@ -487,26 +232,6 @@ export class Followed {
     return []
   }
 
-  /** What came behind the file and cannot be read any more. */
-  private missing(found: Entry, file: OpenFile, entries: ReadonlyArray<Entry>): string | undefined {
-    const { base } = found.place
-    const names = new Set(entries.map(({ name }) => name))
-    for (const { modified, name } of entries) {
-      const plain = rotations.uncompressed(name)
-      if (plain === undefined || names.has(plain) || modified <= file.modified) continue
-      if (rotations.isRotated(plain, base) || rotations.isAlike(plain, found.name, base)) {
-        return `${name}, which came after ${found.name}, is compressed`
-      }
-    }
-    const number = rotations.numberOf(found.name, base) ?? 0
-    for (let between = number - 1; between > 0; between--) {
-      const name = found.name.replace(`.${number}`, `.${between}`)
-      const isThere = names.has(name) || entries.some((one) => rotations.uncompressed(one.name) === name)
-      if (!isThere) return `${name}, which came after ${found.name}, is not there any more`
-    }
-    return undefined
-  }
-
   private async watch(): Promise<void> {
     const { clock, files } = this
     for (const [at, file] of files.entries()) {
@@ -515,7 +240,7 @@ export class Followed {
     }
     const room = mostOpen - files.length
     if (room <= 0) return
-    const listed = (await this.isChanged()) ? await this.settledList(false) : undefined
+    const listed = (await this.folders.isChanged()) ? await this.folders.settledList(false) : undefined
     const last = files.at(-1)
     const id = await this.idOfName()
     if (id !== undefined && id === last?.id) {
@@ -551,7 +276,7 @@ export class Followed {
     try {
       for (let tries = 0; tries < 20; tries++) {
         current = await this.openName()
-        const entries = await this.settledList(false)
+        const entries = await this.folders.settledList(false)
         const isHeld = (id: string | undefined) => [...files, ...held].some((file) => file.id === id)
         const opened =
           (await this.idOfName()) === current?.id
@@ -606,7 +331,7 @@ export class Followed {
         !this.isKnown(entry) &&
         entry.id !== current?.id &&
         isOlder(entry, current) &&
-        this.isRotated(entry, name, current, entries) &&
+        isRotated(entry, name, current?.id, entries) &&
         !isHeld(entry.id)
     )
     const wanted = (await this.withoutCopies(fresh, [...this.files, ...held, current])).slice(0, room)
@@ -621,23 +346,6 @@ export class Followed {
     const before = this.known.get(id)
     if (before === undefined) return false
     return before.birth === birth || (before.modified === modified && before.size === size)
-  }
-
-  private isRotated(
-    { name, place }: Entry,
-    last: string | undefined,
-    current: OpenFile | undefined,
-    entries: ReadonlyArray<Entry>
-  ): boolean {
-    if (rotations.uncompressed(name) !== undefined) return false
-    if (place.linked) {
-      const now = entries.find(({ id }) => id === current?.id)?.name
-      return last !== undefined && now !== undefined && rotations.isBetween(name, last, now)
-    }
-    return (
-      rotations.isRotated(name, place.base) ||
-      (last !== undefined && rotations.isAlike(name, last, place.base))
-    )
   }
 
   /** Without files that begin with the same 4 KiB as one that is read, older first. */
@@ -718,70 +426,6 @@ export class Followed {
       if (code(error) === "ENOENT") return undefined
       throw error
     }
-  }
-
-  private async isChanged(): Promise<boolean> {
-    const times: Array<string> = []
-    for (const folder of this.folders) {
-      const stat = await fs.stat(folder.path, { bigint: true }).catch(() => undefined)
-      times.push(`${stat?.mtimeNs}`)
-    }
-    const changes = times.join()
-    const now = this.clock()
-    if (changes !== this.changes) this.changedAt = now
-    this.changes = changes
-    return now - this.changedAt <= settling
-  }
-
-  /** {@link list} when no file was renamed meanwhile: a list that is made during a rotation lacks files. */
-  private async settledList(all: boolean): Promise<ReadonlyArray<Entry>> {
-    let before = await this.list(all)
-    for (let tries = 0; tries < 20; tries++) {
-      const after = await this.list(all)
-      const names = new Map(before.map(({ id, path }) => [path, id]))
-      if (names.size === after.length && after.every(({ id, path }) => names.get(path) === id)) return after
-      before = after
-    }
-    throw new Error("the files of its folder are renamed without end")
-  }
-
-  /** Regular files of the folder but the one that has the name: all of them, or those that may have had it. */
-  private async list(all: boolean): Promise<ReadonlyArray<Entry>> {
-    const folder = path.dirname(this.path)
-    const base = path.basename(this.path)
-    const folders: Array<Folder> = [{ path: folder, base, linked: false }]
-    const real = await fs.realpath(this.path).catch(() => undefined)
-    if (real !== undefined && (await fs.lstat(this.path).catch(() => undefined))?.isSymbolicLink() === true) {
-      folders.push({ path: path.dirname(real), base: path.basename(real), linked: true })
-    } else folders.push(...this.folders.filter(({ linked }) => linked))
-    this.folders = folders
-    const entries = new Map<string, Entry>()
-    for (const place of folders) {
-      const start = place.linked ? place.base.replace(/\d.*$/s, "") : rotations.prefix(base)
-      const found = await fs.readdir(place.path).catch(() => [])
-      const names = found.filter((name) => all || name.startsWith(start))
-      for (let at = 0; at < names.length; at += 64) {
-        const stats = names.slice(at, at + 64).map(async (name) => {
-          const file = path.join(place.path, name)
-          const stat = await fs.lstat(file, { bigint: true }).catch(() => undefined)
-          if (stat?.isFile() !== true || (!place.linked && name === base)) return
-          const id = `${stat.dev}:${stat.ino}`
-          entries.set(id, {
-            name,
-            path: file,
-            device: `${stat.dev}`,
-            inode: `${stat.ino}`,
-            id,
-            size: stat.size,
-            birth: stat.birthtimeNs,
-            modified: stat.mtimeNs,
-            place
-          })
-        })
-        await Promise.all(stats)
-      }
-    }
-    return [...entries.values()]
   }
 }
 

@@ -11,9 +11,10 @@ import {
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Option } from "effect"
-import * as Checkpoints from "../../../src/services/record/Checkpoints.js"
+import { Effect, Fiber, Option, Stream } from "effect"
 import * as DeadLetters from "../../../src/services/record/DeadLetters.js"
+import * as Checkpoints from "../../../src/services/stream/Checkpoints.js"
+import * as VirtualClock from "../../../src/services/time/VirtualClock.js"
 
 const inFolder = <A, E>(body: (folder: string) => Effect.Effect<A, E, Checkpoints.Checkpoints>) =>
   Effect.acquireUseRelease(
@@ -38,7 +39,7 @@ describe("Checkpoints", () => {
     )
   )
 
-  it.effect("refuses what is no checkpoint, and says what cannot be written", () =>
+  it.effect("refuses a file that is not a checkpoint, and reports what cannot be written", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         const { read, write } = yield* Checkpoints.Checkpoints
@@ -127,5 +128,72 @@ describe("Checkpoints", () => {
         expect(readdirSync(folder)).toEqual(["check", `check.${process.pid}.tmp`, "victim"])
       })
     )
+  )
+})
+
+/** Elements that come at these times. */
+const arriving = (...times: ReadonlyArray<number>) =>
+  Stream.fromIterable(times).pipe(
+    Stream.rechunk(1),
+    Stream.mapAccum(0, (before, time) => [time, [time, time - before] as const]),
+    Stream.mapEffect(([time, wait]) => Effect.as(Effect.sleep(wait), time))
+  )
+
+describe("Checkpoints.checkpointed", () => {
+  const options = { path: "checkpoint", input: "numbers", position: (n: number) => n }
+  const from = (last: number | undefined) => Stream.rechunk(Stream.range((last ?? 0) + 1, 20), 3)
+
+  it.live("goes on behind what was done, in every way that a run can end", () =>
+    Effect.gen(function* () {
+      const files = new Map<string, Checkpoints.Checkpoint | "broken">()
+      const run = (stop: number) =>
+        Effect.gen(function* () {
+          const got: Array<number> = []
+          yield* Checkpoints.checkpointed(options, from).pipe(
+            Stream.runForEach((n) => (n === stop ? Effect.fail("stop") : Effect.sync(() => got.push(n)))),
+            Effect.ignore
+          )
+          return got
+        }).pipe(Effect.provide(Checkpoints.layerTest(files)))
+      expect(yield* run(8)).toEqual([1, 2, 3, 4, 5, 6, 7])
+      expect(files.get("checkpoint")).toEqual({ input: "numbers", position: 6 }) // 7 was not yet known to be done
+      expect(yield* run(0)).toEqual([7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
+      expect(files.get("checkpoint")).toEqual({ input: "numbers", position: 20 })
+      expect(yield* run(0)).toEqual([])
+    })
+  )
+
+  it.live("writes while it runs, as often as it may, also when nothing more comes", () =>
+    Effect.gen(function* () {
+      const files = new Map<string, Checkpoints.Checkpoint | "broken">()
+      const position = () => (files.get("checkpoint") as Checkpoints.Checkpoint | undefined)?.position
+      const slow = Stream.concat(arriving(400, 800, 1200, 1600), Stream.never)
+      const fiber = yield* Effect.fork(
+        Stream.runDrain(Checkpoints.checkpointed({ ...options, every: "1 second" }, () => slow)).pipe(
+          Effect.provide(Checkpoints.layerTest(files))
+        )
+      )
+      const seen: Array<unknown> = []
+      for (const wait of [900, 200, 800, 200]) {
+        yield* Effect.sleep(wait)
+        seen.push(position())
+      }
+      expect(seen).toEqual([undefined, 800, 800, 1600])
+      yield* Fiber.interrupt(fiber)
+    }).pipe(VirtualClock.run())
+  )
+
+  it.live("refuses a file that is not a checkpoint, and a checkpoint of another input", () =>
+    Effect.gen(function* () {
+      const why = (found: Checkpoints.Checkpoint | "broken") =>
+        Effect.flip(Stream.runDrain(Checkpoints.checkpointed(options, from))).pipe(
+          Effect.map(({ message }) => message),
+          Effect.provide(Checkpoints.layerTest(new Map([["checkpoint", found]])))
+        )
+      expect(yield* why("broken")).toBe("cannot use the checkpoint checkpoint: it is not a checkpoint")
+      expect(yield* why({ input: "letters", position: 1 })).toBe(
+        "cannot use the checkpoint checkpoint: it is of another input, letters, not numbers"
+      )
+    })
   )
 })

@@ -1,10 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import { FastCheck } from "effect"
-import * as Records from "../../../src/services/record/Records.js"
+import type * as Records from "../../../src/services/record/Records.js"
+import * as Splitter from "../../../src/services/record/Splitter.js"
 
 /** The records of these bytes, given in pieces of this size. */
-const all = (bytes: string | Uint8Array, options: Records.Options, piece = 1 << 20) => {
-  const records = Records.make(options)
+const all = (bytes: string | Uint8Array, options: Splitter.Options, piece = 1 << 20) => {
+  const records = Splitter.make(options)
   const given = Buffer.from(bytes as string)
   const found: Array<Records.Record> = []
   for (let at = 0; at < given.length; at += piece) {
@@ -16,7 +17,7 @@ const all = (bytes: string | Uint8Array, options: Records.Options, piece = 1 << 
 const told = (records: ReadonlyArray<Records.Record>) =>
   records.map(({ line, problem, value }) => (problem === undefined ? [line, value] : [line, `! ${problem}`]))
 
-describe("Records", () => {
+describe("Splitter", () => {
   it("takes lines, lines of JSON, and what ends with NUL, with their line numbers", () => {
     expect(told(all("a\r\n\nb", { format: "lines" }))).toEqual([
       [1, "a"],
@@ -39,7 +40,7 @@ describe("Records", () => {
     ])
   })
 
-  it("says which record is wrong, and why, and goes on", () => {
+  it("reports which record is wrong, and why, and continues", () => {
     const bad = Buffer.concat([Buffer.from("1\n"), Buffer.from([0xff, 10]), Buffer.from("3\n")])
     for (const format of ["lines", "ndjson"] as const) {
       for (const piece of [1, 100]) expect(told(all(bad, { format }, piece))[1]).toEqual([2, "! not UTF-8"])
@@ -57,7 +58,7 @@ describe("Records", () => {
   })
 
   it("keeps no more of a record that is too long than it may be", () => {
-    const records = Records.make({ format: "ndjson" })
+    const records = Splitter.make({ format: "ndjson" })
     const piece = Buffer.alloc(64 * 1024, "x")
     const found: Array<Records.Record> = []
     for (let i = 0; i < 3200; i++) found.push(...records.push(piece))

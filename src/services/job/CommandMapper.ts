@@ -1,0 +1,73 @@
+import * as Platform from "@effect/platform/Command"
+import { Effect } from "effect"
+import { codes, ExitError } from "../host/ExitCodes.js"
+import * as Output from "../host/Output.js"
+import * as CommandText from "../process/CommandText.js"
+import * as Executables from "../process/Executables.js"
+import * as Processes from "../process/Processes.js"
+import * as MapRecords from "../record/MapRecords.js"
+import * as Records from "../record/Records.js"
+import * as ShellWords from "../text/ShellWords.js"
+import * as Template from "./Template.js"
+
+/** Settings of {@link make}. */
+export interface Options {
+  /** Whether the output of a command is its result as text; default false, as the bytes that it is. */
+  readonly asText?: boolean | undefined
+}
+
+const wordsOf = (record: Records.Record): ReadonlyArray<string> => {
+  if (record instanceof Records.Row) return record.fields ?? []
+  return [typeof record.value === "string" ? record.value : record.text.trim()]
+}
+
+/**
+ * Makes the function for `MapRecords.mapRecords` that runs a command for each record (or batch): one word with blanks
+ * is a line for the shell, several are a program and its arguments, with places for the record as `Template` has them.
+ * What the command writes to stdout is the result; its stderr is passed through. A command that fails is a failure of
+ * the record.
+ */
+export const make = (given: ReadonlyArray<string>, { asText = false }: Options = {}) =>
+  Effect.gen(function* () {
+    const processes = yield* Processes.Processes
+    const output = yield* Output.Output
+    const inShell = given.length === 1 && /\s/.test(given[0]!)
+    const template = inShell ? Template.make([...given], ShellWords.quote) : Template.make(given)
+    const misread = inShell ? Template.misread(given[0]!) : undefined
+    if (!inShell && !given[0]!.includes("{")) {
+      yield* Executables.check(Platform.make(given[0]!) as Platform.StandardCommand)
+    }
+    const free: Array<number> = []
+    let slots = 0
+    return (_: unknown, { index, records }: MapRecords.RecordContext) =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => free.sort((a, b) => a - b).shift() ?? ++slots),
+        (slot) =>
+          Effect.gen(function* () {
+            const values = records.flatMap(wordsOf)
+            const problem = misread?.({ values })
+            if (problem !== undefined) {
+              return yield* new ExitError({ exitCode: codes.failed, message: problem })
+            }
+            const [first = "", ...rest] = template({ values, seq: index, slot })
+            if (![first, ...rest].every((word) => word.isWellFormed())) {
+              return yield* new ExitError({
+                exitCode: codes.failed,
+                message: "half of a surrogate pair has no UTF-8"
+              })
+            }
+            const command = inShell
+              ? CommandText.shell([first, ...rest].join(" "))
+              : Platform.make(first, ...rest)
+            const { exitCode, signal, stderr, stdout } = yield* processes.run(command)
+            if (stderr.length > 0) yield* output.writeError(stderr)
+            if (exitCode === 0)
+              return asText ? new TextDecoder().decode(stdout) : new MapRecords.RawResult(stdout)
+            return yield* new ExitError({
+              exitCode: codes.failed,
+              message: signal === undefined ? `exit code ${exitCode}` : `ended by ${signal}`
+            })
+          }),
+        (slot) => Effect.sync(() => free.push(slot))
+      )
+  })

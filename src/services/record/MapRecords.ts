@@ -1,0 +1,362 @@
+import { Cause, Chunk, Data, Duration, Effect, Exit, Stream } from "effect"
+import { codes } from "../host/ExitCodes.js"
+import * as Generators from "../stream/Generators.js"
+import * as MapConcurrent from "../stream/MapConcurrent.js"
+import * as Pacing from "../stream/Pacing.js"
+import { headline } from "../task/Causes.js"
+import * as Sleep from "../task/Sleep.js"
+import { anyCount, checkOptions, time } from "../text/Numbers.js"
+import { formatGiven } from "../text/Units.js"
+import * as Unchanged from "./internal/unchanged.js"
+import * as LosslessJson from "./LosslessJson.js"
+import * as Records from "./Records.js"
+
+/** What a function is given of a record beside its value. */
+export interface RecordContext {
+  /** Its number among the records, from 1. */
+  readonly index: number
+  /** The number of its line, from 1. */
+  readonly line: number
+  /** 1 for the first attempt. */
+  readonly attempt: number
+  /** Aborted when the record is cancelled or times out. */
+  readonly signal: AbortSignal
+  /** The record itself; those of a batch. */
+  readonly records: ReadonlyArray<Records.Record>
+}
+
+/** Settings of {@link mapRecords}. */
+export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptions<never>, "key"> {
+  /** Records of the same key are mapped one after the other, in their order. Ignored with `batch`. */
+  readonly key?: ((value: unknown) => unknown) | undefined
+  /** Gives the function arrays of records; an array that it returns is its results. */
+  readonly batch?: Pacing.BatchOptions | undefined
+  /** Limits how many records (or batches) are begun in an interval; retries are not counted. */
+  readonly rate?: Pacing.RateOptions | undefined
+  /** Further attempts of a failed record, after 100 ms, 200 ms and so on up to 10 s; default 0. */
+  readonly retries?: number | undefined
+  /** How long an attempt may take; default unlimited. A synchronous computation is not interrupted. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** Whether a failing record ends the stream with {@link Records.RecordFailed}, or is emitted as {@link Failed}; default `"stop"`. */
+  readonly onError?: "stop" | "skip" | undefined
+  /** How results are written: strings as they are, or everything as JSON. Default `"ndjson"`. */
+  readonly output?: "lines" | "ndjson" | undefined
+  /** Whether a value that is returned unchanged is written as its record's bytes; default true. */
+  readonly untouched?: boolean | undefined
+}
+
+/** The results of a record, or a batch: text without a line end, bytes as they are, or a record as it came. */
+export class Mapped {
+  constructor(
+    readonly records: ReadonlyArray<Records.Record>,
+    readonly results: ReadonlyArray<string | Uint8Array | Records.Record>
+  ) {}
+}
+
+/** A record, or a batch, that failed, and why. */
+export class Failed {
+  constructor(
+    readonly records: ReadonlyArray<Records.Record>,
+    readonly detail: string
+  ) {}
+}
+
+/** What becomes of a record or a batch; a record itself is written as it came. */
+export type Outcome = Records.Record | Mapped | Failed
+
+/** A result that is written as these bytes. */
+export class RawResult {
+  constructor(readonly bytes: Uint8Array) {}
+}
+
+class TimedOut extends Data.TaggedError("TimedOut")<{ readonly message: string }> {
+  readonly exitCode = codes.timedOut
+}
+
+type Later =
+  | Effect.Effect<unknown, unknown>
+  | Stream.Stream<unknown, unknown>
+  | PromiseLike<unknown>
+  | AsyncIterable<unknown>
+  | Iterator<unknown>
+
+/** Whether a result is to be awaited or iterated. */
+const isLater = (value: unknown): value is Later =>
+  typeof value === "object" &&
+  value !== null &&
+  (Effect.isEffect(value) ||
+    Stream.StreamTypeId in value ||
+    ("then" in value && typeof value.then === "function") ||
+    Symbol.asyncIterator in value ||
+    (Symbol.iterator in value && "next" in value && typeof value.next === "function"))
+
+const giving = (value: unknown) => () => value
+const throwing = (error: unknown) => () => {
+  throw error
+}
+
+// An error may be any value: its fields may throw, or not be an exit code.
+const exitCodeOf = (error: unknown): number => {
+  try {
+    const { exitCode } = (error ?? {}) as { readonly exitCode?: unknown }
+    const isCode = Number.isInteger(exitCode) && (exitCode as number) > 0 && (exitCode as number) < 256
+    return isCode ? (exitCode as number) : codes.failed
+  } catch {
+    return codes.failed
+  }
+}
+
+class Several {
+  constructor(readonly values: ReadonlyArray<unknown>) {}
+}
+
+// `Effect.fail` reads fields of the error, which a proxy may refuse.
+const failWith = (error: unknown): Effect.Effect<never, unknown> => Effect.failCause(Cause.fail(error))
+
+// Catches what the user's code throws: Effect would read its fields, and where a proxy refuses that, the fiber's run
+// loop ends without an exit.
+const attempted = <A>(make: () => Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+  Effect.suspend(() => {
+    try {
+      return make()
+    } catch (error) {
+      return failWith(error)
+    }
+  })
+
+const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
+  if (Effect.isEffect(later)) return later as Effect.Effect<unknown, unknown>
+  const several = (stream: Stream.Stream<unknown, unknown>) =>
+    Effect.map(Stream.runCollect(stream), (all) => new Several(Chunk.toReadonlyArray(all)))
+  if (Stream.StreamTypeId in later) return several(later as Stream.Stream<unknown, unknown>)
+  if ("then" in later) {
+    return Effect.async((resume) => {
+      try {
+        later.then(
+          (value) => resume(Effect.succeed(value)),
+          (error) => resume(failWith(error))
+        )
+      } catch (error) {
+        resume(failWith(error))
+      }
+    })
+  }
+  const iterable = Symbol.asyncIterator in later ? later : { [Symbol.iterator]: () => later }
+  return several(Generators.fromGenerator(() => iterable, { onError: (error) => error }))
+}
+
+const backOff = (attempt: number) => Duration.millis(Math.min(100 * 2 ** (attempt - 1), 10_000))
+
+/**
+ * Maps records by a user's function, several at once: one that returns a value, a promise or an Effect, or a generator
+ * or Stream of many results. `undefined` drops the record. A record that is not one of its format, a function that
+ * throws, and a result that cannot be written are failures of the record. Its results are written whole or not at all.
+ *
+ * @example
+ * ```ts
+ * import { Stream } from "effect"
+ * import * as MapRecords from "effect-asyncio/services/MapRecords"
+ * import * as ReadRecords from "effect-asyncio/services/ReadRecords"
+ *
+ * const bytes = Stream.make(new TextEncoder().encode("1\n2\nx\n"))
+ *
+ * export const doubled = ReadRecords.records(bytes, { format: "ndjson" }).pipe(
+ *   (all) => MapRecords.mapRecords(all, (n) => (n as number) * 2, { concurrency: 4, onError: "skip" }),
+ *   Stream.runCollect
+ * )
+ * ```
+ */
+export const mapRecords = <E, R>(
+  self: Stream.Stream<Records.Record, E, R>,
+  f: (value: unknown, context: RecordContext) => unknown,
+  options: MapRecordsOptions = {}
+): Stream.Stream<Outcome, E | Records.RecordFailed, R> => {
+  const {
+    batch,
+    key,
+    onError = "stop",
+    output = "ndjson",
+    rate,
+    retries = 0,
+    timeout,
+    untouched = true
+  } = options
+  const source = Stream.suspend(() => {
+    checkOptions(options, { retries: anyCount, timeout: time })
+    return self
+  })
+  const innocent = Unchanged.changesNothing(f)
+  const wantsContext = f.length > 1 || /\barguments\b|\.\.\./.test(Function.prototype.toString.call(f))
+
+  const text = (value: unknown): string | Uint8Array => {
+    if (value instanceof RawResult) return value.bytes
+    if (output === "lines" && typeof value === "string") {
+      if (value.isWellFormed()) return value
+      throw new TypeError("half of a surrogate pair has no UTF-8")
+    }
+    return LosslessJson.encode(value)
+  }
+  const failed = (
+    records: ReadonlyArray<Records.Record>,
+    why: string,
+    error?: unknown
+  ): Effect.Effect<Failed, Records.RecordFailed> => {
+    const detail = why.length > 1000 ? `${why.slice(0, 1000)}…` : why // it may quote the whole record
+    if (onError === "skip") return Effect.succeed(new Failed(records, detail))
+    return Effect.fail(new Records.RecordFailed({ record: records[0]!, detail, exitCode: exitCodeOf(error) }))
+  }
+  const settled = (
+    step: Effect.Effect<Failed, Records.RecordFailed>
+  ): MapConcurrent.Ready<Failed> | Effect.Effect<Failed, Records.RecordFailed> =>
+    Exit.isExit(step) && Exit.isSuccess(step) ? new MapConcurrent.Ready(step.value as Failed) : step
+
+  // `was`: the records' snapshots.
+  type Was = Unchanged.Snapshot | undefined | null
+  const outcome = (
+    records: ReadonlyArray<Records.Record>,
+    values: ReadonlyArray<unknown>,
+    was: ReadonlyArray<Was>,
+    result: unknown
+  ): Outcome => {
+    const results =
+      result instanceof Several
+        ? result.values
+        : batch !== undefined && Array.isArray(result)
+          ? result
+          : [result]
+    // An object is matched by identity, wherever it stands; a primitive value only in its own place.
+    const kept = (value: unknown, place: number): Records.Record | undefined => {
+      if (!untouched) return undefined
+      const isObject = typeof value === "object" && value !== null
+      if (!isObject && results.length !== records.length) return undefined
+      const at = isObject ? values.indexOf(value) : place
+      if (at < 0 || values[at] !== value) return undefined
+      return was[at] === null || Unchanged.isUnchanged(value, was[at]) ? records[at] : undefined
+    }
+    const written: Array<string | Uint8Array | Records.Record> = []
+    for (const [place, value] of results.entries()) {
+      if (value !== undefined) written.push(kept(value, place) ?? text(value))
+    }
+    return new Mapped(records, written)
+  }
+  const remember = (value: unknown): Was => (innocent || !untouched ? null : Unchanged.snapshot(value))
+
+  const attempts = (
+    records: ReadonlyArray<Records.Record>,
+    values: ReadonlyArray<unknown>,
+    was: ReadonlyArray<Was>,
+    first: (() => unknown) | undefined
+  ): Effect.Effect<Outcome, Records.RecordFailed> => {
+    const attempt = (number: number): Effect.Effect<Outcome, Records.RecordFailed> => {
+      const controller = new AbortController()
+      const { index, line } = records[0]!
+      const body = attempted(() => {
+        const result =
+          number === 1 && first !== undefined
+            ? first()
+            : f(batch === undefined ? values[0] : values, {
+                index,
+                line,
+                attempt: number,
+                signal: controller.signal,
+                records
+              })
+        return isLater(result) ? waitFor(result) : Effect.succeed(result)
+      }).pipe(
+        Effect.flatMap((result) => attempted(() => Effect.succeed(outcome(records, values, was, result)))),
+        Effect.onInterrupt(() => Effect.sync(() => controller.abort()))
+      )
+      const limited =
+        timeout === undefined
+          ? body
+          : Effect.raceFirst(
+              body,
+              Effect.zipRight(
+                Sleep.sleep(timeout),
+                Effect.fail(new TimedOut({ message: `not done in ${formatGiven(timeout)}` }))
+              )
+            )
+      return Effect.matchCauseEffect(limited, {
+        onSuccess: Effect.succeed,
+        onFailure: (cause) => {
+          if (number <= retries) return Effect.zipRight(Sleep.sleep(backOff(number)), attempt(number + 1))
+          // Only an interruption of the record itself: one of the loop does not come here.
+          const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
+          return failed(records, detail, Cause.squash(cause))
+        }
+      })
+    }
+    return attempt(1)
+  }
+
+  // A record whose key throws is a key of its own, and fails in its turn.
+  const keyless = new WeakMap<Records.Record, unknown>()
+  const keyOf = (record: Records.Record): unknown => {
+    if (record.problem !== undefined) return record
+    try {
+      return key!(record.value)
+    } catch (error) {
+      keyless.set(record, error)
+      return record
+    }
+  }
+
+  type Step = MapConcurrent.Ready<Outcome> | Effect.Effect<Outcome, Records.RecordFailed>
+  // Without closures, which would cost an object for each record.
+  const one = (record: Records.Record): Step => {
+    if (key !== undefined && keyless.has(record)) {
+      return settled(failed([record], `it has no key: ${headline(Cause.fail(keyless.get(record)))}`))
+    }
+    let value: unknown
+    let was: Was = null
+    let result: unknown
+    try {
+      value = record.read()
+      if (record.wrong !== undefined) return settled(failed([record], record.wrong))
+      was = remember(value)
+      if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
+      result = f(value, undefined as never)
+      // The common case: the function returns at once the value itself, another value, or nothing.
+      if (result === value && untouched && (was === null || Unchanged.isUnchanged(value, was)))
+        return new MapConcurrent.Ready(record)
+      if (!isLater(result)) return new MapConcurrent.Ready(outcome([record], [value], [was], result))
+    } catch (error) {
+      return retries > 0
+        ? attempts([record], [value], [was], throwing(error))
+        : settled(failed([record], headline(Cause.fail(error)), error))
+    }
+    return attempts([record], [value], [was], giving(result))
+  }
+  if (batch === undefined) {
+    const limited = rate === undefined ? source : Pacing.rateLimited(source, rate)
+    const keyed = key === undefined ? {} : { key: keyOf }
+    // Without concurrency nothing queues behind a slow record, so all records of a chunk may be taken at once.
+    const { backpressure = (options.concurrency ?? 1) === 1 ? 1024 : undefined } = options
+    return MapConcurrent.mapReady(limited, one, { ...options, ...keyed, backpressure })
+  }
+  const many = (
+    all: ReadonlyArray<Records.Record>
+  ): Effect.Effect<ReadonlyArray<Outcome>, Records.RecordFailed> => {
+    const bad = all.filter(({ problem }) => problem !== undefined)
+    const good = all.filter(({ problem }) => problem === undefined)
+    return Effect.gen(function* () {
+      const outcomes: Array<Outcome> = []
+      for (const record of bad) outcomes.push(yield* failed([record], record.problem!))
+      if (good.length > 0) {
+        const values = good.map(({ value }) => value)
+        outcomes.push(yield* attempts(good, values, values.map(remember), undefined))
+      }
+      return outcomes
+    })
+  }
+  const batches = Pacing.batchWithin(source, batch)
+  const { key: _, ...plain } = options
+  return Stream.mapChunks(
+    MapConcurrent.mapConcurrent(
+      rate === undefined ? batches : Pacing.rateLimited(batches, rate),
+      many,
+      plain
+    ),
+    (chunk) => Chunk.unsafeFromArray(Chunk.toReadonlyArray(chunk).flat())
+  )
+}

@@ -1,0 +1,37 @@
+import { checkOptions, countOrInfinity } from "../text/Numbers.js"
+import { rows } from "./internal/csv.js"
+import { longest } from "./internal/limits.js"
+import { lines } from "./internal/lines.js"
+import type * as Records from "./Records.js"
+
+/** Settings of {@link make}. */
+export interface Options {
+  readonly format: Records.Format
+  /** Most bytes of a record; a longer one is a problem, and is not kept. Default 16 MiB. */
+  readonly maxLine?: number | undefined
+  /** What has been read before. */
+  readonly from?: Records.Place | undefined
+  /** Where the records are from; each one has it. */
+  readonly origin?: Records.Origin | undefined
+}
+
+/** Takes bytes apart into records. */
+export interface Splitter {
+  /**
+   * The records that end in these bytes; the bytes are theirs from now on. One with the index 0 is a CSV's header that
+   * cannot be used: none follows it.
+   */
+  readonly push: (bytes: Uint8Array) => ReadonlyArray<Records.Record>
+  /** The last record, if nothing ended it. */
+  readonly end: () => ReadonlyArray<Records.Record>
+}
+
+const maxLineDefault = 16 * 1024 * 1024
+
+/** Makes a splitter, which takes time proportional to the bytes. */
+export const make = (options: Options): Splitter => {
+  checkOptions(options, { maxLine: countOrInfinity })
+  const { format, from, maxLine = maxLineDefault, origin } = options
+  const setting = { format, from, limit: Math.min(maxLine, longest), origin }
+  return format === "csv" ? rows(setting) : lines(setting)
+}

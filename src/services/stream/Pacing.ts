@@ -1,0 +1,253 @@
+import { Chunk, Duration, Effect, Exit, Option, Stream } from "effect"
+import { nextTurn } from "../task/EventLoop.js"
+import * as Sleep from "../task/Sleep.js"
+import { checkedDuration, checkedNumber, countOrInfinity, someTime } from "../text/Numbers.js"
+import { driven, ending, gate, withClock } from "./internal/driven.js"
+
+/** Settings of {@link batchWithin}. */
+export interface BatchOptions {
+  /** Most elements of a batch, a whole number from 1 or `Infinity`. */
+  readonly size: number
+  /** How long the first element of a batch waits for others at most; by default until the batch is full. */
+  readonly within?: Duration.DurationInput | undefined
+}
+
+/**
+ * Groups elements into batches: each is emitted when it has `size` elements, `within` after its first element came, or
+ * at the end. While the consumer is busy, one further batch is collected.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as Sleep from "../task/Sleep.js"
+import * as Pacing from "effect-asyncio/services/Pacing"
+ *
+ * export const program = Pacing.batchWithin(Stream.range(1, 250), { size: 100, within: "1 second" }).pipe(
+ *   Stream.runForEach((batch) => Effect.log(batch.length)) // 100, 100, 50
+ * )
+ * ```
+ */
+export const batchWithin = <A, E, R>(
+  self: Stream.Stream<A, E, R>,
+  { size, within }: BatchOptions
+): Stream.Stream<ReadonlyArray<A>, E, R> =>
+  Stream.suspend(() => {
+    let now = () => 0n
+    const most = checkedNumber("size", size, countOrInfinity)
+    if (within !== undefined) checkedDuration("within", within)
+    let input: ReadonlyArray<A> = []
+    let at = 0
+    let batch: Array<A> = []
+    let since = 0n // when its first element came
+    let over: Exit.Exit<void, E> | undefined
+    const fill = () => {
+      if (batch.length === 0) since = now()
+      while (at < input.length && batch.length < most) batch.push(input[at++]!)
+    }
+    const hungry = gate(() => at >= input.length)
+    const full = gate(() => batch.length >= most || over !== undefined)
+    const some = gate(() => batch.length > 0 || over !== undefined)
+    const feed = withClock(
+      (clock) => {
+        now = clock
+      },
+      self,
+      (chunk) => {
+        input = Chunk.toReadonlyArray(chunk)
+        at = 0
+        fill()
+        some.check()
+        full.check()
+        return hungry.wait
+      }
+    ).pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          over = exit
+          some.check()
+          full.check()
+        })
+      )
+    )
+    const take = Effect.suspend(() => {
+      if (batch.length === 0) return ending(over)
+      const taken = batch
+      batch = []
+      fill()
+      hungry.check()
+      return Effect.succeedSome(Chunk.of(taken))
+    })
+    const wait =
+      within === undefined
+        ? full.wait
+        : Effect.zipRight(
+            some.wait,
+            Effect.suspend(() => {
+              if (batch.length >= most || over !== undefined) return Effect.void
+              const left = Duration.subtract(within, Duration.nanos(now() - since))
+              return Effect.raceFirst(full.wait, Sleep.sleep(left))
+            })
+          )
+    return driven<ReadonlyArray<A>, E, R>([feed], Effect.zipRight(wait, take))
+  })
+
+/** Settings of {@link rateLimited}. */
+export interface RateOptions {
+  /** Most elements in an interval, a number above 0. */
+  readonly limit: number
+  /** The interval. Default 1 second. */
+  readonly interval?: Duration.DurationInput | undefined
+}
+
+/**
+ * Emits elements at an even rate: a limit of 10 per second is one each 100 ms. The first is emitted at once, and unused
+ * time is not saved up. Above 500 per second, where timers are too coarse, elements that are due are emitted together.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as Pacing from "effect-asyncio/services/Pacing"
+ *
+ * export const program = Pacing.rateLimited(Stream.range(1, 100), { limit: 10 }).pipe(
+ *   Stream.runForEach((n) => Effect.log(n))
+ * )
+ * ```
+ */
+export const rateLimited = <A, E, R>(
+  self: Stream.Stream<A, E, R>,
+  { interval = "1 second", limit }: RateOptions
+): Stream.Stream<A, E, R> =>
+  Stream.suspend(() => {
+    const gap =
+      Duration.toMillis(checkedDuration("interval", interval, someTime)) /
+      checkedNumber("limit", limit, { least: 0, above: true, whole: false, infinite: true })
+    const late = gap < coarse ? 20 : coarse // most ms of delay that are caught up with
+    let clock = () => 0n
+    const now = () => Number(clock()) / 1e6
+    let input: ReadonlyArray<A> = []
+    let at = 0
+    let slot = Number.NEGATIVE_INFINITY // when the next may be emitted
+    let asked = false
+    let over: Exit.Exit<void, E> | undefined
+    const hungry = gate(() => asked && at >= input.length)
+    const some = gate(() => at < input.length || over !== undefined)
+    const feed = withClock(
+      (own) => {
+        clock = own
+      },
+      self,
+      (chunk) => {
+        input = Chunk.toReadonlyArray(chunk)
+        at = 0
+        asked = false
+        some.check()
+        return hungry.wait
+      }
+    ).pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          over = exit
+          some.check()
+        })
+      )
+    )
+    const take = Effect.sync(() => {
+      const from = at
+      const due = now() + rounding
+      if (slot < due - late) slot = due // no request or no element
+      for (; at < input.length && slot <= due; at++) slot += gap
+      return Option.some(Chunk.unsafeFromArray(input.slice(from, at)))
+    })
+    const next = Effect.suspend(() => {
+      asked = true
+      hungry.check()
+      return Effect.zipRight(
+        some.wait,
+        Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<A>>, E> => {
+          if (at >= input.length) return ending(over)
+          const wait = slot - now()
+          return wait > rounding ? Effect.zipRight(Sleep.sleep(Duration.millis(wait)), take) : take
+        })
+      )
+    })
+    return driven<A, E, R>([feed], next)
+  })
+
+/** Milliseconds below which timers are too coarse. */
+const coarse = 2
+/** Milliseconds that are lost by converting a clock's nanoseconds to fractions. */
+const rounding = 1e-3
+
+/** Settings of {@link mergeFair}. */
+export interface MergeOptions {
+  /** How many elements of each stream may wait, besides those of its last chunk; from 1. Default 16. */
+  readonly backpressure?: number | undefined
+}
+
+/**
+ * Merges streams in turns, one element of each that has one: a stream that always has an element ready does not starve
+ * the others. Ends when all have ended; fails with the first that fails, once the clean-up of the others has ended.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as Pacing from "effect-asyncio/services/Pacing"
+ *
+ * const flood = Stream.range(1, 1_000_000)
+ * const orders = Stream.make("tea", "coffee")
+ *
+ * export const program = Pacing.mergeFair([flood, orders]).pipe(Stream.take(4), Stream.runCollect) // 1, tea, 2, coffee
+ * ```
+ */
+export const mergeFair = <S extends Stream.Stream<any, any, any>>(
+  streams: Iterable<S>,
+  { backpressure = 16 }: MergeOptions = {}
+): Stream.Stream<Stream.Stream.Success<S>, Stream.Stream.Error<S>, Stream.Stream.Context<S>> =>
+  Stream.suspend(() => {
+    type A = Stream.Stream.Success<S>
+    type E = Stream.Stream.Error<S>
+    type R = Stream.Stream.Context<S>
+    const most = checkedNumber("backpressure", backpressure, countOrInfinity)
+    let failed: Exit.Exit<void, E> | undefined
+    const lanes = Array.from(streams, (stream: Stream.Stream<A, E, R>) => {
+      let waiting: ReadonlyArray<A> = []
+      let at = 0
+      let over = false
+      const room = gate(() => waiting.length - at < most)
+      const feed = Stream.runForEachChunk(stream, (chunk) => {
+        waiting = [...waiting.slice(at), ...chunk]
+        at = 0
+        some.check()
+        return room.wait
+      }).pipe(
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            over = true
+            if (Exit.isFailure(exit)) failed ??= exit
+            some.check()
+          })
+        )
+      )
+      return { feed, room, has: () => at < waiting.length, isOver: () => over, shift: () => waiting[at++]! }
+    })
+    const some = gate(
+      () => failed !== undefined || lanes.some((lane) => lane.has()) || lanes.every((lane) => lane.isOver())
+    )
+    const take = Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<A>>, E> => {
+      const taken: Array<A> = []
+      for (let round = 0; round < most; round++) {
+        const before = taken.length
+        for (const lane of lanes) if (lane.has()) taken.push(lane.shift())
+        if (taken.length === before) break
+      }
+      if (taken.length === 0) return ending(failed)
+      for (const lane of lanes) lane.room.check()
+      return Effect.succeedSome(Chunk.unsafeFromArray(taken))
+    })
+    // After a turn, each stream that has an element ready has emitted it.
+    const next = Effect.zipRight(some.wait, Effect.zipRight(nextTurn, take))
+    return driven<A, E, R>(
+      lanes.map(({ feed }) => feed),
+      next
+    )
+  })

@@ -1,0 +1,153 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, Clock, Effect, Exit, Stream } from "effect"
+import * as MapRecords from "../../../src/services/record/MapRecords.js"
+import * as ReadRecords from "../../../src/services/record/ReadRecords.js"
+import type * as Records from "../../../src/services/record/Records.js"
+import * as VirtualClock from "../../../src/services/time/VirtualClock.js"
+
+const utf8 = (...parts: ReadonlyArray<string | Uint8Array>) =>
+  Stream.fromIterable(parts.map((part) => (typeof part === "string" ? new TextEncoder().encode(part) : part)))
+
+const read = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+
+describe("MapRecords.mapRecords", () => {
+  const run = (
+    text: string,
+    f: (value: any, context: MapRecords.RecordContext) => unknown,
+    options: MapRecords.MapRecordsOptions = {},
+    format: Records.Format = "ndjson"
+  ) =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const begun = yield* Clock.currentTimeMillis
+      const all = MapRecords.mapRecords(ReadRecords.records(utf8(text), { format }), f, options)
+      const exit = yield* Effect.exit(
+        Stream.runForEach(all, (outcome) =>
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            const at = now === begun ? "" : ` at ${now - begun}`
+            if (outcome instanceof MapRecords.Failed) {
+              log.push(`! ${outcome.records.map(({ line }) => line)}: ${outcome.detail}${at}`)
+            } else if (outcome instanceof MapRecords.Mapped) {
+              const texts = outcome.results.map((each) =>
+                typeof each === "string" ? each : each instanceof Uint8Array ? read(each) : `= ${each.text}`
+              )
+              log.push(`${texts.join(" ; ")}${at}`)
+            } else log.push(`= ${outcome.text}${at}`)
+          })
+        )
+      )
+      if (Exit.isFailure(exit)) log.push(`!! ${(Cause.squash(exit.cause) as Error).message}`)
+      return log
+    }).pipe(VirtualClock.run())
+
+  it.live("takes functions of every kind, and passes on untouched what they do not change", () =>
+    Effect.gen(function* () {
+      const text = '{"a": 1}\n{"a": 12345678901234567890}\n'
+      const same = ['= {"a": 1}', '= {"a": 12345678901234567890}']
+      expect(yield* run(text, (r) => r)).toEqual(same)
+      expect(yield* run(text, async (r) => r)).toEqual(same)
+      expect(yield* run(text, (r) => Effect.delay(Effect.succeed(r), 0))).toEqual(same)
+      const changed = ['{"a":1,"b":[]}', '{"a":12345678901234567890,"b":[]}']
+      expect(yield* run(text, (r) => ({ ...r, b: [] }))).toEqual(changed)
+      expect(yield* run(text, (r) => Object.assign(r, { b: [] }))).toEqual(changed)
+      expect(yield* run(text, (r) => (r.a === 1 ? undefined : r.a))).toEqual(["", "12345678901234567890"])
+      const twice = function* (r: unknown) {
+        yield r
+        yield [r]
+      }
+      const each = ['= {"a": 1} ; [{"a":1}]', '= {"a": 12345678901234567890} ; [{"a":12345678901234567890}]']
+      expect(yield* run(text, twice)).toEqual(each)
+      expect(
+        yield* run(text, async function* (r) {
+          yield* twice(r)
+        })
+      ).toEqual(each)
+      expect(yield* run(text, (r) => Stream.make(r, [r]))).toEqual(each)
+      expect(yield* run("a\nb", (line) => line, {}, "lines")).toEqual(["= a", "= b"])
+      expect(yield* run("a\nb", (line) => `${line}!`, { output: "lines" }, "lines")).toEqual(["a!", "b!"])
+      expect(yield* run("a\nb", (line) => line, { untouched: false }, "lines")).toEqual(['"a"', '"b"'])
+    })
+  )
+
+  it.live("stops at a failing record, or reports it and continues", () =>
+    Effect.gen(function* () {
+      const f = (n: number) => {
+        if (n === 2) throw new Error("two")
+        return n === 4 ? () => 4 : n
+      }
+      const text = "1\n2\n{\n4\n5\n"
+      expect(yield* run(text, f)).toEqual(["= 1", "!! line 2: two"])
+      expect(yield* run(text, async (n) => f(n), { onError: "skip", concurrency: 3 })).toEqual([
+        "= 1",
+        "! 2: two",
+        "! 3: not JSON: Expected property name or '}'",
+        "! 4: a function has no JSON",
+        "= 5"
+      ])
+    })
+  )
+
+  it.live("tries again after a while that doubles, and gives each attempt its time", () =>
+    Effect.gen(function* () {
+      const attempts: Array<string> = []
+      const f = (n: number, { attempt, signal }: MapRecords.RecordContext) => {
+        attempts.push(`${n}.${attempt}`)
+        return attempt < n
+          ? new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))))
+          : n
+      }
+      const options = { retries: 2, timeout: "1 second", concurrency: 9, onError: "skip" } as const
+      expect(yield* run("1\n2\n3\n4\n", f, options)).toEqual([
+        "= 1",
+        "= 2 at 1100",
+        "= 3 at 2300",
+        "! 4: not done in 1s at 3300"
+      ])
+      expect(attempts).toEqual(["1.1", "2.1", "3.1", "4.1", "2.2", "3.2", "4.2", "3.3", "4.3"])
+      let failures = 2
+      const flaky = (n: number) => {
+        if (failures-- > 0) throw new Error("no")
+        return n
+      }
+      expect(yield* run("1\n", flaky, { retries: 2 })).toEqual(["= 1 at 300"])
+      failures = 2
+      expect(yield* run("1\n", flaky, { retries: 1 })).toEqual(["!! line 1: no"])
+    })
+  )
+
+  it.live("gives batches as arrays, and begins so many in a time", () =>
+    Effect.gen(function* () {
+      const text = "1\n2\nx\n4\n5\n"
+      const f = (all: ReadonlyArray<number>) => all.map((n) => (n > 3 ? n * 10 : n))
+      expect(yield* run(text, f, { batch: { size: 3 }, onError: "skip" })).toEqual([
+        "! 3: not JSON: Unexpected token 'x'",
+        "= 1 ; = 2",
+        "40 ; 50"
+      ])
+      const sum = (all: ReadonlyArray<number>) => all.reduce((a, b) => a + b, 0)
+      expect(yield* run("1\n2\n3\n", sum, { batch: { size: 2 }, rate: { limit: 2 } })).toEqual([
+        "3",
+        "= 3 at 500"
+      ])
+      expect(yield* run("1\n2\n3\n", (n) => n, { rate: { limit: 4 } })).toEqual([
+        "= 1",
+        "= 2 at 250",
+        "= 3 at 500"
+      ])
+    })
+  )
+
+  it.live("keeps each key in order, and fails records without one", () =>
+    Effect.gen(function* () {
+      const f = ({ k, ms }: { k: string; ms: number }) => Effect.delay(Effect.succeed(`${k}${ms}`), ms)
+      const text = '{"k":"a","ms":30}\n{"k":"a","ms":10}\n{"k":"b","ms":20}\nnull\n'
+      const options = { concurrency: 4, ordered: false, output: "lines", onError: "skip" } as const
+      expect(yield* run(text, f, { ...options, key: (value: any) => value.k })).toEqual([
+        "! 4: it has no key: Cannot read properties of null (reading 'k')",
+        "b20 at 20",
+        "a30 at 30",
+        "a10 at 40"
+      ])
+    })
+  )
+})
