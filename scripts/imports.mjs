@@ -26,7 +26,7 @@ const open = {
   testing: ["task", "time"],
   time: ["task"],
   process: ["task"],
-  programs: ["download", "job", "supervision"]
+  programs: ["job", "supervision"]
 }
 
 const roomOf = (file) => {

@@ -23,12 +23,12 @@ import * as EventBuffer from "../services/stream/EventBuffer.js"
 import { withOwnScope } from "../services/stream/OwnScope.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import { headline } from "../services/task/Causes.js"
+import * as Gather from "../services/task/Gather.js"
 import * as Race from "../services/task/Race.js"
 import * as WorkerFibers from "../services/task/WorkerFibers.js"
 import * as Lines from "../services/text/Lines.js"
 import { anyCount, checkedNumber, checkOptions, count, type Range, time } from "../services/text/Numbers.js"
 import * as Timers from "../services/time/Timers.js"
-import * as Gather from "./Gather.js"
 
 /**
  * Runs a command as a child process and gives how it ended and what it wrote (asyncio: `create_subprocess_exec` and

@@ -12,10 +12,12 @@ import {
 import { join } from "node:path"
 import { Chunk, Effect, Either, Layer, Stream } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import * as Gather from "../../src/programs/Gather.js"
+import type * as Download from "../../src/services/download/Download.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
+import * as DownloadList from "../../src/services/download/DownloadList.js"
 import { encodeSidecar, ownName } from "../../src/services/download/internal/partials.js"
 import { SmallFiles } from "../../src/services/download/internal/smallFiles.js"
+import * as NameClaims from "../../src/services/download/NameClaims.js"
 import * as Input from "../../src/services/host/Input.js"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
@@ -511,7 +513,7 @@ describe("aio gather: what holds for the whole run is said once, with exit 2, be
 
 describe("lists of downloads", () => {
   const read = (text: string | Uint8Array) =>
-    Gather.readList("-").pipe(
+    DownloadList.readList("-").pipe(
       Stream.runCollect,
       Effect.map(Chunk.toReadonlyArray),
       Effect.either,
@@ -607,7 +609,7 @@ describe("lists of downloads", () => {
       isOnce: () => Effect.succeed(true)
     })
     const error = await Effect.runPromise(
-      Effect.flip(Stream.runDrain(Gather.readList("zero")).pipe(Effect.provide(layer)))
+      Effect.flip(Stream.runDrain(DownloadList.readList("zero")).pipe(Effect.provide(layer)))
     )
     expect(error.message).toBe(`zero, line 1: '${"?".repeat(80)}…' is longer than 1 MiB`)
     expect(taken).toBeLessThan(2 * 1024 * 1024)
@@ -622,7 +624,10 @@ describe("lists of downloads", () => {
 })
 
 describe.concurrent("aio gather: one URL twice, one name twice", () => {
-  const request = (url: string, more: object = {}): Gather.DownloadRequest => ({ url: new URL(url), ...more })
+  const request = (url: string, more: object = {}): Download.DownloadRequest => ({
+    url: new URL(url),
+    ...more
+  })
   const sum = { algorithm: "sha256" as const, hex: "0".repeat(64) }
   const taken = "another URL is saved as 'x' already"
   it.each([
@@ -663,7 +668,7 @@ describe.concurrent("aio gather: one URL twice, one name twice", () => {
     ],
     ["the same URL, another name", request("http://a/x"), request("http://a/x", { name: "y" }), true]
   ])("%s", (_, one, two, outcome) => {
-    const claims = Gather.makeClaims()
+    const claims = NameClaims.make()
     const second = Effect.zipRight(claims.begin(one), Effect.either(claims.begin(two))).pipe(Effect.runSync)
     if (typeof outcome === "boolean") expect(second).toEqual(Either.right(outcome))
     else expect(Either.isLeft(second) && second.left.message).toContain(`: ${outcome}; `)

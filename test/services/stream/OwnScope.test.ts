@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, type Scope, Stream } from "effect"
-import * as Gather from "../../../src/programs/Gather.js"
 import * as Subprocess from "../../../src/programs/Subprocess.js"
 import * as Downloader from "../../../src/services/download/Downloader.js"
+import * as Downloads from "../../../src/services/download/Downloads.js"
 import * as SystemLoad from "../../../src/services/host/SystemLoad.js"
 import * as Processes from "../../../src/services/process/Processes.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
@@ -30,7 +30,7 @@ describe("a stream over a caller's input", () => {
           input
         )
     ],
-    ["Gather.downloads", (input) => Gather.downloads(input)],
+    ["Downloads.downloads", (input) => Downloads.downloads(input)],
     ["Subprocess.jobs", (input) => Subprocess.jobs(input)]
   ]
   it.live.each(streams)("%s leaves open what the input has acquired in the caller's scope", ([, run]) =>

@@ -4,6 +4,7 @@ import * as fs from "node:fs"
 import type { LookupFunction } from "node:net"
 import { isIP } from "node:net"
 import * as path from "node:path"
+import { Duration } from "effect"
 import ipaddr from "ipaddr.js"
 import type { Dispatcher } from "undici"
 import { describe } from "../../host/OwnFiles.js"
@@ -195,8 +196,9 @@ const classify = (error: unknown, request: Request, url: URL, stallTimeout: numb
 }
 
 export const make = async (options: Options, proxies: Proxies): Promise<Transfers> => {
-  const { connectTimeout = 10_000, denyPrivate = false, maxRedirects = 10, origins = {} } = options
-  const { stallTimeout = 30_000 } = options
+  const { denyPrivate = false, maxRedirects = 10 } = options
+  const connectTimeout = Duration.toMillis(options.connectTimeout ?? 10_000)
+  const stallTimeout = Duration.toMillis(options.stallTimeout ?? 30_000)
   const lookup = denyPrivate ? publicOnly : undefined
   let keep = true
   const dispatchers: Array<Dispatcher> = []
@@ -347,7 +349,6 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         if (bad !== undefined) throw privateAddress(host, bad.address)
         if (over) return
       }
-      const mapped = origins[url.origin]
       progressed = false
       let using = dispatcher
       if (careful) {
@@ -357,13 +358,13 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       }
       using.dispatch(
         {
-          origin: mapped ?? url.origin,
+          origin: url.origin,
           path: url.pathname + url.search,
           method: "GET",
           // The agent has them too, but a proxy's own does not hand them on.
           headersTimeout: stallTimeout,
           bodyTimeout: stallTimeout,
-          headers: mapped === undefined ? headersFor() : { ...headersFor(), host: url.host }
+          headers: headersFor()
         },
         makeHandler()
       )
@@ -578,13 +579,12 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
           name = fromContentDisposition(disposition) ?? name
         }
         if (name !== target.name) {
-          if (target.claim?.(name) === false) {
-            throw new Failure(
-              "name-taken",
-              `Content-Disposition names it ${name}, as another download`,
-              false
-            )
+          const resolved = request.resolveName === undefined ? name : request.resolveName(name)
+          if (resolved === undefined) {
+            const why = `Content-Disposition names it ${name}, as another download`
+            throw new Failure("name-taken", why, false)
           }
+          name = resolved
           const file = path.join(target.directory, name)
           const there = looked !== name && fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined
           if (target.existing === "keep" && there) {
