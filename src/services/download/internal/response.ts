@@ -3,10 +3,11 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Dispatcher } from "undici"
 import { formatSize, plural } from "../../text/Units.js"
-import { type Downloaded, type History, type Request, show } from "../Download.js"
+import { type Downloaded, type History, type Request, show, type Target } from "../Download.js"
 import { fromContentDisposition } from "../FileName.js"
-import { contentRange, type Headers, isWhole, one, strongValidator, whyNotJoined } from "./answers.js"
-import { Decoder, readEncodings } from "./encodings.js"
+import { type Headers, one } from "./answers.js"
+import { readBody } from "./body.js"
+import { Decoder } from "./encodings.js"
 import { broke, Failure } from "./failure.js"
 import { FileSink } from "./fileSink.js"
 import { discardPartial, type Folder, findPartial, type Partial } from "./partials.js"
@@ -213,87 +214,64 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
     else transfer.decoder.end()
   }
 
+  /** A body that is wanted, if its head proves what it is. */
   const onBody = (status: number, headers: Headers) => {
-    const sent = one(headers["content-length"])
-    const length = sent === undefined ? undefined : Number(sent)
-    const coding = one(headers["transfer-encoding"])?.trim().toLowerCase() ?? "identity"
-    if (coding !== "chunked" && coding !== "identity") {
-      throw new Failure("decode", `Transfer-Encoding '${coding}' is unknown`, false)
-    }
-    const unbounded = length === undefined && coding === "identity"
-    if (unbounded && !transfer.careful && connection !== undefined && undici.isEncrypted(connection)) {
+    const { careful, partial, ranged } = transfer
+    const disposition = one(headers["content-disposition"])
+    const suggested = disposition === undefined ? undefined : fromContentDisposition(disposition)
+    const piece =
+      ranged && partial?.sidecar.total !== undefined
+        ? { offset: partial.offset, validator: partial.sidecar.validator, total: partial.sidecar.total }
+        : undefined
+    const body = readBody(status, headers, {
+      endProves: careful || connection === undefined || !undici.isEncrypted(connection),
+      // Where identity is asked for, an encoding can only be the file's own.
+      names: target && [target.name, request.url.pathname, transfer.url.pathname, suggested ?? ""],
+      piece,
+      ranged
+    })
+    if (body === "end") {
       transfer.careful = true
       return passBody(transfer.dispatch, false)
     }
-    // Where identity is asked for, an encoding can only be the file's own.
-    const disposition = one(headers["content-disposition"])
-    const names = target && [
-      ...[target.name, request.url.pathname, transfer.url.pathname],
-      ...(disposition === undefined ? [] : [fromContentDisposition(disposition) ?? ""])
-    ]
-    const encodings = readEncodings(headers, names)
-    if (encodings.unknown !== undefined) {
-      throw new Failure("decode", `Content-Encoding '${encodings.unknown}' is unknown`, false)
-    }
+    if (body === "range") return passBody(transfer.askWhole, false)
+    const { encodings, total, validator } = body
     const encoded = encodings.undo.length > 0
-    const validator = strongValidator(headers)
-    const piece =
-      transfer.ranged && transfer.partial?.sidecar.total !== undefined
-        ? {
-            offset: transfer.partial.offset,
-            validator: transfer.partial.sidecar.validator,
-            total: transfer.partial.sidecar.total
-          }
-        : undefined
-    if (status === 206) {
-      const why =
-        whyNotJoined(headers, piece, length) ?? (encoded ? "the part sent is compressed" : undefined)
-      if (why !== undefined) throw new Failure("range", why, transfer.ranged)
-      received = piece!.offset
-      size = piece!.offset
-      expected = piece!.total
-    } else {
-      const whole = isWhole(headers, length)
-      const total = encoded ? undefined : (length ?? contentRange(headers)?.end)
-      if (transfer.ranged) {
-        const same = validator === piece?.validator
-        // Anything else may be the rest alone, under a status that says that it is all.
-        if (!whole || !same || total !== piece?.total) return passBody(transfer.askWhole, false)
-      }
-      if (!whole) {
-        const range = one(headers["content-range"])
-        throw new Failure("range", `Content-Range '${range}' is not that of a whole file`, false)
-      }
+    if (body.rest) received = size = piece!.offset
+    else {
       if (validator !== undefined && total !== undefined) sameLength(validator, total)
       // A part of the same version is of use until this is whole.
-      if (transfer.partial !== undefined && (encoded || validator !== transfer.partial.sidecar.validator)) {
-        transfer.cleaning = discardPartial(transfer.folder!, target!, transfer.partial.file)
+      if (partial !== undefined && (encoded || validator !== partial.sidecar.validator)) {
+        transfer.cleaning = discardPartial(transfer.folder!, target!, partial.file)
         transfer.cleaning.catch(transfer.fail)
       }
       transfer.partial = undefined
       transfer.ranged = false
       version = validator
-      expected = encoded ? length : total
       if (request.checksum !== undefined) transfer.hash = createHash(request.checksum.algorithm)
     }
+    expected = body.sent
     note = encodings.note
-    if (encoded) limit ??= mostDecoded
-    else if (limit !== undefined && (expected ?? 0) > limit) {
-      throw new Failure("too-large", `${formatSize(expected!)}, more than ${formatSize(limit)}`, false)
-    }
     if (encoded) {
+      limit ??= mostDecoded
       transfer.decoder = new Decoder(encodings.undo, {
         data: onDecoded,
         end: onWhole,
         error: transfer.fail,
         drain: () => unpause("decoder")
       })
+    } else if (limit !== undefined && (expected ?? 0) > limit) {
+      throw new Failure("too-large", `${formatSize(expected!)}, more than ${formatSize(limit)}`, false)
     }
-    if (target === undefined || transfer.folder === undefined) return
-    let name = transfer.partial?.sidecar.name ?? target.name
-    if (target.contentDisposition === true && disposition !== undefined) {
-      name = fromContentDisposition(disposition) ?? name
-    }
+    if (target !== undefined) openSink(target, suggested, encoded ? undefined : validator)
+  }
+
+  /** Decides the file's name, and takes the bytes under it; without a validator they cannot be continued later. */
+  const openSink = (target: Target, suggested: string | undefined, validator: string | undefined) => {
+    const { folder, partial } = transfer
+    if (folder === undefined) return
+    let name = partial?.sidecar.name ?? target.name
+    if (target.contentDisposition === true && suggested !== undefined) name = suggested
     if (name !== target.name) {
       const resolved = request.resolveName === undefined ? name : request.resolveName(name)
       if (resolved === undefined) {
@@ -313,15 +291,14 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
       }
     }
     refuseFolder(transfer, name)
-    const resumable = !encoded && target.resume !== false && expected !== undefined
     transfer.sink = new FileSink(
-      transfer.folder,
+      folder,
       target,
       name,
-      validator !== undefined && resumable
+      validator !== undefined && target.resume !== false && expected !== undefined
         ? { url: show(request.url), validator, total: expected }
         : undefined,
-      transfer.partial,
+      partial,
       () => (transfer.decoder === undefined ? unpause("disk") : transfer.decoder.resume()),
       transfer.fail
     )
