@@ -16,7 +16,7 @@ import * as Values from "./kernel/Values.js"
 
 const header = Values.repeated("header", (text) => {
   const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)$/s.exec(text)
-  if (match === null) return Either.left(`'${text.replace(/\s+/g, " ")}' is no header; write 'Name: value'`)
+  if (match === null) return Either.left(`'${text.replace(/\s+/g, " ")}' is not a header; expected 'Name: value'`)
   if (/[\0-\x08\x0a-\x1f\x7f]|[^\0-\xff]/.test(match[2]!)) {
     return Either.left(`the value of ${match[1]} has a line end or another character that no header may have`)
   }
@@ -155,7 +155,7 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
     )
     const requests = given.map((url) => ({ url, checksum: Option.getOrUndefined(config.checksum) }))
     const directory = Option.getOrUndefined(config.directory)
-    if (directory === "") return yield* usage("option --directory: it is empty; write a folder")
+    if (directory === "") return yield* usage("option --directory: it is empty; expected a folder")
     const sources = { requests, list: Option.getOrUndefined(input) }
     if (config.dryRun) {
       return yield* Stream.runForEach(Gather.plan(sources, directory), ({ path, url }) =>

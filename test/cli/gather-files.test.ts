@@ -185,7 +185,7 @@ describe.concurrent("aio gather: files", () => {
         "Content-Range 'bytes N-M/N' is malformed"
       ],
       [
-        "a range that is none",
+        "a malformed range",
         () => partial("lines 1 to 2", body),
         "Content-Range 'lines 1 to 2' is malformed"
       ],

@@ -34,18 +34,18 @@ export const parseUrl = (text: string, shown = text): Either.Either<URL, string>
   const quoted = () => quote(shown)
   if (text.length > longestHost && hostOf(text).length > longestHost)
     return Either.left(`the host name in ${quoted()} is longer than ${longestHost} characters`)
-  if (!URL.canParse(text)) return Either.left(`${quoted()} is no URL; write it like https://example.com/file`)
+  if (!URL.canParse(text)) return Either.left(`${quoted()} is not a URL; expected https://host/path`)
   const url = new URL(text)
   return url.protocol === "http:" || url.protocol === "https:"
     ? Either.right(url)
-    : Either.left(`${quoted()} is no web address; only http:// and https:// are downloaded`)
+    : Either.left(`${quoted()} is not a web address; expected http:// or https://`)
 }
 
 /** Reads `sha256:HEX`; on the left what is wrong with it. */
 export const parseChecksum = (text: string): Either.Either<Download.Checksum, string> =>
   /^sha256:[0-9a-f]{64}$/i.test(text)
     ? Either.right({ algorithm: "sha256", hex: text.slice(7).toLowerCase() })
-    : Either.left(`${quote(text)} is no checksum; write sha256: and 64 hexadecimal digits`)
+    : Either.left(`${quote(text)} is not a checksum; expected sha256: and 64 hexadecimal digits`)
 
 /** A line of a list that can't be read; `message` names the list, the line and what would be right. */
 export class ListError extends Data.TaggedError("ListError")<{
@@ -74,10 +74,10 @@ const parseLine = (line: string): Either.Either<Download.DownloadRequest, string
       if (Either.isLeft(checksum)) return Either.left(checksum.left)
       request.checksum = checksum.right
     } else if (request.name !== undefined) {
-      return Either.left(`${quote(field)} is a third field; write URL, TAB, file name, TAB, sha256:HEX`)
+      return Either.left(`${quote(field)} is a third field; expected URL, TAB, file name, TAB, sha256:HEX`)
     } else if (FileName.fromNetwork(field) !== field) {
       return Either.left(
-        `${quote(field)} is no plain file name; leave out folders, leading dots and special characters`
+        `${quote(field)} is not a plain file name; leave out folders, leading dots and special characters`
       )
     } else request.name = field
   }

@@ -16,7 +16,7 @@ export class ProxyError extends Data.TaggedError("ProxyError")<{
   readonly exitCode = codes.usage
   override get message() {
     const shown = this.value.replace(/[\p{Cc}\p{Cf}]/gu, "?")
-    return `the environment variable ${this.variable} names no proxy ('${shown}'); expected http://host:port`
+    return `the environment variable ${this.variable} is not a proxy ('${shown}'); expected http://host:port`
   }
 }
 

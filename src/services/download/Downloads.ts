@@ -123,11 +123,11 @@ interface Item {
   readonly request: Download.DownloadRequest
   readonly url: string
   readonly history: Download.History
-  /** The name that the server gave it in an earlier attempt. */
+  /** The name from `Content-Disposition` that an earlier attempt has claimed. */
   claimed?: string
-  /** What has been noted of it. */
+  /** Notes that were emitted already. */
   readonly notes: Set<string>
-  /** Bytes that the last attempt has left for a further one. */
+  /** Bytes on the disk with which a further attempt continues. */
   kept: number
 }
 
@@ -171,7 +171,7 @@ export const downloads = <E = never, R = never>(
       const queue = hostQueue.make<Item>({
         perHost: options.perHost ?? Number.POSITIVE_INFINITY,
         host: ({ request }) => request.url.host,
-        // Waiting requests are let pass each other only where a host may be busy; else they need not wait here.
+        // Only where a host may be busy do requests overtake each other, so only then do many wait here.
         lowWater: options.perHost === undefined ? concurrency : buffered
       })
       const { emit, end, full, stream, whenRoom } = EventBuffer.make<DownloadEvent, E | NameClaims.NameTaken>(
@@ -295,7 +295,7 @@ export const downloads = <E = never, R = never>(
 
       const worker = Effect.suspend(() => {
         let item: Item | undefined
-        // The hot path, in plain callbacks: takes items and downloads them until one needs more than a first attempt.
+        // The hot path, in plain callbacks: downloads items until one needs more than a first attempt.
         const downloadSome = Effect.async<Download.DownloadError | "deadline" | undefined>((resume) => {
           let cancel: () => Effect.Effect<void>
           const take = () => {
@@ -375,14 +375,14 @@ export const downloads = <E = never, R = never>(
               kept: 0
             }
             if (options.directory === undefined || (yield* claims.begin(request))) items.push(item)
-            else note(item, `${request.source ?? "the command line"} asks for it again; it is fetched once`)
+            else note(item, `${request.source ?? "the command line"} lists it again; it is fetched once`)
           }
           queue.offer(items)
           yield* queue.low
         })
       ).pipe(Effect.andThen(Effect.sync(queue.end)))
 
-      // The feed and the workers are one group: whichever fails first ends the others, with its reason.
+      // The feed and the workers are one group: the first failure interrupts the others, with its reason.
       const work: ReadonlyArray<Effect.Effect<void, E | NameClaims.NameTaken | FirstFailure>> = [
         feed,
         ...Array.from({ length: concurrency }, () => worker)
@@ -422,7 +422,7 @@ export const downloads = <E = never, R = never>(
         })
       )
       yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
-        Cancellation.cancel(fiber, { reason: "nobody reads the events any more", origin: "gather" })
+        Cancellation.cancel(fiber, { reason: "the events are not read any more", origin: "gather" })
       )
       return stream
     })

@@ -21,7 +21,7 @@ export class NameTaken extends Data.TaggedError("NameTaken")<{
     const { name, same, source, taken, url } = this
     const where = `${source === undefined ? "" : `${source}: `}${url}: `
     if (same)
-      return `${where}it is asked for already, with another checksum or without one; ask for it once, with the right one`
+      return `${where}it is listed already, with another checksum or without one; list it once, with the right one`
     const other = name === taken ? "" : `, and '${name}' is the same file where case does not count`
     return `${where}another URL is saved as '${taken}' already${other}; give one of them a name of its own (URL, TAB, name)`
   }

@@ -37,18 +37,18 @@ describe("DownloadList", () => {
   it.effect.each([
     [
       "https://a.example\nftp://a.example/x",
-      "line 2: 'ftp://a.example/x' is no web address; only http:// and https:// are downloaded"
+      "line 2: 'ftp://a.example/x' is not a web address; expected http:// or https://"
     ],
-    ["\n\nnonsense", "line 3: 'nonsense' is no URL; write it like https://example.com/file"],
+    ["\n\nnonsense", "line 3: 'nonsense' is not a URL; expected https://host/path"],
     [
       "https://a.example\t.hidden",
-      "line 1: '.hidden' is no plain file name; leave out folders, leading dots and special characters"
+      "line 1: '.hidden' is not a plain file name; leave out folders, leading dots and special characters"
     ],
     [
       "https://a.example\tsha256:xyz",
-      "line 1: 'sha256:xyz' is no checksum; write sha256: and 64 hexadecimal digits"
+      "line 1: 'sha256:xyz' is not a checksum; expected sha256: and 64 hexadecimal digits"
     ],
-    ["https://a.example\ta\tb", "line 1: 'b' is a third field; write URL, TAB, file name, TAB, sha256:HEX"]
+    ["https://a.example\ta\tb", "line 1: 'b' is a third field; expected URL, TAB, file name, TAB, sha256:HEX"]
   ])("names the line: %j", ([text, message]) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(readText(text!))

@@ -132,7 +132,7 @@ describe("Downloader", () => {
         const exits = yield* Effect.all([Effect.either(get(request)), Effect.either(get(request))], {
           concurrency: 2
         })
-        // One has the partial file; the other is told so, and may try again.
+        // One has the partial file; the other fails with that reason, and may try again.
         for (const exit of exits) {
           if (exit._tag === "Left") expect([exit.left.reason, exit.left.retryable]).toEqual(["file", true])
         }

@@ -22,7 +22,7 @@ describe("Downloads", () => {
       retryable: true,
       ...more
     })
-  /** Fails as it is told, time after time, and then serves. */
+  /** Fails with each of these in turn, and then serves. */
   const flaky = (failures: ReadonlyArray<Download.DownloadError>, body = "body"): Downloader.Scripted => {
     let attempt = 0
     return Effect.suspend((): Downloader.Scripted => {
@@ -30,7 +30,7 @@ describe("Downloads", () => {
       return failure === undefined ? Effect.succeed(body) : Effect.fail(failure)
     })
   }
-  /** Runs it in the background and keeps the events as they come. */
+  /** Runs the stream in the background, and collects the events as they come. */
   const collect = <E>(stream: Stream.Stream<Downloads.DownloadEvent, E, Downloader.Downloader>) =>
     Effect.gen(function* () {
       const events: Array<any> = []

@@ -263,7 +263,7 @@ describe("Gather", () => {
       )
     })
 
-    it.effect("concurrency is a count: what is none is refused by name, and runs nothing", () =>
+    it.effect("concurrency is a count: any other value is refused by name, and nothing runs", () =>
       Effect.gen(function* () {
         let ran = 0
         const item = Effect.sync(() => ++ran)

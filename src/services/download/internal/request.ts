@@ -47,7 +47,7 @@ export const redirected = (url: URL, location: string | undefined, status: numbe
   if (location === undefined)
     throw new Failure("redirect", `HTTP ${status} without a Location`, false, { status })
   if (!URL.canParse(location, url.href))
-    throw new Failure("redirect", `redirected to '${location}', which is no URL`, false)
+    throw new Failure("redirect", `redirected to '${location}', which is not a URL`, false)
   const next = new URL(location, url.href)
   if (next.protocol !== "http:" && next.protocol !== "https:") {
     throw new Failure("redirect", `redirected to ${next.protocol}, which is not http or https`, false)

@@ -275,7 +275,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
     if (name !== target.name) {
       const resolved = request.resolveName === undefined ? name : request.resolveName(name)
       if (resolved === undefined) {
-        const why = `Content-Disposition names it ${name}, as another download`
+        const why = `Content-Disposition names it ${name}, the name of another download`
         throw new Failure("name-taken", why, false)
       }
       name = resolved
@@ -314,7 +314,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
       if (transfer.over) return
       connection = undici.answering()
       transfer.guard(() => {
-        if (status < 100) throw new Failure("protocol", `HTTP ${status} is no status`, false)
+        if (status < 100) throw new Failure("protocol", `HTTP ${status} is not a status`, false)
         if (status < 200) {
           if (++interim > mostInterim)
             throw new Failure("protocol", `more than ${mostInterim} interim answers`, false)

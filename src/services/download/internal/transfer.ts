@@ -37,7 +37,7 @@ export interface Transfers {
   readonly close: () => Promise<void>
 }
 
-/** Spends bytes at a steady rate: tells each taker how long to wait, so that all of them together keep to it. */
+/** Spends bytes at a steady rate: gives the milliseconds to wait, so that all transfers together keep to it. */
 const makeLimiter = (bytesPerSecond: number) => {
   let free = 0 // when the line is free again, in ms
   return (bytes: number): number => {
@@ -120,7 +120,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         callbacks.fail({
           reason: failure.reason,
           url: show(request.url),
-          // Some of it is the server's words: nothing of it may move a terminal's cursor.
+          // It may quote the server: without what moves a terminal's cursor.
           detail: failure.message.replace(/\p{Cc}+/gu, " "),
           retryable: failure.retryable,
           ...failure.more
@@ -165,7 +165,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
           origin: url.origin,
           path: url.pathname + url.search,
           method: "GET",
-          // The agent has them too, but a proxy's own does not hand them on.
+          // The agent has them too, but a proxy's agent does not pass them on.
           headersTimeout: silence,
           bodyTimeout: silence,
           headers: headersFor(request, url, rest)
@@ -186,7 +186,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         callbacks.succeed({ size: there.size, path: file, skipped: true, resumedFrom: 0, status: 0 })
         return true
       }
-      note(`${file} is there, but its sha256 is another; it is fetched anew`)
+      note(`${file} is there, but its sha256 is another; it is fetched again`)
       return false
     }
 
