@@ -36,8 +36,11 @@ export interface Connection extends Socket {
   aioCut?: boolean
 }
 
+/** A connection's read buffer. */
 const readSize = 256 * 1024
-/** Smaller reads are copied. */
+/** Connections with a buffer of that size; further ones have a small one, so that a thousand take 66 MiB, not 250. */
+const mostLarge = 16
+/** Reads smaller than this are copied. */
 const small = 64 * 1024
 
 let reader: Connection | undefined
@@ -166,11 +169,21 @@ const reading = (options: Build.BuildOptions): Connector => {
     callback: onRead
   }
   const connect = buildConnector({ ...options, onread } as Build.BuildOptions)
-  return (...given) => {
+  let large = 0
+  return (options, callback) => {
+    const isLarge = large < mostLarge
+    if (isLarge) large++
+    const release = () => {
+      if (isLarge) large--
+    }
     // Node looks at it while it makes the socket, which it does at once; a later look would find none.
-    onread.buffer = Buffer.allocUnsafeSlow(readSize)
+    onread.buffer = Buffer.allocUnsafeSlow(isLarge ? readSize : small)
     try {
-      connect(...given)
+      connect(options, (...result) => {
+        if (result[1] === null) release()
+        else result[1].once("close", release)
+        callback(...result)
+      })
     } finally {
       onread.buffer = undefined
     }
