@@ -179,10 +179,13 @@ const reading = (options: Build.BuildOptions): Connector => {
     // Node looks at it while it makes the socket, which it does at once; a later look would find none.
     onread.buffer = Buffer.allocUnsafeSlow(isLarge ? readSize : small)
     try {
-      connect(options, (...result) => {
-        if (result[1] === null) release()
-        else result[1].once("close", release)
-        callback(...result)
+      connect(options, (...[error, socket]) => {
+        if (error !== null) {
+          release()
+          return callback(error, null)
+        }
+        socket.once("close", release)
+        callback(null, socket)
       })
     } finally {
       onread.buffer = undefined
