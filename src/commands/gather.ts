@@ -16,7 +16,8 @@ import * as Values from "./kernel/Values.js"
 
 const header = Values.repeated("header", (text) => {
   const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)$/s.exec(text)
-  if (match === null) return Either.left(`'${text.replace(/\s+/g, " ")}' is not a header; expected 'Name: value'`)
+  if (match === null)
+    return Either.left(`'${text.replace(/\s+/g, " ")}' is not a header; expected 'Name: value'`)
   if (/[\0-\x08\x0a-\x1f\x7f]|[^\0-\xff]/.test(match[2]!)) {
     return Either.left(`the value of ${match[1]} has a line end or another character that no header may have`)
   }

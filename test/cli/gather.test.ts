@@ -340,14 +340,8 @@ describe.concurrent("aio gather", () => {
       [["example.com/x"], "'example.com/x' is not a URL; expected https://host/path"],
       [["http://"], "'http://' is not a URL; expected https://host/path"],
       [["http://a b/"], "'http://a b/' is not a URL; expected https://host/path"],
-      [
-        ["ftp://a.example/x"],
-        "'ftp://a.example/x' is not a web address; expected http:// or https://"
-      ],
-      [
-        ["file:///etc/passwd"],
-        "'file:///etc/passwd' is not a web address; expected http:// or https://"
-      ],
+      [["ftp://a.example/x"], "'ftp://a.example/x' is not a web address; expected http:// or https://"],
+      [["file:///etc/passwd"], "'file:///etc/passwd' is not a web address; expected http:// or https://"],
       [[url, "--", "-x"], "'-x' is not a URL; expected https://host/path"],
       [["-d", "out"], "no URL is given; name some, or a list with -i FILE"],
       [["-j", "0", url], "option --concurrency: '0' is no whole number from 1 on (see aio gather --help)"],
@@ -474,8 +468,7 @@ describe.concurrent("aio gather", () => {
         code: 2,
         signal: null,
         stdout: "",
-        stderr:
-          "aio gather: standard input, line 2: 'nonsense' is not a URL; expected https://host/path\n"
+        stderr: "aio gather: standard input, line 2: 'nonsense' is not a URL; expected https://host/path\n"
       })
     })
   })

@@ -403,7 +403,9 @@ describe("http faults", () => {
       "base64",
       "None, utf-8",
       ","
-    ].map((coding) => [`'${coding}' is not an encoding`, ok([`Content-Encoding: ${coding}`]), small] as const),
+    ].map(
+      (coding) => [`'${coding}' is not an encoding`, ok([`Content-Encoding: ${coding}`]), small] as const
+    ),
     ...["made-up", "zstd", "compress", "exi"].map(
       (coding) =>
         [
@@ -1169,7 +1171,9 @@ describe("http faults", () => {
         server.url("/b")
       ])
       expect(code).toBe(0)
-      expect(stderr.split("Content-Encoding 'utf-8' is not an encoding; the body is read as sent").length).toBe(2)
+      expect(
+        stderr.split("Content-Encoding 'utf-8' is not an encoding; the body is read as sent").length
+      ).toBe(2)
     })
   })
 
