@@ -27,8 +27,7 @@ const open = {
   time: ["task"],
   stream: ["task"],
   process: ["task"],
-  thread: ["task"],
-  programs: ["download"]
+  thread: ["task"]
 }
 
 const roomOf = (file) => {

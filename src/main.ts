@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import * as App from "./commands/app.js"
+import * as App from "./commands/App.js"
 import * as Cli from "./commands/kernel/Cli.js"
 import * as Run from "./programs/Run.js"
 

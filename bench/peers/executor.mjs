@@ -5,7 +5,7 @@
 //   executor.mjs late                                  median lateness of a 10 ms timer while 2 threads compute
 import { Chunk, Effect, Stream } from "effect"
 import { Piscina } from "piscina"
-import * as Gather from "../../dist/programs/Gather.js"
+import * as Gather from "../../dist/services/task/Gather.js"
 import * as Executor from "../../dist/services/thread/Executor.js"
 
 const [what, given] = [process.argv[2], Number(process.argv[3])]

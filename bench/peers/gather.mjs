@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import * as Gather from "../../dist/programs/Gather.js"
+import * as Gather from "../../dist/services/task/Gather.js"
 
 const [count, concurrency] = process.argv.slice(2).map(Number)
 const program = Effect.gen(function* () {

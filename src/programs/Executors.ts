@@ -3,8 +3,8 @@ import { codes } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
 import * as GuideServer from "../services/http/GuideServer.js"
 import { headline } from "../services/task/Causes.js"
+import * as Gather from "../services/task/Gather.js"
 import * as Executor from "../services/thread/Executor.js"
-import * as Gather from "./Gather.js"
 
 /**
  * Makes a blocking function an effect: it runs on a thread of the executor while the event loop turns on

@@ -8,9 +8,9 @@ import * as OAuth from "../services/network/OAuth.js"
 import * as Storage from "../services/network/Storage.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import * as Causes from "../services/task/Causes.js"
+import * as Gather from "../services/task/Gather.js"
 import { checkedDuration } from "../services/text/Numbers.js"
 import { formatDuration, formatSize, plural } from "../services/text/Units.js"
-import * as Gather from "./Gather.js"
 
 /** What a page is made of, a name for each question that is asked over the network. */
 export type PartName = "database" | "cache" | "oauth" | "storage" | "drive" | "chat"

@@ -5,7 +5,7 @@ import * as CommandText from "../services/process/CommandText.js"
 import type { ProcessError } from "../services/process/ProcessError.js"
 import * as Processes from "../services/process/Processes.js"
 import type { Result } from "../services/process/ProcessOutcome.js"
-import * as Gather from "./Gather.js"
+import * as Gather from "../services/task/Gather.js"
 
 /**
  * Runs a command as a child process and returns how it ended and what it wrote (asyncio: `create_subprocess_exec` and

@@ -102,7 +102,7 @@ describe.concurrent("aio gather: what servers do wrong", () => {
       "/no-location": "redirect: HTTP 302 without a Location",
       "/loop": "redirect: more than 10 redirects",
       "/to-file": "redirect: redirected to file:, which is not http or https",
-      "/to-nowhere": "redirect: redirected to 'http://', which is no URL",
+      "/to-nowhere": "redirect: redirected to 'http://', which is not a URL",
       "/escape": expect.not.stringMatching(/\p{Cc}/u),
       "/missing": "status: HTTP 404 Not Found"
     })
@@ -258,7 +258,7 @@ describe.concurrent("aio gather: what servers do wrong", () => {
     const urls = ["/a", "/b", "/c", "/d", "/taken", "/again"].map(server.url)
     const { ends } = await outcomes(["-d", dir, "--content-disposition", ...urls])
     expect(Aio.names(dir)).toEqual(["again.txt", "boot.ini", "c", "passwd", "taken"])
-    expect(ends["/d"]).toBe("name-taken: Content-Disposition names it taken, as another download")
+    expect(ends["/d"]).toBe("name-taken: Content-Disposition names it taken, the name of another download")
     expect(ends["/again"]).toBe("finished 1000")
     const plain = Aio.folder()
     await outcomes(["-d", plain, server.url("/a")])
@@ -396,7 +396,7 @@ describe.concurrent("aio gather: what servers do wrong", () => {
       }
     })
 
-    it("nobody there is 'connect', no such name is 'dns'", async () => {
+    it("a closed port is 'connect', an unknown name is 'dns'", async () => {
       const gone = await serve({})
       await gone.close()
       const { ends } = await outcomes(["--retries=0", gone.url("/gone"), "http://no-such-host.invalid/name"])

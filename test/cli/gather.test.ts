@@ -41,7 +41,7 @@ describe.concurrent("aio gather", () => {
     expect(code).toBe(0)
   })
 
-  it("tells of each URL as it arrives, and ends with a table on stderr", async () => {
+  it("prints each URL as it arrives, and ends with a table on stderr", async () => {
     const server = await serve({
       "/a": ({ response }) => void server.arrived("/b").then(() => response.end("aaaa")),
       "/b": ok("bb")
@@ -338,18 +338,12 @@ describe.concurrent("aio gather", () => {
       return path
     }
     const rows: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
-      [["example.com/x"], "'example.com/x' is no URL; write it like https://example.com/file"],
-      [["http://"], "'http://' is no URL; write it like https://example.com/file"],
-      [["http://a b/"], "'http://a b/' is no URL; write it like https://example.com/file"],
-      [
-        ["ftp://a.example/x"],
-        "'ftp://a.example/x' is no web address; only http:// and https:// are downloaded"
-      ],
-      [
-        ["file:///etc/passwd"],
-        "'file:///etc/passwd' is no web address; only http:// and https:// are downloaded"
-      ],
-      [[url, "--", "-x"], "'-x' is no URL; write it like https://example.com/file"],
+      [["example.com/x"], "'example.com/x' is not a URL; expected https://host/path"],
+      [["http://"], "'http://' is not a URL; expected https://host/path"],
+      [["http://a b/"], "'http://a b/' is not a URL; expected https://host/path"],
+      [["ftp://a.example/x"], "'ftp://a.example/x' is not a web address; expected http:// or https://"],
+      [["file:///etc/passwd"], "'file:///etc/passwd' is not a web address; expected http:// or https://"],
+      [[url, "--", "-x"], "'-x' is not a URL; expected https://host/path"],
       [["-d", "out"], "no URL is given; name some, or a list with -i FILE"],
       [
         ["-j", "0", url],
@@ -397,7 +391,7 @@ describe.concurrent("aio gather", () => {
       ],
       [
         ["--checksum", "md5:00", url],
-        "option --checksum: 'md5:00' is no checksum; write sha256: and 64 hexadecimal digits (see aio gather --help)"
+        "option --checksum: 'md5:00' is not a checksum; expected sha256: and 64 hexadecimal digits (see aio gather --help)"
       ],
       [
         ["--checksum", `sha256:${"0".repeat(64)}`, url, `${url}y`],
@@ -405,11 +399,11 @@ describe.concurrent("aio gather", () => {
       ],
       [
         ["--header", "no colon", url],
-        "option --header: 'no colon' is no header; write 'Name: value' (see aio gather --help)"
+        "option --header: 'no colon' is not a header; expected 'Name: value' (see aio gather --help)"
       ],
       [
         ["--header", "Bad Name: x", url],
-        "option --header: 'Bad Name: x' is no header; write 'Name: value' (see aio gather --help)"
+        "option --header: 'Bad Name: x' is not a header; expected 'Name: value' (see aio gather --help)"
       ],
       [
         ["--header", "X: a\r\nEvil: b", url],
@@ -417,7 +411,7 @@ describe.concurrent("aio gather", () => {
       ],
       [
         ["--header", "X\r\nEvil: b", url],
-        "option --header: 'X Evil: b' is no header; write 'Name: value' (see aio gather --help)"
+        "option --header: 'X Evil: b' is not a header; expected 'Name: value' (see aio gather --help)"
       ],
       [
         ["--header", "X: a\nb", url],
@@ -438,23 +432,23 @@ describe.concurrent("aio gather", () => {
       [["-i", lists], `cannot read the list ${lists}: it is a folder`],
       [
         ["-i", list("bad-url", `${url}\n\n# x\nnonsense\n`)],
-        `${join(lists, "bad-url")}, line 4: 'nonsense' is no URL; write it like https://example.com/file`
+        `${join(lists, "bad-url")}, line 4: 'nonsense' is not a URL; expected https://host/path`
       ],
       [
         ["-i", list("bad-sum", `${url}\tsha256:12\n`)],
-        `${join(lists, "bad-sum")}, line 1: 'sha256:12' is no checksum; write sha256: and 64 hexadecimal digits`
+        `${join(lists, "bad-sum")}, line 1: 'sha256:12' is not a checksum; expected sha256: and 64 hexadecimal digits`
       ],
       [
         ["-i", list("bad-name", `${url}\t../x\n`)],
-        `${join(lists, "bad-name")}, line 1: '../x' is no plain file name; leave out folders, leading dots and special characters`
+        `${join(lists, "bad-name")}, line 1: '../x' is not a plain file name; leave out folders, leading dots and special characters`
       ],
       [
         ["-i", list("third", `${url}\ta\tb\n`)],
-        `${join(lists, "third")}, line 1: 'b' is a third field; write URL, TAB, file name, TAB, sha256:HEX`
+        `${join(lists, "third")}, line 1: 'b' is a third field; expected URL, TAB, file name, TAB, sha256:HEX`
       ],
       [
         ["-i", list("control", "http://a\x1b[2J/x y\n")],
-        `${join(lists, "control")}, line 1: 'http://a?[2J/x y' is no URL; write it like https://example.com/file`
+        `${join(lists, "control")}, line 1: 'http://a?[2J/x y' is not a URL; expected https://host/path`
       ]
     ]
     it.each(rows)("%j", async (args, message) => {
@@ -478,8 +472,7 @@ describe.concurrent("aio gather", () => {
         code: 2,
         signal: null,
         stdout: "",
-        stderr:
-          "aio gather: standard input, line 2: 'nonsense' is no URL; write it like https://example.com/file\n"
+        stderr: "aio gather: standard input, line 2: 'nonsense' is not a URL; expected https://host/path\n"
       })
     })
   })
@@ -595,7 +588,7 @@ describe.concurrent("aio gather", () => {
 
     it("the second one ends it at once, whatever it still waits for", async () => {
       const aio = Aio.start(["gather", "--dry-run", "-i", "-"], { mute: true })
-      // When this much has been taken from its stdin, its stdout is full, and nobody reads it: the end of its
+      // When this much has been taken from its stdin, its stdout is full, and is not read: the end of its
       // clean-up will not come.
       const lines = Array.from({ length: 60_000 }, (_, i) => `http://127.0.0.1:9/file-number-${i}\n`)
       await aio.send(lines.join(""))
@@ -605,7 +598,7 @@ describe.concurrent("aio gather", () => {
     })
   })
 
-  it("ends quietly with 141 when nobody reads its stdout any more", async () => {
+  it("ends quietly with 141 when its stdout is closed", async () => {
     let gone: () => void = () => undefined
     const reader = new Promise<void>((resolve) => {
       gone = resolve

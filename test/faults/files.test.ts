@@ -12,10 +12,12 @@ import {
 import { join } from "node:path"
 import { Chunk, Effect, Either, Layer, Stream } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import * as Gather from "../../src/programs/Gather.js"
+import type * as Download from "../../src/services/download/Download.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
+import * as DownloadList from "../../src/services/download/DownloadList.js"
 import { encodeSidecar, ownName } from "../../src/services/download/internal/partials.js"
 import { SmallFiles } from "../../src/services/download/internal/smallFiles.js"
+import * as NameClaims from "../../src/services/download/NameClaims.js"
 import * as Input from "../../src/services/host/Input.js"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
@@ -419,7 +421,7 @@ describe.concurrent("aio gather: files that are there", () => {
       ["/named-wrong", "by-name-wrong"]
     ] as const)
       expect(eventsAt(events, path, "note").map(({ detail }) => detail)).toEqual([
-        `${at(name)} is there, but its sha256 is another; it is fetched anew`
+        `${at(name)} is there, but its sha256 is another; it is fetched again`
       ])
     // Those that are there are one line together, and are kept the next time.
     const again = await gather(args.filter((word) => word !== "--json"))
@@ -436,7 +438,7 @@ describe.concurrent("aio gather: files that are there", () => {
       server.url("/f")
     ])
     expect(code).toBe(1)
-    expect(stderr).toContain("is there, but its sha256 is another; it is fetched anew\n")
+    expect(stderr).toContain("is there, but its sha256 is another; it is fetched again\n")
     expect(readFileSync(join(dir, "f"), "utf8")).toBe("junk")
   })
 })
@@ -489,7 +491,7 @@ describe("aio gather: what holds for the whole run is said once, with exit 2, be
       })
     expect(await gather(["-d", "", ...urls])).toMatchObject({
       code: 2,
-      stderr: "aio gather: option --directory: it is empty; write a folder\n"
+      stderr: "aio gather: option --directory: it is empty; expected a folder\n"
     })
     expect(server.seen).toEqual([])
     // What comes by and by fails by itself, before it is fetched.
@@ -511,7 +513,7 @@ describe("aio gather: what holds for the whole run is said once, with exit 2, be
 
 describe("lists of downloads", () => {
   const read = (text: string | Uint8Array) =>
-    Gather.readList("-").pipe(
+    DownloadList.readList("-").pipe(
       Stream.runCollect,
       Effect.map(Chunk.toReadonlyArray),
       Effect.either,
@@ -520,8 +522,8 @@ describe("lists of downloads", () => {
     )
   const long = "a".repeat(1024 * 1024)
   const beginning = `'${"a".repeat(80)}…'`
-  const noName = "is no plain file name; leave out folders, leading dots and special characters"
-  const noUrl = "is no URL; write it like https://example.com/file"
+  const noName = "is not a plain file name; leave out folders, leading dots and special characters"
+  const noUrl = "is not a URL; expected https://host/path"
   const name = (field: string) => `http://a.example/\t${field}`
   it.each([
     ["a line beyond 1 MiB", `http://a.example/\n${long}a\n`, `line 2: ${beginning} is longer than 1 MiB`],
@@ -534,18 +536,18 @@ describe("lists of downloads", () => {
     [
       "a password without a scheme",
       "user:secret@host/",
-      "line 1: 'host/' is no web address; only http:// and https:// are downloaded"
+      "line 1: 'host/' is not a web address; expected http:// or https://"
     ],
     [
       "a password of FTP",
       "ftp://user:secret@host/",
-      "line 1: 'ftp://host/' is no web address; only http:// and https:// are downloaded"
+      "line 1: 'ftp://host/' is not a web address; expected http:// or https://"
     ],
     ["a password in the second field", name("http://user:secret@host/"), `line 1: 'http://host/' ${noName}`],
     [
       "a password in the third field",
       name("n\thttp://user:secret@host/"),
-      "line 1: 'http://host/' is a third field; write URL, TAB, file name, TAB, sha256:HEX"
+      "line 1: 'http://host/' is a third field; expected URL, TAB, file name, TAB, sha256:HEX"
     ],
     [
       "a password in a line that is too long",
@@ -556,7 +558,7 @@ describe("lists of downloads", () => {
     [
       "ESC in a checksum",
       name("x\tsha256:\x1b[2Jz"),
-      "line 1: 'sha256:?[2Jz' is no checksum; write sha256: and 64 hexadecimal digits"
+      "line 1: 'sha256:?[2Jz' is not a checksum; expected sha256: and 64 hexadecimal digits"
     ],
     ["C1 in a URL", "x\x9b2J y", `line 1: 'x?2J y' ${noUrl}`],
     ["a bidi override in a name", name("photo\u202egpj.exe"), `line 1: 'photo?gpj.exe' ${noName}`],
@@ -607,7 +609,7 @@ describe("lists of downloads", () => {
       isOnce: () => Effect.succeed(true)
     })
     const error = await Effect.runPromise(
-      Effect.flip(Stream.runDrain(Gather.readList("zero")).pipe(Effect.provide(layer)))
+      Effect.flip(Stream.runDrain(DownloadList.readList("zero")).pipe(Effect.provide(layer)))
     )
     expect(error.message).toBe(`zero, line 1: '${"?".repeat(80)}…' is longer than 1 MiB`)
     expect(taken).toBeLessThan(2 * 1024 * 1024)
@@ -622,7 +624,10 @@ describe("lists of downloads", () => {
 })
 
 describe.concurrent("aio gather: one URL twice, one name twice", () => {
-  const request = (url: string, more: object = {}): Gather.DownloadRequest => ({ url: new URL(url), ...more })
+  const request = (url: string, more: object = {}): Download.DownloadRequest => ({
+    url: new URL(url),
+    ...more
+  })
   const sum = { algorithm: "sha256" as const, hex: "0".repeat(64) }
   const taken = "another URL is saved as 'x' already"
   it.each([
@@ -659,11 +664,11 @@ describe.concurrent("aio gather: one URL twice, one name twice", () => {
       "the same URL, a checksum once",
       request("http://a/x"),
       request("http://a/x", { checksum: sum }),
-      "it is asked for already, with another checksum or without one"
+      "it is listed already, with another checksum or without one"
     ],
     ["the same URL, another name", request("http://a/x"), request("http://a/x", { name: "y" }), true]
   ])("%s", (_, one, two, outcome) => {
-    const claims = Gather.makeClaims()
+    const claims = NameClaims.make()
     const second = Effect.zipRight(claims.begin(one), Effect.either(claims.begin(two))).pipe(Effect.runSync)
     if (typeof outcome === "boolean") expect(second).toEqual(Either.right(outcome))
     else expect(Either.isLeft(second) && second.left.message).toContain(`: ${outcome}; `)
@@ -681,7 +686,7 @@ describe.concurrent("aio gather: one URL twice, one name twice", () => {
       ["", `Downloaded ${a}, size 1`, `Downloaded ${b}, size 1`]
     ])
     const name = list === "-" ? "standard input" : list
-    expect(stderr).toContain(`${a}: ${name}, line 3 asks for it again; it is fetched once\n`)
+    expect(stderr).toContain(`${a}: ${name}, line 3 lists it again; it is fetched once\n`)
     expect(server.seen).toHaveLength(2)
   })
 })

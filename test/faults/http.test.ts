@@ -43,7 +43,7 @@ const send = (status: string, fields: Fields, body: Buffer | string = "", end?: 
 })
 const ok = (fields: Fields, body: Buffer | string = small, end?: Answer["end"]) =>
   send("200 OK", fields, body, end)
-/** Some of a body whose length is told. */
+/** Some of a body whose length is given. */
 const cut = (fields: Fields, body = v1, sent = 100_000, end: Answer["end"] = "fin"): Answer =>
   send("200 OK", [...fields, `Content-Length: ${body.length}`], body.subarray(0, sent), end)
 const from = (request: Request) => Number(/^bytes=(\d+)-$/.exec(request.headers["range"] ?? "bytes=0-")![1])
@@ -267,8 +267,8 @@ describe("http faults", () => {
       send("101 Switching Protocols", ["Connection: upgrade", "Upgrade: x"]),
       "protocol: the server switched to another protocol, which was not asked for"
     ],
-    ["status 000", send("000 Nothing", []), /^protocol: (HTTP 0 is no status|the answer is not HTTP)$/],
-    ["status 099", send("099 Nothing", []), /^protocol: (HTTP 99 is no status|the answer is not HTTP)$/],
+    ["status 000", send("000 Nothing", []), /^protocol: (HTTP 0 is not a status|the answer is not HTTP)$/],
+    ["status 099", send("099 Nothing", []), /^protocol: (HTTP 99 is not a status|the answer is not HTTP)$/],
     ["status 999", send("999 No", []), "status: HTTP 999 No"],
     ["204", send("204 No Content", []), Buffer.alloc(0)],
     ["304 unasked", send("304 Not Modified", [tag]), "status: HTTP 304 Not Modified"],
@@ -339,7 +339,7 @@ describe("http faults", () => {
       "range: Content-Range 'bytes 0-1999/3000' is not that of a whole file"
     ],
     ["200 with Content-Range of a length untold", ok(["Content-Range: bytes 0-1999/*"]), /^range: /],
-    ["200 with Content-Range that is none", ok(["Content-Range: bytes */2000"]), /^range: /],
+    ["200 with a malformed Content-Range", ok(["Content-Range: bytes */2000"]), /^range: /],
     [
       "200 with two Content-Ranges",
       ok(["Content-Range: bytes 0-1999/2000", "Content-Range: bytes 0-1/2"]),
@@ -409,7 +409,9 @@ describe("http faults", () => {
       "base64",
       "None, utf-8",
       ","
-    ].map((coding) => [`'${coding}' is no encoding`, ok([`Content-Encoding: ${coding}`]), small] as const),
+    ].map(
+      (coding) => [`'${coding}' is not an encoding`, ok([`Content-Encoding: ${coding}`]), small] as const
+    ),
     ...["made-up", "zstd", "compress", "exi"].map(
       (coding) =>
         [
@@ -822,7 +824,7 @@ describe("http faults", () => {
   })
 
   it.each(["100000000000", "-5", "Fri, 31 Dec 9999 23:59:59 GMT", "soon", ""])(
-    "Retry-After '%s' gives no delay that is none",
+    "Retry-After '%s' gives no delay that is not one",
     async (after) => {
       const { error } = await download([send("503 No", [`Retry-After: ${after}`])])
       expect(error).toMatchObject({ reason: "status", retryable: true, status: 503 })
@@ -848,7 +850,7 @@ describe("http faults", () => {
   it("notes what was passed over", async () => {
     const note = async (coding: string) =>
       (await download([ok([`Content-Encoding: ${coding}`])])).downloaded?.note
-    expect(await note("UTF-8")).toBe("Content-Encoding 'utf-8' is no encoding; read as sent")
+    expect(await note("UTF-8")).toBe("Content-Encoding 'utf-8' is not an encoding; the body is read as sent")
     expect((await download([ok(["Content-Encoding: gzip"], gzipSync(small))])).downloaded).not.toHaveProperty(
       "note"
     )
@@ -946,7 +948,7 @@ describe("http faults", () => {
 
   describe("limits", () => {
     const bomb = gzipSync(Buffer.alloc(2 ** 21))
-    it("maxSize holds for what is told, what is not, and what is decoded", async () => {
+    it("maxSize holds for a known length, an unknown one, and a decoded body", async () => {
       const outcomes = [
         ok([]),
         ok(["Connection: close"], small, "fin"),
@@ -1190,7 +1192,7 @@ describe("http faults", () => {
       const { code, stderr, ends } = await gather(["http://127.0.0.1:9/x"], { env: { [name]: value } })
       expect([code, ends]).toEqual([2, {}])
       expect(stderr).toBe(
-        `aio gather: the environment variable ${name} names no proxy (${shown}); expected http://host:port\n`
+        `aio gather: the environment variable ${name} is not a proxy (${shown}); expected http://host:port\n`
       )
     })
 
@@ -1245,7 +1247,9 @@ describe("http faults", () => {
         server.url("/b")
       ])
       expect(code).toBe(0)
-      expect(stderr.split("Content-Encoding 'utf-8' is no encoding; read as sent").length).toBe(2)
+      expect(
+        stderr.split("Content-Encoding 'utf-8' is not an encoding; the body is read as sent").length
+      ).toBe(2)
     })
   })
 

@@ -8,15 +8,16 @@ import * as EventLoop from "../../src/services/task/EventLoop.js"
 
 // The last page listed arrives first.
 const arrivals = [400, 300, 200, 100]
+const origin = "http://127.0.0.1:1"
 const scripts = Object.fromEntries(
   GuideServer.pages.map(({ size, url }, i) => [
-    `${url}/`,
+    `${origin}/${new URL(url).host}`,
     Effect.delay(Effect.succeed("x".repeat(size)), arrivals[i]!)
   ])
 )
 const layers = Layer.mergeAll(
   Downloader.layerTest(scripts),
-  Layer.succeed(GuideServer.GuideServer, { origin: "http://127.0.0.1:1" }),
+  Layer.succeed(GuideServer.GuideServer, { origin }),
   Output.layerTest
 )
 // Events go to the printer once a turn of the event loop.

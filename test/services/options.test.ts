@@ -3,13 +3,13 @@ import { basename } from "node:path"
 import * as Command from "@effect/platform/Command"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, type Duration, Effect, Exit, Layer, Stream } from "effect"
-import * as Gather from "../../src/programs/Gather.js"
 import * as LongRunning from "../../src/programs/LongRunning.js"
 import * as Network from "../../src/programs/Network.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as Server from "../../src/programs/Server.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
+import * as Downloads from "../../src/services/download/Downloads.js"
 import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as SystemLoad from "../../src/services/host/SystemLoad.js"
@@ -35,6 +35,7 @@ import * as Probes from "../../src/services/supervision/Probes.js"
 import * as ScheduledRuns from "../../src/services/supervision/ScheduledRuns.js"
 import * as Services from "../../src/services/supervision/Services.js"
 import * as Supervisor from "../../src/services/supervision/Supervisor.js"
+import * as Gather from "../../src/services/task/Gather.js"
 import * as Sleep from "../../src/services/task/Sleep.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
 import * as WorkerFibers from "../../src/services/task/WorkerFibers.js"
@@ -99,7 +100,7 @@ options("Gather.GatherOptions", { concurrency: "countOrInfinity" }, (given) =>
   Gather.gather([Effect.void], given)
 )
 options(
-  "Gather.DownloadsOptions",
+  "Downloads.DownloadsOptions",
   {
     concurrency: "countOrInfinity",
     perHost: "countOrInfinity",
@@ -107,13 +108,13 @@ options(
     timeout: "time",
     maxSize: "anyCount"
   },
-  (given) => Stream.runDrain(Gather.downloads([], given))
+  (given) => Stream.runDrain(Downloads.downloads([], given))
 )
 options(
   "Download.SessionOptions",
   {
-    connectTimeout: "milliseconds",
-    stallTimeout: "milliseconds",
+    connectTimeout: "time",
+    stallTimeout: "time",
     limitRate: "positive",
     maxRedirects: "anyCount"
   },

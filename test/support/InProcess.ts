@@ -1,5 +1,5 @@
 import { Context, Effect, Layer, Logger, Stream } from "effect"
-import * as App from "../../src/commands/app.js"
+import * as App from "../../src/commands/App.js"
 import * as Cli from "../../src/commands/kernel/Cli.js"
 import * as Run from "../../src/programs/Run.js"
 import * as Input from "../../src/services/host/Input.js"

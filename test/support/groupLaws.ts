@@ -1,7 +1,7 @@
 import { Cause, Effect, Exit, FastCheck, Fiber, Logger, Stream } from "effect"
 import { expect } from "vitest"
-import * as Gather from "../../src/programs/Gather.js"
 import * as MapConcurrent from "../../src/services/stream/MapConcurrent.js"
+import * as Gather from "../../src/services/task/Gather.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
 import * as Programs from "./RandomPrograms.js"
 

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Clock, Deferred, Effect, Exit, Fiber, Queue, Random, Ref, type Scope } from "effect"
-import * as Gather from "../../src/programs/Gather.js"
+import * as Gather from "../../src/services/task/Gather.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
 import * as WaitTasks from "../../src/services/task/WaitTasks.js"
 import * as Timers from "../../src/services/time/Timers.js"

@@ -1,4 +1,4 @@
-import { Data } from "effect"
+import { Data, type Duration } from "effect"
 
 // What a download is: the request, its target, what it became or why it failed.
 
@@ -9,6 +9,25 @@ export interface Checksum {
   readonly hex: string
 }
 
+/** One file to download, as a list or the command line names it. */
+export interface DownloadRequest {
+  readonly url: URL
+  /** The file name under `directory`; default: what the URL's path suggests. */
+  readonly name?: string | undefined
+  readonly checksum?: Checksum | undefined
+  /** Where it was asked for, for errors: `urls.txt, line 12`. */
+  readonly source?: string | undefined
+}
+
+/** The URL as it is shown: without user and password. */
+export const show = (url: URL): string => {
+  if (url.username === "" && url.password === "") return url.href
+  const copy = new URL(url.href)
+  copy.username = ""
+  copy.password = ""
+  return copy.href
+}
+
 /** Where the body goes. It appears under its final name only when it is whole and verified. */
 export interface Target {
   /** The folder; made when it is missing. */
@@ -17,8 +36,6 @@ export interface Target {
   readonly name: string
   /** Takes the name from `Content-Disposition` where the server sends a usable one. */
   readonly contentDisposition?: boolean | undefined
-  /** Asked before a name from `Content-Disposition` is used; false refuses it as taken by another download. */
-  readonly claim?: ((name: string) => boolean) | undefined
   /**
    * An existing file of that name: replaced when the new one is whole (default), or left and not fetched; where the
    * request has a checksum, only a file that has it is left.
@@ -52,6 +69,11 @@ export interface Request {
   readonly maxSize?: number | undefined
   /** Of earlier attempts at the same download; default none. */
   readonly history?: History | undefined
+  /**
+   * Decides the file's name where the response suggests another than the target's: gives the name, or undefined, which
+   * fails with `name-taken`. Default: the suggested name.
+   */
+  readonly resolveName?: ((suggested: string) => string | undefined) | undefined
   /** Bytes so far (of the whole file, the resumed part included) and in all, where known; several times a second. */
   readonly onProgress?: ((received: number, total: number | undefined) => void) | undefined
   /** Is given what a person should know although the download goes on: a sentence without the URL. */
@@ -120,19 +142,14 @@ export class DownloadError extends Data.TaggedError("DownloadError")<Failure> {
 
 /** What holds for every request of a session. */
 export interface SessionOptions {
-  /** How long a connection, TLS included, may take, in milliseconds; default 10,000. */
-  readonly connectTimeout?: number | undefined
-  /** How long nothing at all may arrive, in milliseconds, to about a second; default 30,000. */
-  readonly stallTimeout?: number | undefined
+  /** How long a connection, TLS included, may take; default 10 seconds. */
+  readonly connectTimeout?: Duration.DurationInput | undefined
+  /** How long nothing at all may arrive, to about a second; default 30 seconds. */
+  readonly stallTimeout?: Duration.DurationInput | undefined
   /** Bytes a second over all transfers together; default unlimited. */
   readonly limitRate?: number | undefined
   /** Redirects followed for one request; default 10. */
   readonly maxRedirects?: number | undefined
   /** Refuses addresses that are not public, looked at after DNS and at every redirect; default false. */
   readonly denyPrivate?: boolean | undefined
-  /**
-   * Sends requests for these origins elsewhere, say to an embedded server:
-   * `{ "https://a.example": "http://127.0.0.1:8080" }`.
-   */
-  readonly origins?: Readonly<Record<string, string>> | undefined
 }

@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs"
 import { Context, Data, Effect, Fiber, HashMap, Layer, Option, Ref, Runtime, type Scope } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { describe, tryFolder } from "../host/OwnFiles.js"
-import { anyCount, checkOptions, type Range } from "../text/Numbers.js"
+import { anyCount, checkOptions, time } from "../text/Numbers.js"
 import { formatSize } from "../text/Units.js"
 import { DownloadError, type Downloaded, type Reason, type Request, type SessionOptions } from "./Download.js"
 import { readProxies } from "./internal/proxies.js"
@@ -16,7 +16,7 @@ export class ProxyError extends Data.TaggedError("ProxyError")<{
   readonly exitCode = codes.usage
   override get message() {
     const shown = this.value.replace(/[\p{Cc}\p{Cf}]/gu, "?")
-    return `the environment variable ${this.variable} names no proxy ('${shown}'); expected http://host:port`
+    return `the environment variable ${this.variable} is not a proxy ('${shown}'); expected http://host:port`
   }
 }
 
@@ -78,17 +78,31 @@ export const foldersIn = (directory: string): Effect.Effect<ReadonlySet<string>>
     }
   })
 
-/** Fetches and saves. Retries, concurrency and names are the program's: see `Gather.downloads`. */
+/** Fetches and saves. Retries, concurrency and names are decided above it: see `Downloads.downloads`. */
 export class Downloader extends Context.Tag("effect-asyncio/services/Downloader")<
   Downloader,
   { readonly open: (options?: SessionOptions) => Effect.Effect<Session, ProxyError, Scope.Scope> }
 >() {}
 
-const milliseconds: Range = { least: 0, whole: false, infinite: true }
+type Service = Context.Tag.Service<typeof Downloader>
+
+/**
+ * Fetches from elsewhere what is asked for, say from an embedded server in place of the web: for
+ * `Effect.updateService`. Events and errors of `Downloads.downloads` keep the URL that was asked for.
+ */
+export const mapUrl =
+  (f: (url: URL) => URL) =>
+  ({ open }: Service): Service => ({
+    open: (options) =>
+      Effect.map(open(options), ({ start }) => ({
+        start: (request, callbacks) => start({ ...request, url: f(request.url) }, callbacks)
+      }))
+  })
+
 const checkSession = (options: SessionOptions) =>
   checkOptions(options, {
-    connectTimeout: milliseconds,
-    stallTimeout: milliseconds,
+    connectTimeout: time,
+    stallTimeout: time,
     limitRate: { least: 0, above: true, whole: false, infinite: true },
     maxRedirects: anyCount
   })
@@ -101,7 +115,7 @@ export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
   open: (options = {}) =>
     Effect.gen(function* () {
       checkSession(options)
-      // Loaded here so that whoever only uses the tag or the test layer does not load undici.
+      // Loaded here: the tag and the test layer need no undici.
       const { make } = yield* Effect.promise(() => import("./internal/transfer.js"))
       const proxies = readProxies(process.env)
       if ("variable" in proxies) return yield* new ProxyError(proxies)

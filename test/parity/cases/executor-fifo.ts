@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import * as Executors from "../../../src/programs/Executors.js"
-import * as Gather from "../../../src/programs/Gather.js"
+import * as Gather from "../../../src/services/task/Gather.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
 import { say } from "../Case.js"
 

@@ -1,5 +1,5 @@
 import { Effect, Fiber } from "effect"
-import * as Gather from "../../../src/programs/Gather.js"
+import * as Gather from "../../../src/services/task/Gather.js"
 import { say } from "../Case.js"
 
 const work = (name: string) => Effect.ensuring(Effect.sleep(10_000), say(name, "cleans up"))

@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import * as Gather from "../../../src/programs/Gather.js"
+import * as Gather from "../../../src/services/task/Gather.js"
 import { say } from "../Case.js"
 
 const work = (name: string, delay: number, error?: string) =>

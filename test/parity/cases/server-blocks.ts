@@ -1,6 +1,6 @@
 import { Clock, Effect } from "effect"
-import * as Gather from "../../../src/programs/Gather.js"
 import * as HttpServer from "../../../src/services/http/HttpServer.js"
+import * as Gather from "../../../src/services/task/Gather.js"
 import { say } from "../Case.js"
 
 export const clock = "live"

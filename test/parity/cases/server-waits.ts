@@ -1,7 +1,7 @@
 import { Clock, Effect } from "effect"
-import * as Gather from "../../../src/programs/Gather.js"
 import * as Server from "../../../src/programs/Server.js"
 import * as HttpServer from "../../../src/services/http/HttpServer.js"
+import * as Gather from "../../../src/services/task/Gather.js"
 import { say } from "../Case.js"
 
 export default Effect.gen(function* () {

@@ -1,8 +1,8 @@
 import * as Command from "@effect/platform/Command"
 import { Effect } from "effect"
-import * as Gather from "../../../src/programs/Gather.js"
 import * as Subprocess from "../../../src/programs/Subprocess.js"
 import * as Processes from "../../../src/services/process/Processes.js"
+import * as Gather from "../../../src/services/task/Gather.js"
 import { say } from "../Case.js"
 
 export const clock = "live"

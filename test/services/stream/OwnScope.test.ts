@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, type Scope, Stream } from "effect"
-import * as Gather from "../../../src/programs/Gather.js"
 import * as Downloader from "../../../src/services/download/Downloader.js"
+import * as Downloads from "../../../src/services/download/Downloads.js"
 import * as SystemLoad from "../../../src/services/host/SystemLoad.js"
 import * as Jobs from "../../../src/services/job/Jobs.js"
 import * as Processes from "../../../src/services/process/Processes.js"
@@ -30,7 +30,7 @@ describe("a stream over a caller's input", () => {
           input
         )
     ],
-    ["Gather.downloads", (input) => Gather.downloads(input)],
+    ["Downloads.downloads", (input) => Downloads.downloads(input)],
     ["Jobs.stream", (input) => Jobs.stream(input)],
     ["Jobs.run", (input) => Stream.fromEffect(Jobs.run(input, { deliver: () => Effect.void }))]
   ]

@@ -28,7 +28,7 @@ const none = new Set([
   ...["base64", "chunked", "aws-chunked"]
 ])
 
-/** Whether it is no encoding: a character set, a media type, or a word that says that there is none. */
+/** Whether the token is not an encoding: a character set, a media type, or a word for "not encoded". */
 const isNone = (token: string): boolean => {
   if (none.has(token) || !/^[\w!#$%&'*+.^`|~-]+$/.test(token)) return true
   try {
@@ -94,7 +94,7 @@ export const readEncodings = (headers: Headers, names: ReadonlyArray<string> | u
     note:
       passed.length === 0
         ? undefined
-        : `Content-Encoding '${passed.join(", ")}' is no encoding; read as sent`,
+        : `Content-Encoding '${passed.join(", ")}' is not an encoding; the body is read as sent`,
     unknown: unknown ?? (encodings.length > mostLayers ? sent : undefined)
   }
 }

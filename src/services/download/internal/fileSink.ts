@@ -18,8 +18,8 @@ import {
 
 // How a file comes to its final name. What fits in memory is written once, under a temporary name of this process;
 // a larger body whose version the server names (a strong validator) goes to `.NAME.OWNER.aio-part`, with the validator
-// written beside it first, so that any later process can prove what the bytes are and continue. Nobody writes to a
-// file that has another's name: who continues one renames it to be its own, and a rename has one winner. Whatever
+// written beside it first, so that any later process can prove what the bytes are and continue. A process
+// writes only to files under its own names: to continue one it renames it, and a rename has one winner. Whatever
 // kills this process, the final name only ever changes by a rename of a whole file.
 
 /** Bodies up to this size are not begun on disk before they are whole. */
@@ -37,7 +37,7 @@ const fresh = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
 /** What has a file's name already. */
 export interface Existing {
   readonly size: number
-  /** Whether it is what the checksum says; true where there is none. */
+  /** Whether it has the checksum; true without one. */
   readonly right: boolean
 }
 
@@ -170,8 +170,8 @@ export class FileSink {
     this.#pumpOut()
   }
 
-  // A block may come when the loop below has ended and nobody has heard of it yet: onDrain can bring the end of the
-  // body. So whoever waits for the pump waits until there is none.
+  // A block may come after the loop below has ended and before `#pump` is cleared: onDrain can bring the end of the
+  // body. So `#pumped` waits until no pump is left.
   #pumpOut() {
     if (this.#pump !== undefined || this.#full.length === 0 || this.#error !== undefined) return
     this.#pump = this.#drain()

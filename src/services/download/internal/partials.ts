@@ -99,7 +99,7 @@ export class Folder {
 
   static async open(directory: string, writer: SmallFiles): Promise<Folder> {
     makeFolder(directory)
-    // Who owns the folder could put anything there under the final name; what another user has put there is not ours.
+    // The owner of the folder could put anything there under the final name; no other user's file is continued.
     const folder = new Folder(writer, new Set([process.geteuid?.(), (await fsp.stat(directory)).uid]))
     const parts = new Map<string, string>()
     const useless = new Set<string>()

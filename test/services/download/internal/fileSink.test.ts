@@ -46,7 +46,7 @@ describe("FileSink", () => {
     expect(await readdir(directory)).toEqual(["f"])
   })
 
-  it("gives no name to a file that somebody else has written to", async () => {
+  it("gives no name to a file that another program has written to", async () => {
     const folder = await Folder.open(directory, small)
     const errors: Array<unknown> = []
     const sink = new FileSink(

@@ -69,7 +69,7 @@ describe("HostQueue", () => {
     })
   )
 
-  it.effect("tells its feeder when fewer than lowWater items wait", () =>
+  it.effect("wakes its feeder when fewer than lowWater items wait", () =>
     Effect.gen(function* () {
       const queue = make(Number.POSITIVE_INFINITY, 2)
       yield* queue.low
@@ -118,7 +118,7 @@ describe("HostQueue", () => {
           concurrency: "unbounded"
         })
         expect([...taken].sort()).toEqual([...named].sort())
-        // With more takers than one, who was handed an item first need not wake first.
+        // With more takers than one, the first to be given an item need not wake first.
         for (const host of takers === 1 ? ["a", "b", "c"] : []) {
           expect(taken.filter((item) => item[0] === host)).toEqual(named.filter((item) => item[0] === host))
         }

@@ -12,11 +12,6 @@ declare module "undici/lib/dispatcher/env-http-proxy-agent.js" {
   export default EnvHttpProxyAgent
 }
 
-declare module "undici/lib/dispatcher/dispatcher.js" {
-  import { Dispatcher } from "undici"
-  export default Dispatcher
-}
-
 declare module "undici/lib/core/connect.js" {
   import { buildConnector } from "undici"
   export default buildConnector

@@ -1,0 +1,429 @@
+import { Cause, Clock, Data, Deferred, type Duration, Effect, Exit, Option, Stream } from "effect"
+import * as EventBuffer from "../stream/EventBuffer.js"
+import { withOwnScope } from "../stream/OwnScope.js"
+import * as Cancellation from "../task/Cancellation.js"
+import { headline } from "../task/Causes.js"
+import type * as Gather from "../task/Gather.js"
+import * as WorkerFibers from "../task/WorkerFibers.js"
+import { anyCount, checkOptions, countOrInfinity, time } from "../text/Numbers.js"
+import { formatGiven } from "../text/Units.js"
+import * as Download from "./Download.js"
+import * as Downloader from "./Downloader.js"
+import { make as makeAttempts } from "./internal/attempts.js"
+import * as hostQueue from "./internal/hostQueue.js"
+import { plainText } from "./internal/plainText.js"
+import * as NameClaims from "./NameClaims.js"
+
+/** How to download: what `Download.SessionOptions` has, and what is decided between requests. */
+export interface DownloadsOptions extends Download.SessionOptions {
+  /** Where to save; without it bodies are read, counted and dropped. */
+  readonly directory?: string | undefined
+  /** Transfers under way at once; default 16. */
+  readonly concurrency?: number | undefined
+  /** Transfers under way at once from one host (name and port); default: no bound but `concurrency`. */
+  readonly perHost?: number | undefined
+  /** Further attempts after one that failed for a passing reason; default 3. */
+  readonly retries?: number | undefined
+  /** The whole transfer's time, retries included; default unlimited. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** What a failed transfer does to the others; default `"continue"`. `"collect"` does the same, and reads as such. */
+  readonly onFailure?: Gather.OnFailure | undefined
+  /** Sent with every request, except secrets across origins. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Most bytes of a decoded body; default unlimited, and 1 GiB for a compressed body. */
+  readonly maxSize?: number | undefined
+  /** As in `Download.Target`; default `"replace"`. */
+  readonly existing?: "replace" | "keep" | undefined
+  /** As in `Download.Target`; default true. */
+  readonly resume?: boolean | undefined
+  /** As in `Download.Target`; default false. */
+  readonly fsync?: boolean | undefined
+  /** As in `Download.Target`; default false. */
+  readonly contentDisposition?: boolean | undefined
+  /**
+   * The names that are taken already, with `NameClaims.make`: of requests that were checked before anything is
+   * fetched, say. Each request's name is checked as it comes, in any case.
+   */
+  readonly claims?: NameClaims.NameClaims | undefined
+  /** Whether to give `progress` events, at most ten a second for a transfer; default false. */
+  readonly progress?: boolean | undefined
+  /**
+   * Ends the downloads in order when it completes: what is under way is cancelled with that reason, nothing more is
+   * begun, and the summary still comes. Default: never.
+   */
+  readonly stop?: Effect.Effect<Cancellation.Cancellation> | undefined
+}
+
+/** What happens in {@link downloads}. `index` is the request's place in the input, from 0. */
+export type DownloadEvent =
+  | { readonly event: "started"; readonly index: number; readonly url: string }
+  | {
+      readonly event: "progress"
+      readonly index: number
+      readonly url: string
+      /** Bytes of the file so far. */
+      readonly received: number
+      /** Bytes of the whole file, where the server says. */
+      readonly total?: number | undefined
+    }
+  | {
+      readonly event: "retried"
+      readonly index: number
+      readonly url: string
+      /** The attempt that comes next; the first one was 1. */
+      readonly attempt: number
+      /** Milliseconds until then. */
+      readonly delay: number
+      readonly reason: Download.Reason
+      readonly detail: string
+    }
+  | {
+      /** What is worth knowing although nothing has failed. */
+      readonly event: "note"
+      readonly index: number
+      readonly url: string
+      readonly detail: string
+    }
+  | ({ readonly event: "finished"; readonly index: number; readonly url: string } & Download.Downloaded)
+  | {
+      readonly event: "failed"
+      readonly index: number
+      readonly url: string
+      readonly reason: Download.Reason | "cancelled"
+      readonly detail: string
+      readonly status?: number | undefined
+      /** Bytes on the disk with which the next run goes on; left out where there are none. */
+      readonly kept?: number | undefined
+    }
+  | Summary
+
+/** The last event: the outcomes of all requests. */
+export interface Summary {
+  readonly event: "summary"
+  readonly finished: number
+  readonly skipped: number
+  readonly failed: number
+  /** Decoded bytes of what has finished, those there before not counted. */
+  readonly bytes: number
+  /** Milliseconds from the first request. */
+  readonly elapsed: number
+  readonly retries: number
+  /** How many failed for which reason. */
+  readonly causes: Readonly<Record<string, number>>
+  /** The partial files with which the next run goes on, and their bytes; left out where there are none. */
+  readonly kept?: { readonly files: number; readonly bytes: number } | undefined
+}
+
+class FirstFailure extends Data.TaggedError("FirstFailure")<{
+  readonly cancellation: Cancellation.Cancellation
+}> {}
+
+interface Item {
+  readonly index: number
+  readonly request: Download.DownloadRequest
+  readonly url: string
+  readonly history: Download.History
+  /** The name from `Content-Disposition` that an earlier attempt has claimed. */
+  claimed?: string
+  /** Notes that were emitted already. */
+  readonly notes: Set<string>
+  /** Bytes on the disk with which a further attempt continues. */
+  kept: number
+}
+
+const buffered = 1024
+
+/**
+ * Downloads what the stream names, many at once, as a stream of events. Requests are taken as places get free, so
+ * an endless list costs no memory but its names. A transfer that fails for a passing reason (a dropped connection,
+ * a stall, 408, 425, 429, 5xx) is tried again after 0.5 s, doubled each time up to 30 s, with jitter, or when
+ * `Retry-After` says; a `Retry-After` beyond 5 minutes is a failure.
+ *
+ * Failed transfers are events; the stream itself fails where the input does, and with `NameTaken` when two requests
+ * would write one file. Ending the stream early cancels what is under way.
+ *
+ * @example
+ * import { Effect, Stream } from "effect"
+ * import * as Downloader from "effect-asyncio/services/Downloader"
+ * import * as Downloads from "effect-asyncio/services/Downloads"
+ *
+ * const program = Downloads.downloads([{ url: new URL("https://example.com/a.iso") }], { directory: "isos" }).pipe(
+ *   Stream.filter((event) => event.event === "finished"),
+ *   Stream.runForEach((event) => Effect.log(event)),
+ *   Effect.provide(Downloader.layer)
+ * )
+ */
+export const downloads = <E = never, R = never>(
+  list: Iterable<Download.DownloadRequest> | Stream.Stream<Download.DownloadRequest, E, R>,
+  options: DownloadsOptions = {}
+): Stream.Stream<
+  DownloadEvent,
+  E | NameClaims.NameTaken | Downloader.ProxyError,
+  R | Downloader.Downloader
+> =>
+  withOwnScope(list, (requests) =>
+    Effect.gen(function* () {
+      checkOptions(options, { concurrency: countOrInfinity, perHost: countOrInfinity, retries: anyCount })
+      checkOptions(options, { maxSize: anyCount, timeout: time })
+      const { concurrency = 16, onFailure = "continue", retries = 3 } = options
+      const session = yield* (yield* Downloader.Downloader).open(options)
+      const claims = options.claims ?? NameClaims.make()
+      const queue = hostQueue.make<Item>({
+        perHost: options.perHost ?? Number.POSITIVE_INFINITY,
+        host: ({ request }) => request.url.host,
+        // Only where a host may be busy do requests overtake each other, so only then do many wait here.
+        lowWater: options.perHost === undefined ? concurrency : buffered
+      })
+      const { emit, end, full, stream, whenRoom } = EventBuffer.make<DownloadEvent, E | NameClaims.NameTaken>(
+        {
+          capacity: buffered
+        }
+      )
+
+      const begun = yield* Clock.currentTimeNanos
+      const counts = { finished: 0, skipped: 0, failed: 0, bytes: 0, retries: 0 }
+      const causes: Record<string, number> = {}
+      const keptParts = { files: 0, bytes: 0 }
+      let count = 0
+      const failed = (
+        { index, kept, url }: Item,
+        reason: Download.Reason | "cancelled",
+        detail: string,
+        status?: number
+      ) => {
+        counts.failed++
+        causes[reason] = (causes[reason] ?? 0) + 1
+        if (kept > 0) {
+          keptParts.files++
+          keptParts.bytes += kept
+        }
+        emit({
+          event: "failed",
+          index,
+          url,
+          reason,
+          detail,
+          ...(status === undefined ? {} : { status }),
+          ...(kept === 0 ? {} : { kept })
+        })
+      }
+      const note = (item: Item, text: string) => {
+        const detail = plainText(text) // it may quote file names that another program chose
+        if (item.notes.has(detail)) return
+        item.notes.add(detail)
+        emit({ event: "note", index: item.index, url: item.url, detail })
+      }
+      const finished = ({ index, url }: Item, downloaded: Download.Downloaded) => {
+        if (downloaded.skipped) counts.skipped++
+        else {
+          counts.finished++
+          counts.bytes += downloaded.size - downloaded.resumedFrom
+        }
+        emit({ event: "finished", index, url, ...downloaded })
+      }
+
+      const target = (item: Item): Download.Target | undefined =>
+        options.directory === undefined
+          ? undefined
+          : {
+              directory: options.directory,
+              name: NameClaims.nameOf(item.request),
+              existing: options.existing,
+              resume: options.resume,
+              fsync: options.fsync,
+              contentDisposition: options.contentDisposition
+            }
+      const resolveName = (item: Item, suggested: string): string | undefined => {
+        if (suggested !== item.claimed && !claims.claim(suggested)) return undefined
+        item.claimed = suggested
+        return suggested
+      }
+      const toRequest = (item: Item): Download.Request => ({
+        url: item.request.url,
+        resolveName: (suggested) => resolveName(item, suggested),
+        onNote: (detail) => note(item, detail),
+        onKept: (bytes) => {
+          item.kept = bytes
+        },
+        headers: options.headers,
+        target: target(item),
+        checksum: item.request.checksum,
+        maxSize: options.maxSize,
+        history: item.history,
+        onProgress:
+          options.progress === true
+            ? (received, total) =>
+                emit({ event: "progress", index: item.index, url: item.url, received, total })
+            : undefined
+      })
+
+      const attempts = makeAttempts<Item>({
+        session,
+        retries,
+        toRequest,
+        onRetry: ({ index, url }, attempt, delay, { detail, reason }) => {
+          counts.retries++
+          emit({ event: "retried", index, url, attempt, delay, reason, detail })
+        }
+      })
+
+      const { timeout } = options
+      /** A download to its end, with what the first attempt alone does not need: retries, a deadline, cancelling. */
+      const settle = (item: Item, first?: Download.DownloadError) =>
+        (timeout === undefined
+          ? attempts.settle(item, first)
+          : Effect.timeoutFail(attempts.settle(item, first), {
+              duration: timeout,
+              onTimeout: () =>
+                new Download.DownloadError({
+                  reason: "timeout",
+                  url: item.url,
+                  detail: `not done in ${formatGiven(timeout)}`,
+                  retryable: false
+                })
+            })
+        ).pipe(
+          Effect.matchEffect({
+            onSuccess: (downloaded) => Effect.sync(() => finished(item, downloaded)),
+            onFailure: (error) => {
+              failed(item, error.reason, error.detail, error.status)
+              const cancellation = { reason: `${item.url} failed: ${error.detail}`, origin: "gather" }
+              return onFailure === "cancel" ? Effect.fail(new FirstFailure({ cancellation })) : Effect.void
+            }
+          })
+        )
+
+      const worker = Effect.suspend(() => {
+        let item: Item | undefined
+        // The hot path, in plain callbacks: downloads items until one needs more than a first attempt.
+        const downloadSome = Effect.async<Download.DownloadError | "deadline" | undefined>((resume) => {
+          let cancel: () => Effect.Effect<void>
+          const take = () => {
+            if (full()) {
+              let waits = true
+              cancel = () =>
+                Effect.sync(() => {
+                  waits = false
+                })
+              return whenRoom(() => {
+                if (waits) take()
+              })
+            }
+            const leave = attempts.waitTurn(take)
+            if (leave !== undefined) {
+              cancel = () => Effect.sync(leave)
+              return
+            }
+            let taken = false
+            const untake = queue.unsafeTake((next) => {
+              taken = true
+              begin(next)
+            })
+            if (!taken) cancel = () => Effect.sync(untake)
+          }
+          const begin = (next: Item | undefined) => {
+            item = next
+            if (next === undefined) return resume(Effect.succeed(undefined))
+            emit({ event: "started", index: next.index, url: next.url })
+            if (timeout !== undefined) return resume(Effect.succeed("deadline"))
+            const abort = attempts.start(next, {
+              succeed: (downloaded) => {
+                item = undefined
+                finished(next, downloaded)
+                queue.release(next)
+                take()
+              },
+              fail: (error) => resume(Effect.succeed(error))
+            })
+            cancel = () => abort
+          }
+          take()
+          return Effect.suspend(() => cancel())
+        })
+        return downloadSome.pipe(
+          Effect.tap((first) => {
+            if (item === undefined) return Effect.void
+            const current = item
+            return Effect.map(settle(current, first === "deadline" ? undefined : first), () => {
+              item = undefined
+              queue.release(current)
+            })
+          }),
+          Effect.repeat({ until: (first) => first === undefined }),
+          Effect.onInterrupt((interruptors) =>
+            Effect.sync(() => {
+              if (item === undefined) return
+              const [why] = Cancellation.fromInterruptors(interruptors)
+              failed(item, "cancelled", why === undefined ? "cancelled" : `cancelled: ${why.reason}`)
+            })
+          ),
+          Effect.asVoid
+        )
+      })
+
+      const source = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
+      const feed = Stream.runForEachChunk(source, (chunk) =>
+        Effect.gen(function* () {
+          const items: Array<Item> = []
+          for (const request of chunk) {
+            const item: Item = {
+              index: count++,
+              request,
+              url: Download.show(request.url),
+              history: Download.makeHistory(),
+              notes: new Set(),
+              kept: 0
+            }
+            if (options.directory === undefined || (yield* claims.begin(request))) items.push(item)
+            else note(item, `${request.source ?? "the command line"} lists it again; it is fetched once`)
+          }
+          queue.offer(items)
+          yield* queue.low
+        })
+      ).pipe(Effect.andThen(Effect.sync(queue.end)))
+
+      // The feed and the workers are one group: the first failure interrupts the others, with its reason.
+      const work: ReadonlyArray<Effect.Effect<void, E | NameClaims.NameTaken | FirstFailure>> = [
+        feed,
+        ...Array.from({ length: concurrency }, () => worker)
+      ]
+      let left = work.length
+      const done = yield* Deferred.make<void>()
+      const stopped = Effect.raceFirst(
+        Effect.flatMap(options.stop ?? Effect.never, (cancellation) => new FirstFailure({ cancellation })),
+        Deferred.await(done)
+      )
+      const group = options.stop === undefined ? work : [...work, stopped]
+      let next = 0
+      let broken: Cause.Cause<E | NameClaims.NameTaken> | undefined
+      const run = WorkerFibers.run({
+        concurrency: group.length,
+        pull: () => group[next++],
+        settle: (index, exit: Exit.Exit<void, E | NameClaims.NameTaken | FirstFailure>) => {
+          if (index < work.length && --left === 0) Deferred.unsafeDone(done, Effect.void)
+          if (Exit.isSuccess(exit) || broken !== undefined) return undefined
+          const error = Cause.failureOption(exit.cause)
+          if (Option.isSome(error) && error.value instanceof FirstFailure) return error.value.cancellation
+          if (Cause.isInterruptedOnly(exit.cause)) return undefined
+          broken = exit.cause as Cause.Cause<E | NameClaims.NameTaken>
+          return { reason: `the list failed: ${headline(broken)}`, origin: "gather" }
+        }
+      }).pipe(
+        Effect.andThen(Clock.currentTimeNanos),
+        Effect.tap((now) => {
+          emit({
+            event: "summary",
+            ...counts,
+            elapsed: Number(now - begun) / 1e6,
+            causes,
+            ...(keptParts.files === 0 ? {} : { kept: keptParts })
+          })
+          return Effect.sync(() => end(broken))
+        })
+      )
+      yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
+        Cancellation.cancel(fiber, { reason: "the events are not read any more", origin: "gather" })
+      )
+      return stream
+    })
+  )

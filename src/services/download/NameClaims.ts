@@ -1,0 +1,121 @@
+import { createHash } from "node:crypto"
+import { Data, Effect } from "effect"
+import { codes } from "../host/ExitCodes.js"
+import * as Download from "./Download.js"
+import * as FileName from "./FileName.js"
+
+// The names of the files that are to be: each belongs to one request.
+
+/** A name that two requests would both write. */
+export class NameTaken extends Data.TaggedError("NameTaken")<{
+  readonly name: string
+  /** The name as the earlier request has it; in other letters perhaps. */
+  readonly taken: string
+  readonly url: string
+  readonly source: string | undefined
+  /** Whether it is the same URL, with another checksum. */
+  readonly same: boolean
+}> {
+  readonly exitCode = codes.usage
+  override get message() {
+    const { name, same, source, taken, url } = this
+    const where = `${source === undefined ? "" : `${source}: `}${url}: `
+    if (same)
+      return `${where}it is listed already, with another checksum or without one; list it once, with the right one`
+    const other = name === taken ? "" : `, and '${name}' is the same file where case does not count`
+    return `${where}another URL is saved as '${taken}' already${other}; give one of them a name of its own (URL, TAB, name)`
+  }
+}
+
+/** A folder has the name that a file is to have. */
+export class FolderInTheWay extends Data.TaggedError("FolderInTheWay")<{
+  readonly directory: string
+  readonly name: string
+  readonly source: string | undefined
+}> {
+  readonly exitCode = codes.usage
+  override get message() {
+    const { directory, name, source } = this
+    return `${source === undefined ? "" : `${source}: `}${directory}/${name} is a folder; move it away, or give the file another name`
+  }
+}
+
+/** The file name under which a request is saved. */
+export const nameOf = (request: Download.DownloadRequest): string =>
+  request.name ?? FileName.fromUrl(request.url)
+
+/** File names in use. */
+export interface NameClaims {
+  /** Takes a name; false when it is taken. */
+  readonly claim: (name: string) => boolean
+  /** Takes a request's name, which an equal request may have already; fails when another has it. */
+  readonly check: (request: Download.DownloadRequest) => Effect.Effect<void, NameTaken>
+  /** {@link check}, and whether this is the first of equal requests that begins. */
+  readonly begin: (request: Download.DownloadRequest) => Effect.Effect<boolean, NameTaken>
+}
+
+interface Claim {
+  readonly name: string
+  /** The URL and the checksum, as a digest: of a long list the names are kept, and nothing else. */
+  readonly url: string | undefined
+  readonly checksum: string | undefined
+  begun: boolean
+}
+
+const digest = (url: URL): string => {
+  const { hash, href } = url // the fragment is not sent
+  return createHash("sha256")
+    .update(hash === "" ? href : href.slice(0, -hash.length))
+    .digest("base64")
+}
+
+/**
+ * Refuses a request whose name an earlier one has, unless it is the same request again: the same URL, name and
+ * checksum. Keeps the names, and nothing else of a request.
+ */
+export const make = (): NameClaims => {
+  const claims = new Map<string, Claim>()
+  const keyOf = (name: string) => name.toLowerCase() // two names are one file where case does not count
+  const take = (request: Download.DownloadRequest): Claim | NameTaken => {
+    const name = nameOf(request)
+    const key = keyOf(name)
+    const url = digest(request.url)
+    const checksum = request.checksum?.hex
+    const earlier = claims.get(key)
+    if (earlier === undefined) {
+      const claim = { name, url, checksum, begun: false }
+      claims.set(key, claim)
+      return claim
+    }
+    if (earlier.url === url && earlier.name === name && earlier.checksum === checksum) return earlier
+    const same = earlier.url === url && earlier.name === name
+    return new NameTaken({
+      name,
+      taken: earlier.name,
+      url: Download.show(request.url),
+      source: request.source,
+      same
+    })
+  }
+  return {
+    claim: (name) => {
+      const key = keyOf(name)
+      if (claims.has(key)) return false
+      claims.set(key, { name, url: undefined, checksum: undefined, begun: true })
+      return true
+    },
+    check: (request) =>
+      Effect.suspend(() => {
+        const taken = take(request)
+        return taken instanceof NameTaken ? Effect.fail(taken) : Effect.void
+      }),
+    begin: (request) =>
+      Effect.suspend(() => {
+        const taken = take(request)
+        if (taken instanceof NameTaken) return Effect.fail(taken)
+        const first = !taken.begun
+        taken.begun = true
+        return Effect.succeed(first)
+      })
+  }
+}

@@ -1,0 +1,122 @@
+import { Effect, Either, Random } from "effect"
+import * as Download from "../Download.js"
+import * as Downloader from "../Downloader.js"
+
+// All attempts at one download: the first in plain callbacks, further ones after a back-off.
+//
+// Where descriptors run short, fewer attempts run at once: an attempt that got none starves until another attempt
+// ends, and new downloads wait while one starves.
+
+const firstDelay = 500 // ms
+const longestDelay = 30_000
+const longestRetryAfter = 300_000
+
+export interface Attempts<Item> {
+  /** Begins the first attempt; the result aborts it. */
+  readonly start: (item: Item, callbacks: Downloader.Callbacks) => Effect.Effect<void>
+  /**
+   * Attempts until one succeeds or the last has failed; `first` is the failure of an attempt by {@link start}. A
+   * `Retry-After` beyond 5 minutes is a failure.
+   */
+  readonly settle: (
+    item: Item,
+    first?: Download.DownloadError
+  ) => Effect.Effect<Download.Downloaded, Download.DownloadError>
+  /**
+   * Where an attempt starves for a descriptor: calls back when none does any more, and gives what takes the callback
+   * back. Undefined where a new download may begin at once.
+   */
+  readonly waitTurn: (callback: () => void) => (() => void) | undefined
+}
+
+export const make = <Item>(options: {
+  readonly session: Downloader.Session
+  readonly retries: number
+  readonly toRequest: (item: Item) => Download.Request
+  /** Called before the wait for the attempt of that number; the delay is in milliseconds. */
+  readonly onRetry: (item: Item, attempt: number, delay: number, error: Download.DownloadError) => void
+}): Attempts<Item> => {
+  const { onRetry, retries, session, toRequest } = options
+  let running = 0
+  const starved = new Set<() => void>()
+  const waiting = new Set<() => void>()
+  const ended = (error?: Download.DownloadError) => {
+    running--
+    const [wake] = starved
+    if (wake !== undefined && (error?.reason !== "descriptors" || running === 0)) wake()
+  }
+  const anotherEnds = Effect.async<void>((resume) => {
+    const leave = () => {
+      starved.delete(wake)
+      if (starved.size > 0) return
+      for (const callback of waiting) {
+        waiting.delete(callback)
+        callback()
+      }
+    }
+    const wake = () => {
+      leave()
+      resume(Effect.void)
+    }
+    starved.add(wake)
+    return Effect.sync(leave)
+  })
+  const attempt = (item: Item) =>
+    Effect.suspend(() => {
+      running++
+      return Effect.either(Downloader.fetch(session, toRequest(item)))
+    }).pipe(
+      Effect.tap((result) => ended(Either.isLeft(result) ? result.left : undefined)),
+      Effect.onInterrupt(() => Effect.sync(ended))
+    )
+  const delayOf = Effect.fnUntraced(function* (made: number, error: Download.DownloadError) {
+    const jitter = yield* Random.next
+    const backOff = Math.min(longestDelay, firstDelay * 2 ** (made - 1)) * (0.5 + jitter / 2)
+    return Math.round(Math.max(backOff, error.retryAfter ?? 0))
+  })
+  return {
+    start: (item, { fail, succeed }) => {
+      running++
+      return session.start(toRequest(item), {
+        succeed: (downloaded) => {
+          ended()
+          succeed(downloaded)
+        },
+        fail: (error) => {
+          ended(error)
+          fail(error)
+        }
+      })
+    },
+    settle: Effect.fnUntraced(function* (item, first) {
+      let result: Either.Either<Download.Downloaded, Download.DownloadError> =
+        first === undefined ? yield* attempt(item) : Either.left(first)
+      for (let made = 1; Either.isLeft(result); made++) {
+        const error: Download.DownloadError = result.left
+        if (error.reason === "descriptors" && running > 0) {
+          made--
+          yield* anotherEnds
+          result = yield* attempt(item)
+          continue
+        }
+        if (!error.retryable || made > retries) return yield* error
+        const delay = yield* delayOf(made, error)
+        if (delay > longestRetryAfter) {
+          return yield* new Download.DownloadError({
+            ...error,
+            detail: `${error.detail}, to be tried again in ${Math.round(delay / 60_000)} minutes`
+          })
+        }
+        onRetry(item, made + 1, delay, error)
+        yield* Effect.sleep(delay)
+        result = yield* attempt(item)
+      }
+      return result.right
+    }),
+    waitTurn: (callback) => {
+      if (starved.size === 0) return undefined
+      waiting.add(callback)
+      return () => waiting.delete(callback)
+    }
+  }
+}

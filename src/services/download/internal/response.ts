@@ -1,0 +1,391 @@
+import { createHash, type Hash } from "node:crypto"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import type { Dispatcher } from "undici"
+import { formatSize, plural } from "../../text/Units.js"
+import { type Downloaded, type History, type Request, show, type Target } from "../Download.js"
+import { fromContentDisposition } from "../FileName.js"
+import { type Headers, one } from "./answers.js"
+import { readBody } from "./body.js"
+import { Decoder } from "./encodings.js"
+import { broke, Failure } from "./failure.js"
+import { FileSink } from "./fileSink.js"
+import { discardPartial, type Folder, findPartial, type Partial } from "./partials.js"
+import * as undici from "./undici.js"
+
+// What is made of one response: a redirect, a failure, the rest of a partial file or a whole one. Only a body whose
+// head proves what its bytes are goes to the disk, and only a clean end completes it.
+
+/** These speak of the moment, whatever was asked for. */
+const passingStatus = new Set([408, 425, 429, 502, 503, 504])
+const retryableStatus = new Set([...passingStatus, 500])
+const redirects = new Set([301, 302, 303, 307, 308])
+const retryAfter = (header: string | undefined): number | undefined => {
+  if (header === undefined) return undefined
+  const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now()
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined
+}
+
+/** Most bytes of a body that is decoded, where no other limit is set. */
+const mostDecoded = 2 ** 30
+/** What is read of a body of no interest so that its connection can be used again: bytes, and ms. */
+const mostIgnored = 65_536
+const longestIgnored = 1000
+/** How long, in ms, the transfer itself waits for the end of such a body, so that it can use the connection again. */
+const patience = 50
+/** Answers of status 1xx before the one that counts. */
+const mostInterim = 100
+
+/** Requests with a `Range` that fail in vain before the next goes without. */
+export const mostRefused = 2
+
+/** A transfer as its responses see it: one at a time, several where there are redirects or a range is refused. */
+export interface Transfer {
+  readonly request: Request
+  readonly history: History
+  /** Gives the milliseconds to wait after that many bytes. */
+  readonly limiter: ((bytes: number) => number) | undefined
+  /** Where the request under way goes: the request's URL, or that of a redirect. */
+  url: URL
+  /** Whether the outcome is decided, or the transfer aborted. */
+  over: boolean
+  controller: Dispatcher.DispatchController | undefined
+  sink: FileSink | undefined
+  decoder: Decoder | undefined
+  folder: Folder | undefined
+  /** What is continued, or is to be. */
+  partial: Partial | undefined
+  hash: Hash | undefined
+  limiting: NodeJS.Timeout | undefined
+  closing: Promise<void> | undefined
+  /** The name from Content-Disposition under which there was a file. */
+  looked: string | undefined
+  /** The removal of a partial file that is of no use any more. */
+  cleaning: Promise<void> | undefined
+  /** Whether the request under way asks for the rest of `partial`. */
+  ranged: boolean
+  /** Whether it has brought any of it. */
+  progressed: boolean
+  /** Whether the request under way needs a connection that ends provably. */
+  careful: boolean
+  readonly succeed: (downloaded: Downloaded) => void
+  readonly fail: (error: unknown) => void
+  /** Fails the transfer where the step throws or rejects, unless it is over by then. */
+  readonly guard: (step: () => void | Promise<void>) => void
+  /** Sends the next request. */
+  readonly dispatch: () => Promise<void>
+  /** Asks for the whole file, because what an earlier attempt has left cannot be continued. */
+  readonly askWhole: () => Promise<void>
+  readonly redirect: (location: string | undefined, status: number) => void
+  /** Whether a file of that name is left as it is: then the transfer is over. */
+  readonly kept: (name: string) => Promise<boolean>
+  /** Reports the bytes on the disk with which a further attempt continues. */
+  readonly keptBytes: (bytes: number) => void
+}
+
+export const refuseFolder = ({ folder, request: { target } }: Transfer, name: string): void => {
+  if (target !== undefined && folder?.folders.has(name) === true)
+    throw new Failure("file", `${path.join(target.directory, name)} is a folder`, false)
+}
+
+/** The handler of one response. */
+export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
+  const { history, limiter, request } = transfer
+  const { target } = request
+  let own: Dispatcher.DispatchController | undefined
+  let connection: undici.Connection | undefined
+  let interim = 0
+  let version: string | undefined // the strong validator of a whole answer
+  let limit = request.maxSize
+  let note: string | undefined
+  let expected: number | undefined // bytes of the whole file
+  let received = 0 // bytes of the whole file so far, as they are sent
+  let size = 0 // decoded
+  let next: (() => void) | undefined // after a response whose body is of no interest
+  let ignored = 0
+  let skipBody = false
+  let done = false
+  let ignoring: NodeJS.Timeout | undefined
+  let progressAt = 0
+  const waits = new Set<"disk" | "decoder" | "rate">() // what the socket waits for
+
+  const pause = (why: "disk" | "decoder" | "rate") => {
+    if (waits.size === 0) transfer.controller?.pause()
+    waits.add(why)
+  }
+  const unpause = (why: "disk" | "decoder" | "rate") => {
+    if (waits.delete(why) && waits.size === 0 && !transfer.over) transfer.controller?.resume()
+  }
+
+  const onDecoded = (chunk: Buffer) => {
+    if (transfer.over) return
+    size += chunk.length
+    if (limit !== undefined && size > limit) {
+      const decoded = request.maxSize === undefined ? " when decoded; a larger maximum size permits more" : ""
+      transfer.fail(new Failure("too-large", `more than ${formatSize(limit)}${decoded}`, false))
+      return
+    }
+    transfer.hash?.update(chunk)
+    if (transfer.sink?.write(chunk) === true) {
+      if (transfer.decoder === undefined) pause("disk")
+      else transfer.decoder.pause()
+    }
+  }
+
+  const onWhole = () =>
+    transfer.guard(async () => {
+      if (expected !== undefined && received !== expected) {
+        throw new Failure("dropped", `${received} of ${plural(expected, "byte")} arrived`, true)
+      }
+      if (version !== undefined) sameLength(version, size)
+      const { checksum } = request
+      const actual = transfer.hash?.digest("hex")
+      if (checksum !== undefined && actual !== checksum.hex) {
+        // What was continued may have been spoilt on the disk: then the whole file is fetched.
+        const resumed = transfer.partial !== undefined
+        throw new Failure("checksum", `${checksum.algorithm} is ${actual}, not ${checksum.hex}`, resumed)
+      }
+      await transfer.cleaning
+      if (transfer.over) return
+      let file: string | undefined
+      if (transfer.sink !== undefined) {
+        // From here on the file is as good as named: an abort waits for it.
+        const finishing = transfer.sink.finish()
+        transfer.closing = finishing.then(
+          () => undefined,
+          () => transfer.sink?.abandon(false).then(transfer.keptBytes)
+        )
+        file = await finishing.catch((error) => {
+          transfer.closing = undefined
+          throw error
+        })
+      }
+      // What was not continued has become useless.
+      if (transfer.folder?.partials.has(target!.name) === true) {
+        const left = await findPartial(transfer.folder, target!, show(request.url))
+        if (left !== undefined) await discardPartial(transfer.folder, target!, left.file)
+      }
+      if (transfer.over) return
+      transfer.over = true
+      transfer.succeed({
+        size,
+        path: file,
+        skipped: false,
+        resumedFrom: transfer.partial?.offset ?? 0,
+        status: transfer.partial === undefined ? 200 : 206,
+        ...(note === undefined ? {} : { note })
+      })
+    })
+
+  /** Goes on with `then` at once; of the body at most a little is read, when that keeps the connection. */
+  const passBody = (then: () => void | Promise<void>, keep = true) => {
+    next = then
+    skipBody = true
+    if (keep) ignoring = setTimeout(goOn, patience)
+    else {
+      own?.abort(new Error("body of no interest"))
+      goOn()
+    }
+  }
+  const goOn = () => {
+    const then = next
+    next = undefined
+    clearTimeout(ignoring)
+    if (then === undefined || transfer.over) return
+    if (!done) {
+      transfer.controller = undefined // the rest is no matter of the transfer
+      ignoring = setTimeout(() => own?.abort(new Error("body of no interest")), longestIgnored)
+    }
+    transfer.guard(then)
+  }
+
+  const sameLength = (validator: string, length: number) => {
+    const known = history.lengths.get(validator)
+    if (known !== undefined && known !== length) {
+      const why = `${validator} stood for ${plural(known, "byte")}, and stands for ${length} now`
+      throw new Failure("range", why, true)
+    }
+    history.lengths.set(validator, length)
+  }
+
+  const onEnd = () => {
+    if (transfer.over) return
+    if (transfer.decoder === undefined) onWhole()
+    else transfer.decoder.end()
+  }
+
+  /** A body that is wanted, if its head proves what it is. */
+  const onBody = (status: number, headers: Headers) => {
+    const { careful, partial, ranged } = transfer
+    const disposition = one(headers["content-disposition"])
+    const suggested = disposition === undefined ? undefined : fromContentDisposition(disposition)
+    const piece =
+      ranged && partial?.sidecar.total !== undefined
+        ? { offset: partial.offset, validator: partial.sidecar.validator, total: partial.sidecar.total }
+        : undefined
+    const body = readBody(status, headers, {
+      endProves: careful || connection === undefined || !undici.isEncrypted(connection),
+      // Where identity is asked for, an encoding can only be the file's own.
+      names: target && [target.name, request.url.pathname, transfer.url.pathname, suggested ?? ""],
+      piece,
+      ranged
+    })
+    if (body === "end") {
+      transfer.careful = true
+      return passBody(transfer.dispatch, false)
+    }
+    if (body === "range") return passBody(transfer.askWhole, false)
+    const { encodings, total, validator } = body
+    const encoded = encodings.undo.length > 0
+    if (body.rest) received = size = piece!.offset
+    else {
+      if (validator !== undefined && total !== undefined) sameLength(validator, total)
+      // A part of the same version is of use until this is whole.
+      if (partial !== undefined && (encoded || validator !== partial.sidecar.validator)) {
+        transfer.cleaning = discardPartial(transfer.folder!, target!, partial.file)
+        transfer.cleaning.catch(transfer.fail)
+      }
+      transfer.partial = undefined
+      transfer.ranged = false
+      version = validator
+      if (request.checksum !== undefined) transfer.hash = createHash(request.checksum.algorithm)
+    }
+    expected = body.sent
+    note = encodings.note
+    if (encoded) {
+      limit ??= mostDecoded
+      transfer.decoder = new Decoder(encodings.undo, {
+        data: onDecoded,
+        end: onWhole,
+        error: transfer.fail,
+        drain: () => unpause("decoder")
+      })
+    } else if (limit !== undefined && (expected ?? 0) > limit) {
+      throw new Failure("too-large", `${formatSize(expected!)}, more than ${formatSize(limit)}`, false)
+    }
+    if (target !== undefined) openSink(target, suggested, encoded ? undefined : validator)
+  }
+
+  /** Decides the file's name, and takes the bytes under it; without a validator they cannot be continued later. */
+  const openSink = (target: Target, suggested: string | undefined, validator: string | undefined) => {
+    const { folder, partial } = transfer
+    if (folder === undefined) return
+    let name = partial?.sidecar.name ?? target.name
+    if (target.contentDisposition === true && suggested !== undefined) name = suggested
+    if (name !== target.name) {
+      const resolved = request.resolveName === undefined ? name : request.resolveName(name)
+      if (resolved === undefined) {
+        const why = `Content-Disposition names it ${name}, the name of another download`
+        throw new Failure("name-taken", why, false)
+      }
+      name = resolved
+      const file = path.join(target.directory, name)
+      const there = transfer.looked !== name && fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined
+      if (target.existing === "keep" && there) {
+        // What is there decides whether this body is wanted, and that takes time where there is a checksum.
+        transfer.looked = name
+        passBody(async () => {
+          if (!(await transfer.kept(name)) && !transfer.over) await transfer.dispatch()
+        }, false)
+        return
+      }
+    }
+    refuseFolder(transfer, name)
+    transfer.sink = new FileSink(
+      folder,
+      target,
+      name,
+      validator !== undefined && target.resume !== false && expected !== undefined
+        ? { url: show(request.url), validator, total: expected }
+        : undefined,
+      partial,
+      () => (transfer.decoder === undefined ? unpause("disk") : transfer.decoder.resume()),
+      transfer.fail
+    )
+  }
+
+  return {
+    onRequestStart: (started) => {
+      own = started
+      transfer.controller = started
+      if (transfer.over) started.abort(new Error("over"))
+    },
+    onResponseStart: (_controller, status, headers, statusMessage) => {
+      if (transfer.over) return
+      connection = undici.answering()
+      transfer.guard(() => {
+        if (status < 100) throw new Failure("protocol", `HTTP ${status} is not a status`, false)
+        if (status < 200) {
+          if (++interim > mostInterim)
+            throw new Failure("protocol", `more than ${mostInterim} interim answers`, false)
+        } else if (redirects.has(status)) {
+          passBody(() => transfer.redirect(one(headers["location"]), status))
+        } else if (status === 416 && transfer.ranged) {
+          // What is there is not a part of what the server has now.
+          passBody(async () => {
+            await discardPartial(transfer.folder!, target!, transfer.partial!.file)
+            transfer.partial = undefined
+            if (!transfer.over) await transfer.askWhole()
+          })
+        } else if (status >= 300 && transfer.ranged && !passingStatus.has(status)) {
+          passBody(() => {
+            history.refused = mostRefused
+            return transfer.askWhole()
+          })
+        } else if (status >= 300) {
+          const detail = `HTTP ${status} ${statusMessage ?? ""}`.trim()
+          const after = status === 429 || status === 503 ? retryAfter(one(headers["retry-after"])) : undefined
+          passBody(() =>
+            transfer.fail(
+              new Failure("status", detail, retryableStatus.has(status), { status, retryAfter: after })
+            )
+          )
+        } else onBody(status, headers)
+      })
+    },
+    onResponseData: (_controller, chunk) => {
+      if (skipBody) {
+        ignored += chunk.length
+        if (ignored > mostIgnored) own?.abort(new Error("body of no interest"))
+        return
+      }
+      if (transfer.over) return
+      transfer.progressed = true
+      received += chunk.length
+      if (transfer.decoder === undefined) onDecoded(chunk)
+      else if (!transfer.decoder.write(chunk)) pause("decoder")
+      if (request.onProgress !== undefined) {
+        const now = Date.now()
+        if (now - progressAt >= 100) {
+          progressAt = now
+          request.onProgress(transfer.decoder === undefined ? size : received, expected)
+        }
+      }
+      const wait = limiter?.(chunk.length) ?? 0
+      if (wait > 5 && !transfer.over) {
+        pause("rate")
+        clearTimeout(transfer.limiting)
+        transfer.limiting = setTimeout(unpause, wait, "rate")
+      }
+    },
+    onResponseEnd: () => {
+      done = true
+      if (connection !== undefined) undici.answered(connection)
+      if (skipBody) return goOn()
+      if (transfer.over) return
+      if (connection === undefined) onEnd()
+      else {
+        undici.ifInOrder(connection, (inOrder) => {
+          if (inOrder) onEnd()
+          else transfer.fail(new Failure("dropped", broke, true))
+        })
+      }
+    },
+    onResponseError: (_controller, error) => {
+      done = true
+      if (skipBody) return goOn()
+      const malformed = connection === undefined && undici.kindOf(error) === "wrong-length"
+      transfer.fail(malformed ? new Failure("protocol", "the head of the answer is malformed", false) : error)
+    }
+  }
+}
