@@ -14,6 +14,8 @@ import * as LosslessJson from "../services/record/LosslessJson.js"
 import * as Modules from "../services/source/Modules.js"
 import * as Units from "../services/text/Units.js"
 import * as Executor from "../services/thread/Executor.js"
+import * as Job from "../services/thread/Job.js"
+import * as MapJobs from "../services/thread/MapJobs.js"
 import { withRest } from "./kernel/Cli.js"
 import * as Screen from "./kernel/Screen.js"
 import * as Values from "./kernel/Values.js"
@@ -97,7 +99,7 @@ const longestItem = 1024 * 1024
 const tooLong = `longer than ${longestItem} bytes`
 
 /** What a word stands for. */
-const wordOf = (text: string, format: Format, where: string): Executors.ItemInput => {
+const wordOf = (text: string, format: Format, where: string): MapJobs.ItemInput => {
   if (format !== "ndjson") return { text, value: Either.right(text) }
   try {
     return { text, value: Either.right(LosslessJson.parse(text)) }
@@ -107,7 +109,7 @@ const wordOf = (text: string, format: Format, where: string): Executors.ItemInpu
 }
 
 /** Standard input's or a file's items: the records of `aio loop`, without blank lines. */
-const read = (path: string, format: Format): Stream.Stream<Executors.ItemInput, UsageError, Input.Input> =>
+const read = (path: string, format: Format): Stream.Stream<MapJobs.ItemInput, UsageError, Input.Input> =>
   Stream.unwrap(
     Effect.map(Input.Input, ({ open }) => Loops.records(open(path), { format, maxLine: longestItem }))
   ).pipe(
@@ -176,8 +178,8 @@ const lineOf = (value: unknown): string => (typeof value === "string" ? bounded(
 
 const short = (ms: number): string => (ms < 10 ? `${Number(ms.toPrecision(2))} ms` : Units.formatDuration(ms))
 
-const table = ({ cancelled, elapsed, failed, ok, run, wait }: Executors.ItemsSummary): string => {
-  const times = ({ p50, p95, p99 }: Executors.Quantiles) =>
+const table = ({ cancelled, elapsed, failed, ok, run, wait }: MapJobs.ItemsSummary): string => {
+  const times = ({ p50, p95, p99 }: MapJobs.Quantiles) =>
     `p50 ${short(p50)}, p95 ${short(p95)}, p99 ${short(p99)}`
   const lines = [
     `items  ${ok} ok, ${failed} failed${cancelled ? ", the others cancelled" : ""}`,
@@ -188,7 +190,7 @@ const table = ({ cancelled, elapsed, failed, ok, run, wait }: Executors.ItemsSum
 }
 
 /** An event of `--json`. The value of a result is JSON already: its integers keep all their digits. */
-const jsonLine = (event: Executors.ItemEvent): string => {
+const jsonLine = (event: MapJobs.ItemEvent): string => {
   const { event: name, ...fields } = event
   if (!("value" in fields)) return Output.eventLine(name, fields)
   const { value, ...others } = fields
@@ -225,7 +227,7 @@ const map = (
         `${file}: the export '${found.name}' is ${kind}; name a function that takes an item`
       )
     }
-    const job = Executor.job<(item: unknown) => unknown>(pathToFileURL(found.path), found.name)
+    const job = Job.fromModule<(item: unknown) => unknown>(pathToFileURL(found.path), found.name)
     const path = Option.getOrElse(config.input, () => "-")
     const items = given.map((text, i) => wordOf(text, config.format, `item ${i + 1}, '${text}'`))
     const wrong = items.find(({ value }) => Either.isLeft(value))?.value
@@ -253,15 +255,15 @@ const map = (
         ? Effect.sync(() => screen.log(line))
         : output.print(line)
     const cwd = process.cwd()
-    const failure = ({ item, message, stack }: Executors.ItemEvent & { readonly event: "failed" }) => {
+    const failure = ({ item, message, stack }: MapJobs.ItemEvent & { readonly event: "failed" }) => {
       if (config.quiet) return Effect.void
       const place = stack === undefined ? undefined : Failures.place(stack, cwd)
       const label = item.length > longestLabel ? `${item.slice(0, longestLabel)}…` : item
       return note(`Failed (${label}): ${message}${place === undefined ? "" : ` (${place})`}`)
     }
     let bad: string | undefined // what the input is wrong with, where that ends all
-    let summary: Executors.ItemsSummary | undefined
-    const handle = (event: Executors.ItemEvent): Effect.Effect<void> => {
+    let summary: MapJobs.ItemsSummary | undefined
+    const handle = (event: MapJobs.ItemEvent): Effect.Effect<void> => {
       if (event.event === "summary") summary = event
       else {
         done++
@@ -293,7 +295,7 @@ const map = (
     const console = yield* consoleTo((stream, text) =>
       config.json ? output.print(Output.eventLine("output", { stream, text })) : note(text)
     )
-    yield* Executors.items(job, inputs, {
+    yield* MapJobs.items(job, inputs, {
       unordered: config.unordered,
       retries: config.retries,
       chunk: config.chunk,

@@ -4,6 +4,8 @@ import { Effect, Either, Stream } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Failures from "../../src/services/host/Failures.js"
 import * as Executor from "../../src/services/thread/Executor.js"
+import * as Job from "../../src/services/thread/Job.js"
+import * as MapJobs from "../../src/services/thread/MapJobs.js"
 import * as Aio from "../support/Aio.js"
 
 afterAll(Aio.removeFolders)
@@ -174,7 +176,7 @@ describe.each(modes.slice(0, 2))("words of a job, %s", (_, mode) => {
 describe("executor, library", () => {
   const threads = () => (process.platform === "linux" ? readdirSync("/proc/self/task").length : 0)
   // Every 97th result can be written and not be read.
-  const job = Executor.fromFunction((n: number): unknown => {
+  const job = Job.fromFunction((n: number): unknown => {
     if (n % 97 !== 96) return n % 2 === 0 ? n : { n }
     if (n === 1066) process.exit(1)
     let value: Array<unknown> = []
@@ -186,7 +188,7 @@ describe("executor, library", () => {
   it.each([1, 7, 64])("fails just the jobs whose results cannot be read, in chunks of %i", async (chunk) => {
     const before = threads()
     const items = await Effect.runPromise(
-      Stream.runCollect(Executor.each(job, inputs, { chunk, timeout: "1 minute" })).pipe(
+      Stream.runCollect(MapJobs.each(job, inputs, { chunk, timeout: "1 minute" })).pipe(
         Effect.provide(Executor.layerThreads({ maxWorkers: 2 }))
       )
     )

@@ -5,14 +5,18 @@ import * as Output from "../../src/services/host/Output.js"
 import * as GuideServer from "../../src/services/http/GuideServer.js"
 import * as Cancellation from "../../src/services/task/Cancellation.js"
 import * as Executor from "../../src/services/thread/Executor.js"
+import * as ExecutorError from "../../src/services/thread/ExecutorError.js"
+import * as ExecutorTest from "../../src/services/thread/ExecutorTest.js"
+import * as Job from "../../src/services/thread/Job.js"
+import * as MapJobs from "../../src/services/thread/MapJobs.js"
 
 const server = Layer.succeed(GuideServer.GuideServer, { origin: "http://guide" })
 
 // The download of page n, counted from 1, as a test wants it.
-const answering = (answer: (page: number) => Effect.Effect<unknown, Executor.ExecutorError>) =>
+const answering = (answer: (page: number) => Effect.Effect<unknown, ExecutorError.ExecutorError>) =>
   Effect.provide(
     Layer.mergeAll(
-      Executor.layerTest(
+      ExecutorTest.layer(
         (_, [url]) =>
           answer(
             1 + GuideServer.pages.findIndex((page) => url === page.url.replace("https:/", "http://guide"))
@@ -64,7 +68,7 @@ describe("Executors", () => {
 
   it.effect("example cancels the other downloads when one fails, and waits for their clean-up", () => {
     const cleaned: Array<number> = []
-    const failure = new Executor.WorkerCrashed({ job: "downloadSize", reason: "memory", detail: "full" })
+    const failure = new ExecutorError.WorkerCrashed({ job: "downloadSize", reason: "memory", detail: "full" })
     return Effect.gen(function* () {
       const example = yield* Effect.fork(Effect.exit(Executors.example))
       yield* TestClock.adjust("99 millis")
@@ -113,33 +117,33 @@ describe("Executors", () => {
   it.live("a download that fails is the failure of its job", () =>
     Effect.gen(function* () {
       const { origin } = yield* GuideServer.GuideServer
-      const missing = yield* Effect.flip(Executors.blocking(Executors.downloadSize, `${origin}/nothing`))
+      const missing = yield* Effect.flip(Executor.blocking(Executors.downloadSize, `${origin}/nothing`))
       assert.strictEqual(
         missing.message,
         `job downloadSize failed: Error: cannot download ${origin}/nothing: status 404`
       )
-      const nobody = yield* Effect.flip(Executors.blocking(Executors.downloadSize, "http://127.0.0.1:1/"))
+      const nobody = yield* Effect.flip(Executor.blocking(Executors.downloadSize, "http://127.0.0.1:1/"))
       assert.match(nobody.message, /cannot download http:\/\/127\.0\.0\.1:1\/: .+/)
     }).pipe(Effect.provide(Layer.mergeAll(Executor.layerThreads({ maxWorkers: 1 }), GuideServer.layer)))
   )
 
   // An item n sleeps n seconds; 13 fails.
-  const naps = Executor.layerTest(
+  const naps = ExecutorTest.layer(
     (job, [n]) =>
       n === 13
         ? Effect.fail(
-            new Executor.JobFailed({ job, thrown: { name: "", message: "13", stack: "at", value: 13 } })
+            new ExecutorError.JobFailed({ job, thrown: { name: "", message: "13", stack: "at", value: 13 } })
           )
         : Effect.delay(Effect.succeed(n * 2), n * 1000),
     { maxWorkers: 2 }
   )
-  const nap = Executor.fromFunction((n: number) => n)
-  const inputs = (...values: ReadonlyArray<number | string>): ReadonlyArray<Executors.ItemInput> =>
+  const nap = Job.fromFunction((n: number) => n)
+  const inputs = (...values: ReadonlyArray<number | string>): ReadonlyArray<MapJobs.ItemInput> =>
     values.map((value) => ({
       text: `${value}`,
       value: typeof value === "number" ? Either.right(value) : Either.left(`${value} is none`)
     }))
-  const told = (events: Iterable<Executors.ItemEvent>) =>
+  const told = (events: Iterable<MapJobs.ItemEvent>) =>
     Array.from(events, (event) =>
       event.event === "result"
         ? `${event.seq} ${event.item} = ${event.value}`
@@ -151,7 +155,7 @@ describe("Executors", () => {
   it.effect("items gives results in input order, bad items among them, and a summary", () =>
     Effect.gen(function* () {
       const all = yield* Effect.fork(
-        Stream.runCollect(Executors.items(nap, inputs("bad", 3, 1, 13, "worse"), { onFailure: "continue" }))
+        Stream.runCollect(MapJobs.items(nap, inputs("bad", 3, 1, 13, "worse"), { onFailure: "continue" }))
       )
       yield* TestClock.adjust("2999 millis")
       assert.isTrue((yield* Fiber.poll(all))._tag === "None")
@@ -172,7 +176,7 @@ describe("Executors", () => {
 
   it.effect("items ends at the first failure, and cancels what is under way", () =>
     Effect.gen(function* () {
-      const all = yield* Effect.fork(Stream.runCollect(Executors.items(nap, inputs(1, 13, 60, 60))))
+      const all = yield* Effect.fork(Stream.runCollect(MapJobs.items(nap, inputs(1, 13, 60, 60))))
       yield* TestClock.adjust("1 seconds")
       assert.deepStrictEqual(told(yield* Fiber.join(all)), [
         "1 1 = 2",

@@ -29,6 +29,10 @@ import * as TaskGroup from "../../src/services/task/TaskGroup.js"
 import * as WorkerFibers from "../../src/services/task/WorkerFibers.js"
 import * as Lines from "../../src/services/text/Lines.js"
 import * as Executor from "../../src/services/thread/Executor.js"
+import * as ExecutorTest from "../../src/services/thread/ExecutorTest.js"
+import * as InlineExecutor from "../../src/services/thread/InlineExecutor.js"
+import * as Job from "../../src/services/thread/Job.js"
+import * as MapJobs from "../../src/services/thread/MapJobs.js"
 import * as Timers from "../../src/services/time/Timers.js"
 import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 import { Interleave } from "../../src/testing/index.js"
@@ -70,7 +74,7 @@ const options = (
 const one = Stream.make(1)
 const bytes = Stream.make(new TextEncoder().encode("1\n"))
 const command = Command.make("true")
-const job = Executor.fromFunction((n: number) => n)
+const job = Job.fromFunction((n: number) => n)
 
 options("Tail.Options", { interval: "someTime" }, (given) =>
   Effect.provide(Effect.void, Tail.layerWith(given))
@@ -124,9 +128,9 @@ options("HostQueue.Options", { perHost: "countOrInfinity", lowWater: "countOrInf
   Effect.sync(() => hostQueue.make({ perHost: 1, lowWater: 1, host: String, ...given }))
 )
 options(
-  "Executor.EachOptions",
+  "MapJobs.EachOptions",
   { chunk: "count", concurrency: "countOrInfinity", timeout: "time", retries: "anyCount" },
-  (given) => Stream.runDrain(Executor.each(job, [1], given))
+  (given) => Stream.runDrain(MapJobs.each(job, [1], given))
 )
 option("Executor.withTimeout timeout", "time", (timeout) => Executor.withTimeout(Effect.void, timeout))
 options(
@@ -142,10 +146,10 @@ options(
   },
   (given) => Effect.provide(Effect.void, Executor.layerThreads(given))
 )
-options("Executor.layerTest", { maxWorkers: "count" }, (given) =>
+options("ExecutorTest.layer", { maxWorkers: "count" }, (given) =>
   Effect.provide(
     Effect.void,
-    Executor.layerTest(() => Effect.void, given)
+    ExecutorTest.layer(() => Effect.void, given)
   )
 )
 options("HttpServer.ServeOptions", { port: "port", grace: "time" }, (given) =>
@@ -325,7 +329,7 @@ const declared = (): ReadonlyArray<string> =>
 const layers = Layer.mergeAll(
   Processes.layerTest([{ match: "true" }]),
   Downloader.layerTest({}),
-  Executor.layerInline,
+  InlineExecutor.layer,
   HttpServer.layerTest,
   Output.layerTest,
   Probes.layerTest({}),

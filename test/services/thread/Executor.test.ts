@@ -5,6 +5,11 @@ import { Effect, Exit, FastCheck, Fiber, Layer, Runtime, Scope, Stream, TestCloc
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
+import type * as ExecutorError from "../../../src/services/thread/ExecutorError.js"
+import * as ExecutorTest from "../../../src/services/thread/ExecutorTest.js"
+import * as InlineExecutor from "../../../src/services/thread/InlineExecutor.js"
+import * as Job from "../../../src/services/thread/Job.js"
+import * as MapJobs from "../../../src/services/thread/MapJobs.js"
 
 const on = (maxWorkers: number) => Effect.provide(Executor.layerThreads({ maxWorkers, grace: "50 millis" }))
 
@@ -57,7 +62,7 @@ describe("Executor", () => {
   it.live("copies arguments and results", () =>
     Effect.gen(function* () {
       const executor = yield* Executor.Executor
-      const same = Executor.fromFunction((value: unknown) => value)
+      const same = Job.fromFunction((value: unknown) => value)
       const run = Runtime.runPromise(yield* Effect.runtime())
       yield* Effect.promise(() =>
         FastCheck.assert(
@@ -116,7 +121,7 @@ describe("Executor", () => {
 
       const nonError = yield* Effect.flip(Executor.blocking(() => Promise.reject({ left: 2 })))
       assert.deepInclude(nonError, { _tag: "JobFailed" })
-      assert.deepStrictEqual((nonError as Executor.JobFailed).thrown.value, { left: 2 })
+      assert.deepStrictEqual((nonError as ExecutorError.JobFailed).thrown.value, { left: 2 })
 
       const outside = 1
       const closure = yield* Effect.flip(Executor.blocking(() => outside))
@@ -277,12 +282,12 @@ describe("Executor", () => {
     Effect.gen(function* () {
       const url =
         "data:text/javascript,let calls = 0; export const count = (by) => (calls += by); export const no = 1"
-      const count = Executor.job<(by: number) => number>(url, "count")
+      const count = Job.fromModule<(by: number) => number>(url, "count")
       assert.strictEqual(yield* Executor.run(count, 2), 2)
       assert.strictEqual(yield* Executor.run(count, 3), 5) // loaded once a thread
-      const none = yield* Effect.flip(Executor.run(Executor.job<() => void>(url, "no")))
+      const none = yield* Effect.flip(Executor.run(Job.fromModule<() => void>(url, "no")))
       assert.include(none.message, "has no function 'no' (count)")
-      const nowhere = yield* Effect.flip(Executor.run(Executor.job<() => void>("file:///nowhere.js", "x")))
+      const nowhere = yield* Effect.flip(Executor.run(Job.fromModule<() => void>("file:///nowhere.js", "x")))
       assert.include(nowhere.message, "Cannot find module '/nowhere.js'")
     }).pipe(on(1))
   )
@@ -291,7 +296,7 @@ describe("Executor", () => {
     Effect.gen(function* () {
       // 0 returns only after 1 has.
       const flags = shared(1)
-      const job = Executor.fromFunction(([index, flags]: readonly [number, Int32Array]) => {
+      const job = Job.fromFunction(([index, flags]: readonly [number, Int32Array]) => {
         if (index === 0) Atomics.wait(flags, 0, 0)
         return index
       })
@@ -300,12 +305,12 @@ describe("Executor", () => {
         Atomics.store(flags, 0, 1)
         Atomics.notify(flags, 0)
       })
-      const unordered = Executor.map(job, inputs, { unordered: true }).pipe(
+      const unordered = MapJobs.map(job, inputs, { unordered: true }).pipe(
         Stream.tap((index) => (index === 2 ? free : Effect.void)),
         Stream.runCollect
       )
       assert.deepStrictEqual(Array.from(yield* unordered), [1, 2, 0])
-      const ordered = Stream.runCollect(Executor.map(job, Stream.fromIterable(inputs)))
+      const ordered = Stream.runCollect(MapJobs.map(job, Stream.fromIterable(inputs)))
       assert.deepStrictEqual(Array.from(yield* ordered), [0, 1, 2])
     }).pipe(on(2))
   )
@@ -336,16 +341,16 @@ describe("Executor", () => {
       assert.deepInclude(argument, { _tag: "NotSerializable", part: "arguments" })
       const result = yield* Effect.flip(Executor.blocking(() => () => 1))
       assert.deepInclude(result, { _tag: "NotSerializable", part: "result" })
-    }).pipe(Effect.provide(Executor.layerInline))
+    }).pipe(Effect.provide(InlineExecutor.layer))
   )
 
   it.effect("layerTest answers in virtual time, on as many threads as it is given", () =>
     Effect.gen(function* () {
       const done: Array<number> = []
-      const job = Executor.fromFunction(function nap(seconds: number) {
+      const job = Job.fromFunction(function nap(seconds: number) {
         return seconds
       })
-      const all = yield* Executor.map(job, [2, 1, 2]).pipe(
+      const all = yield* MapJobs.map(job, [2, 1, 2]).pipe(
         Stream.runForEach((seconds) => Effect.sync(() => done.push(seconds))),
         Effect.fork
       )
@@ -358,7 +363,7 @@ describe("Executor", () => {
       yield* Fiber.join(all)
     }).pipe(
       Effect.provide(
-        Executor.layerTest(
+        ExecutorTest.layer(
           (job, [seconds]) => Effect.delay(Effect.succeed(job === "nap" && seconds), `${seconds} seconds`),
           {
             maxWorkers: 2
