@@ -45,7 +45,7 @@ const options = {
     Options.withDescription("results as they come instead of in input order")
   ),
   timeout: Values.duration("timeout").pipe(
-    Options.withDescription("ends a job that runs for longer; time in the queue does not count"),
+    Options.withDescription("fails a job that runs for longer; time in the queue does not count"),
     Options.optional
   ),
   retries: Values.integer("retries", 0).pipe(
@@ -62,19 +62,19 @@ const options = {
   ),
   grace: Values.duration("grace").pipe(
     Options.withDescription(
-      "how long a job that is asked to end may go on before its thread is ended; default 1s"
+      "time between asking a job to end and ending its thread; default 1s"
     ),
     Options.optional
   ),
   onFailure: Values.choice("on-failure", ["cancel", "continue"]).pipe(
-    Options.withDescription("what the failure of an item does to the others; default cancel"),
+    Options.withDescription("on a failing item: cancel the others (default), or continue with them"),
     Options.withDefault("cancel" as const)
   ),
   processes: Options.boolean("processes").pipe(
     Options.withDescription("child processes instead of threads, for code that may crash")
   ),
   progress: Options.boolean("progress").pipe(
-    Options.withDescription("a line on the terminal: items done, failed, and how many a second")
+    Options.withDescription("a line on the terminal: items done, failed, and done per second")
   ),
   json: Options.boolean("json").pipe(Options.withDescription("events as NDJSON on stdout")),
   quiet: Options.boolean("quiet").pipe(
@@ -93,22 +93,22 @@ const words = Args.text({ name: "module#export" }).pipe(
 /** Characters of an item by which a failure names it. */
 const longestLabel = 200
 
-/** Most bytes of an item that is read. */
+/** Most bytes of an item. */
 const longestItem = 1024 * 1024
 
 const tooLong = `longer than ${longestItem} bytes`
 
-/** What a word stands for. */
+/** The item of a word. */
 const wordOf = (text: string, format: Format, where: string): MapJobs.ItemInput => {
   if (format !== "ndjson") return { text, value: Either.right(text) }
   try {
     return { text, value: Either.right(LosslessJson.parse(text)) }
   } catch (error) {
-    return { text, value: Either.left(`${where}, is no JSON: ${(error as Error).message}`) }
+    return { text, value: Either.left(`${where}, is not JSON: ${(error as Error).message}`) }
   }
 }
 
-/** Standard input's or a file's items: the records of `aio loop`, without blank lines. */
+/** The items of standard input or a file: the records of `aio loop`, without blank lines. */
 const read = (path: string, format: Format): Stream.Stream<MapJobs.ItemInput, UsageError, Input.Input> =>
   Stream.unwrap(
     Effect.map(Input.Input, ({ open }) => Loops.records(open(path), { format, maxLine: longestItem }))
@@ -120,7 +120,6 @@ const read = (path: string, format: Format): Stream.Stream<MapJobs.ItemInput, Us
       const text = record.text.replace(/\r$/, "") || where
       if (problem !== undefined) {
         const why = problem
-          .replace(/^not JSON/, "no JSON")
           .replace(tooLong, `longer than ${Units.formatSize(longestItem)}`)
         const verb = why.startsWith("cannot") ? "" : "is "
         return Option.some({ text, value: Either.left(`${where} ${verb}${why}`) })
@@ -159,7 +158,7 @@ const withArrays = (root: unknown): unknown => {
   return holder[0]
 }
 
-/** Characters of a result at most: a line of some more is longer than a string can be. */
+/** Most characters of a result: a slightly longer line exceeds the longest string. */
 const longestText = 511 * 1024 * 1024
 
 const bounded = (text: string): string => {
@@ -169,7 +168,7 @@ const bounded = (text: string): string => {
   )
 }
 
-/** A result as JSON; throws where it has none. */
+/** A result as JSON; throws where it cannot be JSON. */
 const jsonOf = (value: unknown): string =>
   value === undefined ? "null" : bounded(LosslessJson.encode(withArrays(value)))
 
@@ -197,7 +196,7 @@ const jsonLine = (event: MapJobs.ItemEvent): string => {
   return `${Output.eventLine(name, others).slice(0, -1)},"value":${value}}`
 }
 
-/** A job's own words: stdout is for results. */
+/** The console of jobs: stdout is for results. */
 const consoleTo = (note: (stream: "stdout" | "stderr", line: string) => Effect.Effect<void>) =>
   Console.consoleWith((console) =>
     Effect.succeed<Console.Console>({
@@ -217,7 +216,7 @@ const map = (
     const machine = yield* SystemLoad.Machine
     const output = yield* Output.Output
     const { load } = yield* Modules.Modules
-    // What can be known before anything runs is said before anything runs.
+    // Report wrong usage before any job runs.
     const found = yield* load(file, name === undefined ? undefined : [name]).pipe(
       Effect.mapError((error) => (error._tag === "ModuleError" ? usage(error.message) : error))
     )
@@ -261,7 +260,7 @@ const map = (
       const label = item.length > longestLabel ? `${item.slice(0, longestLabel)}…` : item
       return note(`Failed (${label}): ${message}${place === undefined ? "" : ` (${place})`}`)
     }
-    let bad: string | undefined // what the input is wrong with, where that ends all
+    let bad: string | undefined // what is wrong with the input, where that ends the run
     let summary: MapJobs.ItemsSummary | undefined
     const handle = (event: MapJobs.ItemEvent): Effect.Effect<void> => {
       if (event.event === "summary") summary = event
@@ -331,7 +330,7 @@ export const command = Command.make("executor", { words, ...options }, (config) 
     const file = hash < 0 ? target : target.slice(0, hash)
     const name = hash < 0 ? undefined : target.slice(hash + 1)
     if (file === "" || name === "") {
-      return yield* usage(`'${target}' names no function; write MODULE#EXPORT, like ./images.ts#thumbnail`)
+      return yield* usage(`'${target}' is not a function; expected MODULE#EXPORT, like ./images.ts#thumbnail`)
     }
     if (config.chunk > 1024) return yield* usage(`option --chunk: ${config.chunk} is too many; 1024 at most`)
     if (given.length > 0 && Option.isSome(config.input)) {
@@ -344,6 +343,6 @@ export const command = Command.make("executor", { words, ...options }, (config) 
   })
 ).pipe(
   Command.withDescription(
-    "run a blocking or CPU-bound function for each item, on threads beside an event loop that turns on. Alone: the guide's four downloads."
+    "run a blocking or CPU-bound function for each item, on threads beside the event loop. Alone: the guide's four downloads."
   )
 )

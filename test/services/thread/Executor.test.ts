@@ -1,15 +1,12 @@
 import { readdirSync } from "node:fs"
 import { threadId } from "node:worker_threads"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, FastCheck, Fiber, Layer, Runtime, Scope, Stream, TestClock } from "effect"
+import { Effect, Exit, FastCheck, Fiber, Layer, Runtime, Scope } from "effect"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
 import type * as ExecutorError from "../../../src/services/thread/ExecutorError.js"
-import * as ExecutorTest from "../../../src/services/thread/ExecutorTest.js"
-import * as InlineExecutor from "../../../src/services/thread/InlineExecutor.js"
 import * as Job from "../../../src/services/thread/Job.js"
-import * as MapJobs from "../../../src/services/thread/MapJobs.js"
 
 const on = (maxWorkers: number) => Effect.provide(Executor.layerThreads({ maxWorkers, grace: "50 millis" }))
 
@@ -19,7 +16,7 @@ const shared = (length: number) => new Int32Array(new SharedArrayBuffer(4 * leng
 const until = (flags: Int32Array, index: number, value: number) =>
   Effect.repeat(EventLoop.nextTurn, { until: () => Atomics.load(flags, index) >= value })
 
-/** Says at [0] that it runs, then blocks until [1] is set. */
+/** Counts itself at [0], then blocks until [1] is set. */
 const hold = (flags: Int32Array) => {
   Atomics.add(flags, 0, 1)
   Atomics.wait(flags, 1, 0)
@@ -31,7 +28,7 @@ const release = (flags: Int32Array) =>
     Atomics.notify(flags, 1)
   })
 
-/** How many threads this process has. Where that cannot be told, fewer at every look. */
+/** How many threads this process has. Where it cannot be read, fewer at every look. */
 let looks = 0
 const threads = () => (process.platform === "linux" ? readdirSync("/proc/self/task").length : --looks)
 
@@ -106,7 +103,7 @@ describe("Executor", () => {
     }).pipe(on(1))
   )
 
-  it.live("tells what a job threw", () =>
+  it.live("reports what a job threw", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(
         Executor.blocking(function parse() {
@@ -292,84 +289,12 @@ describe("Executor", () => {
     }).pipe(on(1))
   )
 
-  it.live("maps a job over inputs, results in input order or as they come", () =>
-    Effect.gen(function* () {
-      // 0 returns only after 1 has.
-      const flags = shared(1)
-      const job = Job.fromFunction(([index, flags]: readonly [number, Int32Array]) => {
-        if (index === 0) Atomics.wait(flags, 0, 0)
-        return index
-      })
-      const inputs = [0, 1, 2].map((index) => [index, flags] as const)
-      const free = Effect.sync(() => {
-        Atomics.store(flags, 0, 1)
-        Atomics.notify(flags, 0)
-      })
-      const unordered = MapJobs.map(job, inputs, { unordered: true }).pipe(
-        Stream.tap((index) => (index === 2 ? free : Effect.void)),
-        Stream.runCollect
-      )
-      assert.deepStrictEqual(Array.from(yield* unordered), [1, 2, 0])
-      const ordered = Stream.runCollect(MapJobs.map(job, Stream.fromIterable(inputs)))
-      assert.deepStrictEqual(Array.from(yield* ordered), [0, 1, 2])
-    }).pipe(on(2))
-  )
-
-  it.effect("dies on a number of threads that is none", () =>
+  it.effect("dies on a number of threads out of range", () =>
     Effect.gen(function* () {
       for (const maxWorkers of [0, -1, 1.5, Number.NaN]) {
         const exit = yield* Effect.exit(Effect.provide(Effect.void, Executor.layerThreads({ maxWorkers })))
         assert.isTrue(Exit.isFailure(exit))
       }
     })
-  )
-
-  it.effect("layerInline ships and copies as threads do", () =>
-    Effect.gen(function* () {
-      assert.strictEqual(
-        yield* Executor.blocking(async () => (await import("node:worker_threads")).threadId),
-        threadId
-      )
-      const outside = 1
-      assert.strictEqual((yield* Effect.flip(Executor.blocking(() => outside)))._tag, "JobFailed")
-      const argument = yield* Effect.flip(
-        Executor.blocking(
-          (f: () => void) => f(),
-          () => undefined
-        )
-      )
-      assert.deepInclude(argument, { _tag: "NotSerializable", part: "arguments" })
-      const result = yield* Effect.flip(Executor.blocking(() => () => 1))
-      assert.deepInclude(result, { _tag: "NotSerializable", part: "result" })
-    }).pipe(Effect.provide(InlineExecutor.layer))
-  )
-
-  it.effect("layerTest answers in virtual time, on as many threads as it is given", () =>
-    Effect.gen(function* () {
-      const done: Array<number> = []
-      const job = Job.fromFunction(function nap(seconds: number) {
-        return seconds
-      })
-      const all = yield* MapJobs.map(job, [2, 1, 2]).pipe(
-        Stream.runForEach((seconds) => Effect.sync(() => done.push(seconds))),
-        Effect.fork
-      )
-      yield* TestClock.adjust("1999 millis")
-      assert.deepStrictEqual(done, [])
-      yield* TestClock.adjust("1 millis")
-      assert.deepStrictEqual(done, [2, 1])
-      yield* TestClock.adjust("1 seconds") // the third began at 1 s
-      assert.deepStrictEqual(done, [2, 1, 2])
-      yield* Fiber.join(all)
-    }).pipe(
-      Effect.provide(
-        ExecutorTest.layer(
-          (job, [seconds]) => Effect.delay(Effect.succeed(job === "nap" && seconds), `${seconds} seconds`),
-          {
-            maxWorkers: 2
-          }
-        )
-      )
-    )
   )
 })

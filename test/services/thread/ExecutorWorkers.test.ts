@@ -1,10 +1,8 @@
 import { readdirSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import {
-  Cause,
   Chunk,
   Console,
-  Deferred,
   Effect,
   Either,
   Exit,
@@ -35,7 +33,7 @@ const cancel = (fiber: Fiber.Fiber<unknown, unknown>) =>
   Cancellation.cancel(fiber, { reason: "not needed", origin: "test" })
 const threads = () => (process.platform === "linux" ? readdirSync("/proc/self/task").length : 0)
 
-/** Says at [0] that it runs, and polls; at [1] that it was asked. */
+/** Counts itself at [0], polls until it is asked to end, and counts that at [1]. */
 const polite = (flags: Int32Array) => {
   Atomics.add(flags, 0, 1)
   while (!InJob.cancelled());
@@ -242,7 +240,7 @@ describe("Executor", () => {
         )
       )
 
-      it.live("gives output back in order, however much, and before the result", () =>
+      it.live("returns output in order, however much, and before the result", () =>
         Effect.gen(function* () {
           const lines = 20_000
           yield* Executor.blocking((lines: number) => {
@@ -386,7 +384,7 @@ describe("Executor", () => {
     )
   })
 
-  it.live("refuses a job when as many wait as may", () =>
+  it.live("refuses a job when the queue is full", () =>
     Effect.gen(function* () {
       const flags = shared(2)
       const running = yield* Effect.fork(Executor.blocking(polite, flags))
@@ -480,85 +478,6 @@ describe("Executor", () => {
   )
   let seen = 0
 
-  it.live("reads inputs no faster than results are taken, and fails as they do", () =>
-    Effect.gen(function* () {
-      let read = 0
-      const endless = Stream.fromIterable(
-        (function* () {
-          for (;;) yield read++
-        })()
-      )
-      const same = Job.fromFunction((n: number) => n)
-      const first = yield* MapJobs.map(same, endless, { chunk: 4 }).pipe(
-        Stream.tap(() => EventLoop.nextTurn),
-        Stream.take(50),
-        Stream.runCollect
-      )
-      assert.deepStrictEqual(
-        Array.from(first),
-        Array.from({ length: 50 }, (_, i) => i)
-      )
-      assert.isBelow(read, 20_000)
-      const broken = Stream.concat(Stream.range(1, 3), Stream.fail("no more"))
-      assert.strictEqual(yield* Effect.flip(Stream.runDrain(MapJobs.map(same, broken))), "no more")
-      const thrown = yield* Effect.exit(
-        Stream.runDrain(
-          MapJobs.map(
-            same,
-            (function* () {
-              yield 1
-              throw new Error("broken list")
-            })()
-          )
-        )
-      )
-      assert.isTrue(Exit.isFailure(thrown) && Cause.isDie(thrown.cause))
-    }).pipe(threadsOf({ maxWorkers: 2 }))
-  )
-
-  it.live("loses no item of many, in chunks that threads take from each other", () =>
-    Effect.gen(function* () {
-      const next = Job.fromFunction((n: number) => n + 1)
-      const count = 100_000
-      const got = yield* Stream.runCollect(MapJobs.map(next, Stream.range(0, count - 1), { chunk: 10 }))
-      assert.strictEqual(
-        Array.from(got).findIndex((n, i) => n !== i + 1),
-        -1
-      )
-      assert.strictEqual(got.length, count)
-    }).pipe(threadsOf({ maxWorkers: 3 }))
-  )
-
-  it.live("tries again, and gives what came before a failure", () =>
-    Effect.gen(function* () {
-      const tries = shared(3)
-      const flaky = Job.fromFunction(([i, tries]: readonly [number, Int32Array]) => {
-        if (Atomics.add(tries, i, 1) < i) throw new Error("not yet")
-        return i
-      })
-      const inputs = [0, 1, 2].map((i) => [i, tries] as const)
-      const items = yield* Stream.runCollect(MapJobs.each(flaky, inputs, { retries: 1 }))
-      assert.deepStrictEqual(
-        Array.from(items, ({ attempts, result }) => [attempts, Either.isRight(result)]),
-        [
-          [1, true],
-          [2, true],
-          [2, false]
-        ]
-      )
-      const got: Array<number> = []
-      const upToThree = Job.fromFunction((n: number) => {
-        if (n === 3) throw new Error("three")
-        return n
-      })
-      const error = yield* MapJobs.map(upToThree, [1, 2, 3, 4]).pipe(
-        Stream.runForEach((n) => Effect.sync(() => got.push(n))),
-        Effect.flip
-      )
-      assert.deepStrictEqual([got, error.message], [[1, 2], "job (anonymous) failed: Error: three"])
-    }).pipe(threadsOf({ maxWorkers: 2 }))
-  )
-
   it.live(
     "survives 1,000 cancellations at random moments: no thread is left, no other job is lost",
     () =>
@@ -607,21 +526,5 @@ describe("Executor", () => {
         yield* Effect.repeat(EventLoop.nextTurn, { until: () => threads() <= before })
       }).pipe(Effect.withRandom(Random.make(1))),
     120_000
-  )
-
-  it.live("cancels every fiber of a map whose stream is left early", () =>
-    Effect.gen(function* () {
-      const started = yield* Deferred.make<void>()
-      const flags = shared(2)
-      const fiber = yield* MapJobs.map(Job.fromFunction(polite), [flags, flags, flags, flags]).pipe(
-        Stream.runDrain,
-        Effect.onInterrupt(() => Deferred.succeed(started, undefined)),
-        Effect.fork
-      )
-      yield* until(flags, 0, 2)
-      yield* cancel(fiber)
-      yield* Deferred.await(started)
-      assert.deepStrictEqual(Array.from(flags), [2, 2]) // two ran and were asked; two never began
-    }).pipe(threadsOf({ maxWorkers: 2, grace: "1 minute" }))
   )
 })

@@ -6,7 +6,7 @@ import type { Outcome, Task, Thrown } from "./task.js"
 // order; what one side must know without waiting for the other is in shared memory.
 //
 // A message may arrive and be unreadable (its value is nested too deep for the stack of the other side). Only the order
-// of the messages tells which order it belongs to: see `unread` below and `onUnread` in pool.ts. So everything except
+// of the messages shows which order it belongs to: see `unread` below and `onUnread` in pool.ts. So everything except
 // arguments and results is made such that it can always be read.
 
 /** To a thread: the task has this number from now on; tasks below `base` may be forgotten. */

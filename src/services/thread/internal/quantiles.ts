@@ -1,6 +1,6 @@
 // Quantiles of any number of times in bounded memory: times are counted in classes of 2 %.
 
-/** Milliseconds rounded to what can be told apart. */
+/** Milliseconds, rounded to microseconds. */
 export const rounded = (ms: number): number => Math.round(ms * 1000) / 1000
 
 /** Counts times in milliseconds. */
