@@ -19,17 +19,26 @@ const project = Options.text("project").pipe(
 )
 const json = Options.boolean("json").pipe(Options.withDescription("findings as NDJSON events"))
 
+/** The guide's program; its warnings name the lines of its source. */
+const example = Effect.gen(function* () {
+  const { pages } = yield* Effect.promise(() => import("virtual:guide"))
+  yield* Await.exampleAt((name) => {
+    const call = name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
+    return { file: "src/programs/Await.ts", line: pages["await"]!.calls[call]!, column: 3 }
+  })
+})
+
 const invalid = (error: { readonly message: string }) => {
-  const told = error.message.startsWith("aio await") ? error.message : `aio await: ${error.message}`
-  return new UsageError({ message: told })
+  const { message } = error
+  return new UsageError({ message: message.startsWith("aio await") ? message : `aio await: ${message}` })
 }
 
 export const command = Command.make("await", { files, project, json }, ({ files: given, json, project }) =>
   Effect.gen(function* () {
     const files = yield* withRest(given)
     if (files.length === 0 && Option.isNone(project)) {
-      if (!json) return yield* Await.example
-      return yield* invalid({ message: "--json needs FILEs or --project tsconfig.json to report on" })
+      if (!json) return yield* example
+      return yield* invalid({ message: "--json needs FILEs or --project tsconfig.json" })
     }
     const path = yield* Path.Path
     const started = path.resolve(".")
@@ -58,7 +67,7 @@ export const command = Command.make("await", { files, project, json }, ({ files:
     const [first] = unresolved
     if (first !== undefined) {
       yield* Output.note(
-        `${plural(unresolved.length, "import")} not found, '${first.specifier}' in ${shown(first.file)} first; what they give is not judged`
+        `${plural(unresolved.length, "import")} not found, '${first.specifier}' in ${shown(first.file)} first; their values are not judged`
       )
     }
     const [failed] = unjudged

@@ -61,9 +61,7 @@ const options = {
     Options.optional
   ),
   grace: Values.duration("grace").pipe(
-    Options.withDescription(
-      "time between asking a job to end and ending its thread; default 1s"
-    ),
+    Options.withDescription("time between asking a job to end and ending its thread; default 1s"),
     Options.optional
   ),
   onFailure: Values.choice("on-failure", ["cancel", "continue"]).pipe(
@@ -119,8 +117,7 @@ const read = (path: string, format: Format): Stream.Stream<MapJobs.ItemInput, Us
       const where = `${format === "null" ? "item" : "line"} ${line} of ${path === "-" ? "standard input" : path}`
       const text = record.text.replace(/\r$/, "") || where
       if (problem !== undefined) {
-        const why = problem
-          .replace(tooLong, `longer than ${Units.formatSize(longestItem)}`)
+        const why = problem.replace(tooLong, `longer than ${Units.formatSize(longestItem)}`)
         const verb = why.startsWith("cannot") ? "" : "is "
         return Option.some({ text, value: Either.left(`${where} ${verb}${why}`) })
       }
