@@ -95,8 +95,8 @@ const load: Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> = {
   },
   server: async () => {
     const { command } = await import("./commands/server.js")
-    const HttpServer = await import("./services/http/HttpServer.js")
-    return Command.provide(command, HttpServer.layer)
+    const HttpServerNode = await import("./services/http/HttpServerNode.js")
+    return Command.provide(command, HttpServerNode.layer)
   },
   network: async () => {
     const { command } = await import("./commands/network.js")

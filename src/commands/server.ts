@@ -9,22 +9,22 @@ const options = {
   port: Values.parsed("port", (text) =>
     /^\d{1,5}$/.test(text) && Number(text) < 65_536
       ? Either.right(Number(text))
-      : Either.left(`'${text}' is no port; give a whole number from 1 to 65535, or 0 for a free one`)
+      : Either.left(`'${text}' is not a port; expected a whole number from 1 to 65535, or 0 for a free one`)
   ).pipe(Options.withDescription("port to listen on (default 0: a free one)"), Options.withDefault(0)),
   host: Values.parsed("host", (text) =>
     /^[\w.:%-]+$/.test(text)
       ? Either.right(text)
-      : Either.left(`'${text}' is no host; give a name or an address of this machine, like 127.0.0.1`)
+      : Either.left(`'${text}' is not a host; expected a name or an address of this machine, like 127.0.0.1`)
   ).pipe(
     Options.withDescription("address to listen on (default 127.0.0.1: this machine only)"),
     Options.withDefault("127.0.0.1")
   ),
   grace: Values.duration("grace").pipe(
-    Options.withDescription("how long running requests may go on after a signal (default 5s)"),
+    Options.withDescription("time that running requests have to end after a signal (default 5s)"),
     Options.withDefault(5000)
   ),
   demo: Options.boolean("demo").pipe(
-    Options.withDescription("show in five lines what waiting and what blocking do to other requests, and end")
+    Options.withDescription("measure how waiting and blocking affect other requests, in five lines, and exit")
   )
 }
 

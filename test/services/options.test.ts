@@ -15,6 +15,7 @@ import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as SystemLoad from "../../src/services/host/SystemLoad.js"
 import * as HttpServer from "../../src/services/http/HttpServer.js"
+import * as HttpServerTest from "../../src/services/http/HttpServerTest.js"
 import * as spool from "../../src/services/job/internal/spool.js"
 import * as CommandExecutor from "../../src/services/process/CommandExecutor.js"
 import * as Processes from "../../src/services/process/Processes.js"
@@ -330,7 +331,7 @@ const layers = Layer.mergeAll(
   Processes.layerTest([{ match: "true" }]),
   Downloader.layerTest({}),
   InlineExecutor.layer,
-  HttpServer.layerTest,
+  HttpServerTest.layer,
   Output.layerTest,
   Probes.layerTest({}),
   Timers.layer,

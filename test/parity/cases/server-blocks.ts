@@ -1,6 +1,7 @@
 import { Clock, Effect } from "effect"
 import * as Gather from "../../../src/programs/Gather.js"
 import * as HttpServer from "../../../src/services/http/HttpServer.js"
+import * as HttpServerNode from "../../../src/services/http/HttpServerNode.js"
 import { say } from "../Case.js"
 
 export const clock = "live"
@@ -20,4 +21,4 @@ export default Effect.gen(function* () {
       yield* say(body, long ? "and it took long" : "and it took short")
     })
   yield* Gather.gather(["/block", "/wait"].map(ask))
-}).pipe(Effect.scoped, Effect.provide(HttpServer.layer))
+}).pipe(Effect.scoped, Effect.provide(HttpServerNode.layer))

@@ -2,6 +2,7 @@ import { Clock, Effect } from "effect"
 import * as Gather from "../../../src/programs/Gather.js"
 import * as Server from "../../../src/programs/Server.js"
 import * as HttpServer from "../../../src/services/http/HttpServer.js"
+import * as HttpServerTest from "../../../src/services/http/HttpServerTest.js"
 import { say } from "../Case.js"
 
 export default Effect.gen(function* () {
@@ -11,4 +12,4 @@ export default Effect.gen(function* () {
   const before = yield* Clock.currentTimeMillis
   yield* Gather.gather([150, 50, 100].map(ask))
   yield* say((yield* Clock.currentTimeMillis) - before < 290 ? "at once" : "one after the other")
-}).pipe(Effect.scoped, Effect.provide(HttpServer.layerTest))
+}).pipe(Effect.scoped, Effect.provide(HttpServerTest.layer))
