@@ -5,6 +5,7 @@ import { Effect, Fiber, Option } from "effect"
 import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Modules from "../services/source/Modules.js"
+import * as ProgramFile from "../services/source/ProgramFile.js"
 import * as Race from "../services/task/Race.js"
 import { guarded } from "../services/text/Foreign.js"
 import { formatGiven } from "../services/text/Units.js"
@@ -20,7 +21,7 @@ const inOneLine = (error: unknown) =>
     ? usage((error as Modules.ModuleError).message)
     : error
 
-// For programs of files alone, and read from disk beside them: the examples start sooner without.
+// For programs in files only, loaded while the file is: the examples start faster without.
 const nodeServices = Effect.promise(() => import("./kernel/NodeServices.js")).pipe(
   Effect.map(({ layer }) => layer)
 )
@@ -56,12 +57,12 @@ export const command = Command.make("run", options, (config) =>
     if (path === undefined) return yield* Timestamps.timed(Run.example, config)
     process.argv = [process.argv[0]!, path, ...argv]
     const services = yield* Effect.fork(nodeServices)
-    const program = yield* Effect.mapError(Run.load(path, name), inOneLine)
+    const program = yield* Effect.mapError(ProgramFile.load(path, name), inOneLine)
     const run = Effect.mapError(program, inOneLine).pipe(Effect.provide(yield* Fiber.join(services)))
     const within = Option.match(config.timeout, {
       onNone: () => run,
       onSome: (duration) =>
-        // Not Effect.timeout, which never comes after more than 2^31-1 ms.
+        // Not Effect.timeout, which never times out beyond 2^31-1 ms.
         Race.first(
           run,
           Effect.zipRight(
