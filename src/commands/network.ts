@@ -9,11 +9,11 @@ import * as Values from "./kernel/Values.js"
 
 const options = {
   user: Options.text("user").pipe(
-    Options.withDescription("whose page; the embedded services know ada (default ada)"),
+    Options.withDescription("the user of the page; the embedded services know ada (default ada)"),
     Options.withDefault("ada")
   ),
   timeout: Values.duration("timeout").pipe(
-    Options.withDescription("longest a part may take, like 100ms; then it is unavailable (default 1s)"),
+    Options.withDescription("timeout of a part, like 100ms; then it is unavailable (default 1s)"),
     Options.withDefault(1000)
   ),
   onFailure: Options.choice("on-failure", ["cancel", "continue", "collect"]).pipe(
@@ -23,7 +23,7 @@ const options = {
     Options.withDefault("collect")
   ),
   virtual: Options.boolean("virtual").pipe(
-    Options.withDescription("in virtual time: it ends at once, with exact times")
+    Options.withDescription("in virtual time: ends at once, with exact times")
   )
 }
 

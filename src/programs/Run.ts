@@ -57,7 +57,10 @@ const superviseWith = <A, E, R>(
           return Effect.forEach(lines, output.note, { discard: true })
         })
       const reportLost = ({ cause, fiber, span }: Unobserved.Lost) =>
-        report(cause, `error in fiber #${fiber}${span === undefined ? "" : ` (${span})`} that nobody joined`)
+        report(
+          cause,
+          `error in fiber #${fiber}${span === undefined ? "" : ` (${span})`} that was never joined`
+        )
 
       // A daemon: a broken fiber would hold up the end of the fiber that forked it.
       const main = yield* Effect.forkDaemon(
@@ -74,7 +77,7 @@ const superviseWith = <A, E, R>(
           // The message that stdout cannot be written to is enough by itself.
           const label = guarded(() => event.error instanceof Output.OutputError, false)
             ? undefined
-            : "error that nothing caught"
+            : "uncaught error"
           return report(Cause.die(event.error), label).pipe(
             Effect.zipRight(cancel),
             Effect.zipRight(Effect.whenEffect(Deferred.succeed(broken, undefined), isBroken(main)))

@@ -139,7 +139,7 @@ describe("Run.supervise", () => {
       )
       assert.deepStrictEqual(yield* outcome(program), {
         code: 1,
-        stderr: ["error that nothing caught: stray"]
+        stderr: ["uncaught error: stray"]
       })
     })
   )
@@ -189,7 +189,7 @@ describe("Run.supervise", () => {
   describe("unobserved fibers", () => {
     const boom = Effect.fail(new Boom({ n: 1 }))
     const settled = Effect.repeatN(Effect.yieldNow(), 20)
-    const report = /^error in fiber #\d+( \(\w+\))? that nobody joined: Boom: \{ n: 1 \}$/
+    const report = /^error in fiber #\d+( \(\w+\))? that was never joined: Boom: \{ n: 1 \}$/
     const lost = (program: Effect.Effect<unknown, unknown>, times = 1) =>
       Effect.map(outcome(program), ({ code, stderr }) => {
         assert.strictEqual(stderr.length, times, stderr.join("\n"))
@@ -215,7 +215,7 @@ describe("Run.supervise", () => {
     it.effect("are reported with the span they were forked in", () =>
       Effect.map(
         outcome(Effect.zipRight(Effect.fork(boom), settled).pipe(Effect.withSpan("outer"))),
-        ({ stderr }) => assert.match(stderr[0]!, /^error in fiber #\d+ \(outer\) that nobody joined/)
+        ({ stderr }) => assert.match(stderr[0]!, /^error in fiber #\d+ \(outer\) that was never joined/)
       )
     )
 

@@ -45,7 +45,10 @@ export const printable = (what: string, body: () => string): string => {
   try {
     return clipped(body())
   } catch (thrown) {
-    const why = guarded(() => clipped(String(thrown)).split("\n", 1)[0], "what cannot be printed either")
+    const why = guarded(
+      () => clipped(String(thrown)).split("\n", 1)[0],
+      "an error that cannot be printed either"
+    )
     return `${what} that cannot be printed: reading it throws ${why}`
   }
 }
