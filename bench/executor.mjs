@@ -8,9 +8,9 @@ const ours = (...words) => selfTimed([process.execPath, peer("executor.mjs"), ..
 const asyncio = (...words) => python && selfTimed([python, peer("asyncio_executor.py"), ...words])
 
 await compare(
-  "Executor.map: 20,000 × n + 1 on 2 threads",
+  "MapJobs.map: 20,000 × n + 1 on 2 threads",
   [
-    { name: "Executor.map", run: ours("tiny", "20000") },
+    { name: "MapJobs.map", run: ours("tiny", "20000") },
     { name: "piscina", run: ours("piscina", "20000") },
     { name: "run_in_executor", run: asyncio("tiny", "20000") },
     { name: "20,000 × Executor.run", run: ours("run", "20000") }
@@ -19,12 +19,12 @@ await compare(
 )
 await compare(
   // So many that it is not the first compilation of our own code that is measured.
-  "Executor.map, chunk 512: 200,000 × n + 1 on 2 threads",
+  "MapJobs.map, chunk 512: 200,000 × n + 1 on 2 threads",
   [
-    { name: "Executor.map, chunk 512", run: ours("chunk", "200000") },
-    { name: "Executor.map", run: ours("tiny", "200000") }
+    { name: "MapJobs.map, chunk 512", run: ours("chunk", "200000") },
+    { name: "MapJobs.map", run: ours("tiny", "200000") }
   ],
-  { targets: { "Executor.map": 0.2 } }
+  { targets: { "MapJobs.map": 0.2 } }
 )
 await compare(
   "8 jobs that compute, on 2 threads beside 1",

@@ -21,6 +21,13 @@ export const page = (name, docs, source) => ({
       .join("\n\n"),
     `the region 'example' of ${name}'s program`
   ),
+  // The lines of statements that are calls, by the name of the function: `aio await` names two of them.
+  calls: Object.fromEntries(
+    source.split("\n").flatMap((line, i) => {
+      const name = /^ {2}(\w+)\(\)/.exec(line)?.[1]
+      return name === undefined ? [] : [[name, i + 1]]
+    })
+  ),
   differences: must(
     /^## Differences that matter\n+([\s\S]*?)(?=\n+## |\s*$(?![\s\S]))/m.exec(docs)?.[1],
     `the section 'Differences that matter' of docs/${name}.md`

@@ -138,7 +138,7 @@ export const concepts = [
       "1000 requests that wait 200 ms each: all answered after TIME (one after another: 3 m 20 s)",
       "10 requests with nothing to wait for: each answered within TIME",
       "the same 10 while one handler blocks for 300 ms: none answered before TIME",
-      "waiting costs the loop nothing, blocking stops it for everybody: what blocks belongs on a thread (aio executor)"
+      "waiting costs the loop nothing, blocking stops it for all requests: blocking work belongs on a thread (aio executor)"
     ],
     exampleArgs: ["--demo"]
   },

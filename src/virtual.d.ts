@@ -7,6 +7,8 @@ declare module "virtual:guide" {
         readonly intro: string
         readonly python: string
         readonly effect: string
+        /** Lines of the program's source, by the function that is called there. */
+        readonly calls: Readonly<Record<string, number>>
         readonly differences: ReadonlyArray<string>
       }
     >

@@ -7,6 +7,9 @@ import { Chunk, Effect, Stream } from "effect"
 import { Piscina } from "piscina"
 import * as Gather from "../../dist/services/task/Gather.js"
 import * as Executor from "../../dist/services/thread/Executor.js"
+import * as InJob from "../../dist/services/thread/InJob.js"
+import * as Job from "../../dist/services/thread/Job.js"
+import * as MapJobs from "../../dist/services/thread/MapJobs.js"
 
 const [what, given] = [process.argv[2], Number(process.argv[3])]
 const next = (n) => n + 1
@@ -37,7 +40,7 @@ const jobs = (options) =>
     yield* warm(2)
     const inputs = Array.from({ length: given }, (_, i) => i)
     const [ms, results] = yield* timed(
-      Stream.runCollect(Executor.map(Executor.fromFunction(next), inputs, options))
+      Stream.runCollect(MapJobs.map(Job.fromFunction(next), inputs, options))
     )
     if (!Chunk.toReadonlyArray(results).every((n, i) => n === i + 1)) throw new Error("wrong results")
     yield* say(ms)
@@ -55,7 +58,7 @@ const mean = (make) =>
     }
     yield* say(total / 20)
   }).pipe(on(1))
-const moved = (bytes) => Executor.blocking((bytes) => Executor.move(bytes), Executor.move(bytes))
+const moved = (bytes) => Executor.blocking((bytes) => InJob.move(bytes), InJob.move(bytes))
 const copied = (bytes) => Executor.blocking((bytes) => bytes, bytes)
 
 const piscina = async (workers, name, inputs) => {
@@ -78,7 +81,7 @@ const programs = {
   run: () =>
     Effect.gen(function* () {
       yield* warm(2)
-      const job = Executor.fromFunction(next)
+      const job = Job.fromFunction(next)
       const all = Gather.gather(Array.from({ length: given }, (_, i) => Executor.run(job, i)))
       const [ms] = yield* timed(all)
       yield* say(ms)
@@ -87,7 +90,7 @@ const programs = {
     Effect.gen(function* () {
       yield* warm(given)
       const [ms] = yield* timed(
-        Stream.runDrain(Executor.map(Executor.fromFunction(burn), [1, 2, 3, 4, 5, 6, 7, 8]))
+        Stream.runDrain(MapJobs.map(Job.fromFunction(burn), [1, 2, 3, 4, 5, 6, 7, 8]))
       )
       yield* say(ms)
     }).pipe(on(given)),
@@ -96,11 +99,11 @@ const programs = {
   late: () =>
     Effect.gen(function* () {
       yield* warm(2)
-      const job = Executor.fromFunction((until) => {
+      const job = Job.fromFunction((until) => {
         while (Date.now() < until);
       })
       const busy = Stream.runDrain(
-        Executor.map(
+        MapJobs.map(
           job,
           Array.from({ length: 64 }, () => Date.now() + 3000)
         )

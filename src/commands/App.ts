@@ -103,8 +103,8 @@ const loaders = (standIns: StandIns): Record<Name | "guide", () => Promise<Spec.
   },
   server: async () => {
     const { command } = await import("./server.js")
-    const HttpServer = await import("../services/http/HttpServer.js")
-    return Command.provide(command, HttpServer.layer)
+    const HttpServerNode = await import("../services/http/HttpServerNode.js")
+    return Command.provide(command, HttpServerNode.layer)
   },
   network: async () => {
     const { command } = await import("./network.js")

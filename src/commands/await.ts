@@ -19,6 +19,15 @@ const project = Options.text("project").pipe(
 )
 const json = Options.boolean("json").pipe(Options.withDescription("findings as NDJSON events"))
 
+/** The guide's program; its warnings name the lines of its source. */
+const example = Effect.gen(function* () {
+  const { pages } = yield* Effect.promise(() => import("virtual:guide"))
+  yield* Await.exampleAt((name) => {
+    const call = name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
+    return { file: "src/programs/Await.ts", line: pages["await"]!.calls[call]!, column: 3 }
+  })
+})
+
 const invalid = (error: { readonly message: string }) => {
   const message = error.message.startsWith("aio await") ? error.message : `aio await: ${error.message}`
   return new UsageError({ message })
@@ -28,7 +37,7 @@ export const command = Command.make("await", { files, project, json }, ({ files:
   Effect.gen(function* () {
     const files = yield* withRest(given)
     if (files.length === 0 && Option.isNone(project)) {
-      if (!json) return yield* Await.example
+      if (!json) return yield* example
       return yield* invalid({ message: "--json needs FILEs or --project tsconfig.json" })
     }
     const path = yield* Path.Path

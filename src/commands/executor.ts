@@ -14,6 +14,8 @@ import * as ReadRecords from "../services/record/ReadRecords.js"
 import * as Modules from "../services/source/Modules.js"
 import * as Units from "../services/text/Units.js"
 import * as Executor from "../services/thread/Executor.js"
+import * as Job from "../services/thread/Job.js"
+import * as MapJobs from "../services/thread/MapJobs.js"
 import { withRest } from "./kernel/Cli.js"
 import * as Screen from "./kernel/Screen.js"
 import * as Values from "./kernel/Values.js"
@@ -43,7 +45,7 @@ const options = {
     Options.withDescription("results as they come instead of in input order")
   ),
   timeout: Values.duration("timeout").pipe(
-    Options.withDescription("ends a job that runs for longer; time in the queue does not count"),
+    Options.withDescription("fails a job that runs for longer; time in the queue does not count"),
     Options.optional
   ),
   retries: Values.integer("retries", 0).pipe(
@@ -59,20 +61,18 @@ const options = {
     Options.optional
   ),
   grace: Values.duration("grace").pipe(
-    Options.withDescription(
-      "how long a job that is asked to end may go on before its thread is ended; default 1s"
-    ),
+    Options.withDescription("time between asking a job to end and ending its thread; default 1s"),
     Options.optional
   ),
   onFailure: Values.choice("on-failure", ["cancel", "continue"]).pipe(
-    Options.withDescription("what the failure of an item does to the others; default cancel"),
+    Options.withDescription("on a failing item: cancel the others (default), or continue with them"),
     Options.withDefault("cancel" as const)
   ),
   processes: Options.boolean("processes").pipe(
     Options.withDescription("child processes instead of threads, for code that may crash")
   ),
   progress: Options.boolean("progress").pipe(
-    Options.withDescription("a line on the terminal: items done, failed, and how many a second")
+    Options.withDescription("a line on the terminal: items done, failed, and done per second")
   ),
   json: Options.boolean("json").pipe(Options.withDescription("events as NDJSON on stdout")),
   quiet: Options.boolean("quiet").pipe(
@@ -91,23 +91,23 @@ const words = Args.text({ name: "module#export" }).pipe(
 /** Characters of an item by which a failure names it. */
 const longestLabel = 200
 
-/** Most bytes of an item that is read. */
+/** Most bytes of an item. */
 const longestItem = 1024 * 1024
 
 const tooLong = `longer than ${longestItem} bytes`
 
-/** What a word stands for. */
-const wordOf = (text: string, format: Format, where: string): Executors.ItemInput => {
+/** The item of a word. */
+const wordOf = (text: string, format: Format, where: string): MapJobs.ItemInput => {
   if (format !== "ndjson") return { text, value: Either.right(text) }
   try {
     return { text, value: Either.right(LosslessJson.parse(text)) }
   } catch (error) {
-    return { text, value: Either.left(`${where}, is no JSON: ${(error as Error).message}`) }
+    return { text, value: Either.left(`${where}, is not JSON: ${(error as Error).message}`) }
   }
 }
 
-/** Standard input's or a file's items: the records of `aio loop`, without blank lines. */
-const read = (path: string, format: Format): Stream.Stream<Executors.ItemInput, UsageError, Input.Input> =>
+/** The items of standard input or a file: the records of `aio loop`, without blank lines. */
+const read = (path: string, format: Format): Stream.Stream<MapJobs.ItemInput, UsageError, Input.Input> =>
   Stream.unwrap(
     Effect.map(Input.Input, ({ open }) => ReadRecords.records(open(path), { format, maxLine: longestItem }))
   ).pipe(
@@ -117,9 +117,7 @@ const read = (path: string, format: Format): Stream.Stream<Executors.ItemInput, 
       const where = `${format === "null" ? "item" : "line"} ${line} of ${path === "-" ? "standard input" : path}`
       const text = record.text.replace(/\r$/, "") || where
       if (problem !== undefined) {
-        const why = problem
-          .replace(/^not JSON/, "no JSON")
-          .replace(tooLong, `longer than ${Units.formatSize(longestItem)}`)
+        const why = problem.replace(tooLong, `longer than ${Units.formatSize(longestItem)}`)
         const verb = why.startsWith("cannot") ? "" : "is "
         return Option.some({ text, value: Either.left(`${where} ${verb}${why}`) })
       }
@@ -157,7 +155,7 @@ const withArrays = (root: unknown): unknown => {
   return holder[0]
 }
 
-/** Characters of a result at most: a line of some more is longer than a string can be. */
+/** Most characters of a result: a slightly longer line exceeds the longest string. */
 const longestText = 511 * 1024 * 1024
 
 const bounded = (text: string): string => {
@@ -167,7 +165,7 @@ const bounded = (text: string): string => {
   )
 }
 
-/** A result as JSON; throws where it has none. */
+/** A result as JSON; throws where it cannot be JSON. */
 const jsonOf = (value: unknown): string =>
   value === undefined ? "null" : bounded(LosslessJson.encode(withArrays(value)))
 
@@ -176,8 +174,8 @@ const lineOf = (value: unknown): string => (typeof value === "string" ? bounded(
 
 const short = (ms: number): string => (ms < 10 ? `${Number(ms.toPrecision(2))} ms` : Units.formatDuration(ms))
 
-const table = ({ cancelled, elapsed, failed, ok, run, wait }: Executors.ItemsSummary): string => {
-  const times = ({ p50, p95, p99 }: Executors.Quantiles) =>
+const table = ({ cancelled, elapsed, failed, ok, run, wait }: MapJobs.ItemsSummary): string => {
+  const times = ({ p50, p95, p99 }: MapJobs.Quantiles) =>
     `p50 ${short(p50)}, p95 ${short(p95)}, p99 ${short(p99)}`
   const lines = [
     `items  ${ok} ok, ${failed} failed${cancelled ? ", the others cancelled" : ""}`,
@@ -188,14 +186,14 @@ const table = ({ cancelled, elapsed, failed, ok, run, wait }: Executors.ItemsSum
 }
 
 /** An event of `--json`. The value of a result is JSON already: its integers keep all their digits. */
-const jsonLine = (event: Executors.ItemEvent): string => {
+const jsonLine = (event: MapJobs.ItemEvent): string => {
   const { event: name, ...fields } = event
   if (!("value" in fields)) return Output.eventLine(name, fields)
   const { value, ...others } = fields
   return `${Output.eventLine(name, others).slice(0, -1)},"value":${value}}`
 }
 
-/** A job's own words: stdout is for results. */
+/** The console of jobs: stdout is for results. */
 const consoleTo = (note: (stream: "stdout" | "stderr", line: string) => Effect.Effect<void>) =>
   Console.consoleWith((console) =>
     Effect.succeed<Console.Console>({
@@ -215,7 +213,7 @@ const map = (
     const machine = yield* SystemLoad.Machine
     const output = yield* Output.Output
     const { load } = yield* Modules.Modules
-    // What can be known before anything runs is said before anything runs.
+    // Report wrong usage before any job runs.
     const found = yield* load(file, name === undefined ? undefined : [name]).pipe(
       Effect.mapError((error) => (error._tag === "ModuleError" ? usage(error.message) : error))
     )
@@ -225,7 +223,7 @@ const map = (
         `${file}: the export '${found.name}' is ${kind}; name a function that takes an item`
       )
     }
-    const job = Executor.job<(item: unknown) => unknown>(pathToFileURL(found.path), found.name)
+    const job = Job.fromModule<(item: unknown) => unknown>(pathToFileURL(found.path), found.name)
     const path = Option.getOrElse(config.input, () => "-")
     const items = given.map((text, i) => wordOf(text, config.format, `item ${i + 1}, '${text}'`))
     const wrong = items.find(({ value }) => Either.isLeft(value))?.value
@@ -253,15 +251,15 @@ const map = (
         ? Effect.sync(() => screen.log(line))
         : output.print(line)
     const cwd = process.cwd()
-    const failure = ({ item, message, stack }: Executors.ItemEvent & { readonly event: "failed" }) => {
+    const failure = ({ item, message, stack }: MapJobs.ItemEvent & { readonly event: "failed" }) => {
       if (config.quiet) return Effect.void
       const place = stack === undefined ? undefined : Failures.place(stack, cwd)
       const label = item.length > longestLabel ? `${item.slice(0, longestLabel)}…` : item
       return note(`Failed (${label}): ${message}${place === undefined ? "" : ` (${place})`}`)
     }
-    let bad: string | undefined // what the input is wrong with, where that ends all
-    let summary: Executors.ItemsSummary | undefined
-    const handle = (event: Executors.ItemEvent): Effect.Effect<void> => {
+    let bad: string | undefined // what is wrong with the input, where that ends the run
+    let summary: MapJobs.ItemsSummary | undefined
+    const handle = (event: MapJobs.ItemEvent): Effect.Effect<void> => {
       if (event.event === "summary") summary = event
       else {
         done++
@@ -293,7 +291,7 @@ const map = (
     const console = yield* consoleTo((stream, text) =>
       config.json ? output.print(Output.eventLine("output", { stream, text })) : note(text)
     )
-    yield* Executors.items(job, inputs, {
+    yield* MapJobs.items(job, inputs, {
       unordered: config.unordered,
       retries: config.retries,
       chunk: config.chunk,
@@ -329,7 +327,7 @@ export const command = Command.make("executor", { words, ...options }, (config) 
     const file = hash < 0 ? target : target.slice(0, hash)
     const name = hash < 0 ? undefined : target.slice(hash + 1)
     if (file === "" || name === "") {
-      return yield* usage(`'${target}' names no function; write MODULE#EXPORT, like ./images.ts#thumbnail`)
+      return yield* usage(`'${target}' is not a function; expected MODULE#EXPORT, like ./images.ts#thumbnail`)
     }
     if (config.chunk > 1024) return yield* usage(`option --chunk: ${config.chunk} is too many; 1024 at most`)
     if (given.length > 0 && Option.isSome(config.input)) {
@@ -342,6 +340,6 @@ export const command = Command.make("executor", { words, ...options }, (config) 
   })
 ).pipe(
   Command.withDescription(
-    "run a blocking or CPU-bound function for each item, on threads beside an event loop that turns on. Alone: the guide's four downloads."
+    "run a blocking or CPU-bound function for each item, on threads beside the event loop. Alone: the guide's four downloads."
   )
 )

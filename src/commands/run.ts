@@ -5,6 +5,7 @@ import { Effect, Fiber, Option } from "effect"
 import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Modules from "../services/source/Modules.js"
+import * as ProgramFile from "../services/source/ProgramFile.js"
 import * as Race from "../services/task/Race.js"
 import * as Sleep from "../services/task/Sleep.js"
 import { guarded } from "../services/text/Foreign.js"
@@ -56,7 +57,7 @@ export const command = Command.make("run", options, (config) =>
     if (path === undefined) return yield* Timestamps.timed(Run.example, config)
     process.argv = [process.argv[0]!, path, ...argv]
     const services = yield* Effect.fork(nodeServices)
-    const program = yield* Effect.mapError(Run.load(path, name), inOneLine)
+    const program = yield* Effect.mapError(ProgramFile.load(path, name), inOneLine)
     const run = Effect.mapError(program, inOneLine).pipe(Effect.provide(yield* Fiber.join(services)))
     const within = Option.match(config.timeout, {
       onNone: () => run,

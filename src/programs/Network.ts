@@ -12,12 +12,12 @@ import * as Gather from "../services/task/Gather.js"
 import { checkedDuration } from "../services/text/Numbers.js"
 import { formatDuration, formatSize, plural } from "../services/text/Units.js"
 
-/** What a page is made of, a name for each question that is asked over the network. */
+/** The parts of a page, one for each question over the network. */
 export type PartName = "database" | "cache" | "oauth" | "storage" | "drive" | "chat"
 
 /** One part of a page. */
 export interface Part<A> {
-  /** How long its answer, or its failure, took. */
+  /** Time until its answer or its failure. */
   readonly took: Duration.Duration
   readonly value: Either.Either<A, Unavailable>
 }
@@ -27,25 +27,25 @@ export interface Page {
   readonly user: string
   readonly parts: {
     readonly database: Part<ReadonlyArray<Database.Order>>
-    /** How often the user has been here. */
+    /** Visits of the user. */
     readonly cache: Part<number>
     readonly oauth: Part<OAuth.Account>
     readonly storage: Part<ReadonlyArray<Storage.Stored>>
     readonly drive: Part<ReadonlyArray<Apis.Document>>
     readonly chat: Part<ReadonlyArray<Apis.ChatMessage>>
   }
-  /** From the first question to the last answer. */
+  /** Time from the first question to the last answer. */
   readonly total: Duration.Duration
-  /** What it would have taken to ask one after the other. */
+  /** Time that the questions would take one after the other. */
   readonly sum: Duration.Duration
 }
 
-/** A part failed or was late. */
+/** A part failed or timed out. */
 export class Unavailable extends Data.TaggedError("Unavailable")<{
   readonly part: PartName
   /** `"connection refused"`, `"no answer within 500 ms"`. */
   readonly reason: string
-  /** What the service failed with, or the interruption of a part that was late. */
+  /** The failure of the service, or the interruption of a part that timed out. */
   readonly cause: Cause.Cause<unknown>
 }> {
   readonly exitCode = codes.failed
@@ -56,17 +56,17 @@ export class Unavailable extends Data.TaggedError("Unavailable")<{
 
 /** Settings of {@link dashboard}. */
 export interface DashboardOptions {
-  /** The longest that a part may take; then it is cancelled and unavailable. Default 1 s. */
+  /** Timeout of a part, which is then cancelled and unavailable. Default 1 s. */
   readonly timeout?: Duration.DurationInput | undefined
   /**
-   * What an unavailable part does to the page: `"collect"` shows it as such, `"cancel"` fails the page and cancels the
-   * other parts, `"continue"` fails the page when the others are done. Default `"collect"`.
+   * The effect of an unavailable part on the page: `"collect"` shows it as unavailable, `"cancel"` fails the page and
+   * cancels the other parts, `"continue"` fails the page when the others are done. Default `"collect"`.
    */
   readonly onFailure?: Gather.OnFailure | undefined
 }
 
-// Runs the effect at most so long. Unlike `Effect.timeout` it cancels with a reason, and when it is itself cancelled it
-// passes that reason on.
+// Limits the time of the effect. Unlike `Effect.timeout` it cancels with a reason, and passes on the reason of its own
+// cancellation.
 const within = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   limit: Duration.Duration,
@@ -116,9 +116,9 @@ const ask = Effect.fnUntraced(function* <A, E extends { readonly reason: string 
 
 // #region example
 /**
- * Asks everything that a user's page needs, all at once: so the page takes as long as its slowest part, not as long as
- * all of them together. A part that fails or is late is unavailable and says why; the page comes all the same, unless
- * {@link DashboardOptions.onFailure} says otherwise: then it fails with {@link Unavailable}.
+ * Asks all questions of a user's page at once, so that the page takes as long as its slowest part, not as long as all
+ * together. A part that fails or times out is unavailable, with the reason, and the page succeeds without it; with another
+ * {@link DashboardOptions.onFailure} the page fails with {@link Unavailable}.
  *
  * @example
  * ```ts
@@ -201,12 +201,12 @@ export const render = ({ parts, sum, total }: Page): ReadonlyArray<string> => {
   ]
 }
 
-/** Whether every part of the page is there. */
+/** Whether every part of the page is available. */
 export const isComplete = ({ parts }: Page): boolean =>
   Object.values(parts).every(({ value }) => value._tag === "Right")
 
 // #region example
-/** The guide's list of where network traffic is used, as one page: prints {@link render} of the user `ada`'s. */
+/** The guide's list of where network traffic is used, as one page: prints {@link render} of the page of user `ada`. */
 export const example: Effect.Effect<
   void,
   Unavailable,

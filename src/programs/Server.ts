@@ -34,8 +34,8 @@ const upgrade = HttpServer.webSocket(echo)
 
 // #region example
 /**
- * The routes: `/` says `hi`, `/wait?ms=N` answers after N milliseconds (0 to {@link maxWait}; else 400) and holds up
- * nobody meanwhile, `/ws` sends each WebSocket message back. Other paths are 404, other methods than GET and HEAD 405.
+ * The routes: `/` answers `hi`, `/wait?ms=N` answers after N milliseconds (0 to {@link maxWait}; else 400) without
+ * holding up other requests, `/ws` echoes each WebSocket message. Other paths are 404, methods except GET and HEAD 405.
  *
  * @example
  * ```ts
@@ -76,13 +76,13 @@ export interface Options {
   readonly port?: number | undefined
   /** Default `127.0.0.1`: this machine only. */
   readonly host?: string | undefined
-  /** How long running requests may go on at the end; default 5 s. */
+  /** Time that running requests have to end when the scope closes; default 5 s. */
   readonly grace?: Duration.DurationInput | undefined
 }
 
 /**
- * Serves the handler until the scope closes, and tells the person on stderr of handlers that fail and of requests
- * that the end waits for. Fails with `ListenError` when the port is in use or the host is not this machine's.
+ * Serves the handler until the scope closes. Notes handlers that fail, and the running requests that closing waits for,
+ * on stderr. Fails with `ListenError` when the port is in use or the host is not an address of this machine.
  */
 export const listen = Effect.fn("Server.listen")(function* <E, R>(
   handler: HttpServer.Handler<E, R>,
@@ -110,9 +110,9 @@ export const listen = Effect.fn("Server.listen")(function* <E, R>(
  * ```ts
  * import { Effect } from "effect"
  * import * as Server from "effect-asyncio/programs/Server"
- * import * as HttpServer from "effect-asyncio/services/HttpServer"
+ * import * as HttpServerNode from "effect-asyncio/services/HttpServerNode"
  *
- * export const program = Server.serve({ port: 8080 }).pipe(Effect.provide(HttpServer.layer))
+ * export const program = Server.serve({ port: 8080 }).pipe(Effect.provide(HttpServerNode.layer))
  * ```
  */
 export const serve = Effect.fn("Server.serve")(function* (options: Options = {}) {
@@ -122,24 +122,24 @@ export const serve = Effect.fn("Server.serve")(function* (options: Options = {})
 }, Effect.scoped)
 
 // #region example
-/** The guide's explanation as a program: one thread that serves everybody, on a free port. {@link serve} as it is. */
+/** The guide's explanation as a program: one thread that serves all clients, on a free port. {@link serve} itself. */
 export const example: Effect.Effect<never, HttpServer.ListenError, HttpServer.HttpServer | Output.Output> =
   serve()
 // #endregion
 
-/** How big a {@link demo}. */
+/** Settings of {@link demo}. */
 export interface DemoOptions extends Options {
-  /** Requests that wait at once; default 1,000. */
+  /** Requests that wait at the same time; default 1,000. */
   readonly requests?: number | undefined
-  /** How long each of them waits; milliseconds, default 200. */
+  /** Milliseconds that each of them waits; default 200. */
   readonly wait?: number | undefined
-  /** How long one handler blocks; milliseconds, default 300. */
+  /** Milliseconds that one handler blocks; default 300. */
   readonly block?: number | undefined
-  /** Requests with nothing to wait for that come at the same time; default 10. */
+  /** Requests without a wait that are sent at the same time; default 10. */
   readonly others?: number | undefined
 }
 
-/** What a {@link demo} measured; milliseconds. */
+/** The measurements of a {@link demo}; times in milliseconds. */
 export interface Demo {
   readonly requests: number
   readonly wait: number
@@ -164,7 +164,7 @@ const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E
 
 /**
  * Measures what an event loop does well and what it cannot do: many requests that wait take one wait, and one handler
- * that blocks holds up all others. Server and clients share the one thread, over real sockets with `HttpServer.layer`.
+ * that blocks holds up all others. Server and clients share the one thread, over real sockets with `HttpServerNode.layer`.
  */
 export const demo = Effect.fn("Server.demo")(function* (options: DemoOptions = {}) {
   checkOptions(options, { requests: countOrNone, others: countOrNone, wait: time, block: time })
@@ -177,12 +177,12 @@ export const demo = Effect.fn("Server.demo")(function* (options: DemoOptions = {
   )
   const waiting = server.request(`/wait?ms=${wait}`)
   const quick = Array.from({ length: others }, () => timed(server.request("/")))
-  // Connections are opened first: making a thousand of them takes longer than the wait, whoever serves.
+  // Connections are opened first: opening a thousand takes longer than the wait, on any server.
   yield* Gather.gather(Array.from({ length: requests }, () => server.request("/")))
   const one = yield* timed(waiting)
   const all = yield* timed(Gather.gather(Array.from({ length: requests }, () => waiting)))
   const free = Math.max(...(yield* Gather.gather(quick)))
-  // Asked first, answered first: what comes behind it is held up.
+  // The blocking request is sent first, so it holds up the others.
   const [, ...held] = yield* Gather.gather([timed(server.request("/block")), ...quick])
   return { requests, wait, block, others, one, all, free, held: Math.min(...held) } satisfies Demo
 }, Effect.scoped)
@@ -197,6 +197,6 @@ export const demoLines = (demo: Demo): ReadonlyArray<string> => {
     `${requests} requests that wait ${wait} ms each: all answered after ${ms(all)} (one after another: ${formatDuration(requests * wait)})`,
     `${others} requests with nothing to wait for: each answered within ${ms(free)}`,
     `the same ${others} while one handler blocks for ${block} ms: none answered before ${ms(held)}`,
-    "waiting costs the loop nothing, blocking stops it for everybody: what blocks belongs on a thread (aio executor)"
+    "waiting costs the loop nothing, blocking stops it for all requests: blocking work belongs on a thread (aio executor)"
   ]
 }

@@ -142,7 +142,7 @@ describe("aio await", { timeout: 90_000 }, () => {
     for (const [args, message] of [
       [["nope.ts"], "aio await: nope.ts: there is no such file\n"],
       [["--project", "nope.json"], /^aio await: nope\.json: there is no such project; .*\n$/],
-      [["--project", path], /^aio await: .*tsconfig\.json: this is no usable tsconfig: .*\n$/],
+      [["--project", path], /^aio await: .*tsconfig\.json: this is not a usable tsconfig: .*\n$/],
       [["--project", join(path, "own.json")], /^aio await: .*broken\.ts:1:7: this does not parse: .*\n$/],
       [["--json"], /^aio await: --json needs FILEs or --project .*\n$/],
       [["--projct", "x"], /^aio await: unknown option --projct; did you mean --project\?.*\n$/]

@@ -139,7 +139,7 @@ describe("aio executor", () => {
     [["nowhere.mjs#x", "a"], /^aio executor: nowhere\.mjs: no such file in .*\n$/],
     [[of("shot"), "a"], /no export 'shot'; did you mean shout\? \(it exports .*\)\n$/],
     [[of("value"), "a"], /the export 'value' is a number; name a function that takes an item\n$/],
-    [["#x", "a"], /'#x' names no function; write MODULE#EXPORT, like .*\n$/],
+    [["#x", "a"], /'#x' is not a function; expected MODULE#EXPORT, like .*\n$/],
     [
       [of("shout"), "--max-workers", "0", "a"],
       /option --max-workers: '0': expected a whole number, 1 or more/
@@ -149,7 +149,7 @@ describe("aio executor", () => {
     [["-i", "x"], /items need a function; write MODULE#EXPORT first\n$/],
     [[of("shout"), "-i", "/nowhere/x"], /cannot read \/nowhere\/x: there is no such file\n$/],
     [[of("shout"), "--on-failure", "stop", "a"], /'stop' is not one of cancel, continue/],
-    [[of("json"), "--input", "ndjson", "1", "{"], /item 2, '\{', is no JSON: .*\n$/]
+    [[of("json"), "--input", "ndjson", "1", "{"], /item 2, '\{', is not JSON: .*\n$/]
   ])("says in one line what is wrong with %j", async (args, message) => {
     const { code, stderr, stdout } = await aio(args)
     expect([code, stdout]).toEqual([2, ""])
@@ -157,12 +157,12 @@ describe("aio executor", () => {
     expect(stderr.trimEnd().split("\n").length).toBe(1)
   })
 
-  it("names the line that is no JSON, and loses no other under continue", async () => {
+  it("names the line that is not JSON, and loses no other under continue", async () => {
     const stdin = "1\nnope\n3\n"
     const all = ["-j1", of("json"), "--input", "ndjson"]
     const cancelled = await aio([...all, "-q"], { stdin })
     expect([cancelled.code, cancelled.stdout.split("\n").length]).toEqual([2, 2])
-    expect(cancelled.stderr).toMatch(/^aio executor: line 2 of standard input is no JSON: [^\n]*\n$/)
+    expect(cancelled.stderr).toMatch(/^aio executor: line 2 of standard input is not JSON: [^\n]*\n$/)
     const { code, stderr, stdout } = await aio([...all, "--on-failure", "continue"], { stdin })
     expect([
       code,
@@ -172,7 +172,7 @@ describe("aio executor", () => {
         .map((line) => JSON.parse(line).got)
     ]).toEqual([1, [1, 3]])
     expect(stderr).toMatch(
-      /^Failed \(nope\): line 2 of standard input is no JSON: .*\nitems {2}2 ok, 1 failed\n/
+      /^Failed \(nope\): line 2 of standard input is not JSON: .*\nitems {2}2 ok, 1 failed\n/
     )
   })
 
@@ -184,7 +184,7 @@ describe("aio executor", () => {
     ])
   })
 
-  it("gives results of endless input as they come, and ends quietly when nobody reads them", async () => {
+  it("prints results of endless input as they come, and ends quietly when stdout is closed", async () => {
     const running = Aio.start(["executor", "-q", of("shout")])
     await running.send("a\n")
     await running.shows("A!")

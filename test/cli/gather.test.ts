@@ -367,7 +367,7 @@ describe.concurrent("aio gather", () => {
       ],
       [
         ["--timeout", "soon", url],
-        "option --timeout: 'soon' in duration 'soon' is no number; write one like 90s or 1h30m (see aio gather --help)"
+        "option --timeout: 'soon' in duration 'soon' is not a number; write one like 90s or 1h30m (see aio gather --help)"
       ],
       [
         ["--stall-timeout", "3x", url],
@@ -379,7 +379,7 @@ describe.concurrent("aio gather", () => {
       ],
       [
         ["--limit-rate", "fast", url],
-        "option --limit-rate: 'fast' is no size; write bytes or one like 500K, 2M, 1G (see aio gather --help)"
+        "option --limit-rate: 'fast' is not a size; expected bytes, or a size like 500K, 2M or 1G (see aio gather --help)"
       ],
       [
         ["--limit-rate", "0", url],
@@ -387,7 +387,7 @@ describe.concurrent("aio gather", () => {
       ],
       [
         ["--max-size", "-5", url],
-        "option --max-size: '-5' is no size; write bytes or one like 500K, 2M, 1G (see aio gather --help)"
+        "option --max-size: '-5' is not a size; expected bytes, or a size like 500K, 2M or 1G (see aio gather --help)"
       ],
       [
         ["--checksum", "md5:00", url],

@@ -192,7 +192,7 @@ describe("aio run, when the program fails", () => {
 
   it("reports what a callback throws, and closes in order", async () => {
     assert.deepStrictEqual(await run("failing.ts", "uncaught"), {
-      ...failed("error that nothing caught: thrown in a callback\n    at failing.ts:23:11\n"),
+      ...failed("uncaught error: thrown in a callback\n    at failing.ts:23:11\n"),
       stdout: "closed\n"
     })
   })
@@ -226,9 +226,9 @@ describe("aio run, on bad input", () => {
       [
         usage(`helo.ts: no such file in ${fixtures}; did you mean hello.ts?`),
         usage(`hello: no such file in ${fixtures}; did you mean hello.ts?`),
-        usage("lib: is a directory; give a .ts or .js file in it"),
+        usage("lib: is a folder; expected a .ts or .js file"),
         usage(
-          "/etc/passwd: neither TypeScript nor JavaScript; give a .ts, .mts, .cts, .tsx, .js, .mjs, .cjs file"
+          "/etc/passwd: neither TypeScript nor JavaScript; expected a .ts, .mts, .cts, .tsx, .js, .mjs, .cjs file"
         ),
         usage(
           "hello.ts: no export 'mani'; did you mean main? (it exports Job, five, main, nothing, other, words)"
@@ -244,7 +244,7 @@ describe("aio run, on bad input", () => {
         ),
         usage("unexpected 'extra'; arguments of the program go after --"),
         usage(
-          "option --timeout: 'soon' in duration 'soon' is no number; write one like 90s or 1h30m (see aio run --help)"
+          "option --timeout: 'soon' in duration 'soon' is not a number; write one like 90s or 1h30m (see aio run --help)"
         )
       ]
     )
@@ -379,7 +379,7 @@ describe("aio run, fibers", () => {
     assert.deepStrictEqual([code, stdout], [1, "done\n"])
     assert.match(
       stderr,
-      /^error in fiber #\d+ that nobody joined: boom\n {4}at fibers\.ts:3:26\n {4}at work \(fibers\.ts:3:\d+\)\n$/
+      /^error in fiber #\d+ that was never joined: boom\n {4}at fibers\.ts:3:26\n {4}at work \(fibers\.ts:3:\d+\)\n$/
     )
   })
 

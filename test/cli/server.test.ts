@@ -99,7 +99,7 @@ describe("aio server", () => {
       "1000 requests that wait 200 ms each: all answered after N ms (one after another: 3 m 20 s)",
       "10 requests with nothing to wait for: each answered within N ms",
       "the same 10 while one handler blocks for 300 ms: none answered before N ms",
-      "waiting costs the loop nothing, blocking stops it for everybody: what blocks belongs on a thread (aio executor)",
+      "waiting costs the loop nothing, blocking stops it for all requests: blocking work belongs on a thread (aio executor)",
       ""
     ])
     expect(Number(/before (\d+) ms/.exec(stdout)?.[1])).toBeGreaterThanOrEqual(299)
@@ -121,7 +121,7 @@ describe("aio server", () => {
     expect(results[0]?.stderr).toContain("'65536' is not a port; expected 1 to 65535, or 0")
   })
 
-  it("says in one line that the port is in use, and exits with 1", async () => {
+  it("reports in one line that the port is in use, and exits with 1", async () => {
     const { port } = await inUse()
     expect(await run("server", "--port", String(port))).toEqual({
       code: 1,
@@ -130,13 +130,13 @@ describe("aio server", () => {
     })
   })
 
-  it("says in one line that the host is not this machine's, and exits with 1", async () => {
-    // From the block that RFC 5737 keeps for documentation: nobody has it.
+  it("reports in one line that the host is not this machine's, and exits with 1", async () => {
+    // From the block that RFC 5737 reserves for documentation: no machine has it.
     expect(await run("server", "--host", "192.0.2.1")).toEqual({
       code: 1,
       stdout: "",
       stderr:
-        "cannot listen on 192.0.2.1:0: 192.0.2.1 is no address of this machine; 127.0.0.1 and 0.0.0.0 are\n"
+        "cannot listen on 192.0.2.1:0: 192.0.2.1 is not an address of this machine; 127.0.0.1 and 0.0.0.0 are\n"
     })
   })
 })

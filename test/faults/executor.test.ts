@@ -4,6 +4,8 @@ import { Effect, Either, Stream } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Failures from "../../src/services/host/Failures.js"
 import * as Executor from "../../src/services/thread/Executor.js"
+import * as Job from "../../src/services/thread/Job.js"
+import * as MapJobs from "../../src/services/thread/MapJobs.js"
 import * as Aio from "../support/Aio.js"
 
 afterAll(Aio.removeFolders)
@@ -134,7 +136,7 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
     expect(got).not.toContain(100_000)
   })
 
-  it("leaves the others what ends a worker", async () => {
+  it("fails the job that ends a worker, and no other", async () => {
     const kinds = mode.includes("--processes" as never) ? ["exit", "abort", "kill", "late"] : ["exit", "late"]
     const items = [...kinds, "spin", "never", "full"].flatMap((kind) => [kind, "ok"])
     const { code, stderr, stdout } = await aio([
@@ -156,14 +158,14 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
   })
 })
 
-it("ends a process that has cut itself off, and fails its job", async () => {
+it("ends a process that closed its channel, and fails its job", async () => {
   const { code, stderr, stdout } = await aio(["--processes", "-j1", `${module}#end`, "ok", "cut", "ok"])
   expect([code, stdout]).toEqual([1, "ok\nok\n"])
   expect(failuresOf(stderr)).toEqual({ cut: "it was ended by SIGKILL" })
 })
 
 describe.each(modes.slice(0, 2))("words of a job, %s", (_, mode) => {
-  it("passes on what a job prints and logs, and nothing that it sends by other ways", async () => {
+  it("passes on the output and log entries of a job, and no other message of it", async () => {
     const kinds = ["log", "annotation", "cause", "round", "print", "send"]
     const { code, stderr, stdout } = await aio([...mode, `${module}#talker`, ...kinds])
     expect([code, stdout]).toEqual([0, kinds.map((kind) => `${kind} done\n`).join("")])
@@ -202,7 +204,7 @@ describe.each(modes.slice(0, 2))("words of a job, %s", (_, mode) => {
 describe("executor, library", () => {
   const threads = () => (process.platform === "linux" ? readdirSync("/proc/self/task").length : 0)
   // Every 97th result can be written and not be read.
-  const job = Executor.fromFunction((n: number): unknown => {
+  const job = Job.fromFunction((n: number): unknown => {
     if (n % 97 !== 96) return n % 2 === 0 ? n : { n }
     if (n === 1066) process.exit(1)
     let value: Array<unknown> = []
@@ -214,7 +216,7 @@ describe("executor, library", () => {
   it.each([1, 7, 64])("fails just the jobs whose results cannot be read, in chunks of %i", async (chunk) => {
     const before = threads()
     const items = await Effect.runPromise(
-      Stream.runCollect(Executor.each(job, inputs, { chunk, timeout: "1 minute" })).pipe(
+      Stream.runCollect(MapJobs.each(job, inputs, { chunk, timeout: "1 minute" })).pipe(
         Effect.provide(Executor.layerThreads({ maxWorkers: 2 }))
       )
     )
@@ -235,13 +237,13 @@ describe("executor, library", () => {
     ["that are ended", "JobTimedOut", "50 millis"]
   ] as const)("has no more threads than it may, for jobs %s", async (_, tag, timeout) => {
     const before = threads()
-    const job = Executor.fromFunction((tag: string) => {
+    const job = Job.fromFunction((tag: string) => {
       if (tag === "WorkerCrashed") process.exit(1)
       for (;;);
     })
     const counts: Array<number> = []
     const results = await Effect.runPromise(
-      Executor.each(
+      MapJobs.each(
         job,
         Array.from({ length: 6 }, () => tag),
         { timeout }
@@ -336,7 +338,7 @@ describe("executor, results that cannot be written", () => {
 })
 
 describe("executor, items", () => {
-  it("keeps integers and refuses what is no record, by its line", async () => {
+  it("keeps integers and refuses a line that is not a record, by its number", async () => {
     const lines = [
       '{"id":12345678901234567890}',
       "",
@@ -356,7 +358,7 @@ describe("executor, items", () => {
       '{"r":{"id":12345678901234567890}}\n{"r":[-9007199254740993,1.5]}\n{"r":-0}\n{"r":"é"}\n'
     ])
     expect(stderr.split("\n").slice(0, 3)).toEqual([
-      expect.stringMatching(new RegExp(`^Failed \\(nope\\): line 4 of ${file} is no JSON: `)),
+      expect.stringMatching(new RegExp(`^Failed \\(nope\\): line 4 of ${file} is not JSON: `)),
       `Failed (caf\ufffd): line 5 of ${file} is not UTF-8`,
       "Failed (1e400): the result cannot be written: Infinity has no JSON (at r)"
     ])

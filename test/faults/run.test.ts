@@ -131,12 +131,12 @@ describe("run: errors that are hard to print", () => {
         for (let i = 1; i <= 100_000; i++) e = new Error(String(i), { cause: e })
         return e
       },
-      /^ +… and what caused that is left out$/
+      /^ +… and further causes are left out$/
     ],
     [
       "a new cause whenever it is asked for",
       () => new Endless("first"),
-      /^ +… and what caused that is left out$/
+      /^ +… and further causes are left out$/
     ],
     [
       "100 000 errors in one",
@@ -365,7 +365,7 @@ export const plain = Effect.async(() => { Promise.reject(42) })
   it.live("ends the program with 1 and one report, even where the value breaks its fiber", () =>
     Effect.promise(async () => {
       const file = program(hostile)
-      const told = "error that nothing caught: "
+      const told = "uncaught error: "
       const unprintable = `${told}an error that cannot be printed: reading it throws Error: trap\n`
       const names = ["thrown", "timer", "rejected", "plain"]
       const results = await Promise.all(names.map((name) => Aio.run(["run", file, name])))
@@ -406,7 +406,7 @@ export const many = Effect.forEach(Array.from({ length: 300_000 }, (_, i) => i),
     ["nothing", 1, "", "error: null\n"],
     ["cyclic", 1, "", /^error: first\n(.*\n)*? {2}caused by: second\n/],
     ["exits", 7, "", ""],
-    ["rejection", 1, "", /^error that nothing caught: late\n/],
+    ["rejection", 1, "", /^uncaught error: late\n/],
     ["timers", 0, "done\n", ""],
     ["prototype", 0, "well\n", ""],
     ["many", 0, /^line 0\n(line \d+\n){299998}line 299999\n$/, ""]

@@ -5,6 +5,7 @@ import * as net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Ref, Scope } from "effect"
 import * as HttpServer from "../../src/services/http/HttpServer.js"
+import * as HttpServerNode from "../../src/services/http/HttpServerNode.js"
 import * as EventLoop from "../../src/services/task/EventLoop.js"
 
 // What a client may send that no client should; the server answers, closes, and serves the next one.
@@ -31,8 +32,8 @@ const post = (headers: string, body: string) => `POST / HTTP/1.1\r\nHost: a\r\n$
 
 const malformed: ReadonlyArray<readonly [string, string, number]> = [
   ["no request line", "\0\x01\x02garbage\r\n\r\n", 400],
-  ["a version that is none", get("Host: a", "GET / HTTP/9.9"), 400],
-  ["a method that is none", get("Host: a", "G(T / HTTP/1.1"), 400],
+  ["an unknown version", get("Host: a", "GET / HTTP/9.9"), 400],
+  ["an invalid method", get("Host: a", "G(T / HTTP/1.1"), 400],
   ["lower-case protocol", get("Host: a", "GET / http/1.1"), 400],
   ["a TLS hello", "\x16\x03\x01\x00\xa5\x01\x00\x00", 400],
   ["no Host", get("X: y"), 400],
@@ -73,11 +74,11 @@ const frame = (first: number, payload: string | Buffer, second = 0x80) => {
 const frames: ReadonlyArray<readonly [string, Buffer, number]> = [
   ["not masked", Buffer.from([0x81, 0x01, 0x61]), 1002],
   ["reserved bits", frame(0xc1, "a"), 1002],
-  ["an opcode that is none", frame(0x83, "a"), 1002],
+  ["an unknown opcode", frame(0x83, "a"), 1002],
   ["a control frame in pieces", frame(0x09, "a"), 1002],
   ["a continuation of nothing", frame(0x80, "a"), 1002],
   ["text that is not UTF-8", frame(0x81, Buffer.from([0xff, 0xfe])), 1007],
-  ["a close code that is none", frame(0x88, Buffer.from([0x03, 0xed])), 1002],
+  ["an invalid close code", frame(0x88, Buffer.from([0x03, 0xed])), 1002],
   ["a close frame of one byte", frame(0x88, "a"), 1002],
   ["a length of 2^63", Buffer.from([0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 1009],
   ["a message of 2 MiB", Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0]), 1009],
@@ -122,7 +123,7 @@ describe("server: what no client should send", () => {
           assert.notInclude(got, "fine")
         }
         yield* isFine(port)
-      }).pipe(Effect.provide(HttpServer.layer))
+      }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
   it.scopedLive("handshakes that are none are refused", () =>
@@ -137,7 +138,7 @@ describe("server: what no client should send", () => {
         assert.match(yield* raw(port, hello(more)), /^HTTP\/1\.1 4\d\d /)
       }
       yield* isFine(port)
-    }).pipe(Effect.provide(HttpServer.layer))
+    }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
   it.scopedLive("bad frames close their WebSocket with the code that says why", () =>
@@ -149,7 +150,7 @@ describe("server: what no client should send", () => {
         assert.deepStrictEqual([what, closing[0], closing.readUInt16BE(2)], [what, 0x88, code])
       }
       yield* isFine(port)
-    }).pipe(Effect.provide(HttpServer.layer))
+    }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
   const connect = (port: number, bytes: string | Buffer) =>
@@ -221,7 +222,7 @@ describe("server: what no client should send", () => {
           sockets.map((socket) => socket.destroyed || new Promise((done) => socket.on("close", done)))
         )
       )
-    }).pipe(Effect.provide(HttpServer.layer))
+    }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
   it.scopedLive("a client that is silent or half-way for too long is closed, as Node has it by default", () =>
@@ -236,7 +237,7 @@ describe("server: what no client should send", () => {
         assert.deepStrictEqual([what, got.slice(0, 12)], [what, `HTTP/1.1 ${status}`])
       }
       yield* isFine(port)
-    }).pipe(Effect.provide(HttpServer.layer))
+    }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
   /**
@@ -288,7 +289,7 @@ describe("server: what no client should send", () => {
         // Read no further than its session receives, or closed as a flood.
         assert.isTrue(sent < 40_000_000 || socket.destroyed, `${sent} bytes were taken`)
         assert.isBelow(process.memoryUsage().rss - before, 150_000_000)
-      }).pipe(Effect.provide(HttpServer.layer))
+      }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
   it.scopedLive("a body without an end is not kept, and others are served", () =>
@@ -301,7 +302,7 @@ describe("server: what no client should send", () => {
       yield* flood(socket, chunk, 200_000_000)
       yield* isFine(port)
       assert.isBelow(process.memoryUsage().rss - before, 150_000_000)
-    }).pipe(Effect.provide(HttpServer.layer))
+    }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
   it.scopedLive("hundreds of clients that are silent, half-way, idle or waiting are freed when they go", () =>
@@ -338,6 +339,6 @@ describe("server: what no client should send", () => {
         until: () => Effect.map(Ref.get(running), (n) => n === 0 && descriptors() <= before)
       })
       yield* isFine(port)
-    }).pipe(Effect.provide(HttpServer.layer))
+    }).pipe(Effect.provide(HttpServerNode.layer))
   )
 })

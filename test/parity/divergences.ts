@@ -67,7 +67,7 @@ export const divergences: ReadonlyArray<Divergence> = [
     case: "await-never-when",
     reason:
       "CPython warns when it frees the coroutine, which its reference counts make the next line. JavaScript does not " +
-      "tell when a value is dropped, so Await.tracking reports at its end, always the same and complete.",
+      "tell when a value is dropped, so Tracked.tracking reports at its end, always the same and complete.",
     python: ["never ran: work", "main goes on"],
     here: ["main goes on", "never ran: work"]
   },

@@ -1,18 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, Deferred, Effect, Either, Exit, Fiber, Layer, Stream, TestClock } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
 import * as Executors from "../../src/programs/Executors.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as GuideServer from "../../src/services/http/GuideServer.js"
 import * as Cancellation from "../../src/services/task/Cancellation.js"
 import * as Executor from "../../src/services/thread/Executor.js"
+import * as ExecutorError from "../../src/services/thread/ExecutorError.js"
+import * as ExecutorTest from "../../src/services/thread/ExecutorTest.js"
 
 const server = Layer.succeed(GuideServer.GuideServer, { origin: "http://guide" })
 
 // The download of page n, counted from 1, as a test wants it.
-const answering = (answer: (page: number) => Effect.Effect<unknown, Executor.ExecutorError>) =>
+const answering = (answer: (page: number) => Effect.Effect<unknown, ExecutorError.ExecutorError>) =>
   Effect.provide(
     Layer.mergeAll(
-      Executor.layerTest(
+      ExecutorTest.layer(
         (_, [url]) =>
           answer(
             1 + GuideServer.pages.findIndex((page) => url === page.url.replace("https:/", "http://guide"))
@@ -64,7 +66,7 @@ describe("Executors", () => {
 
   it.effect("example cancels the other downloads when one fails, and waits for their clean-up", () => {
     const cleaned: Array<number> = []
-    const failure = new Executor.WorkerCrashed({ job: "downloadSize", reason: "memory", detail: "full" })
+    const failure = new ExecutorError.WorkerCrashed({ job: "downloadSize", reason: "memory", detail: "full" })
     return Effect.gen(function* () {
       const example = yield* Effect.fork(Effect.exit(Executors.example))
       yield* TestClock.adjust("99 millis")
@@ -113,72 +115,13 @@ describe("Executors", () => {
   it.live("a download that fails is the failure of its job", () =>
     Effect.gen(function* () {
       const { origin } = yield* GuideServer.GuideServer
-      const missing = yield* Effect.flip(Executors.blocking(Executors.downloadSize, `${origin}/nothing`))
+      const missing = yield* Effect.flip(Executor.blocking(Executors.downloadSize, `${origin}/nothing`))
       assert.strictEqual(
         missing.message,
         `job downloadSize failed: Error: cannot download ${origin}/nothing: status 404`
       )
-      const nobody = yield* Effect.flip(Executors.blocking(Executors.downloadSize, "http://127.0.0.1:1/"))
+      const nobody = yield* Effect.flip(Executor.blocking(Executors.downloadSize, "http://127.0.0.1:1/"))
       assert.match(nobody.message, /cannot download http:\/\/127\.0\.0\.1:1\/: .+/)
     }).pipe(Effect.provide(Layer.mergeAll(Executor.layerThreads({ maxWorkers: 1 }), GuideServer.layer)))
-  )
-
-  // An item n sleeps n seconds; 13 fails.
-  const naps = Executor.layerTest(
-    (job, [n]) =>
-      n === 13
-        ? Effect.fail(
-            new Executor.JobFailed({ job, thrown: { name: "", message: "13", stack: "at", value: 13 } })
-          )
-        : Effect.delay(Effect.succeed(n * 2), n * 1000),
-    { maxWorkers: 2 }
-  )
-  const nap = Executor.fromFunction((n: number) => n)
-  const inputs = (...values: ReadonlyArray<number | string>): ReadonlyArray<Executors.ItemInput> =>
-    values.map((value) => ({
-      text: `${value}`,
-      value: typeof value === "number" ? Either.right(value) : Either.left(`${value} is none`)
-    }))
-  const told = (events: Iterable<Executors.ItemEvent>) =>
-    Array.from(events, (event) =>
-      event.event === "result"
-        ? `${event.seq} ${event.item} = ${event.value}`
-        : event.event === "failed"
-          ? `${event.seq} ${event.item}: ${event.message}`
-          : `${event.ok} ok, ${event.failed} failed${event.cancelled ? ", cancelled" : ""}, exit ${event.exitCode}`
-    )
-
-  it.effect("items gives results in input order, bad items among them, and a summary", () =>
-    Effect.gen(function* () {
-      const all = yield* Effect.fork(
-        Stream.runCollect(Executors.items(nap, inputs("bad", 3, 1, 13, "worse"), { onFailure: "continue" }))
-      )
-      yield* TestClock.adjust("2999 millis")
-      assert.isTrue((yield* Fiber.poll(all))._tag === "None")
-      yield* TestClock.adjust("1 millis")
-      const events = yield* Fiber.join(all)
-      assert.deepStrictEqual(told(events), [
-        "1 bad: bad is none",
-        "2 3 = 6",
-        "3 1 = 2",
-        "4 13: job (anonymous) failed: 13",
-        "5 worse: worse is none",
-        "2 ok, 3 failed, exit 1"
-      ])
-      const result = Chunk.unsafeGet(events, 1)
-      assert.isTrue(result.event === "result" && Math.round(result.run) === 3000)
-    }).pipe(Effect.provide(naps))
-  )
-
-  it.effect("items ends at the first failure, and cancels what is under way", () =>
-    Effect.gen(function* () {
-      const all = yield* Effect.fork(Stream.runCollect(Executors.items(nap, inputs(1, 13, 60, 60))))
-      yield* TestClock.adjust("1 seconds")
-      assert.deepStrictEqual(told(yield* Fiber.join(all)), [
-        "1 1 = 2",
-        "2 13: job (anonymous) failed: 13",
-        "1 ok, 1 failed, cancelled, exit 1"
-      ])
-    }).pipe(Effect.provide(naps))
   )
 })

@@ -5,7 +5,6 @@ import * as Run from "../../src/programs/Run.js"
 import { ExitError, UsageError } from "../../src/services/host/ExitCodes.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as Signals from "../../src/services/host/Signals.js"
-import * as Modules from "../../src/services/source/Modules.js"
 import * as Cancellation from "../../src/services/task/Cancellation.js"
 
 class Boom extends Data.TaggedError("Boom")<{ readonly n: number }> {}
@@ -140,7 +139,7 @@ describe("Run.supervise", () => {
       )
       assert.deepStrictEqual(yield* outcome(program), {
         code: 1,
-        stderr: ["error that nothing caught: stray"]
+        stderr: ["uncaught error: stray"]
       })
     })
   )
@@ -190,7 +189,7 @@ describe("Run.supervise", () => {
   describe("unobserved fibers", () => {
     const boom = Effect.fail(new Boom({ n: 1 }))
     const settled = Effect.repeatN(Effect.yieldNow(), 20)
-    const report = /^error in fiber #\d+( \(\w+\))? that nobody joined: Boom: \{ n: 1 \}$/
+    const report = /^error in fiber #\d+( \(\w+\))? that was never joined: Boom: \{ n: 1 \}$/
     const lost = (program: Effect.Effect<unknown, unknown>, times = 1) =>
       Effect.map(outcome(program), ({ code, stderr }) => {
         assert.strictEqual(stderr.length, times, stderr.join("\n"))
@@ -216,7 +215,7 @@ describe("Run.supervise", () => {
     it.effect("are reported with the span they were forked in", () =>
       Effect.map(
         outcome(Effect.zipRight(Effect.fork(boom), settled).pipe(Effect.withSpan("outer"))),
-        ({ stderr }) => assert.match(stderr[0]!, /^error in fiber #\d+ \(outer\) that nobody joined/)
+        ({ stderr }) => assert.match(stderr[0]!, /^error in fiber #\d+ \(outer\) that was never joined/)
       )
     )
 
@@ -282,61 +281,4 @@ describe("Run.supervise", () => {
       }).pipe(Effect.provide(layer))
     )
   })
-})
-
-describe("Run.load", () => {
-  const files = Modules.layerTest({
-    "job.ts": {
-      default: Effect.succeed("an effect"),
-      lazily: () => Effect.succeed("a function"),
-      promise: () => Promise.resolve("a promise"),
-      resolves: () => Promise.resolve(Effect.fail("not run")),
-      five: 5,
-      layer: Layer.empty,
-      generator: function* () {
-        yield 1
-      },
-      four: { "~effect/Effect": {} }
-    }
-  })
-  const load = (name?: string) => Effect.flatten(Run.load("job.ts", name)).pipe(Effect.provide(files))
-
-  it.effect("takes an effect, or a function that returns one or a promise", () =>
-    Effect.gen(function* () {
-      assert.strictEqual(yield* load(), "an effect")
-      assert.strictEqual(yield* load("lazily"), "a function")
-      assert.isTrue(Exit.isSuccess(yield* Effect.exit(load("promise"))))
-    })
-  )
-
-  it.effect("runs the effect that a promise brings rather than forget it", () =>
-    Effect.map(Effect.flip(load("resolves")), (error) => assert.strictEqual(error, "not run"))
-  )
-
-  it.effect("closes the scope that a program needs", () =>
-    Effect.gen(function* () {
-      const closed = yield* Deferred.make<void>()
-      const value = Effect.addFinalizer(() => Deferred.succeed(closed, undefined))
-      yield* Run.fromExport({ file: "f.ts", path: "/f.ts", name: "default", value })
-      assert.isTrue(yield* Deferred.isDone(closed))
-    })
-  )
-
-  it.effect("says what an export is that is no program", () =>
-    Effect.gen(function* () {
-      for (const [name, what] of [
-        ["five", "is a number"],
-        ["layer", "is a Layer (give Layer.launch of it)"],
-        ["generator", "returned a generator (give Effect.gen of its function)"],
-        ["four", "is an Effect of another major version (effect 3.17 and later 3.x are run here)"]
-      ]) {
-        const error = yield* Effect.flip(load(name))
-        assert.instanceOf(error, Modules.ModuleError)
-        assert.include(
-          (error as Modules.ModuleError).message,
-          `job.ts: export '${name}' ${what}; a program is`
-        )
-      }
-    })
-  )
 })

@@ -3,11 +3,13 @@ import { Clock, Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
 import * as Server from "../../src/programs/Server.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as HttpServer from "../../src/services/http/HttpServer.js"
+import * as HttpServerNode from "../../src/services/http/HttpServerNode.js"
+import * as HttpServerTest from "../../src/services/http/HttpServerTest.js"
 import * as Cancellation from "../../src/services/task/Cancellation.js"
 import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 
-const inMemory = Layer.merge(HttpServer.layerTest, Output.layerTest)
-const onSockets = Layer.merge(HttpServer.layer, Output.layerTest)
+const inMemory = Layer.merge(HttpServerTest.layer, Output.layerTest)
+const onSockets = Layer.merge(HttpServerNode.layer, Output.layerTest)
 
 describe("Server", () => {
   for (const [name, layer] of [
@@ -95,7 +97,7 @@ describe("Server", () => {
     }).pipe(Effect.provide(inMemory))
   )
 
-  it.scoped("tells of a handler that fails on stderr, and serves on", () =>
+  it.scoped("notes a handler that fails on stderr, and goes on", () =>
     Effect.gen(function* () {
       const { stderr } = yield* Output.Captured
       const server = yield* Server.listen((request) =>
@@ -132,7 +134,7 @@ describe("Server", () => {
         "100 requests that wait 200 ms each: all answered after 200 ms (one after another: 20.0 s)",
         "10 requests with nothing to wait for: each answered within 0 ms",
         "the same 10 while one handler blocks for 300 ms: none answered before 300 ms",
-        "waiting costs the loop nothing, blocking stops it for everybody: what blocks belongs on a thread (aio executor)"
+        "waiting costs the loop nothing, blocking stops it for all requests: blocking work belongs on a thread (aio executor)"
       ])
     }).pipe(Effect.provide(inMemory))
   )

@@ -14,6 +14,7 @@ import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as SystemLoad from "../../src/services/host/SystemLoad.js"
 import * as HttpServer from "../../src/services/http/HttpServer.js"
+import * as HttpServerTest from "../../src/services/http/HttpServerTest.js"
 import * as spool from "../../src/services/job/internal/spool.js"
 import * as Jobs from "../../src/services/job/Jobs.js"
 import * as CommandExecutor from "../../src/services/process/CommandExecutor.js"
@@ -41,6 +42,10 @@ import * as TaskGroup from "../../src/services/task/TaskGroup.js"
 import * as WorkerFibers from "../../src/services/task/WorkerFibers.js"
 import * as Lines from "../../src/services/text/Lines.js"
 import * as Executor from "../../src/services/thread/Executor.js"
+import * as ExecutorTest from "../../src/services/thread/ExecutorTest.js"
+import * as InlineExecutor from "../../src/services/thread/InlineExecutor.js"
+import * as Job from "../../src/services/thread/Job.js"
+import * as MapJobs from "../../src/services/thread/MapJobs.js"
 import * as Timers from "../../src/services/time/Timers.js"
 import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 import { Interleave } from "../../src/testing/index.js"
@@ -82,7 +87,7 @@ const options = (
 const one = Stream.make(1)
 const bytes = Stream.make(new TextEncoder().encode("1\n"))
 const command = Command.make("true")
-const job = Executor.fromFunction((n: number) => n)
+const job = Job.fromFunction((n: number) => n)
 
 options("Tail.Options", { interval: "someTime" }, (given) =>
   Effect.provide(Effect.void, Tail.layerWith(given))
@@ -136,9 +141,9 @@ options("HostQueue.Options", { perHost: "countOrInfinity", lowWater: "countOrInf
   Effect.sync(() => hostQueue.make({ perHost: 1, lowWater: 1, host: String, ...given }))
 )
 options(
-  "Executor.EachOptions",
+  "MapJobs.EachOptions",
   { chunk: "count", concurrency: "countOrInfinity", timeout: "time", retries: "anyCount" },
-  (given) => Stream.runDrain(Executor.each(job, [1], given))
+  (given) => Stream.runDrain(MapJobs.each(job, [1], given))
 )
 option("Executor.withTimeout timeout", "time", (timeout) => Executor.withTimeout(Effect.void, timeout))
 options(
@@ -154,10 +159,10 @@ options(
   },
   (given) => Effect.provide(Effect.void, Executor.layerThreads(given))
 )
-options("Executor.layerTest", { maxWorkers: "count" }, (given) =>
+options("ExecutorTest.layer", { maxWorkers: "count" }, (given) =>
   Effect.provide(
     Effect.void,
-    Executor.layerTest(() => Effect.void, given)
+    ExecutorTest.layer(() => Effect.void, given)
   )
 )
 options("HttpServer.ServeOptions", { port: "port", grace: "time" }, (given) =>
@@ -349,8 +354,8 @@ const declared = (): ReadonlyArray<string> =>
 const layers = Layer.mergeAll(
   ProcessesTest.layerTest([{ match: "true" }]),
   Downloader.layerTest({}),
-  Executor.layerInline,
-  HttpServer.layerTest,
+  InlineExecutor.layer,
+  HttpServerTest.layer,
   Output.layerTest,
   Probes.layerTest({}),
   Timers.layer,

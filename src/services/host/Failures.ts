@@ -6,9 +6,9 @@ import { clipped, guarded, isError, printable, read, readText } from "../text/Fo
 import { plural } from "../text/Units.js"
 import { codes, isFailureCode } from "./ExitCodes.js"
 
-// What a person reads when a program has failed, and the exit code that goes with it.
+// The report that a person reads when a program fails, and the exit code of the failure.
 
-// A promise that was made by `Effect.runPromise` rejects with the whole cause, wrapped.
+// A promise of `Effect.runPromise` rejects with the whole cause, wrapped.
 const unwrap = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> =>
   Cause.flatMap(cause, (error) =>
     guarded(
@@ -17,7 +17,7 @@ const unwrap = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> =>
     )
   )
 
-/** The errors in a cause, failures and defects alike, in the order in which they are in it. */
+/** The errors in a cause, failures and defects alike, in the order of the cause. */
 export const errors = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => {
   const found: Array<unknown> = []
   Cause.reduce(unwrap(cause), undefined, (_, part) => {
@@ -28,15 +28,15 @@ export const errors = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => {
   return found
 }
 
-// Where reading it throws it is there, and no good.
+// An `exitCode` whose getter throws is there, but invalid.
 const codeOf = (error: unknown): unknown =>
   typeof error === "object" && error !== null
     ? guarded(() => (error as { readonly exitCode?: unknown }).exitCode, Number.NaN)
     : undefined
 
 /**
- * The exit code of a program that failed so: the `exitCode` of the first error that has one, 124 for a timeout,
- * else 1. An `exitCode` that is no whole number from 1 to 255 counts as 1.
+ * The exit code of a program that failed with this cause: the `exitCode` of the first error that has one, 124 for a
+ * timeout, else 1. An `exitCode` that is not a whole number from 1 to 255 counts as 1.
  */
 export const exitCode = (cause: Cause.Cause<unknown>): number => {
   for (const error of errors(cause)) {
@@ -72,13 +72,13 @@ const toPath = (url: string): string => {
   }
 }
 
-// Where this very module is, bundled or not: its frames tell a person nothing.
+// The folder of this package, bundled or not: its own frames are left out of a trace.
 const home = (): string => {
   const frame = /\(?([^\s(]+:\d+:\d+)\)?$/.exec(new Error("here").stack?.split("\n")[1] ?? "")?.[1] ?? ""
   return dirname(dirname(dirname(toPath(position.exec(frame)?.[1] ?? "/-/-/-"))))
 }
 
-/** A path as a person names it: relative when it is inside the working directory. */
+/** A path for messages: relative where it is inside the working directory. */
 export const shown = (path: string, cwd: string): string => {
   const inside = relative(cwd, path)
   return inside === "" || inside.startsWith("..") || isAbsolute(inside) ? path : inside
@@ -97,8 +97,8 @@ const spanNames = (span: Cause.PrettyError["span"]): ReadonlySet<string> => {
 const longestStack = 256 * 1024
 const longestFrame = 4096
 
-// Effect's own reading of an error, without what caused it (it would follow that, for ever where it goes round), and
-// without what throws when it is read. The frames are at the end of a stack.
+// Effect's own reading of an error, without its cause (Effect would follow causes, without end where they form a circle)
+// and without properties that throw. The frames are at the end of a stack.
 const pretty = (error: object): Cause.PrettyError | undefined =>
   guarded(() => {
     const stack = readText(error, "stack")
@@ -143,14 +143,14 @@ const trace = (error: object, cwd: string): ReadonlyArray<string> => {
   return lines
 }
 
-/** How to write a failure down. */
+/** How {@link render} writes a failure. */
 export interface Style {
   readonly colors: boolean
   /** Paths inside it are shown relative to it. */
   readonly cwd: string
-  /** What the first line starts with, and for the person's own errors too; `error` by default. */
+  /** The start of the first line, also of errors with an `exitCode`; default `error`. */
   readonly label?: string
-  /** The errors that have been told before; they are left out, and what is told is added. */
+  /** Errors that were reported before: they are left out, and reported errors are added. */
   readonly told?: WeakSet<object>
 }
 
@@ -163,14 +163,14 @@ const causes = (error: unknown): ReadonlyArray<unknown> => {
   ]
 }
 
-/** So many errors are told of one failure, and so many causes one below the other. */
+/** Most errors of one failure that are reported, and most causes one below the other. */
 const most = { errors: 100, depth: 16 }
 
 /**
- * The lines that tell why a program failed: for each error what it says, where in the user's files it arose, the
- * spans around it, and what caused it. An error with an `exitCode` from 1 to 255 is meant for the person and is only its
- * message (nothing when that is empty). Interruptions alone give no lines. Of an error that cannot be read that is told;
- * a text beyond 64 KiB, errors beyond 100 and causes beyond 16 in a row are left out, and how many are.
+ * The lines that explain why a program failed: for each error its message, its place in the user's files, the spans
+ * around it, and its cause. An error with an `exitCode` from 1 to 255 is meant for the person and is only its message
+ * (nothing when that is empty). Interruptions alone give no lines. An error that cannot be read is reported as such.
+ * Texts beyond 64 KiB, errors beyond 100 and causes beyond 16 in a row are left out, with their number.
  */
 export const render = (
   cause: Cause.Cause<unknown>,
@@ -202,7 +202,7 @@ export const render = (
     for (const line of trace(error, cwd)) lines.push(paint(2, `${indent}    at ${line}`))
     const inner = guarded(() => causes(error), [])
     if (depth < most.depth) for (const one of inner) add(one, "caused by", depth + 1)
-    else if (inner.length > 0) lines.push(`${indent}  … and what caused that is left out`)
+    else if (inner.length > 0) lines.push(`${indent}  … and further causes are left out`)
   }
   for (const error of errors(cause)) {
     const message = read(error, "message")
@@ -218,7 +218,7 @@ export const render = (
 const mostFrames = 100
 const longestLine = 1024
 
-/** The innermost frame of a stack that is in the user's own files, like `ex.ts:5:58`; undefined where none is. */
+/** The innermost frame of a stack in the user's own files, like `ex.ts:5:58`; undefined where there is none. */
 export const place = (stack: string, cwd: string): string | undefined => {
   const own = home()
   for (const line of stack.split("\n", mostFrames)) {

@@ -2,9 +2,9 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { Effect, type Scope } from "effect"
 
-// V8 settings for a process that is ours: `aio` switches them on (commands/kernel/Cli.ts), the library never does.
+// V8 settings of the process: `aio` switches them on (commands/kernel/Cli.ts), the library never does.
 
-// Put back at the end, because code that is cached under other flags is refused.
+// Reset at the end, because V8 refuses code that was cached under other flags.
 const flag = (name: string, value: number, normal: number): Effect.Effect<void, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => setFlagsFromString(`--${name}=${value}`)),
@@ -12,15 +12,15 @@ const flag = (name: string, value: number, normal: number): Effect.Effect<void, 
   )
 
 /**
- * Until the scope closes, V8 collects its old generation when that has grown by a fifth, instead of several times
- * over: what a long list leaves behind there is garbage from items under way, 1 KiB each.
+ * Until the scope closes, V8 collects its old generation when it has grown by a fifth, instead of several times over: a
+ * long list leaves garbage of running items there, 1 KiB each.
  */
 export const leanHeap: Effect.Effect<void, never, Scope.Scope> = flag("heap-growing-percent", 20, 0)
 
 /**
- * Until the scope closes, V8's young generation does not grow: the pages that it is given cost as much as their
- * collection, and what many small jobs leave behind is dead by then. Only where it was measured (Node 20): a quarter
- * less memory for tagged lines and for ten thousand items, in the same time.
+ * Until the scope closes, V8's young generation does not grow: new pages cost as much as collecting it, and the garbage
+ * of many small jobs is dead by then. Only where it was measured (Node 20): a quarter less memory for prefixed lines and
+ * for ten thousand items, in the same time.
  */
 export const steadyYoungGeneration: Effect.Effect<void, never, Scope.Scope> = process.versions.v8.startsWith(
   "11."
@@ -34,7 +34,7 @@ const collector = (): Collect => {
   if (typeof globalThis.gc === "function") return globalThis.gc as Collect
   setFlagsFromString("--expose-gc")
   const collect: Collect = runInNewContext("gc")
-  setFlagsFromString("--no-expose-gc") // code that is cached under other flags is refused
+  setFlagsFromString("--no-expose-gc") // V8 refuses code that was cached under other flags
   return collect
 }
 
@@ -44,9 +44,9 @@ let enabled = false
 let size = 0
 
 /**
- * From here on {@link countBuffer} has V8 collect its young generation after each 4 MiB of buffers. V8 itself lets
- * 32 MiB of them accumulate. For 2 × 200 MB of output that is 10 to 25 MiB less at the peak, in the same time
- * (`npm run bench -- subprocess`).
+ * From now on {@link countBuffer} makes V8 collect its young generation after each 4 MiB of buffers. V8 itself lets
+ * 32 MiB accumulate. For 2 × 200 MB of output that is 10 to 25 MiB less at the peak, in the same time (`npm run bench --
+ * subprocess`).
  */
 export const collectBuffers: Effect.Effect<void> = Effect.sync(() => {
   enabled = true

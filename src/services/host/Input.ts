@@ -4,7 +4,7 @@ import type { Readable } from "node:stream"
 import { isatty } from "node:tty"
 import { Chunk, Context, Data, Effect, Layer, Option, Stream } from "effect"
 
-/** What could not be read, and why. */
+/** Standard input or a file cannot be read. */
 export class InputError extends Data.TaggedError("InputError")<{
   /** The path; `-` is standard input. */
   readonly path: string
@@ -15,17 +15,17 @@ export class InputError extends Data.TaggedError("InputError")<{
   }
 }
 
-/** What is piped into the program, and the files that a person names. */
+/** Standard input, and the files that a person names. */
 export class Input extends Context.Tag("effect-asyncio/services/Input")<
   Input,
   {
-    /** Standard input's bytes, as they come and no faster than they are taken; to be run once. */
+    /** The bytes of standard input, as they arrive and no faster than they are pulled; to be run once. */
     readonly stdin: Stream.Stream<Uint8Array, InputError>
-    /** Whether a person at a terminal would have to type it. */
+    /** Whether standard input is a terminal. */
     readonly isTerminal: boolean
-    /** A file's bytes, in the same manner; `-` is standard input. A pipe under a file's name (`<(cmd)`) will do. */
+    /** The bytes of a file, likewise; `-` is standard input. A named pipe (`<(cmd)`) is accepted. */
     readonly open: (path: string) => Stream.Stream<Uint8Array, InputError>
-    /** Whether a second reading would find nothing or something else: standard input, pipes, devices. */
+    /** Whether the input can be read only once: standard input, pipes, devices. */
     readonly isOnce: (path: string) => Effect.Effect<boolean, InputError>
   }
 >() {}
@@ -67,7 +67,7 @@ const chunks = (path: string, readable: Readable) =>
     })
   )
 
-// Not so a pipe under a file's name: to open it waits for its writer in a thread, which keeps the process from ending.
+// A named pipe is opened without blocking: otherwise a thread waits for its writer, and the process cannot end.
 const reader = (path: string): Readable => {
   if (statSync(path, { throwIfNoEntry: false })?.isFIFO() !== true) return createReadStream(path)
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
@@ -85,8 +85,8 @@ const file = (path: string) =>
     )
   )
 
-// Node reads a file in pieces of 64 KiB, each by way of another thread. Larger ones save waiting, but a string of more
-// than 128 KiB is no longer of V8's young generation.
+// Node reads a file in pieces of 64 KiB, each through another thread. Larger pieces save waiting, but a string of more
+// than 128 KiB is not in V8's young generation.
 const pieceSize = 96 * 1024
 
 const standardInput = (): Readable => {
@@ -95,12 +95,12 @@ const standardInput = (): Readable => {
       return createReadStream("", { fd: 0, autoClose: false, highWaterMark: pieceSize })
     }
   } catch {
-    // it is closed: Node has an empty one for that
+    // standard input is closed: process.stdin is empty then
   }
   return process.stdin
 }
 
-/** The process's own standard input and files; opened when they are first read. */
+/** The standard input of the process, and files; opened when they are first read. */
 export const layer: Layer.Layer<Input> = Layer.sync(Input, () => {
   const stdin = Stream.suspend(() => chunks("-", standardInput()))
   return {
@@ -114,7 +114,7 @@ export const layer: Layer.Layer<Input> = Layer.sync(Input, () => {
   }
 })
 
-/** Gives this text as standard input, and these files. */
+/** Has this text as standard input, and these files. */
 export const layerTest = (
   text: string | Uint8Array,
   files: Readonly<Record<string, string | Uint8Array>> = {}

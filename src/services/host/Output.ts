@@ -1,31 +1,31 @@
 import { Context, Data, Effect, Layer } from "effect"
 import { codes } from "./ExitCodes.js"
 
-/** What a stream's far end can show. */
+/** What the far end of a stream can show. */
 export interface Capabilities {
-  /** A person at a terminal that can redraw a line: progress bars are allowed. False under `CI` and `TERM=dumb`. */
+  /** A terminal that can redraw a line: progress may be drawn. False under `CI` and `TERM=dumb`. */
   readonly interactive: boolean
-  /** ANSI colours are wanted: a terminal, unless `NO_COLOR`, `TERM=dumb`; always with `FORCE_COLOR`. */
+  /** ANSI colours are wanted: on a terminal, unless `NO_COLOR` or `TERM=dumb`; always with `FORCE_COLOR`. */
   readonly colors: boolean
 }
 
-/** Where a program's words go: results to stdout, everything else to stderr. */
+/** The output of a program: results to stdout, everything else to stderr. */
 export class Output extends Context.Tag("effect-asyncio/services/Output")<
   Output,
   {
-    /** One line of result to stdout; the line end is added. */
+    /** Writes a line of results to stdout; the line end is added. */
     readonly print: (line: string) => Effect.Effect<void>
-    /** One line for the person (progress, warnings, summaries) to stderr; the line end is added. */
+    /** Writes a line for the person (progress, warnings, summaries) to stderr; the line end is added. */
     readonly note: (line: string) => Effect.Effect<void>
-    /** Result bytes to stdout, untouched. */
+    /** Writes bytes of results to stdout, unchanged. */
     readonly write: (bytes: string | Uint8Array) => Effect.Effect<void>
-    /** Bytes for the person to stderr, untouched. */
+    /** Writes bytes for the person to stderr, unchanged. */
     readonly writeError: (bytes: string | Uint8Array) => Effect.Effect<void>
-    /** Waits while their readers are more than 1 MiB behind: for who writes much. */
+    /** Waits while the readers of stdout and stderr are more than 1 MiB behind: for large output. */
     readonly drained: Effect.Effect<void>
-    /** Waits until what was written has left the process, or cannot any more. */
+    /** Waits until all output has left the process, or can no longer do so. */
     readonly flushed: Effect.Effect<void>
-    /** Waits until what was written has left the process, for ever where it cannot: for who then notes that it has. */
+    /** Waits until all output has left the process, for ever where it cannot: for a log of delivered results. */
     readonly written: Effect.Effect<void>
     readonly stdout: Capabilities
     readonly stderr: Capabilities
@@ -39,15 +39,15 @@ export const schemaVersion = 1
 export const eventLine = (name: string, fields: object): string =>
   JSON.stringify({ schema: schemaVersion, event: name, ...fields })
 
-/** One NDJSON event of `--json` to stdout. */
+/** Writes an NDJSON event of `--json` to stdout. */
 export const event = (name: string, fields: object): Effect.Effect<void, never, Output> =>
   print(eventLine(name, fields))
 
-/** One line of result to stdout. */
+/** Writes a line of results to stdout. */
 export const print = (line: string): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, (output) => output.print(line))
 
-/** One line for the person to stderr. */
+/** Writes a line for the person to stderr. */
 export const note = (line: string): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, (output) => output.note(line))
 
@@ -67,7 +67,7 @@ export const capabilities = (
   }
 }
 
-/** Stdout cannot be written to, and not because nobody reads it: its disk is full, say. */
+/** Stdout cannot be written to although it is not closed: the disk is full, for instance. */
 export class OutputError extends Data.TaggedError("OutputError")<{ readonly detail: string }> {
   readonly exitCode = codes.failed
   override get message() {
@@ -77,13 +77,13 @@ export class OutputError extends Data.TaggedError("OutputError")<{ readonly deta
 
 const behind = 1024 * 1024
 
-/** Characters that leave in one write at most: two results of 300 MB have no place in one string. */
+/** Most characters of one write: two results of 300 MB do not fit in one string. */
 const mostJoined = 64 * 1024 * 1024
 
 /**
- * The process's own stdout and stderr. Lines of one turn of the event loop leave in one write; stderr never
- * overtakes stdout. When the reader of stdout goes away (`| head -1`) the rest is dropped; Signals hears of it too, and
- * the runner ends the program quietly with 141.
+ * The stdout and stderr of the process. Lines of one turn of the event loop leave in one write; stderr never overtakes
+ * stdout. When the reader of stdout closes it (`| head -1`) the rest is dropped; Signals receives the same error, and the
+ * runner ends the program quietly with 141.
  */
 export const layer: Layer.Layer<Output> = Layer.scoped(
   Output,
@@ -113,17 +113,17 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
     }
     const onError = (error: NodeJS.ErrnoException) => {
       if (closed) return
-      closed = true // who ends the program for it is Signals, which hears the same error
+      closed = true // Signals receives the same error and ends the program
       if (error.code !== "EPIPE" && error.code !== "ERR_STREAM_DESTROYED") {
         throw new OutputError({ detail: error.message.replace(/^\w+: /, "").replace(/, write$/, "") })
       }
     }
-    // stderr may be gone too; then there is nobody left to tell.
+    // stderr may be closed too; then nothing can be reported.
     const onStderrError = () => undefined
     process.stdout.on("error", onError)
     process.stderr.on("error", onStderrError)
     process.on("exit", flush)
-    /** Calls back when none of these holds so much any more; also with an error, when nobody reads. */
+    /** Calls back when neither stream holds more than `most`; also when one is closed. */
     const whenBelow = (most: number, done: () => void) => {
       const slow = [process.stdout, process.stderr].filter(({ writableLength }) => writableLength > most)
       let left = slow.length
@@ -132,7 +132,7 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
     }
     const flushed = Effect.async<void>((resume) => {
       flush()
-      // A pipe may still hold what was written: wait for it, or for the error that says nobody reads.
+      // A pipe may still hold output: wait until it is read, or for the error that the pipe is closed.
       whenBelow(0, () => resume(Effect.void))
     })
     yield* Effect.addFinalizer(() => flushed)
@@ -156,7 +156,7 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
       flushed,
       written: Effect.zipRight(
         flushed,
-        // An error is heard a turn later. Then Signals hears of it too, and ends the program.
+        // An error is emitted a turn later. Then Signals receives it too, and ends the program.
         Effect.async((resume) => {
           setImmediate(() => closed || resume(Effect.void))
         })
@@ -167,7 +167,7 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
   })
 )
 
-/** What {@link layerTest} has captured so far. */
+/** The output that {@link layerTest} has captured so far. */
 export class Captured extends Context.Tag("effect-asyncio/services/Output/Captured")<
   Captured,
   { readonly stdout: Array<string>; readonly stderr: Array<string> }

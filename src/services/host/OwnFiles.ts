@@ -3,12 +3,12 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { plural } from "../text/Units.js"
 
-// How this package opens files of its own: what it reads back (sidecars, logs, checkpoints) is input like any other,
-// and what it writes beside a file must not follow a link that someone else has put there.
+// How this package opens its own files: a file that it reads back (sidecar, log, checkpoint) is input like any other, and a
+// file that it writes beside another must not follow a link that another user has put there.
 
 const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_TRUNC, O_WRONLY } = fs.constants
 
-/** A path does not name what may be opened there; `code` sorts it with Node's own errors. */
+/** The path names another kind of file than may be opened there; `code` is like those of Node's own errors. */
 export class FileKindError extends Error {
   readonly code = "EFTYPE"
   constructor(
@@ -52,8 +52,8 @@ const open = (file: string, flags: number, mode?: number): number => {
 }
 
 /**
- * Reads a file of ours: a regular file, not a link to one, of at most `limit` bytes. Throws {@link FileKindError}, a
- * `RangeError` where it is larger, or Node's own errors.
+ * Reads a file of this package: a regular file, not a link to one, of at most `limit` bytes. Throws
+ * {@link FileKindError}, a `RangeError` where it is larger, or Node's own errors.
  */
 export const readOwn = (file: string, limit: number): Buffer =>
   readAll(open(file, O_RDONLY | O_NOFOLLOW), limit)
@@ -79,8 +79,8 @@ const readAll = (fd: number, limit: number): Buffer => {
 }
 
 /**
- * Opens a file that a person named, to read it from its beginning without waiting: links are followed, devices are
- * opened, and pipes, sockets and folders refused.
+ * Opens a file that a person named, to read it from its beginning without blocking: links are followed, devices are
+ * opened, and pipes, sockets and folders are refused.
  */
 export const openReadable = (file: string): number => {
   const fd = fs.openSync(file, O_RDONLY | O_NONBLOCK)
@@ -90,7 +90,7 @@ export const openReadable = (file: string): number => {
   throw new FileKindError(file, kindOf(stat)!)
 }
 
-/** Reads to the end, a block at a time, which is `take`'s for that long only. */
+/** Reads to the end in blocks; a block is valid only while `take` runs. */
 export const readBlocks = (fd: number, take: (bytes: Buffer) => void): void => {
   const block = Buffer.allocUnsafe(64 * 1024)
   for (let read = fs.readSync(fd, block); read > 0; read = fs.readSync(fd, block))
@@ -98,9 +98,9 @@ export const readBlocks = (fd: number, take: (bytes: Buffer) => void): void => {
 }
 
 /**
- * Opens a file that a person named, to write: `"new"` empties it, `"append"` adds to it. Links are followed, devices
- * are opened, and a pipe is when something reads it, as in `>(gzip > log.gz)`; a named pipe that nothing reads is
- * refused, because opening it would hold the thread.
+ * Opens a file that a person named, to write: `"new"` empties it, `"append"` adds to it. Links are followed, devices and
+ * pipes with a reader (`>(gzip > log.gz)`) are opened; a named pipe without a reader is refused, because opening it would
+ * block the thread.
  */
 export const openNamed = (file: string, how: "append" | "new"): number => {
   const flags = O_WRONLY | O_CREAT | (how === "append" ? O_APPEND : O_TRUNC)
@@ -119,18 +119,18 @@ export const openNamed = (file: string, how: "append" | "new"): number => {
   }
 }
 
-/** Opens a file of ours to append to, in a folder that others may write to: a link there is refused. */
+/** Opens a file of this package to append, in a folder that other users may write to: a link is refused. */
 export const openOwn = (file: string): number => open(file, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0o666)
 
-/** A hidden name beside `file` that cannot be guessed, so that nothing can be put there before. */
+/** A hidden name beside `file` that cannot be guessed, so that no other user can put a file there first. */
 export const temporaryName = (file: string): string =>
   path.join(path.dirname(file), `.${path.basename(file)}.${randomBytes(8).toString("hex")}.aio-tmp`)
 
-/** Creates a file that is not there yet; anything that is, a dangling link included, is an error. */
+/** Creates a file; throws where the name exists, a dangling link included. */
 export const createExclusive = (file: string, mode = 0o666): number =>
   fs.openSync(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
 
-/** Puts `bytes` in the place of `file` in one step: a reader finds the old content or the new one, whole. */
+/** Replaces `file` by `bytes` in one step: a reader finds either the whole old content or the whole new one. */
 export const replaceFile = (file: string, bytes: Uint8Array): void => {
   const temporary = temporaryName(file)
   const fd = createExclusive(temporary)
@@ -148,8 +148,8 @@ export const replaceFile = (file: string, bytes: Uint8Array): void => {
 }
 
 /**
- * Makes a folder and what is missing above it. Not `mkdir` with `recursive`: under /proc, where nothing can be made,
- * Node 20's loops for ever.
+ * Makes a folder and the missing folders above it. Not `mkdir` with `recursive`: under /proc, where no folder can be
+ * made, that of Node 20 loops for ever.
  */
 export const makeFolder = (directory: string): void => {
   const missing: Array<string> = []
@@ -157,7 +157,7 @@ export const makeFolder = (directory: string): void => {
     try {
       return fs.statSync(at, { throwIfNoEntry: false })
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return undefined // what is above it says so itself
+      if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return undefined // the folder above it is reported instead
       throw error
     }
   }
@@ -183,7 +183,7 @@ export const usableFolder = (directory: string): void => {
   fs.accessSync(directory, fs.constants.W_OK | fs.constants.X_OK)
 }
 
-/** {@link usableFolder} by trial: there are folders that may be written to and take no file, those of /proc for one. */
+/** {@link usableFolder} by trial: some folders that may be written to accept no file, for instance those of /proc. */
 export const tryFolder = (directory: string): void => {
   usableFolder(directory)
   const trial = temporaryName(path.join(directory, "trial"))
@@ -191,7 +191,7 @@ export const tryFolder = (directory: string): void => {
     fs.closeSync(createExclusive(trial))
     fs.unlinkSync(trial)
   } catch (error) {
-    // That there is no room now says nothing about the folder.
+    // A full disk is not a fault of the folder.
     const { code } = error as NodeJS.ErrnoException
     if (code !== "ENOSPC" && code !== "EDQUOT") throw error
   }
@@ -214,7 +214,7 @@ const words: Readonly<Record<string, string>> = {
   EROFS: "the file system is read-only"
 }
 
-/** What an error of the file system means, in words for a message that names the path itself. */
+/** The words for an error of the file system, for a message that names the path itself. */
 export const describe = (error: unknown): string => {
   const { code, message } = error as NodeJS.ErrnoException
   return words[code ?? ""] ?? (message || String(error))

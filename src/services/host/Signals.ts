@@ -1,21 +1,21 @@
 import { constants } from "node:os"
 import { Context, Effect, Layer, Queue } from "effect"
 
-/** The signals that end a program in order. `SIGPIPE` stands for a stdout that nobody reads any more. */
+/** The signals that end a program gracefully. `SIGPIPE` stands for a closed stdout. */
 export type Name = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGPIPE"
 
-/** What reaches a program from outside its fibers: a signal, or an error that no fiber and no promise has caught. */
+/** An event from outside the fibers of a program: a signal, or an uncaught error. */
 export type Event =
   | { readonly _tag: "Signal"; readonly name: Name }
   | { readonly _tag: "Uncaught"; readonly error: unknown }
 
-/** The process's signals as values. */
+/** The signals of the process as values. */
 export class Signals extends Context.Tag("effect-asyncio/services/Signals")<
   Signals,
   {
-    /** Waits for the next event; each is given to one taker, in order. */
+    /** Waits for the next event; each goes to one taker, in order. */
     readonly next: Effect.Effect<Event>
-    /** The first signal so far, whether it has been taken or not. */
+    /** The first signal so far, taken or not. */
     readonly first: Effect.Effect<Name | undefined>
   }
 >() {}
@@ -23,7 +23,7 @@ export class Signals extends Context.Tag("effect-asyncio/services/Signals")<
 /** A signal as an {@link Event}. */
 export const signal = (name: Name): Event => ({ _tag: "Signal", name })
 
-/** What a shell reports for a process that this signal ended: 128 and the signal's number. */
+/** The exit code that a shell reports for a process that this signal ended: 128 and the signal's number. */
 export const exitCode = (name: Name): number => 128 + constants.signals[name]
 
 const make = Effect.map(Queue.unbounded<Event>(), (queue) => {
@@ -38,11 +38,11 @@ const make = Effect.map(Queue.unbounded<Event>(), (queue) => {
 })
 
 /**
- * The process's own. The second signal ends the process at once, whatever finalizers are doing: its listener decides
- * that, because a fiber may be waiting in a region that cannot be interrupted.
+ * The signals of this process. The second signal ends the process at once, even while finalizers run: the listener does
+ * that itself, because a fiber may wait in an uninterruptible region.
  *
- * There is no listener for SIGPIPE: Node ignores that signal until somebody listens, and from then on any broken
- * pipe or socket of the process, say a child's stdin, would end it. It is told from stdout's own EPIPE instead.
+ * There is no listener for SIGPIPE: with one, Node would deliver that signal for any broken pipe or socket, such as a
+ * child's stdin. EPIPE of stdout stands for it instead.
  */
 export const layer: Layer.Layer<Signals> = Layer.scoped(
   Signals,
@@ -55,7 +55,7 @@ export const layer: Layer.Layer<Signals> = Layer.scoped(
       offer(signal(name as Name))
     }
     const onUncaught = (error: unknown) => offer({ _tag: "Uncaught", error })
-    // Node would make an error of its own of a reason that is no Error, and hide the reason in it.
+    // Without this listener, Node would wrap a reason that is not an Error in an error of its own.
     const onRejection = (reason: unknown) => onUncaught(reason)
     const onStdoutError = (error: NodeJS.ErrnoException) => {
       if (error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED") offer(signal("SIGPIPE"))
@@ -80,13 +80,13 @@ export const layer: Layer.Layer<Signals> = Layer.scoped(
   })
 )
 
-/** Where {@link layerTest}'s events come from. */
+/** The source of the events of {@link layerTest}. */
 export class Source extends Context.Tag("effect-asyncio/services/Signals/Source")<
   Source,
   { readonly send: (event: Event) => Effect.Effect<void> }
 >() {}
 
-/** Gives the events that a test sends through {@link Source}. */
+/** Emits the events that a test sends through {@link Source}. */
 export const layerTest: Layer.Layer<Signals | Source> = Layer.effectContext(
   Effect.map(make, ({ offer, signals }) =>
     Context.make(Signals, signals).pipe(

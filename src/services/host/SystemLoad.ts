@@ -1,15 +1,15 @@
 import { availableParallelism, freemem, loadavg } from "node:os"
 import { Context, Effect, Layer } from "effect"
 
-/** How busy the machine is. */
+/** The processors of the machine, its load and its free memory. */
 export class Machine extends Context.Tag("effect-asyncio/services/SystemLoad")<
   Machine,
   {
     /** Processors that this process may use. */
     readonly cpus: number
-    /** Processes that ran or waited for a processor, the mean of the last minute. */
+    /** Processes that ran or waited for a processor: the mean of the last minute. */
     readonly load: Effect.Effect<number>
-    /** Bytes. */
+    /** Free memory in bytes. */
     readonly freeMemory: Effect.Effect<number>
   }
 >() {}
@@ -21,7 +21,7 @@ export const layer: Layer.Layer<Machine> = Layer.sync(Machine, () => ({
   freeMemory: Effect.sync(freemem)
 }))
 
-/** A machine as a test wants it; what is left out is idle and large. */
+/** A machine for tests; by default it has 4 processors, no load and 1 TiB of free memory. */
 export const layerTest = (machine: Partial<Machine["Type"]> = {}): Layer.Layer<Machine> =>
   Layer.succeed(Machine, {
     cpus: 4,

@@ -5,23 +5,23 @@ import { Chunk, Effect, Layer, Mailbox, Option, type Scope, Stream } from "effec
 import * as Input from "./Input.js"
 import * as Output from "./Output.js"
 
-/** Most characters of a line; a longer one is a defect of the input. */
+/** Most characters of a line; a longer line is a defect. */
 const longestLine = 16 * 1024 * 1024
 
-/** How long an ESC may be the beginning of a longer sequence, in milliseconds. */
+/** Milliseconds in which an ESC may still be the start of a longer sequence. */
 const escapeTimeout = 50
 
-/** Keys that are read and not yet taken. */
+/** Most keys that are read ahead. */
 const keysAhead = 16
 
 const isQuit = ({ key }: Platform.UserInput) => key.ctrl && (key.name === "c" || key.name === "d")
 
-// Standard input as text that is taken by lines or by characters, in turns.
+// Standard input as text that is read by lines or by characters, in turns.
 const makeReader = (pull: Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<Input.InputError>>) => {
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
   const lock = Effect.unsafeMakeSemaphore(1)
   let text = ""
-  let searched = 0 // so much of it has no line end
+  let searched = 0 // characters without a line end
   let ended = false
   const more = Effect.matchEffect(pull, {
     onSuccess: (chunks) =>
@@ -99,7 +99,7 @@ const make: Effect.Effect<Platform.Terminal, never, Input.Input | Output.Output 
         sequences.set(one, key.sequence ?? text ?? "")
         keys.push(one)
       })
-      // Each key that is complete; a lone ESC is one when nothing has followed it for a while.
+      // Each complete key; a lone ESC is one after a pause.
       const offerAll = Effect.gen(function* () {
         for (let key = keys[0]; key !== undefined; key = keys[0]) {
           yield* mailbox.offer(key)
@@ -144,10 +144,10 @@ const make: Effect.Effect<Platform.Terminal, never, Input.Input | Output.Output 
 )
 
 /**
- * The process's terminal for `@effect/platform`'s `Terminal`, on a pipe or a file as well. Beside the stock one: `display`
- * keeps its place among what `Output` prints; `readLine` leaves echo and editing to the terminal, loses no line between
- * two calls, and fails with `QuitException` where standard input ends; what `readInput` has read and nobody has taken
- * when its scope closes goes to the next reader.
+ * `@effect/platform`'s `Terminal` for this process, on a pipe or a file as well. Other than the platform's own, `display`
+ * keeps its place in the output of `Output`; `readLine` leaves echo and editing to the terminal, loses no line between
+ * two calls, and fails with `QuitException` where standard input ends; keys that `readInput` has read and that were not
+ * taken when its scope closes go to the next reader.
  *
  * @example
  * ```ts

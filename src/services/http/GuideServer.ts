@@ -2,7 +2,7 @@ import type { AddressInfo } from "node:net"
 import { Context, Effect, Layer } from "effect"
 import { nativeImport } from "../source/NativeImport.js"
 
-/** The pages that the guide's programs download, as the embedded server has them. Order of arrival is list order. */
+/** The pages that the guide's programs download from the embedded server. They arrive in the order of the list. */
 export const pages = [
   { url: "https://www.google.com", size: 16_384 },
   { url: "https://www.facebook.com", size: 32_768 },
@@ -10,7 +10,7 @@ export const pages = [
   { url: "https://www.stackoverflow.com", size: 65_536 }
 ] as const
 
-/** Stands in for the internet where there is none: serves the guide's pages on loopback. */
+/** Serves the guide's pages on loopback, in place of the internet. */
 export class GuideServer extends Context.Tag("effect-asyncio/services/GuideServer")<
   GuideServer,
   {
@@ -25,7 +25,7 @@ const between = 40 // ms from one page's answer to the next one's
 export const layer: Layer.Layer<GuideServer> = Layer.scoped(
   GuideServer,
   Effect.gen(function* () {
-    // Only here: every command that downloads or gathers imports this, and this is 3 ms of its start.
+    // Imported here: every command that downloads imports this module, and node:http takes 3 ms of its start.
     const http = (yield* Effect.promise(() => nativeImport("node:http"))) as typeof import("node:http")
     const server = http.createServer((request, response) => {
       const host =

@@ -2,12 +2,12 @@ import { Context, Data, type Duration, Effect, Layer } from "effect"
 
 // model
 
-/** A document that others keep for a user. */
+/** A document of a user in the drive. */
 export interface Document {
   readonly title: string
 }
 
-/** What somebody wrote to a user. */
+/** A message to a user. */
 export interface ChatMessage {
   readonly from: string
   readonly text: string
@@ -15,7 +15,7 @@ export interface ChatMessage {
 
 // errors
 
-/** An API of others answered with a failure, or not at all. */
+/** An API of a third party answered with a failure, or not at all. */
 export class ApiError extends Data.TaggedError("ApiError")<{
   readonly api: "drive" | "chat"
   readonly reason: string
@@ -27,30 +27,30 @@ export class ApiError extends Data.TaggedError("ApiError")<{
 
 // tag
 
-/** The APIs of others that an application server asks: a drive of documents and a chat. */
+/** APIs of third parties that an application server asks: a drive of documents and a chat. */
 export class Apis extends Context.Tag("effect-asyncio/services/Apis")<
   Apis,
   {
-    /** The user's documents; none for a user that is not known. */
+    /** The documents of the user; empty for an unknown user. */
     readonly documents: (user: string) => Effect.Effect<ReadonlyArray<Document>, ApiError>
-    /** What the user has not read yet, the oldest first. */
+    /** The unread messages of the user, the oldest first. */
     readonly unread: (user: string) => Effect.Effect<ReadonlyArray<ChatMessage>, ApiError>
   }
 >() {}
 
-/** What embedded APIs hold and how they behave. */
+/** The content of embedded APIs and their behaviour. */
 export interface Embedded {
   readonly documents: Readonly<Record<string, ReadonlyArray<Document>>>
   readonly unread: Readonly<Record<string, ReadonlyArray<ChatMessage>>>
-  /** How long each answer takes. */
+  /** Time that each answer takes. */
   readonly latency: { readonly drive: Duration.DurationInput; readonly chat: Duration.DurationInput }
-  /** These answer with this failure instead. */
+  /** The APIs that answer with this failure instead. */
   readonly down?: { readonly drive?: string; readonly chat?: string }
 }
 
 // make
 
-/** APIs in memory. They take their time by the clock at hand. */
+/** APIs in memory. Their latency is a time of the current clock. */
 export const make = ({ documents, down, latency, unread }: Embedded): Context.Tag.Service<Apis> => {
   const ask = <A>(api: "drive" | "chat", answers: Readonly<Record<string, ReadonlyArray<A>>>, user: string) =>
     Effect.zipRight(
@@ -83,6 +83,6 @@ export const layer: Layer.Layer<Apis> = Layer.succeed(
   })
 )
 
-/** Empty and at once, but for what is given. */
+/** Empty and without latency, except for the given content. */
 export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<Apis> =>
   Layer.succeed(Apis, make({ latency: { drive: 0, chat: 0 }, documents: {}, unread: {}, ...given }))

@@ -2,7 +2,7 @@ import { Clock, Context, Data, Duration, Effect, Layer, Option } from "effect"
 
 // errors
 
-/** The cache could not be asked. */
+/** The cache did not answer. */
 export class CacheError extends Data.TaggedError("CacheError")<{ readonly reason: string }> {
   override get message() {
     return `cache: ${this.reason}`
@@ -11,13 +11,13 @@ export class CacheError extends Data.TaggedError("CacheError")<{ readonly reason
 
 // tag
 
-/** A cache of texts beside the application server, as Redis is one. */
+/** A cache of texts beside the application server, such as Redis. */
 export class Cache extends Context.Tag("effect-asyncio/services/Cache")<
   Cache,
   {
-    /** None for a key that was never set or has expired. */
+    /** The value; `None` for a key that was never set or has expired. */
     readonly get: (key: string) => Effect.Effect<Option.Option<string>, CacheError>
-    /** Without a time to live the value stays. */
+    /** Sets a value; without a time to live it stays. */
     readonly set: (
       key: string,
       value: string,
@@ -26,10 +26,10 @@ export class Cache extends Context.Tag("effect-asyncio/services/Cache")<
   }
 >() {}
 
-/** What an embedded cache holds at first and how it behaves. */
+/** The initial content of an embedded cache and its behaviour. */
 export interface Embedded {
   readonly entries: Readonly<Record<string, string>>
-  /** How long each answer takes. */
+  /** Time that each answer takes. */
   readonly latency: Duration.DurationInput
   /** Answers with this failure instead. */
   readonly down?: string
@@ -37,7 +37,7 @@ export interface Embedded {
 
 // make
 
-/** A cache in memory. Values expire, and answers take their time, by the clock at hand. */
+/** A cache in memory. Expiry and latency are times of the current clock. */
 export const make = ({ down, entries, latency }: Embedded): Effect.Effect<Context.Tag.Service<Cache>> =>
   Effect.sync(() => {
     const held = new Map(
@@ -71,6 +71,6 @@ export const layer: Layer.Layer<Cache> = Layer.effect(
   make({ latency: 10, entries: { "visits:ada": "41" } })
 )
 
-/** Empty and at once, but for what is given. */
+/** Empty and without latency, except for the given content. */
 export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<Cache> =>
   Layer.effect(Cache, make({ latency: 0, entries: {}, ...given }))

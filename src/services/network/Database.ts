@@ -2,7 +2,7 @@ import { Context, Data, type Duration, Effect, Layer } from "effect"
 
 // model
 
-/** What a user has bought. */
+/** An order of a user. */
 export interface Order {
   readonly id: number
   readonly item: string
@@ -19,19 +19,19 @@ export class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly 
 
 // tag
 
-/** What an application server asks its database. */
+/** The database of an application server. */
 export class Database extends Context.Tag("effect-asyncio/services/Database")<
   Database,
   {
-    /** The user's orders, the latest first; none for a user that is not known. */
+    /** The orders of the user, the latest first; empty for an unknown user. */
     readonly orders: (user: string) => Effect.Effect<ReadonlyArray<Order>, DatabaseError>
   }
 >() {}
 
-/** What an embedded database holds and how it behaves. */
+/** The content of an embedded database and its behaviour. */
 export interface Embedded {
   readonly orders: Readonly<Record<string, ReadonlyArray<Order>>>
-  /** How long each answer takes. */
+  /** Time that each answer takes. */
   readonly latency: Duration.DurationInput
   /** Answers with this failure instead. */
   readonly down?: string
@@ -39,7 +39,7 @@ export interface Embedded {
 
 // make
 
-/** A database in memory. It takes its time by the clock at hand. */
+/** A database in memory. Its latency is a time of the current clock. */
 export const make = ({ down, latency, orders }: Embedded): Context.Tag.Service<Database> => ({
   orders: (user) =>
     Effect.zipRight(
@@ -65,6 +65,6 @@ export const layer: Layer.Layer<Database> = Layer.succeed(
   })
 )
 
-/** Empty and at once, but for what is given. */
+/** Empty and without latency, except for the given content. */
 export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<Database> =>
   Layer.succeed(Database, make({ latency: 0, orders: {}, ...given }))

@@ -2,16 +2,16 @@ import { Context, Data, type Duration, Effect, Layer } from "effect"
 
 // model
 
-/** Who a user is, as the identity provider has it. */
+/** A user's account at the identity provider. */
 export interface Account {
   readonly email: string
-  /** What the user has allowed us to do. */
+  /** The scopes that the user has granted. */
   readonly scopes: ReadonlyArray<string>
 }
 
 // errors
 
-/** The identity provider does not vouch for the user, or could not be asked. */
+/** The identity provider does not know the user, or did not answer. */
 export class OAuthError extends Data.TaggedError("OAuthError")<{ readonly reason: string }> {
   override get message() {
     return `oauth: ${this.reason}`
@@ -24,15 +24,15 @@ export class OAuthError extends Data.TaggedError("OAuthError")<{ readonly reason
 export class OAuth extends Context.Tag("effect-asyncio/services/OAuth")<
   OAuth,
   {
-    /** Fails for a user that it does not know. */
+    /** The account of the user; fails for an unknown user. */
     readonly account: (user: string) => Effect.Effect<Account, OAuthError>
   }
 >() {}
 
-/** Whom an embedded provider knows and how it behaves. */
+/** The accounts of an embedded provider and its behaviour. */
 export interface Embedded {
   readonly accounts: Readonly<Record<string, Account>>
-  /** How long each answer takes. */
+  /** Time that each answer takes. */
   readonly latency: Duration.DurationInput
   /** Answers with this failure instead. */
   readonly down?: string
@@ -40,7 +40,7 @@ export interface Embedded {
 
 // make
 
-/** A provider in memory. It takes its time by the clock at hand. */
+/** A provider in memory. Its latency is a time of the current clock. */
 export const make = ({ accounts, down, latency }: Embedded): Context.Tag.Service<OAuth> => ({
   account: (user) =>
     Effect.zipRight(
@@ -66,6 +66,6 @@ export const layer: Layer.Layer<OAuth> = Layer.succeed(
   })
 )
 
-/** Nobody known and at once, but for what is given. */
+/** Without accounts and without latency, except for the given content. */
 export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<OAuth> =>
   Layer.succeed(OAuth, make({ latency: 0, accounts: {}, ...given }))

@@ -11,7 +11,7 @@ export interface Stored {
 
 // errors
 
-/** The storage could not be asked. */
+/** The storage did not answer. */
 export class StorageError extends Data.TaggedError("StorageError")<{ readonly reason: string }> {
   override get message() {
     return `storage: ${this.reason}`
@@ -20,23 +20,23 @@ export class StorageError extends Data.TaggedError("StorageError")<{ readonly re
 
 // tag
 
-/** Files by key in the cloud, as S3 keeps them. */
+/** Files by key in the cloud, such as S3. */
 export class Storage extends Context.Tag("effect-asyncio/services/Storage")<
   Storage,
   {
-    /** Whose keys start with the prefix, by key. */
+    /** The files whose keys start with the prefix, by key. */
     readonly list: (prefix: string) => Effect.Effect<ReadonlyArray<Stored>, StorageError>
-    /** None where there is no such key. */
+    /** The content of a file; `None` for an unknown key. */
     readonly get: (key: string) => Effect.Effect<Option.Option<Uint8Array>, StorageError>
-    /** Replaces what has the key. */
+    /** Stores a file, replacing one of the same key. */
     readonly put: (key: string, bytes: Uint8Array) => Effect.Effect<void, StorageError>
   }
 >() {}
 
-/** What an embedded storage holds at first and how it behaves. */
+/** The initial content of an embedded storage and its behaviour. */
 export interface Embedded {
   readonly files: Readonly<Record<string, Uint8Array>>
-  /** How long each answer takes. */
+  /** Time that each answer takes. */
   readonly latency: Duration.DurationInput
   /** Answers with this failure instead. */
   readonly down?: string
@@ -44,7 +44,7 @@ export interface Embedded {
 
 // make
 
-/** A storage in memory. It takes its time by the clock at hand. */
+/** A storage in memory. Its latency is a time of the current clock. */
 export const make = ({ down, files, latency }: Embedded): Effect.Effect<Context.Tag.Service<Storage>> =>
   Effect.sync(() => {
     const held = new Map(Object.entries(files))
@@ -60,7 +60,7 @@ export const make = ({ down, files, latency }: Embedded): Effect.Effect<Context.
             .sort((a, b) => (a.key < b.key ? -1 : 1))
         ),
       get: (key) => Effect.map(reached, () => Option.fromNullable(held.get(key))),
-      // Copied: the caller may go on writing into its own.
+      // A copy: the caller may go on writing to its own bytes.
       put: (key, bytes) =>
         Effect.suspend(() => {
           const copy = bytes.slice()
@@ -80,6 +80,6 @@ export const layer: Layer.Layer<Storage> = Layer.effect(
   })
 )
 
-/** Empty and at once, but for what is given. */
+/** Empty and without latency, except for the given content. */
 export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<Storage> =>
   Layer.effect(Storage, make({ latency: 0, files: {}, ...given }))

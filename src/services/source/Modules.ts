@@ -10,7 +10,7 @@ import { didYouMean } from "../text/Spelling.js"
 import { nativeImport } from "./NativeImport.js"
 import * as TypeScript from "./TypeScript.js"
 
-/** Why a file gave no export; the message is one line for the person. Exit code 2. */
+/** A file cannot be loaded, or lacks the export; the message is one line for the person. Exit code 2. */
 export class ModuleError extends Data.TaggedError("ModuleError")<{
   readonly reason:
     | "NotFound"
@@ -20,14 +20,14 @@ export class ModuleError extends Data.TaggedError("ModuleError")<{
     | "ImportNotFound"
     | "ExportMissing"
     | "NotProgram"
-  /** The file as it was asked for. */
+  /** The file as the caller named it. */
   readonly file: string
   readonly message: string
 }> {
   readonly exitCode = codes.usage
 }
 
-/** The file's own code threw while it was loaded; `cause` is what it threw. */
+/** The file's own code threw `cause` while it was loaded. */
 export class ModuleThrew extends Data.TaggedError("ModuleThrew")<{
   readonly file: string
   readonly cause: unknown
@@ -39,7 +39,7 @@ export class ModuleThrew extends Data.TaggedError("ModuleThrew")<{
 
 /** An export of a file. */
 export interface Export {
-  /** The file as it was asked for. */
+  /** The file as the caller named it. */
   readonly file: string
   /** Its absolute path. */
   readonly path: string
@@ -53,9 +53,8 @@ export class Modules extends Context.Tag("effect-asyncio/services/Modules")<
   Modules,
   {
     /**
-     * Loads the file and gives the first export that it has of `names` (`default`, then `main`, when left out).
-     * A relative file is looked up in the working directory. TypeScript runs as it is, types unchecked. A file is
-     * loaded once in a process.
+     * Loads the file and returns its first export of `names` (default: `default`, then `main`). A relative path is
+     * relative to the working directory. TypeScript runs as it is, types unchecked. A file is loaded once in a process.
      */
     readonly load: (
       file: string,
@@ -68,8 +67,8 @@ const javascript = new Set([".js", ".mjs", ".cjs"])
 
 const firstLine = (text: string): string => text.split("\n", 1)[0]!.trim()
 
-// A syntax error in an ES module carries its place where only Node's own report of a crash shows it. Nothing of the
-// file runs: it does not parse.
+// Only Node's own report of a crash shows the place of a syntax error in an ES module. None of the file's code runs: it
+// does not parse.
 const placeOf = async (path: string): Promise<string | undefined> => {
   const { execFile } = (await nativeImport("node:child_process")) as typeof import("node:child_process")
   const program = `import ${JSON.stringify(pathToFileURL(path).href)}`
@@ -94,7 +93,7 @@ const explain = async (file: string, path: string, cwd: string, thrown: unknown)
   }
   if (guarded(() => thrown instanceof SyntaxError, false)) {
     const found = /^(?:file:\/\/)?(\/.*:\d+)\n/.exec(stack)?.[1]
-    // Node's loader has thrown it, not the file's own code: the innermost place that it names is in Node.
+    // The innermost place is in Node: Node's loader threw the error, not the file's own code.
     const byNode = /^\s+at .*?\(?(\S+):\d+:\d+\)?$/m.exec(stack)?.[1]?.startsWith("node:")
     const byLoader = found ?? (byNode ? await placeOf(path) : undefined)
     const json = /^(\/.*\.json): (.*)$/.exec(message)
@@ -127,7 +126,7 @@ const check = async (file: string, path: string): Promise<ModuleError | undefine
     new ModuleError({ reason, file, message: `${file}: ${text}` })
   try {
     if ((await stat(path)).isDirectory()) {
-      return fail("Unsupported", "is a directory; give a .ts or .js file in it")
+      return fail("Unsupported", "is a folder; expected a .ts or .js file")
     }
     await access(path, constants.R_OK)
   } catch (error) {
@@ -141,7 +140,7 @@ const check = async (file: string, path: string): Promise<ModuleError | undefine
     const hint = stem === undefined ? didYouMean(basename(path), files) : `; did you mean ${stem}?`
     return fail(
       "NotFound",
-      `no such file in ${dirname(path)}${hint || "; give the path of a .ts or .js file"}`
+      `no such file in ${dirname(path)}${hint || "; expected the path of a .ts or .js file"}`
     )
   }
   const extension = extname(path)
@@ -149,11 +148,11 @@ const check = async (file: string, path: string): Promise<ModuleError | undefine
     ? undefined
     : fail(
         "Unsupported",
-        `neither TypeScript nor JavaScript; give a ${[...TypeScript.typescript, ...javascript].join(", ")} file`
+        `neither TypeScript nor JavaScript; expected a ${[...TypeScript.typescript, ...javascript].join(", ")} file`
       )
 }
 
-// What a CommonJS file exports is on `default` as a whole; Node names of it what it can see without running it.
+// All that a CommonJS file exports is on `default`; Node names only the exports that it sees without running it.
 const exportsOf = (path: string, module: Record<string, any>): Record<string, unknown> => {
   const whole = module["default"]
   if (typeof whole !== "object" || whole === null || Effect.isEffect(whole)) return module
@@ -190,7 +189,7 @@ const load = async (file: string, names: ReadonlyArray<string>): Promise<Export>
   })
 }
 
-/** Loads from the file system by Node's own import, TypeScript through tsx, which is loaded for the first such file. */
+/** Loads files by Node's own import, TypeScript through tsx, which is loaded for the first such file. */
 export const layer: Layer.Layer<Modules> = Layer.succeed(Modules, {
   load: (file, names = ["default", "main"]) =>
     Effect.tryPromise({
@@ -199,7 +198,7 @@ export const layer: Layer.Layer<Modules> = Layer.succeed(Modules, {
     })
 })
 
-/** Serves these exports in place of files: `{ "job.ts": { default: … } }`. */
+/** Has these exports in place of files: `{ "job.ts": { default: … } }`. */
 export const layerTest = (
   files: Readonly<Record<string, Readonly<Record<string, unknown>>>>
 ): Layer.Layer<Modules> =>

@@ -4,8 +4,8 @@ import { fileURLToPath } from "node:url"
 let native: ((specifier: string) => Promise<any>) | undefined
 
 /**
- * Node's own `import()`, which no bundler and no test runner rewrites. Code that V8 took from its cache has none on
- * Node 20 ("A dynamic import callback was not specified"), and the built command is such code; this compiles one.
+ * Node's own `import()`, which bundlers and test runners do not rewrite. Code from V8's cache has none on Node 20 ("A
+ * dynamic import callback was not specified"), and the built command is such code; so this one is compiled.
  */
 export const nativeImport = (specifier: string): Promise<any> => {
   if (native === undefined) {

@@ -4,14 +4,14 @@ import { dirname, extname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { nativeImport } from "./NativeImport.js"
 
-// TypeScript as it is, types unchecked, on this thread. Node's own modules only: threads of an executor load this too.
+// Loads TypeScript as it is, types unchecked, on this thread. Threads of an executor load this file: Node's modules only.
 
 /** Extensions of files that {@link enable} is for. */
 export const typescript: ReadonlySet<string> = new Set([".ts", ".mts", ".cts", ".tsx"])
 const esm = /^[ \t]*(?:import|export)\b/m
 
-// tsx takes a .ts file for CommonJS unless the nearest package.json says "module", and then top-level await fails.
-// A file that is written as a module is one, as newer Nodes have it, except where package.json says "commonjs".
+// tsx treats a .ts file as CommonJS unless the nearest package.json says "module", and then top-level await fails. Here a
+// file with import or export is a module, as in newer Nodes, except where package.json says "commonjs".
 const hooks = `
 import { readFileSync } from "node:fs"
 import { dirname, join } from "node:path"
@@ -38,7 +38,7 @@ interface Found {
   readonly format?: string | null
 }
 
-/** Hooks that run in this thread came with Node 22.15; where they are, tsx uses them too. */
+/** Hooks that run on this thread, since Node 22.15; tsx uses them where they exist. */
 type RegisterHooks = (hooks: {
   readonly resolve: (
     specifier: string,
@@ -50,8 +50,8 @@ const { registerHooks } = Module as { readonly registerHooks?: RegisterHooks }
 
 let ready: Promise<void> | undefined
 
-// With loader hooks on, Node asks another thread about every file: the 400 of `effect` then take 1.3 s instead of
-// 0.6. What is loaded before stays loaded.
+// With loader hooks, Node asks another thread about every file: the 400 files of `effect` then take 1.3 s instead of 0.6.
+// So `effect` is loaded before the hooks are registered.
 const preload = async (path: string): Promise<void> => {
   if (ready !== undefined || !/["']effect["']/.test(await readFile(path, "utf8"))) return
   try {
@@ -59,7 +59,7 @@ const preload = async (path: string): Promise<void> => {
     const { exports } = JSON.parse(await readFile(file, "utf8"))
     await nativeImport(pathToFileURL(resolve(dirname(file), exports["."].import)).href)
   } catch {
-    // not installed there, or laid out otherwise: the import itself will tell
+    // not installed there, or laid out otherwise: the import itself reports it
   }
 }
 
@@ -77,7 +77,7 @@ const enableTypeScript = (): Promise<void> => {
   return ready
 }
 
-/** Makes ready for `import()` of this file: through tsx if it is TypeScript, which is loaded for the first such. */
+/** Prepares `import()` of this file: a TypeScript file goes through tsx, which is loaded for the first one. */
 export const enable = async (path: string): Promise<void> => {
   if (!typescript.has(extname(path))) return
   await preload(path)

@@ -1,9 +1,9 @@
-// Values of a person's own program may be anything: a getter, a proxy or a toString of theirs may throw, and a text may be
-// of any length. Whatever reads them goes through here.
+// Values of a user's program may be anything: a getter, a proxy or a `toString` may throw, and a text may be of any
+// length. Every read of such a value goes through this module. Threads of an executor load it: Node's own modules only.
+import { types } from "node:util"
+import { plural } from "./Plural.js"
 
-import { plural } from "./Units.js"
-
-/** What the body gives, or this where it throws. */
+/** What the body returns, or `otherwise` where it throws. */
 export const guarded = <A, B>(body: () => A, otherwise: B): A | B => {
   try {
     return body()
@@ -12,19 +12,24 @@ export const guarded = <A, B>(body: () => A, otherwise: B): A | B => {
   }
 }
 
-/** The value's property; undefined where there is none, or where reading it throws. */
+/** The text that the body returns; empty where it returns something else or throws. */
+export const guardedText = (body: () => unknown): string => {
+  const text = guarded(body, undefined)
+  return typeof text === "string" ? text : ""
+}
+
+/** The object's property; undefined where there is none, or where reading it throws. */
 export const read = (value: unknown, key: PropertyKey): unknown =>
   typeof value === "object" && value !== null
     ? guarded(() => (value as Record<PropertyKey, unknown>)[key], undefined)
     : undefined
 
-/** The property where it is a text, else nothing. */
-export const readText = (value: unknown, key: PropertyKey): string => {
-  const text = read(value, key)
-  return typeof text === "string" ? text : ""
-}
+/** The object's property where it is a text; else empty. */
+export const readText = (value: unknown, key: PropertyKey): string => guardedText(() => read(value, key))
 
-export const isError = (value: unknown): value is Error => guarded(() => value instanceof Error, false)
+/** Whether the value is an error, of this realm or of another. */
+export const isError = (value: unknown): value is Error =>
+  types.isNativeError(value) || guarded(() => value instanceof Error, false)
 
 /** Most characters of one text that are shown. */
 const longest = 64 * 1024
@@ -35,12 +40,15 @@ export const clipped = (text: string): string =>
     ? text
     : `${text.slice(0, longest)}… (${plural(text.length - longest, "more character is", "more characters are")} left out)`
 
-/** The text that the body makes of a value of theirs, clipped; where that throws, one line that says so. */
+/** The text that the body makes of a foreign value, clipped; where the body throws, one line that says so. */
 export const printable = (what: string, body: () => string): string => {
   try {
     return clipped(body())
   } catch (thrown) {
-    const why = guarded(() => clipped(String(thrown)).split("\n", 1)[0], "what cannot be printed either")
+    const why = guarded(
+      () => clipped(String(thrown)).split("\n", 1)[0],
+      "an error that cannot be printed either"
+    )
     return `${what} that cannot be printed: reading it throws ${why}`
   }
 }

@@ -1,25 +1,25 @@
 import { checkOptions, countOrInfinity } from "./Numbers.js"
 
-/** Takes bytes apart into lines, as they come. */
+/** Splits bytes into lines, as they arrive. */
 export interface Lines {
   readonly push: (bytes: Uint8Array) => void
-  /** Nothing more comes: what is left without a line end is a line too. */
+  /** No bytes follow: a rest without a line end is a line too. */
   readonly end: () => void
 }
 
 /** Settings of {@link make}. */
 export interface Options {
-  /** Most bytes of a line; what is longer is cut there. Default 1 MiB. */
+  /** Most bytes of a line; a longer line is cut there. Default 1 MiB. */
   readonly maxLine?: number | undefined
   /** The byte at the end of a line; default LF. */
   readonly delimiter?: number | undefined
-  /** Is given each line without its line end (a CR before it stays), and whether it was cut. */
+  /** Receives each line without its line end (a CR before it stays), and whether it was cut. */
   readonly onLine: (line: Buffer, cut: boolean) => unknown
 }
 
 /**
- * Splits in time proportional to the bytes, however they are cut into chunks; bytes stay as they are. A line is
- * valid until the next push: copy what is kept.
+ * Splits in time proportional to the bytes, whatever the chunks; bytes are not decoded. A line is valid until the next
+ * push: copy a line that is kept.
  *
  * @example
  * ```ts
@@ -33,7 +33,7 @@ export interface Options {
  */
 export const make = ({ delimiter = 10, maxLine = 1024 * 1024, onLine }: Options): Lines => {
   checkOptions({ delimiter, maxLine }, { delimiter: { least: 0, most: 255 }, maxLine: countOrInfinity })
-  let parts: Array<Buffer> = [] // of a line whose end has not come
+  let parts: Array<Buffer> = [] // of a line without its end so far
   let size = 0
   let cut = false
   const add = (part: Buffer) => {
@@ -59,7 +59,7 @@ export const make = ({ delimiter = 10, maxLine = 1024 * 1024, onLine }: Options)
         emit()
         from = at + 1
       }
-      if (from < chunk.length) add(Buffer.from(chunk.subarray(from))) // a copy: the chunk is its owner's
+      if (from < chunk.length) add(Buffer.from(chunk.subarray(from))) // a copy: the caller may reuse the chunk
     },
     end: () => {
       if (size > 0 || cut) emit()
@@ -68,8 +68,8 @@ export const make = ({ delimiter = 10, maxLine = 1024 * 1024, onLine }: Options)
 }
 
 /**
- * Passes on all whole lines of a chunk at once, with their line ends: for who writes several streams of text to one
- * place. A line that is longer than 1 MiB goes on in parts, and so does what is left at the end.
+ * Passes on all whole lines of a chunk at once, with their line ends: to write several streams of text to one place. A
+ * line that is longer than 1 MiB is passed on in parts; so is a rest without a line end.
  */
 export const whole = (onBytes: (bytes: Uint8Array) => unknown): Lines => {
   const longest = 1024 * 1024

@@ -1,10 +1,10 @@
 import { Duration, Option } from "effect"
 
-/** What an option accepts, beside finite numbers. */
+/** The numbers that an option accepts. */
 export interface Range {
-  /** Default 1. */
+  /** The least number; default 1. */
   readonly least?: number
-  /** Default: no bound, and `Infinity` itself is accepted where `infinite` is. */
+  /** The greatest number; default: no bound. `Infinity` itself is accepted with `infinite` only. */
   readonly most?: number
   /** Whether fractions are refused; default true. */
   readonly whole?: boolean
@@ -33,9 +33,9 @@ export const checkedNumber = (
   throw new RangeError(`${option}: ${value} is out of range; expected ${kind}, ${range}`)
 }
 
-/** What an option that is a duration accepts; `Infinity` always. */
+/** The durations that an option accepts; `Infinity` always. */
 export interface Span {
-  /** `"any"` accepts negative ones, which take no time, `"some"` refuses zero. */
+  /** `"any"` accepts negative durations, which take no time, `"some"` refuses zero. */
   readonly duration: "any" | "none" | "some"
 }
 
@@ -47,8 +47,8 @@ const sound = (value: unknown): number => {
 }
 
 /**
- * {@link checkedNumber} for a duration: `Duration.decode` makes zero of NaN and of what is negative, and throws without
- * the option's name where a text is none.
+ * {@link checkedNumber} for a duration: `Duration.decode` turns NaN and negative durations into zero, and throws without
+ * the option's name where a text is not a duration.
  */
 export const checkedDuration = (
   option: string,
@@ -65,7 +65,7 @@ export const checkedDuration = (
     return decoded.value
   }
   const range = { any: "", none: ", 0 or more", some: ", above 0" }[duration]
-  const wrong = Option.isSome(decoded) ? "is out of range" : "is no duration"
+  const wrong = Option.isSome(decoded) ? "is out of range" : "is not a duration"
   throw new RangeError(
     `${option}: ${String(value)} ${wrong}; expected milliseconds or text like "2 seconds"${range}`
   )
@@ -79,16 +79,16 @@ export const countOrInfinity: Range = { infinite: true }
 export const countOrNone: Range = { least: 0 }
 /** {@link countOrNone}, or `Infinity`. */
 export const anyCount: Range = { least: 0, infinite: true }
-/** Any number but NaN and the infinite ones. */
+/** Any finite number. */
 export const anyNumber: Range = { least: Number.NEGATIVE_INFINITY, whole: false }
 /** A time that may be zero. */
 export const time: Span = { duration: "none" }
-/** A time that may not. */
+/** A time above zero. */
 export const someTime: Span = { duration: "some" }
-/** {@link time}, or a negative one, which is none. */
+/** {@link time}, or a negative one, which counts as zero. */
 export const anyTime: Span = { duration: "any" }
 
-/** The options of a record that are given are checked; throws as {@link checkedNumber} and {@link checkedDuration} do. */
+/** Checks the options that are not undefined; throws as {@link checkedNumber} and {@link checkedDuration} do. */
 export const checkOptions = <O extends object>(
   options: O,
   accepted: { readonly [Name in keyof O]?: Range | Span }

@@ -1,9 +1,9 @@
 import { isUtf8 } from "node:buffer"
 
-// File names are bytes, words of a command are text. What is no UTF-8 stands in text as lone surrogates, U+DC80 to
-// U+DCFF for the bytes 80 to FF, and comes out as the same bytes (PEP 383, Python's `os.fsdecode` and `os.fsencode`).
+// File names are bytes, words of a command are text. Bytes that are not UTF-8 are lone surrogates in the text, U+DC80 to
+// U+DCFF for 80 to FF, and are encoded as the same bytes again (PEP 383, Python's `os.fsdecode` and `os.fsencode`).
 
-/** How long the character is that begins there; 0 where none does. */
+/** Bytes of the character that begins at this place; 0 where none does. */
 const characterAt = (bytes: Buffer, at: number): number => {
   const lead = bytes[at]!
   if (lead < 0x80) return 1
@@ -11,7 +11,7 @@ const characterAt = (bytes: Buffer, at: number): number => {
   return at + size <= bytes.length && isUtf8(bytes.subarray(at, at + size)) ? size : 0
 }
 
-/** Bytes as text that {@link encode} gives back. */
+/** Bytes as text, from which {@link encode} makes the same bytes. */
 export const decode = (bytes: Buffer): string => {
   if (isUtf8(bytes)) return bytes.toString()
   let text = ""
@@ -29,10 +29,10 @@ export const decode = (bytes: Buffer): string => {
 
 const escape = /([\u{dc80}-\u{dcff}])/u
 
-/** Whether it stands for what is no UTF-8. */
+/** Whether the text holds bytes that are not UTF-8. */
 export const isRaw = (text: string): boolean => escape.test(text)
 
-/** The bytes that the text stands for. */
+/** The bytes of a text of {@link decode}. */
 export const encode = (text: string): Buffer =>
   isRaw(text)
     ? Buffer.concat(

@@ -1,3 +1,3 @@
-/** A word as a POSIX shell reads it back. */
+/** The word, quoted where a POSIX shell needs it. */
 export const quote = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`

@@ -1,6 +1,6 @@
 import { Duration, Either } from "effect"
 
-/** Says which part of a duration or size is wrong, and what would be right. */
+/** Which part of a duration or size is wrong, and what is accepted. */
 export type Problem = string
 
 const milliseconds: Readonly<Record<string, number>> = Object.fromEntries(
@@ -17,8 +17,8 @@ const milliseconds: Readonly<Record<string, number>> = Object.fromEntries(
 )
 
 /**
- * Reads a duration as people write it (`90s`, `1h30m`, `250ms`, `2 days`; a bare number is seconds) and gives
- * milliseconds. The problem names the part that is wrong, and where it stands if there is more before it.
+ * Reads a duration as people write it (`90s`, `1h30m`, `250ms`, `2 days`; a bare number is seconds) and returns
+ * milliseconds. The problem names the part that is wrong, and its place where it is not the first.
  */
 export const duration = (text: string): Either.Either<number, Problem> => {
   const given = text.trim()
@@ -38,7 +38,7 @@ export const duration = (text: string): Either.Either<number, Problem> => {
         `'${rest}'`,
         rest.startsWith("-")
           ? "is negative; write one like 90s or 1h30m"
-          : "is no number; write one like 90s or 1h30m"
+          : "is not a number; write one like 90s or 1h30m"
       )
     }
     const [part, number, unit] = match as unknown as readonly [string, string, string]
@@ -54,7 +54,7 @@ export const duration = (text: string): Either.Either<number, Problem> => {
       }
       return wrong(`'${number}'`, "has no unit; use ms, s, m, h, d or w")
     }
-    if (seen.has(ms)) return wrong(`unit '${unit}'`, "stands there twice; add them up")
+    if (seen.has(ms)) return wrong(`unit '${unit}'`, "occurs twice; add them up")
     seen.add(ms)
     total += Number(number) * ms
     rest = rest.slice(part.length)
@@ -68,10 +68,11 @@ export const duration = (text: string): Either.Either<number, Problem> => {
 
 const units = ["", "K", "M", "G", "T"]
 
-/** Reads a size as people write it (`500K`, `2M`, `1.5GiB`; K is 1024) and gives bytes. */
+/** Reads a size as people write it (`500K`, `2M`, `1.5GiB`; K is 1024) and returns bytes. */
 export const size = (text: string): Either.Either<number, Problem> => {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*$/i.exec(text)
-  if (match === null) return Either.left(`'${text}' is no size; write bytes or one like 500K, 2M, 1G`)
+  if (match === null)
+    return Either.left(`'${text}' is not a size; expected bytes, or a size like 500K, 2M or 1G`)
   return Either.right(Math.floor(Number(match[1]) * 1024 ** units.indexOf(match[2]!.toUpperCase())))
 }
 
@@ -87,7 +88,7 @@ export const formatSize = (bytes: number): string => {
 }
 
 /**
- * A duration as a person gave it, for people, with nothing rounded: `1h 30m`, `700ms`, `2.5s`; no time at all is `0s`.
+ * A duration that a person gave, not rounded: `1h 30m`, `700ms`, `2.5s`; zero is `0s`.
  */
 export const formatGiven = (duration: Duration.DurationInput): string => {
   const ms = Duration.toMillis(duration)
@@ -101,7 +102,7 @@ export const formatGiven = (duration: Duration.DurationInput): string => {
 
 /** Milliseconds for people: `250 ms`, `1.5 s`, `2 m 05 s`, `1 h 05 m`. */
 export const formatDuration = (ms: number): string => {
-  // What is rounded decides the unit too: 999.6 ms are 1.0 s.
+  // The rounded value decides the unit: 999.6 ms are 1.0 s.
   if (Math.round(ms) < 1000) return `${Math.round(ms)} ms`
   if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`
   const two = (n: number) => String(Math.floor(n)).padStart(2, "0")
@@ -111,6 +112,6 @@ export const formatDuration = (ms: number): string => {
     : `${Math.floor(seconds / 3600)} h ${two((seconds % 3600) / 60)} m`
 }
 
-/** A count and what is counted: `1 record`, `2 records`; another plural than with `s` is given. */
+/** A count and its noun: `1 record`, `2 records`; a plural without a plain `s` is given. */
 export const plural = (count: number, noun: string, many = `${noun}s`): string =>
   `${count} ${count === 1 ? noun : many}`

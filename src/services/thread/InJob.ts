@@ -1,12 +1,12 @@
 // What a job can ask on its thread. Node's own globals only: a thread that loads Effect starts in ten times the time.
 
-/** What came with a job from the fiber that asked for it. */
+/** What goes along with a job from the fiber that asked for it. */
 export interface JobContext {
   /** The job's name. */
   readonly job: string
   /** The log annotations of the fiber. */
   readonly annotations: Readonly<Record<string, unknown>>
-  /** The span that the fiber was in, as it would be sent over a wire. */
+  /** The span of the fiber, in the form that is sent over a wire. */
   readonly span:
     | {
         readonly traceId: string
@@ -15,32 +15,32 @@ export interface JobContext {
         readonly name: string | undefined
       }
     | undefined
-  /** The values of the FiberRefs that were chosen by `Executor.withRefs`, by their names there. */
+  /** The values of the FiberRefs of `Executor.withRefs`, by their names there. */
   readonly refs: Readonly<Record<string, unknown>>
 }
 
-/** What a thread offers the job that it runs. */
+/** What a thread provides to the job that it runs. */
 export interface Host {
   readonly cancelled: () => boolean
   readonly context: () => JobContext
 }
 
-// By global symbols: the job's module may load another copy of this one than the thread has.
+// Global symbols: the job's module may load another copy of this module than the thread has.
 const hostKey = Symbol.for("effect-asyncio/services/InJob/host")
 const movesKey = Symbol.for("effect-asyncio/services/InJob/moves")
 const globals = globalThis as { [hostKey]?: Host | undefined; [movesKey]?: WeakMap<object, Array<unknown>> }
 globals[movesKey] ??= new WeakMap()
 const moves = globals[movesKey]
 
-/** For who runs jobs: what {@link cancelled} and {@link context} answer from now on. */
+/** For executors: what {@link cancelled} and {@link context} answer from now on. */
 export const setHost = (host: Host | undefined): void => {
   globals[hostKey] = host
 }
 
 /**
- * Whether the job that calls it has been asked to end: it was cancelled, or its time is over. A job that computes for
- * long polls it and returns; one that does not is ended with its thread after the grace period. A shipped function
- * calls it as `Executor.cancelled()`. False where no job runs.
+ * Whether the calling job has been asked to end: it was cancelled, or it timed out. A job that computes for long polls
+ * this and returns; the thread of a job that does not is terminated after the grace period. A shipped function may call
+ * it as `InJob.cancelled()`. False where no job runs.
  *
  * @example
  * ```ts
@@ -60,16 +60,16 @@ export const setHost = (host: Host | undefined): void => {
  */
 export const cancelled = (): boolean => globals[hostKey]?.cancelled() ?? false
 
-/** What came with the job from its caller: log annotations, span, chosen FiberRefs. Empty where no job runs. */
+/** What came with the job from its caller: log annotations, span, the FiberRefs of `withRefs`. Empty without a job. */
 export const context = (): JobContext =>
   globals[hostKey]?.context() ?? { job: "", annotations: {}, span: undefined, refs: {} }
 
 /**
  * Marks a value so that its buffers are transferred and not copied when it crosses to another thread, as an argument
- * or as a job's result; afterwards they are empty here. Gives the same value.
+ * or as a job's result; afterwards they are empty on this side. Returns the same value.
  *
- * @param value an ArrayBuffer, a view of one, or what holds some
- * @param buffers what is transferred; default: the value itself or the buffer that it is a view of
+ * @param value an ArrayBuffer, a view of one, or an object that holds some
+ * @param buffers the buffers to transfer; default: the value itself or the buffer that it is a view of
  *
  * @example
  * ```ts
@@ -83,6 +83,6 @@ export const move = <A extends object>(value: A, buffers?: ReadonlyArray<object>
   return value
 }
 
-/** For who sends values: what is to be transferred of this one. */
+/** For executors: the buffers of this value that are to be transferred. */
 export const buffersOf = (value: unknown): ReadonlyArray<any> =>
   (typeof value === "object" && value !== null ? moves.get(value) : undefined) ?? []

@@ -1,5 +1,4 @@
 import { Effect } from "effect"
-import * as Executors from "../../../src/programs/Executors.js"
 import * as Gather from "../../../src/services/task/Gather.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
 import { say } from "../Case.js"
@@ -12,7 +11,7 @@ const job = (name: string) => {
 }
 
 const run = (name: string) =>
-  Executors.blocking(job, name).pipe(
+  Executor.blocking(job, name).pipe(
     Effect.flatMap((result) => say(result)),
     Effect.catchTag("JobFailed", ({ thrown }) => say("failed:", thrown.message))
   )

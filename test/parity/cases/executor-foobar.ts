@@ -1,5 +1,4 @@
 import { Effect } from "effect"
-import * as Executors from "../../../src/programs/Executors.js"
 import * as Gather from "../../../src/services/task/Gather.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
 import { say } from "../Case.js"
@@ -12,8 +11,8 @@ const download = (name: string, millis: number) => {
 }
 
 export default Gather.gather([
-  Executors.blocking(download, "a", 50),
-  Executors.blocking(download, "b", 10),
+  Executor.blocking(download, "a", 50),
+  Executor.blocking(download, "b", 10),
   say("foobar")
 ]).pipe(
   Effect.flatMap(([a, b]) => say(a, b)),

@@ -1,5 +1,4 @@
 import { Effect, Fiber } from "effect"
-import * as Executors from "../../../src/programs/Executors.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
 import { say, truth } from "../Case.js"
 
@@ -11,7 +10,7 @@ const block = (go: Int32Array) => {
 
 export default Effect.gen(function* () {
   const go = new Int32Array(new SharedArrayBuffer(4))
-  const job = yield* Effect.fork(Executors.blocking(block, go))
+  const job = yield* Effect.fork(Executor.blocking(block, go))
   yield* Effect.sleep(10)
   yield* say("the loop turns, job done", truth(job.unsafePoll() !== null))
   Atomics.store(go, 0, 1)

@@ -1,5 +1,4 @@
 import { Effect, Exit, Fiber } from "effect"
-import * as Executors from "../../../src/programs/Executors.js"
 import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
 import { say } from "../Case.js"
@@ -16,9 +15,7 @@ const job = (flags: Int32Array, index: number) => {
 
 export default Effect.gen(function* () {
   const flags = new Int32Array(new SharedArrayBuffer(16))
-  const fibers = yield* Effect.forEach(names, (_, index) =>
-    Effect.fork(Executors.blocking(job, flags, index))
-  )
+  const fibers = yield* Effect.forEach(names, (_, index) => Effect.fork(Executor.blocking(job, flags, index)))
   yield* Effect.repeat(EventLoop.nextTurn, { until: () => Atomics.load(flags, 0) === 1 })
   if (Exit.isInterrupted(yield* Fiber.interrupt(fibers[1]!))) yield* say("second cancelled")
   Atomics.store(flags, 3, 1)

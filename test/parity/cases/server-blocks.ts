@@ -1,5 +1,6 @@
 import { Clock, Effect } from "effect"
 import * as HttpServer from "../../../src/services/http/HttpServer.js"
+import * as HttpServerNode from "../../../src/services/http/HttpServerNode.js"
 import * as Gather from "../../../src/services/task/Gather.js"
 import { say } from "../Case.js"
 
@@ -20,4 +21,4 @@ export default Effect.gen(function* () {
       yield* say(body, long ? "and it took long" : "and it took short")
     })
   yield* Gather.gather(["/block", "/wait"].map(ask))
-}).pipe(Effect.scoped, Effect.provide(HttpServer.layer))
+}).pipe(Effect.scoped, Effect.provide(HttpServerNode.layer))

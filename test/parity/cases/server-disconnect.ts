@@ -1,6 +1,7 @@
 import { Effect, Fiber } from "effect"
 import * as Output from "../../../src/services/host/Output.js"
 import * as HttpServer from "../../../src/services/http/HttpServer.js"
+import * as HttpServerNode from "../../../src/services/http/HttpServerNode.js"
 import { say } from "../Case.js"
 
 export const clock = "live"
@@ -26,4 +27,4 @@ export default Effect.gen(function* () {
   yield* say("client has gone")
   yield* Fiber.interrupt(client)
   yield* over.await
-}).pipe(Effect.scoped, Effect.provide(HttpServer.layer))
+}).pipe(Effect.scoped, Effect.provide(HttpServerNode.layer))

@@ -13,6 +13,7 @@ import { basename, dirname, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
+import type * as Analysis from "../../../src/services/source/Analysis.js"
 import * as Diagnostics from "../../../src/services/source/Diagnostics.js"
 
 // The analysers are real processes, so these tests are live.
@@ -21,7 +22,7 @@ const root = fileURLToPath(new URL("../../..", import.meta.url))
 const fixtures = join(root, "test/fixtures/await")
 const fixture = (name: string) => join(fixtures, name)
 
-const analyse = (target: Partial<Diagnostics.Target>) =>
+const analyse = (target: Partial<Analysis.Target>) =>
   Effect.flatMap(Diagnostics.Diagnostics, (diagnostics) => diagnostics.analyse({ files: [], ...target }))
 
 /** `line rule`, from the `//! rule` at the ends of the fixture's lines. */
@@ -33,7 +34,7 @@ const marked = (name: string) =>
       return rule === undefined ? [] : [`${name}:${i + 1} ${rule}`]
     })
 
-const told = ({ problems }: Diagnostics.Analysis) =>
+const lines = ({ problems }: Analysis.Analysis) =>
   problems.map(({ file, line, rule }) => `${relative(fixtures, file)}:${line} ${rule}`)
 
 /** A folder of its own with these files, gone after the test. */
@@ -109,7 +110,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
         expect(analysis.files.map((file) => basename(file)).sort()).toEqual(names)
         const expected = names.flatMap(marked)
         expect(expected.length).toBe(88)
-        expect(told(analysis)).toEqual(expected)
+        expect(lines(analysis)).toEqual(expected)
         expect(analysis.problems.find(({ file }) => file === fixture("effects.ts"))).toEqual({
           file: fixture("effects.ts"),
           line: 8,
@@ -129,7 +130,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
         const path = yield* folder({ "alone.ts": "const f = async () => 1\nf()\nsetTimeout(f, 1)\n" })
         const analysis = yield* analyse({ files: [fixture("promises.ts"), join(path, "alone.ts")] })
         expect(analysis.files).toEqual([fixture("promises.ts"), join(path, "alone.ts")])
-        expect(told(analysis).filter((line) => !line.startsWith(".."))).toEqual(marked("promises.ts"))
+        expect(lines(analysis).filter((line) => !line.startsWith(".."))).toEqual(marked("promises.ts"))
         expect(analysis.problems.filter(({ file }) => basename(file) === "alone.ts")).toMatchObject([
           { line: 2, column: 1, rule: "floatingPromise", code: "f()" }
         ])
@@ -173,7 +174,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
           "own/tsconfig.json": "{}",
           "own/broken.ts": "export const a = 1\nexport const = 2\n"
         })
-        const say = (target: Partial<Diagnostics.Target>) =>
+        const say = (target: Partial<Analysis.Target>) =>
           Effect.map(Effect.flip(analyse(target)), (error) => {
             expect(error._tag).toBe("InvalidTarget")
             expect(error.message).not.toContain("\n")
@@ -191,10 +192,10 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
           /^DIR\/gone.json: there is no such project/
         )
         expect(yield* say({ project: path })).toMatch(
-          /^DIR\/tsconfig.json: this is no usable tsconfig: Property value/
+          /^DIR\/tsconfig.json: this is not a usable tsconfig: Property value/
         )
         expect(yield* say({ project: join(path, "none.json") })).toMatch(
-          /no usable tsconfig: No inputs were found/
+          /not a usable tsconfig: No inputs were found/
         )
         expect(yield* say({ project: join(path, "names.json") })).toBe(
           "DIR/names.json: it names DIR/gone.ts, which does not exist"
@@ -264,7 +265,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
       [
         "another version",
         effect("4.1.0", { "index.d.ts": types, "Effect.d.ts": dropped }),
-        "effect, which DIR/a.ts imports, is installed as 4.1.0 in DIR/node_modules/effect, and effect 3 is known here"
+        "effect, which DIR/a.ts imports, is installed as 4.1.0 in DIR/node_modules/effect, and effect 3 is expected"
       ]
     ]
     it.live.each(unjudged)("says that it cannot judge effects: %s", ([, files, message]) =>
@@ -309,23 +310,21 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
       }).pipe(Effect.scoped)
     )
 
-    it.live(
-      "takes the project's own analyser before ours, and does not believe one that leaves files out",
-      () =>
-        Effect.gen(function* () {
-          const report = (files: ReadonlyArray<string>) =>
-            `console.log(JSON.stringify({ diagnostics: [], files: ${JSON.stringify(files.map((file) => ({ file })))} }))`
-          const path = yield* projectWith(report([]))
-          const error = yield* Effect.flip(analyse({ project: path }))
-          expect(error.message).toBe(
-            `effect-tsgo diagnostics failed: it left out 1 of 1 files, ${join(path, "a.ts")} first`
-          )
-          writeFileSync(join(path, "node_modules/@effect/tsgo/tsgo.cjs"), report([join(path, "a.ts")]))
-          expect((yield* analyse({ project: path })).problems).toEqual([])
-        }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
+    it.live("prefers the project's own analyser to ours, and fails where it leaves files out", () =>
+      Effect.gen(function* () {
+        const report = (files: ReadonlyArray<string>) =>
+          `console.log(JSON.stringify({ diagnostics: [], files: ${JSON.stringify(files.map((file) => ({ file })))} }))`
+        const path = yield* projectWith(report([]))
+        const error = yield* Effect.flip(analyse({ project: path }))
+        expect(error.message).toBe(
+          `effect-tsgo diagnostics failed: it left out 1 of 1 files, ${join(path, "a.ts")} first`
+        )
+        writeFileSync(join(path, "node_modules/@effect/tsgo/tsgo.cjs"), report([join(path, "a.ts")]))
+        expect((yield* analyse({ project: path })).problems).toEqual([])
+      }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
     )
 
-    it.live("tells what an analyser that breaks has said", () =>
+    it.live("reports the output of an analyser that breaks", () =>
       Effect.gen(function* () {
         const path = yield* projectWith('console.error("\\nno such thing\\nat all"); process.exit(3)')
         const error = yield* Effect.flip(analyse({ project: path }))
@@ -365,7 +364,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
     it.effect("knows its files, in order, and no other", () =>
       Effect.gen(function* () {
         const all = yield* analyse({ project: "tsconfig.json" })
-        expect(told(all).length).toBe(3)
+        expect(lines(all).length).toBe(3)
         expect(all.problems.map(({ file, line }) => `${file}:${line}`)).toEqual([
           "a.ts:1",
           "a.ts:2",

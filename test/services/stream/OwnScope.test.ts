@@ -5,28 +5,30 @@ import * as Downloads from "../../../src/services/download/Downloads.js"
 import * as SystemLoad from "../../../src/services/host/SystemLoad.js"
 import * as Jobs from "../../../src/services/job/Jobs.js"
 import * as Processes from "../../../src/services/process/Processes.js"
-import * as Executor from "../../../src/services/thread/Executor.js"
+import * as InlineExecutor from "../../../src/services/thread/InlineExecutor.js"
+import * as Job from "../../../src/services/thread/Job.js"
+import * as MapJobs from "../../../src/services/thread/MapJobs.js"
 
 describe("a stream over a caller's input", () => {
   type Input = Stream.Stream<never, never, Scope.Scope>
-  const layer = Layer.mergeAll(Downloader.layer, Executor.layerInline, SystemLoad.layer, Processes.layer)
+  const layer = Layer.mergeAll(Downloader.layer, InlineExecutor.layer, SystemLoad.layer, Processes.layer)
   type Services = Layer.Layer.Success<typeof layer>
   const streams: ReadonlyArray<
     readonly [string, (input: Input) => Stream.Stream<unknown, unknown, Services | Scope.Scope>]
   > = [
     [
-      "Executor.each",
+      "MapJobs.each",
       (input) =>
-        Executor.each(
-          Executor.fromFunction((n: number) => n),
+        MapJobs.each(
+          Job.fromFunction((n: number) => n),
           input
         )
     ],
     [
-      "Executor.map",
+      "MapJobs.map",
       (input) =>
-        Executor.map(
-          Executor.fromFunction((n: number) => n),
+        MapJobs.map(
+          Job.fromFunction((n: number) => n),
           input
         )
     ],

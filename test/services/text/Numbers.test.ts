@@ -53,8 +53,8 @@ describe("numbers", () => {
       ["-1 seconds", "is out of range"],
       [[1, Number.NaN], "is out of range"],
       [[-1, 0], "is out of range"],
-      ["soon", "is no duration"],
-      [null, "is no duration"]
+      ["soon", "is not a duration"],
+      [null, "is not a duration"]
     ] as unknown as ReadonlyArray<[Duration.DurationInput, string]>) {
       assert.throws(
         () => checkedDuration("pause", value),

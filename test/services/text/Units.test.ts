@@ -31,7 +31,7 @@ describe("Units", () => {
     it.each([
       ["", "a duration is empty; write one like 90s or 1h30m"],
       ["  ", "a duration is empty; write one like 90s or 1h30m"],
-      ["soon", "'soon' in duration 'soon' is no number; write one like 90s or 1h30m"],
+      ["soon", "'soon' in duration 'soon' is not a number; write one like 90s or 1h30m"],
       ["-5s", "'-5s' in duration '-5s' is negative; write one like 90s or 1h30m"],
       ["10 parsecs", "unit 'parsecs' in duration '10 parsecs' is unknown; use ms, s, m, h, d or w"],
       ["1h 3x", "unit 'x' at character 4 in duration '1h 3x' is unknown; use ms, s, m, h, d or w"],
@@ -39,10 +39,10 @@ describe("Units", () => {
       ["1y", "unit 'y' in duration '1y' has no fixed length; use ms, s, m, h, d or w"],
       ["5\u00b5s", "unit '\u00b5s' in duration '5\u00b5s' is unknown; use ms, s, m, h, d or w"],
       ["1h 30", "'30' at character 4 in duration '1h 30' has no unit; use ms, s, m, h, d or w"],
-      ["1h,30m", "',30m' at character 3 in duration '1h,30m' is no number; write one like 90s or 1h30m"],
+      ["1h,30m", "',30m' at character 3 in duration '1h,30m' is not a number; write one like 90s or 1h30m"],
       ["1h-30m", "'-30m' at character 3 in duration '1h-30m' is negative; write one like 90s or 1h30m"],
       ["1,5s", "'1,5' in duration '1,5s' has a comma; write 1.5"],
-      ["1h 1h", "unit 'h' at character 4 in duration '1h 1h' stands there twice; add them up"],
+      ["1h 1h", "unit 'h' at character 4 in duration '1h 1h' occurs twice; add them up"],
       ["1e3s", "unit 'e' in duration '1e3s' is unknown; use ms, s, m, h, d or w"],
       ["9".repeat(20), `duration '${"9".repeat(20)}' is too long; the longest is 104249991 days`]
     ])("says of %j what is wrong", (text, message) => {
@@ -65,7 +65,9 @@ describe("Units", () => {
     })
 
     it.each(["", "big", "-1", "1X", "1KK", "1,5K", "K"])("refuses %j", (text) => {
-      expect(problem(Units.size(text))).toBe(`'${text}' is no size; write bytes or one like 500K, 2M, 1G`)
+      expect(problem(Units.size(text))).toBe(
+        `'${text}' is not a size; expected bytes, or a size like 500K, 2M or 1G`
+      )
     })
   })
 

@@ -1,10 +1,12 @@
 import { readdirSync } from "node:fs"
 import { threadId } from "node:worker_threads"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, FastCheck, Fiber, Layer, Runtime, Scope, Stream, TestClock } from "effect"
+import { Effect, Exit, FastCheck, Fiber, Layer, Runtime, Scope } from "effect"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
+import type * as ExecutorError from "../../../src/services/thread/ExecutorError.js"
+import * as Job from "../../../src/services/thread/Job.js"
 
 const on = (maxWorkers: number) => Effect.provide(Executor.layerThreads({ maxWorkers, grace: "50 millis" }))
 
@@ -14,7 +16,7 @@ const shared = (length: number) => new Int32Array(new SharedArrayBuffer(4 * leng
 const until = (flags: Int32Array, index: number, value: number) =>
   Effect.repeat(EventLoop.nextTurn, { until: () => Atomics.load(flags, index) >= value })
 
-/** Says at [0] that it runs, then blocks until [1] is set. */
+/** Counts itself at [0], then blocks until [1] is set. */
 const hold = (flags: Int32Array) => {
   Atomics.add(flags, 0, 1)
   Atomics.wait(flags, 1, 0)
@@ -26,7 +28,7 @@ const release = (flags: Int32Array) =>
     Atomics.notify(flags, 1)
   })
 
-/** How many threads this process has. Where that cannot be told, fewer at every look. */
+/** How many threads this process has. Where it cannot be read, fewer at every look. */
 let looks = 0
 const threads = () => (process.platform === "linux" ? readdirSync("/proc/self/task").length : --looks)
 
@@ -57,7 +59,7 @@ describe("Executor", () => {
   it.live("copies arguments and results", () =>
     Effect.gen(function* () {
       const executor = yield* Executor.Executor
-      const same = Executor.fromFunction((value: unknown) => value)
+      const same = Job.fromFunction((value: unknown) => value)
       const run = Runtime.runPromise(yield* Effect.runtime())
       yield* Effect.promise(() =>
         FastCheck.assert(
@@ -101,7 +103,7 @@ describe("Executor", () => {
     }).pipe(on(1))
   )
 
-  it.live("tells what a job threw", () =>
+  it.live("reports what a job threw", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(
         Executor.blocking(function parse() {
@@ -116,7 +118,7 @@ describe("Executor", () => {
 
       const nonError = yield* Effect.flip(Executor.blocking(() => Promise.reject({ left: 2 })))
       assert.deepInclude(nonError, { _tag: "JobFailed" })
-      assert.deepStrictEqual((nonError as Executor.JobFailed).thrown.value, { left: 2 })
+      assert.deepStrictEqual((nonError as ExecutorError.JobFailed).thrown.value, { left: 2 })
 
       const outside = 1
       const closure = yield* Effect.flip(Executor.blocking(() => outside))
@@ -277,94 +279,22 @@ describe("Executor", () => {
     Effect.gen(function* () {
       const url =
         "data:text/javascript,let calls = 0; export const count = (by) => (calls += by); export const no = 1"
-      const count = Executor.job<(by: number) => number>(url, "count")
+      const count = Job.fromModule<(by: number) => number>(url, "count")
       assert.strictEqual(yield* Executor.run(count, 2), 2)
       assert.strictEqual(yield* Executor.run(count, 3), 5) // loaded once a thread
-      const none = yield* Effect.flip(Executor.run(Executor.job<() => void>(url, "no")))
+      const none = yield* Effect.flip(Executor.run(Job.fromModule<() => void>(url, "no")))
       assert.include(none.message, "has no function 'no' (count)")
-      const nowhere = yield* Effect.flip(Executor.run(Executor.job<() => void>("file:///nowhere.js", "x")))
+      const nowhere = yield* Effect.flip(Executor.run(Job.fromModule<() => void>("file:///nowhere.js", "x")))
       assert.include(nowhere.message, "Cannot find module '/nowhere.js'")
     }).pipe(on(1))
   )
 
-  it.live("maps a job over inputs, results in input order or as they come", () =>
-    Effect.gen(function* () {
-      // 0 returns only after 1 has.
-      const flags = shared(1)
-      const job = Executor.fromFunction(([index, flags]: readonly [number, Int32Array]) => {
-        if (index === 0) Atomics.wait(flags, 0, 0)
-        return index
-      })
-      const inputs = [0, 1, 2].map((index) => [index, flags] as const)
-      const free = Effect.sync(() => {
-        Atomics.store(flags, 0, 1)
-        Atomics.notify(flags, 0)
-      })
-      const unordered = Executor.map(job, inputs, { unordered: true }).pipe(
-        Stream.tap((index) => (index === 2 ? free : Effect.void)),
-        Stream.runCollect
-      )
-      assert.deepStrictEqual(Array.from(yield* unordered), [1, 2, 0])
-      const ordered = Stream.runCollect(Executor.map(job, Stream.fromIterable(inputs)))
-      assert.deepStrictEqual(Array.from(yield* ordered), [0, 1, 2])
-    }).pipe(on(2))
-  )
-
-  it.effect("dies on a number of threads that is none", () =>
+  it.effect("dies on a number of threads out of range", () =>
     Effect.gen(function* () {
       for (const maxWorkers of [0, -1, 1.5, Number.NaN]) {
         const exit = yield* Effect.exit(Effect.provide(Effect.void, Executor.layerThreads({ maxWorkers })))
         assert.isTrue(Exit.isFailure(exit))
       }
     })
-  )
-
-  it.effect("layerInline ships and copies as threads do", () =>
-    Effect.gen(function* () {
-      assert.strictEqual(
-        yield* Executor.blocking(async () => (await import("node:worker_threads")).threadId),
-        threadId
-      )
-      const outside = 1
-      assert.strictEqual((yield* Effect.flip(Executor.blocking(() => outside)))._tag, "JobFailed")
-      const argument = yield* Effect.flip(
-        Executor.blocking(
-          (f: () => void) => f(),
-          () => undefined
-        )
-      )
-      assert.deepInclude(argument, { _tag: "NotSerializable", part: "arguments" })
-      const result = yield* Effect.flip(Executor.blocking(() => () => 1))
-      assert.deepInclude(result, { _tag: "NotSerializable", part: "result" })
-    }).pipe(Effect.provide(Executor.layerInline))
-  )
-
-  it.effect("layerTest answers in virtual time, on as many threads as it is given", () =>
-    Effect.gen(function* () {
-      const done: Array<number> = []
-      const job = Executor.fromFunction(function nap(seconds: number) {
-        return seconds
-      })
-      const all = yield* Executor.map(job, [2, 1, 2]).pipe(
-        Stream.runForEach((seconds) => Effect.sync(() => done.push(seconds))),
-        Effect.fork
-      )
-      yield* TestClock.adjust("1999 millis")
-      assert.deepStrictEqual(done, [])
-      yield* TestClock.adjust("1 millis")
-      assert.deepStrictEqual(done, [2, 1])
-      yield* TestClock.adjust("1 seconds") // the third began at 1 s
-      assert.deepStrictEqual(done, [2, 1, 2])
-      yield* Fiber.join(all)
-    }).pipe(
-      Effect.provide(
-        Executor.layerTest(
-          (job, [seconds]) => Effect.delay(Effect.succeed(job === "nap" && seconds), `${seconds} seconds`),
-          {
-            maxWorkers: 2
-          }
-        )
-      )
-    )
   )
 })

@@ -1,10 +1,8 @@
 import { readdirSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import {
-  Cause,
   Chunk,
   Console,
-  Deferred,
   Effect,
   Either,
   Exit,
@@ -20,6 +18,10 @@ import {
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
+import type * as ExecutorError from "../../../src/services/thread/ExecutorError.js"
+import * as InJob from "../../../src/services/thread/InJob.js"
+import * as Job from "../../../src/services/thread/Job.js"
+import * as MapJobs from "../../../src/services/thread/MapJobs.js"
 import type * as Jobs from "../../fixtures/executor/jobs.js"
 
 const fixture = new URL("../../fixtures/executor/jobs.ts", import.meta.url)
@@ -31,10 +33,10 @@ const cancel = (fiber: Fiber.Fiber<unknown, unknown>) =>
   Cancellation.cancel(fiber, { reason: "not needed", origin: "test" })
 const threads = () => (process.platform === "linux" ? readdirSync("/proc/self/task").length : 0)
 
-/** Says at [0] that it runs, and polls; at [1] that it was asked. */
+/** Counts itself at [0], polls until it is asked to end, and counts that at [1]. */
 const polite = (flags: Int32Array) => {
   Atomics.add(flags, 0, 1)
-  while (!Executor.cancelled());
+  while (!InJob.cancelled());
   Atomics.add(flags, 1, 1)
   return "asked"
 }
@@ -96,7 +98,7 @@ describe("Executor", () => {
           assert.deepInclude(reasons[2], { _tag: "WorkerCrashed", reason: "uncaught" })
           assert.include(reasons[2].message, "RangeError: nobody waits")
           assert.deepInclude(reasons[3], { _tag: "WorkerCrashed", reason: "uncaught" })
-          assert.include((reasons[3] as Executor.WorkerCrashed).remoteStack, "blocking.cjs")
+          assert.include((reasons[3] as ExecutorError.WorkerCrashed).remoteStack, "blocking.cjs")
           assert.strictEqual(reasons[4], "well")
           assert.strictEqual(
             reasons[5].message,
@@ -118,7 +120,7 @@ describe("Executor", () => {
           const fiber = yield* Effect.fork(
             Executor.blocking(async () => {
               console.log("runs")
-              while (!Executor.cancelled()) await new Promise((resolve) => setTimeout(resolve, 1))
+              while (!InJob.cancelled()) await new Promise((resolve) => setTimeout(resolve, 1))
               console.log("asked")
             })
           )
@@ -137,7 +139,7 @@ describe("Executor", () => {
           assert.deepInclude(late, { _tag: "JobTimedOut" })
           assert.match(late.message, /ran for longer than 50ms$/)
           const polled = yield* Executor.blocking(function patient() {
-            while (!Executor.cancelled());
+            while (!InJob.cancelled());
           }).pipe(Executor.withTimeout("50 millis"), Effect.flip)
           assert.strictEqual(polled.message, "job patient ran for longer than 50ms")
           // Ten of 100 ms behind each other: the last one waits for longer than its timeout.
@@ -154,7 +156,7 @@ describe("Executor", () => {
 
       it.live("settles each item of a chunk, whatever one of them does to the worker", () =>
         Effect.gen(function* () {
-          const job = Executor.fromFunction((n: number): unknown => {
+          const job = Job.fromFunction((n: number): unknown => {
             if (n === 3) process.exit(1)
             if (n === 6) throw new RangeError("six")
             if (n === 7) for (;;);
@@ -169,7 +171,7 @@ describe("Executor", () => {
                     ? n
                     : `"${n}", ü`
           })
-          const items = yield* Executor.each(
+          const items = yield* MapJobs.each(
             job,
             Array.from({ length: 13 }, (_, i) => i),
             {
@@ -203,15 +205,15 @@ describe("Executor", () => {
 
       it.live("runs a function of a TypeScript module, and an initializer before it", () =>
         Effect.gen(function* () {
-          const shout = Executor.job<typeof Jobs.shout>(fixture, "shout")
+          const shout = Job.fromModule<typeof Jobs.shout>(fixture, "shout")
           assert.strictEqual(yield* Executor.run(shout, "a"), "A!")
-          const no = yield* Effect.flip(Executor.run(Executor.job<() => void>(fixture, "notAFunction")))
+          const no = yield* Effect.flip(Executor.run(Job.fromModule<() => void>(fixture, "notAFunction")))
           assert.include(no.message, "has no function 'notAFunction' (fails, logs, never, shout, size)")
           assert.strictEqual(yield* Executor.blocking(() => (globalThis as { made?: string }).made), "once")
         }).pipe(
           on({
             maxWorkers: 1,
-            initializer: Executor.fromFunction(() => {
+            initializer: Job.fromFunction(() => {
               ;(globalThis as { made?: string }).made = "once"
             })
           })
@@ -231,14 +233,14 @@ describe("Executor", () => {
         }).pipe(
           on({
             maxWorkers: 2,
-            initializer: Executor.fromFunction(() => {
+            initializer: Job.fromFunction(() => {
               throw new Error("no configuration")
             })
           })
         )
       )
 
-      it.live("gives output back in order, however much, and before the result", () =>
+      it.live("returns output in order, however much, and before the result", () =>
         Effect.gen(function* () {
           const lines = 20_000
           yield* Executor.blocking((lines: number) => {
@@ -323,8 +325,8 @@ describe("Executor", () => {
       bytes[5] = 7
       const back = yield* Executor.blocking((bytes: Uint8Array) => {
         bytes[6] = bytes[5]! + 1
-        return Executor.move(bytes)
-      }, Executor.move(bytes))
+        return InJob.move(bytes)
+      }, InJob.move(bytes))
       assert.deepStrictEqual([bytes.length, back.length, back[6]], [0, 64 * 1024 * 1024, 8])
     }).pipe(threadsOf({ maxWorkers: 1 }))
   )
@@ -335,7 +337,7 @@ describe("Executor", () => {
       yield* FiberRef.set(tenant, "ada")
       const span = yield* Effect.currentSpan
       const context = yield* Executor.blocking(function who() {
-        return Executor.context()
+        return InJob.context()
       }).pipe(Executor.withRefs({ tenant }), Effect.annotateLogs({ request: 7, handler: () => 1 }))
       assert.deepStrictEqual(context, {
         job: "who",
@@ -358,7 +360,7 @@ describe("Executor", () => {
       entries.push([logLevel.label, message, Object.fromEntries(annotations)])
     })
     return Effect.gen(function* () {
-      const logs = Executor.job<typeof Jobs.logs>(fixture, "logs")
+      const logs = Job.fromModule<typeof Jobs.logs>(fixture, "logs")
       const span = yield* Effect.currentSpan
       const spanId = yield* Executor.run(logs, 1).pipe(Effect.annotateLogs("request", 7))
       assert.strictEqual(spanId, span.spanId)
@@ -367,9 +369,9 @@ describe("Executor", () => {
         ["WARN", ["after"], { request: 7, own: { deep: 1 } }]
       ])
       assert.deepStrictEqual(printed, ["printed"])
-      const failed = yield* Effect.flip(Executor.run(Executor.job<typeof Jobs.fails>(fixture, "fails")))
-      assert.deepStrictEqual((failed as Executor.JobFailed).thrown.value, { _tag: "Nope", left: 2 })
-      const fiber = yield* Effect.fork(Executor.run(Executor.job<typeof Jobs.never>(fixture, "never")))
+      const failed = yield* Effect.flip(Executor.run(Job.fromModule<typeof Jobs.fails>(fixture, "fails")))
+      assert.deepStrictEqual((failed as ExecutorError.JobFailed).thrown.value, { _tag: "Nope", left: 2 })
+      const fiber = yield* Effect.fork(Executor.run(Job.fromModule<typeof Jobs.never>(fixture, "never")))
       yield* EventLoop.nextTurn
       yield* cancel(fiber) // interrupted there, long before the grace period is over
       assert.strictEqual(yield* Executor.blocking(() => "next"), "next")
@@ -382,7 +384,7 @@ describe("Executor", () => {
     )
   })
 
-  it.live("refuses a job when as many wait as may", () =>
+  it.live("refuses a job when the queue is full", () =>
     Effect.gen(function* () {
       const flags = shared(2)
       const running = yield* Effect.fork(Executor.blocking(polite, flags))
@@ -394,8 +396,8 @@ describe("Executor", () => {
       yield* cancel(running)
       assert.strictEqual(yield* Fiber.join(waiting), "waited")
       const many = yield* Stream.runCollect(
-        Executor.map(
-          Executor.fromFunction((n: number) => n),
+        MapJobs.map(
+          Job.fromFunction((n: number) => n),
           Stream.range(1, 100)
         )
       )
@@ -440,10 +442,10 @@ describe("Executor", () => {
 
   it.live("does not let tiny jobs wait behind a long one while another thread is free", () =>
     Effect.gen(function* () {
-      const tiny = Executor.fromFunction((n: number) => n)
-      yield* Stream.runDrain(Executor.map(tiny, Stream.range(1, 200))) // now it hands out jobs ahead
+      const tiny = Job.fromFunction((n: number) => n)
+      yield* Stream.runDrain(MapJobs.map(tiny, Stream.range(1, 200))) // now it hands out jobs ahead
       const flags = shared(2)
-      const job = Executor.fromFunction(([n, flags]: readonly [number, Int32Array]) => {
+      const job = Job.fromFunction(([n, flags]: readonly [number, Int32Array]) => {
         if (n === 0) {
           Atomics.store(flags, 0, 1)
           Atomics.wait(flags, 1, 0)
@@ -451,7 +453,7 @@ describe("Executor", () => {
         return n
       })
       const all = yield* Stream.runCollect(
-        Executor.each(
+        MapJobs.each(
           job,
           Array.from({ length: 500 }, (_, n) => [n, flags] as const),
           { unordered: true }
@@ -475,85 +477,6 @@ describe("Executor", () => {
     }).pipe(threadsOf({ maxWorkers: 2 }))
   )
   let seen = 0
-
-  it.live("reads inputs no faster than results are taken, and fails as they do", () =>
-    Effect.gen(function* () {
-      let read = 0
-      const endless = Stream.fromIterable(
-        (function* () {
-          for (;;) yield read++
-        })()
-      )
-      const same = Executor.fromFunction((n: number) => n)
-      const first = yield* Executor.map(same, endless, { chunk: 4 }).pipe(
-        Stream.tap(() => EventLoop.nextTurn),
-        Stream.take(50),
-        Stream.runCollect
-      )
-      assert.deepStrictEqual(
-        Array.from(first),
-        Array.from({ length: 50 }, (_, i) => i)
-      )
-      assert.isBelow(read, 20_000)
-      const broken = Stream.concat(Stream.range(1, 3), Stream.fail("no more"))
-      assert.strictEqual(yield* Effect.flip(Stream.runDrain(Executor.map(same, broken))), "no more")
-      const thrown = yield* Effect.exit(
-        Stream.runDrain(
-          Executor.map(
-            same,
-            (function* () {
-              yield 1
-              throw new Error("broken list")
-            })()
-          )
-        )
-      )
-      assert.isTrue(Exit.isFailure(thrown) && Cause.isDie(thrown.cause))
-    }).pipe(threadsOf({ maxWorkers: 2 }))
-  )
-
-  it.live("loses no item of many, in chunks that threads take from each other", () =>
-    Effect.gen(function* () {
-      const next = Executor.fromFunction((n: number) => n + 1)
-      const count = 100_000
-      const got = yield* Stream.runCollect(Executor.map(next, Stream.range(0, count - 1), { chunk: 10 }))
-      assert.strictEqual(
-        Array.from(got).findIndex((n, i) => n !== i + 1),
-        -1
-      )
-      assert.strictEqual(got.length, count)
-    }).pipe(threadsOf({ maxWorkers: 3 }))
-  )
-
-  it.live("tries again, and gives what came before a failure", () =>
-    Effect.gen(function* () {
-      const tries = shared(3)
-      const flaky = Executor.fromFunction(([i, tries]: readonly [number, Int32Array]) => {
-        if (Atomics.add(tries, i, 1) < i) throw new Error("not yet")
-        return i
-      })
-      const inputs = [0, 1, 2].map((i) => [i, tries] as const)
-      const items = yield* Stream.runCollect(Executor.each(flaky, inputs, { retries: 1 }))
-      assert.deepStrictEqual(
-        Array.from(items, ({ attempts, result }) => [attempts, Either.isRight(result)]),
-        [
-          [1, true],
-          [2, true],
-          [2, false]
-        ]
-      )
-      const got: Array<number> = []
-      const upToThree = Executor.fromFunction((n: number) => {
-        if (n === 3) throw new Error("three")
-        return n
-      })
-      const error = yield* Executor.map(upToThree, [1, 2, 3, 4]).pipe(
-        Stream.runForEach((n) => Effect.sync(() => got.push(n))),
-        Effect.flip
-      )
-      assert.deepStrictEqual([got, error.message], [[1, 2], "job (anonymous) failed: Error: three"])
-    }).pipe(threadsOf({ maxWorkers: 2 }))
-  )
 
   it.live(
     "survives 1,000 cancellations at random moments: no thread is left, no other job is lost",
@@ -603,21 +526,5 @@ describe("Executor", () => {
         yield* Effect.repeat(EventLoop.nextTurn, { until: () => threads() <= before })
       }).pipe(Effect.withRandom(Random.make(1))),
     120_000
-  )
-
-  it.live("cancels every fiber of a map whose stream is left early", () =>
-    Effect.gen(function* () {
-      const started = yield* Deferred.make<void>()
-      const flags = shared(2)
-      const fiber = yield* Executor.map(Executor.fromFunction(polite), [flags, flags, flags, flags]).pipe(
-        Stream.runDrain,
-        Effect.onInterrupt(() => Deferred.succeed(started, undefined)),
-        Effect.fork
-      )
-      yield* until(flags, 0, 2)
-      yield* cancel(fiber)
-      yield* Deferred.await(started)
-      assert.deepStrictEqual(Array.from(flags), [2, 2]) // two ran and were asked; two never began
-    }).pipe(threadsOf({ maxWorkers: 2, grace: "1 minute" }))
   )
 })

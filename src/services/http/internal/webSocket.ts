@@ -4,19 +4,19 @@ import { WebSocket, WebSocketServer } from "ws"
 
 // The one place that knows ws; loaded with the first WebSocket.
 
-/** Who holds one end of a WebSocket. */
+/** The callbacks of one end of a WebSocket. */
 export interface Holder {
-  /** False: enough for now, until {@link Wire.resume}. */
+  /** Returns false to pause messages until {@link Wire.resume}. */
   readonly message: (message: string | Uint8Array) => boolean
-  /** Nothing more comes. May be told again; the first time counts. */
+  /** No message follows. May be called again; the first call counts. */
   readonly closed: (code: number, reason: string) => void
 }
 
 /** One end of a WebSocket. */
 export interface Wire {
-  /** `done` when the system has taken the message, or with the error that it cannot be sent. */
+  /** Calls `done` when the system has accepted the message, or with the error that it cannot be sent. */
   readonly send: (message: string | Uint8Array, done: (error?: Error | null) => void) => void
-  /** Throws on a code that may not be sent. Until the connection is open, it gives it up. */
+  /** Throws on a code that may not be sent. Before the connection is open, abandons it. */
   readonly close: (code: number, reason: string) => void
   readonly resume: () => void
 }
@@ -24,7 +24,7 @@ export interface Wire {
 const settings = {
   maxPayload: 1024 * 1024,
   perMessageDeflate: false,
-  closeTimeout: 1000 // ms for the far end to answer a goodbye; one that neither answers nor reads is not waited for
+  closeTimeout: 1000 // ms for the far end to answer the close frame, whether or not it still reads
 }
 
 const server = new WebSocketServer({
@@ -33,10 +33,10 @@ const server = new WebSocketServer({
   handleProtocols: () => false,
   ...settings
 })
-// Without a listener ws would answer a bad handshake itself; so it is left to who called `accept`.
+// Without a listener ws would answer a bad handshake itself; the caller of `accept` answers it.
 server.on("wsClientError", () => undefined)
 
-// What ws tells the far end when it breaks the protocol (RFC 6455, 7.4.1): 1002, but for these.
+// Close codes that ws sends on a violation of the protocol (RFC 6455, 7.4.1): 1002, except for these.
 const violations: Readonly<Record<string, number>> = {
   WS_ERR_INVALID_UTF8: 1007,
   WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
@@ -46,7 +46,7 @@ const violations: Readonly<Record<string, number>> = {
 
 const hold = (socket: WebSocket, holder: Holder): Wire => {
   socket.on("message", (data, isBinary) => {
-    // A copy: what ws gives is a view of all that came with it.
+    // A copy: ws passes a view of the whole received chunk.
     if (!holder.message(isBinary ? new Uint8Array(data as Buffer) : data.toString())) socket.pause()
   })
   socket.on("error", (error: NodeJS.ErrnoException) =>
@@ -56,28 +56,28 @@ const hold = (socket: WebSocket, holder: Holder): Wire => {
   return {
     send: (message, done) => {
       socket.send(message, done)
-      // Taken at once, as usual. ws says so only by `nextTick`, which in a session that sends for ever keeps the event
-      // loop from turning.
+      // Usually the system accepts it at once. ws reports that by `nextTick`, which starves the event loop in a session
+      // that sends for ever.
       if (socket.readyState === socket.OPEN && socket.bufferedAmount === 0) done()
     },
     close: (code, reason) => {
       // As many whole characters as a close frame has room for.
       const room = Buffer.alloc(123)
       socket.close(code, room.subarray(0, new TextEncoder().encodeInto(reason, room).written))
-      if (socket.isPaused) socket.resume() // the answer comes behind what has been held back
+      if (socket.isPaused) socket.resume() // the answer comes after the messages that were held up
     },
     resume: () => socket.resume()
   }
 }
 
-/** The server's end of what `upgrade` was asked for; undefined, with nothing answered, for no proper handshake. */
+/** The server's end after an `upgrade`; undefined, with nothing answered, where the handshake is not valid. */
 export const accept = (
   request: IncomingMessage,
   raw: Duplex,
   head: Buffer,
   holder: Holder
 ): Wire | undefined => {
-  if (request.headers["sec-websocket-version"] !== "13") return undefined // ws takes the draft's 8 too
+  if (request.headers["sec-websocket-version"] !== "13") return undefined // ws accepts version 8 of the draft too
   let wire: Wire | undefined
   server.handleUpgrade(request, raw, head, (socket) => {
     wire = hold(socket, holder)
@@ -85,13 +85,13 @@ export const accept = (
   return wire
 }
 
-/** A client's end; `opened` is told once, and why if it failed. */
+/** A client's end; calls `opened` once, with the reason where it fails. */
 export const connect = (url: string, holder: Holder, opened: (failure?: string) => void): Wire => {
   const socket = new WebSocket(url.replace(/#.*/s, ""), settings)
   socket.once("open", () => opened())
   socket.once("error", (error: NodeJS.ErrnoException) => opened(error.code ?? error.message))
   socket.once("unexpected-response", (_, response) => {
-    opened(`no WebSocket but status ${response.statusCode}`)
+    opened(`status ${response.statusCode} instead of a WebSocket`)
     socket.terminate()
   })
   return hold(socket, holder)

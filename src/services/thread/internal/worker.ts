@@ -1,9 +1,9 @@
 import { existsSync, readFileSync, rmSync } from "node:fs"
 import { dirname } from "node:path"
 import { isMainThread, type MessagePort, workerData } from "node:worker_threads"
-import * as Protocol from "./jobProtocol.js"
-import * as JobRunner from "./jobRunner.js"
-import type { Task } from "./jobs.js"
+import * as Protocol from "./protocol.js"
+import * as Runner from "./runner.js"
+import type { Task } from "./task.js"
 
 // The entry of an executor's threads and of its child processes.
 
@@ -11,13 +11,13 @@ if (isMainThread) {
   const [, , asked = "", initializer = ""] = process.argv
   let looked = 0
   const send = process.send!.bind(process)
-  // What a job sent by it would be taken for a report.
+  // A job that used it would send messages that look like reports.
   delete (process as { send?: unknown }).send
-  const runner = JobRunner.make(
+  const runner = Runner.make(
     {
       post: (report) => void send(Protocol.encode(report)),
       control: undefined,
-      // Found in a file, which is there only when somebody asks; at most one look a millisecond.
+      // Read from a file that exists only once a job is asked to end; at most one look a millisecond.
       isAsked: (id, item) => {
         const now = performance.now()
         if (now - looked < 1 || !existsSync(asked)) {
@@ -28,7 +28,7 @@ if (isMainThread) {
         return order === id && (of === -1 || of === item)
       },
       end: () => {
-        // Behind everything that was posted.
+        // After all posted reports.
         send(Protocol.encode({ end: true }), () => process.exit(1))
       }
     },
@@ -53,9 +53,9 @@ if (isMainThread) {
     readonly port: MessagePort
     readonly initializer: Task | undefined
   }
-  // Jobs see none of it: one that closed the port would never be heard of again.
+  // Hidden from jobs: a job that closed the port could never report.
   for (const name of Object.keys(workerData as object)) Reflect.deleteProperty(workerData as object, name)
-  const runner = JobRunner.make(
+  const runner = Runner.make(
     {
       post: (report, transfer) => port.postMessage(report, transfer ?? []),
       control: Protocol.control(memory),

@@ -12,7 +12,7 @@ import {
   revoked,
   taken,
   words
-} from "./jobProtocol.js"
+} from "./protocol.js"
 import {
   isEffect,
   isThenable,
@@ -23,25 +23,25 @@ import {
   toThrown,
   whereUncloneable,
   whyUnread
-} from "./jobs.js"
+} from "./task.js"
 
-// The thread's (or child process's) side of an executor: takes orders one at a time and reports.
+// The thread's (or child process's) side of an executor: runs orders one at a time and reports.
 
-/** How it speaks to the executor. */
+/** The channel to the executor. */
 export interface Line {
-  /** Throws what cannot be cloned. */
+  /** Throws where the report cannot be cloned. */
   readonly post: (report: Report, transfer?: ReadonlyArray<any>) => void
   /** Shared memory; a child process has none. */
   readonly control: Control | undefined
   /** Whether this order (and this item of it) is asked to end, where there is no shared memory. */
   readonly isAsked: (id: number, item: number) => boolean
-  /** Ends the thread when what was posted is on its way. */
+  /** Ends the thread once all posted reports are on their way. */
   readonly end: () => void
 }
 
 export interface Runner {
   readonly receive: (message: Message) => void
-  /** A message has come that cannot be read. */
+  /** A message arrived that cannot be read. */
   readonly unread: (error: unknown) => void
 }
 
@@ -52,7 +52,7 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
   const { control, post } = line
   const functions = new Map<number, JobFunction>()
   const tasks = new Map<number, { readonly task: Task; readonly name: string }>()
-  const later: Array<Order> = [] // what came while a job waited for something
+  const later: Array<Order> = [] // orders that arrived while a job waited for something
   let busy = false
   let current: Order | undefined
   let item = -1
@@ -73,8 +73,7 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
     })
   })
 
-  // What a job prints goes back in order with everything else, and no faster than it is taken there: a pipe would
-  // hold up its writer too.
+  // Output goes back in order with everything else, and no faster than the executor reads it, as through a pipe.
   const print = (stream: "stdout" | "stderr", text: string) => {
     post({ id: current?.id ?? 0, stream, text })
     if (control === undefined) return
@@ -122,7 +121,7 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
     busy = false
     if (control !== undefined) Atomics.store(control.words, words.running, 0)
   }
-  // What an asynchronous job has left behind gets a turn of its own before the next one begins.
+  // Callbacks that an asynchronous job left behind run in a turn of their own before the next job begins.
   const endedLater = () => {
     ended()
     if (later.length === 0) return
@@ -141,11 +140,11 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
     }
   }
 
-  /** Waits for what is not there yet: a promise, or an Effect, which is run. */
+  /** Awaits a promise; runs an Effect. */
   const awaited = async (value: unknown, order: Order): Promise<unknown> => {
     const given = await value
     if (!isEffect(given)) return given
-    const { run } = await import("./effectJobs.js")
+    const { run } = await import("./effectTask.js")
     const running = run(given, {
       context: { ...nothing, ...order.context },
       onLog: (log) => post({ id: order.id, log })
@@ -181,7 +180,7 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
     }
   }
 
-  /** Writes a plain value behind the others; false when it is none or there is no room. */
+  /** Appends a plain value to the log; false where the value is not plain or the log is full. */
   const logged = ({ log, words: shared }: Control, value: unknown): boolean => {
     let text: string
     if (typeof value === "number") {
@@ -203,8 +202,8 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
     Atomics.store(shared, words.logged, at + log.write("[],", at))
   }
 
-  // A chunk's items are settled one by one, in memory that outlives the thread: an item that ends its thread takes
-  // nothing with it.
+  // The items of a chunk settle one by one in memory that outlives the thread: an item that ends its thread loses no
+  // result of the items before it.
   const callAll = async (order: Order, fn: JobFunction) => {
     const { args, id } = order
     const plain: Array<unknown> = []
@@ -281,7 +280,7 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
       found
         .then((fn) => {
           keep(fn)
-          if (!busy) endedLater() // what has come meanwhile
+          if (!busy) endedLater() // orders that arrived meanwhile
         })
         .catch(failed)
     } catch (error) {

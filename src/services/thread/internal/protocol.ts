@@ -1,15 +1,15 @@
 import { deserialize, serialize } from "node:v8"
 import type { JobContext } from "../InJob.js"
-import type { Outcome, Task, Thrown } from "./jobs.js"
+import type { Outcome, Task, Thrown } from "./task.js"
 
-// What executors and their threads (or child processes) say to each other. Orders and reports of one thread keep their
-// order; what has to be known without waiting for the other side is in shared memory.
+// The messages between an executor and its threads (or child processes). Orders and reports of one thread keep their
+// order; what one side must know without waiting for the other is in shared memory.
 //
-// A message may arrive and be unreadable (its value is nested too deep for the stack of the other side). Which order it
-// belongs to is known from the order of the messages alone: see `unread` below and `onUnread` in jobPool.ts. For that,
-// everything but arguments and results is made so that it can always be read.
+// A message may arrive and be unreadable (its value is nested too deep for the stack of the other side). Only the order
+// of the messages shows which order it belongs to: see `unread` below and `onUnread` in pool.ts. So everything except
+// arguments and results is made such that it can always be read.
 
-/** To a thread: the task that it is to know by this number from now on; below `base` it may forget. */
+/** To a thread: the task has this number from now on; tasks below `base` may be forgotten. */
 export interface Define {
   readonly define: number
   readonly task: Task
@@ -30,7 +30,7 @@ export interface Order {
   readonly context: Omit<JobContext, "job"> | undefined
 }
 
-/** To a thread: the order with this id is asked to end. For those who wait; those who compute poll. */
+/** To a thread: the order with this id is asked to end. For jobs that wait; jobs that compute poll shared memory. */
 export interface Ask {
   readonly ask: number
 }
@@ -48,22 +48,22 @@ export interface LogEntry {
 /** From a thread. */
 export type Report =
   | { readonly ready: true }
-  /** Nothing more comes. */
+  /** No report follows. */
   | { readonly end: true }
   | { readonly broken: Thrown }
   /** An error outside of a job's promise; the thread ends. */
   | { readonly uncaught: Thrown }
-  /** It was taken back; its place is free. */
+  /** The order was taken back and skipped; its place is free. */
   | { readonly id: number; readonly skipped: number }
   /** The message with this number, counted from 1, could not be read. */
   | { readonly unread: number; readonly detail: string }
   | { readonly id: number; readonly value: unknown; readonly ms: number }
   | { readonly id: number; readonly outcome: Outcome; readonly ms: number }
-  /** Of a chunk: an item that is not plain. */
+  /** Of a chunk: an item whose result is not plain. */
   | { readonly id: number; readonly item: number; readonly outcome: Outcome; readonly ms: number }
   /**
-   * Of a chunk: all have settled. The result of each item that is plain, {@link apart} in the place of the others, and
-   * the milliseconds of each.
+   * Of a chunk: all items have settled. The plain results, {@link apart} in the place of each other one, and the
+   * milliseconds of each item.
    */
   | {
       readonly id: number
@@ -74,45 +74,45 @@ export type Report =
   | { readonly id: number; readonly stream: "stdout" | "stderr"; readonly text: string }
   | { readonly id: number; readonly log: LogEntry }
 
-/** How many orders a thread may have at a time; all but the one under way can be taken back. */
+/** Most orders of one thread at a time; all but the running one can be taken back. */
 export const depth = 16
 
-/** An order's place: it is the thread's to take, has been taken, or has been taken back. */
+/** States of an order's place: offered to the thread, taken by it, or taken back by the executor. */
 export const offered = 1
 export const taken = 2
 export const revoked = 3
 
-/** Stands among the plain results of a chunk for one that came in a message of its own. */
+/** Stands among the plain results of a chunk for a result that was reported in a message of its own. */
 export const apart: ReadonlyArray<never> = []
 
-/** Items of one chunk. */
+/** Most items of one chunk. */
 export const longestChunk = 1024
 
 /** Memory that a thread and its executor share. */
 export interface Control {
   /** See the indexes below. */
   readonly words: Int32Array
-  /** When the order, or the item of a chunk, was begun: `process.hrtime`, nanoseconds. */
+  /** When the order, or the item of a chunk, began: `process.hrtime`, nanoseconds. */
   readonly begun: BigInt64Array
-  /** Milliseconds of each item of the chunk under way. */
+  /** Milliseconds of each item of the running chunk. */
   readonly times: Float64Array
   /**
-   * Results of the chunk under way: elements of a JSON array, `{}` for undefined and `[]` for what is not plain. Read
-   * only when the thread has ended in the middle; otherwise they come with the end of the chunk.
+   * Results of the running chunk: elements of a JSON array, `{}` for undefined and `[]` for a result that is not plain.
+   * Read only when the thread ended in the middle; otherwise the report of the chunk has them.
    */
   readonly log: Buffer
 }
 
 export const words = {
-  /** The id of the order that is asked to end, and the item of it that is (-1: all). */
+  /** The id of the order that is asked to end, and its item (-1: all). */
   asked: 0,
   askedItem: 1,
-  /** Bytes of output that the executor has not taken yet. */
+  /** Characters of output that the executor has not read yet. */
   output: 2,
-  /** The id of the order under way, and the item of it. */
+  /** The id of the running order, and its item. */
   running: 3,
   item: 4,
-  /** Items of the chunk under way that have settled, and bytes of the log. */
+  /** Settled items of the running chunk, and bytes of the log. */
   settled: 5,
   logged: 6,
   places: 8
@@ -131,14 +131,14 @@ export const control = (memory: SharedArrayBuffer): Control => ({
   log: Buffer.from(memory, logAt, logSize)
 })
 
-/** What the log has room for at least: `[],` for each item. */
+/** Bytes of the log that are kept free: `[],` for each item. */
 export const logReserve = 3 * longestChunk
 
-// A child process gets bytes in an envelope of Node's own: a message that Node itself cannot read ends the process that
-// reads it, and one of 2 GiB is cut wrong.
+// A child process receives bytes within a message of Node's: a message that Node itself cannot read ends the receiving
+// process, and Node cuts one of 2 GiB wrongly.
 const mostBytes = 2 ** 31 - 2 ** 16
 
-/** A message to or from a child process. Throws what cannot be cloned, and what is too large. */
+/** A message to or from a child process. Throws where it cannot be cloned or is too large. */
 export const encode = (message: Message | Report): Uint8Array => {
   const bytes = serialize(message)
   if (bytes.length > mostBytes) {
@@ -149,8 +149,8 @@ export const encode = (message: Message | Report): Uint8Array => {
   return bytes
 }
 
-/** Throws what cannot be read. */
+/** Throws where the bytes cannot be read. */
 export const decode = (bytes: Uint8Array): unknown => deserialize(bytes)
 
-/** More output than this and the job waits until some has been taken. */
+/** Characters of unread output at which the job waits until the executor has read some. */
 export const outputBehind = 1024 * 1024

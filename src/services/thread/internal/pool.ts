@@ -1,11 +1,15 @@
-import * as Protocol from "./jobProtocol.js"
-import { type Outcome, type Task, type Thrown, whyUnread } from "./jobs.js"
-import type { Unit, UnitOptions } from "./jobUnits.js"
+import type { CrashReason } from "../ExecutorError.js"
+import * as Protocol from "./protocol.js"
+import { type Outcome, type Task, type Thrown, whyUnread } from "./task.js"
+import type { Unit, UnitOptions } from "./units.js"
 
-// The executor's side: which job runs where and when, and what becomes of it. Plain code with callbacks, because every
-// job comes through here. (piscina does threads well, but lets a caller neither ask a job to end nor know which thread
-// runs it, and every message of its own waits for the answer to the one before; here a thread has the next tiny jobs at
-// hand, and they can be taken back. `npm run bench -- executor` measures both.)
+// The executor's side: which job runs where and when, and how it ends. Plain code with callbacks, because every job
+// passes through here. (piscina does threads well, but a caller can neither ask a job to end nor know which thread runs
+// it, and each of its messages waits for the answer to the one before; here a thread has its next tiny jobs at hand,
+// and they can be taken back. `npm run bench -- executor` measures both.)
+//
+// The file stays whole: queue, members and works are one state machine. Each work is in exactly one place (the queue,
+// a member's flight, or done), and every function here moves works between these places.
 
 /** How the work on a job, or on one item of a chunk, has ended. */
 export type Ended =
@@ -18,9 +22,7 @@ export type Ended =
     }
   | { readonly _tag: "TimedOut" }
 
-export type CrashReason = "exit" | "signal" | "memory" | "uncaught" | "start" | "closed"
-
-/** What to run, and who is told. */
+/** What to run, and the callbacks of its end. */
 export interface Request {
   readonly name: string
   readonly task: Task
@@ -33,27 +35,27 @@ export interface Request {
   readonly timeout: number | undefined
   readonly onOutput: (stream: "stdout" | "stderr", text: string) => void
   readonly onLog: (entry: Protocol.LogEntry) => void
-  /** Called once for each item (a job that is no chunk has one, 0); not for those that are cancelled. */
+  /** Called once for each item that is not cancelled; a job that is not a chunk has one item, 0. */
   readonly onEnd: (item: number, ended: Ended, ms: number) => void
-  /** Called once, when nothing more comes: all items have ended, or it was cancelled and no longer runs. */
+  /** Called once, at the end: all items have ended, or the request was cancelled and no longer runs. */
   readonly onDone: () => void
-  /** It could not be sent, or not be read by a thread: items from this one on were not run. `onDone` is not called. */
+  /** The request could not be sent, or not be read by a thread: items from `from` on did not run. No `onDone` follows. */
   readonly onRefused: (from: number, refusal: Refusal) => void
 }
 
-/** Why arguments have not come to a thread: what sending has thrown, or why they cannot be read there. */
+/** Why arguments did not reach a thread: what sending threw, or why they cannot be read there. */
 export type Refusal = { readonly unsent: unknown } | { readonly unread: string }
 
 export interface Handle {
-  /** Queued, it never runs; running, it is asked to end, then ended. `onDone` tells when that is over. */
+  /** A queued job never runs; a running job is asked to end, then terminated. `onDone` follows. */
   readonly cancel: () => void
 }
 
 export interface Pool {
-  /** How many jobs have not ended. */
+  /** Jobs that are queued or running. */
   readonly unfinished: () => number
   readonly submit: (request: Request) => Handle
-  /** Nothing more is taken; what runs may end in the grace period. Resolves when no thread is left. */
+  /** Accepts no more jobs; running jobs have the grace period to end. Resolves when no thread is left. */
   readonly close: () => Promise<void>
 }
 
@@ -69,26 +71,26 @@ export interface Options {
   readonly initializer: Task | undefined
   /** Milliseconds. */
   readonly grace: number
-  /** What a thread prints while it runs no job. */
+  /** Output of a thread that runs no job. */
   readonly onStray: (stream: "stdout" | "stderr", text: string) => void
 }
 
 interface Work {
   readonly id: number
   readonly request: Request
-  /** The first item of the order; a chunk goes on behind the item that ended its thread. */
+  /** The first item of the order; a chunk goes on behind the item that crashed its thread. */
   from: number
   state: "waiting" | "sent" | "done"
   member: Member | undefined
   place: number
   /** The number of its message to the thread. */
   message: number
-  /** When the thread was last heard of before it was sent, or when its latest item was begun: `performance.now`. */
+  /** `performance.now` at the last report before it was sent, or at the start of its latest item. */
   since: number
   cancelled: boolean
-  /** Items whose time was over. */
+  /** Items that timed out. */
   late: Set<number> | undefined
-  /** Items of the order, counted from `from`, that came in messages of their own. */
+  /** Items of the order, counted from `from`, that were reported in messages of their own. */
   apart: Set<number> | undefined
   /** Why one of these messages could not be read. */
   unread: string | undefined
@@ -99,14 +101,14 @@ interface Work {
 interface Member {
   readonly unit: Unit
   state: "starting" | "ready" | "ending"
-  /** What it has been sent and has not been taken back. */
+  /** Orders that it was sent and that were not taken back. */
   readonly flight: Map<number, Work>
-  /** Free places; that of an order that was taken back is free when the thread has seen that it was. */
+  /** Free places; the place of an order that was taken back is free once the thread has skipped the order. */
   readonly places: Array<number>
   /** Places of orders that were taken back, by their messages. */
   readonly revoked: Map<number, number>
   /** Tasks that it knows. */
-  readonly told: Set<number>
+  readonly defined: Set<number>
   filling: boolean
   done: number
   heard: number
@@ -117,17 +119,17 @@ interface Member {
 
 const longestTimer = 2 ** 31 - 1
 const timerFor = (callback: () => void, ms: number) => setTimeout(callback, Math.min(ms, longestTimer))
-/** Jobs shorter than this, in ms, are handed to a thread before it asks. */
+/** Jobs shorter than this, in ms, are sent ahead to a thread that is busy. */
 const tiny = 0.25
-/** A thread that has not been heard of for so long, in ms, gives back what it has not begun. */
+/** Milliseconds without a report after which a thread loses the orders that it has not begun. */
 const stuck = 2
-/** Tasks that threads remember; twice as many where sources are made up anew for each call. */
+/** Tasks that threads remember; up to twice as many where each call makes a new source. */
 const remembered = 1000
 
 export const make = (options: Options): Pool => {
   const { grace, maxWorkers, recycleAfter } = options
   const members = new Set<Member>()
-  // First in, first out; what was taken back comes before all.
+  // First in, first out; works that were taken back come first.
   let queue: Array<Work> = []
   let head = 0
   let front: Array<Work> = []
@@ -203,14 +205,14 @@ export const make = (options: Options): Pool => {
     work.request.onEnd(item, work.late?.has(item) === true ? { _tag: "TimedOut" } : ended, ms)
   }
   const lengthOf = ({ request }: Work) => (request.chunk ? request.args.length : 1)
-  /** All items that have not ended yet end so. */
+  /** Ends all items that have not ended yet this way. */
   const fail = (work: Work, ended: Ended) => {
     for (let item = work.from; item < lengthOf(work); item++) end(work, item, ended, 0)
     finish(work)
   }
-  const nobody: Ended = { _tag: "Crashed", reason: "closed", detail: "the executor was closed" }
+  const closedEnd: Ended = { _tag: "Crashed", reason: "closed", detail: "the executor was closed" }
 
-  /** Takes an order back if it has not been begun; the thread still has to say that it has skipped it. */
+  /** Takes an order back that has not begun; its place stays taken until the thread reports that it skipped it. */
   const revoke = (member: Member, work: Work): boolean => {
     const { control } = member.unit
     if (control === undefined) return false
@@ -221,7 +223,7 @@ export const make = (options: Options): Pool => {
     member.revoked.set(work.message, work.place)
     return true
   }
-  /** The last ones, at most so many: the first are the next to be begun. */
+  /** Takes back the last orders, at most `most`: the first ones are the next to begin. */
   const takeBack = (member: Member, most: number): number => {
     const back = [...member.flight.values()].slice(-most).filter((work) => revoke(member, work))
     putBack(back)
@@ -235,14 +237,14 @@ export const make = (options: Options): Pool => {
     member.unit.kill()
   }
 
-  /** The item that is under way, counted as in the request. */
+  /** The running item, counted as in the request. */
   const reached = (work: Work, { unit }: Member): number =>
     work.from +
     (unit.control === undefined
       ? (work.apart?.size ?? 0)
       : Math.max(0, Atomics.load(unit.control.words, Protocol.words.item)))
 
-  /** Asks the job (or one item) that runs, and ends its thread when that is still there after the grace period. */
+  /** Asks the running job (or one item) to end, and terminates its thread if it still runs after the grace period. */
   const stop = (work: Work, item: number) => {
     const { member } = work
     if (member === undefined) return
@@ -250,14 +252,14 @@ export const make = (options: Options): Pool => {
     clearTimeout(work.killer)
     const check = () => {
       work.killer = undefined
-      // In a chunk the item that was asked may have gone, and the next one is not ended for it.
+      // In a chunk the item that was asked may have ended; the next item must not be terminated for it.
       if (item === -1 || !work.request.chunk || reached(work, member) === item) kill(member)
     }
     if (grace > 0) work.killer = timerFor(check, grace)
     else check()
   }
 
-  // A timeout counts from when the thread began: looked up there whenever the time could be over.
+  // A timeout counts from when the thread began the item: read from its memory whenever the time could be over.
   const watch = (work: Work, member: Member, timeout: number) => {
     const { control } = member.unit
     let began = process.hrtime.bigint()
@@ -293,10 +295,10 @@ export const make = (options: Options): Pool => {
     if (control !== undefined) {
       Atomics.store(control.words, Protocol.words.places + place, Protocol.offered)
     }
-    if (!member.told.has(task)) {
-      // By itself: the order may be unreadable, and those behind it need the task.
+    if (!member.defined.has(task)) {
+      // A message of its own: the order may be unreadable, and the orders behind it need the task.
       member.unit.send({ define: task, task: request.task, name: request.name, base }, [])
-      member.told.add(task)
+      member.defined.add(task)
     }
     try {
       work.message = member.unit.send(
@@ -330,8 +332,8 @@ export const make = (options: Options): Pool => {
   }
 
   /**
-   * A thread for the next job: one that has nothing to do, else, where jobs are tiny, one with few at hand. That is then
-   * filled up, because only the first of several messages has to wake it: one at a time take twice as long.
+   * A thread for the next job: an idle one, else, where jobs are tiny, one with few jobs at hand. That one is filled up,
+   * because only the first of several messages has to wake a thread: one message at a time takes twice as long.
    */
   const pick = (): Member | undefined => {
     let best: Member | undefined
@@ -352,7 +354,7 @@ export const make = (options: Options): Pool => {
       const member = pick()
       const work = member && next()
       if (work === undefined) break
-      // What is transferred is gone from here: it goes only to who begins it at once.
+      // Transferred buffers are gone from here, so the order could not be taken back: send it to an idle thread only.
       if (member!.flight.size > 0 && work.request.transfer.length > 0) {
         front.unshift(work)
         break
@@ -370,7 +372,7 @@ export const make = (options: Options): Pool => {
     for (; starting < waiting && members.size < maxWorkers; starting++) start()
   }
 
-  /** Nothing waits, and this thread has nothing: it takes half of what another has at hand. */
+  /** The queue is empty and this thread idle: it takes half of the orders that another has at hand. */
   const share = (idle: Member) => {
     let busiest: Member | undefined
     for (const member of members) {
@@ -402,7 +404,7 @@ export const make = (options: Options): Pool => {
 
   const unreadable = (detail: string): Ended => ({ _tag: "Uncloneable", detail })
 
-  /** The results of a chunk that have not come one by one. */
+  /** Results of a chunk that were not reported one by one. */
   const collect = (work: Work, settled: number, plain: ReadonlyArray<unknown>, times: Float64Array) => {
     for (let i = 0; i < settled; i++) {
       const value = plain[i]
@@ -411,7 +413,7 @@ export const make = (options: Options): Pool => {
       else if (work.apart?.has(i) !== true) end(work, work.from + i, unreadable(work.unread ?? ""), times[i]!)
     }
   }
-  /** Those of a thread that has ended in the middle. */
+  /** The same, of a thread that ended in the middle of the chunk. */
   const collectLog = (work: Work, settled: number, { log, times, words }: Protocol.Control) => {
     const text = log.toString("utf8", 0, Atomics.load(words, Protocol.words.logged))
     const logged: ReadonlyArray<unknown> = JSON.parse(`[${text.slice(0, -1)}]`)
@@ -433,15 +435,15 @@ export const make = (options: Options): Pool => {
     average = Number.isFinite(average) ? average * 0.9 + ms * 0.1 : ms
   }
 
-  /** Milliseconds that the order under way, or its item, has run; 0 where it has not begun. */
+  /** Milliseconds that the order, or its current item, has run; 0 where it has not begun. */
   const ran = (work: Work, { unit: { control } }: Member): number => {
     if (control === undefined) return performance.now() - work.since
     if (Atomics.load(control.words, Protocol.words.running) !== work.id) return 0
     return Number(process.hrtime.bigint() - Atomics.load(control.begun, 0)) / 1e6
   }
 
-  // Only results are ever unreadable, and reports keep the order of the orders: it is one of the first that has not
-  // ended. In a chunk the other results say which.
+  // Only results can be unreadable, and reports come in the order of the orders: it is a result of the first order that
+  // has not ended. In a chunk the other results show which item is missing.
   const onUnread = (member: Member, error: unknown) => {
     for (const work of member.flight.values()) {
       const detail = whyUnread(error)
@@ -463,7 +465,7 @@ export const make = (options: Options): Pool => {
     end(work, work.from + item, ended, ms)
   }
 
-  /** A thread could not read this message. Those that can fail to be read are orders. */
+  /** A thread could not read this message; only orders can be unreadable. */
   const onOrderUnread = (member: Member, message: number, detail: string) => {
     const back = member.revoked.get(message)
     if (back !== undefined) {
@@ -563,7 +565,7 @@ export const make = (options: Options): Pool => {
       }
       if (closed) {
         work.from += settled
-        fail(work, nobody)
+        fail(work, closedEnd)
         continue
       }
       const left = lengthOf(work) - work.from - settled
@@ -573,7 +575,7 @@ export const make = (options: Options): Pool => {
         putBack([work])
       } else finish(work)
     }
-    // A thread that cannot start fails the job that has waited longest, so that nobody waits for ever.
+    // A thread that cannot start fails the job that has waited longest, so that no job waits for ever.
     if (member.state === "starting" && !closed) noThread(crash)
     if (closed) failWaiting()
     else {
@@ -608,7 +610,7 @@ export const make = (options: Options): Pool => {
       flight: new Map(),
       places: Array.from({ length: Protocol.depth }, (_, i) => i),
       revoked: new Map(),
-      told: new Set(),
+      defined: new Set(),
       filling: true,
       done: 0,
       heard: 0,
@@ -621,16 +623,16 @@ export const make = (options: Options): Pool => {
   }
 
   let used = false
-  /** From the first job on there are at least so many. */
+  /** Keeps `minWorkers` threads from the first job on. */
   const warm = () => {
-    // A thread that cannot start is not tried again and again with nobody waiting.
+    // Without a waiting job, a thread that cannot start is not tried again and again.
     if (!used || closed) return
     for (const member of members) if (member.state === "starting") return
     while (members.size < Math.min(options.minWorkers, maxWorkers)) start()
   }
 
   const failWaiting = () => {
-    for (let work = next(); work !== undefined; work = next()) fail(work, nobody)
+    for (let work = next(); work !== undefined; work = next()) fail(work, closedEnd)
   }
 
   return {
@@ -658,7 +660,7 @@ export const make = (options: Options): Pool => {
         killer: undefined
       }
       waiting++
-      if (closed) fail(work, nobody)
+      if (closed) fail(work, closedEnd)
       else {
         queue.push(work)
         dispatch()

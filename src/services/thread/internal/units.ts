@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads"
-import * as Protocol from "./jobProtocol.js"
-import { type Task, type Thrown, toThrown } from "./jobs.js"
+import * as Protocol from "./protocol.js"
+import { type Task, type Thrown, toThrown } from "./task.js"
 
-// What runs the jobs of an executor, behind one interface: a thread or a child process.
+// A thread or a child process that runs the jobs of an executor, behind one interface.
 
 export interface UnitOptions {
   readonly entry: string
@@ -14,9 +14,9 @@ export interface UnitOptions {
   readonly maxMemory: number | undefined
   readonly initializer: Task | undefined
   readonly report: (report: Protocol.Report) => void
-  /** A report has arrived that cannot be read, in the place of the one that it would be. */
+  /** Called instead of `report` for a report that cannot be read. */
   readonly unread: (error: unknown) => void
-  /** It is gone, and every report of it has been given. `memory`: its heap was full. */
+  /** The unit has ended, after its last report. `memory`: its heap was full. */
   readonly gone: (end: {
     readonly code: number | null
     readonly signal: NodeJS.Signals | null
@@ -26,22 +26,22 @@ export interface UnitOptions {
 }
 
 export interface Unit {
-  /** Throws what cannot be cloned. Gives the number of the message, counted from 1. */
+  /** Throws where the message cannot be cloned. Returns the number of the message, counted from 1. */
   readonly send: (message: Protocol.Define | Protocol.Order, transfer: ReadonlyArray<any>) => number
-  /** Asks the order under way, or this item of it (-1: all), to end. */
+  /** Asks the running order, or one item of it (-1: all), to end. */
   readonly ask: (id: number, item: number) => void
   /** Undefined where there is no shared memory. */
   readonly control: Protocol.Control | undefined
-  /** Ends it; `gone` follows. */
+  /** Terminates the unit; `gone` follows. */
   readonly kill: () => void
-  /** Whether it keeps this process alive. */
+  /** Whether the unit keeps this process alive. */
   readonly hold: (on: boolean) => void
 }
 
-/** Milliseconds from when a child process has closed its channel until it is ended. */
+/** Milliseconds between the end of the channel to a child process and its SIGKILL. */
 const channelGrace = 1000
 
-/** Reports that are taken before timers and I/O have a turn. */
+/** Most reports that are read before timers and I/O have a turn. */
 const atOnce = 64
 
 /** A worker thread. */
@@ -66,7 +66,7 @@ export const thread = (options: UnitOptions): Unit => {
     }
     options.report(report)
   }
-  /** The next of what has come; false when there is none. */
+  /** Reads the next report; false when there is none. */
   const receiveNext = (): boolean => {
     let more: { message: Protocol.Report } | undefined
     try {
@@ -81,7 +81,7 @@ export const thread = (options: UnitOptions): Unit => {
   }
   port1.on("message", (first: Protocol.Report) => {
     receive(first)
-    // What has come meanwhile, without an event for each: a third of the time.
+    // Further reports are read without an event for each: a third of the time.
     for (let i = 0; i < atOnce && receiveNext(); i++);
   })
   port1.on("messageerror", options.unread)
@@ -119,7 +119,7 @@ export const thread = (options: UnitOptions): Unit => {
   }
 }
 
-/** A child process: what ends it, even a native crash, ends nothing else. */
+/** A child process: a crash, even of native code, ends nothing else. */
 export const childProcess = (options: UnitOptions): Unit => {
   const folder = mkdtempSync(join(tmpdir(), "aio-executor-"))
   const asked = join(folder, "asked")
@@ -132,7 +132,7 @@ export const childProcess = (options: UnitOptions): Unit => {
     [asked, options.initializer === undefined ? "" : JSON.stringify(options.initializer)],
     {
       serialization: "advanced",
-      detached: true, // a Ctrl-C at the terminal is for us to hear
+      detached: true, // a Ctrl-C at the terminal is for the executor only
       stdio: ["ignore", "ignore", "pipe", "ipc"],
       ...(options.maxMemory === undefined
         ? {}
@@ -144,7 +144,7 @@ export const childProcess = (options: UnitOptions): Unit => {
           })
     }
   )
-  // Only what native code writes comes here; V8 tells of a full heap so.
+  // Only native code writes here; V8 reports a full heap this way.
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     if (text.includes("JavaScript heap out of memory")) full = true
   })
@@ -172,12 +172,12 @@ export const childProcess = (options: UnitOptions): Unit => {
   child.on("close", gone)
   const kill = () => {
     try {
-      process.kill(-child.pid!, "SIGKILL") // what it has started too
+      process.kill(-child.pid!, "SIGKILL") // the processes that it started too
     } catch {
-      // gone already
+      // already gone
     }
   }
-  // A process that has closed its channel and lives on would never report.
+  // A process that closed its channel and lives on would never report.
   child.on("disconnect", () => {
     if (!over) cut = setTimeout(kill, channelGrace)
   })

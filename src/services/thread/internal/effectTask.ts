@@ -1,11 +1,11 @@
 import { Cause, Effect, Exit, Fiber, FiberRef, HashMap, Inspectable, Logger, LogLevel, Tracer } from "effect"
 import type { JobContext } from "../InJob.js"
-import type { LogEntry } from "./jobProtocol.js"
-import { crossesSafely, textOf, toThrown } from "./jobs.js"
+import type { LogEntry } from "./protocol.js"
+import { crossesSafely, textOf, toThrown } from "./task.js"
 
-// A job that is an Effect, run on its thread: the only part of a thread's code that loads Effect, when one comes.
+// Runs a job that is an Effect on its thread: the only file of a thread that loads Effect, at the first such job.
 
-/** A part of a log entry that cannot be cloned, or may be unreadable where it arrives, goes as text. */
+/** A part of a log entry that cannot be cloned, or may be unreadable where it arrives, becomes text. */
 const crossing = (value: unknown): unknown => {
   if (crossesSafely(value)) return value
   return typeof value === "object" ? textOf(value) : Inspectable.toStringUnknown(value, 0)
@@ -13,7 +13,7 @@ const crossing = (value: unknown): unknown => {
 
 const mostCauses = 16
 
-// Effect prints the causes of an error in their causes, with recursion, and for ever where they go round.
+// Effect prints the causes of causes by recursion, without end where they form a circle.
 const manyCauses = (error: unknown): boolean => {
   let at = error
   for (let i = 0; i < mostCauses; i++) {
@@ -43,11 +43,11 @@ const pretty = (cause: Cause.Cause<unknown>): string => {
   } catch (error) {
     return `a failure that cannot be shown: ${toThrown(error).message}`
   } finally {
-    Error.stackTraceLimit = limit // Effect leaves it at 1 when an error cannot be read
+    Error.stackTraceLimit = limit // Effect leaves the limit at 1 when an error cannot be read
   }
 }
 
-/** What it has failed with, as an error of its own whose stack is that of the whole cause. */
+/** The failure as an error whose stack is that of the whole cause. */
 const errorOf = (cause: Cause.Cause<unknown>): unknown => {
   const { message, name, value } = toThrown(Cause.squash(cause))
   const failed = Object.assign(new Error(message), typeof value === "object" ? value : undefined)
@@ -58,8 +58,8 @@ const errorOf = (cause: Cause.Cause<unknown>): unknown => {
 }
 
 /**
- * Runs it with its caller's annotations and span. The result rejects with what it failed with; its stack is that of
- * the whole cause.
+ * Runs the Effect with its caller's annotations and span. The result rejects with its failure; the stack is that of the
+ * whole cause.
  */
 export const run = (
   job: unknown,
@@ -81,7 +81,7 @@ export const run = (
   const fiber = Effect.runFork(
     effect.pipe(
       Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
-      // Which levels are shown is for the caller to say.
+      // The caller's logger decides which levels are shown.
       Effect.locally(FiberRef.currentMinimumLogLevel, LogLevel.All)
     )
   )

@@ -1,37 +1,37 @@
-// One input after the other through an executor: plain code, because a fiber for each job costs more than the job's
-// way to the thread and back (bench/executor.mjs: `Executor.map` beside as many `Executor.run`).
+// Many inputs through an executor, results in order: plain code, because a fiber for each job costs more than the job's
+// way to the thread and back (bench/executor.mjs: `MapJobs.map` beside as many `Executor.run`).
 
 export interface Options<Input, Settled> {
-  /** Inputs of an iterable; undefined where they are fed. */
+  /** The inputs; undefined where they are fed. */
   readonly iterator: Iterator<Input> | undefined
   /** Inputs in one message, and messages under way at once. */
   readonly chunk: number
   readonly lanes: number
-  /** Runs the job for these; calls back once, unless it is cancelled by what it gives, which calls back then. */
+  /** Runs the job for these inputs and calls back once, unless the returned function cancels it and calls back. */
   readonly start: (
     inputs: ReadonlyArray<Input>,
     onSettled: (settled: ReadonlyArray<Settled>) => void
   ) => (onGone: () => void) => void
-  /** Whether to try once more what has been tried so often. */
+  /** Whether to try again after so many attempts. */
   readonly again: (settled: Settled, attempts: number) => boolean
-  /** Whether results go out in the order of the inputs; then so many may wait for those before them. */
+  /** Whether results are emitted in the order of the inputs; then at most `kept` wait for results before them. */
   readonly ordered: boolean
   readonly kept: number
   readonly full: () => boolean
   readonly whenRoom: (callback: () => void) => void
   readonly give: (index: number, input: Input, settled: Settled, attempts: number, asked: number) => void
-  /** Called once: every input has settled, or `error` was thrown by the iterator and nothing is under way any more. */
+  /** Called once: every input has settled, or the iterator threw `error` and no job runs any more. */
   readonly onEnd: (thrown: { readonly error: unknown } | undefined) => void
 }
 
 export interface Loop<Input> {
-  /** Hands inputs over; calls back when they have been taken. Once at a time. */
+  /** Offers inputs; calls back when all have been taken. One call at a time. */
   readonly feed: (inputs: ReadonlyArray<Input>, onTaken: () => void) => void
-  /** No more are fed. */
+  /** No more inputs follow. */
   readonly end: () => void
   /** Starts taking inputs. */
   readonly run: () => void
-  /** Cancels what is under way; `onEnd` is not called. */
+  /** Cancels the running jobs; `onEnd` is not called. */
   readonly cancel: (onGone: () => void) => void
 }
 
@@ -49,7 +49,7 @@ export const make = <Input, Settled>(options: Options<Input, Settled>): Loop<Inp
 
   const done = new Map<number, () => void>()
   let turn = 0
-  const tellInTurn = (at: number, input: Input, settled: Settled, attempts: number, asked: number) => {
+  const emitInTurn = (at: number, input: Input, settled: Settled, attempts: number, asked: number) => {
     if (ordered && at !== turn) {
       done.set(at, () => give(at, input, settled, attempts, asked))
       return
@@ -84,13 +84,13 @@ export const make = <Input, Settled>(options: Options<Input, Settled>): Loop<Inp
     return taken
   }
 
-  /** Until they all have settled, tried again where that is wanted. */
+  /** Runs the inputs until all have settled, with further attempts where `again` asks for them. */
   const settle = (inputs: ReadonlyArray<Input>, at: number) => {
     const asked = performance.now()
     let left = inputs.length
     const begin = (some: ReadonlyArray<Input>, first: number, attempts: number) => {
       let over = false
-      let cancel: ((onGone: () => void) => void) | undefined // it may have settled before there is one
+      let cancel: ((onGone: () => void) => void) | undefined // `start` may settle before it returns
       const settledNow = (settled: ReadonlyArray<Settled>) => {
         over = true
         if (cancel !== undefined) live.delete(cancel)
@@ -99,7 +99,7 @@ export const make = <Input, Settled>(options: Options<Input, Settled>): Loop<Inp
           if (!stopped && again(settled[i]!, attempts)) begin([input], first + i, attempts + 1)
           else {
             left--
-            tellInTurn(first + i, input, settled[i]!, attempts, asked)
+            emitInTurn(first + i, input, settled[i]!, attempts, asked)
           }
         }
         if (left === 0) pump()

@@ -3,18 +3,20 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { inspect, types } from "node:util"
 import * as TypeScript from "../../source/TypeScript.js"
-import { plural } from "../../text/Units.js"
+import { guarded, guardedText, isError, read } from "../../text/Foreign.js"
+import { plural } from "../../text/Plural.js"
 import * as InJob from "../InJob.js"
 
-// What a job is to the thread that runs it. Loaded by the worker's entry, so Node's own modules only: a thread that
-// loads Effect starts in ten times the time.
+// What a job is to the thread that runs it: its function, how it ends, and what of it can cross to another thread. The
+// worker's entry loads this file: Node's own modules only, because a thread that loads Effect starts in ten times the
+// time (test/services/thread/internal/worker.test.ts).
 
 /** A job as it crosses to a thread: a function's source, or where to find it. */
 export type Task =
   | { readonly _tag: "Source"; readonly source: string }
   | { readonly _tag: "Module"; readonly url: string; readonly name: string }
 
-/** What a job has thrown, as far as it can be cloned: of an error its words, stack and own fields. */
+/** What a job threw, as far as it can be cloned: of an error its name, message, stack and own fields. */
 export interface Thrown {
   readonly name: string
   readonly message: string
@@ -29,22 +31,19 @@ export type Outcome =
 
 export type JobFunction = (...args: ReadonlyArray<unknown>) => unknown
 
-/** Whether it could cross to another thread. */
-export const isClonable = (value: unknown): boolean => {
-  try {
+/** Whether the value could cross to another thread. */
+export const isClonable = (value: unknown): boolean =>
+  guarded(() => {
     structuredClone(value)
     return true
-  } catch {
-    return false
-  }
-}
+  }, false)
 
 // A thread's stack is four times that of the main thread, and reading takes more of it than writing: a value of some
 // thousand levels may leave its thread and be unreadable where it arrives.
 const surelyRead = 256
 
 /**
- * Whether it can be cloned here and read wherever it arrives. For all that goes along with a job's result: only the
+ * Whether the value can be cloned here and read wherever it arrives. For everything beside a job's result: only the
  * result itself may be a message that cannot be read.
  */
 export const crossesSafely = (value: unknown): boolean => {
@@ -54,60 +53,31 @@ export const crossesSafely = (value: unknown): boolean => {
   return whole && levels <= surelyRead
 }
 
-const safeCopy = (value: unknown): unknown => {
-  try {
-    return crossesSafely(value) ? structuredClone(value) : undefined
-  } catch {
-    return undefined // a getter that throws every other time
-  }
-}
+// Guarded: a getter may throw every other time.
+const safeCopy = (value: unknown): unknown =>
+  guarded(() => (crossesSafely(value) ? structuredClone(value) : undefined), undefined)
 
 const textLimit = 10_000
 
 /** Any value as text of one line, whatever its getters and its `toString` do. */
 export const textOf = (value: unknown): string => {
-  let text: string
-  try {
-    text = inspect(value, { breakLength: Number.POSITIVE_INFINITY }).replaceAll(/\n\s*/g, " ")
-  } catch {
-    text = `${article(kindOf(value))} that cannot be shown`
-  }
+  const text = guarded(
+    () => inspect(value, { breakLength: Number.POSITIVE_INFINITY }).replaceAll(/\n\s*/g, " "),
+    undefined
+  )
+  if (text === undefined) return `${article(kindOf(value))} that cannot be shown`
   return text.length > textLimit ? `${text.slice(0, textLimit)}…` : text
 }
 
-const isError = (value: unknown): value is object => {
-  if (types.isNativeError(value)) return true // of another realm too
-  try {
-    return value instanceof Error
-  } catch {
-    return false // a Proxy whose trap throws
-  }
-}
-
-/** What reading a property gives as text; undefined where it is missing or cannot be read. */
+/** The property as text; undefined where it is missing or cannot be read. */
 const field = (error: object, key: string): string | undefined => {
-  try {
-    const value = (error as Record<string, unknown>)[key]
-    return value === undefined || typeof value === "string" ? value : textOf(value)
-  } catch {
-    return undefined
-  }
+  const value = read(error, key)
+  return value === undefined || typeof value === "string" ? value : textOf(value)
 }
 
 const fieldsOf = (error: object): Record<string, unknown> => {
-  let keys: ReadonlyArray<string> = []
-  try {
-    keys = Object.keys(error)
-  } catch {
-    // a Proxy whose trap throws
-  }
-  const fields = keys.map((key) => {
-    try {
-      return [key, safeCopy((error as Record<string, unknown>)[key])] as const
-    } catch {
-      return [key, undefined] as const
-    }
-  })
+  const keys: ReadonlyArray<string> = guarded(() => Object.keys(error), [])
+  const fields = keys.map((key) => [key, safeCopy(read(error, key))] as const)
   return Object.fromEntries(fields.filter(([, value]) => value !== undefined))
 }
 
@@ -128,7 +98,7 @@ const step = (key: string | number): string =>
       ? `.${key}`
       : `[${JSON.stringify(key)}]`
 
-/** Where in a value, with the middle left out where that is deep. */
+/** A path within a value; of a long one the middle is left out. */
 const pathOf = (keys: ReadonlyArray<string | number>): string => {
   const steps = keys.map(step)
   return steps.length <= 12
@@ -138,33 +108,23 @@ const pathOf = (keys: ReadonlyArray<string | number>): string => {
 
 const article = (kind: string): string => `${/^[AEIOaeio]/.test(kind) ? "an" : "a"} ${kind}`
 
-// Reads properties that may be getters of others: each is tried.
-const tried = (read: () => unknown): string => {
-  try {
-    const found = read()
-    return typeof found === "string" ? found : ""
-  } catch {
-    return ""
-  }
-}
-
 const kindOf = (value: unknown): string => {
   if (typeof value === "function") {
-    const name = tried(() => value.name)
+    const name = guardedText(() => value.name)
     return name === "" ? "function" : `function (${name})`
   }
   if (typeof value !== "object" || value === null) return typeof value
   if (types.isProxy(value)) return "Proxy"
   if (types.isGeneratorObject(value)) return "generator object"
   if (types.isArgumentsObject(value)) return "arguments object"
-  const name = tried(() => Object.getPrototypeOf(value)?.constructor?.name)
-  // Those are cloned unless they were transferred.
+  const name = guardedText(() => Object.getPrototypeOf(value)?.constructor?.name)
+  // Buffers and their views can be cloned unless they were transferred.
   if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) return `detached ${name}`
   if (name !== "" && name !== "Object") return name
-  return tried(() => (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag]) || "object"
+  return guardedText(() => (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag]) || "object"
 }
 
-/** What is cloned without its properties. */
+/** Whether the object is cloned without its properties. */
 const isAtom = (value: object): boolean =>
   ArrayBuffer.isView(value) ||
   types.isAnyArrayBuffer(value) ||
@@ -172,7 +132,7 @@ const isAtom = (value: object): boolean =>
   types.isDate(value) ||
   types.isRegExp(value)
 
-/** Whether it cannot be cloned whatever is in it. What has parts that are cloned one by one is looked at by its parts. */
+/** Whether the value cannot be cloned whatever is in it. Where parts are cloned one by one, the parts decide. */
 const isUncloneable = (value: unknown): boolean => {
   if (typeof value === "function" || typeof value === "symbol") return true
   if (typeof value !== "object" || value === null) return false
@@ -183,11 +143,11 @@ const isUncloneable = (value: unknown): boolean => {
   if (prototype === Object.prototype || prototype === null) return types.isArgumentsObject(value)
   if (ArrayBuffer.isView(value)) return value.buffer.byteLength === 0 && !isClonable(value)
   if (types.isAnyArrayBuffer(value)) return value.byteLength === 0 && !isClonable(value)
-  // An instance of a class, which is cloned as a plain object, or something that is none.
+  // Either an instance of a class, which is cloned as a plain object, or an object of the platform.
   return (isAtom(value) || Object.keys(value).length === 0) && !isClonable(value)
 }
 
-/** What is cloned with it, by keys; `at.key` is that of the part under way, whose getter may throw. */
+/** The parts that are cloned with it; `at.key` is the key of the current part, whose getter may throw. */
 function* partsOf(value: object, at: { key: string | number }): Generator<unknown> {
   if (isAtom(value)) return
   if (types.isMap(value)) {
@@ -227,21 +187,21 @@ function* partsOf(value: object, at: { key: string | number }): Generator<unknow
   }
 }
 
-/** How many values are looked at, at most. */
+/** Most values that are looked at. */
 const mostLooked = 1_000_000
 
 interface Seen {
-  /** How deep objects are within objects, as far as it was looked at. */
+  /** How deep objects are nested, as far as they were looked at. */
   readonly levels: number
-  /** Whether all of it was looked at. */
+  /** Whether the whole value was looked at. */
   readonly whole: boolean
-  /** The first part that cannot be cloned: where, and what is the matter with it. */
+  /** The first part that cannot be cloned: where it is, and why not. */
   readonly fault: { readonly keys: ReadonlyArray<string | number>; readonly why: string } | undefined
 }
 
 /**
- * Looks through a value in the order in which it is cloned, up to the first fault: each object once, without recursion
- * and no more than so many, so that looking costs no more than cloning did.
+ * Walks a value in the order in which it is cloned, up to the first fault: each object once, without recursion and with
+ * a bound, so that the walk costs no more than cloning did.
  */
 const inspectValue = (root: unknown): Seen => {
   interface Frame {
@@ -291,8 +251,8 @@ const isStackOverflow = (error: unknown): boolean =>
   error instanceof RangeError && error.message.startsWith("Maximum call stack")
 
 /**
- * Where in a value that cannot be cloned the reason is: `arguments[0].on.close is a function (close), which cannot be
- * cloned`. `error` is what the attempt has thrown.
+ * Why a value cannot be cloned, and where in it: `arguments[0].on.close is a function (close), which cannot be cloned`.
+ * `error` is what the attempt threw.
  */
 export const whereUncloneable = (value: unknown, path: string, error: unknown): string => {
   const { fault, levels, whole } = inspectValue(value)
@@ -303,13 +263,13 @@ export const whereUncloneable = (value: unknown, path: string, error: unknown): 
   return `${path} cannot be cloned: ${reasonOf(error)}`
 }
 
-/** Why a message that has arrived cannot be read; `levels` of nesting where its value is known. */
+/** Why a message that arrived cannot be read; with the `levels` of nesting where its value is known. */
 export const whyUnread = (error: unknown, levels?: number): string =>
   isStackOverflow(error)
     ? `it is nested ${levels === undefined ? "" : `${plural(levels, "level")} `}too deep to be read where it arrives`
     : `it cannot be read where it arrives: ${reasonOf(error)}`
 
-/** How deep objects are within objects. */
+/** How deep objects are nested in the value. */
 export const levelsOf = (value: unknown): number => inspectValue(value).levels
 
 // What compilers leave in a function's source that is not the function's own: tsx and esbuild name inner functions
@@ -319,14 +279,14 @@ const shims: Readonly<Record<string, unknown>> = {
   __vite_ssr_dynamic_import__: (specifier: string) => import(specifier)
 }
 
-// `Executor.cancelled()` in a shipped function: whatever a bundler calls that import here, it means the thread's own.
+// `InJob.cancelled()` in a shipped function means the thread's own InJob, under whatever name a bundler gave the import.
 const asking =
-  /\b([\w$]*(?:Executor|InJob|__vi_import_\d+__|__vite_ssr_import_\d+__)[\w$]*)\.(?:cancelled|context|move)\b/g
+  /\b([\w$]*(?:InJob|__vi_import_\d+__|__vite_ssr_import_\d+__)[\w$]*)\.(?:cancelled|context|move)\b/g
 
-/** Makes the function that this source is of; it sees the globals of its thread and nothing else. */
+/** The function of this source; it sees the globals of its thread and nothing else. */
 const compile = (source: string): JobFunction => {
-  // As a CommonJS module in the working directory, whose packages `import()` then finds. (A `vm.Script` can do that
-  // too, with a warning that it is experimental.)
+  // A CommonJS module in the working directory, so that `import()` finds the packages there. (`vm.Script` can do that
+  // too, but warns that it is experimental.)
   const filename = join(process.cwd(), "blocking.cjs")
   const module = new Module(filename) as Module & { _compile: (code: string, filename: string) => void }
   const given = { ...shims }
@@ -339,7 +299,7 @@ const load = async (url: string, name: string): Promise<JobFunction> => {
   if (url.startsWith("file:")) await TypeScript.enable(fileURLToPath(url))
   let module: Readonly<Record<string, unknown>> = await import(url)
   const whole = module["default"]
-  // What a CommonJS file exports is on `default` as a whole; Node names of it what it can see without running it.
+  // All that a CommonJS file exports is on `default`; Node names only the exports that it sees without running it.
   if (!(name in module) && typeof whole === "object" && whole !== null) {
     module = whole as typeof module
   }
@@ -353,24 +313,28 @@ const load = async (url: string, name: string): Promise<JobFunction> => {
 
 const compiled = new Map<string, JobFunction>()
 
-/** The function of a task; a promise where its module has not been loaded yet. Throws what loading throws. */
+/** The function of a task; a promise where its module is not loaded yet. Throws what loading throws. */
 export const resolve = (task: Task): JobFunction | Promise<JobFunction> => {
   const key = task._tag === "Source" ? task.source : `${task.url}#${task.name}`
   const known = compiled.get(key)
   if (known !== undefined) return known
   const keep = (found: JobFunction) => {
-    if (compiled.size >= 1000) compiled.clear() // sources that are made up anew for each call
+    if (compiled.size >= 1000) compiled.clear() // bounded: sources may be made anew for each call
     compiled.set(key, found)
     return found
   }
   return task._tag === "Source" ? keep(compile(task.source)) : load(task.url, task.name).then(keep)
 }
 
-/** Whether it has to be awaited. */
+/** Whether the result has to be awaited. */
 export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === "object" &&
   value !== null &&
   "then" in value &&
   typeof (value as PromiseLike<unknown>).then === "function"
 
-export { isEffect } from "../../task/internal/fiberRuntime.js"
+const effectKey = Symbol.for("effect/Effect")
+
+/** Whether the result is an Effect, of any copy of effect. */
+export const isEffect = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && effectKey in value

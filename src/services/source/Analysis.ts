@@ -1,0 +1,62 @@
+// The question to an analysis and its answer.
+
+/** What to analyse: a project, files under the settings of that project, or files under the nearest tsconfig.json. */
+export interface Target {
+  readonly files: ReadonlyArray<string>
+  /** The path of a tsconfig.json. */
+  readonly project?: string | undefined
+}
+
+/** The rules: those of the Effect diagnostics by their own names, and this package's own. */
+export const rules = [
+  "floatingEffect",
+  "floatingEffectInVitest",
+  "missingStarInYieldEffectGen",
+  "returnEffectInGen",
+  "effectInVoidSuccess",
+  "effectInFailure",
+  "promiseInEffectSuccess",
+  "lazyPromiseInEffectSync",
+  "effectInVoidCallback",
+  "effectInEffect",
+  "effectInPromise",
+  "floatingStream",
+  "floatingLayer",
+  "floatingPromise",
+  "floatingGenerator"
+] as const
+
+/** A rule of {@link rules}. */
+export type Rule = (typeof rules)[number]
+
+/** A place where an effect, a promise or a generator is built and dropped. Lines and columns count from 1. */
+export interface Problem {
+  /** An absolute path. */
+  readonly file: string
+  readonly line: number
+  readonly column: number
+  readonly rule: Rule
+  /** The source text, on one line of at most 60 characters. */
+  readonly code: string
+}
+
+/** An import that cannot be resolved: its values are not judged. */
+export interface Unresolved {
+  readonly file: string
+  readonly specifier: string
+}
+
+/** A place in source code. The line counts from 1. */
+export interface Place {
+  readonly file: string
+  readonly line: number
+}
+
+/** The files that were analysed and the problems in them, by file and place. */
+export interface Analysis {
+  readonly files: ReadonlyArray<string>
+  readonly problems: ReadonlyArray<Problem>
+  readonly unresolved: ReadonlyArray<Unresolved>
+  /** Expressions over which TypeScript fails: effects there are not judged. */
+  readonly unjudged: ReadonlyArray<Place>
+}

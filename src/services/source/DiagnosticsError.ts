@@ -1,0 +1,45 @@
+import { Data } from "effect"
+
+/** A package that the analysis needs is installed neither for the analysed code nor for this package. */
+export class AnalyserMissing extends Data.TaggedError("AnalyserMissing")<{
+  readonly packages: ReadonlyArray<string>
+}> {
+  override get message() {
+    return `aio await needs the Effect diagnostics: npm install --save-dev ${this.packages.join(" ")}`
+  }
+}
+
+/** The file or project cannot be analysed. */
+export class InvalidTarget extends Data.TaggedError("InvalidTarget")<{
+  readonly path: string
+  readonly problem: string
+}> {
+  override get message() {
+    return `${this.path}: ${this.problem}`
+  }
+}
+
+/** `effect`, or a package built on it, is imported but not installed: its effects would pass as values of any type. */
+export class EffectMissing extends Data.TaggedError("EffectMissing")<{
+  readonly file: string
+  readonly specifier: string
+  /** What is wrong with it: `is not installed in DIR`. */
+  readonly problem: string
+}> {
+  override get message() {
+    return `${this.specifier}, which ${this.file} imports, ${this.problem}; effects cannot be judged`
+  }
+}
+
+/** An analyser crashed, or did not analyse what it was asked to. */
+export class AnalyserFailed extends Data.TaggedError("AnalyserFailed")<{
+  readonly analyser: string
+  readonly problem: string
+}> {
+  override get message() {
+    return `${this.analyser} failed: ${this.problem}`
+  }
+}
+
+/** How an analysis fails. */
+export type DiagnosticsError = AnalyserMissing | InvalidTarget | EffectMissing | AnalyserFailed

@@ -1,0 +1,374 @@
+import { Cause, Chunk, Clock, type Duration, Effect, Either, Exit, Option, Stream } from "effect"
+import { codes } from "../host/ExitCodes.js"
+import * as EventBuffer from "../stream/EventBuffer.js"
+import { withOwnScope } from "../stream/OwnScope.js"
+import * as Cancellation from "../task/Cancellation.js"
+import { headline } from "../task/Causes.js"
+import { anyCount, checkOptions, count, countOrInfinity, time } from "../text/Numbers.js"
+import { Executor, withTimeout } from "./Executor.js"
+import type { ExecutorError } from "./ExecutorError.js"
+import * as Loop from "./internal/loop.js"
+import { depth, longestChunk } from "./internal/protocol.js"
+import * as Quantile from "./internal/quantiles.js"
+import type { AnyFiber } from "./internal/settings.js"
+import { starterOf } from "./internal/starter.js"
+import type { Job, Settled } from "./Job.js"
+
+// one job for many inputs
+
+/** Settings of {@link each}. */
+export interface EachOptions {
+  /** Results as they come instead of in input order; default false. */
+  readonly unordered?: boolean | undefined
+  /**
+   * Inputs that go to a thread in one message; default 1, at most 1024. For jobs of some microseconds, where the
+   * message costs more than the job.
+   */
+  readonly chunk?: number | undefined
+  /**
+   * Jobs (or chunks) that are asked for at once; default 16 a thread, so that each has its next jobs at hand. With
+   * fewer than `maxWorkers`, only so many threads run.
+   */
+  readonly concurrency?: number | undefined
+  /** The timeout of each input, as `Executor.withTimeout`; default: none. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** Further attempts for an input whose job has failed; default 0. */
+  readonly retries?: number | undefined
+}
+
+/** The end of one input. */
+export interface Item<Input, A> {
+  /** Its number in the inputs, from 0. */
+  readonly index: number
+  readonly input: Input
+  readonly result: Either.Either<A, ExecutorError>
+  /** Milliseconds that its job ran. */
+  readonly run: number
+  /** Milliseconds from when the job was asked for until it ran. */
+  readonly wait: number
+  /** Attempts, the first included. */
+  readonly attempts: number
+}
+
+/** Most results that wait for results before them, in ordered streams. */
+const kept = 256
+
+/**
+ * Runs a job once for each input and emits the end of each: a failure belongs to one input, and the others go on.
+ * Inputs are read as threads become free, and no faster than results are pulled, so an endless stream costs no memory.
+ * Ending the stream early cancels the running jobs and waits until they have ended.
+ *
+ * Fails only as the inputs do.
+ */
+export const each = <Input, A, E = never, R = never>(
+  job: Job<[Input], A>,
+  source: Iterable<Input> | Stream.Stream<Input, E, R>,
+  options: EachOptions = {}
+): Stream.Stream<Item<Input, A>, E, Executor | R> =>
+  withOwnScope(source, (inputs) =>
+    Effect.gen(function* () {
+      const executor = yield* Executor
+      checkOptions(options, { chunk: count, concurrency: countOrInfinity, retries: anyCount, timeout: time })
+      const { retries = 0, timeout, unordered = false } = options
+      const chunk = Math.min(Math.max(1, options.chunk ?? 1), longestChunk)
+      const lanes = Math.max(
+        1,
+        Math.min(options.concurrency ?? executor.maxWorkers * depth, executor.capacity)
+      )
+      const { emit, end, full, stream, whenRoom } = EventBuffer.make<Item<Input, A>, E>({
+        capacity: Math.max(kept, lanes * chunk)
+      })
+      const loop = (fiber: AnyFiber, onEnd: (thrown: { readonly error: unknown } | undefined) => void) =>
+        Loop.make<Input, Settled<A>>({
+          iterator: Symbol.iterator in inputs ? inputs[Symbol.iterator]() : undefined,
+          chunk,
+          lanes,
+          start: starterOf(executor)(fiber, job),
+          again: ({ result }, attempts) =>
+            attempts <= retries && Either.isLeft(result) && canRetry(result.left),
+          ordered: !unordered,
+          kept,
+          full,
+          whenRoom,
+          give: (index, input, { result, run }, attempts, asked) => {
+            const wait = Math.max(0, performance.now() - asked - run)
+            emit({ index, input, result, run, wait, attempts })
+          },
+          onEnd
+        })
+      const run = Effect.withFiberRuntime<void, E>((fiber) => {
+        let whenOver: (() => void) | undefined
+        let over: Exit.Exit<void> | undefined
+        const running = loop(fiber, (thrown) => {
+          over = thrown === undefined ? Exit.void : Exit.die(thrown.error)
+          whenOver?.()
+        })
+        const settled = Effect.async<void>((resume) => {
+          whenOver = () => resume(over!)
+          if (over !== undefined) return whenOver()
+          running.run()
+          return Effect.async<void>((resume) => running.cancel(() => resume(Effect.void)))
+        })
+        if (Symbol.iterator in inputs) return settled
+        // The stream is read one of its own chunks ahead of the jobs.
+        const feed = Stream.runForEachChunk(inputs, (some) =>
+          Effect.async<void>((resume) => running.feed(Chunk.toReadonlyArray(some), () => resume(Effect.void)))
+        ).pipe(Effect.andThen(Effect.sync(running.end)))
+        return Effect.all([settled, feed], { concurrency: 2, discard: true })
+      }).pipe(
+        (all) => (timeout === undefined ? all : withTimeout(all, timeout)),
+        Effect.onExit((exit) => Effect.sync(() => end(Exit.isFailure(exit) ? exit.cause : undefined)))
+      )
+      yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
+        Cancellation.cancel(fiber, { reason: "its results are no longer read", origin: "executor" })
+      )
+      return stream
+    })
+  )
+
+/**
+ * Runs the job once for each input, one after the other on one thread, in one message: for jobs so short that the
+ * message costs more than they do. Each input has its own end; an input that crashes the thread fails alone, and the
+ * inputs after it run on another. At most 1024 inputs.
+ */
+export const runChunk = <Input, A>(
+  job: Job<[Input], A>,
+  inputs: ReadonlyArray<Input>
+): Effect.Effect<ReadonlyArray<Settled<A>>, never, Executor> =>
+  Effect.flatMap(Executor, (executor) =>
+    Effect.withFiberRuntime<ReadonlyArray<Settled<A>>>((fiber) =>
+      Effect.async<ReadonlyArray<Settled<A>>>((resume) => {
+        const cancel = starterOf(executor)(fiber, job)(inputs, (settled) => resume(Effect.succeed(settled)))
+        return Effect.async<void>((resume) => cancel(() => resume(Effect.void)))
+      })
+    )
+  )
+
+/** Whether another attempt may succeed: not where function and input alone decide. */
+const canRetry = (error: ExecutorError): boolean =>
+  error._tag !== "NotSerializable" && !(error._tag === "WorkerCrashed" && error.reason === "closed")
+
+/**
+ * Maps a job over inputs, on all threads (asyncio: `Executor.map`). The first failure ends the stream and cancels the
+ * running jobs; {@link each} goes on after a failure.
+ *
+ * @example
+ * ```ts
+ * import { Stream } from "effect"
+ * import * as Job from "effect-asyncio/services/Job"
+ * import * as MapJobs from "effect-asyncio/services/MapJobs"
+ *
+ * const square = Job.fromFunction((n: number) => n * n)
+ * export const program = MapJobs.map(square, Stream.range(1, 1_000_000), { chunk: 256 }).pipe(Stream.runSum)
+ * ```
+ */
+export const map = <Input, A, E = never, R = never>(
+  job: Job<[Input], A>,
+  inputs: Iterable<Input> | Stream.Stream<Input, E, R>,
+  options?: EachOptions
+): Stream.Stream<A, ExecutorError | E, Executor | R> =>
+  Stream.suspend(() => {
+    let failure: ExecutorError | undefined
+    const upToFailure = Stream.takeUntil(each(job, inputs, options), ({ result }) => {
+      if (Either.isLeft(result)) failure = result.left
+      return failure !== undefined
+    })
+    return upToFailure.pipe(
+      Stream.filterMap(({ result }) => Either.getRight(result)),
+      Stream.concat(Stream.suspend(() => (failure === undefined ? Stream.empty : Stream.fail(failure))))
+    )
+  })
+
+// items of a list that a person wrote
+
+/** An input of {@link items}: the text that a person wrote, and its value or what is wrong with it. */
+export interface ItemInput {
+  readonly text: string
+  readonly value: Either.Either<unknown, string>
+}
+
+/** Settings of {@link items}. */
+export interface ItemsOptions extends EachOptions {
+  /** `"cancel"` (default): the first failure cancels the running jobs and starts no others; `"continue"`: they go on. */
+  readonly onFailure?: "cancel" | "continue" | undefined
+  /** Makes of a result the value in its event; what it throws is a failure of the item. Default: the result itself. */
+  readonly encode?: ((value: unknown) => unknown) | undefined
+}
+
+/** Milliseconds below which 50, 95 and 99 % of all times are. */
+export interface Quantiles {
+  readonly p50: number
+  readonly p95: number
+  readonly p99: number
+}
+
+/** What happens in {@link items}. `seq` is the item's number in the input, from 1. */
+export type ItemEvent =
+  | {
+      readonly event: "result"
+      readonly seq: number
+      readonly item: string
+      readonly value: unknown
+      /** Milliseconds that its job ran. */
+      readonly run: number
+      /** Milliseconds that it waited for a thread. */
+      readonly wait: number
+      readonly attempts: number
+    }
+  | {
+      readonly event: "failed"
+      readonly seq: number
+      readonly item: string
+      /** The error's tag; `"BadInput"` where the item has no value, `"BadResult"` where `encode` has thrown. */
+      readonly error: ExecutorError["_tag"] | "BadInput" | "BadResult"
+      readonly message: string
+      /** The stack on the thread, where there was one. */
+      readonly stack?: string | undefined
+      readonly run: number
+      readonly wait: number
+      readonly attempts: number
+    }
+  | ItemsSummary
+
+/** The last event: how the items have ended. */
+export interface ItemsSummary {
+  readonly event: "summary"
+  readonly ok: number
+  readonly failed: number
+  /** Milliseconds from the start of the stream. */
+  readonly elapsed: number
+  /** Of the items whose jobs ran. */
+  readonly run: Quantiles
+  readonly wait: Quantiles
+  /** Whether a failure has cancelled the other items. */
+  readonly cancelled: boolean
+  /** 0 without a failure; 124 where each failure is a timeout; else 1. */
+  readonly exitCode: number
+}
+
+const stackOf = (error: ExecutorError): string | undefined =>
+  error._tag === "JobFailed"
+    ? error.thrown.stack
+    : error._tag === "WorkerCrashed"
+      ? error.remoteStack
+      : undefined
+
+/**
+ * Runs a job for each item, as a stream of events: in input order unless `unordered`, and a summary at the end. Items
+ * are read as threads become free, so an endless list costs no memory. A failure is an event; the stream itself fails
+ * only as the inputs do. Ending it early cancels the running jobs and waits for them.
+ *
+ * @example
+ * ```ts
+ * import { Either, Stream } from "effect"
+ * import * as Executor from "effect-asyncio/services/Executor"
+ * import * as Job from "effect-asyncio/services/Job"
+ * import * as MapJobs from "effect-asyncio/services/MapJobs"
+ *
+ * const thumbnail = Job.fromModule<(file: string) => string>(new URL("./images.js", import.meta.url), "thumbnail")
+ * const files = ["a.png", "b.png"].map((text) => ({ text, value: Either.right(text) }))
+ *
+ * export const failures = MapJobs.items(thumbnail, files, { timeout: "10 seconds", onFailure: "continue" }).pipe(
+ *   Stream.filter((event) => event.event === "failed"),
+ *   Stream.provideLayer(Executor.layerThreads({ maxWorkers: 4 }))
+ * )
+ * ```
+ */
+export const items = <E = never, R = never>(
+  job: Job<[any], unknown>,
+  inputs: Iterable<ItemInput> | Stream.Stream<ItemInput, E, R>,
+  options: ItemsOptions = {}
+): Stream.Stream<ItemEvent, E, Executor | R> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const { encode, onFailure = "cancel", unordered = false } = options
+      const begun = yield* Clock.currentTimeNanos
+      const runs = Quantile.make()
+      const waits = Quantile.make()
+      let ok = 0
+      let late = 0
+      let failed = 0
+      let stopped = false
+      // Running items, by their numbers among the values; and the bad items whose events are not emitted yet.
+      let count = 0
+      let values = 0
+      const under = new Map<number, { readonly seq: number; readonly item: string }>()
+      let bad: Array<ItemEvent & { event: "failed" }> = []
+      const source = Symbol.iterator in inputs ? Stream.fromIterable(inputs) : inputs
+      const given = source.pipe(
+        // Items behind a bad one are not started where the first failure ends all.
+        Stream.takeWhile(() => !(onFailure === "cancel" && bad.length > 0)),
+        Stream.filterMap(({ text, value }) => {
+          const seq = ++count
+          if (Either.isRight(value)) {
+            under.set(values++, { seq, item: text })
+            return Option.some(value.right)
+          }
+          const nothing = { run: 0, wait: 0, attempts: 0 }
+          bad.push({ event: "failed", seq, item: text, error: "BadInput", message: value.left, ...nothing })
+          return Option.none()
+        })
+      )
+      const before = (seq: number): ReadonlyArray<ItemEvent> => {
+        if (bad.length === 0) return []
+        const due = unordered ? bad : bad.filter((event) => event.seq < seq)
+        if (due.length > 0) bad = bad.filter((event) => !due.includes(event))
+        return due
+      }
+      const toEvent = (item: Item<any, unknown>): ItemEvent => {
+        const { attempts, index, result, run, wait } = item
+        const known = under.get(index)!
+        under.delete(index)
+        const common = { ...known, run: Quantile.rounded(run), wait: Quantile.rounded(wait), attempts }
+        if (Either.isRight(result)) {
+          if (encode === undefined) return { event: "result", value: result.right, ...common }
+          try {
+            return { event: "result", value: encode(result.right), ...common }
+          } catch (error) {
+            const message = `the result cannot be written: ${headline(Cause.fail(error))}`
+            return { event: "failed", error: "BadResult", message, ...common }
+          }
+        }
+        const { _tag, message } = result.left
+        return { event: "failed", error: _tag, message, stack: stackOf(result.left), ...common }
+      }
+      const events = each(job, given, options).pipe(
+        Stream.mapConcat((item) => {
+          const first = before(under.get(item.index)!.seq)
+          return [...first, toEvent(item)]
+        }),
+        Stream.concat(Stream.suspend(() => Stream.fromIterable(before(Number.POSITIVE_INFINITY)))),
+        Stream.takeUntil((event) => {
+          stopped = onFailure === "cancel" && event.event === "failed"
+          return stopped
+        }),
+        Stream.map((event) => {
+          if (event.event === "summary") return event
+          if (event.attempts > 0) {
+            if (event.event === "result" || event.run > 0) runs.add(event.run)
+            waits.add(event.wait)
+          }
+          if (event.event === "result") ok++
+          else {
+            failed++
+            if (event.error === "JobTimedOut") late++
+          }
+          return event
+        })
+      )
+      const summary = Effect.map(
+        Clock.currentTimeNanos,
+        (now): ItemEvent => ({
+          event: "summary",
+          ok,
+          failed,
+          elapsed: Number(now - begun) / 1e6,
+          run: runs.quantiles(),
+          wait: waits.quantiles(),
+          cancelled: stopped,
+          exitCode: failed === 0 ? codes.ok : late === failed ? codes.timedOut : codes.failed
+        })
+      )
+      return Stream.concat(events, Stream.fromEffect(summary))
+    })
+  )
