@@ -3,7 +3,7 @@ import * as Output from "../services/host/Output.js"
 import * as Generators from "../services/stream/Generators.js"
 
 // #region example
-/** The guide's asynchronous generator: says so before each of five yields. */
+/** The guide's asynchronous generator: prints a line before each of five yields. */
 export const yielding: Stream.Stream<number, never, Output.Output> = Generators.produce(
   (emit: Generators.Emit<number>) =>
     Effect.gen(function* () {
