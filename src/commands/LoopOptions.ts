@@ -4,7 +4,7 @@ import { Either, Option } from "effect"
 import * as RecordKey from "../services/record/RecordKey.js"
 import * as Records from "../services/record/Records.js"
 import type * as Pacing from "../services/stream/Pacing.js"
-import * as Units from "../services/text/Units.js"
+import * as Durations from "../services/text/Durations.js"
 import * as Values from "./kernel/Values.js"
 
 const rate = Values.parsed("rate", (text): Either.Either<Pacing.RateOptions, string> => {
@@ -13,7 +13,10 @@ const rate = Values.parsed("rate", (text): Either.Either<Pacing.RateOptions, str
   if (match === null || !(limit > 0)) {
     return Either.left(`'${text}' is not a rate; expected one like 10/s, 100/m or 5/10s`)
   }
-  return Either.map(Units.duration(`${match[2] || 1}${match[3] ?? "s"}`), (interval) => ({ limit, interval }))
+  return Either.map(Durations.duration(`${match[2] || 1}${match[3] ?? "s"}`), (interval) => ({
+    limit,
+    interval
+  }))
 })
 
 /** What happens to a record that failed. */

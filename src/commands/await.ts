@@ -6,7 +6,7 @@ import { Effect, Option } from "effect"
 import * as Await from "../programs/Await.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
-import { plural } from "../services/text/Units.js"
+import { plural } from "../services/text/Plural.js"
 import { withRest } from "./kernel/Cli.js"
 
 const files = Args.text({ name: "FILE" }).pipe(

@@ -12,7 +12,8 @@ import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as LosslessJson from "../services/record/LosslessJson.js"
 import * as ReadRecords from "../services/record/ReadRecords.js"
 import * as Modules from "../services/source/Modules.js"
-import * as Units from "../services/text/Units.js"
+import * as Durations from "../services/text/Durations.js"
+import * as Sizes from "../services/text/Sizes.js"
 import * as Executor from "../services/thread/Executor.js"
 import * as Job from "../services/thread/Job.js"
 import * as MapJobs from "../services/thread/MapJobs.js"
@@ -117,7 +118,7 @@ const read = (path: string, format: Format): Stream.Stream<MapJobs.ItemInput, Us
       const where = `${format === "null" ? "item" : "line"} ${line} of ${path === "-" ? "standard input" : path}`
       const text = record.text.replace(/\r$/, "") || where
       if (problem !== undefined) {
-        const why = problem.replace(tooLong, `longer than ${Units.formatSize(longestItem)}`)
+        const why = problem.replace(tooLong, `longer than ${Sizes.formatSize(longestItem)}`)
         const verb = why.startsWith("cannot") ? "" : "is "
         return Option.some({ text, value: Either.left(`${where} ${verb}${why}`) })
       }
@@ -161,7 +162,7 @@ const longestText = 511 * 1024 * 1024
 const bounded = (text: string): string => {
   if (text.length <= longestText) return text
   throw new RangeError(
-    `it has ${Units.formatSize(text.length)}; at most ${Units.formatSize(longestText)} is a line`
+    `it has ${Sizes.formatSize(text.length)}; at most ${Sizes.formatSize(longestText)} is a line`
   )
 }
 
@@ -172,14 +173,15 @@ const jsonOf = (value: unknown): string =>
 /** A result as a line: text as it is, everything else as JSON. */
 const lineOf = (value: unknown): string => (typeof value === "string" ? bounded(value) : jsonOf(value))
 
-const short = (ms: number): string => (ms < 10 ? `${Number(ms.toPrecision(2))} ms` : Units.formatDuration(ms))
+const short = (ms: number): string =>
+  ms < 10 ? `${Number(ms.toPrecision(2))} ms` : Durations.formatDuration(ms)
 
 const table = ({ cancelled, elapsed, failed, ok, run, wait }: MapJobs.ItemsSummary): string => {
   const times = ({ p50, p95, p99 }: MapJobs.Quantiles) =>
     `p50 ${short(p50)}, p95 ${short(p95)}, p99 ${short(p99)}`
   const lines = [
     `items  ${ok} ok, ${failed} failed${cancelled ? ", the others cancelled" : ""}`,
-    `time   ${Units.formatDuration(elapsed)}`
+    `time   ${Durations.formatDuration(elapsed)}`
   ]
   if (run.p99 > 0) lines.push(`run    ${times(run)}`, `wait   ${times(wait)}`)
   return lines.join("\n")

@@ -15,7 +15,8 @@ import * as RecordWriter from "../services/record/RecordWriter.js"
 import type * as Tail from "../services/record/Tail.js"
 import * as Modules from "../services/source/Modules.js"
 import * as Cancellation from "../services/task/Cancellation.js"
-import * as Units from "../services/text/Units.js"
+import * as Durations from "../services/text/Durations.js"
+import * as Plural from "../services/text/Plural.js"
 import { Rest } from "./kernel/Cli.js"
 import * as Screen from "./kernel/Screen.js"
 import { optional, optionSet, problemOf, words } from "./LoopOptions.js"
@@ -168,7 +169,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       if (screen !== undefined) {
         const seconds = (performance.now() - begun) / 1000
         screen.show([
-          `${Units.plural(counts.records, "record")}, ${counts.failed} failed, ${Math.round(counts.records / seconds)}/s`
+          `${Plural.plural(counts.records, "record")}, ${counts.failed} failed, ${Math.round(counts.records / seconds)}/s`
         ])
       }
       const [first, ...rest] = config.json ? RecordWriter.events(all) : write(all)
@@ -202,7 +203,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       if (config.quiet) return Effect.void
       const { failed, records, results } = counts
       return note(
-        `${Units.plural(records, "record")}, ${Units.plural(results, "result")}, ${failed} failed in ${Units.formatDuration(elapsed)}`
+        `${Plural.plural(records, "record")}, ${Plural.plural(results, "result")}, ${failed} failed in ${Durations.formatDuration(elapsed)}`
       )
     })
     const failedEvent = (error: Failure) => {

@@ -9,7 +9,7 @@ import * as Output from "../services/host/Output.js"
 import * as CommandText from "../services/process/CommandText.js"
 import * as Executables from "../services/process/Executables.js"
 import * as ScheduledRuns from "../services/supervision/ScheduledRuns.js"
-import * as Units from "../services/text/Units.js"
+import * as Durations from "../services/text/Durations.js"
 import * as CivilTime from "../services/time/CivilTime.js"
 import * as Cron from "../services/time/Cron.js"
 import * as Timers from "../services/time/Timers.js"
@@ -158,7 +158,7 @@ const seriesOf = (sub: string, config: Running & Repeating) =>
 const later = Command.make("later", { words: words("delay"), ...running }, (config) =>
   Effect.gen(function* () {
     const call = yield* read("later", "delay", "10m", config)
-    const delay = yield* Either.mapLeft(Units.duration(call.given), call.fail)
+    const delay = yield* Either.mapLeft(Durations.duration(call.given), call.fail)
     yield* run(call, { _tag: "Later", delay }, {}, config)
   })
 ).pipe(Command.withDescription("run a command after a delay: 90s, 1h30m, 250ms, 2 days"))

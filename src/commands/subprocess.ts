@@ -16,8 +16,8 @@ import * as Jobs from "../services/job/Jobs.js"
 import * as Template from "../services/job/Template.js"
 import * as TemplateJobs from "../services/job/TemplateJobs.js"
 import * as Executables from "../services/process/Executables.js"
+import * as Durations from "../services/text/Durations.js"
 import * as RawText from "../services/text/RawText.js"
-import * as Units from "../services/text/Units.js"
 import { alone, withRest } from "./kernel/Cli.js"
 import * as JobReport from "./kernel/JobReport.js"
 import * as stdout from "./kernel/stdout.js"
@@ -48,7 +48,7 @@ const timeout = Values.parsed(
   "timeout",
   (text): Either.Either<number | { readonly median: number }, string> => {
     const percent = /^(\d+(?:\.\d+)?)%$/.exec(text.trim())
-    if (percent === null) return Units.duration(text)
+    if (percent === null) return Durations.duration(text)
     return Number(percent[1]) > 0
       ? Either.right({ median: Number(percent[1]) / 100 })
       : Either.left(`'${text}' is too short; expected a duration like 90s, or 300% (of the median)`)

@@ -2,8 +2,8 @@ import { Cause, Duration, Effect, Exit, Option, Random, Scope } from "effect"
 import * as Output from "../services/host/Output.js"
 import * as Sleep from "../services/task/Sleep.js"
 import * as TaskGroup from "../services/task/TaskGroup.js"
+import { formatGiven } from "../services/text/Durations.js"
 import { anyTime, checkedDuration } from "../services/text/Numbers.js"
-import { formatGiven } from "../services/text/Units.js"
 
 /**
  * Pauses and runs the effect, repeatedly, until it is interrupted or a round fails: a task that never ends by itself

@@ -9,8 +9,10 @@ import * as Storage from "../services/network/Storage.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import * as Causes from "../services/task/Causes.js"
 import * as Gather from "../services/task/Gather.js"
+import { formatDuration } from "../services/text/Durations.js"
 import { checkedDuration } from "../services/text/Numbers.js"
-import { formatDuration, formatSize, plural } from "../services/text/Units.js"
+import { plural } from "../services/text/Plural.js"
+import { formatSize } from "../services/text/Sizes.js"
 
 /** The parts of a page, one for each question over the network. */
 export type PartName = "database" | "cache" | "oauth" | "storage" | "drive" | "chat"

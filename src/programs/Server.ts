@@ -2,8 +2,9 @@ import { Clock, Duration, Effect, type Scope } from "effect"
 import * as Output from "../services/host/Output.js"
 import * as HttpServer from "../services/http/HttpServer.js"
 import * as Gather from "../services/task/Gather.js"
+import { formatDuration } from "../services/text/Durations.js"
 import { checkOptions, countOrNone, time } from "../services/text/Numbers.js"
-import { formatDuration, plural } from "../services/text/Units.js"
+import { plural } from "../services/text/Plural.js"
 
 /** The longest that `/wait` waits: an hour, in milliseconds. */
 export const maxWait = 3_600_000

@@ -1,7 +1,9 @@
 import { Effect } from "effect"
 import type * as Downloads from "../../services/download/Downloads.js"
 import * as Output from "../../services/host/Output.js"
-import { formatDuration, formatSize, plural } from "../../services/text/Units.js"
+import { formatDuration } from "../../services/text/Durations.js"
+import { plural } from "../../services/text/Plural.js"
+import { formatSize } from "../../services/text/Sizes.js"
 import * as Screen from "./Screen.js"
 
 // How `aio gather` draws its events.

@@ -1,8 +1,9 @@
 import { Effect } from "effect"
 import * as Output from "../../services/host/Output.js"
 import type { JobEvent, JobOutputEvent, JobsSummary } from "../../services/job/JobEvents.js"
+import * as Durations from "../../services/text/Durations.js"
 import * as RawText from "../../services/text/RawText.js"
-import * as Units from "../../services/text/Units.js"
+import * as Sizes from "../../services/text/Sizes.js"
 import * as LinePrefix from "./LinePrefix.js"
 import * as Screen from "./Screen.js"
 
@@ -18,10 +19,10 @@ const table = (summary: JobsSummary): string => {
       `${ok} ok, ${failed} failed, ${skipped} skipped${cancelled > 0 ? `, ${cancelled} cancelled` : ""}`
     ],
     ...(halted === undefined ? [] : [["halted", halted]]),
-    ["time", Units.formatDuration(elapsed)],
+    ["time", Durations.formatDuration(elapsed)],
     ...(slowest === undefined
       ? []
-      : [["slowest", `${Units.formatDuration(slowest.runtime)}  ${brief(slowest.command)}`]])
+      : [["slowest", `${Durations.formatDuration(slowest.runtime)}  ${brief(slowest.command)}`]])
   ]
   return rows.map(([name, value]) => `${name!.padEnd(8)}  ${value}`).join("\n")
 }
@@ -61,7 +62,7 @@ export const make = (settings: Settings) =>
       const left =
         all === undefined || ended === 0
           ? ""
-          : `, ${Units.formatDuration((spent / ended) * (all - ended))} left`
+          : `, ${Durations.formatDuration((spent / ended) * (all - ended))} left`
       const done = all === undefined ? 0 : Math.round((ended / all) * width)
       const bar = all === undefined ? "" : `${"━".repeat(done)}${" ".repeat(width - done)} `
       screen.show([
@@ -126,13 +127,13 @@ export const make = (settings: Settings) =>
           return undefined
         case "lingering":
           return note(
-            `waiting for ${brief(event.command)}, which is killed in ${Units.formatDuration(event.left)}`
+            `waiting for ${brief(event.command)}, which is killed in ${Durations.formatDuration(event.left)}`
           )
         case "waiting":
           return note(
             event.for === "load"
               ? `waiting: the load is ${event.value.toFixed(2)}`
-              : `waiting: ${Units.formatSize(event.value)} of memory is free`
+              : `waiting: ${Sizes.formatSize(event.value)} of memory is free`
           )
         case "summary":
           return note(table(event))

@@ -3,7 +3,8 @@ import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
 import { Effect, Either } from "effect"
-import * as Units from "../../services/text/Units.js"
+import * as Durations from "../../services/text/Durations.js"
+import * as Sizes from "../../services/text/Sizes.js"
 
 export type Parse<A> = (text: string) => Either.Either<A, string>
 
@@ -33,13 +34,13 @@ export const choice = <const A extends ReadonlyArray<string>>(
 
 /** A duration like `90s`, `1h30m` or `250ms`, in milliseconds. */
 export const duration = (name: string): Options.Options<number> =>
-  parsed(name, Units.duration).pipe(Options.withPseudoName("duration"))
+  parsed(name, Durations.duration).pipe(Options.withPseudoName("duration"))
 
 /** A size like `500K` or `2M`, in bytes; zero is not valid. */
 export const size = (name: string): Options.Options<number> =>
   parsed(name, (text) =>
     Either.filterOrLeft(
-      Units.size(text),
+      Sizes.size(text),
       (bytes) => bytes > 0,
       () => "0 is out of range; expected 1 byte or more"
     )

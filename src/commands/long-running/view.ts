@@ -1,7 +1,8 @@
 import { Clock, Effect } from "effect"
 import type * as Services from "../../services/supervision/Services.js"
 import * as Sleep from "../../services/task/Sleep.js"
-import { formatDuration, formatSize } from "../../services/text/Units.js"
+import { formatDuration } from "../../services/text/Durations.js"
+import { formatSize } from "../../services/text/Sizes.js"
 import * as Named from "../kernel/Named.js"
 import type * as Screen from "../kernel/Screen.js"
 

@@ -1,7 +1,7 @@
 import type * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { Either, Option } from "effect"
-import * as Units from "../../services/text/Units.js"
+import * as Durations from "../../services/text/Durations.js"
 import * as CivilTime from "../../services/time/CivilTime.js"
 import * as Values from "../kernel/Values.js"
 
@@ -10,7 +10,7 @@ import * as Values from "../kernel/Values.js"
 /** A duration above zero. */
 export const positiveDuration: Values.Parse<number> = (text) =>
   Either.filterOrLeft(
-    Units.duration(text),
+    Durations.duration(text),
     (ms) => ms > 0,
     () => `'${text}' is out of range; expected a duration above 0, like 90s or 1h30m`
   )

@@ -1,7 +1,8 @@
 import { Clock, type DateTime, Effect } from "effect"
 import * as Output from "../../services/host/Output.js"
 import type * as ScheduledRuns from "../../services/supervision/ScheduledRuns.js"
-import * as Units from "../../services/text/Units.js"
+import * as Durations from "../../services/text/Durations.js"
+import * as Plural from "../../services/text/Plural.js"
 import * as CivilTime from "../../services/time/CivilTime.js"
 
 /** Marks a time that a clock change has moved. */
@@ -66,7 +67,7 @@ export const make = (
           return shown
             ? Effect.flatMap(Clock.currentTimeMillis, (now) =>
                 note(
-                  `${line}: ${begin}${CivilTime.format(event.at, zone)}, in ${Units.formatDuration(Math.max(0, event.at - now))}${moved(event.skipped)}`
+                  `${line}: ${begin}${CivilTime.format(event.at, zone)}, in ${Durations.formatDuration(Math.max(0, event.at - now))}${moved(event.skipped)}`
                 )
               )
             : Effect.void
@@ -92,12 +93,12 @@ export const make = (
         case "summary": {
           const { cancelled, elapsed, failed, runs, skipped } = event
           const parts = [
-            Units.plural(runs, "run"),
+            Plural.plural(runs, "run"),
             ...(failed > 0 ? [`${failed} failed`] : []),
             ...(cancelled > 0 ? [`${cancelled} cancelled`] : []),
             ...(skipped > 0 ? [`${skipped} skipped`] : [])
           ]
-          return repeated ? note(`${parts.join(", ")} in ${Units.formatDuration(elapsed)}`) : Effect.void
+          return repeated ? note(`${parts.join(", ")} in ${Durations.formatDuration(elapsed)}`) : Effect.void
         }
       }
     }

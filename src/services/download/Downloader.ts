@@ -3,7 +3,7 @@ import { Context, Data, Effect, Fiber, HashMap, Layer, Option, Ref, Runtime, typ
 import { codes } from "../host/ExitCodes.js"
 import { describe, tryFolder } from "../host/OwnFiles.js"
 import { anyCount, checkOptions, time } from "../text/Numbers.js"
-import { formatSize } from "../text/Units.js"
+import { formatSize } from "../text/Sizes.js"
 import { DownloadError, type Downloaded, type Reason, type Request, type SessionOptions } from "./Download.js"
 import { readProxies } from "./internal/proxies.js"
 

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url"
 import { inspect } from "node:util"
 import { Cause, Option, Runtime } from "effect"
 import { clipped, guarded, isError, printable, read, readText } from "../text/Foreign.js"
-import { plural } from "../text/Units.js"
+import { plural } from "../text/Plural.js"
 import { codes, isFailureCode } from "./ExitCodes.js"
 
 // The report that a person reads when a program fails, and the exit code of the failure.

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { plural } from "../text/Units.js"
+import { plural } from "../text/Plural.js"
 
 // How this package opens its own files: a file that it reads back (sidecar, log, checkpoint) is input like any other, and a
 // file that it writes beside another must not follow a link that another user has put there.

@@ -2,7 +2,7 @@ import * as Command from "@effect/platform/Command"
 import * as Executor from "@effect/platform/CommandExecutor"
 import { type PlatformError, SystemError } from "@effect/platform/Error"
 import { Chunk, Effect, Exit, Inspectable, Layer, Mailbox, Option, type Scope, Sink, Stream } from "effect"
-import { formatSize } from "../text/Units.js"
+import { formatSize } from "../text/Sizes.js"
 import type * as ProcessError from "./ProcessError.js"
 import * as Processes from "./Processes.js"
 

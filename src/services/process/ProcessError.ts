@@ -1,7 +1,8 @@
 import { type Cause, Data, type Duration } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import * as Causes from "../task/Causes.js"
-import { formatGiven, formatSize } from "../text/Units.js"
+import { formatGiven } from "../text/Durations.js"
+import { formatSize } from "../text/Sizes.js"
 import { howEnded, type Result } from "./ProcessOutcome.js"
 
 /** There is no such program. */

@@ -3,8 +3,9 @@ import * as Backoff from "../task/Backoff.js"
 import * as Causes from "../task/Causes.js"
 import * as Race from "../task/Race.js"
 import * as Sleep from "../task/Sleep.js"
+import { formatGiven } from "../text/Durations.js"
 import { anyCount, checkOptions, countOrInfinity, time } from "../text/Numbers.js"
-import { formatGiven, plural } from "../text/Units.js"
+import { plural } from "../text/Plural.js"
 
 /** After which ends the effect runs again: all, failures only, or none. */
 export type Restart = "always" | "on-failure" | "never"

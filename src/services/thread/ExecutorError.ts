@@ -1,5 +1,5 @@
 import { Data, type Duration } from "effect"
-import { formatGiven } from "../text/Units.js"
+import { formatGiven } from "../text/Durations.js"
 import type { Thrown } from "./internal/task.js"
 
 const labelled = (thrown: Thrown) =>

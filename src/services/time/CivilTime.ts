@@ -1,6 +1,5 @@
 import { DateTime, Either, Option } from "effect"
 import { didYouMean } from "../text/Spelling.js"
-import type { Problem } from "../text/Units.js"
 
 /** An instant that was given as text. */
 export interface Time {
@@ -31,7 +30,7 @@ export const latest = 8.64e15 - day
 export const local = DateTime.zoneMakeLocal
 
 /** Reads a time zone: an IANA name, `UTC`, `local`, or an offset like `+02:00`. */
-export const zone = (text: string): Either.Either<DateTime.TimeZone, Problem> => {
+export const zone = (text: string): Either.Either<DateTime.TimeZone, string> => {
   const name = text.trim()
   if (name.toLowerCase() === "local") return Either.right(local())
   const offset = /^([+-])(\d{2}):?([0-5]\d)?$/.exec(name)
@@ -150,7 +149,7 @@ const next = (sinceMidnight: number, { now, zone }: Options): Time => {
 const forms = "write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
 
 class Wrong {
-  constructor(readonly problem: Problem) {}
+  constructor(readonly problem: string) {}
 }
 
 /** Reads a text from left to right, and says of the first thing that does not fit what would. */
@@ -245,7 +244,7 @@ class Reader {
  * A time that a clock change skips is the end of the gap, as for a cron job. Of one that comes twice it is the first
  * that is not past.
  */
-export const read = (text: string, options: Options): Either.Either<Time, Problem> => {
+export const read = (text: string, options: Options): Either.Either<Time, string> => {
   const reader = new Reader(text.trim(), text)
   if (reader.over) return Either.left(`a time is empty; ${forms}`)
   try {

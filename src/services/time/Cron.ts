@@ -1,5 +1,5 @@
 import { Data, type DateTime, Either } from "effect"
-import { type Problem, plural } from "../text/Units.js"
+import { plural } from "../text/Plural.js"
 import * as CivilTime from "./CivilTime.js"
 
 // By hand, because `effect/Cron` knows neither L, W and # nor Debian's rule for clock changes; and whole, because reading
@@ -34,7 +34,7 @@ export interface Options {
 }
 
 /** A cron expression that cannot be read, or that never fires. */
-export class InvalidCron extends Data.TaggedError("InvalidCron")<{ readonly message: Problem }> {}
+export class InvalidCron extends Data.TaggedError("InvalidCron")<{ readonly message: string }> {}
 
 const second = 1000
 const hour = 3_600_000
@@ -173,7 +173,7 @@ export const aligned = (interval: number): Rule => ({
 // reading
 
 class Wrong {
-  constructor(readonly problem: Problem) {}
+  constructor(readonly problem: string) {}
 }
 
 interface Field {
@@ -471,7 +471,7 @@ const never = (dates: Parsed, ofYear: Parsed, given: ReadonlyArray<Word>): strin
  * export const problem = Either.getLeft(Cron.parse("61 * * * *"))
  * ```
  */
-export const parse = (text: string): Either.Either<Cron, Problem> => {
+export const parse = (text: string): Either.Either<Cron, string> => {
   try {
     return Either.right(read(text))
   } catch (error) {

@@ -5,7 +5,7 @@ import * as ProcessesTest from "../../../src/services/process/ProcessesTest.js"
 import * as Probes from "../../../src/services/supervision/Probes.js"
 import * as Services from "../../../src/services/supervision/Services.js"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
-import { plural } from "../../../src/services/text/Units.js"
+import { plural } from "../../../src/services/text/Plural.js"
 import * as VirtualClock from "../../../src/services/time/VirtualClock.js"
 
 describe("Services", () => {

@@ -1,7 +1,7 @@
 // What the heads of answers prove. Two pieces of a file are joined only on proof: the same strong validator in both
 // answers, the same total length, and the range that was asked for. The absence of a contradiction is no proof.
 
-import { plural } from "../../text/Units.js"
+import { plural } from "../../text/Plural.js"
 
 /** As undici gives them: lower-case names, an array where one comes more than once. */
 export type Headers = Readonly<Record<string, string | Array<string> | undefined>>

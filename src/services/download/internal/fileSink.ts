@@ -2,7 +2,7 @@ import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import * as fsp from "node:fs/promises"
 import * as path from "node:path"
-import { plural } from "../../text/Units.js"
+import { plural } from "../../text/Plural.js"
 import type { Checksum, Target } from "../Download.js"
 import {
   active,

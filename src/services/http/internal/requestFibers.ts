@@ -1,7 +1,7 @@
 import { Cause, Effect, Exit, Fiber, Option, Runtime } from "effect"
 import * as Cancellation from "../../task/Cancellation.js"
+import { formatGiven } from "../../text/Durations.js"
 import { checkedDuration, checkOptions } from "../../text/Numbers.js"
-import { formatGiven } from "../../text/Units.js"
 import {
   type Handler,
   HandlerFailed,

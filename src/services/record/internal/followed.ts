@@ -1,7 +1,7 @@
 import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
 import { describe, FileKindError } from "../../host/OwnFiles.js"
-import { plural } from "../../text/Units.js"
+import { plural } from "../../text/Plural.js"
 import * as Records from "../Records.js"
 import { type Entry, Folders, isOlder, isRotated, missing, older } from "./folders.js"
 import { code, headBytes, type Identity, OpenFile, type Place, readAt } from "./openFile.js"

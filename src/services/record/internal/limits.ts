@@ -1,5 +1,5 @@
 import { constants } from "node:buffer"
-import { plural } from "../../text/Units.js"
+import { plural } from "../../text/Plural.js"
 import type * as Records from "../Records.js"
 
 /** What a splitter of one format works by. */

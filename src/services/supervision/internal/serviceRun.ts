@@ -5,7 +5,7 @@ import * as LineOutput from "../../process/LineOutput.js"
 import * as Processes from "../../process/Processes.js"
 import * as ProcessOutcome from "../../process/ProcessOutcome.js"
 import * as Sleep from "../../task/Sleep.js"
-import { formatDuration } from "../../text/Units.js"
+import { formatDuration } from "../../text/Durations.js"
 import type * as LogFiles from "../LogFiles.js"
 import { someMatch } from "./patterns.js"
 

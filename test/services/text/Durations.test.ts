@@ -1,11 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Either, FastCheck } from "effect"
-import * as Units from "../../../src/services/text/Units.js"
+import * as Durations from "../../../src/services/text/Durations.js"
 
 const right = <A>(value: A) => Either.right(value)
 const problem = (either: Either.Either<number, string>) => Either.getOrThrow(Either.flip(either))
 
-describe("Units", () => {
+describe("Durations", () => {
   describe("duration", () => {
     it.each([
       ["90s", 90_000],
@@ -25,7 +25,7 @@ describe("Units", () => {
       ["30m1h", 5_400_000],
       ["104249991 days", 104_249_991 * 86_400_000]
     ])("reads %j as %d ms", (text, ms) => {
-      expect(Units.duration(text)).toEqual(right(ms))
+      expect(Durations.duration(text)).toEqual(right(ms))
     })
 
     it.each([
@@ -46,40 +46,8 @@ describe("Units", () => {
       ["1e3s", "unit 'e' in duration '1e3s' is unknown; use ms, s, m, h, d or w"],
       ["9".repeat(20), `duration '${"9".repeat(20)}' is too long; the longest is 104249991 days`]
     ])("says of %j what is wrong", (text, message) => {
-      expect(problem(Units.duration(text))).toBe(message)
+      expect(problem(Durations.duration(text))).toBe(message)
     })
-  })
-
-  describe("size", () => {
-    it.each([
-      ["0", 0],
-      ["1000", 1000],
-      ["1000B", 1000],
-      ["500K", 512_000],
-      ["2m", 2_097_152],
-      ["1.5GiB", 1_610_612_736],
-      ["1 TB", 1_099_511_627_776],
-      ["0.1K", 102]
-    ])("reads %j as %d bytes", (text, bytes) => {
-      expect(Units.size(text)).toEqual(right(bytes))
-    })
-
-    it.each(["", "big", "-1", "1X", "1KK", "1,5K", "K"])("refuses %j", (text) => {
-      expect(problem(Units.size(text))).toBe(
-        `'${text}' is not a size; expected bytes, or a size like 500K, 2M or 1G`
-      )
-    })
-  })
-
-  it.each([
-    [0, "0 B"],
-    [1023, "1023 B"],
-    [1024, "1.0 KiB"],
-    [10_240, "10 KiB"],
-    [1_572_864, "1.5 MiB"],
-    [1024 ** 4 * 5000, "5000 TiB"]
-  ])("shows %d bytes as %s", (bytes, text) => {
-    expect(Units.formatSize(bytes)).toBe(text)
   })
 
   it.each([
@@ -93,7 +61,7 @@ describe("Units", () => {
     [3_599_999, "1 h 00 m"],
     [3_900_000, "1 h 05 m"]
   ])("shows %d ms as %s", (ms, text) => {
-    expect(Units.formatDuration(ms)).toBe(text)
+    expect(Durations.formatDuration(ms)).toBe(text)
   })
 
   it.each([
@@ -106,17 +74,12 @@ describe("Units", () => {
     ["61250 millis", "1m 1.25s"],
     ["30 days", "30d"]
   ] as const)("shows %s as it was given, %s, and reads it back", (given, text) => {
-    expect(Units.formatGiven(given)).toBe(text)
-    expect(Units.duration(text)).toEqual(right(Duration.toMillis(given)))
+    expect(Durations.formatGiven(given)).toBe(text)
+    expect(Durations.duration(text)).toEqual(right(Duration.toMillis(given)))
   })
 
-  it.prop(
-    "reads back whole seconds, minutes and hours that it has been given",
-    [FastCheck.nat(100_000)],
-    ([n]) => {
-      expect(Units.duration(`${n}s`)).toEqual(right(n * 1000))
-      expect(Units.duration(`${n}m${n}ms`)).toEqual(right(n * 60_001))
-      expect(Units.size(`${n}K`)).toEqual(right(n * 1024))
-    }
-  )
+  it.prop("reads back whole seconds, minutes and milliseconds", [FastCheck.nat(100_000)], ([n]) => {
+    expect(Durations.duration(`${n}s`)).toEqual(right(n * 1000))
+    expect(Durations.duration(`${n}m${n}ms`)).toEqual(right(n * 60_001))
+  })
 })

@@ -1,8 +1,5 @@
 import { Duration, Either } from "effect"
 
-/** Which part of a duration or size is wrong, and what is accepted. */
-export type Problem = string
-
 const milliseconds: Readonly<Record<string, number>> = Object.fromEntries(
   (
     [
@@ -20,7 +17,7 @@ const milliseconds: Readonly<Record<string, number>> = Object.fromEntries(
  * Reads a duration as people write it (`90s`, `1h30m`, `250ms`, `2 days`; a bare number is seconds) and returns
  * milliseconds. The problem names the part that is wrong, and its place where it is not the first.
  */
-export const duration = (text: string): Either.Either<number, Problem> => {
+export const duration = (text: string): Either.Either<number, string> => {
   const given = text.trim()
   if (given === "") return Either.left("a duration is empty; write one like 90s or 1h30m")
   const end = given.length
@@ -66,27 +63,6 @@ export const duration = (text: string): Either.Either<number, Problem> => {
       )
 }
 
-const units = ["", "K", "M", "G", "T"]
-
-/** Reads a size as people write it (`500K`, `2M`, `1.5GiB`; K is 1024) and returns bytes. */
-export const size = (text: string): Either.Either<number, Problem> => {
-  const match = /^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*$/i.exec(text)
-  if (match === null)
-    return Either.left(`'${text}' is not a size; expected bytes, or a size like 500K, 2M or 1G`)
-  return Either.right(Math.floor(Number(match[1]) * 1024 ** units.indexOf(match[2]!.toUpperCase())))
-}
-
-/** Bytes for people: `1.5 MiB`. */
-export const formatSize = (bytes: number): string => {
-  let value = bytes
-  let unit = 0
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024
-    unit++
-  }
-  return unit === 0 ? `${bytes} B` : `${value.toFixed(value < 10 ? 1 : 0)} ${units[unit]}iB`
-}
-
 /**
  * A duration that a person gave, not rounded: `1h 30m`, `700ms`, `2.5s`; zero is `0s`.
  */
@@ -111,7 +87,3 @@ export const formatDuration = (ms: number): string => {
     ? `${Math.floor(seconds / 60)} m ${two(seconds % 60)} s`
     : `${Math.floor(seconds / 3600)} h ${two((seconds % 3600) / 60)} m`
 }
-
-/** A count and its noun: `1 record`, `2 records`; a plural without a plain `s` is given. */
-export const plural = (count: number, noun: string, many = `${noun}s`): string =>
-  `${count} ${count === 1 ? noun : many}`
