@@ -1,9 +1,10 @@
 import { Effect, Layer } from "effect"
+import { isEffect } from "../task/internal/fiberRuntime.js"
 import { Executor } from "./Executor.js"
 import { type ExecutorError, JobFailed, JobTimedOut, NotSerializable } from "./ExecutorError.js"
 import * as InJob from "./InJob.js"
 import { contextOf, settings } from "./internal/settings.js"
-import { isEffect, type Outcome, resolve, toThrown, whereUncloneable } from "./internal/task.js"
+import { type Outcome, resolve, toThrown, whereUncloneable } from "./internal/task.js"
 import { refused, resultOf, shipped } from "./internal/threads.js"
 import type { Job } from "./Job.js"
 

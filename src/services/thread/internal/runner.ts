@@ -1,4 +1,5 @@
 import { performance } from "node:perf_hooks"
+import { isEffect } from "../../task/internal/fiberRuntime.js"
 import * as InJob from "../InJob.js"
 import {
   apart,
@@ -14,7 +15,6 @@ import {
   words
 } from "./protocol.js"
 import {
-  isEffect,
   isThenable,
   type JobFunction,
   type Outcome,

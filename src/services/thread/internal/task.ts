@@ -332,9 +332,3 @@ export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   value !== null &&
   "then" in value &&
   typeof (value as PromiseLike<unknown>).then === "function"
-
-const effectKey = Symbol.for("effect/Effect")
-
-/** Whether the result is an Effect, of any copy of effect. */
-export const isEffect = (value: unknown): boolean =>
-  typeof value === "object" && value !== null && effectKey in value
