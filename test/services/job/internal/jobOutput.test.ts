@@ -5,10 +5,9 @@ import * as jobOutput from "../../../../src/services/job/internal/jobOutput.js"
 import type { JobEvent } from "../../../../src/services/job/JobEvents.js"
 
 const put = (sink: jobOutput.Sink, stream: "stdout" | "stderr", text: string) =>
-  sink.write(stream, bytes(text)) ?? Effect.void
+  sink.write(stream, new TextEncoder().encode(text)) ?? Effect.void
 
 describe("jobOutput", () => {
-  const bytes = (text: string) => new TextEncoder().encode(text)
   const make = (mode: jobOutput.Mode) =>
     Effect.gen(function* () {
       const seen: Array<string> = []
