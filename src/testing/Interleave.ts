@@ -24,9 +24,11 @@ import {
 } from "../services/text/Numbers.js"
 import * as VirtualTime from "../services/time/internal/virtualTime.js"
 import { Deadlock } from "../services/time/VirtualClock.js"
+import type { Switch } from "./internal/explorer.js"
 import * as Explorer from "./internal/explorer.js"
 import * as Policies from "./internal/policies.js"
 import * as Shrink from "./internal/shrink.js"
+import type { Step } from "./internal/tracer.js"
 import * as Tracer from "./internal/tracer.js"
 
 // model
@@ -66,11 +68,8 @@ export interface Explored {
   readonly steps: number
 }
 
-/** A place where another fiber goes on than would have in plain order. */
-export type Switch = Explorer.Switch
-
-/** What one fiber did until another went on. */
-export type Step = Tracer.Step
+export type { Switch } from "./internal/explorer.js"
+export type { Step } from "./internal/tracer.js"
 
 // errors
 

@@ -107,6 +107,8 @@ export interface RunOptions<E = never, R = never> extends JobsOptions {
   readonly log?: { readonly path: string; readonly resume: JobLog.Resume } | undefined
 }
 
+export { SpoolError } from "./internal/spool.js"
+
 /** The log, the results' folder or the temporary files for output cannot be used. */
 export type JobsError = JobLog.JobLogError | JobResults.JobResultsError | SpoolError
 
@@ -322,7 +324,7 @@ const open = <E>(
  * ```
  */
 export const run = <E = never, R = never, E2 = never, R2 = never>(
-  requests: Input<JobRequest, E, R>,
+  requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   { deliver, ...options }: RunOptions<E2, R2>
 ): Effect.Effect<JobsSummary, E | E2 | JobsError, R | R2 | Processes.Processes | SystemLoad.Machine> =>
   Effect.contextWithEffect((context: Context.Context<R | R2>) =>
@@ -373,7 +375,7 @@ export const run = <E = never, R = never, E2 = never, R2 = never>(
  * ```
  */
 export const stream = <E = never, R = never>(
-  requests: Input<JobRequest, E, R>,
+  requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   options: JobsOptions = {}
 ): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | SystemLoad.Machine> =>
   withOwnScope(requests, (input) => Effect.map(open(input, options), ({ events }) => events))

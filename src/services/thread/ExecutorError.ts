@@ -5,6 +5,8 @@ import type { Thrown } from "./internal/task.js"
 const labelled = (thrown: Thrown) =>
   thrown.name === "" ? thrown.message : `${thrown.name}: ${thrown.message}`
 
+export type { Thrown } from "./internal/task.js"
+
 /** The job threw, or its promise was rejected. */
 export class JobFailed extends Data.TaggedError("JobFailed")<{
   readonly job: string
