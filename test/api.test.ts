@@ -17,6 +17,20 @@ describe("the package's contract", () => {
     expect(contract.entries().length).toBeGreaterThan(40)
   })
 
+  it("has a line in docs/library.md for each entry point, and none for others", () => {
+    const lines = readFileSync(join(root, "docs/library.md"), "utf8").matchAll(
+      /^\| `(effect-asyncio\/[^`]*)` *\| (.*?) *\| \[/gm
+    )
+    const described = [...lines].map(([, name, purpose]) => ({ name: name!, purpose: purpose! }))
+    expect(described.map(({ name }) => name).sort()).toEqual(
+      contract
+        .entries()
+        .map(({ name }) => name)
+        .sort()
+    )
+    expect(described.filter(({ purpose }) => purpose.length < 12)).toEqual([])
+  })
+
   it("names no type that cannot be imported", () => {
     const entries = contract.entries()
     const modules = entries.flatMap((entry) => [entry, ...contract.namespaces(entry, entries)])
