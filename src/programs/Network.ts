@@ -42,7 +42,7 @@ export interface Page {
   readonly sum: Duration.Duration
 }
 
-/** A part failed or timed out. */
+/** A part failed, or did not answer within `timeout`. */
 export class Unavailable extends Data.TaggedError("Unavailable")<{
   readonly part: PartName
   /** `"connection refused"`, `"no answer within 500 ms"`. */

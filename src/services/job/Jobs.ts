@@ -74,18 +74,19 @@ export interface JobsOptions extends Processes.StopOptions {
    * `"line"` whole lines as they come; `"inherit"` never: jobs write to this process's own stdout and stderr.
    */
   readonly output?: "group" | "keepOrder" | "line" | "inherit" | undefined
-  /** How long a job may run, or how many times the median of those that succeeded (from the third on). */
+  /** How long a job may run, or how many times the median of those that succeeded (from the third on); default no limit. */
   readonly timeout?: Duration.DurationInput | { readonly median: number } | undefined
   /** Further attempts of a job that failed; default 0. */
   readonly retries?: number | undefined
   /** Least time between two starts; default none. */
   readonly delay?: Duration.DurationInput | undefined
+  /** Default: never. */
   readonly halt?: Halt | undefined
-  /** No job starts while the machine's load is this or more. */
+  /** No job starts while the load average of the last minute is this or more; default no limit. */
   readonly load?: number | undefined
-  /** No job starts while fewer bytes of memory are free. */
+  /** No job starts while fewer bytes of memory are free; default no limit. */
   readonly memfree?: number | undefined
-  /** A folder for each job's output and exit code. */
+  /** A folder for each job's output and exit code, as in `JobResults`; default none. */
   readonly results?: string | undefined
   /** Called as each further 64 MiB of output wait in files: a chance to check that the output still has a reader. */
   readonly onSpooled?: (() => void) | undefined

@@ -75,7 +75,7 @@ export class NotSerializable extends Data.TaggedError("NotSerializable")<{
   }
 }
 
-/** The queue of the executor is full. */
+/** The queue of the executor is full: `maxQueue` jobs wait for a thread. */
 export class QueueFull extends Data.TaggedError("QueueFull")<{
   readonly job: string
   readonly maxQueue: number

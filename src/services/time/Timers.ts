@@ -137,7 +137,7 @@ export interface Options {
 
 // errors
 
-/** A callback failed. For the report: nothing else is stopped by it. */
+/** A callback failed, for the report: the other callbacks run all the same. */
 export class TimerFailed extends Data.TaggedError("TimerFailed")<{
   readonly timer: string
   readonly cause: Cause.Cause<unknown>
