@@ -31,6 +31,9 @@ import * as Shrink from "./internal/shrink.js"
 import type { Step } from "./internal/tracer.js"
 import * as Tracer from "./internal/tracer.js"
 
+// How the next fiber is chosen, what a run did and how an order is made simpler are in internal/. What stays here is one loop
+// with its contract: make a run, compare it, explain the first that fails.
+
 // model
 
 /**

@@ -46,6 +46,9 @@ import {
 } from "./internal/series.js"
 import * as TimerFibers from "./internal/timerFibers.js"
 
+// What is due, the series and the fibers that wait are in internal/. The service itself stays whole: its
+// methods are one closure over two clocks, the fibers that wait and the handles that are open.
+
 // model
 
 /** A callback that was asked for (asyncio: `Handle`, `TimerHandle`). */
