@@ -82,9 +82,9 @@ const options = {
   )
 }
 
-const words = Args.text({ name: "module#export" }).pipe(
+const words = Args.text({ name: "MODULE#EXPORT ITEM" }).pipe(
   Args.withDescription(
-    "a function of a .ts or .js file, then its items; without #export, default or main; alone: the guide's program"
+    "a function of a .ts or .js file (without #EXPORT: default or main), then its items, unless they come from -i or standard input"
   ),
   Args.repeated
 )

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "@effect/vitest"
+import * as manifest from "../../src/manifest.js"
 import * as Aio from "../support/Aio.js"
 import * as InProcess from "../support/InProcess.js"
 
@@ -27,4 +28,17 @@ describe("the application, without a process of its own", () => {
     expect(here).toEqual(await Aio.run(words, options))
     expect(here.stdout + here.stderr).not.toBe("")
   })
+
+  const commands = manifest.concepts.map(({ name }) => name)
+
+  it.each([...commands, "guide"])(
+    "%s --help says what each argument is and names no bare type",
+    async (name) => {
+      const { stdout } = await InProcess.run([name, "--help"], {})
+      expect(stdout).not.toMatch(/^ +-.* (TEXT|CHOICE|INTEGER|FLOAT)( |$)/m)
+      const usage = /^ {2}aio .*$/m.exec(stdout)![0].replace(/^.*?(\[OPTIONS\] ?|$)/, "")
+      if (usage !== "" && name !== "gather") expect(stdout).toContain("\nARGUMENTS\n")
+      expect(await InProcess.run(["help", name], {})).toEqual(await InProcess.run([name, "--help"], {}))
+    }
+  )
 })

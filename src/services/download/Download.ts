@@ -98,7 +98,18 @@ export interface Downloaded {
   readonly note?: string | undefined
 }
 
-/** Why a download failed. */
+/**
+ * Why a download failed.
+ *
+ * - The network: `"dns"`, `"connect"` and `"tls"` before there is a connection; `"stalled"` when nothing arrived for
+ *   `stallTimeout`; `"timeout"` of the whole transfer; `"dropped"` when the body ended before it was whole; `"protocol"`
+ *   when the response is not HTTP.
+ * - The response: `"status"` of 400 or more; `"redirect"` without a usable target, or one too many; `"private-address"` under
+ *   `denyPrivate`; `"too-large"` for `maxSize`; `"decode"` of a compressed body; `"range"` when a partial response does not
+ *   continue the file; `"checksum"` when the content is another.
+ * - This machine: `"name-taken"`, `"disk-full"`, `"descriptors"` (too many open files), `"file"` for any other error of the
+ *   file system.
+ */
 export type Reason =
   | "dns"
   | "connect"
@@ -133,7 +144,7 @@ export interface Failure {
   readonly status?: number | undefined
 }
 
-/** A download that failed. */
+/** A download that failed: `reason` for programs, `detail` for a person, `retryable` for the next attempt. */
 export class DownloadError extends Data.TaggedError("DownloadError")<Failure> {
   override get message() {
     return `${this.url}: ${this.detail}`

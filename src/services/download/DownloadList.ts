@@ -91,7 +91,7 @@ const hash = 0x23
 /**
  * Reads a list of downloads, a URL a line, after it TAB and a file name, TAB and `sha256:HEX` where wanted; blank
  * lines and lines that start with `#` are passed over. A line has 1 MiB at the most. `-` is standard input. Streamed:
- * nothing of it is kept.
+ * nothing of it is kept. Fails with {@link ListError} at the first line that is wrong, and where the list cannot be read.
  */
 export const readList = (list: string): Stream.Stream<Download.DownloadRequest, ListError, Input.Input> => {
   const source = list === "-" ? "standard input" : list

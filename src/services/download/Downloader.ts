@@ -81,7 +81,13 @@ export const foldersIn = (directory: string): Effect.Effect<ReadonlySet<string>>
 /** Fetches and saves. Retries, concurrency and names are decided above it: see `Downloads.downloads`. */
 export class Downloader extends Context.Tag("effect-asyncio/services/Downloader")<
   Downloader,
-  { readonly open: (options?: SessionOptions) => Effect.Effect<Session, ProxyError, Scope.Scope> }
+  {
+    /**
+     * Opens a session in the current scope, which closes its connections. Fails where a proxy of the environment is not
+     * a URL; dies of a setting out of range.
+     */
+    readonly open: (options?: SessionOptions) => Effect.Effect<Session, ProxyError, Scope.Scope>
+  }
 >() {}
 
 type Service = Context.Tag.Service<typeof Downloader>

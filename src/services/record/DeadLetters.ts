@@ -20,7 +20,10 @@ export type DeadLetters = (bytes: Uint8Array) => Effect.Effect<void, DeadLetterE
 const failure = (path: string) => (error: unknown) =>
   new DeadLetterError({ path, detail: (error as Error).message.replace(/^\w+: |, \w+( '.*')?$/g, "") })
 
-/** Opens the file in the current scope; what is there stays. Refuses a named pipe that nothing reads. */
+/**
+ * Opens the file in the current scope; what is there stays. Fails where the file cannot be opened for writing, also for a
+ * named pipe that nothing reads.
+ */
 export const open = (path: string): Effect.Effect<DeadLetters, DeadLetterError, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(Effect.try({ try: () => openNamed(path, "append"), catch: failure(path) }), (fd) =>

@@ -5,7 +5,7 @@ import * as Records from "./Records.js"
 // The bytes of a run's results, or events of them. Records that stand side by side in a chunk are written in one piece,
 // unread.
 
-/** What goes out in one write. */
+/** What goes out in one write: text, or bytes. */
 export type Piece = string | Uint8Array
 
 /** Joins pieces into few, none of which is longer than a string may be. */
@@ -21,7 +21,7 @@ const fewer = (parts: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
   return [Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)))]
 }
 
-/** A record as it came, with an end in any case. */
+/** The bytes of a record as it came, with `end` (a line end, or NUL) where it has none of its own. */
 export const ended = ({ bytes, next, to }: Records.Record, end: string): Uint8Array =>
   next > to || bytes.at(-1) === end.charCodeAt(0) ? bytes : Buffer.concat([bytes, Buffer.from(end)])
 

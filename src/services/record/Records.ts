@@ -10,6 +10,7 @@ import * as LosslessJson from "./LosslessJson.js"
  */
 export type Format = "lines" | "ndjson" | "null" | "csv"
 
+/** All formats, for options and schemas. */
 export const formats = ["lines", "ndjson", "null", "csv"] as const satisfies ReadonlyArray<Format>
 
 const unread: unique symbol = Symbol("unread")

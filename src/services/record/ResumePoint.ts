@@ -18,6 +18,7 @@ export const FollowPlace = Schema.Struct({
   file: Tail.Place
 })
 
+/** A decoded {@link FollowPlace}. */
 export type FollowPlace = typeof FollowPlace.Type
 
 // Its digests are computed on demand: most places are replaced before they are written.
@@ -72,6 +73,7 @@ export const InputPlace = Schema.Struct({
   })
 })
 
+/** A decoded {@link InputPlace}. */
 export type InputPlace = typeof InputPlace.Type
 
 /** The place behind a record, of an input or of a file that is followed. */

@@ -47,6 +47,7 @@ export const Place = Schema.Struct({
   tail: Digest
 })
 
+/** A decoded {@link Place}. */
 export type Place = typeof Place.Type
 
 /** The place behind `end` bytes of the file: `last` are the last of them, of which `given` have no line end. */

@@ -11,6 +11,7 @@ import * as WorkerFibers from "./WorkerFibers.js"
  */
 export type OnFailure = "cancel" | "continue" | "collect"
 
+/** Settings of {@link gather}. */
 export interface GatherOptions {
   /** How many run at once, a whole number from 1 or `Infinity`; default `"unbounded"`, as in asyncio. */
   readonly concurrency?: number | "unbounded" | undefined

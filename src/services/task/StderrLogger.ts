@@ -21,7 +21,7 @@ const readable = (entry: Logger.Logger.Options<unknown>): Logger.Logger.Options<
 
 /**
  * Effect's log on stderr, behind what stdout has been given so far: for a person `12:00:00.000 INFO  message key=value`,
- * else logfmt.
+ * else logfmt. Paths inside of `cwd` are shown relative to it.
  */
 export const stderr = (output: Output["Type"], cwd: string): Logger.Logger<unknown, void> => {
   const { colors, interactive } = output.stderr

@@ -76,7 +76,7 @@ export const formatGiven = (duration: Duration.DurationInput): string => {
   )
 }
 
-/** Milliseconds for people: `250 ms`, `1.5 s`, `2 m 05 s`, `1 h 05 m`. */
+/** Milliseconds for people, rounded: `250 ms`, `1.5 s`, `2 m 05 s`, `1 h 05 m`. */
 export const formatDuration = (ms: number): string => {
   // The rounded value decides the unit: 999.6 ms are 1.0 s.
   if (Math.round(ms) < 1000) return `${Math.round(ms)} ms`

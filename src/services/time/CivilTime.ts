@@ -29,7 +29,7 @@ export const latest = 8.64e15 - day
 /** The time zone of the machine. */
 export const local = DateTime.zoneMakeLocal
 
-/** Reads a time zone: an IANA name, `UTC`, `local`, or an offset like `+02:00`. */
+/** Reads a time zone: an IANA name, `UTC`, `local`, or an offset like `+02:00`. On the left is what is wrong with it. */
 export const zone = (text: string): Either.Either<DateTime.TimeZone, string> => {
   const name = text.trim()
   if (name.toLowerCase() === "local") return Either.right(local())

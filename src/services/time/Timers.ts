@@ -46,6 +46,9 @@ import {
 } from "./internal/series.js"
 import * as TimerFibers from "./internal/timerFibers.js"
 
+// What is due, the series and the fibers that wait are in internal/. The service itself stays whole: its
+// methods are one closure over two clocks, the fibers that wait and the handles that are open.
+
 // model
 
 /** A callback that was asked for (asyncio: `Handle`, `TimerHandle`). */
@@ -137,7 +140,7 @@ export interface Options {
 
 // errors
 
-/** A callback failed. For the report: nothing else is stopped by it. */
+/** A callback failed, for the report: the other callbacks run all the same. */
 export class TimerFailed extends Data.TaggedError("TimerFailed")<{
   readonly timer: string
   readonly cause: Cause.Cause<unknown>

@@ -3,6 +3,7 @@ import { dual } from "effect/Function"
 import * as Cancellation from "../task/Cancellation.js"
 import * as EventLoop from "../task/EventLoop.js"
 import { watchForever } from "../task/internal/fiberRuntime.js"
+import type { Waiting } from "../task/internal/waiting.js"
 import * as Fibers from "../task/internal/waiting.js"
 import { anyNumber, checkedDuration, checkOptions } from "../text/Numbers.js"
 import * as VirtualTime from "./internal/virtualTime.js"
@@ -21,8 +22,7 @@ export interface Options {
   readonly patience?: Duration.DurationInput | undefined
 }
 
-/** A fiber that waits for what will never come. */
-export type Waiting = Fibers.Waiting
+export type { Waiting } from "../task/internal/waiting.js"
 
 // errors
 
