@@ -9,10 +9,13 @@ import * as WorkerFibers from "../../../src/services/task/WorkerFibers.js"
 // More is in test/programs/Run.test.ts, through what Run makes of it.
 describe("Unobserved", () => {
   /** Forks what fails, and goes on when it has: it ends before another fiber runs. */
-  const losing = (error: string) =>
+  const losing = (
+    error: string,
+    fork: <E>(effect: Effect.Effect<never, E>) => Effect.Effect<Fiber.RuntimeFiber<never, E>> = Effect.fork
+  ) =>
     Effect.flatMap(Deferred.make<void>(), (failed) => {
       const fails = Effect.ensuring(Effect.fail(error), Deferred.succeed(failed, undefined))
-      return Effect.zipLeft(Effect.fork(fails), Deferred.await(failed))
+      return Effect.zipLeft(fork(fails), Deferred.await(failed))
     })
 
   it.live("gives a loss before the end when its fiber has been collected, and not again at the end", () =>
@@ -55,10 +58,7 @@ describe("Unobserved", () => {
     Effect.gen(function* () {
       const unobserved = yield* Unobserved.make
       const program = Effect.flatMap(Effect.runtime<never>(), (runtime) =>
-        Effect.async<Fiber.RuntimeFiber<never, string>>((resume) => {
-          const fiber = Runtime.runFork(runtime)(Effect.fail("held"))
-          fiber.addObserver(() => resume(Effect.succeed(fiber)))
-        })
+        losing("held", (effect) => Effect.sync(() => Runtime.runFork(runtime)(effect)))
       )
       yield* unobserved.watch(program)
       assert.deepStrictEqual(yield* unobserved.take, [])
