@@ -6,6 +6,25 @@ import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
+describe("a command with options and without work", () => {
+  it.each([
+    ["tasks", "--json"],
+    ["long-running", "-q"],
+    ["await", "--json"],
+    ["gather", "-d", "out"],
+    ["loop", "-j", "2"],
+    ["loop", "--unordered"],
+    ["loop", "-i", "ndjson"],
+    ["executor", "-j", "2"],
+    ["executor", "--processes"],
+    ["subprocess", "-j", "2"]
+  ])("says so and exits with 2, and runs no example in its place: aio %s %s %s", async (...words) => {
+    const { code, stderr, stdout } = await InProcess.run(words.filter((word) => word !== undefined))
+    expect([code, stdout]).toEqual([2, ""])
+    expect(stderr).toMatch(new RegExp(`^aio ${words[0]}: [^\\n]*(?:;|needs) [^\\n]+\\n$`))
+  })
+})
+
 describe("the application, without a process of its own", () => {
   it.each([
     [],
