@@ -7,6 +7,40 @@ import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
+describe("a command with options and without work", () => {
+  it.each([
+    ["tasks", "--json"],
+    ["long-running", "-q"],
+    ["await", "--json"],
+    ["gather", "-d", "out"],
+    ["loop", "-j", "2"],
+    ["loop", "--unordered"],
+    ["loop", "-i", "ndjson"],
+    ["executor", "-j", "2"],
+    ["executor", "--processes"],
+    ["subprocess", "-j", "2"]
+  ])("says so and exits with 2, and runs no example in its place: aio %s %s", async (...words) => {
+    const { code, stderr, stdout } = await InProcess.run(words.filter((word) => word !== undefined))
+    expect([code, stdout]).toEqual([2, ""])
+    expect(stderr).toMatch(new RegExp(`^aio ${words[0]}: [^\\n]*(?:;|needs) [^\\n]+\\n$`))
+  })
+})
+
+describe("a word after --", () => {
+  it.each([
+    [
+      ["subprocess", "--dry-run", "--", "echo", "{}", ":::", "-n", "--help", "--"],
+      "echo -n\necho --help\necho --\n"
+    ],
+    [["loop", "-q", "--", "echo", "-n", "{}", "--help"], "a --helpb --help"],
+    [["executor", "-q", "f.mjs#shout", "--", "-j", "--help"], "-J\n--HELP\n"]
+  ])("is no option, whatever it begins with: %j", async (words, stdout) => {
+    const cwd = Aio.folder()
+    writeFileSync(join(cwd, "f.mjs"), "export const shout = (line) => line.toUpperCase()\n")
+    expect(await InProcess.run(words, { cwd, stdin: "a\nb\n" })).toMatchObject({ code: 0, stdout })
+  })
+})
+
 describe("the application, without a process of its own", () => {
   it.each([
     [],
