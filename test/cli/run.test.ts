@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, describe, it } from "vitest"
+import * as InProcess from "../support/InProcess.js"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const command = join(root, "dist/bin/aio.cjs")
@@ -139,10 +140,10 @@ describe("aio run, when the program fails", () => {
       failed(
         [
           "error: NotFound: { id: 7 }",
-          "    at failing.ts:6:17",
-          "    at find (failing.ts:5:21)",
-          "    at find (failing.ts:9:16)",
-          "    at lookup (failing.ts:9:36)",
+          "    at failing.ts:7:17",
+          "    at find (failing.ts:6:21)",
+          "    at find (failing.ts:10:16)",
+          "    at lookup (failing.ts:10:36)",
           ""
         ].join("\n")
       )
@@ -155,9 +156,9 @@ describe("aio run, when the program fails", () => {
       failed(
         [
           "error: TypeError: no such method",
-          "    at failing.ts:12:9",
+          "    at failing.ts:13:9",
           "  caused by: the disk is full",
-          "      at failing.ts:12:50",
+          "      at failing.ts:13:50",
           ""
         ].join("\n")
       )
@@ -192,7 +193,7 @@ describe("aio run, when the program fails", () => {
 
   it("reports what a callback throws, and closes in order", async () => {
     assert.deepStrictEqual(await run("failing.ts", "uncaught"), {
-      ...failed("uncaught error: thrown in a callback\n    at failing.ts:23:11\n"),
+      ...failed("uncaught error: thrown in a callback\n    at failing.ts:24:11\n"),
       stdout: "closed\n"
     })
   })
@@ -209,19 +210,21 @@ describe("aio run, when the program fails", () => {
 })
 
 describe("aio run, on bad input", () => {
+  const refused = (args: ReadonlyArray<string>, cwd = fixtures) => InProcess.run(["run", ...args], { cwd })
+
   it("says what is missing and what would be right, in one line", async () => {
     assert.deepStrictEqual(
       await Promise.all([
-        run("helo.ts"),
-        run("hello"),
-        run("lib"),
-        run("/etc/passwd"),
-        run("hello.ts", "mani"),
-        run("hello.ts", "five"),
-        run("hello.ts", "nothing"),
-        run("hello.ts", "Job"),
-        run("hello.ts", "main", "extra"),
-        run("--timeout", "soon", "hello.ts")
+        refused(["helo.ts"]),
+        refused(["hello"]),
+        refused(["lib"]),
+        refused(["/etc/passwd"]),
+        refused(["hello.ts", "mani"]),
+        refused(["hello.ts", "five"]),
+        refused(["hello.ts", "nothing"]),
+        refused(["hello.ts", "Job"]),
+        refused(["hello.ts", "main", "extra"]),
+        refused(["--timeout", "soon", "hello.ts"])
       ]),
       [
         usage(`helo.ts: no such file in ${fixtures}; did you mean hello.ts?`),
@@ -280,7 +283,7 @@ describe("aio run, on bad input", () => {
       false
     )
     const results = await Promise.all(
-      ["effect.ts", "near.ts", "far.mjs", "required.cjs"].map((name) => start([name], cwd).ended)
+      ["effect.ts", "near.ts", "far.mjs", "required.cjs"].map((name) => refused([name], cwd))
     )
     assert.deepStrictEqual(results, [
       usage(`effect.ts imports "effect", which is not installed in ${cwd}: npm install effect@3`),
@@ -379,7 +382,7 @@ describe("aio run, fibers", () => {
     assert.deepStrictEqual([code, stdout], [1, "done\n"])
     assert.match(
       stderr,
-      /^error in fiber #\d+ that was never joined: boom\n {4}at fibers\.ts:3:26\n {4}at work \(fibers\.ts:3:\d+\)\n$/
+      /^error in fiber #\d+ that was never joined: boom\n {4}at fibers\.ts:6:26\n {4}at work \(fibers\.ts:6:\d+\)\n$/
     )
   })
 
