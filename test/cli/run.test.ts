@@ -89,7 +89,7 @@ describe("aio run", () => {
   })
 
   it("runs the named export, a function that returns an effect", async () => {
-    assert.deepStrictEqual(await run("hello.ts", "other"), success("hello from other\n"))
+    assert.deepStrictEqual(await run("named.mjs", "other"), success("hello from other\n"))
   })
 
   it("awaits the promise that a function returns, and reports its rejection", async () => {
@@ -104,11 +104,11 @@ describe("aio run", () => {
   })
 
   it("provides the services of NodeContext and of this library", async () => {
-    assert.deepStrictEqual(await run("output.ts"), success("exists: true\n"))
+    assert.deepStrictEqual(await run("output.mjs"), success("exists: true\n"))
   })
 
   it("gives the words after -- to the program as process.argv", async () => {
-    assert.deepStrictEqual(await run("hello.ts", "words", "--", "--flag", "x"), success('["--flag","x"]\n'))
+    assert.deepStrictEqual(await run("named.mjs", "words", "--", "--flag", "x"), success('["--flag","x"]\n'))
   })
 
   it("takes a file outside any package for a module when it is written as one", async () => {
@@ -125,7 +125,7 @@ describe("aio run", () => {
   })
 
   it("keeps Effect's log on stderr", async () => {
-    const { code, stderr, stdout } = await run("output.ts", "log")
+    const { code, stderr, stdout } = await run("output.mjs", "log")
     assert.deepStrictEqual([code, stdout], [0, "result\n"])
     assert.match(stderr, /^timestamp=\S+ level=WARN fiber=#\d+ message=careful key=value\n$/)
   })
@@ -166,7 +166,7 @@ describe("aio run, when the program fails", () => {
   })
 
   it("gives an error's own exit code, and its message alone", async () => {
-    assert.deepStrictEqual(await run("failing.ts", "coded"), {
+    assert.deepStrictEqual(await run("ending.mjs", "coded"), {
       ...failed("seven, in one line\n"),
       code: 7
     })
@@ -174,8 +174,8 @@ describe("aio run, when the program fails", () => {
 
   it("exits with 124 for a timeout, the program's own or --timeout", async () => {
     const [own, given] = await Promise.all([
-      run("failing.ts", "late"),
-      run("--timeout", "10ms", "fibers.ts", "waiting")
+      run("ending.mjs", "late"),
+      run("--timeout", "10ms", "fibers.mjs", "waiting")
     ])
     assert.strictEqual(own.code, 124)
     assert.match(own.stderr, /^error: TimeoutException: Operation timed out after '10ms'\n/)
@@ -188,12 +188,12 @@ describe("aio run, when the program fails", () => {
   })
 
   it("says so when the program interrupted itself", async () => {
-    assert.deepStrictEqual(await run("failing.ts", "interrupted"), failed("error: cancelled\n"))
+    assert.deepStrictEqual(await run("ending.mjs", "interrupted"), failed("error: cancelled\n"))
   })
 
   it("reports what a callback throws, and closes in order", async () => {
-    assert.deepStrictEqual(await run("failing.ts", "uncaught"), {
-      ...failed("uncaught error: thrown in a callback\n    at failing.ts:24:11\n"),
+    assert.deepStrictEqual(await run("ending.mjs", "uncaught"), {
+      ...failed("uncaught error: thrown in a callback\n    at ending.mjs:8:11\n"),
       stdout: "closed\n"
     })
   })
@@ -301,7 +301,7 @@ describe("aio run, signalled", () => {
     ["SIGHUP", 129]
   ] as const) {
     it(`runs the finalizers on ${name} and exits with ${code}`, async () => {
-      const { child, ended, shows } = start(["closing.ts"])
+      const { child, ended, shows } = start(["closing.mjs"])
       await shows("ready")
       child.kill(name)
       assert.deepStrictEqual(await ended, {
@@ -314,7 +314,7 @@ describe("aio run, signalled", () => {
   }
 
   it("waits for a finalizer that holds the thread", async () => {
-    const { child, ended, shows } = start(["closing.ts", "slow"])
+    const { child, ended, shows } = start(["closing.mjs", "slow"])
     await shows("ready")
     child.kill("SIGTERM")
     assert.deepStrictEqual(await ended, {
@@ -326,7 +326,7 @@ describe("aio run, signalled", () => {
   })
 
   it("ends at once on the second signal, though the finalizer hangs", async () => {
-    const { child, ended, shows } = start(["closing.ts", "stubborn"])
+    const { child, ended, shows } = start(["closing.mjs", "stubborn"])
     await shows("ready")
     child.kill("SIGINT")
     await shows("closing")
@@ -335,7 +335,7 @@ describe("aio run, signalled", () => {
   })
 
   it("ends at once on the second signal, though the program cannot be interrupted", async () => {
-    const { child, ended, shows } = start(["closing.ts", "deaf"])
+    const { child, ended, shows } = start(["closing.mjs", "deaf"])
     await shows("ready")
     const again = setInterval(() => child.kill("SIGINT"), 20)
     const result = await ended
@@ -351,7 +351,7 @@ describe("aio run, signalled", () => {
   })
 
   it("reports a finalizer that fails", async () => {
-    const { child, ended, shows } = start(["closing.ts", "broken"])
+    const { child, ended, shows } = start(["closing.mjs", "broken"])
     await shows("ready")
     child.kill("SIGINT")
     const { code, stderr, stdout } = await ended
@@ -360,7 +360,7 @@ describe("aio run, signalled", () => {
   })
 
   it("stays alive while a fiber waits for what no timer and no handle will bring", async () => {
-    const { child, ended, shows } = start(["fibers.ts", "waiting"])
+    const { child, ended, shows } = start(["fibers.mjs", "waiting"])
     await shows("ready")
     assert.isNull(await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 200, null))]))
     child.kill("SIGINT")
@@ -368,7 +368,7 @@ describe("aio run, signalled", () => {
   })
 
   it("ends quietly with 141 when nobody reads stdout any more, its finalizers run", async () => {
-    const { child, ended, shows } = start(["output.ts", "endless"])
+    const { child, ended, shows } = start(["output.mjs", "endless"])
     await shows("yyy")
     child.stdout.destroy()
     const { code, stderr } = await ended
@@ -378,19 +378,19 @@ describe("aio run, signalled", () => {
 
 describe("aio run, fibers", () => {
   it("reports a fiber that failed unobserved, and exits with 1", async () => {
-    const { code, stderr, stdout } = await run("fibers.ts", "unobserved")
+    const { code, stderr, stdout } = await run("fibers.mjs", "unobserved")
     assert.deepStrictEqual([code, stdout], [1, "done\n"])
     assert.match(
       stderr,
-      /^error in fiber #\d+ that was never joined: boom\n {4}at fibers\.ts:6:26\n {4}at work \(fibers\.ts:6:\d+\)\n$/
+      /^error in fiber #\d+ that was never joined: boom\n {4}at fibers\.mjs:6:26\n {4}at work \(fibers\.mjs:6:\d+\)\n$/
     )
   })
 
   it("reports no fiber whose outcome was asked for", async () => {
-    assert.deepStrictEqual(await run("fibers.ts", "observed"), success("done\n"))
+    assert.deepStrictEqual(await run("fibers.mjs", "observed"), success("done\n"))
   })
 
   it("cancels the fibers that outlive the program and waits for their clean-up", async () => {
-    assert.deepStrictEqual(await run("fibers.ts", "daemon"), success("done\ndaemon closed\n"))
+    assert.deepStrictEqual(await run("fibers.mjs", "daemon"), success("done\ndaemon closed\n"))
   })
 })
