@@ -13,6 +13,7 @@ import { setImmediate as nextTurn } from "node:timers/promises"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
+import * as InProcess from "../support/InProcess.js"
 
 const servers: Array<FaultServer.FaultServer> = []
 const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
@@ -32,7 +33,7 @@ afterAll(() => {
 const { bytes, dropAfter, file, inTurn, ok, raw } = FaultServer
 
 const outcomes = async (args: ReadonlyArray<string>, options: Aio.SpawnOptions = {}) => {
-  const { code, stderr, stdout } = await Aio.run(["gather", "--json", ...args], options)
+  const { code, stderr, stdout } = await InProcess.run(["gather", "--json", ...args], options)
   const events: Array<any> = stdout
     .split("\n")
     .filter((line) => line !== "")

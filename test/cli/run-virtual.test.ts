@@ -7,7 +7,7 @@ const aio = (...args: ReadonlyArray<string>) => run(["run", ...args], { cwd })
 
 describe("aio run --virtual", () => {
   it("ends at once, with the same lines in the same order", async () => {
-    expect(await aio("--virtual", "virtual.ts")).toEqual({
+    expect(await aio("--virtual", "virtual.mjs")).toEqual({
       code: 0,
       signal: null,
       stdout: "first\nsecond\nbefore\nafter\nin x is 3\n",
@@ -16,7 +16,7 @@ describe("aio run --virtual", () => {
   })
 
   it("shows virtual times with --timestamps: of Console and Output, a line each, on stdout alone", async () => {
-    const { code, stderr, stdout } = await aio("--virtual", "--timestamps", "virtual.ts")
+    const { code, stderr, stdout } = await aio("--virtual", "--timestamps", "virtual.mjs")
     expect({ code, stderr }).toEqual({ code: 0, stderr: "not stamped\n" })
     expect(stdout.split("\n")).toEqual([
       "00:00:00.000  first",
@@ -29,7 +29,7 @@ describe("aio run --virtual", () => {
   })
 
   it("says who waits for whom where nothing can happen any more, and exits with 1", async () => {
-    const { code, stderr, stdout } = await aio("--virtual", "virtual.ts", "stuck")
+    const { code, stderr, stdout } = await aio("--virtual", "virtual.mjs", "stuck")
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" })
     expect(stderr.replace(/#\d+/g, "#")).toBe(
       [
@@ -42,11 +42,14 @@ describe("aio run --virtual", () => {
   })
 
   it("waits for real work", async () => {
-    expect(await aio("--virtual", "virtual.ts", "child")).toMatchObject({ code: 0, stdout: "child\ntimer\n" })
+    expect(await aio("--virtual", "virtual.mjs", "child")).toMatchObject({
+      code: 0,
+      stdout: "child\ntimer\n"
+    })
   })
 
   it("takes --timeout for a virtual time", async () => {
-    const { code, stderr, stdout } = await aio("--virtual", "--timestamps", "--timeout", "2h", "virtual.ts")
+    const { code, stderr, stdout } = await aio("--virtual", "--timestamps", "--timeout", "2h", "virtual.mjs")
     expect({ code, stdout }).toEqual({
       code: 124,
       stdout:
@@ -54,7 +57,7 @@ describe("aio run --virtual", () => {
     })
     expect(stderr).toBe("not stamped\naio run: timed out after 2h\n")
     // more than a timer of Node's can hold
-    const long = await aio("--virtual", "--timeout", "30 days", "virtual.ts", "never")
+    const long = await aio("--virtual", "--timeout", "30 days", "virtual.mjs", "never")
     expect([long.code, long.stderr]).toEqual([124, "aio run: timed out after 30d\n"])
   })
 

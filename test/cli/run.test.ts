@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, describe, it } from "vitest"
+import * as InProcess from "../support/InProcess.js"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const command = join(root, "dist/bin/aio.cjs")
@@ -88,7 +89,7 @@ describe("aio run", () => {
   })
 
   it("runs the named export, a function that returns an effect", async () => {
-    assert.deepStrictEqual(await run("hello.ts", "other"), success("hello from other\n"))
+    assert.deepStrictEqual(await run("named.mjs", "other"), success("hello from other\n"))
   })
 
   it("awaits the promise that a function returns, and reports its rejection", async () => {
@@ -103,11 +104,11 @@ describe("aio run", () => {
   })
 
   it("provides the services of NodeContext and of this library", async () => {
-    assert.deepStrictEqual(await run("output.ts"), success("exists: true\n"))
+    assert.deepStrictEqual(await run("output.mjs"), success("exists: true\n"))
   })
 
   it("gives the words after -- to the program as process.argv", async () => {
-    assert.deepStrictEqual(await run("hello.ts", "words", "--", "--flag", "x"), success('["--flag","x"]\n'))
+    assert.deepStrictEqual(await run("named.mjs", "words", "--", "--flag", "x"), success('["--flag","x"]\n'))
   })
 
   it("takes a file outside any package for a module when it is written as one", async () => {
@@ -124,7 +125,7 @@ describe("aio run", () => {
   })
 
   it("keeps Effect's log on stderr", async () => {
-    const { code, stderr, stdout } = await run("output.ts", "log")
+    const { code, stderr, stdout } = await run("output.mjs", "log")
     assert.deepStrictEqual([code, stdout], [0, "result\n"])
     assert.match(stderr, /^timestamp=\S+ level=WARN fiber=#\d+ message=careful key=value\n$/)
   })
@@ -139,10 +140,10 @@ describe("aio run, when the program fails", () => {
       failed(
         [
           "error: NotFound: { id: 7 }",
-          "    at failing.ts:6:17",
-          "    at find (failing.ts:5:21)",
-          "    at find (failing.ts:9:16)",
-          "    at lookup (failing.ts:9:36)",
+          "    at failing.ts:7:17",
+          "    at find (failing.ts:6:21)",
+          "    at find (failing.ts:10:16)",
+          "    at lookup (failing.ts:10:36)",
           ""
         ].join("\n")
       )
@@ -155,9 +156,9 @@ describe("aio run, when the program fails", () => {
       failed(
         [
           "error: TypeError: no such method",
-          "    at failing.ts:12:9",
+          "    at failing.ts:13:9",
           "  caused by: the disk is full",
-          "      at failing.ts:12:50",
+          "      at failing.ts:13:50",
           ""
         ].join("\n")
       )
@@ -165,7 +166,7 @@ describe("aio run, when the program fails", () => {
   })
 
   it("gives an error's own exit code, and its message alone", async () => {
-    assert.deepStrictEqual(await run("failing.ts", "coded"), {
+    assert.deepStrictEqual(await run("ending.mjs", "coded"), {
       ...failed("seven, in one line\n"),
       code: 7
     })
@@ -173,8 +174,8 @@ describe("aio run, when the program fails", () => {
 
   it("exits with 124 for a timeout, the program's own or --timeout", async () => {
     const [own, given] = await Promise.all([
-      run("failing.ts", "late"),
-      run("--timeout", "10ms", "fibers.ts", "waiting")
+      run("ending.mjs", "late"),
+      run("--timeout", "10ms", "fibers.mjs", "waiting")
     ])
     assert.strictEqual(own.code, 124)
     assert.match(own.stderr, /^error: TimeoutException: Operation timed out after '10ms'\n/)
@@ -187,12 +188,12 @@ describe("aio run, when the program fails", () => {
   })
 
   it("says so when the program interrupted itself", async () => {
-    assert.deepStrictEqual(await run("failing.ts", "interrupted"), failed("error: cancelled\n"))
+    assert.deepStrictEqual(await run("ending.mjs", "interrupted"), failed("error: cancelled\n"))
   })
 
   it("reports what a callback throws, and closes in order", async () => {
-    assert.deepStrictEqual(await run("failing.ts", "uncaught"), {
-      ...failed("uncaught error: thrown in a callback\n    at failing.ts:23:11\n"),
+    assert.deepStrictEqual(await run("ending.mjs", "uncaught"), {
+      ...failed("uncaught error: thrown in a callback\n    at ending.mjs:8:11\n"),
       stdout: "closed\n"
     })
   })
@@ -209,19 +210,21 @@ describe("aio run, when the program fails", () => {
 })
 
 describe("aio run, on bad input", () => {
+  const refused = (args: ReadonlyArray<string>, cwd = fixtures) => InProcess.run(["run", ...args], { cwd })
+
   it("says what is missing and what would be right, in one line", async () => {
     assert.deepStrictEqual(
       await Promise.all([
-        run("helo.ts"),
-        run("hello"),
-        run("lib"),
-        run("/etc/passwd"),
-        run("hello.ts", "mani"),
-        run("hello.ts", "five"),
-        run("hello.ts", "nothing"),
-        run("hello.ts", "Job"),
-        run("hello.ts", "main", "extra"),
-        run("--timeout", "soon", "hello.ts")
+        refused(["helo.ts"]),
+        refused(["hello"]),
+        refused(["lib"]),
+        refused(["/etc/passwd"]),
+        refused(["hello.ts", "mani"]),
+        refused(["hello.ts", "five"]),
+        refused(["hello.ts", "nothing"]),
+        refused(["hello.ts", "Job"]),
+        refused(["hello.ts", "main", "extra"]),
+        refused(["--timeout", "soon", "hello.ts"])
       ]),
       [
         usage(`helo.ts: no such file in ${fixtures}; did you mean hello.ts?`),
@@ -280,7 +283,7 @@ describe("aio run, on bad input", () => {
       false
     )
     const results = await Promise.all(
-      ["effect.ts", "near.ts", "far.mjs", "required.cjs"].map((name) => start([name], cwd).ended)
+      ["effect.ts", "near.ts", "far.mjs", "required.cjs"].map((name) => refused([name], cwd))
     )
     assert.deepStrictEqual(results, [
       usage(`effect.ts imports "effect", which is not installed in ${cwd}: npm install effect@3`),
@@ -298,7 +301,7 @@ describe("aio run, signalled", () => {
     ["SIGHUP", 129]
   ] as const) {
     it(`runs the finalizers on ${name} and exits with ${code}`, async () => {
-      const { child, ended, shows } = start(["closing.ts"])
+      const { child, ended, shows } = start(["closing.mjs"])
       await shows("ready")
       child.kill(name)
       assert.deepStrictEqual(await ended, {
@@ -311,7 +314,7 @@ describe("aio run, signalled", () => {
   }
 
   it("waits for a finalizer that holds the thread", async () => {
-    const { child, ended, shows } = start(["closing.ts", "slow"])
+    const { child, ended, shows } = start(["closing.mjs", "slow"])
     await shows("ready")
     child.kill("SIGTERM")
     assert.deepStrictEqual(await ended, {
@@ -323,7 +326,7 @@ describe("aio run, signalled", () => {
   })
 
   it("ends at once on the second signal, though the finalizer hangs", async () => {
-    const { child, ended, shows } = start(["closing.ts", "stubborn"])
+    const { child, ended, shows } = start(["closing.mjs", "stubborn"])
     await shows("ready")
     child.kill("SIGINT")
     await shows("closing")
@@ -332,7 +335,7 @@ describe("aio run, signalled", () => {
   })
 
   it("ends at once on the second signal, though the program cannot be interrupted", async () => {
-    const { child, ended, shows } = start(["closing.ts", "deaf"])
+    const { child, ended, shows } = start(["closing.mjs", "deaf"])
     await shows("ready")
     const again = setInterval(() => child.kill("SIGINT"), 20)
     const result = await ended
@@ -348,7 +351,7 @@ describe("aio run, signalled", () => {
   })
 
   it("reports a finalizer that fails", async () => {
-    const { child, ended, shows } = start(["closing.ts", "broken"])
+    const { child, ended, shows } = start(["closing.mjs", "broken"])
     await shows("ready")
     child.kill("SIGINT")
     const { code, stderr, stdout } = await ended
@@ -357,7 +360,7 @@ describe("aio run, signalled", () => {
   })
 
   it("stays alive while a fiber waits for what no timer and no handle will bring", async () => {
-    const { child, ended, shows } = start(["fibers.ts", "waiting"])
+    const { child, ended, shows } = start(["fibers.mjs", "waiting"])
     await shows("ready")
     await shows("still here")
     child.kill("SIGINT")
@@ -365,7 +368,7 @@ describe("aio run, signalled", () => {
   })
 
   it("ends quietly with 141 when nobody reads stdout any more, its finalizers run", async () => {
-    const { child, ended, shows } = start(["output.ts", "endless"])
+    const { child, ended, shows } = start(["output.mjs", "endless"])
     await shows("yyy")
     child.stdout.destroy()
     const { code, stderr } = await ended
@@ -375,19 +378,19 @@ describe("aio run, signalled", () => {
 
 describe("aio run, fibers", () => {
   it("reports a fiber that failed unobserved, and exits with 1", async () => {
-    const { code, stderr, stdout } = await run("fibers.ts", "unobserved")
+    const { code, stderr, stdout } = await run("fibers.mjs", "unobserved")
     assert.deepStrictEqual([code, stdout], [1, "done\n"])
     assert.match(
       stderr,
-      /^error in fiber #\d+ that was never joined: boom\n {4}at fibers\.ts:3:26\n {4}at work \(fibers\.ts:3:\d+\)\n$/
+      /^error in fiber #\d+ that was never joined: boom\n {4}at fibers\.mjs:6:26\n {4}at work \(fibers\.mjs:6:\d+\)\n$/
     )
   })
 
   it("reports no fiber whose outcome was asked for", async () => {
-    assert.deepStrictEqual(await run("fibers.ts", "observed"), success("done\n"))
+    assert.deepStrictEqual(await run("fibers.mjs", "observed"), success("done\n"))
   })
 
   it("cancels the fibers that outlive the program and waits for their clean-up", async () => {
-    assert.deepStrictEqual(await run("fibers.ts", "daemon"), success("done\ndaemon closed\n"))
+    assert.deepStrictEqual(await run("fibers.mjs", "daemon"), success("done\ndaemon closed\n"))
   })
 })

@@ -7,12 +7,13 @@ import * as Executor from "../../src/services/thread/Executor.js"
 import * as Job from "../../src/services/thread/Job.js"
 import * as MapJobs from "../../src/services/thread/MapJobs.js"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const module = join(process.cwd(), "test/fixtures/executor/odd.mjs")
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["executor", "--on-failure", "continue", ...args], options)
+  InProcess.run(["executor", "--on-failure", "continue", ...args], options)
 
 /** What `Failed (ITEM): …` says of each item. */
 const failuresOf = (stderr: string): Readonly<Record<string, string>> =>
@@ -312,7 +313,7 @@ describe("executor, results that cannot be written", () => {
   })
 
   it.each([[[]], [["--json"]]])("cancel the others by default, %j", async (json) => {
-    const { code, stderr, stdout } = await Aio.run([
+    const { code, stderr, stdout } = await InProcess.run([
       "executor",
       ...json,
       "-j1",
@@ -374,7 +375,7 @@ describe("executor, items", () => {
     expect(stderr).toMatch(
       /^Failed \(caf\ufffd\): line 2 of .* is not UTF-8\nFailed \(line 3 of .*\): line 3 of .* is longer than 1(\.0)? MiB\n/
     )
-    const first = await Aio.run(["executor", "-q", "-i", file, `${module}#same`])
+    const first = await InProcess.run(["executor", "-q", "-i", file, `${module}#same`])
     expect([first.code, first.stdout]).toEqual([2, "a\n"])
     expect(first.stderr).toMatch(
       /^aio executor: line 2 of .* is not UTF-8; --on-failure continue goes on with the others\n$/

@@ -624,7 +624,7 @@ describe("killed with KILL", () => {
   const dist = (module: string) => JSON.stringify(new URL(`../../dist/${module}`, import.meta.url).href)
   const feeding = `
     import * as Command from "@effect/platform/Command"
-    import { Effect } from "effect"
+    import * as Effect from "effect/Effect"
     import * as Processes from ${dist("services/process/Processes.js")}
     const command = Command.feed(Command.make("sh", "-c", "read line; echo up >&2; sleep 60"), "x\\n")
     Effect.runFork(Effect.provide(Processes.run(command, { onOutput: (_, bytes) => void process.stdout.write(bytes) }), Processes.layer))

@@ -10,6 +10,7 @@ import * as ReadRecords from "../../src/services/record/ReadRecords.js"
 import * as Records from "../../src/services/record/Records.js"
 import * as Splitter from "../../src/services/record/Splitter.js"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 import { mapping, splitting } from "../support/RecordModel.js"
 
 // One bad record costs itself. The tables hold what public reports of peers and attacks came with: what was a fault and
@@ -45,7 +46,7 @@ export const nth = (n) => (answers[n] ?? ((x) => ({ x })))(n)
 })
 
 const aio = (words: ReadonlyArray<string>, stdin: string, options: Aio.SpawnOptions = {}) =>
-  Aio.run(["loop", "-q", ...words], { cwd, stdin, ...options })
+  InProcess.run(["loop", "-q", ...words], { cwd, stdin, ...options })
 
 const split = (bytes: Buffer, options: Splitter.Options, cuts: ReadonlyArray<number> = []) => {
   const records = Splitter.make(options)

@@ -230,7 +230,10 @@ import { FileSystem } from "@effect/platform/FileSystem"
 import { Path } from "@effect/platform/Path"
 import { Terminal } from "@effect/platform/Terminal"
 import { WorkerManager } from "@effect/platform/Worker"
-import { Console, Effect, Mailbox, Stream } from "effect"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Mailbox from "effect/Mailbox"
+import * as Stream from "effect/Stream"
 
 const shown = (effect) => Effect.flatMap(effect, (value) => Console.log(JSON.stringify(value)))
 const terminal = (use) => Effect.flatMap(Terminal, use)
@@ -354,7 +357,7 @@ describe("run: the services of NodeContext", () => {
 
 describe("run: what nothing catches", () => {
   const hostile = `
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 const throws = () => { throw new Error("trap") }
 const hostile = new Proxy({}, { get: throws, has: throws, getPrototypeOf: throws })
 export const thrown = Effect.sync(() => { throw hostile })
@@ -384,7 +387,8 @@ export const plain = Effect.async(() => { Promise.reject(42) })
 
 describe.concurrent("run: a program that misbehaves", () => {
   const programs = `
-import { Console, Effect } from "effect"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
 export const throws = Effect.sync(() => { throw new TypeError("odd") })
 export const string = Effect.fail("only words")
 export const nothing = Effect.fail(null)
@@ -425,7 +429,7 @@ export const many = Effect.forEach(Array.from({ length: 300_000 }, (_, i) => i),
   it.live("ends by Node's own hand where its heap is full, and says that", () =>
     Effect.promise(async () => {
       const leak = `
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 export default Effect.sync(() => { const kept = []; for (;;) kept.push(new Array(1000).fill({})) })
 `
       const env = { NODE_OPTIONS: "--max-old-space-size=48" }
@@ -446,7 +450,8 @@ export default Effect.sync(() => { const kept = []; for (;;) kept.push(new Array
 
 describe.concurrent("run: signals", () => {
   const waits = (setup: string) => `
-import { Console, Effect } from "effect"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
 ${setup}
 export default Effect.never.pipe(Effect.ensuring(Console.log("cleaned")))
 `
@@ -491,7 +496,8 @@ export default Effect.never.pipe(Effect.ensuring(Console.log("cleaned")))
 describe.runIf(Terminal.available).concurrent("run: a program on a terminal", () => {
   const asks = `
 import { Terminal } from "@effect/platform/Terminal"
-import { Console, Effect } from "effect"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
 export default Effect.gen(function* () {
   const terminal = yield* Terminal
   yield* terminal.display("name? ")

@@ -37,14 +37,16 @@ const input = (stdin: string) =>
     })
   })
 
+const environment = (options: Options): Record<string, string | undefined> => ({
+  PATH: process.env["PATH"],
+  HOME: process.env["HOME"],
+  ...options.env
+})
+
 const runOnce = async (args: ReadonlyArray<string>, options: Options): Promise<Aio.Result> => {
   const stdout = collect()
   const stderr = collect()
-  const env: Record<string, string | undefined> = {
-    PATH: process.env["PATH"],
-    HOME: process.env["HOME"],
-    ...options.env
-  }
+  const env = environment(options)
   const output = Output.Output.of({
     print: (line) => stdout.add(`${line}\n`),
     note: (line) => stderr.add(`${line}\n`),
@@ -56,36 +58,67 @@ const runOnce = async (args: ReadonlyArray<string>, options: Options): Promise<A
     stdout: Output.capabilities(false, env),
     stderr: Output.capabilities(false, env)
   })
-  const before = { cwd: process.cwd(), env: process.env }
-  process.env = env
-  if (options.cwd !== undefined) process.chdir(options.cwd)
-  try {
-    const app = App.make({ input: input(options.stdin ?? "") })
-    const code = await Effect.runPromise(
-      Run.supervise(Cli.run(app, args, env).pipe(Effect.provide(App.layer))).pipe(
-        Effect.provide(
-          Layer.mergeAll(
-            Layer.succeed(Output.Output, output),
-            Signals.layerTest,
-            Logger.replace(Logger.defaultLogger, StderrLogger.stderr(output, process.cwd()))
-          )
+  const app = App.make({ input: input(options.stdin ?? "") })
+  const code = await Effect.runPromise(
+    Run.supervise(Cli.run(app, args, env).pipe(Effect.provide(App.layer))).pipe(
+      Effect.provide(
+        Layer.mergeAll(
+          Layer.succeed(Output.Output, output),
+          Signals.layerTest,
+          Logger.replace(Logger.defaultLogger, StderrLogger.stderr(output, process.cwd()))
         )
       )
     )
-    return { code, signal: null, stdout: stdout.text(), stderr: stderr.text() }
-  } finally {
-    process.env = before.env
-    process.chdir(before.cwd)
+  )
+  return { code, signal: null, stdout: stdout.text(), stderr: stderr.text() }
+}
+
+// The working directory and the environment are the process's: a run with its own of them is alone, the others go on
+// beside each other. In the order of the calls.
+const waiting: Array<{ readonly alone: boolean; readonly start: () => Promise<void> }> = []
+let running = 0
+let alone = false
+const next = () => {
+  while (waiting.length > 0 && !alone && (running === 0 || !waiting[0]!.alone)) {
+    const { alone: only, start } = waiting.shift()!
+    alone = only
+    running++
+    void start().then(() => {
+      alone = false
+      running--
+      next()
+    })
   }
 }
 
-// One at a time: the working directory and the environment are the process's.
-let last: Promise<unknown> = Promise.resolve()
+let outside = { cwd: process.cwd(), env: process.env }
+const enter = (options: Options) => {
+  if (running > 1) return
+  outside = { cwd: process.cwd(), env: process.env }
+  process.env = environment(options)
+  if (options.cwd !== undefined) process.chdir(options.cwd)
+}
+const leave = () => {
+  if (running > 1) return
+  process.env = outside.env
+  process.chdir(outside.cwd)
+}
 
 /** {@link Aio.run} without a process of its own, unless it is to be run by a shell. */
 export const run = (args: ReadonlyArray<string>, options: Options = {}): Promise<Aio.Result> => {
   if (options.shell !== undefined || options.mute !== undefined) return Aio.run(args, options)
-  const result = last.then(() => runOnce(args, options))
-  last = result.catch(() => undefined)
-  return result
+  return new Promise((resolve, reject) => {
+    const start = async () => {
+      try {
+        enter(options)
+        resolve(await runOnce(args, options))
+      } catch (error) {
+        reject(error)
+      } finally {
+        leave()
+      }
+    }
+    waiting.push({ alone: options.cwd !== undefined || options.env !== undefined, start })
+    next()
+  })
 }

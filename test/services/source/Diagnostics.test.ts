@@ -68,12 +68,17 @@ const projectWith = (script: string, files: Readonly<Record<string, string>> = {
     }
   )
 
-// A temporary folder of this file's own: other tests run at the same time.
+// A temporary folder of this file's own: other tests run at the same time, and later ones in the same process.
 const temporary = mkdtempSync(join(tmpdir(), "aio-test-diagnostics-"))
+const before = process.env["TMPDIR"]
 beforeAll(() => {
   process.env["TMPDIR"] = temporary
 })
-afterAll(() => rmSync(temporary, { recursive: true, force: true }))
+afterAll(() => {
+  if (before === undefined) delete process.env["TMPDIR"]
+  else process.env["TMPDIR"] = before
+  rmSync(temporary, { recursive: true, force: true })
+})
 
 const leftBehind = () => readdirSync(temporary).filter((name) => name.startsWith("aio-await-"))
 
