@@ -200,7 +200,7 @@ export const tryFolder = (directory: string): void => {
 const words: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EDQUOT: "no space left on the disk",
-  EEXIST: "something is there already",
+  EEXIST: "it already exists",
   EFBIG: "the file is too large",
   EISDIR: "it is a folder",
   ELOOP: "too many symbolic links",

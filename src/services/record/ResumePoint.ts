@@ -83,7 +83,7 @@ export const behind = (record: Records.Record): Place | undefined => {
   return origin instanceof FollowedFile || origin instanceof WholeInput ? origin.behind(record) : undefined
 }
 
-const damaged = "its position is not one of this kind of input; name another file, or remove it to begin anew"
+const damaged = "its position does not fit this kind of input; name another file, or remove it to start over"
 
 const decodeInputPlace = Schema.decodeUnknownEither(InputPlace)
 const decodeFollowPlace = Schema.decodeUnknownEither(FollowPlace)
@@ -100,7 +100,7 @@ export const followPlace =
       typeof position === "object" && position !== null && "file" in position ? position.file : ""
     if (typeof before === "string") {
       return Either.left(
-        "it has no digest of the file, so that it cannot be proved where to go on (it is of an earlier version, or of standard input); name another file, or remove it to begin anew"
+        "it has no digest of the file, so the place to continue from cannot be proved (it was written by an earlier version, or for standard input); name another file, or remove it to start over"
       )
     }
     return Either.filterOrLeft(
