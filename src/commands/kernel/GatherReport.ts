@@ -49,11 +49,7 @@ const table = (
     rows.push(["kept", `${parts}; run the same command again to continue${again}`])
   }
   const there =
-    skipped === 0
-      ? ""
-      : skipped === 1
-        ? `${first} already exists\n`
-        : `${skipped} files already exist\n`
+    skipped === 0 ? "" : skipped === 1 ? `${first} already exists\n` : `${skipped} files already exist\n`
   return there + rows.map(([name, value]) => `${name!.padEnd(10)}  ${value}`).join("\n")
 }
 
