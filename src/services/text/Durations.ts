@@ -15,7 +15,7 @@ const milliseconds: Readonly<Record<string, number>> = Object.fromEntries(
 
 /**
  * Reads a duration as people write it (`90s`, `1h30m`, `250ms`, `2 days`; a bare number is seconds) and returns
- * milliseconds. The problem names the part that is wrong, and its place where it is not the first.
+ * milliseconds. The problem names the part that is wrong, and its place unless it is the first.
  */
 export const duration = (text: string): Either.Either<number, string> => {
   const given = text.trim()

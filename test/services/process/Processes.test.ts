@@ -193,7 +193,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
           `there is no folder ${at}/gone`
         ],
         [Command.make("echo", "x".repeat(4_000_000)), "arguments and environment are too long"],
-        [Command.make("echo", "\0"), "without null bytes"],
+        [Command.make("echo", "\0"), "must not contain null bytes"],
         [Command.make("echo").pipe(Command.env({ AIO_TEST: "\0" })), "null bytes"],
         [
           Command.pipeTo(Command.make("echo"), Command.make("cat")),
