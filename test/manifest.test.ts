@@ -23,7 +23,7 @@ const read = (file: string) => readFileSync(join(root, file), "utf8")
 describe("manifest", () => {
   it("has a program, a command, a page and a row in the README for each concept, and no program or command besides", () => {
     expect(names("src/programs", ".ts").sort()).toEqual(all.map(({ program }) => program).sort())
-    // PascalCase files in src/commands are what the subcommands share; `guide` is the reader of them all.
+    // App.ts in src/commands puts the subcommands together; `guide` is the reader of them all.
     expect(
       names("src/commands", ".ts")
         .filter((name) => /^[a-z]/.test(name) && name !== "guide")

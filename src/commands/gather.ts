@@ -10,8 +10,8 @@ import { leanHeap } from "../services/host/HeapTuning.js"
 import * as Output from "../services/host/Output.js"
 import * as Signals from "../services/host/Signals.js"
 import type * as Cancellation from "../services/task/Cancellation.js"
+import * as GatherReport from "./gather/report.js"
 import { withRest } from "./kernel/Cli.js"
-import * as GatherReport from "./kernel/GatherReport.js"
 import * as Values from "./kernel/Values.js"
 
 const header = Values.repeated("header", (text) => {

@@ -19,7 +19,7 @@ import * as Durations from "../services/text/Durations.js"
 import * as Plural from "../services/text/Plural.js"
 import { alone, Rest } from "./kernel/Cli.js"
 import * as Screen from "./kernel/Screen.js"
-import { optional, optionSet, problemOf, words } from "./LoopOptions.js"
+import { optional, optionSet, problemOf, words } from "./loop/options.js"
 
 const usage = (message: string) => new UsageError({ message: `aio loop: ${message}` })
 

@@ -19,10 +19,10 @@ import * as Executables from "../services/process/Executables.js"
 import * as Durations from "../services/text/Durations.js"
 import * as RawText from "../services/text/RawText.js"
 import { alone, withRest } from "./kernel/Cli.js"
-import * as JobReport from "./kernel/JobReport.js"
 import * as stdout from "./kernel/stdout.js"
 import { stopOnSignal } from "./kernel/stopOnSignal.js"
 import * as Values from "./kernel/Values.js"
+import * as JobReport from "./subprocess/report.js"
 
 const usage = (message: string) => new UsageError({ message: `aio subprocess: ${message}` })
 

@@ -4,8 +4,8 @@ import type { JobEvent, JobOutputEvent, JobsSummary } from "../../services/job/J
 import * as Durations from "../../services/text/Durations.js"
 import * as RawText from "../../services/text/RawText.js"
 import * as Sizes from "../../services/text/Sizes.js"
-import * as LinePrefix from "./LinePrefix.js"
-import * as Screen from "./Screen.js"
+import * as LinePrefix from "../kernel/LinePrefix.js"
+import * as Screen from "../kernel/Screen.js"
 
 /** The beginning and the end of a long text. */
 const brief = (text: string): string =>

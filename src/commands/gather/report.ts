@@ -4,7 +4,7 @@ import * as Output from "../../services/host/Output.js"
 import { formatDuration } from "../../services/text/Durations.js"
 import { plural } from "../../services/text/Plural.js"
 import { formatSize } from "../../services/text/Sizes.js"
-import * as Screen from "./Screen.js"
+import * as Screen from "../kernel/Screen.js"
 
 // How `aio gather` draws its events.
 

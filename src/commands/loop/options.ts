@@ -1,11 +1,11 @@
 import * as Args from "@effect/cli/Args"
 import * as Options from "@effect/cli/Options"
 import { Either, Option } from "effect"
-import * as RecordKey from "../services/record/RecordKey.js"
-import * as Records from "../services/record/Records.js"
-import type * as Pacing from "../services/stream/Pacing.js"
-import * as Durations from "../services/text/Durations.js"
-import * as Values from "./kernel/Values.js"
+import * as RecordKey from "../../services/record/RecordKey.js"
+import * as Records from "../../services/record/Records.js"
+import type * as Pacing from "../../services/stream/Pacing.js"
+import * as Durations from "../../services/text/Durations.js"
+import * as Values from "../kernel/Values.js"
 
 const rate = Values.parsed("rate", (text): Either.Either<Pacing.RateOptions, string> => {
   const match = /^(\d+(?:\.\d+)?)(?:\/(\d*)(ms|s|m|h|d))?$/.exec(text.trim())
