@@ -44,9 +44,16 @@ const contract = (file) =>
     })
     .join("\n")
 
+/** The modules that an entry point exports as namespaces and that are no entry points themselves. */
+export const namespaces = ({ name, types }, all = entries()) =>
+  [...declarations(types).matchAll(/^export \* as (\w+) from "(\.[^"]*)\.js";$/gm)]
+    .map(([, as, from]) => ({ name: `${name} ${as}`, types: `./${join(dirname(types), `${from}.d.ts`)}` }))
+    .filter(({ types }) => !all.some((one) => one.types === types))
+
 /** The text of api.txt; the library has to be built. */
 export const api = () =>
   `${entries()
+    .flatMap((entry, _, all) => [entry, ...namespaces(entry, all)])
     .map(({ name, types }) => `# ${name}\n\n${contract(types)}`)
     .join("\n\n")}\n`
 

@@ -6,18 +6,18 @@ export interface Concept {
   readonly program: string
   /** The guide's heading. */
   readonly section: string
-  /** What asyncio calls it. */
+  /** The concept in asyncio. */
   readonly asyncio: string
-  /** What Effect calls it. */
+  /** The concept in Effect. */
   readonly effect: string
-  /** The tool it is, in one line: the description in `aio --help`. */
+  /** What the subcommand is for, in one line: the description in `aio --help`. */
   readonly summary: string
   /**
-   * What the subcommand prints on stdout when it is called without arguments, or with {@link exampleArgs}. TIME is
-   * what that run measures.
+   * The output on stdout of the subcommand without arguments, or with {@link exampleArgs}. TIME is a placeholder for a
+   * measured duration.
    */
   readonly example: ReadonlyArray<string>
-  /** Words that make that output the same every time: a seed, virtual time. */
+  /** Arguments that make the output the same every time: a seed, virtual time. */
   readonly exampleArgs?: ReadonlyArray<string>
 }
 
@@ -29,7 +29,7 @@ export const concepts = [
     section: "Basics",
     asyncio: "asyncio.run",
     effect: "runMain, Scope",
-    summary: "run the guide's hello, or an Effect program from a file of yours",
+    summary: "run the guide's hello, or an Effect program from a file",
     example: ["hi"]
   },
   {
@@ -89,7 +89,7 @@ export const concepts = [
     section: "asyncio loops",
     asyncio: "async for",
     effect: "Stream",
-    summary: "map a function over a stream of lines or JSON, as many at once as you say",
+    summary: "map a function over a stream of lines or JSON, with bounded concurrency",
     example: [0, 1, 2, 3, 4].flatMap((i) => [`Before yield ${i}`, `Yay, I've been yield'd ${i}`])
   },
   {
@@ -98,7 +98,7 @@ export const concepts = [
     section: "Scheduling",
     asyncio: "loop.call_later, loop.call_at",
     effect: "Schedule, one timer heap",
-    summary: "run commands later, at a time, every interval or by cron, or say when that would be",
+    summary: "run commands later, at a time, every interval or by cron, or print the next times",
     example: ["call_soon   at 0.0 s", "call_at     at 0.2 s", "call_later  at 0.4 s"],
     exampleArgs: ["--virtual"]
   },
@@ -132,7 +132,7 @@ export const concepts = [
     section: "Explanation",
     asyncio: "event loop, threads",
     effect: "fiber per request",
-    summary: "serve HTTP and WebSocket, a fiber a request, on one thread",
+    summary: "serve HTTP and WebSocket on one thread, one fiber per request",
     example: [
       "1 request that waits 200 ms: answered after TIME",
       "1000 requests that wait 200 ms each: all answered after TIME (one after another: 3 m 20 s)",

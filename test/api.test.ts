@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import * as contract from "../scripts/api.mjs"
@@ -15,6 +15,44 @@ describe("the package's contract", () => {
     const missing = contract.entries().filter(({ types }) => !existsSync(join(root, types)))
     expect(missing).toEqual([])
     expect(contract.entries().length).toBeGreaterThan(40)
+  })
+
+  it("has a line in docs/library.md for each entry point, and none for others", () => {
+    const lines = readFileSync(join(root, "docs/library.md"), "utf8").matchAll(
+      /^\| `(effect-asyncio\/[^`]*)` *\| (.*?) *\| \[/gm
+    )
+    const described = [...lines].map(([, name, purpose]) => ({ name: name!, purpose: purpose! }))
+    expect(described.map(({ name }) => name).sort()).toEqual(
+      contract
+        .entries()
+        .map(({ name }) => name)
+        .sort()
+    )
+    expect(described.filter(({ purpose }) => purpose.length < 12)).toEqual([])
+  })
+
+  it("names no type that cannot be imported", () => {
+    const entries = contract.entries()
+    const modules = entries.flatMap((entry) => [entry, ...contract.namespaces(entry, entries)])
+    const text = (types: string) => readFileSync(join(root, types), "utf8")
+    // What an entry point exports from a file that is closed: `FILE NAME`.
+    const given = new Set<string>()
+    const links = modules.flatMap(({ name, types }) =>
+      [...text(types).matchAll(/^(import|export) (.*) from "(\.[^"]*)\.js";$/gm)].map(
+        ([, kind, what, from]) => {
+          const file = `./${join(dirname(types), `${from}.d.ts`)}`
+          const names = [...(/\{(.*)\}/.exec(what!)?.[1] ?? "").matchAll(/(\w+)(?: as \w+)?(?=\s*(?:,|$))/g)]
+          if (kind === "export") for (const [, one] of names) given.add(`${file} ${one}`)
+          return { name, file, what: what!, names: names.map(([, one]) => one!) }
+        }
+      )
+    )
+    expect(links.length).toBeGreaterThan(100)
+    const closed = links
+      .filter(({ file }) => !modules.some(({ types }) => types === file))
+      .filter(({ file, names }) => names.length === 0 || names.some((one) => !given.has(`${file} ${one}`)))
+    expect(closed.map(({ file, name, what }) => `${name}: ${what} of ${file}`)).toEqual([])
+    expect(modules.filter(({ types }) => /import\("\./.test(text(types))).map(({ name }) => name)).toEqual([])
   })
 
   it.each([

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
@@ -37,6 +37,16 @@ describe("documentation", () => {
     folder = mkdtempSync(join(parent, "samples-"))
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  it("names files of src that exist", () => {
+    const named = ["README.md", "CONTRIBUTING.md", ...files("docs", ".md")].flatMap((file) =>
+      [...read(file).matchAll(/`(?:src\/)?((?:services|programs|commands)\/[\w/-]+\.ts)`/g)].map(
+        ([, path]) => path!
+      )
+    )
+    expect(named.length).toBeGreaterThan(5)
+    expect(named.filter((path) => !existsSync(join(root, "src", path)))).toEqual([])
+  })
 
   it("has samples that compile and run", { timeout: 120_000 }, () => {
     const all = [

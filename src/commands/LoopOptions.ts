@@ -138,9 +138,9 @@ export const optionSet = {
 }
 
 /** The function, or the words of a command. */
-export const words = Args.text({ name: "MODULE#EXPORT" }).pipe(
+export const words = Args.text({ name: "MODULE#EXPORT | -- CMD" }).pipe(
   Args.withDescription(
-    "a function of a .ts or .js file, or behind -- CMD ARG… with {} for the record; without it, the guide's example"
+    "a function of a .ts or .js file (without #EXPORT: default or main), or a command that runs for each record, with {} for the record"
   ),
   Args.repeated
 )
@@ -172,7 +172,7 @@ export const problemOf = (
     return "there is no function; write aio loop MODULE#EXPORT, or aio loop -- CMD ARG… {}"
   }
   if (own.length > 1 || (own.length > 0 && rest.length > 0)) {
-    return `unexpected '${own.length > 1 ? own[1] : rest[0]}'; one function or one command takes the records`
+    return `unexpected '${own.length > 1 ? own[1] : rest[0]}'; one function or one command takes the records; a command goes after --`
   }
   if (Option.isSome(within) && !isBatch) return "--within is for --batch N; give that too"
   if (Option.isSome(key) && isBatch) return "--key and --batch exclude each other: a batch has no one key"

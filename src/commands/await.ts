@@ -14,6 +14,7 @@ const files = Args.text({ name: "FILE" }).pipe(
   Args.repeated
 )
 const project = Options.text("project").pipe(
+  Options.withPseudoName("file"),
   Options.withDescription("a tsconfig.json: check its files, or the given FILEs under its settings"),
   Options.optional
 )

@@ -17,7 +17,7 @@ import * as Sizes from "../services/text/Sizes.js"
 import * as Executor from "../services/thread/Executor.js"
 import * as Job from "../services/thread/Job.js"
 import * as MapJobs from "../services/thread/MapJobs.js"
-import { withRest } from "./kernel/Cli.js"
+import { alone, withRest } from "./kernel/Cli.js"
 import * as Screen from "./kernel/Screen.js"
 import * as Values from "./kernel/Values.js"
 
@@ -82,9 +82,9 @@ const options = {
   )
 }
 
-const words = Args.text({ name: "module#export" }).pipe(
+const words = Args.text({ name: "MODULE#EXPORT ITEM" }).pipe(
   Args.withDescription(
-    "a function of a .ts or .js file, then its items; without #export, default or main; alone: the guide's program"
+    "a function of a .ts or .js file (without #EXPORT: default or main), then its items, unless they come from -i or standard input"
   ),
   Args.repeated
 )
@@ -323,7 +323,7 @@ export const command = Command.make("executor", { words, ...options }, (config) 
     const [target, ...given] = yield* withRest(config.words)
     if (target === undefined) {
       if (Option.isSome(config.input)) return yield* usage("items need a function; write MODULE#EXPORT first")
-      return yield* Executors.example
+      return yield* Effect.zipRight(alone("aio executor", "write MODULE#EXPORT ITEM…"), Executors.example)
     }
     const hash = target.lastIndexOf("#")
     const file = hash < 0 ? target : target.slice(0, hash)

@@ -199,7 +199,7 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
         directory === undefined
           ? undefined
           : finished > 0 && existing === "replace"
-            ? ", with --no-clobber to leave what is there"
+            ? ", with --no-clobber to keep existing files"
             : "",
       stopped: () => stopped
     })

@@ -77,7 +77,10 @@ const runExample = ({ exampleArgs = [], name }: Concept) =>
 export const command = Command.make(
   "guide",
   {
-    concept: Args.text({ name: "CONCEPT" }).pipe(Args.optional),
+    concept: Args.text({ name: "CONCEPT" }).pipe(
+      Args.withDescription("the name of a subcommand; default: the list of all"),
+      Args.optional
+    ),
     run: Options.boolean("run").pipe(
       Options.withDescription("run the examples of all concepts, one after the other")
     ),

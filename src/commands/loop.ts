@@ -17,7 +17,7 @@ import * as Modules from "../services/source/Modules.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import * as Durations from "../services/text/Durations.js"
 import * as Plural from "../services/text/Plural.js"
-import { Rest } from "./kernel/Cli.js"
+import { alone, Rest } from "./kernel/Cli.js"
 import * as Screen from "./kernel/Screen.js"
 import { optional, optionSet, problemOf, words } from "./LoopOptions.js"
 
@@ -60,7 +60,10 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
       (option: Option.Option<unknown>) => isReal(option)
     )
     if (own.length === 0 && rest.length === 0 && !given && config.input === "lines") {
-      return yield* Loops.example
+      return yield* Effect.zipRight(
+        alone("aio loop", "write MODULE#EXPORT, or -- CMD ARG… {}"),
+        Loops.example
+      )
     }
     const problem = problemOf(config, rest, input.isTerminal)
     if (problem !== undefined) return yield* usage(problem)

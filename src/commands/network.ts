@@ -9,6 +9,7 @@ import * as Values from "./kernel/Values.js"
 
 const options = {
   user: Options.text("user").pipe(
+    Options.withPseudoName("name"),
     Options.withDescription("the user whose page is shown; the embedded services know ada; default ada"),
     Options.withDefault("ada")
   ),
@@ -18,11 +19,11 @@ const options = {
     ),
     Options.withDefault(1000)
   ),
-  onFailure: Options.choice("on-failure", ["cancel", "continue", "collect"]).pipe(
+  onFailure: Values.choice("on-failure", ["cancel", "continue", "collect"]).pipe(
     Options.withDescription(
       "when a part is unavailable: cancel the others, fail after the others, or show the page without it; default collect"
     ),
-    Options.withDefault("collect")
+    Options.withDefault("collect" as const)
   ),
   virtual: Options.boolean("virtual").pipe(
     Options.withDescription("run in virtual time; ends at once, with exact times")

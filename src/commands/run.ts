@@ -34,8 +34,8 @@ const exportName = Args.text({ name: "export" }).pipe(
   Args.withDescription("the export to run; default: default, then main"),
   Args.optional
 )
-const words = Args.text({ name: "args" }).pipe(
-  Args.withDescription("words after -- become the program's process.argv"),
+const words = Args.text({ name: "-- arg" }).pipe(
+  Args.withDescription("words for the program, in its process.argv"),
   Args.repeated
 )
 const timeout = Values.duration("timeout").pipe(

@@ -10,12 +10,17 @@ const options = {
     /^\d{1,5}$/.test(text) && Number(text) < 65_536
       ? Either.right(Number(text))
       : Either.left(`'${text}' is not a port; expected 1 to 65535, or 0 for a free port`)
-  ).pipe(Options.withDescription("port to listen on; default 0, a free port"), Options.withDefault(0)),
+  ).pipe(
+    Options.withPseudoName("n"),
+    Options.withDescription("port to listen on; default 0, a free port"),
+    Options.withDefault(0)
+  ),
   host: Values.parsed("host", (text) =>
     /^[\w.:%-]+$/.test(text)
       ? Either.right(text)
       : Either.left(`'${text}' is not a host; expected a name or an address of this machine, like 127.0.0.1`)
   ).pipe(
+    Options.withPseudoName("address"),
     Options.withDescription("address to listen on; default 127.0.0.1, this machine only"),
     Options.withDefault("127.0.0.1")
   ),

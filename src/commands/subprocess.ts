@@ -181,9 +181,9 @@ const options = {
   )
 }
 
-const words = Args.text({ name: "command" }).pipe(
+const words = Args.text({ name: "CMD... ::: ITEM" }).pipe(
   Args.withDescription(
-    "after --: CMD ARG… ::: ITEM…; {} {.} {/} {//} {/.} {#} {%} {1} stand for the item, its parts, the job's number and slot; several ::: make all combinations, :::+ advances with the list before it"
+    "the command, and its items unless they come from -a or standard input. In the command {} is the item, {.} {/} {//} {/.} its parts, {#} and {%} the job's number and slot, {1} that of the first list; without any of them the item is appended. Several ::: make all combinations, :::+ advances with the list before it"
   ),
   Args.repeated
 )

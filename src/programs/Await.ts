@@ -2,6 +2,7 @@ import { Data, Effect, Option } from "effect"
 import * as Output from "../services/host/Output.js"
 import type * as Analysis from "../services/source/Analysis.js"
 import * as Diagnostics from "../services/source/Diagnostics.js"
+import type { DiagnosticsError } from "../services/source/DiagnosticsError.js"
 import * as Tracked from "../services/task/Tracked.js"
 
 // #region example
@@ -148,7 +149,9 @@ export interface Findings {
  * })
  * ```
  */
-export const find = Effect.fn("Await.find")(function* (target: Analysis.Target) {
+export const find = Effect.fn("Await.find")(function* (
+  target: Analysis.Target
+): Effect.fn.Return<Findings, DiagnosticsError, Diagnostics.Diagnostics> {
   const diagnostics = yield* Diagnostics.Diagnostics
   const { files, problems, unjudged, unresolved } = yield* diagnostics.analyse(target)
   return {
@@ -156,5 +159,5 @@ export const find = Effect.fn("Await.find")(function* (target: Analysis.Target) 
     findings: problems.map((problem) => new Finding(problem)),
     unresolved,
     unjudged
-  } satisfies Findings
+  }
 })

@@ -1,4 +1,4 @@
-import { Cause, Clock, Data, Duration, Effect, Either, Exit, Fiber, FiberId, Option } from "effect"
+import { Cause, Clock, Data, Duration, Effect, Either, Exit, Option } from "effect"
 import { codes } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
 import * as Apis from "../services/network/Apis.js"
@@ -8,6 +8,7 @@ import * as OAuth from "../services/network/OAuth.js"
 import * as Storage from "../services/network/Storage.js"
 import * as Cancellation from "../services/task/Cancellation.js"
 import * as Causes from "../services/task/Causes.js"
+import * as Deadline from "../services/task/Deadline.js"
 import * as Gather from "../services/task/Gather.js"
 import { formatDuration } from "../services/text/Durations.js"
 import { checkedDuration } from "../services/text/Numbers.js"
@@ -42,7 +43,7 @@ export interface Page {
   readonly sum: Duration.Duration
 }
 
-/** A part failed or timed out. */
+/** A part failed, or did not answer within `timeout`. */
 export class Unavailable extends Data.TaggedError("Unavailable")<{
   readonly part: PartName
   /** `"connection refused"`, `"no answer within 500 ms"`. */
@@ -67,29 +68,6 @@ export interface DashboardOptions {
   readonly onFailure?: Gather.OnFailure | undefined
 }
 
-// Limits the time of the effect. Unlike `Effect.timeout` it cancels with a reason, and passes on the reason of its own
-// cancellation.
-const within = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  limit: Duration.Duration,
-  late: Cancellation.Cancellation
-): Effect.Effect<Exit.Exit<A, E>, never, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      const fiber = yield* Effect.fork(restore(effect))
-      const watchdog = yield* Effect.sleep(limit).pipe(
-        Effect.zipRight(Fiber.interruptAsFork(fiber, Cancellation.toFiberId(late))),
-        Effect.interruptible,
-        Effect.fork
-      )
-      const exit = yield* restore(Fiber.await(fiber)).pipe(
-        Effect.onInterrupt((by) => Fiber.interruptAs(fiber, FiberId.combineAll(by)))
-      )
-      yield* Fiber.interrupt(watchdog)
-      return exit
-    })
-  )
-
 const ask = Effect.fnUntraced(function* <A, E extends { readonly reason: string }, R>(
   part: PartName,
   limit: Duration.Duration,
@@ -97,7 +75,7 @@ const ask = Effect.fnUntraced(function* <A, E extends { readonly reason: string 
 ) {
   const late = { reason: `no answer within ${formatDuration(Duration.toMillis(limit))}`, origin: part }
   const before = yield* Clock.currentTimeNanos
-  const exit = yield* within(effect, limit, late)
+  const exit = yield* Deadline.within(effect, limit, late)
   const took = Duration.nanos((yield* Clock.currentTimeNanos) - before)
   const unavailable = (cause: Cause.Cause<E>) =>
     new Unavailable({

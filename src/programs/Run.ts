@@ -189,8 +189,6 @@ export const supervise = <A, E, R>(
  * signals and streams; the process stays alive while fibers wait, a second signal ends it at once, and Effect's log goes
  * to stderr. Call it once, last. It ends the process, whatever handles are still open.
  *
- * This is the one place where effects are run and the process is touched: programs elsewhere only describe.
- *
  * @example
  * import { Effect } from "effect"
  * import * as Run from "effect-asyncio/programs/Run"

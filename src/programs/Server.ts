@@ -44,7 +44,6 @@ const upgrade = HttpServer.webSocket(echo)
  * import * as Server from "effect-asyncio/programs/Server"
  * import * as HttpServer from "effect-asyncio/services/HttpServer"
  *
- * // The routes of an application beside these.
  * export const app: HttpServer.Handler = (request) =>
  *   request.path === "/health" ? Effect.succeed(HttpServer.text("well\n")) : Server.app(request)
  * ```

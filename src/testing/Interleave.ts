@@ -24,10 +24,15 @@ import {
 } from "../services/text/Numbers.js"
 import * as VirtualTime from "../services/time/internal/virtualTime.js"
 import { Deadlock } from "../services/time/VirtualClock.js"
+import type { Switch } from "./internal/explorer.js"
 import * as Explorer from "./internal/explorer.js"
 import * as Policies from "./internal/policies.js"
 import * as Shrink from "./internal/shrink.js"
+import type { Step } from "./internal/tracer.js"
 import * as Tracer from "./internal/tracer.js"
+
+// How the next fiber is chosen, what a run did and how an order is made simpler are in internal/. What stays here is one loop
+// with its contract: make a run, compare it, explain the first that fails.
 
 // model
 
@@ -66,11 +71,8 @@ export interface Explored {
   readonly steps: number
 }
 
-/** A place where another fiber goes on than would have in plain order. */
-export type Switch = Explorer.Switch
-
-/** What one fiber did until another went on. */
-export type Step = Tracer.Step
+export type { Switch } from "./internal/explorer.js"
+export type { Step } from "./internal/tracer.js"
 
 // errors
 

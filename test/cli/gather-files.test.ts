@@ -448,7 +448,7 @@ describe.concurrent("aio gather: files", () => {
     const kept = await Aio.run(["gather", "--no-clobber", "-d", dir, server.url("/f")])
     expect(kept.code).toBe(0)
     expect(kept.stdout).toBe("")
-    expect(kept.stderr).toContain(`${f} is there already\nfiles       0 downloaded, 1 there already\n`)
+    expect(kept.stderr).toContain(`${f} already exists\nfiles       0 downloaded, 1 skipped\n`)
     expect(server.seen).toEqual([])
     const named = await outcomes(["--no-clobber", "--content-disposition", "-d", dir, server.url("/named")])
     expect(named.finished[0]).toMatchObject({ skipped: true, path: f, size: 3 })

@@ -189,7 +189,7 @@ describe("aio schedule every and cron", () => {
   it("skips or cancels by --overlap", async () => {
     const skip = await aio(["every", "100ms", "--times", "2", "--json", "--", "sleep", "0.35"])
     expect(events(skip.stdout).find(({ event }) => event === "skipped")).toMatchObject({
-      reason: "the run before is still going on"
+      reason: "the previous run is still running"
     })
     const words = ["every", "100ms", "--times", "2", "--overlap", "cancelRunning", "--", "sh", "-c"]
     const cancel = await aio([...words, "test -e made && echo second || { touch made; sleep 60; }"], {

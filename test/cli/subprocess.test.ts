@@ -1,12 +1,4 @@
-import {
-  appendFileSync,
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync
-} from "node:fs"
+import { appendFileSync, chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
@@ -243,32 +235,35 @@ describe("aio subprocess", () => {
 
   it("loses no job when it is killed at any moment and called again", async () => {
     const at = Aio.folder()
-    const [log, done] = [join(at, "log"), join(at, "done")]
-    mkdirSync(done)
-    const items = Array.from({ length: 300 }, (_, i) => String(i))
-    const words = [
-      "subprocess",
-      "-q",
-      "-j3",
-      "--joblog",
-      log,
-      "--resume",
-      "--",
-      "sh",
-      "-c",
-      `sleep 0.0$(( $0 % 5 )); : > ${done}/$0`,
-      ":::",
-      ...items
-    ]
-    // Killed at thirty points of its way, from its start on; what a killed one has begun may run again.
-    for (let i = 0; i < 30; i++) {
+    const [log, ran] = [join(at, "log"), join(at, "ran")]
+    const items = Array.from({ length: 300 }, (_, i) => String(i + 1))
+    const job = ["--", "sh", "-c", `echo $0 >> ${ran}`, ":::", ...items]
+    const words = ["subprocess", "-q", "-j3", "--json", "--joblog", log, "--resume", ...job]
+    const lines = (path: string) =>
+      existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1) : []
+    const logged = () =>
+      lines(log)
+        .slice(1)
+        .map((line) => line.split("\t")[0]!)
+    const again: Array<string> = []
+    // Killed at the n-th event of a job that has begun or ended, thirty times: what was under way may run again.
+    for (let i = 0; i <= 30; i++) {
+      const [done, before] = [new Set(logged()), lines(ran).length]
       const running = Aio.start(words)
-      await new Promise((resolve) => setTimeout(resolve, 40 + ((i * 37) % 100)))
-      running.kill("SIGKILL")
-      await running.exited
+      if (i < 30) {
+        await running.shows(`"event":"${i % 2 === 0 ? "started" : "finished"}"`, 1 + ((i * 5) % 13))
+        running.kill("SIGKILL")
+        await running.exited
+      } else expect((await running.ended).code).toBe(0)
+      again.push(
+        ...lines(ran)
+          .slice(before)
+          .filter((item) => done.has(item))
+      )
     }
-    expect((await Aio.run(words)).code).toBe(0)
-    expect(Aio.names(done)).toEqual([...items].sort())
+    expect(again).toEqual([])
+    expect([...new Set(lines(ran))].sort()).toEqual([...items].sort())
+    expect(logged().sort()).toEqual([...items].sort())
   }, 60_000)
 
   it("runs no job again that was logged before it was killed", async () => {

@@ -427,7 +427,7 @@ describe.concurrent("aio gather: files that are there", () => {
     // Those that are there are one line together, and are kept the next time.
     const again = await gather(args.filter((word) => word !== "--json"))
     expect([again.code, again.stdout]).toEqual([0, ""])
-    expect(again.stderr).toMatch(/^9 files are there already\nfiles {7}0 downloaded, 9 there already\n/)
+    expect(again.stderr).toMatch(/^9 files already exist\nfiles {7}0 downloaded, 9 skipped\n/)
   })
 
   it("is fetched in vain where the server's is wrong too: the file stays, exit 1", async () => {
@@ -702,7 +702,7 @@ describe.concurrent("aio gather: after a signal", () => {
   it.each([
     ["SIGINT", 130],
     ["SIGTERM", 143]
-  ] as const)("%s: a summary that says what is kept and how to go on", async (signal, expected) => {
+  ] as const)("%s: a summary that shows what is kept and how to continue", async (signal, expected) => {
     const server = await serve({
       "/done": ok("done"),
       "/held": held,
@@ -717,7 +717,7 @@ describe.concurrent("aio gather: after a signal", () => {
     const { code, stderr } = await aio.ended
     expect(code).toBe(expected)
     expect(stderr).toMatch(
-      /^files {7}1 downloaded, 2 cancelled\nbytes {7}4 B\ntime.*\nthroughput.*\nretries {5}0\nkept {8}1 partial file, \d+ KiB; run the same command again to go on, with --no-clobber to leave what is there\n$/
+      /^files {7}1 downloaded, 2 cancelled\nbytes {7}4 B\ntime.*\nthroughput.*\nretries {5}0\nkept {8}1 partial file, \d+ KiB; run the same command again to continue, with --no-clobber to keep existing files\n$/
     )
     const finished = await serve({})
     expect(finished.seen).toEqual([])
@@ -730,7 +730,7 @@ describe.concurrent("aio gather: after a signal", () => {
     const first = await Aio.run(["gather", ...args])
     expect(first.code).toBe(1)
     expect(first.stderr).toMatch(
-      /: not done in 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to go on\n$/
+      /: not done in 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\n$/
     )
     const aio = Aio.start(["gather", "--json", "-d", dir, server.url("/f")])
     await server.arrived("/f", 2)

@@ -456,7 +456,7 @@ describe.concurrent("a followed file with a checkpoint, between two runs", () =>
             position: { index: -1, line: 1e300, format: "lines", file: {} }
           })
         ),
-      /its position is not one of this kind of input; name another file, or remove it to begin anew/
+      /its position does not fit this kind of input; name another file, or remove it to start over/
     ],
     [
       "of the earlier version",
@@ -469,7 +469,7 @@ describe.concurrent("a followed file with a checkpoint, between two runs", () =>
             position: { index: 2, line: 2, position: 6, file: "1:2" }
           })
         ),
-      /it has no digest of the file, .*; name another file, or remove it to begin anew/
+      /it has no digest of the file, .*; name another file, or remove it to start over/
     ]
   ] as const)("is refused when the checkpoint is %s", async (_, plant, why) => {
     const { at, start, write } = make()

@@ -187,11 +187,26 @@ describe("Run.supervise", () => {
   )
 
   describe("unobserved fibers", () => {
-    const boom = Effect.fail(new Boom({ n: 1 }))
-    const settled = Effect.repeatN(Effect.yieldNow(), 20)
+    // How many have begun and not ended: what has begun to fail goes on to its end before another fiber runs.
+    let [begun, failing] = [0, 0]
+    const fails = (error: Boom) =>
+      Effect.suspend(() => {
+        begun++
+        failing++
+        return Effect.fail(error)
+      }).pipe(Effect.ensuring(Effect.sync(() => failing--)))
+    const boom = fails(new Boom({ n: 1 }))
+    /** Waits, without asking any fiber, until so many have begun and all of those have failed. */
+    const settled = (count = 1) =>
+      Effect.repeat(Effect.yieldNow(), { until: () => begun >= count && failing === 0 })
     const report = /^error in fiber #\d+( \(\w+\))? that was never joined: Boom: \{ n: 1 \}$/
+    const counted = (program: Effect.Effect<unknown, unknown>) =>
+      Effect.suspend(() => {
+        begun = 0
+        return program
+      })
     const lost = (program: Effect.Effect<unknown, unknown>, times = 1) =>
-      Effect.map(outcome(program), ({ code, stderr }) => {
+      Effect.map(outcome(counted(program)), ({ code, stderr }) => {
         assert.strictEqual(stderr.length, times, stderr.join("\n"))
         for (const line of stderr) assert.match(line, report)
         assert.strictEqual(code, times === 0 ? 0 : 1)
@@ -199,13 +214,13 @@ describe("Run.supervise", () => {
 
     it.effect("are reported however they were forked", () =>
       Effect.gen(function* () {
-        yield* lost(Effect.zipRight(Effect.fork(boom), settled))
-        yield* lost(Effect.zipRight(Effect.forkDaemon(boom), settled))
-        yield* lost(Effect.scoped(Effect.zipRight(Effect.forkScoped(boom), settled)))
-        yield* lost(Effect.zipRight(Effect.fork(Effect.zipRight(Effect.fork(boom), settled)), settled))
+        yield* lost(Effect.zipRight(Effect.fork(boom), settled()))
+        yield* lost(Effect.zipRight(Effect.forkDaemon(boom), settled()))
+        yield* lost(Effect.scoped(Effect.zipRight(Effect.forkScoped(boom), settled())))
+        yield* lost(Effect.zipRight(Effect.fork(Effect.zipRight(Effect.fork(boom), settled())), settled()))
         yield* lost(
-          Effect.forEach([1, 2], (n) => Effect.fork(Effect.fail(new Boom({ n: n - n + 1 })))).pipe(
-            Effect.zipRight(settled)
+          Effect.forEach([1, 2], () => Effect.fork(fails(new Boom({ n: 1 })))).pipe(
+            Effect.zipRight(settled(2))
           ),
           2
         )
@@ -214,7 +229,7 @@ describe("Run.supervise", () => {
 
     it.effect("are reported with the span they were forked in", () =>
       Effect.map(
-        outcome(Effect.zipRight(Effect.fork(boom), settled).pipe(Effect.withSpan("outer"))),
+        outcome(counted(Effect.zipRight(Effect.fork(boom), settled())).pipe(Effect.withSpan("outer"))),
         ({ stderr }) => assert.match(stderr[0]!, /^error in fiber #\d+ \(outer\) that was never joined/)
       )
     )
@@ -233,7 +248,7 @@ describe("Run.supervise", () => {
         yield* lost(Effect.flatMap(Effect.fork(boom), join), 0)
         for (const ask of [join, Fiber.await, Fiber.poll, Fiber.interrupt]) {
           yield* lost(
-            Effect.flatMap(Effect.fork(boom), (fiber) => Effect.zipRight(settled, ask(fiber))),
+            Effect.flatMap(Effect.fork(boom), (fiber) => Effect.zipRight(settled(), ask(fiber))),
             0
           )
         }
@@ -258,7 +273,7 @@ describe("Run.supervise", () => {
           Effect.disconnect(boom)
         ]
         for (const program of programs) {
-          yield* lost(Effect.zipRight(Effect.exit(program), settled), 0)
+          yield* lost(Effect.zipRight(Effect.exit(program), settled()), 0)
         }
       })
     )
@@ -269,14 +284,14 @@ describe("Run.supervise", () => {
 
     it.effect("are told once where the program fails for the same error", () =>
       Effect.gen(function* () {
-        const program = Effect.fork(boom).pipe(Effect.zipRight(settled), Effect.zipRight(boom))
+        const program = counted(Effect.fork(boom).pipe(Effect.zipRight(settled()), Effect.zipRight(boom)))
         assert.deepStrictEqual(yield* outcome(program), { code: 1, stderr: ["error: Boom: { n: 1 }"] })
       })
     )
 
     it.effect("can be left out", () =>
       Effect.gen(function* () {
-        const program = Effect.zipRight(Effect.fork(boom), settled)
+        const program = counted(Effect.zipRight(Effect.fork(boom), settled()))
         assert.strictEqual(yield* Run.supervise(program, { unobserved: false }), 0)
       }).pipe(Effect.provide(layer))
     )

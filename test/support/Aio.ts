@@ -27,8 +27,8 @@ export interface Running {
   readonly ended: Promise<Result>
   /** The exit code, without waiting for its pipes. */
   readonly exited: Promise<number | null>
-  /** Resolves when stdout and stderr together hold the text; rejects when the process ends before. */
-  readonly shows: (text: string) => Promise<void>
+  /** Resolves when stdout and stderr together hold the text, so many times; rejects when the process ends before. */
+  readonly shows: (text: string, times?: number) => Promise<void>
 }
 
 export interface SpawnOptions {
@@ -86,10 +86,10 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
     },
     ended,
     exited,
-    shows: (text) =>
+    shows: (text, times = 1) =>
       new Promise((resolve, reject) => {
         const check = () => {
-          if (!(stdout + stderr).includes(text)) return
+          if ((stdout + stderr).split(text).length <= times) return
           waiting.delete(check)
           resolve()
         }

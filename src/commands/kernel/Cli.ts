@@ -94,7 +94,9 @@ export const run = <R>(
 ): Effect.Effect<void, unknown, Environment<R>> =>
   Effect.gen(function* () {
     const { stdout } = yield* Output.Output
-    const [name = "--help", ...words] = argv
+    // `aio help COMMAND` is `aio COMMAND --help`.
+    const isHelp = argv[0] === "help" && argv.length > 1 && !argv[1]!.startsWith("-")
+    const [name = "--help", ...words] = isHelp ? [...argv.slice(1), "--help"] : argv
     if (name === "--help" || name === "-h" || name === "help")
       return yield* Output.print(Help.root(app, stdout.colors))
     if (name === "--version") return yield* Output.print(app.version)

@@ -8,7 +8,7 @@ import * as Screen from "./Screen.js"
 
 // How `aio gather` draws its events.
 
-/** How a run ended, for the person: the summary as a table, and how to go on. */
+/** How a run ended, for a reader: the summary as a table, and how to continue. */
 const table = (
   summary: Downloads.Summary,
   {
@@ -30,7 +30,7 @@ const table = (
   const { cancelled = 0, ...reasons } = causes
   const files = [
     `${finished} downloaded`,
-    ...(skipped > 0 ? [`${skipped} there already`] : []),
+    ...(skipped > 0 ? [`${skipped} skipped`] : []),
     ...(failed > cancelled ? [`${failed - cancelled} failed`] : []),
     ...(cancelled > 0 ? [`${cancelled} cancelled`] : [])
   ]
@@ -46,14 +46,10 @@ const table = (
   if (again !== undefined && (kept.files > 0 || stopped)) {
     const size = kept.files === 0 ? "" : `, ${formatSize(kept.bytes)}`
     const parts = `${plural(kept.files, "partial file")}${size}`
-    rows.push(["kept", `${parts}; run the same command again to go on${again}`])
+    rows.push(["kept", `${parts}; run the same command again to continue${again}`])
   }
   const there =
-    skipped === 0
-      ? ""
-      : skipped === 1
-        ? `${first} is there already\n`
-        : `${skipped} files are there already\n`
+    skipped === 0 ? "" : skipped === 1 ? `${first} already exists\n` : `${skipped} files already exist\n`
   return there + rows.map(([name, value]) => `${name!.padEnd(10)}  ${value}`).join("\n")
 }
 
@@ -91,7 +87,7 @@ export const make = (options: {
   readonly json: boolean
   readonly quiet: boolean
   readonly collect: boolean
-  /** Of the line that says how to go on: what is to be added; undefined where nothing can be gone on with. */
+  /** The end of the line that says how to continue; undefined when the run cannot be continued. */
   readonly again: (summary: Downloads.Summary) => string | undefined
   /** The signal that has ended the downloads. */
   readonly stopped: () => string | undefined
@@ -106,7 +102,7 @@ export const make = (options: {
     let finished = 0
     let failed = 0
     let bytes = 0
-    let first: string | undefined // of those that are there already
+    let first: string | undefined // of the files that already exist
     const odd = new Set<string>()
     const note = (text: string) =>
       screen === undefined ? output.note(text) : Effect.sync(() => screen.log(text))

@@ -77,6 +77,9 @@ export const command = (path: ReadonlyArray<string>, spec: Spec, colors: boolean
     return optional ? `[${many}]` : many
   })
   const usage = [...path, ...(spec.flags.length > 0 ? ["[OPTIONS]"] : []), ...args].join(" ")
+  const described = spec.args
+    .filter(({ description }) => description !== "")
+    .map(({ description, name }) => [name, description] as const)
   const flags = [
     ...spec.flags.map((flag) => {
       const value = flag.placeholder === undefined ? "" : ` ${flag.placeholder}`
@@ -98,6 +101,7 @@ export const command = (path: ReadonlyArray<string>, spec: Spec, colors: boolean
           rows(spec.children.map((child) => [child.name, child.description]))
         ]
       : []),
+    ...(described.length > 0 ? ["", head("ARGUMENTS", colors), rows(described)] : []),
     "",
     head("OPTIONS", colors),
     rows(flags)

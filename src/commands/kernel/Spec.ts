@@ -25,6 +25,7 @@ export interface Spec {
     readonly name: string
     readonly repeatable: boolean
     readonly optional: boolean
+    readonly description: string
   }>
   readonly children: ReadonlyArray<Spec>
 }
@@ -47,7 +48,7 @@ type OptionNode =
   | { readonly _tag: "Both" | "OrElse"; readonly left: OptionNode; readonly right: OptionNode }
 type ArgNode =
   | { readonly _tag: "Empty" }
-  | { readonly _tag: "Single"; readonly name: string }
+  | { readonly _tag: "Single"; readonly name: string; readonly description: Doc }
   | { readonly _tag: "Variadic"; readonly args: ArgNode; readonly min: Option.Option<number> }
   | { readonly _tag: "Map" | "WithDefault" | "WithFallbackConfig"; readonly args: ArgNode }
   | { readonly _tag: "Both"; readonly left: ArgNode; readonly right: ArgNode }
@@ -117,7 +118,10 @@ const argsOf = (node: ArgNode, repeatable = false, optional = false): Spec["args
         {
           name: node.name.replace(/^<|>$/g, "").toUpperCase(),
           repeatable,
-          optional: optional && !node.name.includes(" -- ")
+          optional: optional && !/^<?\S+ -- /.test(node.name),
+          get description() {
+            return oneLine(node.description)
+          }
         }
       ]
     case "Variadic":

@@ -10,26 +10,26 @@ import { plainText } from "./internal/plainText.js"
 /** Characters of a wrong text that a message quotes. */
 const quotable = 80
 
-/** What stands before the last @ may be a user's name and password. */
+/** The text before the last @ may be a user's name and password. */
 const withoutUser = (text: string): string => {
   const at = text.lastIndexOf("@")
   return at < 0 ? text : (/^[a-z][a-z0-9+.-]{0,30}:\/\//i.exec(text)?.[0] ?? "") + text.slice(at + 1)
 }
 
-/** A text from outside in a message: its beginning, without a password and without what moves a terminal's cursor. */
+/** A text from outside for a message: its beginning, without a password and without control characters. */
 const quote = (text: string): string => {
   const shown = withoutUser(text)
   return `'${plainText(shown.length > quotable ? `${shown.slice(0, quotable)}…` : shown)}'`
 }
 
-/** Characters of a host name; longer ones are no names, and to encode them takes time with the square of that. */
+/** Most characters of a host name; the time to encode a longer text grows with its square. */
 const longestHost = 1024
 const hostOf = (text: string): string => {
   const authority = /^[^:]*:[/\\]*([^/\\?#]*)/.exec(text.replace(/[\t\r\n]+/g, ""))?.[1] ?? ""
   return authority.slice(authority.lastIndexOf("@") + 1)
 }
 
-/** Reads a URL that a person wrote; on the left what is wrong with it, and of `shown` only what is no secret. */
+/** Reads a URL; the left side is the problem, which quotes `shown` without its password. */
 export const parseUrl = (text: string, shown = text): Either.Either<URL, string> => {
   const quoted = () => quote(shown)
   if (text.length > longestHost && hostOf(text).length > longestHost)
@@ -41,13 +41,13 @@ export const parseUrl = (text: string, shown = text): Either.Either<URL, string>
     : Either.left(`${quoted()} is not a web address; expected http:// or https://`)
 }
 
-/** Reads `sha256:HEX`; on the left what is wrong with it. */
+/** Reads `sha256:HEX`; the left side is the problem. */
 export const parseChecksum = (text: string): Either.Either<Download.Checksum, string> =>
   /^sha256:[0-9a-f]{64}$/i.test(text)
     ? Either.right({ algorithm: "sha256", hex: text.slice(7).toLowerCase() })
     : Either.left(`${quote(text)} is not a checksum; expected sha256: and 64 hexadecimal digits`)
 
-/** A line of a list that can't be read; `message` names the list, the line and what would be right. */
+/** A line of a list that cannot be read; `message` names the list, the line and what is accepted. */
 export class ListError extends Data.TaggedError("ListError")<{
   readonly list: string
   readonly line: number | undefined
@@ -63,7 +63,7 @@ export class ListError extends Data.TaggedError("ListError")<{
 
 const parseLine = (line: string): Either.Either<Download.DownloadRequest, string> => {
   const [text = "", ...fields] = line.split("\t").map((field) => field.trim())
-  // A password may have a TAB in it, and the @ stand behind that.
+  // A password may contain a TAB, with the @ after it.
   const url = parseUrl(text, line.includes("@") ? line : text)
   if (Either.isLeft(url)) return Either.left(url.left)
   const request: { url: URL; name?: string; checksum?: Download.Checksum } = { url: url.right }
@@ -89,9 +89,9 @@ const longestLine = 1024 * 1024
 const hash = 0x23
 
 /**
- * Reads a list of downloads, a URL a line, after it TAB and a file name, TAB and `sha256:HEX` where wanted; blank
- * lines and lines that start with `#` are passed over. A line has 1 MiB at the most. `-` is standard input. Streamed:
- * nothing of it is kept.
+ * Reads a list of downloads: a URL per line, optionally followed by TAB and a file name, and by TAB and `sha256:HEX`;
+ * blank lines and lines that start with `#` are skipped. A line is at most 1 MiB long. `-` is standard input. The list is
+ * streamed and not kept. Fails with {@link ListError} at the first wrong line, and where the list cannot be read.
  */
 export const readList = (list: string): Stream.Stream<Download.DownloadRequest, ListError, Input.Input> => {
   const source = list === "-" ? "standard input" : list
@@ -99,7 +99,7 @@ export const readList = (list: string): Stream.Stream<Download.DownloadRequest, 
   return Stream.unwrap(
     Effect.map(Input.Input, ({ open }) => {
       let found: Array<string | { readonly wrong: string }> = []
-      let unended = 0 // bytes of the line whose end has not come
+      let unended = 0 // bytes of the line whose end has not arrived
       const lines = Lines.make({
         maxLine: longestLine,
         onLine: (line, cut) => {
@@ -122,7 +122,7 @@ export const readList = (list: string): Stream.Stream<Download.DownloadRequest, 
           lines.push(bytes)
           const last = bytes.lastIndexOf(10)
           unended = last < 0 ? unended + bytes.length : bytes.length - last - 1
-          // Its end may never come.
+          // Its end may never arrive.
           if (unended > longestLine) lines.end()
         }
         return take()
@@ -136,7 +136,7 @@ export const readList = (list: string): Stream.Stream<Download.DownloadRequest, 
         Stream.mapError(whole, (error) => fail(error.detail)),
         rest
       ).pipe(
-        // Parsed some at a time as they are needed, so that they die young; without waiting for more lines to come.
+        // Parsed on demand in small chunks, so that they die young; without waiting for further lines.
         Stream.chunks,
         Stream.mapConcatChunk((lines) => Chunk.chunksOf(lines, 64)),
         Stream.flattenChunks,

@@ -20,7 +20,7 @@ export class ProxyError extends Data.TaggedError("ProxyError")<{
   }
 }
 
-/** Where a transfer's outcome goes: one of them is called, once, unless it is aborted. */
+/** The callbacks of a transfer: exactly one is called, once, unless it is aborted. */
 export interface Callbacks {
   readonly succeed: (downloaded: Downloaded) => void
   readonly fail: (error: DownloadError) => void
@@ -29,14 +29,14 @@ export interface Callbacks {
 /** Connections, folders and rates that requests share. */
 export interface Session {
   /**
-   * Begins one attempt at a request. The result aborts it: closes the connection and keeps what can be continued.
-   * Callbacks, because an effect for each of thousands of small files costs as much as the file; {@link fetch} is
-   * the same as an effect.
+   * Begins one attempt at a request. The result aborts it: closes the connection and keeps a continuable part. Uses
+   * callbacks, because an effect for each of thousands of small files costs as much as the file; {@link fetch} is the same
+   * as an effect.
    */
   readonly start: (request: Request, callbacks: Callbacks) => Effect.Effect<void>
 }
 
-/** One attempt at a request; interrupting it closes the connection and keeps what can be continued. */
+/** One attempt at a request; interrupting it closes the connection and keeps a continuable part. */
 export const fetch = (session: Session, request: Request): Effect.Effect<Downloaded, DownloadError> =>
   Effect.async((resume) =>
     session.start(request, {
@@ -45,7 +45,7 @@ export const fetch = (session: Session, request: Request): Effect.Effect<Downloa
     })
   )
 
-/** Nothing can be saved in a folder; `message` says why. */
+/** No file can be saved in a folder; `message` names the reason. */
 export class DirectoryError extends Data.TaggedError("DirectoryError")<{
   readonly directory: string
   readonly detail: string
@@ -56,7 +56,7 @@ export class DirectoryError extends Data.TaggedError("DirectoryError")<{
   }
 }
 
-/** Makes the folder where it is missing, and fails where no file can be created in it: once, before anything is fetched. */
+/** Creates the folder if it is missing, and fails if no file can be created in it: a check before the first download. */
 export const checkDirectory = (directory: string): Effect.Effect<void, DirectoryError> =>
   Effect.try({
     try: () => tryFolder(directory),
@@ -67,7 +67,7 @@ export const checkDirectory = (directory: string): Effect.Effect<void, Directory
     }
   })
 
-/** The names of the folders in a folder, which no file there can have; none where it cannot be read. */
+/** The names of the folders in a folder, which no file there can have; empty if it cannot be read. */
 export const foldersIn = (directory: string): Effect.Effect<ReadonlySet<string>> =>
   Effect.sync(() => {
     try {
@@ -78,17 +78,23 @@ export const foldersIn = (directory: string): Effect.Effect<ReadonlySet<string>>
     }
   })
 
-/** Fetches and saves. Retries, concurrency and names are decided above it: see `Downloads.downloads`. */
+/** Downloads and saves. Retries, concurrency and names are up to its callers: see `Downloads.downloads`. */
 export class Downloader extends Context.Tag("effect-asyncio/services/Downloader")<
   Downloader,
-  { readonly open: (options?: SessionOptions) => Effect.Effect<Session, ProxyError, Scope.Scope> }
+  {
+    /**
+     * Opens a session in the current scope, which closes its connections. Fails where a proxy of the environment is not
+     * a URL; dies of a setting out of range.
+     */
+    readonly open: (options?: SessionOptions) => Effect.Effect<Session, ProxyError, Scope.Scope>
+  }
 >() {}
 
 type Service = Context.Tag.Service<typeof Downloader>
 
 /**
- * Fetches from elsewhere what is asked for, say from an embedded server in place of the web: for
- * `Effect.updateService`. Events and errors of `Downloads.downloads` keep the URL that was asked for.
+ * Downloads from other URLs than the requested ones, for instance from an embedded server in place of the web: for
+ * `Effect.updateService`. Events and errors of `Downloads.downloads` keep the requested URL.
  */
 export const mapUrl =
   (f: (url: URL) => URL) =>
@@ -134,7 +140,7 @@ export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
     })
 })
 
-/** What {@link layerTest} answers for a URL. */
+/** The answer of {@link layerTest} for a URL. */
 export type Scripted = Effect.Effect<Uint8Array | string, DownloadError>
 
 /** The files that {@link layerTest} has saved, by path. */
@@ -145,7 +151,7 @@ export class Files extends Context.Tag("effect-asyncio/services/Downloader/Files
 
 /**
  * Serves from memory: each URL's script is an effect, so it can wait on TestClock, fail, or answer differently the
- * second time. Keeps to `maxSize` and `existing`; saves into {@link Files}. An unscripted URL is a 404.
+ * second time. Applies `maxSize` and `existing`; saves into {@link Files}. An unscripted URL is a 404.
  */
 export const layerTest = (scripts: Readonly<Record<string, Scripted>>): Layer.Layer<Downloader | Files> =>
   Layer.effectContext(

@@ -14,19 +14,19 @@ import * as hostQueue from "./internal/hostQueue.js"
 import { plainText } from "./internal/plainText.js"
 import * as NameClaims from "./NameClaims.js"
 
-/** How to download: what `Download.SessionOptions` has, and what is decided between requests. */
+/** Settings of {@link downloads}: those of a session, and those of all requests together. */
 export interface DownloadsOptions extends Download.SessionOptions {
-  /** Where to save; without it bodies are read, counted and dropped. */
+  /** The folder of the files; without it bodies are read, counted and discarded. */
   readonly directory?: string | undefined
-  /** Transfers under way at once; default 16. */
+  /** Most transfers at once; default 16. */
   readonly concurrency?: number | undefined
-  /** Transfers under way at once from one host (name and port); default: no bound but `concurrency`. */
+  /** Most transfers at once from one host (name and port); default: bounded by `concurrency` only. */
   readonly perHost?: number | undefined
-  /** Further attempts after one that failed for a passing reason; default 3. */
+  /** Further attempts after a transient failure; default 3. */
   readonly retries?: number | undefined
-  /** The whole transfer's time, retries included; default unlimited. */
+  /** Time limit of a whole transfer, retries included; default unlimited. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** What a failed transfer does to the others; default `"continue"`. `"collect"` does the same, and reads as such. */
+  /** The effect of a failed transfer on the others; default `"continue"`. `"collect"` is the same here. */
   readonly onFailure?: Gather.OnFailure | undefined
   /** Sent with every request, except secrets across origins. */
   readonly headers?: Readonly<Record<string, string>> | undefined
@@ -41,20 +41,20 @@ export interface DownloadsOptions extends Download.SessionOptions {
   /** As in `Download.Target`; default false. */
   readonly contentDisposition?: boolean | undefined
   /**
-   * The names that are taken already, with `NameClaims.make`: of requests that were checked before anything is
-   * fetched, say. Each request's name is checked as it comes, in any case.
+   * Names that are already taken, made with `NameClaims.make`: for instance of requests that were checked before the first
+   * download. Each request's name is checked as it arrives in any case.
    */
   readonly claims?: NameClaims.NameClaims | undefined
-  /** Whether to give `progress` events, at most ten a second for a transfer; default false. */
+  /** Whether to emit `progress` events, at most ten a second for a transfer; default false. */
   readonly progress?: boolean | undefined
   /**
-   * Ends the downloads in order when it completes: what is under way is cancelled with that reason, nothing more is
-   * begun, and the summary still comes. Default: never.
+   * Ends the downloads gracefully when it completes: running transfers are cancelled with its result as the reason, no
+   * further one starts, and the summary is still emitted. Default: never.
    */
   readonly stop?: Effect.Effect<Cancellation.Cancellation> | undefined
 }
 
-/** What happens in {@link downloads}. `index` is the request's place in the input, from 0. */
+/** An event of {@link downloads}. `index` is the request's place in the input, from 0. */
 export type DownloadEvent =
   | { readonly event: "started"; readonly index: number; readonly url: string }
   | {
@@ -63,14 +63,14 @@ export type DownloadEvent =
       readonly url: string
       /** Bytes of the file so far. */
       readonly received: number
-      /** Bytes of the whole file, where the server says. */
+      /** Bytes of the whole file, if the server sends that. */
       readonly total?: number | undefined
     }
   | {
       readonly event: "retried"
       readonly index: number
       readonly url: string
-      /** The attempt that comes next; the first one was 1. */
+      /** The number of the next attempt; the first one was 1. */
       readonly attempt: number
       /** Milliseconds until then. */
       readonly delay: number
@@ -78,7 +78,7 @@ export type DownloadEvent =
       readonly detail: string
     }
   | {
-      /** What is worth knowing although nothing has failed. */
+      /** An oddity that is not a failure. */
       readonly event: "note"
       readonly index: number
       readonly url: string
@@ -92,7 +92,7 @@ export type DownloadEvent =
       readonly reason: Download.Reason | "cancelled"
       readonly detail: string
       readonly status?: number | undefined
-      /** Bytes on the disk with which the next run goes on; left out where there are none. */
+      /** Bytes on the disk from which the next run continues; left out if there are none. */
       readonly kept?: number | undefined
     }
   | Summary
@@ -103,14 +103,14 @@ export interface Summary {
   readonly finished: number
   readonly skipped: number
   readonly failed: number
-  /** Decoded bytes of what has finished, those there before not counted. */
+  /** Decoded bytes of finished downloads, without bytes of earlier attempts. */
   readonly bytes: number
   /** Milliseconds from the first request. */
   readonly elapsed: number
   readonly retries: number
-  /** How many failed for which reason. */
+  /** The number of failures for each reason. */
   readonly causes: Readonly<Record<string, number>>
-  /** The partial files with which the next run goes on, and their bytes; left out where there are none. */
+  /** The partial files that the next run continues, and their bytes; left out if there are none. */
   readonly kept?: { readonly files: number; readonly bytes: number } | undefined
 }
 
@@ -134,13 +134,13 @@ interface Item {
 const buffered = 1024
 
 /**
- * Downloads what the stream names, many at once, as a stream of events. Requests are taken as places get free, so
- * an endless list costs no memory but its names. A transfer that fails for a passing reason (a dropped connection,
- * a stall, 408, 425, 429, 5xx) is tried again after 0.5 s, doubled each time up to 30 s, with jitter, or when
- * `Retry-After` says; a `Retry-After` beyond 5 minutes is a failure.
+ * Downloads the requests, many at once, as a stream of events. Requests are taken as slots become free, so an infinite
+ * list costs no memory except for its names. After a transient failure (a dropped connection, a stall, 408, 425, 429,
+ * 5xx) a transfer is retried after 0.5 s, doubled each time up to 30 s, with jitter, or after `Retry-After`; a
+ * `Retry-After` beyond 5 minutes is a failure.
  *
- * Failed transfers are events; the stream itself fails where the input does, and with `NameTaken` when two requests
- * would write one file. Ending the stream early cancels what is under way.
+ * Failed transfers are events; the stream itself fails as the input fails, and with `NameTaken` when two requests would
+ * write one file. Ending the stream early cancels running transfers.
  *
  * @example
  * import { Effect, Stream } from "effect"
@@ -171,7 +171,7 @@ export const downloads = <E = never, R = never>(
       const queue = hostQueue.make<Item>({
         perHost: options.perHost ?? Number.POSITIVE_INFINITY,
         host: ({ request }) => request.url.host,
-        // Only where a host may be busy do requests overtake each other, so only then do many wait here.
+        // Requests overtake each other only if a host may be busy, so only then many of them wait here.
         lowWater: options.perHost === undefined ? concurrency : buffered
       })
       const { emit, end, full, stream, whenRoom } = EventBuffer.make<DownloadEvent, E | NameClaims.NameTaken>(
@@ -268,7 +268,7 @@ export const downloads = <E = never, R = never>(
       })
 
       const { timeout } = options
-      /** A download to its end, with what the first attempt alone does not need: retries, a deadline, cancelling. */
+      /** A download to its end, with the parts that a first attempt does not need: retries, a deadline, cancellation. */
       const settle = (item: Item, first?: Download.DownloadError) =>
         (timeout === undefined
           ? attempts.settle(item, first)

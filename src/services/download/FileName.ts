@@ -2,12 +2,12 @@ const reserved = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i
 
 /** Most bytes of a name. */
 const mostBytes = 200
-/** Characters of a longer text that are looked at: of its beginning, and of its end for the extension. */
+/** Characters of a longer text that are used: of its beginning, and of its end for the extension. */
 const head = 1024
 const tail = 64
 
-// The work below grows faster than the text (normalizing alone takes 18 s for 200,000 combining marks), so that only
-// as much of it is looked at as a name can come from.
+// The work below grows faster than the text (normalizing alone takes 18 s for 200,000 combining marks), so only the part
+// that can contribute to a name is used.
 const shorten = (text: string): string =>
   text.length <= head + tail ? text : text.slice(0, head) + text.slice(-tail)
 
@@ -22,7 +22,7 @@ const trimmed = (name: string): string => {
   return name.slice(from, to)
 }
 
-/** As many whole characters from the beginning as fit. */
+/** As many whole characters from the beginning as fit in these bytes. */
 const cut = (text: string, bytes: number): string => {
   const encoded = Buffer.from(text)
   let end = Math.min(bytes, encoded.length)
@@ -47,7 +47,7 @@ const truncate = (name: string): string => {
 }
 
 /**
- * Reduces a name that came from the network to a file name that is safe in any folder: the part behind the last
+ * Reduces a name from the network to a file name that is safe in any folder: the part after the last
  * `/` or `\`, without control bytes, leading dots and trailing dots or blanks, not one that Windows reserves, at
  * most 200 bytes. Undefined when nothing is left.
  */
@@ -61,24 +61,24 @@ export const fromNetwork = (name: string): string | undefined => {
   )
   if (base === "") return undefined
   const short = truncate(unreserved(base))
-  return unreserved(short) // what was cut off may have been all that made it another name
+  return unreserved(short) // the cut may have left a reserved name
 }
 
-/** The file name that a URL suggests: its last path segment, percent-decoded; `index.html` where there is none. */
+/** The file name that a URL suggests: its last path segment, percent-decoded; `index.html` if that is empty. */
 export const fromUrl = (url: URL): string => {
   const segment = url.pathname.slice(url.pathname.lastIndexOf("/") + 1)
   let decoded = segment
   try {
     decoded = decodeURIComponent(segment)
   } catch {
-    // not UTF-8 behind the percent signs: the name stays as it is written
+    // the percent-encoded bytes are not UTF-8: the name stays encoded
   }
   return fromNetwork(decoded) ?? "index.html"
 }
 
 /** The parameters of a header such as `attachment; filename="a b"`, names in lower case, in one pass. */
 const parametersOf = function* (header: string): Generator<readonly [name: string, value: string]> {
-  let unclosed = false // a quote that is not closed is an ordinary character; looking for its end again is work for nothing
+  let unclosed = false // a quote that is not closed is an ordinary character; its end is not searched again
   let at = 0
   while (at < header.length) {
     let end = at
@@ -115,7 +115,7 @@ const extended = (value: string): string | undefined => {
   try {
     return fromNetwork(decodeURIComponent(value.slice(text + 1)))
   } catch {
-    return undefined // malformed: the plain form may still do
+    return undefined // malformed: the plain form may still be usable
   }
 }
 

@@ -4,12 +4,12 @@ import { codes } from "../host/ExitCodes.js"
 import * as Download from "./Download.js"
 import * as FileName from "./FileName.js"
 
-// The names of the files that are to be: each belongs to one request.
+// The names of the files to download: each belongs to one request.
 
 /** A name that two requests would both write. */
 export class NameTaken extends Data.TaggedError("NameTaken")<{
   readonly name: string
-  /** The name as the earlier request has it; in other letters perhaps. */
+  /** The earlier request's spelling of the name, which may differ in case. */
   readonly taken: string
   readonly url: string
   readonly source: string | undefined
@@ -27,7 +27,7 @@ export class NameTaken extends Data.TaggedError("NameTaken")<{
   }
 }
 
-/** A folder has the name that a file is to have. */
+/** A folder has the name of a file to download. */
 export class FolderInTheWay extends Data.TaggedError("FolderInTheWay")<{
   readonly directory: string
   readonly name: string
@@ -48,15 +48,15 @@ export const nameOf = (request: Download.DownloadRequest): string =>
 export interface NameClaims {
   /** Takes a name; false when it is taken. */
   readonly claim: (name: string) => boolean
-  /** Takes a request's name, which an equal request may have already; fails when another has it. */
+  /** Takes a request's name; succeeds as well if an equal request has it, and fails if another one has it. */
   readonly check: (request: Download.DownloadRequest) => Effect.Effect<void, NameTaken>
-  /** {@link check}, and whether this is the first of equal requests that begins. */
+  /** {@link check}; returns whether this is the first of several equal requests to begin. */
   readonly begin: (request: Download.DownloadRequest) => Effect.Effect<boolean, NameTaken>
 }
 
 interface Claim {
   readonly name: string
-  /** The URL and the checksum, as a digest: of a long list the names are kept, and nothing else. */
+  /** The URL and the checksum, as a digest, because only names of a long list are kept. */
   readonly url: string | undefined
   readonly checksum: string | undefined
   begun: boolean
@@ -70,12 +70,12 @@ const digest = (url: URL): string => {
 }
 
 /**
- * Refuses a request whose name an earlier one has, unless it is the same request again: the same URL, name and
- * checksum. Keeps the names, and nothing else of a request.
+ * Refuses a request whose name an earlier one has, unless it is the same request again: the same URL, name and checksum.
+ * Keeps only the names and digests.
  */
 export const make = (): NameClaims => {
   const claims = new Map<string, Claim>()
-  const keyOf = (name: string) => name.toLowerCase() // two names are one file where case does not count
+  const keyOf = (name: string) => name.toLowerCase() // some file systems ignore case
   const take = (request: Download.DownloadRequest): Claim | NameTaken => {
     const name = nameOf(request)
     const key = keyOf(name)

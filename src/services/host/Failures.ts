@@ -28,7 +28,7 @@ export const errors = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => {
   return found
 }
 
-// An `exitCode` whose getter throws is there, but invalid.
+// An `exitCode` whose getter throws counts as an invalid one.
 const codeOf = (error: unknown): unknown =>
   typeof error === "object" && error !== null
     ? guarded(() => (error as { readonly exitCode?: unknown }).exitCode, Number.NaN)
@@ -168,7 +168,7 @@ const most = { errors: 100, depth: 16 }
 
 /**
  * The lines that explain why a program failed: for each error its message, its place in the user's files, the spans
- * around it, and its cause. An error with an `exitCode` from 1 to 255 is meant for the person and is only its message
+ * around it, and its cause. An error with an `exitCode` from 1 to 255 is meant for the user and is only its message
  * (nothing when that is empty). Interruptions alone give no lines. An error that cannot be read is reported as such.
  * Texts beyond 64 KiB, errors beyond 100 and causes beyond 16 in a row are left out, with their number.
  */

@@ -44,8 +44,8 @@ let enabled = false
 let size = 0
 
 /**
- * From now on {@link countBuffer} makes V8 collect its young generation after each 4 MiB of buffers. V8 itself lets
- * 32 MiB accumulate. For 2 × 200 MB of output that is 10 to 25 MiB less at the peak, in the same time (`npm run bench --
+ * From now on {@link countBuffer} makes V8 collect its young generation after each 4 MiB of buffers; V8 itself
+ * accumulates 32 MiB. For 2 × 200 MB of output that is 10 to 25 MiB less at the peak, in the same time (`npm run bench --
  * subprocess`).
  */
 export const collectBuffers: Effect.Effect<void> = Effect.sync(() => {

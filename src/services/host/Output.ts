@@ -1,7 +1,7 @@
 import { Context, Data, Effect, Layer } from "effect"
 import { codes } from "./ExitCodes.js"
 
-/** What the far end of a stream can show. */
+/** What the reader of a stream can display. */
 export interface Capabilities {
   /** A terminal that can redraw a line: progress may be drawn. False under `CI` and `TERM=dumb`. */
   readonly interactive: boolean
@@ -15,17 +15,17 @@ export class Output extends Context.Tag("effect-asyncio/services/Output")<
   {
     /** Writes a line of results to stdout; the line end is added. */
     readonly print: (line: string) => Effect.Effect<void>
-    /** Writes a line for the person (progress, warnings, summaries) to stderr; the line end is added. */
+    /** Writes a line for the user (progress, warnings, summaries) to stderr; the line end is added. */
     readonly note: (line: string) => Effect.Effect<void>
     /** Writes bytes of results to stdout, unchanged. */
     readonly write: (bytes: string | Uint8Array) => Effect.Effect<void>
-    /** Writes bytes for the person to stderr, unchanged. */
+    /** Writes bytes for the user to stderr, unchanged. */
     readonly writeError: (bytes: string | Uint8Array) => Effect.Effect<void>
     /** Waits while the readers of stdout and stderr are more than 1 MiB behind: for large output. */
     readonly drained: Effect.Effect<void>
     /** Waits until all output has left the process, or can no longer do so. */
     readonly flushed: Effect.Effect<void>
-    /** Waits until all output has left the process, for ever where it cannot: for a log of delivered results. */
+    /** Waits until all output has left the process, for ever if it cannot: for a log of delivered results. */
     readonly written: Effect.Effect<void>
     readonly stdout: Capabilities
     readonly stderr: Capabilities
@@ -47,11 +47,11 @@ export const event = (name: string, fields: object): Effect.Effect<void, never, 
 export const print = (line: string): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, (output) => output.print(line))
 
-/** Writes a line for the person to stderr. */
+/** Writes a line for the user to stderr. */
 export const note = (line: string): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, (output) => output.note(line))
 
-/** Reads `NO_COLOR`, `FORCE_COLOR`, `TERM` and `CI` as https://no-color.org and https://force-color.org have them. */
+/** Reads `NO_COLOR`, `FORCE_COLOR`, `TERM` and `CI`, as https://no-color.org and https://force-color.org define them. */
 export const capabilities = (
   isTTY: boolean,
   env: Readonly<Record<string, string | undefined>>

@@ -4,7 +4,7 @@ import * as path from "node:path"
 import { plural } from "../text/Plural.js"
 
 // How this package opens its own files: a file that it reads back (sidecar, log, checkpoint) is input like any other, and a
-// file that it writes beside another must not follow a link that another user has put there.
+// file that it writes next to another must not follow a link that another user has put there.
 
 const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_TRUNC, O_WRONLY } = fs.constants
 
@@ -58,7 +58,7 @@ const open = (file: string, flags: number, mode?: number): number => {
 export const readOwn = (file: string, limit: number): Buffer =>
   readAll(open(file, O_RDONLY | O_NOFOLLOW), limit)
 
-/** {@link readOwn} of a file that a person named, which may be a link to a regular file. */
+/** {@link readOwn} of a file that the user named, which may be a link to a regular file. */
 export const readNamed = (file: string, limit: number): Buffer => readAll(open(file, O_RDONLY), limit)
 
 const readAll = (fd: number, limit: number): Buffer => {
@@ -79,7 +79,7 @@ const readAll = (fd: number, limit: number): Buffer => {
 }
 
 /**
- * Opens a file that a person named, to read it from its beginning without blocking: links are followed, devices are
+ * Opens a file that the user named, to read it from its beginning without blocking: links are followed, devices are
  * opened, and pipes, sockets and folders are refused.
  */
 export const openReadable = (file: string): number => {
@@ -98,7 +98,7 @@ export const readBlocks = (fd: number, take: (bytes: Buffer) => void): void => {
 }
 
 /**
- * Opens a file that a person named, to write: `"new"` empties it, `"append"` adds to it. Links are followed, devices and
+ * Opens a file that the user named, to write: `"new"` empties it, `"append"` adds to it. Links are followed, devices and
  * pipes with a reader (`>(gzip > log.gz)`) are opened; a named pipe without a reader is refused, because opening it would
  * block the thread.
  */
@@ -122,7 +122,7 @@ export const openNamed = (file: string, how: "append" | "new"): number => {
 /** Opens a file of this package to append, in a folder that other users may write to: a link is refused. */
 export const openOwn = (file: string): number => open(file, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0o666)
 
-/** A hidden name beside `file` that cannot be guessed, so that no other user can put a file there first. */
+/** A hidden, unpredictable name next to `file`: no other user can create it first. */
 export const temporaryName = (file: string): string =>
   path.join(path.dirname(file), `.${path.basename(file)}.${randomBytes(8).toString("hex")}.aio-tmp`)
 
@@ -200,7 +200,7 @@ export const tryFolder = (directory: string): void => {
 const words: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EDQUOT: "no space left on the disk",
-  EEXIST: "something is there already",
+  EEXIST: "it already exists",
   EFBIG: "the file is too large",
   EISDIR: "it is a folder",
   ELOOP: "too many symbolic links",

@@ -2,7 +2,7 @@ import * as fs from "node:fs"
 
 // The owner of a temporary file or folder, as its name has it, so that a later process knows whether the owner still
 // runs: its pid and its start time, because pids are reused. Processes of other machines or containers that share the
-// folder cannot be told this way.
+// folder cannot be recognised this way.
 
 const startTime = (pid: number): string => {
   try {

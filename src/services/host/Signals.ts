@@ -1,7 +1,7 @@
 import { constants } from "node:os"
 import { Context, Effect, Layer, Queue } from "effect"
 
-/** The signals that end a program gracefully. `SIGPIPE` stands for a closed stdout. */
+/** The signals that end a program gracefully. `SIGPIPE` means a closed stdout. */
 export type Name = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGPIPE"
 
 /** An event from outside the fibers of a program: a signal, or an uncaught error. */
@@ -42,7 +42,7 @@ const make = Effect.map(Queue.unbounded<Event>(), (queue) => {
  * that itself, because a fiber may wait in an uninterruptible region.
  *
  * There is no listener for SIGPIPE: with one, Node would deliver that signal for any broken pipe or socket, such as a
- * child's stdin. EPIPE of stdout stands for it instead.
+ * child's stdin. EPIPE of stdout is reported as SIGPIPE instead.
  */
 export const layer: Layer.Layer<Signals> = Layer.scoped(
   Signals,

@@ -14,7 +14,7 @@ export class Machine extends Context.Tag("effect-asyncio/services/SystemLoad")<
   }
 >() {}
 
-/** This machine. */
+/** This machine, as `node:os` reports it. */
 export const layer: Layer.Layer<Machine> = Layer.sync(Machine, () => ({
   cpus: availableParallelism(),
   load: Effect.sync(() => loadavg()[0]!),

@@ -21,7 +21,7 @@ export class GuideServer extends Context.Tag("effect-asyncio/services/GuideServe
 
 const between = 40 // ms from one page's answer to the next one's
 
-/** A node:http server on a free port, closed with its scope. */
+/** A `node:http` server on a free port of 127.0.0.1, closed with its scope. The answer to the nth page takes n times 40 ms. */
 export const layer: Layer.Layer<GuideServer> = Layer.scoped(
   GuideServer,
   Effect.gen(function* () {

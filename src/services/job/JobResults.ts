@@ -100,7 +100,7 @@ const replace = (aside: string, target: string, trash: string): void => {
 
 /**
  * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written to a folder beside and renamed into place
- * when the job has ended; closed with the scope.
+ * when the job has ended; closed with the scope. Fails where they cannot be created.
  */
 export const open = (
   directory: string,

@@ -74,18 +74,19 @@ export interface JobsOptions extends Processes.StopOptions {
    * `"line"` whole lines as they come; `"inherit"` never: jobs write to this process's own stdout and stderr.
    */
   readonly output?: "group" | "keepOrder" | "line" | "inherit" | undefined
-  /** How long a job may run, or how many times the median of those that succeeded (from the third on). */
+  /** How long a job may run, or how many times the median of those that succeeded (from the third on); default no limit. */
   readonly timeout?: Duration.DurationInput | { readonly median: number } | undefined
   /** Further attempts of a job that failed; default 0. */
   readonly retries?: number | undefined
   /** Least time between two starts; default none. */
   readonly delay?: Duration.DurationInput | undefined
+  /** Default: never. */
   readonly halt?: Halt | undefined
-  /** No job starts while the machine's load is this or more. */
+  /** No job starts while the load average of the last minute is this or more; default no limit. */
   readonly load?: number | undefined
-  /** No job starts while fewer bytes of memory are free. */
+  /** No job starts while fewer bytes of memory are free; default no limit. */
   readonly memfree?: number | undefined
-  /** A folder for each job's output and exit code. */
+  /** A folder for each job's output and exit code, as in `JobResults`; default none. */
   readonly results?: string | undefined
   /** Called as each further 64 MiB of output wait in files: a chance to check that the output still has a reader. */
   readonly onSpooled?: (() => void) | undefined
@@ -106,6 +107,8 @@ export interface RunOptions<E = never, R = never> extends JobsOptions {
    */
   readonly log?: { readonly path: string; readonly resume: JobLog.Resume } | undefined
 }
+
+export { SpoolError } from "./internal/spool.js"
 
 /** The log, the results' folder or the temporary files for output cannot be used. */
 export type JobsError = JobLog.JobLogError | JobResults.JobResultsError | SpoolError
@@ -322,7 +325,7 @@ const open = <E>(
  * ```
  */
 export const run = <E = never, R = never, E2 = never, R2 = never>(
-  requests: Input<JobRequest, E, R>,
+  requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   { deliver, ...options }: RunOptions<E2, R2>
 ): Effect.Effect<JobsSummary, E | E2 | JobsError, R | R2 | Processes.Processes | SystemLoad.Machine> =>
   Effect.contextWithEffect((context: Context.Context<R | R2>) =>
@@ -373,7 +376,7 @@ export const run = <E = never, R = never, E2 = never, R2 = never>(
  * ```
  */
 export const stream = <E = never, R = never>(
-  requests: Input<JobRequest, E, R>,
+  requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   options: JobsOptions = {}
 ): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | SystemLoad.Machine> =>
   withOwnScope(requests, (input) => Effect.map(open(input, options), ({ events }) => events))

@@ -50,7 +50,7 @@ export interface Embedded {
 
 // make
 
-/** APIs in memory. Their latency is a time of the current clock. */
+/** APIs in memory; fail with {@link ApiError} where `down` says so. Their latency is a time of the current clock. */
 export const make = ({ documents, down, latency, unread }: Embedded): Context.Tag.Service<Apis> => {
   const ask = <A>(api: "drive" | "chat", answers: Readonly<Record<string, ReadonlyArray<A>>>, user: string) =>
     Effect.zipRight(

@@ -5,7 +5,7 @@ import { formatGiven } from "../text/Durations.js"
 import { formatSize } from "../text/Sizes.js"
 import { howEnded, type Result } from "./ProcessOutcome.js"
 
-/** There is no such program. */
+/** No program of this name is on the PATH, or at this path. Exit code 127. */
 export class CommandNotFound extends Data.TaggedError("CommandNotFound")<{ readonly command: string }> {
   readonly exitCode = codes.notFound
   override get message() {
@@ -13,7 +13,10 @@ export class CommandNotFound extends Data.TaggedError("CommandNotFound")<{ reado
   }
 }
 
-/** The program exists and cannot be run: no permission, not an executable file, or its interpreter is missing. */
+/**
+ * The program exists and cannot be run: no permission, not an executable file, or its interpreter is missing. Exit
+ * code 126.
+ */
 export class CommandNotExecutable extends Data.TaggedError("CommandNotExecutable")<{
   readonly command: string
   readonly detail: string
@@ -24,7 +27,7 @@ export class CommandNotExecutable extends Data.TaggedError("CommandNotExecutable
   }
 }
 
-/** The process could not be made: its folder does not exist, its arguments are too long, … */
+/** The process could not be made: its folder does not exist, its arguments are too long, … Exit code 126. */
 export class CommandNotStarted extends Data.TaggedError("CommandNotStarted")<{
   readonly command: string
   readonly detail: string
@@ -68,7 +71,7 @@ export class OutputTooLarge extends Data.TaggedError("OutputTooLarge")<{
   }
 }
 
-/** The process ran longer than its timeout, and was cancelled. */
+/** The process ran longer than its timeout, and was cancelled. Exit code 124. */
 export class CommandTimedOut extends Data.TaggedError("CommandTimedOut")<{
   readonly command: string
   readonly after: Duration.Duration

@@ -57,7 +57,7 @@ interface Failure {
   readonly exitCode?: number | undefined
 }
 
-/** The outcome of a process that has ended. */
+/** The outcome of a process that has ended: a failure unless its exit code is 0. */
 export const ofExited = (exited: Exited): ProcessOutcome => ({
   exitCode: exited.exitCode,
   failureCode: codes.failed,
@@ -66,7 +66,7 @@ export const ofExited = (exited: Exited): ProcessOutcome => ({
   detail: exited.exitCode === 0 ? undefined : howEnded(exited)
 })
 
-/** The outcome of a command that failed to run. */
+/** The outcome of a command that failed to run: the exit code of its error, else 1. */
 export const ofError = ({ exitCode = codes.failed, message }: Failure): ProcessOutcome => ({
   exitCode,
   failureCode: exitCode,
@@ -75,7 +75,7 @@ export const ofError = ({ exitCode = codes.failed, message }: Failure): ProcessO
   detail: message
 })
 
-/** The outcome of either. */
+/** The outcome of a command, from how its process has ended or why there was none. */
 export const of: (ended: Either.Either<Exited, Failure>) => ProcessOutcome = Either.match({
   onLeft: ofError,
   onRight: ofExited

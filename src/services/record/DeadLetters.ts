@@ -3,7 +3,7 @@ import { Data, Effect, type Scope } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { openNamed } from "../host/OwnFiles.js"
 
-/** The file for what failed cannot be written; names it. */
+/** The file for failed records cannot be written; names it. */
 export class DeadLetterError extends Data.TaggedError("DeadLetterError")<{
   readonly path: string
   readonly detail: string
@@ -20,7 +20,7 @@ export type DeadLetters = (bytes: Uint8Array) => Effect.Effect<void, DeadLetterE
 const failure = (path: string) => (error: unknown) =>
   new DeadLetterError({ path, detail: (error as Error).message.replace(/^\w+: |, \w+( '.*')?$/g, "") })
 
-/** Opens the file in the current scope; what is there stays. Refuses a named pipe that nothing reads. */
+/** Opens the file in the current scope, to append. Fails where it cannot be written, also for a named pipe that nothing reads. */
 export const open = (path: string): Effect.Effect<DeadLetters, DeadLetterError, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(Effect.try({ try: () => openNamed(path, "append"), catch: failure(path) }), (fd) =>

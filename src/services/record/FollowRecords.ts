@@ -9,7 +9,7 @@ import * as Tail from "./Tail.js"
 
 /** Settings of {@link follow}. */
 export interface FollowOptions<out E = never> extends LinesOptions {
-  /** Where to resume, behind a record of an earlier run. */
+  /** Where to resume, after a record of an earlier run. */
   readonly from?: ResumePoint.FollowPlace | undefined
   /** How long a rotated file must have been quiet before the next one is read; default 5 seconds. */
   readonly rotateWait?: Duration.DurationInput | undefined
@@ -22,7 +22,7 @@ export interface FollowOptions<out E = never> extends LinesOptions {
 /**
  * The lines of a file that other programs append to, without end: all of it, then what is appended. Rotation loses and
  * splits no line: the old file is read until its writer is quiet, then those that had the name in between, then the new
- * one. Truncated content is read anew, and reported to `onGap`. A file that does not exist is awaited; fails with
+ * one. After a truncation the new content is read, and `onGap` is called. A file that does not exist is awaited; fails with
  * `InputError` where the path names something else.
  *
  * @example
@@ -49,7 +49,7 @@ export const follow = <E = never>(
 
 /**
  * `ReadRecords.records` of a file that is followed. The origin of each record is a `ResumePoint.FollowedFile`, so that
- * `ResumePoint.behind` gives the place to go on at.
+ * `ResumePoint.behind` returns the place to resume from.
  */
 export const followed = <E = never>(
   path: string,
@@ -67,7 +67,7 @@ export const followed = <E = never>(
         let splitter: Splitter.Splitter | undefined
         let file: Tail.File | undefined
         let index = from?.index ?? 0
-        // Where the line begins that an earlier run emitted without its end; until a record comes.
+        // The start of a line that an earlier run emitted without its end; until the first record.
         let given = from !== undefined && from.file.given > 0 ? from.file : undefined
         const noted = (found: ReadonlyArray<Records.Record>) => {
           if (found.length > 0) {
@@ -99,7 +99,7 @@ export const followed = <E = never>(
           const found: Array<Records.Record> = []
           for (const piece of pieces) {
             if (piece.anew) {
-              // The rest of the file before is a line, though nothing has ended it.
+              // The rest of the previous file is a line, although no line end follows it.
               found.push(...ended())
               begin({ ...piece, position: piece.position - piece.bytes.length })
             }

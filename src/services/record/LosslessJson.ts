@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto"
 import { types } from "node:util"
 
-// JSON that loses nothing: integers keep all their digits, a value is written so that parsing gives it back, and depth is
-// not a reason to fail: nothing here recurses (nor does V8's JSON.parse; its JSON.stringify ends near 4,000 levels).
+// Lossless JSON: integers keep all their digits, a value is written so that parsing returns it, and depth is no reason to
+// fail: nothing here recurses (nor does V8's JSON.parse; its JSON.stringify ends near 4,000 levels).
 
-// The prefix of a string that stands for an integer while JSON.parse reads it; it cannot be guessed.
+// The prefix of strings that replace integers for JSON.parse; unpredictable, so that no input contains it.
 const mark = `aio:${randomUUID()}:`
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
@@ -14,7 +14,7 @@ const backslash = 92
 const minus = 45
 const isDigit = (code: number) => code >= 48 && code <= 57
 
-/** Whether a number may be in it that JSON.parse would round: a run of 16 digits. */
+/** Whether the text may contain a number that JSON.parse would round: a run of 16 digits. */
 export const mayRound = (text: string): boolean => /\d{16}/.test(text)
 
 /**
@@ -93,9 +93,9 @@ const withIntegers = (root: unknown): unknown => {
 
 /**
  * `JSON.stringify` without its losses: a BigInt is written as its digits, -0 as `-0`, a million levels deep. As there,
- * `toJSON` is asked, and a property that is undefined, a function or a symbol is left out. What JSON.stringify would
- * turn into `null` (NaN, an infinity, an invalid Date, undefined or a function within an array or as the value itself)
- * throws a TypeError that names it and its place; so does an object that contains itself.
+ * `toJSON` is called, and a property that is undefined, a function or a symbol is left out. A value that JSON.stringify
+ * would turn into `null` (NaN, an infinity, an invalid Date, undefined or a function within an array or as the value
+ * itself) throws a TypeError that names it and its place; so does an object that contains itself.
  */
 export const encode = (value: unknown): string => {
   let text: string | undefined
@@ -107,11 +107,11 @@ export const encode = (value: unknown): string => {
   return text !== undefined && (!mayDiffer(text) || isExact(value)) ? text : write(value)
 }
 
-// Where JSON.stringify loses something it has written null, or a zero that was negative.
+// Losses of JSON.stringify show as null, or as a zero that was negative.
 const mayDiffer = (text: string): boolean =>
   text.includes("null") || text === "0" || /[[:,]0[,\]}]/.test(text)
 
-/** Whether JSON.stringify loses nothing of it; false also where only a call of `toJSON` could tell. */
+/** Whether JSON.stringify is lossless for it; also false if only a call of `toJSON` would show that. */
 const isExact = (root: unknown): boolean => {
   const open: Array<object> = [[root]]
   for (let each = open.pop(); each !== undefined; each = open.pop()) {
@@ -128,7 +128,7 @@ const isExact = (root: unknown): boolean => {
         if (part === undefined) continue
         if (!isObject(part)) {
           if (!isExactPart(part)) return false
-        } else if (Object.hasOwn(each, key)) open.push(part) // what is inherited may be a circle
+        } else if (Object.hasOwn(each, key)) open.push(part) // inherited properties may form a circle
       }
     }
   }
@@ -140,7 +140,7 @@ const isExactPart = (part: unknown): boolean =>
     ? Number.isFinite(part) && !Object.is(part, -0)
     : typeof part !== "function" && typeof part !== "symbol"
 
-/** An array or object of which the part before `next` is written. */
+/** An array or object that is written up to `next`. */
 interface Open {
   readonly value: object
   /** Undefined for an array. */
@@ -153,7 +153,7 @@ interface Open {
 /** At some hundred bytes a level, more would fill the heap. */
 const most = 1_000_000
 
-/** From here on a value must be plain data: getters, proxies and `toJSON` can go on without end. */
+/** Below this level a value must be plain data: getters, proxies and `toJSON` may have no end. */
 const deepest = 5_000
 
 const isPlain = (holder: object, key: string | number): boolean => {
@@ -178,7 +178,7 @@ const write = (root: unknown): string => {
       open.length === 0 ? `${what} has no JSON` : `${what} has no JSON (at ${placeOf(open)})`
     )
   }
-  /** Writes what has no parts, and opens what has some; `before` stands in front, unless nothing is written. */
+  /** Writes a value without parts, opens one with parts; `before` precedes it, unless nothing is written. */
   const put = (given: unknown, key: string, before: string, inArray: boolean): boolean => {
     let value = given
     if (isObject(value) || typeof value === "bigint") {
@@ -248,7 +248,7 @@ const unboxed = (value: object): unknown => {
   return types.isBigIntObject(value) ? BigInt.prototype.valueOf.call(value) : value
 }
 
-/** Whether two values as JSON.parse gives them are the same; the order of an object's keys does not count. */
+/** Whether two results of JSON.parse are equal; the order of an object's keys does not count. */
 export const isEqual = (one: unknown, other: unknown): boolean => {
   const open: Array<readonly [unknown, unknown]> = [[one, other]]
   for (let pair = open.pop(); pair !== undefined; pair = open.pop()) {

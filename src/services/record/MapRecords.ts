@@ -11,7 +11,7 @@ import * as Unchanged from "./internal/unchanged.js"
 import * as LosslessJson from "./LosslessJson.js"
 import * as Records from "./Records.js"
 
-/** What a function is given of a record beside its value. */
+/** The second argument of the function, after the record's value. */
 export interface RecordContext {
   /** Its number among the records, from 1. */
   readonly index: number
@@ -21,7 +21,7 @@ export interface RecordContext {
   readonly attempt: number
   /** Aborted when the record is cancelled or times out. */
   readonly signal: AbortSignal
-  /** The record itself; those of a batch. */
+  /** The record itself, or those of a batch. */
   readonly records: ReadonlyArray<Records.Record>
 }
 
@@ -29,7 +29,7 @@ export interface RecordContext {
 export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptions<never>, "key"> {
   /** Records of the same key are mapped one after the other, in their order. Ignored with `batch`. */
   readonly key?: ((value: unknown) => unknown) | undefined
-  /** Gives the function arrays of records; an array that it returns is its results. */
+  /** Passes arrays of records to the function; an array that it returns is its results. */
   readonly batch?: Pacing.BatchOptions | undefined
   /** Limits how many records (or batches) are begun in an interval; retries are not counted. */
   readonly rate?: Pacing.RateOptions | undefined
@@ -45,7 +45,7 @@ export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptio
   readonly untouched?: boolean | undefined
 }
 
-/** The results of a record, or a batch: text without a line end, bytes as they are, or a record as it came. */
+/** The results of a record, or a batch: text without a line end, bytes as they are, or an unchanged record. */
 export class Mapped {
   constructor(
     readonly records: ReadonlyArray<Records.Record>,
@@ -61,7 +61,7 @@ export class Failed {
   ) {}
 }
 
-/** What becomes of a record or a batch; a record itself is written as it came. */
+/** The outcome of a record or a batch; a record itself is written unchanged. */
 export type Outcome = Records.Record | Mapped | Failed
 
 /** A result that is written as these bytes. */
@@ -95,7 +95,7 @@ const throwing = (error: unknown) => () => {
   throw error
 }
 
-// An error may be any value: its fields may throw, or not be an exit code.
+// An error may be any value: reading its fields may throw, and its `exitCode` may be any value.
 const exitCodeOf = (error: unknown): number => {
   try {
     const { exitCode } = (error ?? {}) as { readonly exitCode?: unknown }
@@ -224,7 +224,7 @@ export const mapRecords = <E, R>(
         : batch !== undefined && Array.isArray(result)
           ? result
           : [result]
-    // An object is matched by identity, wherever it stands; a primitive value only in its own place.
+    // An object is matched by identity at any place; a primitive value only at its own.
     const kept = (value: unknown, place: number): Records.Record | undefined => {
       if (!untouched) return undefined
       const isObject = typeof value === "object" && value !== null
@@ -280,7 +280,7 @@ export const mapRecords = <E, R>(
         onSuccess: Effect.succeed,
         onFailure: (cause) => {
           if (number <= retries) return Effect.zipRight(Sleep.sleep(backOff(number)), attempt(number + 1))
-          // Only an interruption of the record itself: one of the loop does not come here.
+          // Only an interruption of the record itself: an interruption of the loop is not handled here.
           const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
           return failed(records, detail, Cause.squash(cause))
         }
@@ -289,7 +289,7 @@ export const mapRecords = <E, R>(
     return attempt(1)
   }
 
-  // A record whose key throws is a key of its own, and fails in its turn.
+  // A record whose key throws is a key of its own, and fails when its turn comes.
   const keyless = new WeakMap<Records.Record, unknown>()
   const keyOf = (record: Records.Record): unknown => {
     if (record.problem !== undefined) return record
@@ -316,7 +316,7 @@ export const mapRecords = <E, R>(
       was = remember(value)
       if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
       result = f(value, undefined as never)
-      // The common case: the function returns at once the value itself, another value, or nothing.
+      // The common case: the function returns synchronously the value itself, another value, or undefined.
       if (result === value && untouched && (was === null || Unchanged.isUnchanged(value, was)))
         return new MapConcurrent.Ready(record)
       if (!isLater(result)) return new MapConcurrent.Ready(outcome([record], [value], [was], result))
@@ -330,7 +330,7 @@ export const mapRecords = <E, R>(
   if (batch === undefined) {
     const limited = rate === undefined ? source : Pacing.rateLimited(source, rate)
     const keyed = key === undefined ? {} : { key: keyOf }
-    // Without concurrency nothing queues behind a slow record, so all records of a chunk may be taken at once.
+    // Without concurrency no result waits for a slow record, so all records of a chunk may be taken at once.
     const { backpressure = (options.concurrency ?? 1) === 1 ? 1024 : undefined } = options
     return MapConcurrent.mapReady(limited, one, { ...options, ...keyed, backpressure })
   }

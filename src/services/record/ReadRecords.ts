@@ -80,10 +80,10 @@ export const lines = <E, R>(
   )
 
 /**
- * Splits bytes into records of lines of JSON; blank lines are skipped. A record has its value, its text and bytes as
- * they came, and its line number. Integers beyond 2^53 are BigInts. {@link encode} writes a result in place of a record:
- * the record's own bytes where the result is its value, unchanged. Fails with {@link Records.RecordFailed} at a line
- * that is not JSON, not UTF-8 or too long.
+ * Splits bytes into records of lines of JSON; blank lines are skipped. A record has its value, its original text and
+ * bytes, and its line number. Integers beyond 2^53 are BigInts. {@link encode} writes a result in place of a record: the
+ * record's own bytes if the result is its value, unchanged. Fails with {@link Records.RecordFailed} at a line that is not
+ * JSON, not UTF-8 or too long.
  *
  * @example
  * ```ts

@@ -33,7 +33,7 @@ const compile = (text: string): Either.Either<(value: unknown) => unknown, strin
 
 /**
  * Reads the text of a key: a path like `user.id`, the number of a field of a line, or a JavaScript expression of
- * `record`. On the left is what is wrong with it. An object is a key by its JSON.
+ * `record`. The left side is the problem. An object is a key by its JSON.
  */
 export const parse = (text: string): Either.Either<(value: unknown) => unknown, string> =>
   Either.map(compile(text), (read) => (value) => {

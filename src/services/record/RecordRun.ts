@@ -13,35 +13,35 @@ import type * as Tail from "./Tail.js"
 /** Records that are read once, from the beginning of the bytes. */
 export interface InputSource<out E> {
   readonly _tag: "Input"
-  /** What a checkpoint calls it. */
+  /** Its name in a checkpoint. */
   readonly name: string
   readonly bytes: Stream.Stream<Uint8Array, E>
 }
 
-/** Records of a file that others append to. */
+/** Records of a file that other programs append to. */
 export interface FileSource<out E>
   extends Pick<FollowRecords.FollowOptions<E>, "onGap" | "onWaiting" | "rotateWait"> {
   readonly _tag: "File"
   readonly path: string
 }
 
-/** Where a run takes its records from. */
+/** The source of a run's records. */
 export type Source<E> = InputSource<E> | FileSource<E>
 
-/** Settings of {@link run}, beside those of the mapping. */
+/** Settings of {@link run}, including those of the mapping. */
 export interface RunOptions extends MapRecords.MapRecordsOptions {
   readonly format: Records.Format
   /** Most bytes of a record; default 16 MiB. */
   readonly maxLine?: number | undefined
-  /** How many records to pass over at the beginning; default 0. */
+  /** How many records to skip at the beginning; default 0. */
   readonly skip?: number | undefined
-  /** How many records to take behind those; default all. */
+  /** How many records to take after those; default all. */
   readonly take?: number | undefined
-  /** The file that keeps how far the source is done, and where to go on from. */
+  /** The file that keeps the position from which the next run resumes. */
   readonly checkpoint?: string | undefined
 }
 
-/** What ends a run, beside what the source itself fails with. */
+/** The failures of a run, besides those of its source. */
 export type RunError =
   | Checkpoints.CheckpointError
   | Input.InputError
@@ -76,13 +76,13 @@ const recordsBehind = <E>(
 }
 
 /**
- * Maps the records of a source by a function: reads or follows, passes over, maps, and keeps a checkpoint. With a
- * checkpoint each record is done at least once, over any number of runs that were ended in any way; a record is done
- * when the consumer asks for what follows its outcome.
+ * Maps the records of a source by a function: reads or follows, skips, maps, and keeps a checkpoint. With a checkpoint
+ * each record is done at least once, over any number of runs that were ended in any way; a record is done when the
+ * consumer requests the outcome after its own.
  *
  * Fails with {@link Records.RecordFailed} at a record that fails under `onError: "stop"`, with
- * {@link ResumePoint.OtherInput} where the checkpoint is of another input, with `CheckpointError` where it cannot be
- * used, and as the source fails.
+ * {@link ResumePoint.OtherInput} if the checkpoint is of another input, with `CheckpointError` if it cannot be used, and
+ * as the source fails.
  *
  * @example
  * ```ts

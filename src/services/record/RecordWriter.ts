@@ -2,13 +2,13 @@ import * as Output from "../host/Output.js"
 import * as MapRecords from "./MapRecords.js"
 import * as Records from "./Records.js"
 
-// The bytes of a run's results, or events of them. Records that stand side by side in a chunk are written in one piece,
-// unread.
+// The bytes of a run's results, or its events. Unchanged records that are adjacent in a chunk are written in one piece,
+// without being read.
 
-/** What goes out in one write. */
+/** The content of one write. */
 export type Piece = string | Uint8Array
 
-/** Joins pieces into few, none of which is longer than a string may be. */
+/** Joins pieces into few, none longer than the longest string. */
 const fewer = (parts: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
   let size = 0
   let isText = true
@@ -21,19 +21,19 @@ const fewer = (parts: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
   return [Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)))]
 }
 
-/** A record as it came, with an end in any case. */
+/** The bytes of a record, with `end` if it has no end of its own. */
 export const ended = ({ bytes, next, to }: Records.Record, end: string): Uint8Array =>
   next > to || bytes.at(-1) === end.charCodeAt(0) ? bytes : Buffer.concat([bytes, Buffer.from(end)])
 
 /**
- * Makes the writer of a run: what is written for outcomes, in order. A record that goes out as it came has its own
- * end, if it has one; all else ends with `end`, and so does a record without an end once another follows.
+ * Makes the writer of a run, which turns outcomes into bytes, in order. An unchanged record keeps its own end, or its
+ * missing one until another record follows; everything else ends with `end`.
  */
 export const make = (end: string) => {
-  let open = false // the last record was written as it came, without an end
+  let open = false // the last record was written unchanged, without an end
   return (outcomes: Iterable<MapRecords.Outcome>): ReadonlyArray<Piece> => {
     const parts: Array<Piece> = []
-    // Records that stand one behind the other in a chunk go out in one piece.
+    // Consecutive records of a chunk are written in one piece.
     let chunk: Buffer | undefined
     let from = 0
     let to = 0
@@ -77,7 +77,7 @@ export const make = (end: string) => {
   }
 }
 
-/** Events of this length are joined; a longer value may leave no room in a string for what stands around it. */
+/** Events up to this length are joined; a longer value may leave no room in the string for its event. */
 const joined = 1 << 20
 
 const addEvents = (pieces: Array<Piece>, outcome: MapRecords.Outcome): void => {

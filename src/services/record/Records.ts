@@ -5,11 +5,12 @@ import * as LosslessJson from "./LosslessJson.js"
 // The model of records. Splitter.ts makes them of bytes.
 
 /**
- * What a record is: a line (`"lines"`), a line of JSON (`"ndjson"`; blank lines are not records), what ends with NUL
- * (`"null"`), or a row of a CSV whose first row names the columns (`"csv"`).
+ * The format of records: a line (`"lines"`), a line of JSON (`"ndjson"`; blank lines are skipped), a text that ends with
+ * NUL (`"null"`), or a row of a CSV whose first row names the columns (`"csv"`).
  */
 export type Format = "lines" | "ndjson" | "null" | "csv"
 
+/** All formats, for options and schemas. */
 export const formats = ["lines", "ndjson", "null", "csv"] as const satisfies ReadonlyArray<Format>
 
 const unread: unique symbol = Symbol("unread")
@@ -17,12 +18,12 @@ const unread: unique symbol = Symbol("unread")
 /** How a record's bytes are read. */
 export type Reading = "line" | "null" | "json" | "jsonDigits"
 
-/** What Buffer has below `toString`, which costs as much again for short strings. */
+/** Methods of Buffer below `toString`, which doubles the cost for short strings. */
 interface Slices {
   readonly utf8Slice: (from: number, to: number) => string
 }
 
-/** A place to go on at, behind a record, as JSON; the origin of the record knows what it has beside these. */
+/** A place after a record to resume from, as JSON; the record's origin adds further fields. */
 export interface Resume {
   /** Records so far. */
   readonly index: number
@@ -33,29 +34,28 @@ export interface Resume {
 
 /** The input, or the file, that records are from. */
 export interface Origin {
-  /** The place to go on at behind one of its records; what is costly in it is made when it is asked for. */
+  /** The place to resume from after one of its records; costly parts of it are computed on demand. */
   readonly behind: (record: Record) => Resume
 }
 
-/** What the records of a run of bytes have in common. */
+/** Shared by the records of a run of bytes. */
 export interface Block {
   /** Holds the bytes of its records. */
   readonly bytes: Buffer
-  /** `"jsonDigits"`: JSON in which a large integer may be. */
+  /** `"jsonDigits"`: JSON that may contain a large integer. */
   readonly reading: Reading
-  /** The bytes from `begin` on as text, where both have the same places; else undefined. */
+  /** The bytes from `begin` on as text, if both have the same indexes; else undefined. */
   readonly text: string | undefined
   readonly begin: number
   readonly origin: Origin | undefined
 }
 
 /**
- * A record, and where it is from. Its value is read when it is asked for: what is parsed and dropped at once costs the
- * garbage collector nothing, while the values of a whole chunk would each be copied by it, which took longer than
- * parsing them.
+ * A record and its origin. Its value is parsed on demand: a value that is dropped at once costs the garbage collector
+ * nothing, while it would copy each value of a whole chunk, which took longer than parsing them.
  */
 export class Record {
-  /** Why it is not a record of its format, as far as that is known: JSON that was not read may be wrong. */
+  /** Why it is not a record of its format, if known: JSON that was not read yet may be invalid. */
   wrong: string | undefined
   private found: unknown = unread
 
@@ -65,22 +65,22 @@ export class Record {
     /** The number of its line, from 1; of a `"null"` record its own. */
     readonly line: number,
     private readonly block: Block,
-    /** Where its bytes are in {@link chunk}: from `from` to `to`, and with what ends it to `next`. */
+    /** Its bytes in {@link chunk}: from `from` to `to`, and with its end to `next`. */
     readonly from: number,
     readonly to: number,
     readonly next: number,
-    /** How many bytes of the input end with it. */
+    /** Bytes of the input up to its end. */
     readonly position: number
   ) {}
 
-  /** Sets what is known of it without reading it: a value, or what is wrong. */
+  /** Sets its value, or its problem, without reading it. */
   known(value: unknown, wrong: string | undefined): this {
     this.found = value
     this.wrong = wrong
     return this
   }
 
-  /** {@link value} without keeping it: another object each time. */
+  /** {@link value} without keeping it: a new object each time. */
   read(): unknown {
     if (this.found !== unread) return this.found
     const { block, from, to } = this
@@ -112,28 +112,28 @@ export class Record {
     return this.wrong
   }
 
-  /** What its bytes are in, with those of other records. */
+  /** The buffer that contains its bytes and those of other records. */
   get chunk(): Buffer {
     return this.block.bytes
   }
 
-  /** Where it is from; undefined where the splitter was not given that. */
+  /** Its origin; undefined if the splitter has none. */
   get origin(): Origin | undefined {
     return this.block.origin
   }
 
-  /** How much of the input is behind it. */
+  /** The place in the input after it. */
   get place(): Place {
     const { index, line, position } = this
     return { index, line, position }
   }
 
-  /** As it came, without what ends it. */
+  /** Its original text, without its end. */
   get text(): string {
     return this.chunk.toString("utf8", this.from, this.to)
   }
 
-  /** As it came, with what ends it. */
+  /** Its original bytes, with its end. */
   get bytes(): Buffer {
     return this.chunk.subarray(this.from, this.next)
   }
@@ -141,11 +141,11 @@ export class Record {
 
 /** A row of a CSV. */
 export class Row extends Record {
-  /** Its values in the order of the columns; undefined where it has a problem. */
+  /** Its values in the order of the columns; undefined if it has a problem. */
   fields: ReadonlyArray<string> | undefined
 }
 
-/** A record that is too long, found before its end has come: its position is where it begins. */
+/** A record that is too long, detected before its end has arrived: its position is its beginning. */
 export class Cut extends Record {
   override get place(): Place {
     const { index, line, position } = this
@@ -153,18 +153,18 @@ export class Cut extends Record {
   }
 }
 
-/** Places in an input: behind so many bytes, lines and records. */
+/** A place in an input, by the bytes, lines and records before it. */
 export interface Place {
   readonly position: number
   readonly line: number
   readonly index: number
 }
 
-/** A record is not one of its format, or its function failed: names the line, and what is wrong. */
+/** A record is not one of its format, or its function failed; names the line and the problem. */
 export class RecordFailed extends Data.TaggedError("RecordFailed")<{
   readonly record: Record
   readonly detail: string
-  /** What failed: 1; what took too long: 124; a command that cannot be run: 126 or 127. */
+  /** 1 for a failure, 124 for a timeout, 126 or 127 for a command that cannot be run. */
   readonly exitCode: number
 }> {
   override get message() {

@@ -8,7 +8,7 @@ const Count = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
 
 const Format = Schema.Literal(...Records.formats)
 
-/** The place behind a record of a file that is followed, with the proof of which file that is. */
+/** The place after a record of a followed file, with digests that identify the file. */
 export const FollowPlace = Schema.Struct({
   /** Records so far. */
   index: Count,
@@ -18,6 +18,7 @@ export const FollowPlace = Schema.Struct({
   file: Tail.Place
 })
 
+/** A decoded {@link FollowPlace}. */
 export type FollowPlace = typeof FollowPlace.Type
 
 // Its digests are computed on demand: most places are replaced before they are written.
@@ -43,7 +44,7 @@ class BehindRecord implements FollowPlace {
   }
 }
 
-/** A file that is followed, as the origin of its records: the place behind one is a {@link FollowPlace}. */
+/** A followed file, as the origin of its records: the place after one is a {@link FollowPlace}. */
 export class FollowedFile implements Records.Origin {
   constructor(
     readonly file: Tail.File,
@@ -56,7 +57,7 @@ export class FollowedFile implements Records.Origin {
 
 const headBytes = 4096
 
-/** A place in an input that is read from its beginning, with what distinguishes that input from another. */
+/** A place in an input that is read from its beginning, with a digest that identifies the input. */
 export const InputPlace = Schema.Struct({
   /** Records so far. */
   index: Count,
@@ -65,25 +66,26 @@ export const InputPlace = Schema.Struct({
   /** Bytes so far. */
   position: Count,
   format: Format,
-  /** The SHA-256 of so many bytes at the beginning of the input. */
+  /** The SHA-256 of the first bytes of the input. */
   head: Schema.Struct({
     bytes: Schema.Int.pipe(Schema.between(0, headBytes)),
     sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
   })
 })
 
+/** A decoded {@link InputPlace}. */
 export type InputPlace = typeof InputPlace.Type
 
-/** The place behind a record, of an input or of a file that is followed. */
+/** The place after a record, of an input or of a followed file. */
 export type Place = InputPlace | FollowPlace
 
-/** The place behind a record that {@link recordsFrom} or `FollowRecords.followed` has given; undefined for others. */
+/** The place after a record of {@link recordsFrom} or `FollowRecords.followed`; undefined for other records. */
 export const behind = (record: Records.Record): Place | undefined => {
   const { origin } = record
   return origin instanceof FollowedFile || origin instanceof WholeInput ? origin.behind(record) : undefined
 }
 
-const damaged = "its position is not one of this kind of input; name another file, or remove it to begin anew"
+const damaged = "its position does not fit this kind of input; name another file, or remove it to start over"
 
 const decodeInputPlace = Schema.decodeUnknownEither(InputPlace)
 const decodeFollowPlace = Schema.decodeUnknownEither(FollowPlace)
@@ -100,7 +102,7 @@ export const followPlace =
       typeof position === "object" && position !== null && "file" in position ? position.file : ""
     if (typeof before === "string") {
       return Either.left(
-        "it has no digest of the file, so that it cannot be proved where to go on (it is of an earlier version, or of standard input); name another file, or remove it to begin anew"
+        "it has no digest of the file, so the place to continue from cannot be proved (it was written by an earlier version, or for standard input); name another file, or remove it to start over"
       )
     }
     return Either.filterOrLeft(
@@ -119,7 +121,7 @@ export class OtherInput extends Data.TaggedError("OtherInput")<{ readonly detail
 
 /** An input that is read from its beginning, as the origin of its records. */
 class WholeInput implements Records.Origin {
-  /** What it begins with, as far as it was read: at most 4 KiB. */
+  /** Its first bytes, as far as they were read: at most 4 KiB. */
   head = new Uint8Array(0)
   private known: InputPlace["head"] | undefined
 
@@ -146,9 +148,9 @@ class WholeInput implements Records.Origin {
 }
 
 /**
- * `ReadRecords.records` behind a place: for `Checkpoints.checkpointed`, whose position of a record is {@link behind} it.
- * The bytes are those of the whole input; what is before the place is read and dropped. Fails with {@link OtherInput}
- * when they begin with something else, are fewer, or are read as records of another format.
+ * `ReadRecords.records` after a place: for `Checkpoints.checkpointed`, whose position of a record is {@link behind} it.
+ * The bytes are those of the whole input; bytes before the place are read and dropped. Fails with {@link OtherInput} when
+ * they begin differently, are fewer, or are read as records of another format.
  */
 export const recordsFrom = <E, R>(
   bytes: Stream.Stream<Uint8Array, E, R>,

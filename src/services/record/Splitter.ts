@@ -9,20 +9,20 @@ export interface Options {
   readonly format: Records.Format
   /** Most bytes of a record; a longer one is a problem, and is not kept. Default 16 MiB. */
   readonly maxLine?: number | undefined
-  /** What has been read before. */
+  /** The place up to which the input was read before. */
   readonly from?: Records.Place | undefined
-  /** Where the records are from; each one has it. */
+  /** The origin of all records. */
   readonly origin?: Records.Origin | undefined
 }
 
-/** Takes bytes apart into records. */
+/** Splits bytes into records. */
 export interface Splitter {
   /**
-   * The records that end in these bytes; the bytes are theirs from now on. One with the index 0 is a CSV's header that
-   * cannot be used: none follows it.
+   * The records that end in these bytes, which they keep. A record with the index 0 is an unusable header of a CSV: none
+   * follows it.
    */
   readonly push: (bytes: Uint8Array) => ReadonlyArray<Records.Record>
-  /** The last record, if nothing ended it. */
+  /** The last record, if it has no end. */
   readonly end: () => ReadonlyArray<Records.Record>
 }
 

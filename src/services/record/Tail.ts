@@ -5,22 +5,22 @@ import { checkedDuration, someTime } from "../text/Numbers.js"
 import * as followed from "./internal/followed.js"
 import * as openFile from "./internal/openFile.js"
 
-/** A file that is followed, or what it holds since it was truncated: two contents of one inode are two of these. */
+/** A followed file, or its content since a truncation: two contents of one inode are two of these. */
 export interface File {
   readonly device: string
   readonly inode: string
-  /** What it begins with, as far as it was read: at most 4 KiB. */
+  /** Its first bytes, as far as they were read: at most 4 KiB. */
   readonly head: Uint8Array
 }
 
-/** Bytes of a file that is followed. */
+/** Bytes of a followed file. */
 export interface Piece {
-  /** None where a file only begins, or ends and the next one begins. */
+  /** Empty if a file only begins, or ends and the next one begins. */
   readonly bytes: Uint8Array
   readonly file: File
-  /** How many bytes of that file end with these. */
+  /** Bytes of that file up to the end of these. */
   readonly position: number
-  /** Whether these do not continue the piece before: the first one, and one of another file or of new content. */
+  /** Whether these do not continue the previous piece: the first piece, and one of another file or of new content. */
   readonly anew: boolean
 }
 
@@ -33,27 +33,28 @@ const Count = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
 
 const Id = Schema.String.pipe(Schema.pattern(/^\d{1,20}$/))
 
-/** A place in a file that is followed, with the proof that a file is the one that was read. */
+/** A place in a followed file, with digests that prove which file it is. */
 export const Place = Schema.Struct({
   device: Id,
   inode: Id,
-  /** In bytes; reading goes on there. */
+  /** In bytes; reading continues there. */
   position: Count,
-  /** Bytes behind the position that were given already, because the file ended with them without a line end. */
+  /** Bytes after the position that were already emitted, because the file ended with them without a line end. */
   given: Count,
-  /** What the file begins with. */
+  /** The digest of the beginning of the file. */
   head: Digest,
-  /** What the bytes up to the position, and those that were given behind it, end with. */
+  /** The digest of the last bytes before the position and those emitted after it. */
   tail: Digest
 })
 
+/** A decoded {@link Place}. */
 export type Place = typeof Place.Type
 
-/** The place behind `end` bytes of the file: `last` are the last of them, of which `given` have no line end. */
+/** The place after `end` bytes of the file: `last` are the last of them, of which `given` have no line end. */
 export const placeBehind = (file: File, end: number, last: Uint8Array, given = 0): Place =>
   openFile.placeOf(file, end, last, given)
 
-/** Records may have been lost, or continuity cannot be proved; the message says which, and where reading begins. */
+/** Records may have been lost, or continuity cannot be proved; names what may be lost and where reading continues. */
 export class Gap extends Data.TaggedError("Gap")<{ readonly path: string; readonly detail: string }> {
   readonly exitCode = codes.gap
   override get message() {
@@ -63,7 +64,7 @@ export class Gap extends Data.TaggedError("Gap")<{ readonly path: string; readon
 
 /** Settings of the service. */
 export interface Options {
-  /** How often a file without new content is looked at; default 100 ms. */
+  /** Time between two checks of a file without new content; default 100 ms. */
   readonly interval?: Duration.DurationInput | undefined
 }
 
@@ -84,12 +85,12 @@ export class Follow extends Context.Tag("effect-asyncio/services/Tail")<
   Follow,
   {
     /**
-     * All of the file, then what is appended, without end. A file is known by its device, its inode and a digest of
-     * what it begins with. When another file takes the name, the old one is read until its writer has been quiet for
-     * `rotateWait`, then those that had the name in between, then the new one. A file that does not exist is awaited.
+     * All of the file, then the bytes that are appended to it, without end. A file is identified by its device, its inode
+     * and a digest of its beginning. When another file takes the name, the old one is read until its writer has been quiet
+     * for `rotateWait`, then those that had the name in between, then the new one. A file that does not exist is awaited.
      * Content that was truncated or replaced is a gap, and so is a place whose file cannot be found.
      *
-     * Fails with `InputError` where the path names a folder, a device or a file that may not be read.
+     * Fails with `InputError` if the path names a folder, a device or a file without read permission.
      */
     readonly open: <E = never>(path: string, options?: OpenOptions<E>) => Stream.Stream<Piece, InputError | E>
   }
@@ -116,7 +117,7 @@ export const layerWith = ({ interval = "100 millis" }: Options): Layer.Layer<Fol
             Effect.sync(() => new followed.Followed(path, from, wait, now)),
             (files) => Effect.promise(() => files.close())
           )
-          // Concurrently with reading, which a slow consumer holds up.
+          // Runs concurrently with reading, which a slow consumer delays.
           const look = Effect.promise(() => files.look())
           yield* Effect.forkScoped(Effect.forever(Effect.zipRight(pause, look)))
           const step = Effect.tryPromise({
@@ -137,10 +138,10 @@ export const layerWith = ({ interval = "100 millis" }: Options): Layer.Layer<Fol
     return { open }
   })
 
-/** Looks at the files ten times a second, which works on network file systems too. */
+/** Checks the files ten times a second, which works on network file systems too. */
 export const layer: Layer.Layer<Follow> = layerWith({})
 
-/** Gives these pieces of each file, then nothing, without end; where to go on is left to the pieces. */
+/** Emits these pieces of each file and never ends; `from` is ignored. */
 export const layerTest = (files: Readonly<Record<string, ReadonlyArray<Piece>>>): Layer.Layer<Follow> =>
   Layer.succeed(Follow, {
     open: (path, { onWaiting = () => Effect.void } = {}) =>

@@ -1,5 +1,5 @@
 import { Effect, Layer } from "effect"
-import { type Export, ModuleError, Modules } from "./Modules.js"
+import { type Export, ModuleError, Modules, type ModuleThrew } from "./Modules.js"
 
 const describe = (value: unknown): string => {
   if (value === null || value === undefined) return String(value)
@@ -65,7 +65,10 @@ export const fromExport = (found: Export): Effect.Effect<unknown, unknown> => {
  * The program in a file: its export of this name, or else `default` or `main`. It uses the services of the context;
  * which ones it needs is not known before it runs. Fails with `ModuleError` and `ModuleThrew`.
  */
-export const load = (file: string, exportName?: string) =>
+export const load = (
+  file: string,
+  exportName?: string
+): Effect.Effect<Effect.Effect<unknown, unknown>, ModuleError | ModuleThrew, Modules> =>
   Effect.flatMap(Modules, (modules) =>
     Effect.map(modules.load(file, exportName === undefined ? undefined : [exportName]), fromExport)
   )

@@ -132,9 +132,9 @@ export interface CheckpointOptions<in A, out P> {
   readonly path: string
   /** The name of the input: a checkpoint of another input is refused. */
   readonly input: string
-  /** Where to resume behind an element, as JSON. Undefined: the position does not change. */
+  /** Where to resume after an element, as JSON. Undefined: the position does not change. */
   readonly position: (element: A) => P | undefined
-  /** Checks a position that was read; on the left is what is wrong. By default it is not checked. */
+  /** Checks a position that was read; the left side is the problem. By default it is not checked. */
   readonly decode?: ((position: unknown) => Either.Either<P, string>) | undefined
   /** Least time between two checkpoints; default 1 second. */
   readonly every?: Duration.DurationInput | undefined
@@ -145,7 +145,7 @@ export interface CheckpointOptions<in A, out P> {
  * done when the consumer requests the next; its position is in the checkpoint `every` later at the latest, and at the
  * stream's end. Elements done since the last checkpoint are done again.
  *
- * `make` is given the position to resume from, undefined for the beginning. Fails with {@link CheckpointError} when the
+ * `make` takes the position to resume from, undefined for the beginning. Fails with {@link CheckpointError} when the
  * file cannot be read or written, is not a checkpoint, or is one of another input.
  *
  * @example

@@ -56,7 +56,7 @@ export const make = <A, E = never>({ capacity, pause = 0 }: Options): EventBuffe
     stop()
     taker?.()
   }
-  /** Has the stream take what there is. */
+  /** Lets the stream take the waiting events. */
   const wake = () => {
     if (taker === undefined || soon !== undefined) return
     const left = pause === 0 || over !== undefined || full() ? 0 : takenAt + pause - performance.now()

@@ -45,7 +45,7 @@ export const produce = <A, E, R>(
   // Not unwrap or unwrapScoped: they lose what dies in clean-up when the consumer breaks off.
   Stream.suspend(() => {
     type Request = Deferred.Deferred<Option.Option<Chunk.Chunk<A>>, E>
-    // What the consumer waits for; undefined while it processes the element before.
+    // The consumer's pending request; undefined while it processes the previous element.
     let asked: Request | undefined
     let wake: ((request: Request) => void) | undefined
     const untilAsked = Effect.async<Request>((resume) => {

@@ -85,12 +85,13 @@ const idleMost = 64
 /** After so many elements, timers and I/O get a turn. */
 const elementsPerTurn = 1024
 
+// Plain code between three parties: the feeder, a fiber that runs the producer; the workers, fibers that run the elements
+// (WorkerFibers); the consumer, which takes results. Each registers a way to wake it when it has nothing to do.
+
 /**
  * {@link mapConcurrent} for an `f` that may answer at once, with {@link Ready}: such an element costs no fiber and no
  * effect. What `f` throws is a defect of the element.
  */
-// Plain code between three parties: the feeder, a fiber that runs the producer; the workers, fibers that run the elements
-// (WorkerFibers); the consumer, which takes results. Each registers a way to wake it when it has nothing to do.
 export const mapReady = <A, E, R, B, E2, R2>(
   self: Stream.Stream<A, E, R>,
   f: (element: A, index: number) => Ready<B> | Effect.Effect<B, E2, R2>,

@@ -19,8 +19,7 @@ export interface BatchOptions {
  * @example
  * ```ts
  * import { Effect, Stream } from "effect"
- * import * as Sleep from "../task/Sleep.js"
-import * as Pacing from "effect-asyncio/services/Pacing"
+ * import * as Pacing from "effect-asyncio/services/Pacing"
  *
  * export const program = Pacing.batchWithin(Stream.range(1, 250), { size: 100, within: "1 second" }).pipe(
  *   Stream.runForEach((batch) => Effect.log(batch.length)) // 100, 100, 50

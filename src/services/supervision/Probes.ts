@@ -31,7 +31,7 @@ const detailOf = (error: unknown): string => {
   return code === "ECONNREFUSED" ? "connection refused" : ((message || code) ?? String(error))
 }
 
-/** Probes over the network. */
+/** Probes over the network, by `fetch` and by TCP connections. */
 export const layer: Layer.Layer<Probes> = Layer.succeed(Probes, {
   http: (url) =>
     Effect.tryPromise({

@@ -14,7 +14,10 @@ import type * as CivilTime from "../time/CivilTime.js"
 import type * as Cron from "../time/Cron.js"
 import * as Timers from "../time/Timers.js"
 
-/** When an effect or a command runs. */
+/**
+ * When an effect or a command runs: once after a delay (`Later`) or at a time that `CivilTime.read` gave (`At`); every
+ * interval (`Every`), from now or, with `align`, on full intervals of the wall clock; at the times of a rule (`Cron`).
+ */
 export type When =
   | { readonly _tag: "Later"; readonly delay: Duration.DurationInput }
   | { readonly _tag: "At"; readonly time: CivilTime.Time }

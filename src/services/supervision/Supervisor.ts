@@ -32,7 +32,7 @@ export interface Policy<R = never, E = never> {
   readonly maxRestarts?: number | undefined
   /** Default 1 minute. */
   readonly window?: Duration.DurationInput | undefined
-  /** The pauses before restarts. */
+  /** The pauses before restarts; default as in `Backoff.make`. */
   readonly backoff?: Backoff.Backoff | undefined
   /** After a run that was ready for this long, the back-off begins again; default 10 seconds. */
   readonly resetAfter?: Duration.DurationInput | undefined

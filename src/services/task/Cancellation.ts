@@ -1,15 +1,15 @@
 import { Cause, Effect, Exit, Fiber, FiberId, GlobalValue } from "effect"
 
-/** Why a task was cancelled, and what asked for it. */
+/** Why a task was cancelled, and by what. */
 export interface Cancellation {
-  /** In words, for the person who reads the report: `"sibling web failed"`, `"SIGINT"`. */
+  /** A text for the report: `"sibling web failed"`, `"SIGINT"`. */
   readonly reason: string
-  /** What asked: the name of a task, group, signal or program. */
+  /** The name of the task, group, signal or program that cancelled it. */
   readonly origin: string
 }
 
 // Effect carries only a fiber id with an interruption, so each cancellation gets an id of its own and the reason
-// is looked up by that id's identity. The table is global because a user's file may load a second copy of us.
+// is looked up by that id's identity. The table is global because a user's file may load a second copy of this module.
 const carried = GlobalValue.globalValue(
   "effect-asyncio/services/Cancellation",
   () => new WeakMap<FiberId.FiberId, Cancellation>()
@@ -28,12 +28,12 @@ export const toFiberId = (cancellation: Cancellation): FiberId.FiberId => {
 
 /**
  * Reads the reasons out of a cause, in no particular order. Empty when nothing was cancelled, or when the
- * interruption came from plain Effect code that gave no reason.
+ * interruption came from plain Effect code without a reason.
  */
 export const fromCause = (cause: Cause.Cause<unknown>): ReadonlyArray<Cancellation> =>
   fromInterruptors(Cause.interruptors(cause))
 
-/** {@link fromCause} for what `Effect.onInterrupt` is given. */
+/** {@link fromCause} for the ids that `Effect.onInterrupt` passes. */
 export const fromInterruptors = (ids: Iterable<FiberId.FiberId>): ReadonlyArray<Cancellation> => {
   const found: Array<Cancellation> = []
   for (const id of ids) {

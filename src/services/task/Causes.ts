@@ -11,7 +11,7 @@ const ofError = (error: unknown): string => {
   return String(error)
 }
 
-/** What a cause says in a few words, for reasons and reports of one line; an error that cannot be read says that. */
+/** A cause in one short line, for reasons and reports; an error that cannot be read is reported as such. */
 export const headline = (cause: Cause.Cause<unknown>): string =>
   Cause.isInterruptedOnly(cause)
     ? "cancelled"
@@ -31,8 +31,8 @@ export const sequential: Join = joined(Cause.sequential)
 export const parallel: Join = joined(Cause.parallel)
 
 /**
- * The cause without its interruptions: the failures and defects that are left when a cancelled effect has failed all the
- * same, in its clean-up or in an uninterruptible region. Empty if there are none.
+ * The cause without its interruptions: the failures and defects of a cancelled effect, from its clean-up or an
+ * uninterruptible region. Empty if there are none.
  */
 export const failures = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
   Cause.match<Cause.Cause<E>, E>(cause, {
@@ -49,8 +49,8 @@ export const failuresOf = <A, E>(exit: Exit.Exit<A, E>): Cause.Cause<E> =>
   Exit.isFailure(exit) ? failures(exit.cause) : Cause.empty
 
 /**
- * Fails with what the cause holds, and does nothing if that is nothing. For clean-up, which has no error type: what it
- * fails with stands beside how the effect itself has ended.
+ * Fails with the cause, or does nothing if it is empty. For clean-up, which has no error type: its failure is added to the
+ * exit of the effect itself.
  */
 export const raise = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
   Cause.isEmptyType(cause) ? Effect.void : Effect.failCause(cause as Cause.Cause<never>)

@@ -5,22 +5,22 @@ import { headline, parallel, raise, failures as withoutInterruptions } from "./C
 import * as WorkerFibers from "./WorkerFibers.js"
 
 /**
- * What happens to the others when one fails: `"cancel"` interrupts them and waits for their clean-up,
- * `"continue"` lets them finish first (asyncio's `gather`), `"collect"` gives every outcome as a value
- * (`return_exceptions=True`).
+ * The effect of a failure on the other items: `"cancel"` interrupts them and awaits their clean-up, `"continue"` lets them
+ * finish first (asyncio's `gather`), `"collect"` returns every outcome as a value (`return_exceptions=True`).
  */
 export type OnFailure = "cancel" | "continue" | "collect"
 
+/** Settings of {@link gather}. */
 export interface GatherOptions {
   /** How many run at once, a whole number from 1 or `Infinity`; default `"unbounded"`, as in asyncio. */
   readonly concurrency?: number | "unbounded" | undefined
   /** Default `"cancel"`. */
   readonly onFailure?: OnFailure | undefined
-  /** Names this gather in the reasons of what it cancels; default `"gather"`. */
+  /** The origin of the cancellations of this gather; default `"gather"`. */
   readonly name?: string | undefined
   /**
-   * Sees the outcome of each item as it settles, cancelled siblings included: `Cancellation.fromExit` reads the
-   * reason. Items that were never started are not seen.
+   * Receives the outcome of each item as it settles, cancelled siblings included: `Cancellation.fromExit` reads the
+   * reason. It is not called for items that were never started.
    */
   readonly onExit?: ((index: number, exit: Exit.Exit<unknown, unknown>) => void) | undefined
 }
@@ -28,7 +28,7 @@ export interface GatherOptions {
 type AnyEffect = Effect.Effect<any, any, any>
 type Many = Iterable<AnyEffect>
 type Success<T> = T extends Effect.Effect<infer A, infer _E, infer _R> ? A : never
-// Of no items these are never, where Effect's own would be unknown.
+// Without items these types are never, where Effect's own would be unknown.
 type Failure<T> = T extends Effect.Effect<infer _A, infer E, infer _R> ? E : never
 type Context<T> = T extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
 type Outcome<T> = T extends Effect.Effect<infer A, infer E, infer _R> ? Exit.Exit<A, E> : never
@@ -39,13 +39,13 @@ type Outcomes<T extends Many> =
   T extends ReadonlyArray<AnyEffect> ? { -readonly [K in keyof T]: Outcome<T[K]> } : Array<Outcome<ItemOf<T>>>
 
 /**
- * Runs the effects at once and gives their results in input order, as `asyncio.gather` does.
+ * Runs the effects at once and returns their results in input order, as `asyncio.gather` does.
  *
- * Each effect is a task of its own: FiberRefs that it sets stay its own, what it forks ends with it. Its failure
- * is this effect's failure: with `"cancel"` after the siblings' clean-up, with `"continue"` after they have
- * finished (the first to fail wins), with `"collect"` never (`Exit`s instead). Further failures, those of a sibling
- * that was cancelled included, are in the cause too. Dies when `concurrency` is no count. An iterable is read as far
- * as items are started. Ready effects cost 1 to 2 µs each, because they share one fiber.
+ * Each effect is a task of its own: its changes to FiberRefs are its own, and fibers that it forks end with it. Its
+ * failure is this effect's failure: with `"cancel"` after the siblings' clean-up, with `"continue"` after they have
+ * finished (the first failure wins), with `"collect"` never (`Exit`s instead). Further failures, those of cancelled
+ * siblings included, are in the cause too. Dies when `concurrency` is out of range. An iterable is read only as items are
+ * started. Effects that complete at once cost 1 to 2 µs each, because they share one fiber.
  *
  * @example
  * import { Effect } from "effect"
@@ -65,7 +65,7 @@ export const gather: {
 } = (effects: Many, options: GatherOptions = {}): any =>
   Effect.suspend(() => {
     const { concurrency = "unbounded", name = "gather", onExit, onFailure = "cancel" } = options
-    // An array is read by index and its results have their room: half of the time of small effects is garbage.
+    // An array is read by index and its results are preallocated: half of the time of small effects is garbage collection.
     const array = Array.isArray(effects) ? effects : undefined
     const iterator = array === undefined ? effects[Symbol.iterator]() : undefined
     const results = new Array<unknown>(array?.length ?? 0)
@@ -91,10 +91,10 @@ export const gather: {
       settle: (index, exit) => {
         results[index] = onFailure === "collect" || exit._tag === "Failure" ? exit : exit.value
         if (exit._tag === "Failure") {
-          // An outcome is lost only where an interruption of the whole has brought it about.
+          // Under "collect" outcomes are values, except those of an interruption of the whole gather.
           if (onFailure !== "collect" || Cause.isInterrupted(exit.cause)) {
-            // What was cancelled for the first failure says nothing new, unless it has failed on its own or broke in
-            // its clean-up.
+            // Interrupted siblings add nothing to the cause except their own failures and defects of their
+            // finalizers.
             const first = onFailure === "continue" || (onFailure === "cancel" && cancellation === undefined)
             failures = parallel(failures, first ? exit.cause : withoutInterruptions(exit.cause))
           }
@@ -109,7 +109,7 @@ export const gather: {
       Effect.onExit((exit) =>
         Effect.suspend(() => {
           if (!read) iterator?.return?.()
-          // Interrupted, or broken off by a callback: what has failed by then is not lost.
+          // Interrupted, or ended by a callback that threw: earlier failures are added to the cause.
           return Exit.isFailure(exit) ? raise(withoutInterruptions(failures)) : Effect.void
         })
       ),
@@ -121,5 +121,5 @@ export const gather: {
     )
   })
 
-/** What is `undefined` where an effect should be; an item that dies of it, since `pull` says so of the end. */
+/** Takes the place of an `undefined` among the effects, which `pull` would report as the end. */
 const nothing = Effect.dieMessage("Not a valid effect: undefined")

@@ -3,9 +3,9 @@ import * as Cancellation from "./Cancellation.js"
 import { failuresOf, parallel, raise } from "./Causes.js"
 
 /**
- * The first to end, however it ends; the other is cancelled and its clean-up waited for. Unlike `Effect.raceFirst`,
- * which leaves both to themselves until its fiber ends when it is interrupted, it waits for both then too: what comes
- * after in that fiber finds nothing of them running. What breaks in the clean-up of either is not lost.
+ * Ends as the first of two effects ends, with success or failure; the other one is cancelled and awaited. When it is
+ * interrupted itself, it awaits both as well, unlike `Effect.raceFirst`: no later step of the fiber runs beside them.
+ * Failures in the clean-up of either are in the cause.
  */
 export const first = <A, E, R, A2, E2, R2>(
   one: Effect.Effect<A, E, R>,
@@ -22,14 +22,14 @@ export const first = <A, E, R, A2, E2, R2>(
       const exit = yield* Effect.onInterrupt(restore(ended), (interruptors) => {
         const [why] = Cancellation.fromInterruptors(interruptors)
         const id = why === undefined ? FiberId.none : Cancellation.toFiberId(why)
-        // Both are asked at once, and then waited for.
+        // Interrupts both at once, then awaits them.
         return Effect.forEach(racing, (fiber) => fiber.interruptAsFork(id)).pipe(
           Effect.zipRight(Fiber.awaitAll(racing)),
           Effect.flatMap((exits) => raise(exits.map((exit) => failuresOf(exit)).reduce(parallel)))
         )
       })
       const [a, b] = [yield* Fiber.interrupt(racing[0]), yield* Fiber.interrupt(racing[1])]
-      // The loser's clean-up; what else it fails with is as late as a success would be.
+      // Only defects of the loser's clean-up count; its other failures came too late, as its success would have.
       const broken = Option.getOrElse(Cause.keepDefects(failuresOf(exit === a ? b : a)), () => Cause.empty)
       return yield* Effect.ensuring(exit, raise(broken))
     })

@@ -1,12 +1,12 @@
 import { Duration, Effect } from "effect"
 import { anyTime, checkedDuration } from "../text/Numbers.js"
 
-/** What `setTimeout`, and so `Effect.sleep`, can wait for at once: 2^31-1 ms; beyond, it never wakes. */
+/** The longest delay of `setTimeout`, and so of `Effect.sleep`: 2^31-1 ms; a longer sleep never wakes. */
 const longest = 2 ** 31 - 1
 
 /**
- * `Effect.sleep` without its limits: it also wakes from delays beyond 2^31-1 ms, and one of zero or less takes a turn on
- * every clock, so that a loop around it starves no other fiber. Needs no service but the clock.
+ * `Effect.sleep` without its limits: it also wakes from delays beyond 2^31-1 ms, and a sleep of zero or less takes a turn
+ * on every clock, so that a loop of them starves no other fiber. Requires only the clock.
  */
 export const sleep = (duration: Duration.DurationInput): Effect.Effect<void> => {
   if (typeof duration !== "number" || Number.isNaN(duration)) {

@@ -7,7 +7,7 @@ import { headline } from "./Causes.js"
 
 const toText = (value: unknown): string => (typeof value === "string" ? value : inspect(value))
 
-// The same entry in texts, where some value in it throws when it is read.
+// The same entry as texts: reading one of its values may throw.
 const readable = (entry: Logger.Logger.Options<unknown>): Logger.Logger.Options<unknown> => {
   const text = (value: unknown) => printable("a value", () => toText(value))
   const parts: ReadonlyArray<unknown> = Array.isArray(entry.message) ? entry.message : [entry.message]
@@ -20,8 +20,8 @@ const readable = (entry: Logger.Logger.Options<unknown>): Logger.Logger.Options<
 }
 
 /**
- * Effect's log on stderr, behind what stdout has been given so far: for a person `12:00:00.000 INFO  message key=value`,
- * else logfmt.
+ * Effect's log on stderr, after the earlier output on stdout: on a terminal `12:00:00.000 INFO  message key=value`, else
+ * logfmt. Paths inside `cwd` are shown relative to it.
  */
 export const stderr = (output: Output["Type"], cwd: string): Logger.Logger<unknown, void> => {
   const { colors, interactive } = output.stderr

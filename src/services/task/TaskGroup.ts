@@ -28,15 +28,15 @@ import {
   until
 } from "./internal/task.js"
 
-// The group itself is one invariant and stays whole: the line for its slots, its refusal once it has failed or closes, and
-// its observers of failures change together. Waiting for several tasks is in WaitTasks.
+// The group is one invariant and stays whole: the queue for its slots, its refusal once it has failed or closes, and its
+// observers of failures change together. Waiting for several tasks is in WaitTasks.
 
 // model
 
 export type { Status, Task, TaskId } from "./internal/task.js"
 
 /**
- * What a failure does to the others of the group.
+ * The effect of a failure on the other tasks of the group.
  *
  * - `"cancel"`: they are cancelled; the group fails with the first failure (asyncio's `TaskGroup`).
  * - `"continue"`: they run on; the group fails with the first failure when all are done (asyncio's `gather`).
@@ -44,10 +44,10 @@ export type { Status, Task, TaskId } from "./internal/task.js"
  */
 export type OnFailure = "cancel" | "continue" | "collect"
 
-/** A line of {@link Group.tasks}: one task that has not ended, as it stands now. */
+/** A snapshot of a task that has not ended, as {@link Group.tasks} lists it. */
 export interface TaskInfo extends TaskId {
   readonly status: Status
-  /** Since it was started, by the monotonic clock. */
+  /** Time since its start, by the monotonic clock. */
   readonly age: Duration.Duration
 }
 
@@ -57,11 +57,11 @@ export interface Options {
   readonly name?: string
   /** Default `"cancel"`. */
   readonly onFailure?: OnFailure
-  /** How many tasks live at once, a whole number from 1 or `Infinity`; further starts wait in line. Default: no limit. */
+  /** How many tasks live at once, a whole number from 1 or `Infinity`; further starts wait in order. Default: no limit. */
   readonly capacity?: number
   /**
-   * Reports each failure that was not looked at when the group closes, and each done callback that fails
-   * (asyncio: `loop.set_exception_handler`). Where it fails itself the closing group dies, of both. Default: logs an error.
+   * Reports each unobserved failure when the group closes, and each done callback that fails (asyncio:
+   * `loop.set_exception_handler`). If it fails itself, the closing group dies with both. Default: logs an error.
    */
   readonly report?: (failure: TaskFailed) => Effect.Effect<void>
 }
@@ -76,8 +76,8 @@ export interface StartOptions {
 export interface Group {
   readonly name: string
   /**
-   * Starts the effect as a task of the group, on the next turn and in order of starting. Waits in line while the
-   * group is full. A group that has failed or closed refuses: the task is then `cancelled` and never runs.
+   * Starts the effect as a task of the group, on the next turn and in order of starting. Waits while the group is full,
+   * first come, first served. A group that has failed or closed refuses: the task is then `cancelled` and never runs.
    */
   readonly start: <A, E, R>(
     name: string,
@@ -85,8 +85,8 @@ export interface Group {
     options?: StartOptions
   ) => Effect.Effect<Task<A, E>, never, R>
   /**
-   * Runs the effect as a shielded task of the group and waits for its result. Cancelling the caller ends only the
-   * waiting: the task runs on, and the group waits for it (asyncio: `shield`).
+   * Runs the effect as a shielded task of the group and waits for its result. Interrupting the caller does not interrupt
+   * the task: it runs on, and the group waits for it (asyncio: `shield`).
    */
   readonly shield: <A, E, R>(
     name: string,
@@ -94,9 +94,9 @@ export interface Group {
   ) => Effect.Effect<A, E | TaskCancelled, R>
   /** The tasks that have not ended, in order of starting (asyncio: `all_tasks`). */
   readonly tasks: Effect.Effect<ReadonlyArray<TaskInfo>>
-  /** Cancels all that lives, except what is shielded, and waits for the clean-up. The group stays open. */
+  /** Cancels all tasks except shielded ones and waits for their clean-up. The group stays open. */
   readonly cancel: (reason: string, options?: { readonly origin?: string }) => Effect.Effect<void>
-  /** Waits until every task and callback has ended, then fails as {@link OnFailure} has it. */
+  /** Waits until every task and callback has ended, then fails as {@link OnFailure} defines. */
   readonly join: Effect.Effect<void, TaskFailed>
 }
 
@@ -146,7 +146,7 @@ const build = (
       lost = Cause.empty
       return Causes.raise(cause)
     })
-    // Where reporting fails, the group dies when it closes: of that, and of what was to be reported.
+    // If reporting fails, the closing group dies with that failure and the one that was being reported.
     const report = (failure: TaskFailed) =>
       Effect.catchAllCause(
         Effect.suspend(() => handler(failure)),
@@ -160,7 +160,7 @@ const build = (
     const line = new Set<Waiter>()
     const idlers = new Set<() => void>()
     let free = checkedNumber("capacity", capacity, countOrInfinity)
-    let lost: Cause.Cause<never> = Cause.empty // what could not be reported
+    let lost: Cause.Cause<never> = Cause.empty // failures that could not be reported
     let callbacks = 0
     let first: { readonly task: TaskImpl<unknown, unknown>; readonly error: TaskFailed } | undefined
     let refusal: Cancellation.Cancellation | undefined
@@ -177,7 +177,7 @@ const build = (
         : Effect.zipRight(
             Effect.async<void>((resume) => {
               const wake = () => resume(Effect.void)
-              // The last of them may have ended since: a fiber may be held up anywhere.
+              // The last task may have ended in between: a fiber may yield anywhere.
               if (living.size + callbacks === 0) return wake()
               idlers.add(wake)
               return Effect.sync(() => idlers.delete(wake))
@@ -204,7 +204,7 @@ const build = (
       free--
       return true
     }
-    // The slot goes from hand to hand: a later start cannot take it in between.
+    // Passes the slot directly to the first waiting start: a later start cannot take it in between.
     const release = (): void => {
       for (const waiter of line) {
         line.delete(waiter)
@@ -224,7 +224,7 @@ const build = (
         } else line.add(waiter)
       }).pipe(
         restore,
-        // It may be interrupted in the very moment of its turn: then the slot goes on to the next.
+        // If it is interrupted just as it gets the slot, the slot goes to the next.
         Effect.onInterrupt(() =>
           Effect.sync(() => {
             if (!line.delete(waiter) && waiter.granted) release()
@@ -240,7 +240,7 @@ const build = (
         if (first === undefined && onFailure !== "collect") {
           first = { task, error: new TaskFailed({ task: task.name, cause: exit.cause }) }
           if (onFailure === "cancel") {
-            // Before the fibers that await the task resume: they are cancelled and do not fail in their turn.
+            // Runs before the fibers that await the task resume, so that they are cancelled and do not fail as well.
             shut({ reason: `sibling ${task.name} failed`, origin: task.name })
             onFailed?.({ reason: `task ${task.name} failed`, origin: task.name })
           }
@@ -283,7 +283,7 @@ const build = (
         )
     }
 
-    // To be run uninterruptibly, holding a slot unless the group refuses.
+    // Runs uninterruptibly, holding a slot unless the group refuses.
     const launch = <A, E, R>(
       taskName: string,
       effect: Effect.Effect<A, E, R>,
@@ -305,7 +305,7 @@ const build = (
               return effect
             })
           )
-          // Set around the fork rather than inside the fiber: it is born with it, and its supervisor sees it.
+          // Set around the fork and not inside the fiber, so that a supervisor sees it from the start.
           return FiberRef.set(currentTask, Option.some<TaskId>(task)).pipe(
             Effect.zipRight(Effect.forkDaemon(body)),
             Effect.zipLeft(FiberRef.set(currentTask, parent)),
@@ -392,9 +392,9 @@ const build = (
   })
 
 /**
- * Opens a group in the current scope. Closing the scope cancels what still runs (reason `group NAME closed`, or the
- * reason for which the scope itself was cancelled), waits for its clean-up and reports the failures that were
- * not looked at. {@link scoped} does more: it also waits for the tasks, and stops its body when one fails.
+ * Opens a group in the current scope. Closing the scope cancels running tasks (reason `group NAME closed`, or the reason
+ * of the scope's own cancellation), waits for their clean-up and reports unobserved failures. {@link scoped} does more: it
+ * also waits for the tasks, and stops its body when one fails.
  *
  * @example
  * ```ts
@@ -424,9 +424,9 @@ export const layer = (options?: Options): Layer.Layer<TaskGroup> => Layer.scoped
 /**
  * Runs the body with a group of its own and waits for every task of it (asyncio: `async with TaskGroup()`).
  *
- * A failing task cancels the body too under `"cancel"`, and the whole fails with {@link TaskFailed}. A body that
- * fails counts as a member of the group: under `"cancel"` the tasks are cancelled, otherwise they run on to their
- * end first. Interrupting the whole cancels all of it in every mode, with the reason of the interruption.
+ * Under `"cancel"` a failing task cancels the body too, and the effect fails with {@link TaskFailed}. A body that fails
+ * counts as a member of the group: under `"cancel"` the tasks are cancelled, otherwise they run to their end first.
+ * Interruption cancels the body and all tasks in every mode, with its reason.
  *
  * @example
  * ```ts
@@ -471,7 +471,7 @@ export const scoped: {
           // A fiber of its own, so that a failing task can stop the body and not its caller.
           const bodyFiber = yield* Effect.fork(restore(Effect.provideService(body, TaskGroup, group)))
           fiber = bodyFiber
-          // A task of it may have failed before this fiber had its turn again.
+          // A task may have failed before this fiber resumed.
           if (stopped !== undefined) fiber.unsafeInterruptAsFork(Cancellation.toFiberId(stopped))
           const exit = yield* restore(Fiber.await(bodyFiber)).pipe(
             Effect.onInterrupt((by) =>
@@ -487,7 +487,7 @@ export const scoped: {
           if (stops && failure() === undefined) return yield* exit
           const joined = yield* Effect.exit(restore(group.join))
           if (Exit.isSuccess(joined)) return yield* exit
-          // The body's own failure goes along, unless it says the same or only that it was stopped.
+          // The body's own failure is added, unless it is the same one or only the interruption.
           const known = Cause.sequential(joined.cause, failure()?.cause ?? Cause.empty)
           const own =
             Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause) && !Cause.contains(known, exit.cause)
@@ -498,7 +498,7 @@ export const scoped: {
     )
 )
 
-/** {@link Group.start} in the group at hand. */
+/** {@link Group.start} in the current group. */
 export const start = <A, E, R>(
   name: string,
   effect: Effect.Effect<A, E, R>,
@@ -506,20 +506,20 @@ export const start = <A, E, R>(
 ): Effect.Effect<Task<A, E>, never, R | TaskGroup> =>
   Effect.flatMap(TaskGroup, (group) => group.start(name, effect, options))
 
-/** {@link Group.shield} in the group at hand. */
+/** {@link Group.shield} in the current group. */
 export const shield = <A, E, R>(
   name: string,
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | TaskCancelled, R | TaskGroup> =>
   Effect.flatMap(TaskGroup, (group) => group.shield(name, effect))
 
-/** {@link Group.join} of the group at hand. */
+/** {@link Group.join} of the current group. */
 export const join: Effect.Effect<void, TaskFailed, TaskGroup> = Effect.flatMap(
   TaskGroup,
   (group) => group.join
 )
 
-/** {@link Group.tasks} of the group at hand. */
+/** {@link Group.tasks} of the current group. */
 export const tasks: Effect.Effect<ReadonlyArray<TaskInfo>, never, TaskGroup> = Effect.flatMap(
   TaskGroup,
   (group) => group.tasks

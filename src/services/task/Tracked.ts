@@ -67,8 +67,8 @@ const track = <A, E, R>(
 }
 
 /**
- * Gives an effect a name by which {@link tracking} reports it when it is made and never run; each call of a function
- * makes one (Python's `async def`). Made outside of `tracking`, or by code that no fiber runs, the effect is unchanged.
+ * Names an effect, so that {@link tracking} reports it when it is made and never run; each call of a function makes one
+ * (Python's `async def`). Outside of `tracking`, and in code that no fiber runs, the effect is returned unchanged.
  *
  * @example
  * ```ts
@@ -114,9 +114,9 @@ export const neverRun: Effect.Effect<ReadonlyArray<NeverRunWarning>> = Effect.ma
 )
 
 /**
- * Runs the effect and reports, however it ends, the {@link tracked} effects that were made in it and never started, as
- * Python warns of a coroutine that was never awaited. An effect that has started once is not reported, nor one that is
- * made in a `tracking` of its own inside.
+ * Runs the effect and reports at its end the {@link tracked} effects that were made in it and never started, as Python
+ * warns of a coroutine that was never awaited. An effect that has started once is not reported; an effect that is made in
+ * a nested `tracking` is reported by that one.
  */
 export const tracking: {
   <R2 = never>(

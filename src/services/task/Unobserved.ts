@@ -21,9 +21,9 @@ import {
 
 /** A fiber that failed while no fiber awaited it, and whose outcome has not been read since. */
 export interface Lost {
-  /** The fiber's number, as Effect's logs have it. */
+  /** The fiber's number, as in Effect's logs. */
   readonly fiber: number
-  /** The span that it was forked in. */
+  /** The span in which it was forked. */
   readonly span: string | undefined
   readonly cause: Cause.Cause<unknown>
 }
@@ -33,11 +33,11 @@ export interface Unobserved {
   /** Runs the effect so that all fibers that it forks are watched. */
   readonly watch: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /**
-   * Waits for a loss that is final before the program ends: its fiber has been garbage-collected, so that nothing can
-   * join it any more (asyncio's "Task exception was never retrieved").
+   * Waits for a failed fiber that can no longer be joined, because it was garbage-collected (asyncio's "Task exception was
+   * never retrieved").
    */
   readonly next: Effect.Effect<Lost>
-  /** Takes all that has been lost until now. */
+  /** Takes all unobserved failures so far. */
   readonly take: Effect.Effect<ReadonlyArray<Lost>>
 }
 
@@ -61,7 +61,7 @@ class Watch {
   }
 }
 
-// The supervisor's own observer awaits nothing. A parent that is ending awaits its children and drops what they give.
+// The supervisor's own observer does not count. A parent that is ending awaits its children and drops their results.
 const isObserved = (fiber: AnyFiber, parent: AnyFiber): boolean =>
   exitObserversOf(fiber) > (RuntimeFlags.windDown(flagsOf(parent)) ? 2 : 1)
 
@@ -69,13 +69,13 @@ const watching = GlobalValue.globalValue("effect-asyncio/services/Unobserved/wat
   FiberRef.unsafeMake<Watch | undefined>(undefined)
 )
 
-// Which fibers are watched, and by which watch, their FiberRefs say. A fiber without a parent (`Runtime.runFork`) is
-// not: its caller holds it, and may observe it after it has ended.
+// FiberRefs hold the watch of a fiber. A fiber without a parent (`Runtime.runFork`) is not watched: its caller holds it,
+// and may observe it after its end.
 const started = (parent: Option.Option<AnyFiber>, fiber: AnyFiber) => {
   if (Option.isSome(parent)) setParent(fiber, parent.value)
 }
 
-// Called as the last of the fiber's observers, before the list of them is cleared.
+// The last observer that the fiber calls, before it clears the list.
 const ended = (exit: Exit.Exit<unknown, unknown>, fiber: AnyFiber) => {
   const parent = parentOf(fiber)
   if (parent === undefined) return
@@ -106,10 +106,10 @@ const everyCopy = GlobalValue.globalValue("effect-asyncio/services/Unobserved/ev
 }))
 
 /**
- * For a process that is the program's alone (`aio`): from here on the fibers of every copy of `effect` in this process
- * can be watched, those of a user's file included. Each copy has its own FiberRef for the supervisor, but all start
- * from the one `Supervisor.none`: its hooks are replaced, for good. Without it {@link Unobserved.watch} sees the fibers
- * of its own copy, by a supervisor of the watched effect alone.
+ * Lets {@link Unobserved.watch} see the fibers of every copy of `effect` in this process, those of a user's file included;
+ * for a process with no other purpose (`aio`). Each copy has its own FiberRef for the supervisor, but all start from the
+ * one `Supervisor.none`, whose hooks this replaces, for good. Without it a watch sees the fibers of its own copy, by a
+ * supervisor of the watched effect alone.
  */
 export const watchEveryCopy: Effect.Effect<void> = Effect.sync(() => {
   if (everyCopy.on) return
@@ -132,7 +132,7 @@ export const make: Effect.Effect<Unobserved> = Effect.map(Queue.unbounded<Lost>(
     watch: (effect) =>
       Effect.flatMap(FiberRef.get(watching), (outer) => {
         const watched = Effect.locally(effect, watching, watch)
-        // Within another watch the supervisor is there already; two of them would report each loss twice.
+        // Within another watch the supervisor is already installed; a second one would report each failure twice.
         return everyCopy.on || outer !== undefined ? watched : Effect.supervised(watched, observer)
       }),
     next: Queue.take(collected),

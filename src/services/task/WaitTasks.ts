@@ -1,7 +1,7 @@
 import { Effect, Exit, Stream } from "effect"
 import { listen, type Task, type TaskCancelled, type TaskImpl, until } from "./internal/task.js"
 
-// Waiting for several tasks, of one group or of many. To wait cancels nothing.
+// Waiting for several tasks, of one group or of many, without cancelling any.
 
 /** The tasks that {@link wait} was given, each list in the order given. */
 export interface Waited<T> {
@@ -18,8 +18,8 @@ const unique = (given: Iterable<AnyTask>) => Array.from(new Set(given)) as Array
 const hasFailed = (task: TaskImpl<unknown, unknown>) => task.unsafeStatus() === "failed"
 
 /**
- * Waits for some of the tasks, and gives which have ended and which have not (asyncio: `asyncio.wait`). Nothing is
- * cancelled, and a failure counts as seen only when its task is asked for it.
+ * Waits for some of the tasks, and returns those that have ended and those that have not (asyncio: `asyncio.wait`).
+ * Cancels none, and observes no failure: a task's own `result`, `await` or `poll` does.
  *
  * - `"first"`: until one has ended (FIRST_COMPLETED)
  * - `"firstFailed"`: until one has failed, or all have ended (FIRST_EXCEPTION)
@@ -42,13 +42,13 @@ export const wait = <T extends AnyTask>(
     )
   })
 
-/** {@link wait} until one has ended; call it again with `pending` to go on (asyncio: `wait(…, FIRST_COMPLETED)`). */
+/** {@link wait} until one has ended; call it with `pending` for the next (asyncio: `wait(…, FIRST_COMPLETED)`). */
 export const firstCompleted = <T extends AnyTask>(given: Iterable<T>): Effect.Effect<Waited<T>> =>
   wait(given, { until: "first" })
 
 /**
- * The results in the order given. Fails as soon as one of the tasks has failed or was cancelled, with the first that
- * did; the others are left to their group (asyncio: awaiting `gather(*tasks)`).
+ * The results in the order given. Fails with the first task that fails or is cancelled, at once; the others run on in
+ * their group (asyncio: awaiting `gather(*tasks)`).
  */
 export const results = <const T extends ReadonlyArray<AnyTask>>(
   given: T
@@ -64,8 +64,8 @@ export const results = <const T extends ReadonlyArray<AnyTask>>(
   }) as never
 
 /**
- * The tasks as they end, each once, then the end of the stream (asyncio: `as_completed`). Those that have ended
- * already come first, in the order of their ends. Failures stay in the tasks: ask each for its `result`.
+ * The tasks as they end, each once (asyncio: `as_completed`). Tasks that have ended before come first, in the order of
+ * their ends. Failures stay in the tasks: read each one's `result`.
  */
 export const asCompleted = <T extends AnyTask>(given: Iterable<T>): Stream.Stream<T> =>
   Stream.asyncPush<T>(

@@ -22,22 +22,22 @@ import {
 /** What to run and what to do with each outcome. */
 export interface Options<A, E, R> {
   /**
-   * The next item, undefined when none is left, or {@link later}. Called once for each item, in order. Without
-   * `later` it gives something each time it is asked, as often as `concurrency` allows.
+   * The next item, undefined when none is left, or {@link later}. Called once for each item, in order, as often as
+   * `concurrency` allows.
    */
   readonly pull: () => Effect.Effect<A, E, R> | undefined | typeof later
-  /** Is given the function to call when there may be an item again after {@link later}. */
+  /** Receives the function to call when there may be an item again after {@link later}. */
   readonly onSleep?: ((wake: () => void) => void) | undefined
-  /** How many items may be under way at once. */
+  /** Most items that run at once. */
   readonly concurrency: number
   /**
-   * Takes the outcome of the item with this index (in the order of `pull`). A cancellation in return stops the run:
-   * what is under way is cancelled with it, clean-up is waited for, and nothing else is started.
+   * Takes the outcome of the item with this index (in the order of `pull`). Returning a cancellation stops the run: running
+   * items are cancelled with it and awaited, and no other is started.
    */
   readonly settle: (index: number, exit: Exit.Exit<A, E>) => Cancellation | undefined
 }
 
-/** What `pull` gives when there is no item at the moment: no more workers are made, until another ends or it is woken. */
+/** `pull` returns it when no item is ready: no more workers are made until an item ends or the run is woken. */
 export const later: unique symbol = Symbol("later")
 
 /** All workers together start this many items before they let timers and I/O have a turn. */
@@ -52,13 +52,13 @@ const attempt = <A>(compute: () => A): Exit.Exit<A> => {
 }
 
 /**
- * Runs every item and ends when all have settled. Each item is a task of its own: what it sets in a FiberRef or in the
- * runtime flags is unseen by the others and by the caller, what it forks ends with it, its defects and interruptions
- * are its own outcome. When the caller is interrupted so are the items, with the same reason. Dies when `pull` or
- * `settle` throw, after the items' clean-up.
+ * Runs every item and ends when all have settled. Each item is a task of its own: its changes to FiberRefs and runtime
+ * flags are invisible to the others and to the caller, fibers that it forks end with it, and its defects and interruptions
+ * are its own outcome. Interrupting the caller interrupts the items, with the same reason. Dies when `pull` or `settle`
+ * throws, after the items' clean-up.
  *
- * An item's fiber is its worker's. An interruption of it from outside ends the item under way and then the worker, which
- * another one replaces. A handle on that fiber is of use only while the item runs.
+ * An item's fiber is its worker's. An interruption of it from outside ends the running item and then the worker, which is
+ * replaced. A handle on that fiber is of use only while the item runs.
  */
 export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, never, R> =>
   Effect.flatMap(Effect.runtime<R>(), (runtime) =>
@@ -67,16 +67,16 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
       const fork = Runtime.runFork(runtime)
       const workers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
       let started = 0
-      let live = 0 // workers that have not ended, one that is just being started included
+      let live = 0 // workers that have not ended, including one that is being started
       let exhausted = false
-      let asleep = false // since `pull` said so
+      let asleep = false // since `pull` returned `later`
       let stopped: FiberId.FiberId | undefined
-      let wake: (() => void) | undefined // when a worker has ended
-      let broken: Cause.Cause<never> = Cause.empty // what `pull` and `settle` have thrown
+      let wake: (() => void) | undefined // called when a worker has ended
+      let broken: Cause.Cause<never> = Cause.empty // errors that `pull` and `settle` threw
 
       let sinceTurn = 0 // items started in this turn of the event loop
       let parked: Set<() => void> | undefined
-      // One wait for all: if each waited for itself, each would have a budget of its own.
+      // One wait for all workers: otherwise each would have a budget of its own.
       const giveWay = Effect.async<void>((resume) => {
         if (parked === undefined) {
           const all = new Set<() => void>()
@@ -101,7 +101,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
       const breakOff = (thrown: unknown) => {
         const cause = Cause.die(thrown)
         broken = parallel(broken, cause)
-        stop(toFiberId({ reason: `what started it broke: ${headline(cause)}`, origin: "WorkerFibers" }))
+        stop(toFiberId({ reason: `a callback of the run threw: ${headline(cause)}`, origin: "WorkerFibers" }))
       }
       const settle = (index: number, exit: Exit.Exit<A, E>) => {
         try {
@@ -133,18 +133,18 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
       })
 
       const start = () => {
-        let index = -1 // the item under way
-        let ended: Exit.Exit<A, E> | undefined // how it has ended while its children are waited for
+        let index = -1 // the running item
+        let ended: Exit.Exit<A, E> | undefined // its exit, while its children are awaited
         let idle = false // it has ended because there was no item
-        let observers = 0 // of the worker's own fiber, without those that came through an item's handle
-        // Only the items can be interrupted, not the worker's own handler: it gets to see the whole cause of each.
+        let observers = 0 // of the worker's own fiber, without those that an item added through its handle
+        // Only the items can be interrupted, not the worker's own handler, so that it sees the whole cause of each.
         const work = Effect.uninterruptibleMask((restore) =>
           Effect.withFiberRuntime<unknown, unknown, R>((fiber) => {
             const refs = refsOf(fiber)
             const flags = flagsOf(fiber)
             observers += observersOf(fiber)
             let current: Effect.Effect<unknown, E, R>
-            let spent: Exit.Exit<A, E> | undefined // the last item's, when the fiber has to end with it
+            let spent: Exit.Exit<A, E> | undefined // the last item's, if the fiber has to end with it
             const finish = (exit: Exit.Exit<A, E>) => {
               if (hasMessages(fiber) || observersOf(fiber) > observers) spent = exit
               if (refsOf(fiber) !== refs) {
@@ -181,7 +181,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
                 }
                 sinceTurn++
                 index = started++
-                // What only computes needs no interpreter: it cannot fork or set a FiberRef.
+                // A pure computation needs no interpreter: it cannot fork or set a FiberRef.
                 const compute = thunkOf(item)
                 if (compute !== undefined) finish(attempt(compute))
                 else if (isExit(item)) finish(item)
@@ -191,8 +191,8 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
                 }
               }
             }
-            // The items run bare in one loop, since a handler around each costs as much as the rest: a success is what
-            // the loop's step is given, and a failure ends the loop, which then starts again.
+            // The items run bare in one loop, because a handler around each doubles the cost: the loop's step receives
+            // successes, and a failure ends the loop, which is then restarted.
             const loop: Effect.Effect<unknown, unknown, R> = Effect.matchCauseEffect(
               restore(
                 Effect.whileLoop({
@@ -200,7 +200,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
                   body: () => current,
                   step: (a) => {
                     if (ended !== undefined) return finish(ended)
-                    if (index < 0) return // it has given way
+                    if (index < 0) return // it was `giveWay`
                     const exit = Exit.succeed(a as A)
                     const children = interruptChildren(fiber)
                     if (children === null) return finish(exit)
@@ -231,8 +231,8 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
         const worker = fork(work)
         workers.add(worker)
         observers++
-        // The fiber has run as far as it could by now; it may even have ended. It has an item under way if that has
-        // changed the fiber itself, so that it ended with the item.
+        // The fiber has run up to its first wait, or has ended. At its end an item is still running if the fiber had
+        // to end with that item.
         worker.addObserver((exit) => {
           workers.delete(worker)
           live--
@@ -254,7 +254,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
         })
       const finished = until(() => live === 0)
       const changed = until(() => live === 0 || mayStart())
-      // Starting is a loop of the caller's own, so that it too gives way to timers while it makes many workers.
+      // The caller's own loop starts workers, so that it gives way to timers as well while it makes many.
       return Effect.whileLoop({
         while: () => live > 0 || mayStart(),
         body: () => {
@@ -276,7 +276,7 @@ export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, nev
     })
   )
 
-// The id under which the caller is being interrupted; where one of several carries a reason, that one.
+// The id with which the caller is interrupted; of several, one that carries a reason.
 const carrier = (interruptors: HashSet.HashSet<FiberId.FiberId>): FiberId.FiberId => {
   let chosen: FiberId.FiberId = FiberId.none
   for (const id of interruptors) {

@@ -15,7 +15,7 @@ const milliseconds: Readonly<Record<string, number>> = Object.fromEntries(
 
 /**
  * Reads a duration as people write it (`90s`, `1h30m`, `250ms`, `2 days`; a bare number is seconds) and returns
- * milliseconds. The problem names the part that is wrong, and its place where it is not the first.
+ * milliseconds. The problem names the part that is wrong, and its place unless it is the first.
  */
 export const duration = (text: string): Either.Either<number, string> => {
   const given = text.trim()
@@ -76,7 +76,7 @@ export const formatGiven = (duration: Duration.DurationInput): string => {
   )
 }
 
-/** Milliseconds for people: `250 ms`, `1.5 s`, `2 m 05 s`, `1 h 05 m`. */
+/** Milliseconds for people, rounded: `250 ms`, `1.5 s`, `2 m 05 s`, `1 h 05 m`. */
 export const formatDuration = (ms: number): string => {
   // The rounded value decides the unit: 999.6 ms are 1.0 s.
   if (Math.round(ms) < 1000) return `${Math.round(ms)} ms`

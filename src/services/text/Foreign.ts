@@ -3,7 +3,7 @@
 import { types } from "node:util"
 import { plural } from "./Plural.js"
 
-/** What the body returns, or `otherwise` where it throws. */
+/** The result of the body, or `otherwise` if it throws. */
 export const guarded = <A, B>(body: () => A, otherwise: B): A | B => {
   try {
     return body()
@@ -12,19 +12,19 @@ export const guarded = <A, B>(body: () => A, otherwise: B): A | B => {
   }
 }
 
-/** The text that the body returns; empty where it returns something else or throws. */
+/** The text that the body returns; empty if it returns another type or throws. */
 export const guardedText = (body: () => unknown): string => {
   const text = guarded(body, undefined)
   return typeof text === "string" ? text : ""
 }
 
-/** The object's property; undefined where there is none, or where reading it throws. */
+/** The object's property; undefined if it is missing, or if reading it throws. */
 export const read = (value: unknown, key: PropertyKey): unknown =>
   typeof value === "object" && value !== null
     ? guarded(() => (value as Record<PropertyKey, unknown>)[key], undefined)
     : undefined
 
-/** The object's property where it is a text; else empty. */
+/** The object's property if it is a text; else empty. */
 export const readText = (value: unknown, key: PropertyKey): string => guardedText(() => read(value, key))
 
 /** Whether the value is an error, of this realm or of another. */
@@ -40,7 +40,7 @@ export const clipped = (text: string): string =>
     ? text
     : `${text.slice(0, longest)}… (${plural(text.length - longest, "more character is", "more characters are")} left out)`
 
-/** The text that the body makes of a foreign value, clipped; where the body throws, one line that says so. */
+/** The text that the body makes of a foreign value, clipped; if the body throws, one line that reports it. */
 export const printable = (what: string, body: () => string): string => {
   try {
     return clipped(body())

@@ -2,7 +2,10 @@ import { Either } from "effect"
 
 const units = ["", "K", "M", "G", "T"]
 
-/** Reads a size as people write it (`500K`, `2M`, `1.5GiB`; K is 1024) and returns bytes. */
+/**
+ * Reads a size as people write it (`500K`, `2M`, `1.5GiB`; K is 1024, and a bare number is bytes) and returns bytes. On
+ * the left is what is wrong with it.
+ */
 export const size = (text: string): Either.Either<number, string> => {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*$/i.exec(text)
   if (match === null)
@@ -10,7 +13,7 @@ export const size = (text: string): Either.Either<number, string> => {
   return Either.right(Math.floor(Number(match[1]) * 1024 ** units.indexOf(match[2]!.toUpperCase())))
 }
 
-/** Bytes for people: `1.5 MiB`. */
+/** Bytes for people, rounded, in powers of 1024: `1.5 MiB`. */
 export const formatSize = (bytes: number): string => {
   let value = bytes
   let unit = 0

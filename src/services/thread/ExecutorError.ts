@@ -5,6 +5,8 @@ import type { Thrown } from "./internal/task.js"
 const labelled = (thrown: Thrown) =>
   thrown.name === "" ? thrown.message : `${thrown.name}: ${thrown.message}`
 
+export type { Thrown } from "./internal/task.js"
+
 /** The job threw, or its promise was rejected. */
 export class JobFailed extends Data.TaggedError("JobFailed")<{
   readonly job: string
@@ -73,7 +75,7 @@ export class NotSerializable extends Data.TaggedError("NotSerializable")<{
   }
 }
 
-/** The queue of the executor is full. */
+/** The queue of the executor is full: `maxQueue` jobs wait for a thread. */
 export class QueueFull extends Data.TaggedError("QueueFull")<{
   readonly job: string
   readonly maxQueue: number

@@ -3,6 +3,8 @@ import type { Effect, Either } from "effect"
 import type { ExecutorError } from "./ExecutorError.js"
 import type { Task } from "./internal/task.js"
 
+export type { Task } from "./internal/task.js"
+
 /** A function that may block: its thread is its own while it runs. */
 export type Blocking<Args extends ReadonlyArray<unknown>, A> = (
   ...args: Args

@@ -1,11 +1,11 @@
 import { DateTime, Either, Option } from "effect"
 import { didYouMean } from "../text/Spelling.js"
 
-/** An instant that was given as text. */
+/** An instant that was read from a text. */
 export interface Time {
   /** Milliseconds since the epoch. */
   readonly at: number
-  /** The time of day as it was asked for, when a clock change skips it: then `at` is the end of the gap. */
+  /** The requested time of day, if a clock change skips it: then `at` is the end of the gap. */
   readonly skipped: string | undefined
 }
 
@@ -13,7 +13,7 @@ export interface Time {
 export interface Options {
   /** For times without an offset of their own. */
   readonly zone: DateTime.TimeZone
-  /** What a time of day comes next after; milliseconds since the epoch. */
+  /** A time of day is the next one after this; milliseconds since the epoch. */
   readonly now: number
 }
 
@@ -29,7 +29,7 @@ export const latest = 8.64e15 - day
 /** The time zone of the machine. */
 export const local = DateTime.zoneMakeLocal
 
-/** Reads a time zone: an IANA name, `UTC`, `local`, or an offset like `+02:00`. */
+/** Reads a time zone: an IANA name, `UTC`, `local`, or an offset like `+02:00`. On the left is what is wrong with it. */
 export const zone = (text: string): Either.Either<DateTime.TimeZone, string> => {
   const name = text.trim()
   if (name.toLowerCase() === "local") return Either.right(local())
@@ -45,7 +45,7 @@ export const zone = (text: string): Either.Either<DateTime.TimeZone, string> => 
   })
 }
 
-// A formatter that says the offset takes 1 µs, `DateTime.zonedOffset` 8; to make one takes a hundred.
+// A cached formatter returns the offset in 1 µs, `DateTime.zonedOffset` in 8; creating one takes a hundred.
 const formatters = new Map<string, Intl.DateTimeFormat>()
 
 const formatterOf = (id: string): Intl.DateTimeFormat => {
@@ -56,7 +56,7 @@ const formatterOf = (id: string): Intl.DateTimeFormat => {
   return made
 }
 
-/** What a clock in the zone is ahead of UTC at that instant, in milliseconds. */
+/** The zone's offset from UTC at that instant, in milliseconds. */
 export const offsetOf = (at: number, zone: DateTime.TimeZone): number => {
   if (zone._tag === "Offset") return zone.offset
   const text = formatterOf(zone.id).format(at)
@@ -70,8 +70,8 @@ export const offsetOf = (at: number, zone: DateTime.TimeZone): number => {
 const two = (n: number) => String(n).padStart(2, "0")
 
 /**
- * An instant as ISO 8601 with the offset that holds then: `2027-03-28T03:00:00+02:00`. Milliseconds only where there
- * are some, and the seconds of an offset only where a zone had them.
+ * An instant as ISO 8601 with its offset: `2027-03-28T03:00:00+02:00`. Milliseconds and the seconds of an offset are
+ * written only if they are not zero.
  */
 export const format = (at: number, zone: DateTime.TimeZone): string => {
   if (!(Math.abs(at) <= latest)) return "after the year 275760"
@@ -102,9 +102,9 @@ export const shown = (wall: number): string =>
 
 // A wall time is the instant at which a clock in UTC would show the same.
 
-/** The instants at which a clock in the zone shows this: none in the hour that it skips, two in the one it repeats. */
+/** The instants of this wall time in the zone: none in a skipped hour, two in a repeated one. */
 const instants = (wall: number, zone: DateTime.TimeZone): ReadonlyArray<number> => {
-  // An offset that holds then holds a day earlier or a day later: clocks change less often than that.
+  // Clocks change less than once in two days, so the offset is that of a day earlier or a day later.
   const offsets = new Set([offsetOf(wall - day, zone), offsetOf(wall, zone), offsetOf(wall + day, zone)])
   return [...offsets]
     .map((offset) => wall - offset)
@@ -112,7 +112,7 @@ const instants = (wall: number, zone: DateTime.TimeZone): ReadonlyArray<number> 
     .sort((a, b) => a - b)
 }
 
-/** Where the gap ends that swallows this wall time: the instant of the clock change. */
+/** The end of the gap that skips this wall time: the instant of the clock change. */
 const endOfGap = (wall: number, zone: DateTime.TimeZone): number => {
   const before = offsetOf(wall - day, zone)
   let low = wall - day
@@ -125,7 +125,7 @@ const endOfGap = (wall: number, zone: DateTime.TimeZone): number => {
   return high
 }
 
-/** When a clock in the zone shows this from `from` on; the first time ever when that is past. */
+/** The first instant of this wall time from `from` on, or the first one at all if all are past. */
 const ofWall = (wall: number, zone: DateTime.TimeZone, from: number): Time => {
   const found = instants(wall, zone)
   return found.length === 0
@@ -133,11 +133,11 @@ const ofWall = (wall: number, zone: DateTime.TimeZone, from: number): Time => {
     : { at: found.find((at) => at >= from) ?? found[0]!, skipped: undefined }
 }
 
-/** The next time that a clock in the zone shows this, `sinceMidnight` in milliseconds; not now itself. */
+/** The next instant, after now, at which the zone's clock shows this time of day (milliseconds since midnight). */
 const next = (sinceMidnight: number, { now, zone }: Options): Time => {
   const wall = now + offsetOf(now, zone)
   const today = wall - (((wall % day) + day) % day)
-  // Yesterday, because a clock that is set back at midnight shows its last hour once more.
+  // Yesterday too, because a clock that is set back at midnight repeats its last hour.
   return [-1, 0, 1, 2]
     .map((days) => ofWall(today + days * day + sinceMidnight, zone, now + 1))
     .filter(({ at }) => at > now)
@@ -152,7 +152,7 @@ class Wrong {
   constructor(readonly problem: string) {}
 }
 
-/** Reads a text from left to right, and says of the first thing that does not fit what would. */
+/** Reads a text from left to right; the problem names the first part that does not fit, and what is accepted there. */
 class Reader {
   at = 0
   constructor(
@@ -168,7 +168,7 @@ class Reader {
     throw new Wrong(`time '${this.given}' ${what}`)
   }
 
-  /** Takes what matches here. */
+  /** Takes the match at the current place. */
   take(pattern: RegExp): string | undefined {
     const match = pattern.exec(this.text.slice(this.at))
     if (match === null || match.index > 0) return undefined
@@ -176,7 +176,7 @@ class Reader {
     return match[0]
   }
 
-  /** A number of two digits (of so many, for a year) within limits. */
+  /** A number of two digits (`digits`, for a year) within limits. */
   number(field: string, least: number, most: number, digits = 2): number {
     const allowed = `${String(least).padStart(digits, "0")} to ${most}`
     const place = this.at + 1
@@ -238,11 +238,11 @@ class Reader {
 }
 
 /**
- * Reads a time: ISO 8601 (`2027-01-31`, `2027-01-31T09:00`, `20270131T090000.250Z`; a space may stand for the T), or
+ * Reads a time: ISO 8601 (`2027-01-31`, `2027-01-31T09:00`, `20270131T090000.250Z`; a space may replace the T), or
  * the next time of a day (`09:00`, `23:59:59`), each with an offset or else in the zone.
  *
- * A time that a clock change skips is the end of the gap, as for a cron job. Of one that comes twice it is the first
- * that is not past.
+ * A time that a clock change skips is the end of the gap, as for a cron job. A repeated time is the first of the two that
+ * is not past.
  */
 export const read = (text: string, options: Options): Either.Either<Time, string> => {
   const reader = new Reader(text.trim(), text)

@@ -2,22 +2,22 @@ import { Data, type DateTime, Either } from "effect"
 import { plural } from "../text/Plural.js"
 import * as CivilTime from "./CivilTime.js"
 
-// By hand, because `effect/Cron` knows neither L, W and # nor Debian's rule for clock changes; and whole, because reading
-// an expression and searching its times share the fields: what one may hold, the other must find. An oracle that walks
-// through every clock change of every zone tests both (CronClockChanges.test.ts).
+// Not `effect/Cron`, which supports neither L, W and # nor Debian's rule for clock changes. The file stays whole, because
+// the parser and the search for times share the fields. An oracle that walks through every clock change of every zone
+// tests both (CronClockChanges.test.ts).
 
 // A wall time is the instant at which a clock in UTC would show the same.
 
-/** Times that come again and again by the clock of some place: a cron expression, or every full hour. */
+/** Repeated times of a wall clock: a cron expression, or every full hour. */
 export interface Rule {
   /** The first wall time from this one on, in milliseconds; undefined when none is left. */
   readonly nextWall: (wall: number) => number | undefined
   /**
-   * Whether it names times of day. Those come once each where a clock is put forward or back; what comes every hour or
+   * Whether it names times of day. Those occur once each when a clock is set forward or back; a rule of every hour or
    * oftener (in cron: `*` at the beginning of hour or minute) follows real time instead.
    */
   readonly fixed: boolean
-  /** How many wall times there are from `from` on and before `to`; without it {@link count} walks through them. */
+  /** The number of wall times from `from` on and before `to`; without it {@link count} walks through them. */
   readonly countWall?: (from: number, to: number) => number
 }
 
@@ -26,10 +26,10 @@ export interface Cron extends Rule {
   readonly text: string
 }
 
-/** Where to begin, and by which clock. */
+/** The start and the clock of a search. */
 export interface Options {
   readonly zone: DateTime.TimeZone
-  /** What comes next after; milliseconds since the epoch. */
+  /** The search begins after this; milliseconds since the epoch. */
   readonly after: number
 }
 
@@ -42,11 +42,11 @@ const day = 24 * hour
 
 // searching
 
-/** Debian's limit: a change of the clock by so much or more is a correction, and the new time simply holds. */
+/** Debian's limit: a change of the clock by this or more is a correction, and the new time simply applies. */
 const correction = 3 * hour
 
 interface Change {
-  /** The first instant at which the new offset holds. */
+  /** The first instant with the new offset. */
   readonly at: number
   readonly before: number
   readonly after: number
@@ -73,7 +73,7 @@ const changeBetween = (from: number, to: number, zone: DateTime.TimeZone): Chang
   return { at: high * second, before, after: CivilTime.offsetOf(high * second, zone) }
 }
 
-/** How far the clock had got before it was put back to what it shows at `from`; -Infinity where it was not. */
+/** The last wall time before the clock was set back to that of `from`; -Infinity if it was not set back. */
 const reached = (from: number, zone: DateTime.TimeZone): number => {
   const change = changeBetween(from - correction, from, zone)
   return change !== undefined && change.before > change.after && change.before - change.after < correction
@@ -82,12 +82,12 @@ const reached = (from: number, zone: DateTime.TimeZone): number => {
 }
 
 /**
- * The next time of the rule by a clock in the zone; undefined when it never comes again.
+ * The next time of the rule by a clock in the zone; undefined when none is left.
  *
- * At clock changes it goes by the rule of Debian's cron. A fixed time in the hour that is skipped comes right after the
- * gap (`skipped` says for which time of day), several of them once. One in the hour that is repeated comes the first
- * time only. What is not fixed follows real time: nothing in the gap, and both of the repeated hours. A change by three
- * hours or more (a zone that moves across the date line) is a correction: the new time holds for both.
+ * Clock changes follow the rule of Debian's cron. Fixed times in the skipped hour move to the end of the gap, several of
+ * them to one run (`skipped` is the time of day); fixed times in the repeated hour occur the first time only. A rule that
+ * is not fixed follows real time: no run in the gap, runs in both of the repeated hours. A change by three hours or more
+ * (a zone that moves across the date line) is a correction: the new time applies to both kinds.
  *
  * @example
  * ```ts
@@ -108,7 +108,7 @@ export const next = (rule: Rule, { after, zone }: Options): CivilTime.Time | und
     const shown = from + offset
     const wall = rule.nextWall(rule.fixed ? Math.max(shown, reached(from, zone)) : shown)
     if (wall === undefined || !(wall < CivilTime.latest)) return undefined
-    // Until the clock gets near to it, no change matters; no zone is two days away from UTC.
+    // A change matters only near the wall time; no zone is two days away from UTC.
     if (wall - 2 * day > from) {
       from = wall - 2 * day
       continue
@@ -116,7 +116,7 @@ export const next = (rule: Rule, { after, zone }: Options): CivilTime.Time | und
     const at = wall - offset
     const change = changeBetween(from, at, zone)
     if (change === undefined) return { at, skipped: undefined }
-    const end = change.at + change.after // of the gap, if it is one
+    const end = change.at + change.after // of the gap, if the change makes one
     if (rule.fixed && wall < end && change.after - change.before < correction) {
       return { at: change.at, skipped: rule.nextWall(end) === end ? undefined : CivilTime.shown(wall) }
     }
@@ -125,7 +125,7 @@ export const next = (rule: Rule, { after, zone }: Options): CivilTime.Time | und
   return undefined
 }
 
-/** All times of the rule, one after the other, as long as they are asked for. */
+/** All times of the rule, one after the other, computed as they are requested. */
 export function* upcoming(rule: Rule, { after, zone }: Options): Generator<CivilTime.Time, void> {
   for (let found = next(rule, { after, zone }); found !== undefined; ) {
     yield found
@@ -134,8 +134,8 @@ export function* upcoming(rule: Rule, { after, zone }: Options): Generator<Civil
 }
 
 /**
- * How many times of the rule there are after `after` and until `until`, both milliseconds since the epoch: as many as
- * {@link upcoming} gives. Hours that are not near a clock change are counted by the calendar, so a year of seconds takes
+ * The number of times of the rule after `after` and until `until`, both milliseconds since the epoch: as many as
+ * {@link upcoming} yields. Hours far from a clock change are counted by the calendar, so a year of seconds takes
  * milliseconds.
  */
 export const count = (rule: Rule, { after, until, zone }: Options & { readonly until: number }): number => {
@@ -157,12 +157,12 @@ export const count = (rule: Rule, { after, until, zone }: Options & { readonly u
   return found
 }
 
-/** 1970-01-05, a Monday: so that weeks begin on one. */
+/** 1970-01-05, a Monday, so that weeks begin on Mondays. */
 const monday = 4 * day
 
 /**
- * Full intervals by the wall clock, counted from a Monday's midnight: `15 minutes` are `:00`, `:15`, `:30` and `:45`, a
- * day is midnight. At clock changes those longer than an hour are fixed times, as in {@link next}.
+ * Full intervals of the wall clock, counted from a Monday's midnight: `15 minutes` are `:00`, `:15`, `:30` and `:45`, a
+ * day is midnight. At clock changes intervals longer than an hour are fixed times, as in {@link next}.
  */
 export const aligned = (interval: number): Rule => ({
   nextWall: (wall) => monday + Math.ceil((wall - monday) / interval) * interval,
@@ -181,7 +181,7 @@ interface Field {
   readonly least: number
   readonly most: number
   readonly names: ReadonlyArray<string>
-  /** What is allowed, in words. */
+  /** The accepted values, for messages. */
   readonly allowed: string
 }
 
@@ -215,7 +215,7 @@ const nicknames: Readonly<Record<string, string>> = {
   "@hourly": "0 * * * *"
 }
 
-/** A day of a month, as the fields for days look at it. */
+/** A day of a month, as the day fields match it. */
 interface Day {
   readonly date: number
   /** The last date of its month. */
@@ -235,13 +235,13 @@ const nearestWorkday = (date: number, { date: today, last, weekday }: Day): numb
 interface Parsed {
   /** Numbers in order, each once. */
   readonly values: ReadonlyArray<number>
-  /** What only the calendar can tell: the last day, the second Monday. */
+  /** Conditions that depend on the calendar: the last day, the second Monday. */
   readonly special: ReadonlyArray<(day: Day) => boolean>
   /** Whether it begins with `*`. */
   readonly star: boolean
 }
 
-/** A word of the expression and where it stands. */
+/** A word of the expression and its position. */
 interface Word {
   readonly text: string
   readonly at: number
@@ -314,7 +314,7 @@ const parseField = (given: string, field: Field, word: Word): Parsed => {
     }
     const dash = range.indexOf("-")
     const first = whole ? least : value(dash < 0 ? range : range.slice(0, dash), at)
-    // Weeks begin on Sunday here; one that is written at the end of a range ends it.
+    // Sunday is 0; at the end of a range it is 7.
     const end = dash < 0 ? "" : range.slice(dash + 1)
     let last = whole || (dash < 0 && slash >= 0) ? Math.max(first, most - (isWeekdays ? 1 : 0)) : first
     if (dash >= 0) {
@@ -368,7 +368,7 @@ const read = (text: string): Cron => {
   const isDay = (day: Day): boolean => {
     const date = fits(dates, day.date, day)
     const weekday = fits(weekdays, day.weekday, day)
-    // When both say something, either is enough; so it has been since Unix V7.
+    // If both are restricted, either is enough, as in every cron since Unix V7.
     return dates.star || weekdays.star ? date && weekday : date || weekday
   }
   const timeFrom = (time: number): number | undefined => {
@@ -392,7 +392,7 @@ const read = (text: string): Cron => {
     let year = start.getUTCFullYear()
     let month = start.getUTCMonth()
     let date = start.getUTCDate()
-    // The calendar repeats itself after 400 years: what does not come by then never does.
+    // The calendar repeats after 400 years: a date that does not occur by then never does.
     for (const until = year + 400; year <= until; ) {
       if (ofYear.values.includes(month + 1)) {
         const first = Date.UTC(2000 + (year % 400), month, 1) // any year with the same calendar
@@ -412,7 +412,7 @@ const read = (text: string): Cron => {
     }
     return undefined
   }
-  /** How many times of a day come before this one. */
+  /** The number of times of a day before this one. */
   const timesBefore = (time: number): number => {
     const at = Math.ceil(time / second)
     const below = ({ values }: Parsed, n: number) => values.filter((value) => value < n).length
@@ -438,7 +438,7 @@ const read = (text: string): Cron => {
   return { text, nextWall, countWall, fixed: !minutes.star && !hours.star }
 }
 
-/** Why there is no such day. */
+/** Why no day matches. */
 const never = (dates: Parsed, ofYear: Parsed, given: ReadonlyArray<Word>): string => {
   const [date, month] = given.slice(-3) as [Word, Word, Word]
   const [only] = ofYear.values
@@ -456,10 +456,10 @@ const never = (dates: Parsed, ofYear: Parsed, given: ReadonlyArray<Word>): strin
  * fields. Each is `*`, a number, a name (`JAN`, `MON`), a range (`9-17`, `FRI-SUN`), any of these with a step (`5-59/15`;
  * `5/15` is the same), or a list. Days of the month are also `L` (the last), `L-3`, `15W` (the workday nearest to the
  * 15th, in the same month) and `LW` (the last workday); weekdays `5L` (the last Friday) and `MON#2` (the second Monday).
- * `?` in these two is `*`. Where both say something, either is enough. And `@yearly`, `@annually`, `@monthly`, `@weekly`,
- * `@daily`, `@midnight`, `@hourly`.
+ * `?` in these two is `*`. If both are restricted, either is enough. Also accepted: `@yearly`, `@annually`, `@monthly`,
+ * `@weekly`, `@daily`, `@midnight`, `@hourly`.
  *
- * The problem names the field, where it stands and what is allowed, or says that it never fires.
+ * The problem names the field, its position and the accepted values; an expression that never fires is a problem too.
  *
  * @example
  * ```ts

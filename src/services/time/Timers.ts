@@ -46,25 +46,28 @@ import {
 } from "./internal/series.js"
 import * as TimerFibers from "./internal/timerFibers.js"
 
+// What is due, the series and the fibers that wait are in internal/. The service itself stays whole: its
+// methods are one closure over two clocks, the fibers that wait and the handles that are open.
+
 // model
 
-/** A callback that was asked for (asyncio: `Handle`, `TimerHandle`). */
+/** A scheduled callback (asyncio: `Handle`, `TimerHandle`). */
 export interface Handle<out A, out E = never> {
-  /** Names it in reports; default `timer N`. */
+  /** Its name in reports; default `timer N`. */
   readonly name: string
   /**
-   * When it is due: milliseconds since the epoch, by the wall clock as it stands. What comes again and again is due next
-   * then; after the last time it is Infinity.
+   * When it is due, or the next run of a series: milliseconds since the epoch, by the current wall clock. Infinity after
+   * the last run.
    */
   readonly when: number
   /**
-   * Before its time: it never runs. While it runs: it is interrupted, and this waits for its clean-up. After its end:
-   * nothing. The origin is by default the calling task, or `timers`.
+   * Before its time, the callback never runs. A running callback is interrupted and its clean-up awaited. After its end
+   * this does nothing. The origin is by default the calling task, or `timers`.
    */
   readonly cancel: (reason: string, options?: { readonly origin?: string }) => Effect.Effect<void>
   /** Whether it was cancelled before it had ended. */
   readonly cancelled: Effect.Effect<boolean>
-  /** Waits for its end, and gives how it has ended. `Cancellation.fromExit` reads why it was cancelled. */
+  /** Waits for its end and returns its exit. `Cancellation.fromExit` reads why it was cancelled. */
   readonly await: Effect.Effect<Exit.Exit<A, E>>
 }
 
@@ -79,29 +82,29 @@ export type Time = DateTime.DateTime | Date | number
 
 export type { Overlap, SeriesEvent, Tally, Tick } from "./internal/series.js"
 
-/** Settings of what comes again and again. */
+/** Settings of a series of runs. */
 export interface SeriesOptions extends CallOptions {
   /**
-   * What becomes of a run that is due while the one before goes on. `"skip"`: nothing. `"queueOne"`: it comes right
-   * after, but only one may wait. `"queueAll"`: all wait. `"cancelRunning"`: the one before is cancelled, and it comes
-   * when that has cleaned up. `"parallel"`: they run beside each other. Default `"skip"`.
+   * The policy for a run that is due while the previous one still runs. `"skip"`: it does not run. `"queueOne"`: it runs
+   * right after, but only one may wait. `"queueAll"`: all wait. `"cancelRunning"`: the previous one is cancelled, and it
+   * runs after that one's clean-up. `"parallel"`: both run. Default `"skip"`.
    */
   readonly overlap?: Overlap | undefined
-  /** How many runs there are at most. Default no limit. */
+  /** Most runs. Default: no limit. */
   readonly times?: number | undefined
-  /** Nothing is due after this. Default never. */
+  /** No run is due after this. Default: no limit. */
   readonly until?: Time | undefined
-  /** Each comes later by a random part of this, at most until the next. Default 0. */
+  /** Each run is delayed by a random part of this, at most until the next run. Default 0. */
   readonly jitter?: Duration.DurationInput | undefined
-  /** For the jitter: the same seed gives the same delays. Default: one from Effect's `Random`. */
+  /** For the jitter: the same seed gives the same delays. Default: drawn from Effect's `Random`. */
   readonly seed?: number | undefined
   /**
-   * What becomes of runs that were missed: due more than {@link Options.recheck} ago, or more than one at a time,
-   * because the machine slept, the clock was set or something blocked the loop. `"none"`: nothing. `"last"`: the last of
-   * them runs at once. `"all"`: all do, as far as `overlap` lets them. Default `"none"`.
+   * The policy for missed runs: due more than {@link Options.recheck} ago, or more than one at a time, because the machine
+   * slept, the clock was set or the event loop was blocked. `"none"`: they do not run. `"last"`: the last of them runs at
+   * once. `"all"`: all run, as far as `overlap` allows. Default `"none"`.
    */
   readonly catchUp?: "none" | "last" | "all" | undefined
-  /** What was due longer ago than this is not caught up with. Default 1 day. */
+  /** Runs that were due longer ago than this are not caught up. Default 1 day. */
   readonly window?: Duration.DurationInput | undefined
   /** Observes when the next run is due, and which runs do not take place. */
   readonly observe?: ((event: SeriesEvent) => Effect.Effect<void>) | undefined
@@ -109,20 +112,20 @@ export interface SeriesOptions extends CallOptions {
 
 /** Settings of `cron`. */
 export interface CronOptions extends SeriesOptions {
-  /** Whose clock it goes by. Default: that of the machine. */
+  /** The time zone of its clock. Default: that of the machine. */
   readonly zone?: DateTime.TimeZone | undefined
 }
 
 /** Settings of `every`. */
 export interface EveryOptions extends CronOptions {
   /**
-   * On full intervals of the wall clock in the zone, as `Cron.aligned` has them. Default false: counted from now, by the
-   * monotonic clock.
+   * On full intervals of the wall clock in the zone, as `Cron.aligned` defines them. Default false: counted from now, by
+   * the monotonic clock.
    */
   readonly align?: boolean | undefined
 }
 
-/** What to run again and again: an effect, or one for each tick. */
+/** The body of a series: an effect, or a function that makes one for each tick. */
 export type Body<A, E, R> = Effect.Effect<A, E, R> | ((tick: Tick) => Effect.Effect<A, E, R>)
 
 /** Settings of the service. */
@@ -130,14 +133,14 @@ export interface Options {
   /** Reports each callback that fails (asyncio: `loop.call_exception_handler`). Default: logs an error. */
   readonly report?: ((failure: TimerFailed) => Effect.Effect<void>) | undefined
   /**
-   * How long the wall clock may have been set, or the machine asleep, before `callAt` notices. Default 1 minute.
+   * The longest delay until `callAt` notices that the wall clock was set or the machine slept. Default 1 minute.
    */
   readonly recheck?: Duration.DurationInput | undefined
 }
 
 // errors
 
-/** A callback failed. For the report: nothing else is stopped by it. */
+/** A callback failed. For the report only: other callbacks are not affected. */
 export class TimerFailed extends Data.TaggedError("TimerFailed")<{
   readonly timer: string
   readonly cause: Cause.Cause<unknown>
@@ -152,43 +155,43 @@ export class TimerFailed extends Data.TaggedError("TimerFailed")<{
 /**
  * Effects that run later, in the scope of the service (asyncio: `loop.call_soon`, `call_later`, `call_at`).
  *
- * Each runs as a fiber of its own, with the services and FiberRefs of the fiber that asked, and never inline: what is due
- * already runs on the next turn. What is due at the same time is begun in order of request. Closing the service's
- * scope cancels the callbacks that are left and waits for the clean-up of those that run.
+ * Each runs as a fiber of its own, with the services and FiberRefs of the requesting fiber, and never inline: a callback
+ * that is due at once runs on the next turn. Callbacks due at the same time start in order of request. Closing the
+ * service's scope cancels pending callbacks, and interrupts and awaits running ones.
  */
 export class Timers extends Context.Tag("effect-asyncio/services/Timers")<
   Timers,
   {
-    /** On the next turn. */
+    /** Runs an effect on the next turn. */
     readonly callSoon: <A, E, R>(
       effect: Effect.Effect<A, E, R>,
       options?: CallOptions
     ) => Effect.Effect<Handle<A, E>, never, R>
-    /** After a delay by the monotonic clock, of any length; zero and less is `callSoon`. */
+    /** Runs an effect after a delay of any length by the monotonic clock; zero and less is `callSoon`. */
     readonly callLater: <A, E, R>(
       delay: Duration.DurationInput,
       effect: Effect.Effect<A, E, R>,
       options?: CallOptions
     ) => Effect.Effect<Handle<A, E>, never, R>
     /**
-     * {@link callLater} for code that is not an effect: the callback of a library, or a loop that asks for very many. What it
-     * runs has the FiberRefs of the fiber that calls this, or those of the service where no fiber does.
+     * {@link callLater} for code that is not an effect: the callback of a library, or a loop that schedules very many. The
+     * effect runs with the FiberRefs of the calling fiber, or with those of the service outside of any fiber.
      */
     readonly unsafeCallLater: <A, E>(
       delay: Duration.DurationInput,
       effect: Effect.Effect<A, E>,
       options?: CallOptions
     ) => Handle<A, E>
-    /** At a time by the wall clock, whose changes it follows; one that is past is `callSoon`. */
+    /** Runs an effect at a time of the wall clock, whose changes it follows; a past time is `callSoon`. */
     readonly callAt: <A, E, R>(
       time: Time,
       effect: Effect.Effect<A, E, R>,
       options?: CallOptions
     ) => Effect.Effect<Handle<A, E>, never, R>
     /**
-     * Every interval, first after one has passed. It is anchored: how long a run takes, and how late it begins, moves
-     * none of those that follow. A run that fails is reported, and the others come nevertheless. Dies when the interval
-     * is not more than zero.
+     * Runs an effect every interval, first after one interval. The series is anchored: the duration and the delay of a run
+     * do not shift later ones. A run that fails is reported, and the series continues. Dies when the interval is zero or
+     * less.
      */
     readonly every: <A, E, R>(
       interval: Duration.DurationInput,
@@ -196,8 +199,8 @@ export class Timers extends Context.Tag("effect-asyncio/services/Timers")<
       options?: EveryOptions
     ) => Effect.Effect<Handle<Tally>, never, R>
     /**
-     * At the times of a cron expression, by the rule of Debian's cron where the clock changes; see `Cron.parse` and
-     * `Cron.next`. Fails when it cannot be read or never fires.
+     * Runs an effect at the times of a cron expression; clock changes follow the rule of Debian's cron, see `Cron.parse`
+     * and `Cron.next`. Fails when the expression cannot be read or never fires.
      */
     readonly cron: <A, E, R>(
       expression: string | Cron.Rule,
@@ -209,7 +212,7 @@ export class Timers extends Context.Tag("effect-asyncio/services/Timers")<
 
 // make
 
-// A tag is an effect and a function.
+// Checks for an effect first, because a tag is an effect and a function.
 const bodyOf = <A, E>(body: Body<A, E, never>, tick: Tick): Effect.Effect<A, E> =>
   Effect.isEffect(body) || typeof body !== "function" ? body : Effect.suspend(() => body(tick))
 
@@ -243,8 +246,8 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       options.report ?? ((failure: TimerFailed) => Effect.logError(failure.message, failure.cause))
     const recheck = Math.max(1, Duration.toMillis(checkedDuration("recheck", options.recheck ?? "1 minute")))
 
-    // Milliseconds since here: small numbers keep fractions of a microsecond, those since the epoch do not.
-    // The live clock's nanoseconds are three new objects at each look.
+    // Milliseconds since this origin: small numbers keep fractions of a microsecond, those since the epoch do not.
+    // The live clock's nanoseconds allocate three objects at each read.
     const [origin, begun] = [clock.unsafeCurrentTimeNanos(), performance.now()]
     const isLive = clock === Context.get(DefaultServices.liveServices, Clock.Clock)
     const virtual = clock as { readonly unsafeElapsed?: () => number }
@@ -297,7 +300,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       // To the nanosecond, so that 0.1 + 0.2 and 0.3 are one deadline.
       const deadline = byWall ? wall() + wait : Math.round((monotonic() + wait) * 1e6) / 1e6
       const fiberRefs = fiber === undefined ? runtime.fiberRefs : FiberRuntime.refsOf(fiber)
-      // Mostly it is the fiber that asked before.
+      // Mostly the same fiber requests several in a row.
       if (asker.fiberRefs !== fiberRefs || asker.byWall !== byWall) asker = { host, fiberRefs, byWall }
       const call = new Call<A, E>(asker, ++calls, callOptions?.name, effect, deadline)
       const closing = fibers.closing()
@@ -361,7 +364,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
         })
       )
     const unsafeCallLater: Timers["Type"]["unsafeCallLater"] = (delay, effect, callOptions) => {
-      // Less than zero is at once.
+      // A negative wait is due at once.
       const wait =
         typeof delay === "number" && delay > 0
           ? delay
@@ -407,7 +410,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
 // layers
 
 /**
- * The service for as long as the layer's scope. It takes the clock that is current when the layer is built.
+ * The service in the layer's scope, with the clock that is current when the layer is built.
  *
  * @example
  * ```ts

@@ -3,6 +3,7 @@ import { dual } from "effect/Function"
 import * as Cancellation from "../task/Cancellation.js"
 import * as EventLoop from "../task/EventLoop.js"
 import { watchForever } from "../task/internal/fiberRuntime.js"
+import type { Waiting } from "../task/internal/waiting.js"
 import * as Fibers from "../task/internal/waiting.js"
 import { anyNumber, checkedDuration, checkOptions } from "../text/Numbers.js"
 import * as VirtualTime from "./internal/virtualTime.js"
@@ -14,22 +15,21 @@ export interface Options {
   /** Its first time, in milliseconds since the epoch. Default 0. */
   readonly start?: number | undefined
   /**
-   * For how long, in real time, open sockets, workers and real timers may hold the clock while nothing happens. Longer
-   * silence is taken for idleness: a kept-alive connection. So long it also takes to be sure of a deadlock,
-   * and 20 times as long (at least 100 ms) where timers or channels stood open before (a test runner's). Default 100 ms.
+   * How long, in real time, open sockets, workers and real timers hold the clock without activity; after that they count
+   * as idle, like a kept-alive connection. A deadlock is reported after the same time, or after 20 times that (at least
+   * 100 ms) if timers or channels were open before (a test runner's). Default 100 ms.
    */
   readonly patience?: Duration.DurationInput | undefined
 }
 
-/** A fiber that waits for what will never come. */
-export type Waiting = Fibers.Waiting
+export type { Waiting } from "../task/internal/waiting.js"
 
 // errors
 
-/** All fibers wait, no deadline is left and nothing real is on its way: a defect of the program. */
+/** All fibers wait, no deadline is left and no real work is active: a defect of the program. */
 export class Deadlock extends Data.TaggedError("Deadlock")<{
   readonly fibers: ReadonlyArray<Waiting>
-  /** When, in milliseconds of the clock. */
+  /** The time of the deadlock, in milliseconds of the clock. */
   readonly time: number
 }> {
   override get message() {
@@ -43,7 +43,7 @@ export class Deadlock extends Data.TaggedError("Deadlock")<{
 
 const make = (options: Options = {}) =>
   Effect.gen(function* () {
-    // Not the program's: what the surroundings have just set up, like the timer that keeps a runtime alive.
+    // Lets timers of the surroundings start first, such as the one that keeps a runtime alive: they are not the program's.
     yield* EventLoop.nextTurn
     const scheduler = new VirtualTime.CountingScheduler(yield* FiberRef.get(FiberRef.currentScheduler))
     checkOptions(options, { start: anyNumber })
@@ -56,9 +56,9 @@ const cancellation = () =>
   Cancellation.toFiberId({ reason: "nothing can happen any more", origin: "VirtualClock" })
 
 /**
- * Runs the effect in virtual time: whenever all its fibers wait, the clock jumps to the next deadline. See
- * {@link layer} for what holds it. What it forks ends with it. Dies with {@link Deadlock} when nothing can happen any
- * more: no fiber is ready, no deadline is left, nothing real is under way. Its fibers are interrupted before.
+ * Runs the effect in virtual time: whenever all its fibers wait, the clock jumps to the next deadline. {@link layer}
+ * lists what holds it. Fibers that the effect forks end with it. When no fiber is ready, no deadline is left and no real
+ * work is active, the fibers are interrupted, and this dies with {@link Deadlock}.
  *
  * @example
  * ```ts
@@ -79,7 +79,7 @@ export const run: {
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
           const close = watchForever()
-          // A fiber of its own: a deadlock is reported even where that fiber cannot be interrupted.
+          // In a fiber of its own, so that a deadlock is reported even if that fiber cannot be interrupted.
           const fiber = yield* restore(effect).pipe(
             Effect.withClock(clock),
             Effect.withScheduler(scheduler),
@@ -111,7 +111,7 @@ export const run: {
     )
 )
 
-// What went wrong in the clean-up goes along.
+// Failures of the clean-up are added to the cause.
 const alongside = <A, E>(deadlock: Deadlock, exit: Exit.Exit<A, E> | undefined): Cause.Cause<E> => {
   const own = exit !== undefined && Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)
   return own ? Cause.sequential(Cause.die(deadlock), exit.cause) : Cause.die(deadlock)
@@ -134,7 +134,7 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
         })
       )
       clock.watchOver((waiting, fibers) => {
-        // There may be no fiber: a runtime that has not been given anything to run.
+        // A runtime that has not run any effect yet has no fibers.
         if (fibers.length === 0) return
         if (deadlock !== undefined) return process.emitWarning(deadlock)
         deadlock = new Deadlock({ fibers: waiting, time: clock.unsafeCurrentTimeMillis() })
@@ -146,19 +146,18 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
   )
 
 /**
- * A clock that moves by itself (trio's autojump): its time stands still while a fiber runs, and jumps to the next deadline
- * when every fiber waits. Equal deadlines come in order of request, one after the other. It starts at the epoch. A
- * sleep of zero is a turn that takes no time, but after a hundred in a row each takes 1 ms.
+ * A clock that advances by itself (trio's autojump): its time stands still while a fiber runs, and jumps to the next
+ * deadline when every fiber waits. Equal deadlines wake in order of request, one after the other. It starts at the epoch.
+ * A sleep of zero is a turn that takes no time, but after a hundred in a row each takes 1 ms.
  *
  * Real work holds it: system requests (files, names, connecting, writing) and child processes until they are done; open
- * sockets, workers and real timers until {@link Options.patience} has passed in silence. So an answer that takes a
- * server longer than that comes late in virtual time, and so does a promise that keeps nothing open. What was open
- * before the clock was made does not hold it, nor do listening servers and `Effect.never`.
+ * sockets, workers and real timers until {@link Options.patience} has passed without activity. So a server that takes
+ * longer than that answers late in virtual time, and so does a promise without an open handle. Handles that were open
+ * before the clock was made do not hold it, nor do listening servers and `Effect.never`.
  *
- * Where nothing can happen any more, the fibers that keep this time are interrupted, and the layer's scope dies with
- * {@link Deadlock}.
+ * In a deadlock the fibers that sleep on this clock are interrupted, and the layer's scope dies with {@link Deadlock}.
  *
- * Give it to a layer that keeps time (`Timers.layer`) with `Layer.provideMerge`, not beside it.
+ * Provide it to a layer that uses time (`Timers.layer`) with `Layer.provideMerge`; merging the two does not.
  *
  * @example
  * ```ts

@@ -33,7 +33,7 @@ describe("ResumePoint.followPlace and inputPlace", () => {
     ]
     for (const wrong of wrongPlaces) {
       const answer = ResumePoint.followPlace("lines")(wrong)
-      expect(Either.isLeft(answer) && answer.left, JSON.stringify(wrong)).toMatch(/remove it to begin anew$/)
+      expect(Either.isLeft(answer) && answer.left, JSON.stringify(wrong)).toMatch(/remove it to start over$/)
     }
     const wrongInputs = [
       ...[undefined, null, 1, [], {}],

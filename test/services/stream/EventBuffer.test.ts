@@ -1,9 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Stream } from "effect"
+import { Cause, Effect, Exit, Fiber, FiberStatus, Stream } from "effect"
 import * as EventBuffer from "../../../src/services/stream/EventBuffer.js"
 import * as EventLoop from "../../../src/services/task/EventLoop.js"
 
-const turns = Effect.repeatN(EventLoop.nextTurn, 5)
+const until = (condition: () => boolean) => Effect.repeat(EventLoop.nextTurn, { until: condition })
+
+/** Waits until the stream waits for events. */
+const waits = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
+  Effect.repeat(Effect.zipRight(EventLoop.nextTurn, Fiber.status(fiber)), {
+    until: (status): boolean => FiberStatus.isSuspended(status)
+  })
 
 const chunksOf = <A, E>(stream: Stream.Stream<A, E>) => {
   const chunks: Array<ReadonlyArray<A>> = []
@@ -17,9 +23,9 @@ describe("EventBuffer", () => {
       for (const cause of [undefined, Cause.fail("no")]) {
         const { emit, end, stream } = EventBuffer.make<number, string>({ capacity: 2 })
         const { chunks, fiber } = yield* chunksOf(stream)
-        yield* turns
+        yield* waits(fiber)
         for (const i of [1, 2, 3]) emit(i)
-        yield* turns
+        yield* until(() => chunks.length > 0)
         emit(4)
         end(cause)
         assert.deepStrictEqual(
@@ -35,16 +41,26 @@ describe("EventBuffer", () => {
     Effect.gen(function* () {
       const { emit, end, stream } = EventBuffer.make<number>({ capacity: 3, pause: 30_000 })
       const { chunks, fiber } = yield* chunksOf(stream)
+      // A buffer without a pause, which gives later what it was given later.
+      const plain = EventBuffer.make<number>({ capacity: 3 })
+      const passed = yield* chunksOf(plain.stream)
+      const afterwards = Effect.suspend(() => {
+        const count = passed.chunks.length
+        plain.emit(0)
+        return until(() => passed.chunks.length > count)
+      })
+      yield* Effect.zipRight(waits(fiber), waits(passed.fiber))
       emit(1)
-      yield* turns
+      yield* until(() => chunks.length > 0)
       assert.deepStrictEqual(chunks, [[1]])
+      yield* waits(fiber)
       emit(2)
-      yield* turns
+      yield* afterwards
       emit(3)
-      yield* turns
+      yield* afterwards
       assert.deepStrictEqual(chunks, [[1]])
       emit(4)
-      yield* turns
+      yield* until(() => chunks.length > 1)
       assert.deepStrictEqual(chunks, [[1], [2, 3, 4]])
       emit(5)
       end()
@@ -63,7 +79,7 @@ describe("EventBuffer", () => {
       const calls: Array<string> = []
       whenRoom(() => calls.push("taken"))
       const { fiber } = yield* chunksOf(stream)
-      yield* turns
+      yield* until(() => calls.length > 0)
       assert.isFalse(full())
       assert.deepStrictEqual(calls, ["taken"])
       yield* Fiber.interrupt(fiber)

@@ -26,6 +26,12 @@ describe("Backoff", () => {
     })
   )
 
+  it.effect("stays at 0 where it begins, however often it grows", () =>
+    Effect.gen(function* () {
+      expect(yield* Backoff.make({ first: 0 })(1e6)).toBe(0)
+    })
+  )
+
   it.effect.prop(
     "is never negative, never NaN and never above the longest pause",
     [fc.nat(5000), fc.nat(5000), fc.double({ min: 0.1, max: 100, noNaN: true }), fc.constantFrom(0, 0.5, 1)],

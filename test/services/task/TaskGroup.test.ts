@@ -9,6 +9,7 @@ import {
   Fiber,
   FiberId,
   FiberRef,
+  FiberStatus,
   Function as Fn,
   Layer,
   Option,
@@ -47,7 +48,15 @@ const endless = Effect.map(Deferred.make<void>(), (begun) => {
   return self
 })
 
+// For work that takes some turns; what is awaited is awaited by itself.
 const turns = (n: number) => Effect.repeatN(Effect.yieldNow(), n)
+const until = (condition: () => boolean) => Effect.repeat(Effect.yieldNow(), { until: condition })
+
+/** Goes on when the fiber waits. */
+const suspended = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
+  Effect.repeat(Effect.zipRight(Effect.yieldNow(), Fiber.status(fiber)), {
+    until: (status): boolean => FiberStatus.isSuspended(status)
+  })
 
 describe("TaskGroup", () => {
   describe("a task", () => {
@@ -279,8 +288,9 @@ describe("TaskGroup", () => {
           const group = yield* TaskGroup.make()
           const gate = yield* Deferred.make<void>()
           const db = yield* group.start("db", Effect.zipRight(Deferred.await(gate), Effect.fail("down")))
-          const web = yield* group.start("web", db.result)
-          yield* turns(2)
+          const asks = yield* Deferred.make<void>()
+          const web = yield* group.start("web", Effect.zipRight(Deferred.succeed(asks, undefined), db.result))
+          yield* Deferred.await(asks)
           yield* Deferred.succeed(gate, undefined)
           yield* Effect.exit(group.join)
           expect([yield* db.status, yield* web.status]).toEqual(["failed", "cancelled"])
@@ -305,11 +315,12 @@ describe("TaskGroup", () => {
         const group = yield* TaskGroup.make({ onFailure: "continue", report: () => Effect.void })
         const gate = yield* Deferred.make<string>()
         const sibling = yield* group.start("sibling", Deferred.await(gate))
-        yield* group.start("late", Effect.zipRight(turns(5), Effect.fail("later")))
-        yield* group.start("web", Effect.fail("refused"))
+        const first = yield* Deferred.make<void>()
+        const late = yield* group.start("late", Effect.zipRight(Deferred.await(first), Effect.fail("later")))
+        yield* group.start("web", Effect.ensuring(Effect.fail("refused"), Deferred.succeed(first, undefined)))
         const join = yield* Effect.fork(Effect.flip(group.join))
-        yield* turns(10)
-        expect(join.unsafePoll()).toBeNull()
+        yield* late.await
+        expect([join.unsafePoll(), yield* sibling.status]).toEqual([null, "running"])
         yield* Deferred.succeed(gate, "done")
         expect((yield* Fiber.join(join)).message).toBe("task web failed: refused")
         expect(yield* sibling.result).toBe("done")
@@ -356,7 +367,10 @@ describe("TaskGroup", () => {
               yield* group.start("asked", Effect.fail("seen")),
               yield* group.start("polled", Effect.fail("seen"))
             ] as const
-            yield* turns(3)
+            for (const task of all)
+              yield* Effect.repeat(Effect.zipRight(Effect.yieldNow(), task.status), {
+                until: (status) => status === "failed"
+              })
             yield* all[0].await
             yield* Effect.flip(all[1].result)
             yield* all[2].poll
@@ -373,8 +387,12 @@ describe("TaskGroup", () => {
       Effect.gen(function* () {
         const { messages, report } = reports()
         const failing = Effect.gen(function* () {
-          yield* TaskGroup.start("first", Effect.fail("one"))
-          yield* TaskGroup.start("second", Effect.zipRight(turns(2), Effect.fail("two")))
+          const first = yield* Deferred.make<void>()
+          yield* TaskGroup.start(
+            "first",
+            Effect.ensuring(Effect.fail("one"), Deferred.succeed(first, undefined))
+          )
+          yield* TaskGroup.start("second", Effect.zipRight(Deferred.await(first), Effect.fail("two")))
         })
         yield* Effect.flip(TaskGroup.scoped(failing, { onFailure: "continue", report }))
         expect(messages).toEqual(["task second failed: two"])
@@ -459,13 +477,14 @@ describe("TaskGroup", () => {
         for (const onFailure of ["cancel", "continue", "collect"] as const) {
           const gate = yield* Deferred.make<void>()
           const handle = yield* Deferred.make<TaskGroup.Task<void>>()
+          const failed = yield* Deferred.make<void>()
           const fiber = yield* Effect.gen(function* () {
             yield* Deferred.succeed(handle, yield* TaskGroup.start("task", Deferred.await(gate)))
-            return yield* Effect.fail("body")
+            return yield* Effect.ensuring(Effect.fail("body"), Deferred.succeed(failed, undefined))
           }).pipe(TaskGroup.scoped({ onFailure }), Effect.fork)
           const task = yield* Deferred.await(handle)
-          yield* turns(5)
-          yield* Deferred.succeed(gate, undefined)
+          yield* Deferred.await(failed)
+          if (onFailure !== "cancel") yield* Deferred.succeed(gate, undefined)
           expect(yield* Fiber.await(fiber)).toEqual(Exit.fail("body"))
           statuses.push(yield* task.status)
         }
@@ -609,7 +628,7 @@ describe("TaskGroup", () => {
           TaskGroup.scoped(
             Effect.zipRight(
               TaskGroup.start("a", Effect.fail("one")),
-              Effect.zipRight(TaskGroup.start("b", Effect.fail("two")), turns(3))
+              TaskGroup.start("b", Effect.fail("two"))
             ),
             { onFailure: "collect", report }
           )
@@ -661,28 +680,36 @@ describe("TaskGroup", () => {
         const group = yield* TaskGroup.make({ capacity: 2 })
         const gates = yield* Effect.forEach([0, 1, 2, 3, 4], () => Deferred.make<void>())
         const begun: Array<number> = []
+        let [running, most] = [0, 0]
+        const begins = (i: number) =>
+          Effect.sync(() => {
+            begun.push(i)
+            most = Math.max(most, ++running)
+          })
         const starter = yield* Effect.forEach(
           gates,
           (gate, i) =>
             group.start(
               `task ${i}`,
-              Effect.zipRight(
-                Effect.sync(() => begun.push(i)),
-                Deferred.await(gate)
+              Effect.zipRight(begins(i), Deferred.await(gate)).pipe(
+                Effect.ensuring(Effect.sync(() => running--))
               )
             ),
           { concurrency: "unbounded", discard: true }
         ).pipe(Effect.fork)
-        yield* turns(5)
+        yield* Effect.zipRight(
+          until(() => begun.length >= 2),
+          suspended(starter)
+        )
         expect(begun).toEqual([0, 1])
         yield* Deferred.succeed(gates[1]!, undefined)
-        yield* turns(5)
+        yield* until(() => begun.length >= 3)
         expect(begun).toEqual([0, 1, 2])
         expect(yield* group.tasks).toHaveLength(2)
         yield* Effect.forEach(gates, (gate) => Deferred.succeed(gate, undefined))
         yield* Fiber.join(starter)
         yield* group.join
-        expect(begun).toEqual([0, 1, 2, 3, 4])
+        expect([begun, most]).toEqual([[0, 1, 2, 3, 4], 2])
       })
     )
 
@@ -703,7 +730,7 @@ describe("TaskGroup", () => {
         const ready = yield* Effect.fork(group.start("ready", Effect.void))
         const next = yield* Effect.fork(group.start("next", Effect.succeed("next")))
         atEnd = () => ready.unsafeInterruptAsFork(FiberId.none)
-        yield* turns(3)
+        for (const one of [gone, ready, next]) yield* suspended(one)
         yield* Fiber.interrupt(gone)
         yield* Deferred.succeed(gate, undefined)
         expect(Exit.isInterrupted(yield* Fiber.await(ready))).toBe(true)
@@ -725,7 +752,7 @@ describe("TaskGroup", () => {
             })
           )
         )
-        yield* turns(3)
+        yield* suspended(line)
         yield* Deferred.succeed(gate, undefined)
         const task = yield* Fiber.join(line)
         expect([yield* task.status, ran]).toEqual(["cancelled", false])
@@ -739,14 +766,17 @@ describe("TaskGroup", () => {
       Effect.gen(function* () {
         const group = yield* TaskGroup.make()
         const gate = yield* Deferred.make<void>()
-        let committed = 0
+        let [begun, committed] = [0, 0]
         const commit = Effect.zipRight(
-          Deferred.await(gate),
+          Effect.suspend(() => {
+            begun++
+            return Deferred.await(gate)
+          }),
           Effect.sync(() => ++committed)
         )
         const gone = yield* Effect.fork(group.shield("commit", commit))
         const stays = yield* Effect.fork(group.shield("commit too", commit))
-        yield* turns(3)
+        yield* until(() => begun === 2)
         yield* Fiber.interrupt(gone)
         yield* Deferred.succeed(gate, undefined)
         yield* group.join
@@ -757,18 +787,21 @@ describe("TaskGroup", () => {
     it.effect("is waited for by a failing and by a closing group; only its handle cancels it", () =>
       Effect.gen(function* () {
         const gate = yield* Deferred.make<void>()
+        const closing = yield* Deferred.make<void>()
         const fiber = yield* Effect.gen(function* () {
           const group = yield* TaskGroup.make({ report: () => Effect.void })
           const shielded = yield* group.start("shielded", Deferred.await(gate), { shield: true })
           const doomed = yield* group.start("doomed", Effect.never, { shield: true })
+          const plain = yield* group.start("plain", Effect.never)
           yield* group.start("bad", Effect.fail("bad"))
+          yield* plain.await // cancelled by the failure, which the others have heard of too
           yield* group.cancel("all out")
-          yield* turns(3)
           expect(yield* group.tasks).toHaveLength(2)
           yield* doomed.cancel("you in person")
+          yield* Effect.addFinalizer(() => Deferred.succeed(closing, undefined))
           return shielded
         }).pipe(Effect.scoped, Effect.fork)
-        yield* turns(20)
+        yield* Effect.zipRight(Deferred.await(closing), suspended(fiber))
         expect(fiber.unsafePoll()).toBeNull()
         yield* Deferred.succeed(gate, undefined)
         const shielded = yield* Fiber.join(fiber)

@@ -1,21 +1,29 @@
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { describe, it } from "@effect/vitest"
-import { Cause, Effect, Fiber, Runtime, Supervisor } from "effect"
+import { Cause, Deferred, Effect, Fiber, Runtime, Supervisor } from "effect"
 import { assert } from "vitest"
 import * as Unobserved from "../../../src/services/task/Unobserved.js"
 import * as WorkerFibers from "../../../src/services/task/WorkerFibers.js"
 
 // More is in test/programs/Run.test.ts, through what Run makes of it.
 describe("Unobserved", () => {
-  const settled = Effect.repeatN(Effect.yieldNow(), 20)
+  /** Forks what fails, and goes on when it has: it ends before another fiber runs. */
+  const losing = (
+    error: string,
+    fork: <E>(effect: Effect.Effect<never, E>) => Effect.Effect<Fiber.RuntimeFiber<never, E>> = Effect.fork
+  ) =>
+    Effect.flatMap(Deferred.make<void>(), (failed) => {
+      const fails = Effect.ensuring(Effect.fail(error), Deferred.succeed(failed, undefined))
+      return Effect.zipLeft(fork(fails), Deferred.await(failed))
+    })
 
   it.live("gives a loss before the end when its fiber has been collected, and not again at the end", () =>
     Effect.gen(function* () {
       setFlagsFromString("--expose-gc")
       const collect: () => void = runInNewContext("gc")
       const unobserved = yield* Unobserved.make
-      yield* unobserved.watch(Effect.zipRight(Effect.fork(Effect.fail("gone")), settled))
+      yield* unobserved.watch(losing("gone"))
       const collecting = Effect.forever(Effect.zipRight(Effect.sync(collect), Effect.sleep(1)))
       const lost = yield* Effect.raceFirst(unobserved.next, collecting)
       assert.deepStrictEqual(Cause.squash(lost.cause), "gone")
@@ -27,7 +35,6 @@ describe("Unobserved", () => {
     Effect.gen(function* () {
       const outer = yield* Unobserved.make
       const inner = yield* Unobserved.make
-      const losing = (text: string) => Effect.zipRight(Effect.fork(Effect.fail(text)), settled)
       yield* outer.watch(Effect.zipRight(losing("outer"), inner.watch(losing("inner"))))
       const texts = Effect.map(Effect.all([outer.take, inner.take]), (both) =>
         both.map((lost) => lost.map(({ cause }) => Cause.squash(cause)))
@@ -41,7 +48,7 @@ describe("Unobserved", () => {
     Effect.gen(function* () {
       const before = { ...Supervisor.none }
       const unobserved = yield* Unobserved.make
-      yield* unobserved.watch(Effect.zipRight(Effect.fork(Effect.fail("gone")), settled))
+      yield* unobserved.watch(losing("gone"))
       assert.lengthOf(yield* unobserved.take, 1)
       assert.deepStrictEqual({ ...Supervisor.none }, before)
     })
@@ -51,9 +58,9 @@ describe("Unobserved", () => {
     Effect.gen(function* () {
       const unobserved = yield* Unobserved.make
       const program = Effect.flatMap(Effect.runtime<never>(), (runtime) =>
-        Effect.sync(() => Runtime.runFork(runtime)(Effect.fail("held")))
+        losing("held", (effect) => Effect.sync(() => Runtime.runFork(runtime)(effect)))
       )
-      yield* unobserved.watch(Effect.zipLeft(program, settled))
+      yield* unobserved.watch(program)
       assert.deepStrictEqual(yield* unobserved.take, [])
     })
   )
@@ -64,7 +71,7 @@ describe("Unobserved", () => {
       const items = [
         Effect.fail("item"),
         Effect.zipRight(Effect.yieldNow(), Effect.fail("late item")),
-        Effect.zipRight(Effect.fork(Effect.fail("forked")), settled)
+        losing("forked")
       ]
       let pulled = 0
       const run = WorkerFibers.run<unknown, string, never>({
@@ -72,7 +79,7 @@ describe("Unobserved", () => {
         pull: () => items[pulled++],
         settle: () => undefined
       })
-      yield* unobserved.watch(Effect.zipRight(run, settled))
+      yield* unobserved.watch(run)
       assert.deepStrictEqual(
         (yield* unobserved.take).map(({ cause }) => Cause.squash(cause)),
         ["forked"]
@@ -83,7 +90,7 @@ describe("Unobserved", () => {
   it.effect("gives an ended fiber's outcome unchanged when it is read", () =>
     Effect.gen(function* () {
       const unobserved = yield* Unobserved.make
-      const fiber = yield* unobserved.watch(Effect.zipLeft(Effect.fork(Effect.fail("kept")), settled))
+      const fiber = yield* unobserved.watch(losing("kept"))
       assert.strictEqual(yield* Effect.flip(Fiber.join(fiber)), "kept")
       assert.deepStrictEqual(yield* unobserved.take, [])
     })

@@ -1,9 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Deferred, Effect, Exit, Fiber, Stream } from "effect"
+import { Chunk, Deferred, Effect, Exit, Fiber, FiberStatus, Stream } from "effect"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import * as WaitTasks from "../../../src/services/task/WaitTasks.js"
 
-const turns = (n: number) => Effect.repeatN(Effect.yieldNow(), n)
+/** Goes on when the fiber waits. */
+const suspended = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
+  Effect.repeat(Effect.zipRight(Effect.yieldNow(), Fiber.status(fiber)), {
+    until: (status): boolean => FiberStatus.isSuspended(status)
+  })
 
 describe("WaitTasks", () => {
   const three = (group: TaskGroup.Group) =>
@@ -24,7 +28,7 @@ describe("WaitTasks", () => {
       const group = yield* TaskGroup.make({ onFailure: "collect" })
       const { gates, tasks } = yield* three(group)
       const waiting = yield* Effect.fork(WaitTasks.firstCompleted(tasks))
-      yield* turns(3)
+      yield* suspended(waiting)
       yield* Deferred.succeed(gates[1], "b")
       const one = yield* Fiber.join(waiting)
       expect([names(one.done), names(one.pending)]).toEqual([["b"], ["a", "c"]])
@@ -45,8 +49,10 @@ describe("WaitTasks", () => {
       const group = yield* TaskGroup.make({ onFailure: "collect", report })
       const { gates, tasks } = yield* three(group)
       const waiting = yield* Effect.fork(WaitTasks.wait(tasks, { until: "firstFailed" }))
+      const other = yield* Effect.fork(WaitTasks.firstCompleted(tasks))
+      yield* Effect.zipRight(suspended(waiting), suspended(other))
       yield* Deferred.succeed(gates[0], "a")
-      yield* turns(5)
+      yield* Fiber.join(other) // it has begun to wait later, and has heard of the success
       expect(waiting.unsafePoll()).toBeNull()
       yield* Deferred.fail(gates[1], "b")
       const { done, pending } = yield* Fiber.join(waiting)
@@ -59,10 +65,13 @@ describe("WaitTasks", () => {
       const group = yield* TaskGroup.make({ onFailure: "collect" })
       const { gates, tasks } = yield* three(group)
       const waiting = yield* Effect.fork(WaitTasks.wait(tasks))
-      for (const gate of gates) {
-        yield* turns(5)
+      yield* suspended(waiting)
+      for (const [i, gate] of gates.entries()) {
         expect(waiting.unsafePoll()).toBeNull()
+        const other = yield* Effect.fork(WaitTasks.firstCompleted(tasks.slice(i)))
+        yield* suspended(other)
         yield* Deferred.succeed(gate, "ok")
+        yield* Fiber.join(other) // it has begun to wait later, and has heard of this end
       }
       expect(names((yield* Fiber.join(waiting)).done)).toEqual(["a", "b", "c"])
     })
@@ -74,13 +83,13 @@ describe("WaitTasks", () => {
       const good = yield* three(group)
       for (const i of [2, 0, 1] as const) {
         yield* Deferred.succeed(good.gates[i], `${i}`)
-        yield* turns(2)
+        yield* good.tasks[i].await
       }
       const [a, b, c]: [string, string, string] = yield* WaitTasks.results(good.tasks)
       expect([a, b, c]).toEqual(["0", "1", "2"])
       const bad = yield* three(group)
       const waiting = yield* Effect.fork(WaitTasks.results(bad.tasks))
-      yield* turns(2)
+      yield* suspended(waiting)
       yield* Deferred.fail(bad.gates[1], "broken")
       expect(yield* Fiber.await(waiting)).toEqual(Exit.fail("broken"))
       yield* bad.tasks[2].cancel("never mind")
@@ -96,10 +105,15 @@ describe("WaitTasks", () => {
       const { gates, tasks } = yield* three(group)
       yield* Deferred.succeed(gates[1], "b")
       yield* tasks[1].await
-      const stream = yield* Effect.fork(Stream.runCollect(WaitTasks.asCompleted([...tasks, tasks[0]])))
-      yield* turns(10)
+      let seen = 0
+      const stream = yield* WaitTasks.asCompleted([...tasks, tasks[0]]).pipe(
+        Stream.tap(() => Effect.sync(() => seen++)),
+        Stream.runCollect,
+        Effect.fork
+      )
+      yield* Effect.repeat(Effect.yieldNow(), { until: () => seen === 1 })
       yield* Deferred.succeed(gates[2], "c")
-      yield* turns(10)
+      yield* Effect.repeat(Effect.yieldNow(), { until: () => seen === 2 })
       yield* Deferred.succeed(gates[0], "a")
       expect(names(Chunk.toArray(yield* Fiber.join(stream)))).toEqual(["b", "c", "a"])
       expect(yield* Stream.runCollect(WaitTasks.asCompleted([]))).toEqual(Chunk.empty())

@@ -202,7 +202,9 @@ describe("WorkerFibers", () => {
           { stopOn: 1 }
         )
         const fiber = yield* Effect.fork(run)
-        yield* Effect.repeatN(Effect.yieldNow(), 5)
+        // Begins later, is stopped likewise, and ends: by then the first would have ended too.
+        const other = runAll<never, string, never>([Effect.never, Effect.fail("no")], { stopOn: 1 })
+        yield* Effect.flatMap(Effect.fork(other.run), Fiber.join)
         expect(fiber.unsafePoll()).toBeNull()
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.join(fiber)

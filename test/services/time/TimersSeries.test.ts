@@ -139,7 +139,7 @@ describe("Timers.every", () => {
         "skip",
         [1000, 4000, 7000],
         { runs: 3, failed: 0, skipped: 4 },
-        [2000, 3000, 5000, 6000].map((at) => `skipped ${at}: the run before is still going on`)
+        [2000, 3000, 5000, 6000].map((at) => `skipped ${at}: the previous run is still running`)
       ],
       [
         "queueOne",

@@ -9,6 +9,9 @@ import type { Target } from "../Download.js"
 import { fromNetwork } from "../FileName.js"
 import type { SmallFiles } from "./smallFiles.js"
 
+// A resumed download starts from a partial file: `findPartial` finds one, `takePartial` takes it over, and body.ts decides
+// by the head of the response whether the rest belongs to it.
+//
 // What this process and earlier ones leave in a folder beside the files themselves. A name says which process it
 // belongs to, so that what a killed process has left can be swept up, and ends in a random number, so that nothing
 // can be put there before. What lies under such a name was perhaps put there by another program: it is input. It is

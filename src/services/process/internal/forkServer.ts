@@ -10,21 +10,20 @@ import * as direct from "./direct.js"
 import type { Listener, Request, Spawner } from "./spawner.js"
 import * as spawner from "./spawner.js"
 
-// This file stays in one piece, longer than others: it is one protocol with both of its ends, the Perl half and the Node
-// half, and a smaller helper is to replace it as a whole.
+// This file stays whole, longer than others: it is one protocol with both of its ends, the Perl half and the Node half,
+// and a smaller helper is to replace it as a whole.
 //
-// A fork copies the page tables of the process that forks, and Node's are large: 2 ms a process, in which nothing else runs. So one
-// small process forks for us, a fifth of Node's size. Being there, it is three more things: the parent that lives on
-// when this process is killed and then ends what was started; the subreaper of everyone who loses their parent; and
-// who can ask the kernel what a process has used (wait4). It is Perl, because that is part of every Debian and Fedora
-// and can ask for all of this; without it `direct` is used. `npm run bench -- processes` measures. It loads no
-// module, because each page that it has makes its forks slower, and asks the kernel itself (`syscall`) where a handle
-// of Perl's costs ten times the question: so it knows the numbers of system calls.
+// A fork copies the page tables of the forking process, and Node's are large: 2 ms a process, in which nothing else runs.
+// So a small process, a fifth of Node's size, forks instead. It has three more purposes: it outlives this process when
+// that is killed, and then ends the children; it is the subreaper of orphaned descendants; and it reads the resource
+// usage of a process (wait4). It is written in Perl, which is part of every Debian and Fedora; without Perl `direct` is
+// used. `npm run bench -- processes` measures. It loads no module, because each page that it has makes its forks slower,
+// and it uses `syscall` with numbers, because a Perl handle costs ten times the system call.
 //
-// Requests go to its stdin: a length, then fields with a null byte between them. From its stdout come events: a letter,
-// the job, the length of what follows. What children write comes there too, because a connection each costs more than a small job
-// itself; of each pipe no more is on its way than the window, and what we have taken makes room for more. A child that
-// is fed connects its stdin to our socket, and says which job it is in the first four bytes.
+// Requests go to its stdin: a length, then fields separated by null bytes. Events come from its stdout: a letter, the
+// job, the length of the body. The output of children comes that way too, because a connection each costs more than a
+// small job. Flow control: of each pipe at most a window of bytes is in flight; acknowledged bytes make room for more. A
+// child with a piped stdin connects it to a socket of Node, and names its job in the first four bytes.
 const script = String.raw`
 use strict;
 my ($unset, $grace, $window, $read, $pread, $close, $pipe2, $fcntl, $dup3, $signalfd, $sigmask, $wait4, $prctl, $setsid, $setuid, $setgid, $chdir, $execve, $write, $exit) =
@@ -34,28 +33,28 @@ $0 = "aio fork server";
 delete @ENV{split " ", $unset};
 syscall($prctl, 36, 1); # PR_SET_CHILD_SUBREAPER
 my %jobs; # by pid
-my %starting; # by descriptor: a pipe that exec closes, or that says why there was none
+my %starting; # by descriptor: a pipe that exec closes, or that carries its error
 my %out; # by descriptor: a pipe that a child writes to
 my %outs; # by job: the descriptors of its pipes
 my $said = ""; # events that are still to be sent
 my $urgent = 0; # whether one of them is more than a start
-my @later; # requests that wait, in order: for want of descriptors or processes the first could not be started
-my $freed = 0; # whether there may be some again, and for how many turns
-my @kept; # our own stdin and stdout, for children that inherit them
+my @later; # requests that wait, in order: the first lacks descriptors or processes
+my $freed = 0; # whether some may have been freed since, and for how many turns
+my @kept; # this process's own stdin and stdout, for children that inherit them
 for my $fd (3, 4) { open(my $h, "+<&=", $fd) or next; fcntl($h, $f_setfd, 1); push @kept, $h }
 open(my $events, ">&", 1);
 open(my $null, "<", "/dev/null");
 open(my $children, "<", "/proc/$$/task/$$/children");
-my $path; # of the socket of those who are fed
+my $path; # of the socket for piped stdins
 my $room = "\0" x 16384;
 my ($status, $used) = ("\0" x 4, "\0" x 144);
-$SIG{FPE} = "DEFAULT"; # Perl ignores it, which execve would hand on
-# The end of a child comes as something to read. A pipe that is broken is an error, and no signal.
+$SIG{FPE} = "DEFAULT"; # Perl ignores it, and execve would pass that on to the child
+# SIGCHLD is read from a signalfd; SIGPIPE is blocked, so that a broken pipe is an error of the write.
 my ($mask, $before) = (pack("Q", 1 << 16 | 1 << 12), "\0" x 8);
 syscall($sigmask, 0, $mask, $before, 8);
 my $ends = syscall($signalfd, -1, $mask, 8, $o_cloexec | $o_nonblock);
 die "no signalfd" if $ends < 0;
-my $watched = ""; # by descriptor: what we wait for
+my $watched = ""; # by descriptor: the set for select
 vec($watched, $_, 1) = 1 for 0, $ends;
 sub tell_ { my ($kind, $job, $what) = @_; $said .= pack("a1NN", $kind, $job, length $what) . $what; $urgent ||= $kind ne "P" }
 sub say_ {
@@ -66,7 +65,7 @@ sub say_ {
   $said = "";
   $urgent = 0;
 }
-# Two descriptors; the first does not block.
+# Two descriptors; the first is non-blocking.
 sub pipe_ {
   my $both = "\0" x 8;
   syscall($pipe2, $both, $o_cloexec) == 0 or return;
@@ -74,12 +73,12 @@ sub pipe_ {
   syscall($fcntl, $both[0], $f_setfl, $o_nonblock);
   return @both;
 }
-# Descriptors come as keys, and syscall takes a word for the address of a text.
+# Descriptors are hash keys, and syscall would take a string for an address: hence + 0.
 sub read_ { my $n = syscall($read, $_[0] + 0, $room, 16384); $n < 0 ? undef : $n }
 sub drop { vec($watched, $_[0], 1) = 0; syscall($close, $_[0] + 0); $freed ||= 1 }
 sub shut { my ($fd) = @_; my $pipe = delete $out{$fd} or return; drop($fd); my $of = $outs{$pipe->[0]} or return; delete $of->{$fd}; %$of or delete $outs{$pipe->[0]} }
 sub shut_all { my ($job) = @_; shut($_) for keys %{$outs{$job} || {}}; delete $outs{$job} }
-# Passes on what a child has written; false when there is nothing more, now or ever.
+# Forwards output of a child; false when there is no more, now or for good.
 sub pass {
   my ($fd) = @_;
   my $pipe = $out{$fd};
@@ -91,7 +90,7 @@ sub pass {
   vec($watched, $fd, 1) = 0 if $pipe->[2] >= $window;
   return 1;
 }
-# Whoever has lost their parent is a child of ours: without such, those who ended have left nobody.
+# Orphaned descendants are children of this subreaper: when there are none, the ended processes left none behind.
 sub orphans {
   return -1 unless $children;
   my ($all, $at) = ("", 0);
@@ -106,7 +105,7 @@ sub reap {
       my $left = @ended && orphans() ? 1 : 0;
       for (@ended) {
         my ($job, @what) = @$_;
-        if (!$left && $outs{$job}) { # nobody else can write
+        if (!$left && $outs{$job}) { # no other process can write to them
           for (keys %{$outs{$job}}) { 1 while pass($_) }
           shut_all($job);
         }
@@ -115,7 +114,7 @@ sub reap {
       return $pid;
     }
     my $code = unpack("i", $status);
-    # Who has ended has started before; unless that is how it tells that it has not.
+    # A reaped pid has exec'd, unless it exited with 127 because exec failed; then the error pipe decides.
     for (keys %starting) {
       next if $starting{$_}[1] != $pid;
       if ($code == 127 << 8) { started($_) } else { delete $starting{$_}; drop($_) }
@@ -131,16 +130,16 @@ sub started {
   for my $fd (@_) {
     my ($job, $pid) = @{$starting{$fd}};
     my $n = read_($fd);
-    next unless defined $n; # still on its way
+    next unless defined $n; # exec is still to come
     delete $starting{$fd};
     drop($fd);
     if ($n) { delete $jobs{$pid}; shut_all($job); tell_("F", $job, substr($room, 0, $n)) }
     else { tell_("P", $job, pack("N", $pid)) }
   }
 }
-# The environment of a child as execve takes it: ours, where that is wanted, with what it is given.
+# The environment of a child as execve takes it: this process's, where requested, and the given variables.
 my @ours = map { "$_=$ENV{$_}" } keys %ENV;
-my %rest_of_ours; # by the names that are given
+my %rest_of_ours; # by the names of the given variables
 sub environment {
   my ($extends, $given) = @_;
   my $rest = "";
@@ -153,7 +152,7 @@ sub environment {
   }
   return $rest . pack("p*", @$given, undef);
 }
-# Where a program may be, as execvp looks for it.
+# The paths at which execvp would look for a program.
 sub places {
   my ($file, $extends, $given) = @_;
   return $file if $file =~ m{/} || $file eq "";
@@ -162,7 +161,7 @@ sub places {
   $path //= "/bin:/usr/bin";
   return map { ($_ eq "" ? "." : $_) . "/$file" } length $path ? split(/:/, $path, -1) : "";
 }
-# It was not in the first place. What has no first line is a script of the shell.
+# The first path failed: tries the others. A file without an interpreter line is run by the shell.
 sub search {
   my ($argv, $envp, $places, @args) = @_;
   my ($shell, $denied) = ("/bin/sh", 0); # syscall takes no literal, which it might write to
@@ -174,7 +173,7 @@ sub search {
   }
   $! = $denied if $denied;
 }
-# Connects stdin with who feeds it.
+# Connects stdin to Node's socket.
 sub feed {
   my ($job) = @_;
   my $h;
@@ -182,7 +181,7 @@ sub feed {
   syswrite($h, pack("N", $job));
   return syscall($dup3, fileno($h), 0, 0) >= 0;
 }
-# Node has made ours non-blocking, which programs do not expect.
+# Node made the inherited descriptors non-blocking, which programs do not expect.
 sub block {
   for my $fd (@_) {
     my $had = syscall($fcntl, $fd, $f_getfl, 0);
@@ -204,7 +203,7 @@ sub begin {
   my $pid = defined $told && defined $stdout && defined $stderr ? fork() : undef;
   my ($errno, $where) = ($!+0, 0);
   if (defined $pid && $pid == 0) {
-    # No loop and no variable on the common way: each page of ours that is touched is copied.
+    # No loop and no variable on the common path: each page that is touched here is copied.
     syscall($sigmask, 2, $before, 0, 8);
     syscall($setsid);
     ($in eq "p" ? syscall($close, $hear) == 0 && feed($job) : syscall($dup3, $stdin, 0, 0) >= 0)
@@ -224,7 +223,7 @@ sub begin {
   defined $told and syscall($close, $told);
   if (!defined $pid) {
     defined $_ and syscall($close, $_) for $read_out, $read_err, $hear;
-    # EAGAIN, ENFILE, EMFILE: one of ours will give something back.
+    # EAGAIN, ENFILE, EMFILE: the end of another job will free some.
     return 0 if (%jobs || %out || %starting) && grep { $errno == $_ } 11, 23, 24;
     return tell_("F", $job, pack("NC", $errno, 0));
   }
@@ -243,10 +242,10 @@ sub listen_ {
 }
 my $buffer = "";
 for (;;) {
-  # Many are over soon after they have started: then both are told at once.
+  # Short jobs end soon after their start: a small delay sends both events in one write.
   say_() if $urgent || keys %jobs < 2;
   my $found = select(my $ready = $watched, undef, undef, length $said ? 0.003 : @later && $freed ? 0.02 : undef);
-  # Where all are ended at once, those who wait are withdrawn before they get what the others gave back.
+  # Waiting requests start only on an idle turn: when all jobs end at once, they can be withdrawn first.
   if (@later && $freed && ($found <= 0 || $freed++ > 100)) {
     $freed = 0;
     shift @later while @later && begin(@{$later[0]});
@@ -281,9 +280,9 @@ for (;;) {
   }
 }
 shut_all($_) for keys %outs;
-# The socket and its folder, which a Node that was killed has left.
+# The socket and its folder are left over when Node was killed.
 if (defined $path) { unlink $path; rmdir substr $path, 0, rindex($path, "/") }
-# Nobody is there any more to answer for what was started.
+# Node is gone: ends all children and their orphans.
 sub all { my ($signal) = @_; kill($signal, map { -$_ } keys %jobs); kill($signal, grep { $_ > 0 } orphans()) }
 all("TERM"); all("CONT");
 for (my $waited = 0; reap() >= 0; $waited += 10) {
@@ -294,8 +293,8 @@ syscall($exit, 0);
 `
 
 /**
- * What makes each fork cheaper: library functions are looked up once, not in each child, and there are no tables of a
- * locale to copy. For the server only.
+ * These make each fork cheaper: library functions are looked up once, not in each child, and no locale tables are
+ * copied. For the server only.
  */
 const settings = { LD_BIND_NOW: "1", PERL_SKIP_LOCALE_INIT: "1" }
 
@@ -315,20 +314,20 @@ const signals = new Map(
 
 const letters = { stdout: "O", stderr: "E" } as const
 const flag = { pipe: "p", inherit: "i", ignore: "n" } as const
-/** A letter, the job, the length of what follows. */
+/** A letter, the job, the length of the body. */
 const headSize = 9
-/** How many bytes of a child's pipe may be on their way to us, or wait here. */
+/** Most bytes of a child's pipe that are in flight or wait here. */
 const window = 256 * 1024
-/** What we have taken is told of when it is so much. */
+/** Delivered bytes are acknowledged in portions of this size. */
 const ackSize = window / 2
 
 interface FlowHost {
-  /** So much has been taken. */
+  /** Acknowledges `size` bytes. */
   readonly taken: (id: number, stream: "stdout" | "stderr", size: number) => void
   readonly ended: (id: number, job: Job) => void
 }
 
-/** What a child writes to one of its pipes. While the listener has paused it, what comes waits here. */
+/** The output of a child on one of its pipes. While the listener has paused it, output waits here. */
 class Flow {
   private readonly waiting: Array<Buffer> = []
   private paused = false
@@ -344,7 +343,7 @@ class Flow {
     if (this.paused) this.waiting.push(bytes)
     else this.deliver(bytes)
   }
-  /** Nothing more comes. */
+  /** The pipe has ended. */
   end(): void {
     this.ended = true
     this.over()
@@ -374,7 +373,7 @@ class Flow {
 interface Job {
   readonly request: Request
   readonly listener: Listener
-  /** Pipes that are still to end. */
+  /** The pipes that have not ended. */
   stdout: Flow | undefined
   stderr: Flow | undefined
   stdin: Socket | undefined
@@ -386,7 +385,7 @@ interface Job {
 const perl = (): boolean =>
   (process.env["PATH"] ?? "").split(delimiter).some((folder) => existsSync(join(folder, "perl")))
 
-/** Starts it; undefined where there is no Perl. As in `direct.open`; closing it waits until all it has started is gone. */
+/** Starts the server; undefined without Perl. As in `direct.open`, but `close` waits until all children are gone. */
 export const open = (grace: number, marker: string): Spawner | undefined => {
   const calls = systemCalls[process.arch]
   if (process.platform !== "linux" || calls === undefined || !perl()) return undefined
@@ -394,7 +393,7 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
   let last = 0
   let spoke = false
   let died: string | undefined
-  let instead: Spawner | undefined // where its Perl does not know what it has to
+  let instead: Spawner | undefined // when this Perl lacks a feature that the script needs
   const spawnDirectly: Spawner["spawn"] = (request, listener) => {
     instead ??= direct.open(grace, marker)
     return instead.spawn(request, listener)
@@ -412,7 +411,7 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
     job.stdin?.destroy()
     job.listener.failed(code, message)
   }
-  // What waits for a process keeps this one alive; a server without work does not.
+  // Running jobs keep this process alive; an idle server does not.
   const idle = () => {
     if (jobs.size > 0) return
     server.unref()
@@ -423,7 +422,7 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
     ;(server.stdout as unknown as Socket).ref()
   }
 
-  // What is asked for in one turn goes in one write: each write wakes the server, which then takes our processor.
+  // Requests of one turn go in one write: each write wakes the server, which then competes for the processor.
   let requests: Array<Buffer> = []
   const flush = () => {
     const all = requests.length === 1 ? requests[0]! : Buffer.concat(requests)
@@ -441,7 +440,7 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
 
   let folder: string | undefined
   let pipes: NetServer | undefined
-  /** Where children that are fed find us. */
+  /** Opens the socket for piped stdins. */
   const listen = () =>
     new Promise<void>((resolve, reject) => {
       folder = mkdtempSync(join(tmpdir(), "aio-"))
@@ -512,9 +511,9 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
     }
   }
 
-  // Events come as they are cut by the pipe. What a child wrote is passed on as it comes, the rest when it is whole.
+  // The pipe cuts events anywhere. Output is delivered as it arrives, other events once they are complete.
   let rest: Buffer | undefined
-  let body = 0 // how much of what a child wrote is still to come, of which flow
+  let body = 0 // the bytes of output that are still to come, and the flow that they belong to
   let flow: Flow | undefined
   const onBytes = (chunk: Buffer) => {
     countBuffer(chunk.length)
@@ -549,14 +548,14 @@ export const open = (grace: number, marker: string): Spawner | undefined => {
   }
 
   const own = Object.keys(settings).filter((name) => process.env[name] === undefined)
-  // Its own session: a Ctrl-C of the terminal is for us to answer.
+  // Its own session: a Ctrl-C of the terminal is for this process to handle.
   const server = spawn("perl", ["-e", script, own.join(" "), ...[grace, window, ...calls].map(String)], {
     env: { ...settings, ...process.env },
     stdio: ["pipe", "pipe", "inherit", 0, 1],
     detached: true
   }) as ChildProcessByStdio<Writable, Readable, null>
   if (server.pid === undefined) {
-    server.once("error", () => undefined) // no descriptors for it, say
+    server.once("error", () => undefined) // for instance for lack of descriptors
     return undefined
   }
   server.stdout.on("data", onBytes)
@@ -657,12 +656,12 @@ const startFields = (
     ...Object.entries(env).map(([name, value]) => `${name}=${value}`)
   ]
   if (fields.some((field) => field.includes("\0"))) {
-    throw new Error("its words, folder and environment must be without null bytes")
+    throw new Error("its words, folder and environment must not contain null bytes")
   }
   return fields
 }
 
-/** Fields, which have no null bytes, with the length of all before them. */
+/** The fields, separated by null bytes, after their length. */
 const message = (fields: ReadonlyArray<string>): Buffer => {
   const text = RawText.encode(fields.join("\0"))
   const bytes = Buffer.allocUnsafe(4 + text.length)

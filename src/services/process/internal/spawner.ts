@@ -1,6 +1,7 @@
 import type { Writable } from "node:stream"
 
-// The interface of what makes processes: Node itself, or the fork server, which is quicker.
+// The interface of what makes and reaps processes: Node itself (direct.ts), or the fork server (forkServer.ts), which is
+// quicker.
 
 /** What to start. */
 export interface Request {

@@ -22,7 +22,7 @@ export const supported = (command: Command.Command): Command.StandardCommand | C
     return refused("output into a Sink is for services/CommandExecutor; it is captured or inherited")
   }
   return command.command.includes("\0") || command.args.some((word) => word.includes("\0"))
-    ? refused("its words must be without null bytes")
+    ? refused("its words must not contain null bytes")
     : command
 }
 

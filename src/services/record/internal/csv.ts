@@ -10,21 +10,21 @@ const carriageReturn = 13
 const quote = 34
 const comma = 44
 
-/** Where the next byte of a row is. */
+/** The state of the parser before the next byte of a row. */
 enum At {
   FieldStart,
   Field,
   Quotes,
-  /** Behind a quote within quotes: the first of two, or the closing one. */
+  /** After a quote within quotes: the first of two, or the closing one. */
   Quote,
-  /** Behind a closing quote and a CR that may belong to the row's end. */
+  /** After a closing quote and a CR that may belong to the row's end. */
   QuoteReturn
 }
 
-/** A row's fields, or what is wrong with it. */
+/** A row's fields, or its problem. */
 const fieldsOf = (text: string): ReadonlyArray<string> | string => {
   const fields: Array<string> = []
-  let behind = false // there is text behind a closing quote
+  let behind = false // there is text after a closing quote
   for (let at = 0; ; at++) {
     const from = at
     const isQuoted = text.charCodeAt(at) === quote
@@ -49,7 +49,7 @@ const fieldsOf = (text: string): ReadonlyArray<string> | string => {
   }
 }
 
-/** What is wrong with a header: two columns of one name, of which an object could hold one only. */
+/** The problem of a header with two columns of one name, because an object could hold only one of them. */
 const sameNames = (names: ReadonlyArray<string>): string | undefined => {
   const places = new Map<string, number>()
   for (const [i, name] of names.entries()) {
@@ -69,32 +69,32 @@ const rowOf = (names: ReadonlyArray<string>, fields: ReadonlyArray<string>): obj
   for (let i = 0; i < names.length; i++) {
     const name = names[i]!
     const value = fields[i]!
-    // By assignment it would set the prototype.
+    // Assigning it would set the prototype.
     if (name !== "__proto__") row[name] = value
     else Object.defineProperty(row, name, { value, enumerable: true, writable: true, configurable: true })
   }
   return row
 }
 
-/** Takes the rows of a CSV apart. */
+/** Splits the rows of a CSV. */
 export const rows = ({ from, limit, origin }: Setting) => {
   const nothing = without(origin)
-  const skip = from?.index ?? 0 // the columns are at the top, so what has been read before is read again
+  const skip = from?.index ?? 0 // the columns are at the top, so earlier rows are read again
   let names: ReadonlyArray<string> | undefined
   let index = 0
   let line = 1 // of the next byte
   let begun = 1 // the line of the row
-  let received = 0 // bytes in the chunks before
-  let parts: Array<Buffer> = [] // of a row whose end has not come
+  let received = 0 // bytes in the earlier chunks
+  let parts: Array<Buffer> = [] // of a row whose end has not arrived
   let size = 0
   let skipping = false // the rest of a row that was too long
   let over = false
   // The header decides: a lone CR ends all rows, or a LF, with or without a CR before it.
   let end: number | undefined
-  let returned = false // there was a CR; what follows it decides
+  let returned = false // there was a CR; the next byte decides
   let at: At = At.FieldStart
   let marks = 0 // bytes of a byte order mark so far
-  let lead = 0 // bytes of a whole one in the row
+  let lead = 0 // bytes of a complete mark in the row
 
   let block = nothing
   const blockOf = (bytes: Buffer): Records.Block => {
@@ -162,7 +162,7 @@ export const rows = ({ from, limit, origin }: Setting) => {
       const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
       const found: Array<Records.Record> = []
       let first = 0 // of the row, in this chunk
-      let most = limit + 2 + lead - size // where the row is too long, whatever ends it
+      let most = limit + 2 + lead - size // from here on the row is too long, with any end
       const finish = (next: number) => {
         if (!skipping && size === 0) put(chunk, first, next, received + next, found)
         else if (!skipping) {

@@ -1,8 +1,8 @@
 import type * as Records from "../Records.js"
 
 /**
- * Gives the last record up to which all are done, from the one with the number `first` on: what comes out of order
- * waits for the records that it has overtaken.
+ * Returns the last record up to which all are done, from the number `first` on: a record that is done out of order waits
+ * for those that it has overtaken.
  */
 export const doneInOrder = (first: number) => {
   let next = first

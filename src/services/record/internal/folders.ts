@@ -2,9 +2,9 @@ import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import * as rotations from "./rotations.js"
 
-// The files beside the one that has the name, among which those are that had it before.
+// The other files in the folder of the followed name, some of which had that name before.
 
-/** How long after a change of the folder the next one may have the same time. */
+/** Milliseconds within which two changes of a folder may have the same time. */
 const settling = 100
 
 /** A file in the folder. */
@@ -25,13 +25,13 @@ interface Times {
   readonly modified: bigint
 }
 
-/** What was born after the file that has the name has not had it before: a copy, say. */
+/** Whether the file was created before the current one: a newer file, such as a copy, never had the name. */
 export const isOlder = ({ birth }: Times, current: Times | undefined): boolean =>
   current === undefined || current.birth <= 0n || birth <= current.birth
 
 /**
- * By birth. Of the same tick of the clock by name, because a late writer changes the older one last; where the file
- * system has no time of birth, by number, else by the last change.
+ * Orders files by their creation. Files of the same tick of the clock are ordered by name, because a late writer may
+ * change the older one last; without times of creation the number decides, else the last change.
  */
 export const older = (a: Times, b: Times, one: Entry | undefined, other: Entry | undefined): number => {
   const isKnown = a.birth > 0n && b.birth > 0n
@@ -43,15 +43,15 @@ export const older = (a: Times, b: Times, one: Entry | undefined, other: Entry |
   return isKnown || isNumbered ? byName || changed : changed || byName
 }
 
-/** Where rotated files are looked for, and what they were called. */
+/** A folder in which rotated files are searched, and their original names. */
 interface Folder {
   readonly path: string
   readonly base: string
-  /** What the name was a link to, last; then names that differ in numbers belong to it. */
+  /** Whether these names were targets of the link; then names that differ only in numbers belong to it. */
   readonly linked: boolean
 }
 
-/** Whether the file had the name that is followed; `last` is what the one before it is called now. */
+/** Whether the file had the followed name; `last` is the current name of the previous one. */
 export const isRotated = (
   { name, place }: Entry,
   last: string | undefined,
@@ -68,7 +68,7 @@ export const isRotated = (
   )
 }
 
-/** What came behind the file, which was last changed at `readUntil`, and cannot be read any more. */
+/** The file after this one, which was last changed at `readUntil`, if it can no longer be read. */
 export const missing = (
   found: Entry,
   readUntil: bigint,
@@ -103,7 +103,7 @@ export class Folders {
     private readonly clock: () => number
   ) {}
 
-  /** Whether files may have been added, renamed or removed since it was last asked. */
+  /** Whether files may have been added, renamed or removed since the last call. */
   async isChanged(): Promise<boolean> {
     const times: Array<string> = []
     for (const folder of this.folders) {
@@ -117,7 +117,7 @@ export class Folders {
     return now - this.changedAt <= settling
   }
 
-  /** {@link list} when no file was renamed meanwhile: a list that is made during a rotation lacks files. */
+  /** {@link list}, repeated until no file was renamed meanwhile: a listing during a rotation lacks files. */
   async settledList(all: boolean): Promise<ReadonlyArray<Entry>> {
     let before = await this.list(all)
     for (let tries = 0; tries < 20; tries++) {
@@ -129,7 +129,7 @@ export class Folders {
     throw new Error("the files of its folder are renamed without end")
   }
 
-  /** Regular files of the folder but the one that has the name: all of them, or those that may have had it. */
+  /** Regular files of the folder except the current one: all of them, or those that may have had the name. */
   private async list(all: boolean): Promise<ReadonlyArray<Entry>> {
     const folder = path.dirname(this.path)
     const base = path.basename(this.path)

@@ -7,16 +7,16 @@ import { type Entry, Folders, isOlder, isRotated, missing, older } from "./folde
 import { code, headBytes, type Identity, OpenFile, type Place, readAt } from "./openFile.js"
 
 // The files that have had one name, oldest first. Two loops work on them: `next` reads the oldest file on request; `look`
-// watches the name and opens each file as soon as it is seen, because an open descriptor survives the file's renaming and
+// watches the name and opens each file as soon as it appears, because an open descriptor survives the file's renaming and
 // removal. One invariant over `files`, `known` and `finished`, so it stays one class.
 
-/** Most files that are open and not yet read; later ones are looked for in the folder in their turn. */
+/** Most files that are open and not yet read; later ones are found in the folder when their turn comes. */
 const mostOpen = 64
 const mostFinished = 64
 
 const noBytes = Buffer.alloc(0)
 
-/** Records may be lost, or there is nothing to read: why. */
+/** Why records may be lost, or why there is nothing to read. */
 export interface Notice {
   readonly _tag: "Gap" | "Waiting"
   readonly detail: string
@@ -36,12 +36,12 @@ const notRegular = "it is not a regular file; only regular files can be followed
 
 export class Followed {
   private readonly files: Array<OpenFile> = []
-  /** What the last piece was of. */
+  /** The origin of the last piece. */
   private active: Identity | undefined
   private readonly notices: Array<Notice> = []
   private started = false
   private closed = false
-  /** All that is open. */
+  /** All open handles. */
   private readonly handles = new Set<fs.FileHandle>()
   private busy = new Set<Promise<unknown>>()
   private waiting: string | undefined
@@ -53,22 +53,22 @@ export class Followed {
     private readonly path: string,
     private readonly from: Place | undefined,
     private readonly rotateWait: number,
-    /** Milliseconds that go on evenly. */
+    /** A monotonic clock, in milliseconds. */
     private readonly clock: () => number
   ) {
     this.folders = new Folders(path, clock)
   }
 
-  /** What there is now; undefined when that is nothing. */
+  /** The next piece or notice; undefined when there is none now. */
   next(): Promise<Step | undefined> {
     return this.during(this.step())
   }
 
-  /** Looks at the name, and opens what has come. */
+  /** Checks the name, and opens new files. */
   look(): Promise<void> {
     if (!this.started || this.closed) return Promise.resolve()
     const failed = (error: unknown) => {
-      // A file was read to its end and closed meanwhile: the next look does the rest.
+      // A file was read to its end and closed meanwhile: the next check does the rest.
       if (code(error) !== "EBADF") this.wait(reason(error))
     }
     return this.during(this.watch().catch(failed))
@@ -102,7 +102,7 @@ export class Followed {
     }
   }
 
-  // Each reason to wait is given once, until there is a file again.
+  // Each reason to wait is reported once, until there is a file again.
   private wait(detail: string): void {
     if (this.waiting === detail) return
     this.waiting = detail
@@ -149,7 +149,7 @@ export class Followed {
   }
 
   private async start(): Promise<void> {
-    // Again, when a rotation has come between: what is in the folder must have been there before the name's file.
+    // Retried after a rotation: the listed files must be older than the current file.
     for (let tries = 0; tries < 10; tries++) {
       const current = await this.openName()
       const entries = await this.folders.settledList(this.from !== undefined)
@@ -179,7 +179,7 @@ export class Followed {
     return true
   }
 
-  /** The file in which the place is, and those between it and the current one. */
+  /** The file of the place, and those between it and the current one. */
   private async behind(
     from: Place,
     current: OpenFile | undefined,
@@ -244,7 +244,7 @@ export class Followed {
     const last = files.at(-1)
     const id = await this.idOfName()
     if (id !== undefined && id === last?.id) {
-      // The name had this file after the folder was listed: all that is in the list is older.
+      // The file took the name after the folder was listed: all listed files are older.
       if (listed !== undefined) this.known = new Map(listed.map((entry) => [entry.id, entry]))
       return
     }
@@ -265,12 +265,12 @@ export class Followed {
     files.push(...coming)
   }
 
-  /** The files that have had the name since the last look, and the one that has it. */
+  /** The files that have had the name since the last check, and the current one. */
   private async coming(room: number): Promise<Array<OpenFile>> {
     const { files } = this
     const last = files.at(-1)
     let current: OpenFile | undefined
-    // Those that have lost the name again before the folder was listed.
+    // Files that lost the name again before the folder was listed.
     const held: Array<OpenFile> = []
     let coming: Array<OpenFile> = []
     try {
@@ -316,7 +316,7 @@ export class Followed {
     }
   }
 
-  /** The files that came since the folder was last listed; undefined when files were renamed meanwhile. */
+  /** The files that appeared since the folder was last listed; undefined when files were renamed meanwhile. */
   private async openBetween(
     entries: ReadonlyArray<Entry>,
     current: OpenFile | undefined,
@@ -340,15 +340,15 @@ export class Followed {
     return opened
   }
 
-  // A file keeps its time of birth when it is renamed, and a new file under a used inode has another. Where the file
-  // system has no such time, one that was only renamed has kept its size and the time of its last change.
+  // A renamed file keeps its time of creation, and a new file under a used inode has another. If the file system has no
+  // such time, a file that was only renamed has kept its size and the time of its last change.
   private isKnown({ birth, id, modified, size }: Entry): boolean {
     const before = this.known.get(id)
     if (before === undefined) return false
     return before.birth === birth || (before.modified === modified && before.size === size)
   }
 
-  /** Without files that begin with the same 4 KiB as one that is read, older first. */
+  /** Removes files that begin with the same 4 KiB as one that is read; older first. */
   private async withoutCopies(
     entries: ReadonlyArray<Entry>,
     read: ReadonlyArray<OpenFile | undefined>
@@ -388,7 +388,7 @@ export class Followed {
     }
   }
 
-  /** Undefined when one of them is not there under its name any more. */
+  /** Undefined when one of them no longer has its name. */
   private async openAll(entries: ReadonlyArray<Entry>): Promise<Array<OpenFile> | undefined> {
     const opened: Array<OpenFile> = []
     for (const entry of entries) {
@@ -435,5 +435,5 @@ const reasons: Readonly<Record<string, string>> = {
   EACCES: "it may not be read"
 }
 
-/** What an error of the file system means for a file that is to be read. */
+/** The reason why a file cannot be read, from an error of the file system. */
 export const reason = (error: unknown): string => reasons[code(error) ?? ""] ?? describe(error)

@@ -3,22 +3,22 @@ import * as fs from "node:fs/promises"
 import { FileKindError } from "../../host/OwnFiles.js"
 import * as Records from "../Records.js"
 
-// A file that is followed: an open descriptor, which survives the file's renaming and removal, and what proves at each
-// read that its content is still the one that was read before.
+// A followed file: an open descriptor, which survives the file's renaming and removal, and digests that prove at each read
+// that its content is still the same.
 
-/** Where reading goes on, and the proof that the file is the one that was read. */
+/** The place where reading continues, and the proof that the file is the same. */
 export interface Place {
   readonly device: string
   readonly inode: string
   readonly position: number
-  /** Bytes behind the position that were given as a line without an end. */
+  /** Bytes after the position that were emitted as a line without an end. */
   readonly given: number
-  /** What the file begins with, and what the bytes so far end with. */
+  /** The beginning of the file, and the end of the bytes so far. */
   readonly head: Digest
   readonly tail: Digest
 }
 
-/** So many bytes have this SHA-256. */
+/** The SHA-256 of a number of bytes. */
 export interface Digest {
   readonly bytes: number
   readonly sha256: string
@@ -31,7 +31,7 @@ const holeSize = 1024 * 1024
 
 const digest = (bytes: Uint8Array): Digest => ({ bytes: bytes.length, sha256: Records.digest(bytes) })
 
-/** The place behind `end` bytes, of which `last` are the last, and the last `given` have no line end. */
+/** The place after `end` bytes, of which `last` are the last, and the last `given` have no line end. */
 export const placeOf = (
   { device, head, inode }: Identity,
   end: number,
@@ -50,14 +50,14 @@ export const placeOf = (
 export interface Identity {
   readonly device: string
   readonly inode: string
-  /** What it begins with, as far as it was read: at most 4 KiB. */
+  /** Its first bytes, as far as they were read: at most 4 KiB. */
   readonly head: Uint8Array
 }
 
 /** The code of an error of the file system. */
 export const code = (error: unknown) => (error as NodeJS.ErrnoException).code
 
-/** So many bytes from the position on, fewer where the file ends. */
+/** Reads bytes from the position on; fewer at the end of the file. */
 export const readAt = async (handle: fs.FileHandle, position: number, length: number): Promise<Buffer> => {
   const bytes = Buffer.allocUnsafe(length)
   let filled = 0
@@ -76,9 +76,9 @@ export class OpenFile {
   identity: Identity & { head: Buffer }
   position = 0
   private tail: Buffer = none
-  /** What it began with when it was last looked at: at most 4 KiB, read or not. */
+  /** Its first bytes at the last check: at most 4 KiB, read or not. */
   private seen: Buffer = none
-  /** When another file was seen under its name; undefined while it has the name, or nothing else does. */
+  /** When another file appeared under its name; undefined while it has the name, or no file does. */
   rotatedAt: number | undefined
   private grewAt = Number.NEGATIVE_INFINITY
   private isNew = false
@@ -111,7 +111,7 @@ export class OpenFile {
     return `${this.device}:${this.inode}`
   }
 
-  /** Goes on at the place, if this is the file in which it is; the inode alone proves nothing, it may be used again. */
+  /** Continues at the place, if this is its file; the inode alone does not prove that, because it may be reused. */
   async resume({ given, head, inode, position, tail }: Place): Promise<boolean> {
     const end = position + given
     if (inode !== this.inode || (await this.handle.stat()).size < end) return false
@@ -125,7 +125,7 @@ export class OpenFile {
     return true
   }
 
-  /** Keeps what it begins with, so that its truncation is seen before anything of it was read. */
+  /** Keeps its first bytes, so that a truncation is detected even before the first read. */
   async peek(): Promise<void> {
     if (this.seen.length > 0) return
     const { identity } = this
@@ -143,8 +143,8 @@ export class OpenFile {
   }
 
   /**
-   * Up to 64 KiB behind the position. The bytes before them and the beginning are read again, after them: what has
-   * replaced them meanwhile is seen, also where it is as long or longer.
+   * Up to 64 KiB after the position. The bytes before them and the beginning are read again afterwards, so that a
+   * replacement is detected even if it is as long or longer.
    */
   async read(): Promise<Buffer | "nothing" | "changed"> {
     const { handle, identity, position, seen, tail } = this
@@ -166,8 +166,8 @@ export class OpenFile {
   }
 
   /**
-   * Its content is another one: it is read from its beginning, but for NULs there. They are the hole before the old
-   * position of a writer that does not write to the end, and may be as long as the old content was.
+   * Its content was replaced: reads it from its beginning, without leading NULs. They are the hole before the old position
+   * of a writer that does not append, and may be as long as the old content was.
    */
   restart(): void {
     this.isNew = true
@@ -177,7 +177,7 @@ export class OpenFile {
     this.position = 0
   }
 
-  /** Goes behind the NULs that new content begins with; how many those are, undefined while nothing else has come. */
+  /** Skips the leading NULs of new content; returns their number, undefined while there is nothing else. */
   async skipHole(): Promise<number | undefined> {
     if (!this.isNew) return 0
     if ((await this.handle.stat()).size < this.position) this.restart()
@@ -206,7 +206,7 @@ export class OpenFile {
     this.rotatedAt ??= clock()
   }
 
-  /** Looks whether its writer goes on. */
+  /** Checks whether its writer still writes. */
   async watch(clock: () => number): Promise<void> {
     const { size } = await this.handle.stat()
     if (size === this.size) return

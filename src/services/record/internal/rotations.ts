@@ -1,11 +1,11 @@
 // How the names of rotated files relate to the name that is followed. A folder of logs holds other logs as well, so only
-// names that a rotation gives are taken for rotated files: `log` becomes log.1, log-20261127, log.old, app.log becomes
+// names that a rotation gives count as rotated files: `log` becomes log.1, log-20261127, log.old, app.log becomes
 // app.1.log or app-2026-11-27.log.
 
-/** A suffix of what is compressed: its lines cannot be read from a position on. */
+/** The suffix of a compressed file, which cannot be read from a position on. */
 const compression = /\.(?:gz|bz2|xz|zst|lz4|lzma|lzo|br|Z|zip|7z)$/
 
-/** The name without the suffix of its compression; undefined where it has none. */
+/** The name without the suffix of its compression; undefined if it has none. */
 export const uncompressed = (name: string): string | undefined =>
   compression.test(name) ? name.replace(compression, "") : undefined
 
@@ -17,7 +17,7 @@ const parts = (base: string): readonly [stem: string, extension: string] => {
   return dot > 0 ? [base.slice(0, dot), base.slice(dot)] : [base, ""]
 }
 
-/** What a rotation has put into the name; undefined where the name is not made of `base`. */
+/** The part that a rotation has added to `base`; undefined if the name is not made of it. */
 const added = (name: string, base: string): string | undefined => {
   if (name.length > base.length && name.startsWith(base)) return name.slice(base.length)
   const [stem, extension] = parts(base)
@@ -30,19 +30,19 @@ const added = (name: string, base: string): string | undefined => {
   return isMiddle ? name.slice(stem.length, -extension.length) : undefined
 }
 
-/** What all names of rotated files begin with. */
+/** The common prefix of the names of rotated files. */
 export const prefix = (base: string): string => parts(base)[0]
 
-/** Whether rotation may have given this name to what was `base`. */
+/** Whether rotation may have renamed `base` to this name. */
 export const isRotated = (name: string, base: string): boolean => {
   const rest = added(name, base)
   if (rest === undefined) return false
   if (name.startsWith(base)) return counter.test(rest) || word.test(rest)
-  // web-1.log beside web.log may be the log of another process: a date or `.1.` is needed.
+  // web-1.log next to web.log may be the log of another process: a date or `.1.` is needed.
   return counter.test(rest) && (rest.startsWith(".") || (rest.match(/\d/g)?.length ?? 0) >= 6)
 }
 
-/** Whether the name differs only in its numbers from `known`, a name that rotation has given to what was `base`. */
+/** Whether the name differs only in its numbers from `known`, a name that rotation has given to `base`. */
 export const isAlike = (name: string, known: string, base: string): boolean => {
   const [one, other] = [added(name, base), added(known, base)]
   if (one === undefined || other === undefined || !/\d/.test(other)) return false
@@ -71,7 +71,7 @@ export const numberOf = (name: string, base: string): number | undefined => {
   return match === null ? undefined : Number(match[1])
 }
 
-/** Older first, by the names alone: log.2 before log.1, dates as they follow one another. */
+/** Older first, by the names alone: log.2 before log.1, earlier dates before later ones. */
 export const compare = (one: string, other: string, base: string): number => {
   const [a, b] = [numberOf(one, base), numberOf(other, base)]
   return a !== undefined && b !== undefined ? b - a : one < other ? -1 : one > other ? 1 : 0

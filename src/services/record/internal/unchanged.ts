@@ -1,4 +1,4 @@
-// Whether a function has changed the value that it was given, so that its record may go out as the bytes it came as.
+// Whether a function has changed its argument: the bytes of an unchanged record are written as they are.
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
 
@@ -6,11 +6,11 @@ const isObject = (value: unknown): value is object => typeof value === "object" 
 export interface Snapshot {
   /** The arrays and objects in it, itself first. */
   readonly objects: ReadonlyArray<object>
-  /** What each held. */
+  /** A shallow copy of each. */
   readonly copies: ReadonlyArray<object>
 }
 
-/** Takes a snapshot of a value of JSON.parse; undefined for one that cannot change. Half the cost of writing it. */
+/** Takes a snapshot of a result of JSON.parse; undefined for an immutable value. It costs half of writing it. */
 export const snapshot = (value: unknown): Snapshot | undefined => {
   if (!isObject(value)) return undefined
   const objects: Array<object> = [value]
@@ -36,7 +36,7 @@ export const snapshot = (value: unknown): Snapshot | undefined => {
   return { objects, copies }
 }
 
-/** Whether the value is what it was when the snapshot was taken. */
+/** Whether the value is unchanged since the snapshot. */
 export const isUnchanged = (value: unknown, snapshot: Snapshot | undefined): boolean => {
   if (snapshot === undefined) return true
   const { copies, objects } = snapshot
@@ -63,7 +63,7 @@ export const isUnchanged = (value: unknown, snapshot: Snapshot | undefined): boo
 }
 
 /**
- * Whether the source of a function shows that it changes nothing that it is given: it calls and assigns nothing, like
+ * Whether the source of a function shows that it does not change its argument: it calls and assigns nothing, like
  * `(r) => r.price > 10 ? r : undefined`. Other functions need a snapshot.
  */
 export const changesNothing = (f: (...args: ReadonlyArray<never>) => unknown): boolean => {

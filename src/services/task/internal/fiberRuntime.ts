@@ -1,14 +1,14 @@
 import { createHook } from "node:async_hooks"
 import type { Effect, Exit, Fiber, FiberId, FiberRefs, RuntimeFlags } from "effect"
 
-// The one file that leans on the inside of Effect's fibers and data types (written for Effect 3.22). Every other module
-// asks here, by a function that is named after what it is for; scripts/privateNames.mjs refuses the private names
-// elsewhere, and test/services/task/internal/fiberRuntime.contract.test.ts pins each assumption. Of Effect only types are
-// imported, so that a worker thread which never loads Effect can ask here as well.
+// The one file that uses internals of Effect's fibers and data types (written for Effect 3.22). Other modules call these
+// functions, which are named by their purpose; scripts/privateNames.mjs refuses the private names elsewhere, and
+// test/services/task/internal/fiberRuntime.contract.test.ts pins each assumption. Only types of Effect are imported, so
+// that worker threads can use this file without loading Effect.
 
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
-/** FiberRuntime beside its public face. What changes a fiber is for that fiber itself to call while it runs. */
+/** The private members of FiberRuntime. Only the running fiber itself may call those that change it. */
 interface Inside {
   readonly _fiberRefs: FiberRefs.FiberRefs
   readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
@@ -26,37 +26,37 @@ const inside = (fiber: Fiber.RuntimeFiber<any, any>) => fiber as unknown as Insi
 
 // the fiber that runs
 
-/** The fiber that runs now, without the `Option` of `Fiber.getCurrentFiber`. */
+/** The running fiber, without the `Option` of `Fiber.getCurrentFiber`. */
 export const currentFiber = (): AnyFiber | undefined =>
   (globalThis as { readonly ["effect/FiberCurrent"]?: AnyFiber })["effect/FiberCurrent"]
 
-/** Its FiberRefs as they stand: the same object until one is set. `getFiberRefs()` makes a new collection at each call. */
+/** Its current FiberRefs: the same object until one is set. `getFiberRefs()` makes a new collection at each call. */
 export const refsOf = (fiber: Fiber.RuntimeFiber<any, any>): FiberRefs.FiberRefs => inside(fiber)._fiberRefs
 
-/** Puts back all of its FiberRefs, those unset before included (`Effect.setFiberRefs` leaves these). */
+/** Restores all of its FiberRefs, including those that were unset before (`Effect.setFiberRefs` leaves these). */
 export const setRefs = (fiber: Fiber.RuntimeFiber<any, any>, refs: FiberRefs.FiberRefs): void =>
   inside(fiber).setFiberRefs(refs)
 
-/** Interruption, cooperative yielding and the like, as they stand; `fiber.runtimeFlags` is an effect. */
+/** Its current flags (interruption, cooperative yielding and others); `fiber.runtimeFlags` is an effect. */
 export const flagsOf = (fiber: Fiber.RuntimeFiber<any, any>): RuntimeFlags.RuntimeFlags =>
   inside(fiber).currentRuntimeFlags
 
-/** Sets its runtime flags, without an operator around what runs. */
+/** Sets its runtime flags, without an operator around the running effect. */
 export const setFlags = (fiber: Fiber.RuntimeFiber<any, any>, flags: RuntimeFlags.RuntimeFlags): void => {
   inside(fiber).currentRuntimeFlags = flags
 }
 
-/** Asks the children that the fiber has forked to end, and gives the wait for them; null when there are none. */
+/** Interrupts the children of the fiber and returns the wait for them; null when there are none. */
 export const interruptChildren = (fiber: Fiber.RuntimeFiber<any, any>): Effect.Effect<void> | null =>
   inside(fiber).interruptAllChildren()
 
-/** Whether messages wait that the fiber has not handled yet: interruptions, above all. */
+/** Whether the fiber has unhandled messages, which are mostly interruptions. */
 export const hasMessages = (fiber: Fiber.RuntimeFiber<any, any>): boolean => inside(fiber)._queue.length > 0
 
 /** Whether an interruption has reached the fiber, within an uninterruptible region too. */
 export const isInterrupted = (fiber: Fiber.RuntimeFiber<any, any>): boolean => inside(fiber).isInterrupted()
 
-/** Starts the count of its operations anew, so that it does not give way to other fibers in the next 2,048. */
+/** Resets its operation count, so that it does not yield to other fibers in the next 2,048 operations. */
 export const resetOpCount = (fiber: Fiber.RuntimeFiber<any, any>): void => {
   inside(fiber).currentOpCount = 0
 }
@@ -66,12 +66,12 @@ export const resetOpCount = (fiber: Fiber.RuntimeFiber<any, any>): void => {
 /** The fibers that it has forked and that have not ended. */
 export const childrenOf = (fiber: AnyFiber): Iterable<AnyFiber> => inside(fiber)._children ?? []
 
-/** How many observers its end has. */
+/** The number of its observers. */
 export const observersOf = (fiber: Fiber.RuntimeFiber<any, any>): number => inside(fiber)._observers.length
 
 /**
- * How many of them take the exit. Observers that only strike the fiber off the list of its parent or scope take no
- * argument. A forked fiber has one from the start, its supervisor's; a root (`Runtime.runFork`) has none.
+ * The number of observers that take the exit. Observers that only remove the fiber from the list of its parent or scope
+ * take no argument. A forked fiber has one from the start, its supervisor's; a root (`Runtime.runFork`) has none.
  */
 export const exitObserversOf = (fiber: AnyFiber): number => {
   let count = 0
@@ -79,27 +79,27 @@ export const exitObserversOf = (fiber: AnyFiber): number => {
   return count
 }
 
-/** The ids that what the fiber waits for is marked with; a Deferred has its maker's, a join the other fiber's. */
+/** The id that marks the wait of the fiber: a Deferred has its maker's id, a join the other fiber's. */
 export const blockedOn = (fiber: AnyFiber): FiberId.FiberId | null => inside(fiber)._asyncBlockingOn
 
-/** Whether what the fiber waits for was marked so: `Effect.async` takes a mark. */
+/** Whether the wait of the fiber has this mark: `Effect.async` takes one. */
 export const waitsAt = (fiber: AnyFiber, mark: FiberId.FiberId): boolean => blockedOn(fiber) === mark
 
 // A property is cheaper than a WeakMap: with 100,000 fibers alive, that costs a µs each in garbage collections.
 const parent = Symbol("effect-asyncio/services/task/parent")
 
-/** Keeps the parent of a fiber with it, or forgets it. */
+/** Stores the parent of a fiber in it, or removes it. */
 export const setParent = (fiber: AnyFiber, of: AnyFiber | undefined): void => {
   ;(fiber as { [parent]?: AnyFiber | undefined })[parent] = of
 }
 
-/** The parent that was kept with {@link setParent}. */
+/** The parent that {@link setParent} stored. */
 export const parentOf = (fiber: AnyFiber): AnyFiber | undefined =>
   (fiber as { readonly [parent]?: AnyFiber })[parent]
 
 /**
- * Calls `onRead` when another fiber, or code outside of any, reads how an ended fiber has ended: join, await and poll
- * read one field. The fiber itself reads it for a message that comes late.
+ * Calls `onRead` when another fiber, or code outside of any, reads the exit of an ended fiber: join, await and poll read
+ * one field. The fiber itself reads it when a message arrives late.
  */
 export const onExitRead = (fiber: AnyFiber, exit: Exit.Exit<unknown, unknown>, onRead: () => void): void => {
   Object.defineProperty(fiber, "_exitValue", {
@@ -118,15 +118,15 @@ interface Primitive {
 }
 
 /**
- * The function of an effect that is nothing else (`Effect.sync`); undefined for any other. Such an effect needs no
- * interpreter: it cannot wait, fork or set a FiberRef, and fails only by throwing.
+ * The function of an `Effect.sync`; undefined for any other effect. Such an effect needs no interpreter: it cannot wait,
+ * fork or set a FiberRef, and fails only by throwing.
  */
 export const thunkOf = <A, E, R>(effect: Effect.Effect<A, E, R>): (() => A) | undefined => {
   const { _op, effect_instruction_i0 } = effect as unknown as Primitive
   return _op === "Sync" ? (effect_instruction_i0 as () => A) : undefined
 }
 
-/** Whether an effect is an exit; `Exit.isExit` takes any value, and ten times as long. */
+/** Whether an effect is an exit; `Exit.isExit` accepts any value, and takes ten times as long. */
 export const isExit = <A, E, R>(effect: Effect.Effect<A, E, R>): effect is Exit.Exit<A, E> => {
   const { _op } = effect as unknown as Primitive
   return _op === "Success" || _op === "Failure"
@@ -140,7 +140,7 @@ export const isEffect = (value: unknown): boolean =>
 
 // timers that only keep a process alive
 
-/** `Effect.never` keeps its process alive with an interval of so many milliseconds, the longest there is. */
+/** The interval, in milliseconds, with which `Effect.never` keeps its process alive: the longest possible. */
 const longest = 2 ** 31 - 1
 
 type Interval = NodeJS.Timeout & { readonly _idleTimeout?: number; readonly _repeat?: number | null }
@@ -160,8 +160,8 @@ const hook = createHook({
 })
 
 /**
- * From here until the function in return is called, an interval of the longest time is not taken for something that will
- * happen: it does not count as active, and its fiber is known. Node reports new timers to a hook; no global is replaced.
+ * From now until the returned function is called, intervals of the longest time do not count as active, and their fibers
+ * are known. Node reports new timers to a hook; no global is replaced.
  */
 export const watchForever = (): (() => void) => {
   if (watches++ === 0) hook.enable()

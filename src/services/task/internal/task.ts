@@ -1,17 +1,17 @@
 import { Cause, type Context, Data, Effect, Exit, type Fiber, FiberRef, GlobalValue, Option } from "effect"
 import * as Cancellation from "../Cancellation.js"
 
-// A task: its public face (exported by TaskGroup), what a group and those that wait for several tasks know of it besides,
-// and the FiberRef that says which task runs.
+// A task: its public interface (exported by TaskGroup), its implementation, which TaskGroup and WaitTasks use, and the
+// FiberRef of the current task.
 
 /**
- * Where a task stands. `pending`: started, its first step not yet taken. `cancelling`: asked to stop, its clean-up
- * not yet over. A task that was asked to stop and ends all the same is `succeeded` or `failed`; `cancelled` is one
- * that ended by interruption alone.
+ * The state of a task. `pending`: started, before its first step. `cancelling`: asked to stop, its clean-up not yet over.
+ * A task that was asked to stop may still end as `succeeded` or `failed`; `cancelled` means that it ended by interruption
+ * alone.
  */
 export type Status = "pending" | "running" | "cancelling" | "succeeded" | "failed" | "cancelled"
 
-/** Which task this is. Names are for people and may repeat; ids do not. */
+/** Identifies a task. Names are for reports and may repeat; ids do not. */
 export interface TaskId {
   readonly id: number
   readonly name: string
@@ -21,32 +21,32 @@ export interface TaskId {
   readonly parent: Option.Option<TaskId>
 }
 
-/** A unit of work that can be named, awaited, cancelled and seen (asyncio: `Task`). Made by `TaskGroup.start`. */
+/** A unit of work that can be named, awaited, cancelled and listed (asyncio: `Task`). Made by `TaskGroup.start`. */
 export interface Task<out A, out E = never> extends TaskId {
   readonly status: Effect.Effect<Status>
-  /** Waits for the end, and gives how the task has ended. Interrupting the waiting fiber does not cancel the task. */
+  /** Waits for the end, and returns the exit of the task. Interrupting the waiting fiber does not cancel the task. */
   readonly await: Effect.Effect<Exit.Exit<A, E>>
-  /** Waits for the result; a cancelled task is a {@link TaskCancelled}, not an interruption of the waiting fiber. */
+  /** Waits for the result; fails with {@link TaskCancelled} if the task was cancelled: the waiting fiber is not. */
   readonly result: Effect.Effect<A, E | TaskCancelled>
-  /** How it ended, if it has (asyncio: `Task.done`, `Task.exception`). */
+  /** Its exit, once it has ended (asyncio: `Task.done`, `Task.exception`). */
   readonly poll: Effect.Effect<Option.Option<Exit.Exit<A, E>>>
   /**
-   * Cancels the task and waits until its clean-up is over; does nothing to one that has ended. Before its first step
-   * it never runs. The origin is by default the calling task, or the group when the caller is not a task.
+   * Cancels the task and waits until its clean-up is over; does nothing after its end. Cancelled before its first step, a
+   * task never runs. The origin is by default the calling task, or the group when the caller is not a task.
    */
   readonly cancel: (reason: string, options?: { readonly origin?: string }) => Effect.Effect<void>
-  /** The first request to cancel it, from the moment of asking; none when it ended unasked. */
+  /** The first request to cancel it, as soon as it is made; none without one. */
   readonly cancellation: Effect.Effect<Option.Option<Cancellation.Cancellation>>
   /**
-   * Runs the callback when the task has ended, each in a fiber of its own, begun in order of registration and never
-   * inline. The group waits for its callbacks; one that fails is reported and stops nothing else.
+   * Runs the callback when the task has ended, each in a fiber of its own, in order of registration and never inline. The
+   * group waits for its callbacks; one that fails is reported and does not affect the others.
    */
   readonly onDone: <E2, R2>(
     callback: (task: Task<A, E>) => Effect.Effect<unknown, E2, R2>
   ) => Effect.Effect<void, never, R2>
 }
 
-/** The task whose result was asked for has been cancelled. */
+/** The task that `result` waits for was cancelled. */
 export class TaskCancelled extends Data.TaggedError("TaskCancelled")<{
   readonly task: string
   readonly cancellation: Cancellation.Cancellation
@@ -70,7 +70,7 @@ const shared = GlobalValue.globalValue("effect-asyncio/services/TaskGroup", () =
  */
 export const currentTask: FiberRef.FiberRef<Option.Option<TaskId>> = shared.current
 
-/** The origin of a cancellation that the fiber asks for. */
+/** The origin of a cancellation that the fiber requests. */
 export const requester = (
   given: string | undefined,
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
@@ -79,7 +79,7 @@ export const requester = (
   given ??
   Option.match(fiber.getFiberRef(currentTask), { onNone: () => fallback, onSome: (task) => task.name })
 
-/** The part of a group that its tasks know. */
+/** The part of a group that its tasks use. */
 export interface Host {
   readonly name: string
   readonly unobserved: Set<TaskImpl<unknown, unknown>>
@@ -91,7 +91,7 @@ export class TaskImpl<A, E> implements Task<A, E> {
   readonly group: string
   fiber: Fiber.RuntimeFiber<A, E> | undefined
   exit: Exit.Exit<A, E> | undefined
-  /** Its place among all that have ended. */
+  /** Its position in the order of ends. */
   ended = 0
   stepped = false
   readonly requests: Array<Cancellation.Cancellation> = []
@@ -145,7 +145,7 @@ export class TaskImpl<A, E> implements Task<A, E> {
       const listener = () => resume(Effect.succeed(this.exit!))
       this.listeners.add(listener)
       return Effect.sync(() => this.listeners.delete(listener))
-      // Shows in VirtualClock.Deadlock, as what the fiber waits for.
+      // VirtualClock.Deadlock shows this id as the wait of the fiber.
     }, this.fiber?.id())
   }
 
@@ -202,7 +202,7 @@ export class TaskImpl<A, E> implements Task<A, E> {
   }
 }
 
-/** Calls back at the end of each task that has not ended; what it returns stops that. */
+/** Calls back at the end of each task that has not ended; the returned function unsubscribes. */
 export const listen = (
   given: ReadonlyArray<TaskImpl<unknown, unknown>>,
   onEnd: (task: TaskImpl<unknown, unknown>) => void
@@ -219,7 +219,7 @@ export const listen = (
   }
 }
 
-/** Waits until a task that is `enough` has ended, or all have. */
+/** Waits until a task for which `enough` holds has ended, or all have. */
 export const until = (
   given: ReadonlyArray<TaskImpl<unknown, unknown>>,
   enough: (task: TaskImpl<unknown, unknown>) => boolean

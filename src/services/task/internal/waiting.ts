@@ -2,27 +2,27 @@ import { Fiber, type FiberId, Option, type Tracer } from "effect"
 import { type AnyFiber, blockedOn, childrenOf, exitObserversOf, isForever } from "./fiberRuntime.js"
 import { currentTask } from "./task.js"
 
-// How a fiber is explained to a person: by the name of its task or of its own span, and by what it waits for.
+// Describes a fiber in reports: by the name of its task or of its own span, and by its wait.
 
-/** A fiber that waits for what will never come. */
+/** A fiber whose wait will never end. */
 export interface Waiting {
-  /** Its number, as Effect's logs have it. */
+  /** Its number, as in Effect's logs. */
   readonly id: number
-  /** The name of the task that runs on it, if one does. */
+  /** The name of the task that runs on it, if any. */
   readonly task: string | undefined
-  /** The names of the spans that it is in, the innermost first; those around it too. */
+  /** The names of its spans, the innermost first, including those of its parents. */
   readonly spans: ReadonlyArray<string>
-  /** What it waits for, in words, as far as that is known. */
+  /** A description of its wait, as far as Effect knows it. */
   readonly waits: string
 }
 
-/** What a person calls it. */
+/** Its name in reports. */
 export const named = ({ id, spans, task }: Omit<Waiting, "waits">): string => {
   const words = [...(task === undefined ? [] : [task]), ...spans.slice(0, 3).map((span) => `in ${span}`)]
   return `fiber #${id}${words.length === 0 ? "" : ` (${words.join(", ")})`}`
 }
 
-/** The spans that the fiber is in, the innermost first; those of its parents too. */
+/** The spans of the fiber, the innermost first, including those of its parents. */
 export const spansIn = (fiber: AnyFiber): ReadonlyArray<Tracer.Span> => {
   const spans: Array<Tracer.Span> = []
   let at: Tracer.AnySpan | undefined = fiber.currentSpan
@@ -36,13 +36,13 @@ export const spansIn = (fiber: AnyFiber): ReadonlyArray<Tracer.Span> => {
 /** Their names. */
 export const spansOf = (fiber: AnyFiber): ReadonlyArray<string> => spansIn(fiber).map(({ name }) => name)
 
-/** The name of the task that runs on this very fiber; what a task forks belongs to it, but is not it. */
+/** The name of the task that runs on this fiber; a fiber that a task forked is not the task. */
 export const taskOf = (fiber: AnyFiber): string | undefined => {
   const task = Option.getOrUndefined(fiber.getFiberRef(currentTask))
   return task !== undefined && (task as { readonly fiber?: AnyFiber }).fiber === fiber ? task.name : undefined
 }
 
-/** The fibers that have not ended: roots for which `isOurs`, and what they have forked. */
+/** The fibers that have not ended: the roots for which `isOurs` holds, and their descendants. */
 export const living = (isOurs: (fiber: AnyFiber) => boolean, also: Iterable<AnyFiber> = []) => {
   const found = new Set<AnyFiber>()
   const add = (fiber: AnyFiber) => {
@@ -55,19 +55,19 @@ export const living = (isOurs: (fiber: AnyFiber) => boolean, also: Iterable<AnyF
   return Array.from(found).sort((a, b) => a.id().id - b.id().id)
 }
 
-/** Those of the fibers that none of the others has forked. */
+/** The fibers that none of the others has forked. */
 export const roots = (fibers: ReadonlyArray<AnyFiber>): ReadonlyArray<AnyFiber> => {
   const forked = new Set(fibers.flatMap((fiber) => Array.from(childrenOf(fiber))))
   return fibers.filter((fiber) => !forked.has(fiber))
 }
 
-// The supervisor's observer awaits nothing; neither does the runner's of the first fiber, a root.
+// The supervisor's observer does not count, nor does the runner's on the first fiber, a root.
 const isAwaited = (fiber: AnyFiber, all: ReadonlyArray<AnyFiber>) =>
   exitObserversOf(fiber) > (fiber === all[0] ? 2 : 1)
 
 /**
- * What a fiber waits for, in words, as far as Effect knows. `name` gives a fiber's name by its id; `settled` says that all
- * fibers rest, so that it shows whether a fiber's end is awaited.
+ * Describes the wait of a fiber, as far as Effect knows it. `name` returns a fiber's name by its id; `settled` means that
+ * all fibers wait, so that observers show whether a fiber is awaited.
  */
 export const waitOf = (
   fiber: AnyFiber,

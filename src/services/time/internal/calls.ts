@@ -4,18 +4,18 @@ import { currentTask } from "../../task/internal/task.js"
 import type { Entry } from "./deadlineQueue.js"
 import type { Series, Tally } from "./series.js"
 
-// The handles of Timers: one call, a series of calls, and what both have in common.
+// The handles of Timers: one call, a series of calls, and their common base.
 
-/** What is in the queues. */
+/** An entry of the queues. */
 export interface Due extends Entry {
   /** Whether the deadline is one of the wall clock. */
   readonly byWall: boolean
-  /** It is due, and out of its queue. */
+  /** Called when it is due and out of its queue. */
   readonly unsafeFire: () => void
   readonly unsafeCancel: (cancellation: Cancellation.Cancellation) => void
 }
 
-/** The part of the service that its calls know. */
+/** The part of the service that its calls use. */
 export interface Host {
   readonly launch: (call: Call<any, any>) => void
   readonly withdraw: (due: Due) => void
@@ -25,24 +25,24 @@ export interface Host {
   readonly wall: () => number
 }
 
-/** What is the same for all calls that one fiber asks for. */
+/** Shared by all calls that one fiber requests. */
 export interface Asker {
   readonly host: Host
   readonly fiberRefs: FiberRefs.FiberRefs
   readonly byWall: boolean
 }
 
-// What few of very many calls have: kept apart, because each word of a call is moved twice before it is old.
+// Fields that few calls have: kept apart, because the garbage collector copies each word of a call twice.
 class Rare {
   request: Cancellation.Cancellation | undefined
   listeners: Set<() => void> | undefined
-  /** The fiber that runs it, for as long as it does, if it is more than one plain function. */
+  /** The fiber that runs it, while it runs, unless it is a plain function. */
   fiber: Fiber.RuntimeFiber<any, any> | undefined
 
   constructor(readonly name: string | undefined) {}
 }
 
-/** What is to end: it can be awaited, and cancelled. */
+/** A call or a series, to be awaited or cancelled. */
 export abstract class Pending<A, E> {
   exit: Exit.Exit<A, E> | undefined
   protected rare: Rare | undefined
@@ -68,7 +68,7 @@ export abstract class Pending<A, E> {
   }
 
   abstract unsafeCancel(cancellation: Cancellation.Cancellation): void
-  /** Whether it is this fiber that runs it. */
+  /** Whether this fiber runs it. */
   abstract isRunBy(fiber: unknown): boolean
 
   unsafeEnd(exit: Exit.Exit<A, E>): void {
@@ -94,7 +94,7 @@ export abstract class Pending<A, E> {
   cancel(reason: string, options?: { readonly origin?: string }): Effect.Effect<void> {
     return Effect.withFiberRuntime((fiber) => {
       const task = fiber.getFiberRef(currentTask)
-      // Once it has been cancelled, which fiber runs it is no longer known.
+      // Read first: after the cancellation the running fiber is no longer known.
       const itself = this.isRunBy(fiber)
       this.unsafeCancel({
         reason,
@@ -133,7 +133,7 @@ export class Call<A, E> extends Pending<A, E> implements Due {
     return this.rare?.name ?? `timer ${this.id}`
   }
 
-  /** Whether it has ended neither well nor by a cancellation. */
+  /** Whether it has ended with a failure that is not a cancellation. */
   get failed(): boolean {
     return this.exit !== undefined && Exit.isFailure(this.exit) && !Cause.isInterruptedOnly(this.exit.cause)
   }
@@ -170,7 +170,7 @@ export class Call<A, E> extends Pending<A, E> implements Due {
   }
 }
 
-/** A series that goes on, as its handle shows it. */
+/** The handle of a series. */
 export class SeriesHandle extends Pending<Tally, never> {
   readonly series: Series<Call<any, any>>
 

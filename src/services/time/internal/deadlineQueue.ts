@@ -1,16 +1,16 @@
-// What is due when: the queue of Timers, whose heap the virtual clock uses alone.
+// The queue of deadlines of Timers; the virtual clock uses its heap alone.
 
-/** What waits in a {@link Heap}: first by deadline, then by id. */
+/** An entry of a {@link Heap}, ordered by deadline, then by id. */
 export interface Entry {
   readonly deadline: number
   readonly id: number
-  /** Where it is, kept by the heap; -1 when it is in none. */
+  /** Its index, maintained by the heap; -1 when it is in none. */
   place: number
 }
 
 const isBefore = (a: Entry, b: Entry) => a.deadline < b.deadline || (a.deadline === b.deadline && a.id < b.id)
 
-/** A binary heap that also gives up entries from its middle, so that what was cancelled takes no memory. */
+/** A binary heap that also removes entries from its middle, so that cancelled ones take no memory. */
 export class Heap<T extends Entry> {
   readonly entries: Array<T> = []
 
@@ -66,14 +66,14 @@ export class Heap<T extends Entry> {
 }
 
 /**
- * A {@link Heap} for entries that mostly come in order, as timers with one and the same delay do: an entry that is due
- * after all others stands at the end of a line, which costs a tenth of a place in the heap.
+ * A {@link Heap} for entries that mostly arrive in order, as timers with the same delay do: an entry that is due after all
+ * others is appended to an array, which costs a tenth of an insertion into the heap.
  */
 export class Line<T extends Entry> {
   private readonly heap = new Heap<T>()
-  /** In order, with a hole where one was taken out of the middle. Their place is below -1: -2 less their number. */
+  /** In order, with holes for removed entries. Their `place` is below -1: -2 minus their number. */
   private line: Array<T | undefined> = []
-  private base = 0 // the number of the first in there
+  private base = 0 // the number of its first entry
   private head = 0
   private holes = 0
   private last = Number.NEGATIVE_INFINITY
@@ -104,7 +104,7 @@ export class Line<T extends Entry> {
       return
     }
     const index = -2 - entry.place - this.base
-    if (index < 0) return // it was taken with all others
+    if (index < 0) return // it was taken by `takeAll`
     this.line[index] = undefined
     entry.place = -1
     if (index === this.head && this.holes === 0) this.head++
@@ -123,7 +123,7 @@ export class Line<T extends Entry> {
     if (this.holes > 64 && this.holes * 2 > this.line.length - this.head) this.pack()
   }
 
-  /** All, in order, when all are due by then and none was taken out; the places that they keep mean nothing. */
+  /** All entries, in order, if all are due by then and none was removed; their `place` is not updated. */
   takeAll(deadline: number): Array<T> | undefined {
     const { head, holes, last, line } = this
     if (head > 0 || holes > 0 || line.length === 0 || last > deadline || this.heap.first !== undefined) return

@@ -17,7 +17,7 @@ export const anchored = (interval: number, anchor: number): Plan => ({
   byWall: false,
   fixed: true,
   after: (time) => {
-    // A little more, because what is rounded to the nanosecond may be before its place.
+    // A little more, because rounding to the nanosecond may put a time before its place.
     const passed = Math.floor((time - anchor) / interval + 1e-9)
     return { at: Math.round((anchor + (passed + 1) * interval) * 1e6) / 1e6 }
   },

@@ -1,20 +1,20 @@
 import type { Cancellation } from "../../task/Cancellation.js"
 import type { Entry } from "./deadlineQueue.js"
 
-// A series of runs: when the next one is due, what becomes of a run that is due while another goes on, and of runs that
-// were missed. A state machine over the times of a plan: it knows neither fibers nor clocks, only its host.
+// A series of runs: when the next one is due, and the policies for overlapping and missed runs. A state machine over the
+// times of a plan: it uses neither fibers nor clocks, only its host.
 
 /** One time of a series. */
 export interface Tick {
-  /** Which run it is, from 1 on. */
+  /** The number of the run, from 1. */
   readonly run: number
   /** When it was due, without its jitter; milliseconds since the epoch. */
   readonly at: number
-  /** The time of day that it was set for, when a clock change skips that. */
+  /** The time of day of the rule, if a clock change skips it. */
   readonly skipped: string | undefined
 }
 
-/** What happens beside the runs themselves. */
+/** An event of a series, other than the runs themselves. */
 export type SeriesEvent =
   | { readonly _tag: "Scheduled"; readonly at: number; readonly skipped: string | undefined }
   /** Runs that do not take place: `count` of them, the first at `at` and the last at `until`. */
@@ -26,29 +26,29 @@ export type SeriesEvent =
       readonly reason: string
     }
 
-/** How a series has ended: how many runs there were, how many of them failed, and how many did not take place. */
+/** The result of a series: how many runs there were, how many of them failed, and how many did not take place. */
 export interface Tally {
   readonly runs: number
   readonly failed: number
   readonly skipped: number
 }
 
-/** What becomes of a run that is due while the one before goes on. */
+/** The policy for a run that is due while the previous one still runs. */
 export type Overlap = "skip" | "queueOne" | "queueAll" | "cancelRunning" | "parallel"
 
 /** The times of a series, by one of the two clocks. */
 export interface Plan {
   readonly byWall: boolean
-  /** Whether it keeps to times of day when the wall clock is put back. */
+  /** Whether it keeps times of day when the wall clock is set back. */
   readonly fixed: boolean
   readonly after: (time: number) => { readonly at: number; readonly skipped?: string | undefined } | undefined
-  /** How many there are after the first time and until the second. */
+  /** The number of times after `time` and until `until`. */
   readonly count: (time: number, until: number) => number
 }
 
 /** Its settings; durations are milliseconds, as is `until`, since the epoch. */
 export interface Settings {
-  /** The origin of the cancellations that it asks for. */
+  /** The origin of its cancellations. */
   readonly name: string
   readonly overlap: Overlap
   readonly times: number
@@ -56,7 +56,7 @@ export interface Settings {
   readonly jitter: number
   readonly catchUp: "none" | "last" | "all"
   readonly window: number
-  /** What was due longer ago than this is missed. */
+  /** A run that was due longer ago than this is missed. */
   readonly recheck: number
   /** For the jitter: from 0 to less than 1. */
   readonly random: () => number
@@ -64,13 +64,13 @@ export interface Settings {
 
 /** One run, as the series sees it. */
 export interface Run {
-  /** Once it has ended: whether neither well nor by a cancellation. */
+  /** Once it has ended: whether it failed and was not cancelled. */
   readonly failed: boolean
   onEnd(listener: () => void): void
   unsafeCancel(cancellation: Cancellation): void
 }
 
-/** What the series does to the world. */
+/** The actions of a series. */
 export interface Host<R extends Run> {
   readonly monotonic: () => number
   readonly wall: () => number
@@ -81,7 +81,7 @@ export interface Host<R extends Run> {
   readonly runOf: (tick: Tick) => R
   readonly launch: (run: R) => void
   readonly tell: (event: SeriesEvent) => void
-  /** Nothing more comes. */
+  /** Called at the end of the series. */
   readonly ended: (tally: Tally) => void
 }
 
@@ -100,7 +100,7 @@ export class Series<R extends Run> implements Entry {
   id = 0
   deadline = Number.POSITIVE_INFINITY
   readonly byWall: boolean
-  /** The runs that go on. */
+  /** The runs in progress. */
   readonly active = new Set<R>()
   private next: Planned | undefined
   private queue: Array<Tick> = []
@@ -164,7 +164,7 @@ export class Series<R extends Run> implements Entry {
     return found
   }
 
-  /** The last ones from then until the end, so many at least if there are; a month of seconds is not walked through. */
+  /** The last times until the end, at least `count` if there are; it does not walk through a month of seconds. */
   private lastOnes(start: number, end: number, count: number): Array<Planned> {
     for (let span = this.settings.recheck; ; span *= 8) {
       const from = Math.max(start, end - span)
@@ -173,7 +173,7 @@ export class Series<R extends Run> implements Entry {
     }
   }
 
-  /** What else is due by now. Of what will be missed, the last is enough: the newest may go on waiting, or run. */
+  /** Further times that are due by now. Of missed ones the last is enough: the newest may still wait, or run. */
   private overdue(first: number, now: number): Array<Planned> {
     const begin = now - Math.max(this.settings.window, this.settings.recheck)
     if (this.settings.catchUp !== "all") return this.lastOnes(first, now, 3)
@@ -183,7 +183,7 @@ export class Series<R extends Run> implements Entry {
     ]
   }
 
-  /** It is due, and out of its queue. */
+  /** Called when it is due and out of its queue. */
   unsafeFire(): void {
     const { catchUp, recheck, window } = this.settings
     const now = this.now()
@@ -192,7 +192,7 @@ export class Series<R extends Run> implements Entry {
     const onTime = following === undefined || following.at > now
     const due = onTime ? [first] : [first, ...this.overdue(first.time, now)]
     const newest = due.at(-1)!
-    // It may have its jitter still before it.
+    // Its jitter may not have passed yet.
     const next = onTime
       ? this.placed(following)
       : newest.deadline > now
@@ -206,7 +206,7 @@ export class Series<R extends Run> implements Entry {
     }
     const missed = due.filter(isMissed)
     if (missed.length > 0) {
-      // They follow each other, and those in the middle need not be among them.
+      // Missed times are consecutive, and those in the middle may be left out.
       const [from, until] = [missed[0]!, missed.at(-1)!]
       const count = from === until ? 1 : 1 + this.plan.count(from.time, until.time)
       this.skip(from.at, "its time was missed", until.at, count)
@@ -217,7 +217,7 @@ export class Series<R extends Run> implements Entry {
     this.settle()
   }
 
-  /** The wall clock was put back: what follows real time does so from here. */
+  /** The wall clock was set back: a rule that follows real time continues from the new time. */
   unsafeReplan(): void {
     if (this.plan.fixed || this.place === -1) return
     this.host.withdraw(this)
@@ -232,7 +232,7 @@ export class Series<R extends Run> implements Entry {
       this.accepted++
       this.start(tick)
     } else if (overlap === "skip") {
-      this.skip(at, "the run before is still going on")
+      this.skip(at, "the previous run is still running")
     } else if (overlap === "queueOne" && this.queue.length > 0) {
       this.skip(at, "another run is waiting already")
     } else if (overlap !== "cancelRunning") {
@@ -266,7 +266,7 @@ export class Series<R extends Run> implements Entry {
     this.host.launch(run)
   }
 
-  /** Ends it: what goes on is cancelled, and nothing else comes. */
+  /** Ends it: runs in progress are cancelled, and no other starts. */
   unsafeCancel(cancellation: Cancellation): void {
     if (this.over) return
     this.stopped = true
@@ -277,7 +277,7 @@ export class Series<R extends Run> implements Entry {
     this.settle()
   }
 
-  /** Ends it when nothing more can come. */
+  /** Ends it when no further run can start. */
   private settle(): void {
     if (this.over || this.next !== undefined || this.active.size > 0) return
     this.over = true

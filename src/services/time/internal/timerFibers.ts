@@ -16,16 +16,16 @@ import type { Call, Due } from "./calls.js"
 import { Line } from "./deadlineQueue.js"
 
 // The fibers of Timers: those that run callbacks, and the one that sleeps until the first deadline. They are one state
-// machine, because the sleeper runs what is due itself and a fiber that has run out of callbacks becomes the sleeper.
+// machine, because the sleeper runs due callbacks itself, and a fiber without callbacks becomes the sleeper.
 
-/** What `setTimeout`, and so `Effect.sleep`, can wait for at once: 2^31-1 ms; beyond, it never wakes. */
+/** The longest delay of `setTimeout`, and so of `Effect.sleep`: 2^31-1 ms; a longer sleep never wakes. */
 const longest = 2 ** 31 - 1
 
-/** So many callbacks are begun before I/O and other timers have a turn; one that was asked for as it was due counts more. */
+/** Most callbacks that start before I/O and other timers get a turn; one that was due when requested counts more. */
 const startsPerTurn = 2048
 const turnCost = 32
 
-// A fiber that runs callbacks, and the one that it runs; or it sleeps until the first deadline.
+// A fiber and the callback that it runs, or none while it sleeps until the first deadline.
 interface Worker {
   call: Call<any, any> | undefined
   fiber: Fiber.RuntimeFiber<void> | undefined
@@ -38,15 +38,15 @@ export interface Options {
   readonly monotonic: () => number
   /** Milliseconds since the epoch. */
   readonly wall: () => number
-  /** For so many milliseconds at most a time of the wall clock is slept for at once. */
+  /** Longest single sleep, in milliseconds, for a time of the wall clock. */
   readonly recheck: number
-  /** Runs an effect beside everything else, with these FiberRefs. */
+  /** Runs an effect in the background, with these FiberRefs. */
   readonly fork: (effect: Effect.Effect<void>, fiberRefs: FiberRefs.FiberRefs) => Fiber.RuntimeFiber<void>
   /** Reports that a call has failed. */
   readonly told: (call: Call<any, any>, cause: Cause.Cause<unknown>) => Effect.Effect<void>
-  /** The wall clock was put back. */
+  /** Called when the wall clock was set back. */
   readonly onPutBack: () => void
-  /** Whether nothing but calls is in the queues. */
+  /** Whether the queues contain only calls. */
   readonly onlyCalls: () => boolean
 }
 
@@ -54,12 +54,12 @@ export interface TimerFibers {
   /** Runs a call as soon as a fiber is free. */
   readonly launch: (call: Call<any, any>) => void
   readonly add: (due: Due) => void
-  /** Adds a call that is due already: it runs on the next turn, in order with what else is due. */
+  /** Adds a call that is due at once: it runs on the next turn, in order with other due calls. */
   readonly addDue: (call: Call<any, any>) => void
   readonly withdraw: (due: Due) => void
-  /** Why the service is closing, once it is. */
+  /** The reason for closing, once the service closes. */
   readonly closing: () => Cancellation | undefined
-  /** Cancels what is left, these first, and waits for the clean-up of what runs. */
+  /** Cancels pending calls, these first, and interrupts and awaits running ones. */
   readonly close: (why: Cancellation, first: Iterable<Pick<Due, "unsafeCancel">>) => Effect.Effect<void>
 }
 
@@ -70,7 +70,7 @@ export const make = (options: Options): TimerFibers => {
   let closing: Cancellation | undefined
   let whenIdle: (() => void) | undefined
 
-  // For how many milliseconds it has still to wait.
+  // Milliseconds until its deadline.
   const waitOf = (due: Due) => due.deadline - (due.byWall ? wall() : monotonic())
   // The first of both heaps.
   const first = (): Due | undefined => {
@@ -82,14 +82,14 @@ export const make = (options: Options): TimerFibers => {
     return waitA < waitB || (waitA === waitB && a.id < b.id) ? a : b
   }
 
-  // What is due waits here for a fiber. One fiber runs one callback after the other, bare, and another is made only
-  // when all others wait: a fiber for each costs ten times as much (`npm run bench -- timers`). Each is a task
-  // of its own nevertheless: FiberRefs, children, failure and cancellation are its own.
+  // Due calls wait here for a fiber. One fiber runs one callback after the other, bare, and another is made only
+  // when all others wait: a fiber per callback costs ten times as much (`npm run bench -- timers`). Each is still a
+  // task of its own: FiberRefs, children, failure and cancellation are its own.
   let ready: Array<Call<any, any>> = []
   let taken = 0
-  let live = 0 // callbacks in there or running
+  let live = 0 // callbacks that are ready or running
   let draining = false
-  let started = 0 // since I/O had a turn
+  let started = 0 // since the last turn of I/O
   const workers = new Set<Worker>()
   const scheduler = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentScheduler)
 
@@ -133,13 +133,13 @@ export const make = (options: Options): TimerFibers => {
   const startWorker = (begin?: Effect.Effect<void>) => {
     const worker: Worker = { call: undefined, fiber: undefined }
     let nap = begin // while it sleeps
-    let outcome: Exit.Exit<any, any> | undefined // of the callback, while its children and its report are waited for
+    let outcome: Exit.Exit<any, any> | undefined // of the callback, while its children and its report are awaited
     let retired = false
     const finish = (exit: Exit.Exit<any, any>) => {
       const call = worker.call!
       worker.call = undefined
       outcome = undefined
-      // An interruption that comes too late for this one must not meet the next.
+      // An interruption that comes too late for this callback must not hit the next one.
       if (call.request !== undefined || FiberRuntime.hasMessages(worker.fiber!)) retired = true
       // A plain function may have cancelled itself, through a fiber of its own.
       if (call.exit === undefined) call.unsafeEnd(exit)
@@ -166,13 +166,13 @@ export const make = (options: Options): TimerFibers => {
         worker.call = call
         const { fiberRefs } = call.asker
         if (FiberRuntime.refsOf(fiber) !== fiberRefs) FiberRuntime.setRefs(fiber, fiberRefs)
-        // Or else it would give way between one and the next, and the next fiber begin out of order.
+        // Otherwise it would yield between two callbacks, and the next fiber would start out of order.
         FiberRuntime.resetOpCount(fiber)
         FiberRuntime.setFlags(fiber, flags)
         current = call.effect
         return true
       }
-      // What needs no interpreter is run here, in half of the time: it can neither fork nor be cancelled.
+      // Pure computations run here without the interpreter, in half of the time: they cannot fork or be cancelled.
       const nextThatWaits = () => {
         while (next()) {
           if (outcome !== undefined || nap !== undefined) return true
@@ -206,8 +206,8 @@ export const make = (options: Options): TimerFibers => {
         outcome = exitOf(value)
         current = children
       }
-      // A handler around each would cost as much as the rest: a success is what the loop's step is given, and a
-      // failure ends the loop, which then starts again.
+      // A handler around each would double the cost: the loop's step receives successes, and a failure ends the loop,
+      // which is then restarted.
       const loop: Effect.Effect<void> = Effect.matchCauseEffect(
         Effect.whileLoop({ while: nextThatWaits, body: () => current, step }),
         {
@@ -228,7 +228,7 @@ export const make = (options: Options): TimerFibers => {
       return loop
     })
     workers.add(worker)
-    // It runs as far as it can at once.
+    // The fiber runs synchronously up to its first wait.
     const fiber = Runtime.runFork(runtime, work)
     fiber.addObserver((exit) => {
       workers.delete(worker)
@@ -241,7 +241,7 @@ export const make = (options: Options): TimerFibers => {
         else fork(told(call, cause), call.asker.fiberRefs).addObserver(end)
       }
       if (asleep === worker) {
-        // Interrupted from outside, by code that has its fiber from a callback: another fiber has to sleep.
+        // Interrupted from outside, by code that got the fiber in a callback: another fiber has to sleep.
         asleep = undefined
         stale = true
         if (closing === undefined) arm()
@@ -250,14 +250,14 @@ export const make = (options: Options): TimerFibers => {
     })
   }
 
-  // One fiber sleeps until the first deadline; when another call comes first, it is replaced. It runs what is due
-  // itself and sleeps again: a fiber for each would be most of what a tick costs. If it is held up by what it runs,
-  // another sleeps in its place.
+  // One fiber sleeps until the first deadline; it is replaced when an earlier call arrives. It runs due callbacks
+  // itself and sleeps again: a fiber for each would be most of the cost of a tick. While a callback of it waits,
+  // another fiber sleeps in its place.
   let asleep: Worker | undefined
-  let aim: Due | undefined // what it sleeps for
-  let stale = false // whether it sleeps for something else
+  let aim: Due | undefined // the entry whose deadline it sleeps for
+  let stale = false // whether that is no longer the first
   let firing = false
-  let awake = false // it has been woken, and may still sleep again
+  let awake = false // it has been woken, and may sleep again
 
   const arm = () => {
     if (firing || awake) return
@@ -277,7 +277,7 @@ export const make = (options: Options): TimerFibers => {
     // Whole milliseconds, because setTimeout cuts off the rest.
     const ms = Math.min(Math.max(0, Math.ceil(waitOf(aim))), rechecks ? recheck : longest, longest)
     const sleeps = clock.sleep(Duration.millis(ms))
-    // TestClock's zero is no turn.
+    // A sleep of zero on the TestClock takes no turn.
     return ms === 0 ? Effect.zipRight(Effect.yieldNow(), sleeps) : sleeps
   }
 
@@ -291,14 +291,14 @@ export const make = (options: Options): TimerFibers => {
     run()
   }
 
-  // What was woken has ended, sleeps again or is held up.
+  // The woken fiber has ended, sleeps again, or waits in a callback.
   const settle = () => {
     awake = false
     if (taken < ready.length) drainSoon()
     arm()
   }
 
-  // How far the wall clock is ahead of the monotonic one: less than before when it was put back.
+  // The wall clock's lead over the monotonic one: it shrinks when the wall clock is set back.
   let ahead = wall() - monotonic()
   const lookAtWall = () => {
     const now = wall() - monotonic()
@@ -309,10 +309,10 @@ export const make = (options: Options): TimerFibers => {
 
   const run = () => {
     firing = true
-    // One look at the clocks for all that is due by now, as asyncio does it.
+    // Reads the clocks once for all due entries, as asyncio does.
     const now = monotonic()
     const today = wall()
-    // Of calls alone that are all due, none is looked at: a third of the time of very many.
+    // If all entries are due calls, they are taken without looking at each: a third of the time of very many.
     if (onlyCalls() && at.first === undefined && taken === ready.length && closing === undefined) {
       const all = later.takeAll(now) as Array<Call<any, any>> | undefined
       if (all !== undefined) {
@@ -346,7 +346,7 @@ export const make = (options: Options): TimerFibers => {
       const line = lineOf(due)
       line.add(due)
       if (line.first !== due) return
-      // The first by the wall clock matters even behind others: it asks for rechecks.
+      // A time of the wall clock matters even if it is not the first: it needs rechecks.
       if (due.byWall) stale = true
       arm()
     },
@@ -357,7 +357,7 @@ export const make = (options: Options): TimerFibers => {
     },
     withdraw: (due) => {
       lineOf(due).delete(due)
-      // Or else a clock that jumps from deadline to deadline would stop at one that is no more.
+      // Otherwise a virtual clock would stop at the deadline of a removed entry.
       if (due === aim && closing === undefined) arm()
     },
     close: (why, first) =>

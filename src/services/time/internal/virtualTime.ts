@@ -13,31 +13,31 @@ import { type AnyFiber, waitsAt } from "../../task/internal/fiberRuntime.js"
 import * as Waiting from "../../task/internal/waiting.js"
 import { type Entry, Heap } from "./deadlineQueue.js"
 
-// The clock behind VirtualClock and Interleave: how it jumps, what holds it, and how it knows that all is over.
+// The clock of VirtualClock and Interleave: how it jumps, what holds it, and how it detects deadlocks.
 
 interface Sleeper extends Entry {
-  /** How many zero sleeps led here, one out of the other, with no time passing. */
+  /** The number of zero sleeps in a row that led here, with no time passing. */
   readonly depth: number
   /** Woken, or interrupted: see {@link Virtual.first}. */
   readonly isOver: () => boolean
   readonly wake: () => void
 }
 
-/** So many sleepers may be over and not yet forgotten, or as many as there were left the last time. */
+/** Ended sleepers are removed when there are more than this, or than were left the last time. */
 const forgotten = 1024
 
-/** After so many zero sleeps in a row each takes a millisecond, as in real time: so a loop of them has an end. */
+/** After this many zero sleeps in a row each takes a millisecond, so that time passes in a loop of them. */
 const freeTurns = 100
 
 /**
- * What stood open before may yet wake a fiber, or has gone and hides what was opened since: a deadlock is then believed
- * only after so many times the patience, or this many milliseconds where that is nothing.
+ * Handles that were open before may still wake a fiber, or may have closed and hide newer ones: a deadlock is then
+ * reported only after this multiple of the patience, or after this many milliseconds if the patience is zero.
  */
 const caution = { times: 20, atLeast: 100 }
 
-// What may stand open for ever without any work going on.
+// Kinds that may stay open for ever without activity.
 const listening = new Set(["TCPServerWrap", "PipeServerWrap", "TTYWrap", "SignalWrap"])
-// Work that ends by itself: requests to the system, and child processes. What else there is may be idle.
+// Work that ends by itself: requests to the system, and child processes. Other kinds may be idle.
 const isWork = (kind: string) => kind === "ProcessWrap" || /Req|WriteWrap|ConnectWrap|Request|Job/.test(kind)
 
 const count = (kinds: ReadonlyArray<string>) => {
@@ -46,7 +46,7 @@ const count = (kinds: ReadonlyArray<string>) => {
   return counts
 }
 
-// What stdout and stderr are among the active resources: nothing is read from them.
+// The active resources of stdout and stderr, from which nothing is read.
 const writing = () =>
   [process.stdout, process.stderr].map((stream) => {
     const handle = (stream as { readonly _handle?: { readonly constructor: { readonly name: string } } })
@@ -54,22 +54,22 @@ const writing = () =>
     return handle?.constructor.name === "Pipe" ? "PipeWrap" : "TTYWrap"
   })
 
-// How much has come in from outside, where Node tells (20.18, 22.8 and later).
+// The bytes received from outside, if Node reports them (20.18, 22.8 and later).
 const arrived = (): number => {
   const { uvMetricsInfo } = performance.nodeTiming as { readonly uvMetricsInfo?: { readonly events: number } }
   return uvMetricsInfo?.events ?? 0
 }
 
-/** The real timers by which virtual clocks look again: they wake no fiber. */
+/** The real timers with which virtual clocks check again: they wake no fiber. */
 const watches = GlobalValue.globalValue("effect-asyncio/services/VirtualClock/watches", () => ({ timers: 0 }))
 
-// Knows whether all is quiet but for the clock's own sleepers: whether it may jump.
+// Decides whether only the clock's own sleepers remain, so that it may jump.
 export class Surroundings {
-  /** Of each kind of resource, how many are known to be idle. */
+  /** The number of idle resources of each kind. */
   readonly idle: Map<string, number>
-  /** How many of each stood open before and have nothing to do with the program. */
+  /** The number of resources of each kind that were open before the program. */
   readonly before: Map<string, number>
-  /** What was found active when last all was quiet: to find the same again is to know. */
+  /** The active resources of the last quiet state: if they are unchanged, it is quiet again. */
   quiet: ReadonlyArray<string> = []
   since = 0
   seen = ""
@@ -78,7 +78,7 @@ export class Surroundings {
     public patience: number,
     readonly scheduler: Ready
   ) {
-    // They are opened when they are first looked at.
+    // Node opens stdout and stderr when they are first read.
     void process.stdout
     void process.stderr
     this.before = count(process.getActiveResourcesInfo())
@@ -86,9 +86,8 @@ export class Surroundings {
   }
 
   /**
-   * Whether nothing is left that could ever wake a fiber: `"nothing"`; timers and channels from before: `"hardly"` (a
-   * test runner loads modules by a channel of its own); and where there is more, even if it has long been silent:
-   * `"something"`.
+   * What could still wake a fiber: `"nothing"`; only timers and channels from before: `"hardly"` (a test runner loads
+   * modules through a channel of its own); any other resource, even an idle one: `"something"`.
    */
   expects(): "nothing" | "hardly" | "something" {
     if (this.scheduler.ready > 0) return "something"
@@ -106,7 +105,7 @@ export class Surroundings {
     return "nothing"
   }
 
-  /** `"turn"`: something is about to run. `"hold"`: something real is on its way. */
+  /** `"turn"`: a callback is about to run. `"hold"`: real work is active. */
   look(): "quiet" | "turn" | "hold" {
     if (this.scheduler.ready > 0) return "turn"
     const active = process.getActiveResourcesInfo()
@@ -120,7 +119,7 @@ export class Surroundings {
       if (isWork(kind)) return "hold"
       if (answer !== "hold") answer = kind === "Immediate" ? "turn" : "hold"
     }
-    // What was closed does not excuse the next. But a library's timer was idle once and will be again.
+    // A closed resource no longer counts as idle, so that a new one is active; a library's timer becomes idle again.
     for (const [kind, known] of this.idle) {
       if (kind !== "Timeout" && (counts.get(kind) ?? 0) < known) this.idle.set(kind, counts.get(kind) ?? 0)
     }
@@ -141,23 +140,23 @@ export class Surroundings {
   }
 }
 
-/** Knows how many fibers are ready to run: while there is one, no time passes. */
+/** Counts the fibers that are ready to run: while there is one, no time passes. */
 export interface Ready {
   readonly ready: number
-  /** How often one has become ready. */
+  /** How often a fiber has become ready. */
   readonly total: number
-  /** Called when none is ready any more. */
+  /** Called when no fiber is ready any more. */
   onRest: () => void
   /** Calls `wake`, which makes sleepers ready. */
   readonly wake: (wake: () => void) => void
 }
 
-// Leaves the order to another scheduler.
+// Delegates the order to another scheduler.
 export class CountingScheduler implements Ready, Scheduler.Scheduler {
   ready = 0
   total = 0
   onRest: () => void = () => undefined
-  /** Set while the clock wakes a sleeper: what that makes ready may as well run at once, all else is done. */
+  /** Set while the clock wakes a sleeper: fibers that become ready run at once, because all others wait. */
   waking = false
   woken: Scheduler.Task | undefined
 
@@ -179,7 +178,7 @@ export class CountingScheduler implements Ready, Scheduler.Scheduler {
     else this.inner.scheduleTask(run, priority, fiber)
   }
 
-  /** Wakes, and runs what it has made ready first; the rest has its turn in the order that it would have anyway. */
+  /** Wakes, and first runs the fibers that became ready; the others run in their usual order. */
   wake(wake: () => void): void {
     this.waking = true
     wake()
@@ -197,7 +196,7 @@ export class Virtual implements Clock.Clock {
   private onDeadlock:
     | ((waiting: ReadonlyArray<Waiting.Waiting>, fibers: ReadonlyArray<AnyFiber>) => void)
     | undefined
-  /** Called for each sleep, with the time that it lasts until. */
+  /** Called for each sleep, with its deadline. */
   onSleep: ((fiber: AnyFiber, until: number) => void) | undefined
   private readonly sleepers = new Heap<Sleeper>()
   private readonly endless = new WeakMap<object, Sleeper>()
@@ -214,7 +213,7 @@ export class Virtual implements Clock.Clock {
     private readonly start: number,
     private readonly surroundings: Surroundings,
     private readonly scheduler: Ready,
-    /** Wakes all that are due at once: for a scheduler that chooses among them. */
+    /** Whether all due sleepers wake at once, for a scheduler that chooses among them. */
     private readonly together = false
   ) {
     this.origin = BigInt(Math.round(start)) * 1_000_000n
@@ -231,13 +230,13 @@ export class Virtual implements Clock.Clock {
     return this.origin + BigInt(Math.round(this.now * 1e6))
   }
 
-  /** Milliseconds since the start, for {@link Timers}: nanoseconds are new objects at each look. */
+  /** Milliseconds since the start, for {@link Timers}: nanoseconds allocate objects at each read. */
   unsafeElapsed(): number {
     return this.now
   }
 
-  // A sleep with a canceler is 13 steps of Effect, this one is 5: half the time of a jump. One that was interrupted shows
-  // by what its fiber waits for.
+  // A sleep with a canceler takes 13 steps of Effect, this one 5, which halves the time of a jump. An interrupted sleep is
+  // recognised by the wait of its fiber.
   sleep(duration: Duration.Duration): Effect.Effect<void> {
     return Effect.withFiberRuntime((fiber) => {
       const ms = Math.max(0, Duration.toMillis(duration))
@@ -262,7 +261,7 @@ export class Virtual implements Clock.Clock {
     })
   }
 
-  // The first that still sleeps. Only where all rest: a fiber waits for its sleep a step after it has asked for it.
+  // The first sleeper that still sleeps. Valid only when all fibers wait: a fiber begins to wait a step after its request.
   private first(): Sleeper | undefined {
     const { entries } = this.sleepers
     if (entries.length > this.crowd) {
@@ -282,7 +281,7 @@ export class Virtual implements Clock.Clock {
     setImmediate(this.turn)
   }
 
-  // One sleeper a turn: what it sets going is over before the next one wakes, as with real timers.
+  // One sleeper per turn: work that it starts is over before the next one wakes, as with real timers.
   private readonly turn = (): void => {
     this.armed = false
     if (this.sleepers.first === undefined) {
@@ -317,7 +316,7 @@ export class Virtual implements Clock.Clock {
     this.scheduler.wake(sleeper.wake)
   }
 
-  // No fiber sleeps: only something real can go on, or else nothing will.
+  // No fiber sleeps: only real work can wake one, or it is a deadlock.
   private rest(): void {
     const { patience, scheduler } = this.surroundings
     // A fiber that is ready calls `onRest` when it rests again.
@@ -357,22 +356,22 @@ export class Virtual implements Clock.Clock {
   }
 
   /**
-   * Looks out for deadlocks from here on: reports when nothing can happen any more, and again when that is still so after
-   * something was done about it.
+   * Watches for deadlocks from now on: calls back for each one, and again if the program is still deadlocked after the
+   * callback has interrupted fibers.
    */
   watchOver(onDeadlock: NonNullable<Virtual["onDeadlock"]>): void {
     this.onDeadlock = onDeadlock
     this.arm()
   }
 
-  /** Looks out for deadlocks no longer. Fibers that still sleep are woken as before. */
+  /** Stops watching for deadlocks. Sleeping fibers are still woken. */
   close(): void {
     this.onDeadlock = undefined
     this.watch?.()
   }
 }
 
-// By way of an immediate, because a timer counts as active while it runs. Gives what calls it off.
+// Runs through an immediate, because a timer counts as active while it runs. Returns a function that cancels it.
 const later = (ms: number, look: () => void): (() => void) => {
   let waiting = true
   const done = () => {

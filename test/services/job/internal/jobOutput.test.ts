@@ -4,8 +4,10 @@ import * as emitter from "../../../../src/services/job/internal/emitter.js"
 import * as jobOutput from "../../../../src/services/job/internal/jobOutput.js"
 import type { JobEvent } from "../../../../src/services/job/JobEvents.js"
 
+const put = (sink: jobOutput.Sink, stream: "stdout" | "stderr", text: string) =>
+  sink.write(stream, new TextEncoder().encode(text)) ?? Effect.void
+
 describe("jobOutput", () => {
-  const bytes = (text: string) => new TextEncoder().encode(text)
   const make = (mode: jobOutput.Mode) =>
     Effect.gen(function* () {
       const seen: Array<string> = []
@@ -27,9 +29,9 @@ describe("jobOutput", () => {
     Effect.gen(function* () {
       const { finish, output, seen } = yield* make("group")
       const [a, b] = [output.sink(1, "a"), output.sink(2, "b")]
-      a.write("stderr", bytes("oops\n"))
-      a.write("stdout", bytes("x"))
-      b.write("stdout", bytes("y"))
+      yield* put(a, "stderr", "oops\n")
+      yield* put(a, "stdout", "x")
+      yield* put(b, "stdout", "y")
       assert.deepStrictEqual(seen, [])
       yield* finish(2, b)
       yield* finish(1, a)
@@ -42,7 +44,7 @@ describe("jobOutput", () => {
     Effect.gen(function* () {
       const { finish, output, seen } = yield* make("keepOrder")
       const sinks = [1, 2, 3, 4].map((seq) => output.sink(seq, `job${seq}`))
-      for (const sink of sinks) sink.write("stdout", bytes("x"))
+      for (const sink of sinks) yield* put(sink, "stdout", "x")
       yield* finish(3, sinks[2]!)
       yield* output.skip(2)
       assert.deepStrictEqual(seen, [])
@@ -55,8 +57,8 @@ describe("jobOutput", () => {
     Effect.gen(function* () {
       const { finish, output, seen } = yield* make("keepOrder")
       const [c, b] = [output.sink(3, "c"), output.sink(2, "b")]
-      c.write("stdout", bytes("3"))
-      b.write("stdout", bytes("2"))
+      yield* put(c, "stdout", "3")
+      yield* put(b, "stdout", "2")
       yield* finish(3, c)
       yield* finish(2, b)
       yield* output.leftovers
@@ -68,14 +70,14 @@ describe("jobOutput", () => {
     Effect.gen(function* () {
       const { finish, output, seen } = yield* make("line")
       const sink = output.sink(1, "a")
-      sink.write("stdout", bytes("one\ntw"))
+      yield* put(sink, "stdout", "one\ntw")
       assert.deepStrictEqual(seen, ["a stdout one\n"])
-      sink.write("stdout", bytes("o"))
+      yield* put(sink, "stdout", "o")
       yield* finish(1, sink)
       assert.deepStrictEqual(seen, ["a stdout one\n", "a stdout two", "1 done"])
       const grouped = yield* make("group")
       const dropped = grouped.output.sink(1, "a")
-      dropped.write("stdout", bytes("lost"))
+      yield* put(dropped, "stdout", "lost")
       dropped.drop()
       yield* grouped.finish(1, grouped.output.sink(1, "a"))
       assert.deepStrictEqual(grouped.seen, ["1 done"])

@@ -9,6 +9,7 @@ import {
   Fiber,
   FiberId,
   FiberRef,
+  FiberStatus,
   Option,
   Queue,
   Runtime,
@@ -25,6 +26,12 @@ import * as Timers from "../../../../src/services/time/Timers.js"
 const self = Effect.withFiberRuntime<FiberRuntime.AnyFiber>((fiber) =>
   Effect.succeed(fiber as unknown as FiberRuntime.AnyFiber)
 )
+
+/** Goes on when the fiber waits. */
+const suspended = (fiber: FiberRuntime.AnyFiber) =>
+  Effect.repeat(Effect.zipRight(Effect.yieldNow(), fiber.status), {
+    until: (status): boolean => FiberStatus.isSuspended(status)
+  })
 
 const broken = (assumption: string, consequence: string) =>
   `Effect has changed: ${assumption}. ${consequence}`
@@ -359,7 +366,7 @@ describe("the contract with Effect: a fiber from outside", () => {
         expect(FiberRuntime.waitsAt(waiting as unknown as FiberRuntime.AnyFiber, mark), says).toBe(false)
         const deferred = yield* Deferred.make<void>()
         const second = (yield* Effect.fork(Deferred.await(deferred))) as unknown as FiberRuntime.AnyFiber
-        yield* Effect.repeatN(Effect.yieldNow(), 3)
+        yield* suspended(second)
         expect(FiberRuntime.blockedOn(second), says).toEqual((yield* self).id())
         yield* Fiber.interrupt(second)
       })
@@ -383,7 +390,7 @@ describe("the contract with Effect: a fiber from outside", () => {
         let reads = 0
         FiberRuntime.onExitRead(fiber, Exit.succeed(2), () => reads++)
         fiber.unsafeInterruptAsFork(FiberId.none)
-        yield* Effect.repeatN(Effect.yieldNow(), 3)
+        yield* Fiber.status(fiber) // a message that comes later still
         expect(reads, says).toBe(0)
         yield* way(fiber)
         expect(reads, says).toBeGreaterThan(0)
@@ -443,19 +450,19 @@ describe("the contract with Effect: time", () => {
         const close = FiberRuntime.watchForever()
         const before = timers()
         const fiber = (yield* Effect.fork(Effect.never)) as unknown as FiberRuntime.AnyFiber
-        yield* Effect.repeatN(Effect.yieldNow(), 3)
+        yield* suspended(fiber)
         expect(FiberRuntime.isForever(fiber), says).toBe(true)
         expect(timers(), says).toBe(before)
         yield* Fiber.interrupt(fiber)
         expect(FiberRuntime.isForever(fiber), says).toBe(false)
         const other = (yield* Effect.fork(Effect.sleep("1 hour"))) as unknown as FiberRuntime.AnyFiber
-        yield* Effect.repeatN(Effect.yieldNow(), 3)
+        yield* suspended(other)
         expect(FiberRuntime.isForever(other), says).toBe(false)
         expect(timers(), says).toBe(before + 1)
         yield* Fiber.interrupt(other)
         close()
         const unseen = (yield* Effect.fork(Effect.never)) as unknown as FiberRuntime.AnyFiber
-        yield* Effect.repeatN(Effect.yieldNow(), 3)
+        yield* suspended(unseen)
         expect([FiberRuntime.isForever(unseen), timers()], says).toEqual([false, before + 1])
         yield* Fiber.interrupt(unseen)
       })
@@ -465,7 +472,7 @@ describe("the contract with Effect: time", () => {
     Effect.gen(function* () {
       const queue = yield* Queue.unbounded<number>()
       const taker = (yield* Effect.fork(Queue.take(queue))) as unknown as FiberRuntime.AnyFiber
-      yield* Effect.repeatN(Effect.yieldNow(), 3)
+      yield* suspended(taker)
       expect(
         FiberRuntime.blockedOn(taker),
         broken(

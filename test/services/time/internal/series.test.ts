@@ -132,7 +132,7 @@ describe("Series", () => {
       const { log, to } = start({ overlap: "skip" })
       to(minute)
       to(2 * minute)
-      expect(log).toEqual(["run 1", "skipped 1: the run before is still going on (120000 to 120000)"])
+      expect(log).toEqual(["run 1", "skipped 1: the previous run is still running (120000 to 120000)"])
     })
 
     it("queueOne: one waits, and comes right after", () => {
