@@ -1,12 +1,14 @@
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 import { plugin } from "./scripts/guide.mjs"
+import HeavyFirst from "./test/support/HeavyFirst.js"
 
 export default defineConfig({
   // What the guide's pages are made of, as in the bundle.
   plugins: [plugin(fileURLToPath(new URL(".", import.meta.url)))],
   test: {
     include: ["test/**/*.test.ts"],
+    sequence: { sequencer: HeavyFirst },
     testTimeout: 60_000,
     hookTimeout: 60_000,
     slowTestThreshold: 250,

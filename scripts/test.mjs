@@ -1,13 +1,27 @@
-// npm test: installs what is missing, builds, checks, and runs all tests. Words after -- go to vitest.
-import { spawnSync } from "node:child_process"
+// npm test: installs what is missing, builds, and then checks and runs all tests, at the same time because the tests
+// mostly wait. What the check says is printed behind what the tests say. Words after -- go to vitest.
+import { spawn } from "node:child_process"
 import { join } from "node:path"
-import { bin, build, install, root, run } from "./project.mjs"
+import { bin, build, install, root } from "./project.mjs"
 
 install()
 build()
-run(process.execPath, [join(root, "scripts/check.mjs")])
-const { status } = spawnSync(bin("vitest"), ["run", ...process.argv.slice(2)], {
-  cwd: root,
-  stdio: "inherit"
-})
-process.exitCode = status ?? 1
+
+/** The exit code of a command, and its output unless that is inherited. */
+const start = (command, args, stdio) => {
+  const child = spawn(command, args, { cwd: root, stdio })
+  const said = []
+  child.stdout?.on("data", (bytes) => said.push(bytes))
+  child.stderr?.on("data", (bytes) => said.push(bytes))
+  return new Promise((resolve) => {
+    child.once("error", (error) => resolve({ code: 1, said: `${command}: ${error.message}\n` }))
+    child.once("close", (code) => resolve({ code: code ?? 1, said: Buffer.concat(said) }))
+  })
+}
+
+const checking = start(process.execPath, [join(root, "scripts/check.mjs")], ["ignore", "pipe", "pipe"])
+const tests = await start(bin("vitest"), ["run", ...process.argv.slice(2)], "inherit")
+const check = await checking
+process.stderr.write(check.said)
+if (check.code !== 0) console.error("npm run check has failed: see above")
+process.exitCode = tests.code || check.code

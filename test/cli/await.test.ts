@@ -89,10 +89,10 @@ describe("aio await", { timeout: 90_000 }, () => {
   // What stands there is meant: a finding would be noise.
   it.each([
     ["this project", ["--project", "."]],
-    ["@effect/cli", sources("node_modules/@effect/cli/src")],
     [
-      "the parts of others that give effects as results",
+      "@effect/cli, and the parts of others that give effects as results",
       [
+        ...sources("node_modules/@effect/cli/src"),
         "node_modules/@effect/platform/src/HttpLayerRouter.ts",
         "node_modules/@effect/rpc/src/RpcServer.ts",
         "node_modules/@effect/cluster/src/MessageStorage.ts",

@@ -8,6 +8,7 @@ import { gzipSync } from "node:zlib"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
+import * as InProcess from "../support/InProcess.js"
 
 const closers: Array<() => unknown> = []
 const serve = async (...args: Parameters<typeof FaultServer.start>) => {
@@ -24,7 +25,7 @@ const { bytes, dropAfter, inTurn, ok, raw, redirect, status } = FaultServer
 
 /** Runs `aio gather --json`; what became of each URL, by its path, and the events. */
 const outcomes = async (args: ReadonlyArray<string>, options: Aio.SpawnOptions = {}) => {
-  const { code, stderr, stdout } = await Aio.run(["gather", "--json", ...args], options)
+  const { code, stderr, stdout } = await InProcess.run(["gather", "--json", ...args], options)
   const events: Array<any> = stdout
     .split("\n")
     .filter((line) => line !== "")

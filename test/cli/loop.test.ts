@@ -26,38 +26,49 @@ beforeAll(() => {
   symlinkSync(join(root, "node_modules"), join(cwd, "node_modules"))
   writeFileSync(
     join(cwd, "f.ts"),
+    `type Row = { n: number; [key: string]: unknown }
+export default (line: string): string => line.toUpperCase()
+export const added = (row: Row): Row => ({ ...row, added: true })
+`
+  )
+  // Most runs need neither TypeScript nor Effect, which take longer than all that they do.
+  writeFileSync(
+    join(cwd, "g.mjs"),
     `import { appendFileSync } from "node:fs"
-import { Effect, Stream } from "effect"
-type Row = { n: number; [key: string]: unknown }
-export default (line: string) => line.toUpperCase()
-export const same = (row: Row) => row
-export const sameLater = async (row: Row) => row
-export const added = (row: Row) => ({ ...row, added: true })
-export const changed = (row: Row) => Object.assign(row, { n: 0 })
-export const odd = (row: Row) => (row.n % 2 === 1 ? row : undefined)
-export const effect = (row: Row) => Effect.delay(Effect.succeed(row), 2)
-export async function* twice(row: Row) {
+export default (line) => line.toUpperCase()
+export const same = (row) => row
+export const sameLater = async (row) => row
+export const changed = (row) => Object.assign(row, { n: 0 })
+export const odd = (row) => (row.n % 2 === 1 ? row : undefined)
+export async function* twice(row) {
   yield row
   yield row.n
 }
-export const stream = (row: Row) => Stream.make(row.n, row.n)
-export const noTwo = (row: Row) => {
+export const noTwo = (row) => {
   if (row.n === 2) throw new Error("no two here")
   return row
 }
 let failures = 2
-export const flaky = (line: string) => {
+export const flaky = (line) => {
   if (failures-- > 0) throw new Error("not yet")
   return line
 }
 export const never = () => new Promise(() => undefined)
-export const size = (lines: Array<string>) => String(lines.length)
-export const slow = (line: string) => Effect.delay(Effect.sync(() => console.error("did " + line) ?? line), 300)
-export const logged = (line: string) => {
+export const size = (lines) => String(lines.length)
+export const logged = (line) => {
   appendFileSync("log", line + "\\n")
   return new Promise((resolve) => setTimeout(() => resolve(line), 1))
 }
 export const number = 1
+`
+  )
+  writeFileSync(
+    join(cwd, "effects.mjs"),
+    `import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+export const effect = (row) => Effect.delay(Effect.succeed(row), 2)
+export const stream = (row) => Stream.make(row.n, row.n)
+export const slow = (line) => Effect.delay(Effect.sync(() => console.error("did " + line) ?? line), 300)
 `
   )
 })
@@ -75,29 +86,29 @@ describe("aio loop", () => {
   it("maps a person's function, of every kind, over lines and JSON", async () => {
     expect(await output(["f.ts"], "a\nb\n")).toBe("A\nB\n")
     const rows = '{"n": 1}\n{"n": 2}\n'
-    const json = (name: string) => output(["-i", "ndjson", `f.ts#${name}`], rows)
-    expect(await json("added")).toBe('{"n":1,"added":true}\n{"n":2,"added":true}\n')
+    const json = (name: string, file = "g.mjs") => output(["-i", "ndjson", `${file}#${name}`], rows)
+    expect(await json("added", "f.ts")).toBe('{"n":1,"added":true}\n{"n":2,"added":true}\n')
     expect(await json("odd")).toBe('{"n": 1}\n')
-    expect(await json("effect")).toBe(rows)
+    expect(await json("effect", "effects.mjs")).toBe(rows)
     expect(await json("twice")).toBe('{"n": 1}\n1\n{"n": 2}\n2\n')
-    expect(await json("stream")).toBe("1\n1\n2\n2\n")
+    expect(await json("stream", "effects.mjs")).toBe("1\n1\n2\n2\n")
   })
 
   it("passes bytes on untouched when the function does not change them, and rounds no integer", async () => {
     const text = '{ "n" : 1.10, "id":12345678901234567890 }\r\n\n{"é":"\\u00e9"}\n{"n":1e2}'
     const kept = text.replace("\n\n", "\n")
     for (const name of ["same", "sameLater"])
-      expect(await output(["-i", "ndjson", `f.ts#${name}`], text)).toBe(kept)
-    expect(await output(["-i", "ndjson", "f.ts#changed"], '{"id":12345678901234567890}\n')).toBe(
+      expect(await output(["-i", "ndjson", `g.mjs#${name}`], text)).toBe(kept)
+    expect(await output(["-i", "ndjson", "g.mjs#changed"], '{"id":12345678901234567890}\n')).toBe(
       '{"id":12345678901234567890,"n":0}\n'
     )
-    expect(await output(["f.ts#same"], "a\r\n\nb")).toBe("a\r\n\nb")
-    expect(await output(["-i", "null", "f.ts#same"], "a\nb\0c\0")).toBe("a\nb\0c\0")
+    expect(await output(["g.mjs#same"], "a\r\n\nb")).toBe("a\r\n\nb")
+    expect(await output(["-i", "null", "g.mjs#same"], "a\nb\0c\0")).toBe("a\nb\0c\0")
     expect(await output(["-i", "null", "f.ts"], "a\nb\0c\0")).toBe("A\nB\0C\0")
     expect(await output(["-o", "ndjson", "f.ts"], "a\nb")).toBe('"A"\n"B"\n')
-    expect(await output(["-i", "ndjson", "-o", "lines", "f.ts#same"], '"a"\n[1]\n')).toBe("a\n[1]\n")
-    expect(await output(["-i", "csv", "f.ts#same"], 'a,b\n1,"x\ny"\n')).toBe('{"a":"1","b":"x\\ny"}\n')
-    const unordered = await output(["--unordered", "-j", "4", "f.ts#same"], `${numbers(500)}last`)
+    expect(await output(["-i", "ndjson", "-o", "lines", "g.mjs#same"], '"a"\n[1]\n')).toBe("a\n[1]\n")
+    expect(await output(["-i", "csv", "g.mjs#same"], 'a,b\n1,"x\ny"\n')).toBe('{"a":"1","b":"x\\ny"}\n')
+    const unordered = await output(["--unordered", "-j", "4", "g.mjs#same"], `${numbers(500)}last`)
     expect(unordered.trimEnd().split("\n").sort()).toEqual(`${numbers(500)}last`.split("\n").sort())
   })
 
@@ -131,7 +142,7 @@ describe("aio loop", () => {
 
   it("treats a record that fails by policy, and names its line", async () => {
     const text = '{"n":1}\n{"n":2}\n{"n":\n{"n":4}\n'
-    const words = ["-i", "ndjson", "f.ts#noTwo"]
+    const words = ["-i", "ndjson", "g.mjs#noTwo"]
     const stop = await aio(words, text)
     expect(stop).toEqual({
       code: 1,
@@ -159,12 +170,12 @@ describe("aio loop", () => {
       { schema: 1, event: "result", index: 4, line: 4, value: { n: 4 } },
       { schema: 1, event: "summary", records: 4, results: 2, failed: 2 }
     ])
-    const big = await aio(["--json", "-i", "ndjson", "f.ts#same"], "12345678901234567890\n")
+    const big = await aio(["--json", "-i", "ndjson", "g.mjs#same"], "12345678901234567890\n")
     expect(big.stdout.split("\n")[0]).toContain('"value":12345678901234567890}')
   })
 
   it("refuses input that is not of its format, at the first record, with one line", async () => {
-    const bad = (text: string, ...words: ReadonlyArray<string>) => aio([...words, "f.ts#same"], text)
+    const bad = (text: string, ...words: ReadonlyArray<string>) => aio([...words, "g.mjs#same"], text)
     const json = await bad('{"a":1}\n{a:1}\n', "-i", "ndjson")
     expect([json.code, json.stdout]).toEqual([2, '{"a":1}\n'])
     expect(json.stderr).toMatch(
@@ -173,10 +184,10 @@ describe("aio loop", () => {
     const long = await bad(`ok\n${"x".repeat(2000)}\n`, "--max-line", "1K")
     expect([long.code, long.stdout]).toEqual([2, "ok\n"])
     expect(long.stderr).toMatch(/^aio loop: standard input, line 2: longer than 1024 bytes; allow more .*\n$/)
-    const running = Aio.start(["loop", "f.ts#same"], { cwd, shell: "{ printf 'a\\n\\377\\n'; } | \"$@\"" })
+    const running = Aio.start(["loop", "g.mjs#same"], { cwd, shell: "{ printf 'a\\n\\377\\n'; } | \"$@\"" })
     running.end()
     expect(await running.ended).toMatchObject({ code: 2, stdout: "a\n" })
-    const endless = Aio.start(["loop", "f.ts#same"], { cwd, shell: 'head -c 200000000 /dev/zero | "$@"' })
+    const endless = Aio.start(["loop", "g.mjs#same"], { cwd, shell: 'head -c 200000000 /dev/zero | "$@"' })
     endless.end()
     const { code, stderr } = await endless.ended
     expect(code).toBe(2)
@@ -190,8 +201,8 @@ describe("aio loop", () => {
   it("says in one line what is wrong with its words, before anything runs", async () => {
     const wrong = [
       [["no.ts"], /no\.ts: no such file/],
-      [["f.ts#nope"], /f\.ts: no export 'nope'/],
-      [["f.ts#number"], /f\.ts: export 'number' is not a function; expected one/],
+      [["g.mjs#nope"], /g\.mjs: no export 'nope'/],
+      [["g.mjs#number"], /g\.mjs: export 'number' is not a function; expected one/],
       [["f.ts", "g.ts"], /unexpected 'g\.ts'/],
       [["--checkpoint", "c"], /there is no function/],
       [["--within", "1s", "f.ts"], /--within is for --batch/],
@@ -221,21 +232,21 @@ describe("aio loop", () => {
   })
 
   it("skips, takes, batches, limits and tries again", async () => {
-    expect(await output(["--skip", "2", "--take", "3", "f.ts#same"], numbers(10))).toBe("3\n4\n5\n")
-    expect(await output(["--take", "0", "f.ts#same"], numbers(10))).toBe("")
-    expect(await output(["--batch", "4", "f.ts#size"], numbers(10))).toBe("4\n4\n2\n")
-    expect(await output(["--rate", "1000/s", "-j", "4", "f.ts#same"], numbers(20))).toBe(numbers(20))
+    expect(await output(["--skip", "2", "--take", "3", "g.mjs#same"], numbers(10))).toBe("3\n4\n5\n")
+    expect(await output(["--take", "0", "g.mjs#same"], numbers(10))).toBe("")
+    expect(await output(["--batch", "4", "g.mjs#size"], numbers(10))).toBe("4\n4\n2\n")
+    expect(await output(["--rate", "1000/s", "-j", "4", "g.mjs#same"], numbers(20))).toBe(numbers(20))
     // Processes of their own, because the function counts its calls.
     const flaky = (retries: string) =>
-      Aio.run(["loop", "-q", "--retries", retries, "f.ts#flaky"], { cwd, stdin: "a\n" })
+      Aio.run(["loop", "-q", "--retries", retries, "g.mjs#flaky"], { cwd, stdin: "a\n" })
     expect(await flaky("2")).toMatchObject({ code: 0, stdout: "a\n" })
     expect((await flaky("1")).stderr).toBe("aio loop: standard input, line 1: not yet\n")
-    const late = await aio(["--timeout", "50ms", "f.ts#never"], "a\n")
+    const late = await aio(["--timeout", "50ms", "g.mjs#never"], "a\n")
     expect([late.code, late.stderr]).toEqual([124, "aio loop: standard input, line 1: not done in 50ms\n"])
-    const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "f.ts#size"], { cwd })
+    const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "g.mjs#size"], { cwd })
     await open.send("1\n2\n")
     await open.shows("2\n")
-    const early = Aio.start(["loop", "-q", "--take", "1", "f.ts"], { cwd })
+    const early = Aio.start(["loop", "-q", "--take", "1", "g.mjs"], { cwd })
     await early.send("a\nb\n") // and its input stays open
     expect(await early.ended).toMatchObject({ code: 0, stdout: "A\n" })
     open.end()
@@ -257,11 +268,13 @@ describe("aio loop", () => {
       expect((await running.ended).stdout).toBe("b 1\nb 2\na 1\na 2\n")
     }
     const rows = '{"user":{"id":1},"n":1}\n{"user":{"id":2},"n":2}\n{"user":{"id":1},"n":3}\n'
-    expect(await output(["-i", "ndjson", "-j", "4", "--key", "user.id", "f.ts#effect"], rows)).toBe(rows)
+    expect(await output(["-i", "ndjson", "-j", "4", "--key", "user.id", "effects.mjs#effect"], rows)).toBe(
+      rows
+    )
   })
 
   it("stops quietly when its reader has left, and holds the input back when the reader is slow", async () => {
-    const alone = Aio.start(["loop", "f.ts#same"], {
+    const alone = Aio.start(["loop", "g.mjs#same"], {
       cwd,
       shell: '{ yes | "$@" 2>err; echo $? >code; } | head -2'
     })
@@ -271,7 +284,7 @@ describe("aio loop", () => {
       await new Promise((r) => setTimeout(r, 10))
     expect(readFileSync(join(cwd, "code"), "utf8").trim()).toBe("141")
     expect(readFileSync(join(cwd, "err"), "utf8")).toBe("")
-    const mute = Aio.start(["loop", "f.ts#same"], { cwd, mute: true })
+    const mute = Aio.start(["loop", "g.mjs#same"], { cwd, mute: true })
     let taken = 0
     const pieces = Array.from({ length: 256 }, () => mute.send("x\n".repeat(32 << 10)).then(() => taken++))
     await pieces[0]
@@ -282,7 +295,7 @@ describe("aio loop", () => {
   })
 
   it("drains what is under way on SIGINT, and begins nothing more", async () => {
-    const running = Aio.start(["loop", "-j", "2", "f.ts#slow"], { cwd })
+    const running = Aio.start(["loop", "-j", "2", "effects.mjs#slow"], { cwd })
     await running.send(numbers(50))
     await running.shows("did 2")
     running.kill("SIGINT")
@@ -305,7 +318,7 @@ describe("aio loop", () => {
     mkdirSync(at)
     writeFileSync(join(at, "in"), numbers(3000))
     const log = join(at, "log")
-    const words = ["loop", "-q", "-j", "4", "--checkpoint", "check", "../f.ts#logged"]
+    const words = ["loop", "-q", "-j", "4", "--checkpoint", "check", "../g.mjs#logged"]
     const seen = () => (existsSync(log) ? readFileSync(log, "utf8").trim().split("\n").length : 0)
     for (let round = 0; round < 3; round++) {
       const before = seen()
@@ -348,7 +361,7 @@ describe("aio loop", () => {
     const file = join(cwd, "app.log")
     writeFileSync(file, "one\n")
     const words = ["loop", "-q", "--follow", "app.log", "--rotate-wait", "100ms"]
-    words.push("--checkpoint", "follow.check", "f.ts")
+    words.push("--checkpoint", "follow.check", "g.mjs")
     const first = Aio.start(words, { cwd })
     await first.shows("ONE\n")
     appendFileSync(file, "two\n")

@@ -2,11 +2,12 @@ import { appendFileSync, chmodSync, existsSync, readdirSync, readFileSync, write
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 afterAll(Aio.removeFolders)
 
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["subprocess", ...args], options)
+  InProcess.run(["subprocess", ...args], options)
 
 describe("aio subprocess", () => {
   it("runs a command for each item, from arguments, standard input and files", async () => {
@@ -54,7 +55,18 @@ describe("aio subprocess", () => {
       "",
       ...["a", "b", "c"].flatMap((item) => [1, 2, 3].map((i) => `${item}\t${item}${i}`))
     ])
-    const own = await aio(["-q", "--ungroup", "--", "sh", "-c", "echo out; echo err >&2", ":::", "x"])
+    // They write to the descriptors of the process.
+    const own = await Aio.run([
+      "subprocess",
+      "-q",
+      "--ungroup",
+      "--",
+      "sh",
+      "-c",
+      "echo out; echo err >&2",
+      ":::",
+      "x"
+    ])
     expect([own.stdout, own.stderr]).toEqual(["out\n", "err\n"])
   })
 

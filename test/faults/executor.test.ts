@@ -84,7 +84,7 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
       "cyclic and bad": "the result.bad is a function, which cannot be cloned",
       "deep and bad": "the result.a.a.a.a.a.a…(19991 more)….a.a.a.f is a function (f), which cannot be cloned"
     }
-    const { code, stderr, stdout } = await aio([...mode, `${module}#result`, ...Object.keys(expected)])
+    const { code, stderr, stdout } = await aio([...mode, "-j1", `${module}#result`, ...Object.keys(expected)])
     expect([code, stdout]).toEqual([1, ""])
     expect(failuresOf(stderr)).toEqual(expected)
   })
@@ -107,7 +107,7 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
       "effect deep": /^Failure: \{ _tag: 'Deep', deep: /,
       "effect getter": "Failure: { a: [Getter] }"
     }
-    const { code, stderr } = await aio([...mode, `${module}#thrower`, ...Object.keys(expected)])
+    const { code, stderr } = await aio([...mode, "-j1", `${module}#thrower`, ...Object.keys(expected)])
     expect(code).toBe(1)
     const failures = failuresOf(stderr)
     for (const [kind, why] of Object.entries(expected)) {
@@ -168,7 +168,7 @@ it("ends a process that closed its channel, and fails its job", async () => {
 describe.each(modes.slice(0, 2))("words of a job, %s", (_, mode) => {
   it("passes on the output and log entries of a job, and no other message of it", async () => {
     const kinds = ["log", "annotation", "cause", "round", "print", "send"]
-    const { code, stderr, stdout } = await aio([...mode, `${module}#talker`, ...kinds])
+    const { code, stderr, stdout } = await aio([...mode, "-j1", `${module}#talker`, ...kinds])
     expect([code, stdout]).toEqual([0, kinds.map((kind) => `${kind} done\n`).join("")])
     expect(stderr).toContain("annotated")
   })

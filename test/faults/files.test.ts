@@ -21,6 +21,7 @@ import * as NameClaims from "../../src/services/download/NameClaims.js"
 import * as Input from "../../src/services/host/Input.js"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
+import * as InProcess from "../support/InProcess.js"
 import * as Terminal from "../support/Terminal.js"
 
 // What lies in the folder, what names, lists and links say: everything that an attack or another program can put there.
@@ -40,7 +41,7 @@ const { bytes, file, ok, sha256, status } = FaultServer
 const body = bytes(300_000)
 
 const gather = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
-  Aio.run(["gather", ...args], options)
+  InProcess.run(["gather", ...args], options)
 const eventsOf = (stdout: string): Array<any> =>
   stdout
     .split("\n")
@@ -726,7 +727,7 @@ describe.concurrent("aio gather: after a signal", () => {
     const server = await serve({ "/f": FaultServer.inTurn(held, held, file(body)) })
     const dir = Aio.folder()
     const args = ["-d", dir, "--timeout", "1s", server.url("/f")]
-    const first = await gather(args)
+    const first = await Aio.run(["gather", ...args])
     expect(first.code).toBe(1)
     expect(first.stderr).toMatch(
       /: not done in 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\n$/

@@ -15,6 +15,7 @@ import { createServer, type Socket } from "node:net"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 // What goes wrong around processes, as public problem reports of other tools and attacks on this one have it; each with
 // real processes. What a unit test says in less time is there: Supervisor, LongRunning, Timers, JobLog, LogFiles.
@@ -95,7 +96,7 @@ describe("a process tree", () => {
     const script =
       "[ -e pid ] && kill -0 $(cat pid) 2>/dev/null && echo alive; setsid sleep 60 >&- 2>&- & echo $! > pid; echo run; exit 1"
     const words = ["long-running", "-q", "--raw", "--max-restarts", "2", "--backoff", "1ms", `a=${script}`]
-    const { stdout } = await Aio.run(words, { cwd: Aio.folder() })
+    const { stdout } = await InProcess.run(words, { cwd: Aio.folder() })
     expect(stdout).toBe("run\nrun\nrun\n")
   })
 
@@ -124,7 +125,7 @@ describe("a process tree", () => {
       ["long-running", "-q", "--for", far, "--ready-timeout", far, "--window", far, "a=true"],
       ["schedule", "later", "0", "-q", "--timeout", far, "--", "true"]
     ]) {
-      expect(await Aio.run(words)).toEqual({ code: 0, signal: null, stdout: "", stderr: "" })
+      expect(await InProcess.run(words)).toEqual({ code: 0, signal: null, stdout: "", stderr: "" })
     }
   })
 
@@ -173,7 +174,7 @@ describe("readiness", () => {
 
   it("of a command that has ended well is asked for a last time", async () => {
     const words = ["--ready-exec", "db:test -e done", "--after", "web:db", "db=sleep 0.05; touch done"]
-    const { code, stdout } = await Aio.run(["long-running", "-q", ...words, "web=echo started"], {
+    const { code, stdout } = await InProcess.run(["long-running", "-q", ...words, "web=echo started"], {
       cwd: Aio.folder()
     })
     expect([code, stdout]).toEqual([0, "web | started\n"])
@@ -225,7 +226,7 @@ describe("readiness", () => {
     const pattern = ["--ready-log", "^(a+)+$", `a=echo ${"a".repeat(60)}!; sleep 60`]
     const url = ["--ready-http", `http://127.0.0.1:${port}/`, "--ready-timeout", "500ms", "a=sleep 60"]
     const [slow, silent] = await Promise.all(
-      [pattern, url].map((words) => Aio.run(["long-running", "--restart", "never", ...words]))
+      [pattern, url].map((words) => InProcess.run(["long-running", "--restart", "never", ...words]))
     )
     for (const socket of sockets) socket.destroy()
     server.close()
@@ -238,7 +239,7 @@ describe("readiness", () => {
 describe("--backoff-max", () => {
   it("is the longest pause, the first included", async () => {
     const words = ["--backoff", "1h", "--backoff-max", "10ms", "--max-restarts", "20", "a=exit 1"]
-    const { stdout } = await Aio.run(["long-running", "--json", ...words])
+    const { stdout } = await InProcess.run(["long-running", "--json", ...words])
     const pauses = json(stdout).filter(({ event }) => event === "restarting")
     expect(pauses.length).toBe(20)
     for (const { pause } of pauses) expect(pause).toBeLessThanOrEqual(10)
@@ -352,7 +353,7 @@ describe("what a person names", () => {
     writeFileSync(at("dots"), "../x: true\n")
     writeFileSync(at("nul"), "a: true\0\n")
     writeFileSync(at("noise"), Buffer.alloc(3_000_000, "noise "))
-    const { code: ended, stderr, stdout } = await Aio.run(words, { cwd })
+    const { code: ended, stderr, stdout } = await InProcess.run(words, { cwd })
     expect([ended, stdout.replaceAll("1\n", "")]).toEqual([code, ""])
     const said = code === 0 ? "" : stderr.replace(/\n$/, "")
     expect(said).toMatch(says)
@@ -402,19 +403,19 @@ describe("subprocess", () => {
     ]
     const cwd = Aio.folder()
     for (const words of [["--", "printf", "<%s>"], ["printf '<%s>' {}"]]) {
-      const { stdout } = await Aio.run(["subprocess", "-qk0", ...words], {
+      const { stdout } = await InProcess.run(["subprocess", "-qk0", ...words], {
         cwd,
         stdin: `${items.join("\0")}\0`
       })
       expect(stdout).toBe(items.map((item) => `<${item}>`).join(""))
     }
-    const { stdout } = await Aio.run(["subprocess", "-q", "--", "printf", "%s"], {
+    const { stdout } = await InProcess.run(["subprocess", "-q", "--", "printf", "%s"], {
       stdin: "x".repeat(131_000)
     })
     expect(stdout.length).toBe(131_000)
     expect(Aio.names(cwd)).toEqual([])
     // Jobs do not eat the items.
-    const eaten = await Aio.run(["subprocess", "-qk", "-j1", "cat; echo {}"], { stdin: "1\n2\n3\n" })
+    const eaten = await InProcess.run(["subprocess", "-qk", "-j1", "cat; echo {}"], { stdin: "1\n2\n3\n" })
     expect(eaten.stdout).toBe("1\n2\n3\n")
   })
 
@@ -428,14 +429,14 @@ describe("subprocess", () => {
       [["subprocess", 'ls "{}"'], 2],
       [["loop", "--", 'ls "{}"'], 1]
     ] as const) {
-      const { code: ended, stderr } = await Aio.run(words, { cwd, stdin: `${evil}\n` })
+      const { code: ended, stderr } = await InProcess.run(words, { cwd, stdin: `${evil}\n` })
       expect([words, ended]).toEqual([words, code])
       expect(stderr).toMatch(
         /item "\$\(touch PWNED\)" contains ".", which a shell would interpret, because \{\/?\} stands in quotes/
       )
     }
     expect(Aio.names(cwd)).toEqual([])
-    const fine = await Aio.run(["subprocess", "-qk", 'echo "job {}" "{.}"', ":::", "1", "a.b"])
+    const fine = await InProcess.run(["subprocess", "-qk", 'echo "job {}" "{.}"', ":::", "1", "a.b"])
     expect(fine.stdout).toBe("job 1 1\njob a.b a\n")
   })
 
@@ -443,10 +444,10 @@ describe("subprocess", () => {
     const cwd = Aio.folder()
     const items = ["a\tb", "a\rb", "a\nb", "a\\nb", "\x1b[2J", "1\t:\t1.0\t1.0\t0\t0\t0\t0\tx"]
     const words = ["subprocess", "-qk0", "--joblog", "log", "--resume", "--", "printf", "<%s>"]
-    const first = await Aio.run(words, { cwd, stdin: items.join("\0") })
+    const first = await InProcess.run(words, { cwd, stdin: items.join("\0") })
     expect(first.stdout).toBe(items.map((item) => `<${item}>`).join(""))
     expect(lines(readFileSync(join(cwd, "log"), "utf8")).length).toBe(items.length + 1)
-    const again = await Aio.run(words, { cwd, stdin: [...items, "new"].reverse().join("\0") })
+    const again = await InProcess.run(words, { cwd, stdin: [...items, "new"].reverse().join("\0") })
     expect(again.stdout).toBe("<new>")
     const header = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
     const rows =
@@ -465,7 +466,7 @@ describe("subprocess", () => {
       "a",
       "c"
     ]
-    expect((await Aio.run(gnu, { cwd })).stdout).toBe("b\nc\n")
+    expect((await InProcess.run(gnu, { cwd })).stdout).toBe("b\nc\n")
   })
 
   it("saves the results of two processes in one folder, and removes only what a dead one has left", async () => {
@@ -510,18 +511,18 @@ describe("subprocess", () => {
     const cwd = Aio.folder()
     const items = ["../x", "/etc/x", "..", ".", "a\nb", "\x1b[2J", "x".repeat(3000)]
     const words = ["subprocess", "-q0", "--results", "R", "--", "true"]
-    expect((await Aio.run(words, { cwd, stdin: items.join("\0") })).code).toBe(0)
+    expect((await InProcess.run(words, { cwd, stdin: items.join("\0") })).code).toBe(0)
     const names = Aio.names(join(cwd, "R"))
     expect([names.length, Aio.names(cwd)]).toEqual([items.length, ["R"]])
     for (const name of names) expect(name).not.toMatch(/^\.|\p{Cc}|\//u)
     mkdirSync(join(cwd, "victim"))
     writeFileSync(join(cwd, "victim/stdout"), "precious")
     mkdirSync(join(cwd, "S"))
-    const [name] = await Aio.run([...words.slice(0, 3), "T", "--", "echo"], { cwd, stdin: "1" }).then(() =>
-      Aio.names(join(cwd, "T"))
+    const [name] = await InProcess.run([...words.slice(0, 3), "T", "--", "echo"], { cwd, stdin: "1" }).then(
+      () => Aio.names(join(cwd, "T"))
     )
     symlinkSync("../victim", join(cwd, "S", name!))
-    expect((await Aio.run([...words.slice(0, 3), "S", "--", "echo"], { cwd, stdin: "1" })).code).toBe(0)
+    expect((await InProcess.run([...words.slice(0, 3), "S", "--", "echo"], { cwd, stdin: "1" })).code).toBe(0)
     expect(readFileSync(join(cwd, "victim/stdout"), "utf8")).toBe("precious")
     expect(readFileSync(join(cwd, "S", name!, "stdout"), "utf8")).toBe("1\n")
   })
@@ -538,7 +539,7 @@ describe("subprocess", () => {
   })
 
   it("goes on after an exit code of 255, and waits for what writes after its parent's end", async () => {
-    const { code, stdout } = await Aio.run([
+    const { code, stdout } = await InProcess.run([
       ...[
         "subprocess",
         "-qk",

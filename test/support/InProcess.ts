@@ -104,9 +104,10 @@ const leave = () => {
   process.chdir(outside.cwd)
 }
 
-/** {@link Aio.run} without a process of its own, unless it is to be run by a shell. */
+/** {@link Aio.run} without a process of its own, unless a shell is to run it, or Node reads its environment. */
 export const run = (args: ReadonlyArray<string>, options: Options = {}): Promise<Aio.Result> => {
-  if (options.shell !== undefined || options.mute !== undefined) return Aio.run(args, options)
+  const ofNode = Object.keys(options.env ?? {}).some((name) => name.startsWith("NODE_"))
+  if (options.shell !== undefined || options.mute !== undefined || ofNode) return Aio.run(args, options)
   return new Promise((resolve, reject) => {
     const start = async () => {
       try {
