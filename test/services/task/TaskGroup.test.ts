@@ -18,6 +18,7 @@ import {
   TestClock
 } from "effect"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
+import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 
 // Keeps what a group reports, and gives the option that does.
@@ -50,11 +51,11 @@ const endless = Effect.map(Deferred.make<void>(), (begun) => {
 
 // For work that takes some turns; what is awaited is awaited by itself.
 const turns = (n: number) => Effect.repeatN(Effect.yieldNow(), n)
-const until = (condition: () => boolean) => Effect.repeat(Effect.yieldNow(), { until: condition })
+const until = (condition: () => boolean) => Effect.repeat(EventLoop.nextTurn, { until: condition })
 
 /** Goes on when the fiber waits. */
 const suspended = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
-  Effect.repeat(Effect.zipRight(Effect.yieldNow(), Fiber.status(fiber)), {
+  Effect.repeat(Effect.zipRight(EventLoop.nextTurn, Fiber.status(fiber)), {
     until: (status): boolean => FiberStatus.isSuspended(status)
   })
 
@@ -368,7 +369,7 @@ describe("TaskGroup", () => {
               yield* group.start("polled", Effect.fail("seen"))
             ] as const
             for (const task of all)
-              yield* Effect.repeat(Effect.zipRight(Effect.yieldNow(), task.status), {
+              yield* Effect.repeat(Effect.zipRight(EventLoop.nextTurn, task.status), {
                 until: (status) => status === "failed"
               })
             yield* all[0].await
