@@ -795,7 +795,7 @@ describe("TaskGroup", () => {
           const doomed = yield* group.start("doomed", Effect.never, { shield: true })
           const plain = yield* group.start("plain", Effect.never)
           yield* group.start("bad", Effect.fail("bad"))
-          yield* plain.await // cancelled by the failure, which the others have heard of too
+          yield* plain.await // cancelled by the failure, of which the others have been notified too
           yield* group.cancel("all out")
           expect(yield* group.tasks).toHaveLength(2)
           yield* doomed.cancel("you in person")

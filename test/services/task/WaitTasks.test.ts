@@ -53,7 +53,7 @@ describe("WaitTasks", () => {
       const other = yield* Effect.fork(WaitTasks.firstCompleted(tasks))
       yield* Effect.zipRight(suspended(waiting), suspended(other))
       yield* Deferred.succeed(gates[0], "a")
-      yield* Fiber.join(other) // it has begun to wait later, and has heard of the success
+      yield* Fiber.join(other) // began to wait later, and has been notified of the success
       expect(waiting.unsafePoll()).toBeNull()
       yield* Deferred.fail(gates[1], "b")
       const { done, pending } = yield* Fiber.join(waiting)
@@ -72,7 +72,7 @@ describe("WaitTasks", () => {
         const other = yield* Effect.fork(WaitTasks.firstCompleted(tasks.slice(i)))
         yield* suspended(other)
         yield* Deferred.succeed(gate, "ok")
-        yield* Fiber.join(other) // it has begun to wait later, and has heard of this end
+        yield* Fiber.join(other) // began to wait later, and has been notified of this end
       }
       expect(names((yield* Fiber.join(waiting)).done)).toEqual(["a", "b", "c"])
     })
