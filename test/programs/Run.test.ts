@@ -6,6 +6,7 @@ import { ExitError, UsageError } from "../../src/services/host/ExitCodes.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as Signals from "../../src/services/host/Signals.js"
 import * as Cancellation from "../../src/services/task/Cancellation.js"
+import * as EventLoop from "../../src/services/task/EventLoop.js"
 
 class Boom extends Data.TaggedError("Boom")<{ readonly n: number }> {}
 
@@ -198,7 +199,7 @@ describe("Run.supervise", () => {
     const boom = fails(new Boom({ n: 1 }))
     /** Waits, without asking any fiber, until so many have begun and all of those have failed. */
     const settled = (count = 1) =>
-      Effect.repeat(Effect.yieldNow(), { until: () => begun >= count && failing === 0 })
+      Effect.repeat(EventLoop.nextTurn, { until: () => begun >= count && failing === 0 })
     const report = /^error in fiber #\d+( \(\w+\))? that was never joined: Boom: \{ n: 1 \}$/
     const counted = (program: Effect.Effect<unknown, unknown>) =>
       Effect.suspend(() => {

@@ -18,6 +18,7 @@ import {
   TestClock
 } from "effect"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
+import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 
 // Keeps what a group reports, and gives the option that does.
@@ -50,11 +51,11 @@ const endless = Effect.map(Deferred.make<void>(), (begun) => {
 
 // For work that takes some turns; what is awaited is awaited by itself.
 const turns = (n: number) => Effect.repeatN(Effect.yieldNow(), n)
-const until = (condition: () => boolean) => Effect.repeat(Effect.yieldNow(), { until: condition })
+const until = (condition: () => boolean) => Effect.repeat(EventLoop.nextTurn, { until: condition })
 
 /** Goes on when the fiber waits. */
 const suspended = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
-  Effect.repeat(Effect.zipRight(Effect.yieldNow(), Fiber.status(fiber)), {
+  Effect.repeat(Effect.zipRight(EventLoop.nextTurn, Fiber.status(fiber)), {
     until: (status): boolean => FiberStatus.isSuspended(status)
   })
 
@@ -368,7 +369,7 @@ describe("TaskGroup", () => {
               yield* group.start("polled", Effect.fail("seen"))
             ] as const
             for (const task of all)
-              yield* Effect.repeat(Effect.zipRight(Effect.yieldNow(), task.status), {
+              yield* Effect.repeat(Effect.zipRight(EventLoop.nextTurn, task.status), {
                 until: (status) => status === "failed"
               })
             yield* all[0].await
@@ -794,7 +795,7 @@ describe("TaskGroup", () => {
           const doomed = yield* group.start("doomed", Effect.never, { shield: true })
           const plain = yield* group.start("plain", Effect.never)
           yield* group.start("bad", Effect.fail("bad"))
-          yield* plain.await // cancelled by the failure, which the others have heard of too
+          yield* plain.await // cancelled by the failure, of which the others have been notified too
           yield* group.cancel("all out")
           expect(yield* group.tasks).toHaveLength(2)
           yield* doomed.cancel("you in person")

@@ -1,11 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Exit, Fiber, FiberStatus, Stream } from "effect"
+import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import * as WaitTasks from "../../../src/services/task/WaitTasks.js"
 
 /** Goes on when the fiber waits. */
 const suspended = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
-  Effect.repeat(Effect.zipRight(Effect.yieldNow(), Fiber.status(fiber)), {
+  Effect.repeat(Effect.zipRight(EventLoop.nextTurn, Fiber.status(fiber)), {
     until: (status): boolean => FiberStatus.isSuspended(status)
   })
 
@@ -52,7 +53,7 @@ describe("WaitTasks", () => {
       const other = yield* Effect.fork(WaitTasks.firstCompleted(tasks))
       yield* Effect.zipRight(suspended(waiting), suspended(other))
       yield* Deferred.succeed(gates[0], "a")
-      yield* Fiber.join(other) // it has begun to wait later, and has heard of the success
+      yield* Fiber.join(other) // began to wait later, and has been notified of the success
       expect(waiting.unsafePoll()).toBeNull()
       yield* Deferred.fail(gates[1], "b")
       const { done, pending } = yield* Fiber.join(waiting)
@@ -71,7 +72,7 @@ describe("WaitTasks", () => {
         const other = yield* Effect.fork(WaitTasks.firstCompleted(tasks.slice(i)))
         yield* suspended(other)
         yield* Deferred.succeed(gate, "ok")
-        yield* Fiber.join(other) // it has begun to wait later, and has heard of this end
+        yield* Fiber.join(other) // began to wait later, and has been notified of this end
       }
       expect(names((yield* Fiber.join(waiting)).done)).toEqual(["a", "b", "c"])
     })
@@ -111,9 +112,9 @@ describe("WaitTasks", () => {
         Stream.runCollect,
         Effect.fork
       )
-      yield* Effect.repeat(Effect.yieldNow(), { until: () => seen === 1 })
+      yield* Effect.repeat(EventLoop.nextTurn, { until: () => seen === 1 })
       yield* Deferred.succeed(gates[2], "c")
-      yield* Effect.repeat(Effect.yieldNow(), { until: () => seen === 2 })
+      yield* Effect.repeat(EventLoop.nextTurn, { until: () => seen === 2 })
       yield* Deferred.succeed(gates[0], "a")
       expect(names(Chunk.toArray(yield* Fiber.join(stream)))).toEqual(["b", "c", "a"])
       expect(yield* Stream.runCollect(WaitTasks.asCompleted([]))).toEqual(Chunk.empty())

@@ -16,6 +16,7 @@ import {
   RuntimeFlags,
   Supervisor
 } from "effect"
+import * as EventLoop from "../../../../src/services/task/EventLoop.js"
 import * as FiberRuntime from "../../../../src/services/task/internal/fiberRuntime.js"
 import * as WorkerFibers from "../../../../src/services/task/WorkerFibers.js"
 import * as Timers from "../../../../src/services/time/Timers.js"
@@ -29,7 +30,7 @@ const self = Effect.withFiberRuntime<FiberRuntime.AnyFiber>((fiber) =>
 
 /** Goes on when the fiber waits. */
 const suspended = (fiber: FiberRuntime.AnyFiber) =>
-  Effect.repeat(Effect.zipRight(Effect.yieldNow(), fiber.status), {
+  Effect.repeat(Effect.zipRight(EventLoop.nextTurn, fiber.status), {
     until: (status): boolean => FiberStatus.isSuspended(status)
   })
 
