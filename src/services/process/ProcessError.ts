@@ -5,7 +5,7 @@ import { formatGiven } from "../text/Durations.js"
 import { formatSize } from "../text/Sizes.js"
 import { howEnded, type Result } from "./ProcessOutcome.js"
 
-/** There is no such program. */
+/** The program does not exist. */
 export class CommandNotFound extends Data.TaggedError("CommandNotFound")<{ readonly command: string }> {
   readonly exitCode = codes.notFound
   override get message() {
@@ -24,7 +24,7 @@ export class CommandNotExecutable extends Data.TaggedError("CommandNotExecutable
   }
 }
 
-/** The process could not be made: its folder does not exist, its arguments are too long, … */
+/** The process could not be started: its folder does not exist, its arguments are too long, … */
 export class CommandNotStarted extends Data.TaggedError("CommandNotStarted")<{
   readonly command: string
   readonly detail: string
@@ -56,7 +56,7 @@ export class CommandFailed extends Data.TaggedError("CommandFailed")<{
   }
 }
 
-/** The process wrote more than is captured, and was cancelled. */
+/** The process wrote more than the limit, and was cancelled. */
 export class OutputTooLarge extends Data.TaggedError("OutputTooLarge")<{
   readonly command: string
   readonly stream: "stdout" | "stderr"

@@ -42,7 +42,7 @@ export class Thread {
 
 /** Decides for a run. Both are called only if there is a choice. */
 export interface Policy {
-  /** The ready thread to run next in place of the running one; undefined to let that one run on. */
+  /** The ready thread to run in place of the running one, which is then held up; undefined to let that one run on. */
   readonly hold: (running: Thread, ready: ReadonlyArray<Thread>) => Thread | undefined
   /** The thread to run when the running one has stopped; the first has been ready for longest. */
   readonly pick: (stopped: Thread, ready: ReadonlyArray<Thread>) => Thread
