@@ -11,8 +11,8 @@ import * as Cli from "./kernel/Cli.js"
 import type * as Spec from "./kernel/Spec.js"
 
 /**
- * What every command may need. Not NodeContext, because services that no command uses cost start-up time; Output and
- * Signals come with `Run.runMain`.
+ * The services of all commands. Not NodeContext, because services that no command uses cost start-up time; `Run.runMain`
+ * provides Output and Signals.
  */
 export const layer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Cli.noTerminal)
 

@@ -89,7 +89,7 @@ const words = Args.text({ name: "MODULE#EXPORT ITEM" }).pipe(
   Args.repeated
 )
 
-/** Characters of an item by which a failure names it. */
+/** Most characters of an item in a failure. */
 const longestLabel = 200
 
 /** Most bytes of an item. */
@@ -166,7 +166,7 @@ const bounded = (text: string): string => {
   )
 }
 
-/** A result as JSON; throws where it cannot be JSON. */
+/** A result as JSON; throws if it has none. */
 const jsonOf = (value: unknown): string =>
   value === undefined ? "null" : bounded(LosslessJson.encode(withArrays(value)))
 
@@ -187,7 +187,7 @@ const table = ({ cancelled, elapsed, failed, ok, run, wait }: MapJobs.ItemsSumma
   return lines.join("\n")
 }
 
-/** An event of `--json`. The value of a result is JSON already: its integers keep all their digits. */
+/** An event of `--json`. The value of a result is encoded as JSON before: its integers keep all their digits. */
 const jsonLine = (event: MapJobs.ItemEvent): string => {
   const { event: name, ...fields } = event
   if (!("value" in fields)) return Output.eventLine(name, fields)
@@ -259,7 +259,7 @@ const map = (
       const label = item.length > longestLabel ? `${item.slice(0, longestLabel)}…` : item
       return note(`Failed (${label}): ${message}${place === undefined ? "" : ` (${place})`}`)
     }
-    let bad: string | undefined // what is wrong with the input, where that ends the run
+    let bad: string | undefined // the problem of the input, if it ends the run
     let summary: MapJobs.ItemsSummary | undefined
     const handle = (event: MapJobs.ItemEvent): Effect.Effect<void> => {
       if (event.event === "summary") summary = event

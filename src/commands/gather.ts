@@ -211,7 +211,7 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
         return handle(events)
       }),
       Effect.mapError((error) => usage(error.message)),
-      // Where the list is wrong and nothing was begun, that is all there is to say.
+      // If the list is invalid and nothing has started, only that is reported.
       Effect.onExit((exit) =>
         summary === undefined ||
         (Exit.isFailure(exit) && summary.finished + summary.skipped + summary.failed === 0)
@@ -219,7 +219,7 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
           : end(summary)
       )
     )
-    // A signal ends the transfers, and what has become of them is still reported.
+    // A signal ends the transfers, and their outcomes are still reported.
     const fiber = yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
       Effect.flatMap(signals.first, (signal) => {
         stopped = signal ?? "the command has ended"

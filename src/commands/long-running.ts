@@ -161,7 +161,7 @@ const supervised = Effect.fn(function* (config: Config & { readonly words: Reado
     if (event.event === "finished") outcomes.push(event)
     if (config.json) return Effect.zipRight(output.print(Named.eventLine(event)), output.drained)
     if (event.event === "output") return printer.lines(event.name, event.stream, event.bytes)
-    // Without a readiness option a command is ready at its start: no news.
+    // Without a readiness option a command is ready at its start, which is not worth a line.
     const line = event.event === "ready" && !ready.has(event.name) ? undefined : noteOf(event)
     return Effect.zipRight(show(event), line === undefined ? Effect.void : note(line))
   }

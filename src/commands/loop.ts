@@ -41,7 +41,7 @@ const isReal = Option.isSome
 
 type Failure = DeadLetters.DeadLetterError | RecordRun.RunError | Tail.Gap
 
-/** What input would be accepted. */
+/** The accepted input, for messages. */
 const right = (problem: string): string =>
   problem.startsWith("longer than")
     ? "allow more with --max-line"

@@ -245,7 +245,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       const problem = jobs.misread?.(values)
       return problem === undefined ? Effect.succeed(values) : usage(problem)
     }
-    // What can be known before anything runs is reported before anything runs.
+    // A missing program is reported before any job runs.
     if (jobs.program !== undefined) yield* Executables.check(Platform.make(jobs.program))
     if (jobs.misread !== undefined) {
       for (const values of Template.product(sources)) yield* readable(values)

@@ -43,7 +43,7 @@ export const exampleAt = (
       Output.note(new Tracked.NeverRunWarning({ name, site: Option.some(siteOf(name)) }).message)
   })
 
-// what is built and dropped in source code
+// effects that are built and dropped in source code
 
 /** A place in source code where an effect, a promise or a generator is built and dropped. */
 export class Finding extends Data.TaggedClass("Finding")<Analysis.Problem> {
@@ -51,7 +51,7 @@ export class Finding extends Data.TaggedClass("Finding")<Analysis.Problem> {
   get what() {
     return explanations[this.rule].what.replace("CODE", () => this.code)
   }
-  /** How to mend it. */
+  /** How to fix it. */
   get mend() {
     return explanations[this.rule].mend
   }
@@ -124,15 +124,15 @@ const explanations: Readonly<Record<Analysis.Rule, { readonly what: string; read
 export interface Findings {
   readonly files: ReadonlyArray<string>
   readonly findings: ReadonlyArray<Finding>
-  /** Imports that cannot be resolved: their values are not judged. */
+  /** Imports that cannot be resolved: their values are not checked. */
   readonly unresolved: ReadonlyArray<Analysis.Unresolved>
-  /** Places over which TypeScript fails: effects there are not judged. */
+  /** Places for which TypeScript gives no type: effects there are not checked. */
   readonly unjudged: ReadonlyArray<Analysis.Place>
 }
 
 /**
  * Finds the effects, promises and generators that are built and dropped in TypeScript source, before it runs: in the
- * given files, or in all of a project's. The findings come in the order of files and lines.
+ * given files, or in all of a project's. The findings are in the order of files and lines.
  *
  * Fails with `AnalyserMissing` when `@effect/tsgo` or TypeScript 7 is not installed, with `InvalidTarget` when a file
  * or project does not exist or does not parse, with `EffectMissing` when a file imports `effect`, or a package built on

@@ -6,8 +6,8 @@ import * as Executor from "../services/thread/Executor.js"
 import type { ExecutorError } from "../services/thread/ExecutorError.js"
 
 /**
- * Downloads as blocking code does and returns the size in bytes: the calling thread does nothing else until the body
- * has arrived. Node has no blocking sockets, so a second thread reads and wakes the first one up.
+ * Downloads as blocking code does and returns the size in bytes: the calling thread is blocked until the body has
+ * arrived. Node has no blocking sockets, so a second thread reads and wakes the first one.
  */
 export const downloadSize = async (url: string): Promise<number> => {
   const { MessageChannel, receiveMessageOnPort, Worker } = await import("node:worker_threads")

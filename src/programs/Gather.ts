@@ -31,10 +31,10 @@ export const example: Effect.Effect<
 })
 // #endregion
 
-/** Requests that are known, and then those of a list. */
+/** Given requests, and then those of a list. */
 export interface Sources {
   readonly requests: ReadonlyArray<Download.DownloadRequest>
-  /** A file as `DownloadList.readList` reads it; `-` is standard input. Default: no list. */
+  /** The path of a list, for `DownloadList.readList`; `-` is standard input. Default: no list. */
   readonly list?: string | undefined
 }
 
@@ -48,17 +48,17 @@ const open = Effect.fnUntraced(function* ({ list, requests }: Sources) {
   return { all: Stream.concat(known, DownloadList.readList(list)), known: !once }
 })
 
-/** A download that is not begun. */
+/** A planned download. */
 export interface Planned {
   /** Without user and password. */
   readonly url: string
-  /** Where it would be saved; undefined without a directory. */
+  /** The path of its file; undefined without a directory. */
   readonly path: string | undefined
 }
 
 /**
- * What {@link files} would fetch, in input order, without fetching any of it: with a directory equal requests once.
- * Fails as {@link files} does where the list cannot be read or two requests would write one file.
+ * The downloads of {@link files}, in input order, without starting any; with a directory, equal requests are listed once.
+ * Fails as {@link files} does if the list cannot be read or two requests would write one file.
  */
 export const plan = (
   sources: Sources,
@@ -76,15 +76,15 @@ export const plan = (
     })
   )
 
-/** How to download files; what `Downloads.DownloadsOptions` has but the claims, which are made here. */
+/** Settings of {@link files}: those of `Downloads.DownloadsOptions` except for the claims, which are made here. */
 export interface FilesOptions extends Omit<Downloads.DownloadsOptions, "claims"> {}
 
 /**
- * Checks the requests, then gives their downloads as a stream of events: `Downloads.downloads` for a person's URLs.
+ * Checks the requests, then returns their downloads as a stream of events: `Downloads.downloads` for a user's URLs.
  *
- * What can be known is refused before anything is fetched: a list that is wrong in any line, two requests that would
- * write one file, a folder in a file's place, a directory in which nothing can be saved. A list that can be read only
- * once (a pipe) is checked as it is read: then the stream fails.
+ * Invalid requests are refused before the first download: a list with an invalid line, two requests that would write one
+ * file, a folder in a file's place, a directory in which no file can be saved. A list that can be read only once (a pipe)
+ * is checked as it is read: then the stream fails.
  */
 export const files = Effect.fn("Gather.files")(function* (sources: Sources, options: FilesOptions = {}) {
   const { contentDisposition, directory } = options

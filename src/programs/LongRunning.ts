@@ -50,8 +50,8 @@ export interface CancelAfterOptions<R = never> {
 
 /**
  * Runs the effect as a task for at most this long, then cancels it and waits for its clean-up (asyncio: `create_task`,
- * `sleep`, `Task.cancel`). Gives its result when it ends in time, and `Option.none` when it was cancelled. Fails as the task
- * fails. A task that ends exactly at the deadline has made it if it requested that moment before the deadline did.
+ * `sleep`, `Task.cancel`). Returns its result when it ends in time, and `Option.none` when it was cancelled. Fails as the
+ * task fails. A task that ends exactly at the deadline counts as in time if it requested that moment before the deadline did.
  * Resources that it acquires in the scope of the caller stay open until that scope closes.
  *
  * @example

@@ -14,37 +14,37 @@ import { guarded } from "../services/text/Foreign.js"
 export const example: Effect.Effect<void, never, Output.Output> = Output.print("hi")
 // #endregion
 
-/** How to run a program. */
+/** Settings of {@link supervise}. */
 export interface Options {
   /** Report fibers that failed unobserved, and exit with 1 for them. Default: true. */
   readonly unobserved?: boolean | undefined
-  /** The folder that paths in reports are relative to. Default of `runMain`: the working directory; else `/`. */
+  /** Paths in reports are relative to this folder. Default of `runMain`: the working directory; else `/`. */
   readonly cwd?: string | undefined
 }
 
-/** How {@link runMain} runs a program. */
+/** Settings of {@link runMain}. */
 export interface MainOptions extends Options {
-  /** Takes the place of Effect's default logger. Default: lines on stderr. */
+  /** Replaces Effect's default logger. Default: lines on stderr. */
   readonly logger?: Logger.Logger<unknown, unknown> | undefined
   /**
-   * Whether the process has no other purpose, so that what all copies of `effect` in it share may be changed for good.
+   * Whether the process has no other purpose, so that state shared by all copies of `effect` in it may be changed for good.
    * `Logger.defaultLogger` itself then becomes the logger, which `Logger.json` and `Logger.replace(Logger.defaultLogger,
-   * …)` in the program replace; else they add to it. And `Supervisor.none` reports fibers, so that unobserved fibers
-   * of a copy of `effect` that came with a user's file are found too. Default: false.
+   * …)` in the program replace; else they add to it. And `Supervisor.none` reports fibers, so that unobserved fibers of a
+   * user's own copy of `effect` are found too. Default: false.
    */
   readonly ownProcess?: boolean | undefined
 }
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
-// Inherited by every fiber that a supervised program starts, daemons included: it tells them from other fibers.
+// Inherited by every fiber that a supervised program starts, daemons included: it distinguishes them from other fibers.
 const family = FiberRef.unsafeMake<object | undefined>(undefined)
 
 const settle = (code: number, late: Signals.Name | undefined): number =>
   code === codes.ok && late !== undefined ? Signals.exitCode(late) : code
 
 // Effect's run loop reads a property of a thrown value. A proxy that throws there breaks the fiber, which from then on
-// neither runs nor answers. An intact fiber answers between two of its steps.
+// neither runs nor handles messages. An intact fiber handles them between two steps.
 const isBroken = (fiber: AnyFiber): Effect.Effect<boolean> =>
   Effect.raceFirst(Effect.as(fiber.status, false), Effect.as(Effect.repeatN(nextTurn, 100), true))
 
@@ -75,7 +75,7 @@ const superviseWith = <A, E, R>(
           `error in fiber #${fiber}${span === undefined ? "" : ` (${span})`} that was never joined`
         )
 
-      // A daemon: a broken fiber would hold up the end of the fiber that forked it.
+      // A daemon, because a broken fiber would prevent the end of its parent.
       const main = yield* Effect.forkDaemon(
         (options.unobserved === false ? program : unobserved.watch(program)).pipe(
           Effect.locally(family, token),
@@ -87,7 +87,7 @@ const superviseWith = <A, E, R>(
           const reason = event._tag === "Signal" ? event.name : "an uncaught error"
           const cancel = Fiber.interruptAsFork(main, Cancellation.toFiberId({ reason, origin: "process" }))
           if (event._tag === "Signal") return cancel
-          // The message that stdout cannot be written to is enough by itself.
+          // The message about stdout needs no label.
           const label = guarded(() => event.error instanceof Output.OutputError, false)
             ? undefined
             : "uncaught error"
@@ -141,7 +141,7 @@ const superviseWith = <A, E, R>(
       }
       for (const lost of yield* unobserved.take) yield* reportLost(lost)
 
-      // By then a failure to write has been reported.
+      // A failure to write is reported by then.
       yield* Effect.zipRight(output.flushed, nextTurn)
       const code =
         signal !== undefined
@@ -156,13 +156,13 @@ const superviseWith = <A, E, R>(
   ).pipe(
     // A failure is reported here, once; Effect would log it too.
     Effect.locally(FiberRef.unhandledErrorLogLevel, Option.none()),
-    // A user's file comes with an `effect` of its own.
+    // A user's file has its own copy of `effect`.
     Effect.locally(FiberRef.versionMismatchErrorLogLevel, Option.none())
   )
 
 /**
- * Runs a program as a whole process does, and returns its exit code: the first signal cancels it, fibers that outlive
- * it are cancelled and awaited, and each failure is reported once, on stderr. {@link runMain} without the process.
+ * {@link runMain} without the process: runs a program and returns its exit code. The first signal cancels it, fibers that
+ * outlive it are cancelled and awaited, and each failure is reported once, on stderr.
  *
  * The code is 0; 1 for a failure, a defect, a program that was cancelled without a signal, and for fibers that failed
  * unobserved; the `exitCode` of an error that has one; 124 for a `TimeoutException`; 128 and the signal's number.

@@ -47,7 +47,7 @@ export const callLater = <A, E, R>(
 
 /**
  * Runs the effect at a time of day: a `DateTime`, a `Date`, or milliseconds since the epoch (asyncio: `loop.call_at`,
- * whose times are those of the loop's own clock). It follows the wall clock when that is set. A time in the past is the
+ * which takes times of the loop's own clock). It follows the wall clock when that is set. A time in the past is the
  * same as {@link callSoon}.
  *
  * @example
@@ -67,7 +67,7 @@ export const callAt = <A, E, R>(
 
 /**
  * Runs the effect every interval, first after one interval. The duration of a run does not shift later runs; the option
- * `overlap` decides about a run that falls due meanwhile. The handle's `await` gives the counts.
+ * `overlap` decides about a run that is due meanwhile. The handle's `await` returns the counts.
  *
  * @example
  * ```ts

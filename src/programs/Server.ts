@@ -36,7 +36,7 @@ const upgrade = HttpServer.webSocket(echo)
 // #region example
 /**
  * The routes: `/` answers `hi`, `/wait?ms=N` answers after N milliseconds (0 to {@link maxWait}; else 400) without
- * holding up other requests, `/ws` echoes each WebSocket message. Other paths are 404, methods except GET and HEAD 405.
+ * delaying other requests, `/ws` echoes each WebSocket message. Other paths are 404, methods except GET and HEAD 405.
  *
  * @example
  * ```ts
@@ -104,7 +104,7 @@ export const listen = Effect.fn("Server.listen")(function* <E, R>(
 })
 
 /**
- * Serves {@link app}, prints `listening on URL` and goes on until it is interrupted; then it closes gracefully.
+ * Serves {@link app}, prints `listening on URL` and runs until it is interrupted; then it closes gracefully.
  *
  * @example
  * ```ts
@@ -163,8 +163,8 @@ const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E
   })
 
 /**
- * Measures what an event loop does well and what it cannot do: many requests that wait take one wait, and one handler
- * that blocks holds up all others. Server and clients share the one thread, over real sockets with `HttpServerNode.layer`.
+ * Measures the strength and the weakness of an event loop: many requests that wait take one wait, and one handler that
+ * blocks delays all others. Server and clients share the one thread, over real sockets with `HttpServerNode.layer`.
  */
 export const demo = Effect.fn("Server.demo")(function* (options: DemoOptions = {}) {
   checkOptions(options, { requests: countOrNone, others: countOrNone, wait: time, block: time })
@@ -182,7 +182,7 @@ export const demo = Effect.fn("Server.demo")(function* (options: DemoOptions = {
   const one = yield* timed(waiting)
   const all = yield* timed(Gather.gather(Array.from({ length: requests }, () => waiting)))
   const free = Math.max(...(yield* Gather.gather(quick)))
-  // The blocking request is sent first, so it holds up the others.
+  // The blocking request is sent first, so that it delays the others.
   const [, ...held] = yield* Gather.gather([timed(server.request("/block")), ...quick])
   return { requests, wait, block, others, one, all, free, held: Math.min(...held) } satisfies Demo
 }, Effect.scoped)

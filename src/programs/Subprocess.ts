@@ -37,14 +37,14 @@ export const run: (
 export interface RunAllOptions extends Processes.RunOptions {
   /** How many commands run at once; default `"unbounded"`. */
   readonly concurrency?: number | "unbounded" | undefined
-  /** What the failure of one command does to the others; default `"cancel"`. */
+  /** The effect of one command's failure on the others; default `"cancel"`. */
   readonly onFailure?: "cancel" | "continue" | undefined
 }
 
 /**
- * Runs commands at once and returns their results in input order. Only what {@link run} fails with is a failure; with
- * `check` an exit code other than 0 is one too. Fails with the first, once the others are cancelled and gone
- * (`"cancel"`) or done (`"continue"`).
+ * Runs commands at once and returns their results in input order. A command fails as {@link run} does; an exit code other
+ * than 0 is a failure only with `check`. Fails with the first failure, once the others are cancelled and gone (`"cancel"`)
+ * or done (`"continue"`).
  *
  * @example
  * ```ts
@@ -78,7 +78,7 @@ const runCommand = Effect.fn("Subprocess.runCommand")(function* (...words: [stri
 
 /**
  * The guide's Subprocess: two commands at once. Prints `Executing: sleep 1` and `Executing: echo hello`, then the
- * output of each when it has ended, with a line end more: `hello` and an empty line, an empty line after a second.
+ * output of each when it has ended, with an additional line end: `hello` and an empty line, an empty line after a second.
  */
 export const example: Effect.Effect<void, ProcessError, Output.Output | Processes.Processes> = Effect.asVoid(
   Gather.gather([runCommand("sleep", "1"), runCommand("echo", "hello")])

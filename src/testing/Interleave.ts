@@ -37,35 +37,35 @@ import * as Tracer from "./internal/tracer.js"
 // model
 
 /**
- * How the fiber that goes on is chosen.
+ * How the next fiber to run is chosen.
  *
- * - `"random"`: at each step of a fiber there is some chance that another goes on, and the one that does is drawn.
- * - `"pct"`: probabilistic concurrency testing. Each fiber has a priority that is drawn, the highest goes on, and at a
- *   few steps (`depth - 1`) the fiber that runs falls below all others. Finds what needs a long run of one fiber at the wrong
- *   time, and with a bound on the chance to miss it.
+ * - `"random"`: at each step of a fiber it may be held up with some probability, and the next one is drawn.
+ * - `"pct"`: probabilistic concurrency testing. Each fiber has a random priority, the highest runs, and at a few steps
+ *   (`depth - 1`) the running fiber falls below all others. Finds bugs that need a long run of one fiber at the wrong time,
+ *   with a bound on the probability to miss them.
  */
 export type Strategy = "random" | "pct"
 
 /** Settings of {@link explore}. */
 export interface Options {
-  /** How many orders to try, the plain one first. Default 100. */
+  /** How many orders to try, the usual one first. Default 100. */
   readonly runs?: number | undefined
-  /** The seed of the second run; those that follow count up from it. Default 1. */
+  /** The seed of the second run; each further run increments it. Default 1. */
   readonly seed?: number | undefined
   /** Default `"random"`. */
   readonly strategy?: Strategy | undefined
-  /** For `"pct"`: how many ordering constraints a bug is to need, 1 or more. Default 3. */
+  /** For `"pct"`: the number of ordering constraints of the bugs to find, 1 or more. Default 3. */
   readonly depth?: number | undefined
-  /** After so many steps of all its fibers a run is given up as one that never ends. Default 100,000. */
+  /** After this many steps of all its fibers a run fails with {@link Endless}. Default 100,000. */
   readonly maxSteps?: number | undefined
-  /** How long, in real time, nothing must have happened before the first deadlock is believed. Default 100 ms. */
+  /** Real time without activity before the first deadlock is reported. Default 100 ms. */
   readonly patience?: Duration.DurationInput | undefined
 }
 
-/** What {@link explore} has tried without finding anything. */
+/** The result of {@link explore} when no run failed. */
 export interface Explored {
   readonly runs: number
-  /** How many of the runs differed from all others in their order. */
+  /** The number of distinct orders among the runs. */
   readonly orders: number
   /** The steps of the longest run. */
   readonly steps: number
@@ -78,17 +78,17 @@ export type { Step } from "./internal/tracer.js"
 
 /** An order in which the program fails. Its message shows the order, step by step. */
 export class InterleavingFailed extends Data.TaggedError("InterleavingFailed")<{
-  /** For {@link replay}: the order that was found. */
+  /** For {@link replay}: the failing order. */
   readonly seed: string
-  /** Which run it was, from 1. */
+  /** The number of the run, from 1. */
   readonly run: number
-  /** How the program failed in it. */
+  /** The failure of the program. */
   readonly cause: Cause.Cause<unknown>
-  /** The fewest switches with which it was made to fail in the same way. */
+  /** The fewest switches found with which it fails in the same way. */
   readonly switches: ReadonlyArray<Switch>
   /** The run with those switches alone. */
   readonly steps: ReadonlyArray<Step>
-  /** Whether the same order failed in the same way again. If not, something real has a part in it. */
+  /** Whether the same order failed in the same way again. If not, the program depends on real work, time or state. */
   readonly again: boolean
 }> {
   override get message() {
@@ -124,7 +124,7 @@ const reasons = (cause: Cause.Cause<unknown>): ReadonlyArray<string> =>
     ? ["it was interrupted"]
     : Cause.prettyErrors(cause).flatMap((error) => `${error.name}: ${error.message}`.split("\n"))
 
-/** A run that was given up: it made more steps than {@link Options.maxSteps}. */
+/** A run made more steps than {@link Options.maxSteps}. */
 export class Endless extends Data.TaggedError("Endless")<{ readonly steps: number }> {
   override get message() {
     return `it has not ended after ${this.steps} steps; if it should need more, raise maxSteps`
@@ -136,7 +136,7 @@ export class Endless extends Data.TaggedError("Endless")<{ readonly steps: numbe
 interface Host {
   readonly run: <A, E>(effect: Effect.Effect<A, E>, scheduler: Explorer.Explorer) => Fiber.RuntimeFiber<A, E>
   readonly maxSteps: number
-  /** Only the first deadlock is waited for. */
+  /** Only the first deadlock waits for it. */
   patience: number
 }
 
@@ -148,7 +148,7 @@ interface Outcome<A, E> {
 
 const ended = FiberId.none
 
-// In virtual time, with random numbers of its own and without any log: as many runs as one likes are alike.
+// In virtual time, with seeded random numbers and without logs, so that runs are reproducible.
 const runOnce = <A, E>(
   host: Host,
   program: Effect.Effect<A, E>,
@@ -182,7 +182,7 @@ const runOnce = <A, E>(
       whenDone()
       resume(Effect.succeed({ exit: exit!, explorer, steps: tracer?.result() ?? [] }))
     }
-    // What is left is cancelled, in plain order: the next run is to find nothing of this one.
+    // Cancels the remaining fibers, in the usual order, so that the next run starts afresh.
     const end = (found: Exit.Exit<A, E>) => {
       if (exit !== undefined) return
       exit = found
@@ -261,7 +261,7 @@ const explain = <A, E>(
 const causeOf = (exit: Exit.Exit<unknown, unknown>): Cause.Cause<unknown> =>
   Exit.isFailure(exit) ? exit.cause : Cause.empty
 
-// With the runtime of the caller, whose scope is the program's: what it acquires there outlives the run.
+// With the runtime of the caller, whose scope is the program's: resources that it acquires there outlive the run.
 const open = <R>(caller: Runtime.Runtime<R>, options: Options): Effect.Effect<Host, never, Scope.Scope> =>
   Effect.gen(function* () {
     yield* EventLoop.nextTurn
@@ -275,15 +275,15 @@ const open = <R>(caller: Runtime.Runtime<R>, options: Options): Effect.Effect<Ho
   })
 
 /**
- * Runs the program again and again, in virtual time, each time with its fibers in another order, until it fails. Every
- * step of a fiber may be one where another goes on. The order that was found is then made as simple as can be.
+ * Runs the program repeatedly, in virtual time, each time with its fibers in another order, until it fails. At every step
+ * of a fiber another one may run next. The failing order is then simplified.
  *
- * Fails with {@link InterleavingFailed} when a run fails, dies, is interrupted or comes to a deadlock; its message has
- * the steps, by the names of tasks and spans. The same program and options try the same orders: what was found once is
- * found again. Real work (sockets, files, timers) in the program is waited for, but not in the same order each time.
+ * Fails with {@link InterleavingFailed} when a run fails, dies, is interrupted or deadlocks; its message has the steps, by
+ * the names of tasks and spans. The same program and options try the same orders, so failures are reproducible. Real work
+ * (sockets, files, timers) in the program is awaited, but not in the same order each time.
  *
- * Each run starts from nothing only if the program does: make its state (`Ref.make`) inside. Random numbers come from
- * the run's seed, and logs are kept off.
+ * Runs are independent only if the program creates its own state (`Ref.make`). Random numbers come from the run's seed,
+ * and logs are suppressed.
  *
  * @example
  * ```ts
@@ -335,7 +335,7 @@ export const explore: {
           choices = Math.max(choices, explorer.choices)
           steps = Math.max(steps, explorer.steps)
           orders.add(JSON.stringify(explorer.switches))
-          // Let the program's surroundings have their turn.
+          // Lets timers of the surroundings start first.
           yield* EventLoop.nextTurn
         }
         return { runs, orders: orders.size, steps }
@@ -344,8 +344,8 @@ export const explore: {
 )
 
 /**
- * Runs the program once in the order that a seed stands for, as {@link InterleavingFailed} has named it. Gives its
- * result, or fails as {@link explore} does. Dies of a text that is not a seed.
+ * Runs the program once in the order of a seed of {@link InterleavingFailed}. Returns its result, or fails as
+ * {@link explore} does. Dies if the text is not a seed.
  *
  * @example
  * ```ts
@@ -387,7 +387,7 @@ export const replay: {
 
 // for test runners
 
-/** What is needed of `it`: that of vitest, `@effect/vitest` and `node:test` will do. */
+/** The required part of `it`: that of vitest, `@effect/vitest` or `node:test`. */
 export type TestFunction = (name: string, body: (context: any) => Promise<void>, timeout?: number) => unknown
 
 /** A test that passes when no order of its program's fibers fails. The timeout is in ms; by default the runner's own. */
@@ -398,8 +398,8 @@ export type Interleaving = (
 ) => void
 
 /**
- * `it` with `it.interleave`, which explores a program: the test fails with the steps of the order that was found.
- * A program may need a scope; it is one of each run. Tests are cancelled with their runner's signal, where it has one.
+ * `it` with `it.interleave`, which explores a program: the test fails with the steps of the failing order. A program may
+ * require a scope, a new one for each run. Tests are cancelled by their runner's signal, if it has one.
  *
  * @example
  * ```ts

@@ -55,7 +55,7 @@ const table = (
 
 const barWidth = 20
 
-/** A line for the whole, and one for each transfer under way, as wide as the terminal at the most. */
+/** A line for the whole, and one for each active transfer, at most as wide as the terminal. */
 const progressLines = (
   whole: string,
   transfers: Iterable<{
@@ -79,10 +79,10 @@ const progressLines = (
   return lines
 }
 
-/** Notes about odd answers that are reported, each once. */
+/** Most notes about odd responses that are reported, each once. */
 const mostOdd = 100
 
-/** Prints events as they come: lines, with progress below them on a terminal, or NDJSON. What comes together leaves in one write. */
+/** Prints events: lines, with progress below them on a terminal, or NDJSON. Events of one chunk are one write. */
 export const make = (options: {
   readonly json: boolean
   readonly quiet: boolean
@@ -148,7 +148,7 @@ export const make = (options: {
           case "failed":
             under.delete(event.index)
             failed++
-            // What a signal has ended has not failed; the summary counts it.
+            // A transfer that a signal cancelled has not failed; the summary counts it.
             if (event.reason === "cancelled" && options.stopped() !== undefined) break
             if (options.collect) results += `Failed ${event.url}, ${event.detail}\n`
             else notes += `Failed ${event.url}: ${event.detail}\n`
@@ -165,7 +165,7 @@ export const make = (options: {
       const write = results === "" ? Effect.void : output.write(results)
       return notes === "" ? write : Effect.zipRight(write, note(notes.trimEnd()))
     }
-    /** What has become of all, for the person. */
+    /** Writes the summary for the user. */
     const end = (summary: Downloads.Summary) =>
       options.json || options.quiet || options.stopped() === "SIGPIPE"
         ? Effect.void

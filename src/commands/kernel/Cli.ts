@@ -30,7 +30,7 @@ export class Rest extends Context.Tag("effect-asyncio/commands/Rest")<
 export const withRest = (words: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, never, Rest> =>
   Effect.map(Rest, (rest) => (rest.words.length === 0 ? words : [...words, ...rest.words]))
 
-/** Fails when an option was typed that does not apply to the guide's example; `missing` says how to go on. */
+/** Fails when an option was typed that does not apply to the guide's example; `missing` is how to call the command. */
 export const alone = (
   called: string,
   missing: string,

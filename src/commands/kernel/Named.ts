@@ -14,7 +14,7 @@ import * as LinePrefix from "./LinePrefix.js"
 import type * as Screen from "./Screen.js"
 import * as Values from "./Values.js"
 
-// What `aio tasks` and `aio long-running` share: named commands, and output lines with a prefix.
+// Shared by `aio tasks` and `aio long-running`: named commands, and output lines with a prefix.
 
 const placeholders = ["name", "index", "pid", "time"] as const
 type Placeholder = (typeof placeholders)[number]
@@ -74,7 +74,7 @@ export const options = {
   )
 }
 
-/** How to go on when no command is given, for messages. */
+/** How to give commands, for messages. */
 export const missing = "write NAME='COMMAND', or -f PROCFILE"
 
 /** Parses the words, the Procfile and the options of named commands. Fails before anything has run. */

@@ -30,8 +30,8 @@ export interface Spec {
   readonly children: ReadonlyArray<Spec>
 }
 
-// The shapes of @effect/cli's internal trees, as far as they are walked. The version is pinned, and the tests walk every
-// option of every subcommand.
+// The parts of @effect/cli's internal trees that are walked here. The version is pinned, and the tests walk every option
+// of every subcommand.
 type Doc = HelpDoc.HelpDoc
 type OptionNode =
   | { readonly _tag: "Empty" }

@@ -16,7 +16,7 @@ export const options = {
   )
 }
 
-/** Milliseconds as `HH:MM:SS.mmm`; hours go on beyond 24. */
+/** Milliseconds as `HH:MM:SS.mmm`; hours may exceed 24. */
 export const format = (ms: number): string => {
   const part = (unit: number, size: number, width: number) =>
     String(Math.floor(ms / unit) % size).padStart(width, "0")
@@ -83,7 +83,7 @@ const consoleOver = (unsafe: globalThis.Console): Console.Console => {
 
 /**
  * Runs the program with each line that it writes to stdout, by `Output` or by Effect's `Console`, prefixed by the time
- * since the start. The clock is the current one: put `VirtualClock.run` around this, not within it. Lines written by
+ * since the start. The clock is the current one: `VirtualClock.run` belongs around this, not within it. Lines written by
  * `console.log` or `process.stdout` get no time.
  */
 export const stamped = <A, E, R>(program: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Output.Output> =>

@@ -2,11 +2,11 @@ import { spawn } from "node:child_process"
 import { fstatSync } from "node:fs"
 
 // Only a write or `poll` reports whether a pipe still has a reader (the writing end becomes readable when it has none),
-// and Node has no `poll`. So Perl is asked, where there is one.
+// and Node has no `poll`. So Perl polls, if it is installed.
 const script = "vec(my $out, 1, 1) = 1; exit(select($out, undef, undef, 0) ? 3 : 0)"
 let looking = false
 
-/** Ends the program, as a failed write would, where stdout is a pipe without a reader: emits EPIPE on stdout. */
+/** Emits EPIPE on stdout if it is a pipe without a reader, which ends the program as a failed write would. */
 export const endWithoutReader = (): void => {
   if (looking || !fstatSync(1).isFIFO()) return
   looking = true

@@ -4,9 +4,8 @@ import * as Cancellation from "../../services/task/Cancellation.js"
 import { headline } from "../../services/task/Causes.js"
 
 /**
- * Runs an effect that a signal asks to stop, with the signal's name from `stop`, instead of interrupting it: what it
- * reports on its way to the end is still written. Any other interruption, and SIGPIPE, after which nothing can be
- * written, does interrupt it.
+ * Runs an effect that a signal stops gracefully: `stop` completes with the signal's name, and the effect can still report
+ * its end. Any other interruption, and SIGPIPE, after which nothing can be written, interrupts it.
  */
 export const stopOnSignal = <A, E, R>(
   make: (stop: Effect.Effect<string>) => Effect.Effect<A, E, R>

@@ -6,7 +6,7 @@ import { formatSize } from "../../services/text/Sizes.js"
 import * as Named from "../kernel/Named.js"
 import type * as Screen from "../kernel/Screen.js"
 
-// What `aio long-running` shows of its services: a table while they run, a line per event, a summary at the end.
+// The view of `aio long-running`: a table while services run, a line per event, a summary at the end.
 
 interface Row {
   state: string
@@ -29,7 +29,7 @@ const aligned = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<stri
   )
 }
 
-/** Shows a table of all services at the bottom of the screen; the function that it gives takes the events. */
+/** Shows a table of all services at the bottom of the screen; the returned function takes the events. */
 export const statusTable = Effect.fn(function* (names: ReadonlyArray<string>, screen: Screen.Screen) {
   const rows = new Map<string, Row>(
     names.map((name) => [name, { state: "waiting", restarts: 0, lastExit: "", use: "" }])

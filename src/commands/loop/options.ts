@@ -19,7 +19,7 @@ const rate = Values.parsed("rate", (text): Either.Either<Pacing.RateOptions, str
   }))
 })
 
-/** What happens to a record that failed. */
+/** The policy for failed records. */
 type OnError =
   | { readonly policy: "stop" | "skip" }
   | { readonly policy: "dead-letter"; readonly path: string }
@@ -39,7 +39,7 @@ export const optionSet = {
   input: Values.choice("input", Records.formats).pipe(
     Options.withAlias("i"),
     Options.withDescription(
-      "what the records are: lines (default), a JSON value a line, what ends with NUL, rows of a CSV (commas, quotes doubled, UTF-8) under a header of distinct names"
+      "format of the records: lines (default), one JSON value per line, texts that end with NUL, rows of a CSV (commas, doubled quotes, UTF-8) with a header of distinct names"
     ),
     Options.withDefault("lines" as const)
   ),
@@ -81,13 +81,13 @@ export const optionSet = {
     Options.withDefault(0)
   ),
   timeout: Values.duration("timeout").pipe(
-    Options.withDescription("longest an attempt may take"),
+    Options.withDescription("time limit of an attempt"),
     Options.optional
   ),
   onError: onError.pipe(
     Options.withPseudoName("stop|skip|dead-letter FILE"),
     Options.withDescription(
-      "on a failing record: stop (default), skip and report it on stderr, or also append it to FILE as it came"
+      "on a failing record: stop (default), skip and report it on stderr, or also append its bytes to FILE"
     ),
     Options.withDefault({ policy: "stop" } as OnError)
   ),
@@ -104,7 +104,7 @@ export const optionSet = {
     Options.withAlias("f"),
     Options.withPseudoName("file"),
     Options.withDescription(
-      "records of this file and what is appended to it, through rotation and truncation; waits for one that is not there yet"
+      "records of this file and those appended to it, through rotation and truncation; waits for a file that does not exist yet"
     ),
     Options.optional
   ),
@@ -126,7 +126,7 @@ export const optionSet = {
     Options.optional
   ),
   progress: Options.boolean("progress").pipe(
-    Options.withDescription("a line on the terminal: records done, failed, and how fast")
+    Options.withDescription("a line on the terminal: records done and failed, and records per second")
   ),
   json: Options.boolean("json").pipe(
     Options.withDescription("results, failures, gaps and the summary as NDJSON events on stdout")
@@ -140,7 +140,7 @@ export const optionSet = {
 /** The function, or the words of a command. */
 export const words = Args.text({ name: "MODULE#EXPORT | -- CMD" }).pipe(
   Args.withDescription(
-    "a function of a .ts or .js file (without #EXPORT: default or main), or a command that runs for each record, with {} for the record"
+    "a function of a .ts or .js file, or after -- a command with {} for the record; without it, the guide's example"
   ),
   Args.repeated
 )
@@ -149,7 +149,7 @@ export const words = Args.text({ name: "MODULE#EXPORT | -- CMD" }).pipe(
 export const optional = <K extends string, A>(name: K, value: Option.Option<A>): { readonly [P in K]?: A } =>
   (Option.isSome(value) ? { [name]: value.value } : {}) as { readonly [P in K]?: A }
 
-/** The options that {@link problemOf} looks at, as they are read. */
+/** The parsed options that {@link problemOf} checks. */
 interface Given {
   readonly words: ReadonlyArray<string>
   readonly input: Records.Format
@@ -161,7 +161,7 @@ interface Given {
   readonly within: Option.Option<unknown>
 }
 
-/** What is wrong with words and options that do not fit together; `rest` are the words behind `--`. */
+/** The problem of words and options that exclude each other; `rest` are the words after `--`. */
 export const problemOf = (
   { batch, follow, input, key, onGap, rotateWait, within, words: own }: Given,
   rest: ReadonlyArray<string>,
@@ -169,17 +169,18 @@ export const problemOf = (
 ): string | undefined => {
   const [isBatch, isFollow] = [Option.isSome(batch), Option.isSome(follow)]
   if (own.length === 0 && rest.length === 0) {
-    return "there is no function; write aio loop MODULE#EXPORT, or aio loop -- CMD ARG… {}"
+    return "no function is given; write aio loop MODULE#EXPORT, or aio loop -- CMD ARG… {}"
   }
   if (own.length > 1 || (own.length > 0 && rest.length > 0)) {
     return `unexpected '${own.length > 1 ? own[1] : rest[0]}'; one function or one command takes the records; a command goes after --`
   }
-  if (Option.isSome(within) && !isBatch) return "--within is for --batch N; give that too"
+  if (Option.isSome(within) && !isBatch) return "--within applies to --batch N only; give that too"
   if (Option.isSome(key) && isBatch) return "--key and --batch exclude each other: a batch has no one key"
-  if (Option.isSome(rotateWait) && !isFollow) return "--rotate-wait is for --follow FILE; give that too"
-  if (Option.isSome(onGap) && !isFollow) return "--on-gap is for --follow FILE; give that too"
+  if (Option.isSome(rotateWait) && !isFollow)
+    return "--rotate-wait applies to --follow FILE only; give that too"
+  if (Option.isSome(onGap) && !isFollow) return "--on-gap applies to --follow FILE only; give that too"
   if (!isFollow && isTerminal) {
-    return "there are no records; pipe them in, or name a file with --follow FILE"
+    return "no records are given; pipe them in, or name a file with --follow FILE"
   }
   if (isFollow && input === "csv") {
     return "--follow takes lines, ndjson or null; a CSV's header would be lost with a rotation"

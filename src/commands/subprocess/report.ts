@@ -27,23 +27,23 @@ const table = (summary: JobsSummary): string => {
   return rows.map(([name, value]) => `${name!.padEnd(8)}  ${value}`).join("\n")
 }
 
-/** Of the progress bar, in columns. */
+/** The width of the progress bar, in columns. */
 const width = 20
 
-/** How {@link make} draws. */
+/** Settings of {@link make}. */
 export interface Settings {
   readonly json: boolean
   readonly quiet: boolean
   /** The label and a TAB before each line of output. */
   readonly tag: boolean
   readonly progress: boolean
-  /** How many jobs there are, where that is known. */
+  /** The number of jobs, if known. */
   readonly total: number | undefined
 }
 
 /**
  * Draws the events of jobs: output to stdout and stderr, notes to stderr, progress on a terminal, or all as NDJSON.
- * Returns undefined where an event writes nothing.
+ * Returns undefined if an event writes nothing.
  */
 export const make = (settings: Settings) =>
   Effect.gen(function* () {
@@ -75,7 +75,7 @@ export const make = (settings: Settings) =>
       const shown = settings.tag ? LinePrefix.before(bytes, RawText.encode(`${label}\t`), state) : bytes
       if (state.open) open.set(key, state)
       else open.delete(key)
-      // Results and progress share one screen: what is written goes above the progress.
+      // Results and progress share one screen: output goes above the progress.
       if (screen !== undefined && (stream === "stderr" || output.stdout.interactive)) {
         return Effect.sync(() => screen.write(shown))
       }

@@ -21,13 +21,13 @@ export interface CommandRequest {
 
 /** Settings of {@link run}. */
 export interface CommandsOptions extends Processes.StopOptions {
-  /** What the failure of one command does to the others; default `"cancel"`. */
+  /** The effect of one command's failure on the others; default `"cancel"`. */
   readonly onFailure?: "cancel" | "continue" | undefined
-  /** Takes what happens, cancellation and clean-up included. A command waits while its output is taken. */
+  /** Receives every event, cancellation and clean-up included. A command waits while its output is handled. */
   readonly onEvent?: ((event: CommandEvent) => Effect.Effect<void>) | undefined
 }
 
-/** What happens in {@link run}. */
+/** An event of {@link run}. */
 export type CommandEvent =
   | { readonly event: "started"; readonly name: string; readonly pid: number; readonly command: string }
   /** Whole lines, unless one is longer than 1 MiB; in the end the rest. */
@@ -42,7 +42,7 @@ export type CommandEvent =
   | ({ readonly event: "finished" } & CommandOutcome)
   | ({ readonly event: "summary" } & CommandsSummary)
 
-/** What became of a command. */
+/** The outcome of a command. */
 export interface CommandOutcome {
   readonly name: string
   /**
@@ -51,21 +51,20 @@ export interface CommandOutcome {
   readonly status: "succeeded" | "failed" | "cancelled"
   /** Why it failed or was cancelled. */
   readonly detail?: string | undefined
-  /** None where there was no process. */
+  /** Undefined without a process. */
   readonly exitCode?: number | undefined
   readonly signal?: NodeJS.Signals | undefined
-  /** Milliseconds from its start; none when it was never started. */
+  /** Milliseconds from its start; undefined when it was never started. */
   readonly runtime?: number | undefined
 }
 
-/** What became of all commands, in input order. */
+/** The outcomes of all commands, in input order. */
 export interface CommandsSummary {
   readonly tasks: ReadonlyArray<CommandOutcome>
   /** Milliseconds. */
   readonly elapsed: number
   /**
-   * 0, or that of the first failure: 126 or 127 where there was no process, else 1; where all were cancelled because of
-   * a signal, 128 plus its number.
+   * 0, or that of the first failure: 126 or 127 without a process, else 1. When a signal cancelled all, 128 plus its number.
    */
   readonly exitCode: number
 }
@@ -79,7 +78,7 @@ class CommandEnded extends Data.TaggedError("CommandEnded")<{ readonly outcome: 
 /**
  * Runs named commands as one group, each as a task (asyncio: `TaskGroup`; the tools: foreman, concurrently). When one
  * fails the others are cancelled, with that as the reason, and it returns when no process of any is left. Never fails:
- * what became of each is in the summary, which is also the last event, even of a group that is interrupted.
+ * the outcomes are in the summary, which is also the last event, even of an interrupted group.
  *
  * @example
  * ```ts
@@ -113,7 +112,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
   const finish = (outcome: CommandOutcome) =>
     Effect.suspend(() => {
       outcomes.set(outcome.name, outcome)
-      // Commands that wait for this one must go on even where the callback fails.
+      // Commands that wait for this one must continue even if the callback fails.
       return Effect.ensuring(
         Effect.suspend(() => onEvent({ event: "finished", ...outcome })),
         Deferred.succeed(ended.get(outcome.name)!, outcome.status === "succeeded")

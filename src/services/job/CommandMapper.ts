@@ -12,7 +12,7 @@ import * as Template from "./Template.js"
 
 /** Settings of {@link make}. */
 export interface Options {
-  /** Whether the output of a command is its result as text; default false, as the bytes that it is. */
+  /** Whether the result of a command is its output as text; default false: as bytes. */
   readonly asText?: boolean | undefined
 }
 
@@ -23,9 +23,8 @@ const wordsOf = (record: Records.Record): ReadonlyArray<string> => {
 
 /**
  * Makes the function for `MapRecords.mapRecords` that runs a command for each record (or batch): one word with blanks
- * is a line for the shell, several are a program and its arguments, with places for the record as `Template` has them.
- * What the command writes to stdout is the result; its stderr is passed through. A command that fails is a failure of
- * the record.
+ * is a line for the shell, several are a program and its arguments, with places for the record as in `Template`. The
+ * command's stdout is the result; its stderr is passed through. A command that fails is a failure of the record.
  */
 export const make = (given: ReadonlyArray<string>, { asText = false }: Options = {}) =>
   Effect.gen(function* () {

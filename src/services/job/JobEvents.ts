@@ -1,4 +1,4 @@
-/** What happens to jobs, in order. `seq` is the job's number in the input, from 1; `command` is the job's key. */
+/** An event of a job. `seq` is the job's number in the input, from 1; `command` is the job's key. */
 export type JobEvent =
   | {
       readonly event: "started"
@@ -44,12 +44,12 @@ export interface JobFinished {
   readonly seq: number
   readonly command: string
   readonly ok: boolean
-  /** That of the last attempt; 124, 126 or 127 where it timed out or there was no process. */
+  /** That of the last attempt; 124, 126 or 127 if it timed out or there was no process. */
   readonly exitCode: number
   readonly signal?: NodeJS.Signals | undefined
   /** Milliseconds of the last attempt. */
   readonly runtime: number
-  /** Milliseconds, and bytes, where the platform reports them. */
+  /** Milliseconds, and bytes, if the platform reports them. */
   readonly usage?: { readonly user: number; readonly system: number; readonly peakMemory: number } | undefined
   /** Why the job failed. */
   readonly detail?: string | undefined
@@ -65,7 +65,7 @@ export interface JobsWaiting {
   readonly value: number
 }
 
-/** The last event unless the run itself fails: what became of all jobs. */
+/** The last event unless the run itself fails: the outcome of all jobs. */
 export interface JobsSummary {
   readonly event: "summary"
   readonly ok: number
@@ -78,8 +78,8 @@ export interface JobsSummary {
   /** Why the remaining jobs were given up. */
   readonly halted?: string | undefined
   /**
-   * 0 where no job failed; 124, 126 or 127 where all failures are of that kind (time, cannot run, not found); else 1.
-   * Where the run was stopped and no job failed: 128 and the signal's number, or 1.
+   * 0 if no job failed; 124, 126 or 127 if all failures are of that kind (timed out, cannot be run, not found); else 1.
+   * If the run was stopped and no job failed: 128 plus the signal's number, or 1.
    */
   readonly exitCode: number
 }

@@ -30,7 +30,7 @@ export class JobLogError extends Data.TaggedError("JobLogError")<{
   readonly path: string
   readonly line: number | undefined
   readonly detail: string
-  /** 2 where the log cannot be used at all, 1 where writing to it failed later. */
+  /** 2 if the log cannot be used at all, 1 if a later write failed. */
   readonly exitCode: number
 }> {
   override get message() {
@@ -43,7 +43,7 @@ export class JobLogError extends Data.TaggedError("JobLogError")<{
 const oneLine = (command: string) =>
   command.replace(/[\\\n\r\t]/g, (c) => ({ "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" })[c]!)
 
-/** A log that is open. */
+/** An open log. */
 export interface JobLog {
   /**
    * Whether the log had this job when it was opened, by its command and not by its number. Each line counts once, so
@@ -70,7 +70,7 @@ export type Resume = "all" | "successful" | undefined
 /** The longest line of a log, in bytes: all words of a command together are shorter on Linux. */
 const longestLine = 16 * 1024 * 1024
 
-/** The key of a command: a digest where it is long, so that a log of any size takes little memory. */
+/** The key of a command: a digest if it is long, so that a log of any size takes little memory. */
 const keyOf = (line: string): string =>
   line.length <= 64 ? line : `\n${createHash("sha256").update(RawText.encode(line)).digest("base64")}`
 
@@ -169,7 +169,7 @@ const doneIn = (runs: ReadonlyMap<string, Runs>, resume: Resume): JobLog["wasDon
   }
 }
 
-/** What a log reports as done; the log is not changed. Fails as {@link open} does. */
+/** The jobs that a log records as done; the log is not changed. Fails as {@link open} does. */
 export const done = (
   path: string,
   resume: "all" | "successful"
@@ -178,8 +178,8 @@ export const done = (
 
 /**
  * Opens the log in the current scope: emptied, whatever the file was before, or with `resume` to append after its last
- * whole line. Each entry is one write, so that a crash leaves whole lines and at most half of one. Fails where the file
- * cannot be read or written, or holds a line that is not a job log's.
+ * whole line. Each entry is one write, so that a crash leaves whole lines and at most half of one. Fails if the file
+ * cannot be read or written, or contains a line that is not a job log's.
  */
 export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLogError, Scope.Scope> =>
   Effect.gen(function* () {
@@ -188,7 +188,7 @@ export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLog
       Effect.try({
         try: () => {
           const fd = openNamed(path, known === undefined ? "new" : "append")
-          // Do not cut where another process has appended meanwhile.
+          // Do not cut if another process has appended meanwhile.
           const torn = known !== undefined && known.whole < known.size && fstatSync(fd).size === known.size
           if (torn) ftruncateSync(fd, known.whole)
           return fd
@@ -197,7 +197,7 @@ export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLog
       }),
       (fd) => Effect.sync(() => closeSync(fd))
     )
-    // All of it or nothing: half a line in the middle would make the log unreadable.
+    // Appends all of it or nothing: half a line in the middle would make the log unreadable.
     const append = (bytes: Buffer) => {
       let at = 0
       try {

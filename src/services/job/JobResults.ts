@@ -12,7 +12,7 @@ import * as RawText from "../text/RawText.js"
 export class JobResultsError extends Data.TaggedError("JobResultsError")<{
   readonly path: string
   readonly detail: string
-  /** 2 where nothing can be saved in the folder, 1 where saving failed later. */
+  /** 2 if nothing can be saved in the folder, 1 if saving failed later. */
   readonly exitCode: number
   /** Whether too many files are open: worth a retry when others are closed. */
   readonly tooMany: boolean
@@ -63,8 +63,8 @@ const sweep = (directory: string): void => {
 }
 
 /**
- * Fails where nothing can be saved in the folder, which is created where it does not exist; removes unfinished folders
- * that a killed process left in it.
+ * Creates the folder if it does not exist, and fails if nothing can be saved in it; removes unfinished folders that a
+ * killed process left in it.
  */
 export const check = (directory: string): Effect.Effect<void, JobResultsError> =>
   Effect.try({
@@ -99,8 +99,8 @@ const replace = (aside: string, target: string, trash: string): void => {
 }
 
 /**
- * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written to a folder beside and renamed into place
- * when the job has ended; closed with the scope. Fails where they cannot be created.
+ * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written to a temporary folder and renamed into
+ * place when the job has ended; closed with the scope. Fails where they cannot be created.
  */
 export const open = (
   directory: string,
@@ -160,8 +160,7 @@ export const open = (
 }
 
 /**
- * {@link open} for many jobs at once: where too many files are open, it waits until one of these jobs has closed its
- * own.
+ * {@link open} for many jobs at once: when too many files are open, it waits until one of these jobs has closed its own.
  */
 export const opener = (
   directory: string

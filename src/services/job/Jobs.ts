@@ -37,23 +37,23 @@ import type { JobEvent, JobsSummary } from "./JobEvents.js"
 import * as JobLog from "./JobLog.js"
 import * as JobResults from "./JobResults.js"
 
-// Many jobs on a few lanes: what is tried again, what is logged, and when the rest is given up. Which job runs where, what
-// it writes, how long it may run, when it may start and what is counted are in internal/.
+// Many jobs on a few lanes: retries, the log, and when to give up the rest. Lanes, output, time limits, the start gate and
+// the tally are in internal/.
 
 /** A job: a command, and its names. */
 export interface JobRequest {
   /** The command for the slot where it runs: a number from 1 to `concurrency`, of no two running jobs the same. */
   readonly command: (slot: number) => Command.Command
   /**
-   * What identifies the job in events, in the log and among the results, so independent of the slot; default the
+   * Identifies the job in events, in the log and among the results, so it must not depend on the slot; default the
    * command of slot 1 as text.
    */
   readonly key?: (() => string) | undefined
-  /** For people, as a prefix of its lines; default the key. */
+  /** The prefix of its lines; default the key. */
   readonly label?: string | undefined
 }
 
-/** The key of a job, by which a log knows it. */
+/** The key of a job, which identifies it in a log. */
 export const keyOf = (request: JobRequest): string => request.key?.() ?? commandText(request.command(1))
 
 /** When to give up the rest: `soon` starts no further job, `now` also cancels those that run. */
@@ -128,7 +128,7 @@ const checkJobs = ({ timeout, ...options }: JobsOptions): void => {
 }
 
 const buffered = 64
-/** Of the events, in milliseconds: of small jobs there is one a millisecond. */
+/** Least milliseconds between two deliveries: small jobs emit one event a millisecond. */
 const eventPause = 8
 
 /** Jobs that run in a scope. */
@@ -240,7 +240,7 @@ const open = <E>(
               ? new Halted({ cancellation: { reason: halted, origin: "subprocess" } })
               : Effect.void
           }
-          // The job has ended: only the end of the reader keeps its output back.
+          // The job has ended: only a reader that has stopped can keep its output back.
           return written === undefined ? end() : Effect.uninterruptible(Effect.flatMap(written, end))
         })
       }
@@ -300,13 +300,13 @@ const open = <E>(
   })
 
 /**
- * Runs jobs, several at a time, and passes what happens to `deliver`; returns the summary, which is the last event too.
- * Requests are taken as lanes get free, so an endless list costs no memory. A job fails by an exit code other than 0, by
- * a signal, by its timeout, or because there is no process; that is an event. Where there are many, events come up to
- * 8 ms late, together.
+ * Runs jobs, several at a time, and passes their events to `deliver`; returns the summary, which is the last event too.
+ * Requests are taken as lanes become free, so an infinite list costs no memory. A job fails by an exit code other than 0,
+ * by a signal, by its timeout, or because there is no process; that is an event. Many events are delivered together, up
+ * to 8 ms late.
  *
- * Fails with what the input or `deliver` fail with, and where the log, the results' folder or temporary files cannot be
- * used. A failure, as every cancellation, ends the processes of all jobs and waits until they are gone.
+ * Fails as the input or `deliver` fails, and when the log, the results' folder or temporary files cannot be used. A
+ * failure or an interruption ends the processes of all jobs and waits until they are gone.
  *
  * @example
  * ```ts
@@ -358,8 +358,8 @@ export const run = <E = never, R = never, E2 = never, R2 = never>(
   )
 
 /**
- * {@link run} as a stream of events, without a log: of events in a stream it is not known when they have been dealt
- * with. Ending the stream early cancels the jobs.
+ * {@link run} as a stream of events, without a log, because a stream does not know when its events have been handled.
+ * Ending the stream early cancels the jobs.
  *
  * @example
  * ```ts

@@ -1,16 +1,16 @@
 import { Either } from "effect"
 
-// A command with places for items, in GNU parallel's notation: what stands in a place, how the words of a command line
-// are split into command and items, and which items a shell would misread.
+// A command with places for items, in GNU parallel's notation: replacing places, splitting the words of a command line
+// into command and items, and detecting items that a shell would interpret.
 
-/** One item of each source, and which job it is for. */
+/** One item of each source, with the number of the job. */
 export interface Place {
   readonly values: ReadonlyArray<string>
   /** From 1, in the order of the input. */
   readonly seq: number
   /**
-   * From 1 to the number of jobs at once, of no two running jobs the same. Without it `{%}` stays as it is: that is how
-   * a job is known independently of where it runs.
+   * From 1 to the number of jobs at once; no two running jobs have the same. Without it `{%}` stays as it is, which
+   * identifies a job independently of its slot.
    */
   readonly slot?: number | undefined
 }
@@ -44,7 +44,7 @@ const pattern = /\{((?:[1-9]\d*)?)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}/g
  * Without any of them, the items are appended. A word that is only `{}`, `{.}`, `{/}`, … becomes as many words as there
  * are sources.
  *
- * @param quote quotes items where a shell reads the words; default: none.
+ * @param quote quotes items if a shell reads the words; default: no quoting.
  */
 export const make = (
   words: ReadonlyArray<string>,
@@ -69,11 +69,11 @@ export const make = (
 
 // quotes
 
-/** Where a character of a shell command stands: in code, in quotes, or in a comment. */
+/** The context of a character in a shell command: code, quotes, or a comment. */
 type Within = "" | "'" | '"' | "#"
 
 /**
- * Where each character of a command for a POSIX shell stands. Ends early where only a shell can decide: at backquotes,
+ * The context of each character of a command for a POSIX shell. Ends early where only a shell can decide: at backquotes,
  * here-documents, `${…}` with more than a name, and `$(…)` within quotes unless it is plain words.
  */
 const quotesIn = (text: string): ReadonlyArray<Within> => {
@@ -106,13 +106,13 @@ const quotesIn = (text: string): ReadonlyArray<Within> => {
   return within
 }
 
-/** What a shell does not read as text in a quoted item that stands in further quotes. */
+/** The parts of a quoted item within further quotes that a shell does not read as text. */
 const readIn = { "'": /[\s|&;<>()$`\\"'*?[\]#~!{}]/, '"': /[$`"]|\\[\\\n]/, "#": /\n/ } as const
 
 /**
- * Why a shell would read an item as more than text, or undefined. Items are quoted for the shell; quotes of the command's
- * own around a place cancel those. Most items do no harm even there, so each item is checked. Undefined altogether where
- * no place stands in quotes.
+ * Returns a check that explains why a shell would interpret an item, or undefined for a harmless one. Items are quoted
+ * for the shell; the command's own quotes around a place cancel that. Most items are harmless even there, so each item is
+ * checked. Undefined altogether if no place is in quotes.
  */
 export const misread = (
   command: string
@@ -154,7 +154,7 @@ export interface Source {
   readonly linked: boolean
 }
 
-/** Splits `CMD ARG… ::: ITEM… :::+ ITEM…`; on the left what is wrong. */
+/** Splits `CMD ARG… ::: ITEM… :::+ ITEM…`; the left side is the problem. */
 export const split = (
   words: ReadonlyArray<string>
 ): Either.Either<

@@ -7,11 +7,11 @@ import * as Template from "./Template.js"
 
 /** Jobs of one command with places for items. */
 export interface TemplateJobs {
-  /** The program of every job; undefined where it depends on the item, or a shell looks it up. */
+  /** The program of every job; undefined if it depends on the item, or a shell looks it up. */
   readonly program: string | undefined
   /**
-   * Why a shell would read one of these items as more than text; undefined where none is. Undefined itself where no item
-   * can be misread.
+   * Why a shell would interpret one of these items; undefined if all are harmless. The function itself is undefined if no
+   * item can be misread.
    */
   readonly misread: ((values: ReadonlyArray<string>) => string | undefined) | undefined
   /** The next job, from 1, with one item of each source. */
@@ -19,8 +19,8 @@ export interface TemplateJobs {
 }
 
 /**
- * Jobs from a command's words as `Template` reads them. A shell reads the command where `shell` is set, or where it is
- * one word with blanks in it that is not the path of a file; items are then quoted for the shell.
+ * Jobs from a command's words as `Template` reads them. A shell reads the command if `shell` is set, or if it is one word
+ * with blanks in it that is not the path of a file; items are then quoted for the shell.
  *
  * @example
  * ```ts

@@ -6,7 +6,7 @@ import { formatSize } from "../text/Sizes.js"
 import type * as ProcessError from "./ProcessError.js"
 import * as Processes from "./Processes.js"
 
-/** How much of an output is kept until it is first read, and how far its reader may be behind, in bytes. */
+/** Most unread bytes of an output that are kept, before its first read and while its reader is slower. */
 const keptUnread = 8 * 1024 * 1024
 const readAhead = 1024 * 1024
 
@@ -22,7 +22,7 @@ const systemError = (reason: SystemError["reason"], method: string, description:
 const platformError = (error: ProcessError.ProcessError) =>
   systemError(reasons[error._tag] ?? "Unknown", "spawn", error.message)
 
-/** One output of a process, on its way to its reader. Always drained, so that a process without a reader never waits. */
+/** One output of a process. It is always drained, so that a process without a reader never waits. */
 const makePipe = (name: string) => {
   let chunks: Array<Uint8Array> = []
   let size = 0

@@ -4,13 +4,13 @@ import * as ShellWords from "../text/ShellWords.js"
 /** One string as the command of a POSIX shell. */
 export const shell = (text: string): Command.Command => Command.make("/bin/sh", "-c", text)
 
-/** A command as a person would type it: words that a POSIX shell would take apart are quoted. */
+/** A command as typed in a shell: words that a POSIX shell would split or interpret are quoted. */
 export const commandLine = (command: Command.Command): string => {
   if (command._tag === "PipedCommand") return `${commandLine(command.left)} | ${commandLine(command.right)}`
   return [command.command, ...command.args].map(ShellWords.quote).join(" ")
 }
 
-/** A command as a person wrote it: the text itself of a {@link shell} command, else its {@link commandLine}. */
+/** A command as it was written: the text itself of a {@link shell} command, else its {@link commandLine}. */
 export const commandText = (command: Command.Command): string =>
   command._tag === "StandardCommand" && command.command === "/bin/sh" && command.args[0] === "-c"
     ? command.args.slice(1).join(" ")

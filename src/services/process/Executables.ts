@@ -4,13 +4,13 @@ import { Config, Effect, Option } from "effect"
 import * as CommandText from "./CommandText.js"
 import * as ProcessError from "./ProcessError.js"
 
-/** Where `execvp` looks when there is no `PATH`. */
+/** The path that `execvp` searches without `PATH`. */
 const standard = "/usr/bin:/bin"
 
 /**
- * Checks that the command's program exists and may be run, looked up as `execvp` does: a command that runs in hours can
- * be refused at once. Fails as `Processes.run` would: with `CommandNotFound` or `CommandNotExecutable`. It starts
- * nothing and is no promise: the program may be gone by the time it runs.
+ * Checks that the command's program exists and may be run, looked up as `execvp` does, so that a command that is due later
+ * can be refused at once. Fails as `Processes.run` would: with `CommandNotFound` or `CommandNotExecutable`. It starts no
+ * process and promises nothing: the program may be gone by the time it runs.
  *
  * @example
  * ```ts

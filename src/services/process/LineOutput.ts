@@ -9,7 +9,7 @@ export interface LineOutput {
   readonly onStarted: NonNullable<Processes.StartOptions["onStarted"]>
   /** Reports the start, once, if there is a process. */
   readonly begin: Effect.Effect<void>
-  /** Passes on what the ended process left without a line end. */
+  /** Passes on the rest of an ended process that has no line end. */
   readonly end: Effect.Effect<void>
 }
 

@@ -27,7 +27,7 @@ export class CommandNotExecutable extends Data.TaggedError("CommandNotExecutable
   }
 }
 
-/** The process could not be made: its folder does not exist, its arguments are too long, … Exit code 126. */
+/** The process could not be started: its folder does not exist, its arguments are too long, … Exit code 126. */
 export class CommandNotStarted extends Data.TaggedError("CommandNotStarted")<{
   readonly command: string
   readonly detail: string
@@ -59,7 +59,7 @@ export class CommandFailed extends Data.TaggedError("CommandFailed")<{
   }
 }
 
-/** The process wrote more than is captured, and was cancelled. */
+/** The process wrote more than the limit, and was cancelled. */
 export class OutputTooLarge extends Data.TaggedError("OutputTooLarge")<{
   readonly command: string
   readonly stream: "stdout" | "stderr"

@@ -2,7 +2,7 @@ import { constants } from "node:os"
 import { type Duration, Either, Option } from "effect"
 import { codes } from "../host/ExitCodes.js"
 
-/** What a process and the children that it waited for have used. */
+/** The resource usage of a process and of the children that it waited for. */
 export interface Usage {
   /** Processor time. */
   readonly user: Duration.Duration
@@ -22,16 +22,16 @@ export interface Exited {
   readonly usage: Option.Option<Usage>
 }
 
-/** How a process ended and what it wrote. */
+/** The end and the output of a process. */
 export interface Result extends Exited {
-  /** What it wrote, byte for byte; empty where the stream was inherited. */
+  /** Its output, byte for byte; empty if the stream was inherited. */
   readonly stdout: Uint8Array
   readonly stderr: Uint8Array
-  /** Whether it wrote more than is here; only with `onTooLarge: "truncate"`. */
+  /** Whether the output is incomplete; only with `onTooLarge: "truncate"`. */
   readonly truncated: boolean
 }
 
-/** In words: `exit code 3`, `ended by SIGTERM`. */
+/** The end as text: `exit code 3`, `ended by SIGTERM`. */
 export const howEnded = ({ exitCode, signal }: Pick<Exited, "exitCode" | "signal">): string =>
   signal === undefined ? `exit code ${exitCode}` : `ended by ${signal}`
 
@@ -39,15 +39,15 @@ export const howEnded = ({ exitCode, signal }: Pick<Exited, "exitCode" | "signal
 export const exitCodeOf = (code: number | null, signal: NodeJS.Signals | null): number =>
   code ?? 128 + constants.signals[signal!]
 
-/** What became of a command, in one shape whether there was a process or not. */
+/** The outcome of a command, in one shape with or without a process. */
 export interface ProcessOutcome {
-  /** That of the process; where it was not started or timed out, 124, 126, 127 or 1 for the reason. */
+  /** That of the process; if it timed out or was not started, 124, 126, 127 or 1 for the reason. */
   readonly exitCode: number
-  /** What a program exits with when this is all that failed: that of the reason, but 1 for any process that ran. */
+  /** The exit code of a program in which only this failed: that of the reason, but 1 for any process that ran. */
   readonly failureCode: number
   readonly signal: NodeJS.Signals | undefined
   readonly usage: Option.Option<Usage>
-  /** Why it failed, in words; undefined where it succeeded. */
+  /** Why it failed; undefined if it succeeded. */
   readonly detail: string | undefined
 }
 

@@ -14,9 +14,9 @@ import { graceDefault, reporting } from "./internal/stopping.js"
 import { InputFailed, type ProcessError } from "./ProcessError.js"
 import { type Exited, exitCodeOf, type Result, type Usage } from "./ProcessOutcome.js"
 
-// The model of a child process, the service that runs them, and its live layer. The layer is one state machine: what a
-// child may do next depends on its tree, its end, its outcome and those that still take its output, all in `Child`, so
-// it stands in one piece, and this file is longer than others for it.
+// The model of a child process, the service that runs them, and its live layer. The layer is one state machine over
+// `Child`: its next step depends on the tree, the end, the outcome and the fibers that still take output. So it stays
+// whole, and this file is longer than others.
 
 // model
 
@@ -33,9 +33,9 @@ export interface StartOptions extends StopOptions {
   /** Called with the pid once there is a process. */
   readonly onStarted?: ((pid: number) => void) | undefined
   /**
-   * Takes output as it comes. An effect in return holds the pipe, and in time the process, until that effect has ended;
-   * where it fails, so does `exit`; an exception is a defect of `exit`. Without `onOutput` output is read and dropped.
-   * Inherited streams do not come here.
+   * Takes output as it arrives. A returned effect applies backpressure to the pipe, and thereby to the process, until it
+   * ends; if it fails, so does `exit`; an exception is a defect of `exit`. Without `onOutput`, output is read and dropped.
+   * It does not receive inherited streams.
    */
   readonly onOutput?:
     | ((stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void, ProcessError> | undefined)
@@ -51,7 +51,7 @@ export interface StartOptions extends StopOptions {
 export interface RunOptions extends StopOptions {
   /** How many bytes each of stdout and stderr may hold; default 8 MiB. */
   readonly maxOutput?: number | undefined
-  /** What more than that does: `OutputTooLarge`, or the rest is dropped and `truncated` set; default `"fail"`. */
+  /** The effect of more output: `OutputTooLarge`, or the rest is dropped and `truncated` set; default `"fail"`. */
   readonly onTooLarge?: "fail" | "truncate" | undefined
   /** How long the process may run before it is ended and the run fails with `CommandTimedOut`; default unlimited. */
   readonly timeout?: Duration.DurationInput | undefined
@@ -75,11 +75,11 @@ export interface Process {
   /** Signals the whole tree; false when no process of it is left. */
   readonly signal: (name: NodeJS.Signals) => Effect.Effect<boolean>
   /**
-   * The stop signal to the tree, the grace period, KILL; waits until no process of it is left. Closing the scope does
-   * the same.
+   * Sends the stop signal to the tree, and KILL after the grace period; waits until no process of it is left. Closing the
+   * scope does the same.
    */
   readonly stop: (grace?: Duration.DurationInput) => Effect.Effect<void>
-  /** What the group has used so far; `memory` (bytes) at this moment. None where the platform does not report it. */
+  /** The usage of the group so far, with its current `memory` in bytes. None if the platform does not report it. */
   readonly usage: Effect.Effect<Option.Option<Usage & { readonly memory: number }>>
 }
 
@@ -91,11 +91,11 @@ export class Processes extends Context.Tag("effect-asyncio/services/Processes")<
   {
     /**
      * Runs the command as a process group of its own and ends when it has ended and both of its pipes are closed
-     * (asyncio: `create_subprocess_exec` and `communicate`). However this ends, no process that the command started is
-     * left: those still running, in its group or out of it (`setsid`), get the stop signal, and KILL after the grace
-     * period.
+     * (asyncio: `create_subprocess_exec` and `communicate`). With success, failure or interruption, no process that the
+     * command started is left: those still running, in its group or out of it (`setsid`), get the stop signal, and KILL
+     * after the grace period.
      *
-     * There is no shell unless the command asks for one (`Command.runInShell`, `CommandText.shell`). Its stdin is empty
+     * There is no shell unless the command requests one (`Command.runInShell`, `CommandText.shell`). Its stdin is empty
      * unless the command feeds or inherits one. Pipelines and outputs into a `Sink` are for services/CommandExecutor:
      * `CommandNotStarted`.
      */
@@ -164,7 +164,7 @@ interface Child {
   readonly exited: (ended: spawner.Ended) => Exited
   tree: processTree.Tree | undefined
   ended: spawner.Ended | undefined
-  /** Set once: how it ended, or what went wrong. */
+  /** Set once: its end, or its error. */
   outcome: Effect.Effect<Exited, ProcessError> | undefined
   onStarted: (() => void) | undefined
   readonly onOutcome: Set<() => void>
@@ -208,7 +208,7 @@ const feed = (
   stdin: NodeJS.WritableStream,
   input: Stream.Stream<Uint8Array, unknown>
 ) =>
-  // A write fails once the child has closed its stdin: it wants no more.
+  // A write fails once the child has closed its stdin, which ends the input.
   Stream.runForEachWhile(input, (bytes) =>
     Effect.async<boolean>((resume) => {
       stdin.write(bytes, (error) => resume(Effect.succeed(error == null)))
@@ -381,7 +381,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           if (child.tree !== undefined || child.outcome !== undefined) child.onStarted()
         })
 
-      /** Whether nothing is left to do: it has ended, left no process behind, and all its output is taken. */
+      /** Whether it is finished: it has ended, left no process behind, and all its output is taken. */
       const isOver = (child: Child) =>
         child.ended?.alone === true &&
         child.outcome !== undefined &&
@@ -412,12 +412,12 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           if (child.feeding !== undefined) yield* Fiber.interrupt(child.feeding)
           if (child.tree === undefined) return
           if (child.ended?.alone !== true) {
-            // Where many are interrupted at once, those that wait for descriptors must be withdrawn before this one's are
-            // free: the request leaves within one turn.
+            // When many are interrupted at once, starts that wait for descriptors must be withdrawn before this child frees
+            // its own: the request is sent within one turn.
             yield* Effect.zipRight(nextTurn, nextTurn)
             yield* end(child.tree, options)
           }
-          // Output is taken to the last byte, but a process out of reach may hold the pipes for ever.
+          // Output is taken to the last byte, but an unreachable process may hold the pipes for ever.
           if (child.outcome === undefined) yield* within(lastWords, outcomeOf(child))
           forget(child)
           const killed = { code: null, signal: "SIGKILL", usage: undefined, alone: true } as const
@@ -431,7 +431,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           checkOptions(startOptions, { grace: time })
           const simple = supported(command)
           if (simple._tag === "CommandNotStarted") return yield* simple
-          // Interruptible while it waits for the process: there may be no room for it yet.
+          // Interruptible while it waits for the process, which may have to wait for descriptors.
           const child = yield* Effect.uninterruptibleMask((restore) =>
             Effect.withFiberRuntime<Child, ProcessError, Scope.Scope>((fiber) => {
               const child = launch(fiber, simple, startOptions)

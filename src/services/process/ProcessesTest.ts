@@ -8,16 +8,16 @@ import { CommandNotExecutable, CommandNotFound, type ProcessError } from "./Proc
 import { Processes } from "./Processes.js"
 import { type Exited, exitCodeOf } from "./ProcessOutcome.js"
 
-/** What {@link layerTest} does when a command is started. */
+/** The behaviour of {@link layerTest} for a command. */
 export interface Script {
-  /** Which command lines it plays: one line, a pattern, or a predicate. The first script that matches is played. */
+  /** The command lines that it applies to: one line, a pattern, or a predicate. The first script that matches is used. */
   readonly match: string | RegExp | ((line: string) => boolean)
-  /** How many starts it plays before the next matching script does; default any number. */
+  /** How many starts it applies to before the next matching script is used; default any number. */
   readonly times?: number | undefined
-  /** What the process writes at its end. */
+  /** The output of the process at its end. */
   readonly stdout?: string | Uint8Array | undefined
   readonly stderr?: string | Uint8Array | undefined
-  /** What it writes before its end, and how long after its start. */
+  /** Output before its end, with the time after its start. */
   readonly output?:
     | ReadonlyArray<{
         readonly after: Duration.DurationInput
@@ -37,14 +37,14 @@ export interface Script {
   readonly fails?: "notFound" | "notExecutable" | undefined
 }
 
-/** A start, an end or a signal that {@link layerTest} has seen; `at` is the clock's time in milliseconds. */
+/** A start, an end or a signal in {@link layerTest}; `at` is the clock's time in milliseconds. */
 export interface RecordedEvent {
   readonly event: "started" | "exited" | NodeJS.Signals
   readonly command: string
   readonly at: number
 }
 
-/** What {@link layerTest} has seen so far, in order. */
+/** The events of {@link layerTest} so far, in order. */
 export class Recorded extends Context.Tag("effect-asyncio/services/Processes/Recorded")<
   Recorded,
   { readonly events: Array<RecordedEvent> }
@@ -156,7 +156,7 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
           const stop = (grace: Duration.DurationInput = options.grace ?? graceDefault) =>
             Effect.gen(function* () {
               if (!(yield* signal(stopSignal))) return
-              // Interruptible although this is a finalizer: the loser of the race must not hold it up.
+              // Interruptible although this is a finalizer: it must not wait for the loser of the race.
               yield* Effect.raceFirst(
                 Effect.interruptible(Effect.exit(Deferred.await(ended))),
                 Effect.interruptible(Effect.sleep(grace))

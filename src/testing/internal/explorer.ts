@@ -2,20 +2,20 @@ import { Fiber, Option, type Scheduler } from "effect"
 import type { AnyFiber } from "../../services/task/internal/fiberRuntime.js"
 import type { Ready } from "../../services/time/internal/virtualTime.js"
 
-// The scheduler behind Interleave: it knows every fiber of a program, runs one at a time, and decides at each step of
-// each which one goes on.
+// The scheduler of Interleave: it tracks every fiber of a program, runs one at a time, and decides at each step which one
+// runs next.
 
-/** A place where another fiber goes on than would have in plain order. */
+/** A place where another fiber runs next than in the usual order. */
 export interface Switch {
-  /** The fiber that was held up or had to wait: the numbers of its ancestors and its own, in order of forking (`0.2.1`). */
+  /** The fiber that stopped: the numbers of its ancestors and its own, in order of forking (`0.2.1`). */
   readonly fiber: string
-  /** How many steps it had made. */
+  /** The number of steps that it had made. */
   readonly step: number
-  /** How often it had gone on since without making a step, only to handle a message. */
+  /** How often it had run since without making a step, only to handle a message. */
   readonly stop: number
-  /** Whether it was held up, although it could have gone on. */
+  /** Whether it was held up although it was ready. */
   readonly held: boolean
-  /** The fiber that went on in its place. */
+  /** The fiber that ran in its place. */
   readonly to: string
 }
 
@@ -23,14 +23,14 @@ export interface Switch {
 export class Thread {
   steps = 0
   stop = 0
-  /** Steps that are only the resumption after it was held up: not counted, so that a step has one number always. */
+  /** Resumptions after it was held up: not counted, so that a step always has the same number. */
   resuming = 0
   held = false
   pending = false
   forked = 0
   priority = 0
   span: unknown
-  /** The first span of its own: what a person knows it by. */
+  /** Its own outermost span, which names it in reports. */
   own: string | undefined
   task: string | undefined
 
@@ -40,27 +40,27 @@ export class Thread {
   ) {}
 }
 
-/** Decides for a run. Both are asked only where there is a choice. */
+/** Decides for a run. Both are called only if there is a choice. */
 export interface Policy {
-  /** Whether to hold the running thread up here for one that is ready, and for which. */
+  /** The ready thread to run in place of the running one, which is then held up; undefined to let that one run on. */
   readonly hold: (running: Thread, ready: ReadonlyArray<Thread>) => Thread | undefined
-  /** Which goes on when the one that ran has stopped; the first has been ready for longest. */
+  /** The thread to run when the running one has stopped; the first has been ready for longest. */
   readonly pick: (stopped: Thread, ready: ReadonlyArray<Thread>) => Thread
   readonly onStart?: (thread: Thread) => void
   readonly onYield?: (thread: Thread) => void
 }
 
-/** Sees what happens, in order. */
+/** Observes a run, in order. */
 export interface Watcher {
-  /** A thread goes on. */
+  /** A thread runs. */
   readonly goes: (thread: Thread) => void
   readonly forks: (thread: Thread) => void
   readonly step: (thread: Thread) => void
-  /** It has stopped: held up, of its own will, waiting or at its end. */
+  /** It has stopped: held up, yielding, waiting or at its end. */
   readonly stops: (thread: Thread) => void
 }
 
-/** So many fibers go on in a row before promises have their turn, and so many before timers and I/O have. */
+/** Most fibers that run in a row before promises get a turn, and before timers and I/O get one. */
 const batch = 32
 const batches = 64
 
@@ -73,7 +73,7 @@ export class Explorer implements Ready, Scheduler.Scheduler {
   onRest: () => void = () => undefined
   /** All steps of all threads. */
   steps = 0
-  /** How many of them had others ready to go on in their place. */
+  /** The number of them at which other threads were ready. */
   choices = 0
   readonly switches: Array<Switch> = []
   readonly threads: Array<Thread> = []
@@ -91,7 +91,7 @@ export class Explorer implements Ready, Scheduler.Scheduler {
   constructor(
     public policy: Policy,
     readonly maxSteps: number,
-    /** Called at each so many. */
+    /** Called at each multiple of this. */
     readonly onTooMany: () => void,
     readonly watcher?: Watcher
   ) {
@@ -101,7 +101,7 @@ export class Explorer implements Ready, Scheduler.Scheduler {
   threadOf(fiber: AnyFiber): Thread {
     let thread = this.known.get(fiber)
     if (thread === undefined) {
-      // The fiber that runs now has forked it; outside of any task the host that runs the program has.
+      // The running fiber has forked it; outside of any fiber the host of the run has.
       const by = Option.getOrUndefined(Fiber.getCurrentFiber())
       const parent = this.inTask ? ((by && this.known.get(by)) ?? this.running) : this.outside
       const path = parent === this.outside ? `${parent.forked++}` : `${parent.path}.${parent.forked++}`
@@ -153,7 +153,7 @@ export class Explorer implements Ready, Scheduler.Scheduler {
     wake()
   }
 
-  /** Lets no fiber go on: for those that neither end nor let themselves be interrupted. */
+  /** Runs no further fiber: for fibers that neither end nor can be interrupted. */
   abandon(): void {
     this.abandoned = true
     this.waiting.length = 0

@@ -1,14 +1,14 @@
 import { PCGRandom } from "effect/Utils"
 import type { Policy, Switch, Thread } from "./explorer.js"
 
-// Which fiber goes on: the policies behind Interleave's strategies, and the seeds that name them.
+// The policies of Interleave's strategies, which choose the next fiber, and the seeds that name them.
 
-/** In plain order: no fiber is held up, and the one that has been ready for longest goes on. */
+/** The usual order: no fiber is held up, and the one that has been ready for longest runs. */
 export const plain: Policy = { hold: () => undefined, pick: (_, ready) => ready[0]! }
 
 const rates = [0, 1 / 64, 1 / 16, 1 / 4]
 
-/** At each step some chance to be held up, another for each run; the fiber that goes on is drawn. */
+/** Holds fibers up with a probability that is drawn for each run; the next fiber is drawn. */
 const randomly = (seed: number): Policy => {
   const draw = new PCGRandom(seed)
   const one = (ready: ReadonlyArray<Thread>) => ready[draw.integer(ready.length)]!
@@ -20,9 +20,9 @@ const randomly = (seed: number): Policy => {
 }
 
 /**
- * Probabilistic concurrency testing (Burckhardt et al., ASPLOS 2010): each fiber has a priority that is drawn, the
- * highest goes on, and at `depth - 1` of the `steps` the one that runs falls below all others. It finds a bug that needs d
- * ordering constraints in at least 1 of n · k^(d-1) runs, with n fibers of k steps in all.
+ * Probabilistic concurrency testing (Burckhardt et al., ASPLOS 2010): each fiber has a random priority, the highest runs,
+ * and at `depth - 1` of the `steps` the running one falls below all others. It finds a bug that needs d ordering
+ * constraints in at least 1 of n · k^(d-1) runs, with n fibers of k steps in all.
  */
 const prioritised = (seed: number, depth: number, steps: number): Policy => {
   const draw = new PCGRandom(seed)
@@ -31,7 +31,7 @@ const prioritised = (seed: number, depth: number, steps: number): Policy => {
   let low = 0
   const highest = (ready: ReadonlyArray<Thread>) =>
     ready.reduce((best, one) => (one.priority > best.priority ? one : best))
-  // A fiber that yields of its own accord lets all others go on: one that polls would otherwise starve them.
+  // A fiber that yields falls below all others: a polling one would otherwise starve them.
   const fall = (thread: Thread) => {
     thread.priority = --low
   }
@@ -52,7 +52,7 @@ const prioritised = (seed: number, depth: number, steps: number): Policy => {
 const key = (fiber: string, step: number, stop: number, held: boolean) =>
   `${fiber}@${step}.${stop}${held ? "!" : ""}`
 
-/** Plain order but for these. One that cannot be followed is passed over. */
+/** The usual order except for these switches. A switch that is not possible is skipped. */
 export const guided = (switches: ReadonlyArray<Switch>): Policy => {
   const given = new Map(switches.map((one) => [key(one.fiber, one.step, one.stop, one.held), one.to]))
   const find = (path: string | undefined, ready: ReadonlyArray<Thread>) =>
@@ -64,7 +64,7 @@ export const guided = (switches: ReadonlyArray<Switch>): Policy => {
   }
 }
 
-/** The plain order; notes every place where another fiber could go on. */
+/** The usual order; records every place where another fiber could run. */
 export const noting = (places: Array<Switch>): Policy => ({
   hold: (running, ready) => {
     for (const { path: to } of ready) {
@@ -82,7 +82,7 @@ export const noting = (places: Array<Switch>): Policy => ({
 
 // seeds
 
-/** What replays a run: how its order was drawn. */
+/** Replays a run: how its order was drawn. */
 export type Seed =
   | { readonly kind: "plain" }
   | { readonly kind: "random"; readonly seed: number }
@@ -112,5 +112,5 @@ export const policyOf = (seed: Seed): Policy =>
       ? randomly(seed.seed)
       : prioritised(seed.seed, seed.depth, seed.choices)
 
-/** What random numbers of the program are drawn from in that run. */
+/** The seed of the program's random numbers in that run. */
 export const numberOf = (seed: Seed): number => (seed.kind === "plain" ? 0 : seed.seed)

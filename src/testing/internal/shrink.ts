@@ -1,12 +1,12 @@
 import { Cause, Effect, Exit } from "effect"
 import type { Switch } from "./explorer.js"
 
-// Makes an order that was found as simple as can be.
+// Simplifies a failing order.
 
-/** So many runs are spent on making an order simpler. */
+/** Most runs that are spent on simplifying an order. */
 export const shrinkRuns = 400
 
-/** Equal for two runs that have failed in the same way: numbers in a message may differ. */
+/** Equal for two runs that failed in the same way: numbers in a message may differ. */
 export const signature = (exit: Exit.Exit<unknown, unknown>): string => {
   if (Exit.isSuccess(exit)) return "success"
   if (Cause.isInterruptedOnly(exit.cause)) return "interrupted"
@@ -16,10 +16,10 @@ export const signature = (exit: Exit.Exit<unknown, unknown>): string => {
 
 export type Switches = ReadonlyArray<Switch>
 
-/** Gives the switches that were made in fact when the run still fails in the same way, else undefined. */
+/** Returns the switches that actually happened if the run still fails in the same way, else undefined. */
 export type Attempt = (switches: Switches) => Effect.Effect<Switches | undefined>
 
-/** Takes away halves, quarters and so on of them, as long as it still fails (Zeller's delta debugging). */
+/** Removes halves, quarters and so on of them, as long as it still fails (Zeller's delta debugging). */
 export const withoutNeedless = (attempt: Attempt, found: Switches) =>
   Effect.gen(function* () {
     let rest = found
@@ -40,7 +40,7 @@ export const withoutNeedless = (attempt: Attempt, found: Switches) =>
     return rest
   })
 
-/** Where one switch would do, it may be one that was not among those drawn: each place is tried. */
+/** Searches for a single switch that suffices: it need not be a drawn one, so each place is tried. */
 export const single = (attempt: Attempt, places: Switches) =>
   Effect.gen(function* () {
     for (const place of places) {

@@ -4,17 +4,17 @@ import * as Waiting from "../../services/task/internal/waiting.js"
 import type * as VirtualTime from "../../services/time/internal/virtualTime.js"
 import type { Explorer, Thread, Watcher } from "./explorer.js"
 
-// What a run did, as a person reads it: a line for each stretch of one fiber.
+// Describes a run in reports: a line for each stretch of one fiber.
 
-/** What one fiber did until another went on. */
+/** The actions of one fiber until another runs. */
 export interface Step {
   /** The name of its task, or of its own outermost span; else `main` or `fiber N`. */
   readonly fiber: string
-  /** When it went on, in milliseconds of virtual time. */
+  /** When it began to run, in milliseconds of virtual time. */
   readonly time: number
   /** The fibers that it started, the spans that it entered, what it logged; in order. */
   readonly did: ReadonlyArray<string>
-  /** Why it did not go on. */
+  /** Why it stopped. */
   readonly stopped: string
 }
 
@@ -69,7 +69,7 @@ export class Tracer implements Watcher {
     const last = this.steps.at(-1)
     if (!this.open || last === undefined) return
     const exit = thread.fiber?.unsafePoll() ?? null
-    // It only handled a message, and waits on.
+    // It only handled a message, and still waits.
     if (exit === null && last.made === thread.steps && last.did.length === 0) this.steps.pop()
     else last.stopped = this.why(thread, exit)
   }
@@ -89,9 +89,9 @@ export class Tracer implements Watcher {
     return `waits ${Waiting.waitOf(fiber, all, (id) => `\0${id}\0`, false)}`
   }
 
-  /** From here on it is clean-up. */
+  /** Stops recording: only clean-up follows. */
   close(): void {
-    // The fiber whose end this is has not stopped yet.
+    // The ending fiber has not stopped yet.
     const last = this.steps.at(-1)
     if (last !== undefined) last.stopped = this.why(last.thread, last.thread.fiber?.unsafePoll() ?? null)
     this.open = false

@@ -3,11 +3,11 @@ import { isIP, type LookupFunction } from "node:net"
 import ipaddr from "ipaddr.js"
 import { Failure } from "./failure.js"
 
-// Which addresses are public, for `denyPrivate`: looked at after DNS, so that no name can hide one.
+// Public addresses, for `denyPrivate`: checked after DNS, so that no name can hide a private one.
 
 const globalUnicast = ipaddr.IPv6.parseCIDR("2000::/3")
 
-/** IPv6 outside of 2000::/3 is not routed globally, or stands for an IPv4 address. */
+/** IPv6 outside of 2000::/3 is not routed globally, or embeds an IPv4 address. */
 const isPublic = (text: string): boolean => {
   const address = ipaddr.process(text)
   return address.range() === "unicast" && (address instanceof ipaddr.IPv4 || address.match(globalUnicast))
@@ -22,7 +22,7 @@ const privateAddress = (host: string, address: string): Failure =>
     false
   )
 
-/** Fails where any address of a name is not public. */
+/** Fails if any address of a name is not public. */
 export const publicOnly: LookupFunction = (hostname, options, callback) =>
   dns.lookup(hostname, { ...options, all: true }, (error, addresses) => {
     const bad = addresses?.find(({ address }) => !isPublic(address))
@@ -33,8 +33,8 @@ export const publicOnly: LookupFunction = (hostname, options, callback) =>
   })
 
 /**
- * Throws where the URL's host is an address that is not public; with `resolve` also where its name has one, because a
- * proxy resolves it unseen.
+ * Throws if the URL's host is an address that is not public; with `resolve` also if its name has one, because a proxy
+ * resolves it out of sight.
  */
 export const refusePrivate = async (url: URL, resolve: boolean): Promise<void> => {
   const host = url.hostname.replace(/^\[|\]$/g, "")

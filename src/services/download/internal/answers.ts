@@ -1,9 +1,9 @@
-// What the heads of answers prove. Two pieces of a file are joined only on proof: the same strong validator in both
-// answers, the same total length, and the range that was asked for. The absence of a contradiction is no proof.
+// What the heads of responses prove. Two pieces of a file are joined only on proof: the same strong validator in both
+// responses, the same total length, and the requested range. The absence of a contradiction is not a proof.
 
 import { plural } from "../../text/Plural.js"
 
-/** As undici gives them: lower-case names, an array where one comes more than once. */
+/** As in undici: lower-case names, an array for a repeated header. */
 export type Headers = Readonly<Record<string, string | Array<string> | undefined>>
 
 export const one = (header: string | Array<string> | undefined): string | undefined =>
@@ -26,7 +26,7 @@ export interface Range {
   readonly total: number | undefined
 }
 
-/** `Content-Range`; undefined where it is not there or malformed. */
+/** `Content-Range`; undefined if it is missing or malformed. */
 export const contentRange = (headers: Headers): Range | undefined => {
   const sent = headers["content-range"]
   const match = typeof sent === "string" ? /^bytes +(\d+)-(\d+)\/(\d+|\*)$/i.exec(sent.trim()) : null
@@ -41,7 +41,7 @@ export const contentRange = (headers: Headers): Range | undefined => {
     : undefined
 }
 
-/** Whether `Content-Range`, where there is one, says that the body is the whole file; `length` is the body's. */
+/** Whether the body is the whole file by its `Content-Range`, or without one; `length` is the body's. */
 export const isWhole = (headers: Headers, length: number | undefined): boolean => {
   if (headers["content-range"] === undefined) return true
   const range = contentRange(headers)
@@ -53,14 +53,14 @@ export const isWhole = (headers: Headers, length: number | undefined): boolean =
   )
 }
 
-/** What an earlier answer has left, and proved. */
+/** A partial file of an earlier response, and what that response proved. */
 export interface Piece {
   readonly offset: number
   readonly validator: string
   readonly total: number
 }
 
-/** Why the body of this 206 may not be joined to the piece that was to be continued; undefined when it may. */
+/** Why the body of this 206 may not be joined to the continued piece; undefined if it may. */
 export const whyNotJoined = (
   headers: Headers,
   piece: Piece | undefined,

@@ -4,8 +4,8 @@ import * as Downloader from "../Downloader.js"
 
 // All attempts at one download: the first in plain callbacks, further ones after a back-off.
 //
-// Where descriptors run short, fewer attempts run at once: an attempt that got none starves until another attempt
-// ends, and new downloads wait while one starves.
+// When descriptors run short, fewer attempts run at once: an attempt that gets none starves until another attempt ends,
+// and new downloads wait while one starves.
 
 const firstDelay = 500 // ms
 const longestDelay = 30_000
@@ -23,8 +23,8 @@ export interface Attempts<Item> {
     first?: Download.DownloadError
   ) => Effect.Effect<Download.Downloaded, Download.DownloadError>
   /**
-   * Where an attempt starves for a descriptor: calls back when none does any more, and gives what takes the callback
-   * back. Undefined where a new download may begin at once.
+   * While an attempt starves for a descriptor: calls back when none does any more, and returns a function that cancels the
+   * callback. Undefined if a new download may begin at once.
    */
   readonly waitTurn: (callback: () => void) => (() => void) | undefined
 }

@@ -10,22 +10,22 @@ import {
 import { type Encodings, readEncodings } from "./encodings.js"
 import { Failure } from "./failure.js"
 
-/** The body of a 2xx answer, as its head describes it. */
+/** The body of a 2xx response, as its head describes it. */
 export interface Body {
-  /** Whether it is joined to the piece that is there; else it is the whole file. */
+  /** Whether it is joined to the existing piece; else it is the whole file. */
   readonly rest: boolean
   readonly encodings: Encodings
   readonly validator: string | undefined
-  /** Bytes of the whole file as it is sent; undefined where the head does not say. */
+  /** Bytes of the whole file as it is sent; undefined if the head has no length. */
   readonly sent: number | undefined
-  /** Bytes of the whole file as it is saved; undefined where it comes encoded, too. */
+  /** Bytes of the whole file as it is saved; also undefined if the body is encoded. */
   readonly total: number | undefined
 }
 
 /**
- * Reads the head of a 2xx answer. Gives `"end"` where only the connection's end ends the body and that end proves
- * nothing, `"range"` where the answer to a range is not proved to be the same version, so that the whole file has to be
- * asked for. Throws where the body is of no use.
+ * Reads the head of a 2xx response. Returns `"end"` if only the connection's end ends the body and that end proves
+ * nothing, `"range"` if the response to a range is not proved to be of the same version, so that the whole file has to be
+ * requested. Throws if the body cannot be used.
  */
 export const readBody = (
   status: number,
@@ -36,12 +36,12 @@ export const readBody = (
     piece,
     ranged
   }: {
-    /** Whether the end of the connection can be told from its breaking. */
+    /** Whether an orderly end of the connection can be distinguished from a broken one. */
     readonly endProves: boolean
-    /** Names of the file, where `identity` was asked for. */
+    /** Names of the file, if `identity` was requested. */
     readonly names: ReadonlyArray<string> | undefined
     readonly piece: Piece | undefined
-    /** Whether a range was asked for. */
+    /** Whether a range was requested. */
     readonly ranged: boolean
   }
 ): Body | "end" | "range" => {
@@ -65,7 +65,7 @@ export const readBody = (
   }
   const whole = isWhole(headers, length)
   const total = encoded ? undefined : (length ?? contentRange(headers)?.end)
-  // Anything else may be the rest alone, under a status that claims to be all.
+  // Any other 200 may be only the rest of the file.
   if (ranged && !(whole && validator === piece?.validator && total === piece?.total)) return "range"
   if (!whole) {
     const range = one(headers["content-range"])

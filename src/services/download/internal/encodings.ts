@@ -2,16 +2,17 @@ import { Transform } from "node:stream"
 import * as zlib from "node:zlib"
 import { type Headers, one } from "./answers.js"
 
-// What a Content-Encoding means for a file. Three kinds: what the transfer has added, which is undone; what the file
-// itself is (Apache's AddEncoding sends src.tar.gz as a gzip encoded tar), which stays; and what is no encoding at all.
+// The meaning of a Content-Encoding for a file. Three kinds: an encoding of the transfer, which is decoded; an encoding of
+// the file itself (Apache's AddEncoding sends src.tar.gz as a gzip encoded tar), which is kept; and words that are not
+// encodings.
 
 type Coding = "gzip" | "deflate" | "br"
 
-/** What is to be undone, in order, and what was passed over. */
+/** The encodings to decode, in order, and the ignored ones. */
 export interface Encodings {
   readonly undo: ReadonlyArray<Coding>
   readonly note?: string | undefined
-  /** An encoding that is neither to be kept nor can be undone. */
+  /** An encoding that can neither be kept nor decoded. */
   readonly unknown?: string | undefined
 }
 
@@ -69,12 +70,12 @@ const isOwn = (token: string, names: ReadonlyArray<string>, type: string): boole
   )
 }
 
-/** More than these are a bomb, or nonsense. */
+/** Most layers of encodings; more are a bomb, or nonsense. */
 const mostLayers = 4
 
 /**
- * Reads `Content-Encoding`; `names` are those that the file has where `identity` was asked for, so that an encoding
- * can only be the file's own.
+ * Reads `Content-Encoding`; `names` are the file's names if `identity` was requested, so that an encoding can only be the
+ * file's own.
  */
 export const readEncodings = (headers: Headers, names: ReadonlyArray<string> | undefined): Encodings => {
   const sent = [headers["content-encoding"] ?? []].flat().join(",")
@@ -99,10 +100,10 @@ export const readEncodings = (headers: Headers, names: ReadonlyArray<string> | u
   }
 }
 
-/** Decoded at a time: eight times as much as by default, which takes a quarter of the time. */
+/** The chunk size of decoders: eight times the default, which takes a quarter of the time. */
 const chunkSize = 128 * 1024
 
-/** `deflate` is zlib's format (RFC 9110, 8.4.1.2), but some send what RFC 1951 calls so: the two bytes before it lack. */
+/** `deflate` is zlib's format (RFC 9110, 8.4.1.2), but some servers send that of RFC 1951, without the two-byte header. */
 class Inflate extends Transform {
   #inner: zlib.Inflate | zlib.InflateRaw | undefined
   #first: Buffer = Buffer.alloc(0)
@@ -155,7 +156,7 @@ const makeLayer = (coding: Coding): Transform =>
       ? zlib.createBrotliDecompress({ chunkSize })
       : new Inflate()
 
-/** Undoes encodings, one stream a layer. */
+/** Decodes a body, one stream per layer of encoding. */
 export class Decoder {
   readonly #layers: ReadonlyArray<Transform>
   readonly #first: Transform

@@ -21,7 +21,7 @@ const descriptors = new Set(["EMFILE", "ENFILE"])
 const dropped = new Set(["ECONNRESET", "EPIPE", "ECONNABORTED"])
 const refused = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL", "ETIMEDOUT"])
 
-/** Gives errors of undici, zlib, TLS, the resolver and the file system a reason and a detail that can be acted on. */
+/** Turns errors of undici, zlib, TLS, the resolver and the file system into a reason and a helpful detail. */
 export const classify = (error: unknown, request: Request, url: URL, stallTimeout: number): Failure => {
   if (error instanceof Failure) return error
   const {
@@ -29,7 +29,7 @@ export const classify = (error: unknown, request: Request, url: URL, stallTimeou
     message,
     errors
   } = error as NodeJS.ErrnoException & { errors?: ReadonlyArray<NodeJS.ErrnoException> }
-  // The resolver names what it looked up: behind a proxy that is the proxy's name.
+  // The resolver names the host that it looked up, which may be the proxy.
   const { hostname = url.hostname } = error as { hostname?: string }
   const first = errors?.find(({ code }) => descriptors.has(code ?? "")) ?? errors?.[0]
   if (first !== undefined) return classify(first, request, url, stallTimeout)

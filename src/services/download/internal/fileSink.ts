@@ -16,25 +16,25 @@ import {
   takePartial
 } from "./partials.js"
 
-// How a file comes to its final name. What fits in memory is written once, under a temporary name of this process;
-// a larger body whose version the server names (a strong validator) goes to `.NAME.OWNER.aio-part`, with the validator
-// written beside it first, so that any later process can prove what the bytes are and continue. A process
-// writes only to files under its own names: to continue one it renames it, and a rename has one winner. Whatever
-// kills this process, the final name only ever changes by a rename of a whole file.
+// How a file gets its final name. A body that fits in memory is written once, under a temporary name of this process; a
+// larger body whose version the server names (a strong validator) goes to `.NAME.OWNER.aio-part`, with the validator
+// written to a sidecar first, so that any later process can prove what the bytes are and continue. A process writes only
+// to files under its own names: to continue one it renames it, and a rename has one winner. Whatever kills this process,
+// the final name changes only by a rename of a complete file.
 
-/** Bodies up to this size are not begun on disk before they are whole. */
+/** Bodies up to this size are written to disk only when they are complete. */
 const inMemory = 256 * 1024
 /** Larger ones are copied into blocks of this size and written a block at a time. */
 const blockSize = 256 * 1024
 /** Full blocks that may wait for the disk before the connection has to. */
 const mostBlocks = 16
-/** A write that takes longer is no longer made in place; ms. */
+/** After a write that takes longer, in ms, the thread pool writes. */
 const slowWrite = 20
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants
 const fresh = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
 
-/** What has a file's name already. */
+/** An existing entry under the file's name. */
 export interface Existing {
   readonly size: number
   /** Whether it has the checksum; true without one. */
@@ -42,8 +42,8 @@ export interface Existing {
 }
 
 /**
- * Looks at what has the file's name, links followed: undefined when there is nothing, or when `stop` says so while its
- * bytes are read for the checksum. What is no regular file is never right.
+ * Checks the entry under the file's name, links followed: undefined if there is none, or if `stop` returns true while its
+ * bytes are read for the checksum. An entry that is not a regular file is never right.
  */
 export const existing = async (
   file: string,
@@ -64,13 +64,13 @@ export const existing = async (
     }
     return { size: stat.size, right: hash.digest("hex") === checksum.hex }
   } catch {
-    return { size: there.size, right: false } // it cannot be read, a dangling link say
+    return { size: there.size, right: false } // it cannot be read, like a dangling link
   } finally {
     await handle?.close()
   }
 }
 
-/** Takes a body's bytes and gives it its name at the end. */
+/** Takes the bytes of a body and renames the file at the end. */
 export class FileSink {
   #chunks: Array<Buffer> | undefined = []
   #size = 0
@@ -91,23 +91,23 @@ export class FileSink {
   constructor(
     readonly folder: Folder,
     readonly target: Target,
-    /** The final name: the target's, or what the server made of it. */
+    /** The final name: the target's, or the server's. */
     readonly name: string,
-    /** How to name the version of these bytes; without one they can't be continued later. */
+    /** Identifies the version of these bytes; without it they cannot be continued later. */
     readonly version: { readonly [K in "url" | "validator" | "total"]: Sidecar[K] | undefined } | undefined,
     readonly resumed: Partial | undefined,
-    /** Called when more bytes are welcome again after `write` has said to pause. */
+    /** Called when more bytes are accepted again after `write` has requested a pause. */
     readonly onDrain: () => void,
     readonly onError: (error: unknown) => void
   ) {}
 
-  /** Copies a chunk, which is the caller's again afterwards; true asks for a pause. */
+  /** Copies a chunk, which the caller may reuse afterwards; true requests a pause. */
   write(chunk: Buffer): boolean {
     this.#size += chunk.length
     if (this.#error !== undefined) return false
     if (this.#chunks === undefined) {
       if (chunk.length >= blockSize / 4 && this.#prompt) {
-        this.#seal() // what is in the block comes before it
+        this.#seal() // the bytes in the block come first
         this.#now(chunk)
       } else this.#copy(chunk)
     } else {
@@ -118,9 +118,9 @@ export class FileSink {
     return this.#paused
   }
 
-  // While the disk takes writes at once they are made in place: handing a gigabyte to another thread and core costs
-  // twice the processor time of writing it. A write that takes long (a full page cache, a slow network disk) would
-  // hold up everything else, so after one the thread pool writes, until it is fast again.
+  // Fast writes are synchronous: passing a gigabyte to another thread and core costs twice the processor time of writing
+  // it. A slow write (a full page cache, a slow network disk) would block everything else, so after one the thread pool
+  // writes, until it is fast again.
   #now(bytes: Buffer) {
     if (this.#error !== undefined) return
     const begun = performance.now()
@@ -143,7 +143,7 @@ export class FileSink {
     for (const chunk of chunks) this.#copy(chunk)
   }
 
-  // Into blocks, so that the socket's own buffers die young: kept until the disk has them, they cost a third of the
+  // Copies into blocks, so that the socket's own buffers die young: kept until they are written, they cost a third of the
   // whole time in garbage collection.
   #copy(chunk: Buffer) {
     let from = 0
@@ -156,7 +156,7 @@ export class FileSink {
     }
   }
 
-  /** The block under way is full, or the last one: it goes to the disk. */
+  /** Queues the current block for the disk: it is full, or the last one. */
   #seal() {
     if (this.#block === undefined || this.#filled === 0) return
     if (this.#prompt) {
@@ -195,7 +195,7 @@ export class FileSink {
       if (!this.#slow) this.#now(block)
       else {
         const begun = performance.now()
-        // A short write is how a nearly full disk begins to say so; asking again gets the error itself.
+        // A nearly full disk first makes a short write; a second attempt returns the error itself.
         for (let rest = block; rest.length > 0; ) {
           rest = rest.subarray((await this.#file.write(rest)).bytesWritten)
         }
@@ -210,7 +210,7 @@ export class FileSink {
     }
   }
 
-  /** What is to stand beside these bytes; undefined when they cannot be continued later. */
+  /** The sidecar of these bytes; undefined when they cannot be continued later. */
   get sidecar(): string | undefined {
     const { name, resumed, version } = this
     if (version === undefined) return undefined
@@ -231,7 +231,7 @@ export class FileSink {
     const file = ownName(target, "aio-part")
     active.add(file)
     try {
-      // The validator is on disk before the first byte that it vouches for.
+      // The validator is on disk before the first byte that it identifies.
       await fsp.writeFile(sidecarOf(file), sidecar, { flag: "wx", flush: target.fsync === true })
       const handle = await (resumed === undefined
         ? fsp.open(file, fresh)
@@ -247,7 +247,7 @@ export class FileSink {
     }
   }
 
-  /** Everything has arrived and been verified: writes what is left and renames. Gives the final path. */
+  /** The body has arrived and been verified: writes the remaining bytes and renames. Returns the final path. */
   async finish(): Promise<string> {
     const { name, target } = this
     const final = path.join(target.directory, name)
@@ -293,9 +293,9 @@ export class FileSink {
     return final
   }
 
-  /** The download ended early: keeps what can be continued (unless `forget`), removes the rest; gives the bytes kept. */
+  /** The download ended early: keeps a continuable part (unless `forget`), removes the rest; returns the kept bytes. */
   async abandon(forget: boolean): Promise<number> {
-    // What has arrived is kept too, when it can be continued.
+    // Received bytes in memory are kept too, if they can be continued.
     if (!forget && this.#error === undefined && this.#size > 0 && this.sidecar !== undefined) {
       this.#spill()
       this.#seal()
@@ -304,7 +304,7 @@ export class FileSink {
     const kept = (await this.#file?.stat().catch(() => undefined))?.size ?? this.#kept
     await this.#file?.close().catch(() => undefined)
     this.#file = undefined
-    // Nothing may have been written yet of what was to be continued.
+    // The continued file may not have been opened yet.
     if (this.#path === undefined) {
       if (this.resumed === undefined) return 0
       if (!forget) return this.resumed.offset

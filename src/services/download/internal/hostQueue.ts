@@ -2,23 +2,23 @@ import { Effect } from "effect"
 import { checkOptions, countOrInfinity } from "../../text/Numbers.js"
 
 /**
- * Waiting items, given out in order except that an item whose host is busy lets later ones pass. Bounded by its
- * feeder: {@link HostQueue.low} says when more are welcome.
+ * Waiting items, taken in order, except that later ones overtake an item whose host is busy. Its feeder bounds it:
+ * {@link HostQueue.low} waits until more items are wanted.
  */
 export interface HostQueue<A> {
   readonly offer: (items: Iterable<A>) => void
-  /** Nothing more will be offered: takers get undefined when the rest is gone. */
+  /** No item follows: takers get undefined when the queue is empty. */
   readonly end: () => void
-  /** The next item whose host has a place; undefined when there will be none. Call `release` when it is done. */
+  /** The next item whose host has a free slot; undefined when none is left. Call `release` when it is done. */
   readonly take: Effect.Effect<A | undefined>
-  /** {@link take} for plain code: calls back, perhaps at once; the result takes the request back. */
+  /** {@link take} for plain code: calls back, perhaps synchronously; the result cancels the request. */
   readonly unsafeTake: (taker: (item: A | undefined) => void) => () => void
   readonly release: (item: A) => void
   /** Waits until fewer than `lowWater` items wait. */
   readonly low: Effect.Effect<void>
 }
 
-/** `perHost` bounds the items of one host that are out at once; Infinity for no bound. */
+/** `perHost` bounds the taken items of one host; Infinity for no bound. */
 export const make = <A>(options: {
   readonly perHost: number
   readonly host: (item: A) => string
@@ -27,7 +27,7 @@ export const make = <A>(options: {
   checkOptions(options, { lowWater: countOrInfinity, perHost: countOrInfinity })
   const { host, lowWater, perHost } = options
   let waiting: Array<A> = []
-  let first = 0 // items before it are gone: `shift` on a long array would be O(n)
+  let first = 0 // items before it are taken: `shift` on a long array would be O(n)
   let ended = false
   const out = new Map<string, number>()
   const takers = new Set<(item: A | undefined) => void>()

@@ -12,16 +12,15 @@ import type { SmallFiles } from "./smallFiles.js"
 // A resumed download starts from a partial file: `findPartial` finds one, `takePartial` takes it over, and body.ts decides
 // by the head of the response whether the rest belongs to it.
 //
-// What this process and earlier ones leave in a folder beside the files themselves. A name says which process it
-// belongs to, so that what a killed process has left can be swept up, and ends in a random number, so that nothing
-// can be put there before. What lies under such a name was perhaps put there by another program: it is input. It is
-// opened without following links and without waiting, it is read up to a limit, and what is not exactly as this
-// process would have written it proves nothing.
+// Temporary and partial files of this process and of earlier ones. A name contains its process, so that leftovers of a
+// killed process can be removed, and a random number, so that no other program can create it first. A file under such a
+// name may come from another program: it is untrusted input, opened without following links and without blocking, read
+// up to a limit, and it proves nothing unless it is exactly as this program would have written it.
 
 /** Most bytes of a sidecar; a version that would need more is not kept. */
 const mostSidecar = 16 * 1024
 
-/** What stands beside a partial file. */
+/** The sidecar of a partial file. */
 const Sidecar = Schema.Struct({
   version: Schema.Literal(1),
   url: Schema.String,
@@ -31,14 +30,14 @@ const Sidecar = Schema.Struct({
     Schema.pattern(/^(?!W\/)[\x21-\x7e\x80-\xff][\x20-\x7e\x80-\xff]*$/)
   ),
   total: Schema.optional(Schema.NonNegative.pipe(Schema.int())),
-  /** The name that the file is to have; it may have come with the first response only. */
+  /** The final name of the file; only the first response may have contained it. */
   name: Schema.String.pipe(Schema.filter((name) => fromNetwork(name) === name))
 })
 export interface Sidecar extends Schema.Schema.Type<typeof Sidecar> {}
 
 const decode = Schema.decodeUnknownEither(Schema.parseJson(Sidecar))
 
-/** A sidecar as text; undefined where it could not be read back. */
+/** A sidecar as text; undefined if it could not be read back. */
 export const encodeSidecar = (
   sidecar: {
     readonly [K in keyof Sidecar]: Sidecar[K] | undefined
@@ -50,7 +49,7 @@ export const encodeSidecar = (
 
 const leftover = /^\.(.+)\.(\d+:\d*)-\d+\.(aio-tmp|aio-part|aio-part\.json)$/
 
-/** A hidden name beside the target that is this process's own and cannot be guessed. */
+/** A hidden, unpredictable name of this process next to the target. */
 export const ownName = (target: Target, kind: "aio-tmp" | "aio-part"): string =>
   path.join(target.directory, `.${target.name}.${self}-${randomInt(2 ** 48 - 1)}.${kind}`)
 
@@ -59,7 +58,7 @@ export const sidecarOf = (part: string) => `${part}.json`
 /** Partial files that this process is writing to. */
 export const active = new Set<string>()
 
-/** Takes a name away, whatever it is the name of but a folder; gives why it is still there. */
+/** Removes any entry except a folder; returns the reason if it still exists. */
 const unlink = async (file: string): Promise<string | undefined> => {
   try {
     await fsp.unlink(file)
@@ -69,9 +68,9 @@ const unlink = async (file: string): Promise<string | undefined> => {
   }
 }
 
-/** What earlier processes left in a folder; read once, so that a fresh download costs no look at the disk. */
+/** The leftovers of earlier processes in a folder; listed once, so that a new download needs no access to the disk. */
 export class Folder {
-  /** Partial files that can perhaps be continued, by the name of the request's target. */
+  /** Partial files that may be continuable, by the name of the request's target. */
   readonly partials = new Map<string, Set<string>>()
   /** The folders in it: no file can have their names. */
   readonly folders = new Set<string>()
@@ -93,7 +92,7 @@ export class Folder {
     if (parts?.delete(part) === true && parts.size === 0) this.partials.delete(name)
   }
 
-  /** What a person should know of it, once. */
+  /** A note about the folder, once. */
   takeNote(): string | undefined {
     const note = this.#note
     this.#note = undefined
@@ -102,7 +101,7 @@ export class Folder {
 
   static async open(directory: string, writer: SmallFiles): Promise<Folder> {
     makeFolder(directory)
-    // The owner of the folder could put anything there under the final name; no other user's file is continued.
+    // The owner of the folder can replace the final file anyway; files of other users are not continued.
     const folder = new Folder(writer, new Set([process.geteuid?.(), (await fsp.stat(directory)).uid]))
     const parts = new Map<string, string>()
     const useless = new Set<string>()
@@ -121,7 +120,7 @@ export class Folder {
       else if (owner !== self) useless.add(file)
     }
     for (const [part, name] of parts) {
-      // Without its sidecar it proves nothing; the sidecar of a part that is there is not useless.
+      // A part without its sidecar proves nothing; the sidecar of an existing part is kept.
       if (useless.delete(sidecarOf(part)) || part.includes(`.${self}-`)) folder.add(name, part)
       else useless.add(part)
     }
@@ -143,21 +142,21 @@ export interface Partial {
   readonly offset: number
   readonly sidecar: Sidecar
   readonly file: string
-  /** The file itself, as it was looked at. */
+  /** The file itself, as it was checked. */
   readonly stat: fs.Stats
 }
 
-/** The partial file is not what it was when it was looked at: another process continues it, say. */
+/** The partial file has changed since it was checked, for instance because another process continues it. */
 export class TakenError extends Error {
   readonly code = "EBUSY"
 }
 
-/** The partial file as it can be continued; why not, where a person should know; else undefined. */
+/** The continuable partial file; a text if a note should report why it is not continued; else undefined. */
 const inspect = (folder: Folder, file: string, target: Target, url: string): Partial | string | undefined => {
   const stat = fs.lstatSync(file, { throwIfNoEntry: false })
   if (stat === undefined) return undefined
   if (!stat.isFile()) return "it is not a regular file"
-  // A hard link is another file, too, which would be written to.
+  // Writing would change the other file of a hard link too.
   if (stat.nlink !== 1) return "it has a second name"
   if (!folder.owners.has(stat.uid)) return "it is another user's"
   let text: string
@@ -172,14 +171,14 @@ const inspect = (folder: Folder, file: string, target: Target, url: string): Par
   if (Either.isLeft(sidecar)) return "what describes it was not written by this program, or is torn"
   if (sidecar.right.url !== url) return undefined
   const { name, total } = sidecar.right
-  // A whole file is asked for its last byte again, so that the server still has to name its version.
+  // The last byte of a complete file is requested again, so that the server still has to name its version.
   const offset = stat.size === total ? stat.size - 1 : stat.size
   if (offset <= 0 || (total !== undefined && offset >= total)) return undefined
   const wanted = target.contentDisposition === true ? name : target.name
   return { offset, sidecar: { ...sidecar.right, name: wanted }, file, stat }
 }
 
-/** Finds what is left of an earlier attempt at this URL, and forgets what can't be continued; `note` is given why. */
+/** Finds the partial file of an earlier attempt at this URL, and discards unusable ones; `note` receives the reason. */
 export const findPartial = async (
   folder: Folder,
   target: Target,
@@ -201,7 +200,7 @@ export const findPartial = async (
   return best
 }
 
-/** Forgets a partial file. What cannot be removed stays; it fails no download. */
+/** Discards a partial file. If it cannot be removed it stays, and no download fails. */
 export const discardPartial = async (folder: Folder, target: Target, file: string): Promise<void> => {
   await unlink(file)
   await unlink(sidecarOf(file))
@@ -210,7 +209,7 @@ export const discardPartial = async (folder: Folder, target: Target, file: strin
 
 const { O_APPEND, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants
 
-/** Opens the very file that was looked at, wherever it is now. */
+/** Opens the same file that was checked, under its current name. */
 const reopen = async ({ stat }: Partial, file: string, flags: number): Promise<fsp.FileHandle> => {
   const changed = new TakenError("the partial file has been changed meanwhile")
   const handle = await fsp.open(file, flags | O_NOFOLLOW | O_NONBLOCK).catch((error) => {
@@ -223,13 +222,13 @@ const reopen = async ({ stat }: Partial, file: string, flags: number): Promise<f
   throw changed
 }
 
-/** The bytes of a partial file, for a checksum that has to see them all. */
+/** The bytes of a partial file, for the checksum of the whole file. */
 export const readPartial = async function* (partial: Partial): AsyncGenerator<Buffer> {
   const handle = await reopen(partial, partial.file, O_RDONLY)
   yield* handle.createReadStream({ end: partial.offset - 1 }) // closes the handle
 }
 
-/** Makes a partial file this process's own, under a new name, and opens it to go on where it ends. */
+/** Renames a partial file to a name of this process, and opens it to continue at its end. */
 export const takePartial = async (
   folder: Folder,
   target: Target,

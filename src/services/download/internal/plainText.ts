@@ -1,2 +1,2 @@
-/** Replaces what moves a terminal's cursor, and what reorders or hides text, with `?`. */
+/** Replaces characters that move a terminal's cursor, or reorder or hide text, with `?`. */
 export const plainText = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, "?")

@@ -1,11 +1,11 @@
-/** URLs of proxies, empty for none, and the hosts that are asked directly. */
+/** URLs of proxies, empty for none, and the hosts without a proxy. */
 export interface Proxies {
   readonly http: string
   readonly https: string
   readonly except: string
 }
 
-/** A variable that names no proxy, and its value without user and password. */
+/** A variable with an invalid proxy, and its value without user and password. */
 export interface NoProxy {
   readonly variable: string
   readonly value: string

@@ -1,9 +1,9 @@
 import type { Request } from "../Download.js"
 import { Failure } from "./failure.js"
 
-// What one GET asks for: its headers, and where a redirect leads.
+// The headers of a GET, and the target of a redirect.
 
-/** Sent to the origin of the request's own URL alone. */
+/** Headers that are sent only to the origin of the request's own URL. */
 const secrets = new Set(["authorization", "cookie", "proxy-authorization"])
 
 const textDecoded = (text: string): string => {
@@ -14,7 +14,7 @@ const textDecoded = (text: string): string => {
   }
 }
 
-/** The rest of a file, if it is still this version. */
+/** A request for the rest of a file, if it is still of this version. */
 export interface Rest {
   readonly offset: number
   readonly validator: string
@@ -42,7 +42,7 @@ export const headersFor = (request: Request, url: URL, rest: Rest | undefined): 
   return headers
 }
 
-/** Where a redirect leads; throws where it may not be followed. User and password go along within an origin. */
+/** The target of a redirect; throws if it may not be followed. User and password are kept within an origin. */
 export const redirected = (url: URL, location: string | undefined, status: number): URL => {
   if (location === undefined)
     throw new Failure("redirect", `HTTP ${status} without a Location`, false, { status })

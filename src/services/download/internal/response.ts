@@ -14,10 +14,10 @@ import { FileSink } from "./fileSink.js"
 import { discardPartial, type Folder, findPartial, type Partial } from "./partials.js"
 import * as undici from "./undici.js"
 
-// What is made of one response: a redirect, a failure, the rest of a partial file or a whole one. Only a body whose
-// head proves what its bytes are goes to the disk, and only a clean end completes it.
+// Handles one response: a redirect, a failure, the rest of a partial file or a whole file. Only a body whose head proves
+// what its bytes are is written to the disk, and only an orderly end completes it.
 
-/** These speak of the moment, whatever was asked for. */
+/** Transient statuses, whatever was requested. */
 const passingStatus = new Set([408, 425, 429, 502, 503, 504])
 const retryableStatus = new Set([...passingStatus, 500])
 const redirects = new Set([301, 302, 303, 307, 308])
@@ -27,26 +27,26 @@ const retryAfter = (header: string | undefined): number | undefined => {
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined
 }
 
-/** Most bytes of a body that is decoded, where no other limit is set. */
+/** Most bytes of a decoded body, if no other limit is set. */
 const mostDecoded = 2 ** 30
-/** What is read of a body of no interest so that its connection can be used again: bytes, and ms. */
+/** Limits on reading an unwanted body so that its connection can be reused: bytes, and ms. */
 const mostIgnored = 65_536
 const longestIgnored = 1000
-/** How long, in ms, the transfer itself waits for the end of such a body, so that it can use the connection again. */
+/** How long, in ms, the transfer itself waits for the end of such a body, to reuse the connection. */
 const patience = 50
-/** Answers of status 1xx before the one that counts. */
+/** Most responses of status 1xx before the final one. */
 const mostInterim = 100
 
-/** Requests with a `Range` that fail in vain before the next goes without. */
+/** Most failed requests with a `Range` in a row; the next one has none. */
 export const mostRefused = 2
 
-/** A transfer as its responses see it: one at a time, several where there are redirects or a range is refused. */
+/** The state of a transfer that its responses share: one at a time, several after redirects or a refused range. */
 export interface Transfer {
   readonly request: Request
   readonly history: History
-  /** Gives the milliseconds to wait after that many bytes. */
+  /** Returns the milliseconds to wait after this many bytes. */
   readonly limiter: ((bytes: number) => number) | undefined
-  /** Where the request under way goes: the request's URL, or that of a redirect. */
+  /** The URL of the current request: the original one, or that of a redirect. */
   url: URL
   /** Whether the outcome is decided, or the transfer aborted. */
   over: boolean
@@ -54,33 +54,33 @@ export interface Transfer {
   sink: FileSink | undefined
   decoder: Decoder | undefined
   folder: Folder | undefined
-  /** What is continued, or is to be. */
+  /** The partial file to continue. */
   partial: Partial | undefined
   hash: Hash | undefined
   limiting: NodeJS.Timeout | undefined
   closing: Promise<void> | undefined
-  /** The name from Content-Disposition under which there was a file. */
+  /** The name from Content-Disposition for which an existing file was checked. */
   looked: string | undefined
-  /** The removal of a partial file that is of no use any more. */
+  /** The removal of an obsolete partial file. */
   cleaning: Promise<void> | undefined
-  /** Whether the request under way asks for the rest of `partial`. */
+  /** Whether the current request is for the rest of `partial`. */
   ranged: boolean
-  /** Whether it has brought any of it. */
+  /** Whether its response has brought any bytes of it. */
   progressed: boolean
-  /** Whether the request under way needs a connection that ends provably. */
+  /** Whether the current request needs a connection with a provable end. */
   careful: boolean
   readonly succeed: (downloaded: Downloaded) => void
   readonly fail: (error: unknown) => void
-  /** Fails the transfer where the step throws or rejects, unless it is over by then. */
+  /** Fails the transfer if the step throws or rejects, unless it is over by then. */
   readonly guard: (step: () => void | Promise<void>) => void
   /** Sends the next request. */
   readonly dispatch: () => Promise<void>
-  /** Asks for the whole file, because what an earlier attempt has left cannot be continued. */
+  /** Requests the whole file, because the partial file cannot be continued. */
   readonly askWhole: () => Promise<void>
   readonly redirect: (location: string | undefined, status: number) => void
-  /** Whether a file of that name is left as it is: then the transfer is over. */
+  /** Whether an existing file of that name is kept: then the transfer is over. */
   readonly kept: (name: string) => Promise<boolean>
-  /** Reports the bytes on the disk with which a further attempt continues. */
+  /** Reports the bytes on the disk from which a further attempt continues. */
   readonly keptBytes: (bytes: number) => void
 }
 
@@ -96,19 +96,19 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
   let own: Dispatcher.DispatchController | undefined
   let connection: undici.Connection | undefined
   let interim = 0
-  let version: string | undefined // the strong validator of a whole answer
+  let version: string | undefined // the strong validator of a response with the whole file
   let limit = request.maxSize
   let note: string | undefined
   let expected: number | undefined // bytes of the whole file
   let received = 0 // bytes of the whole file so far, as they are sent
   let size = 0 // decoded
-  let next: (() => void) | undefined // after a response whose body is of no interest
+  let next: (() => void) | undefined // called after a response with an unwanted body
   let ignored = 0
   let skipBody = false
   let done = false
   let ignoring: NodeJS.Timeout | undefined
   let progressAt = 0
-  const waits = new Set<"disk" | "decoder" | "rate">() // what the socket waits for
+  const waits = new Set<"disk" | "decoder" | "rate">() // reasons why the socket is paused
 
   const pause = (why: "disk" | "decoder" | "rate") => {
     if (waits.size === 0) transfer.controller?.pause()
@@ -142,7 +142,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
       const { checksum } = request
       const actual = transfer.hash?.digest("hex")
       if (checksum !== undefined && actual !== checksum.hex) {
-        // What was continued may have been spoilt on the disk: then the whole file is fetched.
+        // The continued part may be corrupt on the disk: then the whole file is downloaded.
         const resumed = transfer.partial !== undefined
         throw new Failure("checksum", `${checksum.algorithm} is ${actual}, not ${checksum.hex}`, resumed)
       }
@@ -150,7 +150,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
       if (transfer.over) return
       let file: string | undefined
       if (transfer.sink !== undefined) {
-        // From here on the file is as good as named: an abort waits for it.
+        // From here on the file gets its name: an abort waits for it.
         const finishing = transfer.sink.finish()
         transfer.closing = finishing.then(
           () => undefined,
@@ -161,7 +161,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
           throw error
         })
       }
-      // What was not continued has become useless.
+      // Parts that were not continued are obsolete.
       if (transfer.folder?.partials.has(target!.name) === true) {
         const left = await findPartial(transfer.folder, target!, show(request.url))
         if (left !== undefined) await discardPartial(transfer.folder, target!, left.file)
@@ -178,7 +178,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
       })
     })
 
-  /** Goes on with `then` at once; of the body at most a little is read, when that keeps the connection. */
+  /** Continues with `then` at once; reads at most a little of the body, if that keeps the connection. */
   const passBody = (then: () => void | Promise<void>, keep = true) => {
     next = then
     skipBody = true
@@ -194,7 +194,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
     clearTimeout(ignoring)
     if (then === undefined || transfer.over) return
     if (!done) {
-      transfer.controller = undefined // the rest is no matter of the transfer
+      transfer.controller = undefined // the transfer does not wait for the rest
       ignoring = setTimeout(() => own?.abort(new Error("body of no interest")), longestIgnored)
     }
     transfer.guard(then)
@@ -215,7 +215,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
     else transfer.decoder.end()
   }
 
-  /** A body that is wanted, if its head proves what it is. */
+  /** Takes a wanted body, if its head proves what it is. */
   const onBody = (status: number, headers: Headers) => {
     const { careful, partial, ranged } = transfer
     const disposition = one(headers["content-disposition"])
@@ -226,7 +226,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         : undefined
     const body = readBody(status, headers, {
       endProves: careful || connection === undefined || !undici.isEncrypted(connection),
-      // Where identity is asked for, an encoding can only be the file's own.
+      // With identity requested, an encoding can only be the file's own.
       names: target && [target.name, request.url.pathname, transfer.url.pathname, suggested ?? ""],
       piece,
       ranged
@@ -241,7 +241,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
     if (body.rest) received = size = piece!.offset
     else {
       if (validator !== undefined && total !== undefined) sameLength(validator, total)
-      // A part of the same version is of use until this is whole.
+      // A part of the same version is kept until this body is complete.
       if (partial !== undefined && (encoded || validator !== partial.sidecar.validator)) {
         transfer.cleaning = discardPartial(transfer.folder!, target!, partial.file)
         transfer.cleaning.catch(transfer.fail)
@@ -283,7 +283,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
       const file = path.join(target.directory, name)
       const there = transfer.looked !== name && fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined
       if (target.existing === "keep" && there) {
-        // What is there decides whether this body is wanted, and that takes time where there is a checksum.
+        // An existing file decides whether this body is wanted, which takes time with a checksum.
         transfer.looked = name
         passBody(async () => {
           if (!(await transfer.kept(name)) && !transfer.over) await transfer.dispatch()
@@ -322,7 +322,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         } else if (redirects.has(status)) {
           passBody(() => transfer.redirect(one(headers["location"]), status))
         } else if (status === 416 && transfer.ranged) {
-          // What is there is not a part of what the server has now.
+          // The partial file is not a part of the server's current version.
           passBody(async () => {
             await discardPartial(transfer.folder!, target!, transfer.partial!.file)
             transfer.partial = undefined

@@ -1,11 +1,11 @@
 import * as fsp from "node:fs/promises"
 import { Worker } from "node:worker_threads"
 
-// Many small files cost more in handing each open, write, close and rename to Node's thread pool, and in its threads
-// waiting for each other in one folder, than in the calls themselves. After the first few, one thread of our own
-// does them, as many as have gathered at a time (`npm run bench -- gather`).
+// For many small files, passing each open, write, close and rename to Node's thread pool, whose threads wait for each
+// other in one folder, costs more than the calls themselves. After the first few files a dedicated thread makes the
+// calls, in batches (`npm run bench -- gather`).
 
-/** Files written by way of the thread pool before the thread is worth its start. */
+/** Files that the thread pool writes before the thread is worth its start. */
 const few = 16
 
 interface Save {
@@ -15,14 +15,14 @@ interface Save {
   readonly done: (error: Error | undefined) => void
 }
 
-/** One for each file of a batch: nothing, or what went wrong. */
+/** One for each file of a batch: nothing, or its error. */
 type Answer = ReadonlyArray<{
   readonly message: string
   readonly code: string
   readonly syscall: string
 } | null>
 
-// Runs in the thread; self-contained, because only its text gets there.
+// Runs in the thread; self-contained, because only its source is sent there.
 const work = () => {
   const fs = require("node:fs") as typeof import("node:fs")
   const { parentPort } = require("node:worker_threads") as typeof import("node:worker_threads")
@@ -60,14 +60,14 @@ export class SmallFiles {
   #out: Array<Save> | undefined
   #idle: (() => void) | undefined
 
-  /** Writes the body under its temporary name and renames it; removes what is left of a failure. */
+  /** Writes the body under its temporary name and renames it; removes the file after a failure. */
   async save(temporary: string, final: string, body: Buffer): Promise<void> {
     if (this.#begun++ < few) {
       try {
         await fsp.writeFile(temporary, body, { flag: "wx" })
         await fsp.rename(temporary, final)
       } catch (error) {
-        // What was there before is not ours.
+        // A file that existed before belongs to another program.
         if ((error as NodeJS.ErrnoException).syscall !== "open") await fsp.rm(temporary, { force: true })
         throw error
       }
@@ -123,7 +123,7 @@ export class SmallFiles {
     if (this.#out === undefined) this.#idle?.()
   }
 
-  /** Waits for what is being written, then ends the thread. */
+  /** Waits for pending writes, then ends the thread. */
   async close(): Promise<void> {
     if (this.#out !== undefined || this.#waiting.length > 0) {
       await new Promise<void>((resolve) => {

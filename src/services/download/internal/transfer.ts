@@ -25,7 +25,7 @@ import { makeDispatcher, timeoutOf } from "./undici.js"
 // The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher
 // (`npm run bench -- gather`): through @effect/platform's HttpClient a small file costs several times as much.
 
-/** Where the outcome goes; exactly one of them is called, once, unless the transfer is aborted. */
+/** The callbacks of a transfer: exactly one is called, once, unless it is aborted. */
 export interface Callbacks {
   readonly succeed: (downloaded: Downloaded) => void
   readonly fail: (failure: Report) => void
@@ -37,9 +37,9 @@ export interface Transfers {
   readonly close: () => Promise<void>
 }
 
-/** Spends bytes at a steady rate: gives the milliseconds to wait, so that all transfers together keep to it. */
+/** Limits all transfers together to a steady rate: returns the milliseconds to wait after some bytes. */
 const makeLimiter = (bytesPerSecond: number) => {
-  let free = 0 // when the line is free again, in ms
+  let free = 0 // when the next bytes may be received, in ms
   return (bytes: number): number => {
     const now = performance.now()
     free = Math.max(free, now - 100) + (bytes / bytesPerSecond) * 1000
@@ -47,7 +47,7 @@ const makeLimiter = (bytesPerSecond: number) => {
   }
 }
 
-/** Failures that may be due to a `Range`. */
+/** Failures that a `Range` may have caused. */
 const ofRange = new Set<Reason>(["dropped", "stalled", "status", "protocol"])
 export const make = async (options: Options, proxies: Proxies): Promise<Transfers> => {
   const { denyPrivate = false, maxRedirects = 10 } = options
@@ -64,7 +64,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
   }
   let dispatcher = await dial(false)
   let carefulDispatcher: Promise<Dispatcher> | undefined
-  /** Descriptors are scarce: closes idle connections, and keeps none from now on. */
+  /** Descriptors run short: closes idle connections, and keeps none from now on. */
   const spare = async () => {
     if (!keep) return
     keep = false
@@ -94,7 +94,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     const keptBytes = (bytes: number) => {
       if (bytes > 0) request.onKept?.(bytes)
     }
-    /** Ends the transfer and closes what it holds; bytes that can be continued stay unless `forget`. */
+    /** Ends the transfer and closes its resources; a continuable part stays unless `forget`. */
     const close = (forget: boolean): Promise<void> => {
       const { controller, decoder, folder, limiting, partial, sink } = transfer
       transfer.over = true
@@ -120,7 +120,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         callbacks.fail({
           reason: failure.reason,
           url: show(request.url),
-          // It may quote the server: without characters that move a terminal's cursor or reorder its text.
+          // It may quote the server: remove characters that move a terminal's cursor or reorder its text.
           detail: failure.message.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " "),
           retryable: failure.retryable,
           ...failure.more

@@ -6,8 +6,8 @@ import Agent from "undici/lib/dispatcher/agent.js"
 import Pool from "undici/lib/dispatcher/pool.js"
 import type { Proxies } from "./proxies.js"
 
-// Everything that leans on the inside of undici, and on how a socket of Node reads; undici.contract.test.ts states each
-// assumption. One file, because its parts meet on the socket: how it reads, how it ends, how it is connected.
+// The one file that uses internals of undici, and of how a socket of Node reads; undici.contract.test.ts states each
+// assumption. One file, because its parts share the socket: how it reads, how it ends, how it is connected.
 //
 // Reads. A socket of Node allocates 64 KiB for each read, and passes it through a stream: for one large file that is
 // half of all processor time, most of it in the allocator and the garbage collector. With `onread` a socket reads into
@@ -21,11 +21,11 @@ import type { Proxies } from "./proxies.js"
 // Ends. undici takes a reset for the end of a body without length, and refuses `100 Continue`: `watch` sees both
 // first. Node reports TLS bytes that end without a close_notify as a clean end, and only a body that the connection's
 // end ends can suffer from that. Such a body is fetched over a careful dispatcher: there TLS runs over a `Carrier`,
-// which sees what ended first. It costs twice the processor time, so it is not for every body.
+// which sees which of the two ended first. It costs twice the processor time, so it is not used for every body.
 
 /** A connection whose response is read. */
 export interface Connection extends Socket {
-  /** What the parser has given back, maybe nothing: it is paused. It comes before the chunk. */
+  /** The bytes that the paused parser has returned, maybe none. They precede the chunk. */
   aioRest?: Buffer | undefined
   aioChunk?: Buffer | undefined
   /** How far the head of an answer has been read; see {@link passInterim}. */
@@ -45,16 +45,16 @@ const small = 64 * 1024
 
 let reader: Connection | undefined
 
-/** The connection whose bytes the parser has: while an answer's head is reported, the connection that it came from. */
+/** The connection whose bytes the parser reads: while a response's head is reported, its connection. */
 export const answering = (): Connection | undefined => reader
 
 export const isEncrypted = (connection: Connection): boolean =>
   (connection as { encrypted?: boolean }).encrypted === true
 
-/** Takes what has been read, or lets the socket read on. */
+/** Takes the bytes that were read, or resumes reading. */
 function read(this: Connection, size?: number): Buffer | null {
   reader = this
-  // The socket itself asks for nothing once its end has arrived: that comes after what waits here.
+  // Once its end has arrived the socket requests no bytes: the end is delivered after the bytes that wait here.
   if (size === 0 && (this.aioRest ?? this.aioChunk) !== undefined) return null
   const rest = this.aioRest
   this.aioRest = undefined
@@ -84,7 +84,7 @@ function onRead(this: Connection, length: number, buffer: Uint8Array): boolean {
   this.aioChunk = length < small ? Buffer.from(chunk) : chunk
   if (this.unshift !== unshift) Object.assign(this, { read, unshift })
   this.emit("readable")
-  // While the parser is paused nothing is read, not even the end; it goes on when it asks for more.
+  // While the parser is paused nothing is read, not even the end; reading resumes on its next request.
   if (this.aioChunk === undefined) return this.aioRest === undefined
   if (this.aioChunk === chunk) this.aioChunk = Buffer.from(chunk)
   return false
@@ -119,18 +119,18 @@ const passInterim = (socket: Connection, chunk: Buffer): void => {
   socket.aioHead = at
 }
 
-/** To be called at the end of each answer. */
+/** Must be called at the end of each response. */
 export const answered = (connection: Connection): void => {
   connection.aioHead = 0
 }
 
 /**
- * Whether a body that has ended is whole, for a body that only its connection's end can have ended; asked within the
- * end. Calls back at once where the connection is open.
+ * Whether a body that only its connection's end can have ended is complete; called in the handler of that end. Calls back
+ * at once if the connection is open.
  *
  * libuv reports a reset that arrives together with the last bytes as an end (a partial read and POLLHUP). The kernel
- * still knows: a write fails after a reset, and not after an end. What is written is an empty line, which a server
- * passes over before a request (RFC 9112, 2.2), and it is to close this connection anyway.
+ * still knows: a write fails after a reset, and not after an end. The written bytes are an empty line, which a server
+ * ignores before a request (RFC 9112, 2.2), and which closes this connection anyway.
  */
 export const ifInOrder = (connection: Connection, then: (inOrder: boolean) => void): void => {
   if (connection.aioEnd === undefined) then(true)
@@ -145,7 +145,7 @@ export const ifInOrder = (connection: Connection, then: (inOrder: boolean) => vo
   }
 }
 
-/** Called before undici adds its own listeners, so that the end is known here when it is reported there. */
+/** Called before undici adds its own listeners, so that the end is recorded here before undici handles it. */
 const watch = (socket: Connection): void => {
   socket.aioHead = 0
   socket.on("error", () => {
@@ -176,7 +176,7 @@ const reading = (options: Build.BuildOptions): Connector => {
     const release = () => {
       if (isLarge) large--
     }
-    // Node looks at it while it makes the socket, which it does at once; a later look would find none.
+    // Node reads it synchronously while it creates the socket.
     onread.buffer = Buffer.allocUnsafeSlow(isLarge ? readSize : small)
     try {
       connect(options, (...[error, socket]) => {
@@ -254,12 +254,12 @@ const carried =
     })
   }
 
-/** The tunnel that the connector under way asks its proxy for. */
+/** The tunnel that the current connector requests from its proxy. */
 let tunnel: { carrier?: Carrier } | undefined
 
 type Ask = Dispatcher["connect"]
 
-/** A proxy's connections, asked for tunnels. */
+/** A proxy's connections, for tunnels. */
 class ProxyPool extends Pool {
   constructor(
     origin: URL,
@@ -301,7 +301,7 @@ const factory = (origin: string | URL, { connect, ...options }: Pool.Options) =>
     connect: watched(typeof connect === "function" ? connect : buildConnector(connect ?? {}))
   })
 
-/** What undici accepts as a timeout, 0 for none. */
+/** A timeout that undici accepts, 0 for none. */
 export const timeoutOf = (milliseconds: number): number =>
   Number.isFinite(milliseconds) ? Math.ceil(milliseconds) : 0
 
@@ -313,13 +313,13 @@ export interface Dialing {
   /** How names become addresses. */
   readonly lookup?: LookupFunction | undefined
   readonly proxies: Proxies
-  /** Demands that TLS is closed by a close_notify, for bodies that nothing else ends. */
+  /** Requires that TLS is closed by a close_notify, for bodies without another end. */
   readonly careful: boolean
   /** Whether connections are kept for further requests. */
   readonly keep: boolean
 }
 
-/** Direct or by way of proxies, each connection watched for how it ends. */
+/** Connects directly or through proxies, and watches how each connection ends. */
 export const makeDispatcher = async (dialing: Dialing): Promise<Dispatcher> => {
   const { careful, connectTimeout: timeout, keep, lookup, proxies } = dialing
   const silence = timeoutOf(dialing.stallTimeout)
@@ -335,7 +335,7 @@ export const makeDispatcher = async (dialing: Dialing): Promise<Dispatcher> => {
     import("undici/lib/api/api-connect.js")
   ])
   const tls = { timeout }
-  // The proxy itself may well be at a private address; what it is asked for is checked by the transfer.
+  // The proxy itself may have a private address; the transfer checks the requested URLs.
   return new EnvHttpProxyAgent({
     ...agent,
     httpProxy: proxies.http,
@@ -350,7 +350,7 @@ export const makeDispatcher = async (dialing: Dialing): Promise<Dispatcher> => {
   })
 }
 
-/** What an error of undici means. */
+/** The meaning of an error of undici. */
 export type Kind = "connect-timeout" | "silence" | "upgrade" | "closed" | "wrong-length" | "not-http"
 
 const kinds: Readonly<Record<string, Kind>> = {
@@ -360,11 +360,11 @@ const kinds: Readonly<Record<string, Kind>> = {
   UND_ERR_SOCKET: "closed",
   UND_ERR_CLOSED: "closed",
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: "wrong-length",
-  // undici asserts what it expects of every answer.
+  // undici asserts properties of every response.
   ERR_ASSERTION: "not-http"
 }
 
-/** The kind of an error; undefined for those of other origin, and for those whose message says it all. */
+/** The kind of an error; undefined for errors of other origin, and for those with a sufficient message. */
 export const kindOf = (error: unknown): Kind | undefined => {
   const { code = "", message } = error as NodeJS.ErrnoException
   return message === "bad upgrade" ? "upgrade" : kinds[code]

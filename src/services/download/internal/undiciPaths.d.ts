@@ -1,4 +1,4 @@
-// undici's parts by path: its index loads fetch, WebSocket, caches and mocks, which a download needs none of.
+// undici's parts by path: its index loads fetch, WebSocket, caches and mocks, which downloads do not need.
 declare module "undici/lib/dispatcher/agent.js" {
   import { Agent } from "undici"
   export default Agent

@@ -2,16 +2,16 @@ import { Effect } from "effect"
 import type * as JobLog from "../JobLog.js"
 
 /**
- * A job log that holds an entry back until the events before it have been delivered, so that `--resume` runs a job
- * again whose output was lost.
+ * A job log that writes an entry only when the events before it have been delivered, so that `--resume` reruns jobs whose
+ * output was lost.
  */
 export interface DeliveredLog {
   readonly wasDone: JobLog.JobLog["wasDone"]
   /** A job has ended; its last output is among the first `events` events. */
   readonly ended: (entry: JobLog.Entry, events: number) => void
-  /** So many further events have been delivered: logs the jobs whose output is among them. */
+  /** Further events have been delivered: logs the jobs whose output is among them. */
   readonly delivered: (events: number) => Effect.Effect<void, JobLog.JobLogError>
-  /** No event comes any more: logs what is left. */
+  /** No further event follows: logs the remaining jobs. */
   readonly rest: Effect.Effect<void, JobLog.JobLogError>
 }
 

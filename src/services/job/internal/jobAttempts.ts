@@ -8,9 +8,9 @@ import type { JobLimits } from "./jobLimits.js"
 import type { Sink } from "./jobOutput.js"
 import * as spool from "./spool.js"
 
-/** What is to be run, and under which names. */
+/** A command to run, and its names. */
 export interface Attempt {
-  /** From 1; more than 1 where the job is tried again. */
+  /** From 1; more than 1 for a retry. */
   readonly number: number
   readonly command: Command.Command
   readonly key: string
@@ -28,7 +28,7 @@ export interface Attempted {
   readonly began: number
 }
 
-/** What all attempts share. */
+/** Settings of all attempts. */
 export interface Settings extends Processes.StopOptions {
   readonly processes: Processes.Processes["Type"]
   readonly clock: Clock.Clock
@@ -36,7 +36,7 @@ export interface Settings extends Processes.StopOptions {
   readonly limits: JobLimits
   /** Ends when a job may start. */
   readonly gate: Effect.Effect<void> | undefined
-  /** Files for the results of a job; none where nothing is saved. */
+  /** Opens the files for the results of a job; undefined if none are saved. */
   readonly openFiles:
     | ((
         label: string,
@@ -47,7 +47,7 @@ export interface Settings extends Processes.StopOptions {
   readonly inherit: boolean
 }
 
-/** Makes what runs attempts: a process with its output into the sink, its limits, and its files. */
+/** Makes a function that runs attempts: a process with its output into the sink, its limits, and its files. */
 export const make = ({
   clock,
   emit,
@@ -64,7 +64,7 @@ export const make = ({
   /** Called when the attempt may start. */
   begin: () => void
 ) => Effect.Effect<Attempted, JobResults.JobResultsError | spool.SpoolError>) => {
-  // For a small job each step of Effect's counts: so plain code where nothing is waited for.
+  // Plain code where nothing waits, because each step of Effect counts for a small job.
   const run = (
     { command, key, number, seq, slot }: Attempt,
     sink: Sink,
@@ -97,7 +97,7 @@ export const make = ({
         began
       })
     })
-    // Output that cannot be kept throws where it arrives.
+    // Output that cannot be kept throws on arrival.
     return Effect.catchAllDefect(attempted, (defect) => {
       sink.drop()
       const full = defect instanceof JobResults.JobResultsError || defect instanceof spool.SpoolError

@@ -14,14 +14,14 @@ export interface JobLimits {
     attempt: Effect.Effect<A, E>,
     started: bigint
   ) => Effect.Effect<A, E | ProcessError.CommandTimedOut>
-  /** An attempt has succeeded after so many milliseconds. */
+  /** An attempt has succeeded after this many milliseconds. */
   readonly succeeded: (runtime: number) => void
 }
 
-/** From so many successes on the median is a limit. */
+/** Least successes before the median is a limit. */
 const known = 3
 
-/** Makes limits; none where `timeout` is undefined. */
+/** Makes limits; no limit if `timeout` is undefined. */
 export const make = (timeout: Timeout | undefined): JobLimits => {
   if (timeout === undefined) return { limit: (_, attempt) => attempt, succeeded: () => undefined }
   const fail = (command: string, after: Duration.Duration) =>

@@ -14,29 +14,29 @@ export type Mode = "group" | "keepOrder" | "line" | "inherit"
 export interface Sink {
   /** Bytes of stdout so far. */
   readonly received: () => number
-  /** Throws a `SpoolError` where output cannot be kept. */
+  /** Throws a `SpoolError` if output cannot be kept. */
   readonly write: (stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void> | undefined
-  /** Drops what was not emitted. */
+  /** Drops output that was not emitted. */
   readonly drop: () => void
-  /** Emits the rest; undefined where nothing is to be waited for. */
+  /** Emits the rest; undefined if there is nothing to wait for. */
   readonly done: () => Effect.Effect<void> | undefined
 }
 
-/** The way of all jobs' output to the events. */
+/** Turns the output of all jobs into events. */
 export interface JobOutput {
   readonly sink: (seq: number, label: string) => Sink
   /**
-   * The job has ended: emits the rest of its output when its turn comes, then calls `onEmitted`. Undefined where that
-   * is done already.
+   * The job has ended: emits the rest of its output when its turn comes, then calls `onEmitted`. Undefined if that is
+   * already done.
    */
   readonly finish: (seq: number, sink: Sink, onEmitted: () => void) => Effect.Effect<void> | undefined
-  /** The job has no output: those behind it do not wait for it. */
+  /** The job has no output: later jobs do not wait for it. */
   readonly skip: (seq: number) => Effect.Effect<void>
-  /** Emits in order what still waits for jobs that will not end. */
+  /** Emits in order the output that still waits for jobs that will not end. */
   readonly leftovers: Effect.Effect<void>
 }
 
-/** Makes the way of output; spools close with the scope. */
+/** Makes the output of a run; its spools close with the scope. */
 export const make = (
   mode: Mode,
   { emit, full, room, send }: Emitter<JobEvent>,

@@ -2,7 +2,7 @@ import { Cause, Effect, Mailbox, Stream } from "effect"
 import type { Input } from "../../stream/OwnScope.js"
 import * as Cancellation from "../../task/Cancellation.js"
 
-/** Where one job runs at a time. */
+/** A lane runs one job at a time. */
 export interface Lane {
   /** From 1 to the number of lanes. */
   readonly slot: number
@@ -13,7 +13,7 @@ export interface Lane {
 /**
  * One effect for each lane, which runs one request after the other with `run` and ends when there are no more; over a
  * stream also the effect that reads it. Requests are numbered from 1 in the order of the input. When a lane is
- * interrupted, the attempt that runs there is reported as cancelled, where the interruption has no reason with `reason`.
+ * interrupted, its running attempt is reported as cancelled, with `reason` if the interruption has none.
  */
 export const over = <A, E, E2>(
   requests: Input<A, E>,
@@ -47,7 +47,7 @@ export const over = <A, E, E2>(
       return [read, ...lanes(take)]
     })
   }
-  // Each free lane asks an iterable itself.
+  // Each free lane reads an iterable itself.
   return Effect.sync(() => {
     const iterator = requests[Symbol.iterator]()
     return lanes((lane) =>

@@ -23,12 +23,12 @@ export class SpoolError extends Data.TaggedError("SpoolError")<{
 
 /** Bytes that were written, to be read once in the same order. */
 export interface Spool {
-  /** Throws a {@link SpoolError} where the disk is full. */
+  /** Throws a {@link SpoolError} if the disk is full. */
   readonly write: (bytes: Uint8Array) => void
   readonly size: () => number
   /** Reads all of it, one block after the other. */
   readonly drain: (each: (bytes: Uint8Array) => Effect.Effect<void>) => Effect.Effect<void>
-  /** Drops what is left. */
+  /** Drops the rest. */
   readonly close: () => void
 }
 

@@ -5,9 +5,9 @@ import { commandLine } from "../CommandText.js"
 import { CommandFailed, CommandTimedOut, OutputTooLarge, type ProcessError } from "../ProcessError.js"
 import type { Exited, Result } from "../ProcessOutcome.js"
 
-/** What `run` adds to a process that was started: it collects the output within bounds, and judges the end. */
+/** The part of `run` beyond `start`: collects the output within bounds, and turns the end into a result or a failure. */
 export interface Capture {
-  /** Takes output; an effect in return is the failure of the run. */
+  /** Takes output; a returned effect is the failure of the run. */
   readonly onOutput: (
     stream: "stdout" | "stderr",
     bytes: Uint8Array
@@ -17,7 +17,7 @@ export interface Capture {
   readonly result: (ended: Exited) => Effect.Effect<Result, CommandFailed>
 }
 
-/** The part of `Processes.RunOptions` that bounds and judges; all of it is checked here. */
+/** The part of `Processes.RunOptions` for this module, which checks all of it. */
 interface Bounds {
   readonly grace?: Duration.DurationInput | undefined
   readonly maxOutput?: number | undefined

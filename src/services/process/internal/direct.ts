@@ -4,9 +4,9 @@ import type { Writable } from "node:stream"
 import * as RawText from "../../text/RawText.js"
 import { nothing, type Spawner } from "./spawner.js"
 
-// Node's own way to make a process: `child_process.spawn` blocks for 2 ms while it forks a process of Node's size. A
-// shell reads which groups there are and, when its pipe closes because this process was killed, ends those left and,
-// where there is a /proc, all processes that carry the marker.
+// Starts processes by Node: `child_process.spawn` blocks for 2 ms while it forks a process of Node's size. A shell reads
+// the ids of running groups from a pipe. When the pipe closes because this process was killed, it ends the remaining
+// groups and, if there is a /proc, all processes that carry the marker.
 const watchdog = `
 grace=$1 marker=$2 groups=" "
 while read -r what group; do
@@ -35,12 +35,12 @@ while left && [ "$waited" -lt $((grace + 2000)) ]; do
 done
 `
 
-/** Starts processes by Node; `marker` is in the environment of all, `grace` (ms) lies between TERM and KILL. */
+/** Starts processes by Node; `marker` is in the environment of all, `grace` is the time in ms from TERM to KILL. */
 export const open = (grace: number, marker: string): Spawner => {
   let watching: ChildProcessByStdio<Writable, null, null> | undefined
   const watch = () => {
     const child = spawn("/bin/sh", ["-c", watchdog, "aio watchdog", String(grace), marker], {
-      detached: true, // a Ctrl-C of the terminal is for this process to answer
+      detached: true, // a Ctrl-C of the terminal is for this process to handle
       stdio: ["pipe", "ignore", "ignore"]
     })
     child.on("error", () => undefined)

@@ -37,11 +37,11 @@ const statOf = (pid: number): ReadonlyArray<string> | undefined => {
   return stat === "" ? undefined : stat.slice(stat.lastIndexOf(")") + 2).split(" ")
 }
 
-/** How many pids may have come since the tree's first before all of /proc is read instead of each of them. */
+/** Most pids since the tree's first that are checked one by one; beyond, all of /proc is read. */
 const few = 256
 
-// After a short job only a few pids are looked at (10 µs each) and not all of the machine: descendants have a later pid
-// than the tree's first process, and the last pid given out is in /proc/loadavg.
+// After a short job only a few pids are checked (10 µs each) and not all of the machine: descendants have a later pid
+// than the tree's first process, and /proc/loadavg has the last one in use.
 const candidates = (group: number): ReadonlyArray<number> => {
   const last = Number(read("/proc/loadavg").split(" ")[4])
   const since = last - group
@@ -52,7 +52,7 @@ const candidates = (group: number): ReadonlyArray<number> => {
 const escaped = ({ group, marker }: Tree): ReadonlyArray<number> =>
   linux
     ? candidates(group).filter(
-        // Most are gone by now, and a thrown error costs ten times as much as asking first.
+        // Most are gone by now, and a thrown error costs ten times as much as a check.
         (pid) =>
           existsSync(`/proc/${pid}`) &&
           read(`/proc/${pid}/environ`).includes(marker) &&
@@ -113,7 +113,7 @@ export const endTree = (
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
     if (!signalTree(tree, signal)) return
-    // A stopped process must go on to end.
+    // A stopped process must continue in order to end.
     signalTree(tree, "SIGCONT")
     if (yield* gone(tree, Duration.toMillis(grace))) return
     // Repeated, because a process that is just being forked misses the signal.

@@ -1,7 +1,6 @@
 import type { Writable } from "node:stream"
 
-// The interface of what makes and reaps processes: Node itself (direct.ts), or the fork server (forkServer.ts), which is
-// quicker.
+// The interface of the two ways to start processes: Node itself (direct.ts), or the fork server (forkServer.ts), which is quicker.
 
 /** What to start. */
 export interface Request {
@@ -18,7 +17,7 @@ export interface Request {
   readonly stderr: "pipe" | "inherit"
 }
 
-/** What the process and the children that it waited for have used: milliseconds, bytes. */
+/** The usage of the process and of the children that it waited for: milliseconds, bytes. */
 export interface Usage {
   readonly user: number
   readonly system: number
@@ -33,13 +32,13 @@ export interface Ended {
   readonly alone: boolean
 }
 
-/** Where data comes from; none comes while it is paused. */
+/** The source of data; it emits none while it is paused. */
 export interface Source {
   readonly pause: () => unknown
   readonly resume: () => unknown
 }
 
-/** Called for a process in this order: `failed`; or `started`, then data, `closed` last. */
+/** The callbacks of a process: `failed` only; or `started`, then data, and `closed` last. */
 export interface Listener {
   readonly started: (pid: number) => void
   /** There is no process; `code` as in `ENOENT`. */
@@ -57,7 +56,7 @@ export const lost = "ELOST"
 
 /** A process that was requested. */
 export interface Handle {
-  /** Closes our ends of its pipes. */
+  /** Closes this process's ends of its pipes. */
   readonly close: () => void
   /** Takes the request back: a process that has not been started yet reports `failed`. */
   readonly withdraw: () => void

@@ -6,13 +6,13 @@ import { commandLine } from "../CommandText.js"
 import { CommandLost, CommandNotExecutable, CommandNotFound, CommandNotStarted } from "../ProcessError.js"
 import * as spawner from "./spawner.js"
 
-// Why there is no process: the command asks for what is not done here, or the system refused it.
+// Errors of a start: the command requires an unsupported feature, or the system refused it.
 
 /** The folder that a command runs in. */
 export const cwdOf = (command: Command.StandardCommand): string =>
   Option.getOrElse(command.cwd, () => process.cwd())
 
-/** The command, unless it asks for what `Processes` does not do. */
+/** The command, unless it requires a feature that `Processes` does not support. */
 export const supported = (command: Command.Command): Command.StandardCommand | CommandNotStarted => {
   const refused = (detail: string) => new CommandNotStarted({ command: commandLine(command), detail })
   if (command._tag === "PipedCommand") {

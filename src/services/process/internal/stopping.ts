@@ -7,7 +7,7 @@ export const graceDefault = "5 seconds"
 /** How long a process may take to end, in milliseconds, before it counts as lingering. */
 const lingers = 1000
 
-/** Runs what ends a process, and calls `onLingering` when that takes longer than a second by `sleep`. */
+/** Runs an effect that ends a process, and calls `onLingering` when it takes longer than a second by `sleep`. */
 export const reporting = (
   pid: number,
   {
