@@ -803,7 +803,7 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
       "retries",
       "kept"
     ])
-    expect(lines.join("")).toMatch(/kept {8}1 partial file, \d+ KiB; run the same command again to go ?on$/)
+    expect(lines.join("")).toMatch(/kept {8}1 partial file, \d+ KiB; run the same command again to ?continue$/)
   })
 
   it("a transfer that runs out of time at the end is counted and told", async () => {

@@ -4,6 +4,8 @@ import { BaseSequencer } from "vitest/node"
 // Files that take longest first, so that the workers end together: a long file that begins last runs alone. Seconds,
 // roughly; the other files take less than three each.
 const seconds: Readonly<Record<string, number>> = {
+  "services/time/VirtualClock": 1000, // with the next, in workers of their own: see vitest.config.ts
+  "testing/Interleave": 999,
   "cli/subprocess": 45,
   "cli/await": 40,
   "faults/executor": 35,
@@ -21,7 +23,6 @@ const seconds: Readonly<Record<string, number>> = {
   "cli/run-virtual": 11,
   "cli/gather-files": 10,
   "faults/limits": 10,
-  "testing/Interleave": 9,
   "services/process/Processes": 9,
   "faults/follow": 9,
   "services/time/TimersSeries": 8,
