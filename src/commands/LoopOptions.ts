@@ -176,7 +176,8 @@ export const problemOf = (
   }
   if (Option.isSome(within) && !isBatch) return "--within applies to --batch N only; give that too"
   if (Option.isSome(key) && isBatch) return "--key and --batch exclude each other: a batch has no one key"
-  if (Option.isSome(rotateWait) && !isFollow) return "--rotate-wait applies to --follow FILE only; give that too"
+  if (Option.isSome(rotateWait) && !isFollow)
+    return "--rotate-wait applies to --follow FILE only; give that too"
   if (Option.isSome(onGap) && !isFollow) return "--on-gap applies to --follow FILE only; give that too"
   if (!isFollow && isTerminal) {
     return "no records are given; pipe them in, or name a file with --follow FILE"

@@ -182,7 +182,7 @@ describe("aio loop", () => {
     )
   })
 
-  it("says in one line what is wrong with its words, before anything runs", async () => {
+  it("reports wrong usage in one line, before anything runs", async () => {
     const wrong = [
       [["no.ts"], /no\.ts: no such file/],
       [["f.ts#nope"], /f\.ts: no export 'nope'/],
@@ -237,7 +237,7 @@ describe("aio loop", () => {
     expect((await open.ended).stdout).toBe("2\n")
   })
 
-  it("keeps the records of one key in order while keys go on at once", async () => {
+  it("keeps the records of one key in order while other keys run concurrently", async () => {
     const script = 'case $0 in a*) sleep 0.2;; esac; echo "$0"'
     const lines = "a 1\nb 1\na 2\nb 2\n"
     for (const key of ["1", "record[0]", "record.split(' ')[0]"]) {
@@ -268,7 +268,7 @@ describe("aio loop", () => {
     await mute.exited
   })
 
-  it("drains what is under way on SIGINT, and begins nothing more", async () => {
+  it("drains running records on SIGINT, and starts no further ones", async () => {
     const running = Aio.start(["loop", "-j", "2", "f.ts#slow"], { cwd })
     await running.send(numbers(50))
     await running.shows("did 2")
@@ -287,7 +287,7 @@ describe("aio loop", () => {
     expect((await stopped.ended).code).toBe(143)
   })
 
-  it("goes on after a kill -9: each record at least once, none out of order", async () => {
+  it("resumes after a kill -9: each record at least once, none out of order", async () => {
     const at = join(cwd, "resumed")
     mkdirSync(at)
     writeFileSync(join(at, "in"), numbers(3000))
@@ -331,7 +331,7 @@ describe("aio loop", () => {
     )
   }, 120_000)
 
-  it("follows a file through rotation and truncation, and goes on from a checkpoint", async () => {
+  it("follows a file through rotation and truncation, and resumes from a checkpoint", async () => {
     const file = join(cwd, "app.log")
     writeFileSync(file, "one\n")
     const words = ["loop", "-q", "--follow", "app.log", "--rotate-wait", "100ms"]

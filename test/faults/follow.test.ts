@@ -80,7 +80,7 @@ describe.concurrent("a followed file, while it is read", () => {
     expect((await ended(running)).stdout).toBe("o1\nhalf\no2\nand half\n")
   })
 
-  it("gives half a line as it is when its writer is quiet for the rotate-wait", async () => {
+  it("emits half a line as it is when its writer is quiet for the rotate-wait", async () => {
     const { move, start, write } = make()
     write("log", "o1", "ha")
     const running = start(...quick)
@@ -165,7 +165,7 @@ describe.concurrent("a followed file, while it is read", () => {
     expect(stderr).toMatch(gap)
   })
 
-  it("follows a link to where it leads next, with what it led to in between", async () => {
+  it("follows a link to its next target, with its targets in between", async () => {
     const { at, start, write } = make()
     const link = (to: string) => {
       fs.symlinkSync(to, at("next"))
@@ -218,7 +218,7 @@ describe.concurrent("a followed file, while it is read", () => {
     expect((await ended(running)).stdout).toBe("o1\no2\nn1\nn2\nn3\n")
   })
 
-  it("waits for a file that is not there yet, and says so once", async () => {
+  it("waits for a file that does not exist yet, and reports that once", async () => {
     const { at, cwd } = make()
     const running = Aio.start(["loop", "-q", "-f", "later/log", "id.mjs"], { cwd })
     await running.shows("waiting for later/log: there is no such file yet\n")
@@ -231,7 +231,7 @@ describe.concurrent("a followed file, while it is read", () => {
     })
   })
 
-  it("refuses what is not a regular file at once", async () => {
+  it("refuses at once a path that is not a regular file", async () => {
     const { at, cwd } = make()
     execFileSync("mkfifo", [at("pipe")])
     for (const [name, why] of [
@@ -245,7 +245,7 @@ describe.concurrent("a followed file, while it is read", () => {
     }
   })
 
-  it("ends with 3 at a gap by --on-gap fail, after what it had", async () => {
+  it("ends with 3 at a gap by --on-gap fail, after the records before it", async () => {
     const { copyTruncate, start, write } = make()
     write("log", "o1", "o2", "")
     const running = start("--on-gap", "fail")
@@ -403,7 +403,7 @@ describe.concurrent("a followed file with a checkpoint, between two runs", () =>
     expect(stderr).toMatch(gap)
   })
 
-  it("goes on in the file behind a gap, and says nothing more", async () => {
+  it("continues in the file after a gap, and reports nothing more", async () => {
     const log = make()
     await first(log)
     log.copyTruncate()
@@ -416,7 +416,7 @@ describe.concurrent("a followed file with a checkpoint, between two runs", () =>
     }
   })
 
-  it("gives half a line that was given as it was again when it is whole, and only then", async () => {
+  it("emits half a line that was emitted before again once it is complete, and only then", async () => {
     const log = make()
     log.write("log", "d1", "ha")
     const running = log.start("--checkpoint", "ck", ...quick)
