@@ -188,7 +188,7 @@ describe("aio loop", () => {
       [["f.ts#nope"], /f\.ts: no export 'nope'/],
       [["f.ts#number"], /f\.ts: export 'number' is not a function; expected one/],
       [["f.ts", "g.ts"], /unexpected 'g\.ts'/],
-      [["--checkpoint", "c"], /there is no function/],
+      [["--checkpoint", "c"], /no function is given/],
       [["--within", "1s", "f.ts"], /--within applies to --batch N only/],
       [["--key", "a", "--batch", "2", "f.ts"], /--key and --batch exclude each other/],
       [["--key", "a b", "f.ts"], /'a b' is not an expression/],

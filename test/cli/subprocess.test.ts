@@ -395,7 +395,7 @@ describe("aio subprocess", () => {
       [["--halt", "now,fail=101%", "--", "echo", ":::", "1"], 2, /'now,fail=101%' is not a rule/],
       [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: '' is not a folder/],
       [["--", "echo", ":::"], 2, /':::' has no items after it/],
-      [["--", ":::", "a"], 2, /there is no command; write aio subprocess -- CMD/],
+      [["--", ":::", "a"], 2, /no command is given; write aio subprocess -- CMD/],
       [["--", "", ":::", "a"], 2, /the command is empty/],
       [["--", "echo", "{3}", ":::", "a"], 2, /\{3\} refers to list 3 of items; lists given: 1/],
       [

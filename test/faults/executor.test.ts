@@ -377,7 +377,7 @@ describe("executor, items", () => {
     const first = await Aio.run(["executor", "-q", "-i", file, `${module}#same`])
     expect([first.code, first.stdout]).toEqual([2, "a\n"])
     expect(first.stderr).toMatch(
-      /^aio executor: line 2 of .* is not UTF-8; --on-failure continue goes on with the others\n$/
+      /^aio executor: line 2 of .* is not UTF-8; --on-failure continue runs the others\n$/
     )
   })
 

@@ -131,7 +131,7 @@ describe.concurrent("a followed file, while it is read", () => {
         write("log", "n", "")
       },
       "n\n",
-      /^aio loop: log: it was truncated or written anew after 6 bytes of it were read; .* may be lost, and reading begins at the beginning of the new content\n$/
+      /^aio loop: log: it was truncated or rewritten after 6 bytes of it were read; .* may be lost, and reading continues at the beginning of the new content\n$/
     ],
     [
       "copied and truncated, and of the same size",
@@ -140,7 +140,7 @@ describe.concurrent("a followed file, while it is read", () => {
         write("log", "n1", "n2", "")
       },
       "n1\nn2\n",
-      /^aio loop: log: it was truncated or written anew after 6 bytes/
+      /^aio loop: log: it was truncated or rewritten after 6 bytes/
     ],
     [
       "copied and truncated, and larger",
@@ -149,7 +149,7 @@ describe.concurrent("a followed file, while it is read", () => {
         write("log", "n1", "n2", "n3", "n4", "")
       },
       "n1\nn2\nn3\nn4\n",
-      /^aio loop: log: it was truncated or written anew after 6 bytes/
+      /^aio loop: log: it was truncated or rewritten after 6 bytes/
     ]
   ]
   it.each(while_)("is %s", async (_, change, want, gap) => {
@@ -254,13 +254,13 @@ describe.concurrent("a followed file, while it is read", () => {
     write("log", "n1", "")
     const { code, stderr, stdout } = await running.ended
     expect([code, stdout]).toEqual([3, "o1\no2\n"])
-    expect(stderr).toMatch(/^aio loop: log: it was truncated .*; --on-gap warn goes on\n$/)
+    expect(stderr).toMatch(/^aio loop: log: it was truncated .*; --on-gap warn continues\n$/)
   })
 })
 
 // What happens to `log`, which holds d1 and d2 and is done, between two runs with one checkpoint.
 const gone =
-  /^aio loop: log: [^\n]*; what was written behind its first 6 bytes may be lost, and reading begins at the beginning of the current file\n$/
+  /^aio loop: log: [^\n]*; data after its first 6 bytes may be lost, and reading continues at the beginning of the current file\n$/
 
 /** A line is written, then the file is renamed, and a new file begins. */
 const rotatedTo =
@@ -318,7 +318,7 @@ const between: ReadonlyArray<readonly [string, (log: Log) => void, string, RegEx
       write("id.mjs", "export default (record) => record\n")
     },
     "d3\nf1\n",
-    /^aio loop: log: log\.1\.gz, which came after log\.2, is compressed; its lines are lost, and reading goes on at byte 6 of log\.2\n$/
+    /^aio loop: log: log\.1\.gz, which came after log\.2, is compressed; its lines are lost, and reading continues at byte 6 of log\.2\n$/
   ],
   [
     "rotated, and what came next is gone",

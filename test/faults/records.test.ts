@@ -62,7 +62,7 @@ const told = (record: Records.Record): string =>
     : `${record.line}! ${record.problem.replace("not CSV: ", "")}`
 
 describe("rows of a CSV", () => {
-  const behind = "text behind a closing quote"
+  const behind = "text after a closing quote"
   const uneven = "another number of fields than columns"
   const open = "a quote that is not closed"
   const cases: ReadonlyArray<readonly [string, string | Buffer, ReadonlyArray<string>]> = [

@@ -97,7 +97,7 @@ describe("Follow", () => {
         const gone = yield* following(path, { ...from, inode: "0" })
         expect(yield* gone.reads(7)).toBe("|three\n")
         expect(gone.gaps).toEqual([
-          `${path}: the file of the checkpoint is not in the folder any more, because it was removed, compressed or moved; what was written behind its first 4 bytes may be lost, and reading begins at the beginning of the current file`
+          `${path}: the file of the checkpoint is no longer in the folder, because it was removed, compressed or moved; data after its first 4 bytes may be lost, and reading continues at the beginning of the current file`
         ])
       }).pipe(Effect.scoped)
     )
