@@ -7,7 +7,7 @@ import * as contract from "../scripts/api.mjs"
 const root = fileURLToPath(new URL("..", import.meta.url))
 
 describe("the package's contract", () => {
-  it("is what api.txt says; after a change that is meant, run `npm run api` and review its diff", () => {
+  it("matches api.txt; after an intended change, run `npm run api` and review its diff", () => {
     expect(contract.api()).toBe(readFileSync(join(root, "api.txt"), "utf8"))
   })
 

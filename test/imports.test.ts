@@ -30,7 +30,7 @@ const there = {
 }
 
 describe("the rule of imports", () => {
-  it("holds in this house, whose imports it sees", () => {
+  it("holds for the sources, whose imports it reads", () => {
     const src = fileURLToPath(new URL("../src", import.meta.url))
     expect(problems(src)).toEqual([])
     expect(importsOf(src).length).toBeGreaterThan(300)

@@ -43,7 +43,7 @@ describe("manifest", () => {
     }
   })
 
-  it("is what aio --help lists", async () => {
+  it("matches the list of aio --help", async () => {
     const { code, stdout } = await aio(["--help"])
     expect(code).toBe(0)
     for (const { name } of all) expect(stdout).toMatch(new RegExp(`^  ${name} `, "m"))

@@ -56,7 +56,7 @@ describe("the inside of Effect", () => {
   })
 })
 
-describe("what is not ours", () => {
+describe("names of other packages", () => {
   it("is left alone in this house", () => {
     expect(patchesIn(src)).toEqual([])
   })

@@ -230,7 +230,7 @@ const map = (
     const items = given.map((text, i) => wordOf(text, config.format, `item ${i + 1}, '${text}'`))
     const wrong = items.find(({ value }) => Either.isLeft(value))?.value
     if (config.onFailure === "cancel" && wrong !== undefined && Either.isLeft(wrong)) {
-      return yield* usage(`${wrong.left}; --on-failure continue goes on with the others`)
+      return yield* usage(`${wrong.left}; --on-failure continue runs the others`)
     }
     const inputs = given.length > 0 ? Stream.fromIterable(items) : read(path, config.format)
 
@@ -310,7 +310,7 @@ const map = (
     if (summary === undefined) return
     if (!config.quiet && !config.json) yield* note(table(summary))
     if (bad !== undefined) {
-      return yield* usage(`${bad}; --on-failure continue goes on with the others`)
+      return yield* usage(`${bad}; --on-failure continue runs the others`)
     }
     if (summary.failed > 0) {
       return yield* new ExitError({ exitCode: summary.exitCode, message: "" })
@@ -336,7 +336,7 @@ export const command = Command.make("executor", { words, ...options }, (config) 
       return yield* usage("items come as words or from --input-file, not from both")
     }
     if (given.length === 0 && Option.isNone(config.input) && input.isTerminal) {
-      return yield* usage("there are no items; write them behind the function, or pipe them in, one a line")
+      return yield* usage("no items are given; write them after the function, or pipe them in, one a line")
     }
     return yield* map(file, name, given, config)
   })

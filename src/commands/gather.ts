@@ -235,6 +235,6 @@ export const command = Command.make("gather", { urls, ...options }, (config) =>
   }).pipe(Effect.scoped)
 ).pipe(
   Command.withDescription(
-    "download many URLs at once: each file appears under its name only when it is whole, and what was interrupted goes on where it stopped. Alone: the guide's four pages from an embedded server."
+    "download many URLs at once: each file appears under its name only when it is complete, and interrupted downloads continue where they stopped. Alone: the guide's four pages from an embedded server."
   )
 )

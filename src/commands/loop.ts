@@ -188,7 +188,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
         return usage(`cannot use the checkpoint ${Option.getOrElse(checkpoint, () => "")}: ${error.message}`)
       if (error._tag === "Gap") {
         const { exitCode, message } = error
-        return new ExitError({ exitCode, message: `aio loop: ${message}; --on-gap warn goes on` })
+        return new ExitError({ exitCode, message: `aio loop: ${message}; --on-gap warn continues` })
       }
       if (error._tag !== "RecordFailed") return usage(error.message)
       const { detail, exitCode, record } = error

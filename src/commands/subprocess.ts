@@ -201,7 +201,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     }
     const { command: given, sources } = yield* Effect.mapError(Template.split(words), usage)
     if (given.length === 0) {
-      return yield* usage("there is no command; write aio subprocess -- CMD ARG… ::: ITEM…")
+      return yield* usage("no command is given; write aio subprocess -- CMD ARG… ::: ITEM…")
     }
     if (given[0]!.trim() === "") return yield* usage("the command is empty; write one like 'gzip -k {}'")
     if (sources.length > 0 && Option.isSome(config.argFile)) {
@@ -209,7 +209,7 @@ export const command = Command.make("subprocess", { words, ...options }, (config
     }
     if (sources.length === 0 && Option.isNone(config.argFile) && input.isTerminal) {
       return yield* usage(
-        "there are no items; write ::: ITEM… after the command, or pipe them in, one on each line"
+        "no items are given; write ::: ITEM… after the command, or pipe them in, one on each line"
       )
     }
     const modes = (
@@ -345,6 +345,6 @@ export const command = Command.make("subprocess", { words, ...options }, (config
   }).pipe(Effect.scoped)
 ).pipe(
   Command.withDescription(
-    "run a command for each item, many at once: no process is left behind, and an interrupted run goes on where it stopped. Alone: the guide's two commands."
+    "run a command for each item, many at once: no process is left behind, and an interrupted run resumes where it stopped. Alone: the guide's two commands."
   )
 )

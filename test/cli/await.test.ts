@@ -36,7 +36,7 @@ const sources = (path: string) =>
     .map((name) => join(path, name))
 
 describe("aio await", { timeout: 90_000 }, () => {
-  it("prints the guide's line, and on stderr what was never run, with file and line of the source", async () => {
+  it("prints the guide's line, and on stderr the effects that never ran, with file and line of the source", async () => {
     const lines = readFileSync(join(root, "src/programs/Await.ts"), "utf8").split("\n")
     const warning = (name: string, call: string) =>
       `NeverRunWarning: effect '${name}' was made at src/programs/Await.ts:${lines.findIndex((line) => line.startsWith(`  ${call}()`)) + 1} and never run\n`
@@ -47,7 +47,7 @@ describe("aio await", { timeout: 90_000 }, () => {
     })
   })
 
-  it("lists what is dropped in a file, a line each, and exits with 1", async () => {
+  it("lists dropped effects in a file, a line each, and exits with 1", async () => {
     const { code, stderr, stdout } = await aio([`${fixtures}/generators.ts`])
     const mend = "loop over it (for … of, for await … of), or put yield* before it in a generator"
     expect(stdout.split("\n")[0]).toBe(
@@ -57,7 +57,7 @@ describe("aio await", { timeout: 90_000 }, () => {
     expect([code, stderr]).toEqual([1, "1 file, 4 findings\n"])
   })
 
-  it("gives NDJSON events for a project", async () => {
+  it("prints NDJSON events for a project", async () => {
     const { code, stderr, stdout } = await aio(["--json", "--project", `${fixtures}/tsconfig.json`])
     const events = stdout
       .trimEnd()
@@ -99,13 +99,13 @@ describe("aio await", { timeout: 90_000 }, () => {
         "node_modules/@effect/experimental/src/EventLogServer.ts"
       ]
     ]
-  ])("finds nothing in what is clean: %s", async (_, args) => {
+  ])("finds nothing in clean code: %s", async (_, args) => {
     const { code, stderr, stdout } = await aio(args)
     expect([stdout, code]).toEqual(["", 0])
     expect(stderr).toMatch(/^\d+ files, 0 findings$/m)
   })
 
-  it("says for how many expressions TypeScript has no answer, and does not fail for that", async () => {
+  it("reports for how many expressions TypeScript gives no type, without failing", async () => {
     const path = folder()
     const file = join(path, "a.ts")
     writeFileSync(file, "const one = (x: boolean): [string?, string?] => x ? [] : ['a']\none(true)\n")
@@ -121,7 +121,7 @@ describe("aio await", { timeout: 90_000 }, () => {
     ])
   })
 
-  it("says that it cannot judge where effect is not installed, and exits with 2", async () => {
+  it("reports that effect is not installed, and exits with 2", async () => {
     const path = folder()
     writeFileSync(
       join(path, "a.ts"),

@@ -110,7 +110,7 @@ describe("aio executor", () => {
     expect((await aio(["-q", of("who"), "a"])).stdout).toBe("thread\n")
   })
 
-  it("keeps stdout for results: what jobs print goes to stderr", async () => {
+  it("keeps stdout for results: output of jobs goes to stderr", async () => {
     const { stderr, stdout } = await aio(["-j1", of("talks"), "a", "b"])
     expect(stdout).toBe("a\nb\n")
     expect(stderr).toContain("log a\nerror a\nlog b\nerror b\n")
@@ -150,7 +150,7 @@ describe("aio executor", () => {
     [[of("shout"), "-i", "/nowhere/x"], /cannot read \/nowhere\/x: there is no such file\n$/],
     [[of("shout"), "--on-failure", "stop", "a"], /'stop' is not one of cancel, continue/],
     [[of("json"), "--input", "ndjson", "1", "{"], /item 2, '\{', is not JSON: .*\n$/]
-  ])("says in one line what is wrong with %j", async (args, message) => {
+  ])("reports the problem of %j in one line", async (args, message) => {
     const { code, stderr, stdout } = await aio(args)
     expect([code, stdout]).toEqual([2, ""])
     expect(stderr).toMatch(message)
@@ -176,7 +176,7 @@ describe("aio executor", () => {
     )
   })
 
-  it("says which name a closure misses, in a module's own words", async () => {
+  it("names the variable that a closure misses, for a module too", async () => {
     const { code, stderr } = await aio([of("closure"), "a"])
     expect([code, stderr.split("\n")[0]]).toEqual([
       1,

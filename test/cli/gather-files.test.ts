@@ -66,7 +66,7 @@ describe.concurrent("aio gather: files", () => {
     const body = bytes(600_000)
     const tag = { etag: '"v1"' }
 
-    it("goes on where an earlier process stopped, and proves the version with If-Range", async () => {
+    it("continues where an earlier process stopped, and proves the version with If-Range", async () => {
       const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(body)) })
       const dir = Aio.folder()
       await leavePartial(dir, server, "/f")
@@ -80,7 +80,7 @@ describe.concurrent("aio gather: files", () => {
       expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
     })
 
-    it("goes on after a drop within one run, and checks the whole file's sum", async () => {
+    it("continues after a drop within one run, and checks the whole file's sum", async () => {
       const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(body)) })
       const dir = Aio.folder()
       const { code, finished, retried } = await outcomes([
@@ -244,7 +244,7 @@ describe.concurrent("aio gather: files", () => {
       expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
     })
 
-    it("a partial file spoilt on the disk is found out by the checksum, and fetched anew", async () => {
+    it("a partial file that is corrupt on the disk fails the checksum, and is downloaded again", async () => {
       const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(body)) })
       const dir = Aio.folder()
       await leavePartial(dir, server, "/f")
@@ -261,7 +261,7 @@ describe.concurrent("aio gather: files", () => {
       expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
     })
 
-    it("what is left of another URL, or beside a torn sidecar, is not continued", async () => {
+    it("a partial file of another URL, or with a torn sidecar, is not continued", async () => {
       const server = await serve({
         "/f": inTurn(dropAfter(body, 400_000, tag), file(body)),
         "/g": file(body)
@@ -299,7 +299,7 @@ describe.concurrent("aio gather: files", () => {
     return path
   }
 
-  it("kill -9 at any moment, then the same command, gives the right bytes and leaves nothing else", async () => {
+  it("kill -9 at any moment, then the same command, produces the right bytes and leaves no other file", async () => {
     const body = bytes(6_000_000, 11)
     const sum = FaultServer.sha256(body)
     // Each attempt is served up to its mark, by what the client has taken, and then killed.
@@ -348,7 +348,7 @@ describe.concurrent("aio gather: files", () => {
     expect(server.seenAt("/f").some(({ headers }) => headers.range !== undefined)).toBe(true)
   })
 
-  it("what a killed process has left of files that can't be continued is swept up", async () => {
+  it("leftovers of a killed process that cannot be continued are removed", async () => {
     const body = bytes(3_000_000)
     const server = await serve({
       "/f": inTurn(
@@ -476,7 +476,7 @@ describe.concurrent("aio gather: files", () => {
     expect(readFileSync(join(dir, "again")).equals(body)).toBe(true)
   })
 
-  it("a name from the server that is a folder here is a failure that says so", async () => {
+  it("fails with the reason when a name from the server is a folder here", async () => {
     const server = await serve({ "/f": ok("small", { "content-disposition": "attachment; filename=d" }) })
     const dir = Aio.folder()
     mkdirSync(join(dir, "d"))
@@ -523,7 +523,7 @@ describe.concurrent("aio gather: files", () => {
       expect(existsSync(join(dir, "kept"))).toBe(false)
     })
 
-    it("a file larger than the process may write is a failure that says so", async () => {
+    it("fails with the reason when a file is larger than the process may write", async () => {
       const server = await serve({ "/big": ok(bytes(3_000_000)) })
       const dir = Aio.folder()
       const { code, failed } = await outcomes(["-d", dir, server.url("/big")], {

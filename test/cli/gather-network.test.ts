@@ -38,7 +38,7 @@ const outcomes = async (args: ReadonlyArray<string>, options: Aio.SpawnOptions =
   return { code, stderr, ends, events, summary: events.at(-1) }
 }
 
-describe.concurrent("aio gather: what servers do wrong", () => {
+describe.concurrent("aio gather: faulty servers", () => {
   it("names each fault; nothing of it reaches DIR", async () => {
     const body = bytes(2000)
     const server = await serve({
@@ -120,7 +120,7 @@ describe.concurrent("aio gather: what servers do wrong", () => {
     expect(Aio.names(dir)).toEqual([])
   })
 
-  it("a body longer than its Content-Length ends where that says", async () => {
+  it("a body longer than its Content-Length ends at that length", async () => {
     const server = await serve({
       "/long": raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, and more")
     })
@@ -130,7 +130,7 @@ describe.concurrent("aio gather: what servers do wrong", () => {
     expect(readFileSync(join(dir, "long"), "utf8")).toBe("hello")
   })
 
-  it("tries again what may pass, says so, and does not what will not", async () => {
+  it("retries and reports transient failures, and no other ones", async () => {
     const body = bytes(2000)
     const server = await serve({
       "/drop": inTurn(dropAfter(body, 500), ok(body)),
@@ -157,7 +157,7 @@ describe.concurrent("aio gather: what servers do wrong", () => {
     }
   })
 
-  it("honours Retry-After, seconds and date, and gives up where it is hours", async () => {
+  it("honours Retry-After, seconds and date, and gives up if it is hours", async () => {
     const body = bytes(10)
     const inTwo = (): http.OutgoingHttpHeaders => ({
       "retry-after": new Date(Date.now() + 2000).toUTCString()
@@ -266,7 +266,7 @@ describe.concurrent("aio gather: what servers do wrong", () => {
     expect(Aio.names(plain)).toEqual(["a"])
   })
 
-  it("--max-size stops what says so, what does not, and a gzip bomb", async () => {
+  it("--max-size stops bodies with a length, without one, and a gzip bomb", async () => {
     const bomb = gzipSync(Buffer.alloc(50_000_000))
     const server = await serve({
       "/fits": ok(bytes(100_000)),
@@ -346,7 +346,7 @@ describe.concurrent("aio gather: what servers do wrong", () => {
       expect(summary.elapsed).toBeLessThan(10_000)
     })
 
-    it("a process that was stopped for longer than the stall timeout goes on, and the file is whole", async () => {
+    it("a process that was stopped for longer than the stall timeout continues, and the file is complete", async () => {
       const body = bytes(400_000)
       let more = (): void => undefined
       const begun = new Promise<void>((resolve) => {
@@ -374,7 +374,7 @@ describe.concurrent("aio gather: what servers do wrong", () => {
       expect(readFileSync(join(dir, "slow")).equals(body)).toBe(true)
     })
 
-    it("a body in chunks is whole, although it is held up between them", async () => {
+    it("a body in chunks is complete in spite of pauses between them", async () => {
       const body = bytes(300_000)
       const chunked =
         (headers: http.OutgoingHttpHeaders): FaultServer.Handler =>
@@ -466,7 +466,7 @@ describe.concurrent("aio gather: what servers do wrong", () => {
       return { seen, url: `http://127.0.0.1:${(server.address() as net.AddressInfo).port}` }
     }
 
-    it("HTTP_PROXY is asked, except for what NO_PROXY names", async () => {
+    it("HTTP_PROXY is used, except for the hosts of NO_PROXY", async () => {
       const through = await proxy()
       const direct = await serve({ "/direct": ok("direct!") })
       const { ends } = await outcomes(["http://files.example/one", direct.url("/direct")], {

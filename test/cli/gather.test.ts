@@ -88,7 +88,7 @@ describe.concurrent("aio gather", () => {
     expect(readFileSync(join(dir, "empty"), "utf8")).toBe("")
   })
 
-  it("keeps what has worked and exits 1 when one fails", async () => {
+  it("keeps finished downloads and exits with 1 when one fails", async () => {
     const server = await serve({ "/good": ok("good"), "/bad": status(404) })
     const dir = Aio.folder()
     const { code, stderr, stdout } = await gather(["-d", dir, server.url("/bad"), server.url("/good")])
@@ -100,7 +100,7 @@ describe.concurrent("aio gather", () => {
     expect(Aio.names(dir)).toEqual(["good"])
   })
 
-  it("-q says nothing but failures", async () => {
+  it("-q reports only failures", async () => {
     const server = await serve({ "/good": ok("good"), "/bad": status(410) })
     const { stderr } = await gather(["-q", server.url("/good"), server.url("/bad")])
     expect(stderr).toBe(`Failed ${server.url("/bad")}: HTTP 410 Gone\n`)
@@ -141,7 +141,7 @@ describe.concurrent("aio gather", () => {
   })
 
   describe("--json", () => {
-    it("gives events of schema 1 in order, and nothing else", async () => {
+    it("prints events of schema 1 in order, and nothing else", async () => {
       const body = FaultServer.bytes(100_000)
       const server = await serve({
         "/flaky": FaultServer.inTurn(status(503, { "retry-after": "0" }), ok(body)),
@@ -240,7 +240,7 @@ describe.concurrent("aio gather", () => {
       })
     })
 
-    it("-i - fetches what has come before standard input ends", async () => {
+    it("-i - downloads URLs before standard input ends", async () => {
       const server = await serve({ "/first": ok("1"), "/second": ok("2") })
       const aio = Aio.start(["gather", "-q", "-i", "-"])
       void aio.send(`${server.url("/first")}\n`)
@@ -279,7 +279,7 @@ describe.concurrent("aio gather", () => {
       expect(() => Aio.names(dir)).toThrow()
     })
 
-    it("on stdin they are refused when the second arrives; what was under way is cancelled", async () => {
+    it("on stdin they are refused when the second arrives; running transfers are cancelled", async () => {
       const server = await serve({ "/a/x": () => undefined, "/b/x": ok("2") })
       const dir = Aio.folder()
       const aio = Aio.start(["gather", "--json", "-d", dir, "-i", "-"])
@@ -302,7 +302,7 @@ describe.concurrent("aio gather", () => {
   })
 
   describe("--dry-run", () => {
-    it("prints what would be fetched where, without passwords, and fetches nothing", async () => {
+    it("prints URLs and files, without passwords, and downloads nothing", async () => {
       const server = await serve({})
       const url = server.url("/x").replace("://", "://user:secret@")
       expect(await gather(["--dry-run", "-d", "out", url])).toEqual({
@@ -321,7 +321,7 @@ describe.concurrent("aio gather", () => {
       expect(stdout === `${lines.join("\n")}\n`).toBe(true)
     })
 
-    it("refuses a name that comes twice, from stdin too", async () => {
+    it("refuses a repeated name, from stdin too", async () => {
       const { code, stderr } = await gather(["--dry-run", "-d", "out", "-i", "-"], {
         stdin: "http://a.example/x\nhttp://b.example/x\n"
       })
@@ -478,7 +478,7 @@ describe.concurrent("aio gather", () => {
     })
   })
 
-  it("--help lists these options; each is tested here or in the files beside this one", async () => {
+  it("--help lists these options; each is tested here or in the neighbouring files", async () => {
     const { code, stdout } = await gather(["--help"])
     expect(code).toBe(0)
     expect([...new Set(stdout.match(/--[a-z-]+/g))].sort()).toEqual(
@@ -537,7 +537,7 @@ describe.concurrent("aio gather", () => {
       expect(await most(["-j3"])).toMatchObject({ code: 0, most: 3 })
     })
 
-    it("--per-host bounds those from one host, while another host goes on", async () => {
+    it("--per-host bounds transfers from one host, and another host is not delayed", async () => {
       const other = await serve({ "/other": ok("other") })
       const { code, lines, most: top } = await most(["--per-host=2"], [other.url("/other")])
       expect({ code, top, count: lines.length }).toEqual({ code: 0, top: 2, count: 13 })

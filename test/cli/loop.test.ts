@@ -198,13 +198,13 @@ describe("aio loop", () => {
     )
   })
 
-  it("says in one line what is wrong with its words, before anything runs", async () => {
+  it("reports wrong usage in one line, before anything runs", async () => {
     const wrong = [
       [["no.ts"], /no\.ts: no such file/],
       [["g.mjs#nope"], /g\.mjs: no export 'nope'/],
       [["g.mjs#number"], /g\.mjs: export 'number' is not a function; expected one/],
       [["f.ts", "g.ts"], /unexpected 'g\.ts'/],
-      [["--checkpoint", "c"], /there is no function/],
+      [["--checkpoint", "c"], /no function is given/],
       [["--within", "1s", "f.ts"], /--within applies to --batch N only/],
       [["--key", "a", "--batch", "2", "f.ts"], /--key and --batch exclude each other/],
       [["--key", "a b", "f.ts"], /'a b' is not an expression/],
@@ -253,7 +253,7 @@ describe("aio loop", () => {
     expect((await open.ended).stdout).toBe("2\n")
   })
 
-  it("keeps the records of one key in order while keys go on at once", async () => {
+  it("keeps the records of one key in order while other keys run concurrently", async () => {
     const gate = join(cwd, "gate")
     execFileSync("mkfifo", [gate])
     const script = 'case $0 in "a 1") read x <gate;; esac; echo "$0"'
@@ -294,7 +294,7 @@ describe("aio loop", () => {
     await mute.exited
   })
 
-  it("drains what is under way on SIGINT, and begins nothing more", async () => {
+  it("drains running records on SIGINT, and starts no further ones", async () => {
     const running = Aio.start(["loop", "-j", "2", "effects.mjs#slow"], { cwd })
     await running.send(numbers(50))
     await running.shows("did 2")
@@ -313,7 +313,7 @@ describe("aio loop", () => {
     expect((await stopped.ended).code).toBe(143)
   })
 
-  it("goes on after a kill -9: each record at least once, none out of order", async () => {
+  it("resumes after a kill -9: each record at least once, none out of order", async () => {
     const at = join(cwd, "resumed")
     mkdirSync(at)
     writeFileSync(join(at, "in"), numbers(3000))
@@ -357,7 +357,7 @@ describe("aio loop", () => {
     )
   }, 120_000)
 
-  it("follows a file through rotation and truncation, and goes on from a checkpoint", async () => {
+  it("follows a file through rotation and truncation, and resumes from a checkpoint", async () => {
     const file = join(cwd, "app.log")
     writeFileSync(file, "one\n")
     const words = ["loop", "-q", "--follow", "app.log", "--rotate-wait", "100ms"]

@@ -28,7 +28,7 @@ describe("aio run --virtual", () => {
     ])
   })
 
-  it("says who waits for whom where nothing can happen any more, and exits with 1", async () => {
+  it("reports a deadlock with what each fiber waits for, and exits with 1", async () => {
     const { code, stderr, stdout } = await aio("--virtual", "virtual.mjs", "stuck")
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" })
     expect(stderr.replace(/#\d+/g, "#")).toBe(

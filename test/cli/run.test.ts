@@ -107,7 +107,7 @@ describe("aio run", () => {
     assert.deepStrictEqual(await run("output.mjs"), success("exists: true\n"))
   })
 
-  it("gives the words after -- to the program as process.argv", async () => {
+  it("passes the words after -- to the program as process.argv", async () => {
     assert.deepStrictEqual(await run("named.mjs", "words", "--", "--flag", "x"), success('["--flag","x"]\n'))
   })
 
@@ -150,7 +150,7 @@ describe("aio run, when the program fails", () => {
     )
   })
 
-  it("prints a defect with what caused it", async () => {
+  it("prints a defect with its cause", async () => {
     assert.deepStrictEqual(
       await run("failing.ts", "defect"),
       failed(
@@ -165,7 +165,7 @@ describe("aio run, when the program fails", () => {
     )
   })
 
-  it("gives an error's own exit code, and its message alone", async () => {
+  it("exits with an error's own exit code, and prints only its message", async () => {
     assert.deepStrictEqual(await run("ending.mjs", "coded"), {
       ...failed("seven, in one line\n"),
       code: 7
@@ -187,18 +187,18 @@ describe("aio run, when the program fails", () => {
     })
   })
 
-  it("says so when the program interrupted itself", async () => {
+  it("reports that the program interrupted itself", async () => {
     assert.deepStrictEqual(await run("ending.mjs", "interrupted"), failed("error: cancelled\n"))
   })
 
-  it("reports what a callback throws, and closes in order", async () => {
+  it("reports an error that a callback throws, and runs finalizers", async () => {
     assert.deepStrictEqual(await run("ending.mjs", "uncaught"), {
       ...failed("uncaught error: thrown in a callback\n    at ending.mjs:8:11\n"),
       stdout: "closed\n"
     })
   })
 
-  it("reports what the file throws while it is loaded, with the line", async () => {
+  it("reports an error that the file throws while it is loaded, with the line", async () => {
     const cwd = folder({ "main.ts": 'const a: number = 1\nthrow new Error("at load")\nexport default a' })
     assert.deepStrictEqual(
       await start(["main.ts"], cwd).ended,
@@ -212,7 +212,7 @@ describe("aio run, when the program fails", () => {
 describe("aio run, on bad input", () => {
   const refused = (args: ReadonlyArray<string>, cwd = fixtures) => InProcess.run(["run", ...args], { cwd })
 
-  it("says what is missing and what would be right, in one line", async () => {
+  it("reports what is missing and what is accepted, in one line", async () => {
     assert.deepStrictEqual(
       await Promise.all([
         refused(["helo.ts"]),
@@ -343,7 +343,7 @@ describe("aio run, signalled", () => {
     assert.deepStrictEqual(result, { code: 130, signal: null, stdout: "ready\n", stderr: "" })
   })
 
-  it("does not wait for a promise that nobody can cancel", async () => {
+  it("does not wait for a promise, which cannot be cancelled", async () => {
     const { child, ended, shows } = start(["promise.ts", "never"])
     await shows("ready")
     child.kill("SIGINT")
@@ -359,7 +359,7 @@ describe("aio run, signalled", () => {
     assert.match(stderr, /^error: RuntimeException: the clean-up broke\n/)
   })
 
-  it("stays alive while a fiber waits for what no timer and no handle will bring", async () => {
+  it("stays alive while a fiber waits without a timer or a handle", async () => {
     const { child, ended, shows } = start(["fibers.mjs", "waiting"])
     await shows("ready")
     await shows("still here")
@@ -367,7 +367,7 @@ describe("aio run, signalled", () => {
     assert.strictEqual((await ended).code, 130)
   })
 
-  it("ends quietly with 141 when nobody reads stdout any more, its finalizers run", async () => {
+  it("ends quietly with 141 when stdout has no reader any more, and runs its finalizers", async () => {
     const { child, ended, shows } = start(["output.mjs", "endless"])
     await shows("yyy")
     child.stdout.destroy()
@@ -386,7 +386,7 @@ describe("aio run, fibers", () => {
     )
   })
 
-  it("reports no fiber whose outcome was asked for", async () => {
+  it("reports no fiber whose outcome was observed", async () => {
     assert.deepStrictEqual(await run("fibers.mjs", "observed"), success("done\n"))
   })
 

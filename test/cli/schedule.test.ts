@@ -156,7 +156,7 @@ describe("aio schedule every and cron", () => {
     expect([cron.code, cron.stdout, cron.stderr]).toEqual([0, "tick\n", ""])
   })
 
-  it("goes on after a run that fails, and exits with its code", async () => {
+  it("continues after a run that fails, and exits with its code", async () => {
     const at = Aio.folder()
     const script = "echo x >> log; test $(wc -l < log) -ne 2"
     const { code, stderr } = await aio(["every", "50ms", "--times", "3", "--shell", "--", script], {

@@ -82,7 +82,7 @@ describe("aio server", () => {
     expect((await ended).code).toBe(143)
   })
 
-  it("cancels what runs longer than --grace", async () => {
+  it("cancels requests that run longer than --grace", async () => {
     const { child, ended, url } = await serving("--grace", "50ms")
     const answer = fetch(`${url}/wait?ms=3600000`)
     await fetch(url)
@@ -91,7 +91,7 @@ describe("aio server", () => {
     expect((await ended).code).toBe(143)
   })
 
-  it("shows in five lines what waiting and blocking do, and ends", async () => {
+  it("shows the effect of waiting and blocking in five lines, and ends", async () => {
     const { code, stderr, stdout } = await run("server", "--demo")
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
     expect(stdout.replace(/(after|within|before) \d+ ms/g, "$1 N ms").split("\n")).toEqual([
@@ -159,7 +159,7 @@ describe("aio network", () => {
     })
   })
 
-  it("shows what is late as unavailable and exits with 1; with --on-failure cancel there is no page", async () => {
+  it("shows late parts as unavailable and exits with 1; with --on-failure cancel there is no page", async () => {
     const [page, none] = await Promise.all([
       run("network", "--virtual", "--timeout", "125ms"),
       run("network", "--virtual", "--timeout", "125ms", "--on-failure", "cancel")

@@ -70,7 +70,7 @@ describe("aio subprocess", () => {
     expect([own.stdout, own.stderr]).toEqual(["out\n", "err\n"])
   })
 
-  it("sums up what became of the jobs, and exits with 1 where one failed", async () => {
+  it("summarises the jobs, and exits with 1 if one failed", async () => {
     const { code, stderr, stdout } = await aio(["-k", "--", "sh", "-c", "echo $0; exit $0", ":::", "0", "3"])
     expect([code, stdout]).toEqual([1, "0\n3\n"])
     expect(stderr).toMatch(
@@ -102,7 +102,7 @@ describe("aio subprocess", () => {
     }
   })
 
-  it("logs jobs in GNU parallel's columns and goes on from there", async () => {
+  it("logs jobs in GNU parallel's columns and resumes from the log", async () => {
     const at = Aio.folder()
     const log = join(at, "log")
     const run = (words: ReadonlyArray<string>, ...items: ReadonlyArray<string>) =>
@@ -286,7 +286,7 @@ describe("aio subprocess", () => {
     expect(runs.length).toBeLessThan(120 + 5 * 15)
   }, 60_000)
 
-  it("passes on bytes unchanged, a line of 100 MB and what is not UTF-8", async () => {
+  it("passes on bytes unchanged, including a line of 100 MB and bytes that are not UTF-8", async () => {
     const long = "head -c 100000000 /dev/zero | tr '\\0' x; echo; printf 'a\\377\\000b'"
     for (const mode of ["--group", "--line-buffer", "--ungroup"]) {
       const { stdout } = await aio(["-q", mode, "--", "sh", "-c", long, ":::", "1"], {
@@ -370,7 +370,7 @@ describe("aio subprocess", () => {
     expect([stdout, stderr]).toEqual(["0\n", ""])
   })
 
-  it("reports in one line that output cannot be kept, and ends what runs", async () => {
+  it("reports in one line that output cannot be kept, and ends running jobs", async () => {
     const marker = Aio.marker()
     const small = { shell: 'ulimit -f 1000; exec "$@"', env: { ...marker.env, TMPDIR: Aio.folder() } }
     const results = join(Aio.folder(), "results")
@@ -387,7 +387,7 @@ describe("aio subprocess", () => {
     expect(marker.alive()).toEqual([])
   })
 
-  it("reports in one line what is wrong, before anything runs", async () => {
+  it("reports wrong usage in one line, before anything runs", async () => {
     const at = Aio.folder()
     const plain = join(at, "plain")
     writeFileSync(plain, "x")
@@ -402,7 +402,7 @@ describe("aio subprocess", () => {
       [["--halt", "now,fail=101%", "--", "echo", ":::", "1"], 2, /'now,fail=101%' is not a rule/],
       [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: '' is not a folder/],
       [["--", "echo", ":::"], 2, /':::' has no items after it/],
-      [["--", ":::", "a"], 2, /there is no command; write aio subprocess -- CMD/],
+      [["--", ":::", "a"], 2, /no command is given; write aio subprocess -- CMD/],
       [["--", "", ":::", "a"], 2, /the command is empty/],
       [["--", "echo", "{3}", ":::", "a"], 2, /\{3\} refers to list 3 of items; lists given: 1/],
       [

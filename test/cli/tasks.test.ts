@@ -66,7 +66,7 @@ describe("aio tasks NAME=COMMAND", () => {
     expect(colored.stdout).toBe("\x1b[36ma  | \x1b[0m2\n")
   })
 
-  it("gives its events as NDJSON", async () => {
+  it("prints its events as NDJSON", async () => {
     const { code, stderr, stdout } = await aio(["--json", "a=echo out; exit 7"])
     expect({ code, stderr }).toEqual({ code: 1, stderr: "" })
     const events = lines(stdout).map((line) => JSON.parse(line))
@@ -112,7 +112,7 @@ describe("aio tasks NAME=COMMAND", () => {
     expect([code, stdout.split("\n").slice(2).sort()]).toEqual([143, ["", "a | term", "b | int"]])
   })
 
-  it("reports in one line what is wrong, before anything runs", async () => {
+  it("reports wrong usage in one line, before anything runs", async () => {
     const folder = Aio.folder()
     const file = join(folder, "Procfile")
     writeFileSync(file, "web: echo\n\nnonsense\n")

@@ -54,7 +54,7 @@ describe("the application, without a process of its own", () => {
     ["loop", "-q", "f.mjs#none"],
     ["subprocess", "--json", "-q", "exit {}", ":::"],
     ["subprocess", "-j", "1", "-q", "sh", "-c", "echo $0; echo $PWD >&2; exit 3", ":::", "a"]
-  ])("does what the built command does: %s %s %s %s %s", { timeout: 60_000 }, async (...words) => {
+  ])("behaves as the built command: %s %s %s %s %s", { timeout: 60_000 }, async (...words) => {
     const cwd = Aio.folder()
     writeFileSync(join(cwd, "f.mjs"), "export const shout = (line) => line.toUpperCase()\n")
     const options = { cwd, stdin: "a\nb\n" }

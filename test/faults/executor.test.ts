@@ -57,7 +57,7 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
     expect(countsOf(stderr)).toEqual([items.length - failed, failed])
   })
 
-  it("says what in a result cannot be cloned, however wide, deep or odd it is", async () => {
+  it("names the part of a result that cannot be cloned, however wide, deep or odd it is", async () => {
     const expected: Readonly<Record<string, string>> = {
       function: "the result is a function, which cannot be cloned",
       named: "the result.on.close is a function (close), which cannot be cloned",
@@ -89,7 +89,7 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
     expect(failuresOf(stderr)).toEqual(expected)
   })
 
-  it("fails a job with what it throws, whatever that is", async () => {
+  it("fails a job with the value that it throws, of any kind", async () => {
     const expected: Readonly<Record<string, string | RegExp>> = {
       "deep value": "[ [ [ [Array] ] ] ]",
       "deep field": /^Error: field \(/,
@@ -173,7 +173,7 @@ describe.each(modes.slice(0, 2))("words of a job, %s", (_, mode) => {
     expect(stderr).toContain("annotated")
   })
 
-  it("passes on what a job prints after its end, and not among the results", async () => {
+  it("passes on output of a job after its end, separately from the results", async () => {
     const { code, stderr, stdout } = await aio([...mode, "-j1", `${module}#later`, "print", "wait"])
     expect([code, stdout]).toEqual([0, "ended\nwaited\n"])
     expect(stderr).toContain("printed later\n")
@@ -236,7 +236,7 @@ describe("executor, library", () => {
   it.each([
     ["that end them", "WorkerCrashed", "1 minute"],
     ["that are ended", "JobTimedOut", "50 millis"]
-  ] as const)("has no more threads than it may, for jobs %s", async (_, tag, timeout) => {
+  ] as const)("has at most maxWorkers threads, for jobs %s", async (_, tag, timeout) => {
     const before = threads()
     const job = Job.fromFunction((tag: string) => {
       if (tag === "WorkerCrashed") process.exit(1)
@@ -378,7 +378,7 @@ describe("executor, items", () => {
     const first = await InProcess.run(["executor", "-q", "-i", file, `${module}#same`])
     expect([first.code, first.stdout]).toEqual([2, "a\n"])
     expect(first.stderr).toMatch(
-      /^aio executor: line 2 of .* is not UTF-8; --on-failure continue goes on with the others\n$/
+      /^aio executor: line 2 of .* is not UTF-8; --on-failure continue runs the others\n$/
     )
   })
 
@@ -401,14 +401,14 @@ describe("executor, items", () => {
 })
 
 describe("executor, times and places", () => {
-  it("has the time that a job ran before it was ended, and none of what never ran", async () => {
+  it("reports the time that a job ran before it was ended, and none for jobs that never ran", async () => {
     const late = await aio(["--timeout", "300ms", "--grace", "0ms", `${module}#end`, "spin"])
     expect(Number(/^run {4}p50 (\d+) ms/m.exec(late.stderr)?.[1])).toBeGreaterThanOrEqual(290)
     const never = await aio(["--input", "ndjson", `${module}#same`, "{"])
     expect(never.stderr).toMatch(/items {2}0 ok, 1 failed\ntime .*\n$/)
   })
 
-  it("names file and line of what was thrown, relative to the working directory", async () => {
+  it("names file and line of a thrown error, relative to the working directory", async () => {
     const folder = Aio.folder()
     writeFileSync(
       join(folder, "ex.ts"),

@@ -174,7 +174,7 @@ const plants: ReadonlyArray<
   ]
 ]
 
-describe("aio gather: what lies in the folder", () => {
+describe("aio gather: existing entries of the folder", () => {
   describe.each([
     ["", []],
     ["with a deadline", ["--timeout", "50s"]],
@@ -219,7 +219,7 @@ describe("aio gather: what lies in the folder", () => {
       }
     )
 
-    it("all is well, nothing is outside, and what cannot be removed is passed over with a note", () => {
+    it("downloads succeed, no file is outside, and entries that cannot be removed are skipped with a note", () => {
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
       expect(readFileSync(join(outside, "precious"), "utf8")).toBe("precious")
       expect(existsSync(join(outside, "new"))).toBe(false)
@@ -263,7 +263,7 @@ describe("aio gather: what lies in the folder", () => {
     ])
   })
 
-  it.runIf(root)("what another user has put there is not continued", async () => {
+  it.runIf(root)("files of another user are not continued", async () => {
     const server = await serve({ "/f": file(body) })
     const dir = Aio.folder()
     const part = join(dir, ".f.4194304:1-1.aio-part")
@@ -276,7 +276,7 @@ describe("aio gather: what lies in the folder", () => {
     expect(Aio.names(dir)).toEqual(["f"])
   })
 
-  it("temporary names cannot be guessed, and what is under one is neither followed nor removed", async () => {
+  it("temporary names are unpredictable, and an entry under one is neither followed nor removed", async () => {
     const dir = Aio.folder()
     const target = { directory: dir, name: "f" }
     const names = Array.from({ length: 100 }, () => ownName(target, "aio-tmp"))
@@ -362,7 +362,7 @@ describe.concurrent("aio gather: names from the server", () => {
 })
 
 describe.concurrent("aio gather: files that are there", () => {
-  it("with --no-clobber are kept where they have their checksum, and fetched anew where they have not", async () => {
+  it("with --no-clobber are kept if their checksum matches, and downloaded again otherwise", async () => {
     const server = await serve({
       "/right": ok("right"),
       "/wrong": ok("wrong"),
@@ -444,7 +444,7 @@ describe.concurrent("aio gather: files that are there", () => {
   })
 })
 
-describe("aio gather: what holds for the whole run is said once, with exit 2, before anything is fetched", () => {
+describe("aio gather: a problem of the whole run is reported once, with exit 2, before the first download", () => {
   const cases: ReadonlyArray<readonly [string, (dir: string) => string, RegExp]> = [
     ["a folder that is a file", (dir) => join(dir, "file"), /cannot save in \S+: \S+\/file is not a folder$/],
     [
@@ -595,7 +595,7 @@ describe("lists of downloads", () => {
     expect(Either.isRight(result) && result.right.map(({ url }) => url.href.length)).toEqual([1024 * 1024])
   })
 
-  it("are read no further than to the line that is too long, though its end never comes", async () => {
+  it("are read only up to a line that is too long, even if it never ends", async () => {
     let taken = 0
     const endless = Stream.repeatEffect(
       Effect.sync(() => {
@@ -723,7 +723,7 @@ describe.concurrent("aio gather: after a signal", () => {
     expect(finished.seen).toEqual([])
   })
 
-  it("--timeout leaves the same line; --json has it in the events; the next run goes on", async () => {
+  it("--timeout leaves the same line; --json has it in the events; the next run continues", async () => {
     const server = await serve({ "/f": FaultServer.inTurn(held, held, file(body)) })
     const dir = Aio.folder()
     const args = ["-d", dir, "--timeout", "1s", server.url("/f")]
@@ -803,10 +803,12 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
       "retries",
       "kept"
     ])
-    expect(lines.join("")).toMatch(/kept {8}1 partial file, \d+ KiB; run the same command again to ?continue$/)
+    expect(lines.join("")).toMatch(
+      /kept {8}1 partial file, \d+ KiB; run the same command again ?to ?continue$/
+    )
   })
 
-  it("a transfer that runs out of time at the end is counted and told", async () => {
+  it("a transfer that times out at the end is counted and reported", async () => {
     const server = await serve({ "/f": ok("f"), "/held": () => undefined })
     const { lines } = await Terminal.start(["gather", "--timeout=1s", server.url("/f"), server.url("/held")])
       .ended

@@ -80,7 +80,7 @@ describe.concurrent("a followed file, while it is read", () => {
     expect((await ended(running)).stdout).toBe("o1\nhalf\no2\nand half\n")
   })
 
-  it("gives half a line as it is when its writer is quiet for the rotate-wait", async () => {
+  it("emits half a line as it is when its writer is quiet for the rotate-wait", async () => {
     const { move, start, write } = make()
     write("log", "o1", "ha")
     const running = start(...quick)
@@ -131,7 +131,7 @@ describe.concurrent("a followed file, while it is read", () => {
         write("log", "n", "")
       },
       "n\n",
-      /^aio loop: log: it was truncated or written anew after 6 bytes of it were read; .* may be lost, and reading begins at the beginning of the new content\n$/
+      /^aio loop: log: it was truncated or rewritten after 6 bytes of it were read; .* may be lost, and reading continues at the beginning of the new content\n$/
     ],
     [
       "copied and truncated, and of the same size",
@@ -140,7 +140,7 @@ describe.concurrent("a followed file, while it is read", () => {
         write("log", "n1", "n2", "")
       },
       "n1\nn2\n",
-      /^aio loop: log: it was truncated or written anew after 6 bytes/
+      /^aio loop: log: it was truncated or rewritten after 6 bytes/
     ],
     [
       "copied and truncated, and larger",
@@ -149,7 +149,7 @@ describe.concurrent("a followed file, while it is read", () => {
         write("log", "n1", "n2", "n3", "n4", "")
       },
       "n1\nn2\nn3\nn4\n",
-      /^aio loop: log: it was truncated or written anew after 6 bytes/
+      /^aio loop: log: it was truncated or rewritten after 6 bytes/
     ]
   ]
   it.each(while_)("is %s", async (_, change, want, gap) => {
@@ -165,7 +165,7 @@ describe.concurrent("a followed file, while it is read", () => {
     expect(stderr).toMatch(gap)
   })
 
-  it("follows a link to where it leads next, with what it led to in between", async () => {
+  it("follows a link to its next target, with its targets in between", async () => {
     const { at, start, write } = make()
     const link = (to: string) => {
       fs.symlinkSync(to, at("next"))
@@ -218,7 +218,7 @@ describe.concurrent("a followed file, while it is read", () => {
     expect((await ended(running)).stdout).toBe("o1\no2\nn1\nn2\nn3\n")
   })
 
-  it("waits for a file that is not there yet, and says so once", async () => {
+  it("waits for a file that does not exist yet, and reports that once", async () => {
     const { at, cwd } = make()
     const running = Aio.start(["loop", "-q", "-f", "later/log", "id.mjs"], { cwd })
     await running.shows("waiting for later/log: there is no such file yet\n")
@@ -231,7 +231,7 @@ describe.concurrent("a followed file, while it is read", () => {
     })
   })
 
-  it("refuses what is not a regular file at once", async () => {
+  it("refuses at once a path that is not a regular file", async () => {
     const { at, cwd } = make()
     execFileSync("mkfifo", [at("pipe")])
     for (const [name, why] of [
@@ -245,7 +245,7 @@ describe.concurrent("a followed file, while it is read", () => {
     }
   })
 
-  it("ends with 3 at a gap by --on-gap fail, after what it had", async () => {
+  it("ends with 3 at a gap by --on-gap fail, after the records before it", async () => {
     const { copyTruncate, start, write } = make()
     write("log", "o1", "o2", "")
     const running = start("--on-gap", "fail")
@@ -254,13 +254,13 @@ describe.concurrent("a followed file, while it is read", () => {
     write("log", "n1", "")
     const { code, stderr, stdout } = await running.ended
     expect([code, stdout]).toEqual([3, "o1\no2\n"])
-    expect(stderr).toMatch(/^aio loop: log: it was truncated .*; --on-gap warn goes on\n$/)
+    expect(stderr).toMatch(/^aio loop: log: it was truncated .*; --on-gap warn continues\n$/)
   })
 })
 
 // What happens to `log`, which holds d1 and d2 and is done, between two runs with one checkpoint.
 const gone =
-  /^aio loop: log: [^\n]*; what was written behind its first 6 bytes may be lost, and reading begins at the beginning of the current file\n$/
+  /^aio loop: log: [^\n]*; data after its first 6 bytes may be lost, and reading continues at the beginning of the current file\n$/
 
 /** A line is written, then the file is renamed, and a new file begins. */
 const rotatedTo =
@@ -318,7 +318,7 @@ const between: ReadonlyArray<readonly [string, (log: Log) => void, string, RegEx
       write("id.mjs", "export default (record) => record\n")
     },
     "d3\nf1\n",
-    /^aio loop: log: log\.1\.gz, which came after log\.2, is compressed; its lines are lost, and reading goes on at byte 6 of log\.2\n$/
+    /^aio loop: log: log\.1\.gz, which came after log\.2, is compressed; its lines are lost, and reading continues at byte 6 of log\.2\n$/
   ],
   [
     "rotated, and what came next is gone",
@@ -403,7 +403,7 @@ describe.concurrent("a followed file with a checkpoint, between two runs", () =>
     expect(stderr).toMatch(gap)
   })
 
-  it("goes on in the file behind a gap, and says nothing more", async () => {
+  it("continues in the file after a gap, and reports nothing more", async () => {
     const log = make()
     await first(log)
     log.copyTruncate()
@@ -416,7 +416,7 @@ describe.concurrent("a followed file with a checkpoint, between two runs", () =>
     }
   })
 
-  it("gives half a line that was given as it was again when it is whole, and only then", async () => {
+  it("emits half a line that was emitted before again once it is complete, and only then", async () => {
     const log = make()
     log.write("log", "d1", "ha")
     const running = log.start("--checkpoint", "ck", ...quick)

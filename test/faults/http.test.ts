@@ -847,7 +847,7 @@ describe("http faults", () => {
     await server.close()
   })
 
-  it("notes what was passed over", async () => {
+  it("notes ignored encodings", async () => {
     const note = async (coding: string) =>
       (await download([ok([`Content-Encoding: ${coding}`])])).downloaded?.note
     expect(await note("UTF-8")).toBe("Content-Encoding 'utf-8' is not an encoding; the body is read as sent")
@@ -856,7 +856,7 @@ describe("http faults", () => {
     )
   })
 
-  it("decodes what was asked for compressed, whatever its name", async () => {
+  it("decodes a body that was requested compressed, whatever its name", async () => {
     const { downloaded } = await download([ok(["Content-Encoding: gzip"], gzipSync(small))], {
       name: "a.tgz",
       save: false
@@ -872,7 +872,7 @@ describe("http faults", () => {
     ["a Location", send("302 Found", [`Location: http://[${hostile}`])],
     ["a Location's scheme", send("302 Found", [`Location: a${hostile}:b`])],
     ["a Content-Range", ok([`Content-Range: bytes ${hostile}`])]
-  ])("no control character of %s is in what is said of it", async (_title, answer) => {
+  ])("no control character of %s is in its report", async (_title, answer) => {
     const sent = answer.send.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece))
     const { outcome } = await download([{ ...answer, send: sent }])
     expect(outcome).toMatch(/^(status|decode|redirect|range|protocol): /)
@@ -1206,7 +1206,7 @@ describe("http faults", () => {
       expect([code, stderr, stdout]).toEqual([0, "", `${shown}\n`])
     })
 
-    it("names the host that was not found, behind a redirect or of a proxy", async () => {
+    it("names the host that was not found, after a redirect or of a proxy", async () => {
       const server = await start(() => send("302 Found", ["Location: http://second.invalid/"]))
       closers.push(server.close)
       const [redirected, proxied] = await Promise.all([
@@ -1236,7 +1236,7 @@ describe("http faults", () => {
       expect([code, Aio.names(dir).length]).toEqual([0, 50])
     })
 
-    it("says once on stderr what was passed over", async () => {
+    it("notes ignored encodings once on stderr", async () => {
       const server = await start(() => ok(["Content-Encoding: UTF-8"]))
       closers.push(server.close)
       const { code, stderr } = await Aio.run([

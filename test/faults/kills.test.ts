@@ -73,7 +73,7 @@ describe("aio loop", () => {
 })
 
 describe("aio subprocess", () => {
-  it("killed again and again, with a job log and results: what is logged has its results", async () => {
+  it("killed again and again, with a job log and results: logged jobs have their results", async () => {
     const cwd = Aio.folder()
     const at = (name: string) => join(cwd, name)
     const items = numbers(160)

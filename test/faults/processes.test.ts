@@ -265,7 +265,7 @@ describe("schedule", () => {
   })
 })
 
-describe("what a person names", () => {
+describe("files that the user names", () => {
   it.each<[Words, number, RegExp]>([
     [["long-running", "--log-dir", "/proc/x", "a=true"], 2, /^aio long-running: cannot write \/proc\/x: /],
     [
@@ -361,7 +361,7 @@ describe("what a person names", () => {
     expect([readFileSync(at("file"), "utf8"), existsSync(at("ran"))]).toEqual(["precious\n", false])
   })
 
-  it("may be a pipe that is written to later, and which holds up no end", async () => {
+  it("may be a pipe that is written to later, and does not delay the end", async () => {
     const cwd = Aio.folder()
     const fifo = pipe(cwd, "fifo")
     const waiting = ["subprocess", "tasks", "long-running"].map((sub) =>
@@ -385,7 +385,7 @@ describe("what a person names", () => {
 })
 
 describe("subprocess", () => {
-  it("gives items to the command as they are, by a shell too", async () => {
+  it("passes items to the command unchanged, by a shell too", async () => {
     const items = [
       "a b",
       "{}",
@@ -419,7 +419,7 @@ describe("subprocess", () => {
     expect(eaten.stdout).toBe("1\n2\n3\n")
   })
 
-  it("refuses an item that a shell would read, because it stands in quotes of the command's own", async () => {
+  it("refuses an item that a shell would interpret within quotes of the command", async () => {
     const cwd = Aio.folder()
     const evil = "$(touch PWNED)"
     for (const [words, code] of [
@@ -440,7 +440,7 @@ describe("subprocess", () => {
     expect(fine.stdout).toBe("job 1 1\njob a.b a\n")
   })
 
-  it("logs one line a job, whatever is in it, and goes on from GNU parallel's own log", async () => {
+  it("logs one line per job, whatever its command, and resumes from GNU parallel's own log", async () => {
     const cwd = Aio.folder()
     const items = ["a\tb", "a\rb", "a\nb", "a\\nb", "\x1b[2J", "1\t:\t1.0\t1.0\t0\t0\t0\t0\tx"]
     const words = ["subprocess", "-qk0", "--joblog", "log", "--resume", "--", "printf", "<%s>"]
@@ -469,7 +469,7 @@ describe("subprocess", () => {
     expect((await InProcess.run(gnu, { cwd })).stdout).toBe("b\nc\n")
   })
 
-  it("saves the results of two processes in one folder, and removes only what a dead one has left", async () => {
+  it("saves the results of two processes in one folder, and removes only leftovers of a dead one", async () => {
     const cwd = Aio.folder()
     const words = ["subprocess", "-q", "--results", "R", "-j1", "--line-buffer", "--"]
     const script = "echo start; while [ ! -e go ]; do sleep 0.02; done; echo end"
@@ -507,7 +507,7 @@ describe("subprocess", () => {
     }
   })
 
-  it("saves results under names that are no paths, in place of a link and not through it", async () => {
+  it("saves results under names without slashes, in place of a link and not through it", async () => {
     const cwd = Aio.folder()
     const items = ["../x", "/etc/x", "..", ".", "a\nb", "\x1b[2J", "x".repeat(3000)]
     const words = ["subprocess", "-q0", "--results", "R", "--", "true"]
@@ -538,7 +538,7 @@ describe("subprocess", () => {
     expect(new Set(rows.map((row) => row.split("\t")[8])).size).toBe(80)
   })
 
-  it("goes on after an exit code of 255, and waits for what writes after its parent's end", async () => {
+  it("continues after an exit code of 255, and waits for processes that write after their parent's end", async () => {
     const { code, stdout } = await InProcess.run([
       ...[
         "subprocess",
@@ -551,7 +551,7 @@ describe("subprocess", () => {
     expect([code, stdout]).toEqual([1, "soon 2\nlate 2\n"])
   })
 
-  it("keeps no more output when nothing reads it any more, and leaves nothing in the temporary folder", async () => {
+  it("keeps no further output without a reader, and leaves nothing in the temporary folder", async () => {
     const marker = Aio.marker()
     const TMPDIR = Aio.folder()
     const script = "if [ {} = 1 ]; then echo one; else sleep 0.2; exec yes; fi"
@@ -582,7 +582,7 @@ describe("subprocess", () => {
     }
   })
 
-  it("gives what it makes the caller's modes", async () => {
+  it("creates files with the caller's modes", async () => {
     const cwd = Aio.folder()
     const words = ["subprocess", "-q", "--joblog", "log", "--results", "R", "--", "echo", ":::", "1"]
     await Aio.run(words, { cwd, shell: 'umask 077; exec "$@"' })
@@ -593,7 +593,7 @@ describe("subprocess", () => {
     expect(modes).toEqual([0o600, 0o700, 0o700, 0o600, 0o600])
   })
 
-  it("keeps what it makes for itself in the temporary folder from others, whatever the umask", async () => {
+  it("makes its own temporary files private, whatever the umask", async () => {
     const [cwd, TMPDIR] = [Aio.folder(), Aio.folder()]
     writeFileSync(
       join(cwd, "list.mjs"),

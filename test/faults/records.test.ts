@@ -63,7 +63,7 @@ const told = (record: Records.Record): string =>
     : `${record.line}! ${record.problem.replace("not CSV: ", "")}`
 
 describe("rows of a CSV", () => {
-  const behind = "text behind a closing quote"
+  const behind = "text after a closing quote"
   const uneven = "another number of fields than columns"
   const open = "a quote that is not closed"
   const cases: ReadonlyArray<readonly [string, string | Buffer, ReadonlyArray<string>]> = [
@@ -178,7 +178,7 @@ describe("rows of a CSV", () => {
     ["a header that is not UTF-8", Buffer.from("a,\xff\n1,2\n", "latin1"), ["1! not UTF-8"]]
   ]
 
-  it("are found however they are written, and what is wrong with one costs that one, cut at any byte", () => {
+  it("are found however they are written, and a bad one fails alone, cut at any byte", () => {
     for (const [name, text, rows] of cases) {
       const bytes = Buffer.from(text as string)
       const options = { format: "csv" } as const
@@ -191,7 +191,7 @@ describe("rows of a CSV", () => {
     }
   })
 
-  it("that are too long cost themselves, and say so of an open quote", () => {
+  it("that are too long fail alone, and the message mentions an open quote", () => {
     const options = { format: "csv", maxLine: 8 } as const
     const tables: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
       [
@@ -217,7 +217,7 @@ describe("rows of a CSV", () => {
     }
   })
 
-  it("are read again behind what was done, and a place in the middle of one that is too long is before it", () => {
+  it("resume after the last done row, and a place in the middle of a too long row is before it", () => {
     const bytes = Buffer.from("1\n22222222\n3\n4444444444")
     for (let cut = 0; cut <= bytes.length; cut++) {
       const options = { format: "lines", maxLine: 3 } as const
@@ -359,7 +359,7 @@ describe("records of JSON", () => {
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
   }, 120_000)
 
-  it("that are none, or hold what cannot be written, fail alone, with their line", async () => {
+  it("that are invalid, or whose result cannot be written, fail alone, with their line", async () => {
     const bad = [...none, "1e400", "[-1e999]"]
     const input = bad.map((text, i) => `${i}\n\n${text}\n`).join("")
     const found = await outcomes(input, (r) => ({ r }), {})
@@ -380,7 +380,7 @@ describe("records of JSON", () => {
 })
 
 describe("aio loop, one bad record", () => {
-  it("costs itself whatever its depth: those behind it are mapped, as results and as events", async () => {
+  it("fails alone at any depth: later records are mapped, as results and as events", async () => {
     const text = `{"n":1}\n${levels(6000)}\n[3]\n`
     const plain = await aio(["-i", "ndjson", "--on-error", "skip", "f.mjs#wrap"], text)
     expect([plain.code, plain.stdout === text.replace(/.+/g, '{"r":$&}'), plain.stderr]).toEqual([
@@ -441,7 +441,7 @@ describe("aio loop, one bad record", () => {
     expect([zero.code, zero.stderr]).toEqual([1, "aio loop: standard input, line 1: zero\n"])
   })
 
-  it("is in the dead letters as it came, of every format", async () => {
+  it("is in the dead letters with its original bytes, in every format", async () => {
     const cases: ReadonlyArray<readonly [string, string, string]> = [
       ["lines", "a\r\n\nb", "a\r\n\nb\n"],
       ["null", "a\nb\0\0c", "a\nb\0\0c\0"],
@@ -554,7 +554,7 @@ describe("aio loop, one bad record", () => {
 })
 
 describe("ReadRecords.encode", () => {
-  it("gives a record's own bytes, or a readable error, however deep it is", async () => {
+  it("returns a record's own bytes, or a readable error, at any depth", async () => {
     const text = `{"a":${levels(20_000)},"n":1e400}\n`
     const [record] = split(Buffer.from(text), { format: "ndjson" })
     expect(Buffer.from(ReadRecords.encode(record!, record!.value)).toString() === text).toBe(true)

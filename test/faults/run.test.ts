@@ -163,7 +163,7 @@ describe("run: errors that are hard to print", () => {
     })
   )
 
-  it("100 000 errors beside each other in a cause", () => {
+  it("100 000 parallel errors in a cause", () => {
     let cause: Cause.Cause<string> = Cause.empty
     for (let i = 0; i < 100_000; i++) cause = Cause.parallel(Cause.fail(String(i)), cause)
     return Effect.runPromise(
@@ -195,7 +195,7 @@ describe("run: exit codes of errors", () => {
     {},
     new Number(3)
   ]
-  it.effect("count as 1 where they are no whole number from 1 to 255, and the error is reported", () =>
+  it.effect("count as 1 unless they are a whole number from 1 to 255, and the error is reported", () =>
     Effect.forEach(wrong, (exitCode) =>
       Effect.map(outcome(Object.assign(new Error("the disk is broken"), { exitCode })), ({ code, lines }) =>
         assert.deepStrictEqual([exitCode, code, lines[0]], [exitCode, 1, "error: the disk is broken"])
@@ -203,7 +203,7 @@ describe("run: exit codes of errors", () => {
     )
   )
 
-  it.effect("are those of the process from 1 to 255; undefined and null are none", () =>
+  it.effect("are those of the process from 1 to 255; undefined and null do not count", () =>
     Effect.forEach([1, 2, 7, 255, undefined, null], (exitCode) =>
       Effect.map(outcome(Object.assign(new Error("text"), { exitCode })), ({ code, lines }) =>
         assert.deepStrictEqual(
@@ -355,7 +355,7 @@ describe("run: the services of NodeContext", () => {
   )
 })
 
-describe("run: what nothing catches", () => {
+describe("run: uncaught errors", () => {
   const hostile = `
 import * as Effect from "effect/Effect"
 const throws = () => { throw new Error("trap") }
@@ -426,7 +426,7 @@ export const many = Effect.forEach(Array.from({ length: 300_000 }, (_, i) => i),
     })
   )
 
-  it.live("ends by Node's own hand where its heap is full, and says that", () =>
+  it.live("is ended by Node when its heap is full, with Node's report", () =>
     Effect.promise(async () => {
       const leak = `
 import * as Effect from "effect/Effect"

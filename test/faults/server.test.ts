@@ -111,7 +111,7 @@ const serve = HttpServer.serve(handler, { port: 0 })
 const isFine = (port: number) =>
   Effect.map(raw(port, get("Host: a\r\nConnection: close")), (got) => assert.match(got, /^HTTP\/1\.1 200 /))
 
-describe("server: what no client should send", () => {
+describe("server: invalid requests", () => {
   it.scopedLive(
     "malformed requests are answered with 400 or 431, never handled, and the next is served",
     () =>
@@ -126,7 +126,7 @@ describe("server: what no client should send", () => {
       }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
-  it.scopedLive("handshakes that are none are refused", () =>
+  it.scopedLive("invalid handshakes are refused", () =>
     Effect.gen(function* () {
       const { port } = yield* serve
       for (const more of [
@@ -141,7 +141,7 @@ describe("server: what no client should send", () => {
     }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
-  it.scopedLive("bad frames close their WebSocket with the code that says why", () =>
+  it.scopedLive("bad frames close their WebSocket with the code of the violation", () =>
     Effect.gen(function* () {
       const { port } = yield* serve
       for (const [what, bytes, code] of frames) {
@@ -197,7 +197,7 @@ describe("server: what no client should send", () => {
     return Effect.acquireRelease(set(changed as typeof create), () => set(create))
   }
 
-  it.scopedLive("no client holds up the end for longer than the grace period", () =>
+  it.scopedLive("no client delays the end for longer than the grace period", () =>
     Effect.gen(function* () {
       // What is idle or half-way would be closed by Node itself in the end.
       yield* withNode({ keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 })

@@ -41,7 +41,7 @@ const isExported = (module: string, name: string) =>
     })
 
 describe("docs/asyncio.md", () => {
-  it("has three columns in every row, and something to say in the first two", () => {
+  it("has three columns in every row, with text in the first two", () => {
     assert.isAbove(rows.length, 100)
     for (const row of rows) {
       assert.strictEqual(row.length, 3, row.join("|"))

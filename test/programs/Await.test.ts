@@ -11,7 +11,7 @@ import { InvalidTarget } from "../../src/services/source/DiagnosticsError.js"
 const program = fileURLToPath(new URL("../../src/programs/Await.ts", import.meta.url))
 
 describe("Await.example", () => {
-  it.effect("prints foobar1, and reports what was never run, with file and line", () =>
+  it.effect("prints foobar1, and reports effects that never ran, with file and line", () =>
     Effect.gen(function* () {
       yield* Await.example
       const { stderr, stdout } = yield* Output.Captured
@@ -26,7 +26,7 @@ describe("Await.example", () => {
     }).pipe(Effect.provide(Output.layerTest))
   )
 
-  it.effect("names the places that the caller knows", () =>
+  it.effect("names the places that the caller provides", () =>
     Effect.gen(function* () {
       yield* Await.exampleAt((name) => ({ file: name, line: 7, column: 1 }))
       const { stderr } = yield* Output.Captured
@@ -38,7 +38,7 @@ describe("Await.example", () => {
 })
 
 describe("Await.find", () => {
-  it.effect("says what is dropped and how to mend it, for every rule", () =>
+  it.effect("describes the problem and its fix, for every rule", () =>
     Effect.gen(function* () {
       const { files, findings } = yield* Await.find({ files: [], project: "tsconfig.json" })
       expect(files).toEqual(["b.ts", "a.ts"])

@@ -46,7 +46,7 @@ describe("Gather", () => {
   describe("files", () => {
     const serve = Downloader.layerTest({ "https://a.example/f": Effect.succeed("body") })
 
-    it.scopedLive("saves what the command line and the list name", () =>
+    it.scopedLive("saves the files of the command line and the list", () =>
       Effect.gen(function* () {
         const directory = yield* scratch
         const events = yield* collect(

@@ -37,7 +37,7 @@ const hanging = Effect.map(
 const millis = Duration.toMillis
 
 describe("Network", () => {
-  it.effect("asks all parts at once: the page comes with the slowest of them, and not before", () =>
+  it.effect("asks all parts at once: the page is complete with the slowest of them, and not before", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.fork(Network.dashboard("ada"))
       yield* TestClock.adjust("149 millis")
@@ -67,7 +67,7 @@ describe("Network", () => {
     }).pipe(Effect.provide(Layer.merge(embedded, Output.layerTest)))
   )
 
-  it.effect("shows a part that fails as unavailable, and says why; nobody else is touched", () =>
+  it.effect("shows a part that fails as unavailable, with the reason; the others are not affected", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.fork(Network.dashboard("ada"))
       yield* TestClock.adjust("40 millis")

@@ -119,7 +119,7 @@ describe("Run.supervise", () => {
     })
   )
 
-  it.effect("says who cancelled a program that got no signal", () =>
+  it.effect("reports the origin of a cancellation without a signal", () =>
     Effect.gen(function* () {
       const id = Cancellation.toFiberId({ reason: "quota used up", origin: "billing" })
       assert.deepStrictEqual(yield* outcome(Effect.interruptWith(id)), {
@@ -243,7 +243,7 @@ describe("Run.supervise", () => {
       })
     )
 
-    it.effect("are not those that somebody waits for, or asks later", () =>
+    it.effect("are not those that are awaited, or observed later", () =>
       Effect.gen(function* () {
         const join = (fiber: Fiber.RuntimeFiber<never, Boom>) => Effect.ignore(Fiber.join(fiber))
         yield* lost(Effect.flatMap(Effect.fork(boom), join), 0)
@@ -283,7 +283,7 @@ describe("Run.supervise", () => {
       lost(Effect.zipRight(Effect.forkDaemon(Effect.never), Effect.fork(Effect.never)), 0)
     )
 
-    it.effect("are told once where the program fails for the same error", () =>
+    it.effect("are reported once if the program fails with the same error", () =>
       Effect.gen(function* () {
         const program = counted(Effect.fork(boom).pipe(Effect.zipRight(settled()), Effect.zipRight(boom)))
         assert.deepStrictEqual(yield* outcome(program), { code: 1, stderr: ["error: Boom: { n: 1 }"] })

@@ -97,7 +97,7 @@ describe("Server", () => {
     }).pipe(Effect.provide(inMemory))
   )
 
-  it.scoped("notes a handler that fails on stderr, and goes on", () =>
+  it.scoped("notes a handler that fails on stderr, and continues", () =>
     Effect.gen(function* () {
       const { stderr } = yield* Output.Captured
       const server = yield* Server.listen((request) =>

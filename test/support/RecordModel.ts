@@ -183,7 +183,7 @@ const csvRows = (input: string, maxLine: number): ReadonlyArray<Expected> => {
           : !closed
             ? "not CSV: a quote that is not closed"
             : behind
-              ? "not CSV: text behind a closing quote"
+              ? "not CSV: text after a closing quote"
               : names === undefined
                 ? new Set(texts).size < texts.length
                   ? "not CSV: columns "

@@ -88,7 +88,7 @@ const sameOrder = Effect.gen(function* () {
 describe("Interleave", () => {
   for (const strategy of strategies) {
     describe(strategy, () => {
-      it.effect("finds a lost update, and tells it with one switch; an atomic update has none", () =>
+      it.effect("finds a lost update, with one switch; an atomic update has none", () =>
         Effect.gen(function* () {
           const error = yield* found(lostUpdate, { strategy })
           expect(error.switches).toHaveLength(1)
@@ -105,7 +105,7 @@ describe("Interleave", () => {
         })
       )
 
-      it.effect("finds a check before an act on a queue, and tells it; polling has none", () =>
+      it.effect("finds a check before an act on a queue; polling has none", () =>
         Effect.gen(function* () {
           const error = yield* found(checkThenTake, { strategy })
           expect(error.switches).toHaveLength(1)
@@ -154,7 +154,7 @@ describe("Interleave", () => {
         })
       )
 
-      it.effect("lets all fibers get on beside one that polls for ever", () =>
+      it.effect("runs all fibers in spite of one that polls for ever", () =>
         Effect.gen(function* () {
           const polling = Effect.gen(function* () {
             const ready = yield* Ref.make(false)
@@ -185,7 +185,7 @@ describe("Interleave", () => {
     })
   )
 
-  it.effect("runs in virtual time, and tells it", () =>
+  it.effect("runs in virtual time, and shows it", () =>
     Effect.gen(function* () {
       const late = Effect.gen(function* () {
         yield* Effect.sleep("1 hour")
@@ -265,7 +265,7 @@ describe("Interleave", () => {
     })
   )
 
-  it.effect("says so when the same order does not fail again", () =>
+  it.effect("reports that the same order does not fail again", () =>
     Effect.gen(function* () {
       let runs = 0
       const program = Effect.suspend(() => (++runs === 3 ? Effect.fail("once") : Effect.void))
@@ -275,7 +275,7 @@ describe("Interleave", () => {
     })
   )
 
-  it.effect("waits for real work, and is no deadlock meanwhile", () =>
+  it.effect("waits for real work, without a deadlock", () =>
     Effect.gen(function* () {
       const timer = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
       const file = Effect.promise(() => readFile(import.meta.filename))

@@ -74,7 +74,9 @@ export const repeating = {
     Options.optional
   ),
   overlap: Values.choice("overlap", overlaps).pipe(
-    Options.withDescription("what happens to a run that is due while the previous one goes on; default skip"),
+    Options.withDescription(
+      "what happens to a run that is due while the previous one still runs; default skip"
+    ),
     Options.withDefault("skip" as const)
   ),
   catchUp: Values.choice("catch-up", ["none", "last", "all"]).pipe(

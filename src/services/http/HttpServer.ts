@@ -40,7 +40,7 @@ export type Message = string | Uint8Array
 export interface Socket {
   /** Waits for the next message. Messages that arrived before the connection closed can still be received. */
   readonly receive: Effect.Effect<Message, SocketClosed>
-  /** Sends a message, and waits while the far end is slower. */
+  /** Sends a message, and waits while the receiver is slower. */
   readonly send: (message: Message) => Effect.Effect<void, SocketClosed>
   /**
    * Starts closing; messages that are still on their way here can be received. Default code 1000; a code that may not be
@@ -64,7 +64,7 @@ export interface ServeOptions {
   readonly host?: string | undefined
   /** Time that running requests have to end when the server's scope closes; then they are cancelled. Default 5 s. */
   readonly grace?: Duration.DurationInput | undefined
-  /** Called for each handler that fails; its client gets 500 and the server goes on. Default: logs an error. */
+  /** Called for each handler that fails; its client gets 500 and the server continues. Default: logs an error. */
   readonly report?: ((failure: HandlerFailed) => Effect.Effect<void>) | undefined
   /**
    * Called when the scope closes while requests run, with their number, WebSockets not counted. Default: does nothing.
@@ -193,7 +193,7 @@ export const text = (
 
 /**
  * Answers with a WebSocket. The session runs in the request's fiber; when it ends, the connection is closed. It may
- * end with {@link SocketClosed}, as a session that receives for ever does. A session that never receives cannot learn
+ * end with {@link SocketClosed}, as a session that receives for ever does. A session that never receives cannot notice
  * that the client has closed, and is interrupted instead.
  *
  * @example

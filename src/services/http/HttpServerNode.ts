@@ -28,7 +28,7 @@ const serveNode = <E, R>(
     const server = http.createServer()
     const connections = new Set<Connection>()
     const upgraded = new Set<NetSocket>()
-    // Connections without a request so far, as browsers open them: Node takes them for busy.
+    // Connections without a request so far, as browsers open them: Node counts them as busy.
     const silent = new Set<unknown>()
     let closing = false
 
@@ -158,7 +158,7 @@ const serveNode = <E, R>(
           )
         })
     )
-    // For instance out of file descriptors: the connection is refused, and the server goes on.
+    // For instance out of file descriptors: the connection is refused, and the server continues.
     const runtime = yield* Effect.runtime<never>()
     server.on("error", (error) => Runtime.runFork(runtime)(Effect.logError(`server: ${error.message}`)))
 

@@ -15,7 +15,7 @@ import * as RequestFibers from "./internal/requestFibers.js"
 
 /**
  * Serves in memory, without sockets: `request` and `connect` of the listening server reach the handler, each in a fiber
- * of its own, in the time of the current clock. Ports count from 49152 on and can be in use; `block` holds up everything.
+ * of its own, in the time of the current clock. Ports count from 49152 on and can be in use; `block` delays everything.
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
-// The question to an analysis and its answer.
+// The input and the result of an analysis.
 
-/** What to analyse: a project, files under the settings of that project, or files under the nearest tsconfig.json. */
+/** The input: a project, files under the settings of that project, or files under the nearest tsconfig.json. */
 export interface Target {
   readonly files: ReadonlyArray<string>
   /** The path of a tsconfig.json. */
@@ -40,7 +40,7 @@ export interface Problem {
   readonly code: string
 }
 
-/** An import that cannot be resolved: its values are not judged. */
+/** An import that cannot be resolved: its values are not checked. */
 export interface Unresolved {
   readonly file: string
   readonly specifier: string
@@ -57,6 +57,6 @@ export interface Analysis {
   readonly files: ReadonlyArray<string>
   readonly problems: ReadonlyArray<Problem>
   readonly unresolved: ReadonlyArray<Unresolved>
-  /** Expressions over which TypeScript fails: effects there are not judged. */
+  /** Expressions for which TypeScript gives no type: effects there are not checked. */
   readonly unjudged: ReadonlyArray<Place>
 }

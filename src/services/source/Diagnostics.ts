@@ -13,8 +13,8 @@ import { type Group, groupsOf, plan } from "./internal/projects.js"
 import { type Report, runEffectDiagnostics } from "./internal/tsgo.js"
 import { processOf } from "./internal/typescript.js"
 
-// Two analysers, both packages of the user: the Effect diagnostics of @effect/tsgo know effects, and TypeScript 7, which
-// @effect/tsgo needs anyway, knows the types of everything else. Neither is bundled.
+// Two analysers, both packages of the user: the Effect diagnostics of @effect/tsgo find effects, and TypeScript 7, which
+// @effect/tsgo needs anyway, has the types of everything else. Neither is bundled.
 
 /** Finds effects, promises and generators that are built and dropped in TypeScript source. */
 export class Diagnostics extends Context.Tag("effect-asyncio/services/Diagnostics")<
@@ -104,7 +104,7 @@ const analyseGroup = (group: Group, home: string) =>
         const rule =
           name === "floatingEffect" && message.includes("`Stream<") ? "floatingStream" : (name as Rule)
         const code = text.slice(start, start + length)
-        // The rest of the line too, where the report marks the keyword alone.
+        // The rest of the line too, if the report marks only the keyword.
         const shown = /^(yield|return)$/.test(code) ? /.*/.exec(text.slice(start))![0] : code
         return [{ file, line, column, rule, code: excerpt(shown) }]
       }

@@ -23,7 +23,7 @@ export class InvalidTarget extends Data.TaggedError("InvalidTarget")<{
 export class EffectMissing extends Data.TaggedError("EffectMissing")<{
   readonly file: string
   readonly specifier: string
-  /** What is wrong with it: `is not installed in DIR`. */
+  /** Its problem: `is not installed in DIR`. */
   readonly problem: string
 }> {
   override get message() {
@@ -31,7 +31,7 @@ export class EffectMissing extends Data.TaggedError("EffectMissing")<{
   }
 }
 
-/** An analyser crashed, or did not analyse what it was asked to. */
+/** An analyser crashed, or left files out. */
 export class AnalyserFailed extends Data.TaggedError("AnalyserFailed")<{
   readonly analyser: string
   readonly problem: string

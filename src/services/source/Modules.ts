@@ -10,7 +10,7 @@ import { didYouMean } from "../text/Spelling.js"
 import { nativeImport } from "./NativeImport.js"
 import * as TypeScript from "./TypeScript.js"
 
-/** A file cannot be loaded, or lacks the export; the message is one line for the person. Exit code 2. */
+/** A file cannot be loaded, or lacks the export; the message is one line for the user. Exit code 2. */
 export class ModuleError extends Data.TaggedError("ModuleError")<{
   readonly reason:
     | "NotFound"

@@ -23,7 +23,7 @@ export class Probes extends Context.Tag("effect-asyncio/services/Probes")<
   }
 >() {}
 
-// The error of fetch says what happened only in its causes.
+// The error of fetch names the reason only in its causes.
 const detailOf = (error: unknown): string => {
   const cause = (error as { cause?: unknown }).cause
   if (cause !== undefined) return detailOf(cause)

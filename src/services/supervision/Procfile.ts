@@ -6,7 +6,7 @@ export interface Entry {
   readonly command: string
 }
 
-/** An entry is not valid; `message` says where and why. */
+/** An entry is not valid; `message` names its place and the problem. */
 export class ProcfileError extends Data.TaggedError("ProcfileError")<{
   /** The file and line, or the word. */
   readonly where: string

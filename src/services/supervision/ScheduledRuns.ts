@@ -82,7 +82,7 @@ export interface RunOutcome {
   readonly signal?: NodeJS.Signals | undefined
 }
 
-/** What happens in {@link run}; times are milliseconds since the epoch, durations milliseconds. */
+/** An event of {@link run}; times are milliseconds since the epoch, durations milliseconds. */
 export type RunEvent =
   | { readonly event: "scheduled"; readonly at: number; readonly skipped: string | undefined }
   | {
@@ -156,7 +156,7 @@ const outcomeOf = (exit: Exit.Exit<ProcessOutcome.Exited, ProcessError.ProcessEr
 }
 
 /**
- * Runs a command once or repeatedly, reports what happens, and returns the summary when no further run can come. A run
+ * Runs a command once or repeatedly, reports events, and returns the summary when no further run can start. A run
  * that fails does not stop later runs. Interruption stops the running commands with their whole process trees, and the
  * ends of those runs and the summary are still reported.
  *

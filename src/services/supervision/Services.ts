@@ -14,7 +14,7 @@ import * as LogFiles from "./LogFiles.js"
 import * as Probes from "./Probes.js"
 import * as Supervisor from "./Supervisor.js"
 
-/** A question about a running service: does it work? */
+/** A check whether a running service works. */
 export type Probe =
   | { readonly http: string }
   | { readonly port: number; readonly host?: string | undefined }
@@ -53,7 +53,7 @@ export interface ServicesOptions
     > {
   /** As in `Supervisor.Health`. */
   readonly health?: Omit<Supervisor.Health, "check"> | undefined
-  /** What a service that has failed for good does to the others; default `"cancel"`. */
+  /** The effect on the others of a service that has failed for good; default `"cancel"`. */
   readonly onFailure?: "cancel" | "continue" | undefined
   /** How long the services are kept running; default for ever. */
   readonly duration?: Duration.DurationInput | undefined
@@ -65,7 +65,7 @@ export interface ServicesOptions
   readonly onEvent?: ((event: ServiceEvent) => Effect.Effect<void>) | undefined
 }
 
-/** What happens in {@link run}. Runs count from 1; times are milliseconds. */
+/** An event of {@link run}. Runs count from 1; times are milliseconds. */
 export type ServiceEvent = { readonly name: string } & (
   | { readonly event: "waiting"; readonly others: ReadonlyArray<string> }
   | { readonly event: "started"; readonly run: number; readonly pid: number; readonly command: string }
@@ -101,9 +101,9 @@ export interface ServiceOutcome {
   readonly restarts: number
 }
 
-/** The pause between two questions whether a service is ready. */
+/** The pause between two readiness checks. */
 const probeEvery = "250 millis"
-/** How long the last question to a service that has ended well may take. */
+/** Time limit of the last readiness check of a service that has ended well. */
 const lastAnswer = "5 seconds"
 /** How many turns the end of a command may come after the failed health check that it caused: about 20 ms. */
 const endTurns = 20
@@ -114,7 +114,7 @@ const endTurns = 20
  * run are then stopped in reverse order of their first start, one after the other, until no process of any is left;
  * interruption does the same.
  *
- * Gives the outcome of each service, in input order. Fails with `LogFilesError` when a log cannot be written.
+ * Returns the outcome of each service, in input order. Fails with `LogFilesError` when a log cannot be written.
  *
  * @example
  * ```ts
@@ -258,7 +258,7 @@ export const run = Effect.fn("Services.run")(function* (
       const probe = request.ready
       if (probe === undefined) return Deferred.isDone(state.spawned)
       if ("log" in probe) return Effect.succeed(state.matched)
-      // It may have ended between two questions. The answer matters only when the service has ended for good.
+      // It may have ended between two checks. The answer matters only when the service has ended for good.
       if (restart === "always" || Exit.isFailure(exit)) return Effect.succeed(false)
       return Effect.raceFirst(Effect.isSuccess(ask(probe)), Effect.as(Sleep.sleep(lastAnswer), false))
     }

@@ -45,7 +45,7 @@ export interface Policy<R = never, E = never> {
   readonly onEvent?: ((event: Event) => Effect.Effect<void, never, R>) | undefined
 }
 
-/** What happens in {@link supervise}. Runs count from 1; times are milliseconds. */
+/** An event of {@link supervise}. Runs count from 1; times are milliseconds. */
 export type Event =
   | { readonly event: "started"; readonly run: number }
   | { readonly event: "ready"; readonly run: number; readonly after: number }
@@ -57,7 +57,7 @@ export type Event =
       readonly runtime: number
       readonly exit: Exit.Exit<unknown, unknown>
     }
-  /** The next run comes after the pause. */
+  /** The next run starts after the pause. */
   | { readonly event: "restarting"; readonly run: number; readonly pause: number }
 
 /** A run was not ready in time, or its readiness check failed. */
@@ -97,7 +97,7 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
  * Runs an effect repeatedly, by the policy, until it ends for good (as systemd and supervisord do). The pauses between runs
  * grow. A run that is not ready in time, or whose health checks fail, is interrupted, awaits its clean-up, and has failed.
  *
- * Gives the result of the last run, or fails as it did, when the policy asks for no further run. Fails with
+ * Returns the result of the last run, or fails as it did, when the policy requires no further run. Fails with
  * `TooManyRestarts` when the policy allows no further run, and as `waitFor` does. Interruption ends the run. A defect is
  * a failure like others.
  *

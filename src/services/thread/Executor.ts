@@ -25,11 +25,11 @@ export class Executor extends Context.Tag("effect-asyncio/services/Executor")<
   {
     /** How many jobs run at once. */
     readonly maxWorkers: number
-    /** How many jobs may be asked for at once without one being refused. */
+    /** How many jobs may be requested at once without a refusal. */
     readonly capacity: number
     /**
      * Runs the job on a thread of its own and returns its result. Arguments and result are copies (structured clone)
-     * unless they are moved (`InJob.move`). Jobs start in the order in which they are asked for. Interrupted while
+     * unless they are moved (`InJob.move`). Jobs start in the order in which they are requested. Interrupted while
      * queued, the job never runs; while running, it is asked to end (`InJob.cancelled`) and its thread is terminated
      * after the grace period; the interruption is over when the job has ended.
      */
@@ -40,7 +40,7 @@ export class Executor extends Context.Tag("effect-asyncio/services/Executor")<
   }
 >() {}
 
-// settings of the jobs that a fiber asks for
+// settings of the jobs that a fiber requests
 
 /**
  * Limits each job of the effect to this time of running: a job that runs for longer fails with `JobTimedOut`. It is
@@ -147,7 +147,7 @@ export interface WorkersOptions {
   readonly maxMemory?: number | undefined
   /** A thread is replaced after this many jobs: for code that leaks. Default: never. */
   readonly recycleAfter?: number | undefined
-  /** Runs first on each thread. Where it fails there is no thread, and the job that waited for it fails. */
+  /** Runs first on each thread. If it fails there is no thread, and the job that waited for it fails. */
   readonly initializer?: Job.Job<[], unknown> | undefined
   /**
    * Time between asking a job to end (or closing the scope) and terminating its thread; default 1 second. With zero,
@@ -198,7 +198,7 @@ export const layerThreads = (options?: WorkersOptions): Layer.Layer<Executor> =>
   layerWorkers(Units.thread, options)
 
 /**
- * Child processes, for code that may crash: what ends one, even in native code, ends nothing else. A process starts in
+ * Child processes, for code that may crash: a crash, even of native code, ends only its own process. A process starts in
  * some ten times the time of a thread, shares no memory, and its buffers are copied. Terminating one also ends the
  * processes that it started.
  */

@@ -6,7 +6,7 @@ import type { Job } from "./Job.js"
 
 /**
  * Answers jobs by effects instead of running them: for tests in virtual time, where a job takes as long as its
- * answer sleeps. At most `maxWorkers` (default: no limit) answers are under way; the others queue.
+ * answer sleeps. At most `maxWorkers` (default: no limit) answers run at once; the others queue.
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
-// What a job can ask on its thread. Node's own globals only: a thread that loads Effect starts in ten times the time.
+// The interface of a running job. Node's own globals only: a thread that loads Effect starts in ten times the time.
 
-/** What goes along with a job from the fiber that asked for it. */
+/** The context that a job gets from the fiber that requested it. */
 export interface JobContext {
   /** The job's name. */
   readonly job: string
@@ -19,7 +19,7 @@ export interface JobContext {
   readonly refs: Readonly<Record<string, unknown>>
 }
 
-/** What a thread provides to the job that it runs. */
+/** Provided by the thread to the job that it runs. */
 export interface Host {
   readonly cancelled: () => boolean
   readonly context: () => JobContext
@@ -32,7 +32,7 @@ const globals = globalThis as { [hostKey]?: Host | undefined; [movesKey]?: WeakM
 globals[movesKey] ??= new WeakMap()
 const moves = globals[movesKey]
 
-/** For executors: what {@link cancelled} and {@link context} answer from now on. */
+/** For executors: the source of {@link cancelled} and {@link context} from now on. */
 export const setHost = (host: Host | undefined): void => {
   globals[hostKey] = host
 }
@@ -60,7 +60,7 @@ export const setHost = (host: Host | undefined): void => {
  */
 export const cancelled = (): boolean => globals[hostKey]?.cancelled() ?? false
 
-/** What came with the job from its caller: log annotations, span, the FiberRefs of `withRefs`. Empty without a job. */
+/** The context of the job's caller: log annotations, span, the FiberRefs of `withRefs`. Empty without a job. */
 export const context = (): JobContext =>
   globals[hostKey]?.context() ?? { job: "", annotations: {}, span: undefined, refs: {} }
 

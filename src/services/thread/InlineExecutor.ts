@@ -17,9 +17,9 @@ const outcomeInline = async (call: () => unknown): Promise<Outcome> => {
 }
 
 /**
- * Runs jobs on the caller's own thread, one after the other, shipped and copied as `Executor.layerThreads` does it: for
- * tests of what a job computes. A job that blocks does block the caller's thread; a job that is interrupted is asked to
- * end, and no longer waited for.
+ * Runs jobs on the caller's own thread, one after the other, shipped and copied as in `Executor.layerThreads`: for tests
+ * of the computation of a job. A job that blocks does block the caller's thread; an interrupted job is asked to end, and
+ * no longer awaited.
  */
 export const layer: Layer.Layer<Executor> = Layer.effect(
   Executor,

@@ -16,7 +16,7 @@ export type Answer<R> =
 
 /** Work for an executor: a function by its source ({@link fromFunction}) or by its module ({@link fromModule}). */
 export interface Job<in Args extends ReadonlyArray<any>, out A> {
-  /** For people: the function's name, or `MODULE#EXPORT`. */
+  /** The name in messages: the function's name, or `MODULE#EXPORT`. */
   readonly name: string
   /** How the thread obtains the function; undefined when this function cannot be shipped. */
   readonly task: Task | undefined

@@ -26,8 +26,8 @@ export interface EachOptions {
    */
   readonly chunk?: number | undefined
   /**
-   * Jobs (or chunks) that are asked for at once; default 16 a thread, so that each has its next jobs at hand. With
-   * fewer than `maxWorkers`, only so many threads run.
+   * Jobs (or chunks) that are requested at once; default 16 per thread, so that each has its next jobs at hand. With
+   * fewer than `maxWorkers`, only that many threads run.
    */
   readonly concurrency?: number | undefined
   /** The timeout of each input, as `Executor.withTimeout`; default: none. */
@@ -44,7 +44,7 @@ export interface Item<Input, A> {
   readonly result: Either.Either<A, ExecutorError>
   /** Milliseconds that its job ran. */
   readonly run: number
-  /** Milliseconds from when the job was asked for until it ran. */
+  /** Milliseconds from the request of the job until it ran. */
   readonly wait: number
   /** Attempts, the first included. */
   readonly attempts: number
@@ -54,7 +54,7 @@ export interface Item<Input, A> {
 const kept = 256
 
 /**
- * Runs a job once for each input and emits the end of each: a failure belongs to one input, and the others go on.
+ * Runs a job once for each input and emits the outcome of each: a failure belongs to one input, and the others continue.
  * Inputs are read as threads become free, and no faster than results are pulled, so an endless stream costs no memory.
  * Ending the stream early cancels the running jobs and waits until they have ended.
  *
@@ -144,13 +144,13 @@ export const runChunk = <Input, A>(
     )
   )
 
-/** Whether another attempt may succeed: not where function and input alone decide. */
+/** Whether another attempt may succeed: not if the failure depends only on function and input. */
 const canRetry = (error: ExecutorError): boolean =>
   error._tag !== "NotSerializable" && !(error._tag === "WorkerCrashed" && error.reason === "closed")
 
 /**
  * Maps a job over inputs, on all threads (asyncio: `Executor.map`). The first failure ends the stream and cancels the
- * running jobs; {@link each} goes on after a failure.
+ * running jobs; {@link each} continues after a failure.
  *
  * @example
  * ```ts
@@ -179,9 +179,9 @@ export const map = <Input, A, E = never, R = never>(
     )
   })
 
-// items of a list that a person wrote
+// items of a list that a user wrote
 
-/** An input of {@link items}: the text that a person wrote, and its value or what is wrong with it. */
+/** An input of {@link items}: its text, and its value or its problem. */
 export interface ItemInput {
   readonly text: string
   readonly value: Either.Either<unknown, string>
@@ -189,20 +189,20 @@ export interface ItemInput {
 
 /** Settings of {@link items}. */
 export interface ItemsOptions extends EachOptions {
-  /** `"cancel"` (default): the first failure cancels the running jobs and starts no others; `"continue"`: they go on. */
+  /** `"cancel"` (default): the first failure cancels the running jobs and starts no others; `"continue"`: they run on. */
   readonly onFailure?: "cancel" | "continue" | undefined
-  /** Makes of a result the value in its event; what it throws is a failure of the item. Default: the result itself. */
+  /** Turns a result into the value of its event; if it throws, the item fails. Default: the result itself. */
   readonly encode?: ((value: unknown) => unknown) | undefined
 }
 
-/** Milliseconds below which 50, 95 and 99 % of all times are. */
+/** The 50th, 95th and 99th percentile of all times, in milliseconds. */
 export interface Quantiles {
   readonly p50: number
   readonly p95: number
   readonly p99: number
 }
 
-/** What happens in {@link items}. `seq` is the item's number in the input, from 1. */
+/** An event of {@link items}. `seq` is the item's number in the input, from 1. */
 export type ItemEvent =
   | {
       readonly event: "result"
@@ -219,7 +219,7 @@ export type ItemEvent =
       readonly event: "failed"
       readonly seq: number
       readonly item: string
-      /** The error's tag; `"BadInput"` where the item has no value, `"BadResult"` where `encode` has thrown. */
+      /** The error's tag; `"BadInput"` if the item has no value, `"BadResult"` if `encode` threw. */
       readonly error: ExecutorError["_tag"] | "BadInput" | "BadResult"
       readonly message: string
       /** The stack on the thread, where there was one. */
@@ -296,7 +296,7 @@ export const items = <E = never, R = never>(
       let bad: Array<ItemEvent & { event: "failed" }> = []
       const source = Symbol.iterator in inputs ? Stream.fromIterable(inputs) : inputs
       const given = source.pipe(
-        // Items behind a bad one are not started where the first failure ends all.
+        // Items after a bad one are not started if the first failure ends all.
         Stream.takeWhile(() => !(onFailure === "cancel" && bad.length > 0)),
         Stream.filterMap(({ text, value }) => {
           const seq = ++count

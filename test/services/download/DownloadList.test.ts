@@ -12,7 +12,7 @@ describe("DownloadList", () => {
     )
   const sum = "ab".repeat(32)
 
-  it.effect("reads URLs, names and checksums, and says where each was", () =>
+  it.effect("reads URLs, names and checksums, with the origin of each", () =>
     Effect.gen(function* () {
       const requests = yield* readText(
         `# head\n\nhttps://a.example/x\r\nhttps://a.example/y\tname.txt\n https://a.example/z \t\tSHA256:${sum.toUpperCase()}\nhttps://a.example/w\tn\tsha256:${sum}`
@@ -56,7 +56,7 @@ describe("DownloadList", () => {
     })
   )
 
-  it.live("counts its lines anew each time it is read; says of a file what is wrong with it", () =>
+  it.live("counts its lines from 1 in each reading; reports the problem of a file", () =>
     Effect.gen(function* () {
       const missing = yield* Effect.flip(Stream.runDrain(DownloadList.readList("/no/such/list")))
       expect(missing.message).toBe("cannot read the list /no/such/list: there is no such file")

@@ -39,7 +39,7 @@ describe("Downloader", () => {
       }).pipe(Effect.provide(Downloader.layerTest({ [url.href]: Effect.succeed("héé") })))
     )
 
-    it.effect("leaves what is there, refuses what is too large, and is 404 elsewhere", () =>
+    it.effect("keeps existing files, refuses too large bodies, and is 404 elsewhere", () =>
       Effect.gen(function* () {
         yield* get({ url, target })
         expect(yield* get({ url, target: { ...target, existing: "keep" } })).toMatchObject({
@@ -142,7 +142,7 @@ describe("Downloader", () => {
       }).pipe(Effect.provide(Downloader.layer))
     )
 
-    it.scopedLive("mapUrl fetches from elsewhere what is asked for", () =>
+    it.scopedLive("mapUrl downloads from another URL than the requested one", () =>
       Effect.gen(function* () {
         const server = yield* serve({ "/a.example": FaultServer.ok("page") })
         const { size } = yield* get({ url: new URL("https://a.example/page") }).pipe(

@@ -175,7 +175,7 @@ describe("Downloads", () => {
     )
   )
 
-  it.effect("does not try again what will not pass", () =>
+  it.effect("does not retry permanent failures", () =>
     Effect.gen(function* () {
       const { events, fiber } = yield* collect(Downloads.downloads([request("missing")]))
       yield* Fiber.join(fiber)
@@ -190,7 +190,7 @@ describe("Downloads", () => {
     }).pipe(serve({}))
   )
 
-  it.effect("timeout bounds a transfer with its retries, to the millisecond; the others go on", () =>
+  it.effect("timeout bounds a transfer with its retries, to the millisecond; the others continue", () =>
     Effect.gen(function* () {
       const { events, fiber } = yield* collect(
         Downloads.downloads([request("a"), request("b")], { timeout: "1 seconds", retries: 99 })
@@ -235,7 +235,7 @@ describe("Downloads", () => {
     )
   )
 
-  it.effect("a failure under cancel ends the others, which say why, and starts nothing more", () =>
+  it.effect("a failure under cancel ends the others, with the reason, and no further transfer starts", () =>
     Effect.gen(function* () {
       let cleaned = false
       const waits = Effect.onInterrupt(Effect.never, () =>
@@ -328,7 +328,7 @@ describe("Downloads", () => {
     }).pipe(serve({ a: Effect.succeed("1") }))
   )
 
-  it.effect("fails as its input fails, after cancelling what is under way", () =>
+  it.effect("fails as its input fails, after cancelling running transfers", () =>
     Effect.gen(function* () {
       let cleaned = false
       const begun = yield* Deferred.make<void>()
@@ -376,7 +376,7 @@ describe("Downloads", () => {
     })
   )
 
-  it.effect("ended early by its reader, cancels what is under way and waits for the clean-up", () =>
+  it.effect("ended early by its reader, cancels running transfers and awaits their clean-up", () =>
     Effect.gen(function* () {
       let cleaned = 0
       const waits = Effect.onInterrupt(Effect.never, () =>
@@ -395,7 +395,7 @@ describe("Downloads", () => {
     })
   )
 
-  it.effect("interrupted, cancels what is under way and waits for the clean-up", () =>
+  it.effect("interrupted, cancels running transfers and awaits their clean-up", () =>
     Effect.gen(function* () {
       let cleaned = false
       const begun = yield* Deferred.make<void>()
@@ -418,7 +418,7 @@ describe("Downloads", () => {
     })
   )
 
-  it.effect("leaves what is there when told to, and counts it apart", () =>
+  it.effect("keeps existing files on request, and counts them separately", () =>
     Effect.gen(function* () {
       yield* Ref.update(yield* Downloader.Files, HashMap.set("dir/a", new Uint8Array(7) as Uint8Array))
       const { events, fiber } = yield* collect(

@@ -45,7 +45,7 @@ describe("Failures.render", () => {
     ])
   })
 
-  it("says what there is to say of any value", () => {
+  it("describes any value", () => {
     class Tagged extends Data.TaggedError("Tagged")<{ readonly path: string }> {}
     class Bare extends Data.TaggedError("Bare") {}
     const first = (error: unknown) => render(error)[0]
@@ -58,7 +58,7 @@ describe("Failures.render", () => {
     assert.strictEqual(first({ _tag: "T", message: "m" }), "error: T: m")
   })
 
-  it("tells every error of an AggregateError, and one that causes itself once", () => {
+  it("reports every error of an AggregateError, and one that causes itself once", () => {
     const one = withStack(new Error("one"))
     const two = withStack(new Error("two"))
     one.cause = one
@@ -66,7 +66,7 @@ describe("Failures.render", () => {
     assert.deepStrictEqual(render(both), ["error: both", "  caused by: one", "  caused by: two"])
   })
 
-  it("opens what Effect.runPromise rejects with", async () => {
+  it("unwraps the rejection of Effect.runPromise", async () => {
     const failure = await Effect.runPromise(Effect.fail("inside")).then(
       () => undefined,
       (error) => error
@@ -75,7 +75,7 @@ describe("Failures.render", () => {
     assert.deepStrictEqual(render(failure), ["error: inside"])
   })
 
-  it("puts colours only where they are wanted, and says nothing of interruptions", () => {
+  it("uses colours only if wanted, and does not report interruptions", () => {
     assert.deepStrictEqual(render("x", { colors: true }), ["\x1b[31merror:\x1b[0m x"])
     assert.deepStrictEqual(Failures.render(Cause.empty, style), [])
   })

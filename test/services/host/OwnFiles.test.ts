@@ -51,7 +51,7 @@ describe("files", () => {
     assert.notStrictEqual(OwnFiles.temporaryName(at("link")), OwnFiles.temporaryName(at("link")))
   })
 
-  it("opens what a person named, but no pipe that nothing reads", () => {
+  it("opens a file that the user named, but no pipe without a reader", () => {
     const { at } = kinds()
     fs.writeSync(OwnFiles.openNamed(at("link"), "append"), "+")
     assert.strictEqual(fs.readFileSync(at("victim"), "utf8"), "precious+")

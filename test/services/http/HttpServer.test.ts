@@ -47,7 +47,7 @@ for (const [name, layer] of [
       }).pipe(Effect.provide(layer))
     )
 
-    it.scopedLive("answers 500 for a failure and a defect, reports them, and goes on", () =>
+    it.scopedLive("answers 500 for a failure and a defect, reports them, and continues", () =>
       Effect.gen(function* () {
         const reports: Array<string> = []
         const server = yield* HttpServer.serve(
@@ -101,7 +101,7 @@ for (const [name, layer] of [
       }).pipe(Effect.provide(layer))
     )
 
-    it.scopedLive("cancels what runs longer than the grace period, with 503", () =>
+    it.scopedLive("cancels requests that run longer than the grace period, with 503", () =>
       Effect.gen(function* () {
         const { begun, handler, reason } = yield* endless
         const scope = yield* Scope.make()
@@ -136,7 +136,7 @@ for (const [name, layer] of [
       }).pipe(Effect.provide(layer))
     )
 
-    it.scopedLive("talks WebSocket: texts and bytes of every length come back whole and in order", () =>
+    it.scopedLive("serves WebSockets: texts and bytes of every length come back whole and in order", () =>
       Effect.gen(function* () {
         const server = yield* HttpServer.serve(() => echo)
         const socket = yield* server.connect("/")
@@ -223,7 +223,7 @@ for (const [name, layer] of [
       }).pipe(Effect.provide(layer))
     )
 
-    it.scopedLive("says 426 where only a WebSocket is served, and fails to connect where none is", () =>
+    it.scopedLive("answers 426 if only a WebSocket is served, and fails to connect if none is", () =>
       Effect.gen(function* () {
         const server = yield* HttpServer.serve(({ path }) => (path === "/ws" ? echo : text("plain")))
         expect((yield* server.request("/ws")).status).toBe(426)

@@ -251,7 +251,7 @@ describe("HttpServerNode", () => {
     }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
-  it.scopedLive("keeps what a hasty client sends before the handler has answered", () =>
+  it.scopedLive("keeps messages that a client sends before the handler has answered", () =>
     Effect.gen(function* () {
       const begun = yield* Deferred.make<void>()
       const go = yield* Deferred.make<void>()
@@ -285,7 +285,7 @@ describe("HttpServerNode", () => {
     }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
-  it.scopedLive("refuses an upgrade without a valid WebSocket handshake, and goes on", () =>
+  it.scopedLive("refuses an upgrade without a valid WebSocket handshake, and continues", () =>
     Effect.gen(function* () {
       const server = yield* HttpServer.serve(({ path }) => (path === "/ws" ? echo : text("plain")))
       const upgrade = (path: string, version: number, key = "dGhlIHNhbXBsZSBub25jZQ==") =>

@@ -40,7 +40,7 @@ describe("HttpServerTest", () => {
     }).pipe(Effect.provide(HttpServerTest.layer))
   )
 
-  it.scoped("lets a blocking handler hold up all others", () =>
+  it.scoped("lets a blocking handler delay all others", () =>
     Effect.gen(function* () {
       const { block } = yield* HttpServer.HttpServer
       const server = yield* HttpServer.serve(({ path }) =>

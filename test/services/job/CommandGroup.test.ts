@@ -78,7 +78,7 @@ describe("CommandGroup", () => {
     })
   )
 
-  it.live("lets the others go on under continue, except those that wait for the failed one", () =>
+  it.live("lets the others continue under continue, except those that wait for the failed one", () =>
     Effect.gen(function* () {
       const events = yield* play(["a hit", "b ok c", "c ok", "d ok a", "e ok d"], { onFailure: "continue" })
       assert.deepStrictEqual(
@@ -98,7 +98,7 @@ describe("CommandGroup", () => {
     })
   )
 
-  it.live("reports what could not be started", () =>
+  it.live("reports commands that could not be started", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* play(["a none", "b long"]), [
         "a failed: cannot run none: command not found after 0",

@@ -38,7 +38,7 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("knows what was done by its command, each as often as it was", () =>
+  it.scopedLive("recognises done jobs by their command, each as often as it was run", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "log")
       yield* written(file, undefined, [
@@ -62,7 +62,7 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("goes on behind the last whole line, however often a crash has cut one", () =>
+  it.scopedLive("continues after the last whole line, however often a crash has cut one", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "log")
       const whole = "1\t:\t1.000\t     0.001\t0\t0\t0\t0\techo abc\n"
@@ -82,7 +82,7 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("counts what succeeded under one number twice, and what failed there once", () =>
+  it.scopedLive("counts two successes under one number twice, and failures there once", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "log")
       yield* written(file, undefined, [entry(2, "a"), entry(2, "a"), entry(1, "b", 1), entry(1, "b", 1)])
@@ -94,7 +94,7 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("goes on with what is no file, and with a file that has no line yet", () =>
+  it.scopedLive("appends to a path that is not a regular file, and to a file without lines", () =>
     Effect.gen(function* () {
       yield* written("/dev/null", "all", [entry(1, "a")])
       const file = path.join(yield* folder, "log")
@@ -155,7 +155,7 @@ describe("JobLog", () => {
     })
   )
 
-  it.scopedLive("reports which line is not a log's, and what cannot be written", () =>
+  it.scopedLive("reports the line that is not a log's, and a log that cannot be written", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const file = path.join(at, "log")

@@ -104,7 +104,7 @@ describe("Jobs", () => {
     })
   )
 
-  it.live("retries what failed, and shows only the last attempt's output", () =>
+  it.live("retries failed jobs, and shows only the last attempt's output", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* play(["flaky"], { retries: 2 }), [
         "1 attempt 2 after exit code 1",
@@ -116,7 +116,7 @@ describe("Jobs", () => {
     })
   )
 
-  it.live("ends what takes too long: by a fixed time, or by the median of the others", () =>
+  it.live("ends jobs that take too long: by a fixed time, or by the median of the others", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* play(["long"], { timeout: "5 seconds" }), [
         "1 long was not done in 5s after 5000",
@@ -216,7 +216,7 @@ describe("Jobs", () => {
     }).pipe(Effect.provide(layer), VirtualClock.run())
   )
 
-  it.scopedLive("knows a job by its key, in events, in the log and when it resumes", () =>
+  it.scopedLive("identifies a job by its key, in events, in the log and when it resumes", () =>
     Effect.gen(function* () {
       const { path } = yield* logFile
       const keys: Array<string> = []
@@ -238,7 +238,7 @@ describe("Jobs", () => {
     })
   )
 
-  it.live("is stopped with a reason, and reports what became of all jobs", () =>
+  it.live("is stopped with a reason, and reports the outcome of all jobs", () =>
     Effect.gen(function* () {
       const stop = Effect.delay(Effect.succeed("SIGINT"), "1500 millis")
       assert.deepStrictEqual(
@@ -265,7 +265,7 @@ describe("Jobs", () => {
     }).pipe(Effect.provide(Layer.merge(ProcessesTest.layerTest(scripts), SystemLoad.layerTest())))
   )
 
-  it.live("fails where its input fails, with what runs cancelled", () =>
+  it.live("fails as its input fails, with running jobs cancelled", () =>
     Effect.gen(function* () {
       const requests = Stream.concat(
         Stream.succeed({ command: () => Command.make("long") }),

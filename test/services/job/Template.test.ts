@@ -34,7 +34,7 @@ describe("Template", () => {
     expect(Template.highest(["{2}", "x{13.}", "{}"])).toBe(13)
   })
 
-  it("takes items from the command line, and reports what is wrong with them", () => {
+  it("takes items from the command line, and reports their problems", () => {
     expect(Either.getOrThrow(Template.split(["echo", ":::", "a", "b", ":::+", "c"]))).toEqual({
       command: ["echo"],
       sources: [
@@ -102,7 +102,7 @@ describe("Template", () => {
       }
     })
 
-    it("leaves alone what stands outside of quotes, and what does no harm in them", () => {
+    it("accepts items outside of quotes, and harmless items within them", () => {
       const hard = "a $(b) `c` \"d\" 'e' \\ ; # *\n"
       for (const command of ["c {} {.}", `c "x" {} 'y'`, `c '{#} {%}' "{#}" {}`, "awk '{print $1}' {}"]) {
         expect(Template.misread(command)?.({ values: [hard] })).toBe(undefined)

@@ -4,7 +4,7 @@ import * as TemplateJobs from "../../../src/services/job/TemplateJobs.js"
 import * as CommandText from "../../../src/services/process/CommandText.js"
 
 describe("TemplateJobs", () => {
-  it("numbers jobs, and knows them independently of their slot", () => {
+  it("numbers jobs, and identifies them independently of their slot", () => {
     const { next } = TemplateJobs.make(["echo", "{#}", "{%}", "{}"])
     const [a, b] = [next(["a b"]), next(["c"])]
     assert.deepStrictEqual([a.label, b.label], ["a b", "c"])
@@ -24,7 +24,7 @@ describe("TemplateJobs", () => {
     assert.isUndefined(TemplateJobs.make(["ls", '"{}"']).misread)
   })
 
-  it("knows the program where neither items nor a shell decide", () => {
+  it("knows the program if neither items nor a shell decide", () => {
     assert.strictEqual(TemplateJobs.make(["gzip", "{}"]).program, "gzip")
     assert.isUndefined(TemplateJobs.make(["{}"]).program)
     assert.isUndefined(TemplateJobs.make(["gzip {}"]).program)

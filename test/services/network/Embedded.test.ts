@@ -55,7 +55,7 @@ describe("Cache", () => {
 })
 
 describe("OAuth", () => {
-  it.effect("vouches for whom it knows and for nobody else", () =>
+  it.effect("returns known accounts and fails for unknown users", () =>
     Effect.gen(function* () {
       const { account } = yield* OAuth.OAuth
       expect(yield* account("ada")).toEqual({ email: "a@b", scopes: [] })
@@ -65,7 +65,7 @@ describe("OAuth", () => {
 })
 
 describe("Storage", () => {
-  it.effect("lists by prefix in the order of the keys, and gives back what was put", () =>
+  it.effect("lists by prefix in the order of the keys, and returns stored files", () =>
     Effect.gen(function* () {
       const storage = yield* Storage.Storage
       const bytes = new Uint8Array([1, 2, 3])

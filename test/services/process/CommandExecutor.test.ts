@@ -33,7 +33,7 @@ describe("CommandExecutor", () => {
       }).pipe(live)
   )
 
-  it.live("streams bytes and lines as they come, held up by a slow reader", () =>
+  it.live("streams bytes and lines as they come, with backpressure from a slow reader", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* Command.lines(sh("printf 'a\\nb\\nc'")), ["a", "b", "c"])
       const first = Command.stream(Command.make("cat", "/dev/zero")).pipe(Stream.take(1), Stream.runCollect)
@@ -66,7 +66,7 @@ describe("CommandExecutor", () => {
     }).pipe(live)
   )
 
-  it.scopedLive("signals, gives a signal's exit code as shells do, and passes uid and gid on", () =>
+  it.scopedLive("signals, returns a signal's exit code as shells do, and passes uid and gid on", () =>
     Effect.gen(function* () {
       const child = yield* Command.start(Command.make("sleep", "60"))
       assert.isTrue(yield* child.isRunning)

@@ -28,7 +28,7 @@ const folder = Effect.acquireRelease(
 )
 
 describe("Executables", () => {
-  it.scopedLive("finds what can be run, and fails as Processes does where it cannot", () =>
+  it.scopedLive("finds executable programs, and fails as Processes does for others", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const PATH = `${at}/nowhere:${at}/first:${at}/second`
@@ -61,7 +61,7 @@ describe("Executables", () => {
     }).pipe(Effect.provide(NodeFileSystem.layer))
   )
 
-  it.live("looks where execvp does when there is no PATH", () =>
+  it.live("searches as execvp does without PATH", () =>
     Executables.check(Command.make("sh")).pipe(
       Effect.withConfigProvider(ConfigProvider.fromMap(new Map())),
       Effect.provide(NodeFileSystem.layer)

@@ -91,7 +91,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.live("hands on no signal that is blocked or ignored, and no setting of its own", () =>
+  it.live("passes on no blocked or ignored signal, and no setting of its own", () =>
     Effect.gen(function* () {
       const { stdout } = yield* Processes.run(
         sh("grep -E '^Sig(Blk|Ign)' /proc/self/status; env | grep -E '^(LD_BIND_NOW|PERL_)'")
@@ -393,7 +393,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
-  it.scopedLive("ends what takes too long, and keeps what there is room for when asked to", () =>
+  it.scopedLive("ends commands that take too long, and truncates output on request", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")
       const slow = yield* Effect.flip(
@@ -492,7 +492,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
 })
 
 describe("Processes", () => {
-  it.live("reports what a process has used", () =>
+  it.live("reports the usage of a process", () =>
     Effect.gen(function* () {
       const burn = sh("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
       const { usage } = yield* Processes.run(burn)

@@ -20,7 +20,7 @@ describe("FollowRecords.follow", () => {
     ]
   })
 
-  it.live("takes what a rotated file ended with for a line, and numbers the new file's from 1", () =>
+  it.live("emits the rest of a rotated file as a line, and numbers the new file's lines from 1", () =>
     Effect.gen(function* () {
       const lines = FollowRecords.follow("log").pipe(Stream.take(5), Stream.runCollect)
       expect(Chunk.toReadonlyArray(yield* lines)).toEqual(["a", "bc", "end", "x", "y"])

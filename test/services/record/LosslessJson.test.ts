@@ -4,7 +4,7 @@ import * as Unchanged from "../../../src/services/record/internal/unchanged.js"
 import * as LosslessJson from "../../../src/services/record/LosslessJson.js"
 
 describe("LosslessJson", () => {
-  it("keeps every digit of an integer, wherever it stands, and nothing else", () => {
+  it("keeps every digit of an integer at any place, and changes nothing else", () => {
     const text =
       '{"id":12345678901234567890,"n":-98765432109876543210,"in":[{"x":9007199254740993}],"s":"12345678901234567890","f":0.12345678901234567,"e":12345678901234567e3,"safe":9007199254740991}'
     const value = LosslessJson.parse(text) as Record<string, unknown>
@@ -53,7 +53,7 @@ describe("LosslessJson", () => {
     )
   })
 
-  it("writes each value so that parsing gives it back, or fails with what it is and where", () => {
+  it("writes each value so that parsing returns it, or fails with the value and its place", () => {
     const circle: Record<string, unknown> = { a: [] }
     circle["a"] = [circle]
     const endless = (): object =>
@@ -146,7 +146,7 @@ describe("LosslessJson", () => {
     }
   })
 
-  it("reads, copies, compares and writes what is nested 20,000 levels deep", () => {
+  it("reads, copies, compares and writes values that are nested 20,000 levels deep", () => {
     const levels = 20_000
     for (const [open, close] of [
       ["[", "]"],

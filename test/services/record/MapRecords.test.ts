@@ -40,7 +40,7 @@ describe("MapRecords.mapRecords", () => {
       return log
     }).pipe(VirtualClock.run())
 
-  it.live("takes functions of every kind, and passes on untouched what they do not change", () =>
+  it.live("takes functions of every kind, and writes unchanged records with their own bytes", () =>
     Effect.gen(function* () {
       const text = '{"a": 1}\n{"a": 12345678901234567890}\n'
       const same = ['= {"a": 1}', '= {"a": 12345678901234567890}']
@@ -87,7 +87,7 @@ describe("MapRecords.mapRecords", () => {
     })
   )
 
-  it.live("tries again after a while that doubles, and gives each attempt its time", () =>
+  it.live("retries after a pause that doubles, and limits the time of each attempt", () =>
     Effect.gen(function* () {
       const attempts: Array<string> = []
       const f = (n: number, { attempt, signal }: MapRecords.RecordContext) => {
@@ -115,7 +115,7 @@ describe("MapRecords.mapRecords", () => {
     })
   )
 
-  it.live("gives batches as arrays, and begins so many in a time", () =>
+  it.live("passes batches as arrays, and limits their rate", () =>
     Effect.gen(function* () {
       const text = "1\n2\nx\n4\n5\n"
       const f = (all: ReadonlyArray<number>) => all.map((n) => (n > 3 ? n * 10 : n))

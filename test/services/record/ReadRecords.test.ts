@@ -22,7 +22,7 @@ const utf8 = (...parts: ReadonlyArray<string | Uint8Array>) =>
 const read = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
 
 describe("ReadRecords.lines and ndjson", () => {
-  it.effect("give what comes before the first that is wrong, then say which and why", () =>
+  it.effect("emit the records before the first bad one, then fail with its line and reason", () =>
     Effect.gen(function* () {
       expect(yield* timed(ReadRecords.lines(utf8("a\nb", "c\r\nd")))).toEqual(["a at 0", "bc at 0", "d at 0"])
       const bad = yield* timed(Stream.map(ReadRecords.ndjson(utf8("1\n2\n\n{\n5\n")), ({ value }) => value))
@@ -40,7 +40,7 @@ describe("ReadRecords.lines and ndjson", () => {
     })
   )
 
-  it.effect("write a record as it came unless it was changed", () =>
+  it.effect("write a record's own bytes unless it was changed", () =>
     Effect.gen(function* () {
       const text = '{ "id": 12345678901234567890, "n": 1.10 }\n'
       const record = Option.getOrThrow(yield* Stream.runHead(ReadRecords.ndjson(utf8(text))))

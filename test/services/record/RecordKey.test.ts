@@ -14,7 +14,7 @@ describe("RecordKey", () => {
     expect(key("user.tags", record)).toBe('["a","b"]')
   })
 
-  it("refuses what is neither, with what is accepted", () => {
+  it("refuses other texts, naming what is accepted", () => {
     expect(RecordKey.parse("0")).toEqual(Either.left("'0' is not a field of a line; expected 1 or more"))
     expect(RecordKey.parse("a b")).toMatchObject({
       left: expect.stringMatching(/^'a b' is not an expression \(.*\); expected a path like user\.id/)

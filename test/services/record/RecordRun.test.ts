@@ -39,7 +39,7 @@ describe("RecordRun.run", () => {
     }).pipe(Effect.provide(layer()))
   )
 
-  it.live("resumes behind the last record up to which all are done, whatever completes first", () => {
+  it.live("resumes after the last record up to which all are done, whatever completes first", () => {
     const files = new Map<string, Checkpoints.Checkpoint | "broken">()
     const options = {
       format: "ndjson",
@@ -67,7 +67,7 @@ describe("RecordRun.run", () => {
 })
 
 describe("doneInOrder", () => {
-  it("gives the last record up to which all are done", () => {
+  it("returns the last record up to which all are done", () => {
     const splitter = Splitter.make({ format: "lines" })
     const all = splitter.push(new TextEncoder().encode("a\nb\nc\nd\n"))
     const finish = doneInOrder(1)

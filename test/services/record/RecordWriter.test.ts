@@ -22,7 +22,7 @@ describe("RecordWriter", () => {
     )
   })
 
-  it("gives each result and each failure as an event, with all digits of its value", () => {
+  it("writes each result and each failure as an event, with all digits of its value", () => {
     const [a, b] = records("12345678901234567890\n2\n") as [any, any]
     expect(
       text(

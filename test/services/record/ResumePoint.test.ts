@@ -10,13 +10,13 @@ describe("ResumePoint.followPlace and inputPlace", () => {
   const counts = [-1, 0.5, 1e300, "1", null, undefined]
   const digests = [null, {}, { ...digest, bytes: 4097 }, { ...digest, bytes: -1 }, { ...digest, sha256: "0" }]
 
-  it("take what was written, of the same format", () => {
+  it("accept a place that was written, of the same format", () => {
     expect(ResumePoint.followPlace("lines")(place)).toEqual(Either.right(place))
     expect(ResumePoint.inputPlace(input)).toEqual(Either.right(input))
     expect(ResumePoint.followPlace("null")(place)).toEqual(Either.left("it is of records as lines, not null"))
   })
 
-  it("refuse what is not of their shape, in one sentence", () => {
+  it("refuse other shapes, in one sentence", () => {
     const wrongPlaces = [
       ...[undefined, null, 1, "x", [], {}, { ...place, file: null }, { ...place, format: "csvs" }],
       ...counts.flatMap((count) => [

@@ -18,7 +18,7 @@ const told = (records: ReadonlyArray<Records.Record>) =>
   records.map(({ line, problem, value }) => (problem === undefined ? [line, value] : [line, `! ${problem}`]))
 
 describe("Splitter", () => {
-  it("takes lines, lines of JSON, and what ends with NUL, with their line numbers", () => {
+  it("splits lines, lines of JSON, and texts that end with NUL, with their line numbers", () => {
     expect(told(all("a\r\n\nb", { format: "lines" }))).toEqual([
       [1, "a"],
       [2, ""],
@@ -57,7 +57,7 @@ describe("Splitter", () => {
     }
   })
 
-  it("keeps no more of a record that is too long than it may be", () => {
+  it("keeps at most maxLine bytes of a record that is too long", () => {
     const records = Splitter.make({ format: "ndjson" })
     const piece = Buffer.alloc(64 * 1024, "x")
     const found: Array<Records.Record> = []
@@ -74,7 +74,7 @@ describe("Splitter", () => {
     FastCheck.fullUnicodeString({ maxLength: 12 }),
     FastCheck.constantFrom("", "plain", "é", "12345678901234567890")
   ).map((text) => JSON.stringify(text))
-  it("gives the same records however the bytes are cut, and every byte of them", () => {
+  it("makes the same records however the bytes are cut, with every byte of them", () => {
     FastCheck.assert(
       FastCheck.property(
         FastCheck.array(record),

@@ -49,7 +49,7 @@ const following = (path: string, from?: Tail.Place) =>
   })
 
 describe("Follow", () => {
-  it.live("gives what is there, then what is appended", () =>
+  it.live("emits existing bytes, then appended ones", () =>
     inFolder((path) =>
       Effect.gen(function* () {
         writeFileSync(path, "one\n")
@@ -80,7 +80,7 @@ describe("Follow", () => {
     )
   )
 
-  it.live("goes on from a place, also where the file was rotated meanwhile", () =>
+  it.live("resumes from a place, even if the file was rotated meanwhile", () =>
     inFolder((path) =>
       Effect.gen(function* () {
         writeFileSync(path, "one\ntwo\n")
@@ -97,7 +97,7 @@ describe("Follow", () => {
         const gone = yield* following(path, { ...from, inode: "0" })
         expect(yield* gone.reads(7)).toBe("|three\n")
         expect(gone.gaps).toEqual([
-          `${path}: the file of the checkpoint is not in the folder any more, because it was removed, compressed or moved; what was written behind its first 4 bytes may be lost, and reading begins at the beginning of the current file`
+          `${path}: the file of the checkpoint is no longer in the folder, because it was removed, compressed or moved; data after its first 4 bytes may be lost, and reading continues at the beginning of the current file`
         ])
       }).pipe(Effect.scoped)
     )
@@ -119,7 +119,7 @@ describe("Follow", () => {
     )
   )
 
-  it.live("waits for a file that does not exist, and fails for what is not a regular file", () =>
+  it.live("waits for a file that does not exist, and fails for a path that is not a regular file", () =>
     inFolder((path) =>
       Effect.gen(function* () {
         const { open } = yield* Tail.Follow
@@ -142,7 +142,7 @@ describe("Follow", () => {
     )
   )
 
-  it.live("refuses waits and intervals that are no durations", () =>
+  it.live("refuses invalid waits and intervals", () =>
     inFolder((path) =>
       Effect.gen(function* () {
         const { open } = yield* Tail.Follow

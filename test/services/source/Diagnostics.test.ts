@@ -273,7 +273,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
         "effect, which DIR/a.ts imports, is installed as 4.1.0 in DIR/node_modules/effect, and effect 3 is expected"
       ]
     ]
-    it.live.each(unjudged)("says that it cannot judge effects: %s", ([, files, message]) =>
+    it.live.each(unjudged)("reports that effects cannot be judged: %s", ([, files, message]) =>
       Effect.gen(function* () {
         const path = yield* folder(files)
         const target = "tsconfig.json" in files ? { project: path } : { files: [join(path, "a.ts")] }
@@ -296,7 +296,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
       }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
     )
 
-    it.live("asks for what is not installed", () =>
+    it.live("names the packages that are not installed", () =>
       Effect.gen(function* () {
         const older = { "node_modules/typescript/package.json": '{ "version": "5.9.3" }' }
         for (const [files, words] of [
@@ -315,7 +315,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
       }).pipe(Effect.scoped)
     )
 
-    it.live("prefers the project's own analyser to ours, and fails where it leaves files out", () =>
+    it.live("prefers the project's own analyser to this package's, and fails if it leaves files out", () =>
       Effect.gen(function* () {
         const report = (files: ReadonlyArray<string>) =>
           `console.log(JSON.stringify({ diagnostics: [], files: ${JSON.stringify(files.map((file) => ({ file })))} }))`
@@ -338,7 +338,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
       }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
     )
 
-    it.live("kills the analyser and what it has started, and leaves nothing behind, when interrupted", () =>
+    it.live("kills the analyser and the processes that it started when interrupted", () =>
       Effect.gen(function* () {
         const path = yield* projectWith(`
           const { spawn } = require("node:child_process")
@@ -366,7 +366,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
       Diagnostics.layerTest({ "b.ts": [problem], "a.ts": [{ ...problem, line: 2 }, problem], "c.ts": [] })
     )
 
-    it.effect("knows its files, in order, and no other", () =>
+    it.effect("has its files, in order, and no other", () =>
       Effect.gen(function* () {
         const all = yield* analyse({ project: "tsconfig.json" })
         expect(lines(all).length).toBe(3)

@@ -28,7 +28,7 @@ const failing = (file: string, ...names: ReadonlyArray<string>) =>
 const oneLine = (reason: Modules.ModuleError["reason"]) => ({ reason, exitCode: 2 as const, lines: 1 })
 
 describe("Modules", () => {
-  it.live("gives the first of the names that the file exports", () =>
+  it.live("returns the first of the names that the file exports", () =>
     Effect.gen(function* () {
       const path = write(
         "names.mjs",
@@ -73,7 +73,7 @@ describe("Modules", () => {
     })
   )
 
-  it.live("tells a wrong file, and what the file's own code throws, apart", () =>
+  it.live("distinguishes a wrong file from an error that the file's own code throws", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* failing(join(folder, "missing.ts")), oneLine("NotFound"))
       assert.deepStrictEqual(yield* failing(join(folder, "no/such/folder.ts")), oneLine("NotFound"))
@@ -100,7 +100,7 @@ describe("Modules", () => {
     })
   )
 
-  it.effect("serves what a test gives it", () =>
+  it.effect("serves the given exports", () =>
     Effect.gen(function* () {
       const modules = yield* Modules.Modules
       assert.strictEqual((yield* modules.load("a.ts")).value, 1)

@@ -41,7 +41,7 @@ describe("ProgramFile", () => {
     })
   )
 
-  it.effect("says what an export is that is not a program", () =>
+  it.effect("describes an export that is not a program", () =>
     Effect.gen(function* () {
       for (const [name, what] of [
         ["five", "is a number"],

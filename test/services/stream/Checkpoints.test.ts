@@ -39,7 +39,7 @@ describe("Checkpoints", () => {
     )
   )
 
-  it.effect("refuses a file that is not a checkpoint, and reports what cannot be written", () =>
+  it.effect("refuses a file that is not a checkpoint, and reports one that cannot be written", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         const { read, write } = yield* Checkpoints.Checkpoints
@@ -98,7 +98,7 @@ describe("Checkpoints", () => {
     )
   )
 
-  it.effect("reads through a link, replaces the link, and leaves alone what it leads to", () =>
+  it.effect("reads through a link, replaces the link, and does not change its target", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         const { read, write } = yield* Checkpoints.Checkpoints
@@ -143,7 +143,7 @@ describe("Checkpoints.checkpointed", () => {
   const options = { path: "checkpoint", input: "numbers", position: (n: number) => n }
   const from = (last: number | undefined) => Stream.rechunk(Stream.range((last ?? 0) + 1, 20), 3)
 
-  it.live("goes on behind what was done, in every way that a run can end", () =>
+  it.live("resumes after the last done element, in every way that a run can end", () =>
     Effect.gen(function* () {
       const files = new Map<string, Checkpoints.Checkpoint | "broken">()
       const run = (stop: number) =>
@@ -163,7 +163,7 @@ describe("Checkpoints.checkpointed", () => {
     })
   )
 
-  it.live("writes while it runs, as often as it may, also when nothing more comes", () =>
+  it.live("writes while it runs, as often as allowed, also when no further element comes", () =>
     Effect.gen(function* () {
       const files = new Map<string, Checkpoints.Checkpoint | "broken">()
       const position = () => (files.get("checkpoint") as Checkpoints.Checkpoint | undefined)?.position

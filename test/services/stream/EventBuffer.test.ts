@@ -18,7 +18,7 @@ const chunksOf = <A, E>(stream: Stream.Stream<A, E>) => {
 }
 
 describe("EventBuffer", () => {
-  it.live("gives what gathers in a turn of the event loop as one chunk, then ends or fails", () =>
+  it.live("emits the events of a turn of the event loop as one chunk, then ends or fails", () =>
     Effect.gen(function* () {
       for (const cause of [undefined, Cause.fail("no")]) {
         const { emit, end, stream } = EventBuffer.make<number, string>({ capacity: 2 })
@@ -69,7 +69,7 @@ describe("EventBuffer", () => {
     })
   )
 
-  it.live("calls back what waits for room when all is taken, or when the buffer is abandoned", () =>
+  it.live("calls whenRoom back when all is taken, or when the buffer is abandoned", () =>
     Effect.gen(function* () {
       const { abandon, emit, full, stream, whenRoom } = EventBuffer.make<number>({ capacity: 2 })
       emit(1)

@@ -92,7 +92,7 @@ describe.each(producers)("Generators, the producer being %s", (_, make) => {
     })
   )
 
-  it.effect("is finalised on break, before the consumer goes on", () =>
+  it.effect("is finalised on break, before the consumer continues", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
       const taken = yield* Stream.runCollect(Stream.take(make(log, 10), 2))
@@ -132,7 +132,7 @@ describe.each(producers)("Generators, the producer being %s", (_, make) => {
     })
   )
 
-  it.effect("fails as the producer fails, after what it made", () =>
+  it.effect("fails as the producer fails, after its elements", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
       const got: Array<number> = []
@@ -327,7 +327,7 @@ describe("Generators.fromGenerator", () => {
     })
   )
 
-  it.effect("reports what the generator threw, and takes anything that can be iterated", () =>
+  it.effect("reports an error that the generator threw, and takes any iterable", () =>
     Effect.gen(function* () {
       const failed = yield* Effect.flip(
         Stream.runDrain(
@@ -363,7 +363,7 @@ describe("Generators.fromGenerator", () => {
   )
 })
 
-it.live("Generators.produce ends a producer that stands in an uninterruptible region", () =>
+it.live("Generators.produce ends a producer in an uninterruptible region", () =>
   Effect.gen(function* () {
     let ended = false
     const stream = Generators.produce((emit: Generators.Emit<number>) =>

@@ -136,7 +136,7 @@ describe("MapConcurrent.mapConcurrent", () => {
     { fastCheck: { numRuns: 150 } }
   )
 
-  it.live("cancels elements behind a failure, with the reason, and awaits those before it", () =>
+  it.live("cancels elements after a failure, with the reason, and awaits those before it", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
       const body = (n: number) =>
@@ -203,7 +203,7 @@ describe("MapConcurrent.mapConcurrent", () => {
     }).pipe(VirtualClock.run())
   )
 
-  it.live("keeps elements apart: FiberRefs, children, defects, what throws", () =>
+  it.live("isolates elements: FiberRefs, children, defects, thrown errors", () =>
     Effect.gen(function* () {
       const name = FiberRef.unsafeMake("nobody")
       const set = (n: number) => Effect.zipLeft(FiberRef.get(name), FiberRef.set(name, `${n}`))
@@ -275,7 +275,7 @@ describe("MapConcurrent.mapConcurrent", () => {
         ).pipe(Stream.mapError((error) => error as string))
     ]
   ]
-  it.live.each(ways)("a failure beside a defect stays a failure: %s", ([, way]) =>
+  it.live.each(ways)("a failure together with a defect stays a failure: %s", ([, way]) =>
     Effect.gen(function* () {
       const own = yield* Effect.exit(Stream.runDrain(Stream.mapEffect(Stream.make(1), () => cleanUpBreaks)))
       const exit = yield* Effect.exit(Stream.runDrain(way(Stream.make(1))))
@@ -286,7 +286,7 @@ describe("MapConcurrent.mapConcurrent", () => {
     }).pipe(Effect.provide(Checkpoints.layerTest()), VirtualClock.run())
   )
 
-  it.live("a key that throws, and what else throws, takes nothing from those before it", () =>
+  it.live("a key or an f that throws does not affect earlier elements", () =>
     Effect.gen(function* () {
       const body = (n: number) => Effect.as(Effect.sleep(5), n)
       const throwsAt = (at: number) => (n: number) => {

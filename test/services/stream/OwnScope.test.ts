@@ -36,7 +36,7 @@ describe("a stream over a caller's input", () => {
     ["Jobs.stream", (input) => Jobs.stream(input)],
     ["Jobs.run", (input) => Stream.fromEffect(Jobs.run(input, { deliver: () => Effect.void }))]
   ]
-  it.live.each(streams)("%s leaves open what the input has acquired in the caller's scope", ([, run]) =>
+  it.live.each(streams)("%s leaves open resources that the input acquired in the caller's scope", ([, run]) =>
     Effect.gen(function* () {
       const log: Array<string> = []
       const note = (text: string) => Effect.sync(() => void log.push(text))

@@ -26,22 +26,24 @@ const arriving = (...times: ReadonlyArray<number>) =>
   )
 
 describe("Pacing.batchWithin", () => {
-  it.live("gives a batch when it is full, when its first has waited long enough, and at the end", () =>
-    Effect.gen(function* () {
-      const source = arriving(0, 100, 200, 300, 1000, 1900, 2500)
-      expect(yield* timed(Pacing.batchWithin(source, { size: 3, within: "1 second" }))).toEqual([
-        "0,100,200 at 200",
-        "300,1000 at 1300",
-        "1900,2500 at 2500"
-      ])
-      expect(yield* timed(Pacing.batchWithin(source, { size: 5 }))).toEqual([
-        "0,100,200,300,1000 at 1000",
-        "1900,2500 at 2500"
-      ])
-    }).pipe(VirtualClock.run())
+  it.live(
+    "emits a batch when it is full, when its first element has waited long enough, and at the end",
+    () =>
+      Effect.gen(function* () {
+        const source = arriving(0, 100, 200, 300, 1000, 1900, 2500)
+        expect(yield* timed(Pacing.batchWithin(source, { size: 3, within: "1 second" }))).toEqual([
+          "0,100,200 at 200",
+          "300,1000 at 1300",
+          "1900,2500 at 2500"
+        ])
+        expect(yield* timed(Pacing.batchWithin(source, { size: 5 }))).toEqual([
+          "0,100,200,300,1000 at 1000",
+          "1900,2500 at 2500"
+        ])
+      }).pipe(VirtualClock.run())
   )
 
-  it.live("fails as the producer fails, after what there was", () =>
+  it.live("fails as the producer fails, after the elements before", () =>
     Effect.gen(function* () {
       const source = Stream.concat(arriving(0, 100), Stream.fail("no"))
       expect(yield* timed(Pacing.batchWithin(source, { size: 5, within: "1 hour" }))).toEqual([
@@ -78,7 +80,7 @@ describe("Pacing.batchWithin", () => {
 })
 
 describe("Pacing.rateLimited", () => {
-  it.live("lets elements through evenly, and saves up no time", () =>
+  it.live("emits elements evenly, and saves up no time", () =>
     Effect.gen(function* () {
       expect(yield* timed(Pacing.rateLimited(Stream.make("a", "b", "c"), { limit: 10 }))).toEqual([
         "a at 0",

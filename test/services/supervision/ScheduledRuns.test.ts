@@ -63,7 +63,7 @@ describe("ScheduledRuns", () => {
     [{ match: "job", signal: "SIGSEGV" }, { failed: 2, exitCode: 1 }, "ended by SIGSEGV"],
     [{ match: "job", fails: "notFound" }, { failed: 2, exitCode: 127 }, "cannot run job: command not found"],
     [{ match: "job", after: "1 hour" }, { failed: 2, exitCode: 124 }, "job was not done in 2s"]
-  ])("goes on when a run fails: %j", ([script, expected, detail]) => {
+  ])("continues when a run fails: %j", ([script, expected, detail]) => {
     const { events, program } = seen(minutes, { times: 2, timeout: "2 seconds" })
     return Effect.gen(function* () {
       expect(yield* program).toMatchObject({ runs: 2, succeeded: 0, ...expected })
@@ -92,7 +92,7 @@ describe("ScheduledRuns", () => {
     }).pipe(Effect.provide(provided(script)))
   })
 
-  it.live("stops what runs when it is cancelled, and still reports how it ended", () => {
+  it.live("stops the current run when it is cancelled, and still reports its end", () => {
     const script: ProcessesTest.Script = { match: "job", after: "1 hour" }
     const { events, program } = seen(minutes)
     return Effect.gen(function* () {

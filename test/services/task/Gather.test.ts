@@ -8,7 +8,7 @@ const failLater = <E>(millis: number, error: E) => Effect.zipRight(Effect.sleep(
 
 describe("Gather", () => {
   describe("gather", () => {
-    it.effect("gives results in input order, whatever the order of arrival, each with its type", () =>
+    it.effect("returns results in input order, whatever the order of arrival, each with its type", () =>
       Effect.gen(function* () {
         const fiber = yield* Effect.fork(
           Gather.gather([later(30, "slow"), later(10, 2), Effect.succeed(true)])
@@ -285,7 +285,7 @@ describe("Gather", () => {
       })
     )
 
-    it.effect("goes on when an item's fiber is interrupted from outside", () =>
+    it.effect("continues when an item's fiber is interrupted from outside", () =>
       Effect.gen(function* () {
         const victim = Effect.withFiberRuntime<never>((fiber) => {
           setImmediate(() => fiber.unsafeInterruptAsFork(fiber.id()))
@@ -306,7 +306,7 @@ describe("Gather", () => {
       })
     )
 
-    it.effect("what is no effect is an item that dies, not the end", () =>
+    it.effect("a value that is not an effect is an item that dies, not the end", () =>
       Effect.gen(function* () {
         const items = [Effect.succeed(1), undefined as unknown as Effect.Effect<number>, Effect.succeed(3)]
         for (const given of [items, new Set(items)]) {

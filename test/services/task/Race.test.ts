@@ -7,7 +7,7 @@ const parts = (exit: Exit.Exit<unknown, unknown>) =>
   Exit.isFailure(exit) ? [[...Cause.failures(exit.cause)], [...Cause.defects(exit.cause)].sort()] : [[], []]
 
 describe("race.first", () => {
-  it.effect("what breaks in the loser's clean-up stands beside how the first has ended", () =>
+  it.effect("a defect of the loser's clean-up is added to the exit of the first", () =>
     Effect.gen(function* () {
       const wins = yield* Effect.exit(
         Race.first(Effect.zipRight(Effect.yieldNow(), Effect.succeed(1)), broken("b"))
@@ -21,7 +21,7 @@ describe("race.first", () => {
     })
   )
 
-  it.effect("interrupted, both clean up, and what breaks there is in the cause", () =>
+  it.effect("interrupted, both clean up, and defects there are in the cause", () =>
     Effect.gen(function* () {
       const begun = yield* Deferred.make<void>()
       const fiber = yield* Effect.fork(

@@ -61,7 +61,7 @@ const suspended = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
 
 describe("TaskGroup", () => {
   describe("a task", () => {
-    it.scoped("gives its result as often as it is asked, typed", () =>
+    it.scoped("returns its result as often as it is requested, typed", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make()
         const task = yield* group.start("sum", Effect.succeed(3))
@@ -119,7 +119,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.scoped("tells the reason and the origin of its cancellation, in the handle and in the cause", () =>
+    it.scoped("has the reason and the origin of its cancellation, in the handle and in the cause", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make({ name: "jobs" })
         const { run, begun } = yield* endless
@@ -298,7 +298,7 @@ describe("TaskGroup", () => {
         })
     )
 
-    it.scoped("cancel: a group that has failed refuses further tasks and says why", () =>
+    it.scoped("cancel: a group that has failed refuses further tasks with the reason", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make()
         yield* group.start("web", Effect.fail("refused"))
@@ -340,7 +340,7 @@ describe("TaskGroup", () => {
   })
 
   describe("closing", () => {
-    it.effect("cancels what is left with a reason and returns when it is cleaned up", () =>
+    it.effect("cancels remaining tasks with a reason and returns after their clean-up", () =>
       Effect.gen(function* () {
         const left = yield* endless
         const task = yield* Effect.scoped(
@@ -472,7 +472,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.effect("cancels the tasks when its body fails, or lets them run on, as onFailure has it", () =>
+    it.effect("cancels the tasks when its body fails, or lets them run on, as onFailure defines", () =>
       Effect.gen(function* () {
         const statuses: Array<TaskGroup.Status> = []
         for (const onFailure of ["cancel", "continue", "collect"] as const) {
@@ -493,7 +493,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.effect("hands on the reason for which it is interrupted itself, and keeps no fiber", () =>
+    it.effect("passes on the reason of its own interruption, and keeps no fiber", () =>
       Effect.gen(function* () {
         const task = yield* endless
         const body = yield* endless
@@ -524,7 +524,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.effect("says a failure once when the body fails with that of its task", () =>
+    it.effect("has a failure once when the body fails with that of its task", () =>
       Effect.gen(function* () {
         const cause = yield* Effect.flatMap(
           TaskGroup.start("web", Effect.fail("refused")),
@@ -676,7 +676,7 @@ describe("TaskGroup", () => {
   })
 
   describe("capacity", () => {
-    it.scoped("makes starts wait in line, first come first served", () =>
+    it.scoped("makes starts wait in order", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make({ capacity: 2 })
         const gates = yield* Effect.forEach([0, 1, 2, 3, 4], () => Deferred.make<void>())
@@ -739,7 +739,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.scoped("refuses a start that stands in line when the group fails", () =>
+    it.scoped("refuses a waiting start when the group fails", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make({ capacity: 1 })
         const gate = yield* Deferred.make<void>()
@@ -763,7 +763,7 @@ describe("TaskGroup", () => {
   })
 
   describe("shield", () => {
-    it.scoped("runs on when its caller is cancelled, and gives its result to a caller that stays", () =>
+    it.scoped("runs on when its caller is cancelled, and returns its result to another caller", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make()
         const gate = yield* Deferred.make<void>()

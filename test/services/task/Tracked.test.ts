@@ -21,7 +21,7 @@ const names = (warnings: ReadonlyArray<Tracked.NeverRunWarning>) => warnings.map
 const hello = Tracked.tracked("hello", (to: string) => Effect.succeed(`hello ${to}`))
 
 describe("Tracked", () => {
-  it.effect("reports what was made and never run, in order, with the place of the call", () =>
+  it.effect("reports effects that were made and never run, in order, with the place of the call", () =>
     Effect.gen(function* () {
       const { report, warnings } = collecting()
       const result = yield* Effect.gen(function* () {
@@ -98,7 +98,7 @@ describe("Tracked", () => {
     })
   )
 
-  it.effect("keeps to its own: what is made inside an inner one, or in none, is not reported", () =>
+  it.effect("does not report effects of a nested tracking, or of none", () =>
     Effect.gen(function* () {
       const outer = collecting()
       const inner = collecting()

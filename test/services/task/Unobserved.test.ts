@@ -18,7 +18,7 @@ describe("Unobserved", () => {
       return Effect.zipLeft(fork(fails), Deferred.await(failed))
     })
 
-  it.live("gives a loss before the end when its fiber has been collected, and not again at the end", () =>
+  it.live("reports a failure before the end when its fiber was collected, and not again at the end", () =>
     Effect.gen(function* () {
       setFlagsFromString("--expose-gc")
       const collect: () => void = runInNewContext("gc")
@@ -65,7 +65,7 @@ describe("Unobserved", () => {
     })
   )
 
-  it.effect("leaves items on worker fibers to their run, and watches what they fork", () =>
+  it.effect("does not watch items on worker fibers, but the fibers that they fork", () =>
     Effect.gen(function* () {
       const unobserved = yield* Unobserved.make
       const items = [
@@ -87,7 +87,7 @@ describe("Unobserved", () => {
     })
   )
 
-  it.effect("gives an ended fiber's outcome unchanged when it is read", () =>
+  it.effect("returns an ended fiber's outcome unchanged when it is read", () =>
     Effect.gen(function* () {
       const unobserved = yield* Unobserved.make
       const fiber = yield* unobserved.watch(losing("kept"))

@@ -24,7 +24,7 @@ describe("WaitTasks", () => {
     })
   const names = (tasks: ReadonlyArray<TaskGroup.TaskId>) => tasks.map((task) => task.name)
 
-  it.scoped("firstCompleted gives what is done and what is pending, to be waited for again", () =>
+  it.scoped("firstCompleted returns done and pending tasks, to be waited for again", () =>
     Effect.gen(function* () {
       const group = yield* TaskGroup.make({ onFailure: "collect" })
       const { gates, tasks } = yield* three(group)

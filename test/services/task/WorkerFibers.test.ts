@@ -70,7 +70,7 @@ describe("WorkerFibers", () => {
 
   it.effect("ends at once when there is no item", () => runAll<never, never, never>([]).run)
 
-  it.effect("shares one fiber among ready items, and gives waiting ones their own", () =>
+  it.effect("shares one fiber among ready items, and runs waiting ones on their own", () =>
     Effect.gen(function* () {
       const ids: Array<FiberId.FiberId> = []
       const remember = Effect.map(Effect.fiberId, (id) => void ids.push(id))
@@ -85,7 +85,7 @@ describe("WorkerFibers", () => {
     })
   )
 
-  it.effect("has no more items under way than concurrency, and takes them in order", () =>
+  it.effect("runs at most `concurrency` items at once, and takes them in order", () =>
     Effect.gen(function* () {
       let out = 0
       let most = 0
@@ -112,7 +112,7 @@ describe("WorkerFibers", () => {
     const ref = FiberRef.unsafeMake("unset")
     const other = FiberRef.unsafeMake("unset")
 
-    it.effect("what it sets in a FiberRef is unseen by the next item and by the caller", () =>
+    it.effect("its changes to FiberRefs are invisible to the next item and to the caller", () =>
       Effect.gen(function* () {
         yield* FiberRef.set(ref, "caller")
         const seen: Array<string> = []
@@ -137,7 +137,7 @@ describe("WorkerFibers", () => {
       })
     )
 
-    it.effect("what it forks ends with it, before it settles", () =>
+    it.effect("fibers that it forks end with it, before it settles", () =>
       Effect.gen(function* () {
         const log: Array<string> = []
         const child = Effect.onInterrupt(Effect.never, () =>
@@ -173,7 +173,7 @@ describe("WorkerFibers", () => {
   })
 
   describe("when settle asks to stop", () => {
-    it.effect("cancels what is under way with that reason, waits for clean-up, starts nothing more", () =>
+    it.effect("cancels running items with that reason, awaits their clean-up, starts no others", () =>
       Effect.gen(function* () {
         let cleaned = 0
         const waits = Effect.onInterrupt(Effect.never, () =>
@@ -414,7 +414,7 @@ describe("WorkerFibers", () => {
       })
     )
 
-    it.live("an item that waits for another's interruption goes on when that has ended", () =>
+    it.live("an item that waits for another's interruption continues when that has ended", () =>
       Effect.gen(function* () {
         const victim = yield* Deferred.make<Fiber.RuntimeFiber<unknown, unknown>>()
         const released = yield* Deferred.make<void>()

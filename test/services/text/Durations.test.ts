@@ -45,7 +45,7 @@ describe("Durations", () => {
       ["1h 1h", "unit 'h' at character 4 in duration '1h 1h' occurs twice; add them up"],
       ["1e3s", "unit 'e' in duration '1e3s' is unknown; use ms, s, m, h, d or w"],
       ["9".repeat(20), `duration '${"9".repeat(20)}' is too long; the longest is 104249991 days`]
-    ])("says of %j what is wrong", (text, message) => {
+    ])("names the problem of %j", (text, message) => {
       expect(problem(Durations.duration(text))).toBe(message)
     })
   })

@@ -15,7 +15,7 @@ const split = (chunks: ReadonlyArray<Uint8Array>, options: Partial<Lines.Options
 const bytes = (text: string) => Buffer.from(text, "latin1")
 
 describe("Lines", () => {
-  it("gives whole lines, whatever the chunks are", () => {
+  it("emits whole lines, whatever the chunks are", () => {
     const pieces = FastCheck.array(FastCheck.constantFrom("a", "bc", "\n", "\r", "\xff", ""))
     FastCheck.assert(
       FastCheck.property(pieces, (pieces) => {
@@ -27,7 +27,7 @@ describe("Lines", () => {
     )
   })
 
-  it("cuts what is too long, and only that line", () => {
+  it("cuts a line that is too long, and only that line", () => {
     expect(split([bytes("ab"), bytes("cd\nef\n"), bytes("ghij")], { maxLine: 3 })).toEqual([
       "abc…",
       "ef",

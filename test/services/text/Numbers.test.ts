@@ -64,7 +64,7 @@ describe("numbers", () => {
     assert.throws(() => checkedDuration("pause", 0, someTime), "above 0")
   })
 
-  it("checks what is given of a record of options", () => {
+  it("checks the given options of a record", () => {
     checkOptions({ size: undefined }, { size: count })
     checkOptions({ size: 1, within: "1 second" }, { size: count, within: time })
     assert.throws(

@@ -14,7 +14,7 @@ describe("rawText", () => {
     expect(RawText.isRaw("😀\ud800")).toBe(false)
   })
 
-  it("gives back any bytes, and any text", () => {
+  it("round-trips any bytes, and any text", () => {
     const bytes = oneof(uint8Array(), constantFrom("é", "€", "😀").map(Buffer.from))
     assert(
       property(bytes, bytes, (a, b) => {

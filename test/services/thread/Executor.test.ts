@@ -76,7 +76,7 @@ describe("Executor", () => {
     }).pipe(on(1))
   )
 
-  it.live("runs functions of every shape that stands for itself", () =>
+  it.live("runs self-contained functions of every shape", () =>
     Effect.gen(function* () {
       async function declared(n: number) {
         const inner = (m: number) => m * 2
@@ -103,7 +103,7 @@ describe("Executor", () => {
     }).pipe(on(1))
   )
 
-  it.live("reports what a job threw", () =>
+  it.live("reports the error that a job threw", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(
         Executor.blocking(function parse() {
@@ -153,7 +153,7 @@ describe("Executor", () => {
     }).pipe(on(2))
   )
 
-  it.live("does not let what a job left behind hurt the executor", () =>
+  it.live("is not affected by leftovers of a job", () =>
     Effect.gen(function* () {
       const flags = shared(1)
       yield* Executor.blocking((flags: Int32Array) => {
@@ -169,7 +169,7 @@ describe("Executor", () => {
     }).pipe(on(1))
   )
 
-  it.live("says what cannot cross", () =>
+  it.live("names the value that cannot cross", () =>
     Effect.gen(function* () {
       const argument = yield* Effect.flip(
         Executor.blocking(

@@ -285,7 +285,7 @@ describe("Executor", () => {
     } as unknown as Console.Console
   }
 
-  it.live("says where an argument cannot be cloned", () =>
+  it.live("names the place where an argument cannot be cloned", () =>
     Effect.gen(function* () {
       const flip = (...args: ReadonlyArray<unknown>) =>
         Effect.map(
@@ -311,7 +311,7 @@ describe("Executor", () => {
     }).pipe(threadsOf({ maxWorkers: 1 }))
   )
 
-  it.live("says which name a closure misses", () =>
+  it.live("names the variable that a closure misses", () =>
     Effect.gen(function* () {
       const outside = { n: 1 }
       const error = yield* Effect.flip(Executor.blocking((n: number) => outside.n + n, 1))

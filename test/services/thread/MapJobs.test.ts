@@ -170,7 +170,7 @@ describe("MapJobs.items", () => {
           : `${event.ok} ok, ${event.failed} failed${event.cancelled ? ", cancelled" : ""}, exit ${event.exitCode}`
     )
 
-  it.effect("gives results in input order, bad items among them, and a summary", () =>
+  it.effect("emits results in input order, bad items among them, and a summary", () =>
     Effect.gen(function* () {
       const all = yield* Effect.fork(
         Stream.runCollect(MapJobs.items(nap, inputs("bad", 3, 1, 13, "worse"), { onFailure: "continue" }))

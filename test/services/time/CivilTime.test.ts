@@ -66,7 +66,7 @@ describe("Times", () => {
       expect(CivilTime.format(ms(at), zone(name))).toBe(text)
     })
 
-    it("shows what no Date can hold in words", () => {
+    it("describes times that no Date can hold", () => {
       for (const at of [8.64e15, Number.POSITIVE_INFINITY, Number.NaN]) {
         expect(CivilTime.format(at, berlin)).toBe("after the year 275760")
       }
@@ -155,7 +155,7 @@ describe("Times", () => {
       ["9:5", "time '9:5' has minute '5' at character 3; write 2 digits, 00 to 59"],
       ["09:", "time '09:' lacks the minute at character 4 (00 to 59)"],
       ["09:00pm", "time '09:00pm' is of the 12-hour clock; write 21:00"]
-    ])("says of %j what is wrong, where, and what would be right", (text, message) => {
+    ])("names the problem of %j, its place, and what is accepted", (text, message) => {
       expect(read(text, berlin)).toEqual(Either.left(message))
     })
   })
@@ -174,7 +174,7 @@ describe("Times", () => {
       )
     })
 
-    it("takes the first that is not past of a time that comes twice", () => {
+    it("takes the first of a repeated time that is not past", () => {
       const twice = ["2027-10-31T02:30:00+02:00", "2027-10-31T02:30:00+01:00"] as const
       expect(reads("2027-10-31T02:30", berlin, "2027-10-31T00:30Z")).toBe(twice[0])
       expect(reads("2027-10-31T02:30", berlin, "2027-10-31T00:30:01Z")).toBe(twice[1])

@@ -189,7 +189,7 @@ describe("Cron", () => {
       expect(problem(text)).toBe(`cron '${text}' ${what}`)
     })
 
-    it("refuses what is empty, and says of what never fires that it does not", () => {
+    it("refuses empty expressions, and expressions that never fire", () => {
       expect(problem(" ")).toBe("a cron expression is empty; write one like '30 2 * * *' or @daily")
       expect(problem("0 0 30 2 *")).toBe(
         "cron '0 0 30 2 *' never fires: no FEB has a day 30; days are at character 5, months at character 8"

@@ -119,7 +119,7 @@ describe("Timers", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.scoped("runs what is due already on the next turn, in order of request, never inline", () =>
+  it.scoped("runs callbacks that are due at once on the next turn, in order of request, never inline", () =>
     Effect.gen(function* () {
       const { log, say, timers } = yield* setup()
       yield* TestClock.adjust("1 minute")
@@ -144,7 +144,7 @@ describe("Timers", () => {
     }).pipe(Effect.scoped, VirtualClock.run({ patience: 0 }))
   )
 
-  it.scoped("leaves what a callback asks for to the turn after", () =>
+  it.scoped("runs a callback that a callback requests on the turn after", () =>
     Effect.gen(function* () {
       const { log, say, timers } = yield* setup()
       const done = yield* Deferred.make<void>()
@@ -156,7 +156,7 @@ describe("Timers", () => {
     })
   )
 
-  it.live("lets real timers and I/O have a turn while callbacks ask for callbacks", () =>
+  it.live("gives real timers and I/O a turn while callbacks request callbacks", () =>
     Effect.gen(function* () {
       const { timers } = yield* setup()
       let turns = 0
@@ -255,7 +255,7 @@ describe("Timers", () => {
     })
   )
 
-  it.scoped("asks the clock nothing anew for what runs at once", () =>
+  it.scoped("does not read the clock again for callbacks that run at once", () =>
     Effect.gen(function* () {
       const { clock, state } = yield* settable
       const { log, say, timers } = yield* Effect.withClock(setup(), clock)
@@ -291,7 +291,7 @@ describe("Timers", () => {
     })
   )
 
-  it.scoped("does not let an effect that waits hold up the others", () =>
+  it.scoped("does not let a waiting effect delay the others", () =>
     Effect.gen(function* () {
       const { log, say, timers } = yield* setup()
       const latch = yield* Deferred.make<void>()
@@ -358,25 +358,27 @@ describe("Timers", () => {
     })
   )
 
-  it.scoped("cancels the one that was meant, where it cannot be interrupted and others wait behind it", () =>
-    Effect.gen(function* () {
-      const { log, say, timers } = yield* setup()
-      const latch = yield* Deferred.make<void>()
-      const started = yield* Deferred.make<void>()
-      const stubborn = yield* timers.callLater(
-        10,
-        Effect.uninterruptible(Effect.zipRight(Deferred.succeed(started, undefined), Deferred.await(latch)))
-      )
-      yield* TestClock.adjust(10)
-      yield* Deferred.await(started)
-      const cancelling = yield* Effect.fork(stubborn.cancel("enough"))
-      yield* Effect.yieldNow()
-      yield* Deferred.succeed(latch, undefined)
-      const next = yield* timers.callSoon(Effect.zipRight(Effect.yieldNow(), say("next")))
-      expect(yield* next.await).toEqual(Exit.void)
-      yield* Fiber.join(cancelling)
-      expect(log).toEqual(["next"])
-    })
+  it.scoped(
+    "cancels only the given callback, even if it is uninterruptible and others wait for its fiber",
+    () =>
+      Effect.gen(function* () {
+        const { log, say, timers } = yield* setup()
+        const latch = yield* Deferred.make<void>()
+        const started = yield* Deferred.make<void>()
+        const stubborn = yield* timers.callLater(
+          10,
+          Effect.uninterruptible(Effect.zipRight(Deferred.succeed(started, undefined), Deferred.await(latch)))
+        )
+        yield* TestClock.adjust(10)
+        yield* Deferred.await(started)
+        const cancelling = yield* Effect.fork(stubborn.cancel("enough"))
+        yield* Effect.yieldNow()
+        yield* Deferred.succeed(latch, undefined)
+        const next = yield* timers.callSoon(Effect.zipRight(Effect.yieldNow(), say("next")))
+        expect(yield* next.await).toEqual(Exit.void)
+        yield* Fiber.join(cancelling)
+        expect(log).toEqual(["next"])
+      })
   )
 
   it.scoped("unsafeCallLater asks from plain code, in the same order", () =>
@@ -401,7 +403,7 @@ describe("Timers", () => {
   )
 
   describe("cancel", () => {
-    it.scoped("before its time: it never runs, and says why", () =>
+    it.scoped("before its time: it never runs, and has the reason", () =>
       Effect.gen(function* () {
         const { log, say, timers } = yield* setup()
         const handle = yield* timers.callLater(10, say("ran"))
@@ -613,7 +615,7 @@ describe("Timers", () => {
       })
     )
 
-    it.scoped("goes on when observe and report throw", () =>
+    it.scoped("continues when observe and report throw", () =>
       Effect.gen(function* () {
         const boom = (): Effect.Effect<void> => {
           throw new Error("boom")
@@ -628,7 +630,7 @@ describe("Timers", () => {
   })
 
   describe("closing the scope", () => {
-    it.effect("cancels what is left, waits for clean-up, and refuses what comes after", () =>
+    it.effect("cancels pending callbacks, awaits clean-up, and refuses later ones", () =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
         const { log, say, timers } = yield* Scope.extend(setup(), scope)

@@ -82,7 +82,7 @@ describe("Timers.every", () => {
     })
   )
 
-  it.live("is anchored: what a run takes moves none of those that follow", () =>
+  it.live("is anchored: the duration of a run does not shift later ones", () =>
     Effect.gen(function* () {
       const { log, takes, timers } = yield* setup()
       yield* Effect.sleep(50)
@@ -126,7 +126,7 @@ describe("Timers.every", () => {
     }).pipe((effect) => virtually(effect, 1000))
   )
 
-  describe("when a run is due while the one before goes on", () => {
+  describe("when a run is due while the previous one still runs", () => {
     const cases: ReadonlyArray<
       readonly [
         Timers.Overlap,
@@ -161,7 +161,7 @@ describe("Timers.every", () => {
       }).pipe(virtually)
     )
 
-    it.live("cancelRunning waits for the clean-up, and says why it cancels", () =>
+    it.live("cancelRunning awaits the clean-up, and cancels with a reason", () =>
       Effect.gen(function* () {
         const { events, log, note, observe, timers } = yield* setup()
         const reasons: Array<string> = []
@@ -243,7 +243,7 @@ describe("Timers.every", () => {
     }).pipe((effect) => virtually(effect, Date.UTC(2027, 2, 27, 12)))
   )
 
-  it.effect("dies of an interval that is none", () =>
+  it.effect("dies if the interval is not positive", () =>
     Effect.gen(function* () {
       const { timers } = yield* setup()
       expect(yield* Effect.exit(timers.every(0, Effect.void))).toSatisfy(Exit.isFailure)
@@ -255,7 +255,7 @@ describe("Timers.every", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("reports a run that fails, and goes on", () =>
+  it.live("reports a run that fails, and continues", () =>
     Effect.gen(function* () {
       const failures: Array<string> = []
       const { log, note, timers } = yield* setup({
@@ -271,7 +271,7 @@ describe("Timers.every", () => {
   )
 
   describe("cancel", () => {
-    it.live("ends the series, with the run that goes on and those that wait, after its clean-up", () =>
+    it.live("ends the series, with its current and waiting runs, after the clean-up", () =>
       Effect.gen(function* () {
         const { log, note, timers } = yield* setup()
         let cleaned = false
@@ -414,7 +414,7 @@ describe("Timers.cron", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.scoped("tells when the next is due", () =>
+  it.scoped("reports when the next run is due", () =>
     Effect.gen(function* () {
       const { events, note, observe, timers } = yield* setup()
       yield* timers.cron("* * * * *", note, { observe, times: 2 })
@@ -466,7 +466,7 @@ describe("Timers.cron", () => {
       })
     )
 
-    it.effect("all: all run, as far as overlap lets them, and those of the window only", () =>
+    it.effect("all: all run, as far as overlap allows, and those of the window only", () =>
       Effect.gen(function* () {
         expect((yield* slept({ catchUp: "all", overlap: "queueAll" })).ran).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
         expect((yield* slept({ catchUp: "all", overlap: "parallel", times: 3 })).ran).toEqual([1, 2, 3])
@@ -478,7 +478,7 @@ describe("Timers.cron", () => {
       })
     )
 
-    it.effect("none: what is due within the minute before is late, and not missed", () =>
+    it.effect("none: a run that was due within the last minute is late, and not missed", () =>
       Effect.gen(function* () {
         const { ran, said } = yield* slept({}, "21 * * * *")
         expect(ran.map((at) => at * 60)).toEqual([8 * 60 + 21])

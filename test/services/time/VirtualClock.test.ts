@@ -63,7 +63,7 @@ describe("VirtualClock", () => {
     }).pipe(VirtualClock.run())
   )
 
-  it.effect("is a layer, and drives what is built on top of it", () =>
+  it.effect("is a layer, and drives the layers that are built on it", () =>
     Effect.gen(function* () {
       const { log, say } = recorder()
       const timers = yield* Timers.Timers
@@ -74,7 +74,7 @@ describe("VirtualClock", () => {
     }).pipe(Effect.provide(Layer.provideMerge(Timers.layer, VirtualClock.layer)))
   )
 
-  it.effect("starts where it is told, with both clocks", () =>
+  it.effect("starts at the given time, with both clocks", () =>
     Effect.gen(function* () {
       yield* Effect.sleep("1500 micros")
       expect(yield* Clock.currentTimeMillis).toBe(Date.UTC(2026, 0, 1) + 1)
@@ -91,7 +91,7 @@ describe("VirtualClock", () => {
     })
   )
 
-  it.live("runs within another, and beside another, each with a time of its own", () =>
+  it.live("runs within another, and concurrently with another, each with a time of its own", () =>
     Effect.gen(function* () {
       const { log, say } = recorder()
       const inner = Effect.zipRight(Effect.sleep("1 hour"), say("inner")).pipe(VirtualClock.run())
@@ -130,7 +130,7 @@ describe("VirtualClock", () => {
     }).pipe(VirtualClock.run())
   )
 
-  it.effect("lets what one sleeper sets going end before the next one wakes", () =>
+  it.effect("lets work that a sleeper starts end before the next one wakes", () =>
     Effect.gen(function* () {
       const { log, say } = recorder()
       const latch = yield* Deferred.make<void>()
@@ -160,7 +160,7 @@ describe("VirtualClock", () => {
     }).pipe(VirtualClock.run({ patience: "10 seconds" }))
   )
 
-  it.effect("gives a body that completes exactly at its timeout's deadline its result", () =>
+  it.effect("succeeds if a body completes exactly at its timeout's deadline", () =>
     Effect.gen(function* () {
       expect(yield* Effect.timeoutOption(Effect.sleep(10), 10)).toEqual(Option.some(undefined))
       expect(yield* Effect.timeoutOption(Effect.sleep(11), 10)).toEqual(Option.none())
@@ -279,7 +279,7 @@ describe("VirtualClock", () => {
       })
     )
 
-    it.effect("interrupts what waits, in order, and says what broke meanwhile", () =>
+    it.effect("interrupts waiting fibers, in order, and adds failures of their clean-up", () =>
       Effect.gen(function* () {
         const log: Array<string> = []
         const clean = Effect.sync(() => log.push("cleaned up"))
@@ -290,14 +290,14 @@ describe("VirtualClock", () => {
       })
     )
 
-    it.effect("is told even of a fiber that cannot be interrupted", () =>
+    it.effect("is reported even for a fiber that cannot be interrupted", () =>
       Effect.gen(function* () {
         const { deadlock } = yield* stuck(Effect.uninterruptible(Effect.never))
         expect(deadlock.fibers).toHaveLength(1)
       })
     )
 
-    it.effect("is no deadlock while something real is on its way", () =>
+    it.effect("is not a deadlock while real work is active", () =>
       Effect.gen(function* () {
         const timer = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 30, "timer")))
         const child = Effect.promise(() => once(spawn(process.execPath, ["-e", "0"]), "exit"))
@@ -313,14 +313,14 @@ describe("VirtualClock", () => {
       })
     )
 
-    it.effect("is no deadlock while the test runner loads a module", () =>
+    it.effect("is not a deadlock while the test runner loads a module", () =>
       Effect.gen(function* () {
         const loaded = yield* VirtualClock.run(Effect.promise(() => import("../../../src/programs/Tasks.js")))
         expect(loaded).toBeDefined()
       })
     )
 
-    it.effect("is no deadlock while a server listens", () =>
+    it.effect("is not a deadlock while a server listens", () =>
       Effect.gen(function* () {
         const server = createServer((_, response) => void response.end())
         const asked = Effect.async<string>((resume) => {
@@ -339,7 +339,7 @@ describe("VirtualClock", () => {
       })
     )
 
-    it.effect("is told by the layer too, as a defect of its scope", () =>
+    it.effect("is reported by the layer too, as a defect of its scope", () =>
       Effect.gen(function* () {
         const program = Effect.fork(Effect.never).pipe(Effect.flatMap(Fiber.join))
         // A fiber of its own, because it is that one which is interrupted.
@@ -417,7 +417,7 @@ describe("VirtualClock", () => {
       })
     )
 
-    it.effect("not by what its surroundings set up as it starts", () =>
+    it.effect("not by timers of its surroundings at the start", () =>
       Effect.gen(function* () {
         const fiber = yield* Effect.fork(VirtualClock.run(Effect.sleep("1 day"), { patience: "1 hour" }))
         yield* Effect.yieldNow()
@@ -430,7 +430,7 @@ describe("VirtualClock", () => {
       })
     )
 
-    it.effect("not for ever by what stays idle", () =>
+    it.effect("not for ever by idle resources", () =>
       Effect.gen(function* () {
         const { log, say } = recorder()
         for (let i = 0; i < 50; i++) yield* Effect.timeoutOption(Effect.never, "1 day")

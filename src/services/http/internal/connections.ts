@@ -7,14 +7,14 @@ import type { Holder, Wire } from "./webSocket.js"
 /** One end of a WebSocket. */
 export interface Connection {
   readonly socket: Socket
-  /** Whether the session has ever received: then it learns of the end by itself. */
+  /** Whether the session has ever received: then it notices the end by itself. */
   readonly reading: () => boolean
   readonly unsafeClose: (code: number, reason?: string) => void
 }
 
-const queuedAtMost = 64 // messages that wait for the session before the client is held up
+const queuedAtMost = 64 // messages that wait for the session before backpressure applies
 
-/** A connection over `ws`; undefined where `open` gives no wire. */
+/** A connection over `ws`; undefined if `open` returns no wire. */
 export const overWire = <W extends Wire | undefined>(
   open: (holder: Holder) => W,
   onOver: (closed: SocketClosed) => void = () => undefined
@@ -23,7 +23,7 @@ export const overWire = <W extends Wire | undefined>(
     const ended = Deferred.unsafeMake<never, SocketClosed>(FiberId.none)
     let queued = 0
     let reading = false
-    let goodbye: SocketClosed | undefined // we have said it
+    let goodbye: SocketClosed | undefined // the close frame that was sent
     let over = false
 
     const wire = open({

@@ -15,8 +15,8 @@ import {
 import type { Connection } from "./connections.js"
 import { title } from "./title.js"
 
-// A fiber for each request: its answer, the reasons for which it is cancelled, and the grace period at the end. What the
-// servers over node:http and in memory share.
+// A fiber for each request: its answer, the reasons of its cancellation, and the grace period at the end. Shared by the
+// servers over node:http and in memory.
 
 /** A request, its path and query split when they are read. */
 export class IncomingRequest implements Request {

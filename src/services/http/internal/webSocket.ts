@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
 import { WebSocket, WebSocketServer } from "ws"
 
-// The one place that knows ws; loaded with the first WebSocket.
+// The only file that uses ws; loaded with the first WebSocket.
 
 /** The callbacks of one end of a WebSocket. */
 export interface Holder {
@@ -64,7 +64,7 @@ const hold = (socket: WebSocket, holder: Holder): Wire => {
       // As many whole characters as a close frame has room for.
       const room = Buffer.alloc(123)
       socket.close(code, room.subarray(0, new TextEncoder().encodeInto(reason, room).written))
-      if (socket.isPaused) socket.resume() // the answer comes after the messages that were held up
+      if (socket.isPaused) socket.resume() // the answer follows the paused messages
     },
     resume: () => socket.resume()
   }

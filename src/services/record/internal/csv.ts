@@ -45,7 +45,7 @@ const fieldsOf = (text: string): ReadonlyArray<string> | string => {
     if (!isQuoted) fields.push(text.slice(from, to))
     else if (to > at) behind = true
     at = to
-    if (at >= text.length) return behind ? "text behind a closing quote" : fields
+    if (at >= text.length) return behind ? "text after a closing quote" : fields
   }
 }
 

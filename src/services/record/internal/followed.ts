@@ -131,7 +131,7 @@ export class Followed {
       if (bytes === "changed") {
         const { position } = file
         file.restart()
-        const detail = `it was truncated or written anew after ${plural(position, "byte of it was", "bytes of it were")} read; what was written behind them may be lost, and reading begins at the beginning of the new content`
+        const detail = `it was truncated or rewritten after ${plural(position, "byte of it was", "bytes of it were")} read; data after them may be lost, and reading continues at the beginning of the new content`
         return { _tag: "Gap", detail }
       }
       if (bytes !== "nothing") return this.piece(file, bytes, false)
@@ -214,7 +214,7 @@ export class Followed {
       if (absent !== undefined) {
         this.notices.push({
           _tag: "Gap",
-          detail: `${absent}; its lines are lost, and reading goes on at byte ${from.position} of ${entry.name}`
+          detail: `${absent}; its lines are lost, and reading continues at byte ${from.position} of ${entry.name}`
         })
       }
       return [file, ...opened]
@@ -222,12 +222,12 @@ export class Followed {
     const lost = from.position + from.given
     const why =
       current?.inode === from.inode
-        ? "its content is not that of the checkpoint, because it was truncated or made anew"
-        : "the file of the checkpoint is not in the folder any more, because it was removed, compressed or moved"
+        ? "its content is not that of the checkpoint, because it was truncated or replaced"
+        : "the file of the checkpoint is no longer in the folder, because it was removed, compressed or moved"
     const where = current === undefined ? "of the file that comes" : "of the current file"
     this.notices.push({
       _tag: "Gap",
-      detail: `${why}; what was written behind its first ${plural(lost, "byte")} may be lost, and reading begins at the beginning ${where}`
+      detail: `${why}; data after its first ${plural(lost, "byte")} may be lost, and reading continues at the beginning ${where}`
     })
     return []
   }
@@ -399,7 +399,7 @@ export class Followed {
       }
       if (file !== "unreadable") opened.push(file)
       else {
-        const detail = `${entry.name}, which came between, may not be read; its lines are lost, and reading goes on with the file behind it`
+        const detail = `${entry.name}, which came between, cannot be read; its lines are lost, and reading continues with the next file`
         this.notices.push({ _tag: "Gap", detail })
       }
     }

@@ -6,7 +6,7 @@ import { AnalyserFailed, AnalyserMissing } from "../DiagnosticsError.js"
 import { readJson, resolveFrom } from "./packages.js"
 import * as TypeScript from "./typescript.js"
 
-// Finding the two analysers, and what they share: each fails with one line, and runs as a process that is killed.
+// Locates the two analysers, and their common parts: each fails with one line, and runs as a process that is killed.
 
 /** The analysers of a project. */
 export interface Analysers {

@@ -3,8 +3,8 @@ import { judging, type Questions, typesAt, type Unjudged } from "./questions.js"
 import { type Fn, functionOf, isIdle, isPlain, makers, nameOf, returnsOf } from "./syntax.js"
 import type { Ast } from "./typescript.js"
 
-// Effects that a callback returns where its result is ignored, and effects that are the result of another effect and
-// never run. The Effect diagnostics look at neither.
+// Effects that a callback returns although its result is ignored, and effects that are the result of another effect and
+// never run. The Effect diagnostics check neither.
 
 export interface Dropped {
   readonly node: Ast.Node

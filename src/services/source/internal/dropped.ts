@@ -1,14 +1,14 @@
 import type { Rule } from "../Analysis.js"
 import type { Ast } from "./typescript.js"
 
-// Expressions whose value is dropped, by the syntax tree alone, and what else a file says about itself.
+// Expressions whose value is dropped, by the syntax tree alone, and the imports and switches of a file.
 
 /** An expression whose value is dropped. */
 export interface Suspect {
   readonly node: Ast.Expression
-  /** Its failure is handled; its result is dropped all the same. */
+  /** Whether its failure is handled; its result is dropped in any case. */
   readonly handled: boolean
-  /** The expression is the whole statement; the Effect diagnostics look at those only. */
+  /** Whether the expression is the whole statement; the Effect diagnostics check only those. */
   readonly whole: boolean
 }
 

@@ -21,7 +21,7 @@ const ruleOf: Readonly<Record<Questions.Kind, Rule>> = {
   Generator: "floatingGenerator"
 }
 
-/** What {@link inspect} found. */
+/** The result of {@link inspect}. */
 export interface Inspected {
   readonly sources: ReadonlyMap<string, Ast.SourceFile>
   readonly problems: ReadonlyArray<Problem>
@@ -35,7 +35,7 @@ const packageOf = (specifier: string): string => /^(?:@[^/]+\/)?[^/]+/.exec(spec
 const onEffect = /^(effect|@effect|@[^/]+\/effect)(?=[/-]|$)|^effect-/
 const effectTypes = /^(.*\/effect)\/(?:.*\/)?Effect\.(?:d\.[mc]?)?ts$/
 
-/** Fails where `effect`, or a package built on it, is imported and has no types of effect 3. */
+/** Fails if `effect`, or a package built on it, is imported and has no types of effect 3. */
 const checkEffect = (
   imports: ReadonlyArray<Unresolved & { readonly found: boolean }>,
   sources: ReadonlyArray<string>

@@ -6,10 +6,10 @@ import { type Api, type Ast, callSignature, isPanic, typeFlags } from "./typescr
 /** Kinds of types whose values must not be dropped. */
 export type Kind = "Effect" | "Stream" | "Layer" | "Promise" | "Generator"
 
-/** Called with an expression over which TypeScript panics: it is not judged. */
+/** Called with an expression on which TypeScript panics: it is not checked. */
 export type Unjudged = (node: Ast.Node) => void
 
-/** Judges one expression; a panic over it is `unjudged`. */
+/** Checks one expression; calls `unjudged` if TypeScript panics on it. */
 export const judging = async (
   node: Ast.Node,
   unjudged: Unjudged,

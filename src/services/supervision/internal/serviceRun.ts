@@ -19,7 +19,7 @@ export class ServiceEnded extends Data.TaggedError("ServiceEnded")<{
 /** How long a pattern may take for one chunk of output, in milliseconds. */
 const matchLimit = 1000
 
-/** What is known of a run while it goes on. */
+/** The state of a run in progress. */
 export interface RunState {
   readonly spawned: Deferred.Deferred<void>
   /** Done when a line matched; fails when the pattern was too slow. */

@@ -1,10 +1,10 @@
-// Many inputs through an executor, results in order: plain code, because a fiber for each job costs more than the job's
-// way to the thread and back (bench/executor.mjs: `MapJobs.map` beside as many `Executor.run`).
+// Many inputs through an executor, results in order: plain code, because a fiber for each job costs more than the message
+// to the thread and back (bench/executor.mjs: `MapJobs.map` compared with as many `Executor.run`).
 
 export interface Options<Input, Settled> {
-  /** The inputs; undefined where they are fed. */
+  /** The inputs; undefined if `feed` offers them. */
   readonly iterator: Iterator<Input> | undefined
-  /** Inputs in one message, and messages under way at once. */
+  /** Inputs in one message, and messages in flight at once. */
   readonly chunk: number
   readonly lanes: number
   /** Runs the job for these inputs and calls back once, unless the returned function cancels it and calls back. */

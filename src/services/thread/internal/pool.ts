@@ -4,9 +4,9 @@ import { type Outcome, type Task, type Thrown, whyUnread } from "./task.js"
 import type { Unit, UnitOptions } from "./units.js"
 
 // The executor's side: which job runs where and when, and how it ends. Plain code with callbacks, because every job
-// passes through here. (piscina does threads well, but a caller can neither ask a job to end nor know which thread runs
-// it, and each of its messages waits for the answer to the one before; here a thread has its next tiny jobs at hand,
-// and they can be taken back. `npm run bench -- executor` measures both.)
+// passes through here. (With piscina a caller can neither ask a job to end nor know which thread runs it, and each of
+// its messages waits for the answer to the previous one; here a thread has its next tiny jobs at hand, and they can be
+// taken back. `npm run bench -- executor` measures both.)
 //
 // The file stays whole: queue, members and works are one state machine. Each work is in exactly one place (the queue,
 // a member's flight, or done), and every function here moves works between these places.
@@ -78,7 +78,7 @@ export interface Options {
 interface Work {
   readonly id: number
   readonly request: Request
-  /** The first item of the order; a chunk goes on behind the item that crashed its thread. */
+  /** The first item of the order; a chunk continues after the item that crashed its thread. */
   from: number
   state: "waiting" | "sent" | "done"
   member: Member | undefined
@@ -107,7 +107,7 @@ interface Member {
   readonly places: Array<number>
   /** Places of orders that were taken back, by their messages. */
   readonly revoked: Map<number, number>
-  /** Tasks that it knows. */
+  /** The tasks that it has received. */
   readonly defined: Set<number>
   filling: boolean
   done: number

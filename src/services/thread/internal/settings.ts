@@ -2,11 +2,11 @@ import { Context, type Duration, type Fiber, FiberRef, GlobalValue, HashMap, Opt
 import type { Order } from "./protocol.js"
 import { crossesSafely, textOf } from "./task.js"
 
-// What a job takes from the fiber that asks for it: settings, and the context that goes along to its thread.
+// The settings of a job and the context that is sent to its thread, both from the requesting fiber.
 
 export type AnyFiber = Fiber.RuntimeFiber<any, any>
 
-/** Settings of the jobs that a fiber asks for. */
+/** Settings of the jobs that a fiber requests. */
 export interface Settings {
   readonly timeout: Duration.Duration | undefined
   readonly refs: Readonly<Record<string, FiberRef.FiberRef<any>>>
@@ -17,7 +17,7 @@ export const settings: FiberRef.FiberRef<Settings> = GlobalValue.globalValue(
   () => FiberRef.unsafeMake<Settings>({ timeout: undefined, refs: {} })
 )
 
-/** What goes along with a job; undefined where there is nothing. */
+/** The context that is sent with a job; undefined if it is empty. */
 export const contextOf = (fiber: AnyFiber): Order["context"] => {
   const annotations = fiber.getFiberRef(FiberRef.currentLogAnnotations)
   const span = Context.getOption(fiber.getFiberRef(FiberRef.currentContext), Tracer.ParentSpan)

@@ -24,7 +24,7 @@ interface Runs {
   ) => Effect.Effect<A, ExecutorError>
 }
 
-// Beside the service and not on it: a fake, or a service made from another by `{ ...executor, run }`, needs no starter.
+// In a map and not on the service: a fake, or a service made from another by `{ ...executor, run }`, needs no starter.
 const starters = new WeakMap<Runs, Starter>()
 
 export const register = <S extends Runs>(executor: S, starter: Starter): S => {

@@ -7,7 +7,7 @@ import { guarded, guardedText, isError, read } from "../../text/Foreign.js"
 import { plural } from "../../text/Plural.js"
 import * as InJob from "../InJob.js"
 
-// What a job is to the thread that runs it: its function, how it ends, and what of it can cross to another thread. The
+// A job from the view of its thread: its function, its outcome, and which values can cross to another thread. The
 // worker's entry loads this file: Node's own modules only, because a thread that loads Effect starts in ten times the
 // time (test/services/thread/internal/worker.test.ts).
 
@@ -16,7 +16,7 @@ export type Task =
   | { readonly _tag: "Source"; readonly source: string }
   | { readonly _tag: "Module"; readonly url: string; readonly name: string }
 
-/** What a job threw, as far as it can be cloned: of an error its name, message, stack and own fields. */
+/** The error that a job threw, as far as it can be cloned: its name, message, stack and own fields. */
 export interface Thrown {
   readonly name: string
   readonly message: string
@@ -187,13 +187,13 @@ function* partsOf(value: object, at: { key: string | number }): Generator<unknow
   }
 }
 
-/** Most values that are looked at. */
+/** Most values that are inspected. */
 const mostLooked = 1_000_000
 
 interface Seen {
-  /** How deep objects are nested, as far as they were looked at. */
+  /** How deep objects are nested, as far as they were inspected. */
   readonly levels: number
-  /** Whether the whole value was looked at. */
+  /** Whether the whole value was inspected. */
   readonly whole: boolean
   /** The first part that cannot be cloned: where it is, and why not. */
   readonly fault: { readonly keys: ReadonlyArray<string | number>; readonly why: string } | undefined
@@ -252,7 +252,7 @@ const isStackOverflow = (error: unknown): boolean =>
 
 /**
  * Why a value cannot be cloned, and where in it: `arguments[0].on.close is a function (close), which cannot be cloned`.
- * `error` is what the attempt threw.
+ * `error` is the error of the attempt.
  */
 export const whereUncloneable = (value: unknown, path: string, error: unknown): string => {
   const { fault, levels, whole } = inspectValue(value)
@@ -272,8 +272,8 @@ export const whyUnread = (error: unknown, levels?: number): string =>
 /** How deep objects are nested in the value. */
 export const levelsOf = (value: unknown): number => inspectValue(value).levels
 
-// What compilers leave in a function's source that is not the function's own: tsx and esbuild name inner functions
-// through a helper, Vitest turns `import()` into a call.
+// Names that compilers add to a function's source: tsx and esbuild name inner functions through a helper, Vitest turns
+// `import()` into a call.
 const shims: Readonly<Record<string, unknown>> = {
   __name: (named: unknown) => named,
   __vite_ssr_dynamic_import__: (specifier: string) => import(specifier)

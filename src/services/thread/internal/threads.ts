@@ -18,7 +18,7 @@ import { type Cancel, forkLike, type Starter } from "./starter.js"
 import { isClonable, levelsOf, type Task, whereUncloneable } from "./task.js"
 import type { Unit, UnitOptions } from "./units.js"
 
-// Jobs as orders to the pool of threads (or processes), and what the pool reports as results, output and log entries.
+// Turns jobs into orders to the pool of threads (or processes), and its reports into results, output and log entries.
 
 const unshippable = (job: string) =>
   new NotSerializable({
@@ -30,7 +30,7 @@ const unshippable = (job: string) =>
 export const shipped = (job: Job<any, unknown>): Effect.Effect<Task, NotSerializable> =>
   job.task === undefined ? unshippable(job.name) : Effect.succeed(job.task)
 
-/** Why these arguments, or the context that goes along with them, did not reach a thread. */
+/** Why these arguments, or the context that is sent with them, did not reach a thread. */
 export const refused = (
   job: string,
   args: ReadonlyArray<unknown>,
@@ -139,7 +139,7 @@ const submitter = (pool: Pool.Pool, fiber: AnyFiber, job: Job<any, unknown>, tas
       task,
       args,
       chunk,
-      // A chunk copies: after a crash it goes on in another thread, where moved buffers would be missing.
+      // A chunk copies: after a crash it continues in another thread, where moved buffers would be missing.
       transfer: chunk ? [] : args.flatMap(InJob.buffersOf),
       context,
       timeout: milliseconds,
@@ -194,7 +194,7 @@ const entry = (): string => {
   return found
 }
 
-/** What {@link make} needs; durations in milliseconds. */
+/** Settings of {@link make}; durations in milliseconds. */
 export interface Options extends Omit<Pool.Options, "make" | "onStray" | "initializer"> {
   readonly unit: (options: UnitOptions) => Unit
   readonly maxQueue: number

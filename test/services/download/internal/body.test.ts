@@ -45,7 +45,7 @@ describe("readBody", () => {
     expect(body(200, { etag: '"v2"', "content-length": "10" }, continued)).toBe("range")
   })
 
-  it("refuses what it cannot read", () => {
+  it("refuses unknown encodings and ranges", () => {
     expect(() => body(200, { "transfer-encoding": "gzip" })).toThrow("Transfer-Encoding 'gzip' is unknown")
     expect(() => body(200, { "content-encoding": "zstd" })).toThrow("Content-Encoding 'zstd' is unknown")
     expect(() => body(200, { "content-range": "bytes 3-9/10" })).toThrow("not that of a whole file")

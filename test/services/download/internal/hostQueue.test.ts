@@ -28,7 +28,7 @@ describe("HostQueue", () => {
     })
   )
 
-  it.effect("lets others pass a busy host until it has a place again", () =>
+  it.effect("takes later items while a host is busy", () =>
     Effect.gen(function* () {
       const queue = make(1)
       queue.offer(["a1", "a2", "b1"])

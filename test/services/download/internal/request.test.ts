@@ -32,7 +32,7 @@ describe("headersFor", () => {
     )
   })
 
-  it("makes basic authorization of the URL's user, percent signs that are no encoding included", () => {
+  it("makes basic authorization of the URL's user, with literal percent signs too", () => {
     const { authorization } = headersFor(
       { url: url("https://a:b@a.example/") },
       url("https://a%25:%zz@a.example/"),

@@ -164,7 +164,7 @@ describe("undici's inside", () => {
     holds("undici uses more than read() of a socket that is read", [...new Set(probe.calls)], ["read"])
   })
 
-  it("gives back with unshift() what it has not parsed when it is paused, and reads that first", async () => {
+  it("returns unparsed bytes with unshift() when it is paused, and reads them first", async () => {
     let controller: Dispatcher.DispatchController | undefined
     const chunks: Array<string> = []
     const { outcome, probe } = await probed({
@@ -246,7 +246,7 @@ describe("undici's inside", () => {
     holds("undici fails a body that a reset ends: `watch` can go", [body, error], ["some", undefined])
   })
 
-  it("gives Agent's factory the options with `connect` as it was given", () => {
+  it("passes its options to Agent's factory, with the given `connect`", () => {
     const connect = () => undefined
     const seen: Array<unknown> = []
     const agent = owned(
@@ -298,7 +298,7 @@ describe("undici's inside", () => {
     ])
   })
 
-  it("its errors have the codes by which kindOf knows them", async () => {
+  it("its errors have the codes that kindOf maps", async () => {
     const [silent, switching, closing, longer] = await Promise.all([
       listen(() => undefined),
       sending("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"),

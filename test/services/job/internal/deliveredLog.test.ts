@@ -39,7 +39,7 @@ describe("deliveredLog", () => {
     })
   )
 
-  it.effect("logs what is left when no event comes any more", () =>
+  it.effect("logs the remaining jobs when no event follows", () =>
     Effect.gen(function* () {
       const { lines, log } = make()
       log.ended(entry(1), 1)

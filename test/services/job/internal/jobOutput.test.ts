@@ -53,7 +53,7 @@ describe("jobOutput", () => {
     })
   )
 
-  it.scoped("emits in order what waits for jobs that will not end", () =>
+  it.scoped("emits in order the output that waits for jobs that will not end", () =>
     Effect.gen(function* () {
       const { finish, output, seen } = yield* make("keepOrder")
       const [c, b] = [output.sink(3, "c"), output.sink(2, "b")]
@@ -66,7 +66,7 @@ describe("jobOutput", () => {
     })
   )
 
-  it.scoped("emits whole lines as they come, and drops the output of an attempt that is tried again", () =>
+  it.scoped("emits whole lines as they come, and drops the output of an attempt that is retried", () =>
     Effect.gen(function* () {
       const { finish, output, seen } = yield* make("line")
       const sink = output.sink(1, "a")

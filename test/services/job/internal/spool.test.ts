@@ -11,7 +11,7 @@ const read = (spool: spool.Spool) => {
 }
 
 describe("Spool", () => {
-  it.scopedLive("gives back what was written, from memory and from a file", () =>
+  it.scopedLive("returns the written bytes, from memory and from a file", () =>
     Effect.gen(function* () {
       const make = yield* spool.make({ memory: 10 })
       const [small, large, third] = [make(), make(), make()]

@@ -12,7 +12,7 @@ describe("startGate", () => {
     return { waits, onWaiting: (event: JobsWaiting) => Effect.sync(() => void waits.push(event)) }
   }
 
-  it.effect("is no effect at all where nothing holds a start back", () =>
+  it.effect("is undefined if nothing delays a start", () =>
     Effect.gen(function* () {
       assert.isUndefined(startGate.make({}, yield* machine(), recorder().onWaiting))
     })

@@ -16,7 +16,7 @@ const rotated: ReadonlyArray<readonly [base: string, names: string, others: stri
 ]
 
 describe("rotations", () => {
-  it.each(rotated)("knows the names that rotation gives to %s", (base, names, others) => {
+  it.each(rotated)("recognises the names that rotation gives to %s", (base, names, others) => {
     for (const name of names.split(" ")) assert.isTrue(rotations.isRotated(name, base), name)
     for (const name of others.split(" ")) assert.isFalse(rotations.isRotated(name, base), name)
   })
@@ -36,7 +36,7 @@ describe("rotations", () => {
     }
   })
 
-  it("takes names between two for what a link led to", () => {
+  it("recognises names between two targets of a link", () => {
     const is = (name: string) => rotations.isBetween(name, "web1.2026-11-27.log", "web1.2026-11-29.log")
     assert.isTrue(is("web1.2026-11-28.log"))
     for (const name of ["web2.2026-11-28.log", "web1.2026-10-28.log", "web1.log", "web1.2026-11-28.log.gz"]) {
@@ -44,7 +44,7 @@ describe("rotations", () => {
     }
   })
 
-  it("orders numbers downwards and dates upwards, and knows what is compressed", () => {
+  it("orders numbers downwards and dates upwards, and recognises compressed files", () => {
     const sorted = (base: string, ...names: ReadonlyArray<string>) =>
       names.toSorted((a, b) => rotations.compare(a, b, base))
     assert.deepStrictEqual(sorted("log", "log.1", "log.10", "log.9"), ["log.10", "log.9", "log.1"])

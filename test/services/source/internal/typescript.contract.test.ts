@@ -102,7 +102,7 @@ describe("TypeScript 7", { timeout: 90_000 }, () => {
     assert.strictEqual((await (await types()).promise.getSymbol())?.name, "Promise")
   })
 
-  it("gives one type one number, by which answers are kept", async () => {
+  it("gives one type one number, by which answers are cached", async () => {
     const { again, either, promise } = await types()
     assert.isNumber(promise.id)
     assert.strictEqual(promise.id, again.id, "equal types have two ids: each is asked about again")

@@ -39,7 +39,7 @@ describe("readiness", () => {
     })
   )
 
-  it.effect("fails when a service will never be ready, and says why", () =>
+  it.effect("fails with the reason when a service will never be ready", () =>
     Effect.gen(function* () {
       const ready = readiness.make()
       const fiber = yield* Effect.fork(ready.await(["db", "cache"]))

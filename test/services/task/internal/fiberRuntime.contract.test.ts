@@ -183,7 +183,7 @@ describe("the contract with Effect: the fiber that runs", () => {
     })
   )
 
-  it.effect("has its runtime flags in a field, and obeys what is set there", () =>
+  it.effect("has its runtime flags in a field, and obeys changes of it", () =>
     Effect.gen(function* () {
       const says = broken(
         "a fiber's runtime flags are no longer the field currentRuntimeFlags",
@@ -201,7 +201,7 @@ describe("the contract with Effect: the fiber that runs", () => {
     })
   )
 
-  it.effect("gives null where it has no children, else interrupts them and waits for their clean-up", () =>
+  it.effect("returns null without children, else interrupts them and awaits their clean-up", () =>
     Effect.gen(function* () {
       const says = broken(
         "interruptAllChildren no longer gives null, or the wait for the children it has interrupted",
@@ -234,7 +234,7 @@ describe("the contract with Effect: the fiber that runs", () => {
     })
   )
 
-  it.effect("has an interruption among its messages until it takes it, and then knows of it", () =>
+  it.effect("has an interruption among its messages until it takes it, and is then interrupted", () =>
     Effect.gen(function* () {
       const says = broken(
         "a message to a running fiber no longer waits in _queue until its next operation",
@@ -264,7 +264,7 @@ describe("the contract with Effect: the fiber that runs", () => {
     })
   )
 
-  it.effect("counts its operations in a field, and starts anew from what is set there", () =>
+  it.effect("counts its operations in a field, and continues from a value that is set there", () =>
     Effect.gen(function* () {
       const says = broken(
         "a fiber's operations are no longer counted in currentOpCount",
@@ -373,7 +373,7 @@ describe("the contract with Effect: a fiber from outside", () => {
       })
   )
 
-  it.effect("reads how it has ended from one field, and itself only for a message that comes late", () =>
+  it.effect("reads its exit from one field, and itself only for a late message", () =>
     Effect.gen(function* () {
       const says = broken(
         "join, await and poll no longer read _exitValue",
@@ -399,7 +399,7 @@ describe("the contract with Effect: a fiber from outside", () => {
     })
   )
 
-  it.effect("has a parent that is told to the supervisor; a root has none", () =>
+  it.effect("has a parent that the supervisor receives; a root has none", () =>
     Effect.gen(function* () {
       const says = broken(
         "a supervisor's onStart no longer gets the parent of a forked fiber, and none for a root",

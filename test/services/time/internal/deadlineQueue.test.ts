@@ -18,7 +18,7 @@ describe.each([
   ["Heap", () => new Heap<Entry>()],
   ["Line", () => new Line<Entry>()]
 ] as const)("%s", (_, make) => {
-  it("gives what is left in order of deadline, then of request, whatever is taken out of its middle", () => {
+  it("takes the rest in order of deadline, then of request, whatever is removed from its middle", () => {
     fc.assert(
       fc.property(steps, fc.boolean(), (steps, inOrder) => {
         const queue = make()
@@ -62,7 +62,7 @@ describe("Line", () => {
     return { line, entries }
   }
 
-  it("gives all at once when all are due and came in order", () => {
+  it("takes all at once when all are due and were added in order", () => {
     const { entries, line } = filled(1, 2, 2)
     expect(line.takeAll(1)).toBeUndefined()
     expect(line.takeAll(2)).toEqual(entries)

@@ -127,8 +127,8 @@ describe("Series", () => {
     expect(start({ jitter: 10 * minute, random: () => 0.999999 }).next()).toBeLessThan(2 * minute)
   })
 
-  describe("while a run goes on", () => {
-    it("skip: what is due meanwhile does not take place", () => {
+  describe("while a run is in progress", () => {
+    it("skip: a run that is due meanwhile does not take place", () => {
       const { log, to } = start({ overlap: "skip" })
       to(minute)
       to(2 * minute)
@@ -200,7 +200,7 @@ describe("Series", () => {
     })
   })
 
-  it("is cancelled: nothing else comes, what runs is cancelled, and it ends with that", () => {
+  it("is cancelled: no further run starts, current runs are cancelled, and it ends with them", () => {
     const { log, next, runs, series, to } = start({ overlap: "queueAll" })
     for (const n of [1, 2]) to(n * minute)
     series.unsafeCancel({ reason: "enough", origin: "test" })
