@@ -7,7 +7,7 @@ import * as contract from "../scripts/api.mjs"
 const root = fileURLToPath(new URL("..", import.meta.url))
 
 describe("the package's contract", () => {
-  it("matches api.txt; after an intended change, run `npm run api` and review its diff", () => {
+  it("is what api.txt says; after a change that is meant, run `npm run api` and review its diff", () => {
     expect(contract.api()).toBe(readFileSync(join(root, "api.txt"), "utf8"))
   })
 
@@ -53,6 +53,38 @@ describe("the package's contract", () => {
       .filter(({ file, names }) => names.length === 0 || names.some((one) => !given.has(`${file} ${one}`)))
     expect(closed.map(({ file, name, what }) => `${name}: ${what} of ${file}`)).toEqual([])
     expect(modules.filter(({ types }) => /import\("\./.test(text(types))).map(({ name }) => name)).toEqual([])
+  })
+
+  it("says of each name what it is for, since when, and its category", () => {
+    const entries = contract.entries()
+    const sources = entries
+      .flatMap((entry) => [entry, ...contract.namespaces(entry, entries)])
+      .map(({ types }) => join(root, types.replace(/^\.\/dist/, "src").replace(/\.d\.ts$/, ".ts")))
+    const untold = (file: string, only?: ReadonlyArray<string>) => {
+      const source = readFileSync(file, "utf8")
+      const exported =
+        /(\/\*\*(?:(?!\*\/)[\s\S])*\*\/\n)?^export (?:async )?(?:class|interface|type|const|function\*?) (\w+)/gm
+      return [...source.matchAll(exported)]
+        .filter(([, , name]) => only === undefined || only.includes(name!))
+        .filter(([, doc = ""]) => !doc.includes("@internal"))
+        .filter(
+          ([, doc = ""]) =>
+            !/^ \* @since \d+\.\d+\.\d+$/m.test(doc) ||
+            !/^ \* @category [a-z]+$/m.test(doc) ||
+            !/^\/\*\*\n \* [^@\s]/.test(doc)
+        )
+        .map(([, , name]) => `${file.slice(root.length)}: ${name}`)
+    }
+    const given = (file: string) =>
+      [
+        ...readFileSync(file, "utf8").matchAll(/^export (?:type )?\{([^}]*)\} from "(\.[^"]*)\.js"/gm)
+      ].flatMap(([, names, from]) =>
+        untold(
+          join(dirname(file), `${from}.ts`),
+          names!.split(",").map((name) => name.trim())
+        )
+      )
+    expect(sources.flatMap((file) => [...untold(file), ...given(file)])).toEqual([])
   })
 
   it.each([

@@ -25,6 +25,9 @@ const run = Effect.gen(function* () {
 /**
  * The guide's "ALL YOUR ASYNC BELONGS TO US": prints `foobar1`, and reports on stderr the two effects that are made and
  * never run.
+ *
+ * @since 0.1.0
+ * @category examples
  */
 export const example: Effect.Effect<void, never, Output.Output> = Tracked.tracking(run, {
   report: ({ message }) => Output.note(message)
@@ -34,6 +37,9 @@ export const example: Effect.Effect<void, never, Output.Output> = Tracked.tracki
 /**
  * {@link example} with the places of its warnings from `siteOf`: the command is one minified file, so its stacks do not
  * name lines of the source.
+ *
+ * @since 0.1.0
+ * @category examples
  */
 export const exampleAt = (
   siteOf: (name: string) => Tracked.Site
@@ -45,7 +51,12 @@ export const exampleAt = (
 
 // effects that are built and dropped in source code
 
-/** A place in source code where an effect, a promise or a generator is built and dropped. */
+/**
+ * A place in source code where an effect, a promise or a generator is built and dropped.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export class Finding extends Data.TaggedClass("Finding")<Analysis.Problem> {
   /** The problem, in a few words. */
   get what() {
@@ -120,7 +131,12 @@ const explanations: Readonly<Record<Analysis.Rule, { readonly what: string; read
   }
 }
 
-/** The files that {@link find} analysed, and its findings. */
+/**
+ * The files that {@link find} analysed, and its findings.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Findings {
   readonly files: ReadonlyArray<string>
   readonly findings: ReadonlyArray<Finding>
@@ -148,6 +164,9 @@ export interface Findings {
  *   for (const { file, line, mend, what } of findings) yield* Effect.log(`${file}:${line} ${what}: ${mend}`)
  * })
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const find = Effect.fn("Await.find")(function* (
   target: Analysis.Target

@@ -8,6 +8,9 @@ import type { ExecutorError } from "../services/thread/ExecutorError.js"
 /**
  * Downloads as blocking code does and returns the size in bytes: the calling thread is blocked until the body has
  * arrived. Node has no blocking sockets, so a second thread reads and wakes the first one.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const downloadSize = async (url: string): Promise<number> => {
   const { MessageChannel, receiveMessageOnPort, Worker } = await import("node:worker_threads")
@@ -35,6 +38,9 @@ export const downloadSize = async (url: string): Promise<number> => {
 /**
  * The guide's Executors: `foobar`, while four pages are downloaded by a function that blocks, each on a thread of its
  * own. Prints `Downloaded URL, size N` in the order of the pages, each as soon as the pages before it are printed.
+ *
+ * @since 0.1.0
+ * @category examples
  */
 export const example: Effect.Effect<
   void,

@@ -9,7 +9,12 @@ import * as Output from "../services/host/Output.js"
 import * as GuideServer from "../services/http/GuideServer.js"
 
 // #region example
-/** The four pages of the guide, from the embedded server; prints each as it arrives. */
+/**
+ * The four pages of the guide, from the embedded server; prints each as it arrives.
+ *
+ * @since 0.1.0
+ * @category examples
+ */
 export const example: Effect.Effect<
   void,
   NameClaims.NameTaken | Downloader.ProxyError,
@@ -31,7 +36,12 @@ export const example: Effect.Effect<
 })
 // #endregion
 
-/** Given requests, and then those of a list. */
+/**
+ * Given requests, and then those of a list.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Sources {
   readonly requests: ReadonlyArray<Download.DownloadRequest>
   /** The path of a list, for `DownloadList.readList`; `-` is standard input. Default: no list. */
@@ -48,7 +58,12 @@ const open = Effect.fnUntraced(function* ({ list, requests }: Sources) {
   return { all: Stream.concat(known, DownloadList.readList(list)), known: !once }
 })
 
-/** A planned download. */
+/**
+ * A planned download.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Planned {
   /** Without user and password. */
   readonly url: string
@@ -59,6 +74,9 @@ export interface Planned {
 /**
  * The downloads of {@link files}, in input order, without starting any; with a directory, equal requests are listed once.
  * Fails as {@link files} does if the list cannot be read or two requests would write one file.
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const plan = (
   sources: Sources,
@@ -76,7 +94,12 @@ export const plan = (
     })
   )
 
-/** Settings of {@link files}: those of `Downloads.DownloadsOptions` except for the claims, which are made here. */
+/**
+ * Settings of {@link files}: those of `Downloads.DownloadsOptions` except for the claims, which are made here.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface FilesOptions extends Omit<Downloads.DownloadsOptions, "claims"> {}
 
 /**
@@ -85,6 +108,9 @@ export interface FilesOptions extends Omit<Downloads.DownloadsOptions, "claims">
  * Invalid requests are refused before the first download: a list with an invalid line, two requests that would write one
  * file, a folder in a file's place, a directory in which no file can be saved. A list that can be read only once (a pipe)
  * is checked as it is read: then the stream fails.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const files = Effect.fn("Gather.files")(function* (sources: Sources, options: FilesOptions = {}) {
   const { contentDisposition, directory } = options

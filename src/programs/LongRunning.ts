@@ -22,6 +22,9 @@ import { anyTime, checkedDuration } from "../services/text/Numbers.js"
  *
  * export const heartbeat = LongRunning.forever(Effect.log("still here"), pause)
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const forever = <A, E, R, E2 = never, R2 = never>(
   effect: Effect.Effect<A, E, R> | ((pause: Duration.Duration) => Effect.Effect<A, E, R>),
@@ -38,7 +41,12 @@ export const forever = <A, E, R, E2 = never, R2 = never>(
   )
 }
 
-/** Settings of {@link cancelAfter}. */
+/**
+ * Settings of {@link cancelAfter}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface CancelAfterOptions<R = never> {
   /** Names the task; default `"task"`. */
   readonly name?: string | undefined
@@ -63,6 +71,9 @@ export interface CancelAfterOptions<R = never> {
  *
  * export const program = LongRunning.cancelAfter(beat, "1 hour", { name: "heartbeat" })
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const cancelAfter: <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
@@ -96,7 +107,12 @@ export const cancelAfter: <A, E, R, R2 = never>(
   }
 )
 
-/** Settings of {@link example}. */
+/**
+ * Settings of {@link example}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ExampleOptions {
   /** The same seed draws the same pauses. Default: random. */
   readonly seed?: number | undefined
@@ -106,6 +122,9 @@ export interface ExampleOptions {
 /**
  * The guide's Long running tasks: prints `Hello N` after a random pause of N seconds (0 to 3), repeatedly, until the task
  * is cancelled after ten seconds.
+ *
+ * @since 0.1.0
+ * @category examples
  */
 export const example = ({ seed }: ExampleOptions = {}): Effect.Effect<void, never, Output.Output> => {
   const seconds = Effect.map(Random.nextIntBetween(0, 4), Duration.seconds)

@@ -15,17 +15,32 @@ import { checkedDuration } from "../services/text/Numbers.js"
 import { plural } from "../services/text/Plural.js"
 import { formatSize } from "../services/text/Sizes.js"
 
-/** The parts of a page, one for each question over the network. */
+/**
+ * The parts of a page, one for each question over the network.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type PartName = "database" | "cache" | "oauth" | "storage" | "drive" | "chat"
 
-/** One part of a page. */
+/**
+ * One part of a page.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Part<A> {
   /** Time until its answer or its failure. */
   readonly took: Duration.Duration
   readonly value: Either.Either<A, Unavailable>
 }
 
-/** A user's page. */
+/**
+ * A user's page.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Page {
   readonly user: string
   readonly parts: {
@@ -43,7 +58,12 @@ export interface Page {
   readonly sum: Duration.Duration
 }
 
-/** A part failed, or did not answer within `timeout`. */
+/**
+ * A part failed, or did not answer within `timeout`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class Unavailable extends Data.TaggedError("Unavailable")<{
   readonly part: PartName
   /** `"connection refused"`, `"no answer within 500 ms"`. */
@@ -57,7 +77,12 @@ export class Unavailable extends Data.TaggedError("Unavailable")<{
   }
 }
 
-/** Settings of {@link dashboard}. */
+/**
+ * Settings of {@link dashboard}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface DashboardOptions {
   /** Timeout of a part, which is then cancelled and unavailable. Default 1 s. */
   readonly timeout?: Duration.DurationInput | undefined
@@ -114,6 +139,9 @@ const ask = Effect.fnUntraced(function* <A, E extends { readonly reason: string 
  *
  * export const page = Network.dashboard("ada", { timeout: "500 millis" }).pipe(Effect.provide(embedded))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const dashboard = Effect.fn("Network.dashboard")(function* (
   user: string,
@@ -163,7 +191,12 @@ export const dashboard = Effect.fn("Network.dashboard")(function* (
 const row = (name: string, took: Duration.Duration, what: string) =>
   `${name.padEnd(8)}  ${formatDuration(Duration.toMillis(took)).padStart(7)}  ${what}`
 
-/** A page as a small table: a line for each part, and the total beside the sum. */
+/**
+ * A page as a small table: a line for each part, and the total beside the sum.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const render = ({ parts, sum, total }: Page): ReadonlyArray<string> => {
   const line = <A>(name: PartName, { took, value }: Part<A>, show: (value: A) => string) =>
     row(name, took, Either.match(value, { onLeft: ({ reason }) => `unavailable: ${reason}`, onRight: show }))
@@ -181,12 +214,22 @@ export const render = ({ parts, sum, total }: Page): ReadonlyArray<string> => {
   ]
 }
 
-/** Whether every part of the page is available. */
+/**
+ * Whether every part of the page is available.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isComplete = ({ parts }: Page): boolean =>
   Object.values(parts).every(({ value }) => value._tag === "Right")
 
 // #region example
-/** The guide's list of where network traffic is used, as one page: prints {@link render} of the page of user `ada`. */
+/**
+ * The guide's list of where network traffic is used, as one page: prints {@link render} of the page of user `ada`.
+ *
+ * @since 0.1.0
+ * @category examples
+ */
 export const example: Effect.Effect<
   void,
   Unavailable,

@@ -10,11 +10,21 @@ import * as Unobserved from "../services/task/Unobserved.js"
 import { guarded } from "../services/text/Foreign.js"
 
 // #region example
-/** The guide's first program: prints `hi`. */
+/**
+ * The guide's first program: prints `hi`.
+ *
+ * @since 0.1.0
+ * @category examples
+ */
 export const example: Effect.Effect<void, never, Output.Output> = Output.print("hi")
 // #endregion
 
-/** Settings of {@link supervise}. */
+/**
+ * Settings of {@link supervise}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** Report fibers that failed unobserved, and exit with 1 for them. Default: true. */
   readonly unobserved?: boolean | undefined
@@ -22,7 +32,12 @@ export interface Options {
   readonly cwd?: string | undefined
 }
 
-/** Settings of {@link runMain}. */
+/**
+ * Settings of {@link runMain}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface MainOptions extends Options {
   /** Replaces Effect's default logger. Default: lines on stderr. */
   readonly logger?: Logger.Logger<unknown, unknown> | undefined
@@ -177,6 +192,9 @@ const superviseWith = <A, E, R>(
  *   Effect.provide(Layer.merge(Output.layerTest, Signals.layerTest))
  * )
  * Effect.runPromise(code) // 1
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const supervise = <A, E, R>(
   program: Effect.Effect<A, E, R>,
@@ -194,6 +212,9 @@ export const supervise = <A, E, R>(
  * import * as Run from "effect-asyncio/programs/Run"
  *
  * Run.runMain(Effect.never.pipe(Effect.ensuring(Effect.log("closed in order"))))
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const runMain = <A, E>(
   program: Effect.Effect<A, E, Output.Output | Signals.Signals>,

@@ -19,6 +19,9 @@ import * as Timers from "../services/time/Timers.js"
  *   yield* handle.await
  * }).pipe(Effect.provide(Timers.layer))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const callSoon = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
@@ -37,6 +40,9 @@ export const callSoon = <A, E, R>(
  *
  * export const reminder = Scheduling.callLater("10 minutes", Effect.log("tea is ready"), { name: "tea" })
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const callLater = <A, E, R>(
   delay: Duration.DurationInput,
@@ -57,6 +63,9 @@ export const callLater = <A, E, R>(
  *
  * export const party = Scheduling.callAt(Date.UTC(2030, 0, 1), Effect.log("happy new year"))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const callAt = <A, E, R>(
   time: Timers.Time,
@@ -78,6 +87,9 @@ export const callAt = <A, E, R>(
  * // At :00, :15, :30 and :45
  * export const quarters = Scheduling.every("15 minutes", (tick) => Effect.log(tick.run), { align: true })
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const every = <A, E, R>(
   interval: Duration.DurationInput,
@@ -102,6 +114,9 @@ export const every = <A, E, R>(
  *   name: "backup"
  * })
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const cron = <A, E, R>(
   expression: string | Cron.Rule,
@@ -118,6 +133,9 @@ const offset = (nanos: bigint): string => (Math.floor(Number(nanos) / 1e8 + 0.1)
 /**
  * The guide's Scheduling: one callback each by `callLater`, `callAt` and `callSoon`, requested in this order and printed
  * as they fire, with the offset from the start.
+ *
+ * @since 0.1.0
+ * @category examples
  */
 export const example: Effect.Effect<void, never, Output.Output | Timers.Timers> = Effect.gen(function* () {
   const start = yield* Clock.currentTimeNanos

@@ -6,7 +6,12 @@ import { formatDuration } from "../services/text/Durations.js"
 import { checkOptions, countOrNone, time } from "../services/text/Numbers.js"
 import { plural } from "../services/text/Plural.js"
 
-/** The longest that `/wait` waits: an hour, in milliseconds. */
+/**
+ * The longest that `/wait` waits: an hour, in milliseconds.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxWait = 3_600_000
 
 const bad = (message: string, status = 400) => HttpServer.text(`${message}\n`, { status })
@@ -26,7 +31,12 @@ const wait: HttpServer.Handler = (request) => {
     : Effect.as(Effect.sleep(ms), HttpServer.text(`waited ${ms} ms\n`))
 }
 
-/** A WebSocket session that sends back each message that it receives, until the client closes. */
+/**
+ * A WebSocket session that sends back each message that it receives, until the client closes.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const echo = (socket: HttpServer.Socket): Effect.Effect<never, HttpServer.SocketClosed> =>
   Effect.forever(Effect.flatMap(socket.receive, socket.send))
 
@@ -47,6 +57,9 @@ const upgrade = HttpServer.webSocket(echo)
  * export const app: HttpServer.Handler = (request) =>
  *   request.path === "/health" ? Effect.succeed(HttpServer.text("well\n")) : Server.app(request)
  * ```
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const app: HttpServer.Handler = (request) => {
   if (request.method !== "GET" && request.method !== "HEAD") {
@@ -70,7 +83,12 @@ export const app: HttpServer.Handler = (request) => {
 }
 // #endregion
 
-/** Where to listen. */
+/**
+ * Where to listen.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** Default 0: a free one. */
   readonly port?: number | undefined
@@ -83,6 +101,9 @@ export interface Options {
 /**
  * Serves the handler until the scope closes. Notes handlers that fail, and the running requests that closing waits for,
  * on stderr. Fails with `ListenError` when the port is in use or the host is not an address of this machine.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const listen = Effect.fn("Server.listen")(function* <E, R>(
   handler: HttpServer.Handler<E, R>,
@@ -114,6 +135,9 @@ export const listen = Effect.fn("Server.listen")(function* <E, R>(
  *
  * export const program = Server.serve({ port: 8080 }).pipe(Effect.provide(HttpServerNode.layer))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const serve = Effect.fn("Server.serve")(function* (options: Options = {}) {
   const { url } = yield* listen(app, options)
@@ -122,12 +146,22 @@ export const serve = Effect.fn("Server.serve")(function* (options: Options = {})
 }, Effect.scoped)
 
 // #region example
-/** The guide's explanation as a program: one thread that serves all clients, on a free port. {@link serve} itself. */
+/**
+ * The guide's explanation as a program: one thread that serves all clients, on a free port. {@link serve} itself.
+ *
+ * @since 0.1.0
+ * @category examples
+ */
 export const example: Effect.Effect<never, HttpServer.ListenError, HttpServer.HttpServer | Output.Output> =
   serve()
 // #endregion
 
-/** Settings of {@link demo}. */
+/**
+ * Settings of {@link demo}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface DemoOptions extends Options {
   /** Requests that wait at the same time; default 1,000. */
   readonly requests?: number | undefined
@@ -139,7 +173,12 @@ export interface DemoOptions extends Options {
   readonly others?: number | undefined
 }
 
-/** The measurements of a {@link demo}; times in milliseconds. */
+/**
+ * The measurements of a {@link demo}; times in milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Demo {
   readonly requests: number
   readonly wait: number
@@ -165,6 +204,9 @@ const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E
 /**
  * Measures the strength and the weakness of an event loop: many requests that wait take one wait, and one handler that
  * blocks delays all others. Server and clients share the one thread, over real sockets with `HttpServerNode.layer`.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const demo = Effect.fn("Server.demo")(function* (options: DemoOptions = {}) {
   checkOptions(options, { requests: countOrNone, others: countOrNone, wait: time, block: time })
@@ -189,7 +231,12 @@ export const demo = Effect.fn("Server.demo")(function* (options: DemoOptions = {
 
 const ms = (measured: number) => `${Math.round(measured)} ms`
 
-/** A {@link Demo} in five lines. */
+/**
+ * A {@link Demo} in five lines.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const demoLines = (demo: Demo): ReadonlyArray<string> => {
   const { all, block, free, held, one, others, requests, wait } = demo
   return [

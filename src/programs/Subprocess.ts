@@ -27,13 +27,21 @@ import * as Gather from "../services/task/Gather.js"
  *   Effect.provide(Processes.layer)
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const run: (
   command: Command.Command,
   options?: Processes.RunOptions
 ) => Effect.Effect<Result, ProcessError, Processes.Processes> = Processes.run
 
-/** Settings of {@link runAll}. */
+/**
+ * Settings of {@link runAll}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface RunAllOptions extends Processes.RunOptions {
   /** How many commands run at once; default `"unbounded"`. */
   readonly concurrency?: number | "unbounded" | undefined
@@ -56,6 +64,9 @@ export interface RunAllOptions extends Processes.RunOptions {
  *   { concurrency: 4, check: true, grace: "2 seconds" }
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const runAll = (
   commands: Iterable<Command.Command>,
@@ -79,6 +90,9 @@ const runCommand = Effect.fn("Subprocess.runCommand")(function* (...words: [stri
 /**
  * The guide's Subprocess: two commands at once. Prints `Executing: sleep 1` and `Executing: echo hello`, then the
  * output of each when it has ended, with an additional line end: `hello` and an empty line, an empty line after a second.
+ *
+ * @since 0.1.0
+ * @category examples
  */
 export const example: Effect.Effect<void, ProcessError, Output.Output | Processes.Processes> = Effect.asVoid(
   Gather.gather([runCommand("sleep", "1"), runCommand("echo", "hello")])

@@ -8,7 +8,12 @@ const hello1 = Effect.zipRight(Effect.sleep("500 millis"), Output.print("hi 1"))
 
 const hello2 = Output.print("hi 2")
 
-/** The guide's Basics(2): two tasks that run at the same time. Prints `hi 2`, then half a second later `hi 1`. */
+/**
+ * The guide's Basics(2): two tasks that run at the same time. Prints `hi 2`, then half a second later `hi 1`.
+ *
+ * @since 0.1.0
+ * @category examples
+ */
 export const example: Effect.Effect<void, TaskGroup.TaskCancelled | TaskGroup.TaskFailed, Output.Output> =
   Effect.gen(function* () {
     const task1 = yield* TaskGroup.start("hello1", hello1)
@@ -24,7 +29,12 @@ type Result<Eff extends AnyEffect, Mode> = Mode extends "collect"
   ? Exit.Exit<Effect.Effect.Success<Eff>, Effect.Effect.Error<Eff>>
   : Effect.Effect.Success<Eff>
 
-/** Settings of {@link runAll}. */
+/**
+ * Settings of {@link runAll}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface RunAllOptions<Mode extends TaskGroup.OnFailure = "cancel">
   extends Omit<TaskGroup.Options, "onFailure"> {
   /** Default `"cancel"`. */
@@ -51,6 +61,9 @@ export interface RunAllOptions<Mode extends TaskGroup.OnFailure = "cancel">
  *   { onFailure: "collect", capacity: 2 }
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const runAll = Effect.fn("Tasks.runAll")(function* <
   const T extends ReadonlyArray<Named>,

@@ -43,10 +43,18 @@ import * as Tracer from "./internal/tracer.js"
  * - `"pct"`: probabilistic concurrency testing. Each fiber has a random priority, the highest runs, and at a few steps
  *   (`depth - 1`) the running fiber falls below all others. Finds bugs that need a long run of one fiber at the wrong time,
  *   with a bound on the probability to miss them.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type Strategy = "random" | "pct"
 
-/** Settings of {@link explore}. */
+/**
+ * Settings of {@link explore}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** How many orders to try, the usual one first. Default 100. */
   readonly runs?: number | undefined
@@ -62,7 +70,12 @@ export interface Options {
   readonly patience?: Duration.DurationInput | undefined
 }
 
-/** The result of {@link explore} when no run failed. */
+/**
+ * The result of {@link explore} when no run failed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Explored {
   readonly runs: number
   /** The number of distinct orders among the runs. */
@@ -76,7 +89,12 @@ export type { Step } from "./internal/tracer.js"
 
 // errors
 
-/** An order in which the program fails. Its message shows the order, step by step. */
+/**
+ * An order in which the program fails. Its message shows the order, step by step.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class InterleavingFailed extends Data.TaggedError("InterleavingFailed")<{
   /** For {@link replay}: the failing order. */
   readonly seed: string
@@ -124,7 +142,12 @@ const reasons = (cause: Cause.Cause<unknown>): ReadonlyArray<string> =>
     ? ["it was interrupted"]
     : Cause.prettyErrors(cause).flatMap((error) => `${error.name}: ${error.message}`.split("\n"))
 
-/** A run made more steps than {@link Options.maxSteps}. */
+/**
+ * A run made more steps than {@link Options.maxSteps}.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class Endless extends Data.TaggedError("Endless")<{ readonly steps: number }> {
   override get message() {
     return `it has not ended after ${this.steps} steps; if it should need more, raise maxSteps`
@@ -300,6 +323,9 @@ const open = <R>(caller: Runtime.Runtime<R>, options: Options): Effect.Effect<Ho
  * // fails: both may read before either writes
  * export const check = Interleave.explore(program, { runs: 200 })
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const explore: {
   (
@@ -354,6 +380,9 @@ export const explore: {
  *
  * export const again = Effect.succeed(1).pipe(Interleave.replay("random/17"))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const replay: {
   (
@@ -387,10 +416,20 @@ export const replay: {
 
 // for test runners
 
-/** The required part of `it`: that of vitest, `@effect/vitest` or `node:test`. */
+/**
+ * The required part of `it`: that of vitest, `@effect/vitest` or `node:test`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type TestFunction = (name: string, body: (context: any) => Promise<void>, timeout?: number) => unknown
 
-/** A test that passes when no order of its program's fibers fails. The timeout is in ms; by default the runner's own. */
+/**
+ * A test that passes when no order of its program's fibers fails. The timeout is in ms; by default the runner's own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Interleaving = (
   name: string,
   program: Effect.Effect<unknown, unknown, Scope.Scope>,
@@ -411,6 +450,9 @@ export type Interleaving = (
  *
  * export const suite = () => interleave("adds up", Effect.void, { runs: 500 })
  * ```
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const extend = <T extends TestFunction>(it: T): T & { readonly interleave: Interleaving } => {
   const interleave: Interleaving = (name, program, { timeout, ...options } = {}) => {

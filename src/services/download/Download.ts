@@ -2,14 +2,24 @@ import { Data, type Duration } from "effect"
 
 // The model of a download: the request, its target, its result or failure.
 
-/** A file's expected content. */
+/**
+ * A file's expected content.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Checksum {
   readonly algorithm: "sha256"
   /** Lower-case hexadecimal. */
   readonly hex: string
 }
 
-/** One file to download, as a list or the command line names it. */
+/**
+ * One file to download, as a list or the command line names it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface DownloadRequest {
   readonly url: URL
   /** The file name under `directory`; default: the name that the URL's path suggests. */
@@ -19,7 +29,12 @@ export interface DownloadRequest {
   readonly source?: string | undefined
 }
 
-/** The URL for messages: without user and password. */
+/**
+ * The URL for messages: without user and password.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const show = (url: URL): string => {
   if (url.username === "" && url.password === "") return url.href
   const copy = new URL(url.href)
@@ -28,7 +43,12 @@ export const show = (url: URL): string => {
   return copy.href
 }
 
-/** The file of the body. It appears under its final name only when it is complete and verified. */
+/**
+ * The file of the body. It appears under its final name only when it is complete and verified.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Target {
   /** The folder; created if it is missing. */
   readonly directory: string
@@ -47,7 +67,12 @@ export interface Target {
   readonly fsync?: boolean | undefined
 }
 
-/** State that the attempts at one download share. */
+/**
+ * State that the attempts at one download share.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface History {
   /** The length of the file with each strong validator: a validator belongs to one length. */
   readonly lengths: Map<string, number>
@@ -55,10 +80,20 @@ export interface History {
   refused: number
 }
 
-/** For the first attempt at a download; pass the same one to every further attempt. */
+/**
+ * For the first attempt at a download; pass the same one to every further attempt.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const makeHistory = (): History => ({ lengths: new Map(), refused: 0 })
 
-/** One GET, redirects included. */
+/**
+ * One GET, redirects included.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Request {
   readonly url: URL
   readonly headers?: Readonly<Record<string, string>> | undefined
@@ -82,7 +117,12 @@ export interface Request {
   readonly onKept?: ((bytes: number) => void) | undefined
 }
 
-/** The result of a finished download. */
+/**
+ * The result of a finished download.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Downloaded {
   /** Bytes of the decoded body; of the whole file if it was resumed. */
   readonly size: number
@@ -109,6 +149,9 @@ export interface Downloaded {
  *   continue the file; `"checksum"` when the content is another.
  * - This machine: `"name-taken"`, `"disk-full"`, `"descriptors"` (too many open files), `"file"` for any other error of the
  *   file system.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type Reason =
   | "dns"
@@ -130,7 +173,12 @@ export type Reason =
   | "file"
   | "protocol"
 
-/** The fields of a failure. */
+/**
+ * The fields of a failure.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Failure {
   readonly reason: Reason
   /** Without user and password. */
@@ -144,14 +192,24 @@ export interface Failure {
   readonly status?: number | undefined
 }
 
-/** A download that failed: `reason` for programs, `detail` for a person, `retryable` for the next attempt. */
+/**
+ * A download that failed: `reason` for programs, `detail` for a person, `retryable` for the next attempt.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class DownloadError extends Data.TaggedError("DownloadError")<Failure> {
   override get message() {
     return `${this.url}: ${this.detail}`
   }
 }
 
-/** Settings of all requests of a session. */
+/**
+ * Settings of all requests of a session.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface SessionOptions {
   /** Time limit of a connection, TLS included; default 10 seconds. */
   readonly connectTimeout?: Duration.DurationInput | undefined

@@ -29,7 +29,12 @@ const hostOf = (text: string): string => {
   return authority.slice(authority.lastIndexOf("@") + 1)
 }
 
-/** Reads a URL; the left side is the problem, which quotes `shown` without its password. */
+/**
+ * Reads a URL; the left side is the problem, which quotes `shown` without its password.
+ *
+ * @since 0.1.0
+ * @category parsing
+ */
 export const parseUrl = (text: string, shown = text): Either.Either<URL, string> => {
   const quoted = () => quote(shown)
   if (text.length > longestHost && hostOf(text).length > longestHost)
@@ -41,13 +46,23 @@ export const parseUrl = (text: string, shown = text): Either.Either<URL, string>
     : Either.left(`${quoted()} is not a web address; expected http:// or https://`)
 }
 
-/** Reads `sha256:HEX`; the left side is the problem. */
+/**
+ * Reads `sha256:HEX`; the left side is the problem.
+ *
+ * @since 0.1.0
+ * @category parsing
+ */
 export const parseChecksum = (text: string): Either.Either<Download.Checksum, string> =>
   /^sha256:[0-9a-f]{64}$/i.test(text)
     ? Either.right({ algorithm: "sha256", hex: text.slice(7).toLowerCase() })
     : Either.left(`${quote(text)} is not a checksum; expected sha256: and 64 hexadecimal digits`)
 
-/** A line of a list that cannot be read; `message` names the list, the line and what is accepted. */
+/**
+ * A line of a list that cannot be read; `message` names the list, the line and what is accepted.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ListError extends Data.TaggedError("ListError")<{
   readonly list: string
   readonly line: number | undefined
@@ -92,6 +107,9 @@ const hash = 0x23
  * Reads a list of downloads: a URL per line, optionally followed by TAB and a file name, and by TAB and `sha256:HEX`;
  * blank lines and lines that start with `#` are skipped. A line is at most 1 MiB long. `-` is standard input. The list is
  * streamed and not kept. Fails with {@link ListError} at the first wrong line, and where the list cannot be read.
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const readList = (list: string): Stream.Stream<Download.DownloadRequest, ListError, Input.Input> => {
   const source = list === "-" ? "standard input" : list

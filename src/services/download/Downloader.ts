@@ -7,7 +7,12 @@ import { formatSize } from "../text/Sizes.js"
 import { DownloadError, type Downloaded, type Reason, type Request, type SessionOptions } from "./Download.js"
 import { readProxies } from "./internal/proxies.js"
 
-/** A proxy in the environment that cannot be read. */
+/**
+ * A proxy in the environment that cannot be read.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ProxyError extends Data.TaggedError("ProxyError")<{
   readonly variable: string
   /** Without user and password. */
@@ -20,13 +25,23 @@ export class ProxyError extends Data.TaggedError("ProxyError")<{
   }
 }
 
-/** The callbacks of a transfer: exactly one is called, once, unless it is aborted. */
+/**
+ * The callbacks of a transfer: exactly one is called, once, unless it is aborted.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Callbacks {
   readonly succeed: (downloaded: Downloaded) => void
   readonly fail: (error: DownloadError) => void
 }
 
-/** Connections, folders and rates that requests share. */
+/**
+ * Connections, folders and rates that requests share.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Session {
   /**
    * Begins one attempt at a request. The result aborts it: closes the connection and keeps a continuable part. Uses
@@ -36,7 +51,12 @@ export interface Session {
   readonly start: (request: Request, callbacks: Callbacks) => Effect.Effect<void>
 }
 
-/** One attempt at a request; interrupting it closes the connection and keeps a continuable part. */
+/**
+ * One attempt at a request; interrupting it closes the connection and keeps a continuable part.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const fetch = (session: Session, request: Request): Effect.Effect<Downloaded, DownloadError> =>
   Effect.async((resume) =>
     session.start(request, {
@@ -45,7 +65,12 @@ export const fetch = (session: Session, request: Request): Effect.Effect<Downloa
     })
   )
 
-/** No file can be saved in a folder; `message` names the reason. */
+/**
+ * No file can be saved in a folder; `message` names the reason.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class DirectoryError extends Data.TaggedError("DirectoryError")<{
   readonly directory: string
   readonly detail: string
@@ -56,7 +81,12 @@ export class DirectoryError extends Data.TaggedError("DirectoryError")<{
   }
 }
 
-/** Creates the folder if it is missing, and fails if no file can be created in it: a check before the first download. */
+/**
+ * Creates the folder if it is missing, and fails if no file can be created in it: a check before the first download.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const checkDirectory = (directory: string): Effect.Effect<void, DirectoryError> =>
   Effect.try({
     try: () => tryFolder(directory),
@@ -67,7 +97,12 @@ export const checkDirectory = (directory: string): Effect.Effect<void, Directory
     }
   })
 
-/** The names of the folders in a folder, which no file there can have; empty if it cannot be read. */
+/**
+ * The names of the folders in a folder, which no file there can have; empty if it cannot be read.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const foldersIn = (directory: string): Effect.Effect<ReadonlySet<string>> =>
   Effect.sync(() => {
     try {
@@ -78,7 +113,12 @@ export const foldersIn = (directory: string): Effect.Effect<ReadonlySet<string>>
     }
   })
 
-/** Downloads and saves. Retries, concurrency and names are up to its callers: see `Downloads.downloads`. */
+/**
+ * Downloads and saves. Retries, concurrency and names are up to its callers: see `Downloads.downloads`.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Downloader extends Context.Tag("effect-asyncio/services/Downloader")<
   Downloader,
   {
@@ -95,6 +135,9 @@ type Service = Context.Tag.Service<typeof Downloader>
 /**
  * Downloads from other URLs than the requested ones, for instance from an embedded server in place of the web: for
  * `Effect.updateService`. Events and errors of `Downloads.downloads` keep the requested URL.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const mapUrl =
   (f: (url: URL) => URL) =>
@@ -116,6 +159,9 @@ const checkSession = (options: SessionOptions) =>
 /**
  * The network and the file system: undici and node:fs. Honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (either
  * case) of the environment, and Node's own `NODE_EXTRA_CA_CERTS`.
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
   open: (options = {}) =>
@@ -140,10 +186,20 @@ export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
     })
 })
 
-/** The answer of {@link layerTest} for a URL. */
+/**
+ * The answer of {@link layerTest} for a URL.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Scripted = Effect.Effect<Uint8Array | string, DownloadError>
 
-/** The files that {@link layerTest} has saved, by path. */
+/**
+ * The files that {@link layerTest} has saved, by path.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Files extends Context.Tag("effect-asyncio/services/Downloader/Files")<
   Files,
   Ref.Ref<HashMap.HashMap<string, Uint8Array>>
@@ -152,6 +208,9 @@ export class Files extends Context.Tag("effect-asyncio/services/Downloader/Files
 /**
  * Serves from memory: each URL's script is an effect, so it can wait on TestClock, fail, or answer differently the
  * second time. Applies `maxSize` and `existing`; saves into {@link Files}. An unscripted URL is a 404.
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerTest = (scripts: Readonly<Record<string, Scripted>>): Layer.Layer<Downloader | Files> =>
   Layer.effectContext(

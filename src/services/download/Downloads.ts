@@ -14,7 +14,12 @@ import * as hostQueue from "./internal/hostQueue.js"
 import { plainText } from "./internal/plainText.js"
 import * as NameClaims from "./NameClaims.js"
 
-/** Settings of {@link downloads}: those of a session, and those of all requests together. */
+/**
+ * Settings of {@link downloads}: those of a session, and those of all requests together.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface DownloadsOptions extends Download.SessionOptions {
   /** The folder of the files; without it bodies are read, counted and discarded. */
   readonly directory?: string | undefined
@@ -54,7 +59,12 @@ export interface DownloadsOptions extends Download.SessionOptions {
   readonly stop?: Effect.Effect<Cancellation.Cancellation> | undefined
 }
 
-/** An event of {@link downloads}. `index` is the request's place in the input, from 0. */
+/**
+ * An event of {@link downloads}. `index` is the request's place in the input, from 0.
+ *
+ * @since 0.1.0
+ * @category events
+ */
 export type DownloadEvent =
   | { readonly event: "started"; readonly index: number; readonly url: string }
   | {
@@ -97,7 +107,12 @@ export type DownloadEvent =
     }
   | Summary
 
-/** The last event: the outcomes of all requests. */
+/**
+ * The last event: the outcomes of all requests.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Summary {
   readonly event: "summary"
   readonly finished: number
@@ -152,6 +167,9 @@ const buffered = 1024
  *   Stream.runForEach((event) => Effect.log(event)),
  *   Effect.provide(Downloader.layer)
  * )
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const downloads = <E = never, R = never>(
   list: Iterable<Download.DownloadRequest> | Stream.Stream<Download.DownloadRequest, E, R>,

@@ -50,6 +50,9 @@ const truncate = (name: string): string => {
  * Reduces a name from the network to a file name that is safe in any folder: the part after the last
  * `/` or `\`, without control bytes, leading dots and trailing dots or blanks, not one that Windows reserves, at
  * most 200 bytes. Undefined when nothing is left.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const fromNetwork = (name: string): string | undefined => {
   const base = trimmed(
@@ -64,7 +67,12 @@ export const fromNetwork = (name: string): string | undefined => {
   return unreserved(short) // the cut may have left a reserved name
 }
 
-/** The file name that a URL suggests: its last path segment, percent-decoded; `index.html` if that is empty. */
+/**
+ * The file name that a URL suggests: its last path segment, percent-decoded; `index.html` if that is empty.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const fromUrl = (url: URL): string => {
   const segment = url.pathname.slice(url.pathname.lastIndexOf("/") + 1)
   let decoded = segment
@@ -119,7 +127,12 @@ const extended = (value: string): string | undefined => {
   }
 }
 
-/** The file name in a `Content-Disposition` header (RFC 6266: `filename*` before `filename`), made safe. */
+/**
+ * The file name in a `Content-Disposition` header (RFC 6266: `filename*` before `filename`), made safe.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const fromContentDisposition = (header: string): string | undefined => {
   let plain: string | undefined
   for (const [name, value] of parametersOf(header)) {

@@ -6,7 +6,12 @@ import * as FileName from "./FileName.js"
 
 // The names of the files to download: each belongs to one request.
 
-/** A name that two requests would both write. */
+/**
+ * A name that two requests would both write.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class NameTaken extends Data.TaggedError("NameTaken")<{
   readonly name: string
   /** The earlier request's spelling of the name, which may differ in case. */
@@ -27,7 +32,12 @@ export class NameTaken extends Data.TaggedError("NameTaken")<{
   }
 }
 
-/** A folder has the name of a file to download. */
+/**
+ * A folder has the name of a file to download.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class FolderInTheWay extends Data.TaggedError("FolderInTheWay")<{
   readonly directory: string
   readonly name: string
@@ -40,11 +50,21 @@ export class FolderInTheWay extends Data.TaggedError("FolderInTheWay")<{
   }
 }
 
-/** The file name under which a request is saved. */
+/**
+ * The file name under which a request is saved.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const nameOf = (request: Download.DownloadRequest): string =>
   request.name ?? FileName.fromUrl(request.url)
 
-/** File names in use. */
+/**
+ * File names in use.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface NameClaims {
   /** Takes a name; false when it is taken. */
   readonly claim: (name: string) => boolean
@@ -72,6 +92,9 @@ const digest = (url: URL): string => {
 /**
  * Refuses a request whose name an earlier one has, unless it is the same request again: the same URL, name and checksum.
  * Keeps only the names and digests.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = (): NameClaims => {
   const claims = new Map<string, Claim>()

@@ -1,6 +1,11 @@
 import { Data } from "effect"
 
-/** The exit codes of `aio`. A signal's code is 128 plus its number. */
+/**
+ * The exit codes of `aio`. A signal's code is 128 plus its number.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const codes = {
   ok: 0,
   failed: 1,
@@ -16,24 +21,42 @@ export const codes = {
   SIGTERM: 143
 } as const
 
-/** The exit code of a task that was cancelled for this reason: that of the signal which the reason names, else 1. */
+/**
+ * The exit code of a task that was cancelled for this reason: that of the signal which the reason names, else 1.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const cancelled = (reason: string): number =>
   reason.startsWith("SIG") && Object.hasOwn(codes, reason) ? codes[reason as "SIGINT"] : codes.failed
 
-/** Whether the value may be the exit code of a failure: a whole number from 1 to 255. */
+/**
+ * Whether the value may be the exit code of a failure: a whole number from 1 to 255.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isFailureCode = (value: unknown): value is number =>
   Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 255
 
 /**
  * Ends the program with `exitCode`; a value that is not a whole number from 1 to 255 counts as 1. An empty message prints
  * nothing: for a command that has already reported its failures.
+ *
+ * @since 0.1.0
+ * @category errors
  */
 export class ExitError extends Data.TaggedError("ExitError")<{
   readonly exitCode: number
   readonly message: string
 }> {}
 
-/** Bad input: one line that names the input, what is wrong with it and what is accepted. Exit code 2. */
+/**
+ * Bad input: one line that names the input, what is wrong with it and what is accepted. Exit code 2.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class UsageError extends Data.TaggedError("UsageError")<{ readonly message: string }> {
   readonly exitCode = codes.usage
 }

@@ -17,7 +17,12 @@ const unwrap = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> =>
     )
   )
 
-/** The errors in a cause, failures and defects alike, in the order of the cause. */
+/**
+ * The errors in a cause, failures and defects alike, in the order of the cause.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const errors = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => {
   const found: Array<unknown> = []
   Cause.reduce(unwrap(cause), undefined, (_, part) => {
@@ -37,6 +42,9 @@ const codeOf = (error: unknown): unknown =>
 /**
  * The exit code of a program that failed with this cause: the `exitCode` of the first error that has one, 124 for a
  * timeout, else 1. An `exitCode` that is not a whole number from 1 to 255 counts as 1.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const exitCode = (cause: Cause.Cause<unknown>): number => {
   for (const error of errors(cause)) {
@@ -78,7 +86,12 @@ const home = (): string => {
   return dirname(dirname(dirname(toPath(position.exec(frame)?.[1] ?? "/-/-/-"))))
 }
 
-/** A path for messages: relative where it is inside the working directory. */
+/**
+ * A path for messages: relative where it is inside the working directory.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const shown = (path: string, cwd: string): string => {
   const inside = relative(cwd, path)
   return inside === "" || inside.startsWith("..") || isAbsolute(inside) ? path : inside
@@ -143,7 +156,12 @@ const trace = (error: object, cwd: string): ReadonlyArray<string> => {
   return lines
 }
 
-/** How {@link render} writes a failure. */
+/**
+ * How {@link render} writes a failure.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Style {
   readonly colors: boolean
   /** Paths inside it are shown relative to it. */
@@ -171,6 +189,9 @@ const most = { errors: 100, depth: 16 }
  * around it, and its cause. An error with an `exitCode` from 1 to 255 is meant for the user and is only its message
  * (nothing when that is empty). Interruptions alone give no lines. An error that cannot be read is reported as such.
  * Texts beyond 64 KiB, errors beyond 100 and causes beyond 16 in a row are left out, with their number.
+ *
+ * @since 0.1.0
+ * @category formatting
  */
 export const render = (
   cause: Cause.Cause<unknown>,
@@ -218,7 +239,12 @@ export const render = (
 const mostFrames = 100
 const longestLine = 1024
 
-/** The innermost frame of a stack in the user's own files, like `ex.ts:5:58`; undefined where there is none. */
+/**
+ * The innermost frame of a stack in the user's own files, like `ex.ts:5:58`; undefined where there is none.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const place = (stack: string, cwd: string): string | undefined => {
   const own = home()
   for (const line of stack.split("\n", mostFrames)) {

@@ -14,6 +14,9 @@ const flag = (name: string, value: number, normal: number): Effect.Effect<void, 
 /**
  * Until the scope closes, V8 collects its old generation when it has grown by a fifth, instead of several times over: a
  * long list leaves garbage of running items there, 1 KiB each.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const leanHeap: Effect.Effect<void, never, Scope.Scope> = flag("heap-growing-percent", 20, 0)
 
@@ -21,6 +24,9 @@ export const leanHeap: Effect.Effect<void, never, Scope.Scope> = flag("heap-grow
  * Until the scope closes, V8's young generation does not grow: new pages cost as much as collecting it, and the garbage
  * of many small jobs is dead by then. Only where it was measured (Node 20): a quarter less memory for prefixed lines and
  * for ten thousand items, in the same time.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const steadyYoungGeneration: Effect.Effect<void, never, Scope.Scope> = process.versions.v8.startsWith(
   "11."
@@ -47,12 +53,20 @@ let size = 0
  * From now on {@link countBuffer} makes V8 collect its young generation after each 4 MiB of buffers; V8 itself
  * accumulates 32 MiB. For 2 × 200 MB of output that is 10 to 25 MiB less at the peak, in the same time (`npm run bench --
  * subprocess`).
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const collectBuffers: Effect.Effect<void> = Effect.sync(() => {
   enabled = true
 })
 
-/** Counts bytes that were read into a buffer of their own; without {@link collectBuffers} it does nothing. */
+/**
+ * Counts bytes that were read into a buffer of their own; without {@link collectBuffers} it does nothing.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const countBuffer = (bytes: number): void => {
   if (!enabled) return
   size += bytes

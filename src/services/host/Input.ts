@@ -4,7 +4,12 @@ import type { Readable } from "node:stream"
 import { isatty } from "node:tty"
 import { Chunk, Context, Data, Effect, Layer, Option, Stream } from "effect"
 
-/** Standard input or a file cannot be read. */
+/**
+ * Standard input or a file cannot be read.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class InputError extends Data.TaggedError("InputError")<{
   /** The path; `-` is standard input. */
   readonly path: string
@@ -15,7 +20,12 @@ export class InputError extends Data.TaggedError("InputError")<{
   }
 }
 
-/** Standard input, and the files that a person names. */
+/**
+ * Standard input, and the files that a person names.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Input extends Context.Tag("effect-asyncio/services/Input")<
   Input,
   {
@@ -100,7 +110,12 @@ const standardInput = (): Readable => {
   return process.stdin
 }
 
-/** The standard input of the process, and files; opened when they are first read. */
+/**
+ * The standard input of the process, and files; opened when they are first read.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Input> = Layer.sync(Input, () => {
   const stdin = Stream.suspend(() => chunks("-", standardInput()))
   return {
@@ -114,7 +129,12 @@ export const layer: Layer.Layer<Input> = Layer.sync(Input, () => {
   }
 })
 
-/** Has this text as standard input, and these files. */
+/**
+ * Has this text as standard input, and these files.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest = (
   text: string | Uint8Array,
   files: Readonly<Record<string, string | Uint8Array>> = {}

@@ -1,7 +1,12 @@
 import { Context, Data, Effect, Layer } from "effect"
 import { codes } from "./ExitCodes.js"
 
-/** What the reader of a stream can display. */
+/**
+ * What the reader of a stream can display.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Capabilities {
   /** A terminal that can redraw a line: progress may be drawn. False under `CI` and `TERM=dumb`. */
   readonly interactive: boolean
@@ -9,7 +14,12 @@ export interface Capabilities {
   readonly colors: boolean
 }
 
-/** The output of a program: results to stdout, everything else to stderr. */
+/**
+ * The output of a program: results to stdout, everything else to stderr.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Output extends Context.Tag("effect-asyncio/services/Output")<
   Output,
   {
@@ -32,26 +42,56 @@ export class Output extends Context.Tag("effect-asyncio/services/Output")<
   }
 >() {}
 
-/** The version that every NDJSON event of `--json` carries as `schema`. */
+/**
+ * The version that every NDJSON event of `--json` carries as `schema`.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const schemaVersion = 1
 
-/** An NDJSON event of `--json` as text: `{"schema":1,"event":…}`. */
+/**
+ * An NDJSON event of `--json` as text: `{"schema":1,"event":…}`.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const eventLine = (name: string, fields: object): string =>
   JSON.stringify({ schema: schemaVersion, event: name, ...fields })
 
-/** Writes an NDJSON event of `--json` to stdout. */
+/**
+ * Writes an NDJSON event of `--json` to stdout.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const event = (name: string, fields: object): Effect.Effect<void, never, Output> =>
   print(eventLine(name, fields))
 
-/** Writes a line of results to stdout. */
+/**
+ * Writes a line of results to stdout.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const print = (line: string): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, (output) => output.print(line))
 
-/** Writes a line for the user to stderr. */
+/**
+ * Writes a line for the user to stderr.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const note = (line: string): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, (output) => output.note(line))
 
-/** Reads `NO_COLOR`, `FORCE_COLOR`, `TERM` and `CI`, as https://no-color.org and https://force-color.org define them. */
+/**
+ * Reads `NO_COLOR`, `FORCE_COLOR`, `TERM` and `CI`, as https://no-color.org and https://force-color.org define them.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const capabilities = (
   isTTY: boolean,
   env: Readonly<Record<string, string | undefined>>
@@ -67,7 +107,12 @@ export const capabilities = (
   }
 }
 
-/** Stdout cannot be written to although it is not closed: the disk is full, for instance. */
+/**
+ * Stdout cannot be written to although it is not closed: the disk is full, for instance.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class OutputError extends Data.TaggedError("OutputError")<{ readonly detail: string }> {
   readonly exitCode = codes.failed
   override get message() {
@@ -84,6 +129,9 @@ const mostJoined = 64 * 1024 * 1024
  * The stdout and stderr of the process. Lines of one turn of the event loop leave in one write; stderr never overtakes
  * stdout. When the reader of stdout closes it (`| head -1`) the rest is dropped; Signals receives the same error, and the
  * runner ends the program quietly with 141.
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer: Layer.Layer<Output> = Layer.scoped(
   Output,
@@ -167,13 +215,23 @@ export const layer: Layer.Layer<Output> = Layer.scoped(
   })
 )
 
-/** The output that {@link layerTest} has captured so far. */
+/**
+ * The output that {@link layerTest} has captured so far.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Captured extends Context.Tag("effect-asyncio/services/Output/Captured")<
   Captured,
   { readonly stdout: Array<string>; readonly stderr: Array<string> }
 >() {}
 
-/** Keeps the lines in memory, no colours, no terminal; read them through {@link Captured}. */
+/**
+ * Keeps the lines in memory, no colours, no terminal; read them through {@link Captured}.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest: Layer.Layer<Output | Captured> = Layer.effectContext(
   Effect.sync(() => {
     const stdout: Array<string> = []

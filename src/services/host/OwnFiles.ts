@@ -8,7 +8,12 @@ import { plural } from "../text/Plural.js"
 
 const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_TRUNC, O_WRONLY } = fs.constants
 
-/** The path names another kind of file than may be opened there; `code` is like those of Node's own errors. */
+/**
+ * The path names another kind of file than may be opened there; `code` is like those of Node's own errors.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class FileKindError extends Error {
   readonly code = "EFTYPE"
   constructor(
@@ -54,11 +59,19 @@ const open = (file: string, flags: number, mode?: number): number => {
 /**
  * Reads a file of this package: a regular file, not a link to one, of at most `limit` bytes. Throws
  * {@link FileKindError}, a `RangeError` where it is larger, or Node's own errors.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const readOwn = (file: string, limit: number): Buffer =>
   readAll(open(file, O_RDONLY | O_NOFOLLOW), limit)
 
-/** {@link readOwn} of a file that the user named, which may be a link to a regular file. */
+/**
+ * {@link readOwn} of a file that the user named, which may be a link to a regular file.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const readNamed = (file: string, limit: number): Buffer => readAll(open(file, O_RDONLY), limit)
 
 const readAll = (fd: number, limit: number): Buffer => {
@@ -81,6 +94,9 @@ const readAll = (fd: number, limit: number): Buffer => {
 /**
  * Opens a file that the user named, to read it from its beginning without blocking: links are followed, devices are
  * opened, and pipes, sockets and folders are refused.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const openReadable = (file: string): number => {
   const fd = fs.openSync(file, O_RDONLY | O_NONBLOCK)
@@ -90,7 +106,12 @@ export const openReadable = (file: string): number => {
   throw new FileKindError(file, kindOf(stat)!)
 }
 
-/** Reads to the end in blocks; a block is valid only while `take` runs. */
+/**
+ * Reads to the end in blocks; a block is valid only while `take` runs.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const readBlocks = (fd: number, take: (bytes: Buffer) => void): void => {
   const block = Buffer.allocUnsafe(64 * 1024)
   for (let read = fs.readSync(fd, block); read > 0; read = fs.readSync(fd, block))
@@ -101,6 +122,9 @@ export const readBlocks = (fd: number, take: (bytes: Buffer) => void): void => {
  * Opens a file that the user named, to write: `"new"` empties it, `"append"` adds to it. Links are followed, devices and
  * pipes with a reader (`>(gzip > log.gz)`) are opened; a named pipe without a reader is refused, because opening it would
  * block the thread.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const openNamed = (file: string, how: "append" | "new"): number => {
   const flags = O_WRONLY | O_CREAT | (how === "append" ? O_APPEND : O_TRUNC)
@@ -119,18 +143,38 @@ export const openNamed = (file: string, how: "append" | "new"): number => {
   }
 }
 
-/** Opens a file of this package to append, in a folder that other users may write to: a link is refused. */
+/**
+ * Opens a file of this package to append, in a folder that other users may write to: a link is refused.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const openOwn = (file: string): number => open(file, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0o666)
 
-/** A hidden, unpredictable name next to `file`: no other user can create it first. */
+/**
+ * A hidden, unpredictable name next to `file`: no other user can create it first.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const temporaryName = (file: string): string =>
   path.join(path.dirname(file), `.${path.basename(file)}.${randomBytes(8).toString("hex")}.aio-tmp`)
 
-/** Creates a file; throws where the name exists, a dangling link included. */
+/**
+ * Creates a file; throws where the name exists, a dangling link included.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const createExclusive = (file: string, mode = 0o666): number =>
   fs.openSync(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
 
-/** Replaces `file` by `bytes` in one step: a reader finds either the whole old content or the whole new one. */
+/**
+ * Replaces `file` by `bytes` in one step: a reader finds either the whole old content or the whole new one.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const replaceFile = (file: string, bytes: Uint8Array): void => {
   const temporary = temporaryName(file)
   const fd = createExclusive(temporary)
@@ -150,6 +194,9 @@ export const replaceFile = (file: string, bytes: Uint8Array): void => {
 /**
  * Makes a folder and the missing folders above it. Not `mkdir` with `recursive`: under /proc, where no folder can be
  * made, that of Node 20 loops for ever.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const makeFolder = (directory: string): void => {
   const missing: Array<string> = []
@@ -177,13 +224,23 @@ export const makeFolder = (directory: string): void => {
   }
 }
 
-/** Makes the folder where it is missing; throws where no file can be created in it. */
+/**
+ * Makes the folder where it is missing; throws where no file can be created in it.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const usableFolder = (directory: string): void => {
   makeFolder(directory)
   fs.accessSync(directory, fs.constants.W_OK | fs.constants.X_OK)
 }
 
-/** {@link usableFolder} by trial: some folders that may be written to accept no file, for instance those of /proc. */
+/**
+ * {@link usableFolder} by trial: some folders that may be written to accept no file, for instance those of /proc.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const tryFolder = (directory: string): void => {
   usableFolder(directory)
   const trial = temporaryName(path.join(directory, "trial"))
@@ -214,7 +271,12 @@ const words: Readonly<Record<string, string>> = {
   EROFS: "the file system is read-only"
 }
 
-/** The words for an error of the file system, for a message that names the path itself. */
+/**
+ * The words for an error of the file system, for a message that names the path itself.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const describe = (error: unknown): string => {
   const { code, message } = error as NodeJS.ErrnoException
   return words[code ?? ""] ?? (message || String(error))

@@ -24,10 +24,20 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-/** This process as an owner: `PID:START`; START is empty where there is no /proc. */
+/**
+ * This process as an owner: `PID:START`; START is empty where there is no /proc.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const self = `${process.pid}:${startTime(process.pid)}`
 
-/** Whether the owner, written as {@link self}, still runs. */
+/**
+ * Whether the owner, written as {@link self}, still runs.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isLive = (owner: string): boolean => {
   const [pid, started] = owner.split(":")
   return isAlive(Number(pid)) && (startTime(Number(pid)) === started || started === "")

@@ -1,15 +1,30 @@
 import { constants } from "node:os"
 import { Context, Effect, Layer, Queue } from "effect"
 
-/** The signals that end a program gracefully. `SIGPIPE` means a closed stdout. */
+/**
+ * The signals that end a program gracefully. `SIGPIPE` means a closed stdout.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Name = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGPIPE"
 
-/** An event from outside the fibers of a program: a signal, or an uncaught error. */
+/**
+ * An event from outside the fibers of a program: a signal, or an uncaught error.
+ *
+ * @since 0.1.0
+ * @category events
+ */
 export type Event =
   | { readonly _tag: "Signal"; readonly name: Name }
   | { readonly _tag: "Uncaught"; readonly error: unknown }
 
-/** The signals of the process as values. */
+/**
+ * The signals of the process as values.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Signals extends Context.Tag("effect-asyncio/services/Signals")<
   Signals,
   {
@@ -20,10 +35,20 @@ export class Signals extends Context.Tag("effect-asyncio/services/Signals")<
   }
 >() {}
 
-/** A signal as an {@link Event}. */
+/**
+ * A signal as an {@link Event}.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const signal = (name: Name): Event => ({ _tag: "Signal", name })
 
-/** The exit code that a shell reports for a process that this signal ended: 128 and the signal's number. */
+/**
+ * The exit code that a shell reports for a process that this signal ended: 128 and the signal's number.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const exitCode = (name: Name): number => 128 + constants.signals[name]
 
 const make = Effect.map(Queue.unbounded<Event>(), (queue) => {
@@ -43,6 +68,9 @@ const make = Effect.map(Queue.unbounded<Event>(), (queue) => {
  *
  * There is no listener for SIGPIPE: with one, Node would deliver that signal for any broken pipe or socket, such as a
  * child's stdin. EPIPE of stdout is reported as SIGPIPE instead.
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer: Layer.Layer<Signals> = Layer.scoped(
   Signals,
@@ -80,13 +108,23 @@ export const layer: Layer.Layer<Signals> = Layer.scoped(
   })
 )
 
-/** The source of the events of {@link layerTest}. */
+/**
+ * The source of the events of {@link layerTest}.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Source extends Context.Tag("effect-asyncio/services/Signals/Source")<
   Source,
   { readonly send: (event: Event) => Effect.Effect<void> }
 >() {}
 
-/** Emits the events that a test sends through {@link Source}. */
+/**
+ * Emits the events that a test sends through {@link Source}.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest: Layer.Layer<Signals | Source> = Layer.effectContext(
   Effect.map(make, ({ offer, signals }) =>
     Context.make(Signals, signals).pipe(

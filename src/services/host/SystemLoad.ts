@@ -1,7 +1,12 @@
 import { availableParallelism, freemem, loadavg } from "node:os"
 import { Context, Effect, Layer } from "effect"
 
-/** The processors of the machine, its load and its free memory. */
+/**
+ * The processors of the machine, its load and its free memory.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Machine extends Context.Tag("effect-asyncio/services/SystemLoad")<
   Machine,
   {
@@ -14,14 +19,24 @@ export class Machine extends Context.Tag("effect-asyncio/services/SystemLoad")<
   }
 >() {}
 
-/** This machine, as `node:os` reports it. */
+/**
+ * This machine, as `node:os` reports it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Machine> = Layer.sync(Machine, () => ({
   cpus: availableParallelism(),
   load: Effect.sync(() => loadavg()[0]!),
   freeMemory: Effect.sync(freemem)
 }))
 
-/** A machine for tests; by default it has 4 processors, no load and 1 TiB of free memory. */
+/**
+ * A machine for tests; by default it has 4 processors, no load and 1 TiB of free memory.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest = (machine: Partial<Machine["Type"]> = {}): Layer.Layer<Machine> =>
   Layer.succeed(Machine, {
     cpus: 4,

@@ -163,6 +163,9 @@ const make: Effect.Effect<Platform.Terminal, never, Input.Input | Output.Output 
  *   yield* terminal.display(`hello ${yield* terminal.readLine}\n`)
  * }).pipe(Effect.provide(LiveTerminal.layer), Effect.provide(Layer.merge(Input.layer, Output.layer)))
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer: Layer.Layer<Platform.Terminal, never, Input.Input | Output.Output> = Layer.scoped(
   Platform.Terminal,

@@ -2,7 +2,12 @@ import type { AddressInfo } from "node:net"
 import { Context, Effect, Layer } from "effect"
 import { nativeImport } from "../source/NativeImport.js"
 
-/** The pages that the guide's programs download from the embedded server. They arrive in the order of the list. */
+/**
+ * The pages that the guide's programs download from the embedded server. They arrive in the order of the list.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const pages = [
   { url: "https://www.google.com", size: 16_384 },
   { url: "https://www.facebook.com", size: 32_768 },
@@ -10,7 +15,12 @@ export const pages = [
   { url: "https://www.stackoverflow.com", size: 65_536 }
 ] as const
 
-/** Serves the guide's pages on loopback, in place of the internet. */
+/**
+ * Serves the guide's pages on loopback, in place of the internet.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class GuideServer extends Context.Tag("effect-asyncio/services/GuideServer")<
   GuideServer,
   {
@@ -21,7 +31,12 @@ export class GuideServer extends Context.Tag("effect-asyncio/services/GuideServe
 
 const between = 40 // ms from one page's answer to the next one's
 
-/** A `node:http` server on a free port of 127.0.0.1, closed with its scope. The answer to the nth page takes n times 40 ms. */
+/**
+ * A `node:http` server on a free port of 127.0.0.1, closed with its scope. The answer to the nth page takes n times 40 ms.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<GuideServer> = Layer.scoped(
   GuideServer,
   Effect.gen(function* () {

@@ -5,7 +5,12 @@ import { title } from "./internal/title.js"
 
 // model
 
-/** A client's request. */
+/**
+ * A client's request.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Request {
   /** In upper case: `GET`. */
   readonly method: string
@@ -16,7 +21,12 @@ export interface Request {
   readonly headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
 }
 
-/** A handler's answer. See {@link text}. */
+/**
+ * A handler's answer. See {@link text}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Response {
   readonly _tag: "Response"
   readonly status: number
@@ -24,19 +34,39 @@ export interface Response {
   readonly body: string | Uint8Array
 }
 
-/** A handler's answer that turns the connection into a WebSocket. See {@link webSocket}. */
+/**
+ * A handler's answer that turns the connection into a WebSocket. See {@link webSocket}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Upgrade {
   readonly _tag: "Upgrade"
   readonly session: (socket: Socket) => Effect.Effect<unknown, unknown>
 }
 
-/** The effect that answers a request. It runs in a fiber of its own, interrupted when the client disconnects. */
+/**
+ * The effect that answers a request. It runs in a fiber of its own, interrupted when the client disconnects.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Handler<E = never, R = never> = (request: Request) => Effect.Effect<Response | Upgrade, E, R>
 
-/** One message of a WebSocket, of at most 1 MiB: a text or bytes. */
+/**
+ * One message of a WebSocket, of at most 1 MiB: a text or bytes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Message = string | Uint8Array
 
-/** One end of a WebSocket connection. */
+/**
+ * One end of a WebSocket connection.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Socket {
   /** Waits for the next message. Messages that arrived before the connection closed can still be received. */
   readonly receive: Effect.Effect<Message, SocketClosed>
@@ -49,14 +79,24 @@ export interface Socket {
   readonly close: (code?: number, reason?: string) => Effect.Effect<void>
 }
 
-/** The answer that a client received. */
+/**
+ * The answer that a client received.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Reply {
   readonly status: number
   readonly headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
   readonly body: string
 }
 
-/** Settings of {@link HttpServer.serve}. */
+/**
+ * Settings of {@link HttpServer.serve}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ServeOptions {
   /** Default 0: a free one. */
   readonly port?: number | undefined
@@ -72,7 +112,12 @@ export interface ServeOptions {
   readonly onDrain?: ((running: number, grace: Duration.Duration) => Effect.Effect<void>) | undefined
 }
 
-/** A server that listens. */
+/**
+ * A server that listens.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Listening {
   readonly host: string
   readonly port: number
@@ -92,7 +137,12 @@ export interface Listening {
 
 // errors
 
-/** The server cannot listen there. */
+/**
+ * The server cannot listen there.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ListenError extends Data.TaggedError("ListenError")<{
   readonly host: string
   readonly port: number
@@ -119,7 +169,12 @@ export class ListenError extends Data.TaggedError("ListenError")<{
   }
 }
 
-/** A handler failed. */
+/**
+ * A handler failed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class HandlerFailed extends Data.TaggedError("HandlerFailed")<{
   readonly request: Request
   readonly cause: Cause.Cause<unknown>
@@ -129,7 +184,12 @@ export class HandlerFailed extends Data.TaggedError("HandlerFailed")<{
   }
 }
 
-/** A request of {@link Listening} was not answered. */
+/**
+ * A request of {@link Listening} was not answered.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class RequestFailed extends Data.TaggedError("RequestFailed")<{
   readonly target: string
   /** Node's code, or the answer to a request for a WebSocket. */
@@ -140,7 +200,12 @@ export class RequestFailed extends Data.TaggedError("RequestFailed")<{
   }
 }
 
-/** The WebSocket is closed: no message follows and none can be sent. */
+/**
+ * The WebSocket is closed: no message follows and none can be sent.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class SocketClosed extends Data.TaggedError("SocketClosed")<{
   /** RFC 6455, 7.4: 1000 done, 1001 going away, 1006 the connection was lost. */
   readonly code: number
@@ -153,7 +218,12 @@ export class SocketClosed extends Data.TaggedError("SocketClosed")<{
 
 // tag
 
-/** Serves handlers over HTTP and WebSocket, a fiber for each request. */
+/**
+ * Serves handlers over HTTP and WebSocket, a fiber for each request.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class HttpServer extends Context.Tag("effect-asyncio/services/HttpServer")<
   HttpServer,
   {
@@ -173,14 +243,24 @@ export class HttpServer extends Context.Tag("effect-asyncio/services/HttpServer"
   }
 >() {}
 
-/** {@link HttpServer.serve} of the server in the context. */
+/**
+ * {@link HttpServer.serve} of the server in the context.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const serve = <E, R>(
   handler: Handler<E, R>,
   options?: ServeOptions
 ): Effect.Effect<Listening, ListenError, R | HttpServer | Scope.Scope> =>
   Effect.flatMap(HttpServer, (server) => server.serve(handler, options))
 
-/** An answer of text. Default status 200. */
+/**
+ * An answer of text. Default status 200.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const text = (
   body: string,
   options?: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> }
@@ -204,6 +284,9 @@ export const text = (
  * export const clock: HttpServer.Handler = () =>
  *   HttpServer.webSocket((socket) => Effect.forever(Effect.delay(socket.send("tick"), "1 second")))
  * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const webSocket = <E, R>(
   session: (socket: Socket) => Effect.Effect<unknown, E, R>

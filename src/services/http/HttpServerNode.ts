@@ -167,7 +167,12 @@ const serveNode = <E, R>(
     return { host, port: address.port, url, ...client(url, agent) }
   })
 
-/** Serves over `node:http`, and WebSockets (RFC 6455) over `ws`. `serve` fails with `ListenError`. */
+/**
+ * Serves over `node:http`, and WebSockets (RFC 6455) over `ws`. `serve` fails with `ListenError`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<HttpServer> = Layer.succeed(HttpServer, {
   serve: serveNode,
   block: (duration) =>

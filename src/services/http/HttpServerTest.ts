@@ -30,6 +30,9 @@ import * as RequestFibers from "./internal/requestFibers.js"
  *   Effect.provide(HttpServerTest.layer)
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer: Layer.Layer<HttpServer> = Layer.sync(HttpServer, () => {
   const thread = Effect.unsafeMakeLatch(true)

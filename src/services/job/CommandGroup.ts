@@ -8,7 +8,12 @@ import * as ProcessOutcome from "../process/ProcessOutcome.js"
 import * as Cancellation from "../task/Cancellation.js"
 import * as TaskGroup from "../task/TaskGroup.js"
 
-/** A command of a group. */
+/**
+ * A command of a group.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface CommandRequest {
   /** Identifies the command in the group: no two have the same. */
   readonly name: string
@@ -19,7 +24,12 @@ export interface CommandRequest {
   readonly stopSignal?: NodeJS.Signals | undefined
 }
 
-/** Settings of {@link run}. */
+/**
+ * Settings of {@link run}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface CommandsOptions extends Processes.StopOptions {
   /** The effect of one command's failure on the others; default `"cancel"`. */
   readonly onFailure?: "cancel" | "continue" | undefined
@@ -27,7 +37,12 @@ export interface CommandsOptions extends Processes.StopOptions {
   readonly onEvent?: ((event: CommandEvent) => Effect.Effect<void>) | undefined
 }
 
-/** An event of {@link run}. */
+/**
+ * An event of {@link run}.
+ *
+ * @since 0.1.0
+ * @category events
+ */
 export type CommandEvent =
   | { readonly event: "started"; readonly name: string; readonly pid: number; readonly command: string }
   /** Whole lines, unless one is longer than 1 MiB; in the end the rest. */
@@ -42,7 +57,12 @@ export type CommandEvent =
   | ({ readonly event: "finished" } & CommandOutcome)
   | ({ readonly event: "summary" } & CommandsSummary)
 
-/** The outcome of a command. */
+/**
+ * The outcome of a command.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface CommandOutcome {
   readonly name: string
   /**
@@ -58,7 +78,12 @@ export interface CommandOutcome {
   readonly runtime?: number | undefined
 }
 
-/** The outcomes of all commands, in input order. */
+/**
+ * The outcomes of all commands, in input order.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface CommandsSummary {
   readonly tasks: ReadonlyArray<CommandOutcome>
   /** Milliseconds. */
@@ -95,6 +120,9 @@ class CommandEnded extends Data.TaggedError("CommandEnded")<{ readonly outcome: 
  *   { onEvent: (event) => (event.event === "finished" ? Effect.log(event.name, event.status) : Effect.void) }
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const run = Effect.fn("CommandGroup.run")(function* (
   requests: ReadonlyArray<CommandRequest>,

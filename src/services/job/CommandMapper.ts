@@ -10,7 +10,12 @@ import * as Records from "../record/Records.js"
 import * as ShellWords from "../text/ShellWords.js"
 import * as Template from "./Template.js"
 
-/** Settings of {@link make}. */
+/**
+ * Settings of {@link make}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** Whether the result of a command is its output as text; default false: as bytes. */
   readonly asText?: boolean | undefined
@@ -25,6 +30,9 @@ const wordsOf = (record: Records.Record): ReadonlyArray<string> => {
  * Makes the function for `MapRecords.mapRecords` that runs a command for each record (or batch): one word with blanks
  * is a line for the shell, several are a program and its arguments, with places for the record as in `Template`. The
  * command's stdout is the result; its stderr is passed through. A command that fails is a failure of the record.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = (given: ReadonlyArray<string>, { asText = false }: Options = {}) =>
   Effect.gen(function* () {

@@ -1,4 +1,9 @@
-/** An event of a job. `seq` is the job's number in the input, from 1; `command` is the job's key. */
+/**
+ * An event of a job. `seq` is the job's number in the input, from 1; `command` is the job's key.
+ *
+ * @since 0.1.0
+ * @category events
+ */
 export type JobEvent =
   | {
       readonly event: "started"
@@ -29,7 +34,12 @@ export type JobEvent =
   | JobsWaiting
   | JobsSummary
 
-/** Whole lines of a job's output, unless a line is longer than 1 MiB; at the job's end the rest. */
+/**
+ * Whole lines of a job's output, unless a line is longer than 1 MiB; at the job's end the rest.
+ *
+ * @since 0.1.0
+ * @category events
+ */
 export interface JobOutputEvent {
   readonly event: "output"
   readonly seq: number
@@ -38,7 +48,12 @@ export interface JobOutputEvent {
   readonly bytes: Uint8Array
 }
 
-/** A job has ended and is not tried again. */
+/**
+ * A job has ended and is not tried again.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobFinished {
   readonly event: "finished"
   readonly seq: number
@@ -55,17 +70,32 @@ export interface JobFinished {
   readonly detail?: string | undefined
 }
 
-/** Whether the event is the end of a job that failed. */
+/**
+ * Whether the event is the end of a job that failed.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isFailed = (event: JobEvent): event is JobFinished => event.event === "finished" && !event.ok
 
-/** No job starts for now; `value` is the load, or the bytes of free memory, that holds them back. */
+/**
+ * No job starts for now; `value` is the load, or the bytes of free memory, that holds them back.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobsWaiting {
   readonly event: "waiting"
   readonly for: "load" | "memory"
   readonly value: number
 }
 
-/** The last event unless the run itself fails: the outcome of all jobs. */
+/**
+ * The last event unless the run itself fails: the outcome of all jobs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobsSummary {
   readonly event: "summary"
   readonly ok: number

@@ -4,7 +4,12 @@ import * as Input from "../host/Input.js"
 import * as Lines from "../text/Lines.js"
 import * as RawText from "../text/RawText.js"
 
-/** An item is longer than 1 MiB. */
+/**
+ * An item is longer than 1 MiB.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ItemTooLong extends Data.TaggedError("ItemTooLong")<{
   readonly path: string
   /** The item's number, from 1. */
@@ -16,7 +21,12 @@ export class ItemTooLong extends Data.TaggedError("ItemTooLong")<{
   }
 }
 
-/** Settings of {@link read}. */
+/**
+ * Settings of {@link read}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** Items end with a NUL byte, as `find -print0` writes them; default false: with a line end. */
   readonly nul?: boolean | undefined
@@ -33,6 +43,9 @@ export interface Options {
  *
  * export const count = Stream.runCount(JobItems.read("files.txt"))
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const read = (
   path: string,

@@ -11,7 +11,12 @@ import * as RawText from "../text/RawText.js"
 
 const header = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand"
 
-/** A job that has ended. */
+/**
+ * A job that has ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Entry {
   readonly seq: number
   /** Milliseconds since the epoch. */
@@ -25,7 +30,12 @@ export interface Entry {
   readonly command: string
 }
 
-/** A job log cannot be used; names the file and the line. */
+/**
+ * A job log cannot be used; names the file and the line.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class JobLogError extends Data.TaggedError("JobLogError")<{
   readonly path: string
   readonly line: number | undefined
@@ -43,7 +53,12 @@ export class JobLogError extends Data.TaggedError("JobLogError")<{
 const oneLine = (command: string) =>
   command.replace(/[\\\n\r\t]/g, (c) => ({ "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" })[c]!)
 
-/** An open log. */
+/**
+ * An open log.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobLog {
   /**
    * Whether the log had this job when it was opened, by its command and not by its number. Each line counts once, so
@@ -64,7 +79,12 @@ const failure =
       detail: typeof error === "string" ? error : describe(error)
     })
 
-/** Which jobs of the log are skipped: `"all"` that ended, or those that ended with exit code 0. */
+/**
+ * Which jobs of the log are skipped: `"all"` that ended, or those that ended with exit code 0.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Resume = "all" | "successful" | undefined
 
 /** The longest line of a log, in bytes: all words of a command together are shorter on Linux. */
@@ -169,7 +189,12 @@ const doneIn = (runs: ReadonlyMap<string, Runs>, resume: Resume): JobLog["wasDon
   }
 }
 
-/** The jobs that a log records as done; the log is not changed. Fails as {@link open} does. */
+/**
+ * The jobs that a log records as done; the log is not changed. Fails as {@link open} does.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const done = (
   path: string,
   resume: "all" | "successful"
@@ -180,6 +205,9 @@ export const done = (
  * Opens the log in the current scope: emptied, whatever the file was before, or with `resume` to append after its last
  * whole line. Each entry is one write, so that a crash leaves whole lines and at most half of one. Fails if the file
  * cannot be read or written, or contains a line that is not a job log's.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLogError, Scope.Scope> =>
   Effect.gen(function* () {

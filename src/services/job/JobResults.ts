@@ -8,7 +8,12 @@ import { isLive, self } from "../host/OwnedBy.js"
 import { createExclusive, describe, makeFolder, usableFolder } from "../host/OwnFiles.js"
 import * as RawText from "../text/RawText.js"
 
-/** Output of a job cannot be saved: the folder does not exist, or its disk is full. */
+/**
+ * Output of a job cannot be saved: the folder does not exist, or its disk is full.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class JobResultsError extends Data.TaggedError("JobResultsError")<{
   readonly path: string
   readonly detail: string
@@ -22,14 +27,24 @@ export class JobResultsError extends Data.TaggedError("JobResultsError")<{
   }
 }
 
-/** The files of one job; `finish` puts them under their final names. */
+/**
+ * The files of one job; `finish` puts them under their final names.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobFiles {
   /** Throws a {@link JobResultsError}. */
   readonly write: (stream: "stdout" | "stderr", bytes: Uint8Array) => void
   readonly finish: (exit: string) => Effect.Effect<void, JobResultsError>
 }
 
-/** A job's folder within the results' folder; it depends on the command, so another input does not overwrite it. */
+/**
+ * A job's folder within the results' folder; it depends on the command, so another input does not overwrite it.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const nameOf = (label: string, command: string): string =>
   `${FileName.fromNetwork(label.replaceAll("/", "_").slice(0, 80)) ?? "job"}-${createHash("sha256").update(RawText.encode(command)).digest("hex").slice(0, 8)}`
 
@@ -65,6 +80,9 @@ const sweep = (directory: string): void => {
 /**
  * Creates the folder if it does not exist, and fails if nothing can be saved in it; removes unfinished folders that a
  * killed process left in it.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const check = (directory: string): Effect.Effect<void, JobResultsError> =>
   Effect.try({
@@ -101,6 +119,9 @@ const replace = (aside: string, target: string, trash: string): void => {
 /**
  * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written to a temporary folder and renamed into
  * place when the job has ended; closed with the scope. Fails where they cannot be created.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const open = (
   directory: string,
@@ -161,6 +182,9 @@ export const open = (
 
 /**
  * {@link open} for many jobs at once: when too many files are open, it waits until one of these jobs has closed its own.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const opener = (
   directory: string

@@ -40,7 +40,12 @@ import * as JobResults from "./JobResults.js"
 // Many jobs on a few lanes: retries, the log, and when to give up the rest. Lanes, output, time limits, the start gate and
 // the tally are in internal/.
 
-/** A job: a command, and its names. */
+/**
+ * A job: a command, and its names.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobRequest {
   /** The command for the slot where it runs: a number from 1 to `concurrency`, of no two running jobs the same. */
   readonly command: (slot: number) => Command.Command
@@ -53,10 +58,20 @@ export interface JobRequest {
   readonly label?: string | undefined
 }
 
-/** The key of a job, which identifies it in a log. */
+/**
+ * The key of a job, which identifies it in a log.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const keyOf = (request: JobRequest): string => request.key?.() ?? commandText(request.command(1))
 
-/** When to give up the rest: `soon` starts no further job, `now` also cancels those that run. */
+/**
+ * When to give up the rest: `soon` starts no further job, `now` also cancels those that run.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Halt {
   readonly when: "now" | "soon"
   readonly on: "fail" | "success"
@@ -65,7 +80,12 @@ export interface Halt {
   readonly percent: boolean
 }
 
-/** Settings of {@link stream} and {@link run}. */
+/**
+ * Settings of {@link stream} and {@link run}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface JobsOptions extends Processes.StopOptions {
   /** How many run at once; default: the processors. */
   readonly concurrency?: number | undefined
@@ -97,7 +117,12 @@ export interface JobsOptions extends Processes.StopOptions {
   readonly stop?: Effect.Effect<string> | undefined
 }
 
-/** Settings of {@link run}. */
+/**
+ * Settings of {@link run}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface RunOptions<E = never, R = never> extends JobsOptions {
   /** Takes events, in order, one call at a time; jobs wait while 64 events are not taken. */
   readonly deliver: (events: ReadonlyArray<JobEvent>) => Effect.Effect<void, E, R>
@@ -110,7 +135,12 @@ export interface RunOptions<E = never, R = never> extends JobsOptions {
 
 export { SpoolError } from "./internal/spool.js"
 
-/** The log, the results' folder or the temporary files for output cannot be used. */
+/**
+ * The log, the results' folder or the temporary files for output cannot be used.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export type JobsError = JobLog.JobLogError | JobResults.JobResultsError | SpoolError
 
 class Halted extends Data.TaggedError("Halted")<{ readonly cancellation: Cancellation.Cancellation }> {}
@@ -323,6 +353,9 @@ const open = <E>(
  *     }
  *   )
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const run = <E = never, R = never, E2 = never, R2 = never>(
   requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
@@ -374,6 +407,9 @@ export const run = <E = never, R = never, E2 = never, R2 = never>(
  *   { concurrency: 4, retries: 1, halt: { when: "soon", on: "fail", count: 10, percent: true } }
  * ).pipe(Stream.filter(JobEvents.isFailed))
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const stream = <E = never, R = never>(
   requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,

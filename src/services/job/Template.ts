@@ -3,7 +3,12 @@ import { Either } from "effect"
 // A command with places for items, in GNU parallel's notation: replacing places, splitting the words of a command line
 // into command and items, and detecting items that a shell would interpret.
 
-/** One item of each source, with the number of the job. */
+/**
+ * One item of each source, with the number of the job.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Place {
   readonly values: ReadonlyArray<string>
   /** From 1, in the order of the input. */
@@ -15,7 +20,12 @@ export interface Place {
   readonly slot?: number | undefined
 }
 
-/** The words of a command for one place. */
+/**
+ * The words of a command for one place.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Template = (place: Place) => ReadonlyArray<string>
 
 const base = (path: string) => path.slice(path.lastIndexOf("/") + 1)
@@ -45,6 +55,9 @@ const pattern = /\{((?:[1-9]\d*)?)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}/g
  * are sources.
  *
  * @param quote quotes items if a shell reads the words; default: no quoting.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = (
   words: ReadonlyArray<string>,
@@ -113,6 +126,9 @@ const readIn = { "'": /[\s|&;<>()$`\\"'*?[\]#~!{}]/, '"': /[$`"]|\\[\\\n]/, "#":
  * Returns a check that explains why a shell would interpret an item, or undefined for a harmless one. Items are quoted
  * for the shell; the command's own quotes around a place cancel that. Most items are harmless even there, so each item is
  * checked. Undefined altogether if no place is in quotes.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const misread = (
   command: string
@@ -144,17 +160,32 @@ export const misread = (
   }
 }
 
-/** The highest source that a `{N}` refers to; 0 without any. */
+/**
+ * The highest source that a `{N}` refers to; 0 without any.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const highest = (words: ReadonlyArray<string>): number =>
   Math.max(0, ...words.flatMap((word) => [...word.matchAll(pattern)].map(([, index]) => Number(index || 0))))
 
-/** Items given on the command line: one list, or one linked to the list before it. */
+/**
+ * Items given on the command line: one list, or one linked to the list before it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Source {
   readonly values: ReadonlyArray<string>
   readonly linked: boolean
 }
 
-/** Splits `CMD ARG… ::: ITEM… :::+ ITEM…`; the left side is the problem. */
+/**
+ * Splits `CMD ARG… ::: ITEM… :::+ ITEM…`; the left side is the problem.
+ *
+ * @since 0.1.0
+ * @category parsing
+ */
 export const split = (
   words: ReadonlyArray<string>
 ): Either.Either<
@@ -176,7 +207,12 @@ export const split = (
   return Either.right({ command: words.slice(0, at), sources })
 }
 
-/** All combinations, the last source's items changing fastest; linked lists advance together, as far as the shorter. */
+/**
+ * All combinations, the last source's items changing fastest; linked lists advance together, as far as the shorter.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export function* product(sources: ReadonlyArray<Source>): Generator<ReadonlyArray<string>, void> {
   const rows: Array<ReadonlyArray<ReadonlyArray<string>>> = []
   for (const { linked, values } of sources) {

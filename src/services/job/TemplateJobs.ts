@@ -5,7 +5,12 @@ import * as ShellWords from "../text/ShellWords.js"
 import type { JobRequest } from "./Jobs.js"
 import * as Template from "./Template.js"
 
-/** Jobs of one command with places for items. */
+/**
+ * Jobs of one command with places for items.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TemplateJobs {
   /** The program of every job; undefined if it depends on the item, or a shell looks it up. */
   readonly program: string | undefined
@@ -30,6 +35,9 @@ export interface TemplateJobs {
  * const jobs = TemplateJobs.make(["gzip", "-k", "{}"])
  * export const events = Jobs.stream([["a.txt"], ["b.txt"]].map(jobs.next))
  * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = (
   words: ReadonlyArray<string>,

@@ -2,12 +2,22 @@ import { Context, Data, type Duration, Effect, Layer } from "effect"
 
 // model
 
-/** A document of a user in the drive. */
+/**
+ * A document of a user in the drive.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Document {
   readonly title: string
 }
 
-/** A message to a user. */
+/**
+ * A message to a user.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ChatMessage {
   readonly from: string
   readonly text: string
@@ -15,7 +25,12 @@ export interface ChatMessage {
 
 // errors
 
-/** An API of a third party answered with a failure, or not at all. */
+/**
+ * An API of a third party answered with a failure, or not at all.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ApiError extends Data.TaggedError("ApiError")<{
   readonly api: "drive" | "chat"
   readonly reason: string
@@ -27,7 +42,12 @@ export class ApiError extends Data.TaggedError("ApiError")<{
 
 // tag
 
-/** APIs of third parties that an application server asks: a drive of documents and a chat. */
+/**
+ * APIs of third parties that an application server asks: a drive of documents and a chat.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Apis extends Context.Tag("effect-asyncio/services/Apis")<
   Apis,
   {
@@ -38,7 +58,12 @@ export class Apis extends Context.Tag("effect-asyncio/services/Apis")<
   }
 >() {}
 
-/** The content of embedded APIs and their behaviour. */
+/**
+ * The content of embedded APIs and their behaviour.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Embedded {
   readonly documents: Readonly<Record<string, ReadonlyArray<Document>>>
   readonly unread: Readonly<Record<string, ReadonlyArray<ChatMessage>>>
@@ -50,7 +75,12 @@ export interface Embedded {
 
 // make
 
-/** APIs in memory; fail with {@link ApiError} where `down` says so. Their latency is a time of the current clock. */
+/**
+ * APIs in memory; fail with {@link ApiError} where `down` says so. Their latency is a time of the current clock.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = ({ documents, down, latency, unread }: Embedded): Context.Tag.Service<Apis> => {
   const ask = <A>(api: "drive" | "chat", answers: Readonly<Record<string, ReadonlyArray<A>>>, user: string) =>
     Effect.zipRight(
@@ -68,7 +98,12 @@ export const make = ({ documents, down, latency, unread }: Embedded): Context.Ta
 
 // layers
 
-/** Embedded: documents of the user `ada` after 130 ms each time, messages to her after 110 ms. */
+/**
+ * Embedded: documents of the user `ada` after 130 ms each time, messages to her after 110 ms.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Apis> = Layer.succeed(
   Apis,
   make({
@@ -83,6 +118,11 @@ export const layer: Layer.Layer<Apis> = Layer.succeed(
   })
 )
 
-/** Empty and without latency, except for the given content. */
+/**
+ * Empty and without latency, except for the given content.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<Apis> =>
   Layer.succeed(Apis, make({ latency: { drive: 0, chat: 0 }, documents: {}, unread: {}, ...given }))

@@ -2,7 +2,12 @@ import { Clock, Context, Data, Duration, Effect, Layer, Option } from "effect"
 
 // errors
 
-/** The cache did not answer. */
+/**
+ * The cache did not answer.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class CacheError extends Data.TaggedError("CacheError")<{ readonly reason: string }> {
   override get message() {
     return `cache: ${this.reason}`
@@ -11,7 +16,12 @@ export class CacheError extends Data.TaggedError("CacheError")<{ readonly reason
 
 // tag
 
-/** A cache of texts beside the application server, such as Redis. */
+/**
+ * A cache of texts beside the application server, such as Redis.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Cache extends Context.Tag("effect-asyncio/services/Cache")<
   Cache,
   {
@@ -26,7 +36,12 @@ export class Cache extends Context.Tag("effect-asyncio/services/Cache")<
   }
 >() {}
 
-/** The initial content of an embedded cache and its behaviour. */
+/**
+ * The initial content of an embedded cache and its behaviour.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Embedded {
   readonly entries: Readonly<Record<string, string>>
   /** Time that each answer takes. */
@@ -37,7 +52,12 @@ export interface Embedded {
 
 // make
 
-/** A cache in memory. Expiry and latency are times of the current clock. */
+/**
+ * A cache in memory. Expiry and latency are times of the current clock.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = ({ down, entries, latency }: Embedded): Effect.Effect<Context.Tag.Service<Cache>> =>
   Effect.sync(() => {
     const held = new Map(
@@ -65,12 +85,22 @@ export const make = ({ down, entries, latency }: Embedded): Effect.Effect<Contex
 
 // layers
 
-/** Embedded: the visits of the user `ada`, each answer after 10 ms. */
+/**
+ * Embedded: the visits of the user `ada`, each answer after 10 ms.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Cache> = Layer.effect(
   Cache,
   make({ latency: 10, entries: { "visits:ada": "41" } })
 )
 
-/** Empty and without latency, except for the given content. */
+/**
+ * Empty and without latency, except for the given content.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<Cache> =>
   Layer.effect(Cache, make({ latency: 0, entries: {}, ...given }))

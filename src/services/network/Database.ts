@@ -2,7 +2,12 @@ import { Context, Data, type Duration, Effect, Layer } from "effect"
 
 // model
 
-/** An order of a user. */
+/**
+ * An order of a user.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Order {
   readonly id: number
   readonly item: string
@@ -10,7 +15,12 @@ export interface Order {
 
 // errors
 
-/** The database did not answer a query. */
+/**
+ * The database did not answer a query.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly reason: string }> {
   override get message() {
     return `database: ${this.reason}`
@@ -19,7 +29,12 @@ export class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly 
 
 // tag
 
-/** The database of an application server. */
+/**
+ * The database of an application server.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Database extends Context.Tag("effect-asyncio/services/Database")<
   Database,
   {
@@ -28,7 +43,12 @@ export class Database extends Context.Tag("effect-asyncio/services/Database")<
   }
 >() {}
 
-/** The content of an embedded database and its behaviour. */
+/**
+ * The content of an embedded database and its behaviour.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Embedded {
   readonly orders: Readonly<Record<string, ReadonlyArray<Order>>>
   /** Time that each answer takes. */
@@ -39,7 +59,12 @@ export interface Embedded {
 
 // make
 
-/** A database in memory. Its latency is a time of the current clock. */
+/**
+ * A database in memory. Its latency is a time of the current clock.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = ({ down, latency, orders }: Embedded): Context.Tag.Service<Database> => ({
   orders: (user) =>
     Effect.zipRight(
@@ -50,7 +75,12 @@ export const make = ({ down, latency, orders }: Embedded): Context.Tag.Service<D
 
 // layers
 
-/** Embedded: some orders of the user `ada`, each answer after 120 ms. */
+/**
+ * Embedded: some orders of the user `ada`, each answer after 120 ms.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Database> = Layer.succeed(
   Database,
   make({
@@ -65,6 +95,11 @@ export const layer: Layer.Layer<Database> = Layer.succeed(
   })
 )
 
-/** Empty and without latency, except for the given content. */
+/**
+ * Empty and without latency, except for the given content.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<Database> =>
   Layer.succeed(Database, make({ latency: 0, orders: {}, ...given }))

@@ -2,7 +2,12 @@ import { Context, Data, type Duration, Effect, Layer } from "effect"
 
 // model
 
-/** A user's account at the identity provider. */
+/**
+ * A user's account at the identity provider.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Account {
   readonly email: string
   /** The scopes that the user has granted. */
@@ -11,7 +16,12 @@ export interface Account {
 
 // errors
 
-/** The identity provider does not know the user, or did not answer. */
+/**
+ * The identity provider does not know the user, or did not answer.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class OAuthError extends Data.TaggedError("OAuthError")<{ readonly reason: string }> {
   override get message() {
     return `oauth: ${this.reason}`
@@ -20,7 +30,12 @@ export class OAuthError extends Data.TaggedError("OAuthError")<{ readonly reason
 
 // tag
 
-/** The identity provider that an application server asks about its users. */
+/**
+ * The identity provider that an application server asks about its users.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class OAuth extends Context.Tag("effect-asyncio/services/OAuth")<
   OAuth,
   {
@@ -29,7 +44,12 @@ export class OAuth extends Context.Tag("effect-asyncio/services/OAuth")<
   }
 >() {}
 
-/** The accounts of an embedded provider and its behaviour. */
+/**
+ * The accounts of an embedded provider and its behaviour.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Embedded {
   readonly accounts: Readonly<Record<string, Account>>
   /** Time that each answer takes. */
@@ -40,7 +60,12 @@ export interface Embedded {
 
 // make
 
-/** A provider in memory. Its latency is a time of the current clock. */
+/**
+ * A provider in memory. Its latency is a time of the current clock.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = ({ accounts, down, latency }: Embedded): Context.Tag.Service<OAuth> => ({
   account: (user) =>
     Effect.zipRight(
@@ -57,7 +82,12 @@ export const make = ({ accounts, down, latency }: Embedded): Context.Tag.Service
 
 // layers
 
-/** Embedded: the account of the user `ada`, each answer after 90 ms. */
+/**
+ * Embedded: the account of the user `ada`, each answer after 90 ms.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<OAuth> = Layer.succeed(
   OAuth,
   make({
@@ -66,6 +96,11 @@ export const layer: Layer.Layer<OAuth> = Layer.succeed(
   })
 )
 
-/** Without accounts and without latency, except for the given content. */
+/**
+ * Without accounts and without latency, except for the given content.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<OAuth> =>
   Layer.succeed(OAuth, make({ latency: 0, accounts: {}, ...given }))

@@ -2,7 +2,12 @@ import { Context, Data, type Duration, Effect, Layer, Option } from "effect"
 
 // model
 
-/** A file in the storage. */
+/**
+ * A file in the storage.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Stored {
   readonly key: string
   /** Bytes. */
@@ -11,7 +16,12 @@ export interface Stored {
 
 // errors
 
-/** The storage did not answer. */
+/**
+ * The storage did not answer.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class StorageError extends Data.TaggedError("StorageError")<{ readonly reason: string }> {
   override get message() {
     return `storage: ${this.reason}`
@@ -20,7 +30,12 @@ export class StorageError extends Data.TaggedError("StorageError")<{ readonly re
 
 // tag
 
-/** Files by key in the cloud, such as S3. */
+/**
+ * Files by key in the cloud, such as S3.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Storage extends Context.Tag("effect-asyncio/services/Storage")<
   Storage,
   {
@@ -33,7 +48,12 @@ export class Storage extends Context.Tag("effect-asyncio/services/Storage")<
   }
 >() {}
 
-/** The initial content of an embedded storage and its behaviour. */
+/**
+ * The initial content of an embedded storage and its behaviour.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Embedded {
   readonly files: Readonly<Record<string, Uint8Array>>
   /** Time that each answer takes. */
@@ -44,7 +64,12 @@ export interface Embedded {
 
 // make
 
-/** A storage in memory. Its latency is a time of the current clock. */
+/**
+ * A storage in memory. Its latency is a time of the current clock.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = ({ down, files, latency }: Embedded): Effect.Effect<Context.Tag.Service<Storage>> =>
   Effect.sync(() => {
     const held = new Map(Object.entries(files))
@@ -71,7 +96,12 @@ export const make = ({ down, files, latency }: Embedded): Effect.Effect<Context.
 
 // layers
 
-/** Embedded: two files of the user `ada`, each answer after 150 ms. */
+/**
+ * Embedded: two files of the user `ada`, each answer after 150 ms.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Storage> = Layer.effect(
   Storage,
   make({
@@ -80,6 +110,11 @@ export const layer: Layer.Layer<Storage> = Layer.effect(
   })
 )
 
-/** Empty and without latency, except for the given content. */
+/**
+ * Empty and without latency, except for the given content.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<Storage> =>
   Layer.effect(Storage, make({ latency: 0, files: {}, ...given }))

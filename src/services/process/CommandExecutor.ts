@@ -156,7 +156,12 @@ const make = (
   return { ...Executor.makeExecutor(startAll(false)), start: startAll(true) }
 }
 
-/** {@link layer} with another stop signal than TERM, or another grace period than 5 seconds. */
+/**
+ * {@link layer} with another stop signal than TERM, or another grace period than 5 seconds.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerWith = (
   options: Processes.StopOptions
 ): Layer.Layer<Executor.CommandExecutor, never, Processes.Processes> =>
@@ -182,5 +187,8 @@ export const layerWith = (
  *   Effect.provide(Layer.provide(CommandExecutor.layer, Processes.layer))
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer: Layer.Layer<Executor.CommandExecutor, never, Processes.Processes> = layerWith({})

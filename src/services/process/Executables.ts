@@ -25,6 +25,9 @@ const standard = "/usr/bin:/bin"
  *   Effect.zipRight(Processes.run(backup))
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const check = Effect.fn("Executables.check")(function* (command: Command.Command) {
   const fs = yield* FileSystem.FileSystem

@@ -2,7 +2,12 @@ import { Effect } from "effect"
 import * as Lines from "../text/Lines.js"
 import type * as Processes from "./Processes.js"
 
-/** Takes the output of a process and passes on whole lines. */
+/**
+ * Takes the output of a process and passes on whole lines.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface LineOutput {
   /** For `Processes.start`: the process waits while lines are taken; the start is reported before the first line. */
   readonly onOutput: NonNullable<Processes.StartOptions["onOutput"]>
@@ -13,7 +18,12 @@ export interface LineOutput {
   readonly end: Effect.Effect<void>
 }
 
-/** Passes on whole lines of each stream, many at once, as they come; see `Lines.whole`. */
+/**
+ * Passes on whole lines of each stream, many at once, as they come; see `Lines.whole`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (
   onStart: (pid: number) => Effect.Effect<void>,
   onLines: (stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void>

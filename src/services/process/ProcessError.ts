@@ -5,7 +5,12 @@ import { formatGiven } from "../text/Durations.js"
 import { formatSize } from "../text/Sizes.js"
 import { howEnded, type Result } from "./ProcessOutcome.js"
 
-/** No program of this name is on the PATH, or at this path. Exit code 127. */
+/**
+ * No program of this name is on the PATH, or at this path. Exit code 127.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class CommandNotFound extends Data.TaggedError("CommandNotFound")<{ readonly command: string }> {
   readonly exitCode = codes.notFound
   override get message() {
@@ -16,6 +21,9 @@ export class CommandNotFound extends Data.TaggedError("CommandNotFound")<{ reado
 /**
  * The program exists and cannot be run: no permission, not an executable file, or its interpreter is missing. Exit
  * code 126.
+ *
+ * @since 0.1.0
+ * @category errors
  */
 export class CommandNotExecutable extends Data.TaggedError("CommandNotExecutable")<{
   readonly command: string
@@ -27,7 +35,12 @@ export class CommandNotExecutable extends Data.TaggedError("CommandNotExecutable
   }
 }
 
-/** The process could not be started: its folder does not exist, its arguments are too long, … Exit code 126. */
+/**
+ * The process could not be started: its folder does not exist, its arguments are too long, … Exit code 126.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class CommandNotStarted extends Data.TaggedError("CommandNotStarted")<{
   readonly command: string
   readonly detail: string
@@ -38,7 +51,12 @@ export class CommandNotStarted extends Data.TaggedError("CommandNotStarted")<{
   }
 }
 
-/** The helper that had started the process was killed: the process is ended, and its own end is unknown. */
+/**
+ * The helper that had started the process was killed: the process is ended, and its own end is unknown.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class CommandLost extends Data.TaggedError("CommandLost")<{
   readonly command: string
   readonly detail: string
@@ -48,7 +66,12 @@ export class CommandLost extends Data.TaggedError("CommandLost")<{
   }
 }
 
-/** With `check`: the process ended with an exit code other than 0, or by a signal. */
+/**
+ * With `check`: the process ended with an exit code other than 0, or by a signal.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class CommandFailed extends Data.TaggedError("CommandFailed")<{
   readonly command: string
   readonly result: Result
@@ -59,7 +82,12 @@ export class CommandFailed extends Data.TaggedError("CommandFailed")<{
   }
 }
 
-/** The process wrote more than the limit, and was cancelled. */
+/**
+ * The process wrote more than the limit, and was cancelled.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class OutputTooLarge extends Data.TaggedError("OutputTooLarge")<{
   readonly command: string
   readonly stream: "stdout" | "stderr"
@@ -71,7 +99,12 @@ export class OutputTooLarge extends Data.TaggedError("OutputTooLarge")<{
   }
 }
 
-/** The process ran longer than its timeout, and was cancelled. Exit code 124. */
+/**
+ * The process ran longer than its timeout, and was cancelled. Exit code 124.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class CommandTimedOut extends Data.TaggedError("CommandTimedOut")<{
   readonly command: string
   readonly after: Duration.Duration
@@ -82,7 +115,12 @@ export class CommandTimedOut extends Data.TaggedError("CommandTimedOut")<{
   }
 }
 
-/** The stream that feeds the process's stdin failed, and the process was cancelled. */
+/**
+ * The stream that feeds the process's stdin failed, and the process was cancelled.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class InputFailed extends Data.TaggedError("InputFailed")<{
   readonly command: string
   readonly cause: Cause.Cause<unknown>
@@ -92,7 +130,12 @@ export class InputFailed extends Data.TaggedError("InputFailed")<{
   }
 }
 
-/** Why a command did not run to its end, or did not end as asked. */
+/**
+ * Why a command did not run to its end, or did not end as asked.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export type ProcessError =
   | CommandNotFound
   | CommandNotExecutable

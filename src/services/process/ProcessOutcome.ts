@@ -2,7 +2,12 @@ import { constants } from "node:os"
 import { type Duration, Either, Option } from "effect"
 import { codes } from "../host/ExitCodes.js"
 
-/** The resource usage of a process and of the children that it waited for. */
+/**
+ * The resource usage of a process and of the children that it waited for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Usage {
   /** Processor time. */
   readonly user: Duration.Duration
@@ -11,7 +16,12 @@ export interface Usage {
   readonly peakMemory: number
 }
 
-/** How a process ended. */
+/**
+ * How a process ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Exited {
   /** Its exit code; 128 plus the signal's number when a signal ended it, as shells report it. */
   readonly exitCode: number
@@ -22,7 +32,12 @@ export interface Exited {
   readonly usage: Option.Option<Usage>
 }
 
-/** The end and the output of a process. */
+/**
+ * The end and the output of a process.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Result extends Exited {
   /** Its output, byte for byte; empty if the stream was inherited. */
   readonly stdout: Uint8Array
@@ -31,15 +46,30 @@ export interface Result extends Exited {
   readonly truncated: boolean
 }
 
-/** The end as text: `exit code 3`, `ended by SIGTERM`. */
+/**
+ * The end as text: `exit code 3`, `ended by SIGTERM`.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const howEnded = ({ exitCode, signal }: Pick<Exited, "exitCode" | "signal">): string =>
   signal === undefined ? `exit code ${exitCode}` : `ended by ${signal}`
 
-/** The exit code as shells report it: 128 plus the number of the signal that ended the process. */
+/**
+ * The exit code as shells report it: 128 plus the number of the signal that ended the process.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const exitCodeOf = (code: number | null, signal: NodeJS.Signals | null): number =>
   code ?? 128 + constants.signals[signal!]
 
-/** The outcome of a command, in one shape with or without a process. */
+/**
+ * The outcome of a command, in one shape with or without a process.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ProcessOutcome {
   /** That of the process; if it timed out or was not started, 124, 126, 127 or 1 for the reason. */
   readonly exitCode: number
@@ -57,7 +87,12 @@ interface Failure {
   readonly exitCode?: number | undefined
 }
 
-/** The outcome of a process that has ended: a failure unless its exit code is 0. */
+/**
+ * The outcome of a process that has ended: a failure unless its exit code is 0.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const ofExited = (exited: Exited): ProcessOutcome => ({
   exitCode: exited.exitCode,
   failureCode: codes.failed,
@@ -66,7 +101,12 @@ export const ofExited = (exited: Exited): ProcessOutcome => ({
   detail: exited.exitCode === 0 ? undefined : howEnded(exited)
 })
 
-/** The outcome of a command that failed to run: the exit code of its error, else 1. */
+/**
+ * The outcome of a command that failed to run: the exit code of its error, else 1.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const ofError = ({ exitCode = codes.failed, message }: Failure): ProcessOutcome => ({
   exitCode,
   failureCode: exitCode,
@@ -75,7 +115,12 @@ export const ofError = ({ exitCode = codes.failed, message }: Failure): ProcessO
   detail: message
 })
 
-/** The outcome of a command, from how its process has ended or why there was none. */
+/**
+ * The outcome of a command, from how its process has ended or why there was none.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const of: (ended: Either.Either<Exited, Failure>) => ProcessOutcome = Either.match({
   onLeft: ofError,
   onRight: ofExited

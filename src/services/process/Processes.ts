@@ -20,7 +20,12 @@ import { type Exited, exitCodeOf, type Result, type Usage } from "./ProcessOutco
 
 // model
 
-/** How a process is ended. */
+/**
+ * How a process is ended.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface StopOptions {
   /** The signal that asks the process to end; default `"SIGTERM"`. */
   readonly stopSignal?: NodeJS.Signals | undefined
@@ -28,7 +33,12 @@ export interface StopOptions {
   readonly grace?: Duration.DurationInput | undefined
 }
 
-/** Settings of {@link start}. */
+/**
+ * Settings of {@link start}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface StartOptions extends StopOptions {
   /** Called with the pid once there is a process. */
   readonly onStarted?: ((pid: number) => void) | undefined
@@ -47,7 +57,12 @@ export interface StartOptions extends StopOptions {
   readonly onLingering?: ((left: number, pid: number) => Effect.Effect<void>) | undefined
 }
 
-/** Settings of {@link run}. */
+/**
+ * Settings of {@link run}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface RunOptions extends StopOptions {
   /** How many bytes each of stdout and stderr may hold; default 8 MiB. */
   readonly maxOutput?: number | undefined
@@ -65,7 +80,12 @@ export interface RunOptions extends StopOptions {
   readonly onLingering?: StartOptions["onLingering"]
 }
 
-/** A process that has been started. */
+/**
+ * A process that has been started.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Process {
   readonly pid: number
   /** Its command line, quoted. */
@@ -85,7 +105,12 @@ export interface Process {
 
 // tag
 
-/** Runs the commands that programs describe with `@effect/platform/Command`. */
+/**
+ * Runs the commands that programs describe with `@effect/platform/Command`.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Processes extends Context.Tag("effect-asyncio/services/Processes")<
   Processes,
   {
@@ -125,6 +150,9 @@ export class Processes extends Context.Tag("effect-asyncio/services/Processes")<
  *   Effect.provide(Processes.layer)
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const run = (
   command: Command.Command,
@@ -147,6 +175,9 @@ export const run = (
  *   return yield* server.exit
  * }).pipe(Effect.scoped, Effect.timeout("1 hour"), Effect.provide(Processes.layer))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const start = (
   command: Command.Command,
@@ -229,7 +260,12 @@ const usageOf = (used: spawner.Usage | undefined): Option.Option<Usage> =>
 
 // layers
 
-/** Settings of {@link layerWith}. */
+/**
+ * Settings of {@link layerWith}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /**
    * How processes are made. `"forkServer"` (default): a small helper process forks, which takes a third of the time and
@@ -243,7 +279,12 @@ export interface Options {
   readonly grace?: Duration.DurationInput | undefined
 }
 
-/** {@link layer} with settings. */
+/**
+ * {@link layer} with settings.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerWith = (options: Options): Layer.Layer<Processes> =>
   Layer.scoped(
     Processes,
@@ -479,5 +520,10 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
     })
   )
 
-/** Runs processes of this machine. POSIX only: Windows has no process groups. */
+/**
+ * Runs processes of this machine. POSIX only: Windows has no process groups.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Processes> = layerWith({})

@@ -8,7 +8,12 @@ import { CommandNotExecutable, CommandNotFound, type ProcessError } from "./Proc
 import { Processes } from "./Processes.js"
 import { type Exited, exitCodeOf } from "./ProcessOutcome.js"
 
-/** The behaviour of {@link layerTest} for a command. */
+/**
+ * The behaviour of {@link layerTest} for a command.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Script {
   /** The command lines that it applies to: one line, a pattern, or a predicate. The first script that matches is used. */
   readonly match: string | RegExp | ((line: string) => boolean)
@@ -37,14 +42,24 @@ export interface Script {
   readonly fails?: "notFound" | "notExecutable" | undefined
 }
 
-/** A start, an end or a signal in {@link layerTest}; `at` is the clock's time in milliseconds. */
+/**
+ * A start, an end or a signal in {@link layerTest}; `at` is the clock's time in milliseconds.
+ *
+ * @since 0.1.0
+ * @category events
+ */
 export interface RecordedEvent {
   readonly event: "started" | "exited" | NodeJS.Signals
   readonly command: string
   readonly at: number
 }
 
-/** The events of {@link layerTest} so far, in order. */
+/**
+ * The events of {@link layerTest} so far, in order.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Recorded extends Context.Tag("effect-asyncio/services/Processes/Recorded")<
   Recorded,
   { readonly events: Array<RecordedEvent> }
@@ -67,6 +82,9 @@ const bytes = (content: string | Uint8Array) =>
  *   { match: /^curl /, output: [{ after: "100 millis", stdout: "half\n" }], after: "1 second" }
  * ])
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes | Recorded> =>
   Layer.effectContext(

@@ -7,7 +7,12 @@ import * as ResumePoint from "./ResumePoint.js"
 import * as Splitter from "./Splitter.js"
 import * as Tail from "./Tail.js"
 
-/** Settings of {@link follow}. */
+/**
+ * Settings of {@link follow}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface FollowOptions<out E = never> extends LinesOptions {
   /** Where to resume, after a record of an earlier run. */
   readonly from?: ResumePoint.FollowPlace | undefined
@@ -37,6 +42,9 @@ export interface FollowOptions<out E = never> extends LinesOptions {
  *   Effect.provide(Tail.layer)
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const follow = <E = never>(
   path: string,
@@ -50,6 +58,9 @@ export const follow = <E = never>(
 /**
  * `ReadRecords.records` of a file that is followed. The origin of each record is a `ResumePoint.FollowedFile`, so that
  * `ResumePoint.behind` returns the place to resume from.
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const followed = <E = never>(
   path: string,

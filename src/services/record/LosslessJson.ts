@@ -14,7 +14,12 @@ const backslash = 92
 const minus = 45
 const isDigit = (code: number) => code >= 48 && code <= 57
 
-/** Whether the text may contain a number that JSON.parse would round: a run of 16 digits. */
+/**
+ * Whether the text may contain a number that JSON.parse would round: a run of 16 digits.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const mayRound = (text: string): boolean => /\d{16}/.test(text)
 
 /**
@@ -26,6 +31,9 @@ export const mayRound = (text: string): boolean => /\d{16}/.test(text)
  *
  * export const same = LosslessJson.encode(LosslessJson.parse('{"id":12345678901234567890}')) // {"id":12345678901234567890}
  * ```
+ *
+ * @since 0.1.0
+ * @category parsing
  */
 export const parse = (text: string): unknown => {
   const plain: unknown = JSON.parse(text)
@@ -96,6 +104,9 @@ const withIntegers = (root: unknown): unknown => {
  * `toJSON` is called, and a property that is undefined, a function or a symbol is left out. A value that JSON.stringify
  * would turn into `null` (NaN, an infinity, an invalid Date, undefined or a function within an array or as the value
  * itself) throws a TypeError that names it and its place; so does an object that contains itself.
+ *
+ * @since 0.1.0
+ * @category formatting
  */
 export const encode = (value: unknown): string => {
   let text: string | undefined
@@ -248,7 +259,12 @@ const unboxed = (value: object): unknown => {
   return types.isBigIntObject(value) ? BigInt.prototype.valueOf.call(value) : value
 }
 
-/** Whether two results of JSON.parse are equal; the order of an object's keys does not count. */
+/**
+ * Whether two results of JSON.parse are equal; the order of an object's keys does not count.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isEqual = (one: unknown, other: unknown): boolean => {
   const open: Array<readonly [unknown, unknown]> = [[one, other]]
   for (let pair = open.pop(); pair !== undefined; pair = open.pop()) {

@@ -11,7 +11,12 @@ import * as Unchanged from "./internal/unchanged.js"
 import * as LosslessJson from "./LosslessJson.js"
 import * as Records from "./Records.js"
 
-/** The second argument of the function, after the record's value. */
+/**
+ * The second argument of the function, after the record's value.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface RecordContext {
   /** Its number among the records, from 1. */
   readonly index: number
@@ -25,7 +30,12 @@ export interface RecordContext {
   readonly records: ReadonlyArray<Records.Record>
 }
 
-/** Settings of {@link mapRecords}. */
+/**
+ * Settings of {@link mapRecords}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptions<never>, "key"> {
   /** Records of the same key are mapped one after the other, in their order. Ignored with `batch`. */
   readonly key?: ((value: unknown) => unknown) | undefined
@@ -45,7 +55,12 @@ export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptio
   readonly untouched?: boolean | undefined
 }
 
-/** The results of a record, or a batch: text without a line end, bytes as they are, or an unchanged record. */
+/**
+ * The results of a record, or a batch: text without a line end, bytes as they are, or an unchanged record.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export class Mapped {
   constructor(
     readonly records: ReadonlyArray<Records.Record>,
@@ -53,7 +68,12 @@ export class Mapped {
   ) {}
 }
 
-/** A record, or a batch, that failed, and why. */
+/**
+ * A record, or a batch, that failed, and why.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export class Failed {
   constructor(
     readonly records: ReadonlyArray<Records.Record>,
@@ -61,10 +81,20 @@ export class Failed {
   ) {}
 }
 
-/** The outcome of a record or a batch; a record itself is written unchanged. */
+/**
+ * The outcome of a record or a batch; a record itself is written unchanged.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Outcome = Records.Record | Mapped | Failed
 
-/** A result that is written as these bytes. */
+/**
+ * A result that is written as these bytes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export class RawResult {
   constructor(readonly bytes: Uint8Array) {}
 }
@@ -165,6 +195,9 @@ const backOff = (attempt: number) => Duration.millis(Math.min(100 * 2 ** (attemp
  *   Stream.runCollect
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const mapRecords = <E, R>(
   self: Stream.Stream<Records.Record, E, R>,

@@ -8,6 +8,9 @@ import * as Splitter from "./Splitter.js"
 /**
  * Splits bytes into records; a record that is not one of its format has a `problem`. Fails with
  * {@link Records.RecordFailed} where the header of a CSV cannot be used.
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const records = <E, R>(
   bytes: Stream.Stream<Uint8Array, E, R>,
@@ -49,7 +52,12 @@ export const records = <E, R>(
     return Stream.fromChannel(Channel.pipeTo(Stream.toChannel(bytes), step))
   })
 
-/** Settings of {@link lines} and {@link ndjson}. */
+/**
+ * Settings of {@link lines} and {@link ndjson}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface LinesOptions {
   /** Most bytes of a line; a longer line is a failure and is not kept in memory. Default 16 MiB. */
   readonly maxLine?: number | undefined
@@ -69,6 +77,9 @@ export interface LinesOptions {
  *   Stream.runForEach(ReadRecords.lines(stdin), (line) => Effect.log(line))
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const lines = <E, R>(
   bytes: Stream.Stream<Uint8Array, E, R>,
@@ -97,6 +108,9 @@ export const lines = <E, R>(
  *   Stream.runCollect
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const ndjson = <E, R>(
   bytes: Stream.Stream<Uint8Array, E, R>,
@@ -107,6 +121,9 @@ export const ndjson = <E, R>(
 /**
  * Encodes a result as a line of JSON: the record's own bytes if the result is its value, unchanged since it was read.
  * Throws a `TypeError` where the result has no JSON, like NaN or undefined.
+ *
+ * @since 0.1.0
+ * @category formatting
  */
 export const encode = (record: Records.Record, result: unknown): Uint8Array =>
   result === record.value && Records.isAsRead(record)

@@ -34,6 +34,9 @@ const compile = (text: string): Either.Either<(value: unknown) => unknown, strin
 /**
  * Reads the text of a key: a path like `user.id`, the number of a field of a line, or a JavaScript expression of
  * `record`. The left side is the problem. An object is a key by its JSON.
+ *
+ * @since 0.1.0
+ * @category parsing
  */
 export const parse = (text: string): Either.Either<(value: unknown) => unknown, string> =>
   Either.map(compile(text), (read) => (value) => {

@@ -10,7 +10,12 @@ import * as Records from "./Records.js"
 import * as ResumePoint from "./ResumePoint.js"
 import type * as Tail from "./Tail.js"
 
-/** Records that are read once, from the beginning of the bytes. */
+/**
+ * Records that are read once, from the beginning of the bytes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface InputSource<out E> {
   readonly _tag: "Input"
   /** Its name in a checkpoint. */
@@ -18,17 +23,32 @@ export interface InputSource<out E> {
   readonly bytes: Stream.Stream<Uint8Array, E>
 }
 
-/** Records of a file that other programs append to. */
+/**
+ * Records of a file that other programs append to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface FileSource<out E>
   extends Pick<FollowRecords.FollowOptions<E>, "onGap" | "onWaiting" | "rotateWait"> {
   readonly _tag: "File"
   readonly path: string
 }
 
-/** The source of a run's records. */
+/**
+ * The source of a run's records.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Source<E> = InputSource<E> | FileSource<E>
 
-/** Settings of {@link run}, including those of the mapping. */
+/**
+ * Settings of {@link run}, including those of the mapping.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface RunOptions extends MapRecords.MapRecordsOptions {
   readonly format: Records.Format
   /** Most bytes of a record; default 16 MiB. */
@@ -41,14 +61,24 @@ export interface RunOptions extends MapRecords.MapRecordsOptions {
   readonly checkpoint?: string | undefined
 }
 
-/** The failures of a run, besides those of its source. */
+/**
+ * The failures of a run, besides those of its source.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export type RunError =
   | Checkpoints.CheckpointError
   | Input.InputError
   | Records.RecordFailed
   | ResumePoint.OtherInput
 
-/** The records of an outcome. */
+/**
+ * The records of an outcome.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const recordsOf = (outcome: MapRecords.Outcome): ReadonlyArray<Records.Record> =>
   outcome instanceof Records.Record ? [outcome] : outcome.records
 
@@ -96,6 +126,9 @@ const recordsBehind = <E>(
  *   skip: 1
  * }).pipe(Stream.runForEach((outcome) => Effect.log(outcome)))
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const run = <E = never>(
   source: Source<E>,

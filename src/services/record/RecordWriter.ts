@@ -5,7 +5,12 @@ import * as Records from "./Records.js"
 // The bytes of a run's results, or its events. Unchanged records that are adjacent in a chunk are written in one piece,
 // without being read.
 
-/** The content of one write. */
+/**
+ * The content of one write.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Piece = string | Uint8Array
 
 /** Joins pieces into few, none longer than the longest string. */
@@ -21,13 +26,21 @@ const fewer = (parts: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
   return [Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)))]
 }
 
-/** The bytes of a record, with `end` if it has no end of its own. */
+/**
+ * The bytes of a record, with `end` if it has no end of its own.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const ended = ({ bytes, next, to }: Records.Record, end: string): Uint8Array =>
   next > to || bytes.at(-1) === end.charCodeAt(0) ? bytes : Buffer.concat([bytes, Buffer.from(end)])
 
 /**
  * Makes the writer of a run, which turns outcomes into bytes, in order. An unchanged record keeps its own end, or its
  * missing one until another record follows; everything else ends with `end`.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = (end: string) => {
   let open = false // the last record was written unchanged, without an end
@@ -97,7 +110,12 @@ const addEvents = (pieces: Array<Piece>, outcome: MapRecords.Outcome): void => {
   }
 }
 
-/** The outcomes as NDJSON events of `--json`: `result` for each result, `failed` for each record that failed. */
+/**
+ * The outcomes as NDJSON events of `--json`: `result` for each result, `failed` for each record that failed.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const events = (outcomes: ReadonlyArray<MapRecords.Outcome>): ReadonlyArray<Piece> => {
   const pieces: Array<Piece> = []
   for (const outcome of outcomes) addEvents(pieces, outcome)

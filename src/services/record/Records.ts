@@ -7,15 +7,28 @@ import * as LosslessJson from "./LosslessJson.js"
 /**
  * The format of records: a line (`"lines"`), a line of JSON (`"ndjson"`; blank lines are skipped), a text that ends with
  * NUL (`"null"`), or a row of a CSV whose first row names the columns (`"csv"`).
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type Format = "lines" | "ndjson" | "null" | "csv"
 
-/** All formats, for options and schemas. */
+/**
+ * All formats, for options and schemas.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const formats = ["lines", "ndjson", "null", "csv"] as const satisfies ReadonlyArray<Format>
 
 const unread: unique symbol = Symbol("unread")
 
-/** How a record's bytes are read. */
+/**
+ * How a record's bytes are read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Reading = "line" | "null" | "json" | "jsonDigits"
 
 /** Methods of Buffer below `toString`, which doubles the cost for short strings. */
@@ -23,7 +36,12 @@ interface Slices {
   readonly utf8Slice: (from: number, to: number) => string
 }
 
-/** A place after a record to resume from, as JSON; the record's origin adds further fields. */
+/**
+ * A place after a record to resume from, as JSON; the record's origin adds further fields.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Resume {
   /** Records so far. */
   readonly index: number
@@ -32,13 +50,23 @@ export interface Resume {
   readonly format: Format
 }
 
-/** The input, or the file, that records are from. */
+/**
+ * The input, or the file, that records are from.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Origin {
   /** The place to resume from after one of its records; costly parts of it are computed on demand. */
   readonly behind: (record: Record) => Resume
 }
 
-/** Shared by the records of a run of bytes. */
+/**
+ * Shared by the records of a run of bytes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Block {
   /** Holds the bytes of its records. */
   readonly bytes: Buffer
@@ -53,6 +81,9 @@ export interface Block {
 /**
  * A record and its origin. Its value is parsed on demand: a value that is dropped at once costs the garbage collector
  * nothing, while it would copy each value of a whole chunk, which took longer than parsing them.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export class Record {
   /** Why it is not a record of its format, if known: JSON that was not read yet may be invalid. */
@@ -139,13 +170,23 @@ export class Record {
   }
 }
 
-/** A row of a CSV. */
+/**
+ * A row of a CSV.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export class Row extends Record {
   /** Its values in the order of the columns; undefined if it has a problem. */
   fields: ReadonlyArray<string> | undefined
 }
 
-/** A record that is too long, detected before its end has arrived: its position is its beginning. */
+/**
+ * A record that is too long, detected before its end has arrived: its position is its beginning.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export class Cut extends Record {
   override get place(): Place {
     const { index, line, position } = this
@@ -153,14 +194,24 @@ export class Cut extends Record {
   }
 }
 
-/** A place in an input, by the bytes, lines and records before it. */
+/**
+ * A place in an input, by the bytes, lines and records before it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Place {
   readonly position: number
   readonly line: number
   readonly index: number
 }
 
-/** A record is not one of its format, or its function failed; names the line and the problem. */
+/**
+ * A record is not one of its format, or its function failed; names the line and the problem.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class RecordFailed extends Data.TaggedError("RecordFailed")<{
   readonly record: Record
   readonly detail: string
@@ -172,9 +223,19 @@ export class RecordFailed extends Data.TaggedError("RecordFailed")<{
   }
 }
 
-/** Whether the value is unchanged since it was read: reads the record once more. */
+/**
+ * Whether the value is unchanged since it was read: reads the record once more.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isAsRead = ({ text, value }: Record): boolean =>
   typeof value !== "object" || value === null || LosslessJson.isEqual(LosslessJson.parse(text), value)
 
-/** SHA-256 of bytes, in hex. */
+/**
+ * SHA-256 of bytes, in hex.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")

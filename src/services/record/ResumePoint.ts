@@ -8,7 +8,12 @@ const Count = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
 
 const Format = Schema.Literal(...Records.formats)
 
-/** The place after a record of a followed file, with digests that identify the file. */
+/**
+ * The place after a record of a followed file, with digests that identify the file.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const FollowPlace = Schema.Struct({
   /** Records so far. */
   index: Count,
@@ -18,7 +23,12 @@ export const FollowPlace = Schema.Struct({
   file: Tail.Place
 })
 
-/** A decoded {@link FollowPlace}. */
+/**
+ * A decoded {@link FollowPlace}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type FollowPlace = typeof FollowPlace.Type
 
 // Its digests are computed on demand: most places are replaced before they are written.
@@ -44,7 +54,12 @@ class BehindRecord implements FollowPlace {
   }
 }
 
-/** A followed file, as the origin of its records: the place after one is a {@link FollowPlace}. */
+/**
+ * A followed file, as the origin of its records: the place after one is a {@link FollowPlace}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export class FollowedFile implements Records.Origin {
   constructor(
     readonly file: Tail.File,
@@ -57,7 +72,12 @@ export class FollowedFile implements Records.Origin {
 
 const headBytes = 4096
 
-/** A place in an input that is read from its beginning, with a digest that identifies the input. */
+/**
+ * A place in an input that is read from its beginning, with a digest that identifies the input.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const InputPlace = Schema.Struct({
   /** Records so far. */
   index: Count,
@@ -73,13 +93,28 @@ export const InputPlace = Schema.Struct({
   })
 })
 
-/** A decoded {@link InputPlace}. */
+/**
+ * A decoded {@link InputPlace}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type InputPlace = typeof InputPlace.Type
 
-/** The place after a record, of an input or of a followed file. */
+/**
+ * The place after a record, of an input or of a followed file.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Place = InputPlace | FollowPlace
 
-/** The place after a record of {@link recordsFrom} or `FollowRecords.followed`; undefined for other records. */
+/**
+ * The place after a record of {@link recordsFrom} or `FollowRecords.followed`; undefined for other records.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const behind = (record: Records.Record): Place | undefined => {
   const { origin } = record
   return origin instanceof FollowedFile || origin instanceof WholeInput ? origin.behind(record) : undefined
@@ -90,11 +125,21 @@ const damaged = "its position does not fit this kind of input; name another file
 const decodeInputPlace = Schema.decodeUnknownEither(InputPlace)
 const decodeFollowPlace = Schema.decodeUnknownEither(FollowPlace)
 
-/** Checks a place that was read from a checkpoint of {@link recordsFrom}. */
+/**
+ * Checks a place that was read from a checkpoint of {@link recordsFrom}.
+ *
+ * @since 0.1.0
+ * @category parsing
+ */
 export const inputPlace = (position: unknown): Either.Either<InputPlace, string> =>
   Either.mapLeft(decodeInputPlace(position), () => damaged)
 
-/** Checks a place that was read from a checkpoint of {@link followed}, of records in this format. */
+/**
+ * Checks a place that was read from a checkpoint of {@link followed}, of records in this format.
+ *
+ * @since 0.1.0
+ * @category parsing
+ */
 export const followPlace =
   (format: Records.Format) =>
   (position: unknown): Either.Either<FollowPlace, string> => {
@@ -112,7 +157,12 @@ export const followPlace =
     )
   }
 
-/** The input is not the one of the place. */
+/**
+ * The input is not the one of the place.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class OtherInput extends Data.TaggedError("OtherInput")<{ readonly detail: string }> {
   override get message() {
     return this.detail
@@ -151,6 +201,9 @@ class WholeInput implements Records.Origin {
  * `ReadRecords.records` after a place: for `Checkpoints.checkpointed`, whose position of a record is {@link behind} it.
  * The bytes are those of the whole input; bytes before the place are read and dropped. Fails with {@link OtherInput} when
  * they begin differently, are fewer, or are read as records of another format.
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const recordsFrom = <E, R>(
   bytes: Stream.Stream<Uint8Array, E, R>,

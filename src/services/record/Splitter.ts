@@ -4,7 +4,12 @@ import { longest } from "./internal/limits.js"
 import { lines } from "./internal/lines.js"
 import type * as Records from "./Records.js"
 
-/** Settings of {@link make}. */
+/**
+ * Settings of {@link make}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   readonly format: Records.Format
   /** Most bytes of a record; a longer one is a problem, and is not kept. Default 16 MiB. */
@@ -15,7 +20,12 @@ export interface Options {
   readonly origin?: Records.Origin | undefined
 }
 
-/** Splits bytes into records. */
+/**
+ * Splits bytes into records.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Splitter {
   /**
    * The records that end in these bytes, which they keep. A record with the index 0 is an unusable header of a CSV: none
@@ -28,7 +38,12 @@ export interface Splitter {
 
 const maxLineDefault = 16 * 1024 * 1024
 
-/** Makes a splitter, which takes time proportional to the bytes. */
+/**
+ * Makes a splitter, which takes time proportional to the bytes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (options: Options): Splitter => {
   checkOptions(options, { maxLine: countOrInfinity })
   const { format, from, maxLine = maxLineDefault, origin } = options

@@ -5,7 +5,12 @@ import { checkedDuration, someTime } from "../text/Numbers.js"
 import * as followed from "./internal/followed.js"
 import * as openFile from "./internal/openFile.js"
 
-/** A followed file, or its content since a truncation: two contents of one inode are two of these. */
+/**
+ * A followed file, or its content since a truncation: two contents of one inode are two of these.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface File {
   readonly device: string
   readonly inode: string
@@ -13,7 +18,12 @@ export interface File {
   readonly head: Uint8Array
 }
 
-/** Bytes of a followed file. */
+/**
+ * Bytes of a followed file.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Piece {
   /** Empty if a file only begins, or ends and the next one begins. */
   readonly bytes: Uint8Array
@@ -33,7 +43,12 @@ const Count = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
 
 const Id = Schema.String.pipe(Schema.pattern(/^\d{1,20}$/))
 
-/** A place in a followed file, with digests that prove which file it is. */
+/**
+ * A place in a followed file, with digests that prove which file it is.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Place = Schema.Struct({
   device: Id,
   inode: Id,
@@ -47,14 +62,29 @@ export const Place = Schema.Struct({
   tail: Digest
 })
 
-/** A decoded {@link Place}. */
+/**
+ * A decoded {@link Place}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Place = typeof Place.Type
 
-/** The place after `end` bytes of the file: `last` are the last of them, of which `given` have no line end. */
+/**
+ * The place after `end` bytes of the file: `last` are the last of them, of which `given` have no line end.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const placeBehind = (file: File, end: number, last: Uint8Array, given = 0): Place =>
   openFile.placeOf(file, end, last, given)
 
-/** Records may have been lost, or continuity cannot be proved; names what may be lost and where reading continues. */
+/**
+ * Records may have been lost, or continuity cannot be proved; names what may be lost and where reading continues.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class Gap extends Data.TaggedError("Gap")<{ readonly path: string; readonly detail: string }> {
   readonly exitCode = codes.gap
   override get message() {
@@ -62,13 +92,23 @@ export class Gap extends Data.TaggedError("Gap")<{ readonly path: string; readon
   }
 }
 
-/** Settings of the service. */
+/**
+ * Settings of the service.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** Time between two checks of a file without new content; default 100 ms. */
   readonly interval?: Duration.DurationInput | undefined
 }
 
-/** Settings of {@link Follow}'s `open`. */
+/**
+ * Settings of {@link Follow}'s `open`.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface OpenOptions<out E = never> {
   /** Where to resume: in the file of the place, whatever its name is now, if that can be proved. */
   readonly from?: Place | undefined
@@ -80,7 +120,12 @@ export interface OpenOptions<out E = never> {
   readonly onWaiting?: ((detail: string) => Effect.Effect<void>) | undefined
 }
 
-/** Follows files that other programs append to, as `tail -F` does. */
+/**
+ * Follows files that other programs append to, as `tail -F` does.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Follow extends Context.Tag("effect-asyncio/services/Tail")<
   Follow,
   {
@@ -96,7 +141,12 @@ export class Follow extends Context.Tag("effect-asyncio/services/Tail")<
   }
 >() {}
 
-/** {@link layer} with settings. */
+/**
+ * {@link layer} with settings.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerWith = ({ interval = "100 millis" }: Options): Layer.Layer<Follow> =>
   Layer.sync(Follow, () => {
     const pause = Effect.sleep(checkedDuration("interval", interval, someTime))
@@ -138,10 +188,20 @@ export const layerWith = ({ interval = "100 millis" }: Options): Layer.Layer<Fol
     return { open }
   })
 
-/** Checks the files ten times a second, which works on network file systems too. */
+/**
+ * Checks the files ten times a second, which works on network file systems too.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Follow> = layerWith({})
 
-/** Emits these pieces of each file and never ends; `from` is ignored. */
+/**
+ * Emits these pieces of each file and never ends; `from` is ignored.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest = (files: Readonly<Record<string, ReadonlyArray<Piece>>>): Layer.Layer<Follow> =>
   Layer.succeed(Follow, {
     open: (path, { onWaiting = () => Effect.void } = {}) =>

@@ -16,7 +16,12 @@ import { processOf } from "./internal/typescript.js"
 // Two analysers, both packages of the user: the Effect diagnostics of @effect/tsgo find effects, and TypeScript 7, which
 // @effect/tsgo needs anyway, has the types of everything else. Neither is bundled.
 
-/** Finds effects, promises and generators that are built and dropped in TypeScript source. */
+/**
+ * Finds effects, promises and generators that are built and dropped in TypeScript source.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Diagnostics extends Context.Tag("effect-asyncio/services/Diagnostics")<
   Diagnostics,
   {
@@ -136,12 +141,20 @@ const sorted = (problems: ReadonlyArray<Problem>): ReadonlyArray<Problem> => {
 /**
  * Runs `effect-tsgo diagnostics` as a child process and asks TypeScript 7 about promises and generators. Both packages
  * are found from the project's folder first, then from this package. Paths are relative to the working directory.
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer: Layer.Layer<Diagnostics> = Layer.suspend(() =>
   layerAt(dirname(fileURLToPath(import.meta.url)))
 )
 
-/** {@link layer} that finds the analysers from `home` where the project has none. */
+/**
+ * {@link layer} that finds the analysers from `home` where the project has none.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerAt = (home: string): Layer.Layer<Diagnostics> =>
   Layer.succeed(Diagnostics, {
     analyse: Effect.fn("Diagnostics.analyse")(function* (target) {
@@ -159,7 +172,12 @@ export const layerAt = (home: string): Layer.Layer<Diagnostics> =>
     })
   })
 
-/** Finds these problems in these files; any other file is invalid. A project without files named is all of them. */
+/**
+ * Finds these problems in these files; any other file is invalid. A project without files named is all of them.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest = (
   contents: Readonly<Record<string, ReadonlyArray<Omit<Problem, "file">>>>
 ): Layer.Layer<Diagnostics> =>

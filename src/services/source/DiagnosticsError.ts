@@ -1,6 +1,11 @@
 import { Data } from "effect"
 
-/** A package that the analysis needs is installed neither for the analysed code nor for this package. */
+/**
+ * A package that the analysis needs is installed neither for the analysed code nor for this package.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class AnalyserMissing extends Data.TaggedError("AnalyserMissing")<{
   readonly packages: ReadonlyArray<string>
 }> {
@@ -9,7 +14,12 @@ export class AnalyserMissing extends Data.TaggedError("AnalyserMissing")<{
   }
 }
 
-/** The file or project cannot be analysed. */
+/**
+ * The file or project cannot be analysed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class InvalidTarget extends Data.TaggedError("InvalidTarget")<{
   readonly path: string
   readonly problem: string
@@ -19,7 +29,12 @@ export class InvalidTarget extends Data.TaggedError("InvalidTarget")<{
   }
 }
 
-/** `effect`, or a package built on it, is imported but not installed: its effects would pass as values of any type. */
+/**
+ * `effect`, or a package built on it, is imported but not installed: its effects would pass as values of any type.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class EffectMissing extends Data.TaggedError("EffectMissing")<{
   readonly file: string
   readonly specifier: string
@@ -31,7 +46,12 @@ export class EffectMissing extends Data.TaggedError("EffectMissing")<{
   }
 }
 
-/** An analyser crashed, or left files out. */
+/**
+ * An analyser crashed, or left files out.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class AnalyserFailed extends Data.TaggedError("AnalyserFailed")<{
   readonly analyser: string
   readonly problem: string
@@ -41,5 +61,10 @@ export class AnalyserFailed extends Data.TaggedError("AnalyserFailed")<{
   }
 }
 
-/** How an analysis fails. */
+/**
+ * How an analysis fails.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export type DiagnosticsError = AnalyserMissing | InvalidTarget | EffectMissing | AnalyserFailed

@@ -10,7 +10,12 @@ import { didYouMean } from "../text/Spelling.js"
 import { nativeImport } from "./NativeImport.js"
 import * as TypeScript from "./TypeScript.js"
 
-/** A file cannot be loaded, or lacks the export; the message is one line for the user. Exit code 2. */
+/**
+ * A file cannot be loaded, or lacks the export; the message is one line for the user. Exit code 2.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ModuleError extends Data.TaggedError("ModuleError")<{
   readonly reason:
     | "NotFound"
@@ -27,7 +32,12 @@ export class ModuleError extends Data.TaggedError("ModuleError")<{
   readonly exitCode = codes.usage
 }
 
-/** The file's own code threw `cause` while it was loaded. */
+/**
+ * The file's own code threw `cause` while it was loaded.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ModuleThrew extends Data.TaggedError("ModuleThrew")<{
   readonly file: string
   readonly cause: unknown
@@ -37,7 +47,12 @@ export class ModuleThrew extends Data.TaggedError("ModuleThrew")<{
   }
 }
 
-/** An export of a file. */
+/**
+ * An export of a file.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Export {
   /** The file as the caller named it. */
   readonly file: string
@@ -48,7 +63,12 @@ export interface Export {
   readonly value: unknown
 }
 
-/** Loads exports of JavaScript and TypeScript files. */
+/**
+ * Loads exports of JavaScript and TypeScript files.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Modules extends Context.Tag("effect-asyncio/services/Modules")<
   Modules,
   {
@@ -189,7 +209,12 @@ const load = async (file: string, names: ReadonlyArray<string>): Promise<Export>
   })
 }
 
-/** Loads files by Node's own import, TypeScript through tsx, which is loaded for the first such file. */
+/**
+ * Loads files by Node's own import, TypeScript through tsx, which is loaded for the first such file.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Modules> = Layer.succeed(Modules, {
   load: (file, names = ["default", "main"]) =>
     Effect.tryPromise({
@@ -198,7 +223,12 @@ export const layer: Layer.Layer<Modules> = Layer.succeed(Modules, {
     })
 })
 
-/** Has these exports in place of files: `{ "job.ts": { default: … } }`. */
+/**
+ * Has these exports in place of files: `{ "job.ts": { default: … } }`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest = (
   files: Readonly<Record<string, Readonly<Record<string, unknown>>>>
 ): Layer.Layer<Modules> =>

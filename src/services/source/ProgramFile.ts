@@ -43,6 +43,9 @@ const tooOld = (value: Effect.Effect<unknown, unknown>): string | undefined => {
  * The program that an export of a file is: an Effect is itself; a function is called, without arguments, and returns an
  * Effect or a promise. A promise is awaited, but its work cannot be cancelled. Fails with `ModuleError`, reason
  * `"NotProgram"`, for anything else. The program's scope, when it needs one, is closed at its end.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const fromExport = (found: Export): Effect.Effect<unknown, unknown> => {
   const interpret = (value: unknown, verb: string): Effect.Effect<unknown, unknown> => {
@@ -64,6 +67,9 @@ export const fromExport = (found: Export): Effect.Effect<unknown, unknown> => {
 /**
  * The program in a file: its export of this name, or else `default` or `main`. It uses the services of the context;
  * which ones it needs is not known before it runs. Fails with `ModuleError` and `ModuleThrew`.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const load = (
   file: string,

@@ -6,7 +6,12 @@ import { nativeImport } from "./NativeImport.js"
 
 // Loads TypeScript as it is, types unchecked, on this thread. Threads of an executor load this file: Node's modules only.
 
-/** Extensions of files that {@link enable} is for. */
+/**
+ * Extensions of files that {@link enable} is for.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const typescript: ReadonlySet<string> = new Set([".ts", ".mts", ".cts", ".tsx"])
 const esm = /^[ \t]*(?:import|export)\b/m
 
@@ -77,7 +82,12 @@ const enableTypeScript = (): Promise<void> => {
   return ready
 }
 
-/** Prepares `import()` of this file: a TypeScript file goes through tsx, which is loaded for the first one. */
+/**
+ * Prepares `import()` of this file: a TypeScript file goes through tsx, which is loaded for the first one.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const enable = async (path: string): Promise<void> => {
   if (!typescript.has(extname(path))) return
   await preload(path)

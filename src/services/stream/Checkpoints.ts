@@ -19,7 +19,12 @@ import * as Sleep from "../task/Sleep.js"
 import { checkedDuration } from "../text/Numbers.js"
 import { driven, ending, gate } from "./internal/driven.js"
 
-/** A checkpoint cannot be used; names its file. */
+/**
+ * A checkpoint cannot be used; names its file.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class CheckpointError extends Data.TaggedError("CheckpointError")<{
   readonly path: string
   readonly detail: string
@@ -30,13 +35,23 @@ export class CheckpointError extends Data.TaggedError("CheckpointError")<{
   }
 }
 
-/** The progress of work on an input: the input's name, and a place in it as JSON. */
+/**
+ * The progress of work on an input: the input's name, and a place in it as JSON.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Checkpoint {
   readonly input: string
   readonly position: unknown
 }
 
-/** Keeps checkpoints in files. */
+/**
+ * Keeps checkpoints in files.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Checkpoints extends Context.Tag("effect-asyncio/services/Checkpoints")<
   Checkpoints,
   {
@@ -94,7 +109,12 @@ const find = (path: string): Option.Option<Checkpoint> => {
   })
 }
 
-/** Keeps them in files, each written beside its path under a name that cannot be guessed, then renamed. */
+/**
+ * Keeps them in files, each written beside its path under a name that cannot be guessed, then renamed.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Checkpoints> = Layer.succeed(Checkpoints, {
   read: (path) =>
     Effect.try({
@@ -113,7 +133,12 @@ export const layer: Layer.Layer<Checkpoints> = Layer.succeed(Checkpoints, {
     })
 })
 
-/** Keeps them in this map, as JSON keeps them; `"broken"` is a file that is not a checkpoint. */
+/**
+ * Keeps them in this map, as JSON keeps them; `"broken"` is a file that is not a checkpoint.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerTest = (files: Map<string, Checkpoint | "broken"> = new Map()): Layer.Layer<Checkpoints> =>
   Layer.succeed(Checkpoints, {
     read: (path) => {
@@ -126,7 +151,12 @@ export const layerTest = (files: Map<string, Checkpoint | "broken"> = new Map())
       Effect.sync(() => void files.set(path, JSON.parse(JSON.stringify(checkpoint)) as Checkpoint))
   })
 
-/** Settings of {@link checkpointed}. */
+/**
+ * Settings of {@link checkpointed}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface CheckpointOptions<in A, out P> {
   /** The file that the checkpoint is kept in. */
   readonly path: string
@@ -161,6 +191,9 @@ export interface CheckpointOptions<in A, out P> {
  *   Effect.provide(Checkpoints.layer)
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const checkpointed = <A, E, R, P>(
   { decode, every = "1 second", input, path, position }: CheckpointOptions<A, P>,

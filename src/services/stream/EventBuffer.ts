@@ -4,6 +4,9 @@ import { checkOptions, countOrInfinity, time } from "../text/Numbers.js"
 /**
  * Events from plain code to a stream: `emit` pushes onto an array, and the stream takes all events of a turn of the
  * event loop as one chunk. The buffer does not bound itself: code that emits checks `full` and waits with `whenRoom`.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export interface EventBuffer<A, E> {
   readonly emit: (event: A) => void
@@ -18,7 +21,12 @@ export interface EventBuffer<A, E> {
   readonly stream: Stream.Stream<A, E>
 }
 
-/** Settings of {@link make}. */
+/**
+ * Settings of {@link make}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** How many events may wait before the buffer is full. */
   readonly capacity: number
@@ -29,7 +37,12 @@ export interface Options {
   readonly pause?: number | undefined
 }
 
-/** Makes an empty buffer. */
+/**
+ * Makes an empty buffer.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = <A, E = never>({ capacity, pause = 0 }: Options): EventBuffer<A, E> => {
   checkOptions({ capacity, pause }, { capacity: countOrInfinity, pause: time })
   let events: Array<A> = []

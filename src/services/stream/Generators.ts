@@ -4,14 +4,24 @@ import { headline, raise } from "../task/Causes.js"
 import { checkOptions, time } from "../text/Numbers.js"
 import { defects, left, pulled } from "./internal/driven.js"
 
-/** The failure of a generator that threw `error`. */
+/**
+ * The failure of a generator that threw `error`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class GeneratorFailed extends Data.TaggedError("GeneratorFailed")<{ readonly error: unknown }> {
   override get message() {
     return `the generator threw: ${headline(Cause.fail(this.error))}`
   }
 }
 
-/** Emits one element and completes when the consumer asks for the next: Python's `yield`. */
+/**
+ * Emits one element and completes when the consumer asks for the next: Python's `yield`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Emit<in A> = (element: A) => Effect.Effect<void>
 
 /**
@@ -38,6 +48,9 @@ export type Emit<in A> = (element: A) => Effect.Effect<void>
  *
  * export const program = Stream.runForEach(countdown, (n) => Effect.log(n))
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const produce = <A, E, R>(
   producer: (emit: Emit<A>) => Effect.Effect<unknown, E, R>
@@ -102,7 +115,12 @@ export const produce = <A, E, R>(
     return Stream.ensuringWith(pulled(next), end)
   })
 
-/** Settings of {@link fromGenerator}. */
+/**
+ * Settings of {@link fromGenerator}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface FromGeneratorOptions<E> {
   /** Makes the stream's failure of what the generator threw. Default {@link GeneratorFailed}. */
   readonly onError?: (error: unknown) => E
@@ -140,6 +158,9 @@ export interface FromGeneratorOptions<E> {
  *
  * export const program = Generators.fromGenerator(pages).pipe(Stream.take(3), Stream.runCollect)
  * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const fromGenerator = <A, E = GeneratorFailed>(
   make: (signal: AbortSignal) => Iterable<A> | AsyncIterable<A>,

@@ -7,7 +7,12 @@ import * as WorkerFibers from "../task/WorkerFibers.js"
 import { checkedNumber, countOrInfinity } from "../text/Numbers.js"
 import { defects, driven, ending, gate, left, type Running } from "./internal/driven.js"
 
-/** Settings of {@link mapConcurrent}. */
+/**
+ * Settings of {@link mapConcurrent}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface MapConcurrentOptions<in A> {
   /** Most elements in progress at once, a whole number from 1 or `Infinity`; default 1. */
   readonly concurrency?: number | undefined
@@ -53,6 +58,9 @@ export interface MapConcurrentOptions<in A> {
  *   Stream.runForEach((response) => Effect.log(response.status))
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const mapConcurrent = <A, E, R, B, E2, R2>(
   self: Stream.Stream<A, E, R>,
@@ -71,7 +79,12 @@ export const mapConcurrent = <A, E, R, B, E2, R2>(
     options
   )
 
-/** A result that needs no effect. */
+/**
+ * A result that needs no effect.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export class Ready<out B> {
   constructor(readonly value: B) {}
 }
@@ -91,6 +104,9 @@ const elementsPerTurn = 1024
 /**
  * {@link mapConcurrent} for an `f` that may answer at once, with {@link Ready}: such an element costs no fiber and no
  * effect. What `f` throws is a defect of the element.
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const mapReady = <A, E, R, B, E2, R2>(
   self: Stream.Stream<A, E, R>,

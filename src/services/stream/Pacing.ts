@@ -4,7 +4,12 @@ import * as Sleep from "../task/Sleep.js"
 import { checkedDuration, checkedNumber, countOrInfinity, someTime } from "../text/Numbers.js"
 import { driven, ending, gate, withClock } from "./internal/driven.js"
 
-/** Settings of {@link batchWithin}. */
+/**
+ * Settings of {@link batchWithin}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface BatchOptions {
   /** Most elements of a batch, a whole number from 1 or `Infinity`. */
   readonly size: number
@@ -25,6 +30,9 @@ export interface BatchOptions {
  *   Stream.runForEach((batch) => Effect.log(batch.length)) // 100, 100, 50
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const batchWithin = <A, E, R>(
   self: Stream.Stream<A, E, R>,
@@ -90,7 +98,12 @@ export const batchWithin = <A, E, R>(
     return driven<ReadonlyArray<A>, E, R>([feed], Effect.zipRight(wait, take))
   })
 
-/** Settings of {@link rateLimited}. */
+/**
+ * Settings of {@link rateLimited}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface RateOptions {
   /** Most elements in an interval, a number above 0. */
   readonly limit: number
@@ -111,6 +124,9 @@ export interface RateOptions {
  *   Stream.runForEach((n) => Effect.log(n))
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const rateLimited = <A, E, R>(
   self: Stream.Stream<A, E, R>,
@@ -177,7 +193,12 @@ const coarse = 2
 /** Milliseconds that are lost by converting a clock's nanoseconds to fractions. */
 const rounding = 1e-3
 
-/** Settings of {@link mergeFair}. */
+/**
+ * Settings of {@link mergeFair}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface MergeOptions {
   /** How many elements of each stream may wait, besides those of its last chunk; from 1. Default 16. */
   readonly backpressure?: number | undefined
@@ -197,6 +218,9 @@ export interface MergeOptions {
  *
  * export const program = Pacing.mergeFair([flood, orders]).pipe(Stream.take(4), Stream.runCollect) // 1, tea, 2, coffee
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const mergeFair = <S extends Stream.Stream<any, any, any>>(
   streams: Iterable<S>,

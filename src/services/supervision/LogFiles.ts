@@ -5,7 +5,12 @@ import { codes } from "../host/ExitCodes.js"
 import { describe, makeFolder, openOwn, usableFolder } from "../host/OwnFiles.js"
 import { checkOptions, countOrInfinity, countOrNone } from "../text/Numbers.js"
 
-/** A log cannot be written. */
+/**
+ * A log cannot be written.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class LogFilesError extends Data.TaggedError("LogFilesError")<{
   readonly path: string
   readonly detail: string
@@ -17,7 +22,12 @@ export class LogFilesError extends Data.TaggedError("LogFilesError")<{
   }
 }
 
-/** Settings of {@link open}. */
+/**
+ * Settings of {@link open}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** The size in bytes beyond which a file is rotated; default 10 MiB. */
   readonly maxSize?: number | undefined
@@ -25,7 +35,12 @@ export interface Options {
   readonly keep?: number | undefined
 }
 
-/** A log that is appended to. */
+/**
+ * A log that is appended to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface LogFile {
   /** Appends at once, without a buffer; the bytes of one write stay in one file. */
   readonly write: (bytes: Uint8Array) => Effect.Effect<void, LogFilesError>
@@ -39,7 +54,12 @@ const attempting =
       catch: (error) => new LogFilesError({ path, detail: describe(error), exitCode })
     })
 
-/** Creates the folder if needed; fails when no log can be created in it. */
+/**
+ * Creates the folder if needed; fails when no log can be created in it.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const check = (directory: string): Effect.Effect<void, LogFilesError> =>
   attempting(directory, codes.usage)(() => usableFolder(directory))
 
@@ -47,6 +67,9 @@ export const check = (directory: string): Effect.Effect<void, LogFilesError> =>
  * Appends to `DIRECTORY/NAME.log`, which becomes `NAME.log.1` when it is full; closed with the scope. An existing log must
  * be a regular file: a link is not followed, because others may write to the folder. Fails where the log cannot be opened;
  * dies of a setting out of range.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const open = (
   directory: string,

@@ -1,7 +1,12 @@
 import { connect } from "node:net"
 import { Context, Data, Effect, Layer } from "effect"
 
-/** A probe was answered with no, or not at all. */
+/**
+ * A probe was answered with no, or not at all.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ProbeFailed extends Data.TaggedError("ProbeFailed")<{
   /** The target of the probe: a URL, `port 5432`. */
   readonly asked: string
@@ -12,7 +17,12 @@ export class ProbeFailed extends Data.TaggedError("ProbeFailed")<{
   }
 }
 
-/** Checks whether a server answers. Each method asks once, and waits for the answer without a time limit. */
+/**
+ * Checks whether a server answers. Each method asks once, and waits for the answer without a time limit.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Probes extends Context.Tag("effect-asyncio/services/Probes")<
   Probes,
   {
@@ -31,7 +41,12 @@ const detailOf = (error: unknown): string => {
   return code === "ECONNREFUSED" ? "connection refused" : ((message || code) ?? String(error))
 }
 
-/** Probes over the network, by `fetch` and by TCP connections. */
+/**
+ * Probes over the network, by `fetch` and by TCP connections.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Probes> = Layer.succeed(Probes, {
   http: (url) =>
     Effect.tryPromise({
@@ -78,6 +93,9 @@ export const layer: Layer.Layer<Probes> = Layer.succeed(Probes, {
  *   port: (port) => Effect.map(Clock.currentTimeMillis, (now) => port === 5432 && now >= 3000)
  * })
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerTest = (answers: {
   readonly http?: (url: string) => Effect.Effect<boolean>

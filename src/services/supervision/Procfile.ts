@@ -1,12 +1,22 @@
 import { Data, Either } from "effect"
 
-/** A line of a Procfile: a name, and the command for a shell. */
+/**
+ * A line of a Procfile: a name, and the command for a shell.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Entry {
   readonly name: string
   readonly command: string
 }
 
-/** An entry is not valid; `message` names its place and the problem. */
+/**
+ * An entry is not valid; `message` names its place and the problem.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ProcfileError extends Data.TaggedError("ProcfileError")<{
   /** The file and line, or the word. */
   readonly where: string
@@ -60,6 +70,9 @@ const unique = (
  * const file = { path: "Procfile", text: "web: node server.js\n# a comment\nworker: node worker.js\n" }
  * export const entries = Procfile.read(["db=redis-server"], file)
  * ```
+ *
+ * @since 0.1.0
+ * @category parsing
  */
 export const read = (
   words: ReadonlyArray<string>,

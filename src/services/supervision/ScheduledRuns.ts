@@ -17,6 +17,9 @@ import * as Timers from "../time/Timers.js"
 /**
  * When an effect or a command runs: once after a delay (`Later`) or at a time that `CivilTime.read` gave (`At`); every
  * interval (`Every`), from now or, with `align`, on full intervals of the wall clock; at the times of a rule (`Cron`).
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type When =
   | { readonly _tag: "Later"; readonly delay: Duration.DurationInput }
@@ -24,7 +27,12 @@ export type When =
   | { readonly _tag: "Every"; readonly interval: Duration.DurationInput; readonly align: boolean }
   | { readonly _tag: "Cron"; readonly cron: Cron.Rule }
 
-/** Settings of {@link start}. */
+/**
+ * Settings of {@link start}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface StartOptions extends Timers.SeriesOptions {
   /** The time zone of times of day; default: the machine's own. */
   readonly zone?: DateTime.TimeZone | undefined
@@ -41,6 +49,9 @@ export interface StartOptions extends Timers.SeriesOptions {
  *
  * export const once = ScheduledRuns.start({ _tag: "Later", delay: "1 hour" }, () => Effect.log("an hour later"))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const start = <A, R>(
   when: When,
@@ -73,7 +84,12 @@ export const start = <A, R>(
     }
   })
 
-/** How a run of a command has ended. */
+/**
+ * How a run of a command has ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface RunOutcome {
   readonly outcome: "succeeded" | "failed" | "timedOut" | "notStarted" | "cancelled"
   /** Why, unless it succeeded. */
@@ -82,7 +98,12 @@ export interface RunOutcome {
   readonly signal?: NodeJS.Signals | undefined
 }
 
-/** An event of {@link run}; times are milliseconds since the epoch, durations milliseconds. */
+/**
+ * An event of {@link run}; times are milliseconds since the epoch, durations milliseconds.
+ *
+ * @since 0.1.0
+ * @category events
+ */
 export type RunEvent =
   | { readonly event: "scheduled"; readonly at: number; readonly skipped: string | undefined }
   | {
@@ -108,7 +129,12 @@ export type RunEvent =
     }
   | RunsSummary
 
-/** The last event: the counts of all runs. */
+/**
+ * The last event: the counts of all runs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface RunsSummary {
   readonly event: "summary"
   readonly runs: number
@@ -121,7 +147,12 @@ export interface RunsSummary {
   readonly exitCode: number
 }
 
-/** Settings of {@link run}. */
+/**
+ * Settings of {@link run}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface RunsOptions extends StartOptions {
   /** The grace period from TERM to KILL; default 5 seconds. */
   readonly grace?: Duration.DurationInput | undefined
@@ -175,6 +206,9 @@ const outcomeOf = (exit: Exit.Exit<ProcessOutcome.Exited, ProcessError.ProcessEr
  *   { timeout: "3 hours", handle: (event) => Effect.log(event.event) }
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const run = Effect.fn("ScheduledRuns.run")(function* (
   command: Command.Command,

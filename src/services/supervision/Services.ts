@@ -14,14 +14,24 @@ import * as LogFiles from "./LogFiles.js"
 import * as Probes from "./Probes.js"
 import * as Supervisor from "./Supervisor.js"
 
-/** A check whether a running service works. */
+/**
+ * A check whether a running service works.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Probe =
   | { readonly http: string }
   | { readonly port: number; readonly host?: string | undefined }
   /** Works when this command ends with exit code 0. */
   | { readonly exec: Command.Command }
 
-/** A command that is kept running. */
+/**
+ * A command that is kept running.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ServiceRequest {
   /** Identifies the service and names its log; unique. */
   readonly name: string
@@ -44,7 +54,12 @@ export interface ServiceRequest {
   readonly stopSignal?: NodeJS.Signals | undefined
 }
 
-/** Settings of {@link run}. */
+/**
+ * Settings of {@link run}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ServicesOptions
   extends Processes.StopOptions,
     Pick<
@@ -65,7 +80,12 @@ export interface ServicesOptions
   readonly onEvent?: ((event: ServiceEvent) => Effect.Effect<void>) | undefined
 }
 
-/** An event of {@link run}. Runs count from 1; times are milliseconds. */
+/**
+ * An event of {@link run}. Runs count from 1; times are milliseconds.
+ *
+ * @since 0.1.0
+ * @category events
+ */
 export type ServiceEvent = { readonly name: string } & (
   | { readonly event: "waiting"; readonly others: ReadonlyArray<string> }
   | { readonly event: "started"; readonly run: number; readonly pid: number; readonly command: string }
@@ -91,7 +111,12 @@ export type ServiceEvent = { readonly name: string } & (
   | ({ readonly event: "finished" } & ServiceOutcome)
 )
 
-/** How a service has ended for good. */
+/**
+ * How a service has ended for good.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ServiceOutcome {
   readonly name: string
   /** `cancelled`: interrupted, or never started. */
@@ -132,6 +157,9 @@ const endTurns = 20
  *   { restart: "always", duration: "8 hours", onEvent: (event) => Effect.logDebug(event.name, event.event) }
  * ).pipe(Effect.provide([Processes.layer, Probes.layer]))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const run = Effect.fn("Services.run")(function* (
   requests: ReadonlyArray<ServiceRequest>,

@@ -1,6 +1,11 @@
 import { Either } from "effect"
 
-/** The names that each name waits for: `web` → `db` means that web starts after db. */
+/**
+ * The names that each name waits for: `web` → `db` means that web starts after db.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type StartOrder = ReadonlyMap<string, ReadonlySet<string>>
 
 /**
@@ -13,6 +18,9 @@ export type StartOrder = ReadonlyMap<string, ReadonlySet<string>>
  *
  * export const order = StartOrder.parse(["web:db,cache", "cache:db"], ["web", "db", "cache"])
  * ```
+ *
+ * @since 0.1.0
+ * @category parsing
  */
 export const parse = (
   words: ReadonlyArray<string>,

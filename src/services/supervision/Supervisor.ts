@@ -7,10 +7,20 @@ import { formatGiven } from "../text/Durations.js"
 import { anyCount, checkOptions, countOrInfinity, time } from "../text/Numbers.js"
 import { plural } from "../text/Plural.js"
 
-/** After which ends the effect runs again: all, failures only, or none. */
+/**
+ * After which ends the effect runs again: all, failures only, or none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Restart = "always" | "on-failure" | "never"
 
-/** A check that is repeated while a run is ready. */
+/**
+ * A check that is repeated while a run is ready.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Health<R = never> {
   /** Any failure counts as bad health. */
   readonly check: Effect.Effect<unknown, unknown, R>
@@ -22,7 +32,12 @@ export interface Health<R = never> {
   readonly failures?: number | undefined
 }
 
-/** Settings of {@link supervise}. */
+/**
+ * Settings of {@link supervise}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Policy<R = never, E = never> {
   /** Awaited before each run, the first included. Its failure ends the supervision. */
   readonly waitFor?: Effect.Effect<unknown, E, R> | undefined
@@ -45,7 +60,12 @@ export interface Policy<R = never, E = never> {
   readonly onEvent?: ((event: Event) => Effect.Effect<void, never, R>) | undefined
 }
 
-/** An event of {@link supervise}. Runs count from 1; times are milliseconds. */
+/**
+ * An event of {@link supervise}. Runs count from 1; times are milliseconds.
+ *
+ * @since 0.1.0
+ * @category events
+ */
 export type Event =
   | { readonly event: "started"; readonly run: number }
   | { readonly event: "ready"; readonly run: number; readonly after: number }
@@ -60,14 +80,24 @@ export type Event =
   /** The next run starts after the pause. */
   | { readonly event: "restarting"; readonly run: number; readonly pause: number }
 
-/** A run was not ready in time, or its readiness check failed. */
+/**
+ * A run was not ready in time, or its readiness check failed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class NotReady extends Data.TaggedError("NotReady")<{ readonly detail: string }> {
   override get message() {
     return `not ready: ${this.detail}`
   }
 }
 
-/** Too many health checks in a row failed. */
+/**
+ * Too many health checks in a row failed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class Unhealthy extends Data.TaggedError("Unhealthy")<{
   readonly failures: number
   readonly detail: string
@@ -77,7 +107,12 @@ export class Unhealthy extends Data.TaggedError("Unhealthy")<{
   }
 }
 
-/** The effect ended once more than `maxRestarts` allows. */
+/**
+ * The effect ended once more than `maxRestarts` allows.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
   readonly restarts: number
   readonly window: Duration.Duration
@@ -115,6 +150,9 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
  *   onEvent: (event) => Effect.logDebug(event.event)
  * })
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const supervise = <A, E, R, R2 = never, E2 = never>(
   effect: Effect.Effect<A, E, R>,

@@ -1,7 +1,12 @@
 import { Duration, Effect, Random } from "effect"
 import { checkOptions, type Range, time } from "../text/Numbers.js"
 
-/** The pause before a retry: `first · factor^n` for the nth in a row, spread by `jitter`, and at most `max`. */
+/**
+ * The pause before a retry: `first · factor^n` for the nth in a row, spread by `jitter`, and at most `max`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Backoff {
   /** Default 500 milliseconds. */
   readonly first?: Duration.DurationInput | undefined
@@ -30,6 +35,9 @@ const share: Range = { least: 0, most: 1, whole: false }
  * // [1000, 2000, 4000, 8000, 10000]
  * export const pauses = Effect.forEach([0, 1, 2, 3, 4], pause)
  * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = (backoff: Backoff = {}): ((nth: number) => Effect.Effect<number>) => {
   checkOptions(backoff, { first: time, factor: positive, max: time, jitter: share })

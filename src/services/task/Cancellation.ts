@@ -1,6 +1,11 @@
 import { Cause, Effect, Exit, Fiber, FiberId, GlobalValue } from "effect"
 
-/** Why a task was cancelled, and by what. */
+/**
+ * Why a task was cancelled, and by what.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Cancellation {
   /** A text for the report: `"sibling web failed"`, `"SIGINT"`. */
   readonly reason: string
@@ -19,6 +24,9 @@ let last = 0
 /**
  * Makes the id under which to interrupt, so that the reason can be read back from the resulting `Cause`.
  * For `Fiber.interruptAsFork` and `Effect.interruptWith`; {@link cancel} does both steps.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const toFiberId = (cancellation: Cancellation): FiberId.FiberId => {
   const id = FiberId.runtime(--last, Date.now())
@@ -29,11 +37,19 @@ export const toFiberId = (cancellation: Cancellation): FiberId.FiberId => {
 /**
  * Reads the reasons out of a cause, in no particular order. Empty when nothing was cancelled, or when the
  * interruption came from plain Effect code without a reason.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const fromCause = (cause: Cause.Cause<unknown>): ReadonlyArray<Cancellation> =>
   fromInterruptors(Cause.interruptors(cause))
 
-/** {@link fromCause} for the ids that `Effect.onInterrupt` passes. */
+/**
+ * {@link fromCause} for the ids that `Effect.onInterrupt` passes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const fromInterruptors = (ids: Iterable<FiberId.FiberId>): ReadonlyArray<Cancellation> => {
   const found: Array<Cancellation> = []
   for (const id of ids) {
@@ -45,13 +61,21 @@ export const fromInterruptors = (ids: Iterable<FiberId.FiberId>): ReadonlyArray<
   return found
 }
 
-/** {@link fromCause} for an exit; empty for a success. */
+/**
+ * {@link fromCause} for an exit; empty for a success.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const fromExit = (exit: Exit.Exit<unknown, unknown>): ReadonlyArray<Cancellation> =>
   Exit.isFailure(exit) ? fromCause(exit.cause) : []
 
 /**
  * Interrupts the fiber with a reason and waits until its finalizers have run, as `Fiber.interrupt` does
  * (asyncio: `Task.cancel(msg)` followed by awaiting the task).
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const cancel = <A, E>(
   fiber: Fiber.Fiber<A, E>,

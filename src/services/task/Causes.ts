@@ -11,7 +11,12 @@ const ofError = (error: unknown): string => {
   return String(error)
 }
 
-/** A cause in one short line, for reasons and reports; an error that cannot be read is reported as such. */
+/**
+ * A cause in one short line, for reasons and reports; an error that cannot be read is reported as such.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const headline = (cause: Cause.Cause<unknown>): string =>
   Cause.isInterruptedOnly(cause)
     ? "cancelled"
@@ -24,15 +29,28 @@ const joined =
   (left, right) =>
     Cause.isEmptyType(left) ? right : Cause.isEmptyType(right) ? left : join(left, right)
 
-/** Both causes, the second after the first; without empty ones. */
+/**
+ * Both causes, the second after the first; without empty ones.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const sequential: Join = joined(Cause.sequential)
 
-/** Both causes, side by side; without empty ones. */
+/**
+ * Both causes, side by side; without empty ones.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const parallel: Join = joined(Cause.parallel)
 
 /**
  * The cause without its interruptions: the failures and defects of a cancelled effect, from its clean-up or an
  * uninterruptible region. Empty if there are none.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const failures = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
   Cause.match<Cause.Cause<E>, E>(cause, {
@@ -44,13 +62,21 @@ export const failures = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
     onParallel: parallel
   })
 
-/** {@link failures} of an exit; empty for a success. */
+/**
+ * {@link failures} of an exit; empty for a success.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const failuresOf = <A, E>(exit: Exit.Exit<A, E>): Cause.Cause<E> =>
   Exit.isFailure(exit) ? failures(exit.cause) : Cause.empty
 
 /**
  * Fails with the cause, or does nothing if it is empty. For clean-up, which has no error type: its failure is added to the
  * exit of the effect itself.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const raise = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
   Cause.isEmptyType(cause) ? Effect.void : Effect.failCause(cause as Cause.Cause<never>)

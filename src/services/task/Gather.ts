@@ -7,10 +7,18 @@ import * as WorkerFibers from "./WorkerFibers.js"
 /**
  * The effect of a failure on the other items: `"cancel"` interrupts them and awaits their clean-up, `"continue"` lets them
  * finish first (asyncio's `gather`), `"collect"` returns every outcome as a value (`return_exceptions=True`).
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type OnFailure = "cancel" | "continue" | "collect"
 
-/** Settings of {@link gather}. */
+/**
+ * Settings of {@link gather}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface GatherOptions {
   /** How many run at once, a whole number from 1 or `Infinity`; default `"unbounded"`, as in asyncio. */
   readonly concurrency?: number | "unbounded" | undefined
@@ -52,6 +60,9 @@ type Outcomes<T extends Many> =
  * import * as Gather from "effect-asyncio/services/Gather"
  *
  * const both = Gather.gather([Effect.succeed(1), Effect.succeed("two")]) // Effect<[number, string]>
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const gather: {
   <const T extends Many>(

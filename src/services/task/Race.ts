@@ -6,6 +6,9 @@ import { failuresOf, parallel, raise } from "./Causes.js"
  * Ends as the first of two effects ends, with success or failure; the other one is cancelled and awaited. When it is
  * interrupted itself, it awaits both as well, unlike `Effect.raceFirst`: no later step of the fiber runs beside them.
  * Failures in the clean-up of either are in the cause.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const first = <A, E, R, A2, E2, R2>(
   one: Effect.Effect<A, E, R>,

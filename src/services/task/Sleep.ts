@@ -7,6 +7,9 @@ const longest = 2 ** 31 - 1
 /**
  * `Effect.sleep` without its limits: it also wakes from delays beyond 2^31-1 ms, and a sleep of zero or less takes a turn
  * on every clock, so that a loop of them starves no other fiber. Requires only the clock.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const sleep = (duration: Duration.DurationInput): Effect.Effect<void> => {
   if (typeof duration !== "number" || Number.isNaN(duration)) {

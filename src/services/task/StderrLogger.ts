@@ -22,6 +22,9 @@ const readable = (entry: Logger.Logger.Options<unknown>): Logger.Logger.Options<
 /**
  * Effect's log on stderr, after the earlier output on stdout: on a terminal `12:00:00.000 INFO  message key=value`, else
  * logfmt. Paths inside `cwd` are shown relative to it.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const stderr = (output: Output["Type"], cwd: string): Logger.Logger<unknown, void> => {
   const { colors, interactive } = output.stderr

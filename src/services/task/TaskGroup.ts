@@ -41,17 +41,30 @@ export type { Status, Task, TaskId } from "./internal/task.js"
  * - `"cancel"`: they are cancelled; the group fails with the first failure (asyncio's `TaskGroup`).
  * - `"continue"`: they run on; the group fails with the first failure when all are done (asyncio's `gather`).
  * - `"collect"`: they run on; every outcome is a value and the group never fails (`return_exceptions=True`).
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type OnFailure = "cancel" | "continue" | "collect"
 
-/** A snapshot of a task that has not ended, as {@link Group.tasks} lists it. */
+/**
+ * A snapshot of a task that has not ended, as {@link Group.tasks} lists it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TaskInfo extends TaskId {
   readonly status: Status
   /** Time since its start, by the monotonic clock. */
   readonly age: Duration.Duration
 }
 
-/** Settings of a group. */
+/**
+ * Settings of a group.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** Names the group in reasons and reports. Default `"group"`. */
   readonly name?: string
@@ -66,13 +79,23 @@ export interface Options {
   readonly report?: (failure: TaskFailed) => Effect.Effect<void>
 }
 
-/** Settings of one task. */
+/**
+ * Settings of one task.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface StartOptions {
   /** Only its own {@link Task.cancel} ends it early; a failing or closing group waits for it. Default false. */
   readonly shield?: boolean
 }
 
-/** A group of tasks that belongs to a scope. */
+/**
+ * A group of tasks that belongs to a scope.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Group {
   readonly name: string
   /**
@@ -104,7 +127,12 @@ export interface Group {
 
 export { TaskCancelled } from "./internal/task.js"
 
-/** A task failed, and with it its group. The task's own handle has the typed error. */
+/**
+ * A task failed, and with it its group. The task's own handle has the typed error.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class TaskFailed extends Data.TaggedError("TaskFailed")<{
   readonly task: string
   readonly cause: Cause.Cause<unknown>
@@ -116,7 +144,12 @@ export class TaskFailed extends Data.TaggedError("TaskFailed")<{
 
 // tag
 
-/** The group that a program's tasks belong to. {@link scoped} opens one around an effect, {@link layer} for a whole app. */
+/**
+ * The group that a program's tasks belong to. {@link scoped} opens one around an effect, {@link layer} for a whole app.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class TaskGroup extends Context.Tag("effect-asyncio/services/TaskGroup")<TaskGroup, Group>() {}
 
 export { currentTask } from "./internal/task.js"
@@ -410,13 +443,21 @@ const build = (
  *   })
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = (options?: Options): Effect.Effect<Group, never, Scope.Scope> =>
   Effect.map(build(options), (internals) => internals.group)
 
 // layers
 
-/** One group for a whole application, closed with it. See {@link make}. */
+/**
+ * One group for a whole application, closed with it. See {@link make}.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer = (options?: Options): Layer.Layer<TaskGroup> => Layer.scoped(TaskGroup, make(options))
 
 // programs' side
@@ -440,6 +481,9 @@ export const layer = (options?: Options): Layer.Layer<TaskGroup> => Layer.scoped
  *   return yield* WaitTasks.results([user, rights])
  * }).pipe(TaskGroup.scoped({ name: "page" }))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const scoped: {
   (
@@ -498,7 +542,12 @@ export const scoped: {
     )
 )
 
-/** {@link Group.start} in the current group. */
+/**
+ * {@link Group.start} in the current group.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const start = <A, E, R>(
   name: string,
   effect: Effect.Effect<A, E, R>,
@@ -506,20 +555,35 @@ export const start = <A, E, R>(
 ): Effect.Effect<Task<A, E>, never, R | TaskGroup> =>
   Effect.flatMap(TaskGroup, (group) => group.start(name, effect, options))
 
-/** {@link Group.shield} in the current group. */
+/**
+ * {@link Group.shield} in the current group.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const shield = <A, E, R>(
   name: string,
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | TaskCancelled, R | TaskGroup> =>
   Effect.flatMap(TaskGroup, (group) => group.shield(name, effect))
 
-/** {@link Group.join} of the current group. */
+/**
+ * {@link Group.join} of the current group.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const join: Effect.Effect<void, TaskFailed, TaskGroup> = Effect.flatMap(
   TaskGroup,
   (group) => group.join
 )
 
-/** {@link Group.tasks} of the current group. */
+/**
+ * {@link Group.tasks} of the current group.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const tasks: Effect.Effect<ReadonlyArray<TaskInfo>, never, TaskGroup> = Effect.flatMap(
   TaskGroup,
   (group) => group.tasks

@@ -1,14 +1,24 @@
 import { fileURLToPath } from "node:url"
 import { Data, Effect, Fiber, FiberRef, Function as Fn, GlobalValue, Option } from "effect"
 
-/** A place in a source file; lines and columns count from 1. */
+/**
+ * A place in a source file; lines and columns count from 1.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Site {
   readonly file: string
   readonly line: number
   readonly column: number
 }
 
-/** An effect that was made inside {@link tracking} and never run, with the place where it was made, if it is known. */
+/**
+ * An effect that was made inside {@link tracking} and never run, with the place where it was made, if it is known.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export class NeverRunWarning extends Data.TaggedClass("NeverRunWarning")<{
   readonly name: string
   readonly site: Option.Option<Site>
@@ -85,6 +95,9 @@ const track = <A, E, R>(
  *   })
  * ) // logs: NeverRunWarning: effect 'save' was made at FILE:9 and never run
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const tracked: {
   <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R>
@@ -100,7 +113,12 @@ export const tracked: {
   return make
 }
 
-/** Settings of {@link tracking}. */
+/**
+ * Settings of {@link tracking}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface TrackingOptions<R = never> {
   /** Called for each effect that was made and never run, in the order in which they were made. Default: logs a warning. */
   readonly report?: (warning: NeverRunWarning) => Effect.Effect<void, never, R>
@@ -108,7 +126,12 @@ export interface TrackingOptions<R = never> {
 
 const warn = (warning: NeverRunWarning): Effect.Effect<void> => Effect.logWarning(warning.message)
 
-/** The effects of the innermost {@link tracking} that have not run so far, in the order in which they were made. */
+/**
+ * The effects of the innermost {@link tracking} that have not run so far, in the order in which they were made.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const neverRun: Effect.Effect<ReadonlyArray<NeverRunWarning>> = Effect.map(FiberRef.get(made), (set) =>
   Array.from(set ?? [], ({ name, trace }) => new NeverRunWarning({ name, site: siteOf(trace.stack) }))
 )
@@ -117,6 +140,9 @@ export const neverRun: Effect.Effect<ReadonlyArray<NeverRunWarning>> = Effect.ma
  * Runs the effect and reports at its end the {@link tracked} effects that were made in it and never started, as Python
  * warns of a coroutine that was never awaited. An effect that has started once is not reported; an effect that is made in
  * a nested `tracking` is reported by that one.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const tracking: {
   <R2 = never>(

@@ -19,7 +19,12 @@ import {
   setParent
 } from "./internal/fiberRuntime.js"
 
-/** A fiber that failed while no fiber awaited it, and whose outcome has not been read since. */
+/**
+ * A fiber that failed while no fiber awaited it, and whose outcome has not been read since.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Lost {
   /** The fiber's number, as in Effect's logs. */
   readonly fiber: number
@@ -28,7 +33,12 @@ export interface Lost {
   readonly cause: Cause.Cause<unknown>
 }
 
-/** Watches the fibers that a program forks. */
+/**
+ * Watches the fibers that a program forks.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Unobserved {
   /** Runs the effect so that all fibers that it forks are watched. */
   readonly watch: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -110,6 +120,9 @@ const everyCopy = GlobalValue.globalValue("effect-asyncio/services/Unobserved/ev
  * for a process with no other purpose (`aio`). Each copy has its own FiberRef for the supervisor, but all start from the
  * one `Supervisor.none`, whose hooks this replaces, for good. Without it a watch sees the fibers of its own copy, by a
  * supervisor of the watched effect alone.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const watchEveryCopy: Effect.Effect<void> = Effect.sync(() => {
   if (everyCopy.on) return
@@ -125,6 +138,9 @@ export const watchEveryCopy: Effect.Effect<void> = Effect.sync(() => {
  * Makes a watch. Watched fibers cost 2 to 3 % more to fork and join (50,000 empty ones, the least CPU time of 8 rounds
  * each way: 29.6 and 30.1 µs a fiber by `fork` and `join`, 69 and 71 by `forEach`). A fiber in a `FiberSet`,
  * `FiberMap` or `FiberHandle` counts as observed by it.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make: Effect.Effect<Unobserved> = Effect.map(Queue.unbounded<Lost>(), (collected) => {
   const watch = new Watch((lost) => collected.unsafeOffer(lost))

@@ -3,7 +3,12 @@ import { listen, type Task, type TaskCancelled, type TaskImpl, until } from "./i
 
 // Waiting for several tasks, of one group or of many, without cancelling any.
 
-/** The tasks that {@link wait} was given, each list in the order given. */
+/**
+ * The tasks that {@link wait} was given, each list in the order given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Waited<T> {
   readonly done: Array<T>
   readonly pending: Array<T>
@@ -24,6 +29,9 @@ const hasFailed = (task: TaskImpl<unknown, unknown>) => task.unsafeStatus() === 
  * - `"first"`: until one has ended (FIRST_COMPLETED)
  * - `"firstFailed"`: until one has failed, or all have ended (FIRST_EXCEPTION)
  * - `"all"`: until all have ended (ALL_COMPLETED). The default.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const wait = <T extends AnyTask>(
   given: Iterable<T>,
@@ -42,13 +50,21 @@ export const wait = <T extends AnyTask>(
     )
   })
 
-/** {@link wait} until one has ended; call it with `pending` for the next (asyncio: `wait(…, FIRST_COMPLETED)`). */
+/**
+ * {@link wait} until one has ended; call it with `pending` for the next (asyncio: `wait(…, FIRST_COMPLETED)`).
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const firstCompleted = <T extends AnyTask>(given: Iterable<T>): Effect.Effect<Waited<T>> =>
   wait(given, { until: "first" })
 
 /**
  * The results in the order given. Fails with the first task that fails or is cancelled, at once; the others run on in
  * their group (asyncio: awaiting `gather(*tasks)`).
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const results = <const T extends ReadonlyArray<AnyTask>>(
   given: T
@@ -66,6 +82,9 @@ export const results = <const T extends ReadonlyArray<AnyTask>>(
 /**
  * The tasks as they end, each once (asyncio: `as_completed`). Tasks that have ended before come first, in the order of
  * their ends. Failures stay in the tasks: read each one's `result`.
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const asCompleted = <T extends AnyTask>(given: Iterable<T>): Stream.Stream<T> =>
   Stream.asyncPush<T>(

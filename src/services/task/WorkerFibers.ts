@@ -19,7 +19,12 @@ import {
 // starting and joining a fiber. Here a worker fiber runs one item after the other, and another worker is made only
 // when all others wait: ready items share one fiber, and n waiting items have n. `npm run bench -- gather` measures.
 
-/** What to run and what to do with each outcome. */
+/**
+ * What to run and what to do with each outcome.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options<A, E, R> {
   /**
    * The next item, undefined when none is left, or {@link later}. Called once for each item, in order, as often as
@@ -37,7 +42,12 @@ export interface Options<A, E, R> {
   readonly settle: (index: number, exit: Exit.Exit<A, E>) => Cancellation | undefined
 }
 
-/** `pull` returns it when no item is ready: no more workers are made until an item ends or the run is woken. */
+/**
+ * `pull` returns it when no item is ready: no more workers are made until an item ends or the run is woken.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const later: unique symbol = Symbol("later")
 
 /** All workers together start this many items before they let timers and I/O have a turn. */
@@ -59,6 +69,9 @@ const attempt = <A>(compute: () => A): Exit.Exit<A> => {
  *
  * An item's fiber is its worker's. An interruption of it from outside ends the running item and then the worker, which is
  * replaced. A handle on that fiber is of use only while the item runs.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const run = <A, E, R>(options: Options<A, E, R>): Effect.Effect<void, never, R> =>
   Effect.flatMap(Effect.runtime<R>(), (runtime) =>

@@ -16,6 +16,9 @@ const milliseconds: Readonly<Record<string, number>> = Object.fromEntries(
 /**
  * Reads a duration as people write it (`90s`, `1h30m`, `250ms`, `2 days`; a bare number is seconds) and returns
  * milliseconds. The problem names the part that is wrong, and its place unless it is the first.
+ *
+ * @since 0.1.0
+ * @category parsing
  */
 export const duration = (text: string): Either.Either<number, string> => {
   const given = text.trim()
@@ -65,6 +68,9 @@ export const duration = (text: string): Either.Either<number, string> => {
 
 /**
  * A duration that a person gave, not rounded: `1h 30m`, `700ms`, `2.5s`; zero is `0s`.
+ *
+ * @since 0.1.0
+ * @category formatting
  */
 export const formatGiven = (duration: Duration.DurationInput): string => {
   const ms = Duration.toMillis(duration)
@@ -76,7 +82,12 @@ export const formatGiven = (duration: Duration.DurationInput): string => {
   )
 }
 
-/** Milliseconds for people, rounded: `250 ms`, `1.5 s`, `2 m 05 s`, `1 h 05 m`. */
+/**
+ * Milliseconds for people, rounded: `250 ms`, `1.5 s`, `2 m 05 s`, `1 h 05 m`.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const formatDuration = (ms: number): string => {
   // The rounded value decides the unit: 999.6 ms are 1.0 s.
   if (Math.round(ms) < 1000) return `${Math.round(ms)} ms`

@@ -1,13 +1,23 @@
 import { checkOptions, countOrInfinity } from "./Numbers.js"
 
-/** Splits bytes into lines, as they arrive. */
+/**
+ * Splits bytes into lines, as they arrive.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Lines {
   readonly push: (bytes: Uint8Array) => void
   /** No bytes follow: a rest without a line end is a line too. */
   readonly end: () => void
 }
 
-/** Settings of {@link make}. */
+/**
+ * Settings of {@link make}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** Most bytes of a line; a longer line is cut there. Default 1 MiB. */
   readonly maxLine?: number | undefined
@@ -30,6 +40,9 @@ export interface Options {
  * lines.push(Buffer.from("a\nb"))
  * lines.end()
  * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = ({ delimiter = 10, maxLine = 1024 * 1024, onLine }: Options): Lines => {
   checkOptions({ delimiter, maxLine }, { delimiter: { least: 0, most: 255 }, maxLine: countOrInfinity })
@@ -70,6 +83,9 @@ export const make = ({ delimiter = 10, maxLine = 1024 * 1024, onLine }: Options)
 /**
  * Passes on all whole lines of a chunk at once, with their line ends: to write several streams of text to one place. A
  * line that is longer than 1 MiB is passed on in parts; so is a rest without a line end.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const whole = (onBytes: (bytes: Uint8Array) => unknown): Lines => {
   const longest = 1024 * 1024

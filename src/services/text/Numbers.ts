@@ -1,6 +1,11 @@
 import { Duration, Option } from "effect"
 
-/** The numbers that an option accepts. */
+/**
+ * The numbers that an option accepts.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Range {
   /** The least number; default 1. */
   readonly least?: number
@@ -18,6 +23,9 @@ export interface Range {
  * Returns an option that is a number, or throws a `RangeError` with the option's name, its value and what is accepted:
  * within `Effect.suspend` or `Effect.gen`, a defect. Every option of the library that is a number is checked here,
  * because NaN compares as false with everything and turns a loop into one that never ends or never begins.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const checkedNumber = (
   option: string,
@@ -33,7 +41,12 @@ export const checkedNumber = (
   throw new RangeError(`${option}: ${value} is out of range; expected ${kind}, ${range}`)
 }
 
-/** The durations that an option accepts; `Infinity` always. */
+/**
+ * The durations that an option accepts; `Infinity` always.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Span {
   /** `"any"` accepts negative durations, which take no time, `"some"` refuses zero. */
   readonly duration: "any" | "none" | "some"
@@ -49,6 +62,9 @@ const sound = (value: unknown): number => {
 /**
  * {@link checkedNumber} for a duration: `Duration.decode` turns NaN and negative durations into zero, and throws without
  * the option's name where a text is not a duration.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const checkedDuration = (
   option: string,
@@ -71,24 +87,69 @@ export const checkedDuration = (
   )
 }
 
-/** 1, 2, 3 …; {@link checkedNumber}'s default. */
+/**
+ * 1, 2, 3 …; {@link checkedNumber}'s default.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const count: Range = {}
-/** {@link count}, or `Infinity`. */
+/**
+ * {@link count}, or `Infinity`.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const countOrInfinity: Range = { infinite: true }
-/** 0, 1, 2 … */
+/**
+ * 0, 1, 2 …
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const countOrNone: Range = { least: 0 }
-/** {@link countOrNone}, or `Infinity`. */
+/**
+ * {@link countOrNone}, or `Infinity`.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const anyCount: Range = { least: 0, infinite: true }
-/** Any finite number. */
+/**
+ * Any finite number.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const anyNumber: Range = { least: Number.NEGATIVE_INFINITY, whole: false }
-/** A time that may be zero. */
+/**
+ * A time that may be zero.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const time: Span = { duration: "none" }
-/** A time above zero. */
+/**
+ * A time above zero.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const someTime: Span = { duration: "some" }
-/** {@link time}, or a negative one, which counts as zero. */
+/**
+ * {@link time}, or a negative one, which counts as zero.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const anyTime: Span = { duration: "any" }
 
-/** Checks the options that are not undefined; throws as {@link checkedNumber} and {@link checkedDuration} do. */
+/**
+ * Checks the options that are not undefined; throws as {@link checkedNumber} and {@link checkedDuration} do.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const checkOptions = <O extends object>(
   options: O,
   accepted: { readonly [Name in keyof O]?: Range | Span }

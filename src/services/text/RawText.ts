@@ -11,7 +11,12 @@ const characterAt = (bytes: Buffer, at: number): number => {
   return at + size <= bytes.length && isUtf8(bytes.subarray(at, at + size)) ? size : 0
 }
 
-/** Bytes as text, from which {@link encode} makes the same bytes. */
+/**
+ * Bytes as text, from which {@link encode} makes the same bytes.
+ *
+ * @since 0.1.0
+ * @category parsing
+ */
 export const decode = (bytes: Buffer): string => {
   if (isUtf8(bytes)) return bytes.toString()
   let text = ""
@@ -29,10 +34,20 @@ export const decode = (bytes: Buffer): string => {
 
 const escape = /([\u{dc80}-\u{dcff}])/u
 
-/** Whether the text holds bytes that are not UTF-8. */
+/**
+ * Whether the text holds bytes that are not UTF-8.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isRaw = (text: string): boolean => escape.test(text)
 
-/** The bytes of a text of {@link decode}. */
+/**
+ * The bytes of a text of {@link decode}.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const encode = (text: string): Buffer =>
   isRaw(text)
     ? Buffer.concat(

@@ -1,3 +1,8 @@
-/** The word, quoted where a POSIX shell needs it. */
+/**
+ * The word, quoted where a POSIX shell needs it.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const quote = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`

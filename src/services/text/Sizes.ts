@@ -5,6 +5,9 @@ const units = ["", "K", "M", "G", "T"]
 /**
  * Reads a size as people write it (`500K`, `2M`, `1.5GiB`; K is 1024, and a bare number is bytes) and returns bytes. On
  * the left is what is wrong with it.
+ *
+ * @since 0.1.0
+ * @category parsing
  */
 export const size = (text: string): Either.Either<number, string> => {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*$/i.exec(text)
@@ -13,7 +16,12 @@ export const size = (text: string): Either.Either<number, string> => {
   return Either.right(Math.floor(Number(match[1]) * 1024 ** units.indexOf(match[2]!.toUpperCase())))
 }
 
-/** Bytes for people, rounded, in powers of 1024: `1.5 MiB`. */
+/**
+ * Bytes for people, rounded, in powers of 1024: `1.5 MiB`.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const formatSize = (bytes: number): string => {
   let value = bytes
   let unit = 0

@@ -19,7 +19,12 @@ import * as Job from "./Job.js"
 
 // tag
 
-/** Runs blocking and CPU-bound work off the event loop (asyncio: `run_in_executor`). */
+/**
+ * Runs blocking and CPU-bound work off the event loop (asyncio: `run_in_executor`).
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Executor extends Context.Tag("effect-asyncio/services/Executor")<
   Executor,
   {
@@ -56,6 +61,9 @@ export class Executor extends Context.Tag("effect-asyncio/services/Executor")<
  * }
  * export const program = Executor.blocking(endless).pipe(Executor.withTimeout("2 seconds"))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const withTimeout: {
   (timeout: Duration.DurationInput): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -81,6 +89,9 @@ export const withTimeout: {
  * const current = () => InJob.context().refs["tenant"]
  * export const program = Executor.blocking(current).pipe(Executor.withRefs({ tenant }))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const withRefs: {
   (
@@ -96,7 +107,12 @@ export const withRefs: {
 
 // run
 
-/** Runs a job with these arguments: `Executor.run` of the executor in the context. */
+/**
+ * Runs a job with these arguments: `Executor.run` of the executor in the context.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
 export const run = <Args extends ReadonlyArray<any>, A>(
   job: Job.Job<Args, A>,
   ...args: Args
@@ -125,6 +141,9 @@ export const run = <Args extends ReadonlyArray<any>, A>(
  *
  * export const program = hash.pipe(Effect.provide(Executor.layerThreads({ maxWorkers: 2 })))
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const blocking = <Args extends ReadonlyArray<any>, A>(
   fn: Job.Blocking<Args, A>,
@@ -133,7 +152,12 @@ export const blocking = <Args extends ReadonlyArray<any>, A>(
 
 // layers
 
-/** Settings of {@link layerThreads} and {@link layerProcesses}. */
+/**
+ * Settings of {@link layerThreads} and {@link layerProcesses}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface WorkersOptions {
   /** Most threads (processes); default one a core. */
   readonly maxWorkers?: number | undefined
@@ -193,6 +217,9 @@ const layerWorkers = (unit: Threads.Options["unit"], options: WorkersOptions = {
 /**
  * Worker threads, started as jobs come and closed with the scope: running jobs then have the grace period to end,
  * queued jobs fail with `WorkerCrashed`. Threads do not keep the process alive, jobs do. Dies on an option out of range.
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerThreads = (options?: WorkersOptions): Layer.Layer<Executor> =>
   layerWorkers(Units.thread, options)
@@ -201,6 +228,9 @@ export const layerThreads = (options?: WorkersOptions): Layer.Layer<Executor> =>
  * Child processes, for code that may crash: a crash, even of native code, ends only its own process. A process starts in
  * some ten times the time of a thread, shares no memory, and its buffers are copied. Terminating one also ends the
  * processes that it started.
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerProcesses = (options?: WorkersOptions): Layer.Layer<Executor> =>
   layerWorkers(Units.childProcess, options)

@@ -7,7 +7,12 @@ const labelled = (thrown: Thrown) =>
 
 export type { Thrown } from "./internal/task.js"
 
-/** The job threw, or its promise was rejected. */
+/**
+ * The job threw, or its promise was rejected.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class JobFailed extends Data.TaggedError("JobFailed")<{
   readonly job: string
   /**
@@ -35,10 +40,18 @@ export class JobFailed extends Data.TaggedError("JobFailed")<{
  * Why a thread (or process) ended under its job. `"exit"`: the job called `process.exit`; `"signal"`: a signal ended
  * the process; `"memory"`: its heap was full; `"uncaught"`: an error outside of the job's promise; `"start"`: no thread
  * could be started; `"closed"`: the executor's scope was closed.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type CrashReason = "exit" | "signal" | "memory" | "uncaught" | "start" | "closed"
 
-/** The thread (or process) ended under the job. Other jobs, running or queued, are not affected. */
+/**
+ * The thread (or process) ended under the job. Other jobs, running or queued, are not affected.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class WorkerCrashed extends Data.TaggedError("WorkerCrashed")<{
   readonly job: string
   readonly reason: CrashReason
@@ -53,7 +66,12 @@ export class WorkerCrashed extends Data.TaggedError("WorkerCrashed")<{
   }
 }
 
-/** The job ran for longer than its timeout. Its thread is free again, or has been terminated. */
+/**
+ * The job ran for longer than its timeout. Its thread is free again, or has been terminated.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class JobTimedOut extends Data.TaggedError("JobTimedOut")<{
   readonly job: string
   readonly after: Duration.Duration
@@ -63,7 +81,12 @@ export class JobTimedOut extends Data.TaggedError("JobTimedOut")<{
   }
 }
 
-/** The function, its arguments, its context or its result cannot cross from thread to thread. */
+/**
+ * The function, its arguments, its context or its result cannot cross from thread to thread.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class NotSerializable extends Data.TaggedError("NotSerializable")<{
   readonly job: string
   readonly part: "function" | "arguments" | "result" | "context"
@@ -75,7 +98,12 @@ export class NotSerializable extends Data.TaggedError("NotSerializable")<{
   }
 }
 
-/** The queue of the executor is full: `maxQueue` jobs wait for a thread. */
+/**
+ * The queue of the executor is full: `maxQueue` jobs wait for a thread.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class QueueFull extends Data.TaggedError("QueueFull")<{
   readonly job: string
   readonly maxQueue: number
@@ -85,5 +113,10 @@ export class QueueFull extends Data.TaggedError("QueueFull")<{
   }
 }
 
-/** How a job fails. */
+/**
+ * How a job fails.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export type ExecutorError = JobFailed | WorkerCrashed | JobTimedOut | NotSerializable | QueueFull

@@ -15,6 +15,9 @@ import type { Job } from "./Job.js"
  *
  * export const layer = ExecutorTest.layer((job, [url]) => Effect.delay(Effect.succeed(`${job} ${url}`), "2 seconds"))
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer = (
   answer: (job: string, args: ReadonlyArray<any>) => Effect.Effect<unknown, ExecutorError>,

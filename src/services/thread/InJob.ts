@@ -1,6 +1,11 @@
 // The interface of a running job. Node's own globals only: a thread that loads Effect starts in ten times the time.
 
-/** The context that a job gets from the fiber that requested it. */
+/**
+ * The context that a job gets from the fiber that requested it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobContext {
   /** The job's name. */
   readonly job: string
@@ -19,7 +24,12 @@ export interface JobContext {
   readonly refs: Readonly<Record<string, unknown>>
 }
 
-/** Provided by the thread to the job that it runs. */
+/**
+ * Provided by the thread to the job that it runs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Host {
   readonly cancelled: () => boolean
   readonly context: () => JobContext
@@ -32,7 +42,12 @@ const globals = globalThis as { [hostKey]?: Host | undefined; [movesKey]?: WeakM
 globals[movesKey] ??= new WeakMap()
 const moves = globals[movesKey]
 
-/** For executors: the source of {@link cancelled} and {@link context} from now on. */
+/**
+ * For executors: the source of {@link cancelled} and {@link context} from now on.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const setHost = (host: Host | undefined): void => {
   globals[hostKey] = host
 }
@@ -57,10 +72,18 @@ export const setHost = (host: Host | undefined): void => {
  *   return count
  * }
  * ```
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const cancelled = (): boolean => globals[hostKey]?.cancelled() ?? false
 
-/** The context of the job's caller: log annotations, span, the FiberRefs of `withRefs`. Empty without a job. */
+/**
+ * The context of the job's caller: log annotations, span, the FiberRefs of `withRefs`. Empty without a job.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const context = (): JobContext =>
   globals[hostKey]?.context() ?? { job: "", annotations: {}, span: undefined, refs: {} }
 
@@ -77,12 +100,20 @@ export const context = (): JobContext =>
  *
  * export const noise = (bytes: number) => move(crypto.getRandomValues(new Uint8Array(bytes)))
  * ```
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const move = <A extends object>(value: A, buffers?: ReadonlyArray<object>): A => {
   moves.set(value, [...(buffers ?? [ArrayBuffer.isView(value) ? value.buffer : value])])
   return value
 }
 
-/** For executors: the buffers of this value that are to be transferred. */
+/**
+ * For executors: the buffers of this value that are to be transferred.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const buffersOf = (value: unknown): ReadonlyArray<any> =>
   (typeof value === "object" && value !== null ? moves.get(value) : undefined) ?? []

@@ -20,6 +20,9 @@ const outcomeInline = async (call: () => unknown): Promise<Outcome> => {
  * Runs jobs on the caller's own thread, one after the other, shipped and copied as in `Executor.layerThreads`: for tests
  * of the computation of a job. A job that blocks does block the caller's thread; an interrupted job is asked to end, and
  * no longer awaited.
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer: Layer.Layer<Executor> = Layer.effect(
   Executor,

@@ -5,16 +5,31 @@ import type { Task } from "./internal/task.js"
 
 export type { Task } from "./internal/task.js"
 
-/** A function that may block: its thread is its own while it runs. */
+/**
+ * A function that may block: its thread is its own while it runs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Blocking<Args extends ReadonlyArray<unknown>, A> = (
   ...args: Args
 ) => A | PromiseLike<A> | Effect.Effect<A, any>
 
-/** The result of a function that returns it at once, by a promise, or by an Effect, which its thread runs. */
+/**
+ * The result of a function that returns it at once, by a promise, or by an Effect, which its thread runs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Answer<R> =
   Awaited<R> extends infer B ? (B extends Effect.Effect<infer A, infer _E, infer _R> ? A : B) : never
 
-/** Work for an executor: a function by its source ({@link fromFunction}) or by its module ({@link fromModule}). */
+/**
+ * Work for an executor: a function by its source ({@link fromFunction}) or by its module ({@link fromModule}).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Job<in Args extends ReadonlyArray<any>, out A> {
   /** The name in messages: the function's name, or `MODULE#EXPORT`. */
   readonly name: string
@@ -23,7 +38,12 @@ export interface Job<in Args extends ReadonlyArray<any>, out A> {
   readonly _types?: (...args: Args) => A
 }
 
-/** How the job has ended for one input. */
+/**
+ * How the job has ended for one input.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Settled<A> {
   readonly result: Either.Either<A, ExecutorError>
   /** Milliseconds that the job ran. */
@@ -50,6 +70,9 @@ const toTask = (fn: (...args: ReadonlyArray<never>) => unknown): Task | undefine
  * The job that is a self-contained function; its source is shipped. The function sees its arguments, the globals of its
  * thread and what it loads itself by `import()`, and nothing of where it was written. A native or bound function or a
  * method cannot be shipped: such a job fails with `NotSerializable`.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const fromFunction = <Args extends ReadonlyArray<any>, A>(fn: Blocking<Args, A>): Job<Args, A> => ({
   name: fn.name === "" ? "(anonymous)" : fn.name,
@@ -75,6 +98,9 @@ export const fromFunction = <Args extends ReadonlyArray<any>, A>(fn: Blocking<Ar
  *
  * export const program = Executor.run(thumbnail, "cat.png", 64) // Effect<Uint8Array, ExecutorError, Executor>
  * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const fromModule = <F extends (...args: any) => unknown>(
   url: URL | string,

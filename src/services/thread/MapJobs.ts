@@ -16,7 +16,12 @@ import type { Job, Settled } from "./Job.js"
 
 // one job for many inputs
 
-/** Settings of {@link each}. */
+/**
+ * Settings of {@link each}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface EachOptions {
   /** Results as they come instead of in input order; default false. */
   readonly unordered?: boolean | undefined
@@ -36,7 +41,12 @@ export interface EachOptions {
   readonly retries?: number | undefined
 }
 
-/** The end of one input. */
+/**
+ * The end of one input.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Item<Input, A> {
   /** Its number in the inputs, from 0. */
   readonly index: number
@@ -59,6 +69,9 @@ const kept = 256
  * Ending the stream early cancels the running jobs and waits until they have ended.
  *
  * Fails only as the inputs do.
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const each = <Input, A, E = never, R = never>(
   job: Job<[Input], A>,
@@ -130,6 +143,9 @@ export const each = <Input, A, E = never, R = never>(
  * Runs the job once for each input, one after the other on one thread, in one message: for jobs so short that the
  * message costs more than they do. Each input has its own end; an input that crashes the thread fails alone, and the
  * inputs after it run on another. At most 1024 inputs.
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const runChunk = <Input, A>(
   job: Job<[Input], A>,
@@ -161,6 +177,9 @@ const canRetry = (error: ExecutorError): boolean =>
  * const square = Job.fromFunction((n: number) => n * n)
  * export const program = MapJobs.map(square, Stream.range(1, 1_000_000), { chunk: 256 }).pipe(Stream.runSum)
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const map = <Input, A, E = never, R = never>(
   job: Job<[Input], A>,
@@ -181,13 +200,23 @@ export const map = <Input, A, E = never, R = never>(
 
 // items of a list that a user wrote
 
-/** An input of {@link items}: its text, and its value or its problem. */
+/**
+ * An input of {@link items}: its text, and its value or its problem.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ItemInput {
   readonly text: string
   readonly value: Either.Either<unknown, string>
 }
 
-/** Settings of {@link items}. */
+/**
+ * Settings of {@link items}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ItemsOptions extends EachOptions {
   /** `"cancel"` (default): the first failure cancels the running jobs and starts no others; `"continue"`: they run on. */
   readonly onFailure?: "cancel" | "continue" | undefined
@@ -195,14 +224,24 @@ export interface ItemsOptions extends EachOptions {
   readonly encode?: ((value: unknown) => unknown) | undefined
 }
 
-/** The 50th, 95th and 99th percentile of all times, in milliseconds. */
+/**
+ * The 50th, 95th and 99th percentile of all times, in milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Quantiles {
   readonly p50: number
   readonly p95: number
   readonly p99: number
 }
 
-/** An event of {@link items}. `seq` is the item's number in the input, from 1. */
+/**
+ * An event of {@link items}. `seq` is the item's number in the input, from 1.
+ *
+ * @since 0.1.0
+ * @category events
+ */
 export type ItemEvent =
   | {
       readonly event: "result"
@@ -230,7 +269,12 @@ export type ItemEvent =
     }
   | ItemsSummary
 
-/** The last event: how the items have ended. */
+/**
+ * The last event: how the items have ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ItemsSummary {
   readonly event: "summary"
   readonly ok: number
@@ -273,6 +317,9 @@ const stackOf = (error: ExecutorError): string | undefined =>
  *   Stream.provideLayer(Executor.layerThreads({ maxWorkers: 4 }))
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category streams
  */
 export const items = <E = never, R = never>(
   job: Job<[any], unknown>,

@@ -1,7 +1,12 @@
 import { DateTime, Either, Option } from "effect"
 import { didYouMean } from "../text/Spelling.js"
 
-/** An instant that was read from a text. */
+/**
+ * An instant that was read from a text.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Time {
   /** Milliseconds since the epoch. */
   readonly at: number
@@ -9,7 +14,12 @@ export interface Time {
   readonly skipped: string | undefined
 }
 
-/** How to read a time. */
+/**
+ * How to read a time.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** For times without an offset of their own. */
   readonly zone: DateTime.TimeZone
@@ -26,10 +36,20 @@ export const latest = 8.64e15 - day
 
 // zones
 
-/** The time zone of the machine. */
+/**
+ * The time zone of the machine.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const local = DateTime.zoneMakeLocal
 
-/** Reads a time zone: an IANA name, `UTC`, `local`, or an offset like `+02:00`. On the left is what is wrong with it. */
+/**
+ * Reads a time zone: an IANA name, `UTC`, `local`, or an offset like `+02:00`. On the left is what is wrong with it.
+ *
+ * @since 0.1.0
+ * @category parsing
+ */
 export const zone = (text: string): Either.Either<DateTime.TimeZone, string> => {
   const name = text.trim()
   if (name.toLowerCase() === "local") return Either.right(local())
@@ -56,7 +76,12 @@ const formatterOf = (id: string): Intl.DateTimeFormat => {
   return made
 }
 
-/** The zone's offset from UTC at that instant, in milliseconds. */
+/**
+ * The zone's offset from UTC at that instant, in milliseconds.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const offsetOf = (at: number, zone: DateTime.TimeZone): number => {
   if (zone._tag === "Offset") return zone.offset
   const text = formatterOf(zone.id).format(at)
@@ -72,6 +97,9 @@ const two = (n: number) => String(n).padStart(2, "0")
 /**
  * An instant as ISO 8601 with its offset: `2027-03-28T03:00:00+02:00`. Milliseconds and the seconds of an offset are
  * written only if they are not zero.
+ *
+ * @since 0.1.0
+ * @category formatting
  */
 export const format = (at: number, zone: DateTime.TimeZone): string => {
   if (!(Math.abs(at) <= latest)) return "after the year 275760"
@@ -86,7 +114,12 @@ export const format = (at: number, zone: DateTime.TimeZone): string => {
   return `${wall}${offset < 0 ? "-" : "+"}${shift}`
 }
 
-/** The time of day that a clock in the zone shows: `02:30`, `02:30:15`, `02:30:15.250`. */
+/**
+ * The time of day that a clock in the zone shows: `02:30`, `02:30:15`, `02:30:15.250`.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const timeOfDay = (at: number, zone: DateTime.TimeZone): string => shown(at + offsetOf(at, zone))
 
 /**
@@ -243,6 +276,9 @@ class Reader {
  *
  * A time that a clock change skips is the end of the gap, as for a cron job. A repeated time is the first of the two that
  * is not past.
+ *
+ * @since 0.1.0
+ * @category parsing
  */
 export const read = (text: string, options: Options): Either.Either<Time, string> => {
   const reader = new Reader(text.trim(), text)

@@ -8,7 +8,12 @@ import * as CivilTime from "./CivilTime.js"
 
 // A wall time is the instant at which a clock in UTC would show the same.
 
-/** Repeated times of a wall clock: a cron expression, or every full hour. */
+/**
+ * Repeated times of a wall clock: a cron expression, or every full hour.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Rule {
   /** The first wall time from this one on, in milliseconds; undefined when none is left. */
   readonly nextWall: (wall: number) => number | undefined
@@ -21,19 +26,34 @@ export interface Rule {
   readonly countWall?: (from: number, to: number) => number
 }
 
-/** A cron expression that has been read. */
+/**
+ * A cron expression that has been read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Cron extends Rule {
   readonly text: string
 }
 
-/** The start and the clock of a search. */
+/**
+ * The start and the clock of a search.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   readonly zone: DateTime.TimeZone
   /** The search begins after this; milliseconds since the epoch. */
   readonly after: number
 }
 
-/** A cron expression that cannot be read, or that never fires. */
+/**
+ * A cron expression that cannot be read, or that never fires.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class InvalidCron extends Data.TaggedError("InvalidCron")<{ readonly message: string }> {}
 
 const second = 1000
@@ -100,6 +120,9 @@ const reached = (from: number, zone: DateTime.TimeZone): number => {
  * // 2027-03-28T03:00+02:00, for 02:30, which that day does not have
  * export const next = Cron.next(backup, { zone, after: Date.UTC(2027, 2, 28) })
  * ```
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const next = (rule: Rule, { after, zone }: Options): CivilTime.Time | undefined => {
   let from = Math.floor(after) + 1
@@ -125,7 +148,12 @@ export const next = (rule: Rule, { after, zone }: Options): CivilTime.Time | und
   return undefined
 }
 
-/** All times of the rule, one after the other, computed as they are requested. */
+/**
+ * All times of the rule, one after the other, computed as they are requested.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export function* upcoming(rule: Rule, { after, zone }: Options): Generator<CivilTime.Time, void> {
   for (let found = next(rule, { after, zone }); found !== undefined; ) {
     yield found
@@ -137,6 +165,9 @@ export function* upcoming(rule: Rule, { after, zone }: Options): Generator<Civil
  * The number of times of the rule after `after` and until `until`, both milliseconds since the epoch: as many as
  * {@link upcoming} yields. Hours far from a clock change are counted by the calendar, so a year of seconds takes
  * milliseconds.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const count = (rule: Rule, { after, until, zone }: Options & { readonly until: number }): number => {
   const last = Math.floor(until)
@@ -163,6 +194,9 @@ const monday = 4 * day
 /**
  * Full intervals of the wall clock, counted from a Monday's midnight: `15 minutes` are `:00`, `:15`, `:30` and `:45`, a
  * day is midnight. At clock changes intervals longer than an hour are fixed times, as in {@link next}.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const aligned = (interval: number): Rule => ({
   nextWall: (wall) => monday + Math.ceil((wall - monday) / interval) * interval,
@@ -470,6 +504,9 @@ const never = (dates: Parsed, ofYear: Parsed, given: ReadonlyArray<Word>): strin
  * // cron '61 * * * *' has minute '61' at character 1; allowed are 0 to 59
  * export const problem = Either.getLeft(Cron.parse("61 * * * *"))
  * ```
+ *
+ * @since 0.1.0
+ * @category parsing
  */
 export const parse = (text: string): Either.Either<Cron, string> => {
   try {

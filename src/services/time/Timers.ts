@@ -51,7 +51,12 @@ import * as TimerFibers from "./internal/timerFibers.js"
 
 // model
 
-/** A scheduled callback (asyncio: `Handle`, `TimerHandle`). */
+/**
+ * A scheduled callback (asyncio: `Handle`, `TimerHandle`).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Handle<out A, out E = never> {
   /** Its name in reports; default `timer N`. */
   readonly name: string
@@ -71,18 +76,33 @@ export interface Handle<out A, out E = never> {
   readonly await: Effect.Effect<Exit.Exit<A, E>>
 }
 
-/** Settings of one callback. */
+/**
+ * Settings of one callback.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface CallOptions {
   /** For reports; default `timer N`. */
   readonly name?: string | undefined
 }
 
-/** A time of day: a `DateTime`, a `Date`, or milliseconds since the epoch. */
+/**
+ * A time of day: a `DateTime`, a `Date`, or milliseconds since the epoch.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Time = DateTime.DateTime | Date | number
 
 export type { Overlap, SeriesEvent, Tally, Tick } from "./internal/series.js"
 
-/** Settings of a series of runs. */
+/**
+ * Settings of a series of runs.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface SeriesOptions extends CallOptions {
   /**
    * The policy for a run that is due while the previous one still runs. `"skip"`: it does not run. `"queueOne"`: it runs
@@ -110,13 +130,23 @@ export interface SeriesOptions extends CallOptions {
   readonly observe?: ((event: SeriesEvent) => Effect.Effect<void>) | undefined
 }
 
-/** Settings of `cron`. */
+/**
+ * Settings of `cron`.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface CronOptions extends SeriesOptions {
   /** The time zone of its clock. Default: that of the machine. */
   readonly zone?: DateTime.TimeZone | undefined
 }
 
-/** Settings of `every`. */
+/**
+ * Settings of `every`.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface EveryOptions extends CronOptions {
   /**
    * On full intervals of the wall clock in the zone, as `Cron.aligned` defines them. Default false: counted from now, by
@@ -125,10 +155,20 @@ export interface EveryOptions extends CronOptions {
   readonly align?: boolean | undefined
 }
 
-/** The body of a series: an effect, or a function that makes one for each tick. */
+/**
+ * The body of a series: an effect, or a function that makes one for each tick.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Body<A, E, R> = Effect.Effect<A, E, R> | ((tick: Tick) => Effect.Effect<A, E, R>)
 
-/** Settings of the service. */
+/**
+ * Settings of the service.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** Reports each callback that fails (asyncio: `loop.call_exception_handler`). Default: logs an error. */
   readonly report?: ((failure: TimerFailed) => Effect.Effect<void>) | undefined
@@ -140,7 +180,12 @@ export interface Options {
 
 // errors
 
-/** A callback failed. For the report only: other callbacks are not affected. */
+/**
+ * A callback failed. For the report only: other callbacks are not affected.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class TimerFailed extends Data.TaggedError("TimerFailed")<{
   readonly timer: string
   readonly cause: Cause.Cause<unknown>
@@ -158,6 +203,9 @@ export class TimerFailed extends Data.TaggedError("TimerFailed")<{
  * Each runs as a fiber of its own, with the services and FiberRefs of the requesting fiber, and never inline: a callback
  * that is due at once runs on the next turn. Callbacks due at the same time start in order of request. Closing the
  * service's scope cancels pending callbacks, and interrupts and awaits running ones.
+ *
+ * @since 0.1.0
+ * @category services
  */
 export class Timers extends Context.Tag("effect-asyncio/services/Timers")<
   Timers,
@@ -237,7 +285,12 @@ const settingsOf = (options: SeriesOptions, name: string, recheck: number, seed:
   }
 }
 
-/** Opens the service in the current scope. See {@link layer}. */
+/**
+ * Opens the service in the current scope. See {@link layer}.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
@@ -423,8 +476,16 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
  *   yield* handle.cancel("it is not needed any more")
  * }).pipe(Effect.provide(Timers.layer))
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer: Layer.Layer<Timers> = Layer.scoped(Timers, make())
 
-/** {@link layer} with settings. */
+/**
+ * {@link layer} with settings.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerWith = (options: Options): Layer.Layer<Timers> => Layer.scoped(Timers, make(options))

@@ -10,7 +10,12 @@ import * as VirtualTime from "./internal/virtualTime.js"
 
 // model
 
-/** Settings of a virtual clock. */
+/**
+ * Settings of a virtual clock.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** Its first time, in milliseconds since the epoch. Default 0. */
   readonly start?: number | undefined
@@ -26,7 +31,12 @@ export type { Waiting } from "../task/internal/waiting.js"
 
 // errors
 
-/** All fibers wait, no deadline is left and no real work is active: a defect of the program. */
+/**
+ * All fibers wait, no deadline is left and no real work is active: a defect of the program.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class Deadlock extends Data.TaggedError("Deadlock")<{
   readonly fibers: ReadonlyArray<Waiting>
   /** The time of the deadlock, in milliseconds of the clock. */
@@ -68,6 +78,9 @@ const cancellation = () =>
  * // 86400000, at once
  * export const program = Clock.currentTimeMillis.pipe(Effect.delay("1 day"), VirtualClock.run())
  * ```
+ *
+ * @since 0.1.0
+ * @category effects
  */
 export const run: {
   (options?: Options): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -119,7 +132,12 @@ const alongside = <A, E>(deadlock: Deadlock, exit: Exit.Exit<A, E> | undefined):
 
 // layers
 
-/** {@link layer} with settings. */
+/**
+ * {@link layer} with settings.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerWith = (options: Options): Layer.Layer<never> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
@@ -166,5 +184,8 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
  *
  * export const program = Effect.sleep("30 days").pipe(Effect.provide(VirtualClock.layer))
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer: Layer.Layer<never> = layerWith({})

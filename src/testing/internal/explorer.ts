@@ -5,7 +5,12 @@ import type { Ready } from "../../services/time/internal/virtualTime.js"
 // The scheduler of Interleave: it tracks every fiber of a program, runs one at a time, and decides at each step which one
 // runs next.
 
-/** A place where another fiber runs next than in the usual order. */
+/**
+ * A place where another fiber runs next than in the usual order.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Switch {
   /** The fiber that stopped: the numbers of its ancestors and its own, in order of forking (`0.2.1`). */
   readonly fiber: string

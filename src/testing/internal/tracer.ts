@@ -6,7 +6,12 @@ import type { Explorer, Thread, Watcher } from "./explorer.js"
 
 // Describes a run in reports: a line for each stretch of one fiber.
 
-/** The actions of one fiber until another runs. */
+/**
+ * The actions of one fiber until another runs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Step {
   /** The name of its task, or of its own outermost span; else `main` or `fiber N`. */
   readonly fiber: string

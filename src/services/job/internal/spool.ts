@@ -10,7 +10,12 @@ import { anyCount, checkOptions } from "../../text/Numbers.js"
 
 // Output that waits for its turn: in memory while all of it is small, in unlinked temporary files beyond that.
 
-/** Waiting output could not be written to a temporary file. */
+/**
+ * Waiting output could not be written to a temporary file.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class SpoolError extends Data.TaggedError("SpoolError")<{
   readonly folder: string
   readonly detail: string

@@ -8,10 +8,18 @@ import * as Cancellation from "../Cancellation.js"
  * The state of a task. `pending`: started, before its first step. `cancelling`: asked to stop, its clean-up not yet over.
  * A task that was asked to stop may still end as `succeeded` or `failed`; `cancelled` means that it ended by interruption
  * alone.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type Status = "pending" | "running" | "cancelling" | "succeeded" | "failed" | "cancelled"
 
-/** Identifies a task. Names are for reports and may repeat; ids do not. */
+/**
+ * Identifies a task. Names are for reports and may repeat; ids do not.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TaskId {
   readonly id: number
   readonly name: string
@@ -21,7 +29,12 @@ export interface TaskId {
   readonly parent: Option.Option<TaskId>
 }
 
-/** A unit of work that can be named, awaited, cancelled and listed (asyncio: `Task`). Made by `TaskGroup.start`. */
+/**
+ * A unit of work that can be named, awaited, cancelled and listed (asyncio: `Task`). Made by `TaskGroup.start`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Task<out A, out E = never> extends TaskId {
   readonly status: Effect.Effect<Status>
   /** Waits for the end, and returns the exit of the task. Interrupting the waiting fiber does not cancel the task. */
@@ -46,7 +59,12 @@ export interface Task<out A, out E = never> extends TaskId {
   ) => Effect.Effect<void, never, R2>
 }
 
-/** The task that `result` waits for was cancelled. */
+/**
+ * The task that `result` waits for was cancelled.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class TaskCancelled extends Data.TaggedError("TaskCancelled")<{
   readonly task: string
   readonly cancellation: Cancellation.Cancellation
@@ -67,6 +85,9 @@ const shared = GlobalValue.globalValue("effect-asyncio/services/TaskGroup", () =
 /**
  * The task that the running code belongs to (asyncio: `current_task`). A fiber forked inside a task belongs to that
  * task. Set before the fiber exists, so a `Supervisor` sees it from the start.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const currentTask: FiberRef.FiberRef<Option.Option<TaskId>> = shared.current
 

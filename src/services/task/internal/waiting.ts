@@ -4,7 +4,12 @@ import { currentTask } from "./task.js"
 
 // Describes a fiber in reports: by the name of its task or of its own span, and by its wait.
 
-/** A fiber whose wait will never end. */
+/**
+ * A fiber whose wait will never end.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Waiting {
   /** Its number, as in Effect's logs. */
   readonly id: number

@@ -11,12 +11,22 @@ import * as InJob from "../InJob.js"
 // worker's entry loads this file: Node's own modules only, because a thread that loads Effect starts in ten times the
 // time (test/services/thread/internal/worker.test.ts).
 
-/** A job as it crosses to a thread: a function's source, or where to find it. */
+/**
+ * A job as it crosses to a thread: a function's source, or where to find it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Task =
   | { readonly _tag: "Source"; readonly source: string }
   | { readonly _tag: "Module"; readonly url: string; readonly name: string }
 
-/** The error that a job threw, as far as it can be cloned: its name, message, stack and own fields. */
+/**
+ * The error that a job threw, as far as it can be cloned: its name, message, stack and own fields.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Thrown {
   readonly name: string
   readonly message: string

@@ -4,7 +4,12 @@ import type { Entry } from "./deadlineQueue.js"
 // A series of runs: when the next one is due, and the policies for overlapping and missed runs. A state machine over the
 // times of a plan: it uses neither fibers nor clocks, only its host.
 
-/** One time of a series. */
+/**
+ * One time of a series.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Tick {
   /** The number of the run, from 1. */
   readonly run: number
@@ -14,7 +19,12 @@ export interface Tick {
   readonly skipped: string | undefined
 }
 
-/** An event of a series, other than the runs themselves. */
+/**
+ * An event of a series, other than the runs themselves.
+ *
+ * @since 0.1.0
+ * @category events
+ */
 export type SeriesEvent =
   | { readonly _tag: "Scheduled"; readonly at: number; readonly skipped: string | undefined }
   /** Runs that do not take place: `count` of them, the first at `at` and the last at `until`. */
@@ -26,14 +36,24 @@ export type SeriesEvent =
       readonly reason: string
     }
 
-/** The result of a series: how many runs there were, how many of them failed, and how many did not take place. */
+/**
+ * The result of a series: how many runs there were, how many of them failed, and how many did not take place.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Tally {
   readonly runs: number
   readonly failed: number
   readonly skipped: number
 }
 
-/** The policy for a run that is due while the previous one still runs. */
+/**
+ * The policy for a run that is due while the previous one still runs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Overlap = "skip" | "queueOne" | "queueAll" | "cancelRunning" | "parallel"
 
 /** The times of a series, by one of the two clocks. */
