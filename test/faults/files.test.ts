@@ -802,7 +802,9 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
       "retries",
       "kept"
     ])
-    expect(lines.join("")).toMatch(/kept {8}1 partial file, \d+ KiB; run the same command again ?to ?continue$/)
+    expect(lines.join("")).toMatch(
+      /kept {8}1 partial file, \d+ KiB; run the same command again ?to ?continue$/
+    )
   })
 
   it("a transfer that times out at the end is counted and reported", async () => {

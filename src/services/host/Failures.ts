@@ -218,7 +218,7 @@ export const render = (
 const mostFrames = 100
 const longestLine = 1024
 
-/** The innermost frame of a stack in the user's own files, like `ex.ts:5:58`; undefined where there is none. */
+/** The innermost frame of a stack in the user's own files, like `ex.ts:5:58`; undefined if there is none. */
 export const place = (stack: string, cwd: string): string | undefined => {
   const own = home()
   for (const line of stack.split("\n", mostFrames)) {

@@ -126,7 +126,7 @@ export const openOwn = (file: string): number => open(file, O_WRONLY | O_CREAT |
 export const temporaryName = (file: string): string =>
   path.join(path.dirname(file), `.${path.basename(file)}.${randomBytes(8).toString("hex")}.aio-tmp`)
 
-/** Creates a file; throws where the name exists, a dangling link included. */
+/** Creates a file; throws if the name exists, a dangling link included. */
 export const createExclusive = (file: string, mode = 0o666): number =>
   fs.openSync(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
 
@@ -177,7 +177,7 @@ export const makeFolder = (directory: string): void => {
   }
 }
 
-/** Makes the folder where it is missing; throws where no file can be created in it. */
+/** Makes the folder where it is missing; throws if no file can be created in it. */
 export const usableFolder = (directory: string): void => {
   makeFolder(directory)
   fs.accessSync(directory, fs.constants.W_OK | fs.constants.X_OK)

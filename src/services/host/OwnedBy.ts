@@ -24,7 +24,7 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-/** This process as an owner: `PID:START`; START is empty where there is no /proc. */
+/** This process as an owner: `PID:START`; START is empty if there is no /proc. */
 export const self = `${process.pid}:${startTime(process.pid)}`
 
 /** Whether the owner, written as {@link self}, still runs. */

@@ -10,7 +10,7 @@ const distance = (a: string, b: string): number => {
   return row[b.length]!
 }
 
-/** `; did you mean X?` for the nearest candidate; empty where none is near. */
+/** `; did you mean X?` for the nearest candidate; empty if none is near. */
 export const didYouMean = (word: string, candidates: Iterable<string>): string => {
   let best: string | undefined
   let least = Math.max(2, Math.floor(word.length / 3)) + 1
