@@ -3,7 +3,11 @@ import { defineConfig } from "vitest/config"
 import { plugin } from "./scripts/guide.mjs"
 import HeavyFirst from "./test/support/HeavyFirst.js"
 
-const clocks = ["test/services/time/VirtualClock.test.ts", "test/testing/**/*.test.ts"]
+const clocks = [
+  "test/services/task/internal/fiberRuntime.contract.test.ts",
+  "test/services/time/VirtualClock.test.ts",
+  "test/testing/**/*.test.ts"
+]
 const compiler = [
   "test/services/source/Diagnostics.test.ts",
   "test/services/source/internal/typescript.contract.test.ts"

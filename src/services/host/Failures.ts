@@ -240,7 +240,7 @@ const mostFrames = 100
 const longestLine = 1024
 
 /**
- * The innermost frame of a stack in the user's own files, like `ex.ts:5:58`; undefined where there is none.
+ * The innermost frame of a stack in the user's own files, like `ex.ts:5:58`; undefined if there is none.
  *
  * @since 0.1.0
  * @category formatting

@@ -161,7 +161,7 @@ export const temporaryName = (file: string): string =>
   path.join(path.dirname(file), `.${path.basename(file)}.${randomBytes(8).toString("hex")}.aio-tmp`)
 
 /**
- * Creates a file; throws where the name exists, a dangling link included.
+ * Creates a file; throws if the name exists, a dangling link included.
  *
  * @since 0.1.0
  * @category functions
@@ -225,7 +225,7 @@ export const makeFolder = (directory: string): void => {
 }
 
 /**
- * Makes the folder where it is missing; throws where no file can be created in it.
+ * Makes the folder where it is missing; throws if no file can be created in it.
  *
  * @since 0.1.0
  * @category functions

@@ -25,7 +25,7 @@ const isAlive = (pid: number): boolean => {
 }
 
 /**
- * This process as an owner: `PID:START`; START is empty where there is no /proc.
+ * This process as an owner: `PID:START`; START is empty if there is no /proc.
  *
  * @since 0.1.0
  * @category functions

@@ -28,7 +28,7 @@ export interface Exited {
   readonly signal: NodeJS.Signals | undefined
   /** From its start until it had ended and both pipes were closed, by the monotonic clock. */
   readonly duration: Duration.Duration
-  /** Where the platform reports it: Linux on x64 and arm64, with Perl. */
+  /** If the platform reports it: Linux on x64 and arm64, with Perl. */
   readonly usage: Option.Option<Usage>
 }
 

@@ -412,7 +412,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         return child
       }
 
-      /** Waits until there is a process; fails where there is none. */
+      /** Waits until there is a process; fails if there is none. */
       const started = (child: Child) =>
         Effect.async<Child, ProcessError>((resume) => {
           child.onStarted = () => {

@@ -43,7 +43,7 @@ export interface ServiceRequest {
    */
   readonly after?: Iterable<string> | undefined
   /**
-   * What makes the service ready: an answer, or a line of its output that matches, the last one before its end included.
+   * Readiness of the service: a probe that is answered, or a matching line of its output, the last one before its end included.
    * Default: its start. A pattern that takes longer than a second for a line fails the run.
    */
   readonly ready?: Probe | { readonly log: RegExp } | undefined

@@ -3,7 +3,7 @@ import { isUtf8 } from "node:buffer"
 // File names are bytes, words of a command are text. Bytes that are not UTF-8 are lone surrogates in the text, U+DC80 to
 // U+DCFF for 80 to FF, and are encoded as the same bytes again (PEP 383, Python's `os.fsdecode` and `os.fsencode`).
 
-/** Bytes of the character that begins at this place; 0 where none does. */
+/** Bytes of the character that begins at this place; 0 if none does. */
 const characterAt = (bytes: Buffer, at: number): number => {
   const lead = bytes[at]!
   if (lead < 0x80) return 1

@@ -11,7 +11,7 @@ const distance = (a: string, b: string): number => {
 }
 
 /**
- * `; did you mean X?` for the nearest candidate; empty where none is near.
+ * `; did you mean X?` for the nearest candidate; empty if none is near.
  *
  * @since 0.1.0
  * @category functions

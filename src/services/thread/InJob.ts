@@ -55,7 +55,7 @@ export const setHost = (host: Host | undefined): void => {
 /**
  * Whether the calling job has been asked to end: it was cancelled, or it timed out. A job that computes for long polls
  * this and returns; the thread of a job that does not is terminated after the grace period. A shipped function may call
- * it as `InJob.cancelled()`. False where no job runs.
+ * it as `InJob.cancelled()`. False if no job runs.
  *
  * @example
  * ```ts

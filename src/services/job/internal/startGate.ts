@@ -3,7 +3,7 @@ import type * as SystemLoad from "../../host/SystemLoad.js"
 import * as Sleep from "../../task/Sleep.js"
 import type { JobsWaiting } from "../JobEvents.js"
 
-/** What holds the start of a job back. */
+/** The conditions for the start of a job. */
 export interface Settings {
   /** Least time between two starts. */
   readonly delay?: Duration.DurationInput | undefined

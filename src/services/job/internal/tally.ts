@@ -8,7 +8,7 @@ export interface Rule {
   readonly percent: boolean
 }
 
-/** What has become of the jobs so far. */
+/** The counts of jobs so far. */
 export interface Tally {
   readonly skipped: () => void
   readonly cancelled: () => void

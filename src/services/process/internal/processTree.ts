@@ -121,7 +121,7 @@ export const endTree = (
     while (!(yield* gone(tree, 100)))
   })
 
-/** Processor time so far and memory now, of all in the group; undefined where the platform does not report it. */
+/** Processor time so far and memory now, of all in the group; undefined if the platform does not report it. */
 export const usageOf = ({ group }: Tree) => {
   if (!linux) return undefined
   const sum = { user: 0, system: 0, memory: 0, peakMemory: 0 }

@@ -5,7 +5,7 @@ import { guarded } from "../../text/Foreign.js"
 
 // Packages as Node finds them from a folder.
 
-/** The file of a module specifier, as seen from the folder; undefined where it is not installed. */
+/** The file of a module specifier, as seen from the folder; undefined if it is not installed. */
 export const resolveFrom = (directory: string, id: string): string | undefined =>
   guarded(() => createRequire(join(directory, "noop.js")).resolve(id), undefined)
 

@@ -5,8 +5,8 @@ import type * as Api from "typescript/unstable/async"
 import { nativeImport } from "../NativeImport.js"
 import { resolveFrom } from "./packages.js"
 
-// The only file that leans on what TypeScript 7 does not promise: its API under `unstable/`, and what is known of the
-// inside of that. test/services/source/internal/typescript.contract.test.ts states each assumption.
+// The only file that uses unstable parts of TypeScript 7: its API under `unstable/`, and internals of that.
+// test/services/source/internal/typescript.contract.test.ts states each assumption.
 
 export type { Api, Ast }
 

@@ -296,7 +296,7 @@ export const make = (options: Options): Pool => {
       Atomics.store(control.words, Protocol.words.places + place, Protocol.offered)
     }
     if (!member.defined.has(task)) {
-      // A message of its own: the order may be unreadable, and the orders behind it need the task.
+      // A message of its own: the order may be unreadable, and later orders need the task.
       member.unit.send({ define: task, task: request.task, name: request.name, base }, [])
       member.defined.add(task)
     }
@@ -435,7 +435,7 @@ export const make = (options: Options): Pool => {
     average = Number.isFinite(average) ? average * 0.9 + ms * 0.1 : ms
   }
 
-  /** Milliseconds that the order, or its current item, has run; 0 where it has not begun. */
+  /** Milliseconds that the order, or its current item, has run; 0 if it has not begun. */
   const ran = (work: Work, { unit: { control } }: Member): number => {
     if (control === undefined) return performance.now() - work.since
     if (Atomics.load(control.words, Protocol.words.running) !== work.id) return 0

@@ -138,7 +138,7 @@ export const logReserve = 3 * longestChunk
 // process, and Node cuts one of 2 GiB wrongly.
 const mostBytes = 2 ** 31 - 2 ** 16
 
-/** A message to or from a child process. Throws where it cannot be cloned or is too large. */
+/** A message to or from a child process. Throws if it cannot be cloned or is too large. */
 export const encode = (message: Message | Report): Uint8Array => {
   const bytes = serialize(message)
   if (bytes.length > mostBytes) {
@@ -149,7 +149,7 @@ export const encode = (message: Message | Report): Uint8Array => {
   return bytes
 }
 
-/** Throws where the bytes cannot be read. */
+/** Throws if the bytes cannot be read. */
 export const decode = (bytes: Uint8Array): unknown => deserialize(bytes)
 
 /** Characters of unread output at which the job waits until the executor has read some. */

@@ -29,7 +29,7 @@ import {
 
 /** The channel to the executor. */
 export interface Line {
-  /** Throws where the report cannot be cloned. */
+  /** Throws if the report cannot be cloned. */
   readonly post: (report: Report, transfer?: ReadonlyArray<any>) => void
   /** Shared memory; a child process has none. */
   readonly control: Control | undefined
@@ -180,7 +180,7 @@ export const make = (line: Line, initializer: Task | undefined): Runner => {
     }
   }
 
-  /** Appends a plain value to the log; false where the value is not plain or the log is full. */
+  /** Appends a plain value to the log; false if the value is not plain or the log is full. */
   const logged = ({ log, words: shared }: Control, value: unknown): boolean => {
     let text: string
     if (typeof value === "number") {

@@ -79,7 +79,7 @@ export const textOf = (value: unknown): string => {
   return text.length > textLimit ? `${text.slice(0, textLimit)}…` : text
 }
 
-/** The property as text; undefined where it is missing or cannot be read. */
+/** The property as text; undefined if it is missing or cannot be read. */
 const field = (error: object, key: string): string | undefined => {
   const value = read(error, key)
   return value === undefined || typeof value === "string" ? value : textOf(value)

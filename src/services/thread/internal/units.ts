@@ -26,11 +26,11 @@ export interface UnitOptions {
 }
 
 export interface Unit {
-  /** Throws where the message cannot be cloned. Returns the number of the message, counted from 1. */
+  /** Throws if the message cannot be cloned. Returns the number of the message, counted from 1. */
   readonly send: (message: Protocol.Define | Protocol.Order, transfer: ReadonlyArray<any>) => number
   /** Asks the running order, or one item of it (-1: all), to end. */
   readonly ask: (id: number, item: number) => void
-  /** Undefined where there is no shared memory. */
+  /** Undefined if there is no shared memory. */
   readonly control: Protocol.Control | undefined
   /** Terminates the unit; `gone` follows. */
   readonly kill: () => void
