@@ -26,7 +26,7 @@ await compare(
     { name: "MapConcurrent.mapConcurrent", run: map("ours", 20_000) },
     { name: "Stream.mapEffect", run: map("effect", 20_000) }
   ],
-  { rounds: 3, targets: { "Stream.mapEffect": 0.05 } }
+  { rounds: 3, targets: { "Stream.mapEffect": 0.02 } }
 )
 
 const work = mkdtempSync(join(tmpdir(), "aio-bench-"))

@@ -14,7 +14,7 @@ await compare(
     { name: "asyncio call_later", run: python && selfTimed([python, peer("asyncio_timers.py"), "100000"]) },
     { name: "Effect.sleep, a fiber each", run: timers("fibers") }
   ],
-  { targets: { "asyncio call_later": 0.25 } }
+  { targets: { "asyncio call_later": 0.2 } }
 )
 
 await compare("Timers: a virtual day of minute ticks", [{ name: "every, VirtualClock", run: timers("day") }])
