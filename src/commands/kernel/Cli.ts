@@ -1,73 +1,158 @@
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
+import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as ValidationError from "@effect/cli/ValidationError"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
 import * as Terminal from "@effect/platform/Terminal"
-import { Context, Effect, Layer } from "effect"
+import { Context, Data, Effect, Layer } from "effect"
 import { UsageError } from "../../services/host/ExitCodes.js"
 import { collectBuffers } from "../../services/host/HeapTuning.js"
+import * as Input from "../../services/host/Input.js"
 import * as Output from "../../services/host/Output.js"
 import { didYouMean } from "../../services/text/Spelling.js"
 import * as Argv from "./Argv.js"
-import * as Help from "./Help.js"
-import * as Spec from "./Spec.js"
+import * as Flag from "./Flag.js"
 
-/**
- * The words after the first `--`, exactly as typed. They do not pass through @effect/cli, whose time grows with the square
- * of their number.
- */
-export class Rest extends Context.Tag("effect-asyncio/commands/Rest")<
-  Rest,
-  {
-    readonly words: ReadonlyArray<string>
-    /** The options that were typed, by their long names. */
-    readonly given: ReadonlyArray<string>
+/** Wrong usage found by a command. The kernel puts the words that call the command before the message. */
+export class Problem extends Data.TaggedError("Problem")<{ readonly message: string }> {}
+
+/** Wrong usage: the value, what is wrong with it, and what is accepted. */
+export const usage = (message: string): Problem => new Problem({ message })
+
+/** The words of a command that are no options. */
+export interface Words {
+  /** For a list, all words from the first operand or from `--` on; else the words before `--`. */
+  readonly operands: ReadonlyArray<string>
+  /** The words behind `--`, exactly as typed; undefined without `--`. */
+  readonly rest: ReadonlyArray<string> | undefined
+}
+
+/** What a command is, for its help, its completions and the tests. */
+export interface Description<F extends Flag.Flags> {
+  /** What it does, in one or two sentences. */
+  readonly summary: string
+  /** How it is called, behind its name: `[OPTIONS] URL...`. */
+  readonly usage: ReadonlyArray<string>
+  /** The words that are no options, and what they mean. */
+  readonly arguments?: ReadonlyArray<readonly [name: string, text: string]>
+  /**
+   * `list`: options end at the first operand, and every word behind that is an operand, whatever it begins with.
+   * `mixed`: options may stand behind operands, until `--`. Default `none`.
+   */
+  readonly operands?: "none" | "list" | "mixed"
+  readonly flags: F
+  /** Command lines, without `aio`, and what they do; the tests run them. */
+  readonly examples?: ReadonlyArray<readonly [line: string, text: string]>
+}
+
+/** The guide's example, which the bare command runs. */
+export interface Example<R, F extends Flag.Flags> {
+  readonly run: (config: Flag.Values<F>) => Effect.Effect<void, unknown, R>
+  /** Options that apply to it: their keys in the flags. */
+  readonly flags?: ReadonlyArray<keyof F>
+  /** What to write for work of one's own: `write a URL, or -a FILE`. */
+  readonly instead: string
+}
+
+export interface Command<R> extends Argv.Grammar {
+  readonly description: Description<Flag.Flags>
+  readonly children: ReadonlyArray<Command<R>>
+  /** The descriptor of @effect/cli. */
+  readonly descriptor: CommandDescriptor.Command<unknown>
+  readonly example: { readonly flags: ReadonlyArray<string>; readonly instead: string } | undefined
+  readonly run: (
+    words: Words,
+    options: ReadonlyArray<string>,
+    asExample: boolean
+  ) => Effect.Effect<void, unknown, R | FileSystem.FileSystem | Path.Path | Terminal.Terminal>
+}
+
+const config = CliConfig.make({ isCaseSensitive: true, autoCorrectLimit: 0, finalCheckBuiltIn: false })
+
+const plain = (doc: HelpDoc.HelpDoc): string =>
+  HelpDoc.toAnsiText(doc)
+    .replace(/\x1b\[[0-9;]*m/g, "")
+    .replace(/\s+/g, " ")
+    .trim()
+
+/** A subcommand: @effect/cli parses its options, the handler gets their values and the other words. */
+export const command = <const F extends Flag.Flags, R = never, RE = never>(
+  name: string,
+  description: Description<F>,
+  handler: (config: Flag.Values<F>, words: Words) => Effect.Effect<void, unknown, R>,
+  more: { readonly example?: Example<RE, F>; readonly children?: ReadonlyArray<Command<R>> } = {}
+): Command<R | RE> => {
+  const { example } = more
+  const descriptor = CommandDescriptor.make(name, Flag.all(description.flags)).pipe(
+    CommandDescriptor.withDescription(description.summary)
+  )
+  const parse = (options: ReadonlyArray<string>) =>
+    CommandDescriptor.parse(descriptor, [name, ...options], config).pipe(
+      Effect.mapError((error) =>
+        usage(ValidationError.isValidationError(error) && "error" in error ? plain(error.error) : String(error))
+      ),
+      Effect.flatMap((directive) =>
+        directive._tag === "UserDefined" && directive.leftover.length === 0
+          ? Effect.succeed(directive.value.options)
+          : usage(`unexpected '${options.join(" ")}'`)
+      )
+    )
+  return {
+    name,
+    description,
+    flags: description.flags,
+    operands: description.operands ?? "none",
+    children: more.children ?? [],
+    descriptor,
+    example:
+      example === undefined
+        ? undefined
+        : {
+            instead: example.instead,
+            flags: (example.flags ?? []).map((key) => `--${description.flags[key]!.name}`)
+          },
+    run: (words, options, asExample) =>
+      Effect.flatMap(parse(options), (config): Effect.Effect<void, unknown, R | RE> =>
+        asExample && example !== undefined ? example.run(config) : handler(config, words)
+      )
   }
->() {}
+}
 
-/** The arguments and the words after `--`, for commands in which `--` only ends the options. */
-export const withRest = (words: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, never, Rest> =>
-  Effect.map(Rest, (rest) => (rest.words.length === 0 ? words : [...words, ...rest.words]))
-
-/** Fails when an option was typed that does not apply to the guide's example; `missing` is how to call the command. */
-export const alone = (
-  called: string,
-  missing: string,
-  allowed: ReadonlyArray<string> = []
-): Effect.Effect<void, UsageError, Rest> =>
-  Effect.flatMap(Rest, ({ given }) => {
-    const option = given.find((name) => !allowed.includes(name))
-    return option === undefined
-      ? Effect.void
-      : new UsageError({ message: `${called}: ${option} does not apply to the guide's example; ${missing}` })
-  })
+/** The command with services that only it needs. */
+export const provide = <R, A, E, RIn>(
+  command: Command<R>,
+  layer: Layer.Layer<A, E, RIn>
+): Command<Exclude<R, A> | RIn> => ({
+  ...command,
+  children: command.children.map((child) => provide(child, layer)),
+  run: (...given) => Effect.provide(command.run(...given), layer) as never
+})
 
 /** `aio` itself, for a subcommand that runs other subcommands. */
 export class Self extends Context.Tag("effect-asyncio/commands/Self")<
   Self,
-  { readonly run: (argv: ReadonlyArray<string>) => Effect.Effect<void, unknown> }
+  {
+    /** Runs a subcommand; without work of its own it runs its example, whatever standard input is. */
+    readonly run: (argv: ReadonlyArray<string>) => Effect.Effect<void, unknown>
+    /** All subcommands, loaded. */
+    readonly commands: Effect.Effect<ReadonlyArray<Command<never>>>
+  }
 >() {}
 
 export interface App<R> {
   readonly name: string
   readonly version: string
   readonly summary: string
+  readonly input: Layer.Layer<Input.Input>
   readonly entries: ReadonlyArray<{
     readonly name: string
     readonly summary: string
-    readonly load: () => Promise<Spec.AnyCommand<R>>
+    /** The first command of a newcomer. */
+    readonly first?: string
+    readonly load: () => Promise<Command<R>>
   }>
 }
-
-const config = CliConfig.make({
-  isCaseSensitive: true,
-  autoCorrectLimit: 2,
-  finalCheckBuiltIn: false,
-  showAllNames: true,
-  showBuiltIns: false,
-  showTypes: true
-})
 
 /** The terminal of @effect/cli's prompts. No command of `aio` has a prompt. */
 export const noTerminal: Layer.Layer<Terminal.Terminal> = Layer.succeed(Terminal.Terminal, {
@@ -80,26 +165,45 @@ export const noTerminal: Layer.Layer<Terminal.Terminal> = Layer.succeed(Terminal
 })
 
 type Environment<R> =
-  | Exclude<R, Rest | Self>
+  | Exclude<R, Self>
   | Output.Output
   | FileSystem.FileSystem
   | Path.Path
   | Terminal.Terminal
 
-/** Runs the subcommand that argv (without `node` and the script) calls. Fails with `UsageError` on bad input. */
-export const run = <R>(
+const help = () => Effect.promise(() => import("./Help.js"))
+
+/** Whether the guide's example runs: only for the bare command, on a terminal or without standard input. */
+const isExample = (command: Command<never>, sorted: Argv.Sorted, asked: boolean, input: Layer.Layer<Input.Input>) =>
+  Effect.gen(function* () {
+    const { example } = command
+    if (example === undefined || sorted.operands.length > 0 || sorted.rest !== undefined) return false
+    const option = sorted.given.find((name) => !example.flags.includes(name))
+    if (option !== undefined) return false
+    if (asked || sorted.given.length > 0) return true
+    const { source } = yield* Effect.provide(Input.Input, input)
+    if (source !== "piped") return true
+    return yield* usage(`no work is given; ${example.instead} (the guide's example: aio guide ${command.name})`)
+  })
+
+const runWith = <R>(
   app: App<R>,
   argv: ReadonlyArray<string>,
-  env: Readonly<Record<string, string | undefined>>
+  env: Readonly<Record<string, string | undefined>>,
+  asExample: boolean
 ): Effect.Effect<void, unknown, Environment<R>> =>
   Effect.gen(function* () {
     const { stdout } = yield* Output.Output
     // `aio help COMMAND` is `aio COMMAND --help`.
     const isHelp = argv[0] === "help" && argv.length > 1 && !argv[1]!.startsWith("-")
-    const [name = "--help", ...words] = isHelp ? [...argv.slice(1), "--help"] : argv
-    if (name === "--help" || name === "-h" || name === "help")
-      return yield* Output.print(Help.root(app, stdout.colors))
-    if (name === "--version") return yield* Output.print(app.version)
+    const [name, ...words] = isHelp ? [...argv.slice(1), "--help"] : argv
+    if (name === undefined) return yield* Output.print((yield* help()).start(app, stdout))
+    if (name === "--help" || name === "-h" || name === "help") {
+      return yield* Output.print((yield* help()).root(app, stdout))
+    }
+    if (name === "--version") {
+      return yield* Output.print((yield* help()).version(app.version, words))
+    }
     const entry = app.entries.find((entry) => entry.name === name)
     if (entry === undefined) {
       const what = name.startsWith("-") ? "option" : "command"
@@ -109,43 +213,37 @@ export const run = <R>(
       })
     }
     yield* collectBuffers
-    const command = yield* Effect.promise(entry.load)
-    const split = words.indexOf("--")
-    const rest = split < 0 ? [] : words.slice(split + 1)
-    const checked = yield* Effect.try({
-      try: () =>
-        Argv.check({
-          path: [app.name, name],
-          spec: Spec.make(command),
-          words: split < 0 ? words : words.slice(0, split),
-          env
-        }),
+    const loaded = yield* Effect.promise(entry.load)
+    const sorted = yield* Effect.try({
+      try: () => Argv.sort([app.name, name], loaded, words, env),
       catch: (error) => error as UsageError
     })
-    const called = checked.path.join(" ")
-    if (checked.help) return yield* Output.print(Help.command(checked.path, checked.spec, stdout.colors))
-    const fail = (problem: string) =>
-      new UsageError({ message: `${called}: ${problem} (see ${called} --help)` })
-    if (rest.length > 0 && checked.spec.args.length === 0) {
-      return yield* fail(`unexpected argument '${rest[0]}'; ${called} takes none`)
-    }
-    const directive = yield* CommandDescriptor.parse(
-      command.descriptor,
-      [name, ...checked.argv],
-      config
-    ).pipe(
-      Effect.mapError((error) =>
-        fail(
-          ValidationError.isValidationError(error) && "error" in error
-            ? Spec.oneLine(error.error)
-            : String(error)
-        )
-      )
+    const command = sorted.below.reduce<Command<R>>(
+      (parent, below) => parent.children.find(({ name }) => name === below)!,
+      loaded
     )
-    if (directive._tag === "BuiltIn") return yield* fail(`unexpected '${checked.argv.join(" ")}'`)
-    if (directive.leftover.length > 0) return yield* fail(`unexpected '${directive.leftover[0]}'`)
+    if (sorted.help) return yield* Output.print((yield* help()).command(sorted.path, command, stdout))
     const context = yield* Effect.context<Environment<R>>()
-    const self = Self.of({ run: (argv) => Effect.provide(run(app, argv, env), context) })
-    const services = Context.make(Rest, { words: rest, given: checked.given }).pipe(Context.add(Self, self))
-    yield* command.transform(command.handler(directive.value), directive.value).pipe(Effect.provide(services))
+    const self = Self.of({
+      run: (argv) => Effect.provide(runWith(app, argv, env, true), context),
+      commands: Effect.promise(() => Promise.all(app.entries.map(({ load }) => load()))) as never
+    })
+    const called = sorted.path.join(" ")
+    const run = Effect.gen(function* () {
+      const example = yield* isExample(command as Command<never>, sorted, asExample, app.input)
+      yield* command.run(sorted, sorted.options, example)
+    })
+    yield* run.pipe(
+      Effect.mapError((error) =>
+        error instanceof Problem ? new UsageError({ message: `${called}: ${error.message}` }) : error
+      ),
+      Effect.provideService(Self, self)
+    ) as Effect.Effect<void, unknown, Environment<R>>
   })
+
+/** Runs the subcommand that argv (without `node` and the script) calls. Fails with `UsageError` on bad input. */
+export const run = <R>(
+  app: App<R>,
+  argv: ReadonlyArray<string>,
+  env: Readonly<Record<string, string | undefined>>
+): Effect.Effect<void, unknown, Environment<R>> => runWith(app, argv, env, false)

@@ -1,9 +1,15 @@
-import type { Spec } from "./Spec.js"
+import type { Capabilities } from "../../services/host/Output.js"
+import type * as Cli from "./Cli.js"
+import type { Flag } from "./Flag.js"
 
-const width = 100
+// The texts of --help. A width of more than 100 columns is hard to read.
+
+const widest = 100
 const column = 30
 
-const wrap = (text: string, indent: number): string => {
+const widthOf = (_: Capabilities) => Math.max(40, Math.min(widest, process.stdout.columns || widest))
+
+const wrap = (text: string, indent: number, width: number): string => {
   const lines: Array<string> = []
   let line = ""
   for (const word of text.split(" ")) {
@@ -15,95 +21,159 @@ const wrap = (text: string, indent: number): string => {
   return [...lines, line].join(`\n${" ".repeat(indent)}`)
 }
 
-const rows = (entries: ReadonlyArray<readonly [string, string]>): string => {
-  const left = Math.min(column, Math.max(...entries.map(([name]) => name.length)) + 4)
+type Rows = ReadonlyArray<readonly [name: string, text: string]>
+
+const rows = (entries: Rows, width: number): string => {
+  const left = Math.min(column, Math.floor(width / 2), Math.max(...entries.map(([name]) => name.length)) + 4)
   return entries
     .map(([name, text]) =>
       name.length + 4 > left
-        ? `  ${name}\n${" ".repeat(left)}${wrap(text, left)}`
-        : `  ${name.padEnd(left - 2)}${wrap(text, left)}`
+        ? `  ${name}\n${" ".repeat(left)}${wrap(text, left, width)}`
+        : `  ${name.padEnd(left - 2)}${wrap(text, left, width)}`
     )
     .join("\n")
 }
 
-const head = (title: string, colors: boolean) => (colors ? `\x1b[1m${title}\x1b[0m` : title)
-
-/** The text of `aio --help`. */
-export const root = (
-  app: {
-    readonly name: string
-    readonly version: string
-    readonly summary: string
-    readonly entries: ReadonlyArray<{ readonly name: string; readonly summary: string }>
-  },
-  colors: boolean
+const sections = (
+  parts: ReadonlyArray<readonly [title: string, text: string]>,
+  { colors }: Capabilities
 ): string =>
-  [
-    `${app.name} ${app.version}`,
-    wrap(app.summary, 0),
+  parts
+    .filter(([, text]) => text !== "")
+    .map(([title, text]) => `${colors ? `\x1b[1m${title}\x1b[0m` : title}\n${text}`)
+    .join("\n\n")
+
+type App = Pick<Cli.App<never>, "name" | "version" | "summary"> & {
+  readonly entries: ReadonlyArray<Pick<Cli.App<never>["entries"][number], "name" | "summary" | "first">>
+}
+
+/** The text of `aio` alone: what a newcomer needs. */
+export const start = (app: App, caps: Capabilities): string => {
+  const width = widthOf(caps)
+  const first: Rows = app.entries.flatMap(({ first, summary }) =>
+    first === undefined ? [] : [[`${app.name} ${first}`, summary] as const]
+  )
+  return [
+    `${app.name} ${app.version}: ${wrap(app.summary, 0, width)}`,
     "",
-    head("USAGE", colors),
-    `  ${app.name} COMMAND [OPTIONS] [ARGUMENTS]`,
-    "",
-    head("COMMANDS (without arguments, each runs the guide's example)", colors),
-    rows(app.entries.map(({ name, summary }) => [name, summary])),
-    "",
-    head("OPTIONS", colors),
-    rows([
-      ["-h, --help", `print this help; ${app.name} COMMAND --help for a command`],
-      ["--version", "print the version"]
-    ]),
+    sections([["A FIRST COMMAND OF EACH CONCEPT", rows(first, width)]], caps),
     "",
     wrap(
-      "Every option can also be set in the environment: --max-size as AIO_MAX_SIZE. The command line wins.",
-      0
-    ),
-    "",
-    head("EXIT CODES", colors),
-    rows([
-      ["0", "success"],
-      ["1", "some work failed"],
-      ["2", "wrong usage"],
-      ["124", "timed out"],
-      ["126, 127", "a command cannot be run, is not found"],
-      ["130, 143", "ended by SIGINT, SIGTERM; a second signal kills at once"]
-    ])
-  ].join("\n")
-
-/** The text of `aio COMMAND --help`; `path` is the words that call the command. */
-export const command = (path: ReadonlyArray<string>, spec: Spec, colors: boolean): string => {
-  const args = spec.args.map(({ name, optional, repeatable }) => {
-    const many = repeatable ? `${name}...` : name
-    return optional ? `[${many}]` : many
-  })
-  const usage = [...path, ...(spec.flags.length > 0 ? ["[OPTIONS]"] : []), ...args].join(" ")
-  const described = spec.args
-    .filter(({ description }) => description !== "")
-    .map(({ description, name }) => [name, description] as const)
-  const flags = [
-    ...spec.flags.map((flag) => {
-      const value = flag.placeholder === undefined ? "" : ` ${flag.placeholder}`
-      const names = [...flag.aliases, flag.name].join(", ")
-      return [`${names}${value}`, flag.description] as const
-    }),
-    ["-h, --help", "print this help"] as const
-  ]
-  return [
-    wrap(spec.description, 0),
-    "",
-    head("USAGE", colors),
-    `  ${usage}`,
-    ...(spec.children.length > 0
-      ? [
-          `  ${[...path, "SUBCOMMAND", "..."].join(" ")}`,
-          "",
-          head("SUBCOMMANDS", colors),
-          rows(spec.children.map((child) => [child.name, child.description]))
-        ]
-      : []),
-    ...(described.length > 0 ? ["", head("ARGUMENTS", colors), rows(described)] : []),
-    "",
-    head("OPTIONS", colors),
-    rows(flags)
+      `${app.name} COMMAND --help has the options and examples of a command, ${app.name} guide CONCEPT its page of the guide, ${app.name} --help the options of all commands and the exit codes.`,
+      0,
+      width
+    )
   ].join("\n")
 }
+
+const exitCodes: Rows = [
+  ["0", "success"],
+  ["1", "some work failed"],
+  ["2", "wrong usage"],
+  ["3", "records may have been lost, with --on-gap fail"],
+  ["124", "timed out"],
+  ["126, 127", "a command cannot be run, is not found"],
+  ["129, 130, 143", "ended by SIGHUP, SIGINT, SIGTERM; a second signal kills at once"],
+  ["141", "the reader of stdout has closed it"]
+]
+
+/** The text of `aio --help`. */
+export const root = (app: App, caps: Capabilities): string => {
+  const width = widthOf(caps)
+  return [
+    `${app.name} ${app.version}`,
+    wrap(app.summary, 0, width),
+    "",
+    sections(
+      [
+        ["USAGE", `  ${app.name} COMMAND [OPTIONS] [ARGUMENTS]`],
+        ["COMMANDS", rows(app.entries.map(({ name, summary }) => [name, summary]), width)],
+        [
+          "OPTIONS",
+          rows(
+            [
+              ["-h, --help", `print this help; ${app.name} COMMAND --help for a command`],
+              ["--version", "print the version; with --verbose what it runs on"]
+            ],
+            width
+          )
+        ],
+        [
+          "ENVIRONMENT",
+          rows(
+            [
+              ["AIO_NAME", "sets --name for every command: AIO_MAX_LINE=1M; the command line wins"],
+              ["AIO_COMMAND_NAME", "sets it for one command: AIO_GATHER_TIMEOUT=30s"],
+              ["NO_COLOR, FORCE_COLOR", "no colours, colours without a terminal"],
+              ["CI, TERM=dumb", "no progress"]
+            ],
+            width
+          )
+        ],
+        ["EXIT CODES", rows(exitCodes, width)]
+      ],
+      caps
+    )
+  ].join("\n")
+}
+
+/** How an option is written: `-j, --jobs N`. */
+export const spelling = ({ alias, name, negatable, value }: Flag<unknown>): string =>
+  `${alias === undefined ? "" : `-${alias}, `}--${negatable === true ? "[no-]" : ""}${name}${value === undefined ? "" : ` ${value}`}`
+
+/** The sentence of an option, with its default. */
+export const meaning = ({ again, default: otherwise, text }: Flag<unknown>): string =>
+  `${text}${again === "all" ? "; repeatable" : ""}${otherwise === undefined ? "" : `; default ${otherwise}`}`
+
+/** The text of `aio COMMAND --help`; `path` is the words that call the command. */
+export const command = (
+  path: ReadonlyArray<string>,
+  { children, description, example }: Cli.Command<never>,
+  caps: Capabilities
+): string => {
+  const width = widthOf(caps)
+  const called = path.join(" ")
+  const usage = [...description.usage, ...(children.length > 0 ? ["SUBCOMMAND ..."] : [])]
+  return [
+    wrap(description.summary, 0, width),
+    ...(example === undefined ? [] : [wrap(`Without arguments: the guide's example.`, 0, width)]),
+    "",
+    sections(
+      [
+        ["USAGE", usage.map((words) => `  ${called} ${words}`.trimEnd()).join("\n")],
+        [
+          "SUBCOMMANDS",
+          children.length === 0
+            ? ""
+            : rows(children.map((child) => [child.name, child.description.summary]), width)
+        ],
+        ["ARGUMENTS", description.arguments === undefined ? "" : rows(description.arguments, width)],
+        [
+          "OPTIONS",
+          rows(
+            [
+              ...Object.values(description.flags).map((flag) => [spelling(flag), meaning(flag)] as const),
+              ["-h, --help", "print this help"]
+            ],
+            width
+          )
+        ],
+        [
+          "EXAMPLES",
+          (description.examples ?? []).map(([line, text]) => `  # ${text}\n  ${path[0]} ${line}`).join("\n")
+        ],
+        [
+          "ENVIRONMENT",
+          wrap(`  AIO_${path[1]!.replaceAll("-", "_").toUpperCase()}_NAME or AIO_NAME sets the option --name`, 2, width)
+        ]
+      ],
+      caps
+    )
+  ].join("\n")
+}
+
+/** The text of `aio --version [--verbose]`. */
+export const version = (version: string, words: ReadonlyArray<string>): string =>
+  words.includes("--verbose")
+    ? [version, `node ${process.versions.node}`, `platform ${process.platform} ${process.arch}`].join("\n")
+    : version

@@ -33,6 +33,8 @@ export class Input extends Context.Tag("effect-asyncio/services/Input")<
     readonly stdin: Stream.Stream<Uint8Array, InputError>
     /** Whether standard input is a terminal. */
     readonly isTerminal: boolean
+    /** Where standard input comes from; `none`: it is closed, or /dev/null. */
+    readonly source: "terminal" | "none" | "piped"
     /** The bytes of a file, likewise; `-` is standard input. A named pipe (`<(cmd)`) is accepted. */
     readonly open: (path: string) => Stream.Stream<Uint8Array, InputError>
     /** Whether the input can be read only once: standard input, pipes, devices. */
@@ -110,6 +112,15 @@ const standardInput = (): Readable => {
   return process.stdin
 }
 
+const sourceOf = (): "terminal" | "none" | "piped" => {
+  if (isatty(0)) return "terminal"
+  try {
+    return fstatSync(0).isCharacterDevice() ? "none" : "piped"
+  } catch {
+    return "none"
+  }
+}
+
 /**
  * The standard input of the process, and files; opened when they are first read.
  *
@@ -121,6 +132,7 @@ export const layer: Layer.Layer<Input> = Layer.sync(Input, () => {
   return {
     stdin,
     isTerminal: isatty(0),
+    source: sourceOf(),
     open: (path) => (path === "-" ? stdin : file(path)),
     isOnce: (path) =>
       path === "-"
@@ -145,6 +157,7 @@ export const layerTest = (
   return Layer.succeed(Input, {
     stdin: bytes(text),
     isTerminal: false,
+    source: "piped",
     open: (path) =>
       path === "-" ? bytes(text) : path in files ? bytes(files[path]!) : Stream.fail(missing(path)),
     isOnce: (path) =>

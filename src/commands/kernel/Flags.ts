@@ -1,0 +1,152 @@
+import type * as Records from "../../services/record/Records.js"
+import * as Flag from "./Flag.js"
+import * as Values from "./Values.js"
+
+// The catalogue: every option that more than one command has, once, with its letter, unit, default and text. docs/cli.md
+// is its page.
+
+const file = (name: string, text: string, alias?: string) =>
+  Flag.value(name, { value: "FILE", text, parse: Values.text("a file"), ...(alias === undefined ? {} : { alias }) })
+
+// work and input
+
+export const argFile = file("arg-file", "read items from FILE too, one a line; - is standard input", "a")
+
+/** The format of items; a command passes those that it reads. */
+export const format = <const F extends ReadonlyArray<Records.Format>>(formats: F) =>
+  Flag.withDefault(
+    Flag.choice("format", formats, {
+      text: "what an item is: a line of text, text that ends with NUL, a line of JSON, a row of CSV with a header"
+    }),
+    "lines" as const
+  )
+
+export const nul = Flag.toggle("null", "items end with NUL, as find -print0 writes them: --format null", "0")
+
+export const maxLine = Flag.withDefault(
+  Flag.value("max-line", {
+    value: "SIZE",
+    text: "longest item; a longer one is an error and is not kept in memory",
+    parse: Values.size(1)
+  }),
+  16 * 1024 * 1024,
+  "16M"
+)
+
+export const procfile = file("procfile", "read commands from a Procfile with NAME: COMMAND lines; - is standard input", "f")
+
+export const directory = Flag.value("directory", {
+  alias: "d",
+  value: "DIR",
+  text: "save files in DIR",
+  parse: Values.text("a folder")
+})
+
+export const shell = Flag.toggle("shell", "the command is one string for /bin/sh")
+
+// how much at once, in which order
+
+export const jobs = Flag.value("jobs", {
+  alias: "j",
+  value: "N|N%|+N",
+  text: "how many run at once: a number, a share of the processors, or so many more than these",
+  parse: Values.jobs
+})
+
+export const keepOrder = Flag.toggle("keep-order", "results in the order of the input", "k")
+
+export const unordered = Flag.toggle("unordered", "results as they come instead of in the order of the input")
+
+// failure
+
+export const onFailure = <const Words extends ReadonlyArray<"cancel" | "continue" | "collect">>(
+  words: Words,
+  otherwise: Words[number]
+) =>
+  Flag.withDefault(
+    Flag.choice("on-failure", words, {
+      text: `when one fails: cancel the others, ${words.length > 2 ? "continue, or continue and print failures as results" : "or continue"}`
+    }),
+    otherwise
+  )
+
+export const retries = (otherwise: number) =>
+  Flag.withDefault(
+    Flag.value("retries", {
+      value: "N[,FIRST[,MAX]]",
+      text: "further attempts after a failure; the pause before them is FIRST (500ms) and doubles up to MAX (30s)",
+      parse: Values.retries
+    }),
+    { retries: otherwise, backoff: {} } as Values.Retries,
+    String(otherwise)
+  )
+
+// time
+
+export const timeout = Flag.value("timeout", {
+  value: "DURATION",
+  text: "time limit of each, like 90s or 1h30m; a bare number is seconds",
+  parse: Values.span
+})
+
+export const grace = (otherwise: string) =>
+  Flag.withText(
+    Flag.value("grace", {
+      value: "DURATION",
+      text: "",
+      parse: Values.duration
+    }),
+    "time from the stop signal to KILL",
+    otherwise
+  )
+
+export const stopSignal = Flag.withText(
+  Flag.value("stop-signal", { value: "SIGNAL", text: "", parse: Values.signal }),
+  "the signal that asks a process to end",
+  "TERM"
+)
+
+export const seed = Flag.value("seed", {
+  value: "N",
+  text: "the same seed gives the same random pauses",
+  parse: Values.integer(0)
+})
+
+export const virtual = Flag.toggle(
+  "virtual",
+  "run in virtual time: ends at once, with the same lines in the same order"
+)
+
+export const timestamps = Flag.toggle("timestamps", "put the time before each line of output")
+
+// output
+
+export const json = Flag.toggle("json", "events as NDJSON on stdout, one schema for all commands: aio schema")
+
+export const quiet = Flag.level("quiet", "no notes and no summary on stderr; -qq drops failures too", "q")
+
+export const progress = Flag.negatable("progress", "progress on the terminal")
+
+export const dryRun = Flag.toggle("dry-run", "print what would run; run nothing")
+
+/** What every command that reports has. */
+export const reporting = { json, quiet }
+
+/** Spellings of earlier versions and of other tools, and what they are here. Shown when the command has no such option. */
+export const elsewhere: Readonly<Record<string, string>> = {
+  "--concurrency": "--jobs N (-j)",
+  "--max-workers": "--jobs N (-j)",
+  "--max-procs": "--jobs N (-j)",
+  "--parallel-max": "--jobs N (-j)",
+  "-P": "--jobs N (-j)",
+  "--input": "--arg-file FILE (-a) for a file, --format FORMAT for a format",
+  "--input-file": "--arg-file FILE (-a)",
+  "-i": "--arg-file FILE (-a) for a file, --format FORMAT for a format",
+  "--output": "--output-format FORMAT",
+  "--on-error": "--on-failure cancel|continue, or --dead-letter FILE",
+  "--file": "--procfile FILE (-f)",
+  "--retry": "--retries N",
+  "--tries": "--retries N",
+  "-V": "aio --version",
+  "--bar": "--progress"
+}

@@ -1,0 +1,189 @@
+import { Effect, type Scope } from "effect"
+import * as EventLine from "../../services/host/EventLine.js"
+import type { Status } from "../../services/host/Events.js"
+import * as Output from "../../services/host/Output.js"
+import * as Durations from "../../services/text/Durations.js"
+import * as Printable from "../../services/text/Printable.js"
+import * as Table from "../../services/text/Table.js"
+import * as Screen from "./Screen.js"
+
+// From events to the terminal, for all commands. A command has a view, which is plain code from an event to what it shows;
+// where that goes is decided here: results to stdout, everything else to stderr, above one live area on a terminal.
+
+/** What an event shows. Texts are lines; control characters in them are made visible. Bytes pass unchanged. */
+export interface Shown {
+  /** A result: bytes, with their line ends. */
+  readonly bytes?: string | Uint8Array | undefined
+  /** A result: a line of ours, with names from outside in it. */
+  readonly line?: string | undefined
+  /** What a child process wrote to its stderr. */
+  readonly errors?: Uint8Array | undefined
+  /** Dropped by -qq. */
+  readonly failure?: string | undefined
+  /** Dropped by -q. */
+  readonly note?: string | undefined
+  /** The table at the end, of several lines that are safe already; dropped by -q. */
+  readonly summary?: string | undefined
+}
+
+/** The view of a command: its state is its own, and it does no I/O. */
+export interface View<E> {
+  readonly show: (event: E) => Shown | undefined
+  /** The lines of the live area, at most `columns` wide; drawn after events, and each second if `ticks`. */
+  readonly live?: (columns: number) => ReadonlyArray<string>
+  readonly ticks?: boolean
+  /** The event of `--json`, if it is not the event itself; undefined leaves it out. */
+  readonly json?: (event: E) => object | undefined
+}
+
+export interface Settings {
+  readonly json: boolean
+  /** 1 drops notes and the summary, 2 failures too. */
+  readonly quiet: number
+  /** Draws the live area, on a terminal. */
+  readonly progress?: boolean | undefined
+}
+
+export interface Reporter<E> {
+  /** Draws events, with one write for each run of results. */
+  readonly report: (events: Iterable<E>) => Effect.Effect<void>
+  /** A line on stderr that is no event: -q drops it. */
+  readonly note: (line: string) => Effect.Effect<void>
+  /** Whether progress is drawn: for events that are costly to make. */
+  readonly isLive: boolean
+}
+
+type Piece = string | Uint8Array
+
+const joined = (pieces: ReadonlyArray<Piece>): Piece =>
+  pieces.length === 1
+    ? pieces[0]!
+    : pieces.every((piece) => typeof piece === "string")
+      ? pieces.join("")
+      : Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)))
+
+export const make = <E extends { readonly event: string }>(
+  view: View<E>,
+  { json, progress = false, quiet }: Settings
+): Effect.Effect<Reporter<E>, never, Output.Output | Scope.Scope> =>
+  Effect.gen(function* () {
+    const output = yield* Output.Output
+    const { live } = view
+    const draws = live !== undefined && progress && output.stderr.interactive && !json && quiet === 0
+    const screen = draws ? yield* Screen.make : undefined
+    const shared = screen !== undefined && output.stdout.interactive
+    const toErr = (line: string) =>
+      screen === undefined ? output.note(line) : Effect.sync(() => screen.log(line))
+    const toOut = (pieces: ReadonlyArray<Piece>) => {
+      const piece = joined(pieces)
+      if (!shared) return output.write(piece)
+      return Effect.sync(() => screen.write(typeof piece === "string" ? Buffer.from(piece) : piece))
+    }
+    const redraw = () => {
+      if (screen !== undefined) screen.show(live!((process.stderr.columns || 80) - 1))
+    }
+    if (screen !== undefined && view.ticks === true) {
+      const timer = setInterval(redraw, 1000)
+      timer.unref()
+      yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(timer)))
+    }
+    const report = (events: Iterable<E>): Effect.Effect<void> => {
+      const steps: Array<Effect.Effect<void>> = []
+      let out: Array<Piece> = []
+      const flush = () => {
+        if (out.length > 0) steps.push(toOut(out))
+        out = []
+      }
+      const err = (line: string) => {
+        flush()
+        steps.push(toErr(line))
+      }
+      for (const event of events) {
+        if (json) {
+          const shown = view.json === undefined ? event : view.json(event)
+          if (shown !== undefined) out.push(`${EventLine.encode(shown as E)}\n`)
+          continue
+        }
+        const shown = view.show(event)
+        if (shown === undefined) continue
+        if (shown.bytes !== undefined) out.push(shown.bytes)
+        if (shown.line !== undefined) out.push(`${Printable.line(shown.line)}\n`)
+        if (shown.errors !== undefined) {
+          flush()
+          const { errors } = shown
+          steps.push(screen === undefined ? output.writeError(errors) : Effect.sync(() => screen.write(errors)))
+        }
+        if (shown.failure !== undefined && quiet < 2) err(Printable.line(shown.failure))
+        if (shown.note !== undefined && quiet < 1) err(Printable.line(shown.note))
+        if (shown.summary !== undefined && quiet < 1) err(shown.summary)
+      }
+      flush()
+      redraw()
+      return steps.length === 1 ? steps[0]! : Effect.all(steps, { discard: true })
+    }
+    return {
+      report,
+      note: (line) => (quiet > 0 || json ? Effect.void : toErr(Printable.line(line))),
+      isLive: screen !== undefined
+    }
+  })
+
+// lines that all commands share
+
+/** Most characters of a name in a line. */
+const longest = 240
+
+/** The beginning and the end of a long name. */
+export const brief = (text: string): string =>
+  text.length <= longest ? text : `${text.slice(0, longest / 2)} … ${text.slice(20 - longest / 2)}`
+
+const words: Readonly<Record<Status, string>> = {
+  succeeded: "succeeded",
+  failed: "failed",
+  cancelled: "cancelled",
+  skipped: "skipped",
+  timed_out: "timed out"
+}
+
+/** The line of a piece of work that did not succeed: `Failed NAME: REASON`. */
+export const failed = (event: {
+  readonly name: string
+  readonly status: Status
+  readonly reason?: string | undefined
+}): string => {
+  const word = words[event.status]
+  return `${word[0]!.toUpperCase()}${word.slice(1)} ${brief(event.name)}${event.reason === undefined ? "" : `: ${brief(event.reason)}`}`
+}
+
+/** The line of a process that was asked to end. */
+export const lingering = (event: {
+  readonly name: string
+  readonly pid: number
+  readonly left: number
+}): string =>
+  `waiting for ${brief(event.name)} (pid ${event.pid}), which is killed in ${Durations.formatDuration(event.left)}`
+
+/** The line before another attempt. */
+export const retrying = (event: {
+  readonly name: string
+  readonly reason: string
+  readonly attempt: number
+  readonly delay: number
+}): string =>
+  `${brief(event.name)}: ${brief(event.reason)}; attempt ${event.attempt} in ${Durations.formatDuration(event.delay)}`
+
+/** The counts of a summary: `3 succeeded, 1 failed`. */
+export const counts = (summary: Readonly<Record<Status, number>>): string => {
+  const parts = (Object.keys(words) as Array<Status>)
+    .filter((status) => status === "succeeded" || summary[status] > 0)
+    .map((status) => `${summary[status]} ${words[status]}`)
+  return parts.join(", ")
+}
+
+/** The table of a summary: what was done, by status, then the command's own rows and the time. */
+export const summary = (
+  noun: string,
+  event: Readonly<Record<Status, number>> & { readonly duration: number },
+  rows: ReadonlyArray<readonly [name: string, value: string]> = []
+): string =>
+  Table.keyed([[noun, counts(event)], ...rows, ["time", Durations.formatDuration(event.duration)]])

@@ -1,0 +1,262 @@
+import { Schema } from "effect"
+
+// The events of `aio --json`, version 2. Every event has the fields of these schemas, and `schema: 2` (EventLine adds it).
+// All events use the same words: `index` counts from 1 in the order of the input; `name` is the URL, command, task or
+// item; durations are milliseconds; `reason` is the sentence that a person reads.
+
+/**
+ * How one piece of work has ended. `skipped`: never started, because nothing had to be done or the run ended first.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Status = Schema.Literal("succeeded", "failed", "cancelled", "skipped", "timed_out")
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Status = typeof Status.Type
+
+const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
+
+const text = Schema.String
+const number = Schema.Number
+const count = Schema.NonNegativeInt
+const index = Schema.Positive.pipe(Schema.int()).annotations({
+  description: "the number in the order of the input, from 1"
+})
+const milliseconds = Schema.NonNegative.annotations({ description: "milliseconds" })
+const time = text.annotations({ description: "a time of day with its offset, as ISO 8601" })
+const stream = Schema.Literal("stdout", "stderr")
+
+const event = <Name extends string, Fields extends Schema.Struct.Fields>(name: Name, fields: Fields) =>
+  Schema.Struct({ event: Schema.Literal(name), ...fields })
+
+/** What every piece of work has. */
+const item = { index, name: text }
+
+const finished = <Fields extends Schema.Struct.Fields>(fields: Fields) =>
+  event("finished", {
+    ...item,
+    status: Status,
+    /** Milliseconds of the last attempt. */
+    duration: milliseconds,
+    reason: optional(text),
+    ...fields
+  })
+
+const exit = { exitCode: optional(count), signal: optional(text) }
+
+const summary = <Fields extends Schema.Struct.Fields>(fields: Fields) =>
+  event("summary", {
+    succeeded: count,
+    failed: count,
+    cancelled: count,
+    skipped: count,
+    timed_out: count,
+    duration: milliseconds,
+    exitCode: count,
+    ...fields
+  })
+
+const retrying = event("retrying", { ...item, attempt: count, delay: milliseconds, reason: text })
+const output = event("output", { ...item, stream, text })
+/** The process was asked to end and still runs; it is killed after `left` milliseconds. */
+const lingering = event("lingering", { ...item, pid: count, left: milliseconds })
+
+/**
+ * The events of `aio gather`: `name` is the URL.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Gather = Schema.Union(
+  event("planned", { ...item, path: optional(text) }),
+  event("started", item),
+  event("progress", { ...item, bytes: count, total: optional(count) }),
+  retrying.pipe(Schema.extend(Schema.Struct({ cause: text }))),
+  event("note", { ...item, reason: text }),
+  finished({
+    bytes: count,
+    path: optional(text),
+    sha256: optional(text),
+    attempts: optional(count),
+    cause: optional(text),
+    httpStatus: optional(count),
+    kept: optional(count)
+  }),
+  summary({
+    bytes: count,
+    retries: count,
+    causes: Schema.Record({ key: text, value: count }),
+    kept: optional(Schema.Struct({ files: count, bytes: count }))
+  })
+)
+
+/**
+ * The events of `aio subprocess`: `name` is the command line.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Subprocess = Schema.Union(
+  event("planned", item),
+  event("started", { ...item, attempt: count, pid: count, slot: count }),
+  output,
+  retrying,
+  lingering,
+  event("waiting", { for: Schema.Literal("load", "memory"), value: number }),
+  finished({
+    ...exit,
+    attempts: optional(count),
+    usage: optional(Schema.Struct({ user: milliseconds, system: milliseconds, peakMemory: count }))
+  }),
+  summary({
+    slowest: optional(Schema.Struct({ ...item, duration: milliseconds })),
+    halted: optional(text)
+  })
+)
+
+/**
+ * The events of `aio loop`: a `result` for each result, `finished` for a record that has none.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Loop = Schema.Union(
+  event("result", { index, line: index, value: Schema.Unknown }),
+  event("retrying", { index, line: index, attempt: count, delay: milliseconds, reason: text }),
+  event("finished", { index, line: index, status: Status, reason: text }),
+  event("gap", { path: text, reason: text }),
+  summary({ records: count, results: count })
+)
+
+const quantiles = Schema.Struct({ p50: milliseconds, p95: milliseconds, p99: milliseconds })
+
+/**
+ * The events of `aio executor`: `name` is the item's text, `value` the result.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Executor = Schema.Union(
+  event("output", { stream, text }),
+  finished({
+    /** Milliseconds in the queue. */
+    wait: milliseconds,
+    attempts: count,
+    value: optional(Schema.Unknown),
+    /** The name of the error's class. */
+    error: optional(text),
+    stack: optional(text)
+  }),
+  summary({ run: quantiles, wait: quantiles })
+)
+
+/**
+ * The events of `aio tasks`: `name` is the task's.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Tasks = Schema.Union(
+  event("started", { ...item, command: text, pid: count }),
+  output,
+  lingering,
+  finished(exit),
+  summary({})
+)
+
+/**
+ * The events of `aio long-running`: `name` is the service's, `run` counts its runs from 1.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const LongRunning = Schema.Union(
+  event("waiting", { ...item, others: Schema.Array(text) }),
+  event("started", { ...item, run: count, command: text, pid: count }),
+  output,
+  event("ready", { ...item, run: count, duration: milliseconds }),
+  event("unhealthy", { ...item, run: count, failures: count, reason: text }),
+  event("exited", { ...item, run: count, duration: milliseconds, reason: text, ...exit }),
+  event("restarting", { ...item, run: count, delay: milliseconds }),
+  event("sampled", { ...item, pid: count, cpu: number, memory: count }),
+  event("stopping", { ...item, reason: text }),
+  lingering,
+  finished({ restarts: count }),
+  summary({})
+)
+
+const scheduled = { at: time, movedFrom: optional(time) }
+
+/**
+ * The events of `aio schedule`: `name` is the command line, `index` the number of the run.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Schedule = Schema.Union(
+  event("planned", { ...item, ...scheduled }),
+  event("next", { index, ...scheduled }),
+  event("scheduled", { name: text, ...scheduled }),
+  event("started", { ...item, ...scheduled }),
+  output,
+  lingering,
+  finished(exit),
+  /** Runs that do not take place: `count` of them, the first due at `at`, the last at `until`. */
+  event("skipped", { name: text, at: time, until: time, count, reason: text }),
+  summary({})
+)
+
+/**
+ * The events of `aio await`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Await = Schema.Union(
+  event("finding", {
+    file: text,
+    line: index,
+    column: index,
+    rule: text,
+    code: optional(Schema.Union(text, number)),
+    reason: text,
+    mend: text
+  }),
+  event("summary", {
+    files: count,
+    findings: count,
+    unresolved: optional(count),
+    unjudged: optional(count),
+    exitCode: count
+  })
+)
+
+/**
+ * The events of `aio network`: `name` is the part of the page.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Network = Schema.Union(finished({ text: optional(text) }), summary({}))
+
+/**
+ * The events of all commands, by the name of the subcommand.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const byCommand = {
+  gather: Gather,
+  subprocess: Subprocess,
+  loop: Loop,
+  executor: Executor,
+  tasks: Tasks,
+  "long-running": LongRunning,
+  schedule: Schedule,
+  await: Await,
+  network: Network
+}
