@@ -7,6 +7,7 @@ import * as Output from "../services/host/Output.js"
 import * as CommandGroup from "../services/job/CommandGroup.js"
 import { formatDuration } from "../services/text/Durations.js"
 import { plural } from "../services/text/Plural.js"
+import * as Table from "../services/text/Table.js"
 import { alone, withRest } from "./kernel/Cli.js"
 import * as Named from "./kernel/Named.js"
 import * as Values from "./kernel/Values.js"
@@ -29,14 +30,7 @@ const table = ({ elapsed, tasks }: CommandGroup.CommandsSummary): string => {
     runtime === undefined ? "" : formatDuration(runtime),
     detail
   ])
-  const all = [["task", "status", "time", "why"], ...rows]
-  const widths = [0, 1, 2].map((i) => Math.max(...all.map((row) => row[i]!.length)))
-  const lines = all.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join("  ")
-      .trimEnd()
-  )
+  const lines = Table.aligned([["task", "status", "time", "why"], ...rows])
   return [...lines, `${plural(tasks.length, "task")} in ${formatDuration(elapsed)}`].join("\n")
 }
 

@@ -3,6 +3,7 @@ import type * as Services from "../../services/supervision/Services.js"
 import * as Sleep from "../../services/task/Sleep.js"
 import { formatDuration } from "../../services/text/Durations.js"
 import { formatSize } from "../../services/text/Sizes.js"
+import * as Table from "../../services/text/Table.js"
 import * as Named from "../kernel/Named.js"
 import type * as Screen from "../kernel/Screen.js"
 
@@ -19,16 +20,6 @@ interface Row {
 
 const head = ["NAME", "STATE", "PID", "AGE", "RESTARTS", "LAST EXIT", "CPU", "MEMORY"]
 
-const aligned = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
-  return rows.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]!))
-      .join("  ")
-      .trimEnd()
-  )
-}
-
 /** Shows a table of all services at the bottom of the screen; the returned function takes the events. */
 export const statusTable = Effect.fn(function* (names: ReadonlyArray<string>, screen: Screen.Screen) {
   const rows = new Map<string, Row>(
@@ -44,7 +35,7 @@ export const statusTable = Effect.fn(function* (names: ReadonlyArray<string>, sc
       lastExit,
       ...(use === "" ? ["", ""] : use.split(" / "))
     ])
-    screen.show(aligned([head, ...cells]))
+    screen.show(Table.aligned([head, ...cells]))
   })
   yield* Effect.forkScoped(Effect.forever(Effect.zipRight(draw, Sleep.sleep("1 second"))))
   return (event: Services.ServiceEvent) =>
@@ -109,7 +100,7 @@ export const noteOf = (event: Services.ServiceEvent): string | undefined => {
 }
 
 export const summary = (outcomes: ReadonlyArray<Services.ServiceOutcome>): string =>
-  aligned([
+  Table.aligned([
     ["name", "status", "restarts", "why"],
     ...outcomes.map(({ detail = "", name, restarts, status }) => [name, status, String(restarts), detail])
   ]).join("\n")

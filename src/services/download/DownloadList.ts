@@ -3,9 +3,9 @@ import { Chunk, Data, Effect, Either, Stream } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import * as Input from "../host/Input.js"
 import * as Lines from "../text/Lines.js"
+import * as Printable from "../text/Printable.js"
 import type * as Download from "./Download.js"
 import * as FileName from "./FileName.js"
-import { plainText } from "./internal/plainText.js"
 
 /** Characters of a wrong text that a message quotes. */
 const quotable = 80
@@ -19,7 +19,7 @@ const withoutUser = (text: string): string => {
 /** A text from outside for a message: its beginning, without a password and without control characters. */
 const quote = (text: string): string => {
   const shown = withoutUser(text)
-  return `'${plainText(shown.length > quotable ? `${shown.slice(0, quotable)}…` : shown)}'`
+  return `'${Printable.line(shown.length > quotable ? `${shown.slice(0, quotable)}…` : shown)}'`
 }
 
 /** Most characters of a host name; the time to encode a longer text grows with its square. */

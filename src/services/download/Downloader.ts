@@ -3,6 +3,7 @@ import { Context, Data, Effect, Fiber, HashMap, Layer, Option, Ref, Runtime, typ
 import { codes } from "../host/ExitCodes.js"
 import { describe, tryFolder } from "../host/OwnFiles.js"
 import { anyCount, checkOptions, time } from "../text/Numbers.js"
+import * as Printable from "../text/Printable.js"
 import { formatSize } from "../text/Sizes.js"
 import { DownloadError, type Downloaded, type Reason, type Request, type SessionOptions } from "./Download.js"
 import { readProxies } from "./internal/proxies.js"
@@ -20,7 +21,7 @@ export class ProxyError extends Data.TaggedError("ProxyError")<{
 }> {
   readonly exitCode = codes.usage
   override get message() {
-    const shown = this.value.replace(/[\p{Cc}\p{Cf}]/gu, "?")
+    const shown = Printable.line(this.value)
     return `the environment variable ${this.variable} is not a proxy ('${shown}'); expected http://host:port`
   }
 }

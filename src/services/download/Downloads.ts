@@ -7,11 +7,11 @@ import type * as Gather from "../task/Gather.js"
 import * as WorkerFibers from "../task/WorkerFibers.js"
 import { formatGiven } from "../text/Durations.js"
 import { anyCount, checkOptions, countOrInfinity, time } from "../text/Numbers.js"
+import * as Printable from "../text/Printable.js"
 import * as Download from "./Download.js"
 import * as Downloader from "./Downloader.js"
 import { make as makeAttempts } from "./internal/attempts.js"
 import * as hostQueue from "./internal/hostQueue.js"
-import { plainText } from "./internal/plainText.js"
 import * as NameClaims from "./NameClaims.js"
 
 /**
@@ -226,7 +226,7 @@ export const downloads = <E = never, R = never>(
         })
       }
       const note = (item: Item, text: string) => {
-        const detail = plainText(text) // it may quote file names that another program chose
+        const detail = Printable.line(text) // it may quote file names that another program chose
         if (item.notes.has(detail)) return
         item.notes.add(detail)
         emit({ event: "note", index: item.index, url: item.url, detail })

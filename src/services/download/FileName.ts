@@ -1,3 +1,5 @@
+import * as Printable from "../text/Printable.js"
+
 const reserved = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i
 
 /** Most bytes of a name. */
@@ -56,9 +58,7 @@ const truncate = (name: string): string => {
  */
 export const fromNetwork = (name: string): string | undefined => {
   const base = trimmed(
-    shorten(name.slice(Math.max(name.lastIndexOf("/"), name.lastIndexOf("\\")) + 1))
-      // control bytes, and what reorders or hides text
-      .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, "")
+    Printable.removed(shorten(name.slice(Math.max(name.lastIndexOf("/"), name.lastIndexOf("\\")) + 1)))
       .normalize("NFC")
       .replace(/[<>:"|?*]/g, "_")
   )

@@ -4,6 +4,7 @@ import { inspect } from "node:util"
 import { Cause, Option, Runtime } from "effect"
 import { clipped, guarded, isError, printable, read, readText } from "../text/Foreign.js"
 import { plural } from "../text/Plural.js"
+import * as Printable from "../text/Printable.js"
 import { codes, isFailureCode } from "./ExitCodes.js"
 
 // The report that a person reads when a program fails, and the exit code of the failure.
@@ -150,7 +151,8 @@ const trace = (error: object, cwd: string): ReadonlyArray<string> => {
         : named === "" || named.includes("<anonymous>")
           ? where
           : `${named} (${where})`
-    if (text && lines[lines.length - 1] !== text) lines.push(text)
+    const safe = text && Printable.line(text)
+    if (safe && lines[lines.length - 1] !== safe) lines.push(safe)
     if (lines.length === 12) break
   }
   return lines
@@ -216,7 +218,7 @@ export const render = (
     }
     shown++
     const indent = "  ".repeat(depth)
-    const [first = "", ...more] = printable("an error", () => headline(error)).split("\n")
+    const [first = "", ...more] = Printable.lines(printable("an error", () => headline(error)))
     lines.push(`${indent}${paint(31, `${prefix}:`)} ${first}`)
     for (const line of more) lines.push(`${indent}  ${line}`)
     if (typeof error !== "object" || error === null) return
@@ -228,7 +230,7 @@ export const render = (
   for (const error of errors(cause)) {
     const message = read(error, "message")
     if (label === undefined && isFailureCode(codeOf(error)) && typeof message === "string") {
-      if (message !== "") lines.push(clipped(message))
+      if (message !== "") lines.push(Printable.lines(clipped(message)).join("\n"))
       isNew(error)
     } else add(error, label ?? "error", 0)
   }

@@ -1,5 +1,6 @@
 import { Cause, Effect, Exit } from "effect"
 import { isError, printable } from "../text/Foreign.js"
+import * as Printable from "../text/Printable.js"
 
 const ofError = (error: unknown): string => {
   if (typeof error === "object" && error !== null) {
@@ -20,7 +21,7 @@ const ofError = (error: unknown): string => {
 export const headline = (cause: Cause.Cause<unknown>): string =>
   Cause.isInterruptedOnly(cause)
     ? "cancelled"
-    : printable("an error", () => ofError(Cause.squash(cause)).split("\n", 1)[0] ?? "")
+    : Printable.line(printable("an error", () => ofError(Cause.squash(cause)).split("\n", 1)[0] ?? ""))
 
 type Join = <E>(left: Cause.Cause<E>, right: Cause.Cause<E>) => Cause.Cause<E>
 

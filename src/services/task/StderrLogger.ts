@@ -3,6 +3,7 @@ import { Cause, Effect, HashMap, List, Logger } from "effect"
 import * as Failures from "../host/Failures.js"
 import type { Output } from "../host/Output.js"
 import { guarded, printable } from "../text/Foreign.js"
+import * as Printable from "../text/Printable.js"
 import { headline } from "./Causes.js"
 
 const toText = (value: unknown): string => (typeof value === "string" ? value : inspect(value))
@@ -30,11 +31,12 @@ export const stderr = (output: Output["Type"], cwd: string): Logger.Logger<unkno
   const { colors, interactive } = output.stderr
   const pretty = Logger.make<unknown, string>((entry) => {
     const { annotations, cause, date, logLevel, message, spans } = entry
+    const safe = (value: unknown) => Printable.lines(toText(value)).join("\n")
     const fields = [
-      ...HashMap.map(annotations, (value, key) => `${key}=${toText(value)}`).pipe(HashMap.values),
+      ...HashMap.map(annotations, (value, key) => `${key}=${safe(value)}`).pipe(HashMap.values),
       ...List.map(spans, (span) => `${span.label}=${date.getTime() - span.startTime}ms`)
     ]
-    const text = (Array.isArray(message) ? message : [message]).map(toText)
+    const text = (Array.isArray(message) ? message : [message]).map(safe)
     const level = logLevel.label.padEnd(5)
     const line = [
       date.toISOString().slice(11, 23),

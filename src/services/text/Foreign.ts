@@ -68,7 +68,7 @@ const longest = 64 * 1024
 export const clipped = (text: string): string =>
   text.length <= longest
     ? text
-    : `${text.slice(0, longest)}… (${plural(text.length - longest, "more character is", "more characters are")} left out)`
+    : `${text.slice(0, longest).replace(/[\ud800-\udbff]$/, "")}… (${plural(text.length - longest, "more character is", "more characters are")} left out)`
 
 /**
  * The text that the body makes of a foreign value, clipped; if the body throws, one line that reports it.

@@ -44,6 +44,10 @@ describe("Durations", () => {
       ["1,5s", "'1,5' in duration '1,5s' has a comma; write 1.5"],
       ["1h 1h", "unit 'h' at character 4 in duration '1h 1h' occurs twice; add them up"],
       ["1e3s", "unit 'e' in duration '1e3s' is unknown; use ms, s, m, h, d or w"],
+      ["1e3", "unit 'e' in duration '1e3' is unknown; use ms, s, m, h, d or w"],
+      ["٣", "'٣' in duration '٣' is not a number; write one like 90s or 1h30m"],
+      ["1_000", "'1' in duration '1_000' has no unit; use ms, s, m, h, d or w"],
+      ["9007199254740993ms", "duration '9007199254740993ms' is too long; the longest is 104249991 days"],
       ["9".repeat(20), `duration '${"9".repeat(20)}' is too long; the longest is 104249991 days`]
     ])("names the problem of %j", (text, message) => {
       expect(problem(Durations.duration(text))).toBe(message)

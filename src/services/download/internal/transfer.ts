@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import * as path from "node:path"
 import { Duration } from "effect"
 import type { Dispatcher } from "undici"
+import * as Printable from "../../text/Printable.js"
 import {
   type Downloaded,
   makeHistory,
@@ -120,8 +121,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         callbacks.fail({
           reason: failure.reason,
           url: show(request.url),
-          // It may quote the server: remove characters that move a terminal's cursor or reorder its text.
-          detail: failure.message.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " "),
+          detail: Printable.line(failure.message), // it may quote the server
           retryable: failure.retryable,
           ...failure.more
         })

@@ -1,0 +1,58 @@
+import { eastAsianWidth } from "get-east-asian-width"
+
+const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" })
+
+const isAscii = /^[\x20-\x7e]*$/
+// A grapheme that begins with a mark, a control or a format character takes no column of its own.
+const isInvisible = /^[\p{Mn}\p{Me}\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
+const isEmoji =
+  /^(?:\p{Emoji_Presentation}|\p{Regional_Indicator}{2}|.\ufe0f|\p{Extended_Pictographic}.*\u200d)/u
+
+const ofGrapheme = (grapheme: string): number => {
+  if (isInvisible.test(grapheme)) return 0
+  return isEmoji.test(grapheme) ? 2 : eastAsianWidth(grapheme.codePointAt(0)!)
+}
+
+/**
+ * The columns that a text takes on a terminal: 2 for a wide character or an emoji, 0 for a combining one.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const of = (text: string): number => {
+  if (isAscii.test(text)) return text.length
+  let columns = 0
+  for (const { segment } of graphemes.segment(text)) columns += ofGrapheme(segment)
+  return columns
+}
+
+/**
+ * The text, or its beginning and `…` if it takes more columns; never cut within a grapheme.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const cut = (text: string, columns: number): string => {
+  if (isAscii.test(text)) {
+    if (text.length <= columns) return text
+    return columns < 1 ? "" : `${text.slice(0, columns - 1)}…`
+  }
+  let taken = 0
+  let end = 0 // of what fits beside the ellipsis
+  for (const { index, segment } of graphemes.segment(text)) {
+    const next = taken + ofGrapheme(segment)
+    if (next > columns) return columns < 1 ? "" : `${text.slice(0, end)}…`
+    taken = next
+    if (taken < columns) end = index + segment.length
+  }
+  return text
+}
+
+/**
+ * The text with blanks behind it, up to this many columns.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const padEnd = (text: string, columns: number): string =>
+  text + " ".repeat(Math.max(0, columns - of(text)))
