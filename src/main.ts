@@ -3,6 +3,6 @@ import * as App from "./commands/App.js"
 import * as Cli from "./commands/kernel/Cli.js"
 import * as Run from "./programs/Run.js"
 
-Run.runMain(Cli.run(App.make(), process.argv.slice(2), process.env).pipe(Effect.provide(App.layer)), {
+Run.runMain(Cli.run(App.app, process.argv.slice(2), process.env).pipe(Effect.provide(App.layer)), {
   ownProcess: true
 })

@@ -12,6 +12,8 @@ export interface Concept {
   readonly effect: string
   /** What the subcommand is for, in one line: the description in `aio --help`. */
   readonly summary: string
+  /** The first command of a newcomer, without `aio`. */
+  readonly first: string
   /**
    * The output on stdout of the subcommand without arguments, or with {@link exampleArgs}. TIME is a placeholder for a
    * measured duration.
@@ -30,6 +32,7 @@ export const concepts = [
     asyncio: "asyncio.run",
     effect: "runMain, Scope",
     summary: "run the guide's hello, or an Effect program from a file",
+    first: "run hello.ts",
     example: ["hi"]
   },
   {
@@ -39,6 +42,7 @@ export const concepts = [
     asyncio: "asyncio.create_task",
     effect: "fibers in a scope",
     summary: "run named commands as one group: fail one, cancel all",
+    first: "tasks web='npm start' test='npm test'",
     example: ["hi 2", "hi 1"]
   },
   {
@@ -48,6 +52,7 @@ export const concepts = [
     asyncio: "Task.cancel",
     effect: "supervised fibers",
     summary: "keep named commands running: restart, readiness, health, logs",
+    first: "long-running web='node server.js'",
     example: [
       "task running now...",
       "Hello 2",
@@ -67,6 +72,7 @@ export const concepts = [
     asyncio: "never awaited",
     effect: "effects are values",
     summary: "find effects and promises that are built and never run",
+    first: "await src/*.ts",
     example: ["foobar1"]
   },
   {
@@ -76,6 +82,7 @@ export const concepts = [
     asyncio: "asyncio.gather",
     effect: "Effect.all",
     summary: "download many URLs at once, safely and resumably",
+    first: "gather -d files https://example.org/a.zip",
     example: [
       "Downloaded https://www.google.com, size 16384",
       "Downloaded https://www.facebook.com, size 32768",
@@ -90,6 +97,7 @@ export const concepts = [
     asyncio: "async for",
     effect: "Stream",
     summary: "map a function over a stream of lines or JSON, with bounded concurrency",
+    first: "loop upper.ts < lines.txt",
     example: [0, 1, 2, 3, 4].flatMap((i) => [`Before yield ${i}`, `Yay, I've been yield'd ${i}`])
   },
   {
@@ -99,6 +107,7 @@ export const concepts = [
     asyncio: "loop.call_later, loop.call_at",
     effect: "Schedule, one timer heap",
     summary: "run commands later, at a time, every interval or by cron, or print the next times",
+    first: "schedule later 10m -- echo tea",
     example: ["call_soon   at 0.0 s", "call_at     at 0.2 s", "call_later  at 0.4 s"],
     exampleArgs: ["--virtual"]
   },
@@ -109,6 +118,7 @@ export const concepts = [
     asyncio: "loop.run_in_executor",
     effect: "blocking work on worker threads",
     summary: "map a blocking or CPU-bound function over items on worker threads",
+    first: "executor thumb.ts#make *.png",
     example: [
       "foobar",
       "Downloaded https://www.google.com, size 16384",
@@ -124,6 +134,7 @@ export const concepts = [
     asyncio: "create_subprocess_exec",
     effect: "Command",
     summary: "run a command for each item, many at once, whole process trees under control",
+    first: "subprocess gzip -k {} ::: *.log",
     example: ["Executing: sleep 1", "Executing: echo hello", "hello", "", ""]
   },
   {
@@ -133,6 +144,7 @@ export const concepts = [
     asyncio: "event loop, threads",
     effect: "fiber per request",
     summary: "serve HTTP and WebSocket on one thread, one fiber per request",
+    first: "server --demo",
     example: [
       "1 request that waits 200 ms: answered after TIME",
       "1000 requests that wait 200 ms each: all answered after TIME (one after another: 3 m 20 s)",
@@ -149,6 +161,7 @@ export const concepts = [
     asyncio: "every client async",
     effect: "services and layers",
     summary: "ask database, cache, OAuth, storage and two APIs at once, and show one page",
+    first: "network",
     example: [
       "database   120 ms  3 orders",
       "cache       10 ms  41 visits",

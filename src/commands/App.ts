@@ -1,138 +1,72 @@
-import * as Command from "@effect/cli/Command"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { Layer } from "effect"
 import packageJson from "../../package.json" with { type: "json" }
-import { concepts, type Name } from "../manifest.js"
-import type * as Input from "../services/host/Input.js"
+import { type Concept, concepts, type Name } from "../manifest.js"
+import * as Input from "../services/host/Input.js"
 import type * as Output from "../services/host/Output.js"
 import type * as Signals from "../services/host/Signals.js"
 import * as Cli from "./kernel/Cli.js"
-import type * as Spec from "./kernel/Spec.js"
 
 /**
- * The services of all commands. Not NodeContext, because services that no command uses cost start-up time; `Run.runMain`
- * provides Output and Signals.
+ * The services that all commands share; each command provides what only it needs. Not NodeContext, because services that
+ * no command uses cost start-up time; `Run.runMain` provides Output and Signals.
  */
-export const layer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Cli.noTerminal)
+export const layer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Cli.noTerminal, Input.layer)
 
-const input = async (standIns: StandIns) =>
-  standIns.input ?? (await import("../services/host/Input.js")).layer
+type Main = Layer.Layer.Success<typeof layer> | Output.Output | Signals.Signals | Cli.Self
 
-type Main = Layer.Layer.Success<typeof layer> | Output.Output | Signals.Signals | Cli.Rest | Cli.Self
+type Load = () => Promise<Cli.Command<Main>>
 
-/** Layers in place of the process's own, for tests. */
-export interface StandIns {
-  readonly input?: Layer.Layer<Input.Input> | undefined
+const pending: Load = async () => {
+  throw new Error("this subcommand is being rewritten")
 }
 
-// Each subcommand's code, and the layers that only it needs, are loaded when it is called.
-const loaders = (standIns: StandIns): Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> => ({
-  run: async () => (await import("./run.js")).command,
-  tasks: async () => {
-    const { command } = await import("./tasks.js")
-    const [stdin, Processes] = await Promise.all([
-      input(standIns),
-      import("../services/process/Processes.js")
-    ])
-    return Command.provide(command, Layer.merge(stdin, Processes.layer))
-  },
-  "long-running": async () => {
-    const { command } = await import("./long-running.js")
-    const [stdin, Probes, Processes] = await Promise.all([
-      input(standIns),
-      import("../services/supervision/Probes.js"),
-      import("../services/process/Processes.js")
-    ])
-    return Command.provide(command, Layer.mergeAll(stdin, Probes.layer, Processes.layer))
-  },
-  await: async () => {
-    const { command } = await import("./await.js")
-    const Diagnostics = await import("../services/source/Diagnostics.js")
-    return Command.provide(command, Diagnostics.layer)
-  },
-  gather: async () => {
-    const { command } = await import("./gather.js")
-    const [Downloader, GuideServer, stdin] = await Promise.all([
-      import("../services/download/Downloader.js"),
-      import("../services/http/GuideServer.js"),
-      input(standIns)
-    ])
-    return Command.provide(command, Layer.mergeAll(Downloader.layer, GuideServer.layer, stdin))
-  },
-  loop: async () => {
-    const { command } = await import("./loop.js")
-    const [Checkpoints, Tail, stdin, Processes] = await Promise.all([
-      import("../services/stream/Checkpoints.js"),
-      import("../services/record/Tail.js"),
-      input(standIns),
-      import("../services/process/Processes.js")
-    ])
-    return Command.provide(command, Layer.mergeAll(Checkpoints.layer, Tail.layer, stdin, Processes.layer))
-  },
-  schedule: async () => {
-    const { command } = await import("./schedule.js")
-    const [Processes, Timers] = await Promise.all([
-      import("../services/process/Processes.js"),
-      import("../services/time/Timers.js")
-    ])
-    return Command.provide(command, Layer.merge(Processes.layer, Timers.layer))
-  },
-  executor: async () => {
-    const { command } = await import("./executor.js")
-    const [Executor, GuideServer, stdin, SystemLoad] = await Promise.all([
-      import("../services/thread/Executor.js"),
-      import("../services/http/GuideServer.js"),
-      input(standIns),
-      import("../services/host/SystemLoad.js")
-    ])
-    const services = Layer.mergeAll(GuideServer.layer, stdin, SystemLoad.layer)
-    return Command.provide(command, Layer.merge(Executor.layerThreads({ maxWorkers: 5 }), services))
-  },
-  subprocess: async () => {
-    const { command } = await import("./subprocess.js")
-    const [stdin, SystemLoad, Processes] = await Promise.all([
-      input(standIns),
-      import("../services/host/SystemLoad.js"),
-      import("../services/process/Processes.js")
-    ])
-    return Command.provide(
-      command,
-      Layer.mergeAll(stdin, SystemLoad.layer, Processes.layerWith({ ahead: true }))
-    )
-  },
-  server: async () => {
-    const { command } = await import("./server.js")
-    const HttpServerNode = await import("../services/http/HttpServerNode.js")
-    return Command.provide(command, HttpServerNode.layer)
-  },
-  network: async () => {
-    const { command } = await import("./network.js")
-    const [Apis, Cache, Database, OAuth, Storage] = await Promise.all([
-      import("../services/network/Apis.js"),
-      import("../services/network/Cache.js"),
-      import("../services/network/Database.js"),
-      import("../services/network/OAuth.js"),
-      import("../services/network/Storage.js")
-    ])
-    return Command.provide(
-      command,
-      Layer.mergeAll(Apis.layer, Cache.layer, Database.layer, OAuth.layer, Storage.layer)
-    )
-  },
-  guide: async () => (await import("./guide.js")).command
-})
+// A subcommand's code, and the services that only it needs, are loaded when it is called.
+const loaders: Record<Name, Load> = {
+  run: pending,
+  tasks: pending,
+  "long-running": pending,
+  await: pending,
+  gather: pending,
+  loop: pending,
+  schedule: pending,
+  executor: pending,
+  subprocess: pending,
+  server: async () => (await import("./server.js")).command,
+  network: async () => (await import("./network.js")).command
+}
 
-/** `aio`: its subcommands, each loaded when it is called. */
-export const make = (standIns: StandIns = {}): Cli.App<Main> => {
-  const load = loaders(standIns)
-  return {
-    name: "aio",
-    version: packageJson.version,
-    summary: packageJson.description,
-    entries: [
-      ...concepts.map(({ name, summary }) => ({ name, summary, load: load[name] })),
-      { name: "guide", summary: "read the guide, concept by concept, and run its examples", load: load.guide }
-    ]
+const helpers: Cli.App<Main>["entries"] = [
+  {
+    name: "guide",
+    summary: "read the guide, concept by concept, and run its examples",
+    load: async () => (await import("./guide.js")).command
+  },
+  {
+    name: "schema",
+    summary: "print the JSON Schema of the events of --json",
+    load: async () => (await import("./schema.js")).command
+  },
+  {
+    name: "completions",
+    summary: "print the completions of bash, zsh or fish",
+    load: async () => (await import("./completions.js")).command
   }
+]
+
+/** `aio` and its subcommands. */
+export const app: Cli.App<Main> = {
+  name: "aio",
+  version: packageJson.version,
+  summary: packageJson.description,
+  entries: [
+    ...concepts.map(({ first, name, summary }: Concept & { readonly name: Name }) => ({
+      name,
+      summary,
+      first,
+      load: loaders[name]
+    })),
+    ...helpers
+  ]
 }

@@ -1,13 +1,10 @@
 import { pages } from "virtual:guide"
-import * as Args from "@effect/cli/Args"
-import * as Command from "@effect/cli/Command"
-import * as Options from "@effect/cli/Options"
-import { Effect, Option } from "effect"
+import { Effect } from "effect"
 import { type Concept, concepts } from "../manifest.js"
-import { UsageError } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
 import { didYouMean } from "../services/text/Spelling.js"
 import * as Cli from "./kernel/Cli.js"
+import * as Flag from "./kernel/Flag.js"
 
 const all: ReadonlyArray<Concept> = concepts
 
@@ -74,38 +71,36 @@ const runExample = ({ exampleArgs = [], name }: Concept) =>
     yield* self.run([name, ...exampleArgs])
   })
 
-export const command = Command.make(
+export const command = Cli.command(
   "guide",
   {
-    concept: Args.text({ name: "CONCEPT" }).pipe(
-      Args.withDescription("the name of a subcommand; default: the list of all"),
-      Args.optional
-    ),
-    run: Options.boolean("run").pipe(
-      Options.withDescription("run the examples of all concepts, one after the other")
-    ),
-    noRun: Options.boolean("no-run").pipe(
-      Options.withDescription("show the concept without running its example")
-    )
+    summary: "read the guide by concept, asyncio beside Effect, and run its examples",
+    usage: ["[OPTIONS] [CONCEPT]"],
+    operands: "mixed",
+    arguments: [["CONCEPT", "the name of a subcommand; without one, the list of all"]],
+    flags: {
+      run: Flag.toggle("run", "run the examples of all concepts, one after the other"),
+      noRun: Flag.toggle("no-run", "show the concept without running its example")
+    },
+    examples: [["guide gather", "the guide's gather beside Effect's, and its output"]]
   },
-  ({ concept: name, noRun, run }) =>
+  ({ noRun, run }, { operands: [name, extra] }) =>
     Effect.gen(function* () {
-      if (run && (noRun || Option.isSome(name))) {
-        return yield* new UsageError({
-          message: "aio guide: --run runs all concepts; omit the concept and --no-run"
-        })
+      if (extra !== undefined) return yield* Cli.usage(`unexpected '${extra}'; one concept at a time`)
+      if (run && (noRun || name !== undefined)) {
+        return yield* Cli.usage("--run runs all concepts; omit the concept and --no-run")
       }
       if (run) return yield* Effect.forEach(all, runExample, { discard: true })
-      if (Option.isNone(name)) return yield* Output.print(list())
-      const concept = all.find((concept) => concept.name === name.value)
+      if (name === undefined) return yield* Output.print(list())
+      const concept = all.find((concept) => concept.name === name)
       if (concept === undefined) {
         const names = all.map(({ name }) => name)
-        return yield* new UsageError({
-          message: `aio guide: unknown concept '${name.value}'${didYouMean(name.value, names)} (concepts: ${names.join(", ")})`
-        })
+        return yield* Cli.usage(
+          `unknown concept '${name}'${didYouMean(name, names)} (concepts: ${names.join(", ")})`
+        )
       }
       const { colors } = (yield* Output.Output).stdout
       yield* Output.print(render(concept, colors))
       if (!noRun) yield* runExample(concept)
     })
-).pipe(Command.withDescription("read the guide by concept, asyncio beside Effect, and run its examples"))
+)

@@ -25,7 +25,8 @@ const collect = () => {
   }
 }
 
-const input = (stdin: string) =>
+/** Without a text, standard input is /dev/null. */
+const input = (stdin = "", source: "none" | "piped" = "piped") =>
   Layer.map(Input.layer, (context) => {
     const files = Context.get(context, Input.Input)
     const text = Stream.succeed(new TextEncoder().encode(stdin))
@@ -33,6 +34,7 @@ const input = (stdin: string) =>
       ...files,
       stdin: text,
       isTerminal: false,
+      source,
       open: (path) => (path === "-" ? text : files.open(path))
     })
   })
@@ -58,9 +60,14 @@ const runOnce = async (args: ReadonlyArray<string>, options: Options): Promise<A
     stdout: Output.capabilities(false, env),
     stderr: Output.capabilities(false, env)
   })
-  const app = App.make({ input: input(options.stdin ?? "") })
   const code = await Effect.runPromise(
-    Run.supervise(Cli.run(app, args, env).pipe(Effect.provide(App.layer))).pipe(
+    Run.supervise(
+      Cli.run(App.app, args, env).pipe(
+        Effect.provide(
+          Layer.merge(App.layer, input(options.stdin, options.stdin === undefined ? "none" : "piped"))
+        )
+      )
+    ).pipe(
       Effect.provide(
         Layer.mergeAll(
           Layer.succeed(Output.Output, output),

@@ -114,7 +114,11 @@ export const sort = (
     }
     const known = flags.get(name)
     if (known === undefined) {
-      const here = elsewhere[name] ?? elsewhere[name.slice(0, 2)]
+      const [here] = [name, name.slice(0, 2)].flatMap((word) => {
+        const hint = elsewhere[word]
+        const [option] = /--[a-z-]+/.exec(hint ?? "") ?? []
+        return option !== undefined && flags.has(option) ? [hint] : []
+      })
       const hint =
         here !== undefined ? `; here it is ${here}` : name.length > 2 ? didYouMean(name, flags.keys()) : ""
       return fail(`unknown option ${name}${hint} (see ${called} --help; words that start with - go after --)`)

@@ -58,8 +58,6 @@ export interface Example<R, F extends Flag.Flags> {
 export interface Command<R> extends Argv.Grammar {
   readonly description: Description<Flag.Flags>
   readonly children: ReadonlyArray<Command<R>>
-  /** The descriptor of @effect/cli. */
-  readonly descriptor: CommandDescriptor.Command<unknown>
   readonly example: { readonly flags: ReadonlyArray<string>; readonly instead: string } | undefined
   readonly run: (
     words: Words,
@@ -90,7 +88,9 @@ export const command = <const F extends Flag.Flags, R = never, RE = never>(
   const parse = (options: ReadonlyArray<string>) =>
     CommandDescriptor.parse(descriptor, [name, ...options], config).pipe(
       Effect.mapError((error) =>
-        usage(ValidationError.isValidationError(error) && "error" in error ? plain(error.error) : String(error))
+        usage(
+          ValidationError.isValidationError(error) && "error" in error ? plain(error.error) : String(error)
+        )
       ),
       Effect.flatMap((directive) =>
         directive._tag === "UserDefined" && directive.leftover.length === 0
@@ -104,7 +104,6 @@ export const command = <const F extends Flag.Flags, R = never, RE = never>(
     flags: description.flags,
     operands: description.operands ?? "none",
     children: more.children ?? [],
-    descriptor,
     example:
       example === undefined
         ? undefined
@@ -113,8 +112,10 @@ export const command = <const F extends Flag.Flags, R = never, RE = never>(
             flags: (example.flags ?? []).map((key) => `--${description.flags[key]!.name}`)
           },
     run: (words, options, asExample) =>
-      Effect.flatMap(parse(options), (config): Effect.Effect<void, unknown, R | RE> =>
-        asExample && example !== undefined ? example.run(config) : handler(config, words)
+      Effect.flatMap(
+        parse(options),
+        (config): Effect.Effect<void, unknown, R | RE> =>
+          asExample && example !== undefined ? example.run(config) : handler(config, words)
       )
   }
 }
@@ -144,7 +145,6 @@ export interface App<R> {
   readonly name: string
   readonly version: string
   readonly summary: string
-  readonly input: Layer.Layer<Input.Input>
   readonly entries: ReadonlyArray<{
     readonly name: string
     readonly summary: string
@@ -167,6 +167,7 @@ export const noTerminal: Layer.Layer<Terminal.Terminal> = Layer.succeed(Terminal
 type Environment<R> =
   | Exclude<R, Self>
   | Output.Output
+  | Input.Input
   | FileSystem.FileSystem
   | Path.Path
   | Terminal.Terminal
@@ -174,16 +175,18 @@ type Environment<R> =
 const help = () => Effect.promise(() => import("./Help.js"))
 
 /** Whether the guide's example runs: only for the bare command, on a terminal or without standard input. */
-const isExample = (command: Command<never>, sorted: Argv.Sorted, asked: boolean, input: Layer.Layer<Input.Input>) =>
+const isExample = (command: Command<never>, sorted: Argv.Sorted, asked: boolean) =>
   Effect.gen(function* () {
     const { example } = command
     if (example === undefined || sorted.operands.length > 0 || sorted.rest !== undefined) return false
     const option = sorted.given.find((name) => !example.flags.includes(name))
     if (option !== undefined) return false
     if (asked || sorted.given.length > 0) return true
-    const { source } = yield* Effect.provide(Input.Input, input)
+    const { source } = yield* Input.Input
     if (source !== "piped") return true
-    return yield* usage(`no work is given; ${example.instead} (the guide's example: aio guide ${command.name})`)
+    return yield* usage(
+      `no work is given; ${example.instead} (the guide's example: aio guide ${command.name})`
+    )
   })
 
 const runWith = <R>(
@@ -222,7 +225,8 @@ const runWith = <R>(
       (parent, below) => parent.children.find(({ name }) => name === below)!,
       loaded
     )
-    if (sorted.help) return yield* Output.print((yield* help()).command(sorted.path, command, stdout))
+    if (sorted.help)
+      return yield* Output.print((yield* help()).command(sorted.path, command as Command<never>, stdout))
     const context = yield* Effect.context<Environment<R>>()
     const self = Self.of({
       run: (argv) => Effect.provide(runWith(app, argv, env, true), context),
@@ -230,7 +234,7 @@ const runWith = <R>(
     })
     const called = sorted.path.join(" ")
     const run = Effect.gen(function* () {
-      const example = yield* isExample(command as Command<never>, sorted, asExample, app.input)
+      const example = yield* isExample(command as Command<never>, sorted, asExample)
       yield* command.run(sorted, sorted.options, example)
     })
     yield* run.pipe(

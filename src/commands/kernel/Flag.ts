@@ -37,14 +37,16 @@ export interface Spelling<A> {
   readonly words?: ReadonlyArray<string>
 }
 
-const read = <A>(name: string, parse: Parse<A>) => (text: string) =>
-  Effect.mapError(parse(text), (problem) =>
-    ValidationError.invalidValue(HelpDoc.p(`option --${name}: ${problem}`))
-  )
+const read =
+  <A>(name: string, parse: Parse<A>) =>
+  (text: string) =>
+    Effect.mapError(parse(text), (problem) =>
+      ValidationError.invalidValue(HelpDoc.p(`option --${name}: ${problem}`))
+    )
 
 // The descriptions and aliases are for @effect/cli's own completions and help; Argv passes it long names only.
 const described =
-  (name: string, { alias, text, value }: { alias?: string; text: string; value?: string }) =>
+  ({ alias, text, value }: { alias?: string; text: string; value?: string }) =>
   <A>(options: Options.Options<A>): Options.Options<A> => {
     const named = value === undefined ? options : Options.withPseudoName(options, value)
     const short = alias === undefined ? named : Options.withAlias(named, alias)
@@ -57,7 +59,7 @@ export const value = <A>(name: string, spelling: Spelling<A>): Flag<A | undefine
   ...spelling,
   again: "last",
   options: Options.text(name).pipe(
-    described(name, spelling),
+    described(spelling),
     Options.mapEffect(read(name, spelling.parse)),
     Options.optional,
     Options.map(Option.getOrUndefined)
@@ -70,7 +72,7 @@ export const values = <A>(name: string, spelling: Spelling<A>): Flag<ReadonlyArr
   ...spelling,
   again: "all",
   options: Options.text(name).pipe(
-    described(name, spelling),
+    described(spelling),
     Options.repeated,
     Options.mapEffect((texts) => Effect.forEach(texts, read(name, spelling.parse)))
   )
@@ -89,7 +91,9 @@ export const choice = <const Words extends ReadonlyArray<string>>(
     parse: (text) =>
       words.includes(text)
         ? Either.right(text as Words[number])
-        : Either.left(`'${text}' is not accepted; expected ${words.slice(0, -1).join(", ")} or ${words.at(-1)}`)
+        : Either.left(
+            `'${text}' is not accepted; expected ${words.slice(0, -1).join(", ")} or ${words.at(-1)}`
+          )
   })
 
 const anything: Parse<string> = Either.right
@@ -101,7 +105,7 @@ export const toggle = (name: string, text: string, alias?: string): Flag<boolean
   text,
   again: "last",
   parse: anything,
-  options: Options.boolean(name).pipe(described(name, { text, ...(alias === undefined ? {} : { alias }) }))
+  options: Options.boolean(name).pipe(described({ text, ...(alias === undefined ? {} : { alias }) }))
 })
 
 /** An option without a value that `--no-NAME` turns off; undefined without either. */
@@ -112,7 +116,7 @@ export const negatable = (name: string, text: string): Flag<boolean | undefined>
   negatable: true,
   parse: anything,
   options: Options.boolean(name, { negationNames: [`no-${name}`] }).pipe(
-    described(name, { text }),
+    described({ text }),
     Options.optional,
     Options.map(Option.getOrUndefined)
   )
@@ -125,18 +129,29 @@ export const level = (name: string, text: string, alias: string): Flag<number> =
   text,
   again: "count",
   parse: anything,
-  options: Options.text(name).pipe(described(name, { alias, text }), Options.withDefault("0"), Options.map(Number))
+  options: Options.text(name).pipe(described({ alias, text }), Options.withDefault("0"), Options.map(Number))
 })
 
 /** The option with a default, which its help shows. */
-export const withDefault = <A, const B>(flag: Flag<A>, otherwise: B, shown = String(otherwise)): Flag<Exclude<A, undefined> | B> => ({
+export const withDefault = <A, const B>(
+  flag: Flag<A>,
+  otherwise: B,
+  shown = String(otherwise)
+): Flag<Exclude<A, undefined> | B> => ({
   ...flag,
   default: shown,
-  options: Options.map(flag.options, (given) => (given === undefined ? otherwise : given) as Exclude<A, undefined> | B)
+  options: Options.map(
+    flag.options,
+    (given) => (given === undefined ? otherwise : given) as Exclude<A, undefined> | B
+  )
 })
 
 /** The option with another sentence in the help of one command, and perhaps a default that the command computes. */
-export const withText = <A>(flag: Flag<A>, text: string, shown: string | undefined = flag.default): Flag<A> => ({
+export const withText = <A>(
+  flag: Flag<A>,
+  text: string,
+  shown: string | undefined = flag.default
+): Flag<A> => ({
   ...flag,
   text,
   default: shown,
@@ -150,7 +165,10 @@ export type Flags = Readonly<Record<string, Flag<unknown>>>
 export type Values<F extends Flags> = { readonly [K in keyof F]: F[K] extends Flag<infer A> ? A : never }
 
 /** One parser of @effect/cli for all options. */
-export const all = <F extends Flags>(flags: F): Options.Options<Values<F>> =>
-  Options.all(
-    Object.fromEntries(Object.entries(flags).map(([key, { options }]) => [key, options]))
-  ) as unknown as Options.Options<Values<F>>
+export const all = <F extends Flags>(flags: F): Options.Options<Values<F>> => {
+  const entries = Object.entries(flags).map(([key, { options }]) => [key, options])
+  // Options.all throws for an empty record.
+  const options =
+    entries.length === 0 ? Options.map(Options.none, () => ({})) : Options.all(Object.fromEntries(entries))
+  return options as unknown as Options.Options<Values<F>>
+}

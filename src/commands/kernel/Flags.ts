@@ -6,7 +6,12 @@ import * as Values from "./Values.js"
 // is its page.
 
 const file = (name: string, text: string, alias?: string) =>
-  Flag.value(name, { value: "FILE", text, parse: Values.text("a file"), ...(alias === undefined ? {} : { alias }) })
+  Flag.value(name, {
+    value: "FILE",
+    text,
+    parse: Values.text("a file"),
+    ...(alias === undefined ? {} : { alias })
+  })
 
 // work and input
 
@@ -33,7 +38,11 @@ export const maxLine = Flag.withDefault(
   "16M"
 )
 
-export const procfile = file("procfile", "read commands from a Procfile with NAME: COMMAND lines; - is standard input", "f")
+export const procfile = file(
+  "procfile",
+  "read commands from a Procfile with NAME: COMMAND lines; - is standard input",
+  "f"
+)
 
 export const directory = Flag.value("directory", {
   alias: "d",

@@ -87,7 +87,13 @@ export const root = (app: App, caps: Capabilities): string => {
     sections(
       [
         ["USAGE", `  ${app.name} COMMAND [OPTIONS] [ARGUMENTS]`],
-        ["COMMANDS", rows(app.entries.map(({ name, summary }) => [name, summary]), width)],
+        [
+          "COMMANDS",
+          rows(
+            app.entries.map(({ name, summary }) => [name, summary]),
+            width
+          )
+        ],
         [
           "OPTIONS",
           rows(
@@ -145,7 +151,10 @@ export const command = (
           "SUBCOMMANDS",
           children.length === 0
             ? ""
-            : rows(children.map((child) => [child.name, child.description.summary]), width)
+            : rows(
+                children.map((child) => [child.name, child.description.summary]),
+                width
+              )
         ],
         ["ARGUMENTS", description.arguments === undefined ? "" : rows(description.arguments, width)],
         [
@@ -164,7 +173,11 @@ export const command = (
         ],
         [
           "ENVIRONMENT",
-          wrap(`  AIO_${path[1]!.replaceAll("-", "_").toUpperCase()}_NAME or AIO_NAME sets the option --name`, 2, width)
+          wrap(
+            `  AIO_${path[1]!.replaceAll("-", "_").toUpperCase()}_NAME or AIO_NAME sets the option --name`,
+            2,
+            width
+          )
         ]
       ],
       caps

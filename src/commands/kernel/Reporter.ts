@@ -111,7 +111,9 @@ export const make = <E extends { readonly event: string }>(
         if (shown.errors !== undefined) {
           flush()
           const { errors } = shown
-          steps.push(screen === undefined ? output.writeError(errors) : Effect.sync(() => screen.write(errors)))
+          steps.push(
+            screen === undefined ? output.writeError(errors) : Effect.sync(() => screen.write(errors))
+          )
         }
         if (shown.failure !== undefined && quiet < 2) err(Printable.line(shown.failure))
         if (shown.note !== undefined && quiet < 1) err(Printable.line(shown.note))
@@ -186,4 +188,4 @@ export const summary = (
   event: Readonly<Record<Status, number>> & { readonly duration: number },
   rows: ReadonlyArray<readonly [name: string, value: string]> = []
 ): string =>
-  Table.keyed([[noun, counts(event)], ...rows, ["time", Durations.formatDuration(event.duration)]])
+  Table.keyed([[noun, counts(event)], ...rows, ["time", Durations.formatDuration(event.duration)]]).join("\n")

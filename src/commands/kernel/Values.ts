@@ -98,7 +98,8 @@ export interface Retries {
 export const retries: Parse<Retries> = (given) =>
   Either.gen(function* () {
     const [times = "", first, max, ...more] = given.split(",")
-    if (more.length > 0) yield* Either.left(`'${given}' has too many parts; expected N[,FIRST[,MAX]], like 5,1s,1m`)
+    if (more.length > 0)
+      yield* Either.left(`'${given}' has too many parts; expected N[,FIRST[,MAX]], like 5,1s,1m`)
     const count = yield* integer(0)(times)
     const backoff = {
       ...(first === undefined ? {} : { first: yield* duration(first) }),
@@ -124,5 +125,7 @@ export const percent =
     const share = Number(/^(\d+(?:\.\d+)?)%$/.exec(given.trim())?.[1] ?? Number.NaN)
     return share > 0 && share <= most
       ? Either.right(share / 100)
-      : Either.left(`'${given}' is not a percentage; expected one above 0%${most === Infinity ? "" : `, at most ${most}%`}`)
+      : Either.left(
+          `'${given}' is not a percentage; expected one above 0%${most === Infinity ? "" : `, at most ${most}%`}`
+        )
   }

@@ -1,0 +1,25 @@
+import { Effect } from "effect"
+import * as Output from "../services/host/Output.js"
+import * as Cli from "./kernel/Cli.js"
+import * as Completions from "./kernel/Completions.js"
+
+export const command = Cli.command(
+  "completions",
+  {
+    summary: "print the completions of a shell, to be sourced from its start-up file",
+    usage: ["bash|zsh|fish"],
+    operands: "mixed",
+    flags: {},
+    examples: [["completions bash", "for ~/.bashrc: source <(aio completions bash)"]]
+  },
+  (_, { operands: [shell, extra] }) =>
+    Effect.gen(function* () {
+      if (shell === undefined || extra !== undefined || !Completions.isShell(shell)) {
+        return yield* Cli.usage(
+          `${shell === undefined ? "no shell is given" : `unexpected '${extra ?? shell}'`}; expected ${Completions.shells.join(", ")}`
+        )
+      }
+      const self = yield* Cli.Self
+      yield* Output.print(Completions.make(shell, "aio", yield* self.commands))
+    })
+)
