@@ -10,7 +10,7 @@ export class AnalyserMissing extends Data.TaggedError("AnalyserMissing")<{
   readonly packages: ReadonlyArray<string>
 }> {
   override get message() {
-    return `aio await needs the Effect diagnostics: npm install --save-dev ${this.packages.join(" ")}`
+    return `the Effect diagnostics are not installed: npm install --save-dev ${this.packages.join(" ")}`
   }
 }
 
