@@ -3,8 +3,7 @@ import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Modules from "../services/source/Modules.js"
 import * as ProgramFile from "../services/source/ProgramFile.js"
-import * as Race from "../services/task/Race.js"
-import * as Sleep from "../services/task/Sleep.js"
+import * as Deadline from "../services/task/Deadline.js"
 import { formatGiven } from "../services/text/Durations.js"
 import { guarded } from "../services/text/Foreign.js"
 import * as Cli from "./kernel/Cli.js"
@@ -64,20 +63,15 @@ export const command = Cli.command(
       const program = yield* Effect.mapError(ProgramFile.load(path, name), inOneLine)
       const run = Effect.mapError(program, inOneLine).pipe(Effect.provide(yield* Fiber.join(services)))
       const { timeout } = config
+      const message = `aio run: timed out after ${formatGiven(timeout ?? 0)}`
       const within =
         timeout === undefined
           ? run
-          : // Not Effect.timeout, which never fires for more than 2^31-1 ms.
-            Race.first(
-              run,
-              Effect.zipRight(
-                Sleep.sleep(timeout),
-                new ExitError({
-                  exitCode: codes.timedOut,
-                  message: `aio run: timed out after ${formatGiven(timeout)}`
-                })
-              )
-            )
+          : Deadline.timeout(run, {
+              limit: timeout,
+              late: { reason: message, origin: "process" },
+              onTimeout: () => new ExitError({ exitCode: codes.timedOut, message })
+            })
       return yield* Timestamps.timed(within, config)
     }).pipe(Effect.provide(Modules.layer)),
   {
