@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Fiber, Layer, TestClock } from "effect"
 import * as Gather from "../../src/programs/Gather.js"
-import * as Downloader from "../../src/services/download/Downloader.js"
+import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as GuideServer from "../../src/services/http/GuideServer.js"
 import * as EventLoop from "../../src/services/task/EventLoop.js"
@@ -16,7 +16,7 @@ const scripts = Object.fromEntries(
   ])
 )
 const layers = Layer.mergeAll(
-  Downloader.layerTest(scripts),
+  DownloaderTest.layer(scripts),
   Layer.succeed(GuideServer.GuideServer, { origin }),
   Output.layerTest
 )

@@ -9,6 +9,7 @@ import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as Server from "../../src/programs/Server.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
+import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
 import * as Downloads from "../../src/services/download/Downloads.js"
 import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
 import * as Output from "../../src/services/host/Output.js"
@@ -173,7 +174,7 @@ options("Server.Options", { port: "port", grace: "time" }, (given) =>
 )
 options(
   "Server.DemoOptions",
-  { requests: "countOrNone", wait: "milliseconds", block: "milliseconds", others: "countOrNone" },
+  { requests: "countOrNone", wait: "time", block: "time", others: "countOrNone" },
   (given) => Server.demo(given)
 )
 options("Lines.Options", { maxLine: "countOrInfinity", delimiter: "byte" }, (given) =>
@@ -353,7 +354,7 @@ const declared = (): ReadonlyArray<string> =>
 
 const layers = Layer.mergeAll(
   ProcessesTest.layerTest([{ match: "true" }]),
-  Downloader.layerTest({}),
+  DownloaderTest.layer({}),
   InlineExecutor.layer,
   HttpServerTest.layer,
   Output.layerTest,
