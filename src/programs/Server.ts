@@ -1,4 +1,4 @@
-import { Clock, Duration, Effect, type Scope } from "effect"
+import { Duration, Effect, type Scope } from "effect"
 import * as Output from "../services/host/Output.js"
 import * as HttpServer from "../services/http/HttpServer.js"
 import * as Gather from "../services/task/Gather.js"
@@ -197,11 +197,7 @@ export interface Demo {
 }
 
 const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>
-  Effect.gen(function* () {
-    const before = yield* Clock.currentTimeNanos
-    yield* effect
-    return Number((yield* Clock.currentTimeNanos) - before) / 1e6
-  })
+  Effect.map(Effect.timed(effect), ([duration]) => Duration.toMillis(duration))
 
 /**
  * Measures the strength and the weakness of an event loop: many requests that wait take one wait, and one handler that

@@ -63,7 +63,6 @@ const kinds = {
   finite: [Number.POSITIVE_INFINITY],
   /** Negative ones too: what is refused is NaN. */
   any: [Number.POSITIVE_INFINITY],
-  milliseconds: [],
   port: [1.5, 65_536, Number.POSITIVE_INFINITY],
   byte: [1.5, 256],
   time: [],
@@ -135,7 +134,7 @@ option("Download.Request.maxSize", "anyCount", (maxSize) =>
 options("EventBuffer.Options", { capacity: "countOrInfinity" }, (given) =>
   Effect.sync(() => EventBuffer.make(given))
 )
-options("EventBuffer.Options", { pause: "milliseconds" }, (given) =>
+options("EventBuffer.Options", { pause: "time" }, (given) =>
   Effect.sync(() => EventBuffer.make({ capacity: 1, ...given }))
 )
 options("HostQueue.Options", { perHost: "countOrInfinity", lowWater: "countOrInfinity" }, (given) =>
