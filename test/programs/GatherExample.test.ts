@@ -5,6 +5,7 @@ import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as GuideServer from "../../src/services/http/GuideServer.js"
 import * as EventLoop from "../../src/services/task/EventLoop.js"
+import { until } from "../support/Waits.js"
 
 // The last page listed arrives first.
 const arrivals = [400, 300, 200, 100]
@@ -20,7 +21,6 @@ const layers = Layer.mergeAll(
   Layer.succeed(GuideServer.GuideServer, { origin }),
   Output.layerTest
 )
-const until = (condition: () => boolean) => Effect.repeat(EventLoop.nextTurn, { until: condition })
 
 describe("Gather.example", () => {
   it.effect("prints each page at the moment it arrives, whatever the order asked for", () =>

@@ -43,11 +43,13 @@ describe("HttpServerTest", () => {
   it.scoped("lets a blocking handler delay all others", () =>
     Effect.gen(function* () {
       const { block } = yield* HttpServer.HttpServer
+      const blocks = yield* Deferred.make<void>()
+      const blocking = Effect.zipRight(Deferred.succeed(blocks, undefined), block("1 second"))
       const server = yield* HttpServer.serve(({ path }) =>
-        path === "/block" ? Effect.as(block("1 second"), HttpServer.text("blocked")) : text("hi")
+        path === "/block" ? Effect.as(blocking, HttpServer.text("blocked")) : text("hi")
       )
       yield* Effect.fork(server.request("/block"))
-      yield* Effect.yieldNow()
+      yield* Deferred.await(blocks)
       const other = yield* Effect.fork(server.request("/"))
       yield* TestClock.adjust("999 millis")
       expect(yield* Fiber.poll(other)).toMatchObject({ _tag: "None" })

@@ -419,8 +419,10 @@ describe("VirtualClock", () => {
 
     it.effect("not by timers of its surroundings at the start", () =>
       Effect.gen(function* () {
-        const fiber = yield* Effect.fork(VirtualClock.run(Effect.sleep("1 day"), { patience: "1 hour" }))
-        yield* Effect.yieldNow()
+        const begun = yield* Deferred.make<void>()
+        const sleeper = Effect.zipRight(Deferred.succeed(begun, undefined), Effect.sleep("1 day"))
+        const fiber = yield* Effect.fork(VirtualClock.run(sleeper, { patience: "1 hour" }))
+        yield* Deferred.await(begun)
         // More than other tests' timers that may happen to end meanwhile.
         const alive = Array.from({ length: 9 }, () => setInterval(() => undefined, 2 ** 31 - 1))
         yield* Effect.ensuring(
