@@ -39,8 +39,12 @@ export const parseUrl = (text: string, shown = text): Either.Either<URL, string>
   const quoted = () => quote(shown)
   if (text.length > longestHost && hostOf(text).length > longestHost)
     return Either.left(`the host name in ${quoted()} is longer than ${longestHost} characters`)
-  if (!URL.canParse(text)) return Either.left(`${quoted()} is not a URL; expected https://host/path`)
-  const url = new URL(text)
+  let url: URL
+  try {
+    url = new URL(text)
+  } catch {
+    return Either.left(`${quoted()} is not a URL; expected https://host/path`)
+  }
   return url.protocol === "http:" || url.protocol === "https:"
     ? Either.right(url)
     : Either.left(`${quoted()} is not a web address; expected http:// or https://`)
