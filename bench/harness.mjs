@@ -1,5 +1,5 @@
 // Side by side: every contender runs once a round, in turn, so that a slow minute of the machine meets all of them.
-// Medians over the rounds, and ratios: absolute times of one machine say nothing.
+// Medians over the rounds, and ratios: absolute times hold for one machine only.
 import { spawnSync } from "node:child_process"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"

@@ -730,7 +730,7 @@ describe.concurrent("aio gather: after a signal", () => {
     const first = await Aio.run(["gather", ...args])
     expect(first.code).toBe(1)
     expect(first.stderr).toMatch(
-      /: not done in 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\n$/
+      /: timed out after 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\n$/
     )
     const aio = Aio.start(["gather", "--json", "-d", dir, server.url("/f")])
     await server.arrived("/f", 2)
@@ -814,7 +814,7 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
       .ended
     expect(lines.slice(0, 3)).toEqual([
       `Downloaded ${server.url("/f")}, size 1`,
-      `Failed ${server.url("/held")}: not done in 1s`,
+      `Failed ${server.url("/held")}: timed out after 1s`,
       "files       1 downloaded, 1 failed"
     ])
   })

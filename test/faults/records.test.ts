@@ -366,7 +366,7 @@ describe("records of JSON", () => {
     expect(
       found.map((outcome) => (outcome instanceof MapRecords.FailedRecord ? outcome.records[0]!.line : 0))
     ).toEqual(bad.flatMap((_, i) => [0, 3 * i + 3]))
-    expect((found.at(-1) as MapRecords.FailedRecord).detail).toBe("-Infinity has no JSON (at r[0])")
+    expect((found.at(-1) as MapRecords.FailedRecord).detail).toBe("-Infinity cannot be represented in JSON (at r[0])")
     expect((await outcomes("1e400\n", (r) => r, {}))[0]).toBeInstanceOf(Records.Record)
   })
 
@@ -374,7 +374,7 @@ describe("records of JSON", () => {
     let value: unknown = 1
     for (let level = 0; level <= 1_000_000; level++) value = [value]
     expect(() => LosslessJson.encode(value)).toThrow(
-      "what is nested more than 1000000 levels deep has no JSON"
+      "what is nested more than 1000000 levels deep cannot be represented in JSON"
     )
   })
 })
@@ -421,16 +421,16 @@ describe("aio loop, one bad record", () => {
       expect(events.slice(0, -1).map(({ detail, event, line }) => [line, detail ?? event])).toEqual([
         [1, "an error that cannot be printed: reading it throws 1"],
         [2, expect.any(String)],
-        [3, "an object that contains itself has no JSON (at self)"],
+        [3, "an object that contains itself cannot be represented in JSON (at self)"],
         [4, "1"],
         [5, "1"],
         [6, "it has interrupted itself"],
         [7, expect.any(String)],
         [8, "an error that cannot be printed: reading it throws 1"],
-        [9, "undefined has no JSON (at [0])"],
-        [10, "NaN has no JSON (at n)"],
-        [11, "a symbol has no JSON"],
-        [12, "a function has no JSON"],
+        [9, "undefined cannot be represented in JSON (at [0])"],
+        [10, "NaN cannot be represented in JSON (at n)"],
+        [11, "a symbol cannot be represented in JSON"],
+        [12, "a function cannot be represented in JSON"],
         [13, "zero"],
         [14, "result"]
       ])
@@ -558,7 +558,7 @@ describe("ReadRecords.encode", () => {
     const text = `{"a":${levels(20_000)},"n":1e400}\n`
     const [record] = split(Buffer.from(text), { format: "ndjson" })
     expect(Buffer.from(ReadRecords.encode(record!, record!.value)).toString() === text).toBe(true)
-    expect(() => ReadRecords.encode(record!, { n: Number.NaN })).toThrow("NaN has no JSON (at n)")
+    expect(() => ReadRecords.encode(record!, { n: Number.NaN })).toThrow("NaN cannot be represented in JSON (at n)")
     ;(record!.value as { n: number }).n = 1
     expect(
       Buffer.from(ReadRecords.encode(record!, record!.value)).toString() === text.replace("1e400", "1")

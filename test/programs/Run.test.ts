@@ -24,7 +24,7 @@ const outcome = <A, E>(program: Effect.Effect<A, E, Output.Output | Signals.Sign
 
 const send = (event: Signals.Event) => Effect.flatMap(Signals.Source, (source) => source.send(event))
 
-/** Waits for ever, and says when it does. */
+/** Never ends, and signals its start. */
 const waiting = (started: Deferred.Deferred<void>) =>
   Effect.zipRight(Deferred.succeed(started, undefined), Effect.never)
 

@@ -142,7 +142,7 @@ export const marker = () => {
     env: { AIO_TEST_MARKER: id.slice(16) },
     /** Who is alive now. */
     alive,
-    /** Who is alive still, after ten seconds at most: for what goes on when `aio` itself was killed. */
+    /** The processes that still run, after ten seconds at most: for those that outlive a killed `aio`. */
     left: async () => {
       for (let i = 0; i < 500 && alive().length > 0; i++) await new Promise((done) => setTimeout(done, 20))
       return alive()

@@ -1,7 +1,7 @@
 import * as net from "node:net"
 import { setImmediate as turn } from "node:timers/promises"
 
-// A server that sends what it is told to, byte for byte, and ends its connections as it is told to.
+// A server that sends the bytes of its script, and ends its connections as the script has it.
 
 export interface Request {
   readonly method: string

@@ -110,7 +110,7 @@ const hash = 0x23
 /**
  * Reads a list of downloads: a URL per line, optionally followed by TAB and a file name, and by TAB and `sha256:HEX`;
  * blank lines and lines that start with `#` are skipped. A line is at most 1 MiB long. `-` is standard input. The list is
- * streamed and not kept. Fails with {@link ListError} at the first wrong line, and where the list cannot be read.
+ * streamed and not kept. Fails with {@link ListError} at the first wrong line, and if the list cannot be read.
  *
  * @since 0.1.0
  * @category streams

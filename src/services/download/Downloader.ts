@@ -123,7 +123,7 @@ export class Downloader extends Context.Tag("effect-asyncio/services/Downloader"
   Downloader,
   {
     /**
-     * Opens a session in the current scope, which closes its connections. Fails where a proxy of the environment is not
+     * Opens a session in the current scope, which closes its connections. Fails if a proxy of the environment is not
      * a URL; dies of a setting out of range.
      */
     readonly open: (options?: SessionOptions) => Effect.Effect<Session, ProxyError, Scope.Scope>

@@ -143,7 +143,7 @@ class Several {
 // `Effect.fail` reads fields of the error, which a proxy may refuse.
 const failWith = (error: unknown): Effect.Effect<never, unknown> => Effect.failCause(Cause.fail(error))
 
-// Catches what the user's code throws: Effect would read its fields, and where a proxy refuses that, the fiber's run
+// Catches what the user's code throws: Effect would read its fields, and if a proxy refuses that, the fiber's run
 // loop ends without an exit.
 const attempted = <A>(make: () => Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
   Effect.suspend(() => {
@@ -225,7 +225,7 @@ export const mapRecords = <E, R>(
     if (value instanceof RawResult) return value.bytes
     if (output === "lines" && typeof value === "string") {
       if (value.isWellFormed()) return value
-      throw new TypeError("half of a surrogate pair has no UTF-8")
+      throw new TypeError("a lone surrogate cannot be written as UTF-8")
     }
     return LosslessJson.encode(value)
   }
@@ -306,7 +306,7 @@ export const mapRecords = <E, R>(
               body,
               Effect.zipRight(
                 Sleep.sleep(timeout),
-                Effect.fail(new TimedOut({ message: `not done in ${formatGiven(timeout)}` }))
+                Effect.fail(new TimedOut({ message: `timed out after ${formatGiven(timeout)}` }))
               )
             )
       return Effect.matchCauseEffect(limited, {

@@ -4,7 +4,7 @@ import * as Cancellation from "./Cancellation.js"
 /**
  * Limits the time of the effect and gives how it has ended, after its clean-up. Unlike `Effect.timeout` it cancels with a
  * reason, `late`, and passes on the reason of its own cancellation. An effect that ends exactly at the limit has made
- * it, where the clock wakes equal deadlines in order of request (Effect's `TestClock` does not).
+ * it, if the clock wakes equal deadlines in order of request (Effect's `TestClock` does not).
  *
  * @since 0.1.0
  * @category effects

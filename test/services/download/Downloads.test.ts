@@ -205,7 +205,7 @@ describe("Downloads", () => {
         index: 0,
         url: url("a"),
         reason: "timeout",
-        detail: "not done in 1s"
+        detail: "timed out after 1s"
       })
       expect(events.at(-1)).toMatchObject({ finished: 1, failed: 1, causes: { timeout: 1 } })
     }).pipe(serve({ a: flaky(Array.from({ length: 99 }, () => error("a"))), b: later(900, "b") }), noJitter)

@@ -21,14 +21,14 @@ import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import { suspended, until } from "../../support/Waits.js"
 
-// Keeps what a group reports, and gives the option that does.
+// The messages that a group reports, and the option that collects them.
 const reports = () => {
   const messages: Array<string> = []
   const report = (failure: TaskGroup.TaskFailed) => Effect.sync(() => void messages.push(failure.message))
   return { messages, report }
 }
 
-// An effect that tells when it has begun and never ends, and whose clean-up takes a turn.
+// An effect that signals its start and never ends, with an asynchronous clean-up.
 const endless = Effect.map(Deferred.make<void>(), (begun) => {
   const self = {
     begun: Deferred.await(begun),

@@ -8,7 +8,7 @@ export const left: Cancellation.Cancellation = { reason: "the consumer has left 
 export const defects = (cause: Cause.Cause<unknown>): Cause.Cause<never> =>
   Option.getOrElse(Cause.keepDefects(cause), () => Cause.empty)
 
-// The stream of the chunks of `next`, up to its first `None`. Not `repeatEffectOption`: where a cause also holds a
+// The stream of the chunks of `next`, up to its first `None`. Not `repeatEffectOption`: if a cause also holds a
 // defect, that turns the typed failure into a defect of an `Option`.
 export const pulled = <A, E, R>(
   next: Effect.Effect<Option.Option<Chunk.Chunk<A>>, E, R>

@@ -84,7 +84,7 @@ export const make = <Input, Settled>(options: Options<Input, Settled>): Loop<Inp
     return taken
   }
 
-  /** Runs the inputs until all have settled, with further attempts where `again` asks for them. */
+  /** Runs the inputs until all have settled, with further attempts if `again` asks for them. */
   const settle = (inputs: ReadonlyArray<Input>, at: number) => {
     const asked = performance.now()
     let left = inputs.length
