@@ -46,7 +46,7 @@ export const selfTimed = (argv) => {
 }
 
 /**
- * Prints a table: the first contender is ours. A contender without `run` is not installed and is said to be missing.
+ * Prints a table: the first contender is ours. A contender without `run` is not installed, and its row says missing.
  * `targets` maps a peer's name to the largest ratio (ours / peer) that is claimed.
  */
 export const compare = async (title, contenders, { rounds = 7, targets = {} } = {}) => {

@@ -42,7 +42,7 @@ export interface Case {
   readonly scale: Scale
   /** In the order of the requests; the last one stays. */
   readonly answers: ReadonlyArray<Lies>
-  /** One for each run, which knows of those before only what is in the folder. */
+  /** One for each run, which has of the runs before only what is in the folder. */
   readonly runs: ReadonlyArray<{
     readonly attempts: number
     readonly resume: boolean

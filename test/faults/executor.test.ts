@@ -15,7 +15,7 @@ const module = join(process.cwd(), "test/fixtures/executor/odd.mjs")
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
   InProcess.run(["executor", "--on-failure", "continue", ...args], options)
 
-/** What `Failed (ITEM): …` says of each item. */
+/** The detail of `Failed (ITEM): …` of each item. */
 const failuresOf = (stderr: string): Readonly<Record<string, string>> =>
   Object.fromEntries(
     [...stderr.matchAll(/^Failed \(([^)]*)\): (?:(?:the|job) .*?: )?(.*)$/gm)].map(([, item, why]) => [

@@ -18,7 +18,7 @@ import {
 } from "../support/HttpAnswers.js"
 import { type Answer, head, start } from "../support/ScriptedServer.js"
 
-// What servers do wrong, one line a case, through the library: the server sends what the line says, byte for byte.
+// What servers do wrong, one line a case, through the library: the server sends the bytes of the line.
 describe("one answer of a server", () => {
   // In one attempt without anything to continue: what is saved, or why not.
   const answers: ReadonlyArray<

@@ -26,7 +26,7 @@ import type { Answer, Request } from "../support/ScriptedServer.js"
 
 // What servers do wrong when a part of a file is continued, one line a case.
 describe("the rest of a file", () => {
-  // A piece is there; then comes the answer to a request for the rest.
+  // A part is there; then the server answers the request for the rest.
   const dated = [`Date: ${now}`, `Last-Modified: ${old}`]
   const young = [`Date: ${now}`, `Last-Modified: ${now}`] // may be written again within its second
   const weak = 'ETag: W/"v1"'
@@ -321,7 +321,7 @@ describe("the rest of a file", () => {
     )
   }
   describe.each([
-    // What no piece has told is not known to the next run.
+    // The next run knows only the sidecar of the part.
     ["in one run", { attempts: 5 }, resumes],
     [
       "in the next run",

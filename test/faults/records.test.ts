@@ -56,7 +56,7 @@ const split = (bytes: Buffer, options: Splitter.Options, cuts: ReadonlyArray<num
   return found
 }
 
-/** `line: values` for a row, `line! why` for what is none. */
+/** `line: values` for a row, `line! why` for a record that is not a row. */
 const told = (record: Records.Record): string =>
   record.problem === undefined
     ? `${record.line}: ${JSON.stringify(record.value)}`

@@ -34,7 +34,7 @@ describe("Gather.example", () => {
       for (const { size, url } of GuideServer.pages.toReversed()) {
         yield* TestClock.adjust(100)
         expected.push(`Downloaded ${url}, size ${size}`)
-        // The next page arrives only when the clock goes on, and the clock waits for this line.
+        // The next page arrives only when the clock is adjusted, after this line.
         yield* until(() => stdout.length >= expected.length)
         expect(stdout).toEqual(expected)
       }

@@ -193,7 +193,7 @@ describe("Run.supervise", () => {
   )
 
   describe("unobserved fibers", () => {
-    // How many have begun and not ended: what has begun to fail goes on to its end before another fiber runs.
+    // How many have begun and not ended: a fiber that has begun to fail ends before another fiber runs.
     let [begun, failing] = [0, 0]
     const fails = (error: Boom) =>
       Effect.suspend(() => {

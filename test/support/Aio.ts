@@ -124,7 +124,7 @@ export const removeFolders = (): void => {
 /** All names in a folder, hidden ones included, sorted. */
 export const names = (path: string): ReadonlyArray<string> => readdirSync(path).sort()
 
-/** An environment to know the processes of one run of `aio` by. */
+/** An environment that marks the processes of one run of `aio`. */
 export const marker = () => {
   const id = `AIO_TEST_MARKER=${randomUUID()}`
   const alive = (): ReadonlyArray<number> =>

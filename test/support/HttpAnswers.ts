@@ -19,7 +19,7 @@ export const now = new Date(Date.UTC(2026, 5, 1)).toUTCString()
 export type Fields = ReadonlyArray<string | undefined>
 export const tag = 'ETag: "v1"'
 
-/** The status line, then header fields. `Content-Length` comes by itself, unless there is one or there is `chunked`. */
+/** The status line, then header fields. `Content-Length` is added, unless the fields have one or are `chunked`. */
 export const send = (
   status: string,
   fields: Fields,

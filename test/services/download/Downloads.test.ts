@@ -31,7 +31,7 @@ describe("Downloads", () => {
       return failure === undefined ? Effect.succeed(body) : Effect.fail(failure)
     })
   }
-  /** Runs the stream in the background, and collects the events as they come. */
+  /** Runs the stream in the background, and collects its events. */
   const collect = <E>(stream: Stream.Stream<Downloads.DownloadEvent, E, Downloader.Downloader>) =>
     Effect.gen(function* () {
       const events: Array<any> = []

@@ -11,7 +11,7 @@ const text = (body: string) => Effect.succeed(HttpServer.text(body))
 
 const echo = HttpServer.webSocket((socket) => Effect.forever(Effect.flatMap(socket.receive, socket.send)))
 
-// A handler that tells when a request has come, never answers, and tells how it ended.
+// A handler that signals its start, never answers, and keeps the reason of its end.
 const endless = Effect.map(
   Effect.all({ begun: Deferred.make<void>(), ended: Deferred.make<Exit.Exit<never>>() }),
   ({ begun, ended }) => ({

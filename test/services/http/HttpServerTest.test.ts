@@ -6,7 +6,7 @@ import * as Cancellation from "../../../src/services/task/Cancellation.js"
 
 const text = (body: string) => Effect.succeed(HttpServer.text(body))
 
-// A handler that tells when a request has come, never answers, and tells how it ended.
+// A handler that signals its start, never answers, and keeps the reason of its end.
 const endless = Effect.map(
   Effect.all({ begun: Deferred.make<void>(), ended: Deferred.make<Exit.Exit<never>>() }),
   ({ begun, ended }) => ({

@@ -131,7 +131,7 @@ describe("Checkpoints", () => {
   )
 })
 
-/** Elements that come at these times. */
+/** Elements that are emitted at these times. */
 const arriving = (...times: ReadonlyArray<number>) =>
   Stream.fromIterable(times).pipe(
     Stream.rechunk(1),

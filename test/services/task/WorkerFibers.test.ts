@@ -15,7 +15,7 @@ import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as WorkerFibers from "../../../src/services/task/WorkerFibers.js"
 
-// Runs the items and keeps each outcome; `stopOn` says which one cancels the rest.
+// Runs the items and keeps each outcome; the item `stopOn` cancels the rest.
 const runAll = <A, E, R>(
   items: ReadonlyArray<Effect.Effect<A, E, R>>,
   options: { concurrency?: number; stopOn?: number } = {}
