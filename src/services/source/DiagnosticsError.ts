@@ -42,7 +42,7 @@ export class EffectMissing extends Data.TaggedError("EffectMissing")<{
   readonly problem: string
 }> {
   override get message() {
-    return `${this.specifier}, which ${this.file} imports, ${this.problem}; effects cannot be judged`
+    return `${this.specifier}, which ${this.file} imports, ${this.problem}; effects cannot be checked`
   }
 }
 

@@ -278,7 +278,7 @@ export type ItemEvent =
       /** The error's tag; `"BadInput"` if the item has no value, `"BadResult"` if `encode` threw. */
       readonly error: ExecutorError["_tag"] | "BadInput" | "BadResult"
       readonly message: string
-      /** The stack on the thread, where there was one. */
+      /** The stack on the thread, if there was one. */
       readonly stack?: string | undefined
       readonly run: number
       readonly wait: number
@@ -303,7 +303,7 @@ export interface ItemsSummary {
   readonly wait: Quantiles
   /** Whether a failure has cancelled the other items. */
   readonly cancelled: boolean
-  /** 0 without a failure; 124 where each failure is a timeout; else 1. */
+  /** 0 without a failure; 124 if each failure is a timeout; else 1. */
   readonly exitCode: number
 }
 
