@@ -110,7 +110,7 @@ describe("Executor", () => {
         }).pipe(on({ maxWorkers: 2, maxMemory: 32 * 1024 * 1024 }))
       )
 
-      it.live("asks a job that is cancelled, and keeps its worker when it ends by itself", () =>
+      it.live("signals a job that is cancelled, and keeps its worker if the job ends", () =>
         Effect.gen(function* () {
           const pid = Executor.blocking(async () => {
             const { threadId } = await import("node:worker_threads")
@@ -354,7 +354,7 @@ describe("Executor", () => {
     }).pipe(threadsOf({ maxWorkers: 1 }), Effect.withSpan("outer"))
   )
 
-  it.live("runs a job that is an Effect: its logs come back in order, with where it was asked for", () => {
+  it.live("runs a job that is an Effect: its logs arrive in order, with the annotations of its caller", () => {
     const entries: Array<unknown> = []
     const logger = Logger.make<unknown, void>(({ annotations, logLevel, message }) => {
       entries.push([logLevel.label, message, Object.fromEntries(annotations)])
