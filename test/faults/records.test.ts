@@ -366,7 +366,9 @@ describe("records of JSON", () => {
     expect(
       found.map((outcome) => (outcome instanceof MapRecords.FailedRecord ? outcome.records[0]!.line : 0))
     ).toEqual(bad.flatMap((_, i) => [0, 3 * i + 3]))
-    expect((found.at(-1) as MapRecords.FailedRecord).detail).toBe("-Infinity cannot be represented in JSON (at r[0])")
+    expect((found.at(-1) as MapRecords.FailedRecord).detail).toBe(
+      "-Infinity cannot be represented in JSON (at r[0])"
+    )
     expect((await outcomes("1e400\n", (r) => r, {}))[0]).toBeInstanceOf(Records.Record)
   })
 
@@ -558,7 +560,9 @@ describe("ReadRecords.encode", () => {
     const text = `{"a":${levels(20_000)},"n":1e400}\n`
     const [record] = split(Buffer.from(text), { format: "ndjson" })
     expect(Buffer.from(ReadRecords.encode(record!, record!.value)).toString() === text).toBe(true)
-    expect(() => ReadRecords.encode(record!, { n: Number.NaN })).toThrow("NaN cannot be represented in JSON (at n)")
+    expect(() => ReadRecords.encode(record!, { n: Number.NaN })).toThrow(
+      "NaN cannot be represented in JSON (at n)"
+    )
     ;(record!.value as { n: number }).n = 1
     expect(
       Buffer.from(ReadRecords.encode(record!, record!.value)).toString() === text.replace("1e400", "1")

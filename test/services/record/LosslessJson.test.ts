@@ -96,7 +96,10 @@ describe("LosslessJson", () => {
       [Symbol("x"), "a symbol cannot be represented in JSON"],
       [() => 1, "a function cannot be represented in JSON"],
       [Number.NaN, "NaN cannot be represented in JSON"],
-      [{ a: [1, { "b c": Number.POSITIVE_INFINITY }] }, "Infinity cannot be represented in JSON (at a[1].b c)"],
+      [
+        { a: [1, { "b c": Number.POSITIVE_INFINITY }] },
+        "Infinity cannot be represented in JSON (at a[1].b c)"
+      ],
       [[1, undefined], "undefined cannot be represented in JSON (at [1])"],
       [new Array(1), "undefined cannot be represented in JSON (at [0])"],
       [{ a: [() => 1] }, "a function cannot be represented in JSON (at a[0])"],

@@ -376,7 +376,9 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
           "b.ts:1"
         ])
         expect((yield* analyse({ files: ["c.ts"] })).problems).toEqual([])
-        expect((yield* Effect.flip(analyse({ files: ["d.ts"] }))).message).toBe("d.ts: the file does not exist")
+        expect((yield* Effect.flip(analyse({ files: ["d.ts"] }))).message).toBe(
+          "d.ts: the file does not exist"
+        )
       }).pipe(test)
     )
   })
