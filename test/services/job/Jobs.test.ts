@@ -124,7 +124,8 @@ describe("Jobs", () => {
       )
       const options = { concurrency: 2, retries: 2, backoff: { first: "10 seconds", jitter: 0 } } as const
       const fiber = yield* Effect.fork(Stream.runDrain(Jobs.stream(jobs, options)))
-      const starts = () => events.filter(({ event }) => event === "started").map(({ at, command }) => `${at} ${command}`)
+      const starts = () =>
+        events.filter(({ event }) => event === "started").map(({ at, command }) => `${at} ${command}`)
       yield* TestClock.adjust(10_999)
       const before = ["0 flaky", "0 quick", "1000 quick", "2000 quick"]
       assert.deepStrictEqual(starts(), before)
