@@ -1,6 +1,6 @@
 import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, type DateTime, Duration, Effect, Exit } from "effect"
-import { codes } from "../host/ExitCodes.js"
+import { codes, ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import * as ProcessError from "../process/ProcessError.js"
 import * as Processes from "../process/Processes.js"
@@ -221,6 +221,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
   const line = CommandText.commandLine(command)
   const begun = yield* Clock.currentTimeNanos
   const counts = { runs: 0, succeeded: 0, failed: 0, cancelled: 0, skipped: 0, exitCode: 0 }
+  const exitCodes = new Set<number>()
   const since = (nanos: bigint) =>
     Effect.map(Clock.currentTimeNanos, (now) => Duration.toMillis(Duration.nanos(now - nanos)))
 
@@ -255,9 +256,8 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
         if (ended.outcome === "succeeded" || ended.outcome === "cancelled") counts[ended.outcome]++
         else {
           counts.failed++
-          if (counts.exitCode === 0) {
-            counts.exitCode = ended.outcome === "failed" ? codes.failed : ended.exitCode
-          }
+          exitCodes.add(ended.outcome === "failed" ? codes.failed : ended.exitCode)
+          counts.exitCode = ofMany(exitCodes)
         }
         yield* handle({ event: "finished", run, duration: yield* since(started), ...ended })
       })
