@@ -110,7 +110,7 @@ export const grace = (otherwise: string) =>
   )
 
 export const stopSignal = Flag.withText(
-  Flag.value("stop-signal", { value: "SIGNAL", text: "", parse: Values.signal }),
+  Flag.value("stop-signal", { value: "SIGNAL", text: "", words: Values.signals, parse: Values.signal }),
   "the signal that asks a process to end",
   "TERM"
 )
@@ -156,6 +156,6 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--file": "--procfile FILE (-f)",
   "--retry": "--retries N",
   "--tries": "--retries N",
-  "-V": "aio --version",
+  "--version": "aio --version",
   "--bar": "--progress"
 }
