@@ -11,7 +11,11 @@ export const command = Cli.command(
     operands: "mixed",
     arguments: [["SHELL", "bash, zsh or fish", Completions.shells]],
     flags: {},
-    examples: [["completions bash", "for ~/.bashrc: source <(aio completions bash)"]]
+    examples: [
+      ["completions bash", "for ~/.bashrc: source <(aio completions bash)"],
+      ["completions zsh", "for ~/.zshrc, behind compinit: source <(aio completions zsh)"],
+      ["completions fish", "for config.fish: aio completions fish | source"]
+    ]
   },
   (_, words) =>
     Effect.gen(function* () {

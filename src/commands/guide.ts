@@ -84,7 +84,10 @@ export const command = Cli.command(
       run: Flag.toggle("run", "run the examples of all concepts, one after the other"),
       noRun: Flag.toggle("no-run", "show the concept without running its example")
     },
-    examples: [["guide gather", "the guide's gather beside Effect's, and its output"]]
+    examples: [
+      ["guide", "all concepts"],
+      ["guide gather", "the guide's gather beside Effect's, and its output"]
+    ]
   },
   ({ noRun, run }, words) =>
     Effect.gen(function* () {

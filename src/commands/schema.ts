@@ -24,7 +24,10 @@ export const command = Cli.command(
     operands: "mixed",
     arguments: [["COMMAND", "a subcommand with --json; without one, all by name", names]],
     flags: {},
-    examples: [["schema gather", "the events of aio gather --json"]]
+    examples: [
+      ["schema gather", "the events of aio gather --json"],
+      ["schema", "the events of all commands"]
+    ]
   },
   (_, words) =>
     Effect.gen(function* () {

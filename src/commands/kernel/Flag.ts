@@ -120,11 +120,11 @@ export const negatable = (name: string, text: string): Flag<boolean | undefined>
   again: "last",
   negatable: true,
   parse: anything,
-  options: Options.boolean(name, { negationNames: [`no-${name}`] }).pipe(
-    described({ text }),
-    Options.optional,
-    Options.map(Option.getOrUndefined)
-  )
+  // negationNames of Options.boolean give false without either.
+  options: Options.all([
+    Options.boolean(name).pipe(described({ text })),
+    Options.boolean(`no-${name}`).pipe(described({ text: `no ${text}` }))
+  ]).pipe(Options.map(([on, off]) => (on ? true : off ? false : undefined)))
 })
 
 /** An option without a value that counts how often it is given: `-qq` is 2. */
