@@ -228,7 +228,7 @@ const fish = (root: Node): string => {
     const rows = nodes.flatMap((node) =>
       of(node).length === 0
         ? []
-        : [`    case ${text(node.path)}\n      string split ' ' ${text(of(node).join(" "))}`]
+        : [`    case ${text(node.path)}\n      string split -- ' ' ${text(of(node).join(" "))}`]
     )
     return `function __${name}_${what}\n  switch "$argv"\n${rows.join("\n")}\n  end\nend`
   }
@@ -237,11 +237,11 @@ const fish = (root: Node): string => {
       `complete -c ${name} -n ${text(`__${name}_${kind} ${node.path}`.trimEnd())}`
     return [
       ...node.children.map(({ name, summary }) => `${here("begins")} -a ${name} -d ${text(summary)}`),
-      ...(node === root ? [`${here("begins")} -a help -l version`] : []),
+      ...(node === root ? [`${here("begins")} -a help`, `${here("begins")} -l version`] : []),
       ...(node.operands === "none" ? [] : [`${here("at")}${action(node.operands)}`]),
       ...node.flags.flatMap(({ alias, name, negatable, text: meaning, value, words }) => {
         const kind = valuesOf(value ?? "", words)
-        const takes = value === undefined ? "" : ` -r${action(kind)}`
+        const takes = value === undefined ? "" : kind === "files" ? " -r -F" : ` -x${action(kind)}`
         const short = alias === undefined ? "" : ` -s ${alias}`
         const one = `${here("options")}${short} -l ${name}${takes} -d ${text(meaning)}`
         return negatable === true ? [one, `${here("options")} -l no-${name} -d ${text(meaning)}`] : [one]

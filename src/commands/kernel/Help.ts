@@ -35,7 +35,7 @@ type Rows = ReadonlyArray<readonly [name: string, text: string]>
 
 const rows = (entries: Rows, width: number): string => {
   if (entries.length === 0) return ""
-  const left = Math.min(column, Math.floor(width / 2), Math.max(...entries.map(([name]) => name.length)) + 4)
+  const left = width < 60 ? 6 : Math.min(column, Math.max(...entries.map(([name]) => name.length)) + 4)
   return entries
     .map(([name, text]) =>
       name.length + 4 > left
