@@ -38,8 +38,8 @@ export interface SpawnOptions {
   readonly shell?: string
   /** Leaves its stdout unread. */
   readonly mute?: boolean
-  /** Has /dev/null as standard input. */
-  readonly noInput?: boolean
+  /** Standard input: a pipe, or /dev/null. Default a pipe. */
+  readonly input?: "pipe" | "ignore"
 }
 
 /** Starts `aio` with these words; its environment has nothing of ours but PATH and HOME. */
@@ -50,11 +50,7 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
     options.shell === undefined
       ? [process.execPath, words]
       : ["/bin/sh", ["-c", options.shell, "sh", process.execPath, ...words]]
-  const child = spawn(file, argv, {
-    env,
-    cwd: options.cwd,
-    stdio: [options.noInput === true ? "ignore" : "pipe", "pipe", "pipe"]
-  })
+  const child = spawn(file, argv, { env, cwd: options.cwd, stdio: [options.input ?? "pipe", "pipe", "pipe"] })
   let stdout = ""
   let stderr = ""
   const waiting = new Set<() => void>()
@@ -108,7 +104,7 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
 
 /** Runs `aio` to its end, with this text as standard input, or with /dev/null. */
 export const run = (args: ReadonlyArray<string>, options: SpawnOptions & { stdin?: string } = {}) => {
-  const running = start(args, { ...options, noInput: options.stdin === undefined })
+  const running = start(args, { input: options.stdin === undefined ? "ignore" : "pipe", ...options })
   if (options.stdin !== undefined) void running.send(options.stdin)
   running.end()
   return running.ended
@@ -130,7 +126,7 @@ export const removeFolders = (): void => {
 /** All names in a folder, hidden ones included, sorted. */
 export const names = (path: string): ReadonlyArray<string> => readdirSync(path).sort()
 
-/** An environment to know the processes of one run of `aio` by. */
+/** An environment that marks the processes of one run of `aio`. */
 export const marker = () => {
   const id = `AIO_TEST_MARKER=${randomUUID()}`
   const alive = (): ReadonlyArray<number> =>
@@ -148,7 +144,7 @@ export const marker = () => {
     env: { AIO_TEST_MARKER: id.slice(16) },
     /** Who is alive now. */
     alive,
-    /** Who is alive still, after ten seconds at most: for what goes on when `aio` itself was killed. */
+    /** The processes that still run, after ten seconds at most: for those that outlive a killed `aio`. */
     left: async () => {
       for (let i = 0; i < 500 && alive().length > 0; i++) await new Promise((done) => setTimeout(done, 20))
       return alive()

@@ -84,7 +84,7 @@ const rowsOf = (line: ReadonlyArray<string>, columns: number): ReadonlyArray<num
   return starts
 }
 
-/** What a terminal shows of these characters: it knows what `aio` writes, and throws at anything else. */
+/** The screen of a terminal after these characters; throws on a control sequence that `aio` does not write. */
 export const render = (written: string, columns: number): ReadonlyArray<string> => show([[columns, written]])
 
 /** {@link render} with a width for each part; a terminal that is resized wraps its lines anew. */

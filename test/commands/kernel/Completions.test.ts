@@ -154,7 +154,7 @@ print -l $_comps[aio]; print -lo \${(k)functions[(I)_aio*]}`
 describe("completions of aio", () => {
   it.each(Completions.shells)("are a script that %s accepts, with each command", async (shell) => {
     const all = await Promise.all(App.app.entries.map(({ load }) => load()))
-    const script = Completions.make(shell, "aio", all as ReadonlyArray<Cli.Command<never>>)
+    const script = Completions.make(shell, "aio", all as unknown as ReadonlyArray<Cli.Command<never>>)
     writeFileSync(join(folder, "script"), script)
     run(shell, "-n", "script")
     for (const { name } of App.app.entries) expect(script).toContain(name)

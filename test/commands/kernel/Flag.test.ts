@@ -26,7 +26,7 @@ describe("Flag", () => {
       "choice",
       Flag.choice("one", ["a", "b", "c"], { text: "" }),
       ["--one", "d"],
-      "aio x: option --one: 'd' is not accepted; expected a, b or c"
+      "aio x: option --one: 'd' is not accepted; expected a, b or c (see aio x --help)"
     ],
     ["toggle", Flag.toggle("one", ""), [], false],
     ["toggle", Flag.toggle("one", "", "o"), ["-o"], true],
