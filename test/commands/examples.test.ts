@@ -13,7 +13,7 @@ import * as Aio from "../support/Aio.js"
 
 const files: Readonly<Record<string, string>> = {
   "lines.txt": "one\ntwo\nthree\n",
-  "records.ndjson": '{"id":1}\n{"id":2}\n{"id":3}\n',
+  "records.ndjson": "1\n2\n3\n",
   "upper.ts": "export default (line: string) => line.toUpperCase()\n",
   "square.ts": "export const square = (text: string) => Number(text) ** 2\n",
   "hello.ts": 'import { Effect } from "effect"\n\nexport default Effect.log("hello")\n',

@@ -74,7 +74,8 @@ export const start = (app: App, style: Style): string => {
   ].join("\n")
 }
 
-const exitCodes: Rows = [
+/** The exit codes, and what they mean. */
+export const exitCodes: Rows = [
   ["0", "success"],
   ["1", "some work failed"],
   ["2", "wrong usage"],

@@ -110,7 +110,10 @@ describe("options", () => {
     ],
     [["--no-progress=1"], "option --no-progress takes no value, but '1' was given"],
     [["-j0"], "option --jobs: '0': expected a whole number, 1 or more (see aio x --help)"],
-    [["--policy", "maybe"], "option --policy: 'maybe' is not accepted; expected stop or go (see aio x --help)"],
+    [
+      ["--policy", "maybe"],
+      "option --policy: 'maybe' is not accepted; expected stop or go (see aio x --help)"
+    ],
     [["-d", ""], "option --dir: '' is empty; expected anything (see aio x --help)"]
   ])("%j is refused in one line", async (words, problem) => {
     expect(await read(words)).toBe(`aio x: ${problem}`)
