@@ -13,6 +13,8 @@ import { Schema } from "effect"
 export const Status = Schema.Literal("succeeded", "failed", "cancelled", "skipped", "timed_out")
 
 /**
+ * The type of {@link Status}.
+ *
  * @since 0.1.0
  * @category models
  */
