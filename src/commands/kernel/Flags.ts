@@ -17,11 +17,18 @@ const file = (name: string, text: string, alias?: string) =>
 
 export const argFile = file("arg-file", "read items from FILE too, one a line; - is standard input", "a")
 
+const formats: Readonly<Record<Records.Format, string>> = {
+  lines: "a line of text",
+  null: "text that ends with NUL",
+  ndjson: "a line of JSON",
+  csv: "a row of CSV with a header"
+}
+
 /** The format of items; a command passes those that it reads. */
-export const format = <const F extends ReadonlyArray<Records.Format>>(formats: F) =>
+export const format = <const F extends ReadonlyArray<Records.Format>>(read: F) =>
   Flag.withDefault(
-    Flag.choice("format", formats, {
-      text: "what an item is: a line of text, text that ends with NUL, a line of JSON, a row of CSV with a header"
+    Flag.choice("format", read, {
+      text: `what an item is: ${read.map((one) => formats[one]).join(", ")}`
     }),
     "lines" as const
   )

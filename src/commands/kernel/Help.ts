@@ -185,7 +185,10 @@ export const command = (
         [
           "EXAMPLES",
           (description.examples ?? [])
-            .map(([line, text]) => `  # ${wrap(text, 4, width)}\n  ${path[0]} ${line}`)
+            .map(
+              ([line, text]) =>
+                `  # ${wrap(text, 4, width).replaceAll("\n  ", "\n  #")}\n  ${path[0]} ${line}`
+            )
             .join("\n")
         ],
         ["ENVIRONMENT", `  ${wrap(`${variable} or AIO_NAME sets the option --name`, 2, width)}`]

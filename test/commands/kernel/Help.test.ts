@@ -49,8 +49,10 @@ describe("the help of each command", () => {
       for (const [argument, meaning] of description.arguments ?? []) {
         expect(meaning, `${called} ${argument}`).toMatch(/^\S.{3,}[^.]$/)
       }
-      const least = path.length > 2 || command.operands === "none" ? 1 : 2
-      expect(description.examples?.length, called).toBeGreaterThanOrEqual(least)
+      const examples = tree(path, command).flatMap(([, one]) => one.description.examples ?? [])
+      const least = path.length > 2 || (command.operands === "none" && command.children.length === 0) ? 1 : 2
+      expect(examples.length, called).toBeGreaterThanOrEqual(least)
+      for (const [line] of description.examples ?? []) expect(line).toMatch(new RegExp(`^${path[1]}\\b`))
     }
   })
 
@@ -96,7 +98,7 @@ describe("the help of each command", () => {
         const long = text
           .split("\n")
           .filter(
-            (line) => line.length > columns && !line.startsWith("  aio ") && /\S\s+\S/.test(line.trim())
+            (line) => line.length > columns && !/^ {2}(aio|-)/.test(line) && /\S\s+\S/.test(line.trim())
           )
         expect(long, path.join(" ")).toEqual([])
       }
