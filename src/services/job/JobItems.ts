@@ -3,9 +3,10 @@ import { codes } from "../host/ExitCodes.js"
 import * as Input from "../host/Input.js"
 import * as Lines from "../text/Lines.js"
 import * as RawText from "../text/RawText.js"
+import * as Sizes from "../text/Sizes.js"
 
 /**
- * An item is longer than 1 MiB.
+ * An item is longer than the limit.
  *
  * @since 0.1.0
  * @category errors
@@ -14,10 +15,12 @@ export class ItemTooLong extends Data.TaggedError("ItemTooLong")<{
   readonly path: string
   /** The item's number, from 1. */
   readonly number: number
+  /** The limit in bytes. */
+  readonly maxLine: number
 }> {
   readonly exitCode = codes.usage
   override get message() {
-    return `item ${this.number} of ${this.path} is longer than 1 MiB`
+    return `item ${this.number} of ${this.path} is longer than ${Sizes.formatSize(this.maxLine)}; --max-line sets the limit`
   }
 }
 
@@ -30,6 +33,8 @@ export class ItemTooLong extends Data.TaggedError("ItemTooLong")<{
 export interface Options {
   /** Items end with a NUL byte, as `find -print0` writes them; default false: with a line end. */
   readonly nul?: boolean | undefined
+  /** Most bytes of an item; default 16 MiB. */
+  readonly maxLine?: number | undefined
 }
 
 /**
@@ -49,7 +54,7 @@ export interface Options {
  */
 export const read = (
   path: string,
-  { nul = false }: Options = {}
+  { maxLine = 16 * 1024 * 1024, nul = false }: Options = {}
 ): Stream.Stream<string, ItemTooLong | Input.InputError, Input.Input> =>
   Stream.unwrap(
     Effect.map(Input.Input, ({ open }) =>
@@ -59,6 +64,7 @@ export const read = (
         let tooLong: number | undefined
         const lines = Lines.make({
           delimiter: nul ? 0 : 10,
+          maxLine,
           onLine: (line, cut) => {
             number++
             if (cut) tooLong ??= number
@@ -72,7 +78,7 @@ export const read = (
           found = []
           return tooLong === undefined
             ? Effect.succeed(Chunk.unsafeFromArray(taken))
-            : new ItemTooLong({ path, number: tooLong })
+            : new ItemTooLong({ path, number: tooLong, maxLine })
         }
         const whole = Stream.mapChunksEffect(open(path), (chunks) => {
           for (const bytes of chunks) lines.push(bytes)

@@ -7,6 +7,7 @@ describe("JobItems", () => {
   const input = (...chunks: ReadonlyArray<string>) =>
     Effect.provideService(Input.Input, {
       isTerminal: false,
+      source: "piped",
       isOnce: () => Effect.succeed(true),
       stdin: Stream.empty,
       open: () => Stream.fromIterable(chunks.map((text) => new TextEncoder().encode(text)))
@@ -28,8 +29,8 @@ describe("JobItems", () => {
 
   it.effect("fails with the number of an item that is too long", () =>
     Effect.gen(function* () {
-      const error = yield* Effect.flip(read({}, "a\n", "x".repeat(1024 * 1024 + 1), "\nb\n"))
-      assert.strictEqual(error.message, "item 2 of - is longer than 1 MiB")
+      const error = yield* Effect.flip(read({ maxLine: 1024 }, "a\n", "x".repeat(1025), "\nb\n"))
+      assert.strictEqual(error.message, "item 2 of - is longer than 1.0 KiB; --max-line sets the limit")
     })
   )
 })
