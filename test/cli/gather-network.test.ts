@@ -153,7 +153,7 @@ describe.concurrent("aio gather: faulty servers", () => {
     const retried = events.filter(({ event }) => event === "retried")
     expect(retried).toHaveLength(3)
     for (const { attempt, delay } of retried) {
-      expect([attempt, delay >= 250, delay <= 500]).toEqual([2, true, true])
+      expect([attempt, delay >= 400, delay <= 600]).toEqual([2, true, true])
     }
   })
 

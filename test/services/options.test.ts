@@ -36,6 +36,7 @@ import * as Probes from "../../src/services/supervision/Probes.js"
 import * as ScheduledRuns from "../../src/services/supervision/ScheduledRuns.js"
 import * as Services from "../../src/services/supervision/Services.js"
 import * as Supervisor from "../../src/services/supervision/Supervisor.js"
+import * as Deadline from "../../src/services/task/Deadline.js"
 import * as Gather from "../../src/services/task/Gather.js"
 import * as Sleep from "../../src/services/task/Sleep.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
@@ -226,6 +227,9 @@ option("Timers.until", "anyTime", (until) => Scheduling.every("1 second", Effect
 option("Timers.every interval", "someTime", (interval) => Scheduling.every(interval, Effect.void))
 option("Timers.callLater delay", "anyTime", (delay) => Scheduling.callLater(delay, Effect.void))
 option("Timers.callAt time", "anyTime", (time) => Scheduling.callAt(time, Effect.void))
+options("Deadline.Options", { limit: "time" }, ({ limit = 1 }) =>
+  Deadline.timeout(Effect.void, { limit, late: { reason: "late", origin: "test" }, onTimeout: () => "late" })
+)
 option("Sleep.sleep duration", "anyTime", (duration) => Sleep.sleep(duration))
 options("Timers.Options", { recheck: "time" }, (given) =>
   Effect.provide(Effect.void, Timers.layerWith(given))

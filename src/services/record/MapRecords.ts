@@ -1,8 +1,9 @@
-import { Cause, Chunk, Data, Duration, Effect, Exit, Stream } from "effect"
+import { Cause, Chunk, Data, type Duration, Effect, Exit, Stream } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import * as Generators from "../stream/Generators.js"
 import * as MapConcurrent from "../stream/MapConcurrent.js"
 import * as Pacing from "../stream/Pacing.js"
+import * as Backoff from "../task/Backoff.js"
 import { headline } from "../task/Causes.js"
 import * as Deadline from "../task/Deadline.js"
 import * as Sleep from "../task/Sleep.js"
@@ -44,8 +45,10 @@ export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptio
   readonly batch?: Pacing.BatchOptions | undefined
   /** Limits how many records (or batches) are begun in an interval; retries are not counted. */
   readonly rate?: Pacing.RateOptions | undefined
-  /** Further attempts of a failed record, after 100 ms, 200 ms and so on up to 10 s; default 0. */
+  /** Further attempts of a failed record; default 0. */
   readonly retries?: number | undefined
+  /** The pauses before further attempts; default as in `Backoff.make`. */
+  readonly backoff?: Backoff.Backoff | undefined
   /** How long an attempt may take; default unlimited. A synchronous computation is not interrupted. */
   readonly timeout?: Duration.DurationInput | undefined
   /** Whether a failing record ends the stream with {@link Records.RecordFailed}, or is emitted as {@link Failed}; default `"stop"`. */
@@ -176,8 +179,6 @@ const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
   return several(Generators.fromGenerator(() => iterable, { onError: (error) => error }))
 }
 
-const backOff = (attempt: number) => Duration.millis(Math.min(100 * 2 ** (attempt - 1), 10_000))
-
 /**
  * Maps records by a user's function, several at once: one that returns a value, a promise or an Effect, or a generator
  * or Stream of many results. `undefined` drops the record. A record that is not one of its format, a function that
@@ -215,8 +216,10 @@ export const mapRecords = <E, R>(
     timeout,
     untouched = true
   } = options
+  let pauseBefore: (nth: number) => Effect.Effect<number>
   const source = Stream.suspend(() => {
     checkOptions(options, { retries: anyCount, timeout: time })
+    pauseBefore = Backoff.make(options.backoff)
     return self
   })
   const innocent = Unchanged.changesNothing(f)
@@ -314,7 +317,10 @@ export const mapRecords = <E, R>(
       return Effect.matchCauseEffect(limited, {
         onSuccess: Effect.succeed,
         onFailure: (cause) => {
-          if (number <= retries) return Effect.zipRight(Sleep.sleep(backOff(number)), attempt(number + 1))
+          if (number <= retries) {
+            const pause = Effect.flatMap(pauseBefore(number - 1), Sleep.sleep)
+            return Effect.zipRight(pause, attempt(number + 1))
+          }
           // Only an interruption of the record itself: an interruption of the loop is not handled here.
           const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
           return failed(records, detail, Cause.squash(cause))
