@@ -92,12 +92,13 @@ export const make = ({ interactive, now, tag }: Settings) => {
   const live = (columns: number): ReadonlyArray<string> => {
     const spent = now() - begun
     const left =
-      all === undefined || ended === 0
+      all === undefined || ended === 0 || ended >= all
         ? ""
         : `, ${Durations.formatDuration((spent / ended) * (all - ended))} left`
     const line = `${ended}${all === undefined ? "" : ` of ${all}`} done, ${failed} failed, ${running.size} running${left}`
     if (!all || line.length + width + 1 > columns) return [line]
-    const done = Math.round((ended / all) * width)
+    // A file can have more items than when it was counted.
+    const done = Math.min(width, Math.round((ended / all) * width))
     return [`${"━".repeat(done)}${" ".repeat(width - done)} ${line}`]
   }
 

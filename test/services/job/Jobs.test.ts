@@ -3,7 +3,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Command from "@effect/platform/Command"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Stream, TestClock } from "effect"
+import { Effect, Fiber, Layer, Schema, Stream, TestClock } from "effect"
+import * as Events from "../../../src/services/host/Events.js"
 import * as SystemLoad from "../../../src/services/host/SystemLoad.js"
 import type { JobEvent } from "../../../src/services/job/JobEvents.js"
 import * as Jobs from "../../../src/services/job/Jobs.js"
@@ -15,6 +16,13 @@ const recorded = Effect.map(ProcessesTest.Recorded, ({ events }) =>
 )
 
 describe("Jobs", () => {
+  // Every event of these tests has all fields of its schema and no others.
+  const decode = Schema.decodeUnknownSync(Events.Subprocess, { onExcessProperty: "error" })
+  const onTheWire = (event: JobEvent): object => {
+    if (event.event !== "output") return event
+    const { bytes, label: _, ...fields } = event
+    return { ...fields, text: new TextDecoder().decode(bytes) }
+  }
   const lines = (events: Iterable<JobEvent>) =>
     [...events].flatMap((event) => {
       switch (event.event) {
@@ -57,6 +65,7 @@ describe("Jobs", () => {
       names.map((name): Jobs.JobRequest => ({ command: () => Command.make(name) })),
       options
     ).pipe(
+      Stream.tap((event) => Effect.sync(() => decode(onTheWire(event)))),
       Stream.runCollect,
       Effect.map(lines),
       Effect.provide(Layer.merge(ProcessesTest.layerTest(scripts), SystemLoad.layerTest(machine))),
