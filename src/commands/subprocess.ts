@@ -6,13 +6,13 @@ import { leanHeap, steadyYoungGeneration } from "../services/host/HeapTuning.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
-import * as JobItems from "../services/job/JobItems.js"
 import * as JobLog from "../services/job/JobLog.js"
 import * as Jobs from "../services/job/Jobs.js"
 import * as Template from "../services/job/Template.js"
 import * as TemplateJobs from "../services/job/TemplateJobs.js"
 import * as Executables from "../services/process/Executables.js"
 import * as Processes from "../services/process/Processes.js"
+import * as Items from "../services/record/Items.js"
 import * as Cli from "./kernel/Cli.js"
 import * as Reporter from "./kernel/Reporter.js"
 import { rawWords } from "./kernel/rawWords.js"
@@ -26,7 +26,7 @@ const run = (config: Config, { operands }: Cli.Words) =>
   Effect.gen(function* () {
     const input = yield* Input.Input
     const output = yield* Output.Output
-    const { cpus } = yield* SystemLoad.Machine
+    const { cpus } = yield* SystemLoad.SystemLoad
     const { command, sources } = yield* Effect.mapError(Template.split(rawWords(operands)), Cli.usage)
     const wrong = problem(config, command, sources, input.isTerminal)
     if (wrong !== undefined) return yield* Cli.usage(wrong)
@@ -42,9 +42,13 @@ const run = (config: Config, { operands }: Cli.Words) =>
       yield* Effect.forEach(Template.product(sources), readable, { discard: true })
     }
     const path = config.argFile ?? "-"
-    const items = Stream.mapBoth(
-      JobItems.read(path, { nul: config.nul || config.format === "null", maxLine: config.maxLine }),
-      { onSuccess: (item): ReadonlyArray<string> => [item], onFailure: ({ message }) => Cli.usage(message) }
+    const format = config.nul ? "null" : config.format
+    const items = Items.read(path, { format, encoding: "raw", maxLine: config.maxLine }).pipe(
+      Items.proper,
+      Stream.mapBoth({
+        onSuccess: ({ text }): ReadonlyArray<string> => [text],
+        onFailure: ({ message }) => Cli.usage(message)
+      })
     )
     const requests =
       sources.length > 0

@@ -428,7 +428,7 @@ describe.concurrent("aio gather", () => {
       [["--json=yes", url], "option --json takes no value, but 'yes' was given"],
       [
         ["-i", join(lists, "missing")],
-        `cannot read the list ${join(lists, "missing")}: there is no such file`
+        `cannot read the list ${join(lists, "missing")}: the file does not exist`
       ],
       [["-i", lists], `cannot read the list ${lists}: it is a folder`],
       [

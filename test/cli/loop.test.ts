@@ -183,7 +183,7 @@ describe("aio loop", () => {
     )
     const long = await bad(`ok\n${"x".repeat(2000)}\n`, "--max-line", "1K")
     expect([long.code, long.stdout]).toEqual([2, "ok\n"])
-    expect(long.stderr).toMatch(/^aio loop: standard input, line 2: longer than 1024 bytes; allow more .*\n$/)
+    expect(long.stderr).toMatch(/^aio loop: standard input, line 2: longer than 1 KiB; allow more .*\n$/)
     const running = Aio.start(["loop", "g.mjs#same"], { cwd, shell: "{ printf 'a\\n\\377\\n'; } | \"$@\"" })
     running.end()
     expect(await running.ended).toMatchObject({ code: 2, stdout: "a\n" })
@@ -191,7 +191,7 @@ describe("aio loop", () => {
     endless.end()
     const { code, stderr } = await endless.ended
     expect(code).toBe(2)
-    expect(stderr).toMatch(/^aio loop: standard input, line 1: longer than 16777216 bytes; .*\n$/)
+    expect(stderr).toMatch(/^aio loop: standard input, line 1: longer than 16 MiB; .*\n$/)
     const csv = await bad("a,b\n1\n", "-i", "csv")
     expect(csv.stderr).toMatch(
       /^aio loop: standard input, line 2: not CSV: another number of fields than columns; .*\n$/
@@ -242,7 +242,10 @@ describe("aio loop", () => {
     expect(await flaky("2")).toMatchObject({ code: 0, stdout: "a\n" })
     expect((await flaky("1")).stderr).toBe("aio loop: standard input, line 1: not yet\n")
     const late = await aio(["--timeout", "50ms", "g.mjs#never"], "a\n")
-    expect([late.code, late.stderr]).toEqual([124, "aio loop: standard input, line 1: not done in 50ms\n"])
+    expect([late.code, late.stderr]).toEqual([
+      124,
+      "aio loop: standard input, line 1: timed out after 50ms\n"
+    ])
     const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "g.mjs#size"], { cwd })
     await open.send("1\n2\n")
     await open.shows("2\n")

@@ -20,7 +20,7 @@ describe("aio subprocess", () => {
       stderr: ""
     })
     expect((await aio(["-qk", "-j2", "--", "echo"], { stdin: "a\n\nb\r\nc" })).stdout).toBe("a\nb\nc\n")
-    expect((await aio(["-qk", "--", "printf", "<%s>"], { stdin: " \n\n\t\n" })).stdout).toBe("< ><\t>")
+    expect((await aio(["-qk", "--", "printf", "<%s>"], { stdin: " a\n \n\tb \r\n" })).stdout).toBe("< a><\tb >")
     const list = join(Aio.folder(), "list")
     writeFileSync(list, "x\ny\0z\0")
     expect((await aio(["-qk0", "-a", list, "--", "echo", "{}!"])).stdout).toBe("x\ny!\nz!\n")
@@ -527,7 +527,7 @@ describe("aio subprocess", () => {
         /log, line 1: 'nonsense' is not a line of a job log/
       ],
       [["--joblog", at, "--", "echo", ":::", "1"], 2, /cannot use the job log .*: it is a folder$/m],
-      [["-a", join(at, "none"), "--", "echo"], 2, /cannot read .*none: there is no such file/],
+      [["-a", join(at, "none"), "--", "echo"], 2, /cannot read .*none: the file does not exist/],
       [
         ["-a", plain, "--", "echo", ":::", "1"],
         2,

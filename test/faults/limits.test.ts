@@ -55,7 +55,7 @@ describe("output without a line end, of two jobs at once", () => {
 
 describe("a line of 100 MB between two others, in a heap of 60 MB", () => {
   const long = "longer than 1 MiB"
-  const record = "standard input, line 2: longer than 16777216 bytes\n"
+  const record = "standard input, line 2: longer than 16 MiB\n"
   const cases: ReadonlyArray<readonly [ReadonlyArray<string>, number, string, string]> = [
     [["loop", "-q", "--on-error", "skip", "f.mjs"], 1, "1\n2\n", record],
     [["loop", "-q", "--on-error", "skip", "-i", "ndjson", "f.mjs"], 1, "1\n2\n", record],
@@ -63,7 +63,7 @@ describe("a line of 100 MB between two others, in a heap of 60 MB", () => {
     [["loop", "-q", "--on-error", "skip", "--", "echo"], 1, "1\n2\n", record],
     [["loop", "-q", "--max-line", "1G", "f.mjs#size"], 0, "1\n100000000\n1\n", ""],
     [["executor", "-q", "--on-failure", "continue", "f.mjs#size"], 1, "1\n1\n", ""],
-    [["subprocess", "-q", "--", "echo"], 2, "1\n", `aio subprocess: item 2 of - is ${long}\n`]
+    [["subprocess", "-q", "--", "echo"], 2, "1\n", "aio subprocess: line 2 of standard input is longer than 16 MiB\n"]
   ]
   it.each(cases)("%j", async (words, code, stdout, stderr) => {
     const line = "head -c 100000000 /dev/zero | tr '\\0' 7"
@@ -76,12 +76,12 @@ describe("a line of 100 MB between two others, in a heap of 60 MB", () => {
   })
 })
 
-// The limit holds for all processes and threads of a user together, and not for root: a user who has no others.
+// The limit holds for all processes and threads of a user together, and not for root: use one without others.
 const limited = (most: number) => `exec setpriv --reuid 64321 --clear-groups prlimit --nproc=${most} "$@"`
 const possible =
   spawnSync("/bin/sh", ["-c", limited(100), "sh", process.execPath, Aio.command, "--version"]).status === 0
 
-describe.runIf(possible)("where no more processes may be made", () => {
+describe.runIf(possible)("if no more processes can be started", () => {
   const numbers = Array.from({ length: 60 }, (_, i) => String(i + 1))
   const job = ["--", "sh", "-c", "exec sleep 0.1"]
   it.each<[string, ReadonlyArray<string>, number, RegExp]>([

@@ -9,6 +9,7 @@ import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as Server from "../../src/programs/Server.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
+import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
 import * as Downloads from "../../src/services/download/Downloads.js"
 import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
 import * as Output from "../../src/services/host/Output.js"
@@ -63,7 +64,6 @@ const kinds = {
   finite: [Number.POSITIVE_INFINITY],
   /** Negative ones too: what is refused is NaN. */
   any: [Number.POSITIVE_INFINITY],
-  milliseconds: [],
   port: [1.5, 65_536, Number.POSITIVE_INFINITY],
   byte: [1.5, 256],
   time: [],
@@ -135,7 +135,7 @@ option("Download.Request.maxSize", "anyCount", (maxSize) =>
 options("EventBuffer.Options", { capacity: "countOrInfinity" }, (given) =>
   Effect.sync(() => EventBuffer.make(given))
 )
-options("EventBuffer.Options", { pause: "milliseconds" }, (given) =>
+options("EventBuffer.Options", { pause: "time" }, (given) =>
   Effect.sync(() => EventBuffer.make({ capacity: 1, ...given }))
 )
 options("HostQueue.Options", { perHost: "countOrInfinity", lowWater: "countOrInfinity" }, (given) =>
@@ -174,7 +174,7 @@ options("Server.Options", { port: "port", grace: "time" }, (given) =>
 )
 options(
   "Server.DemoOptions",
-  { requests: "countOrNone", wait: "milliseconds", block: "milliseconds", others: "countOrNone" },
+  { requests: "countOrNone", wait: "time", block: "time", others: "countOrNone" },
   (given) => Server.demo(given)
 )
 options("Lines.Options", { maxLine: "countOrInfinity", delimiter: "byte" }, (given) =>
@@ -357,7 +357,7 @@ const declared = (): ReadonlyArray<string> =>
 
 const layers = Layer.mergeAll(
   ProcessesTest.layerTest([{ match: "true" }]),
-  Downloader.layerTest({}),
+  DownloaderTest.layer({}),
   InlineExecutor.layer,
   HttpServerTest.layer,
   Output.layerTest,

@@ -302,7 +302,7 @@ export const downloads = <E = never, R = never>(
                 new Download.DownloadError({
                   reason: "timeout",
                   url: item.url,
-                  detail: `not done in ${formatGiven(timeout)}`,
+                  detail: `timed out after ${formatGiven(timeout)}`,
                   retryable: false
                 })
             })

@@ -15,7 +15,7 @@ import {
 } from "effect"
 import * as EventLine from "../host/EventLine.js"
 import type { Status } from "../host/Events.js"
-import { cancelled, codes } from "../host/ExitCodes.js"
+import { codes } from "../host/ExitCodes.js"
 import * as SystemLoad from "../host/SystemLoad.js"
 import { commandText } from "../process/CommandText.js"
 import * as Processes from "../process/Processes.js"
@@ -204,11 +204,11 @@ interface Opened<E> {
 const open = <E>(
   requests: Input<JobRequest, E>,
   options: JobsOptions & { readonly log?: RunOptions["log"] }
-): Effect.Effect<Opened<E>, JobsError, Processes.Processes | SystemLoad.Machine | Scope.Scope> =>
+): Effect.Effect<Opened<E>, JobsError, Processes.Processes | SystemLoad.SystemLoad | Scope.Scope> =>
   Effect.gen(function* () {
-    const machine = yield* SystemLoad.Machine
+    const system = yield* SystemLoad.SystemLoad
     const processes = yield* Processes.Processes
-    const { concurrency = machine.cpus, grace, halt, results, retries = 0, stopSignal } = options
+    const { concurrency = system.cpus, grace, halt, results, retries = 0, stopSignal } = options
     checkJobs(options)
     if (results !== undefined) yield* JobResults.check(results)
     const log = options.log && deliveredLog.make(yield* JobLog.open(options.log.path, options.log.resume))
@@ -224,7 +224,7 @@ const open = <E>(
     const attempt = jobAttempts.make({
       clock,
       emit,
-      gate: startGate.make(options, machine, send),
+      gate: startGate.make(options, system, send),
       grace,
       inherit: mode === "inherit",
       limits,
@@ -327,7 +327,7 @@ const open = <E>(
     )
     let next = 0
     let broken: Cause.Cause<E | JobsError> | undefined
-    let stoppedCode: number = codes.ok
+    let stopReason: string | undefined
     const all = WorkerFibers.run({
       concurrency: group.length,
       pull: () => group[next++],
@@ -344,14 +344,14 @@ const open = <E>(
       options.stop &&
       Effect.map(options.stop, (reason) => {
         giveUp(reason)
-        stoppedCode = cancelled(reason)
+        stopReason = reason
       })
     const running = (stopped === undefined ? all : Race.first(all, stopped)).pipe(
       Effect.zipRight(output.leftovers),
       Effect.andThen(Clock.currentTimeNanos),
       Effect.tap((now) => {
         if (broken !== undefined) return Effect.sync(() => buffer.end(broken))
-        emit(tallied.summary(Number(now - begun) / 1e6, halted, stoppedCode))
+        emit(tallied.summary(Number(now - begun) / 1e6, halted, stopReason))
         return Effect.sync(() => buffer.end())
       }),
       // Without this a defect here leaves the reader waiting.
@@ -402,7 +402,7 @@ const open = <E>(
 export const run = <E = never, R = never, E2 = never, R2 = never>(
   requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   { deliver, ...options }: RunOptions<E2, R2>
-): Effect.Effect<JobsSummary, E | E2 | JobsError, R | R2 | Processes.Processes | SystemLoad.Machine> =>
+): Effect.Effect<JobsSummary, E | E2 | JobsError, R | R2 | Processes.Processes | SystemLoad.SystemLoad> =>
   Effect.contextWithEffect((context: Context.Context<R | R2>) =>
     Effect.gen(function* () {
       const input = Stream.StreamTypeId in requests ? Stream.provideContext(requests, context) : requests
@@ -456,5 +456,5 @@ export const run = <E = never, R = never, E2 = never, R2 = never>(
 export const stream = <E = never, R = never>(
   requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   options: JobsOptions = {}
-): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | SystemLoad.Machine> =>
+): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | SystemLoad.SystemLoad> =>
   withOwnScope(requests, (input) => Effect.map(open(input, options), ({ events }) => events))

@@ -1,5 +1,5 @@
 import { Cause, Chunk, Clock, type Duration, Effect, Either, Exit, Option, Stream } from "effect"
-import { codes } from "../host/ExitCodes.js"
+import { codes, ofMany } from "../host/ExitCodes.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
 import { withOwnScope } from "../stream/OwnScope.js"
 import * as Backoff from "../task/Backoff.js"
@@ -278,7 +278,7 @@ export type ItemEvent =
       /** The error's tag; `"BadInput"` if the item has no value, `"BadResult"` if `encode` threw. */
       readonly error: ExecutorError["_tag"] | "BadInput" | "BadResult"
       readonly message: string
-      /** The stack on the thread, where there was one. */
+      /** The stack on the thread, if there was one. */
       readonly stack?: string | undefined
       readonly run: number
       readonly wait: number
@@ -303,7 +303,7 @@ export interface ItemsSummary {
   readonly wait: Quantiles
   /** Whether a failure has cancelled the other items. */
   readonly cancelled: boolean
-  /** 0 without a failure; 124 where each failure is a timeout; else 1. */
+  /** 0 without a failure; 124 if each failure is a timeout; else 1. */
   readonly exitCode: number
 }
 
@@ -350,7 +350,7 @@ export const items = <E = never, R = never>(
       const runs = Quantile.make()
       const waits = Quantile.make()
       let ok = 0
-      let late = 0
+      const exitCodes = new Set<number>()
       let failed = 0
       let stopped = false
       // Running items, by their numbers among the values; and the bad items whose events are not emitted yet.
@@ -415,7 +415,7 @@ export const items = <E = never, R = never>(
           if (event.event === "result") ok++
           else {
             failed++
-            if (event.error === "JobTimedOut") late++
+            exitCodes.add(event.error === "JobTimedOut" ? codes.timedOut : codes.failed)
           }
           return event
         })
@@ -430,7 +430,7 @@ export const items = <E = never, R = never>(
           run: runs.quantiles(),
           wait: waits.quantiles(),
           cancelled: stopped,
-          exitCode: failed === 0 ? codes.ok : late === failed ? codes.timedOut : codes.failed
+          exitCode: ofMany(exitCodes)
         })
       )
       return Stream.concat(events, Stream.fromEffect(summary))

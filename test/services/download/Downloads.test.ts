@@ -1,7 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Fiber, HashMap, Option, Random, Ref, Stream, TestClock } from "effect"
 import * as Download from "../../../src/services/download/Download.js"
-import * as Downloader from "../../../src/services/download/Downloader.js"
+import type * as Downloader from "../../../src/services/download/Downloader.js"
+import * as DownloaderTest from "../../../src/services/download/DownloaderTest.js"
 import * as Downloads from "../../../src/services/download/Downloads.js"
 import * as NameClaims from "../../../src/services/download/NameClaims.js"
 
@@ -23,14 +24,14 @@ describe("Downloads", () => {
       ...more
     })
   /** Fails with each of these in turn, and then serves. */
-  const flaky = (failures: ReadonlyArray<Download.DownloadError>, body = "body"): Downloader.Scripted => {
+  const flaky = (failures: ReadonlyArray<Download.DownloadError>, body = "body"): DownloaderTest.Scripted => {
     let attempt = 0
-    return Effect.suspend((): Downloader.Scripted => {
+    return Effect.suspend((): DownloaderTest.Scripted => {
       const failure = failures[attempt++]
       return failure === undefined ? Effect.succeed(body) : Effect.fail(failure)
     })
   }
-  /** Runs the stream in the background, and collects the events as they come. */
+  /** Runs the stream in the background, and collects its events. */
   const collect = <E>(stream: Stream.Stream<Downloads.DownloadEvent, E, Downloader.Downloader>) =>
     Effect.gen(function* () {
       const events: Array<any> = []
@@ -39,9 +40,9 @@ describe("Downloads", () => {
       )
       return { events, fiber }
     })
-  const serve = (scripts: Readonly<Record<string, Downloader.Scripted>>) =>
+  const serve = (scripts: Readonly<Record<string, DownloaderTest.Scripted>>) =>
     Effect.provide(
-      Downloader.layerTest(
+      DownloaderTest.layer(
         Object.fromEntries(Object.entries(scripts).map(([name, script]) => [url(name), script]))
       )
     )
@@ -89,12 +90,12 @@ describe("Downloads", () => {
           causes: {}
         }
       ])
-      const files = yield* Ref.get(yield* Downloader.Files)
+      const files = yield* Ref.get(yield* DownloaderTest.Files)
       expect([...HashMap.keys(files)].sort()).toEqual(["dir/a", "dir/other"])
     }).pipe(serve({ "x/a": later(20, "aaa"), b: later(10, "bb") }))
   )
 
-  it.effect("backs off 0.5 s, doubled, no more than retries say", () =>
+  it.effect("backs off 0.5 s, doubled, at most as often as retries", () =>
     Effect.gen(function* () {
       const { events, fiber } = yield* collect(Downloads.downloads([request("a")], { retries: 2 }))
       yield* TestClock.adjust(499)
@@ -143,7 +144,7 @@ describe("Downloads", () => {
     }).pipe(serve({ a: flaky(Array.from({ length: 9 }, () => error("a"))) }), noJitter)
   )
 
-  it.effect("waits as long as Retry-After says, when that is longer; beyond 5 minutes it has failed", () =>
+  it.effect("waits for the time of Retry-After, if that is longer; beyond 5 minutes it has failed", () =>
     Effect.gen(function* () {
       const { events, fiber } = yield* collect(
         Downloads.downloads([request("a"), request("b"), request("c")])
@@ -203,7 +204,7 @@ describe("Downloads", () => {
         index: 0,
         url: url("a"),
         reason: "timeout",
-        detail: "not done in 1s"
+        detail: "timed out after 1s"
       })
       expect(events.at(-1)).toMatchObject({ finished: 1, failed: 1, causes: { timeout: 1 } })
     }).pipe(serve({ a: flaky(Array.from({ length: 99 }, () => error("a"))), b: later(900, "b") }), noJitter)
@@ -226,7 +227,7 @@ describe("Downloads", () => {
       yield* Fiber.join(fiber)
     }).pipe(
       Effect.provide(
-        Downloader.layerTest({
+        DownloaderTest.layer({
           ...Object.fromEntries(Array.from({ length: 4 }, (_, i) => [url(String(i)), later(10, "x")])),
           "https://b.example/x": later(10, "x")
         })
@@ -287,7 +288,7 @@ describe("Downloads", () => {
       )
       const { events, fiber } = yield* collect(slowly).pipe(
         Effect.provide(
-          Downloader.layerTest({
+          DownloaderTest.layer({
             ...Object.fromEntries(requests.map(({ url }) => [url.href, Effect.succeed("x")])),
             [url("bad")]: failLater(50, error("bad", { retryable: false }))
           })
@@ -419,7 +420,7 @@ describe("Downloads", () => {
 
   it.effect("keeps existing files on request, and counts them separately", () =>
     Effect.gen(function* () {
-      yield* Ref.update(yield* Downloader.Files, HashMap.set("dir/a", new Uint8Array(7) as Uint8Array))
+      yield* Ref.update(yield* DownloaderTest.Files, HashMap.set("dir/a", new Uint8Array(7) as Uint8Array))
       const { events, fiber } = yield* collect(
         Downloads.downloads([request("a"), request("b")], { directory: "dir", existing: "keep" })
       )

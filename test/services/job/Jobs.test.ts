@@ -59,7 +59,7 @@ describe("Jobs", () => {
   const play = (
     names: ReadonlyArray<string>,
     options: Jobs.JobsOptions,
-    machine: Partial<SystemLoad.Machine["Type"]> = {}
+    machine: Partial<SystemLoad.SystemLoad["Type"]> = {}
   ) =>
     Jobs.stream(
       names.map((name): Jobs.JobRequest => ({ command: () => Command.make(name) })),
@@ -99,7 +99,7 @@ describe("Jobs", () => {
     })
   )
 
-  it.live("emits whole lines as they come", () =>
+  it.live("emits whole lines at once", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* play(["chatty"], { output: "line" }), [
         "1 stdout a",

@@ -25,9 +25,9 @@ describe("MapRecords.mapRecords", () => {
         Stream.runForEach(all, (outcome) =>
           Effect.map(Clock.currentTimeMillis, (now) => {
             const at = now === begun ? "" : ` at ${now - begun}`
-            if (outcome instanceof MapRecords.Failed) {
+            if (outcome instanceof MapRecords.FailedRecord) {
               log.push(`! ${outcome.records.map(({ line }) => line)}: ${outcome.detail}${at}`)
-            } else if (outcome instanceof MapRecords.Mapped) {
+            } else if (outcome instanceof MapRecords.MappedRecord) {
               const texts = outcome.results.map((each) =>
                 typeof each === "string" ? each : each instanceof Uint8Array ? read(each) : `= ${each.text}`
               )
@@ -81,7 +81,7 @@ describe("MapRecords.mapRecords", () => {
         "= 1",
         "! 2: two",
         "! 3: not JSON: Expected property name or '}'",
-        "! 4: a function has no JSON",
+        "! 4: a function cannot be represented in JSON",
         "= 5"
       ])
     })
@@ -102,7 +102,7 @@ describe("MapRecords.mapRecords", () => {
         "= 1",
         "= 2 at 1100",
         "= 3 at 2300",
-        "! 4: not done in 1s at 3300"
+        "! 4: timed out after 1s at 3300"
       ])
       expect(attempts).toEqual(["1.1", "2.1", "3.1", "4.1", "2.2", "3.2", "4.2", "3.3", "4.3"])
       let failures = 2

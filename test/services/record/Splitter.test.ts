@@ -64,7 +64,7 @@ describe("Splitter", () => {
     for (let i = 0; i < 3200; i++) found.push(...records.push(piece))
     found.push(...records.push(Buffer.from("\n1\n")), ...records.end())
     expect(told(found)).toEqual([
-      [1, "! longer than 16777216 bytes"],
+      [1, "! longer than 16 MiB"],
       [2, 1]
     ])
     expect(found[1]!.position).toBe(3200 * 64 * 1024 + 3)
@@ -90,7 +90,7 @@ describe("Splitter", () => {
           expect(Buffer.concat(found.map(({ bytes }) => bytes)).toString()).toBe(input)
           expect(found.map(({ text }) => text)).toEqual(texts)
           expect(found.map(({ line }) => line)).toEqual(texts.map((_, i) => i + 1))
-          // Where a record ends another reader goes on.
+          // Another reader continues at the end of a record.
           for (const { index, line, position } of found) {
             const rest = all(
               Buffer.from(input).subarray(position),

@@ -5,8 +5,8 @@ import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as Executor from "../../../src/services/thread/Executor.js"
 import * as ExecutorError from "../../../src/services/thread/ExecutorError.js"
 import * as ExecutorTest from "../../../src/services/thread/ExecutorTest.js"
-import * as InlineExecutor from "../../../src/services/thread/InlineExecutor.js"
 import * as InJob from "../../../src/services/thread/InJob.js"
+import * as InlineExecutor from "../../../src/services/thread/InlineExecutor.js"
 import * as Job from "../../../src/services/thread/Job.js"
 import * as MapJobs from "../../../src/services/thread/MapJobs.js"
 
@@ -26,7 +26,7 @@ const polite = (flags: Int32Array) => {
 }
 
 describe("MapJobs", () => {
-  it.live("maps a job over inputs, results in input order or as they come", () =>
+  it.live("maps a job over inputs, results in input order or in order of completion", () =>
     Effect.gen(function* () {
       // 0 returns only after 1 has.
       const flags = shared(1)
@@ -108,7 +108,12 @@ describe("MapJobs", () => {
       const inputs = [0, 1, 2].map((i) => [i, tries] as const)
       for (const chunk of [1, 2]) {
         tries.fill(0)
-        const options = { chunk, concurrency: 2, retries: 2, backoff: { first: "10 seconds", jitter: 0 } } as const
+        const options = {
+          chunk,
+          concurrency: 2,
+          retries: 2,
+          backoff: { first: "10 seconds", jitter: 0 }
+        } as const
         const fiber = yield* Effect.fork(Stream.runCollect(MapJobs.map(flaky, inputs, options)))
         yield* TestClock.adjust(9999)
         // Two lanes pause where each has one input; the third is free where one lane has both.
@@ -138,7 +143,9 @@ describe("MapJobs", () => {
         return i
       })
       const inputs = [0, 1, 2].map((i) => [i, tries] as const)
-      const items = yield* Stream.runCollect(MapJobs.each(flaky, inputs, { retries: 1, backoff: { first: 0 } }))
+      const items = yield* Stream.runCollect(
+        MapJobs.each(flaky, inputs, { retries: 1, backoff: { first: 0 } })
+      )
       assert.deepStrictEqual(
         Array.from(items, ({ attempts, result }) => [attempts, Either.isRight(result)]),
         [

@@ -65,7 +65,7 @@ export const make = ({
   /** Called when the attempt may start. */
   begin: () => void
 ) => Effect.Effect<Attempted, JobResults.JobResultsError | spool.SpoolError>) => {
-  // Plain code where nothing waits, because each step of Effect counts for a small job.
+  // Plain code if nothing waits, because each step of Effect counts for a small job.
   const run = (
     { command, index, name, number, slot }: Attempt,
     sink: Sink,

@@ -1,6 +1,6 @@
 import * as EventLine from "../../host/EventLine.js"
 import type { Status } from "../../host/Events.js"
-import { codes } from "../../host/ExitCodes.js"
+import { ofMany } from "../../host/ExitCodes.js"
 import type { JobsSummary } from "../JobEvents.js"
 
 /** At how many successes or failures the rest is given up. */
@@ -28,8 +28,8 @@ export interface Tally {
   readonly summary: (
     duration: number,
     halted: string | undefined,
-    /** The exit code of a run that was stopped, else 0. */
-    stoppedCode: number
+    /** Why the run was stopped from outside: a signal, for instance. */
+    stopped: string | undefined
   ) => JobsSummary
 }
 
@@ -61,18 +61,15 @@ export const make = (rule: Rule | undefined): Tally => {
       if (slowest === undefined || duration > slowest.duration) slowest = job
       return (rule?.on === "fail") === isFailed ? reached() : undefined
     },
-    summary: (duration, halted, stoppedCode) => {
-      const [exitCode = codes.ok, ...others] = isDone ? [] : exitCodes
-      return {
-        event: "summary",
-        ...counts,
-        duration: EventLine.ms(duration),
-        exitCode: stoppedCode || (others.length > 0 ? codes.failed : exitCode),
-        ...(slowest && {
-          slowest: { index: slowest.index, name: slowest.name, duration: EventLine.ms(slowest.duration) }
-        }),
-        ...(halted === undefined ? {} : { halted })
-      }
-    }
+    summary: (duration, halted, stopped) => ({
+      event: "summary",
+      ...counts,
+      duration: EventLine.ms(duration),
+      exitCode: ofMany(isDone ? [] : exitCodes, stopped),
+      ...(slowest && {
+        slowest: { index: slowest.index, name: slowest.name, duration: EventLine.ms(slowest.duration) }
+      }),
+      ...(halted === undefined ? {} : { halted })
+    })
   }
 }

@@ -101,7 +101,7 @@ export const make = <Input, Settled>(options: Options<Input, Settled>): Loop<Inp
     if (!over) live.add(cancel)
   }
 
-  /** Runs the inputs until all have settled, with further attempts where `again` asks for them. */
+  /** Runs the inputs until all have settled, with further attempts if `again` asks for them. */
   const settle = (inputs: ReadonlyArray<Input>, at: number) => {
     const asked = performance.now()
     // `places` are those of inputs that run again, together and in the lane of their first attempt.

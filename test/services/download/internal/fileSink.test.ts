@@ -16,13 +16,13 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }))
 
 describe("FileSink", () => {
-  it("has the end of a body that comes while the last blocks go to the disk", async () => {
+  it("takes the end of a body that arrives while the last blocks are written", async () => {
     const folder = await Folder.open(directory, small)
     const body = FaultServer.bytes(4_400_000)
     const errors: Array<unknown> = []
     await new Promise<void>((resolve, reject) => {
       let rest = 0
-      // What a parser does that goes on with what it had kept: the last bytes and the end, at once.
+      // As a parser does that resumes with bytes it had kept: the last bytes and the end, at once.
       const onDrain = () => {
         sink.write(body.subarray(rest))
         Promise.resolve()

@@ -13,7 +13,7 @@ describe("tally", () => {
         failureCode
       })
     )
-    return { reasons, summary: made.summary(9, undefined, 0), made }
+    return { reasons, summary: made.summary(9, undefined, undefined), made }
   }
 
   it("halts at a number of failures or successes, on such a job only", () => {
@@ -54,7 +54,7 @@ describe("tally", () => {
     const job = { index: 1, name: "job 1", duration: 9, failureCode: 1 }
     made.ended({ ...job, status: "skipped" })
     made.ended({ ...job, status: "cancelled" })
-    assert.deepStrictEqual(made.summary(1, "SIGINT", 130), {
+    assert.deepStrictEqual(made.summary(1, "SIGINT", "SIGINT"), {
       event: "summary",
       succeeded: 0,
       failed: 0,
@@ -65,7 +65,7 @@ describe("tally", () => {
       exitCode: 130,
       halted: "SIGINT"
     })
-    assert.strictEqual(play(undefined, [1]).made.summary(1, "SIGINT", 130).exitCode, 130)
+    assert.strictEqual(play(undefined, [1]).made.summary(1, "SIGINT", "SIGINT").exitCode, 130)
   })
 
   it("ends with 0 once enough jobs have succeeded, whatever failed before", () => {
