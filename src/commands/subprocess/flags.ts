@@ -33,7 +33,10 @@ const load: Flag.Parse<number> = (text) =>
 export const flags = {
   jobs: Flag.withText(Flags.jobs, Flags.jobs.text, "the processors"),
   argFile: Flag.withText(Flags.argFile, "read items from FILE; - is standard input, the default"),
-  format: Flags.format(["lines", "null"]),
+  format: Flag.withText(
+    Flags.format(["lines", "null"]),
+    "what an item is: a line of text, or text that ends with NUL"
+  ),
   nul: Flags.nul,
   maxLine: Flags.maxLine,
   group: Flag.toggle("group", "each job's output when it has ended: the default"),

@@ -62,8 +62,9 @@ export const make = ({ interactive, now, tag }: Settings) => {
         ended++
         running.delete(event.index)
         for (const stream of ["stdout", "stderr"]) open.delete(`${event.index} ${stream}`)
-        if (isFailed(event)) failed++
-        else if (event.status !== "cancelled") return undefined
+        if (event.status === "cancelled") return { note: Reporter.failed(event) }
+        if (!isFailed(event)) return undefined
+        failed++
         return { failure: Reporter.failed(event) }
       case "lingering":
         return { note: Reporter.lingering(event) }

@@ -48,7 +48,7 @@ describe("the view of jobs", () => {
     const shown = (["succeeded", "failed", "cancelled", "skipped"] as const).map((status) =>
       view.show(finished(1, status))
     )
-    expect(shown).toEqual([undefined, { failure: "Failed job 1" }, { failure: "Cancelled job 1" }, undefined])
+    expect(shown).toEqual([undefined, { failure: "Failed job 1" }, { note: "Cancelled job 1" }, undefined])
   })
 
   it.each([
