@@ -32,8 +32,8 @@ export interface View<E> {
   /** The lines of the live area, at most `columns` wide; drawn after events, and each second if `ticks`. */
   readonly live?: (columns: number) => ReadonlyArray<string>
   readonly ticks?: boolean
-  /** The events of `--json`, if that is not the event itself; undefined leaves it out. */
-  readonly json?: (event: E) => object | ReadonlyArray<object> | undefined
+  /** The events of `--json`, or their lines, if that is not the event itself; undefined leaves it out. */
+  readonly json?: (event: E) => object | string | ReadonlyArray<object> | undefined
 }
 
 export interface Settings {
@@ -101,7 +101,8 @@ export const make = <E extends { readonly event: string }>(
       for (const event of events) {
         if (json) {
           const shown = view.json === undefined ? event : (view.json(event) ?? [])
-          for (const one of Array.isArray(shown) ? shown : [shown]) out.push(`${EventLine.encode(one)}\n`)
+          for (const one of Array.isArray(shown) ? shown : [shown])
+            out.push(`${typeof one === "string" ? one : EventLine.encode(one)}\n`)
           continue
         }
         const shown = view.show(event)
