@@ -32,8 +32,8 @@ export interface View<E> {
   /** The lines of the live area, cut at `columns`; drawn after events, and each second if `ticks`. */
   readonly live?: (columns: number) => ReadonlyArray<string>
   readonly ticks?: boolean
-  /** The event of `--json`, or its line, if it is not the event itself; undefined leaves it out. */
-  readonly json?: (event: E) => object | string | undefined
+  /** The events of `--json`, or their lines, if that is not the event itself; undefined leaves it out. */
+  readonly json?: (event: E) => object | string | ReadonlyArray<object> | undefined
 }
 
 export interface Settings {
@@ -45,7 +45,7 @@ export interface Settings {
 }
 
 export interface Reporter<E> {
-  /** Draws events, with one write for each run of results. */
+  /** Draws events, with one write for each run of results; `Effect.void` if they write nothing. */
   readonly report: (events: Iterable<E>) => Effect.Effect<void>
   /** A line on stderr that is no event: -q drops it. */
   readonly note: (line: string) => Effect.Effect<void>
@@ -97,9 +97,9 @@ export const make = <E extends { readonly event: string }>(
       }
       for (const event of events) {
         if (json) {
-          const shown = view.json === undefined ? event : view.json(event)
-          if (shown === undefined) continue
-          out.push(`${typeof shown === "string" ? shown : EventLine.encode(shown as E)}\n`)
+          const shown = view.json === undefined ? event : (view.json(event) ?? [])
+          for (const one of Array.isArray(shown) ? shown : [shown])
+            out.push(`${typeof one === "string" ? one : EventLine.encode(one)}\n`)
           continue
         }
         const shown = view.show(event)
@@ -119,7 +119,7 @@ export const make = <E extends { readonly event: string }>(
       }
       flush()
       screen?.refresh()
-      return steps.length === 1 ? steps[0]! : Effect.all(steps, { discard: true })
+      return steps.length > 1 ? Effect.all(steps, { discard: true }) : (steps[0] ?? Effect.void)
     }
     return {
       report,
@@ -180,10 +180,10 @@ export const counts = (summary: Readonly<Record<Status, number>>): string => {
   return parts.join(", ")
 }
 
-/** The table of a summary: what was done, by status, then the command's own rows and the time. */
+/** The table of a summary: what was done, by status, then the command's own rows, if they have a value, and the time. */
 export const summary = (
   noun: string,
   event: Readonly<Record<Status, number>> & { readonly duration: number },
-  rows: ReadonlyArray<readonly [name: string, value: string]> = []
+  rows: ReadonlyArray<readonly [name: string, value: string | undefined]> = []
 ): string =>
   Table.keyed([[noun, counts(event)], ...rows, ["time", Durations.formatDuration(event.duration)]]).join("\n")

@@ -112,7 +112,8 @@ export const Subprocess = Schema.Union(
   event("waiting", { for: Schema.Literal("load", "memory"), value: number }),
   finished({
     ...exit,
-    attempts: optional(count),
+    /** 0: it was not run. */
+    attempts: count,
     usage: optional(Schema.Struct({ user: milliseconds, system: milliseconds, peakMemory: count }))
   }),
   summary({
