@@ -338,7 +338,7 @@ describe("records of JSON", () => {
     ]) {
       const found = await outcomes(input, same, {})
       const bytes = found.map((outcome) => {
-        const record = outcome instanceof MapRecords.Mapped ? outcome.results[0] : outcome
+        const record = outcome instanceof MapRecords.MappedRecord ? outcome.results[0] : outcome
         return record instanceof Records.Record ? record.bytes.toString() : String(record)
       })
       expect(bytes.join("") === input).toBe(true)
@@ -352,7 +352,7 @@ describe("records of JSON", () => {
     ]) {
       const found = await outcomes(input, f, { concurrency: 3 })
       for (const [i, [text, written = text]] of texts.entries()) {
-        const [result] = (found[i] as MapRecords.Mapped).results
+        const [result] = (found[i] as MapRecords.MappedRecord).results
         expect(result === `{"r":${written}}`, text.slice(0, 40)).toBe(true)
       }
     }
@@ -364,9 +364,9 @@ describe("records of JSON", () => {
     const input = bad.map((text, i) => `${i}\n\n${text}\n`).join("")
     const found = await outcomes(input, (r) => ({ r }), {})
     expect(
-      found.map((outcome) => (outcome instanceof MapRecords.Failed ? outcome.records[0]!.line : 0))
+      found.map((outcome) => (outcome instanceof MapRecords.FailedRecord ? outcome.records[0]!.line : 0))
     ).toEqual(bad.flatMap((_, i) => [0, 3 * i + 3]))
-    expect((found.at(-1) as MapRecords.Failed).detail).toBe("-Infinity has no JSON (at r[0])")
+    expect((found.at(-1) as MapRecords.FailedRecord).detail).toBe("-Infinity has no JSON (at r[0])")
     expect((await outcomes("1e400\n", (r) => r, {}))[0]).toBeInstanceOf(Records.Record)
   })
 
@@ -573,7 +573,7 @@ describe("any records", () => {
   it("are accounted for once, whatever the function does", () => FastCheck.assert(mapping, { numRuns: 100 }))
 
   it("end the loop when its function's caller is interrupted, and count as failures of none", async () => {
-    const found: Array<MapRecords.Outcome> = []
+    const found: Array<MapRecords.RecordOutcome> = []
     const all = MapRecords.mapRecords(
       ReadRecords.records(Stream.make(Buffer.from("1\n2\n")), { format: "ndjson" }),
       (n) => (n === 2 ? Effect.never : n),

@@ -504,10 +504,10 @@ const behaviour = FastCheck.oneof(
 )
 
 /** One line for each outcome, to compare: its records' numbers, and what has become of them. */
-const outcomeOf = (outcome: MapRecords.Outcome): readonly [number, string, string] => {
+const outcomeOf = (outcome: MapRecords.RecordOutcome): readonly [number, string, string] => {
   if (outcome instanceof Records.Record) return [outcome.index, "same", outcome.bytes.toString("latin1")]
   const { index } = outcome.records[0]!
-  if (outcome instanceof MapRecords.Failed) return [index, "failed", ""]
+  if (outcome instanceof MapRecords.FailedRecord) return [index, "failed", ""]
   const texts = outcome.results.map((result) =>
     result instanceof Records.Record ? `=${result.bytes.toString("latin1")}` : canonical(result as string)!
   )

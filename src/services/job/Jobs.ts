@@ -170,11 +170,11 @@ interface Opened<E> {
 const open = <E>(
   requests: Input<JobRequest, E>,
   options: JobsOptions & { readonly log?: RunOptions["log"] }
-): Effect.Effect<Opened<E>, JobsError, Processes.Processes | SystemLoad.Machine | Scope.Scope> =>
+): Effect.Effect<Opened<E>, JobsError, Processes.Processes | SystemLoad.SystemLoad | Scope.Scope> =>
   Effect.gen(function* () {
-    const machine = yield* SystemLoad.Machine
+    const system = yield* SystemLoad.SystemLoad
     const processes = yield* Processes.Processes
-    const { concurrency = machine.cpus, grace, halt, results, retries = 0, stopSignal } = options
+    const { concurrency = system.cpus, grace, halt, results, retries = 0, stopSignal } = options
     checkJobs(options)
     if (results !== undefined) yield* JobResults.check(results)
     const log = options.log && deliveredLog.make(yield* JobLog.open(options.log.path, options.log.resume))
@@ -190,7 +190,7 @@ const open = <E>(
     const attempt = jobAttempts.make({
       clock,
       emit,
-      gate: startGate.make(options, machine, send),
+      gate: startGate.make(options, system, send),
       grace,
       inherit: mode === "inherit",
       limits,
@@ -360,7 +360,7 @@ const open = <E>(
 export const run = <E = never, R = never, E2 = never, R2 = never>(
   requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   { deliver, ...options }: RunOptions<E2, R2>
-): Effect.Effect<JobsSummary, E | E2 | JobsError, R | R2 | Processes.Processes | SystemLoad.Machine> =>
+): Effect.Effect<JobsSummary, E | E2 | JobsError, R | R2 | Processes.Processes | SystemLoad.SystemLoad> =>
   Effect.contextWithEffect((context: Context.Context<R | R2>) =>
     Effect.gen(function* () {
       const input = Stream.StreamTypeId in requests ? Stream.provideContext(requests, context) : requests
@@ -414,5 +414,5 @@ export const run = <E = never, R = never, E2 = never, R2 = never>(
 export const stream = <E = never, R = never>(
   requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   options: JobsOptions = {}
-): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | SystemLoad.Machine> =>
+): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | SystemLoad.SystemLoad> =>
   withOwnScope(requests, (input) => Effect.map(open(input, options), ({ events }) => events))

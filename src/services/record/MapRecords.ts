@@ -48,7 +48,7 @@ export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptio
   readonly retries?: number | undefined
   /** How long an attempt may take; default unlimited. A synchronous computation is not interrupted. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** Whether a failing record ends the stream with {@link Records.RecordFailed}, or is emitted as {@link Failed}; default `"stop"`. */
+  /** Whether a failing record ends the stream with {@link Records.RecordFailed}, or is emitted as {@link FailedRecord}; default `"stop"`. */
   readonly onError?: "stop" | "skip" | undefined
   /** How results are written: strings as they are, or everything as JSON. Default `"ndjson"`. */
   readonly output?: "lines" | "ndjson" | undefined
@@ -62,7 +62,7 @@ export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptio
  * @since 0.1.0
  * @category models
  */
-export class Mapped {
+export class MappedRecord {
   constructor(
     readonly records: ReadonlyArray<Records.Record>,
     readonly results: ReadonlyArray<string | Uint8Array | Records.Record>
@@ -75,7 +75,7 @@ export class Mapped {
  * @since 0.1.0
  * @category models
  */
-export class Failed {
+export class FailedRecord {
   constructor(
     readonly records: ReadonlyArray<Records.Record>,
     readonly detail: string
@@ -88,7 +88,7 @@ export class Failed {
  * @since 0.1.0
  * @category models
  */
-export type Outcome = Records.Record | Mapped | Failed
+export type RecordOutcome = Records.Record | MappedRecord | FailedRecord
 
 /**
  * A result that is written as these bytes.
@@ -204,7 +204,7 @@ export const mapRecords = <E, R>(
   self: Stream.Stream<Records.Record, E, R>,
   f: (value: unknown, context: RecordContext) => unknown,
   options: MapRecordsOptions = {}
-): Stream.Stream<Outcome, E | Records.RecordFailed, R> => {
+): Stream.Stream<RecordOutcome, E | Records.RecordFailed, R> => {
   const {
     batch,
     key,
@@ -234,15 +234,15 @@ export const mapRecords = <E, R>(
     records: ReadonlyArray<Records.Record>,
     why: string,
     error?: unknown
-  ): Effect.Effect<Failed, Records.RecordFailed> => {
+  ): Effect.Effect<FailedRecord, Records.RecordFailed> => {
     const detail = why.length > 1000 ? `${why.slice(0, 1000)}…` : why // it may quote the whole record
-    if (onError === "skip") return Effect.succeed(new Failed(records, detail))
+    if (onError === "skip") return Effect.succeed(new FailedRecord(records, detail))
     return Effect.fail(new Records.RecordFailed({ record: records[0]!, detail, exitCode: exitCodeOf(error) }))
   }
   const settled = (
-    step: Effect.Effect<Failed, Records.RecordFailed>
-  ): MapConcurrent.Ready<Failed> | Effect.Effect<Failed, Records.RecordFailed> =>
-    Exit.isExit(step) && Exit.isSuccess(step) ? new MapConcurrent.Ready(step.value as Failed) : step
+    step: Effect.Effect<FailedRecord, Records.RecordFailed>
+  ): MapConcurrent.Ready<FailedRecord> | Effect.Effect<FailedRecord, Records.RecordFailed> =>
+    Exit.isExit(step) && Exit.isSuccess(step) ? new MapConcurrent.Ready(step.value as FailedRecord) : step
 
   // `was`: the records' snapshots.
   type Was = Unchanged.Snapshot | undefined | null
@@ -251,7 +251,7 @@ export const mapRecords = <E, R>(
     values: ReadonlyArray<unknown>,
     was: ReadonlyArray<Was>,
     result: unknown
-  ): Outcome => {
+  ): RecordOutcome => {
     const results =
       result instanceof Several
         ? result.values
@@ -271,7 +271,7 @@ export const mapRecords = <E, R>(
     for (const [place, value] of results.entries()) {
       if (value !== undefined) written.push(kept(value, place) ?? text(value))
     }
-    return new Mapped(records, written)
+    return new MappedRecord(records, written)
   }
   const remember = (value: unknown): Was => (innocent || !untouched ? null : Unchanged.snapshot(value))
 
@@ -280,8 +280,8 @@ export const mapRecords = <E, R>(
     values: ReadonlyArray<unknown>,
     was: ReadonlyArray<Was>,
     first: (() => unknown) | undefined
-  ): Effect.Effect<Outcome, Records.RecordFailed> => {
-    const attempt = (number: number): Effect.Effect<Outcome, Records.RecordFailed> => {
+  ): Effect.Effect<RecordOutcome, Records.RecordFailed> => {
+    const attempt = (number: number): Effect.Effect<RecordOutcome, Records.RecordFailed> => {
       const controller = new AbortController()
       const { index, line } = records[0]!
       const body = attempted(() => {
@@ -336,7 +336,7 @@ export const mapRecords = <E, R>(
     }
   }
 
-  type Step = MapConcurrent.Ready<Outcome> | Effect.Effect<Outcome, Records.RecordFailed>
+  type Step = MapConcurrent.Ready<RecordOutcome> | Effect.Effect<RecordOutcome, Records.RecordFailed>
   // Without closures, which would cost an object for each record.
   const one = (record: Records.Record): Step => {
     if (key !== undefined && keyless.has(record)) {
@@ -371,11 +371,11 @@ export const mapRecords = <E, R>(
   }
   const many = (
     all: ReadonlyArray<Records.Record>
-  ): Effect.Effect<ReadonlyArray<Outcome>, Records.RecordFailed> => {
+  ): Effect.Effect<ReadonlyArray<RecordOutcome>, Records.RecordFailed> => {
     const bad = all.filter(({ problem }) => problem !== undefined)
     const good = all.filter(({ problem }) => problem === undefined)
     return Effect.gen(function* () {
-      const outcomes: Array<Outcome> = []
+      const outcomes: Array<RecordOutcome> = []
       for (const record of bad) outcomes.push(yield* failed([record], record.problem!))
       if (good.length > 0) {
         const values = good.map(({ value }) => value)

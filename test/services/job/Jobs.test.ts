@@ -53,7 +53,7 @@ describe("Jobs", () => {
   const play = (
     names: ReadonlyArray<string>,
     options: Jobs.JobsOptions,
-    machine: Partial<SystemLoad.Machine["Type"]> = {}
+    machine: Partial<SystemLoad.SystemLoad["Type"]> = {}
   ) =>
     Jobs.stream(
       names.map((name): Jobs.JobRequest => ({ command: () => Command.make(name) })),

@@ -25,9 +25,9 @@ describe("MapRecords.mapRecords", () => {
         Stream.runForEach(all, (outcome) =>
           Effect.map(Clock.currentTimeMillis, (now) => {
             const at = now === begun ? "" : ` at ${now - begun}`
-            if (outcome instanceof MapRecords.Failed) {
+            if (outcome instanceof MapRecords.FailedRecord) {
               log.push(`! ${outcome.records.map(({ line }) => line)}: ${outcome.detail}${at}`)
-            } else if (outcome instanceof MapRecords.Mapped) {
+            } else if (outcome instanceof MapRecords.MappedRecord) {
               const texts = outcome.results.map((each) =>
                 typeof each === "string" ? each : each instanceof Uint8Array ? read(each) : `= ${each.text}`
               )
