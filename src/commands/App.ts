@@ -29,7 +29,7 @@ const loaders: Record<Name, Load> = {
   "long-running": pending,
   await: pending,
   gather: pending,
-  loop: pending,
+  loop: async () => (await import("./loop.js")).command,
   schedule: pending,
   executor: pending,
   subprocess: pending,

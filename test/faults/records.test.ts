@@ -320,7 +320,7 @@ describe("records of JSON", () => {
     Effect.runPromise(
       Stream.runCollect(
         MapRecords.mapRecords(ReadRecords.records(Stream.make(Buffer.from(text)), { format: "ndjson" }), f, {
-          onError: "skip",
+          onFailure: "continue",
           ...options
         })
       )
@@ -366,7 +366,7 @@ describe("records of JSON", () => {
     expect(
       found.map((outcome) => (outcome instanceof MapRecords.FailedRecord ? outcome.records[0]!.line : 0))
     ).toEqual(bad.flatMap((_, i) => [0, 3 * i + 3]))
-    expect((found.at(-1) as MapRecords.FailedRecord).detail).toBe("-Infinity has no JSON (at r[0])")
+    expect((found.at(-1) as MapRecords.FailedRecord).reason).toBe("-Infinity has no JSON (at r[0])")
     expect((await outcomes("1e400\n", (r) => r, {}))[0]).toBeInstanceOf(Records.Record)
   })
 
@@ -577,7 +577,7 @@ describe("any records", () => {
     const all = MapRecords.mapRecords(
       ReadRecords.records(Stream.make(Buffer.from("1\n2\n")), { format: "ndjson" }),
       (n) => (n === 2 ? Effect.never : n),
-      { onError: "skip", concurrency: 2 }
+      { onFailure: "continue", concurrency: 2 }
     )
     const exit = await Effect.runPromiseExit(
       Stream.runForEach(all, (outcome) => Effect.sync(() => found.push(outcome))).pipe(

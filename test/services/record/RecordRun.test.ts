@@ -46,7 +46,7 @@ describe("RecordRun.run", () => {
       checkpoint: "kept",
       concurrency: 2,
       ordered: false,
-      onError: "stop"
+      onFailure: "cancel"
     } as const
     return Effect.gen(function* () {
       // The first record never completes, so what overtakes it is not a place to resume at.
