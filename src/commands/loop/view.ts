@@ -55,7 +55,10 @@ export const make = ({ end, now, onGap, source }: Settings): Reporter.View<Recor
     ],
     json: (event) => {
       if (event.event === "results") return RecordWriter.events(event.outcomes)
-      if (event.event === "refused") return { ...event, event: "finished", status: "failed" }
+      if (event.event === "refused") {
+        const { reason, ...record } = event
+        return { ...record, event: "finished", status: "failed", reason }
+      }
       if (event.event !== "output") return event
       const { bytes, ...others } = event
       return { ...others, text: new TextDecoder().decode(bytes) }

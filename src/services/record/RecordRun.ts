@@ -78,7 +78,6 @@ export type RunError =
   | Checkpoints.CheckpointError
   | Input.InputError
   | Records.RecordFailed
-  | ResumePoint.OtherInput
 
 /**
  * The records of an outcome.
@@ -93,12 +92,12 @@ const recordsBehind = <E>(
   source: Source<E>,
   { format, maxLine, skip = 0, take }: RunOptions,
   from: ResumePoint.Place | undefined
-): Stream.Stream<Records.Record, E | RunError, Tail.Follow> => {
+): Stream.Stream<Records.Record, E | RunError | ResumePoint.OtherInput, Tail.Follow> => {
   const last = take === undefined ? undefined : take + skip
   if (last !== undefined && last <= Math.max(from?.index ?? 0, skip)) return Stream.empty
   const limits = { format, maxLine }
   // The decoder of the checkpoint has refused a place of the other kind.
-  const all: Stream.Stream<Records.Record, E | RunError, Tail.Follow> =
+  const all: ReturnType<typeof recordsBehind<E>> =
     source._tag === "File"
       ? FollowRecords.followed(source.path, {
           ...limits,
@@ -118,8 +117,7 @@ const recordsBehind = <E>(
  * consumer requests the outcome after its own.
  *
  * Fails with {@link Records.RecordFailed} at a record that fails under `onFailure: "cancel"`, with
- * {@link ResumePoint.OtherInput} if the checkpoint is of another input, with `CheckpointError` if it cannot be used, and
- * as the source fails.
+ * `CheckpointError` if the checkpoint cannot be used or is of another input, and as the source fails.
  *
  * @example
  * ```ts
@@ -147,7 +145,14 @@ export const run = <E = never>(
       checkOptions(options, { skip: countOrNone, take: countOrNone })
       const { checkpoint, format, skip = 0 } = options
       const mapped = (from: ResumePoint.Place | undefined) =>
-        MapRecords.mapRecords(recordsBehind(source, options, from), f, options)
+        recordsBehind(source, options, from).pipe(
+          Stream.mapError((error) =>
+            error instanceof ResumePoint.OtherInput
+              ? new Checkpoints.CheckpointError({ path: checkpoint ?? "", detail: error.message })
+              : error
+          ),
+          (records) => MapRecords.mapRecords(records, f, options)
+        )
       if (checkpoint === undefined) return mapped(undefined)
       let finish = doneInOrder(skip + 1)
       return Checkpoints.checkpointed<MapRecords.RecordOutcome, E | RunError, Tail.Follow, ResumePoint.Place>(
@@ -316,7 +321,7 @@ export const reported = <E = never>(
     const finish = (otherwise: () => number) =>
       Effect.flatMap(signals.first, (signal) => {
         const exitCode = signal === undefined ? otherwise() : Signals.exitCode(signal)
-        return Effect.as(summary(exitCode), exitCode)
+        return Effect.as(signal === "SIGPIPE" ? Effect.void : summary(exitCode), exitCode)
       })
 
     const events: Source<E | Tail.Gap> =
