@@ -24,13 +24,13 @@ const pending: Load = async () => {
 
 // A subcommand's code, and the services that only it needs, are loaded when it is called.
 const loaders: Record<Name, Load> = {
-  run: pending,
+  run: async () => (await import("./run.js")).command,
   tasks: pending,
   "long-running": pending,
-  await: pending,
+  await: async () => (await import("./await.js")).command,
   gather: pending,
   loop: async () => (await import("./loop.js")).command,
-  schedule: pending,
+  schedule: async () => (await import("./schedule.js")).command,
   executor: pending,
   subprocess: pending,
   server: async () => (await import("./server.js")).command,

@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 
-// A wall clock that is set while `aio schedule` waits. A module that is loaded first adds what a file says to the time
+// A wall clock that is set while `aio schedule` waits. A module that is loaded first adds the number in a file to the time
 // of day; the monotonic clock stays as it is, as for a clock that is set by hand or by NTP.
 
 afterAll(Aio.removeFolders)
@@ -69,7 +69,7 @@ const cases: ReadonlyArray<readonly [title: string, words: ReadonlyArray<string>
 describe("a clock that is set while aio schedule waits", { concurrent: true }, () => {
   it.each(cases)("%s", async (_, words, by) => {
     const { running, set } = start(words)
-    await running.shows('"event":"finished","run":2')
+    await running.shows('"event":"finished","index":2')
     set(by)
     const { code, stderr, stdout } = await running.ended
     expect([code, stderr]).toEqual([0, ""])

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 
 // Several processes with one file, and processes that are killed with KILL at any moment and started again: what is on
-// disk is whole at any time, and says no more than what is done.
+// disk is whole at any time, and claims no more than what is done.
 
 afterAll(Aio.removeFolders)
 
@@ -43,7 +43,7 @@ describe("aio loop", () => {
   it("killed again and again, with results in any order and dead letters: no record is lost", async () => {
     const count = 4000
     const { at, cwd } = folder(count)
-    const words = loop("-j8", "--unordered", "--on-error", "dead-letter", "dead")
+    const words = loop("-j8", "--unordered", "--dead-letter", "dead")
     const shell = 'exec "$@" < in >> out'
     const checkpoint = () => (existsSync(at("ck")) ? readFileSync(at("ck"), "utf8") : "")
     for (let round = 1; round <= 2; round++) {
@@ -63,7 +63,7 @@ describe("aio loop", () => {
 
   it("twice at once with one checkpoint: both have all, and the checkpoint is whole", async () => {
     const { at, cwd } = folder(400)
-    const words = loop("-j4", "--on-error", "skip")
+    const words = loop("-j4", "--on-failure", "continue")
     const two = await Promise.all([0, 1].map(() => Aio.start(words, { cwd, shell: 'exec "$@" < in' }).ended))
     const wanted = numbers(400).filter((n) => Number(n) % 3 > 0)
     for (const { code, stdout } of two) expect([code, stdout.trim().split("\n")]).toEqual([1, wanted])

@@ -56,7 +56,7 @@ const split = (bytes: Buffer, options: Splitter.Options, cuts: ReadonlyArray<num
   return found
 }
 
-/** `line: values` for a row, `line! why` for what is none. */
+/** `line: values` for a row, `line! why` for a record that is not a row. */
 const told = (record: Records.Record): string =>
   record.problem === undefined
     ? `${record.line}: ${JSON.stringify(record.value)}`
@@ -233,14 +233,14 @@ describe("rows of a CSV", () => {
   it("refuse the input when the header cannot be used, whatever the policy", async () => {
     const policies: ReadonlyArray<ReadonlyArray<string>> = [
       [],
-      ["--on-error", "skip"],
-      ["--on-error", "dead-letter", "header.dead"],
+      ["--on-failure", "continue"],
+      ["--dead-letter", "header.dead"],
       ["--skip", "1"]
     ]
     await Promise.all(
       policies.map(async (words) => {
         const { code, stderr, stdout } = await aio(
-          [...words, "-i", "csv", "f.mjs"],
+          [...words, "--format", "csv", "f.mjs"],
           "id,name,name\n1,Ann,Lee\n"
         )
         expect([code, stdout, stderr]).toEqual([
@@ -253,7 +253,7 @@ describe("rows of a CSV", () => {
   })
 
   it("give their fields to a command in the order of the columns, whatever these are called", async () => {
-    const { stdout } = await aio(["-i", "csv", "--", "echo", "{1}", "{2}"], "2020,1999\na,b\n")
+    const { stdout } = await aio(["--format", "csv", "--", "echo", "{1}", "{2}"], "2020,1999\na,b\n")
     expect(stdout).toBe("a b\n")
   })
 })
@@ -366,7 +366,9 @@ describe("records of JSON", () => {
     expect(
       found.map((outcome) => (outcome instanceof MapRecords.FailedRecord ? outcome.records[0]!.line : 0))
     ).toEqual(bad.flatMap((_, i) => [0, 3 * i + 3]))
-    expect((found.at(-1) as MapRecords.FailedRecord).reason).toBe("-Infinity has no JSON (at r[0])")
+    expect((found.at(-1) as MapRecords.FailedRecord).reason).toBe(
+      "-Infinity cannot be represented in JSON (at r[0])"
+    )
     expect((await outcomes("1e400\n", (r) => r, {}))[0]).toBeInstanceOf(Records.Record)
   })
 
@@ -374,7 +376,7 @@ describe("records of JSON", () => {
     let value: unknown = 1
     for (let level = 0; level <= 1_000_000; level++) value = [value]
     expect(() => LosslessJson.encode(value)).toThrow(
-      "what is nested more than 1000000 levels deep has no JSON"
+      "what is nested more than 1000000 levels deep cannot be represented in JSON"
     )
   })
 })
@@ -382,23 +384,23 @@ describe("records of JSON", () => {
 describe("aio loop, one bad record", () => {
   it("fails alone at any depth: later records are mapped, as results and as events", async () => {
     const text = `{"n":1}\n${levels(6000)}\n[3]\n`
-    const plain = await aio(["-i", "ndjson", "--on-error", "skip", "f.mjs#wrap"], text)
+    const plain = await aio(["--format", "ndjson", "--on-failure", "continue", "f.mjs#wrap"], text)
     expect([plain.code, plain.stdout === text.replace(/.+/g, '{"r":$&}'), plain.stderr]).toEqual([
       0,
       true,
       ""
     ])
-    const events = await aio(["-i", "ndjson", "--json", "f.mjs#later"], text)
+    const events = await aio(["--format", "ndjson", "--json", "f.mjs#later"], text)
     expect(events.code).toBe(0)
     expect(events.stdout.split("\n").map((line) => line.slice(0, 52))).toEqual([
-      '{"schema":1,"event":"result","index":1,"line":1,"val',
-      '{"schema":1,"event":"result","index":2,"line":2,"val',
-      '{"schema":1,"event":"result","index":3,"line":3,"val',
-      '{"schema":1,"event":"summary","records":3,"results":',
+      '{"schema":2,"event":"result","index":1,"line":1,"val',
+      '{"schema":2,"event":"result","index":2,"line":2,"val',
+      '{"schema":2,"event":"result","index":3,"line":3,"val',
+      '{"schema":2,"event":"summary","succeeded":3,"failed"',
       ""
     ])
     const dead = await aio(
-      ["-i", "ndjson", "--checkpoint", "ck", "--on-error", "dead-letter", "deep.dead", "f.mjs#bad"],
+      ["--format", "ndjson", "--checkpoint", "ck", "--dead-letter", "deep.dead", "f.mjs#bad"],
       `${text}[`
     )
     expect([dead.code, dead.stdout]).toEqual([1, ""])
@@ -410,7 +412,7 @@ describe("aio loop, one bad record", () => {
     const numbers = Array.from({ length: 14 }, (_, i) => `${i}\n`).join("")
     for (const words of [["--json"], ["-j", "3", "--retries", "0", "--timeout", "1h", "--json"]]) {
       const { code, stderr, stdout } = await aio(
-        [...words, "-i", "ndjson", "--on-error", "skip", "f.mjs#nth"],
+        [...words, "--format", "ndjson", "--on-failure", "continue", "f.mjs#nth"],
         numbers
       )
       const events = stdout
@@ -418,27 +420,27 @@ describe("aio loop, one bad record", () => {
         .split("\n")
         .map((line) => JSON.parse(line))
       expect([code, stderr]).toEqual([1, ""])
-      expect(events.slice(0, -1).map(({ detail, event, line }) => [line, detail ?? event])).toEqual([
+      expect(events.slice(0, -1).map(({ event, line, reason }) => [line, reason ?? event])).toEqual([
         [1, "an error that cannot be printed: reading it throws 1"],
         [2, expect.any(String)],
-        [3, "an object that contains itself has no JSON (at self)"],
+        [3, "an object that contains itself cannot be represented in JSON (at self)"],
         [4, "1"],
         [5, "1"],
         [6, "it has interrupted itself"],
         [7, expect.any(String)],
         [8, "an error that cannot be printed: reading it throws 1"],
-        [9, "undefined has no JSON (at [0])"],
-        [10, "NaN has no JSON (at n)"],
-        [11, "a symbol has no JSON"],
-        [12, "a function has no JSON"],
+        [9, "undefined cannot be represented in JSON (at [0])"],
+        [10, "NaN cannot be represented in JSON (at n)"],
+        [11, "a symbol cannot be represented in JSON"],
+        [12, "a function cannot be represented in JSON"],
         [13, "zero"],
         [14, "result"]
       ])
     }
     const stopped = await aio(["f.mjs#huge"], "a\n")
     expect([stopped.code, stopped.stderr.length < 1200]).toEqual([1, true])
-    const zero = await aio(["-i", "ndjson", "f.mjs#nth"], "12\n")
-    expect([zero.code, zero.stderr]).toEqual([1, "aio loop: standard input, line 1: zero\n"])
+    const zero = await aio(["--format", "ndjson", "f.mjs#nth"], "12\n")
+    expect([zero.code, zero.stderr]).toEqual([1, "Failed standard input, line 1: zero\n"])
   })
 
   it("is in the dead letters with its original bytes, in every format", async () => {
@@ -452,12 +454,12 @@ describe("aio loop, one bad record", () => {
     await Promise.all(
       cases.map(async ([format, text, letters], i) => {
         const path = join(cwd, `dead${i}`)
-        const { code } = await aio(["-i", format, "--on-error", "dead-letter", path, "f.mjs#bad"], text)
+        const { code } = await aio(["--format", format, "--dead-letter", path, "f.mjs#bad"], text)
         expect([code, readFileSync(path, "utf8")], text).toEqual([1, letters])
       })
     )
     const running = Aio.start(
-      ["loop", "-q", "-i", "csv", "--on-error", "dead-letter", "bytes.dead", "f.mjs"],
+      ["loop", "-q", "--format", "csv", "--dead-letter", "bytes.dead", "f.mjs"],
       {
         cwd,
         shell: 'printf \'a\\n\\377\\n"\\376"x\\r\\nb\\n\' | "$@"'
@@ -479,7 +481,7 @@ describe("aio loop, one bad record", () => {
     ]
     await Promise.all(
       wrong.map(async ([file, why]) => {
-        const { code, stderr } = await aio(["--on-error", "dead-letter", file, "f.mjs#bad"], "a\nb\n")
+        const { code, stderr } = await aio(["--dead-letter", file, "f.mjs#bad"], "a\nb\n")
         const line = `aio loop: cannot write failed records to ${file}: ${why}`
         expect([code, stderr.trim().split("\n").at(-1)]).toEqual([2, line])
         expect(stderr).not.toContain("    at ")
@@ -490,12 +492,12 @@ describe("aio loop, one bad record", () => {
   it("costs itself where it cannot be a word of a command", async () => {
     const text = `"a"\n"b\\u0000"\n"\\ud800"\n"${"c".repeat(200_000)}"\n"d"\n`
     const { code, stderr, stdout } = await aio(
-      ["-i", "ndjson", "--on-error", "dead-letter", "words.dead", "--", "echo", "{}"],
+      ["--format", "ndjson", "--dead-letter", "words.dead", "--", "echo", "{}"],
       text
     )
     expect([code, stdout]).toEqual([1, "a\nd\n"])
     expect(stderr).toMatch(
-      /^standard input, line 2: .*\nstandard input, line 3: .*\nstandard input, line 4: .*\n$/
+      /^Failed standard input, line 2: .*\nFailed standard input, line 3: .*\nFailed standard input, line 4: .*\n$/
     )
     expect(stderr.length).toBeLessThan(3000)
     expect(
@@ -521,7 +523,7 @@ describe("aio loop, one bad record", () => {
     await Promise.all(
       keys.map(async ([key, failed]) => {
         const { stderr, stdout } = await aio(
-          ["-i", "ndjson", "-j", "3", "--on-error", "skip", "--key", key, "f.mjs"],
+          ["--format", "ndjson", "-j", "3", "--on-failure", "continue", "--key", key, "f.mjs"],
           rows
         )
         expect(stderr.match(/line \d+/g) ?? [], key).toEqual(failed.map((line) => `line ${line}`))
@@ -558,7 +560,9 @@ describe("ReadRecords.encode", () => {
     const text = `{"a":${levels(20_000)},"n":1e400}\n`
     const [record] = split(Buffer.from(text), { format: "ndjson" })
     expect(Buffer.from(ReadRecords.encode(record!, record!.value)).toString() === text).toBe(true)
-    expect(() => ReadRecords.encode(record!, { n: Number.NaN })).toThrow("NaN has no JSON (at n)")
+    expect(() => ReadRecords.encode(record!, { n: Number.NaN })).toThrow(
+      "NaN cannot be represented in JSON (at n)"
+    )
     ;(record!.value as { n: number }).n = 1
     expect(
       Buffer.from(ReadRecords.encode(record!, record!.value)).toString() === text.replace("1e400", "1")

@@ -29,7 +29,7 @@ const utf8 = (bytes: string): string | undefined => {
   }
 }
 
-/** JSON text in one form: keys sorted, the last of two equal ones, integers as their digits; undefined if it is none. */
+/** JSON text in one form: keys sorted, the last of two equal ones, integers as their digits; undefined if the text is not JSON. */
 export const canonical = (text: string): string | undefined => {
   try {
     JSON.parse(text)
@@ -313,7 +313,7 @@ const input = FastCheck.tuple(
 const cuts = FastCheck.array(FastCheck.nat(), { maxLength: 8 })
 const maxLine = FastCheck.constantFrom(1 << 24, 1 << 24, 1 << 24, 3, 8)
 
-/** The records of any bytes are those of the reference, however the bytes come, and reading goes on behind each. */
+/** The records of any bytes are those of the reference, in any chunks, and reading can continue behind each. */
 export const splitting = FastCheck.asyncProperty(
   input,
   format,
@@ -358,7 +358,7 @@ export const splitting = FastCheck.asyncProperty(
   }
 )
 
-/** A function's answer to one record, and what must come of it. */
+/** A function's answer to one record, and the outcome that it must have. */
 interface Behaviour {
   readonly name: string
   readonly answer: (value: any) => unknown
@@ -524,7 +524,7 @@ export const mapping = FastCheck.asyncProperty(
   maxLine,
   FastCheck.array(behaviour, { minLength: 1, maxLength: 6 }),
   FastCheck.record({
-    onError: FastCheck.constantFrom("stop" as const, "skip" as const, "skip" as const),
+    onFailure: FastCheck.constantFrom("cancel" as const, "continue" as const, "continue" as const),
     ordered: FastCheck.boolean(),
     concurrency: FastCheck.integer({ min: 1, max: 4 }),
     untouched: FastCheck.boolean(),
@@ -555,7 +555,7 @@ export const mapping = FastCheck.asyncProperty(
       return [index, "results", outcome === "same" ? value : `{"r":${value}}`]
     }
     const all = refused ? [] : wanted.map(results)
-    const firstFailure = options.onError === "stop" ? all.findIndex(([, kind]) => kind === "failed") : -1
+    const firstFailure = options.onFailure === "cancel" ? all.findIndex(([, kind]) => kind === "failed") : -1
 
     const found: Array<readonly [number, string, string]> = []
     const exit = await Effect.runPromiseExit(

@@ -165,7 +165,7 @@ class Several {
 // `Effect.fail` reads fields of the error, which a proxy may refuse.
 const failWith = (error: unknown): Effect.Effect<never, unknown> => Effect.failCause(Cause.fail(error))
 
-// Catches what the user's code throws: Effect would read its fields, and where a proxy refuses that, the fiber's run
+// Catches what the user's code throws: Effect would read its fields, and if a proxy refuses that, the fiber's run
 // loop ends without an exit.
 const attempted = <A>(make: () => Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
   Effect.suspend(() => {
@@ -248,7 +248,7 @@ export const mapRecords = <E, R>(
     if (value instanceof RawResult) return value.bytes
     if (output === "lines" && typeof value === "string") {
       if (value.isWellFormed()) return value
-      throw new TypeError("half of a surrogate pair has no UTF-8")
+      throw new TypeError("a lone surrogate cannot be written as UTF-8")
     }
     return LosslessJson.encode(value)
   }
@@ -327,7 +327,7 @@ export const mapRecords = <E, R>(
         timeout === undefined
           ? body
           : Effect.suspend(() => {
-              const message = `not done in ${formatGiven(timeout)}`
+              const message = `timed out after ${formatGiven(timeout)}`
               return Deadline.timeout(body, {
                 limit: timeout,
                 late: { reason: message, origin: "timeout" },

@@ -318,9 +318,9 @@ export const reported = <E = never>(
         }
         if (hasEvents) yield* summary(exitCode)
       })
-    const finish = (otherwise: () => number) =>
+    const finish = (stopped?: string) =>
       Effect.flatMap(signals.first, (signal) => {
-        const exitCode = signal === undefined ? otherwise() : Signals.exitCode(signal)
+        const exitCode = ofMany(failures, signal ?? stopped)
         return Effect.as(signal === "SIGPIPE" ? Effect.void : summary(exitCode), exitCode)
       })
 
@@ -344,13 +344,14 @@ export const reported = <E = never>(
     }).pipe(
       Stream.runForEachChunk(handle),
       Effect.tapError(stopped),
-      Effect.zipRight(finish(() => ofMany(failures))),
-      Effect.onInterrupt(() => finish(() => codes.failed))
+      Effect.zipRight(Effect.suspend(finish)),
+      Effect.onInterrupt(() => finish("the run was cancelled"))
     )
     // The first SIGINT ends the input and drains what is in progress; every other signal cancels that too.
     return yield* Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
-        const fiber = yield* Effect.fork(Effect.interruptible(main))
+        // A daemon: an interrupted fiber interrupts its children at once.
+        const fiber = yield* Effect.forkDaemon(Effect.interruptible(main))
         const waited = yield* Effect.exit(restore(Fiber.await(fiber)))
         if (Exit.isSuccess(waited)) return yield* waited.value
         const signal = yield* signals.first

@@ -16,7 +16,7 @@ export interface Settings {
 const busyPause = "1 second"
 
 /**
- * An effect that jobs run before they start, one after the other: it ends when the next job may start. Undefined where
+ * An effect that jobs run before they start, one after the other: it ends when the next job may start. Undefined if
  * nothing holds a start back, so that a small job does not pay for it. `onWaiting` is run once for each wait for the
  * machine.
  */
