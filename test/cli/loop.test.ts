@@ -108,7 +108,9 @@ describe("aio loop", () => {
     expect(await output(["-0", "g.mjs#same"], "a\nb\0c\0")).toBe("a\nb\0c\0")
     expect(await output(["-0", "f.ts"], "a\nb\0c\0")).toBe("A\nB\0C\0")
     expect(await output(["--output-format", "ndjson", "f.ts"], "a\nb")).toBe('"A"\n"B"\n')
-    expect(await output(["--format", "ndjson", "--output-format", "lines", "g.mjs#same"], '"a"\n[1]\n')).toBe("a\n[1]\n")
+    expect(await output(["--format", "ndjson", "--output-format", "lines", "g.mjs#same"], '"a"\n[1]\n')).toBe(
+      "a\n[1]\n"
+    )
     expect(await output(["--format", "csv", "g.mjs#same"], 'a,b\n1,"x\ny"\n')).toBe('{"a":"1","b":"x\\ny"}\n')
     const unordered = await output(["--unordered", "-j", "4", "g.mjs#same"], `${numbers(500)}last`)
     expect(unordered.trimEnd().split("\n").sort()).toEqual(`${numbers(500)}last`.split("\n").sort())
@@ -130,9 +132,9 @@ describe("aio loop", () => {
         "it's\n"
       )
     ).toBe("IT'S\n")
-    expect(await output(["--format", "ndjson", "--", "echo", "{}"], '{"id": 12345678901234567890}\n"a b"\n')).toBe(
-      '{"id": 12345678901234567890}\na b\n'
-    )
+    expect(
+      await output(["--format", "ndjson", "--", "echo", "{}"], '{"id": 12345678901234567890}\n"a b"\n')
+    ).toBe('{"id": 12345678901234567890}\na b\n')
     expect(await output(["--format", "csv", "--", "echo", "{2}-{1}"], "a,b\n1,2\n")).toBe("2-1\n")
     expect(await output(["--batch", "2", "--", "echo", "{}"], numbers(5))).toBe("1 2\n3 4\n5\n")
     const failed = await aio(["-q", "--", "sh", "-c", "echo no >&2; exit 3"], "x\n")
@@ -157,7 +159,13 @@ describe("aio loop", () => {
       /^Failed standard input, line 2: no two here\nFailed standard input, line 3: not JSON: .*\nrecords +2 succeeded, 2 failed\nresults +2\ntime +.*\n$/
     )
     const quiet = await aio(["-q", "--on-failure", "continue", ...words], text)
-    expect(quiet).toEqual({ ...carriedOn, stderr: loud.stderr.split(/(?<=\n)/).slice(0, 2).join("") })
+    expect(quiet).toEqual({
+      ...carriedOn,
+      stderr: loud.stderr
+        .split(/(?<=\n)/)
+        .slice(0, 2)
+        .join("")
+    })
     const dead = join(cwd, "dead")
     expect(await aio(["-qq", "--dead-letter", "dead", ...words], text)).toEqual({ ...carriedOn, stderr: "" })
     expect(readFileSync(dead, "utf8")).toBe('{"n":2}\n{"n":\n')
@@ -258,16 +266,16 @@ describe("aio loop", () => {
       [["--dead-letter", "x", "--on-failure", "cancel", "f.ts"], /omit --on-failure cancel/],
       [["-0", "--format", "csv", "f.ts"], /-0 is --format null; omit --format csv/],
       [["-a", "x", "--follow", "y", "f.ts"], /--arg-file and --follow exclude each other/],
-      [["-a", "x", "f.ts"], /cannot read x: there is no such file/],
+      [["-a", "x", "f.ts"], /cannot read x: the file does not exist/],
       [["-i", "ndjson", "f.ts"], /unknown option -i; here it is .*--format FORMAT/],
       [["--on-error", "skip", "f.ts"], /unknown option --on-error; here it is --on-failure/],
       [["f.ts", "-j", "2"], /unexpected '-j' behind the function f\.ts; options go before it/],
       [["echo", "{}"], /unexpected '{}'; a command goes after --: aio loop -- echo '{}'/],
-      [["echo {} | tr a-z A-Z"], /no such file .*; a command goes after --: aio loop -- 'echo {} \| tr a-z A-Z'/],
       [
-        ["--dead-letter", "no/such/file", "f.ts"],
-        /cannot write failed records to no\/such\/file/
+        ["echo {} | tr a-z A-Z"],
+        /no such file .*; a command goes after --: aio loop -- 'echo {} \| tr a-z A-Z'/
       ],
+      [["--dead-letter", "no/such/file", "f.ts"], /cannot write failed records to no\/such\/file/],
       [["--follow", ".", "f.ts"], /it is not a regular file/],
       [["--rotate-wait", "1s", "f.ts"], /--rotate-wait applies to --follow FILE only/],
       [["--on-gap", "fail", "f.ts"], /--on-gap applies to --follow FILE only/],
@@ -295,7 +303,10 @@ describe("aio loop", () => {
     expect(await flaky("2")).toMatchObject({ code: 0, stdout: "a\n" })
     expect((await flaky("1")).stderr).toBe("Failed standard input, line 1: not yet\n")
     const late = await aio(["-q", "--timeout", "50ms", "g.mjs#never"], "a\n")
-    expect([late.code, late.stderr]).toEqual([124, "Timed out standard input, line 1: timed out after 50ms\n"])
+    expect([late.code, late.stderr]).toEqual([
+      124,
+      "Timed out standard input, line 1: timed out after 50ms\n"
+    ])
     const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "g.mjs#size"], { cwd })
     await open.send("1\n2\n")
     await open.shows("2\n")
@@ -321,9 +332,9 @@ describe("aio loop", () => {
       expect((await running.ended).stdout).toBe("b 1\nb 2\na 1\na 2\n")
     }
     const rows = '{"user":{"id":1},"n":1}\n{"user":{"id":2},"n":2}\n{"user":{"id":1},"n":3}\n'
-    expect(await output(["--format", "ndjson", "-j", "4", "--key", "user.id", "effects.mjs#effect"], rows)).toBe(
-      rows
-    )
+    expect(
+      await output(["--format", "ndjson", "-j", "4", "--key", "user.id", "effects.mjs#effect"], rows)
+    ).toBe(rows)
   })
 
   it("stops quietly when its reader has left, and holds the input back when the reader is slow", async () => {
@@ -394,7 +405,7 @@ describe("aio loop", () => {
     expect(readFileSync(join(at, "out"), "utf8")).toBe("more\n")
     // Another input is refused, and nothing is written.
     const refused = async (text: string, ...more: ReadonlyArray<string>) => {
-      const { code, stderr, stdout } = await Aio.run([...words, ...more], { cwd: at, stdin: text })
+      const { code, stderr, stdout } = await Aio.run(words.toSpliced(1, 0, ...more), { cwd: at, stdin: text })
       expect([code, stdout]).toEqual([2, ""])
       return stderr
     }
@@ -408,7 +419,21 @@ describe("aio loop", () => {
     expect(await refused(numbers(3000), "--follow", "in")).toMatch(
       /it is of another input, standard input, not .*in\n$/
     )
+    expect(await refused("", "-a", "in")).toMatch(/it is of another input, standard input, not .*in\n$/)
   }, 120_000)
+
+  it("reads a file, resumes after its checkpoint, and takes - for standard input", async () => {
+    const at = Aio.folder()
+    writeFileSync(join(at, "in"), numbers(3))
+    const words = ["-q", "--checkpoint", "check", "-a"]
+    const run = (...more: ReadonlyArray<string>) =>
+      InProcess.run(["loop", ...words, ...more, join(cwd, "g.mjs")], { cwd: at, stdin: "b\n" })
+    expect(await run("in", "--take", "2")).toMatchObject({ code: 0, stdout: "1\n2\n", stderr: "" })
+    expect(await run("in")).toMatchObject({ code: 0, stdout: "3\n", stderr: "" })
+    expect(await run("-", "--checkpoint", "other")).toMatchObject({ code: 0, stdout: "B\n", stderr: "" })
+    expect((await run("in", "-a", "-")).stderr).toMatch(/it is of another input, .*in, not standard input\n$/)
+    expect((await run("--follow", "in")).code).toBe(2)
+  })
 
   it("follows a file through rotation and truncation, and resumes from a checkpoint", async () => {
     const file = join(cwd, "app.log")

@@ -458,13 +458,10 @@ describe("aio loop, one bad record", () => {
         expect([code, readFileSync(path, "utf8")], text).toEqual([1, letters])
       })
     )
-    const running = Aio.start(
-      ["loop", "-q", "--format", "csv", "--dead-letter", "bytes.dead", "f.mjs"],
-      {
-        cwd,
-        shell: 'printf \'a\\n\\377\\n"\\376"x\\r\\nb\\n\' | "$@"'
-      }
-    )
+    const running = Aio.start(["loop", "-q", "--format", "csv", "--dead-letter", "bytes.dead", "f.mjs"], {
+      cwd,
+      shell: 'printf \'a\\n\\377\\n"\\376"x\\r\\nb\\n\' | "$@"'
+    })
     running.end()
     expect((await running.ended).stdout).toBe('{"a":"b"}\n')
     expect(readFileSync(join(cwd, "bytes.dead"), "latin1")).toBe('\xff\n"\xfe"x\r\n')

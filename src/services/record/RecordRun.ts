@@ -74,10 +74,7 @@ export interface RunOptions extends MapRecords.MapRecordsOptions {
  * @since 0.1.0
  * @category errors
  */
-export type RunError =
-  | Checkpoints.CheckpointError
-  | Input.InputError
-  | Records.RecordFailed
+export type RunError = Checkpoints.CheckpointError | Input.InputError | Records.RecordFailed
 
 /**
  * The records of an outcome.
@@ -236,11 +233,7 @@ export const reported = <E = never>(
   source: InputSource<E> | Omit<FileSource<never>, "onGap" | "onWaiting">,
   f: (value: unknown, context: MapRecords.RecordContext) => unknown,
   { deadLetters, onGap, report, ...options }: ReportedOptions
-): Effect.Effect<
-  number,
-  E | ReportedError,
-  Checkpoints.Checkpoints | Tail.Follow | Signals.Signals
-> =>
+): Effect.Effect<number, E | ReportedError, Checkpoints.Checkpoints | Tail.Follow | Signals.Signals> =>
   Effect.gen(function* () {
     const signals = yield* Signals.Signals
     const begun = yield* Clock.currentTimeNanos

@@ -97,7 +97,13 @@ describe("MapRecords.mapRecords", () => {
           ? new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))))
           : n
       }
-      const options = { retries: 2, backoff, timeout: "1 second", concurrency: 9, onFailure: "continue" } as const
+      const options = {
+        retries: 2,
+        backoff,
+        timeout: "1 second",
+        concurrency: 9,
+        onFailure: "continue"
+      } as const
       expect(yield* run("1\n2\n3\n4\n", f, options)).toEqual([
         "= 1",
         "= 2 at 1100",

@@ -62,7 +62,10 @@ describe("RecordRun.run", () => {
       const rest = yield* RecordRun.run(numbers, (value) => value, options).pipe(Stream.runCollect)
       expect(texts(rest).sort()).toEqual(["4", "5"])
       const other = RecordRun.run(source("7\n8\n9\n10\n11\n12\n"), (value) => value, options)
-      expect(yield* Effect.flip(Stream.runDrain(other))).toMatchObject({ _tag: "CheckpointError", detail: "it is of another input: this one begins with something else" })
+      expect(yield* Effect.flip(Stream.runDrain(other))).toMatchObject({
+        _tag: "CheckpointError",
+        detail: "it is of another input: this one begins with something else"
+      })
     }).pipe(Effect.provide(layer(files)))
   })
 })
@@ -147,7 +150,8 @@ describe("RecordRun.reported", () => {
       const begun = yield* Deferred.make<void>()
       const gate = yield* Deferred.make<void>()
       const { log, run } = reported(
-        (value) => Effect.as(Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(gate)), value),
+        (value) =>
+          Effect.as(Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(gate)), value),
         options
       )
       const fiber = yield* Effect.fork(run)
@@ -160,15 +164,18 @@ describe("RecordRun.reported", () => {
       return { exit: yield* Fiber.await(fiber), log }
     })
 
-  it.effect("finishes records in progress after SIGINT, begins no other one, and keeps its checkpoint", () => {
-    const files = new Map<string, Checkpoints.Checkpoint | "broken">()
-    return Effect.gen(function* () {
-      const { exit, log } = yield* stoppedBy("SIGINT", { checkpoint: "kept" })
-      expect(Exit.isInterrupted(exit)).toBe(true)
-      expect(log).toEqual(["1 results: 1", "summary: 1 0 0 0, 1 results, exit code 130"])
-      expect(files.get("kept")).toMatchObject({ position: { index: 1 } })
-    }).pipe(Effect.provide(services(files)))
-  })
+  it.effect(
+    "finishes records in progress after SIGINT, begins no other one, and keeps its checkpoint",
+    () => {
+      const files = new Map<string, Checkpoints.Checkpoint | "broken">()
+      return Effect.gen(function* () {
+        const { exit, log } = yield* stoppedBy("SIGINT", { checkpoint: "kept" })
+        expect(Exit.isInterrupted(exit)).toBe(true)
+        expect(log).toEqual(["1 results: 1", "summary: 1 0 0 0, 1 results, exit code 130"])
+        expect(files.get("kept")).toMatchObject({ position: { index: 1 } })
+      }).pipe(Effect.provide(services(files)))
+    }
+  )
 
   it.effect("fails when the checkpoint cannot be written after SIGINT", () =>
     Effect.gen(function* () {

@@ -17,9 +17,7 @@ describe("RecordWriter", () => {
     expect(write([a, b])).toHaveLength(1)
     expect(text(write([a, b, c]))).toBe("1\r\n 2\n3")
     expect(text(write([a]))).toBe("\n1\r\n")
-    expect(
-      text(write([new MapRecords.MappedRecord([b], ["x", b])]))
-    ).toBe("x\n 2\n")
+    expect(text(write([new MapRecords.MappedRecord([b], ["x", b])]))).toBe("x\n 2\n")
   })
 
   it("writes each result as an event, with all digits of its value", () => {
