@@ -55,7 +55,7 @@ describe("output without a line end, of two jobs at once", () => {
 
 describe("a line of 100 MB between two others, in a heap of 60 MB", () => {
   const long = "longer than 1 MiB"
-  const record = "Failed standard input, line 2: longer than 16777216 bytes\n"
+  const record = "Failed standard input, line 2: longer than 16 MiB\n"
   const cases: ReadonlyArray<readonly [ReadonlyArray<string>, number, string, string]> = [
     [["loop", "-q", "--on-failure", "continue", "f.mjs"], 1, "1\n2\n", record],
     [["loop", "-q", "--on-failure", "continue", "--format", "ndjson", "f.mjs"], 1, "1\n2\n", record],
@@ -81,7 +81,7 @@ const limited = (most: number) => `exec setpriv --reuid 64321 --clear-groups prl
 const possible =
   spawnSync("/bin/sh", ["-c", limited(100), "sh", process.execPath, Aio.command, "--version"]).status === 0
 
-describe.runIf(possible)("where no more processes may be made", () => {
+describe.runIf(possible)("if no more processes can be started", () => {
   const numbers = Array.from({ length: 60 }, (_, i) => String(i + 1))
   const job = ["--", "sh", "-c", "exec sleep 0.1"]
   it.each<[string, ReadonlyArray<string>, number, RegExp]>([
@@ -90,10 +90,10 @@ describe.runIf(possible)("where no more processes may be made", () => {
     ["tasks", ["tasks", ...numbers.map((n) => `t${n}=exec sleep 0.1`)], 0, /^60 tasks in /m],
     ["loop", ["loop", "-j60", ...job], 0, /^records +60 succeeded\nresults +60\n/],
     // No worker ends that could make room.
-    ["executor", ["executor", "--max-workers", "60", "f.mjs", ...numbers], 1, /: none could be started: /],
+    ["executor", ["executor", "-j", "60", "f.mjs", ...numbers], 1, /: none could be started: /],
     [
       "executor --processes",
-      ["executor", "--max-workers", "60", "--processes", "f.mjs", ...numbers],
+      ["executor", "-j", "60", "--processes", "f.mjs", ...numbers],
       1,
       /: none could be started: /
     ]

@@ -35,8 +35,11 @@ export interface View<E> {
   /** The lines of the live area, at most `columns` wide; drawn after events, and each second if `ticks`. */
   readonly live?: (columns: number) => ReadonlyArray<string>
   readonly ticks?: boolean
-  /** The event of `--json`, if it is not the event itself; undefined leaves it out. An array is lines that are encoded. */
-  readonly json?: (event: E) => object | ReadonlyArray<Piece> | undefined
+  /**
+   * The event of `--json`, or its line, if it is not the event itself; undefined leaves it out. An array is pieces of lines
+   * with their ends.
+   */
+  readonly json?: (event: E) => object | string | ReadonlyArray<Piece> | undefined
 }
 
 export interface Settings {
@@ -114,6 +117,7 @@ export const make = <E extends { readonly event: string }>(
         if (json) {
           const shown = view.json === undefined ? event : view.json(event)
           if (Array.isArray(shown)) put(shown)
+          else if (typeof shown === "string") out.push(`${shown}\n`)
           else if (shown !== undefined) out.push(`${EventLine.encode(shown as E)}\n`)
           continue
         }

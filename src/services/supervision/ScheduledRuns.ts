@@ -267,27 +267,28 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
     counts.skipped += skipped.count
     return handle({ event: "skipped", name, ...skipped })
   }
-  const summary = Effect.gen(function* () {
-    const all: RunsSummary = {
-      event: "summary",
-      ...counts,
-      duration: yield* since(begun),
-      exitCode: ofMany(failures)
-    }
-    yield* handle(all)
-    return all
-  })
+  const summary = (stopped?: string) =>
+    Effect.gen(function* () {
+      const all: RunsSummary = {
+        event: "summary",
+        ...counts,
+        duration: yield* since(begun),
+        exitCode: ofMany(failures, stopped)
+      }
+      yield* handle(all)
+      return all
+    })
   const scheduled = yield* start(when, once, { ...series, observe })
   return yield* scheduled.await.pipe(
     Effect.onInterrupt((by) => {
       const [why] = Cancellation.fromInterruptors(by)
       return Effect.zipRight(
         scheduled.cancel(why?.reason ?? "it was cancelled", { origin: why?.origin ?? "schedule" }),
-        summary
+        summary(why?.reason)
       )
     }),
     // A defect of `handle` ends everything: it is not the failure of one run.
     Effect.flatten,
-    Effect.zipRight(summary)
+    Effect.zipRight(Effect.suspend(summary))
   )
 })
