@@ -8,6 +8,7 @@ import * as Output from "../services/host/Output.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as CommandMapper from "../services/job/CommandMapper.js"
 import * as Processes from "../services/process/Processes.js"
+import * as Items from "../services/record/Items.js"
 import type * as MapRecords from "../services/record/MapRecords.js"
 import * as RecordRun from "../services/record/RecordRun.js"
 import * as RecordWriter from "../services/record/RecordWriter.js"
@@ -56,14 +57,14 @@ const right = (problem: string): string =>
         : "give text in UTF-8"
 
 /** The line of a failure that ends the run; the failure of a function was reported as an event. */
-const shown = (source: string, error: RecordRun.ReportedError) => {
+const shown = (place: (line: number) => string, error: RecordRun.ReportedError) => {
   if (error._tag === "Gap") {
     const { exitCode, message } = error
     return new ExitError({ exitCode, message: `aio loop: ${message}; --on-gap warn continues` })
   }
   if (error._tag !== "RecordFailed") return Cli.usage(error.message)
   const { detail, exitCode, record } = error
-  const message = `${source}, line ${record.line}: ${detail}`
+  const message = Items.describe(place(record.line), detail)
   if (record.index === 0) return Cli.usage(message) // a CSV's header, which --on-failure does not cover
   return record.problem === undefined
     ? new ExitError({ exitCode: ofMany([exitCode]), message: "" })
@@ -114,10 +115,13 @@ export const command = Cli.provide(
         yield* leanHeap
         const output = yield* Output.Output
         const format = config.nul ? "null" : config.format
+        // A command takes bytes, a function takes text.
+        const isRaw = rest !== undefined && (format === "lines" || format === "null")
         const { end, ...form } = RecordWriter.formOf(format, { as: outputFormat, events: json })
         const file = argFile === "-" ? undefined : argFile
         const name = follow ?? file ?? "standard input"
-        const view = View.make({ source: name, end, onGap: config.onGap, now: () => performance.now() })
+        const place = (line: number) => `${format === "null" ? "item" : "line"} ${line} of ${name}`
+        const view = View.make({ place, end, onGap: config.onGap, now: () => performance.now() })
         const reporter = yield* Reporter.make(view, { json, quiet, progress })
         const settled = checkpoint === undefined ? output.drained : output.written
         const report = (events: ReadonlyArray<RecordRun.RunEvent>) =>
@@ -128,6 +132,7 @@ export const command = Cli.provide(
             ? yield* loadFunction(own)
             : yield* CommandMapper.make(rest, {
                 asText: json,
+                isRaw,
                 onStderr: (bytes, { index, line }) =>
                   report([{ event: "output", index, line, stream: "stderr", bytes }])
               })
@@ -144,6 +149,7 @@ export const command = Cli.provide(
             ...config.retries,
             ...form,
             format,
+            encoding: isRaw ? "raw" : "utf8",
             concurrency: Values.jobCount(config.jobs, (yield* SystemLoad.SystemLoad).cpus),
             ordered: !config.unordered,
             batch: config.batch === undefined ? undefined : { size: config.batch, within: config.within },
@@ -159,7 +165,7 @@ export const command = Cli.provide(
             onGap: config.onGap,
             report
           }
-        ).pipe(Effect.mapError((error) => shown(name, error)))
+        ).pipe(Effect.mapError((error) => shown(place, error)))
         if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
       }).pipe(Effect.scoped),
     { example: { run: () => Loops.example, instead: "write MODULE#EXPORT, or -- CMD ARG… {}" } }

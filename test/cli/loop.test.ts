@@ -139,7 +139,7 @@ describe("aio loop", () => {
     expect(await output(["--batch", "2", "--", "echo", "{}"], numbers(5))).toBe("1 2\n3 4\n5\n")
     const failed = await aio(["-q", "--", "sh", "-c", "echo no >&2; exit 3"], "x\n")
     expect(failed).toMatchObject({ code: 1, stdout: "" })
-    expect(failed.stderr).toBe("no\nFailed standard input, line 1: exit code 3\n")
+    expect(failed.stderr).toBe("no\nFailed line 1 of standard input: exit code 3\n")
     expect((await aio(["--", "no-such-command"], "x\n")).code).toBe(127)
     expect((await aio(["--timeout", "100ms", "--", "sleep"], "60\n")).code).toBe(124)
   })
@@ -150,13 +150,13 @@ describe("aio loop", () => {
     const stop = await aio(words, text)
     expect([stop.code, stop.stdout]).toEqual([1, '{"n":1}\n'])
     expect(stop.stderr).toMatch(
-      /^Failed standard input, line 2: no two here\nrecords +1 succeeded, 1 failed\nresults +1\ntime +.*\n$/
+      /^Failed line 2 of standard input: no two here\nrecords +1 succeeded, 1 failed\nresults +1\ntime +.*\n$/
     )
     const carriedOn = { code: 1, signal: null, stdout: '{"n":1}\n{"n":4}\n' }
     const loud = await aio(["--on-failure", "continue", ...words], text)
     expect(loud).toMatchObject(carriedOn)
     expect(loud.stderr).toMatch(
-      /^Failed standard input, line 2: no two here\nFailed standard input, line 3: not JSON: .*\nrecords +2 succeeded, 2 failed\nresults +2\ntime +.*\n$/
+      /^Failed line 2 of standard input: no two here\nFailed line 3 of standard input: not JSON: .*\nrecords +2 succeeded, 2 failed\nresults +2\ntime +.*\n$/
     )
     const quiet = await aio(["-q", "--on-failure", "continue", ...words], text)
     expect(quiet).toEqual({
@@ -200,7 +200,7 @@ describe("aio loop", () => {
         { event: "summary", succeeded: 1, failed: 1, exitCode: 2 }
       ]
     })
-    expect(refused.stderr).toMatch(/^aio loop: standard input, line 2: not JSON: .*\n$/)
+    expect(refused.stderr).toMatch(/^aio loop: line 2 of standard input is not JSON: .*\n$/)
     expect(await run(["--retries", "1,1ms", "--timeout", "20ms", "g.mjs#never"], "a\n")).toMatchObject({
       code: 124,
       stderr: "",
@@ -231,22 +231,28 @@ describe("aio loop", () => {
     const json = await bad('{"a":1}\n{a:1}\n', "--format", "ndjson")
     expect([json.code, json.stdout]).toEqual([2, '{"a":1}\n'])
     expect(json.stderr).toMatch(
-      /^aio loop: standard input, line 2: not JSON: .*; give a JSON value a line, .*\n$/
+      /^aio loop: line 2 of standard input is not JSON: .*; give a JSON value a line, .*\n$/
     )
     const long = await bad(`ok\n${"x".repeat(2000)}\n`, "--max-line", "1K")
     expect([long.code, long.stdout]).toEqual([2, "ok\n"])
-    expect(long.stderr).toMatch(/^aio loop: standard input, line 2: longer than 1 KiB; allow more .*\n$/)
+    expect(long.stderr).toMatch(/^aio loop: line 2 of standard input is longer than 1 KiB; allow more .*\n$/)
     const running = Aio.start(["loop", "g.mjs#same"], { cwd, shell: "{ printf 'a\\n\\377\\n'; } | \"$@\"" })
     running.end()
     expect(await running.ended).toMatchObject({ code: 2, stdout: "a\n" })
+    const through = Aio.start(["loop", "-q", "--", "printf", "%s."], {
+      cwd,
+      shell: "{ printf '\\377\\n\\303\\251\\n'; } | \"$@\" | od -An -tx1"
+    })
+    through.end()
+    expect((await through.ended).stdout).toBe(" ff 2e c3 a9 2e\n") // a command takes bytes
     const endless = Aio.start(["loop", "g.mjs#same"], { cwd, shell: 'head -c 200000000 /dev/zero | "$@"' })
     endless.end()
     const { code, stderr } = await endless.ended
     expect(code).toBe(2)
-    expect(stderr).toMatch(/^aio loop: standard input, line 1: longer than 16 MiB; .*\n$/)
+    expect(stderr).toMatch(/^aio loop: line 1 of standard input is longer than 16 MiB; .*\n$/)
     const csv = await bad("a,b\n1\n", "--format", "csv")
     expect(csv.stderr).toMatch(
-      /^aio loop: standard input, line 2: not CSV: another number of fields than columns; .*\n$/
+      /^aio loop: line 2 of standard input is not CSV: another number of fields than columns; .*\n$/
     )
   })
 
@@ -301,11 +307,11 @@ describe("aio loop", () => {
     const flaky = (retries: string) =>
       Aio.run(["loop", "-q", "--retries", `${retries},1ms`, "g.mjs#flaky"], { cwd, stdin: "a\n" })
     expect(await flaky("2")).toMatchObject({ code: 0, stdout: "a\n" })
-    expect((await flaky("1")).stderr).toBe("Failed standard input, line 1: not yet\n")
+    expect((await flaky("1")).stderr).toBe("Failed line 1 of standard input: not yet\n")
     const late = await aio(["-q", "--timeout", "50ms", "g.mjs#never"], "a\n")
     expect([late.code, late.stderr]).toEqual([
       124,
-      "Timed out standard input, line 1: timed out after 50ms\n"
+      "Timed out line 1 of standard input: timed out after 50ms\n"
     ])
     const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "g.mjs#size"], { cwd })
     await open.send("1\n2\n")

@@ -246,7 +246,7 @@ describe("rows of a CSV", () => {
         expect([code, stdout, stderr]).toEqual([
           2,
           "",
-          "aio loop: standard input, line 1: not CSV: columns 2 and 3 are both named 'name'; give each a name of its own\n"
+          "aio loop: line 1 of standard input is not CSV: columns 2 and 3 are both named 'name'; give each a name of its own\n"
         ])
       })
     )
@@ -440,7 +440,7 @@ describe("aio loop, one bad record", () => {
     const stopped = await aio(["f.mjs#huge"], "a\n")
     expect([stopped.code, stopped.stderr.length < 1200]).toEqual([1, true])
     const zero = await aio(["--format", "ndjson", "f.mjs#nth"], "12\n")
-    expect([zero.code, zero.stderr]).toEqual([1, "Failed standard input, line 1: zero\n"])
+    expect([zero.code, zero.stderr]).toEqual([1, "Failed line 1 of standard input: zero\n"])
   })
 
   it("is in the dead letters with its original bytes, in every format", async () => {
@@ -494,7 +494,7 @@ describe("aio loop, one bad record", () => {
     )
     expect([code, stdout]).toEqual([1, "a\nd\n"])
     expect(stderr).toMatch(
-      /^Failed standard input, line 2: .*\nFailed standard input, line 3: .*\nFailed standard input, line 4: .*\n$/
+      /^Failed line 2 of standard input: .*\nFailed line 3 of standard input: .*\nFailed line 4 of standard input: .*\n$/
     )
     expect(stderr.length).toBeLessThan(3000)
     expect(

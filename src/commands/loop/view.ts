@@ -5,8 +5,8 @@ import * as Plural from "../../services/text/Plural.js"
 import * as Reporter from "../kernel/Reporter.js"
 
 export interface Settings {
-  /** The name of the input. */
-  readonly source: string
+  /** The name of a record, by its line. */
+  readonly place: (line: number) => string
   /** The end of a result. */
   readonly end: string
   /** With `fail` a gap is the error that ends the run. */
@@ -16,12 +16,11 @@ export interface Settings {
 }
 
 /** The view of a run. */
-export const make = ({ end, now, onGap, source }: Settings): Reporter.View<RecordRun.RunEvent> => {
+export const make = ({ end, now, onGap, place }: Settings): Reporter.View<RecordRun.RunEvent> => {
   const write = RecordWriter.make(end)
   const begun = now()
   let records = 0
   let failed = 0
-  const named = (line: number) => `${source}, line ${line}`
   return {
     show: (event) => {
       switch (event.event) {
@@ -29,14 +28,14 @@ export const make = ({ end, now, onGap, source }: Settings): Reporter.View<Recor
           records += event.records
           return { bytes: write(event.outcomes) }
         case "finished": {
-          const line = Reporter.failed({ ...event, name: named(event.line) })
+          const line = Reporter.failed({ ...event, name: place(event.line) })
           if (event.status === "cancelled") return { note: line }
           records++
           failed++
           return { failure: line }
         }
         case "retrying":
-          return { note: Reporter.retrying({ ...event, name: named(event.line) }) }
+          return { note: Reporter.retrying({ ...event, name: place(event.line) }) }
         case "output":
           return { errors: event.bytes }
         case "gap":

@@ -18,9 +18,13 @@ import * as Template from "./Template.js"
 export interface Options {
   /** Whether the result of a command is its output as text; default false: as bytes. */
   readonly asText?: boolean | undefined
+  /** Whether lone surrogates in records are bytes that are not UTF-8 (`RawText`); default false: they fail the record. */
+  readonly isRaw?: boolean | undefined
   /** Receives what a command has written to stderr, when it has ended. */
   readonly onStderr: (bytes: Uint8Array, context: MapRecords.RecordContext) => Effect.Effect<void>
 }
+
+const isBytes = (word: string): boolean => word.replace(/[\u{dc80}-\u{dcff}]/gu, "").isWellFormed()
 
 const wordsOf = (record: Records.Record): ReadonlyArray<string> => {
   if (record instanceof Records.Row) return record.fields ?? []
@@ -35,7 +39,7 @@ const wordsOf = (record: Records.Record): ReadonlyArray<string> => {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (given: ReadonlyArray<string>, { asText = false, onStderr }: Options) =>
+export const make = (given: ReadonlyArray<string>, { asText = false, isRaw = false, onStderr }: Options) =>
   Effect.gen(function* () {
     const processes = yield* Processes.Processes
     const inShell = given.length === 1 && /\s/.test(given[0]!)
@@ -57,7 +61,7 @@ export const make = (given: ReadonlyArray<string>, { asText = false, onStderr }:
               return yield* new ExitError({ exitCode: codes.failed, message: problem })
             }
             const [first = "", ...rest] = template({ values, seq: context.index, slot })
-            if (![first, ...rest].every((word) => word.isWellFormed())) {
+            if (![first, ...rest].every(isRaw ? isBytes : (word) => word.isWellFormed())) {
               return yield* new ExitError({
                 exitCode: codes.failed,
                 message: "a lone surrogate cannot be written as UTF-8"

@@ -60,6 +60,8 @@ export interface RunOptions extends MapRecords.MapRecordsOptions {
   readonly format: Records.Format
   /** Most bytes of a record; default 16 MiB. */
   readonly maxLine?: number | undefined
+  /** `"raw"` accepts bytes that are not UTF-8 in lines and in texts that end with NUL, as `RawText`; default `"utf8"`. */
+  readonly encoding?: "raw" | "utf8" | undefined
   /** How many records to skip at the beginning; default 0. */
   readonly skip?: number | undefined
   /** How many records to take after those; default all. */
@@ -87,12 +89,12 @@ export const recordsOf = (outcome: MapRecords.RecordOutcome): ReadonlyArray<Reco
 
 const recordsBehind = <E>(
   source: Source<E>,
-  { format, maxLine, skip = 0, take }: RunOptions,
+  { encoding, format, maxLine, skip = 0, take }: RunOptions,
   from: ResumePoint.Place | undefined
 ): Stream.Stream<Records.Record, E | RunError | ResumePoint.OtherInput, Tail.Follow> => {
   const last = take === undefined ? undefined : take + skip
   if (last !== undefined && last <= Math.max(from?.index ?? 0, skip)) return Stream.empty
-  const limits = { format, maxLine }
+  const limits = { encoding, format, maxLine }
   // The decoder of the checkpoint has refused a place of the other kind.
   const all: ReturnType<typeof recordsBehind<E>> =
     source._tag === "File"
