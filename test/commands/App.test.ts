@@ -15,7 +15,7 @@ describe("a command with options and without work", () => {
     ["gather", "-d", "out"],
     ["loop", "-j", "2"],
     ["loop", "--unordered"],
-    ["loop", "-i", "ndjson"],
+    ["loop", "--format", "ndjson"],
     ["executor", "-j", "2"],
     ["executor", "--processes"],
     ["subprocess", "-j", "2"]
