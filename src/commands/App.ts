@@ -29,7 +29,7 @@ const loaders: Record<Name, Load> = {
   "long-running": pending,
   await: async () => (await import("./await.js")).command,
   gather: pending,
-  loop: pending,
+  loop: async () => (await import("./loop.js")).command,
   schedule: async () => (await import("./schedule.js")).command,
   executor: async () => (await import("./executor.js")).command,
   subprocess: async () => (await import("./subprocess.js")).command,
