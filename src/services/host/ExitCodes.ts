@@ -31,6 +31,20 @@ export const cancelled = (reason: string): number =>
   reason.startsWith("SIG") && Object.hasOwn(codes, reason) ? codes[reason as "SIGINT"] : codes.failed
 
 /**
+ * The exit code of a program in which several things failed, from theirs: 124, 126 or 127 if all have that same one,
+ * else 1; 0 for none.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const ofMany = (failures: Iterable<number>): number => {
+  const [first, ...others] = new Set(failures)
+  if (first === undefined) return codes.ok
+  const kept: ReadonlyArray<number> = [codes.timedOut, codes.cannotRun, codes.notFound]
+  return others.length === 0 && kept.includes(first) ? first : codes.failed
+}
+
+/**
  * Whether the value may be the exit code of a failure: a whole number from 1 to 255.
  *
  * @since 0.1.0
