@@ -1,6 +1,7 @@
 import { Effect, type Scope } from "effect"
 import * as EventLine from "../../services/host/EventLine.js"
 import type { Status } from "../../services/host/Events.js"
+import { codes } from "../../services/host/ExitCodes.js"
 import * as Output from "../../services/host/Output.js"
 import * as Durations from "../../services/text/Durations.js"
 import * as Printable from "../../services/text/Printable.js"
@@ -52,6 +53,11 @@ export interface Reporter<E> {
   /** Whether progress is drawn: for events that are costly to make. */
   readonly isLive: boolean
 }
+
+/** When the reader of stdout has gone the run is cancelled for that, and ends without a word. */
+const isUnread = (event: object): boolean =>
+  ("reason" in event && event.reason === "SIGPIPE") ||
+  ("event" in event && event.event === "summary" && "exitCode" in event && event.exitCode === codes.SIGPIPE)
 
 type Piece = string | Uint8Array
 
@@ -105,7 +111,7 @@ export const make = <E extends { readonly event: string }>(
           continue
         }
         const shown = view.show(event)
-        if (shown === undefined) continue
+        if (shown === undefined || isUnread(event)) continue
         if (shown.bytes !== undefined) out.push(shown.bytes)
         if (shown.line !== undefined) out.push(`${Printable.line(shown.line)}\n`)
         if (shown.errors !== undefined) {
