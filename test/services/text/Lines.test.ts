@@ -47,28 +47,19 @@ describe("Lines", () => {
     expect(found).toEqual(["xy"])
   })
 
-  it("passes on whole lines, and cuts a line of more than 1 MiB between characters only", () => {
-    const character = FastCheck.constantFrom("a", "é", "日", "🙂")
-    const sizes = FastCheck.array(FastCheck.integer({ min: 1, max: 400_000 }), { minLength: 1 })
-    const text = (unit: string) =>
-      `x\n${unit.repeat(Math.ceil(2_500_000 / Buffer.byteLength(unit)))}\n${unit}`
-    FastCheck.assert(
-      FastCheck.property(character, sizes, (unit, sizes) => {
-        const all = Buffer.from(text(unit))
+  it.each(["a", "é", "日", "🙂"])(
+    "passes on whole lines, and cuts a long one between characters only: %s",
+    (unit) => {
+      const text = `x\n${unit.repeat(2_400_000 / Buffer.byteLength(unit))}\n${unit}`
+      const all = Buffer.from(text)
+      for (const size of [65_535, 65_536, 65_537, 700_001]) {
         const found: Array<string> = []
         const lines = Lines.whole((bytes) => found.push(Buffer.from(bytes).toString()))
-        for (let at = 0, i = 0; at < all.length; i++) {
-          const size = sizes[i % sizes.length]!
-          lines.push(all.subarray(at, at + size))
-          at += size
-          if (size < 1000) i = sizes.indexOf(Math.max(...sizes)) - 1
-        }
+        for (let at = 0; at < all.length; at += size) lines.push(all.subarray(at, at + size))
         lines.end()
-        expect(found.join("") === text(unit)).toBe(true)
-        for (const piece of found)
-          expect(piece.endsWith("\n") || piece.length > 300_000 || piece === unit).toBe(true)
-      }),
-      { numRuns: 20 }
-    )
-  })
+        expect(found.length).toBeGreaterThan(3)
+        expect(found.join("") === text).toBe(true)
+      }
+    }
+  )
 })
