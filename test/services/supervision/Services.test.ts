@@ -461,6 +461,63 @@ describe("Services", () => {
     )
   })
 
+  describe("the summary", () => {
+    const layer = Layer.merge(
+      ProcessesTest.layerTest([
+        { match: "ok", after: "1 second" },
+        { match: "bad", after: "1 second", exitCode: 3 },
+        { match: "none", fails: "notFound" },
+        { match: "long", after: "1 hour" }
+      ]),
+      Probes.layerTest({})
+    )
+    const record = (commands: ReadonlyArray<string>, options: Services.ServicesOptions) => {
+      const events: Array<Services.ServiceEvent> = []
+      const run = Services.run(
+        commands.map((name) => ({ name, command: Command.make(name) })),
+        { ...options, onEvent: (event) => Effect.sync(() => void events.push(event)) }
+      )
+      return { events, run }
+    }
+    const counts = { succeeded: 0, failed: 0, cancelled: 0, skipped: 0, timed_out: 0 }
+    const all = { restart: "never", onFailure: "continue" } as const
+    it.live.each<[ReadonlyArray<string>, Services.ServicesOptions, Partial<typeof counts>, number]>([
+      [["ok"], all, { succeeded: 1 }, 0],
+      [["ok", "bad"], all, { succeeded: 1, failed: 1 }, 1],
+      [["ok", "none"], all, { succeeded: 1, failed: 1 }, 127],
+      [["none"], { maxRestarts: 2 }, { failed: 1 }, 127],
+      [["none", "bad"], all, { failed: 2 }, 1],
+      [["bad", "long"], { restart: "never" }, { failed: 1, cancelled: 1 }, 1],
+      [["long"], { duration: "2 seconds" }, { cancelled: 1 }, 0]
+    ])(
+      "is the last event, with the counts and the exit code: %j %j",
+      ([commands, options, expected, exitCode]) =>
+        Effect.gen(function* () {
+          const { events, run } = record(commands, options)
+          yield* run
+          assert.deepInclude(events.at(-1), { event: "summary", ...counts, ...expected, exitCode })
+        }).pipe(Effect.provide(layer), VirtualClock.run())
+    )
+
+    it.effect("of an interrupted run has the exit code of the signal", () =>
+      Effect.gen(function* () {
+        const { events, run } = record(["long", "bad"], { ...all, restart: "never" })
+        const fiber = yield* Effect.fork(run)
+        yield* TestClock.adjust("5 seconds")
+        yield* Cancellation.cancel(fiber, { reason: "SIGINT", origin: "test" })
+        const summary = {
+          event: "summary",
+          ...counts,
+          failed: 1,
+          cancelled: 1,
+          duration: 5000,
+          exitCode: 130
+        }
+        assert.deepStrictEqual(events.at(-1), summary as Services.ServiceEvent)
+      }).pipe(Effect.provide(layer))
+    )
+  })
+
   it.effect("stops all in order when it is interrupted, while a service still waits", () =>
     Effect.gen(function* () {
       const { lines, run } = record([
