@@ -123,16 +123,12 @@ export const files = Effect.fn("Gather.files")(function* (sources: Sources, opti
     yield* Stream.runForEachChunk(checked, (chunk) =>
       Effect.forEach(
         chunk,
-        (request) => {
-          const { source } = request
-          const name = NameClaims.nameOf(request)
-          return Effect.zipRight(
-            claims.check(request),
+        (request) =>
+          Effect.flatMap(claims.check(request), (name) =>
             folders.has(name) && contentDisposition !== true
-              ? new NameClaims.FolderInTheWay({ directory, name, source })
+              ? new NameClaims.FolderInTheWay({ directory, name, source: request.source })
               : Effect.void
-          )
-        },
+          ),
         { discard: true }
       )
     )

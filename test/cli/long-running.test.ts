@@ -194,7 +194,7 @@ describe("aio long-running NAME=COMMAND", () => {
         "'b:never' is not one of always, on-failure, never; and 'b' is not one of the names a"
       ],
       [["--stop-signal", "SIGNOPE", "a=sleep 1"], "option --stop-signal: 'SIGNOPE' is not a signal"],
-      [["-f", join(folder, "Procfile")], "there is no such file"]
+      [["-f", join(folder, "Procfile")], "the file does not exist"]
     ]
     const results = await Promise.all(cases.map(([args]) => aio(args)))
     for (const [i, { code, stderr, stdout }] of results.entries()) {

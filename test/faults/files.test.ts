@@ -24,7 +24,7 @@ import * as FaultServer from "../support/FaultServer.js"
 import * as InProcess from "../support/InProcess.js"
 import * as Terminal from "../support/Terminal.js"
 
-// What lies in the folder, what names, lists and links say: everything that an attack or another program can put there.
+// Contents of the folder, names, lists and links: everything that an attack or another program can put there.
 
 const servers: Array<FaultServer.FaultServer> = []
 const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
@@ -207,7 +207,7 @@ describe("aio gather: existing entries of the folder", () => {
       (_, i, note, continued = false) => {
         const [finished] = eventsAt(events, `/f${i}`, "finished")
         const notes = eventsAt(events, `/f${i}`, "note").map(({ detail }) => detail as string)
-        // A plain name from an earlier answer counts where names come from the server.
+        // A plain name from an earlier answer counts if the server names the files.
         const name = named && plants[i]![0] === "a plain name of another file" ? "other" : `f${i}`
         expect(finished).toMatchObject({ path: join(dir, name), size: body.length, skipped: false })
         expect(finished.resumedFrom).toBe(continued ? 1000 : 0)
@@ -495,7 +495,7 @@ describe("aio gather: a problem of the whole run is reported once, with exit 2, 
       stderr: "aio gather: option --directory: it is empty; expected a folder\n"
     })
     expect(server.seen).toEqual([])
-    // What comes by and by fails by itself, before it is fetched.
+    // A line that arrives later fails alone, before its request.
     const later = await gather(["-d", dir, "-i", "-"], { stdin: urls.join("\n") })
     expect(later.code).toBe(1)
     expect(later.stderr).toContain(`Failed ${urls[1]}: ${join(dir, "b")} is a folder\n`)
@@ -606,6 +606,7 @@ describe("lists of downloads", () => {
     const layer = Layer.succeed(Input.Input, {
       stdin: endless,
       isTerminal: false,
+      source: "piped",
       open: () => endless,
       isOnce: () => Effect.succeed(true)
     })
@@ -730,7 +731,7 @@ describe.concurrent("aio gather: after a signal", () => {
     const first = await Aio.run(["gather", ...args])
     expect(first.code).toBe(1)
     expect(first.stderr).toMatch(
-      /: not done in 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\n$/
+      /: timed out after 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\n$/
     )
     const aio = Aio.start(["gather", "--json", "-d", dir, server.url("/f")])
     await server.arrived("/f", 2)
@@ -764,7 +765,7 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
       const urls = [server.url("/missing"), ...paths.map(server.url)]
       const { code, lines } = await Terminal.start(["gather", "-j8", ...urls], columns).ended
       expect(code).toBe(1)
-      // A line that is longer than the terminal goes on in the next.
+      // A line that is longer than the terminal's is continued in the next.
       const text = lines.join(columns === 80 ? "\n" : "").replaceAll("\n", " ")
       for (const path of paths) expect(text).toContain(`Downloaded ${server.url(path)}, size 300000`)
       expect(text).toContain(`Failed ${server.url("/missing")}: HTTP 404 Not Found`)
@@ -814,7 +815,7 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
       .ended
     expect(lines.slice(0, 3)).toEqual([
       `Downloaded ${server.url("/f")}, size 1`,
-      `Failed ${server.url("/held")}: not done in 1s`,
+      `Failed ${server.url("/held")}: timed out after 1s`,
       "files       1 downloaded, 1 failed"
     ])
   })

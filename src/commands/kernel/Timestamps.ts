@@ -2,6 +2,17 @@ import { Console as NodeConsole } from "node:console"
 import { Writable } from "node:stream"
 import { type Clock, Console, Effect } from "effect"
 import * as Output from "../../services/host/Output.js"
+import * as Flag from "./Flag.js"
+import * as Flags from "./Flags.js"
+
+/** `--virtual` and `--timestamps`, for {@link timed}. */
+export const flags = {
+  virtual: Flags.virtual,
+  timestamps: Flag.withText(
+    Flags.timestamps,
+    "put the time since the start (HH:MM:SS.mmm), virtual or real, before each line on stdout"
+  )
+}
 
 /** Milliseconds as `HH:MM:SS.mmm`; hours may exceed 24. */
 export const format = (ms: number): string => {
@@ -90,7 +101,7 @@ export const stamped = <A, E, R>(program: Effect.Effect<A, E, R>): Effect.Effect
     )
   })
 
-/** Runs the program with the options `--virtual` and `--timestamps`. The virtual clock is outermost: a timeout in the program uses virtual time. */
+/** Runs the program with {@link flags}. The virtual clock is outermost: a timeout in the program uses virtual time. */
 export const timed = <A, E, R>(
   program: Effect.Effect<A, E, R>,
   config: { readonly virtual: boolean; readonly timestamps: boolean }

@@ -1,6 +1,7 @@
 import { Cause, Clock, Data, Deferred, type Duration, Effect, Exit, Option, Stream } from "effect"
 import * as EventBuffer from "../stream/EventBuffer.js"
 import { withOwnScope } from "../stream/OwnScope.js"
+import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
 import * as Deadline from "../task/Deadline.js"
@@ -30,6 +31,8 @@ export interface DownloadsOptions extends Download.SessionOptions {
   readonly perHost?: number | undefined
   /** Further attempts after a transient failure; default 3. */
   readonly retries?: number | undefined
+  /** The pauses before further attempts; default as in `Backoff.make`. A longer `Retry-After` wins. */
+  readonly backoff?: Backoff.Backoff | undefined
   /** Time limit of a whole transfer, retries included; default unlimited. */
   readonly timeout?: Duration.DurationInput | undefined
   /** The effect of a failed transfer on the others; default `"continue"`. `"collect"` is the same here. */
@@ -152,7 +155,7 @@ const buffered = 1024
 /**
  * Downloads the requests, many at once, as a stream of events. Requests are taken as slots become free, so an infinite
  * list costs no memory except for its names. After a transient failure (a dropped connection, a stall, 408, 425, 429,
- * 5xx) a transfer is retried after 0.5 s, doubled each time up to 30 s, with jitter, or after `Retry-After`; a
+ * 5xx) a transfer is retried after the pauses of `Backoff`, or after a longer `Retry-After`; a
  * `Retry-After` beyond 5 minutes is a failure.
  *
  * Failed transfers are events; the stream itself fails as the input fails, and with `NameTaken` when two requests would
@@ -279,6 +282,7 @@ export const downloads = <E = never, R = never>(
       const attempts = makeAttempts<Item>({
         session,
         retries,
+        pauseBefore: Backoff.make(options.backoff),
         toRequest,
         onRetry: ({ index, url }, attempt, delay, { detail, reason }) => {
           counts.retries++
@@ -298,7 +302,7 @@ export const downloads = <E = never, R = never>(
                 new Download.DownloadError({
                   reason: "timeout",
                   url: item.url,
-                  detail: `not done in ${formatGiven(timeout)}`,
+                  detail: `timed out after ${formatGiven(timeout)}`,
                   retryable: false
                 })
             })
