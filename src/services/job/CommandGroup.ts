@@ -2,7 +2,7 @@ import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, Data, Deferred, Effect, Exit, FiberId, Option } from "effect"
 import * as EventLine from "../host/EventLine.js"
 import type * as Events from "../host/Events.js"
-import { cancelled, codes, ofMany } from "../host/ExitCodes.js"
+import { ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import * as LineOutput from "../process/LineOutput.js"
 import * as Processes from "../process/Processes.js"
@@ -115,8 +115,8 @@ export const run = Effect.fn("CommandGroup.run")(function* (
     Effect.map(Clock.currentTimeNanos, (now) => EventLine.ms(Number(now - nanos) / 1e6))
   const outcomes = new Map<string, CommandOutcome>()
   const ended = new Map(requests.map(({ name }) => [name, Deferred.unsafeMake<boolean>(FiberId.none)]))
-  const failures: Array<number> = []
-  let interruption: string | undefined
+  const exitCodes: Array<number> = []
+  let stopped: string | undefined
 
   const finish = (outcome: CommandOutcome) =>
     Effect.suspend(() => {
@@ -172,7 +172,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
         exitCode,
         ...(signal === undefined ? {} : { signal })
       }
-      if (exitCode !== 0) failures.push(failureCode)
+      if (exitCode !== 0) exitCodes.push(failureCode)
       yield* finish(outcome)
       if (outcome.status === "failed") return yield* new CommandEnded({ outcome })
     }).pipe(
@@ -205,12 +205,11 @@ export const run = Effect.fn("CommandGroup.run")(function* (
     yield* TaskGroup.join
   })
   const summary = Effect.gen(function* () {
-    const stopped = interruption === undefined ? codes.ok : cancelled(interruption)
     const summary: CommandsSummary = {
       event: "summary",
       ...EventLine.tally([...outcomes.values()].map(({ status }) => status)),
       duration: yield* since(begun),
-      exitCode: stopped > codes.failed ? stopped : ofMany(failures) || stopped
+      exitCode: ofMany(exitCodes, stopped)
     }
     yield* onEvent(summary)
     return summary
@@ -223,7 +222,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
       const group = TaskGroup.scoped(all, { name: "tasks", onFailure, report })
       const exit = yield* Effect.exit(restore(group))
       if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause))
-        interruption = Cancellation.fromCause(exit.cause)[0]?.reason ?? ""
+        stopped = Cancellation.fromCause(exit.cause)[0]?.reason ?? ""
       const done = yield* summary
       const unexpected = Exit.isFailure(exit) && !isCommandEnded(exit.cause)
       return unexpected ? yield* Effect.failCause(exit.cause as Cause.Cause<never>) : done

@@ -2,7 +2,7 @@ import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, Deferred, Duration, Effect, Exit, Option } from "effect"
 import * as EventLine from "../host/EventLine.js"
 import type * as Events from "../host/Events.js"
-import { cancelled, codes, ofMany } from "../host/ExitCodes.js"
+import { codes, ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import * as Processes from "../process/Processes.js"
 import * as Cancellation from "../task/Cancellation.js"
@@ -408,13 +408,13 @@ export const run = Effect.fn("Services.run")(function* (
           Sleep.sleep(duration),
           `the run time of ${formatDuration(Duration.toMillis(duration))} is over`
         )
-  const summary = (stopped: number) =>
+  const summary = (stopped?: string) =>
     Effect.flatMap(since(begun), (duration) =>
       onEvent({
         event: "summary",
         ...EventLine.tally([...outcomes.values()].map(({ status }) => status)),
         duration,
-        exitCode: stopped > codes.failed ? stopped : ofMany(failures) || stopped
+        exitCode: ofMany(failures, stopped)
       })
     )
   yield* Effect.raceFirst(Deferred.await(over), Effect.raceFirst(timeUp, allEnded)).pipe(
@@ -424,9 +424,8 @@ export const run = Effect.fn("Services.run")(function* (
       stop(Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled")
     ),
     Effect.onExit((exit) => {
-      if (Exit.isSuccess(exit)) return summary(codes.ok)
-      const reason = Cancellation.fromCause(exit.cause)[0]?.reason ?? ""
-      return summary(Cause.isInterrupted(exit.cause) ? cancelled(reason) : codes.failed)
+      if (Exit.isSuccess(exit)) return summary()
+      return summary(Cancellation.fromCause(exit.cause)[0]?.reason ?? "failed")
     })
   )
   return requests.map(({ name }) => outcomes.get(name)!)
