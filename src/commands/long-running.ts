@@ -28,7 +28,8 @@ const run = (config: Flag.Values<typeof flags>, operands: ReadonlyArray<string>)
       prefixed: yield* Named.prefixed(config, names),
       now: () => clock.unsafeCurrentTimeMillis()
     })
-    const { json, progress = true, quiet } = config
+    const { grace, maxRestarts, onFailure, readyTimeout, resetAfter, window } = config
+    const { json, logDir: directory, progress = true, quiet } = config
     const { isLive, onEvent } = yield* Named.reporter(view, { json, progress, quiet })
     let exitCode = 0
     yield* Services.run(
@@ -43,24 +44,18 @@ const run = (config: Flag.Values<typeof flags>, operands: ReadonlyArray<string>)
           if (event.event === "summary") exitCode = event.exitCode
           return onEvent(event)
         },
-        onFailure: config.onFailure,
         duration: config.for,
-        grace: config.grace,
-        maxRestarts: config.maxRestarts,
-        window: config.window,
-        resetAfter: config.resetAfter,
-        readyTimeout: config.readyTimeout,
+        grace,
+        maxRestarts,
+        onFailure,
+        readyTimeout,
+        resetAfter,
+        window,
         backoff: { first: config.backoff, max: config.backoffMax },
-        health: {
-          every: config.healthEvery,
-          timeout: config.healthTimeout,
-          failures: config.healthFailures
-        },
+        health: { every: config.healthEvery, timeout: config.healthTimeout, failures: config.healthFailures },
         sample: isLive || json ? "1 second" : undefined,
         logs:
-          config.logDir === undefined
-            ? undefined
-            : { directory: config.logDir, maxSize: config.logSize, keep: config.logKeep }
+          directory === undefined ? undefined : { directory, maxSize: config.logSize, keep: config.logKeep }
       }
     ).pipe(
       Effect.catchTag("LogFilesError", ({ exitCode, message }) =>

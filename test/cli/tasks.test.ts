@@ -154,7 +154,7 @@ describe("aio tasks NAME=COMMAND", () => {
       [["a=x", "a=y"], "'a=y': the name a is already used ('a=x')"],
       [["a b=x"], "'a b=x': 'a b' is not a name"],
       [["-f", file], `${file}, line 3: 'nonsense' has no ':'`],
-      [["-f", empty], `${empty} has no commands`],
+      [["-f", empty], `${empty}: it has no commands; write NAME: COMMAND`],
       [["-f", join(folder, "none")], "the file does not exist"],
       [["-f", folder], "it is a folder"],
       [["--after", "a:c", "a=x"], "option --after: 'a:c': unknown name 'c'; expected one of a"],

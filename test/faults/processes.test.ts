@@ -334,8 +334,8 @@ describe("files that the user names", () => {
     [["tasks", "-f", "crlf"], 0, /^$/],
     [["tasks", "-f", "dots"], 2, /^aio tasks: dots, line 1: '..\/x' is not a name/],
     [["tasks", "-f", "nul"], 2, /^aio tasks: nul, line 1: the command contains a null byte/],
-    [["tasks", "-f", "noise"], 2, /^aio tasks: noise is longer than 1.0 MiB; /],
-    [["tasks", "-f", "/dev/zero"], 2, /^aio tasks: \/dev\/zero is longer than 1.0 MiB; /],
+    [["tasks", "-f", "noise"], 2, /^aio tasks: noise: it is longer than 1.0 MiB; /],
+    [["tasks", "-f", "/dev/zero"], 2, /^aio tasks: \/dev\/zero: it is longer than 1.0 MiB; /],
     [["tasks", "-f", "latin"], 2, /^aio tasks: latin, line 2: it is not UTF-8 text$/],
     [
       ["tasks", "--after", "__proto__:a", "a=true"],

@@ -1,11 +1,9 @@
 import * as Platform from "@effect/platform/Command"
-import { Effect, Either, Stream } from "effect"
-import * as Input from "../../services/host/Input.js"
+import { Effect, Either } from "effect"
 import * as Output from "../../services/host/Output.js"
 import * as CommandText from "../../services/process/CommandText.js"
 import * as Procfile from "../../services/supervision/Procfile.js"
 import * as StartOrder from "../../services/supervision/StartOrder.js"
-import { formatSize } from "../../services/text/Sizes.js"
 import { usage } from "./Cli.js"
 import * as Flag from "./Flag.js"
 import * as Flags from "./Flags.js"
@@ -118,25 +116,6 @@ export const assign = <A>(names: ReadonlyArray<string>, given: ReadonlyArray<Giv
     return new Map([...all, ...own].map(([name, [, value]]) => [name, value]))
   })
 
-/** The longest Procfile, in bytes. */
-const longest = 1024 * 1024
-
-const fileOf = (path: string) =>
-  Effect.gen(function* () {
-    const input = yield* Input.Input
-    const shown = path === "-" ? "standard input" : path
-    const parts: Array<Uint8Array> = []
-    let size = 0
-    yield* Stream.runForEach(input.open(path), (bytes) => {
-      parts.push(bytes)
-      size += bytes.length
-      return size <= longest
-        ? Effect.void
-        : usage(`${shown} is longer than ${formatSize(longest)}; expected a Procfile of NAME: COMMAND lines`)
-    })
-    return { path: shown, text: Buffer.concat(parts) }
-  })
-
 /** Reads the commands that words and a Procfile name, with their order and stop signals. Fails before anything has run. */
 export const read = (config: Config, words: ReadonlyArray<string>) =>
   Effect.gen(function* () {
@@ -147,11 +126,7 @@ export const read = (config: Config, words: ReadonlyArray<string>) =>
     if (option !== undefined) {
       return yield* usage(`'${option}' is not NAME='COMMAND'; options go before the first command`)
     }
-    const file = config.procfile === undefined ? undefined : yield* fileOf(config.procfile)
-    const entries = yield* Procfile.read(words, file)
-    if (entries.length === 0) {
-      return yield* usage(`${file?.path} has no commands; expected NAME: COMMAND lines`)
-    }
+    const entries = yield* Procfile.load(words, config.procfile)
     const names = entries.map(({ name }) => name)
     const order = yield* Either.mapLeft(StartOrder.parse(config.after, names), (problem) =>
       usage(`option --after: ${problem}`)

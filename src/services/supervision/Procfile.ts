@@ -1,9 +1,11 @@
 import { isUtf8 } from "node:buffer"
 import * as Command from "@effect/platform/Command"
 import type * as FileSystem from "@effect/platform/FileSystem"
-import { Data, Effect, Either } from "effect"
+import { Data, Effect, Either, Stream } from "effect"
+import * as Input from "../host/Input.js"
 import * as Executables from "../process/Executables.js"
 import type * as ProcessError from "../process/ProcessError.js"
+import { formatSize } from "../text/Sizes.js"
 
 /**
  * A line of a Procfile: a name, and the command for a shell.
@@ -123,6 +125,35 @@ export const read = (
     }
     return yield* unique(entries)
   })
+
+/** The longest file, in bytes. */
+const longest = 1024 * 1024
+
+/**
+ * As {@link read}, with the file at the path; `-` is standard input. Fails when there is no entry, with `InputError` when the
+ * file cannot be read, and when it is longer than 1 MiB.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
+export const load = Effect.fn("Procfile.load")(function* (
+  words: ReadonlyArray<string>,
+  path: string | undefined
+) {
+  if (path === undefined) return yield* read(words)
+  const input = yield* Input.Input
+  const where = path === "-" ? "standard input" : path
+  const fail = (detail: string) => new ProcfileError({ where, detail })
+  const parts: Array<Uint8Array> = []
+  let size = 0
+  yield* Stream.runForEach(input.open(path), (bytes) => {
+    parts.push(bytes)
+    size += bytes.length
+    return size > longest ? fail(`it is longer than ${formatSize(longest)}; ${form}`) : Effect.void
+  })
+  const entries = yield* read(words, { path: where, text: Buffer.concat(parts) })
+  return entries.length === 0 ? yield* fail(`it has no commands; ${form}`) : entries
+})
 
 // Only a plain first word is looked up on the PATH: an assignment, a bracket or a quote is left to the shell, and so are
 // its builtins and keywords.
