@@ -30,7 +30,7 @@ const loaders: Record<Name, Load> = {
   await: async () => (await import("./await.js")).command,
   gather: pending,
   loop: pending,
-  schedule: pending,
+  schedule: async () => (await import("./schedule.js")).command,
   executor: pending,
   subprocess: pending,
   server: async () => (await import("./server.js")).command,

@@ -55,7 +55,7 @@ describe("output without a line end, of two jobs at once", () => {
 
 describe("a line of 100 MB between two others, in a heap of 60 MB", () => {
   const long = "longer than 1 MiB"
-  const record = "standard input, line 2: longer than 16777216 bytes\n"
+  const record = "standard input, line 2: longer than 16 MiB\n"
   const cases: ReadonlyArray<readonly [ReadonlyArray<string>, number, string, string]> = [
     [["loop", "-q", "--on-error", "skip", "f.mjs"], 1, "1\n2\n", record],
     [["loop", "-q", "--on-error", "skip", "-i", "ndjson", "f.mjs"], 1, "1\n2\n", record],
@@ -81,7 +81,7 @@ const limited = (most: number) => `exec setpriv --reuid 64321 --clear-groups prl
 const possible =
   spawnSync("/bin/sh", ["-c", limited(100), "sh", process.execPath, Aio.command, "--version"]).status === 0
 
-describe.runIf(possible)("where no more processes may be made", () => {
+describe.runIf(possible)("if no more processes can be started", () => {
   const numbers = Array.from({ length: 60 }, (_, i) => String(i + 1))
   const job = ["--", "sh", "-c", "exec sleep 0.1"]
   it.each<[string, ReadonlyArray<string>, number, RegExp]>([

@@ -1,5 +1,5 @@
 import { Cause, Chunk, Clock, type Duration, Effect, Either, Exit, Option, Stream } from "effect"
-import { codes } from "../host/ExitCodes.js"
+import { codes, ofMany } from "../host/ExitCodes.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
 import { withOwnScope } from "../stream/OwnScope.js"
 import * as Backoff from "../task/Backoff.js"
@@ -350,7 +350,7 @@ export const items = <E = never, R = never>(
       const runs = Quantile.make()
       const waits = Quantile.make()
       let ok = 0
-      let late = 0
+      const exitCodes = new Set<number>()
       let failed = 0
       let stopped = false
       // Running items, by their numbers among the values; and the bad items whose events are not emitted yet.
@@ -415,7 +415,7 @@ export const items = <E = never, R = never>(
           if (event.event === "result") ok++
           else {
             failed++
-            if (event.error === "JobTimedOut") late++
+            exitCodes.add(event.error === "JobTimedOut" ? codes.timedOut : codes.failed)
           }
           return event
         })
@@ -430,7 +430,7 @@ export const items = <E = never, R = never>(
           run: runs.quantiles(),
           wait: waits.quantiles(),
           cancelled: stopped,
-          exitCode: failed === 0 ? codes.ok : late === failed ? codes.timedOut : codes.failed
+          exitCode: ofMany(exitCodes)
         })
       )
       return Stream.concat(events, Stream.fromEffect(summary))

@@ -26,7 +26,7 @@ const polite = (flags: Int32Array) => {
 }
 
 describe("MapJobs", () => {
-  it.live("maps a job over inputs, results in input order or as they come", () =>
+  it.live("maps a job over inputs, results in input order or in order of completion", () =>
     Effect.gen(function* () {
       // 0 returns only after 1 has.
       const flags = shared(1)
