@@ -81,15 +81,12 @@ describe("aio tasks NAME=COMMAND", () => {
   })
 
   it("prints its events as NDJSON, each of which its schema describes", async () => {
-    const args = [
-      "--after",
-      "c:b",
-      "a=printf 'é\\303'; exit 7",
-      "b=sleep 60",
-      "c=true",
-      "d=trap '' TERM; sleep 2"
-    ]
-    const { code, stderr, stdout } = await aio(["--json", "--grace", "1500ms", ...args])
+    const failing = "a=until [ -e b -a -e d ]; do sleep 0.02; done; printf 'é\\303'; exit 7"
+    const others = ["b=echo > b; sleep 60", "c=true", "d=trap '' TERM; echo > d; while :; do sleep 0.1; done"]
+    const { code, stderr, stdout } = await aio(
+      ["--json", "--grace", "1500ms", "--after", "c:b", failing, ...others],
+      { cwd: Aio.folder() }
+    )
     expect({ code, stderr }).toEqual({ code: 1, stderr: "" })
     const decode = Schema.decodeUnknownSync(
       Schema.Struct({ schema: Schema.Literal(2) }).pipe(Schema.extend(Events.Tasks)),

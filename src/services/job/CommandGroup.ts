@@ -155,7 +155,11 @@ export const run = Effect.fn("CommandGroup.run")(function* (
           stopSignal,
           onStarted: lines.onStarted,
           onOutput: lines.onOutput,
-          onLingering: (left, pid) => onEvent({ event: "lingering", ...which, pid, left: EventLine.ms(left) })
+          onLingering: (left, pid) =>
+            Effect.zipRight(
+              lines.begin,
+              Effect.suspend(() => onEvent({ event: "lingering", ...which, pid, left: EventLine.ms(left) }))
+            )
         })
         yield* lines.begin
         return yield* child.exit

@@ -1,5 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
 import * as Prefixed from "../../../src/commands/kernel/Prefixed.js"
+import * as Reporter from "../../../src/commands/kernel/Reporter.js"
+import * as Output from "../../../src/services/host/Output.js"
 
 const plain = { interactive: false, colors: false }
 const settings = {
@@ -44,6 +47,28 @@ describe("Prefixed", () => {
     ])
     expect(play({ prefix: "{pid}> " }, [["worker", "a\n"]])).toEqual(["> a\n"])
   })
+
+  it.scoped("knows the pid of a start that is drawn before an output, whichever effect was made first", () =>
+    Effect.gen(function* () {
+      const prefixed = Prefixed.make({ ...settings, prefix: "{pid}> " })
+      const which = { index: 2, name: "worker" }
+      const started = { event: "started", ...which, pid: 7 } as const
+      const output = { event: "output", ...which, stream: "stdout", bytes: Buffer.from("a\n") } as const
+      const { report } = yield* Reporter.make<typeof started | typeof output>(
+        {
+          show: (event) => {
+            if (event.event === "output") return prefixed.output(event)
+            prefixed.started(event)
+            return undefined
+          }
+        },
+        { json: false, quiet: 0 }
+      )
+      const drawn = report([output])
+      yield* Effect.zipRight(report([started]), drawn)
+      expect((yield* Output.Captured).stdout).toEqual(["7> a\n"])
+    }).pipe(Effect.provide(Output.layerTest))
+  )
 
   it("colours the prefixes of a stream that has colours, and no other", () => {
     const colors = { interactive: true, colors: true }
