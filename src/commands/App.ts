@@ -31,7 +31,7 @@ const loaders: Record<Name, Load> = {
   gather: pending,
   loop: pending,
   schedule: async () => (await import("./schedule.js")).command,
-  executor: pending,
+  executor: async () => (await import("./executor.js")).command,
   subprocess: pending,
   server: async () => (await import("./server.js")).command,
   network: async () => (await import("./network.js")).command

@@ -191,7 +191,8 @@ describe("aio schedule every and cron", () => {
     expect(events(skip.stdout).find(({ event }) => event === "skipped")).toMatchObject({
       reason: "the previous run is still running"
     })
-    const words = ["every", "100ms", "--times", "2", "--overlap", "cancelRunning", "--", "sh", "-c"]
+    // A second is enough for the first run to begin.
+    const words = ["every", "1s", "--times", "2", "--overlap", "cancelRunning", "--", "sh", "-c"]
     const cancel = await aio([...words, "test -e made && echo second || { touch made; sleep 60; }"], {
       cwd: Aio.folder()
     })

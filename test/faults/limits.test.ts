@@ -90,10 +90,10 @@ describe.runIf(possible)("if no more processes can be started", () => {
     ["tasks", ["tasks", ...numbers.map((n) => `t${n}=exec sleep 0.1`)], 0, /^tasks +60 succeeded$/m],
     ["loop", ["loop", "-j60", ...job], 0, /60 records, 60 results/],
     // No worker ends that could make room.
-    ["executor", ["executor", "--max-workers", "60", "f.mjs", ...numbers], 1, /: none could be started: /],
+    ["executor", ["executor", "-j", "60", "f.mjs", ...numbers], 1, /: none could be started: /],
     [
       "executor --processes",
-      ["executor", "--max-workers", "60", "--processes", "f.mjs", ...numbers],
+      ["executor", "-j", "60", "--processes", "f.mjs", ...numbers],
       1,
       /: none could be started: /
     ]
