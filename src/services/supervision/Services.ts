@@ -139,7 +139,7 @@ const endTurns = 20
  *     { name: "db", command: CommandText.shell("redis-server --port 7001"), ready: { port: 7001 } },
  *     { name: "web", command: CommandText.shell("node server.js"), after: ["db"], health: { http: "http://localhost:8080" } }
  *   ],
- *   { restart: "always", duration: "8 hours", onEvent: (event) => Effect.logDebug(event.name, event.event) }
+ *   { restart: "always", duration: "8 hours", onEvent: (event) => Effect.logDebug(event.event) }
  * ).pipe(Effect.provide([Processes.layer, Probes.layer]))
  * ```
  *
