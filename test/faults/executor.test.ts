@@ -120,7 +120,7 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
     const levels = [1, 2_500, 5, 3_000, 20_000, 2, 100_000, 3]
     const stdin = levels.map((n) => `${'{"a":'.repeat(n)}0${"}".repeat(n)}\n`).join("")
     const { code, stderr, stdout } = await aio(
-      [...mode, "-j1", "--input", "ndjson", `${module}#levels`],
+      [...mode, "-j1", "--format", "ndjson", `${module}#levels`],
       // The main thread writes more levels than a thread can read.
       { stdin, shell: 'node="$1"; shift; exec "$node" --stack-size=3900 "$@"' }
     )
@@ -336,9 +336,9 @@ describe("executor, results that cannot be written", () => {
       ])
     else
       expect(JSON.parse(stdout.trim().split("\n").at(-1)!)).toMatchObject({
-        ok: 1,
+        succeeded: 1,
         failed: 1,
-        cancelled: true,
+        cancelled: expect.any(Number),
         exitCode: 1
       })
   })
@@ -365,7 +365,7 @@ describe("executor, items", () => {
       '{"r":{"id":12345678901234567890}}\n{"r":[-9007199254740993,1.5]}\n{"r":-0}\n{"r":"é"}\n'
     ])
     expect(stderr.split("\n").slice(0, 3)).toEqual([
-      expect.stringMatching(new RegExp(`^Failed \\(nope\\): line 4 of ${file} is not JSON: `)),
+      expect.stringMatching(new RegExp(`^Failed nope: line 4 of ${file} is not JSON: `)),
       expect.stringMatching(/^Failed caf.*: line 5 of .* is not UTF-8$/),
       "Failed 1e400: the result cannot be written: Infinity cannot be represented in JSON (at r)"
     ])
