@@ -1,6 +1,7 @@
 import { Effect, type Scope } from "effect"
 import * as EventLine from "../../services/host/EventLine.js"
 import type { Status } from "../../services/host/Events.js"
+import { codes } from "../../services/host/ExitCodes.js"
 import * as Output from "../../services/host/Output.js"
 import * as Durations from "../../services/text/Durations.js"
 import * as Printable from "../../services/text/Printable.js"
@@ -59,6 +60,11 @@ export interface Reporter<E> {
   readonly isLive: boolean
 }
 
+/** When the reader of stdout has gone the run is cancelled for that, and ends without a word. */
+const isUnread = (event: object): boolean =>
+  ("reason" in event && event.reason === "SIGPIPE") ||
+  ("event" in event && event.event === "summary" && "exitCode" in event && event.exitCode === codes.SIGPIPE)
+
 /** Most bytes of pieces that are joined: two results of 300 MB do not fit in one string. */
 const mostJoined = 1 << 24
 
@@ -100,7 +106,7 @@ export const make = <E extends { readonly event: string }>(
       timer.unref()
       yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(timer)))
     }
-    const report = (events: Iterable<E>): Effect.Effect<void> => {
+    const draw = (events: Iterable<E>): Effect.Effect<void> => {
       const steps: Array<Effect.Effect<void>> = []
       let out: Array<Piece> = []
       const flush = () => {
@@ -124,7 +130,7 @@ export const make = <E extends { readonly event: string }>(
           continue
         }
         const shown = view.show(event)
-        if (shown === undefined) continue
+        if (shown === undefined || isUnread(event)) continue
         if (shown.bytes !== undefined) put(shown.bytes)
         if (shown.line !== undefined) out.push(`${Printable.line(shown.line)}\n`)
         if (shown.errors !== undefined) {
@@ -143,7 +149,8 @@ export const make = <E extends { readonly event: string }>(
       return steps.length > 1 ? Effect.all(steps, { discard: true }) : (steps[0] ?? Effect.void)
     }
     return {
-      report,
+      // An engine may make the effect of an output before that of the start, which is to be drawn first.
+      report: (events) => Effect.suspend(() => draw(events)),
       note: (line) => (quiet > 0 || json ? Effect.void : toErr(Printable.line(line))),
       isLive: screen !== undefined
     }
