@@ -6,8 +6,7 @@ import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Modules from "../services/source/Modules.js"
 import * as ProgramFile from "../services/source/ProgramFile.js"
-import * as Race from "../services/task/Race.js"
-import * as Sleep from "../services/task/Sleep.js"
+import * as Deadline from "../services/task/Deadline.js"
 import { formatGiven } from "../services/text/Durations.js"
 import { guarded } from "../services/text/Foreign.js"
 import { Rest } from "./kernel/Cli.js"
@@ -62,17 +61,15 @@ export const command = Command.make("run", options, (config) =>
     const within = Option.match(config.timeout, {
       onNone: () => run,
       onSome: (duration) =>
-        // Not Effect.timeout, which never fires for more than 2^31-1 ms.
-        Race.first(
-          run,
-          Effect.zipRight(
-            Sleep.sleep(duration),
+        Deadline.timeout(run, {
+          limit: duration,
+          late: { reason: `timed out after ${formatGiven(duration)}`, origin: "aio run" },
+          onTimeout: () =>
             new ExitError({
               exitCode: codes.timedOut,
               message: `aio run: timed out after ${formatGiven(duration)}`
             })
-          )
-        )
+        })
     })
     return yield* Timestamps.timed(within, config)
   }).pipe(Effect.provide(Modules.layer))

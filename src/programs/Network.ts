@@ -6,7 +6,6 @@ import * as Cache from "../services/network/Cache.js"
 import * as Database from "../services/network/Database.js"
 import * as OAuth from "../services/network/OAuth.js"
 import * as Storage from "../services/network/Storage.js"
-import * as Cancellation from "../services/task/Cancellation.js"
 import * as Causes from "../services/task/Causes.js"
 import * as Deadline from "../services/task/Deadline.js"
 import * as Gather from "../services/task/Gather.js"
@@ -98,20 +97,19 @@ const ask = Effect.fnUntraced(function* <A, E extends { readonly reason: string 
   limit: Duration.Duration,
   effect: Effect.Effect<A, E, R>
 ) {
-  const late = { reason: `no answer within ${formatDuration(Duration.toMillis(limit))}`, origin: part }
+  const reason = `no answer within ${formatDuration(Duration.toMillis(limit))}`
+  const late = { reason, origin: part }
   const before = yield* Clock.currentTimeNanos
-  const exit = yield* Deadline.within(effect, limit, late)
+  const exit = yield* Effect.exit(Deadline.timeout(effect, { limit, late, onTimeout: () => ({ reason }) }))
   const took = Duration.nanos((yield* Clock.currentTimeNanos) - before)
-  const unavailable = (cause: Cause.Cause<E>) =>
+  const unavailable = (cause: Cause.Cause<{ readonly reason: string }>) =>
     new Unavailable({
       part,
       cause,
-      reason: Cancellation.fromCause(cause).includes(late)
-        ? late.reason
-        : Option.match(Cause.failureOption(cause), {
-            onNone: () => Causes.headline(cause),
-            onSome: (error) => error.reason
-          })
+      reason: Option.match(Cause.failureOption(cause), {
+        onNone: () => Causes.headline(cause),
+        onSome: (error) => error.reason
+      })
     })
   const value: Either.Either<A, Unavailable> = Exit.isSuccess(exit)
     ? Either.right(exit.value)

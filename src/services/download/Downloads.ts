@@ -3,6 +3,7 @@ import * as EventBuffer from "../stream/EventBuffer.js"
 import { withOwnScope } from "../stream/OwnScope.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
+import * as Deadline from "../task/Deadline.js"
 import type * as Gather from "../task/Gather.js"
 import * as WorkerFibers from "../task/WorkerFibers.js"
 import { formatGiven } from "../text/Durations.js"
@@ -290,8 +291,9 @@ export const downloads = <E = never, R = never>(
       const settle = (item: Item, first?: Download.DownloadError) =>
         (timeout === undefined
           ? attempts.settle(item, first)
-          : Effect.timeoutFail(attempts.settle(item, first), {
-              duration: timeout,
+          : Deadline.timeout(attempts.settle(item, first), {
+              limit: timeout,
+              late: { reason: `not done in ${formatGiven(timeout)}`, origin: "timeout" },
               onTimeout: () =>
                 new Download.DownloadError({
                   reason: "timeout",

@@ -4,6 +4,7 @@ import * as Generators from "../stream/Generators.js"
 import * as MapConcurrent from "../stream/MapConcurrent.js"
 import * as Pacing from "../stream/Pacing.js"
 import { headline } from "../task/Causes.js"
+import * as Deadline from "../task/Deadline.js"
 import * as Sleep from "../task/Sleep.js"
 import { formatGiven } from "../text/Durations.js"
 import { anyCount, checkOptions, time } from "../text/Numbers.js"
@@ -302,13 +303,14 @@ export const mapRecords = <E, R>(
       const limited =
         timeout === undefined
           ? body
-          : Effect.raceFirst(
-              body,
-              Effect.zipRight(
-                Sleep.sleep(timeout),
-                Effect.fail(new TimedOut({ message: `not done in ${formatGiven(timeout)}` }))
-              )
-            )
+          : Effect.suspend(() => {
+              const message = `not done in ${formatGiven(timeout)}`
+              return Deadline.timeout(body, {
+                limit: timeout,
+                late: { reason: message, origin: "timeout" },
+                onTimeout: () => new TimedOut({ message })
+              })
+            })
       return Effect.matchCauseEffect(limited, {
         onSuccess: Effect.succeed,
         onFailure: (cause) => {

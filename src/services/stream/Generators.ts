@@ -1,6 +1,7 @@
 import { Cause, Chunk, Data, Deferred, type Duration, Effect, Exit, type Fiber, Option, Stream } from "effect"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline, raise } from "../task/Causes.js"
+import * as Deadline from "../task/Deadline.js"
 import { checkOptions, time } from "../text/Numbers.js"
 import { defects, left, pulled } from "./internal/driven.js"
 
@@ -245,7 +246,14 @@ const asyncSteps = <A>(
       const over = Effect.promise(() => returned)
       if (!pending) return over
       returned.catch(() => undefined) // a failure after the grace period has no consumer left
-      return Effect.timeoutOption(Effect.interruptible(over), grace)
+      const reason = "the generator's return() takes longer than its grace period"
+      return Effect.option(
+        Deadline.timeout(Effect.interruptible(over), {
+          limit: grace,
+          late: { reason, origin: "Generators" },
+          onTimeout: () => reason
+        })
+      )
     })
   }
 }

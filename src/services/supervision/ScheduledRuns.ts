@@ -7,8 +7,8 @@ import * as Processes from "../process/Processes.js"
 import * as ProcessOutcome from "../process/ProcessOutcome.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
-import * as Race from "../task/Race.js"
-import * as Sleep from "../task/Sleep.js"
+import * as Deadline from "../task/Deadline.js"
+import { formatGiven } from "../text/Durations.js"
 import { anyTime, checkedDuration, checkOptions, time } from "../text/Numbers.js"
 import type * as CivilTime from "../time/CivilTime.js"
 import type * as Cron from "../time/Cron.js"
@@ -236,12 +236,11 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
     )
     if (timeout === undefined) return body
     const after = Duration.decode(timeout)
-    // Not `Effect.timeout`, which never fires for a duration beyond Node's timers (2^31-1 ms).
-    const late = Effect.zipRight(
-      Sleep.sleep(after),
-      Effect.fail(new ProcessError.CommandTimedOut({ command: line, after }))
-    )
-    return Race.first(body, late)
+    return Deadline.timeout(body, {
+      limit: after,
+      late: { reason: `not done in ${formatGiven(after)}`, origin: "timeout" },
+      onTimeout: () => new ProcessError.CommandTimedOut({ command: line, after })
+    })
   }
   const once = ({ at, run, skipped }: Timers.Tick) =>
     Effect.uninterruptibleMask((restore) =>

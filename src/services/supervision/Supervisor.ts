@@ -1,6 +1,7 @@
 import { Cause, Clock, Data, Duration, Effect, Exit } from "effect"
 import * as Backoff from "../task/Backoff.js"
 import * as Causes from "../task/Causes.js"
+import * as Deadline from "../task/Deadline.js"
 import * as Race from "../task/Race.js"
 import * as Sleep from "../task/Sleep.js"
 import { formatGiven } from "../text/Durations.js"
@@ -173,16 +174,17 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
       Effect.gen(function* () {
         if (ready !== undefined) {
           const readyTimeout = Duration.decode(policy.readyTimeout ?? "1 minute")
-          const late = new NotReady({
-            detail: `not within ${formatGiven(readyTimeout)}`
-          })
-          yield* Race.first(
-            Effect.catchAllCause(ready, (cause) =>
-              Cause.isInterruptedOnly(cause)
-                ? Effect.interrupt
-                : Effect.fail(new NotReady({ detail: Causes.headline(cause) }))
-            ),
-            Effect.zipRight(Sleep.sleep(readyTimeout), Effect.fail(late))
+          const detail = `not within ${formatGiven(readyTimeout)}`
+          yield* Effect.catchAllCause(ready, (cause) =>
+            Cause.isInterruptedOnly(cause)
+              ? Effect.interrupt
+              : Effect.fail(new NotReady({ detail: Causes.headline(cause) }))
+          ).pipe(
+            Deadline.timeout({
+              limit: readyTimeout,
+              late: { reason: detail, origin: "ready" },
+              onTimeout: () => new NotReady({ detail })
+            })
           )
         }
         const at = yield* now
@@ -194,9 +196,16 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
         const late = `no answer within ${formatGiven(timeout)}`
         for (let failures = 0; ; ) {
           yield* Sleep.sleep(every)
-          const detail = yield* Race.first(
-            Effect.matchCause(check, { onSuccess: () => undefined, onFailure: Causes.headline }),
-            Effect.as(Sleep.sleep(timeout), late)
+          const detail = yield* Effect.matchCause(check, {
+            onSuccess: () => undefined,
+            onFailure: Causes.headline
+          }).pipe(
+            Deadline.timeout({
+              limit: timeout,
+              late: { reason: late, origin: "health" },
+              onTimeout: () => late
+            }),
+            Effect.merge
           )
           if (detail === undefined) {
             failures = 0

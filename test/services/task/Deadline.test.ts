@@ -1,16 +1,29 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Option, TestClock } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, FiberRef, Option, TestClock } from "effect"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as Deadline from "../../../src/services/task/Deadline.js"
+import * as Sleep from "../../../src/services/task/Sleep.js"
+import * as VirtualClock from "../../../src/services/time/VirtualClock.js"
 
 const late = { reason: "no answer within 1 s", origin: "test" }
-const limit = Duration.seconds(1)
+const within = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  limit: Parameters<typeof Sleep.sleep>[0] = "1 second"
+) => Deadline.timeout(effect, { limit, late, onTimeout: () => "late" })
+
+const reasonsOf = (seen: Array<string>) => (ids: Parameters<typeof Cancellation.fromInterruptors>[0]) =>
+  Effect.sync(() => seen.push(...Cancellation.fromInterruptors(ids).map(({ reason }) => reason)))
+
+const days = 24 * 3_600_000
 
 describe("Deadline", () => {
-  it.effect("gives what the effect gives in time", () =>
+  it.effect("gives what the effect gives in time, and its FiberRefs", () =>
     Effect.gen(function* () {
-      assert.deepStrictEqual(yield* Deadline.within(Effect.succeed(1), limit, late), Exit.succeed(1))
-      assert.deepStrictEqual(yield* Deadline.within(Effect.fail("no"), limit, late), Exit.fail("no"))
+      const ref = FiberRef.unsafeMake(0)
+      assert.strictEqual(yield* within(Effect.as(FiberRef.set(ref, 1), 1)), 1)
+      assert.strictEqual(yield* FiberRef.get(ref), 1)
+      assert.deepStrictEqual(yield* Effect.exit(within(Effect.fail("no"))), Exit.fail("no"))
+      assert.strictEqual(yield* within(Effect.succeed(2), Number.POSITIVE_INFINITY), 2)
     })
   )
 
@@ -18,35 +31,103 @@ describe("Deadline", () => {
     Effect.gen(function* () {
       const cleaned: Array<string> = []
       const slow = Effect.never.pipe(
-        Effect.onInterrupt((ids) =>
-          Effect.sync(() =>
-            cleaned.push(...Cancellation.fromInterruptors(ids).map(({ reason }) => reason))
-          ).pipe(Effect.delay("1 second"))
-        )
+        Effect.onInterrupt((ids) => Effect.delay(reasonsOf(cleaned)(ids), "1 second"))
       )
-      const fiber = yield* Effect.fork(Deadline.within(slow, limit, late))
+      const fiber = yield* Effect.fork(within(slow))
       yield* TestClock.adjust("999 millis")
       assert.deepStrictEqual(cleaned, [])
       yield* TestClock.adjust("1 millis")
       assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
       yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(cleaned, [late.reason])
-      assert.deepStrictEqual(Cancellation.fromExit(yield* Fiber.join(fiber)), [late])
+      assert.deepStrictEqual(yield* Fiber.await(fiber), Exit.fail("late"))
     })
   )
 
-  it.effect("passes on the reason for which it is interrupted itself", () =>
-    Effect.gen(function* () {
-      const seen: Array<string> = []
-      const effect = Effect.never.pipe(
-        Effect.onInterrupt((ids) =>
-          Effect.sync(() => seen.push(...Cancellation.fromInterruptors(ids).map(({ reason }) => reason)))
+  it.effect(
+    "passes on the reason for which it is interrupted itself, and what the clean-up raises then",
+    () =>
+      Effect.gen(function* () {
+        const seen: Array<string> = []
+        const effect = Effect.never.pipe(
+          Effect.onInterrupt((ids) => Effect.zipRight(reasonsOf(seen)(ids), Effect.die("broken")))
         )
+        const fiber = yield* Effect.fork(within(effect))
+        yield* TestClock.adjust("1 millis")
+        const exit = yield* Cancellation.cancel(fiber, { reason: "enough", origin: "test" })
+        assert.deepStrictEqual(seen, ["enough"])
+        assert.isTrue(Exit.isFailure(exit) && Option.isSome(Cause.dieOption(exit.cause)))
+      })
+  )
+
+  it.effect("keeps the defects of a late clean-up beside the error", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.fork(within(Effect.onInterrupt(Effect.never, () => Effect.die("broken"))))
+      yield* TestClock.adjust("1 second")
+      const exit = yield* Fiber.await(fiber)
+      assert.deepStrictEqual(exit, Exit.failCause(Cause.sequential(Cause.fail("late"), Cause.die("broken"))))
+    })
+  )
+
+  it.effect("awaits work that cannot be interrupted, and keeps an interruption that is not its own", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.fork(within(Effect.uninterruptible(Sleep.sleep(2000))))
+      yield* TestClock.adjust(1999)
+      assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(yield* Fiber.await(fiber), Exit.fail("late"))
+      const interrupted = yield* Effect.exit(within(Effect.interrupt))
+      assert.isTrue(Exit.isInterrupted(interrupted))
+    })
+  )
+
+  it.effect("of two limits with one reason only the shorter one's error is seen", () =>
+    Effect.gen(function* () {
+      const inner = Deadline.timeout(Effect.never, { limit: "1 second", late, onTimeout: () => "inner" })
+      const fiber = yield* Effect.fork(
+        Deadline.timeout(inner, { limit: "2 seconds", late, onTimeout: () => "outer" })
       )
-      const fiber = yield* Effect.fork(Deadline.within(effect, limit, late))
-      yield* TestClock.adjust("1 millis")
-      yield* Cancellation.cancel(fiber, { reason: "enough", origin: "test" })
-      assert.deepStrictEqual(seen, ["enough"])
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* Fiber.await(fiber), Exit.fail("inner"))
+    })
+  )
+
+  const exactly = [
+    ["in one step", 1000, Sleep.sleep(1000)],
+    ["in two steps", 1000, Effect.zipRight(Sleep.sleep(300), Sleep.sleep(700))],
+    ["after 30 days", 30 * days, Sleep.sleep(30 * days)],
+    ["after 60 days", 60 * days, Sleep.sleep(60 * days)]
+  ] as const
+  for (const [how, limit, body] of exactly) {
+    it.effect(`an effect that ends exactly at the limit ${how} has made it on the TestClock`, () =>
+      Effect.gen(function* () {
+        const fiber = yield* Effect.fork(within(Effect.as(body, "made it"), limit))
+        yield* TestClock.adjust(limit)
+        assert.strictEqual(yield* Fiber.join(fiber), "made it")
+      })
+    )
+    it.live(`an effect that ends exactly at the limit ${how} has made it on the virtual clock`, () =>
+      VirtualClock.run(
+        Effect.gen(function* () {
+          assert.strictEqual(yield* within(Effect.as(body, "made it"), limit), "made it")
+          const over = yield* Effect.exit(within(Effect.zipRight(body, Sleep.sleep(1)), limit))
+          assert.deepStrictEqual(over, Exit.fail("late"))
+        })
+      )
+    )
+  }
+
+  it.effect("holds a limit of 30 days to the millisecond", () =>
+    Effect.gen(function* () {
+      const begun = yield* Deferred.make<void>()
+      const fiber = yield* Effect.fork(
+        within(Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never), "30 days")
+      )
+      yield* Deferred.await(begun)
+      yield* TestClock.adjust(30 * days - 1)
+      assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(yield* Fiber.await(fiber), Exit.fail("late"))
     })
   )
 })

@@ -1,5 +1,6 @@
 import { Cause, Effect, Exit, Fiber, Option, Runtime } from "effect"
 import * as Cancellation from "../../task/Cancellation.js"
+import * as Deadline from "../../task/Deadline.js"
 import { formatGiven } from "../../text/Durations.js"
 import { checkedDuration, checkOptions } from "../../text/Numbers.js"
 import {
@@ -133,13 +134,13 @@ export const make = <E, R>(handler: Handler<E, R>, options: ServeOptions) =>
             )
           }
           // A fiber of its own: this runs in a finalizer, which cannot be interrupted, and so not be timed out.
-          const inTime = yield* Effect.timeoutOption(gone, grace).pipe(
-            Effect.interruptible,
-            Effect.forkDaemon,
-            Effect.flatMap(Fiber.join)
-          )
-          if (Option.isSome(inTime)) return
           const reason = `server closed and the grace period of ${formatGiven(grace)} is over`
+          const inTime = yield* Deadline.timeout(gone, {
+            limit: grace,
+            late: { reason, origin: "server" },
+            onTimeout: () => reason
+          }).pipe(Effect.option, Effect.interruptible, Effect.forkDaemon, Effect.flatMap(Fiber.join))
+          if (Option.isSome(inTime)) return
           for (const fiber of running.keys()) interrupt(fiber, reason, "server")
           yield* drained
           yield* destroy

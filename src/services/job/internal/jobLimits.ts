@@ -1,7 +1,9 @@
 import { Clock, Deferred, Duration, Effect, FiberId } from "effect"
 import * as ProcessError from "../../process/ProcessError.js"
+import * as Deadline from "../../task/Deadline.js"
 import * as Race from "../../task/Race.js"
 import * as Sleep from "../../task/Sleep.js"
+import { formatGiven } from "../../text/Durations.js"
 
 /** How long a job may run: a duration, or a multiple of the median of those that succeeded. */
 export type Timeout = Duration.DurationInput | { readonly median: number }
@@ -24,13 +26,15 @@ const known = 3
 /** Makes limits; no limit if `timeout` is undefined. */
 export const make = (timeout: Timeout | undefined): JobLimits => {
   if (timeout === undefined) return { limit: (_, attempt) => attempt, succeeded: () => undefined }
-  const fail = (command: string, after: Duration.Duration) =>
-    Effect.fail(new ProcessError.CommandTimedOut({ command, after }))
   if (typeof timeout !== "object" || !("median" in timeout)) {
     const after = Duration.decode(timeout)
     return {
       limit: (command, attempt) =>
-        Race.first(attempt, Effect.zipRight(Sleep.sleep(after), fail(command, after))),
+        Deadline.timeout(attempt, {
+          limit: after,
+          late: { reason: `not done in ${formatGiven(after)}`, origin: "timeout" },
+          onTimeout: () => new ProcessError.CommandTimedOut({ command, after })
+        }),
       succeeded: () => undefined
     }
   }
@@ -43,7 +47,7 @@ export const make = (timeout: Timeout | undefined): JobLimits => {
       const after = Duration.millis(median() * timeout.median)
       const spent = Duration.nanos((yield* Clock.currentTimeNanos) - started)
       yield* Sleep.sleep(Duration.subtract(after, spent))
-      return yield* fail(command, after)
+      return yield* new ProcessError.CommandTimedOut({ command, after })
     })
   return {
     limit: (command, attempt, started) => Race.first(attempt, late(command, started)),
