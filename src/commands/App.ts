@@ -28,7 +28,7 @@ const loaders: Record<Name, Load> = {
   tasks: pending,
   "long-running": pending,
   await: pending,
-  gather: pending,
+  gather: async () => (await import("./gather.js")).command,
   loop: pending,
   schedule: pending,
   executor: pending,

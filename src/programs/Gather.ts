@@ -4,6 +4,7 @@ import * as Downloader from "../services/download/Downloader.js"
 import * as DownloadList from "../services/download/DownloadList.js"
 import * as Downloads from "../services/download/Downloads.js"
 import * as NameClaims from "../services/download/NameClaims.js"
+import type * as Events from "../services/host/Events.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as GuideServer from "../services/http/GuideServer.js"
@@ -28,8 +29,8 @@ export const example: Effect.Effect<
       Downloader.mapUrl(({ host }) => new URL(host, origin))
     ),
     Stream.runForEach((event) =>
-      event.event === "finished"
-        ? Output.print(`Downloaded ${event.url.replace(/\/$/, "")}, size ${event.size}`)
+      event.event === "finished" && event.status === "succeeded"
+        ? Output.print(`Downloaded ${event.name.replace(/\/$/, "")}, size ${event.bytes}`)
         : Effect.void
     )
   )
@@ -59,17 +60,12 @@ const open = Effect.fnUntraced(function* ({ list, requests }: Sources) {
 })
 
 /**
- * A planned download.
+ * A planned download: its URL as `name`, and the path of its file, if there is a directory.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Planned {
-  /** Without user and password. */
-  readonly url: string
-  /** The path of its file; undefined without a directory. */
-  readonly path: string | undefined
-}
+export type Planned = Extract<typeof Events.Gather.Type, { readonly event: "planned" }>
 
 /**
  * The downloads of {@link files}, in input order, without starting any; with a directory, equal requests are listed once.
@@ -84,13 +80,20 @@ export const plan = (
 ): Stream.Stream<Planned, DownloadList.ListError | NameClaims.NameTaken, Input.Input> =>
   Stream.unwrap(
     Effect.map(open(sources), ({ all }) => {
-      const planned = (request: Download.DownloadRequest): Planned => ({
-        url: Download.show(request.url),
-        path: directory === undefined ? undefined : `${directory}/${NameClaims.nameOf(request)}`
-      })
-      if (directory === undefined) return Stream.map(all, planned)
       const claims = NameClaims.make()
-      return Stream.map(Stream.filterEffect(all, claims.begin), planned)
+      let index = 0
+      const planned = (request: Download.DownloadRequest): Planned => ({
+        event: "planned",
+        index: ++index,
+        name: Download.show(request.url),
+        ...(directory === undefined ? {} : { path: `${directory}/${NameClaims.nameOf(request)}` })
+      })
+      const numbered = Stream.map(all, (request) => ({ request, event: planned(request) }))
+      const once = ({ request }: { readonly request: Download.DownloadRequest }) => claims.begin(request)
+      return Stream.map(
+        directory === undefined ? numbered : Stream.filterEffect(numbered, once),
+        ({ event }) => event
+      )
     })
   )
 
@@ -101,6 +104,22 @@ export const plan = (
  * @category options
  */
 export interface FilesOptions extends Omit<Downloads.DownloadsOptions, "claims"> {}
+
+/**
+ * The downloads of {@link files}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Files {
+  /** How many requests there are; undefined for a list that is read only once. */
+  readonly count: number | undefined
+  readonly events: Stream.Stream<
+    Downloads.DownloadEvent,
+    DownloadList.ListError | NameClaims.NameTaken | Downloader.ProxyError,
+    Downloader.Downloader | Input.Input
+  >
+}
 
 /**
  * Checks the requests, then returns their downloads as a stream of events: `Downloads.downloads` for a user's URLs.
@@ -116,27 +135,23 @@ export const files = Effect.fn("Gather.files")(function* (sources: Sources, opti
   const { contentDisposition, directory } = options
   const claims = NameClaims.make()
   const { all, known } = yield* open(sources)
-  const checked = known ? all : Stream.fromIterable(sources.requests)
-  if (directory === undefined) yield* Stream.runDrain(checked)
-  else {
-    const folders = yield* Downloader.foldersIn(directory)
-    yield* Stream.runForEachChunk(checked, (chunk) =>
-      Effect.forEach(
-        chunk,
-        (request) => {
-          const { source } = request
-          const name = NameClaims.nameOf(request)
-          return Effect.zipRight(
-            claims.check(request),
-            folders.has(name) && contentDisposition !== true
-              ? new NameClaims.FolderInTheWay({ directory, name, source })
-              : Effect.void
-          )
-        },
-        { discard: true }
-      )
+  const folders = directory === undefined ? undefined : yield* Downloader.foldersIn(directory)
+  const check = (directory: string) => (request: Download.DownloadRequest) => {
+    const { source } = request
+    const name = NameClaims.nameOf(request)
+    return Effect.zipRight(
+      claims.check(request),
+      folders?.has(name) === true && contentDisposition !== true
+        ? new NameClaims.FolderInTheWay({ directory, name, source })
+        : Effect.void
     )
-    yield* Downloader.checkDirectory(directory)
   }
-  return Downloads.downloads(all, { ...options, claims })
+  let count = 0
+  yield* Stream.runForEachChunk(known ? all : Stream.fromIterable(sources.requests), (chunk) => {
+    count += chunk.length
+    return directory === undefined ? Effect.void : Effect.forEach(chunk, check(directory), { discard: true })
+  })
+  if (directory !== undefined) yield* Downloader.checkDirectory(directory)
+  const events = Downloads.downloads(all, { ...options, claims })
+  return { count: known ? count : undefined, events } satisfies Files as Files
 })
