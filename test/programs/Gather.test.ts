@@ -34,10 +34,12 @@ describe("Gather", () => {
         const planned = (directory?: string) =>
           Effect.provide(collect(Gather.plan(sources, directory)), Input.layerTest(text))
         const [a, b] = ["https://a.example/a", "https://a.example/b"]
-        expect(yield* planned()).toEqual([a, a, b].map((url) => ({ url, path: undefined })))
+        expect(yield* planned()).toEqual(
+          [a, a, b].map((name, i) => ({ event: "planned", index: i + 1, name }))
+        )
         expect(yield* planned("dir")).toEqual([
-          { url: a, path: "dir/a" },
-          { url: b, path: "dir/b" }
+          { event: "planned", index: 1, name: a, path: "dir/a" },
+          { event: "planned", index: 3, name: b, path: "dir/b" }
         ])
       })
     )
@@ -49,10 +51,12 @@ describe("Gather", () => {
     it.scopedLive("saves the files of the command line and the list", () =>
       Effect.gen(function* () {
         const directory = yield* scratch
-        const events = yield* collect(
-          yield* Gather.files({ requests: [request("https://a.example/f")] }, { directory })
+        const { count, events } = yield* Gather.files(
+          { requests: [request("https://a.example/f")] },
+          { directory }
         )
-        expect(events.at(-1)).toMatchObject({ event: "summary", finished: 1, failed: 0 })
+        expect((yield* collect(events)).at(-1)).toMatchObject({ event: "summary", succeeded: 1, failed: 0 })
+        expect(count).toBe(1)
         expect(HashMap.size(yield* Ref.get(yield* Downloader.Files))).toBe(1)
       }).pipe(Effect.provide(Layer.merge(serve, Input.layerTest(""))))
     )
