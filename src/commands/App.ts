@@ -24,10 +24,10 @@ const pending: Load = async () => {
 
 // A subcommand's code, and the services that only it needs, are loaded when it is called.
 const loaders: Record<Name, Load> = {
-  run: pending,
+  run: async () => (await import("./run.js")).command,
   tasks: pending,
   "long-running": pending,
-  await: pending,
+  await: async () => (await import("./await.js")).command,
   gather: async () => (await import("./gather.js")).command,
   loop: pending,
   schedule: pending,

@@ -1,24 +1,24 @@
-import * as Args from "@effect/cli/Args"
-import * as Command from "@effect/cli/Command"
-import * as Options from "@effect/cli/Options"
 import * as Path from "@effect/platform/Path"
-import { Effect, Option } from "effect"
+import { Effect } from "effect"
 import * as Await from "../programs/Await.js"
-import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
-import * as Output from "../services/host/Output.js"
+import type * as Events from "../services/host/Events.js"
+import { codes, ExitError } from "../services/host/ExitCodes.js"
+import * as Diagnostics from "../services/source/Diagnostics.js"
 import { plural } from "../services/text/Plural.js"
-import { withRest } from "./kernel/Cli.js"
+import * as Cli from "./kernel/Cli.js"
+import * as Flag from "./kernel/Flag.js"
+import * as Flags from "./kernel/Flags.js"
+import * as Reporter from "./kernel/Reporter.js"
+import * as Values from "./kernel/Values.js"
 
-const files = Args.text({ name: "FILE" }).pipe(
-  Args.withDescription("TypeScript files, each checked under the nearest tsconfig.json"),
-  Args.repeated
-)
-const project = Options.text("project").pipe(
-  Options.withPseudoName("file"),
-  Options.withDescription("a tsconfig.json: check its files, or the given FILEs under its settings"),
-  Options.optional
-)
-const json = Options.boolean("json").pipe(Options.withDescription("findings as NDJSON events"))
+const flags = {
+  project: Flag.value("project", {
+    value: "FILE",
+    text: "a tsconfig.json: check its files, or the given FILEs under its settings",
+    parse: Values.text("a tsconfig.json")
+  }),
+  ...Flags.reporting
+}
 
 /** The guide's program; its warnings name the lines of its source. */
 const example = Effect.gen(function* () {
@@ -29,62 +29,69 @@ const example = Effect.gen(function* () {
   })
 })
 
-const invalid = (error: { readonly message: string }) => {
-  const message = error.message.startsWith("aio await") ? error.message : `aio await: ${error.message}`
-  return new UsageError({ message })
+const invalid = ({ message }: { readonly message: string }) => Cli.usage(message.replace(/^aio await: /, ""))
+
+type Event = typeof Events.Await.Type
+
+/** A line per finding on stdout; paths below `folder` are relative to it. */
+const view = (path: Path.Path, folder: string): Reporter.View<Event> => {
+  const shown = (file: string) => (file.startsWith(`${folder}/`) ? path.relative(folder, file) : file)
+  return {
+    show: (event) => {
+      switch (event.event) {
+        case "finding":
+          return {
+            line: `${shown(event.file)}:${event.line}:${event.column}  ${event.reason}; ${event.mend}`
+          }
+        case "unresolved":
+          return {
+            failure: `${plural(event.count, "import")} not found, '${event.specifier}' in ${shown(event.file)} first; values that depend on them are not checked`
+          }
+        case "unjudged":
+          return {
+            failure: `TypeScript gave no type for ${plural(event.count, "expression")}, the first at ${shown(event.file)}:${event.line}; effects there are not checked`
+          }
+        case "summary":
+          return { summary: `${plural(event.files, "file")}, ${plural(event.findings, "finding")}` }
+      }
+    }
+  }
 }
 
-export const command = Command.make("await", { files, project, json }, ({ files: given, json, project }) =>
-  Effect.gen(function* () {
-    const files = yield* withRest(given)
-    if (files.length === 0 && Option.isNone(project)) {
-      if (!json) return yield* example
-      return yield* invalid({ message: "--json needs FILEs or --project tsconfig.json" })
-    }
-    const path = yield* Path.Path
-    const started = path.resolve(".")
-    const shown = (file: string) => (file.startsWith(`${started}/`) ? path.relative(started, file) : file)
-    const {
-      files: seen,
-      findings,
-      unjudged,
-      unresolved
-    } = yield* Await.find({
-      files,
-      project: Option.getOrUndefined(project)
-    }).pipe(
-      Effect.catchTags({
-        AnalyserMissing: invalid,
-        EffectMissing: invalid,
-        InvalidTarget: invalid,
-        AnalyserFailed: ({ message }) =>
-          new ExitError({ exitCode: codes.failed, message: `aio await: ${message}` })
-      })
-    )
-    for (const { code, column, file, line, mend, rule, what } of findings) {
-      if (json) yield* Output.event("finding", { file, line, column, rule, code, what, mend })
-      else yield* Output.print(`${shown(file)}:${line}:${column}  ${what}; ${mend}`)
-    }
-    const [first] = unresolved
-    if (first !== undefined) {
-      yield* Output.note(
-        `${plural(unresolved.length, "import")} not found, '${first.specifier}' in ${shown(first.file)} first; values that depend on them are not checked`
-      )
-    }
-    const [failed] = unjudged
-    if (failed !== undefined) {
-      yield* Output.note(
-        `aio await: TypeScript gave no type for ${plural(unjudged.length, "expression")}, the first at ${shown(failed.file)}:${failed.line}; effects there are not checked`
-      )
-    }
-    if (json) {
-      yield* Output.event("summary", {
-        files: seen.length,
-        findings: findings.length,
-        ...(first === undefined ? {} : { unresolved: unresolved.length }),
-        ...(failed === undefined ? {} : { unjudged: unjudged.length })
-      })
-    } else yield* Output.note(`${plural(seen.length, "file")}, ${plural(findings.length, "finding")}`)
-    if (findings.length > 0) return yield* new ExitError({ exitCode: codes.failed, message: "" })
-  })
-).pipe(Command.withDescription("find effects, promises and generators that are built and never run"))
+export const command = Cli.provide(
+  Cli.command(
+    "await",
+    {
+      summary: "find effects, promises and generators that are built and never run",
+      usage: ["[OPTIONS] FILE...", "--project tsconfig.json"],
+      operands: "list",
+      arguments: [["FILE", "TypeScript files, each checked under the nearest tsconfig.json"]],
+      flags,
+      examples: [
+        ["await hello.ts", "check a file"],
+        ["await --json hello.ts", "the findings as NDJSON"]
+      ]
+    },
+    ({ project, ...config }, { operands: files }) =>
+      Effect.gen(function* () {
+        if (files.length === 0 && project === undefined) {
+          return yield* Cli.usage("no file is given; expected FILE... or --project tsconfig.json")
+        }
+        const path = yield* Path.Path
+        const found = yield* Await.find({ files, project }).pipe(
+          Effect.catchTags({
+            AnalyserMissing: invalid,
+            EffectMissing: invalid,
+            InvalidTarget: invalid,
+            AnalyserFailed: ({ message }) =>
+              new ExitError({ exitCode: codes.failed, message: `aio await: ${message}` })
+          })
+        )
+        const { report } = yield* Reporter.make(view(path, path.resolve(".")), config)
+        yield* report(Await.events(found))
+        if (found.findings.length > 0) return yield* new ExitError({ exitCode: codes.failed, message: "" })
+      }).pipe(Effect.scoped),
+    { example: { run: () => example, instead: "write FILE..., or --project tsconfig.json" } }
+  ),
+  Diagnostics.layer
+)

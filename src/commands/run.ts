@@ -1,23 +1,20 @@
-import * as Args from "@effect/cli/Args"
-import * as Command from "@effect/cli/Command"
-import * as Options from "@effect/cli/Options"
-import { Effect, Fiber, Option } from "effect"
+import { Effect, Fiber } from "effect"
 import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Modules from "../services/source/Modules.js"
 import * as ProgramFile from "../services/source/ProgramFile.js"
-import * as Deadline from "../services/task/Deadline.js"
+import * as Race from "../services/task/Race.js"
+import * as Sleep from "../services/task/Sleep.js"
 import { formatGiven } from "../services/text/Durations.js"
 import { guarded } from "../services/text/Foreign.js"
-import { Rest } from "./kernel/Cli.js"
+import * as Cli from "./kernel/Cli.js"
+import * as Flag from "./kernel/Flag.js"
+import * as Flags from "./kernel/Flags.js"
 import * as Timestamps from "./kernel/Timestamps.js"
-import * as Values from "./kernel/Values.js"
-
-const usage = (message: string) => new UsageError({ message: `aio run: ${message}` })
 
 const inOneLine = (error: unknown) =>
   guarded(() => error instanceof Modules.ModuleError, false)
-    ? usage((error as Modules.ModuleError).message)
+    ? new UsageError({ message: `aio run: ${(error as Modules.ModuleError).message}` })
     : error
 
 // Loaded only for program files, in parallel with them: the example starts faster without.
@@ -25,52 +22,69 @@ const nodeServices = Effect.promise(() => import("./kernel/NodeServices.js")).pi
   Effect.map(({ layer }) => layer)
 )
 
-const file = Args.text({ name: "file" }).pipe(
-  Args.withDescription("a .ts, .mts, .cts, .tsx, .js, .mjs or .cjs file; default: the guide's hello"),
-  Args.optional
-)
-const exportName = Args.text({ name: "export" }).pipe(
-  Args.withDescription("the export to run; default: default, then main"),
-  Args.optional
-)
-const words = Args.text({ name: "-- arg" }).pipe(
-  Args.withDescription("words for the program, in its process.argv"),
-  Args.repeated
-)
-const timeout = Values.duration("timeout").pipe(
-  Options.withDescription("cancel the program after this long (500ms, 90s, 5m, 1h) and exit with 124"),
-  Options.optional
-)
+const flags = {
+  timeout: Flag.withText(
+    Flags.timeout,
+    "cancel the program after this long, like 500ms or 5m, and exit with 124"
+  ),
+  ...Timestamps.flags
+}
 
-const options = { file, exportName, words, timeout, ...Timestamps.options }
+/** `FILE#EXPORT`; a `#` in the name of an existing file needs no escape as long as an export follows the last one. */
+const target = (word: string): readonly [path: string, name: string | undefined] => {
+  const hash = word.lastIndexOf("#")
+  return hash <= 0 ? [word, undefined] : [word.slice(0, hash), word.slice(hash + 1)]
+}
 
-export const command = Command.make("run", options, (config) =>
-  Effect.gen(function* () {
-    const { words: rest } = yield* Rest
-    const own = [...Option.toArray(config.file), ...Option.toArray(config.exportName), ...config.words]
-    const [path, name, extra] = own.length === 0 ? rest.slice(0, 1) : own
-    const argv = own.length === 0 ? rest.slice(1) : rest
-    if (extra !== undefined) {
-      return yield* usage(`unexpected '${extra}'; arguments of the program go after --`)
+export const command = Cli.command(
+  "run",
+  {
+    summary: "run an Effect program from a file, with signals, exit codes, virtual time",
+    usage: ["[OPTIONS] FILE[#EXPORT] [ARG...]"],
+    operands: "list",
+    arguments: [
+      ["FILE", "a .ts, .mts, .cts, .tsx, .js, .mjs or .cjs file"],
+      ["EXPORT", "the export to run; default: default, then main"],
+      ["ARG", "words for the program, in its process.argv, whatever they begin with"]
+    ],
+    flags,
+    examples: [
+      ["run hello.ts", "run the default export of a file"],
+      ["run --virtual --timestamps hello.ts", "the same in virtual time, with the time before each line"]
+    ]
+  },
+  (config, { operands: [word, ...given] }) =>
+    Effect.gen(function* () {
+      if (word === undefined || word === "")
+        return yield* Cli.usage("no file is given; expected FILE or FILE#EXPORT")
+      const [path, name] = target(word)
+      if (name === "") return yield* Cli.usage(`'${word}' names no export; expected FILE#EXPORT`)
+      process.argv = [process.argv[0]!, path, ...(given[0] === "--" ? given.slice(1) : given)]
+      const services = yield* Effect.fork(nodeServices)
+      const program = yield* Effect.mapError(ProgramFile.load(path, name), inOneLine)
+      const run = Effect.mapError(program, inOneLine).pipe(Effect.provide(yield* Fiber.join(services)))
+      const { timeout } = config
+      const within =
+        timeout === undefined
+          ? run
+          : // Not Effect.timeout, which never fires for more than 2^31-1 ms.
+            Race.first(
+              run,
+              Effect.zipRight(
+                Sleep.sleep(timeout),
+                new ExitError({
+                  exitCode: codes.timedOut,
+                  message: `aio run: timed out after ${formatGiven(timeout)}`
+                })
+              )
+            )
+      return yield* Timestamps.timed(within, config)
+    }).pipe(Effect.provide(Modules.layer)),
+  {
+    example: {
+      run: (config) => Timestamps.timed(Run.example, config),
+      flags: ["virtual", "timestamps", "timeout"],
+      instead: "write a FILE"
     }
-    if (path === undefined) return yield* Timestamps.timed(Run.example, config)
-    process.argv = [process.argv[0]!, path, ...argv]
-    const services = yield* Effect.fork(nodeServices)
-    const program = yield* Effect.mapError(ProgramFile.load(path, name), inOneLine)
-    const run = Effect.mapError(program, inOneLine).pipe(Effect.provide(yield* Fiber.join(services)))
-    const within = Option.match(config.timeout, {
-      onNone: () => run,
-      onSome: (duration) =>
-        Deadline.timeout(run, {
-          limit: duration,
-          late: { reason: `timed out after ${formatGiven(duration)}`, origin: "aio run" },
-          onTimeout: () =>
-            new ExitError({
-              exitCode: codes.timedOut,
-              message: `aio run: timed out after ${formatGiven(duration)}`
-            })
-        })
-    })
-    return yield* Timestamps.timed(within, config)
-  }).pipe(Effect.provide(Modules.layer))
-).pipe(Command.withDescription("run the guide's hello, or an Effect program from a file"))
+  }
+)

@@ -1,4 +1,6 @@
 import { Data, Effect, Option } from "effect"
+import type * as Events from "../services/host/Events.js"
+import { codes } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
 import type * as Analysis from "../services/source/Analysis.js"
 import * as Diagnostics from "../services/source/Diagnostics.js"
@@ -144,6 +146,38 @@ export interface Findings {
   readonly unresolved: ReadonlyArray<Analysis.Unresolved>
   /** Places for which TypeScript gives no type: effects there are not checked. */
   readonly unjudged: ReadonlyArray<Analysis.Place>
+}
+
+/**
+ * The findings as the events of `aio await --json`.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const events = ({
+  files,
+  findings,
+  unjudged,
+  unresolved
+}: Findings): ReadonlyArray<typeof Events.Await.Type> => {
+  const [lost] = unresolved
+  const [blind] = unjudged
+  return [
+    ...findings.map(({ code, column, file, line, mend, rule, what }) => ({
+      event: "finding" as const,
+      ...{ file, line, column, rule, code, reason: what, mend }
+    })),
+    ...(lost === undefined ? [] : [{ event: "unresolved" as const, count: unresolved.length, ...lost }]),
+    ...(blind === undefined ? [] : [{ event: "unjudged" as const, count: unjudged.length, ...blind }]),
+    {
+      event: "summary",
+      files: files.length,
+      findings: findings.length,
+      unresolved: unresolved.length,
+      unjudged: unjudged.length,
+      exitCode: findings.length > 0 ? codes.failed : codes.ok
+    }
+  ]
 }
 
 /**

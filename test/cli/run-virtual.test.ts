@@ -29,7 +29,7 @@ describe("aio run --virtual", () => {
   })
 
   it("reports a deadlock with what each fiber waits for, and exits with 1", async () => {
-    const { code, stderr, stdout } = await aio("--virtual", "virtual.mjs", "stuck")
+    const { code, stderr, stdout } = await aio("--virtual", "virtual.mjs#stuck")
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" })
     expect(stderr.replace(/#\d+/g, "#")).toBe(
       [
@@ -42,7 +42,7 @@ describe("aio run --virtual", () => {
   })
 
   it("waits for real work", async () => {
-    expect(await aio("--virtual", "virtual.mjs", "child")).toMatchObject({
+    expect(await aio("--virtual", "virtual.mjs#child")).toMatchObject({
       code: 0,
       stdout: "child\ntimer\n"
     })
@@ -57,7 +57,7 @@ describe("aio run --virtual", () => {
     })
     expect(stderr).toBe("not stamped\naio run: timed out after 2h\n")
     // more than a timer of Node's can hold
-    const long = await aio("--virtual", "--timeout", "30 days", "virtual.mjs", "never")
+    const long = await aio("--virtual", "--timeout", "30 days", "virtual.mjs#never")
     expect([long.code, long.stderr]).toEqual([124, "aio run: timed out after 30d\n"])
   })
 

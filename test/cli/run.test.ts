@@ -89,11 +89,11 @@ describe("aio run", () => {
   })
 
   it("runs the named export, a function that returns an effect", async () => {
-    assert.deepStrictEqual(await run("named.mjs", "other"), success("hello from other\n"))
+    assert.deepStrictEqual(await run("named.mjs#other"), success("hello from other\n"))
   })
 
   it("awaits the promise that a function returns, and reports its rejection", async () => {
-    const [fine, rejected] = await Promise.all([run("promise.ts"), run("promise.ts", "rejects")])
+    const [fine, rejected] = await Promise.all([run("promise.ts"), run("promise.ts#rejects")])
     assert.deepStrictEqual(fine, success("promise\n"))
     assert.deepStrictEqual(rejected, {
       code: 1,
@@ -107,8 +107,8 @@ describe("aio run", () => {
     assert.deepStrictEqual(await run("output.mjs"), success("exists: true\n"))
   })
 
-  it("passes the words after -- to the program as process.argv", async () => {
-    assert.deepStrictEqual(await run("named.mjs", "words", "--", "--flag", "x"), success('["--flag","x"]\n'))
+  it("passes the words behind the file to the program as process.argv", async () => {
+    assert.deepStrictEqual(await run("named.mjs#words", "--flag", "x"), success('["--flag","x"]\n'))
   })
 
   it("takes a file outside any package for a module when it is written as one", async () => {
@@ -125,7 +125,7 @@ describe("aio run", () => {
   })
 
   it("keeps Effect's log on stderr", async () => {
-    const { code, stderr, stdout } = await run("output.mjs", "log")
+    const { code, stderr, stdout } = await run("output.mjs#log")
     assert.deepStrictEqual([code, stdout], [0, "result\n"])
     assert.match(stderr, /^timestamp=\S+ level=WARN fiber=#\d+ message=careful key=value\n$/)
   })
@@ -152,7 +152,7 @@ describe("aio run, when the program fails", () => {
 
   it("prints a defect with its cause", async () => {
     assert.deepStrictEqual(
-      await run("failing.ts", "defect"),
+      await run("failing.ts#defect"),
       failed(
         [
           "error: TypeError: no such method",
@@ -166,7 +166,7 @@ describe("aio run, when the program fails", () => {
   })
 
   it("exits with an error's own exit code, and prints only its message", async () => {
-    assert.deepStrictEqual(await run("ending.mjs", "coded"), {
+    assert.deepStrictEqual(await run("ending.mjs#coded"), {
       ...failed("seven, in one line\n"),
       code: 7
     })
@@ -174,8 +174,8 @@ describe("aio run, when the program fails", () => {
 
   it("exits with 124 for a timeout, the program's own or --timeout", async () => {
     const [own, given] = await Promise.all([
-      run("ending.mjs", "late"),
-      run("--timeout", "10ms", "fibers.mjs", "waiting")
+      run("ending.mjs#late"),
+      run("--timeout", "10ms", "fibers.mjs#waiting")
     ])
     assert.strictEqual(own.code, 124)
     assert.match(own.stderr, /^error: TimeoutException: Operation timed out after '10ms'\n/)
@@ -188,11 +188,11 @@ describe("aio run, when the program fails", () => {
   })
 
   it("reports that the program interrupted itself", async () => {
-    assert.deepStrictEqual(await run("ending.mjs", "interrupted"), failed("error: cancelled\n"))
+    assert.deepStrictEqual(await run("ending.mjs#interrupted"), failed("error: cancelled\n"))
   })
 
   it("reports an error that a callback throws, and runs finalizers", async () => {
-    assert.deepStrictEqual(await run("ending.mjs", "uncaught"), {
+    assert.deepStrictEqual(await run("ending.mjs#uncaught"), {
       ...failed("uncaught error: thrown in a callback\n    at ending.mjs:8:11\n"),
       stdout: "closed\n"
     })
@@ -219,11 +219,11 @@ describe("aio run, on bad input", () => {
         refused(["hello"]),
         refused(["lib"]),
         refused(["/etc/passwd"]),
-        refused(["hello.ts", "mani"]),
-        refused(["hello.ts", "five"]),
-        refused(["hello.ts", "nothing"]),
-        refused(["hello.ts", "Job"]),
-        refused(["hello.ts", "main", "extra"]),
+        refused(["hello.ts#mani"]),
+        refused(["hello.ts#five"]),
+        refused(["hello.ts#nothing"]),
+        refused(["hello.ts#Job"]),
+        refused(["hello.ts#"]),
         refused(["--timeout", "soon", "hello.ts"])
       ]),
       [
@@ -245,7 +245,7 @@ describe("aio run, on bad input", () => {
         usage(
           "hello.ts: export 'Job' is a class; a program is an Effect, or a function that returns an Effect or a promise"
         ),
-        usage("unexpected 'extra'; arguments of the program go after --"),
+        usage("'hello.ts#' names no export; expected FILE#EXPORT"),
         usage(
           "option --timeout: 'soon' in duration 'soon' is not a number; write one like 90s or 1h30m (see aio run --help)"
         )
@@ -314,7 +314,7 @@ describe("aio run, signalled", () => {
   }
 
   it("waits for a finalizer that holds the thread", async () => {
-    const { child, ended, shows } = start(["closing.mjs", "slow"])
+    const { child, ended, shows } = start(["closing.mjs#slow"])
     await shows("ready")
     child.kill("SIGTERM")
     assert.deepStrictEqual(await ended, {
@@ -326,7 +326,7 @@ describe("aio run, signalled", () => {
   })
 
   it("ends at once on the second signal, though the finalizer hangs", async () => {
-    const { child, ended, shows } = start(["closing.mjs", "stubborn"])
+    const { child, ended, shows } = start(["closing.mjs#stubborn"])
     await shows("ready")
     child.kill("SIGINT")
     await shows("closing")
@@ -335,7 +335,7 @@ describe("aio run, signalled", () => {
   })
 
   it("ends at once on the second signal, though the program cannot be interrupted", async () => {
-    const { child, ended, shows } = start(["closing.mjs", "deaf"])
+    const { child, ended, shows } = start(["closing.mjs#deaf"])
     await shows("ready")
     const again = setInterval(() => child.kill("SIGINT"), 20)
     const result = await ended
@@ -344,14 +344,14 @@ describe("aio run, signalled", () => {
   })
 
   it("does not wait for a promise, which cannot be cancelled", async () => {
-    const { child, ended, shows } = start(["promise.ts", "never"])
+    const { child, ended, shows } = start(["promise.ts#never"])
     await shows("ready")
     child.kill("SIGINT")
     assert.deepStrictEqual(await ended, { code: 130, signal: null, stdout: "ready\n", stderr: "" })
   })
 
   it("reports a finalizer that fails", async () => {
-    const { child, ended, shows } = start(["closing.mjs", "broken"])
+    const { child, ended, shows } = start(["closing.mjs#broken"])
     await shows("ready")
     child.kill("SIGINT")
     const { code, stderr, stdout } = await ended
@@ -360,7 +360,7 @@ describe("aio run, signalled", () => {
   })
 
   it("stays alive while a fiber waits without a timer or a handle", async () => {
-    const { child, ended, shows } = start(["fibers.mjs", "waiting"])
+    const { child, ended, shows } = start(["fibers.mjs#waiting"])
     await shows("ready")
     await shows("still here")
     child.kill("SIGINT")
@@ -368,7 +368,7 @@ describe("aio run, signalled", () => {
   })
 
   it("ends quietly with 141 when stdout has no reader any more, and runs its finalizers", async () => {
-    const { child, ended, shows } = start(["output.mjs", "endless"])
+    const { child, ended, shows } = start(["output.mjs#endless"])
     await shows("yyy")
     child.stdout.destroy()
     const { code, stderr } = await ended
@@ -378,7 +378,7 @@ describe("aio run, signalled", () => {
 
 describe("aio run, fibers", () => {
   it("reports a fiber that failed unobserved, and exits with 1", async () => {
-    const { code, stderr, stdout } = await run("fibers.mjs", "unobserved")
+    const { code, stderr, stdout } = await run("fibers.mjs#unobserved")
     assert.deepStrictEqual([code, stdout], [1, "done\n"])
     assert.match(
       stderr,
@@ -387,10 +387,10 @@ describe("aio run, fibers", () => {
   })
 
   it("reports no fiber whose outcome was observed", async () => {
-    assert.deepStrictEqual(await run("fibers.mjs", "observed"), success("done\n"))
+    assert.deepStrictEqual(await run("fibers.mjs#observed"), success("done\n"))
   })
 
   it("cancels the fibers that outlive the program and waits for their clean-up", async () => {
-    assert.deepStrictEqual(await run("fibers.mjs", "daemon"), success("done\ndaemon closed\n"))
+    assert.deepStrictEqual(await run("fibers.mjs#daemon"), success("done\ndaemon closed\n"))
   })
 })

@@ -288,7 +288,7 @@ describe("run: the services of NodeContext", () => {
       const file = program(usesAll)
       const stdin = "Ann\r\nxyz\nlast"
       const [keys, all] = yield* Effect.promise(() =>
-        Promise.all([Aio.run(["run", file, "keys"]), Aio.run(["run", file, "all"], { stdin })])
+        Promise.all([Aio.run(["run", `${file}#keys`]), Aio.run(["run", `${file}#all`], { stdin })])
       )
       assert.deepStrictEqual(JSON.parse(keys.stdout).sort(), [...context.unsafeMap.keys()].sort())
       assert.deepStrictEqual(all, {
@@ -315,9 +315,9 @@ describe("run: the services of NodeContext", () => {
     Effect.promise(async () => {
       const file = program(usesAll)
       const [order, inputs, eof] = await Promise.all([
-        Aio.run(["run", "--timestamps", file, "order"]),
-        Aio.run(["run", file, "inputs"], { stdin: "a\u001b[Ab" }),
-        Aio.run(["run", file, "eof"])
+        Aio.run(["run", "--timestamps", `${file}#order`]),
+        Aio.run(["run", `${file}#inputs`], { stdin: "a\u001b[Ab" }),
+        Aio.run(["run", `${file}#eof`])
       ])
       assert.deepStrictEqual(
         order.stdout.split("\n").map((line) => line.slice("00:00:00.000  ".length)),
@@ -343,7 +343,7 @@ describe("run: the services of NodeContext", () => {
           ] as const
         ).map(async ([name, signal, expected]) => {
           const { env, left } = Aio.marker()
-          const aio = Aio.start(["run", file, name], { env })
+          const aio = Aio.start(["run", `${file}#${name}`], { env })
           await aio.shows("up")
           aio.kill(signal)
           const { code } = await aio.ended
@@ -371,7 +371,7 @@ export const plain = Effect.async(() => { Promise.reject(42) })
       const told = "uncaught error: "
       const unprintable = `${told}an error that cannot be printed: reading it throws Error: trap\n`
       const names = ["thrown", "timer", "rejected", "plain"]
-      const results = await Promise.all(names.map((name) => Aio.run(["run", file, name])))
+      const results = await Promise.all(names.map((name) => Aio.run(["run", `${file}#${name}`])))
       assert.deepStrictEqual(
         results.map(({ code, stderr }) => [code, stderr]),
         [
@@ -417,7 +417,7 @@ export const many = Effect.forEach(Array.from({ length: 300_000 }, (_, i) => i),
   ]
   it.live.each(rows)("%s ends with %i", ([name, code, stdout, stderr]) =>
     Effect.promise(async () => {
-      const result = await Aio.run(["run", program(programs), name])
+      const result = await Aio.run(["run", `${program(programs)}#${name}`])
       assert.strictEqual(result.code, code)
       const matches = (text: string, expected: string | RegExp) =>
         typeof expected === "string" ? assert.strictEqual(text, expected) : assert.match(text, expected)
@@ -442,7 +442,7 @@ export default Effect.sync(() => { const kept = []; for (;;) kept.push(new Array
   it.live("ends with 141 and in silence where the reader of its output goes", () =>
     Effect.promise(async () => {
       const shell = '{ "$@"; echo "code $?" >&2; } | head -n 2'
-      const { stderr, stdout } = await Aio.run(["run", program(programs), "many"], { shell })
+      const { stderr, stdout } = await Aio.run(["run", `${program(programs)}#many`], { shell })
       assert.deepStrictEqual([stdout, stderr], ["line 0\nline 1\n", "code 141\n"])
     })
   )

@@ -38,6 +38,8 @@ export interface SpawnOptions {
   readonly shell?: string
   /** Leaves its stdout unread. */
   readonly mute?: boolean
+  /** Standard input: a pipe, or /dev/null. Default a pipe. */
+  readonly input?: "pipe" | "ignore"
 }
 
 /** Starts `aio` with these words; its environment has nothing of ours but PATH and HOME. */
@@ -48,7 +50,7 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
     options.shell === undefined
       ? [process.execPath, words]
       : ["/bin/sh", ["-c", options.shell, "sh", process.execPath, ...words]]
-  const child = spawn(file, argv, { env, cwd: options.cwd, stdio: ["pipe", "pipe", "pipe"] })
+  const child = spawn(file, argv, { env, cwd: options.cwd, stdio: [options.input ?? "pipe", "pipe", "pipe"] })
   let stdout = ""
   let stderr = ""
   const waiting = new Set<() => void>()
@@ -58,20 +60,20 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
   }
   const exited = new Promise<number | null>((resolve) => child.on("exit", resolve))
   if (options.mute !== true) {
-    child.stdout.setEncoding("utf8").on(
+    child.stdout!.setEncoding("utf8").on(
       "data",
       take((text) => {
         stdout += text
       })
     )
   }
-  child.stderr.setEncoding("utf8").on(
+  child.stderr!.setEncoding("utf8").on(
     "data",
     take((text) => {
       stderr += text
     })
   )
-  child.stdin.on("error", () => undefined) // it may be gone by then
+  child.stdin?.on("error", () => undefined) // it may be gone by then
   const ended = new Promise<Result>((resolve) =>
     child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }))
   )
@@ -80,9 +82,9 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
     kill: (signal) => {
       child.kill(signal)
     },
-    send: (text) => new Promise((resolve) => child.stdin.write(text, () => resolve())),
+    send: (text) => new Promise((resolve) => child.stdin!.write(text, () => resolve())),
     end: () => {
-      child.stdin.end()
+      child.stdin?.end()
     },
     ended,
     exited,
@@ -100,9 +102,9 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
   }
 }
 
-/** Runs `aio` to its end, with this text as standard input. */
+/** Runs `aio` to its end, with this text as standard input, or with /dev/null. */
 export const run = (args: ReadonlyArray<string>, options: SpawnOptions & { stdin?: string } = {}) => {
-  const running = start(args, options)
+  const running = start(args, { input: options.stdin === undefined ? "ignore" : "pipe", ...options })
   if (options.stdin !== undefined) void running.send(options.stdin)
   running.end()
   return running.ended

@@ -15,7 +15,11 @@ import * as Argv from "./Argv.js"
 import * as Flag from "./Flag.js"
 
 /** Wrong usage found by a command. The kernel puts the words that call the command before the message. */
-export class Problem extends Data.TaggedError("Problem")<{ readonly message: string }> {}
+export class Problem extends Data.TaggedError("Problem")<{
+  readonly message: string
+  /** The value of an option is wrong: the message ends with the call of the help. */
+  readonly isOption?: boolean
+}> {}
 
 /** Wrong usage: the value, what is wrong with it, and what is accepted. */
 export const usage = (message: string): Problem => new Problem({ message })
@@ -87,10 +91,15 @@ export const command = <const F extends Flag.Flags, R = never, RE = never>(
   )
   const parse = (options: ReadonlyArray<string>) =>
     CommandDescriptor.parse(descriptor, [name, ...options], config).pipe(
-      Effect.mapError((error) =>
-        usage(
-          ValidationError.isValidationError(error) && "error" in error ? plain(error.error) : String(error)
-        )
+      Effect.mapError(
+        (error) =>
+          new Problem({
+            message:
+              ValidationError.isValidationError(error) && "error" in error
+                ? plain(error.error)
+                : String(error),
+            isOption: true
+          })
       ),
       Effect.flatMap((directive) =>
         directive._tag === "UserDefined" && directive.leftover.length === 0
@@ -239,7 +248,11 @@ const runWith = <R>(
     })
     yield* run.pipe(
       Effect.mapError((error) =>
-        error instanceof Problem ? new UsageError({ message: `${called}: ${error.message}` }) : error
+        error instanceof Problem
+          ? new UsageError({
+              message: `${called}: ${error.message}${error.isOption === true ? ` (see ${called} --help)` : ""}`
+            })
+          : error
       ),
       Effect.provideService(Self, self)
     ) as Effect.Effect<void, unknown, Environment<R>>

@@ -1,18 +1,16 @@
 import { Console as NodeConsole } from "node:console"
 import { Writable } from "node:stream"
-import * as Options from "@effect/cli/Options"
 import { type Clock, Console, Effect } from "effect"
 import * as Output from "../../services/host/Output.js"
+import * as Flag from "./Flag.js"
+import * as Flags from "./Flags.js"
 
 /** `--virtual` and `--timestamps`, for {@link timed}. */
-export const options = {
-  virtual: Options.boolean("virtual").pipe(
-    Options.withDescription("run in virtual time; ends at once, with the same lines in the same order")
-  ),
-  timestamps: Options.boolean("timestamps").pipe(
-    Options.withDescription(
-      "put the time since the start (HH:MM:SS.mmm), virtual or real, before each line on stdout"
-    )
+export const flags = {
+  virtual: Flags.virtual,
+  timestamps: Flag.withText(
+    Flags.timestamps,
+    "put the time since the start (HH:MM:SS.mmm), virtual or real, before each line on stdout"
   )
 }
 
@@ -103,7 +101,7 @@ export const stamped = <A, E, R>(program: Effect.Effect<A, E, R>): Effect.Effect
     )
   })
 
-/** Runs the program with {@link options}. The virtual clock is outermost: a timeout in the program uses virtual time. */
+/** Runs the program with {@link flags}. The virtual clock is outermost: a timeout in the program uses virtual time. */
 export const timed = <A, E, R>(
   program: Effect.Effect<A, E, R>,
   config: { readonly virtual: boolean; readonly timestamps: boolean }

@@ -238,17 +238,15 @@ export const Await = Schema.Union(
     line: index,
     column: index,
     rule: text,
-    code: optional(Schema.Union(text, number)),
+    code: text,
     reason: text,
     mend: text
   }),
-  event("summary", {
-    files: count,
-    findings: count,
-    unresolved: optional(count),
-    unjudged: optional(count),
-    exitCode: count
-  })
+  /** Imports that are not found, `specifier` in `file` first: what depends on them is not checked. */
+  event("unresolved", { count, file: text, specifier: text }),
+  /** Expressions without a type, the first at `line` of `file`: they are not checked. */
+  event("unjudged", { count, file: text, line: index }),
+  event("summary", { files: count, findings: count, unresolved: count, unjudged: count, exitCode: count })
 )
 
 /**
