@@ -115,10 +115,10 @@ export const negatable = (name: string, text: string): Flag<boolean | undefined>
   again: "last",
   negatable: true,
   parse: anything,
-  options: Options.boolean(name, { negationNames: [`no-${name}`] }).pipe(
-    described({ text }),
-    Options.optional,
-    Options.map(Option.getOrUndefined)
+  // Not negationNames: with them an option that is absent is false.
+  options: Options.map(
+    Options.all([Options.boolean(name).pipe(described({ text })), Options.boolean(`no-${name}`)]),
+    ([on, off]) => (on ? true : off ? false : undefined)
   )
 })
 
