@@ -49,7 +49,7 @@ const eventsOf = (stdout: string): Array<any> =>
     .map((line) => JSON.parse(line))
 /** Of one URL, by its path. */
 const eventsAt = (events: ReadonlyArray<any>, path: string, kind: string) =>
-  events.filter(({ event, url }) => event === kind && new URL(url).pathname === path)
+  events.filter(({ event, name }) => event === kind && new URL(name).pathname === path)
 const fifo = (path: string) => void execFileSync("mkfifo", [path])
 const written = (text: string) => {
   const path = join(Aio.folder(), "list")
@@ -206,15 +206,15 @@ describe("aio gather: existing entries of the folder", () => {
       "%s",
       (_, i, note, continued = false) => {
         const [finished] = eventsAt(events, `/f${i}`, "finished")
-        const notes = eventsAt(events, `/f${i}`, "note").map(({ detail }) => detail as string)
+        const notes = eventsAt(events, `/f${i}`, "note").map(({ reason }) => reason as string)
         // A plain name from an earlier answer counts where names come from the server.
         const name = named && plants[i]![0] === "a plain name of another file" ? "other" : `f${i}`
-        expect(finished).toMatchObject({ path: join(dir, name), size: body.length, skipped: false })
-        expect(finished.resumedFrom).toBe(continued ? 1000 : 0)
+        expect(finished).toMatchObject({ path: join(dir, name), bytes: body.length, status: "succeeded" })
+        expect(finished.resumedFrom).toBe(continued ? 1000 : undefined)
         expect(lstatSync(join(dir, name)).isFile()).toBe(true)
         expect(readFileSync(join(dir, name)).equals(body)).toBe(true)
         expect(server.seenAt(`/f${i}`).map(({ headers }) => headers.range !== undefined)).toEqual([continued])
-        const own = notes.filter((detail) => !detail.startsWith("passed over"))
+        const own = notes.filter((reason) => !reason.startsWith("passed over"))
         expect(own).toEqual(note === undefined ? [] : [expect.stringMatching(note)])
       }
     )
@@ -226,10 +226,10 @@ describe("aio gather: existing entries of the folder", () => {
       const left = readdirSync(dir).filter((name) => name.startsWith("."))
       expect(left.every((name) => lstatSync(join(dir, name)).isDirectory())).toBe(true)
       const [note, ...more] = events.filter(
-        ({ detail, event }) => event === "note" && detail.startsWith("passed over")
+        ({ event, reason }) => event === "note" && reason.startsWith("passed over")
       )
       expect(more).toEqual([])
-      expect(note.detail).toMatch(
+      expect(note.reason).toMatch(
         /^passed over what cannot be removed from \S+: \.f\d+\.4194304:1-\d+\.aio-part \(it is a folder\)$/
       )
     })
@@ -356,7 +356,7 @@ describe.concurrent("aio gather: names from the server", () => {
       [`/x/${"e%CC%81".repeat(10_000)}.txt`, `${"é".repeat(98)}.txt`]
     ] as const
     const urls = paths.map(([path]) => `http://127.0.0.1${path}`)
-    const { code, stdout } = await gather(["--dry-run", "-d", "out", "-i", "-"], { stdin: urls.join("\n") })
+    const { code, stdout } = await gather(["--dry-run", "-d", "out", "-a", "-"], { stdin: urls.join("\n") })
     expect([code, stdout.match(/(?<= -> ).*/g)]).toEqual([0, paths.map(([, name]) => `out/${name}`)])
   })
 })
@@ -401,11 +401,11 @@ describe.concurrent("aio gather: files that are there", () => {
         `${server.url(`/${name}`)}${name.endsWith("none") ? "" : `\tsha256:${sha256(Buffer.from(name))}`}`
     )
     const list = written(lines.join("\n"))
-    const args = ["--json", "--no-clobber", "--content-disposition", "-d", dir, "-i", list]
+    const args = ["--json", "--no-clobber", "--content-disposition", "-d", dir, "-a", list]
     const { code, stdout } = await gather(args)
     const events = eventsOf(stdout)
-    const skipped = events.flatMap(({ event, skipped, url }) =>
-      event === "finished" && skipped ? [new URL(url).pathname] : []
+    const skipped = events.flatMap(({ name, status }) =>
+      status === "skipped" ? [new URL(name).pathname] : []
     )
     expect(code).toBe(0)
     expect(skipped.sort()).toEqual(["/linked", "/named-none", "/named-right", "/none", "/right"])
@@ -421,13 +421,13 @@ describe.concurrent("aio gather: files that are there", () => {
       ["/dangling", "dangling"],
       ["/named-wrong", "by-name-wrong"]
     ] as const)
-      expect(eventsAt(events, path, "note").map(({ detail }) => detail)).toEqual([
+      expect(eventsAt(events, path, "note").map(({ reason }) => reason)).toEqual([
         `${at(name)} is there, but its sha256 is another; it is fetched again`
       ])
     // Those that are there are one line together, and are kept the next time.
     const again = await gather(args.filter((word) => word !== "--json"))
     expect([again.code, again.stdout]).toEqual([0, ""])
-    expect(again.stderr).toMatch(/^9 files already exist\nfiles {7}0 downloaded, 9 skipped\n/)
+    expect(again.stderr).toMatch(/^9 files already exist\nfiles {7}0 succeeded, 9 skipped\n/)
   })
 
   it("is fetched in vain where the server's is wrong too: the file stays, exit 1", async () => {
@@ -484,7 +484,7 @@ describe("aio gather: a problem of the whole run is reported once, with exit 2, 
     mkdirSync(join(dir, "b"))
     const list = written(`${urls.join("\n")}\n`)
     for (const more of [[], ["--no-clobber"]])
-      expect(await gather(["-d", dir, "-i", list, ...more])).toEqual({
+      expect(await gather(["-d", dir, "-a", list, ...more])).toEqual({
         code: 2,
         signal: null,
         stdout: "",
@@ -492,11 +492,11 @@ describe("aio gather: a problem of the whole run is reported once, with exit 2, 
       })
     expect(await gather(["-d", "", ...urls])).toMatchObject({
       code: 2,
-      stderr: "aio gather: option --directory: it is empty; expected a folder\n"
+      stderr: "aio gather: option --directory: '' is empty; expected a folder\n"
     })
     expect(server.seen).toEqual([])
     // What comes by and by fails by itself, before it is fetched.
-    const later = await gather(["-d", dir, "-i", "-"], { stdin: urls.join("\n") })
+    const later = await gather(["-d", dir, "-a", "-"], { stdin: urls.join("\n") })
     expect(later.code).toBe(1)
     expect(later.stderr).toContain(`Failed ${urls[1]}: ${join(dir, "b")} is a folder\n`)
     expect(server.seenAt("/b")).toEqual([])
@@ -681,7 +681,7 @@ describe.concurrent("aio gather: one URL twice, one name twice", () => {
     const [a, b] = [server.url("/a"), server.url("/b")]
     const text = `${a}\n${b}\n${a}\n`
     const list = how.endsWith("file") ? written(text) : "-"
-    const { code, stderr, stdout } = await gather(["-d", dir, "-i", list], { stdin: text })
+    const { code, stderr, stdout } = await gather(["-d", dir, "-a", list], { stdin: text })
     expect([code, stdout.split("\n").sort()]).toEqual([
       0,
       ["", `Downloaded ${a}, size 1`, `Downloaded ${b}, size 1`]
@@ -717,7 +717,7 @@ describe.concurrent("aio gather: after a signal", () => {
     const { code, stderr } = await aio.ended
     expect(code).toBe(expected)
     expect(stderr).toMatch(
-      /^files {7}1 downloaded, 2 cancelled\nbytes {7}4 B\ntime.*\nthroughput.*\nretries {5}0\nkept {8}1 partial file, \d+ KiB; run the same command again to continue, with --no-clobber to keep existing files\n$/
+      /^files {7}1 succeeded, 2 cancelled\nbytes {7}4 B\nthroughput.*\nretries {5}0\nkept {8}1 partial file, \d+ KiB; run the same command again to continue, with --no-clobber to keep existing files\ntime.*\n$/
     )
     const finished = await serve({})
     expect(finished.seen).toEqual([])
@@ -728,20 +728,25 @@ describe.concurrent("aio gather: after a signal", () => {
     const dir = Aio.folder()
     const args = ["-d", dir, "--timeout", "1s", server.url("/f")]
     const first = await Aio.run(["gather", ...args])
-    expect(first.code).toBe(1)
+    expect(first.code).toBe(124)
     expect(first.stderr).toMatch(
-      /: not done in 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\n$/
+      /^Timed out \S+: not done in 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\ntime.*\n$/
     )
     const aio = Aio.start(["gather", "--json", "-d", dir, server.url("/f")])
     await server.arrived("/f", 2)
     aio.kill("SIGINT")
     const events = eventsOf((await aio.ended).stdout)
-    const [failed, summary] = events.slice(-2)
-    expect(failed).toMatchObject({ event: "failed", reason: "cancelled", detail: "cancelled: SIGINT" })
-    expect(failed.kept).toBeGreaterThan(0)
-    expect(summary).toMatchObject({ event: "summary", failed: 1, kept: { files: 1, bytes: failed.kept } })
+    const [cancelled, summary] = events.slice(-2)
+    expect(cancelled).toMatchObject({ event: "finished", status: "cancelled", reason: "SIGINT" })
+    expect(cancelled.kept).toBeGreaterThan(0)
+    expect(summary).toMatchObject({
+      event: "summary",
+      cancelled: 1,
+      exitCode: 130,
+      kept: { files: 1, bytes: cancelled.kept }
+    })
     const last = eventsOf((await gather(["--json", "-d", dir, server.url("/f")])).stdout)
-    expect(last.find(({ event }) => event === "finished").resumedFrom).toBe(failed.kept)
+    expect(last.find(({ event }) => event === "finished").resumedFrom).toBe(cancelled.kept)
     expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
   })
 })
@@ -766,19 +771,19 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
       expect(code).toBe(1)
       // A line that is longer than the terminal goes on in the next.
       const text = lines.join(columns === 80 ? "\n" : "").replaceAll("\n", " ")
-      for (const path of paths) expect(text).toContain(`Downloaded ${server.url(path)}, size 300000`)
+      for (const path of paths) expect(text).toContain(`Read ${server.url(path)}, size 300000`)
       expect(text).toContain(`Failed ${server.url("/missing")}: HTTP 404 Not Found`)
       const from = lines.findIndex((line) => line.startsWith("files"))
-      expect(lines.slice(0, from).filter((line) => / downloaded, |━| of 293/.test(line))).toEqual([])
+      expect(lines.slice(0, from).filter((line) => / files {2}|━| of 293/.test(line))).toEqual([])
       expect(lines.slice(from, -1).flatMap((line) => summary.exec(line)?.[1] ?? [])).toEqual([
         "files",
         "bytes",
-        "time",
         "throughput",
         "retries",
-        "failures"
+        "failures",
+        "time"
       ])
-      expect(lines[from]).toBe(`files       ${count} downloaded, 1 failed`.slice(0, columns))
+      expect(lines[from]).toBe(`files       ${count} succeeded, 1 failed`.slice(0, columns))
       expect(lines.at(-1)).toBe("")
     }
   )
@@ -789,7 +794,7 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
     const dir = Aio.folder()
     const [url] = ["/held-with-a-long-name-that-is-cut-at-its-beginning.bin"].map(server.url)
     const aio = Terminal.start(["gather", "-d", dir, url!], 80)
-    await aio.shows("0 downloaded, 0 failed, 0 B\r\n")
+    await aio.shows("0/1 files  ")
     await aio.shows("that-is-cut-at-its-beginning.bin ")
     await aio.shows(" KiB of 293 KiB\r\n")
     aio.press("\x03")
@@ -798,13 +803,13 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
     expect(lines.slice(0, -1).map((line) => line.replace(/ .*/, ""))).toEqual([
       "files",
       "bytes",
-      "time",
       "throughput",
       "retries",
-      "kept"
+      "kept",
+      "time"
     ])
     expect(lines.join("")).toMatch(
-      /kept {8}1 partial file, \d+ KiB; run the same command again ?to ?continue$/
+      /kept {8}1 partial file, \d+ KiB; run the same command again ?to ?continue(time|$)/
     )
   })
 
@@ -813,9 +818,9 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
     const { lines } = await Terminal.start(["gather", "--timeout=1s", server.url("/f"), server.url("/held")])
       .ended
     expect(lines.slice(0, 3)).toEqual([
-      `Downloaded ${server.url("/f")}, size 1`,
-      `Failed ${server.url("/held")}: not done in 1s`,
-      "files       1 downloaded, 1 failed"
+      `Read ${server.url("/f")}, size 1 (not saved; -d DIR saves it)`,
+      `Timed out ${server.url("/held")}: not done in 1s`,
+      "files       1 succeeded, 1 timed out"
     ])
   })
 })

@@ -154,6 +154,7 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--output": "--output-format FORMAT",
   "--on-error": "--on-failure cancel|continue, or --dead-letter FILE",
   "--file": "--procfile FILE (-f)",
+  "--overwrite": "--clobber",
   "--retry": "--retries N",
   "--tries": "--retries N",
   "-V": "aio --version",

@@ -170,12 +170,12 @@ describe("Downloads", () => {
         Downloads.downloads([request("a"), request("b"), request("c")])
       )
       yield* TestClock.adjust(249)
-      expect(events.filter(({ event }) => event === "retrying").map(({ delay, name }) => [name, delay])).toEqual(
-        [
-          [url("a"), 7000],
-          [url("b"), 250]
-        ]
-      )
+      expect(
+        events.filter(({ event }) => event === "retrying").map(({ delay, name }) => [name, delay])
+      ).toEqual([
+        [url("a"), 7000],
+        [url("b"), 250]
+      ])
       expect(events.find(({ event }) => event === "finished")).toMatchObject({
         name: url("c"),
         status: "failed",
