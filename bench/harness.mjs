@@ -1,5 +1,5 @@
 // Side by side: every contender runs once a round, in turn, so that a slow minute of the machine meets all of them.
-// Medians over the rounds, and ratios: absolute times of one machine say nothing.
+// Medians over the rounds, and ratios: absolute times hold for one machine only.
 import { spawnSync } from "node:child_process"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -46,7 +46,7 @@ export const selfTimed = (argv) => {
 }
 
 /**
- * Prints a table: the first contender is ours. A contender without `run` is not installed and is said to be missing.
+ * Prints a table: the first contender is ours. A contender without `run` is not installed, and its row says missing.
  * `targets` maps a peer's name to the largest ratio (ours / peer) that is claimed.
  */
 export const compare = async (title, contenders, { rounds = 7, targets = {} } = {}) => {

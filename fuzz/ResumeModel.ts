@@ -42,7 +42,7 @@ export interface Case {
   readonly scale: Scale
   /** In the order of the requests; the last one stays. */
   readonly answers: ReadonlyArray<Lies>
-  /** One for each run, which knows of those before only what is in the folder. */
+  /** One for each run, which has of the runs before only what is in the folder. */
   readonly runs: ReadonlyArray<{
     readonly attempts: number
     readonly resume: boolean
@@ -53,7 +53,7 @@ export interface Case {
 const mostly = <A>(truth: A, ...others: ReadonlyArray<A>): fc.Arbitrary<A> =>
   fc.oneof({ weight: 3, arbitrary: fc.constant(truth) }, { weight: 1, arbitrary: fc.constantFrom(...others) })
 
-// Most lies are told with an honest face: each field is right more often than not.
+// Each field is right more often than not, so that most wrong answers look plausible.
 const lie = <A extends Pick<Lies, "status" | "range">>(
   about: {
     readonly [K in keyof A]: fc.Arbitrary<A[K]>
@@ -200,7 +200,7 @@ const answer = (scale: Scale, lie: Lies, request: Request): Answer => {
         )
     : [sent]
   const complete = chunked ? all : length !== undefined && sent.length >= length
-  // An end in order says of such a body that it is whole.
+  // An orderly end means that such a body is whole.
   const hidden = !chunked && length === undefined && !all && (!zipped || sent.length === 0)
   const reset = sent.length > 0 && end !== "reset now" ? "reset" : "reset now"
   return {

@@ -1,5 +1,5 @@
 // npm run api: writes api.txt, the package's contract: every public name with its type, by entry point. A test compares
-// it with what the sources say, so that no change of the contract happens unasked.
+// it with what the sources say, so that the contract changes only on purpose.
 import { readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { pathToFileURL } from "node:url"

@@ -7,7 +7,7 @@ import { rolldown } from "rolldown"
 import { plugin } from "./guide.mjs"
 import { aio, bin, root, run } from "./project.mjs"
 
-// Built aside and then put in place, so that who runs `aio` meanwhile meets the old one or the new one.
+// Built beside `dist`, which a rename replaces: an `aio` that starts meanwhile is the old one or the new one.
 const dist = join(root, `dist.${process.pid}`)
 process.on("exit", () => rmSync(dist, { recursive: true, force: true }))
 run(bin("tsc"), ["-p", "tsconfig.build.json", "--outDir", dist])

@@ -44,7 +44,7 @@ const specifiers = (text) =>
     )
   ].map(([, from, bare, dynamic]) => from ?? bare ?? dynamic)
 
-/** Every import of the folder's modules: who imports, and what, both as paths below the folder. */
+/** Every import of the folder's modules: the importing file and the imported one, as paths below the folder. */
 export const importsOf = (src) =>
   readdirSync(src, { recursive: true })
     .filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"))

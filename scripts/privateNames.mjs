@@ -1,6 +1,6 @@
 // What library code leaves alone: the inside of Effect's fibers and data types, but for the one file that a contract test
 // pins, and objects that are not ours to change (dependencies, globals, V8's flags), but for the files listed here, which
-// do it for a process that is ours or a caller that asked.
+// do it in a process of our own or for a caller that sets an option.
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 

@@ -8,7 +8,7 @@ const words = process.argv.slice(2)
 const child = spawn(process.execPath, [aio, ...(words.length > 0 ? words : ["guide", "--run"])], {
   stdio: "inherit"
 })
-// A Ctrl-C reaches the child by itself, and this process only waits for it; what is sent to this one alone goes on.
+// A Ctrl-C reaches the child too, and this process waits for it; a signal to this process alone is passed on.
 process.on("SIGINT", () => undefined)
 process.on("SIGTERM", () => child.kill("SIGTERM"))
 child.on("exit", (code, signal) => {

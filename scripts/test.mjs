@@ -1,5 +1,5 @@
 // npm test: installs what is missing, builds, and then checks and runs all tests, at the same time because the tests
-// mostly wait. What the check says is printed behind what the tests say. Words after -- go to vitest.
+// mostly wait. The output of the check is printed after that of the tests. Words after -- go to vitest.
 import { spawn } from "node:child_process"
 import { join } from "node:path"
 import { bin, build, install, root } from "./project.mjs"

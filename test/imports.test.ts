@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import { importsOf, problems } from "../scripts/imports.mjs"
 
-// A house of these files, and what the rule says of it.
+// A house of these files, and what the rule reports.
 const house = (files: Readonly<Record<string, string>>) => {
   const folder = mkdtempSync(join(tmpdir(), "aio-house-"))
   try {

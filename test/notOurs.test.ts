@@ -46,7 +46,7 @@ const changes = (body: string): unknown => {
       undici.Client, undici.Pool, undici.Agent, URL
     ]) Object.assign(kept, { [type.name]: type, [type.name + ".prototype"]: type.prototype })
     for (const [name, module] of Object.entries(effect)) kept["effect." + name] = module
-    // What Node sets by itself when it is first asked for, as a handle or a count of its own.
+    // Properties that Node sets on first use, such as a handle or a count of its own.
     const nodes = (name, key) => name.startsWith("process") && /^_|^Symbol\\(|^(stdin|exitCode|report)$/.test(String(key))
     const look = () => {
       const state = { env: JSON.stringify(process.env), cwd: process.cwd(), umask: process.umask() }
@@ -62,7 +62,7 @@ const changes = (body: string): unknown => {
         for (const event of emitter.eventNames()) state[name + " on " + String(event)] = emitter.listenerCount(event)
       }
       state.dispatcher = shown(undici.getGlobalDispatcher())
-      // Timers and handles; a request that reads a file is gone by itself.
+      // Timers and handles; a request that reads a file ends without help.
       state.resources = process.getActiveResourcesInfo().filter((kind) => !/Req|Immediate/.test(kind)).sort().join()
       return state
     }

@@ -212,7 +212,7 @@ const map = (
   config: Command.Command.ParseConfig<typeof options>
 ) =>
   Effect.gen(function* () {
-    const machine = yield* SystemLoad.Machine
+    const machine = yield* SystemLoad.SystemLoad
     const output = yield* Output.Output
     const { load } = yield* Modules.Modules
     // Report wrong usage before any job runs.

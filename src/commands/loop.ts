@@ -139,7 +139,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
         : output.write(bytes)
     const end = format === "null" ? "\0" : "\n" // of a record
     const write = RecordWriter.make(isReal(config.output) ? "\n" : end)
-    const report = (failures: ReadonlyArray<MapRecords.Failed>) =>
+    const report = (failures: ReadonlyArray<MapRecords.FailedRecord>) =>
       Effect.gen(function* () {
         for (const { detail, records } of failures) {
           for (const record of records) {
@@ -152,9 +152,9 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
     const settled = isReal(checkpoint) ? output.written : output.drained
     // Plain code rather than an effect that captures the outcomes: those would outlive it by some collections of the
     // young generation, each of which copies them (a fifth of the time of a whole run).
-    const handle = (chunk: Chunk.Chunk<MapRecords.Outcome>) => {
+    const handle = (chunk: Chunk.Chunk<MapRecords.RecordOutcome>) => {
       const all = Chunk.toReadonlyArray(chunk)
-      let failures: Array<MapRecords.Failed> | undefined
+      let failures: Array<MapRecords.FailedRecord> | undefined
       for (const outcome of all) {
         if (outcome instanceof Records.Record) {
           counts.records++
@@ -162,7 +162,7 @@ export const command = Command.make("loop", { words, ...optionSet }, (config) =>
           continue
         }
         counts.records += outcome.records.length
-        if (outcome instanceof MapRecords.Mapped) counts.results += outcome.results.length
+        if (outcome instanceof MapRecords.MappedRecord) counts.results += outcome.results.length
         else {
           counts.failed += outcome.records.length
           failures ??= []

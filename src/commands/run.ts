@@ -64,20 +64,15 @@ export const command = Cli.command(
       const program = yield* Effect.mapError(ProgramFile.load(path, name), inOneLine)
       const run = Effect.mapError(program, inOneLine).pipe(Effect.provide(yield* Fiber.join(services)))
       const { timeout } = config
+      const message = `aio run: timed out after ${formatGiven(timeout ?? 0)}`
       const within =
         timeout === undefined
           ? run
-          : // Not Effect.timeout, which never fires for more than 2^31-1 ms.
-            Race.first(
-              run,
-              Effect.zipRight(
-                Sleep.sleep(timeout),
-                new ExitError({
-                  exitCode: codes.timedOut,
-                  message: `aio run: timed out after ${formatGiven(timeout)}`
-                })
-              )
-            )
+          : Deadline.timeout(run, {
+              limit: timeout,
+              late: { reason: message, origin: "process" },
+              onTimeout: () => new ExitError({ exitCode: codes.timedOut, message })
+            })
       return yield* Timestamps.timed(within, config)
     }).pipe(Effect.provide(Modules.layer)),
   {

@@ -191,7 +191,7 @@ const words = Args.text({ name: "CMD... ::: ITEM" }).pipe(
 export const command = Command.make("subprocess", { words, ...options }, (config) =>
   Effect.gen(function* () {
     const input = yield* Input.Input
-    const machine = yield* SystemLoad.Machine
+    const machine = yield* SystemLoad.SystemLoad
     const words = yield* withRest(config.words)
     if (words.length === 0 && Option.isNone(config.argFile)) {
       return yield* Effect.zipRight(

@@ -136,16 +136,12 @@ export const files = Effect.fn("Gather.files")(function* (sources: Sources, opti
   const claims = NameClaims.make()
   const { all, known } = yield* open(sources)
   const folders = directory === undefined ? undefined : yield* Downloader.foldersIn(directory)
-  const check = (directory: string) => (request: Download.DownloadRequest) => {
-    const { source } = request
-    const name = NameClaims.nameOf(request)
-    return Effect.zipRight(
-      claims.check(request),
+  const check = (directory: string) => (request: Download.DownloadRequest) =>
+    Effect.flatMap(claims.check(request), (name) =>
       folders?.has(name) === true && contentDisposition !== true
-        ? new NameClaims.FolderInTheWay({ directory, name, source })
+        ? new NameClaims.FolderInTheWay({ directory, name, source: request.source })
         : Effect.void
     )
-  }
   let count = 0
   yield* Stream.runForEachChunk(known ? all : Stream.fromIterable(sources.requests), (chunk) => {
     count += chunk.length

@@ -1,7 +1,8 @@
-import { Clock, Duration, Effect, type Scope } from "effect"
+import { Duration, Effect, type Scope } from "effect"
 import * as Output from "../services/host/Output.js"
 import * as HttpServer from "../services/http/HttpServer.js"
 import * as Gather from "../services/task/Gather.js"
+import * as Sleep from "../services/task/Sleep.js"
 import { formatDuration } from "../services/text/Durations.js"
 import { checkOptions, countOrNone, time } from "../services/text/Numbers.js"
 import { plural } from "../services/text/Plural.js"
@@ -40,7 +41,8 @@ const wait: HttpServer.Handler = (request) => {
 export const echo = (socket: HttpServer.Socket): Effect.Effect<never, HttpServer.SocketClosed> =>
   Effect.forever(Effect.flatMap(socket.receive, socket.send))
 
-const hello = Effect.succeed(HttpServer.text("hi\n"))
+const hi = HttpServer.text("hi\n")
+const hello = Effect.succeed(hi)
 const upgrade = HttpServer.webSocket(echo)
 
 // #region example
@@ -165,10 +167,10 @@ export const example: Effect.Effect<never, HttpServer.ListenError, HttpServer.Ht
 export interface DemoOptions extends Options {
   /** Requests that wait at the same time; default 1,000. */
   readonly requests?: number | undefined
-  /** Milliseconds that each of them waits; default 200. */
-  readonly wait?: number | undefined
-  /** Milliseconds that one handler blocks; default 300. */
-  readonly block?: number | undefined
+  /** How long each of them waits; default 200 milliseconds. */
+  readonly wait?: Duration.DurationInput | undefined
+  /** How long one handler blocks; default 300 milliseconds. */
+  readonly block?: Duration.DurationInput | undefined
   /** Requests without a wait that are sent at the same time; default 10. */
   readonly others?: number | undefined
 }
@@ -195,11 +197,7 @@ export interface Demo {
 }
 
 const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>
-  Effect.gen(function* () {
-    const before = yield* Clock.currentTimeNanos
-    yield* effect
-    return Number((yield* Clock.currentTimeNanos) - before) / 1e6
-  })
+  Effect.map(Effect.timed(effect), ([duration]) => Duration.toMillis(duration))
 
 /**
  * Measures the strength and the weakness of an event loop: many requests that wait take one wait, and one handler that
@@ -210,14 +208,16 @@ const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E
  */
 export const demo = Effect.fn("Server.demo")(function* (options: DemoOptions = {}) {
   checkOptions(options, { requests: countOrNone, others: countOrNone, wait: time, block: time })
-  const { block = 300, others = 10, requests = 1000, wait = 200 } = options
+  const { others = 10, requests = 1000 } = options
+  const block = Duration.toMillis(options.block ?? 300)
+  const wait = Duration.toMillis(options.wait ?? 200)
   const http = yield* HttpServer.HttpServer
-  const server = yield* listen(
-    (request) =>
-      request.path === "/block" ? Effect.as(http.block(block), HttpServer.text("blocked\n")) : app(request),
-    options
-  )
-  const waiting = server.request(`/wait?ms=${wait}`)
+  const server = yield* listen((request) => {
+    if (request.path === "/block") return Effect.as(http.block(block), hi)
+    // Not the route of `app`, which accepts whole milliseconds up to `maxWait` only.
+    return request.path === "/wait" ? Effect.as(Sleep.sleep(wait), hi) : app(request)
+  }, options)
+  const waiting = server.request("/wait")
   const quick = Array.from({ length: others }, () => timed(server.request("/")))
   // Connections are opened first: opening a thousand takes longer than the wait, on any server.
   yield* Gather.gather(Array.from({ length: requests }, () => server.request("/")))

@@ -130,7 +130,7 @@ describe("aio await", { timeout: 90_000 }, () => {
     expect(await aio([join(path, "a.ts")])).toEqual({
       code: 2,
       stdout: "",
-      stderr: `aio await: effect, which ${path}/a.ts imports, is not installed in ${path}; effects cannot be judged\n`
+      stderr: `aio await: effect, which ${path}/a.ts imports, is not installed in ${path}; effects cannot be checked\n`
     })
   })
 
@@ -140,8 +140,8 @@ describe("aio await", { timeout: 90_000 }, () => {
     writeFileSync(join(path, "tsconfig.json"), "{ nonsense")
     writeFileSync(join(path, "own.json"), '{ "files": ["broken.ts"] }')
     for (const [args, message] of [
-      [["nope.ts"], "aio await: nope.ts: there is no such file\n"],
-      [["--project", "nope.json"], /^aio await: nope\.json: there is no such project; .*\n$/],
+      [["nope.ts"], "aio await: nope.ts: the file does not exist\n"],
+      [["--project", "nope.json"], /^aio await: nope\.json: the project does not exist; .*\n$/],
       [["--project", path], /^aio await: .*tsconfig\.json: this is not a usable tsconfig: .*\n$/],
       [["--project", join(path, "own.json")], /^aio await: .*broken\.ts:1:7: this does not parse: .*\n$/],
       [["--json"], /^aio await: --json needs FILEs or --project .*\n$/],

@@ -147,7 +147,7 @@ describe("aio executor", () => {
     [[of("shout"), "--chunk", "2000", "a"], /option --chunk: 2000 is too many; 1024 at most\n$/],
     [[of("shout"), "-i", "x", "a"], /items come as words or from --input-file, not from both\n$/],
     [["-i", "x"], /items need a function; write MODULE#EXPORT first\n$/],
-    [[of("shout"), "-i", "/nowhere/x"], /cannot read \/nowhere\/x: there is no such file\n$/],
+    [[of("shout"), "-i", "/nowhere/x"], /cannot read \/nowhere\/x: the file does not exist\n$/],
     [[of("shout"), "--on-failure", "stop", "a"], /'stop' is not one of cancel, continue/],
     [[of("json"), "--input", "ndjson", "1", "{"], /item 2, '\{', is not JSON: .*\n$/]
   ])("reports the problem of %j in one line", async (args, message) => {

@@ -159,7 +159,7 @@ describe.concurrent("aio gather", () => {
       expect({ code, stderr }).toEqual({ code: 1, stderr: "" })
       const all = events(stdout)
       const [retrying] = all.filter(({ event }) => event === "retrying")
-      expect(retrying.delay).toBeGreaterThanOrEqual(250)
+      expect(retrying.delay).toBeGreaterThanOrEqual(400)
       expect(retrying.delay).toBeLessThanOrEqual(600)
       const progress = all.filter(({ event }) => event === "progress")
       expect(progress[0]).toMatchObject({ schema: 2, index: 1, name: flaky, total: 100_000 })
@@ -555,7 +555,7 @@ describe.concurrent("aio gather", () => {
       [["--json=yes", url], "option --json takes no value, but 'yes' was given"],
       [
         ["-a", join(lists, "missing")],
-        `cannot read the list ${join(lists, "missing")}: there is no such file`
+        `cannot read the list ${join(lists, "missing")}: the file does not exist`
       ],
       [["-a", lists], `cannot read the list ${lists}: it is a folder`],
       [

@@ -199,7 +199,7 @@ describe("aio long-running NAME=COMMAND", () => {
         ["a=sleep 1", "--stop-signal", "a:INT", "--stop-signal", "a:QUIT"],
         "option --stop-signal: is given twice for a"
       ],
-      [["-f", join(folder, "Procfile")], "there is no such file"]
+      [["-f", join(folder, "Procfile")], "the file does not exist"]
     ]
     const results = await Promise.all(cases.map(([args]) => aio(args)))
     for (const [i, { code, stderr, stdout }] of results.entries()) {

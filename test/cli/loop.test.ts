@@ -242,7 +242,10 @@ describe("aio loop", () => {
     expect(await flaky("2")).toMatchObject({ code: 0, stdout: "a\n" })
     expect((await flaky("1")).stderr).toBe("aio loop: standard input, line 1: not yet\n")
     const late = await aio(["--timeout", "50ms", "g.mjs#never"], "a\n")
-    expect([late.code, late.stderr]).toEqual([124, "aio loop: standard input, line 1: not done in 50ms\n"])
+    expect([late.code, late.stderr]).toEqual([
+      124,
+      "aio loop: standard input, line 1: timed out after 50ms\n"
+    ])
     const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "g.mjs#size"], { cwd })
     await open.send("1\n2\n")
     await open.shows("2\n")

@@ -425,7 +425,7 @@ describe("aio subprocess", () => {
         /log, line 1: 'nonsense' is not a line of a job log/
       ],
       [["--joblog", at, "--", "echo", ":::", "1"], 2, /cannot use the job log .*: it is a folder$/m],
-      [["-a", join(at, "none"), "--", "echo"], 2, /cannot read .*none: there is no such file/],
+      [["-a", join(at, "none"), "--", "echo"], 2, /cannot read .*none: the file does not exist/],
       [["-a", plain, "--", "echo", ":::", "1"], 2, /items come from ::: or from --arg-file, not from both/],
       [["-k", "-u", "--", "echo", ":::", "1"], 2, /exclude each other; give one/],
       [["-u", "--json", "--", "echo", ":::", "1"], 2, /--ungroup lets jobs write to stdout themselves/],

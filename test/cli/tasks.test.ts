@@ -125,7 +125,7 @@ describe("aio tasks NAME=COMMAND", () => {
       [["a b=x"], "'a b=x': 'a b' is not a name"],
       [["-f", file], `${file}, line 3: 'nonsense' has no ':'`],
       [["-f", empty], `${empty} has no commands`],
-      [["-f", join(folder, "none")], "there is no such file"],
+      [["-f", join(folder, "none")], "the file does not exist"],
       [["-f", folder], "it is a folder"],
       [["a=x", "--after", "a:c"], "option --after: 'a:c': unknown name 'c'; expected one of a"],
       [["a=x", "b=x", "--after", "a:b", "--after", "b:a"], "option --after: a waits for b waits for a"],

@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 
-// A wall clock that is set while `aio schedule` waits. A module that is loaded first adds what a file says to the time
+// A wall clock that is set while `aio schedule` waits. A module that is loaded first adds the number in a file to the time
 // of day; the monotonic clock stays as it is, as for a clock that is set by hand or by NTP.
 
 afterAll(Aio.removeFolders)

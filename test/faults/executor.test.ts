@@ -15,7 +15,7 @@ const module = join(process.cwd(), "test/fixtures/executor/odd.mjs")
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
   InProcess.run(["executor", "--on-failure", "continue", ...args], options)
 
-/** What `Failed (ITEM): …` says of each item. */
+/** The detail of `Failed (ITEM): …` of each item. */
 const failuresOf = (stderr: string): Readonly<Record<string, string>> =>
   Object.fromEntries(
     [...stderr.matchAll(/^Failed \(([^)]*)\): (?:(?:the|job) .*?: )?(.*)$/gm)].map(([, item, why]) => [
@@ -279,12 +279,12 @@ describe("executor, library", () => {
 describe("executor, results that cannot be written", () => {
   const kinds = ["circular", "circular map", "nan", "infinity", "date", "undefined"]
   const why = [
-    "an object that contains itself has no JSON (at a)",
-    "an object that contains itself has no JSON (at value[0][1])",
-    "NaN has no JSON",
-    "-Infinity has no JSON (at [1])",
-    "an invalid Date has no JSON",
-    "undefined has no JSON (at [0])"
+    "an object that contains itself cannot be represented in JSON (at a)",
+    "an object that contains itself cannot be represented in JSON (at value[0][1])",
+    "NaN cannot be represented in JSON",
+    "-Infinity cannot be represented in JSON (at [1])",
+    "an invalid Date cannot be represented in JSON",
+    "undefined cannot be represented in JSON (at [0])"
   ].map((text) => `the result cannot be written: ${text}`)
 
   it("are failures of their items, counted, in text", async () => {
@@ -361,7 +361,7 @@ describe("executor, items", () => {
     expect(stderr.split("\n").slice(0, 3)).toEqual([
       expect.stringMatching(new RegExp(`^Failed \\(nope\\): line 4 of ${file} is not JSON: `)),
       `Failed (caf\ufffd): line 5 of ${file} is not UTF-8`,
-      "Failed (1e400): the result cannot be written: Infinity has no JSON (at r)"
+      "Failed (1e400): the result cannot be written: Infinity cannot be represented in JSON (at r)"
     ])
     const json = await aio(["--json", "--input", "ndjson", `${module}#same`, "123456789012345678901"])
     expect(json.stdout.split("\n")[0]).toMatch(/"value":123456789012345678901\}$/)

@@ -24,7 +24,7 @@ import * as FaultServer from "../support/FaultServer.js"
 import * as InProcess from "../support/InProcess.js"
 import * as Terminal from "../support/Terminal.js"
 
-// What lies in the folder, what names, lists and links say: everything that an attack or another program can put there.
+// Contents of the folder, names, lists and links: everything that an attack or another program can put there.
 
 const servers: Array<FaultServer.FaultServer> = []
 const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
@@ -207,7 +207,7 @@ describe("aio gather: existing entries of the folder", () => {
       (_, i, note, continued = false) => {
         const [finished] = eventsAt(events, `/f${i}`, "finished")
         const notes = eventsAt(events, `/f${i}`, "note").map(({ reason }) => reason as string)
-        // A plain name from an earlier answer counts where names come from the server.
+        // A plain name from an earlier answer counts if the server names the files.
         const name = named && plants[i]![0] === "a plain name of another file" ? "other" : `f${i}`
         expect(finished).toMatchObject({ path: join(dir, name), bytes: body.length, status: "succeeded" })
         expect(finished.resumedFrom).toBe(continued ? 1000 : undefined)
@@ -495,7 +495,7 @@ describe("aio gather: a problem of the whole run is reported once, with exit 2, 
       stderr: "aio gather: option --directory: '' is empty; expected a folder\n"
     })
     expect(server.seen).toEqual([])
-    // What comes by and by fails by itself, before it is fetched.
+    // A line that arrives later fails alone, before its request.
     const later = await gather(["-d", dir, "-a", "-"], { stdin: urls.join("\n") })
     expect(later.code).toBe(1)
     expect(later.stderr).toContain(`Failed ${urls[1]}: ${join(dir, "b")} is a folder\n`)
@@ -606,6 +606,7 @@ describe("lists of downloads", () => {
     const layer = Layer.succeed(Input.Input, {
       stdin: endless,
       isTerminal: false,
+      source: "piped",
       open: () => endless,
       isOnce: () => Effect.succeed(true)
     })
@@ -730,7 +731,7 @@ describe.concurrent("aio gather: after a signal", () => {
     const first = await Aio.run(["gather", ...args])
     expect(first.code).toBe(124)
     expect(first.stderr).toMatch(
-      /^Timed out \S+: not done in 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\ntime.*\n$/
+      /^Timed out \S+: timed out after 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\ntime.*\n$/
     )
     const aio = Aio.start(["gather", "--json", "-d", dir, server.url("/f")])
     await server.arrived("/f", 2)
@@ -769,7 +770,7 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
       const urls = [server.url("/missing"), ...paths.map(server.url)]
       const { code, lines } = await Terminal.start(["gather", "-j8", ...urls], columns).ended
       expect(code).toBe(1)
-      // A line that is longer than the terminal goes on in the next.
+      // A line that is longer than the terminal's is continued in the next.
       const text = lines.join(columns === 80 ? "\n" : "").replaceAll("\n", " ")
       for (const path of paths) expect(text).toContain(`Read ${server.url(path)}, size 300000`)
       expect(text).toContain(`Failed ${server.url("/missing")}: HTTP 404 Not Found`)
@@ -819,7 +820,7 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
       .ended
     expect(lines.slice(0, 3)).toEqual([
       `Read ${server.url("/f")}, size 1 (not saved; -d DIR saves it)`,
-      `Timed out ${server.url("/held")}: not done in 1s`,
+      `Timed out ${server.url("/held")}: timed out after 1s`,
       "files       1 succeeded, 1 timed out"
     ])
   })

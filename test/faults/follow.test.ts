@@ -221,13 +221,13 @@ describe.concurrent("a followed file, while it is read", () => {
   it("waits for a file that does not exist yet, and reports that once", async () => {
     const { at, cwd } = make()
     const running = Aio.start(["loop", "-q", "-f", "later/log", "id.mjs"], { cwd })
-    await running.shows("waiting for later/log: there is no such file yet\n")
+    await running.shows("waiting for later/log: it does not exist yet\n")
     fs.mkdirSync(at("later"))
     fs.writeFileSync(at("later/log"), "a1\n")
     await running.shows("a1\n")
     expect(await ended(running)).toMatchObject({
       stdout: "a1\n",
-      stderr: "aio loop: waiting for later/log: there is no such file yet\n"
+      stderr: "aio loop: waiting for later/log: it does not exist yet\n"
     })
   })
 
@@ -238,7 +238,7 @@ describe.concurrent("a followed file, while it is read", () => {
       ["pipe", /cannot read pipe: it is not a regular file; only regular files can be followed\n$/],
       [".", /cannot read \.: it is not a regular file/],
       ["/dev/null", /it is not a regular file/],
-      ["id.mjs/log", /there is no such file\n$/]
+      ["id.mjs/log", /the file does not exist\n$/]
     ] as const) {
       const { code, stderr } = await Aio.run(["loop", "-f", name, "id.mjs"], { cwd })
       expect([code, stderr], name).toEqual([2, expect.stringMatching(why)])

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 
 // Several processes with one file, and processes that are killed with KILL at any moment and started again: what is on
-// disk is whole at any time, and says no more than what is done.
+// disk is whole at any time, and claims no more than what is done.
 
 afterAll(Aio.removeFolders)
 

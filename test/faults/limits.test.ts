@@ -76,7 +76,7 @@ describe("a line of 100 MB between two others, in a heap of 60 MB", () => {
   })
 })
 
-// The limit holds for all processes and threads of a user together, and not for root: a user who has no others.
+// The limit holds for all processes and threads of a user together, and not for root: use one without others.
 const limited = (most: number) => `exec setpriv --reuid 64321 --clear-groups prlimit --nproc=${most} "$@"`
 const possible =
   spawnSync("/bin/sh", ["-c", limited(100), "sh", process.execPath, Aio.command, "--version"]).status === 0

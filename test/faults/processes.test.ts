@@ -18,7 +18,7 @@ import * as Aio from "../support/Aio.js"
 import * as InProcess from "../support/InProcess.js"
 
 // What goes wrong around processes, as public problem reports of other tools and attacks on this one have it; each with
-// real processes. What a unit test says in less time is there: Supervisor, LongRunning, Timers, JobLog, LogFiles.
+// real processes. What a unit test covers in less time is there: Supervisor, LongRunning, Timers, JobLog, LogFiles.
 
 afterAll(Aio.removeFolders)
 
@@ -74,7 +74,7 @@ describe("a process tree", () => {
       expect(alive()).toBe(true)
       running.kill(signal)
       await running.exited
-      // Its end goes on where `aio` itself was killed.
+      // If `aio` itself was killed, the child ends a moment later.
       for (let i = 0; i < 500 && signal === "SIGKILL" && alive(); i++)
         await new Promise((done) => setTimeout(done, 20))
       expect(alive()).toBe(false)

@@ -56,7 +56,7 @@ const split = (bytes: Buffer, options: Splitter.Options, cuts: ReadonlyArray<num
   return found
 }
 
-/** `line: values` for a row, `line! why` for what is none. */
+/** `line: values` for a row, `line! why` for a record that is not a row. */
 const told = (record: Records.Record): string =>
   record.problem === undefined
     ? `${record.line}: ${JSON.stringify(record.value)}`
@@ -338,7 +338,7 @@ describe("records of JSON", () => {
     ]) {
       const found = await outcomes(input, same, {})
       const bytes = found.map((outcome) => {
-        const record = outcome instanceof MapRecords.Mapped ? outcome.results[0] : outcome
+        const record = outcome instanceof MapRecords.MappedRecord ? outcome.results[0] : outcome
         return record instanceof Records.Record ? record.bytes.toString() : String(record)
       })
       expect(bytes.join("") === input).toBe(true)
@@ -352,7 +352,7 @@ describe("records of JSON", () => {
     ]) {
       const found = await outcomes(input, f, { concurrency: 3 })
       for (const [i, [text, written = text]] of texts.entries()) {
-        const [result] = (found[i] as MapRecords.Mapped).results
+        const [result] = (found[i] as MapRecords.MappedRecord).results
         expect(result === `{"r":${written}}`, text.slice(0, 40)).toBe(true)
       }
     }
@@ -364,9 +364,11 @@ describe("records of JSON", () => {
     const input = bad.map((text, i) => `${i}\n\n${text}\n`).join("")
     const found = await outcomes(input, (r) => ({ r }), {})
     expect(
-      found.map((outcome) => (outcome instanceof MapRecords.Failed ? outcome.records[0]!.line : 0))
+      found.map((outcome) => (outcome instanceof MapRecords.FailedRecord ? outcome.records[0]!.line : 0))
     ).toEqual(bad.flatMap((_, i) => [0, 3 * i + 3]))
-    expect((found.at(-1) as MapRecords.Failed).detail).toBe("-Infinity has no JSON (at r[0])")
+    expect((found.at(-1) as MapRecords.FailedRecord).detail).toBe(
+      "-Infinity cannot be represented in JSON (at r[0])"
+    )
     expect((await outcomes("1e400\n", (r) => r, {}))[0]).toBeInstanceOf(Records.Record)
   })
 
@@ -374,7 +376,7 @@ describe("records of JSON", () => {
     let value: unknown = 1
     for (let level = 0; level <= 1_000_000; level++) value = [value]
     expect(() => LosslessJson.encode(value)).toThrow(
-      "what is nested more than 1000000 levels deep has no JSON"
+      "what is nested more than 1000000 levels deep cannot be represented in JSON"
     )
   })
 })
@@ -421,16 +423,16 @@ describe("aio loop, one bad record", () => {
       expect(events.slice(0, -1).map(({ detail, event, line }) => [line, detail ?? event])).toEqual([
         [1, "an error that cannot be printed: reading it throws 1"],
         [2, expect.any(String)],
-        [3, "an object that contains itself has no JSON (at self)"],
+        [3, "an object that contains itself cannot be represented in JSON (at self)"],
         [4, "1"],
         [5, "1"],
         [6, "it has interrupted itself"],
         [7, expect.any(String)],
         [8, "an error that cannot be printed: reading it throws 1"],
-        [9, "undefined has no JSON (at [0])"],
-        [10, "NaN has no JSON (at n)"],
-        [11, "a symbol has no JSON"],
-        [12, "a function has no JSON"],
+        [9, "undefined cannot be represented in JSON (at [0])"],
+        [10, "NaN cannot be represented in JSON (at n)"],
+        [11, "a symbol cannot be represented in JSON"],
+        [12, "a function cannot be represented in JSON"],
         [13, "zero"],
         [14, "result"]
       ])
@@ -558,7 +560,9 @@ describe("ReadRecords.encode", () => {
     const text = `{"a":${levels(20_000)},"n":1e400}\n`
     const [record] = split(Buffer.from(text), { format: "ndjson" })
     expect(Buffer.from(ReadRecords.encode(record!, record!.value)).toString() === text).toBe(true)
-    expect(() => ReadRecords.encode(record!, { n: Number.NaN })).toThrow("NaN has no JSON (at n)")
+    expect(() => ReadRecords.encode(record!, { n: Number.NaN })).toThrow(
+      "NaN cannot be represented in JSON (at n)"
+    )
     ;(record!.value as { n: number }).n = 1
     expect(
       Buffer.from(ReadRecords.encode(record!, record!.value)).toString() === text.replace("1e400", "1")
@@ -573,7 +577,7 @@ describe("any records", () => {
   it("are accounted for once, whatever the function does", () => FastCheck.assert(mapping, { numRuns: 100 }))
 
   it("end the loop when its function's caller is interrupted, and count as failures of none", async () => {
-    const found: Array<MapRecords.Outcome> = []
+    const found: Array<MapRecords.RecordOutcome> = []
     const all = MapRecords.mapRecords(
       ReadRecords.records(Stream.make(Buffer.from("1\n2\n")), { format: "ndjson" }),
       (n) => (n === 2 ? Effect.never : n),

@@ -35,7 +35,7 @@ class Endless extends Error {
 
 const cannot = /^error: an error that cannot be printed: reading it throws /
 
-/** Errors as no program should have them, and what is said of each. */
+/** Errors as no program should have them, and the report of each. */
 const errors: ReadonlyArray<readonly [string, () => unknown, RegExp]> = [
   ["a getter for its message throws", () => withGetter("message"), cannot],
   ["the same, of an object that is no Error", () => withGetter("message", {}), cannot],
@@ -455,7 +455,7 @@ import * as Effect from "effect/Effect"
 ${setup}
 export default Effect.never.pipe(Effect.ensuring(Console.log("cleaned")))
 `
-  // Some come before anything listens, some while the file is loaded, some while it runs.
+  // Some arrive before there is a listener, some while the file is loaded, some while it runs.
   const cases = ([20, 100, 200] as const).flatMap((after) =>
     (["SIGINT", "SIGTERM"] as const).flatMap((signal) =>
       [1, 2].map((times) => [after, signal, times] as const)

@@ -5,6 +5,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, HashMap, Layer, Ref, Stream } from "effect"
 import * as Gather from "../../src/programs/Gather.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
+import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
 import * as Input from "../../src/services/host/Input.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as GuideServer from "../../src/services/http/GuideServer.js"
@@ -46,7 +47,7 @@ describe("Gather", () => {
   })
 
   describe("files", () => {
-    const serve = Downloader.layerTest({ "https://a.example/f": Effect.succeed("body") })
+    const serve = DownloaderTest.layer({ "https://a.example/f": Effect.succeed("body") })
 
     it.scopedLive("saves the files of the command line and the list", () =>
       Effect.gen(function* () {
@@ -57,7 +58,7 @@ describe("Gather", () => {
         )
         expect((yield* collect(events)).at(-1)).toMatchObject({ event: "summary", succeeded: 1, failed: 0 })
         expect(count).toBe(1)
-        expect(HashMap.size(yield* Ref.get(yield* Downloader.Files))).toBe(1)
+        expect(HashMap.size(yield* Ref.get(yield* DownloaderTest.Files))).toBe(1)
       }).pipe(Effect.provide(Layer.merge(serve, Input.layerTest(""))))
     )
 

@@ -1,10 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Fiber, Layer, TestClock } from "effect"
 import * as Gather from "../../src/programs/Gather.js"
-import * as Downloader from "../../src/services/download/Downloader.js"
+import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as GuideServer from "../../src/services/http/GuideServer.js"
 import * as EventLoop from "../../src/services/task/EventLoop.js"
+import { until } from "../support/Waits.js"
 
 // The last page listed arrives first.
 const arrivals = [400, 300, 200, 100]
@@ -16,11 +17,10 @@ const scripts = Object.fromEntries(
   ])
 )
 const layers = Layer.mergeAll(
-  Downloader.layerTest(scripts),
+  DownloaderTest.layer(scripts),
   Layer.succeed(GuideServer.GuideServer, { origin }),
   Output.layerTest
 )
-const until = (condition: () => boolean) => Effect.repeat(EventLoop.nextTurn, { until: condition })
 
 describe("Gather.example", () => {
   it.effect("prints each page at the moment it arrives, whatever the order asked for", () =>
@@ -34,7 +34,7 @@ describe("Gather.example", () => {
       for (const { size, url } of GuideServer.pages.toReversed()) {
         yield* TestClock.adjust(100)
         expected.push(`Downloaded ${url}, size ${size}`)
-        // The next page arrives only when the clock goes on, and the clock waits for this line.
+        // The next page arrives only when the clock is adjusted, after this line.
         yield* until(() => stdout.length >= expected.length)
         expect(stdout).toEqual(expected)
       }

@@ -19,7 +19,7 @@ const quick = Layer.mergeAll(
   Storage.layerTest()
 )
 
-// A database whose answer comes never, and that tells how it was stopped, after a clean-up.
+// A database that never answers, and keeps the exit of its query after an asynchronous clean-up.
 const hanging = Effect.map(
   Effect.all({ begun: Deferred.make<void>(), ended: Deferred.make<Exit.Exit<never>>() }),
   ({ begun, ended }) => ({

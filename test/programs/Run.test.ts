@@ -7,6 +7,8 @@ import * as Output from "../../src/services/host/Output.js"
 import * as Signals from "../../src/services/host/Signals.js"
 import * as Cancellation from "../../src/services/task/Cancellation.js"
 import * as EventLoop from "../../src/services/task/EventLoop.js"
+import * as FiberRuntime from "../../src/services/task/internal/fiberRuntime.js"
+import { until } from "../support/Waits.js"
 
 class Boom extends Data.TaggedError("Boom")<{ readonly n: number }> {}
 
@@ -22,7 +24,7 @@ const outcome = <A, E>(program: Effect.Effect<A, E, Output.Output | Signals.Sign
 
 const send = (event: Signals.Event) => Effect.flatMap(Signals.Source, (source) => source.send(event))
 
-/** Waits for ever, and says when it does. */
+/** Never ends, and signals its start. */
 const waiting = (started: Deferred.Deferred<void>) =>
   Effect.zipRight(Deferred.succeed(started, undefined), Effect.never)
 
@@ -107,9 +109,12 @@ describe("Run.supervise", () => {
 
   it.effect("keeps the signal's code when the program ends well, or fails, after it", () =>
     Effect.gen(function* () {
+      const interrupted = Effect.withFiberRuntime<void>((fiber) =>
+        until(() => FiberRuntime.isInterrupted(fiber))
+      )
       const ending = (last: Effect.Effect<unknown, unknown>) =>
         Effect.uninterruptible(
-          Effect.zipRight(send(Signals.signal("SIGTERM")), Effect.zipRight(Effect.yieldNow(), last))
+          Effect.zipRight(send(Signals.signal("SIGTERM")), Effect.zipRight(interrupted, last))
         )
       assert.deepStrictEqual(yield* outcome(ending(Effect.void)), { code: 143, stderr: [] })
       assert.deepStrictEqual(yield* outcome(ending(Effect.fail("late"))), {
@@ -188,7 +193,7 @@ describe("Run.supervise", () => {
   )
 
   describe("unobserved fibers", () => {
-    // How many have begun and not ended: what has begun to fail goes on to its end before another fiber runs.
+    // How many have begun and not ended: a fiber that has begun to fail ends before another fiber runs.
     let [begun, failing] = [0, 0]
     const fails = (error: Boom) =>
       Effect.suspend(() => {

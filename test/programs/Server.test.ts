@@ -119,29 +119,46 @@ describe("Server", () => {
     }).pipe(Effect.provide(inMemory))
   )
 
-  it.scoped("shows in exact virtual time that waits add up to one, and that blocking stops everybody", () =>
+  it.scoped(
+    "shows in exact virtual time that waits add up to one, and that blocking stops every request",
+    () =>
+      Effect.gen(function* () {
+        const fiber = yield* Effect.fork(Server.demo({ requests: 100 }))
+        yield* TestClock.adjust("200 millis")
+        yield* TestClock.adjust("200 millis")
+        yield* TestClock.adjust("299 millis")
+        expect(yield* Fiber.poll(fiber)).toMatchObject({ _tag: "None" })
+        yield* TestClock.adjust("1 millis")
+        const demo = yield* Fiber.join(fiber)
+        expect(demo).toMatchObject({ one: 200, all: 200, free: 0, held: 300 })
+        expect(Server.demoLines(demo)).toEqual([
+          "1 request that waits 200 ms: answered after 200 ms",
+          "100 requests that wait 200 ms each: all answered after 200 ms (one after another: 20.0 s)",
+          "10 requests with nothing to wait for: each answered within 0 ms",
+          "the same 10 while one handler blocks for 300 ms: none answered before 300 ms",
+          "waiting costs the loop nothing, blocking stops it for all requests: blocking work belongs on a thread (aio executor)"
+        ])
+      }).pipe(Effect.provide(inMemory))
+  )
+
+  it.scoped("waits and blocks for any duration, not only for what /wait accepts", () =>
     Effect.gen(function* () {
-      const fiber = yield* Effect.fork(Server.demo({ requests: 100 }))
-      yield* TestClock.adjust("200 millis")
-      yield* TestClock.adjust("200 millis")
-      yield* TestClock.adjust("299 millis")
-      expect(yield* Fiber.poll(fiber)).toMatchObject({ _tag: "None" })
-      yield* TestClock.adjust("1 millis")
-      const demo = yield* Fiber.join(fiber)
-      expect(demo).toMatchObject({ one: 200, all: 200, free: 0, held: 300 })
-      expect(Server.demoLines(demo)).toEqual([
-        "1 request that waits 200 ms: answered after 200 ms",
-        "100 requests that wait 200 ms each: all answered after 200 ms (one after another: 20.0 s)",
-        "10 requests with nothing to wait for: each answered within 0 ms",
-        "the same 10 while one handler blocks for 300 ms: none answered before 300 ms",
-        "waiting costs the loop nothing, blocking stops it for all requests: blocking work belongs on a thread (aio executor)"
-      ])
+      const fiber = yield* Effect.fork(Server.demo({ requests: 2, wait: "2 hours", block: "1500 micros" }))
+      yield* TestClock.adjust("2 hours")
+      yield* TestClock.adjust("2 hours")
+      yield* TestClock.adjust("1500 micros")
+      expect(yield* Fiber.join(fiber)).toMatchObject({
+        one: 7_200_000,
+        wait: 7_200_000,
+        block: 1.5,
+        held: 1.5
+      })
     }).pipe(Effect.provide(inMemory))
   )
 
   it.scopedLive("shows the same over real sockets", () =>
     Effect.gen(function* () {
-      const demo = yield* Server.demo({ requests: 50, wait: 20, block: 40 })
+      const demo = yield* Server.demo({ requests: 50, wait: "20 millis", block: "40 millis" })
       expect(demo.all).toBeGreaterThanOrEqual(19)
       expect(demo.all).toBeLessThan(50 * 20)
       // A timer may be a millisecond early by the nanosecond clock.

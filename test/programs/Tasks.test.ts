@@ -4,6 +4,8 @@ import * as Tasks from "../../src/programs/Tasks.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as Cancellation from "../../src/services/task/Cancellation.js"
 import type * as TaskGroup from "../../src/services/task/TaskGroup.js"
+import * as VirtualClock from "../../src/services/time/VirtualClock.js"
+import { until } from "../support/Waits.js"
 
 describe("Tasks", () => {
   describe("example", () => {
@@ -116,8 +118,11 @@ describe("Tasks", () => {
     it.effect("hands the reason of its interruption on to every task, and waits for them", () =>
       Effect.gen(function* () {
         const seen: Array<ReadonlyArray<Cancellation.Cancellation>> = []
-        const running = yield* Deferred.make<void>()
-        const task = Effect.zipRight(Deferred.succeed(running, undefined), Effect.never).pipe(
+        let running = 0
+        const task = Effect.zipRight(
+          Effect.sync(() => running++),
+          Effect.never
+        ).pipe(
           Effect.onExit((exit) =>
             Effect.zipRight(
               Effect.yieldNow(),
@@ -131,8 +136,7 @@ describe("Tasks", () => {
             ["two", task]
           ])
         )
-        yield* Deferred.await(running)
-        yield* Effect.yieldNow()
+        yield* until(() => running === 2)
         yield* Cancellation.cancel(fiber, { reason: "SIGINT", origin: "terminal" })
         expect(seen).toEqual([
           [{ reason: "SIGINT", origin: "terminal" }],
@@ -144,14 +148,14 @@ describe("Tasks", () => {
     it.effect.prop(
       "gives results in input order for any delays and any capacity",
       [FastCheck.array(FastCheck.nat(5), { maxLength: 8 }), FastCheck.integer({ min: 1, max: 9 })],
-      ([turns, capacity]) =>
+      ([delays, capacity]) =>
         Effect.gen(function* () {
           const results = yield* Tasks.runAll(
-            turns.map((n, i) => [`task ${i}`, Effect.as(Effect.repeatN(Effect.yieldNow(), n), i)] as const),
+            delays.map((delay, i) => [`task ${i}`, later(delay, i)] as const),
             { capacity }
           )
-          expect(results).toEqual(turns.map((_, index) => index))
-        }),
+          expect(results).toEqual(delays.map((_, index) => index))
+        }).pipe(VirtualClock.run()),
       { fastCheck: { numRuns: 30 } }
     )
   })

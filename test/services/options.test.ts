@@ -9,6 +9,7 @@ import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as Server from "../../src/programs/Server.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
+import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
 import * as Downloads from "../../src/services/download/Downloads.js"
 import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
 import * as Output from "../../src/services/host/Output.js"
@@ -36,6 +37,7 @@ import * as Probes from "../../src/services/supervision/Probes.js"
 import * as ScheduledRuns from "../../src/services/supervision/ScheduledRuns.js"
 import * as Services from "../../src/services/supervision/Services.js"
 import * as Supervisor from "../../src/services/supervision/Supervisor.js"
+import * as Deadline from "../../src/services/task/Deadline.js"
 import * as Gather from "../../src/services/task/Gather.js"
 import * as Sleep from "../../src/services/task/Sleep.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
@@ -62,7 +64,6 @@ const kinds = {
   finite: [Number.POSITIVE_INFINITY],
   /** Negative ones too: what is refused is NaN. */
   any: [Number.POSITIVE_INFINITY],
-  milliseconds: [],
   port: [1.5, 65_536, Number.POSITIVE_INFINITY],
   byte: [1.5, 256],
   time: [],
@@ -134,7 +135,7 @@ option("Download.Request.maxSize", "anyCount", (maxSize) =>
 options("EventBuffer.Options", { capacity: "countOrInfinity" }, (given) =>
   Effect.sync(() => EventBuffer.make(given))
 )
-options("EventBuffer.Options", { pause: "milliseconds" }, (given) =>
+options("EventBuffer.Options", { pause: "time" }, (given) =>
   Effect.sync(() => EventBuffer.make({ capacity: 1, ...given }))
 )
 options("HostQueue.Options", { perHost: "countOrInfinity", lowWater: "countOrInfinity" }, (given) =>
@@ -173,7 +174,7 @@ options("Server.Options", { port: "port", grace: "time" }, (given) =>
 )
 options(
   "Server.DemoOptions",
-  { requests: "countOrNone", wait: "milliseconds", block: "milliseconds", others: "countOrNone" },
+  { requests: "countOrNone", wait: "time", block: "time", others: "countOrNone" },
   (given) => Server.demo(given)
 )
 options("Lines.Options", { maxLine: "countOrInfinity", delimiter: "byte" }, (given) =>
@@ -226,6 +227,9 @@ option("Timers.until", "anyTime", (until) => Scheduling.every("1 second", Effect
 option("Timers.every interval", "someTime", (interval) => Scheduling.every(interval, Effect.void))
 option("Timers.callLater delay", "anyTime", (delay) => Scheduling.callLater(delay, Effect.void))
 option("Timers.callAt time", "anyTime", (time) => Scheduling.callAt(time, Effect.void))
+options("Deadline.Options", { limit: "time" }, ({ limit = 1 }) =>
+  Deadline.timeout(Effect.void, { limit, late: { reason: "late", origin: "test" }, onTimeout: () => "late" })
+)
 option("Sleep.sleep duration", "anyTime", (duration) => Sleep.sleep(duration))
 options("Timers.Options", { recheck: "time" }, (given) =>
   Effect.provide(Effect.void, Timers.layerWith(given))
@@ -353,7 +357,7 @@ const declared = (): ReadonlyArray<string> =>
 
 const layers = Layer.mergeAll(
   ProcessesTest.layerTest([{ match: "true" }]),
-  Downloader.layerTest({}),
+  DownloaderTest.layer({}),
   InlineExecutor.layer,
   HttpServerTest.layer,
   Output.layerTest,

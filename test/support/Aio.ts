@@ -126,7 +126,7 @@ export const removeFolders = (): void => {
 /** All names in a folder, hidden ones included, sorted. */
 export const names = (path: string): ReadonlyArray<string> => readdirSync(path).sort()
 
-/** An environment to know the processes of one run of `aio` by. */
+/** An environment that marks the processes of one run of `aio`. */
 export const marker = () => {
   const id = `AIO_TEST_MARKER=${randomUUID()}`
   const alive = (): ReadonlyArray<number> =>
@@ -144,7 +144,7 @@ export const marker = () => {
     env: { AIO_TEST_MARKER: id.slice(16) },
     /** Who is alive now. */
     alive,
-    /** Who is alive still, after ten seconds at most: for what goes on when `aio` itself was killed. */
+    /** The processes that still run, after ten seconds at most: for those that outlive a killed `aio`. */
     left: async () => {
       for (let i = 0; i < 500 && alive().length > 0; i++) await new Promise((done) => setTimeout(done, 20))
       return alive()

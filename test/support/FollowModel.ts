@@ -7,7 +7,7 @@ import * as ResumePoint from "../../src/services/record/ResumePoint.js"
 import * as Tail from "../../src/services/record/Tail.js"
 
 // A log with its writers and rotations beside a follower that is killed and started again. All of it runs in one thread
-// with one clock, so that a writer knows whether the follower may have given its file up.
+// with one clock, so that a writer knows whether the follower may have stopped reading its file.
 
 /** What happens to the log, or to its follower. */
 export type Op =
@@ -54,7 +54,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
   { weight: 5, arbitrary: of("wait", { ms: fc.constantFrom(0, 0, 1, 3, 8, 50) } as never) }
 )
 
-/** Without what destroys content or kills: then each line comes exactly once, in the order of the files. */
+/** Without steps that destroy content or kill: then each line is read exactly once, in the order of the files. */
 const gentle = new Set<Op["op"]>([
   "write",
   "half",
@@ -206,7 +206,7 @@ export const run = async ({ dated, ops, there }: Case): Promise<ReadonlyArray<st
     if (isGone) for (const content of contents) if (content !== current?.content) content.destroyed = true
     const before = gaps.length
     start()
-    // Reading begins at the file that has the name when the follower says so.
+    // Reading begins at the file that has the name when the follower reports it.
     for (const end = now() + deadline; isGone && now() < end && gaps.length === before; ) await sleep(1)
     if (isGone && gaps.length === before) wrong.push("no gap where the checkpoint's file is gone")
   }
@@ -387,7 +387,7 @@ export const run = async ({ dated, ops, there }: Case): Promise<ReadonlyArray<st
       const got = new Set(received)
       return expected().filter((one) => !got.has(one))
     }
-    // Lines that are gone, and nothing was said.
+    // Lines that are lost without a report.
     const silent = () => {
       if (gaps.length > 0) return []
       const got = new Set(received)

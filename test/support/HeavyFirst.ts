@@ -18,7 +18,7 @@ const seconds: Readonly<Record<string, number>> = {
   manifest: 15,
   "cli/long-running": 14,
   "services/source/Diagnostics": 14,
-  "faults/http": 12,
+  "faults/http-command": 10,
   "faults/kills": 12,
   "cli/run-virtual": 11,
   "cli/gather-files": 10,

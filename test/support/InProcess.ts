@@ -80,7 +80,7 @@ const runOnce = async (args: ReadonlyArray<string>, options: Options): Promise<A
   return { code, signal: null, stdout: stdout.text(), stderr: stderr.text() }
 }
 
-// The working directory and the environment are the process's: a run with its own of them is alone, the others go on
+// The working directory and the environment are the process's: a run that sets them is alone, the others run on
 // beside each other. In the order of the calls.
 const waiting: Array<{ readonly alone: boolean; readonly start: () => Promise<void> }> = []
 let running = 0

@@ -85,7 +85,7 @@ export const toEffect = (
   return made(self)
 }
 
-/** All that a cause says, by name, sorted; interruptions are one word. */
+/** The contents of a cause, by name, sorted; interruptions are one word. */
 export const told = (cause: Cause.Cause<unknown>): ReadonlyArray<string> => [
   ...(Cause.isInterrupted(cause) ? ["interrupted"] : []),
   ...failures(cause)

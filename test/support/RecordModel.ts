@@ -29,7 +29,7 @@ const utf8 = (bytes: string): string | undefined => {
   }
 }
 
-/** JSON text in one form: keys sorted, the last of two equal ones, integers as their digits; undefined if it is none. */
+/** JSON text in one form: keys sorted, the last of two equal ones, integers as their digits; undefined if the text is not JSON. */
 export const canonical = (text: string): string | undefined => {
   try {
     JSON.parse(text)
@@ -313,7 +313,7 @@ const input = FastCheck.tuple(
 const cuts = FastCheck.array(FastCheck.nat(), { maxLength: 8 })
 const maxLine = FastCheck.constantFrom(1 << 24, 1 << 24, 1 << 24, 3, 8)
 
-/** The records of any bytes are those of the reference, however the bytes come, and reading goes on behind each. */
+/** The records of any bytes are those of the reference, in any chunks, and reading can continue behind each. */
 export const splitting = FastCheck.asyncProperty(
   input,
   format,
@@ -358,7 +358,7 @@ export const splitting = FastCheck.asyncProperty(
   }
 )
 
-/** A function's answer to one record, and what must come of it. */
+/** A function's answer to one record, and the outcome that it must have. */
 interface Behaviour {
   readonly name: string
   readonly answer: (value: any) => unknown
@@ -504,10 +504,10 @@ const behaviour = FastCheck.oneof(
 )
 
 /** One line for each outcome, to compare: its records' numbers, and what has become of them. */
-const outcomeOf = (outcome: MapRecords.Outcome): readonly [number, string, string] => {
+const outcomeOf = (outcome: MapRecords.RecordOutcome): readonly [number, string, string] => {
   if (outcome instanceof Records.Record) return [outcome.index, "same", outcome.bytes.toString("latin1")]
   const { index } = outcome.records[0]!
-  if (outcome instanceof MapRecords.Failed) return [index, "failed", ""]
+  if (outcome instanceof MapRecords.FailedRecord) return [index, "failed", ""]
   const texts = outcome.results.map((result) =>
     result instanceof Records.Record ? `=${result.bytes.toString("latin1")}` : canonical(result as string)!
   )

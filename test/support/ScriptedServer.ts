@@ -1,7 +1,7 @@
 import * as net from "node:net"
 import { setImmediate as turn } from "node:timers/promises"
 
-// A server that sends what it is told to, byte for byte, and ends its connections as it is told to.
+// A server that sends the bytes of its script, and ends its connections as the script has it.
 
 export interface Request {
   readonly method: string
@@ -13,10 +13,10 @@ export interface Request {
 }
 
 export interface Answer {
-  /** Each is written by itself, a turn of the event loop after the one before. */
+  /** Each is one write, a turn of the event loop after the previous one. */
   readonly send: ReadonlyArray<string | Buffer>
   /**
-   * What comes then: `keep` leaves the connection open for the next request, `fin` closes it in order, `reset` resets
+   * The end: `keep` leaves the connection open for the next request, `fin` closes it in order, `reset` resets
    * it when the client has seen some of the body, `reset now` together with the last piece.
    */
   readonly end?: "keep" | "fin" | "reset" | "reset now" | undefined
@@ -26,7 +26,7 @@ export interface ScriptedServer {
   readonly port: number
   readonly url: (path: string) => string
   readonly requests: ReadonlyArray<Request>
-  /** Tells that the client has seen some of the body, which lets a `reset` come. */
+  /** To be called when the client has received some of the body: a `reset` waits for that. */
   readonly seen: () => void
   readonly close: () => Promise<void>
 }

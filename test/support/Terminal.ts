@@ -43,7 +43,7 @@ export const start = (args: ReadonlyArray<string>, columns = 80) => {
   }
 }
 
-/** What a terminal shows of these characters: it knows what `aio` writes, and throws at anything else. */
+/** The screen of a terminal after these characters; throws on a control sequence that `aio` does not write. */
 export const render = (written: string, columns: number): ReadonlyArray<string> => {
   const lines: Array<string> = [""]
   let row = 0

@@ -73,7 +73,7 @@ export const gatherLosesNothing = law(
         expect(Programs.failures(causeOf(exit))).toEqual(raised.sort())
         return
       }
-      // Outcomes that have been settled before an interruption are values that nobody gets to see.
+      // Outcomes that were settled before an interruption are values that no fiber observes.
       expect(settled.sort()).toEqual(raised.sort())
       if (Exit.isSuccess(exit)) {
         expect(

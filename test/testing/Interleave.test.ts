@@ -235,7 +235,9 @@ describe("Interleave", () => {
       let living = 0
       const program = Effect.gen(function* () {
         if (living !== 0) return yield* Effect.dieMessage("one of the last run is there")
+        const begun = yield* Deferred.make<void>()
         yield* Effect.sync(() => living++).pipe(
+          Effect.zipRight(Deferred.succeed(begun, undefined)),
           Effect.zipRight(Effect.never),
           Effect.ensuring(
             Effect.zipRight(
@@ -245,7 +247,7 @@ describe("Interleave", () => {
           ),
           Effect.forkDaemon
         )
-        yield* Effect.yieldNow()
+        yield* Deferred.await(begun)
       })
       yield* passes(program, { runs: 20 })
       expect(living).toBe(0)

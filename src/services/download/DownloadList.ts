@@ -39,8 +39,12 @@ export const parseUrl = (text: string, shown = text): Either.Either<URL, string>
   const quoted = () => quote(shown)
   if (text.length > longestHost && hostOf(text).length > longestHost)
     return Either.left(`the host name in ${quoted()} is longer than ${longestHost} characters`)
-  if (!URL.canParse(text)) return Either.left(`${quoted()} is not a URL; expected https://host/path`)
-  const url = new URL(text)
+  let url: URL
+  try {
+    url = new URL(text)
+  } catch {
+    return Either.left(`${quoted()} is not a URL; expected https://host/path`)
+  }
   return url.protocol === "http:" || url.protocol === "https:"
     ? Either.right(url)
     : Either.left(`${quoted()} is not a web address; expected http:// or https://`)
@@ -106,7 +110,7 @@ const hash = 0x23
 /**
  * Reads a list of downloads: a URL per line, optionally followed by TAB and a file name, and by TAB and `sha256:HEX`;
  * blank lines and lines that start with `#` are skipped. A line is at most 1 MiB long. `-` is standard input. The list is
- * streamed and not kept. Fails with {@link ListError} at the first wrong line, and where the list cannot be read.
+ * streamed and not kept. Fails with {@link ListError} at the first wrong line, and if the list cannot be read.
  *
  * @since 0.1.0
  * @category streams

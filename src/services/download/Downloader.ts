@@ -1,12 +1,12 @@
 import { readdirSync } from "node:fs"
-import { Context, Data, Effect, Fiber, HashMap, Layer, Option, Ref, Runtime, type Scope } from "effect"
+import { Context, Data, Effect, Layer, type Scope } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { describe, tryFolder } from "../host/OwnFiles.js"
-import { anyCount, checkOptions, time } from "../text/Numbers.js"
+import { anyCount, checkOptions } from "../text/Numbers.js"
 import * as Printable from "../text/Printable.js"
-import { formatSize } from "../text/Sizes.js"
-import { DownloadError, type Downloaded, type Reason, type Request, type SessionOptions } from "./Download.js"
+import { DownloadError, type Downloaded, type Request, type SessionOptions } from "./Download.js"
 import { readProxies } from "./internal/proxies.js"
+import { checkSession } from "./internal/session.js"
 
 /**
  * A proxy in the environment that cannot be read.
@@ -124,7 +124,7 @@ export class Downloader extends Context.Tag("effect-asyncio/services/Downloader"
   Downloader,
   {
     /**
-     * Opens a session in the current scope, which closes its connections. Fails where a proxy of the environment is not
+     * Opens a session in the current scope, which closes its connections. Fails if a proxy of the environment is not
      * a URL; dies of a setting out of range.
      */
     readonly open: (options?: SessionOptions) => Effect.Effect<Session, ProxyError, Scope.Scope>
@@ -147,14 +147,6 @@ export const mapUrl =
       Effect.map(open(options), ({ start }) => ({
         start: (request, callbacks) => start({ ...request, url: f(request.url) }, callbacks)
       }))
-  })
-
-const checkSession = (options: SessionOptions) =>
-  checkOptions(options, {
-    connectTimeout: time,
-    stallTimeout: time,
-    limitRate: { least: 0, above: true, whole: false, infinite: true },
-    maxRedirects: anyCount
   })
 
 /**
@@ -186,68 +178,3 @@ export const layer: Layer.Layer<Downloader> = Layer.succeed(Downloader, {
       }
     })
 })
-
-/**
- * The answer of {@link layerTest} for a URL.
- *
- * @since 0.1.0
- * @category models
- */
-export type Scripted = Effect.Effect<Uint8Array | string, DownloadError>
-
-/**
- * The files that {@link layerTest} has saved, by path.
- *
- * @since 0.1.0
- * @category services
- */
-export class Files extends Context.Tag("effect-asyncio/services/Downloader/Files")<
-  Files,
-  Ref.Ref<HashMap.HashMap<string, Uint8Array>>
->() {}
-
-/**
- * Serves from memory: each URL's script is an effect, so it can wait on TestClock, fail, or answer differently the
- * second time. Applies `maxSize` and `existing`; saves into {@link Files}. An unscripted URL is a 404.
- *
- * @since 0.1.0
- * @category layers
- */
-export const layerTest = (scripts: Readonly<Record<string, Scripted>>): Layer.Layer<Downloader | Files> =>
-  Layer.effectContext(
-    Effect.gen(function* () {
-      const files = yield* Ref.make(HashMap.empty<string, Uint8Array>())
-      const fail = (request: Request, reason: Reason, detail: string, status?: number) =>
-        new DownloadError({ reason, url: request.url.href, detail, retryable: false, status })
-      const fetch = Effect.fnUntraced(function* (request: Request) {
-        const { maxSize = Number.POSITIVE_INFINITY, target } = request
-        const path = target === undefined ? undefined : `${target.directory}/${target.name}`
-        const there = path === undefined ? Option.none() : HashMap.get(yield* Ref.get(files), path)
-        if (Option.isSome(there) && target?.existing === "keep") {
-          return { size: there.value.length, path, skipped: true, resumedFrom: 0, status: 0 }
-        }
-        const script = scripts[request.url.href]
-        if (script === undefined) return yield* fail(request, "status", "404 Not Found", 404)
-        const body = yield* script
-        const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body
-        if (bytes.length > maxSize)
-          return yield* fail(request, "too-large", `more than ${formatSize(maxSize)}`)
-        if (path !== undefined) yield* Ref.update(files, HashMap.set(path, bytes))
-        return { size: bytes.length, path, skipped: false, resumedFrom: 0, status: 200 }
-      })
-      const open = (options: SessionOptions = {}) =>
-        Effect.map(Effect.runtime(), (runtime): Session => {
-          checkSession(options)
-          const fork = Runtime.runFork(runtime)
-          return {
-            start: (request, { fail, succeed }) =>
-              Fiber.interrupt(
-                fork(Effect.match(fetch(request), { onSuccess: succeed, onFailure: fail }), {
-                  immediate: false
-                })
-              )
-          }
-        })
-      return Context.make(Downloader, { open }).pipe(Context.add(Files, files))
-    })
-  )

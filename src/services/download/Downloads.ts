@@ -4,6 +4,7 @@ import type * as Events from "../host/Events.js"
 import { cancelled, codes, isFailureCode } from "../host/ExitCodes.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
 import { withOwnScope } from "../stream/OwnScope.js"
+import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
 import * as Deadline from "../task/Deadline.js"
@@ -33,6 +34,8 @@ export interface DownloadsOptions extends Download.SessionOptions {
   readonly perHost?: number | undefined
   /** Further attempts after a transient failure; default 3. */
   readonly retries?: number | undefined
+  /** The pauses before further attempts; default as in `Backoff.make`. A longer `Retry-After` wins. */
+  readonly backoff?: Backoff.Backoff | undefined
   /** Time limit of a whole transfer, retries included; default unlimited. */
   readonly timeout?: Duration.DurationInput | undefined
   /** The effect of a failed transfer on the others; default `"continue"`. `"collect"` is the same here. */
@@ -113,7 +116,7 @@ const buffered = 1024
 /**
  * Downloads the requests, many at once, as a stream of events. Requests are taken as slots become free, so an infinite
  * list costs no memory except for its names. After a transient failure (a dropped connection, a stall, 408, 425, 429,
- * 5xx) a transfer is retried after 0.5 s, doubled each time up to 30 s, with jitter, or after `Retry-After`; a
+ * 5xx) a transfer is retried after the pauses of `Backoff`, or after a longer `Retry-After`; a
  * `Retry-After` beyond 5 minutes is a failure.
  *
  * Failed transfers are events; the stream itself fails as the input fails, and with `NameTaken` when two requests would
@@ -269,6 +272,7 @@ export const downloads = <E = never, R = never>(
       const attempts = makeAttempts<Item>({
         session,
         retries,
+        pauseBefore: Backoff.make(options.backoff),
         toRequest: (item) => {
           item.begun = clock.unsafeCurrentTimeNanos()
           if (item.attempts === 0) item.attempts = 1
@@ -296,12 +300,12 @@ export const downloads = <E = never, R = never>(
           ? attempts.settle(item, first)
           : Deadline.timeout(attempts.settle(item, first), {
               limit: timeout,
-              late: { reason: `not done in ${formatGiven(timeout)}`, origin: "timeout" },
+              late: { reason: `timed out after ${formatGiven(timeout)}`, origin: "timeout" },
               onTimeout: () =>
                 new Download.DownloadError({
                   reason: "timeout",
                   url: item.url,
-                  detail: `not done in ${formatGiven(timeout)}`,
+                  detail: `timed out after ${formatGiven(timeout)}`,
                   retryable: false
                 })
             })

@@ -68,30 +68,34 @@ export const nameOf = (request: Download.DownloadRequest): string =>
 export interface NameClaims {
   /** Takes a name; false when it is taken. */
   readonly claim: (name: string) => boolean
-  /** Takes a request's name; succeeds as well if an equal request has it, and fails if another one has it. */
-  readonly check: (request: Download.DownloadRequest) => Effect.Effect<void, NameTaken>
+  /** Takes a request's name and returns it, also if an equal request has it; fails if another one has it. */
+  readonly check: (request: Download.DownloadRequest) => Effect.Effect<string, NameTaken>
   /** {@link check}; returns whether this is the first of several equal requests to begin. */
   readonly begin: (request: Download.DownloadRequest) => Effect.Effect<boolean, NameTaken>
 }
 
 interface Claim {
   readonly name: string
-  /** The URL and the checksum, as a digest, because only names of a long list are kept. */
+  /** Identifies the URL: see {@link identify}. */
   readonly url: string | undefined
   readonly checksum: string | undefined
   begun: boolean
 }
 
-const digest = (url: URL): string => {
-  const { hash, href } = url // the fragment is not sent
-  return createHash("sha256")
-    .update(hash === "" ? href : href.slice(0, -hash.length))
-    .digest("base64")
+/** Characters of a URL that is kept itself: not many more than a digest has, which takes longer than all else here. */
+const short = 96
+
+/** The URL that is sent, or the digest of a long one, which bounds the memory for a list. No URL looks like a digest. */
+const identify = ({ href }: URL): string => {
+  const end = href.indexOf("#") // the fragment is not sent
+  if (end < 0 && href.length <= short) return href
+  const sent = Buffer.from(href).subarray(0, end < 0 ? href.length : end) // a slice of the text would keep the whole
+  return sent.length <= short ? sent.toString() : createHash("sha256").update(sent).digest("base64")
 }
 
 /**
  * Refuses a request whose name an earlier one has, unless it is the same request again: the same URL, name and checksum.
- * Keeps only the names and digests.
+ * Keeps only the names, and of each URL a text of bounded length.
  *
  * @since 0.1.0
  * @category constructors
@@ -102,7 +106,7 @@ export const make = (): NameClaims => {
   const take = (request: Download.DownloadRequest): Claim | NameTaken => {
     const name = nameOf(request)
     const key = keyOf(name)
-    const url = digest(request.url)
+    const url = identify(request.url)
     const checksum = request.checksum?.hex
     const earlier = claims.get(key)
     if (earlier === undefined) {
@@ -130,7 +134,7 @@ export const make = (): NameClaims => {
     check: (request) =>
       Effect.suspend(() => {
         const taken = take(request)
-        return taken instanceof NameTaken ? Effect.fail(taken) : Effect.void
+        return taken instanceof NameTaken ? Effect.fail(taken) : Effect.succeed(taken.name)
       }),
     begin: (request) =>
       Effect.suspend(() => {

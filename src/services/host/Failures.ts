@@ -88,7 +88,7 @@ const home = (): string => {
 }
 
 /**
- * A path for messages: relative where it is inside the working directory.
+ * A path for messages: relative if it is inside the working directory.
  *
  * @since 0.1.0
  * @category formatting
@@ -111,7 +111,7 @@ const spanNames = (span: Cause.PrettyError["span"]): ReadonlySet<string> => {
 const longestStack = 256 * 1024
 const longestFrame = 4096
 
-// Effect's own reading of an error, without its cause (Effect would follow causes, without end where they form a circle)
+// Effect's own reading of an error, without its cause (Effect would follow causes, without end if they form a circle)
 // and without properties that throw. The frames are at the end of a stack.
 const pretty = (error: object): Cause.PrettyError | undefined =>
   guarded(() => {

@@ -43,9 +43,9 @@ export class Input extends Context.Tag("effect-asyncio/services/Input")<
 >() {}
 
 const reasons: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file",
-  ENOTDIR: "there is no such file",
-  EACCES: "it may not be read",
+  ENOENT: "the file does not exist",
+  ENOTDIR: "the file does not exist",
+  EACCES: "permission denied",
   EISDIR: "it is a folder"
 }
 

@@ -58,7 +58,7 @@ const open = (file: string, flags: number, mode?: number): number => {
 
 /**
  * Reads a file of this package: a regular file, not a link to one, of at most `limit` bytes. Throws
- * {@link FileKindError}, a `RangeError` where it is larger, or Node's own errors.
+ * {@link FileKindError}, a `RangeError` if it is larger, or Node's own errors.
  *
  * @since 0.1.0
  * @category functions
@@ -225,7 +225,7 @@ export const makeFolder = (directory: string): void => {
 }
 
 /**
- * Makes the folder where it is missing; throws if no file can be created in it.
+ * Makes the folder if it is missing; throws if no file can be created in it.
  *
  * @since 0.1.0
  * @category functions

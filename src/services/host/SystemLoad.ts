@@ -7,8 +7,8 @@ import { Context, Effect, Layer } from "effect"
  * @since 0.1.0
  * @category services
  */
-export class Machine extends Context.Tag("effect-asyncio/services/SystemLoad")<
-  Machine,
+export class SystemLoad extends Context.Tag("effect-asyncio/services/SystemLoad")<
+  SystemLoad,
   {
     /** Processors that this process may use. */
     readonly cpus: number
@@ -25,7 +25,7 @@ export class Machine extends Context.Tag("effect-asyncio/services/SystemLoad")<
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Machine> = Layer.sync(Machine, () => ({
+export const layer: Layer.Layer<SystemLoad> = Layer.sync(SystemLoad, () => ({
   cpus: availableParallelism(),
   load: Effect.sync(() => loadavg()[0]!),
   freeMemory: Effect.sync(freemem)
@@ -37,8 +37,8 @@ export const layer: Layer.Layer<Machine> = Layer.sync(Machine, () => ({
  * @since 0.1.0
  * @category layers
  */
-export const layerTest = (machine: Partial<Machine["Type"]> = {}): Layer.Layer<Machine> =>
-  Layer.succeed(Machine, {
+export const layerTest = (machine: Partial<SystemLoad["Type"]> = {}): Layer.Layer<SystemLoad> =>
+  Layer.succeed(SystemLoad, {
     cpus: 4,
     load: Effect.succeed(0),
     freeMemory: Effect.succeed(2 ** 40),

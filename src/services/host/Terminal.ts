@@ -146,7 +146,7 @@ const make: Effect.Effect<Platform.Terminal, never, Input.Input | Output.Output 
 /**
  * `@effect/platform`'s `Terminal` for this process, on a pipe or a file as well. Other than the platform's own, `display`
  * keeps its place in the output of `Output`; `readLine` leaves echo and editing to the terminal, loses no line between
- * two calls, and fails with `QuitException` where standard input ends; keys that `readInput` has read and that were not
+ * two calls, and fails with `QuitException` if standard input ends; keys that `readInput` has read and that were not
  * taken when its scope closes go to the next reader.
  *
  * @example

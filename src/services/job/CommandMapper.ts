@@ -60,7 +60,7 @@ export const make = (given: ReadonlyArray<string>, { asText = false }: Options =
             if (![first, ...rest].every((word) => word.isWellFormed())) {
               return yield* new ExitError({
                 exitCode: codes.failed,
-                message: "half of a surrogate pair has no UTF-8"
+                message: "a lone surrogate cannot be written as UTF-8"
               })
             }
             const command = inShell

@@ -18,7 +18,9 @@ export type JobEvent =
       readonly event: "retried"
       readonly seq: number
       readonly command: string
+      /** The attempt that follows, after `delay` milliseconds. */
       readonly attempt: number
+      readonly delay: number
       readonly detail: string
     }
   | JobFinished

@@ -118,7 +118,7 @@ const replace = (aside: string, target: string, trash: string): void => {
 
 /**
  * Files for one job: `DIR/NAME/stdout`, `stderr`, `exit` and `command`, written to a temporary folder and renamed into
- * place when the job has ended; closed with the scope. Fails where they cannot be created.
+ * place when the job has ended; closed with the scope. Fails if they cannot be created.
  *
  * @since 0.1.0
  * @category constructors

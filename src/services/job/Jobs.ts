@@ -5,6 +5,7 @@ import {
   Clock,
   type Context,
   Data,
+  Deferred,
   Duration,
   Effect,
   Exit,
@@ -19,9 +20,11 @@ import * as Processes from "../process/Processes.js"
 import type { ProcessOutcome } from "../process/ProcessOutcome.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
 import { type Input, withOwnScope } from "../stream/OwnScope.js"
+import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
 import * as Race from "../task/Race.js"
+import * as Sleep from "../task/Sleep.js"
 import * as WorkerFibers from "../task/WorkerFibers.js"
 import { anyCount, checkedNumber, checkOptions, count, type Range, time } from "../text/Numbers.js"
 import * as deliveredLog from "./internal/deliveredLog.js"
@@ -98,6 +101,8 @@ export interface JobsOptions extends Processes.StopOptions {
   readonly timeout?: Duration.DurationInput | { readonly median: number } | undefined
   /** Further attempts of a job that failed; default 0. */
   readonly retries?: number | undefined
+  /** The pauses before further attempts, in which the job keeps its lane; default as in `Backoff.make`. */
+  readonly backoff?: Backoff.Backoff | undefined
   /** Least time between two starts; default none. */
   readonly delay?: Duration.DurationInput | undefined
   /** Default: never. */
@@ -170,11 +175,11 @@ interface Opened<E> {
 const open = <E>(
   requests: Input<JobRequest, E>,
   options: JobsOptions & { readonly log?: RunOptions["log"] }
-): Effect.Effect<Opened<E>, JobsError, Processes.Processes | SystemLoad.Machine | Scope.Scope> =>
+): Effect.Effect<Opened<E>, JobsError, Processes.Processes | SystemLoad.SystemLoad | Scope.Scope> =>
   Effect.gen(function* () {
-    const machine = yield* SystemLoad.Machine
+    const system = yield* SystemLoad.SystemLoad
     const processes = yield* Processes.Processes
-    const { concurrency = machine.cpus, grace, halt, results, retries = 0, stopSignal } = options
+    const { concurrency = system.cpus, grace, halt, results, retries = 0, stopSignal } = options
     checkJobs(options)
     if (results !== undefined) yield* JobResults.check(results)
     const log = options.log && deliveredLog.make(yield* JobLog.open(options.log.path, options.log.resume))
@@ -190,7 +195,7 @@ const open = <E>(
     const attempt = jobAttempts.make({
       clock,
       emit,
-      gate: startGate.make(options, machine, send),
+      gate: startGate.make(options, system, send),
       grace,
       inherit: mode === "inherit",
       limits,
@@ -198,7 +203,14 @@ const open = <E>(
       processes,
       stopSignal
     })
+    const pauseBefore = Backoff.make(options.backoff)
+    const halting = yield* Deferred.make<void>()
     let halted: string | undefined
+    const giveUp = (reason: string | undefined) => {
+      if (reason === undefined || halted !== undefined) return
+      halted = reason
+      Deferred.unsafeDone(halting, Effect.void)
+    }
 
     const finish = (seq: number, key: string, outcome: ProcessOutcome, runtime: number) => {
       const { detail, exitCode, failureCode, signal, usage } = outcome
@@ -222,7 +234,7 @@ const open = <E>(
               peakMemory: usage.value.peakMemory
             }
       })
-      halted ??= reason
+      giveUp(reason)
     }
 
     const runJob = (
@@ -255,23 +267,34 @@ const open = <E>(
         )
         return Effect.flatMap(attempted, ({ began, outcome, runtime }) => {
           const { detail, exitCode, signal } = outcome
+          const end = (): Effect.Effect<void, JobsError | Halted> => {
+            lane.cancelled = undefined
+            const received = sink.received()
+            const entry = { seq, started: began, runtime, received, exitCode, signal, command: key }
+            const written = output.finish(seq, sink, () => log?.ended(entry, emitted()))
+            const ended = () => {
+              finish(seq, key, outcome, runtime)
+              return halted !== undefined && halt?.when === "now"
+                ? new Halted({ cancellation: { reason: halted, origin: "subprocess" } })
+                : Effect.void
+            }
+            // The job has ended: only a reader that has stopped can keep its output back.
+            return written === undefined ? ended() : Effect.uninterruptible(Effect.flatMap(written, ended))
+          }
           if (exitCode !== 0 && number <= retries && halted === undefined) {
-            sink.drop()
-            const retried = { seq, command: key, attempt: number + 1, detail: detail! }
-            return Effect.flatMap(send({ event: "retried", ...retried }), () => from(number + 1))
+            return Effect.flatMap(pauseBefore(number - 1), (delay) =>
+              send({ event: "retried", seq, command: key, attempt: number + 1, delay, detail: detail! }).pipe(
+                // A job that waits when the others are given up has failed with the attempt that it made.
+                Effect.zipRight(Race.first(Sleep.sleep(delay), Deferred.await(halting))),
+                Effect.flatMap(() => {
+                  if (halted !== undefined) return end()
+                  sink.drop()
+                  return from(number + 1)
+                })
+              )
+            )
           }
-          lane.cancelled = undefined
-          const received = sink.received()
-          const entry = { seq, started: began, runtime, received, exitCode, signal, command: key }
-          const written = output.finish(seq, sink, () => log?.ended(entry, emitted()))
-          const end = () => {
-            finish(seq, key, outcome, runtime)
-            return halted !== undefined && halt?.when === "now"
-              ? new Halted({ cancellation: { reason: halted, origin: "subprocess" } })
-              : Effect.void
-          }
-          // The job has ended: only a reader that has stopped can keep its output back.
-          return written === undefined ? end() : Effect.uninterruptible(Effect.flatMap(written, end))
+          return end()
         })
       }
       return full() ? Effect.flatMap(room, () => from(1)) : from(1)
@@ -301,7 +324,7 @@ const open = <E>(
     const stopped =
       options.stop &&
       Effect.map(options.stop, (reason) => {
-        halted ??= reason
+        giveUp(reason)
         stoppedCode = cancelled(reason)
       })
     const running = (stopped === undefined ? all : Race.first(all, stopped)).pipe(
@@ -360,7 +383,7 @@ const open = <E>(
 export const run = <E = never, R = never, E2 = never, R2 = never>(
   requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   { deliver, ...options }: RunOptions<E2, R2>
-): Effect.Effect<JobsSummary, E | E2 | JobsError, R | R2 | Processes.Processes | SystemLoad.Machine> =>
+): Effect.Effect<JobsSummary, E | E2 | JobsError, R | R2 | Processes.Processes | SystemLoad.SystemLoad> =>
   Effect.contextWithEffect((context: Context.Context<R | R2>) =>
     Effect.gen(function* () {
       const input = Stream.StreamTypeId in requests ? Stream.provideContext(requests, context) : requests
@@ -414,5 +437,5 @@ export const run = <E = never, R = never, E2 = never, R2 = never>(
 export const stream = <E = never, R = never>(
   requests: Iterable<JobRequest> | Stream.Stream<JobRequest, E, R>,
   options: JobsOptions = {}
-): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | SystemLoad.Machine> =>
+): Stream.Stream<JobEvent, E | JobsError, R | Processes.Processes | SystemLoad.SystemLoad> =>
   withOwnScope(requests, (input) => Effect.map(open(input, options), ({ events }) => events))

@@ -76,7 +76,7 @@ export interface Embedded {
 // make
 
 /**
- * APIs in memory; fail with {@link ApiError} where `down` says so. Their latency is a time of the current clock.
+ * APIs in memory; fail with {@link ApiError} if `down` says so. Their latency is a time of the current clock.
  *
  * @since 0.1.0
  * @category constructors

@@ -31,7 +31,7 @@ const failure = (path: string) => (error: unknown) =>
   new DeadLetterError({ path, detail: (error as Error).message.replace(/^\w+: |, \w+( '.*')?$/g, "") })
 
 /**
- * Opens the file in the current scope, to append. Fails where it cannot be written, also for a named pipe that nothing reads.
+ * Opens the file in the current scope, to append. Fails if it cannot be written, also for a named pipe that nothing reads.
  *
  * @since 0.1.0
  * @category constructors

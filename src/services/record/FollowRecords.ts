@@ -28,7 +28,7 @@ export interface FollowOptions<out E = never> extends LinesOptions {
  * The lines of a file that other programs append to, without end: all of it, then what is appended. Rotation loses and
  * splits no line: the old file is read until its writer is quiet, then those that had the name in between, then the new
  * one. After a truncation the new content is read, and `onGap` is called. A file that does not exist is awaited; fails with
- * `InputError` where the path names something else.
+ * `InputError` if the path names something else.
  *
  * @example
  * ```ts

@@ -186,7 +186,7 @@ const write = (root: unknown): string => {
   const path = new Set<object>()
   const refuse = (what: string): never => {
     throw new TypeError(
-      open.length === 0 ? `${what} has no JSON` : `${what} has no JSON (at ${placeOf(open)})`
+      `${what} cannot be represented in JSON${open.length === 0 ? "" : ` (at ${placeOf(open)})`}`
     )
   }
   /** Writes a value without parts, opens one with parts; `before` precedes it, unless nothing is written. */

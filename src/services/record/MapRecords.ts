@@ -1,8 +1,9 @@
-import { Cause, Chunk, Data, Duration, Effect, Exit, Stream } from "effect"
+import { Cause, Chunk, Data, type Duration, Effect, Exit, Stream } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import * as Generators from "../stream/Generators.js"
 import * as MapConcurrent from "../stream/MapConcurrent.js"
 import * as Pacing from "../stream/Pacing.js"
+import * as Backoff from "../task/Backoff.js"
 import { headline } from "../task/Causes.js"
 import * as Deadline from "../task/Deadline.js"
 import * as Sleep from "../task/Sleep.js"
@@ -44,11 +45,13 @@ export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptio
   readonly batch?: Pacing.BatchOptions | undefined
   /** Limits how many records (or batches) are begun in an interval; retries are not counted. */
   readonly rate?: Pacing.RateOptions | undefined
-  /** Further attempts of a failed record, after 100 ms, 200 ms and so on up to 10 s; default 0. */
+  /** Further attempts of a failed record; default 0. */
   readonly retries?: number | undefined
+  /** The pauses before further attempts; default as in `Backoff.make`. */
+  readonly backoff?: Backoff.Backoff | undefined
   /** How long an attempt may take; default unlimited. A synchronous computation is not interrupted. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** Whether a failing record ends the stream with {@link Records.RecordFailed}, or is emitted as {@link Failed}; default `"stop"`. */
+  /** Whether a failing record ends the stream with {@link Records.RecordFailed}, or is emitted as {@link FailedRecord}; default `"stop"`. */
   readonly onError?: "stop" | "skip" | undefined
   /** How results are written: strings as they are, or everything as JSON. Default `"ndjson"`. */
   readonly output?: "lines" | "ndjson" | undefined
@@ -62,7 +65,7 @@ export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptio
  * @since 0.1.0
  * @category models
  */
-export class Mapped {
+export class MappedRecord {
   constructor(
     readonly records: ReadonlyArray<Records.Record>,
     readonly results: ReadonlyArray<string | Uint8Array | Records.Record>
@@ -75,7 +78,7 @@ export class Mapped {
  * @since 0.1.0
  * @category models
  */
-export class Failed {
+export class FailedRecord {
   constructor(
     readonly records: ReadonlyArray<Records.Record>,
     readonly detail: string
@@ -88,7 +91,7 @@ export class Failed {
  * @since 0.1.0
  * @category models
  */
-export type Outcome = Records.Record | Mapped | Failed
+export type RecordOutcome = Records.Record | MappedRecord | FailedRecord
 
 /**
  * A result that is written as these bytes.
@@ -144,7 +147,7 @@ class Several {
 // `Effect.fail` reads fields of the error, which a proxy may refuse.
 const failWith = (error: unknown): Effect.Effect<never, unknown> => Effect.failCause(Cause.fail(error))
 
-// Catches what the user's code throws: Effect would read its fields, and where a proxy refuses that, the fiber's run
+// Catches what the user's code throws: Effect would read its fields, and if a proxy refuses that, the fiber's run
 // loop ends without an exit.
 const attempted = <A>(make: () => Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
   Effect.suspend(() => {
@@ -176,8 +179,6 @@ const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
   return several(Generators.fromGenerator(() => iterable, { onError: (error) => error }))
 }
 
-const backOff = (attempt: number) => Duration.millis(Math.min(100 * 2 ** (attempt - 1), 10_000))
-
 /**
  * Maps records by a user's function, several at once: one that returns a value, a promise or an Effect, or a generator
  * or Stream of many results. `undefined` drops the record. A record that is not one of its format, a function that
@@ -204,7 +205,7 @@ export const mapRecords = <E, R>(
   self: Stream.Stream<Records.Record, E, R>,
   f: (value: unknown, context: RecordContext) => unknown,
   options: MapRecordsOptions = {}
-): Stream.Stream<Outcome, E | Records.RecordFailed, R> => {
+): Stream.Stream<RecordOutcome, E | Records.RecordFailed, R> => {
   const {
     batch,
     key,
@@ -215,8 +216,10 @@ export const mapRecords = <E, R>(
     timeout,
     untouched = true
   } = options
+  let pauseBefore: (nth: number) => Effect.Effect<number>
   const source = Stream.suspend(() => {
     checkOptions(options, { retries: anyCount, timeout: time })
+    pauseBefore = Backoff.make(options.backoff)
     return self
   })
   const innocent = Unchanged.changesNothing(f)
@@ -226,7 +229,7 @@ export const mapRecords = <E, R>(
     if (value instanceof RawResult) return value.bytes
     if (output === "lines" && typeof value === "string") {
       if (value.isWellFormed()) return value
-      throw new TypeError("half of a surrogate pair has no UTF-8")
+      throw new TypeError("a lone surrogate cannot be written as UTF-8")
     }
     return LosslessJson.encode(value)
   }
@@ -234,15 +237,15 @@ export const mapRecords = <E, R>(
     records: ReadonlyArray<Records.Record>,
     why: string,
     error?: unknown
-  ): Effect.Effect<Failed, Records.RecordFailed> => {
+  ): Effect.Effect<FailedRecord, Records.RecordFailed> => {
     const detail = why.length > 1000 ? `${why.slice(0, 1000)}…` : why // it may quote the whole record
-    if (onError === "skip") return Effect.succeed(new Failed(records, detail))
+    if (onError === "skip") return Effect.succeed(new FailedRecord(records, detail))
     return Effect.fail(new Records.RecordFailed({ record: records[0]!, detail, exitCode: exitCodeOf(error) }))
   }
   const settled = (
-    step: Effect.Effect<Failed, Records.RecordFailed>
-  ): MapConcurrent.Ready<Failed> | Effect.Effect<Failed, Records.RecordFailed> =>
-    Exit.isExit(step) && Exit.isSuccess(step) ? new MapConcurrent.Ready(step.value as Failed) : step
+    step: Effect.Effect<FailedRecord, Records.RecordFailed>
+  ): MapConcurrent.Ready<FailedRecord> | Effect.Effect<FailedRecord, Records.RecordFailed> =>
+    Exit.isExit(step) && Exit.isSuccess(step) ? new MapConcurrent.Ready(step.value as FailedRecord) : step
 
   // `was`: the records' snapshots.
   type Was = Unchanged.Snapshot | undefined | null
@@ -251,7 +254,7 @@ export const mapRecords = <E, R>(
     values: ReadonlyArray<unknown>,
     was: ReadonlyArray<Was>,
     result: unknown
-  ): Outcome => {
+  ): RecordOutcome => {
     const results =
       result instanceof Several
         ? result.values
@@ -271,7 +274,7 @@ export const mapRecords = <E, R>(
     for (const [place, value] of results.entries()) {
       if (value !== undefined) written.push(kept(value, place) ?? text(value))
     }
-    return new Mapped(records, written)
+    return new MappedRecord(records, written)
   }
   const remember = (value: unknown): Was => (innocent || !untouched ? null : Unchanged.snapshot(value))
 
@@ -280,8 +283,8 @@ export const mapRecords = <E, R>(
     values: ReadonlyArray<unknown>,
     was: ReadonlyArray<Was>,
     first: (() => unknown) | undefined
-  ): Effect.Effect<Outcome, Records.RecordFailed> => {
-    const attempt = (number: number): Effect.Effect<Outcome, Records.RecordFailed> => {
+  ): Effect.Effect<RecordOutcome, Records.RecordFailed> => {
+    const attempt = (number: number): Effect.Effect<RecordOutcome, Records.RecordFailed> => {
       const controller = new AbortController()
       const { index, line } = records[0]!
       const body = attempted(() => {
@@ -304,7 +307,7 @@ export const mapRecords = <E, R>(
         timeout === undefined
           ? body
           : Effect.suspend(() => {
-              const message = `not done in ${formatGiven(timeout)}`
+              const message = `timed out after ${formatGiven(timeout)}`
               return Deadline.timeout(body, {
                 limit: timeout,
                 late: { reason: message, origin: "timeout" },
@@ -314,7 +317,10 @@ export const mapRecords = <E, R>(
       return Effect.matchCauseEffect(limited, {
         onSuccess: Effect.succeed,
         onFailure: (cause) => {
-          if (number <= retries) return Effect.zipRight(Sleep.sleep(backOff(number)), attempt(number + 1))
+          if (number <= retries) {
+            const pause = Effect.flatMap(pauseBefore(number - 1), Sleep.sleep)
+            return Effect.zipRight(pause, attempt(number + 1))
+          }
           // Only an interruption of the record itself: an interruption of the loop is not handled here.
           const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
           return failed(records, detail, Cause.squash(cause))
@@ -336,7 +342,7 @@ export const mapRecords = <E, R>(
     }
   }
 
-  type Step = MapConcurrent.Ready<Outcome> | Effect.Effect<Outcome, Records.RecordFailed>
+  type Step = MapConcurrent.Ready<RecordOutcome> | Effect.Effect<RecordOutcome, Records.RecordFailed>
   // Without closures, which would cost an object for each record.
   const one = (record: Records.Record): Step => {
     if (key !== undefined && keyless.has(record)) {
@@ -371,11 +377,11 @@ export const mapRecords = <E, R>(
   }
   const many = (
     all: ReadonlyArray<Records.Record>
-  ): Effect.Effect<ReadonlyArray<Outcome>, Records.RecordFailed> => {
+  ): Effect.Effect<ReadonlyArray<RecordOutcome>, Records.RecordFailed> => {
     const bad = all.filter(({ problem }) => problem !== undefined)
     const good = all.filter(({ problem }) => problem === undefined)
     return Effect.gen(function* () {
-      const outcomes: Array<Outcome> = []
+      const outcomes: Array<RecordOutcome> = []
       for (const record of bad) outcomes.push(yield* failed([record], record.problem!))
       if (good.length > 0) {
         const values = good.map(({ value }) => value)

@@ -7,7 +7,7 @@ import * as Splitter from "./Splitter.js"
 
 /**
  * Splits bytes into records; a record that is not one of its format has a `problem`. Fails with
- * {@link Records.RecordFailed} where the header of a CSV cannot be used.
+ * {@link Records.RecordFailed} if the header of a CSV cannot be used.
  *
  * @since 0.1.0
  * @category streams
@@ -120,7 +120,7 @@ export const ndjson = <E, R>(
 
 /**
  * Encodes a result as a line of JSON: the record's own bytes if the result is its value, unchanged since it was read.
- * Throws a `TypeError` where the result has no JSON, like NaN or undefined.
+ * Throws a `TypeError` if the result cannot be represented in JSON, like NaN or undefined.
  *
  * @since 0.1.0
  * @category formatting

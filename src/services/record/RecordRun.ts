@@ -79,7 +79,7 @@ export type RunError =
  * @since 0.1.0
  * @category functions
  */
-export const recordsOf = (outcome: MapRecords.Outcome): ReadonlyArray<Records.Record> =>
+export const recordsOf = (outcome: MapRecords.RecordOutcome): ReadonlyArray<Records.Record> =>
   outcome instanceof Records.Record ? [outcome] : outcome.records
 
 const recordsBehind = <E>(
@@ -134,16 +134,16 @@ export const run = <E = never>(
   source: Source<E>,
   f: (value: unknown, context: MapRecords.RecordContext) => unknown,
   options: RunOptions
-): Stream.Stream<MapRecords.Outcome, E | RunError, Checkpoints.Checkpoints | Tail.Follow> =>
+): Stream.Stream<MapRecords.RecordOutcome, E | RunError, Checkpoints.Checkpoints | Tail.Follow> =>
   Stream.suspend(
-    (): Stream.Stream<MapRecords.Outcome, E | RunError, Checkpoints.Checkpoints | Tail.Follow> => {
+    (): Stream.Stream<MapRecords.RecordOutcome, E | RunError, Checkpoints.Checkpoints | Tail.Follow> => {
       checkOptions(options, { skip: countOrNone, take: countOrNone })
       const { checkpoint, format, skip = 0 } = options
       const mapped = (from: ResumePoint.Place | undefined) =>
         MapRecords.mapRecords(recordsBehind(source, options, from), f, options)
       if (checkpoint === undefined) return mapped(undefined)
       let finish = doneInOrder(skip + 1)
-      return Checkpoints.checkpointed<MapRecords.Outcome, E | RunError, Tail.Follow, ResumePoint.Place>(
+      return Checkpoints.checkpointed<MapRecords.RecordOutcome, E | RunError, Tail.Follow, ResumePoint.Place>(
         {
           path: checkpoint,
           input: source._tag === "File" ? resolve(source.path) : source.name,

@@ -44,7 +44,7 @@ export const ended = ({ bytes, next, to }: Records.Record, end: string): Uint8Ar
  */
 export const make = (end: string) => {
   let open = false // the last record was written unchanged, without an end
-  return (outcomes: Iterable<MapRecords.Outcome>): ReadonlyArray<Piece> => {
+  return (outcomes: Iterable<MapRecords.RecordOutcome>): ReadonlyArray<Piece> => {
     const parts: Array<Piece> = []
     // Consecutive records of a chunk are written in one piece.
     let chunk: Buffer | undefined
@@ -72,7 +72,7 @@ export const make = (end: string) => {
     }
     for (const outcome of outcomes) {
       if (outcome instanceof Records.Record) asItCame(outcome)
-      else if (outcome instanceof MapRecords.Mapped) {
+      else if (outcome instanceof MapRecords.MappedRecord) {
         for (const result of outcome.results) {
           if (result instanceof Records.Record) {
             asItCame(result)
@@ -93,8 +93,8 @@ export const make = (end: string) => {
 /** Events up to this length are joined; a longer value may leave no room in the string for its event. */
 const joined = 1 << 20
 
-const addEvents = (pieces: Array<Piece>, outcome: MapRecords.Outcome): void => {
-  if (outcome instanceof MapRecords.Failed) {
+const addEvents = (pieces: Array<Piece>, outcome: MapRecords.RecordOutcome): void => {
+  if (outcome instanceof MapRecords.FailedRecord) {
     for (const { index, line } of outcome.records)
       pieces.push(`${Output.eventLine("failed", { index, line, detail: outcome.detail })}\n`)
     return
@@ -116,7 +116,7 @@ const addEvents = (pieces: Array<Piece>, outcome: MapRecords.Outcome): void => {
  * @since 0.1.0
  * @category functions
  */
-export const events = (outcomes: ReadonlyArray<MapRecords.Outcome>): ReadonlyArray<Piece> => {
+export const events = (outcomes: ReadonlyArray<MapRecords.RecordOutcome>): ReadonlyArray<Piece> => {
   const pieces: Array<Piece> = []
   for (const outcome of outcomes) addEvents(pieces, outcome)
   return fewer(pieces)

@@ -206,6 +206,6 @@ export const layerTest = (files: Readonly<Record<string, ReadonlyArray<Piece>>>)
   Layer.succeed(Follow, {
     open: (path, { onWaiting = () => Effect.void } = {}) =>
       files[path] === undefined
-        ? Stream.concat(Stream.execute(onWaiting("there is no such file yet")), Stream.never)
+        ? Stream.concat(Stream.execute(onWaiting("it does not exist yet")), Stream.never)
         : Stream.concat(Stream.fromIterable(files[path]), Stream.never)
   })

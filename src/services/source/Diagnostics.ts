@@ -150,7 +150,7 @@ export const layer: Layer.Layer<Diagnostics> = Layer.suspend(() =>
 )
 
 /**
- * {@link layer} that finds the analysers from `home` where the project has none.
+ * {@link layer} that finds the analysers from `home` if the project has none.
  *
  * @since 0.1.0
  * @category layers
@@ -187,7 +187,7 @@ export const layerTest = (
         const asked = files.length === 0 ? Object.keys(contents) : files
         const unknown = asked.find((file) => !Object.hasOwn(contents, file))
         if (unknown !== undefined) {
-          return yield* new InvalidTarget({ path: unknown, problem: "there is no such file" })
+          return yield* new InvalidTarget({ path: unknown, problem: "the file does not exist" })
         }
         const problems = asked.flatMap((file) => contents[file]!.map((problem) => ({ file, ...problem })))
         return { files: asked, problems: sorted(problems), unresolved: [], unjudged: [] }

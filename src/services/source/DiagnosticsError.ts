@@ -10,7 +10,7 @@ export class AnalyserMissing extends Data.TaggedError("AnalyserMissing")<{
   readonly packages: ReadonlyArray<string>
 }> {
   override get message() {
-    return `aio await needs the Effect diagnostics: npm install --save-dev ${this.packages.join(" ")}`
+    return `the Effect diagnostics are not installed: npm install --save-dev ${this.packages.join(" ")}`
   }
 }
 
@@ -42,7 +42,7 @@ export class EffectMissing extends Data.TaggedError("EffectMissing")<{
   readonly problem: string
 }> {
   override get message() {
-    return `${this.specifier}, which ${this.file} imports, ${this.problem}; effects cannot be judged`
+    return `${this.specifier}, which ${this.file} imports, ${this.problem}; effects cannot be checked`
   }
 }
 

@@ -16,7 +16,7 @@ export const typescript: ReadonlySet<string> = new Set([".ts", ".mts", ".cts", "
 const esm = /^[ \t]*(?:import|export)\b/m
 
 // tsx treats a .ts file as CommonJS unless the nearest package.json says "module", and then top-level await fails. Here a
-// file with import or export is a module, as in newer Nodes, except where package.json says "commonjs".
+// file with import or export is a module, as in newer Nodes, except if package.json says "commonjs".
 const hooks = `
 import { readFileSync } from "node:fs"
 import { dirname, join } from "node:path"
@@ -43,7 +43,7 @@ interface Found {
   readonly format?: string | null
 }
 
-/** Hooks that run on this thread, since Node 22.15; tsx uses them where they exist. */
+/** Hooks that run on this thread, since Node 22.15; tsx uses them if they exist. */
 type RegisterHooks = (hooks: {
   readonly resolve: (
     specifier: string,

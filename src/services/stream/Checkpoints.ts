@@ -68,7 +68,7 @@ export class Checkpoints extends Context.Tag("effect-asyncio/services/Checkpoint
   }
 >() {}
 
-const reasons: Readonly<Record<string, string>> = { ENOENT: "there is no such folder" }
+const reasons: Readonly<Record<string, string>> = { ENOENT: "the folder does not exist" }
 
 const failure =
   (path: string) =>

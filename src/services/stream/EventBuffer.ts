@@ -1,4 +1,4 @@
-import { type Cause, Chunk, Effect, Option, Stream } from "effect"
+import { type Cause, Chunk, Duration, Effect, Option, Stream } from "effect"
 import { checkOptions, countOrInfinity, time } from "../text/Numbers.js"
 
 /**
@@ -31,10 +31,10 @@ export interface Options {
   /** How many events may wait before the buffer is full. */
   readonly capacity: number
   /**
-   * Least time between two chunks, in milliseconds, unless the buffer is full or ends: a chunk costs the stream many
-   * steps, however few events it has. An event after a pause is emitted at once. Default 0.
+   * Least time between two chunks, unless the buffer is full or ends: a chunk costs the stream many steps, however few
+   * events it has. An event after a pause is emitted at once. Default 0.
    */
-  readonly pause?: number | undefined
+  readonly pause?: Duration.DurationInput | undefined
 }
 
 /**
@@ -43,8 +43,10 @@ export interface Options {
  * @since 0.1.0
  * @category constructors
  */
-export const make = <A, E = never>({ capacity, pause = 0 }: Options): EventBuffer<A, E> => {
-  checkOptions({ capacity, pause }, { capacity: countOrInfinity, pause: time })
+export const make = <A, E = never>(options: Options): EventBuffer<A, E> => {
+  checkOptions(options, { capacity: countOrInfinity, pause: time })
+  const { capacity } = options
+  const pause = Duration.toMillis(options.pause ?? 0)
   let events: Array<A> = []
   let over: { readonly cause: Cause.Cause<E> | undefined } | undefined
   let waiters: Array<() => void> = []

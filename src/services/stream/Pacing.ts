@@ -2,7 +2,7 @@ import { Chunk, Duration, Effect, Exit, Option, Stream } from "effect"
 import { nextTurn } from "../task/EventLoop.js"
 import * as Sleep from "../task/Sleep.js"
 import { checkedDuration, checkedNumber, countOrInfinity, someTime } from "../text/Numbers.js"
-import { driven, ending, gate, withClock } from "./internal/driven.js"
+import { driven, ending, feed, gate } from "./internal/driven.js"
 
 /**
  * Settings of {@link batchWithin}.
@@ -39,49 +39,28 @@ export const batchWithin = <A, E, R>(
   { size, within }: BatchOptions
 ): Stream.Stream<ReadonlyArray<A>, E, R> =>
   Stream.suspend(() => {
-    let now = () => 0n
     const most = checkedNumber("size", size, countOrInfinity)
     if (within !== undefined) checkedDuration("within", within)
-    let input: ReadonlyArray<A> = []
-    let at = 0
     let batch: Array<A> = []
     let since = 0n // when its first element came
-    let over: Exit.Exit<void, E> | undefined
     const fill = () => {
-      if (batch.length === 0) since = now()
-      while (at < input.length && batch.length < most) batch.push(input[at++]!)
+      if (batch.length === 0) since = input.now()
+      for (const element of input.take(most - batch.length)) batch.push(element)
     }
-    const hungry = gate(() => at >= input.length)
-    const full = gate(() => batch.length >= most || over !== undefined)
-    const some = gate(() => batch.length > 0 || over !== undefined)
-    const feed = withClock(
-      (clock) => {
-        now = clock
-      },
-      self,
-      (chunk) => {
-        input = Chunk.toReadonlyArray(chunk)
-        at = 0
-        fill()
-        some.check()
-        full.check()
-        return hungry.wait
-      }
-    ).pipe(
-      Effect.onExit((exit) =>
-        Effect.sync(() => {
-          over = exit
-          some.check()
-          full.check()
-        })
-      )
-    )
+    const input = feed(self, () => {
+      fill()
+      some.check()
+      full.check()
+    })
+    const isFull = () => batch.length >= most || input.over() !== undefined
+    const full = gate(isFull)
+    const some = gate(() => batch.length > 0 || input.over() !== undefined)
     const take = Effect.suspend(() => {
-      if (batch.length === 0) return ending(over)
+      if (batch.length === 0) return ending(input.over())
       const taken = batch
       batch = []
       fill()
-      hungry.check()
+      input.pull()
       return Effect.succeedSome(Chunk.of(taken))
     })
     const wait =
@@ -90,12 +69,12 @@ export const batchWithin = <A, E, R>(
         : Effect.zipRight(
             some.wait,
             Effect.suspend(() => {
-              if (batch.length >= most || over !== undefined) return Effect.void
-              const left = Duration.subtract(within, Duration.nanos(now() - since))
+              if (isFull()) return Effect.void
+              const left = Duration.subtract(within, Duration.nanos(input.now() - since))
               return Effect.raceFirst(full.wait, Sleep.sleep(left))
             })
           )
-    return driven<ReadonlyArray<A>, E, R>([feed], Effect.zipRight(wait, take))
+    return driven<ReadonlyArray<A>, E, R>([input.run], Effect.zipRight(wait, take))
   })
 
 /**
@@ -137,55 +116,38 @@ export const rateLimited = <A, E, R>(
       Duration.toMillis(checkedDuration("interval", interval, someTime)) /
       checkedNumber("limit", limit, { least: 0, above: true, whole: false, infinite: true })
     const late = gap < coarse ? 20 : coarse // most ms of delay that are caught up with
-    let clock = () => 0n
-    const now = () => Number(clock()) / 1e6
-    let input: ReadonlyArray<A> = []
-    let at = 0
     let slot = Number.NEGATIVE_INFINITY // when the next may be emitted
     let asked = false
-    let over: Exit.Exit<void, E> | undefined
-    const hungry = gate(() => asked && at >= input.length)
-    const some = gate(() => at < input.length || over !== undefined)
-    const feed = withClock(
-      (own) => {
-        clock = own
-      },
+    const input = feed(
       self,
-      (chunk) => {
-        input = Chunk.toReadonlyArray(chunk)
-        at = 0
+      () => {
         asked = false
         some.check()
-        return hungry.wait
-      }
-    ).pipe(
-      Effect.onExit((exit) =>
-        Effect.sync(() => {
-          over = exit
-          some.check()
-        })
-      )
+      },
+      () => asked
     )
+    const now = () => Number(input.now()) / 1e6
+    const some = gate(() => input.waiting() > 0 || input.over() !== undefined)
     const take = Effect.sync(() => {
-      const from = at
       const due = now() + rounding
       if (slot < due - late) slot = due // no request or no element
-      for (; at < input.length && slot <= due; at++) slot += gap
-      return Option.some(Chunk.unsafeFromArray(input.slice(from, at)))
+      let count = 0
+      for (; count < input.waiting() && slot <= due; count++) slot += gap
+      return Option.some(Chunk.unsafeFromArray(input.take(count)))
     })
     const next = Effect.suspend(() => {
       asked = true
-      hungry.check()
+      input.pull()
       return Effect.zipRight(
         some.wait,
         Effect.suspend((): Effect.Effect<Option.Option<Chunk.Chunk<A>>, E> => {
-          if (at >= input.length) return ending(over)
+          if (input.waiting() === 0) return ending(input.over())
           const wait = slot - now()
           return wait > rounding ? Effect.zipRight(Sleep.sleep(Duration.millis(wait)), take) : take
         })
       )
     })
-    return driven<A, E, R>([feed], next)
+    return driven<A, E, R>([input.run], next)
   })
 
 /** Milliseconds below which timers are too coarse. */

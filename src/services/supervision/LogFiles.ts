@@ -65,7 +65,7 @@ export const check = (directory: string): Effect.Effect<void, LogFilesError> =>
 
 /**
  * Appends to `DIRECTORY/NAME.log`, which becomes `NAME.log.1` when it is full; closed with the scope. An existing log must
- * be a regular file: a link is not followed, because others may write to the folder. Fails where the log cannot be opened;
+ * be a regular file: a link is not followed, because others may write to the folder. Fails if the log cannot be opened;
  * dies of a setting out of range.
  *
  * @since 0.1.0

@@ -1,12 +1,11 @@
 import type * as Command from "@effect/platform/Command"
-import { Cause, Clock, type DateTime, Duration, Effect, Exit } from "effect"
+import { Cause, Clock, type DateTime, Duration, Effect, Either, Exit } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import * as ProcessError from "../process/ProcessError.js"
 import * as Processes from "../process/Processes.js"
 import * as ProcessOutcome from "../process/ProcessOutcome.js"
 import * as Cancellation from "../task/Cancellation.js"
-import { headline } from "../task/Causes.js"
 import * as Deadline from "../task/Deadline.js"
 import { formatGiven } from "../text/Durations.js"
 import { anyTime, checkedDuration, checkOptions, time } from "../text/Numbers.js"
@@ -162,27 +161,16 @@ export interface RunsOptions extends StartOptions {
   readonly handle: (event: RunEvent) => Effect.Effect<void>
 }
 
-const outcomeOf = (exit: Exit.Exit<ProcessOutcome.Exited, ProcessError.ProcessError>): RunOutcome => {
-  if (Exit.isSuccess(exit)) {
-    const { exitCode, signal } = exit.value
-    if (exitCode === 0) return { outcome: "succeeded", exitCode }
-    const detail = ProcessOutcome.howEnded(exit.value)
-    return { outcome: "failed", detail, exitCode, ...(signal === undefined ? {} : { signal }) }
-  }
-  if (Cause.isInterruptedOnly(exit.cause)) {
-    const [why] = Cancellation.fromCause(exit.cause)
-    return { outcome: "cancelled", detail: why?.reason ?? "cancelled", exitCode: codes.failed }
-  }
-  const error = Cause.squash(exit.cause) as ProcessError.ProcessError
+const kindOf = (error: ProcessError.ProcessError): RunOutcome["outcome"] => {
   switch (error._tag) {
     case "CommandTimedOut":
-      return { outcome: "timedOut", detail: error.message, exitCode: error.exitCode }
+      return "timedOut"
     case "CommandNotFound":
     case "CommandNotExecutable":
     case "CommandNotStarted":
-      return { outcome: "notStarted", detail: error.message, exitCode: error.exitCode }
+      return "notStarted"
     default:
-      return { outcome: "failed", detail: headline(exit.cause), exitCode: codes.failed }
+      return "failed"
   }
 }
 
@@ -249,14 +237,27 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
         counts.runs++
         yield* handle({ event: "started", run, at, skipped })
         const exit = yield* Effect.exit(restore(execute(run)))
-        if (Exit.isFailure(exit) && Cause.isDie(exit.cause))
-          return yield* Effect.die(Cause.squash(exit.cause))
-        const ended = outcomeOf(exit)
-        if (ended.outcome === "succeeded" || ended.outcome === "cancelled") counts[ended.outcome]++
-        else {
-          counts.failed++
-          if (counts.exitCode === 0) {
-            counts.exitCode = ended.outcome === "failed" ? codes.failed : ended.exitCode
+        let ended: RunOutcome
+        if (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)) {
+          counts.cancelled++
+          const [why] = Cancellation.fromCause(exit.cause)
+          ended = { outcome: "cancelled", detail: why?.reason ?? "cancelled", exitCode: codes.failed }
+        } else {
+          // A defect ends the series: only a failure of the command is the failure of one run.
+          const result = yield* Effect.either(exit)
+          const { detail, exitCode, failureCode, signal } = ProcessOutcome.of(result)
+          const outcome =
+            detail === undefined ? "succeeded" : Either.isLeft(result) ? kindOf(result.left) : "failed"
+          ended = {
+            outcome,
+            ...(detail === undefined ? {} : { detail }),
+            exitCode,
+            ...(signal === undefined ? {} : { signal })
+          }
+          if (outcome === "succeeded") counts.succeeded++
+          else {
+            counts.failed++
+            counts.exitCode ||= failureCode
           }
         }
         yield* handle({ event: "finished", run, duration: yield* since(started), ...ended })

@@ -48,8 +48,7 @@ export const make = (backoff: Backoff = {}): ((nth: number) => Effect.Effect<num
     Effect.map(Random.next, (drawn) => {
       if (first === 0) return 0 // 0 times a growth to Infinity is NaN
       const spread = 1 + jitter * (2 * drawn - 1)
-      // Growth to Infinity times 0 is NaN, so a first pause of 0 does not grow and the spread applies to a bounded pause.
-      const grown = first === 0 ? 0 : Math.min(max, first * factor ** nth)
-      return Math.min(max, grown * spread)
+      // The spread applies to a bounded pause: growth to Infinity times 0 is NaN.
+      return Math.min(max, Math.min(max, first * factor ** nth) * spread)
     })
 }

@@ -38,7 +38,7 @@ interface Made {
   readonly trace: { readonly stack?: unknown }
 }
 
-// One FiberRef per process, even where a user's file loads a second copy of this module.
+// One FiberRef per process, even if a user's file loads a second copy of this module.
 const made = GlobalValue.globalValue("effect-asyncio/services/Tracked/made", () =>
   FiberRef.unsafeMake<Set<Made> | undefined>(undefined)
 )

@@ -61,7 +61,7 @@ const sound = (value: unknown): number => {
 
 /**
  * {@link checkedNumber} for a duration: `Duration.decode` turns NaN and negative durations into zero, and throws without
- * the option's name where a text is not a duration.
+ * the option's name if a text is not a duration.
  *
  * @since 0.1.0
  * @category functions

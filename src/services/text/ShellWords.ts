@@ -1,5 +1,5 @@
 /**
- * The word, quoted where a POSIX shell needs it.
+ * The word, quoted if a POSIX shell needs it.
  *
  * @since 0.1.0
  * @category formatting

@@ -56,7 +56,7 @@ export class WorkerCrashed extends Data.TaggedError("WorkerCrashed")<{
   readonly job: string
   readonly reason: CrashReason
   readonly detail: string
-  /** The stack on the thread, where there was one. */
+  /** The stack on the thread, if there was one. */
   readonly remoteStack?: string | undefined
 }> {
   override get message() {

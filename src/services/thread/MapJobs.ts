@@ -2,8 +2,10 @@ import { Cause, Chunk, Clock, type Duration, Effect, Either, Exit, Option, Strea
 import { codes } from "../host/ExitCodes.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
 import { withOwnScope } from "../stream/OwnScope.js"
+import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
+import * as Sleep from "../task/Sleep.js"
 import { anyCount, checkOptions, count, countOrInfinity, time } from "../text/Numbers.js"
 import { Executor, withTimeout } from "./Executor.js"
 import type { ExecutorError } from "./ExecutorError.js"
@@ -11,7 +13,7 @@ import * as Loop from "./internal/loop.js"
 import { depth, longestChunk } from "./internal/protocol.js"
 import * as Quantile from "./internal/quantiles.js"
 import type { AnyFiber } from "./internal/settings.js"
-import { starterOf } from "./internal/starter.js"
+import { forkLike, starterOf } from "./internal/starter.js"
 import type { Job, Settled } from "./Job.js"
 
 // one job for many inputs
@@ -39,6 +41,8 @@ export interface EachOptions {
   readonly timeout?: Duration.DurationInput | undefined
   /** Further attempts for an input whose job has failed; default 0. */
   readonly retries?: number | undefined
+  /** The pauses before further attempts; default as in `Backoff.make`. */
+  readonly backoff?: Backoff.Backoff | undefined
 }
 
 /**
@@ -83,6 +87,7 @@ export const each = <Input, A, E = never, R = never>(
       const executor = yield* Executor
       checkOptions(options, { chunk: count, concurrency: countOrInfinity, retries: anyCount, timeout: time })
       const { retries = 0, timeout, unordered = false } = options
+      const pauseBefore = Backoff.make(options.backoff)
       const chunk = Math.min(Math.max(1, options.chunk ?? 1), longestChunk)
       const lanes = Math.max(
         1,
@@ -99,6 +104,18 @@ export const each = <Input, A, E = never, R = never>(
           start: starterOf(executor)(fiber, job),
           again: ({ result }, attempts) =>
             attempts <= retries && Either.isLeft(result) && canRetry(result.left),
+          pause: (attempts, callback) => {
+            const paused = forkLike(fiber)(Effect.flatMap(pauseBefore(attempts - 1), Sleep.sleep))
+            let cancelled = false
+            paused.addObserver((exit) => {
+              if (!cancelled && Exit.isSuccess(exit)) callback()
+            })
+            return (onGone) => {
+              cancelled = true
+              paused.addObserver(() => onGone())
+              paused.unsafeInterruptAsFork(fiber.id())
+            }
+          },
           ordered: !unordered,
           kept,
           full,
@@ -261,7 +278,7 @@ export type ItemEvent =
       /** The error's tag; `"BadInput"` if the item has no value, `"BadResult"` if `encode` threw. */
       readonly error: ExecutorError["_tag"] | "BadInput" | "BadResult"
       readonly message: string
-      /** The stack on the thread, where there was one. */
+      /** The stack on the thread, if there was one. */
       readonly stack?: string | undefined
       readonly run: number
       readonly wait: number
@@ -286,7 +303,7 @@ export interface ItemsSummary {
   readonly wait: Quantiles
   /** Whether a failure has cancelled the other items. */
   readonly cancelled: boolean
-  /** 0 without a failure; 124 where each failure is a timeout; else 1. */
+  /** 0 without a failure; 124 if each failure is a timeout; else 1. */
   readonly exitCode: number
 }
 

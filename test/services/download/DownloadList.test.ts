@@ -59,7 +59,7 @@ describe("DownloadList", () => {
   it.live("counts its lines from 1 in each reading; reports the problem of a file", () =>
     Effect.gen(function* () {
       const missing = yield* Effect.flip(Stream.runDrain(DownloadList.readList("/no/such/list")))
-      expect(missing.message).toBe("cannot read the list /no/such/list: there is no such file")
+      expect(missing.message).toBe("cannot read the list /no/such/list: the file does not exist")
       const list = DownloadList.readList(new URL(import.meta.url).pathname)
       const twice = yield* Effect.all([
         Effect.flip(Stream.runDrain(list)),

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, HashMap, Ref, TestClock } from "effect"
+import { Deferred, Effect, Fiber } from "effect"
 import type * as Download from "../../../src/services/download/Download.js"
 import * as Downloader from "../../../src/services/download/Downloader.js"
 import * as FaultServer from "../../support/FaultServer.js"
@@ -26,134 +26,77 @@ const serve = (...args: Parameters<typeof FaultServer.start>) =>
   )
 
 describe("Downloader", () => {
-  describe("layerTest", () => {
-    const url = new URL("https://a.example/f")
-    const target = { directory: "dir", name: "f" }
-
-    it.effect("serves scripts, counts, and saves into Files", () =>
-      Effect.gen(function* () {
-        expect(yield* get({ url })).toMatchObject({ size: 5, path: undefined, status: 200 })
-        expect(yield* get({ url, target })).toMatchObject({ size: 5, path: "dir/f" })
-        const files = yield* Ref.get(yield* Downloader.Files)
-        expect(new TextDecoder().decode(HashMap.unsafeGet(files, "dir/f"))).toBe("héé")
-      }).pipe(Effect.provide(Downloader.layerTest({ [url.href]: Effect.succeed("héé") })))
-    )
-
-    it.effect("keeps existing files, refuses too large bodies, and is 404 elsewhere", () =>
-      Effect.gen(function* () {
-        yield* get({ url, target })
-        expect(yield* get({ url, target: { ...target, existing: "keep" } })).toMatchObject({
-          skipped: true,
-          size: 3,
-          status: 0
+  it.scopedLive("interrupted, closes the connection and is back when its file is closed", () =>
+    Effect.gen(function* () {
+      const body = FaultServer.bytes(900_000)
+      const closed = yield* Deferred.make<void>()
+      const begun = yield* Deferred.make<void>()
+      const server = yield* serve({
+        "/f": FaultServer.file(body, '"v1"', (response, part) => {
+          response.on("close", () => Deferred.unsafeDone(closed, Effect.void))
+          response.write(part.subarray(0, 500_000))
         })
-        const large = yield* Effect.flip(get({ url, maxSize: 2 }))
-        expect([large.reason, large.message]).toEqual(["too-large", "https://a.example/f: more than 2 B"])
-        const missing = yield* Effect.flip(get({ url: new URL("https://a.example/g") }))
-        expect([missing.reason, missing.status, missing.retryable]).toEqual(["status", 404, false])
-      }).pipe(Effect.provide(Downloader.layerTest({ [url.href]: Effect.succeed("abc") })))
-    )
-
-    it.effect("runs the script anew each time, on the test's clock, and stops it when interrupted", () =>
-      Effect.gen(function* () {
-        let stopped = false
-        let runs = 0
-        const script = Effect.suspend(() => {
-          runs++
-          return Effect.onInterrupt(Effect.as(Effect.sleep(10), String(runs)), () =>
-            Effect.sync(() => {
-              stopped = true
-            })
-          )
-        })
-        yield* Effect.gen(function* () {
-          const first = yield* Effect.fork(get({ url }))
-          yield* TestClock.adjust(9)
-          expect(first.unsafePoll()).toBeNull()
-          yield* TestClock.adjust(1)
-          yield* Fiber.join(first)
-          const second = yield* Effect.fork(get({ url }))
-          yield* TestClock.adjust(5)
-          yield* Fiber.interrupt(second)
-          expect([runs, stopped]).toEqual([2, true])
-        }).pipe(Effect.provide(Downloader.layerTest({ [url.href]: script })))
       })
-    )
-  })
-
-  describe("layer", () => {
-    it.scopedLive("interrupted, closes the connection and is back when its file is closed", () =>
-      Effect.gen(function* () {
-        const body = FaultServer.bytes(900_000)
-        const closed = yield* Deferred.make<void>()
-        const begun = yield* Deferred.make<void>()
-        const server = yield* serve({
-          "/f": FaultServer.file(body, '"v1"', (response, part) => {
-            response.on("close", () => Deferred.unsafeDone(closed, Effect.void))
-            response.write(part.subarray(0, 500_000))
-          })
+      const directory = yield* folder
+      const fiber = yield* Effect.fork(
+        get({
+          url: new URL(server.url("/f")),
+          target: { directory, name: "f" },
+          onProgress: (received) => {
+            if (received > 0) Deferred.unsafeDone(begun, Effect.void)
+          }
         })
-        const directory = yield* folder
-        const fiber = yield* Effect.fork(
-          get({
-            url: new URL(server.url("/f")),
-            target: { directory, name: "f" },
-            onProgress: (received) => {
-              if (received > 0) Deferred.unsafeDone(begun, Effect.void)
-            }
+      )
+      yield* Deferred.await(begun)
+      yield* Fiber.interrupt(fiber)
+      const [part] = readdirSync(directory)
+      const kept = readFileSync(join(directory, part!))
+      expect(kept.length).toBeGreaterThan(0)
+      expect(kept.equals(body.subarray(0, kept.length))).toBe(true)
+      yield* Deferred.await(closed)
+    }).pipe(Effect.provide(Downloader.layer))
+  )
+
+  it.scopedLive("two sessions of one process do not share a partial file", () =>
+    Effect.gen(function* () {
+      const one = FaultServer.bytes(1_500_000, 1)
+      const held: Array<() => void> = []
+      const server = yield* serve({
+        "/f": FaultServer.inTurn(
+          FaultServer.dropAfter(one, 1_200_000, { etag: '"v1"' }),
+          FaultServer.file(one, '"v1"', (response, part) => {
+            held.push(() => response.end(part))
+            if (held.length >= 2) for (const go of held) go()
           })
         )
-        yield* Deferred.await(begun)
-        yield* Fiber.interrupt(fiber)
-        const [part] = readdirSync(directory)
-        const kept = readFileSync(join(directory, part!))
-        expect(kept.length).toBeGreaterThan(0)
-        expect(kept.equals(body.subarray(0, kept.length))).toBe(true)
-        yield* Deferred.await(closed)
-      }).pipe(Effect.provide(Downloader.layer))
-    )
+      })
+      const directory = yield* folder
+      const request = { url: new URL(server.url("/f")), target: { directory, name: "f" } }
+      expect((yield* Effect.flip(get(request))).reason).toBe("dropped")
+      const exits = yield* Effect.all([Effect.either(get(request)), Effect.either(get(request))], {
+        concurrency: 2
+      })
+      // One has the partial file; the other fails with that reason, and may try again.
+      for (const exit of exits) {
+        if (exit._tag === "Left") expect([exit.left.reason, exit.left.retryable]).toEqual(["file", true])
+      }
+      expect(exits.some(({ _tag }) => _tag === "Right")).toBe(true)
+      expect(readFileSync(join(directory, "f")).equals(one)).toBe(true)
+      expect(readdirSync(directory)).toEqual(["f"])
+    }).pipe(Effect.provide(Downloader.layer))
+  )
 
-    it.scopedLive("two sessions of one process do not share a partial file", () =>
-      Effect.gen(function* () {
-        const one = FaultServer.bytes(1_500_000, 1)
-        const held: Array<() => void> = []
-        const server = yield* serve({
-          "/f": FaultServer.inTurn(
-            FaultServer.dropAfter(one, 1_200_000, { etag: '"v1"' }),
-            FaultServer.file(one, '"v1"', (response, part) => {
-              held.push(() => response.end(part))
-              if (held.length >= 2) for (const go of held) go()
-            })
-          )
-        })
-        const directory = yield* folder
-        const request = { url: new URL(server.url("/f")), target: { directory, name: "f" } }
-        expect((yield* Effect.flip(get(request))).reason).toBe("dropped")
-        const exits = yield* Effect.all([Effect.either(get(request)), Effect.either(get(request))], {
-          concurrency: 2
-        })
-        // One has the partial file; the other fails with that reason, and may try again.
-        for (const exit of exits) {
-          if (exit._tag === "Left") expect([exit.left.reason, exit.left.retryable]).toEqual(["file", true])
-        }
-        expect(exits.some(({ _tag }) => _tag === "Right")).toBe(true)
-        expect(readFileSync(join(directory, "f")).equals(one)).toBe(true)
-        expect(readdirSync(directory)).toEqual(["f"])
-      }).pipe(Effect.provide(Downloader.layer))
-    )
-
-    it.scopedLive("mapUrl downloads from another URL than the requested one", () =>
-      Effect.gen(function* () {
-        const server = yield* serve({ "/a.example": FaultServer.ok("page") })
-        const { size } = yield* get({ url: new URL("https://a.example/page") }).pipe(
-          Effect.updateService(
-            Downloader.Downloader,
-            Downloader.mapUrl(({ host }) => new URL(host, server.origin))
-          )
+  it.scopedLive("mapUrl downloads from another URL than the requested one", () =>
+    Effect.gen(function* () {
+      const server = yield* serve({ "/a.example": FaultServer.ok("page") })
+      const { size } = yield* get({ url: new URL("https://a.example/page") }).pipe(
+        Effect.updateService(
+          Downloader.Downloader,
+          Downloader.mapUrl(({ host }) => new URL(host, server.origin))
         )
-        expect(size).toBe(4)
-        expect(server.seen).toHaveLength(1)
-      }).pipe(Effect.provide(Downloader.layer))
-    )
-  })
+      )
+      expect(size).toBe(4)
+      expect(server.seen).toHaveLength(1)
+    }).pipe(Effect.provide(Downloader.layer))
+  )
 })

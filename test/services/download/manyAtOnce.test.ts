@@ -43,7 +43,7 @@ const serve = Effect.acquireRelease(
     const writeAll = () => {
       round++
       for (const [i, answer] of waiting.entries()) {
-        // Held up every third time, so that pieces of others come between.
+        // Delayed every third time, so that pieces of other files arrive in between.
         if (answer.rest.length === 0 || (i + round) % 3 === 0) continue
         answer.piece = 1 + ((answer.piece * 7919) % 90_001)
         answer.socket.write(answer.rest.subarray(0, answer.piece))

@@ -11,7 +11,7 @@ const text = (body: string) => Effect.succeed(HttpServer.text(body))
 
 const echo = HttpServer.webSocket((socket) => Effect.forever(Effect.flatMap(socket.receive, socket.send)))
 
-// A handler that tells when a request has come, never answers, and tells how it ended.
+// A handler that signals its start, never answers, and keeps the reason of its end.
 const endless = Effect.map(
   Effect.all({ begun: Deferred.make<void>(), ended: Deferred.make<Exit.Exit<never>>() }),
   ({ begun, ended }) => ({
@@ -56,10 +56,11 @@ const peer = (port: number, path = "/") =>
     (socket) => Effect.sync(() => socket.close())
   )
 
-const nextEvent = (socket: WebSocket, name: "message" | "close") =>
-  Effect.async<any>((resume) => {
-    socket.addEventListener(name, (event: unknown) => resume(Effect.succeed(event)), { once: true })
-  })
+/** Listens from now on; the effect waits for the event. */
+const nextEvent = (socket: WebSocket, name: "message" | "close") => {
+  const event = new Promise<any>((resolve) => socket.addEventListener(name, resolve, { once: true }))
+  return Effect.promise(() => event)
+}
 
 describe("HttpServerNode", () => {
   it.scopedLive("speaks WebSocket with undici: messages come back, a close is answered", () =>
@@ -67,15 +68,13 @@ describe("HttpServerNode", () => {
       const { port } = yield* HttpServer.serve(() => echo)
       const socket = yield* peer(port)
       for (const message of ["", "grüße", "x".repeat(70_000)]) {
-        const answer = yield* Effect.fork(nextEvent(socket, "message"))
-        yield* Effect.yieldNow()
+        const answer = nextEvent(socket, "message")
         socket.send(message)
-        expect((yield* Fiber.join(answer)).data === message).toBe(true)
+        expect((yield* answer).data === message).toBe(true)
       }
-      const closed = yield* Effect.fork(nextEvent(socket, "close"))
-      yield* Effect.yieldNow()
+      const closed = nextEvent(socket, "close")
       socket.close(4001, "bye")
-      expect(yield* Fiber.join(closed)).toMatchObject({ code: 4001, wasClean: true })
+      expect(yield* closed).toMatchObject({ code: 4001, wasClean: true })
     }).pipe(Effect.provide(HttpServerNode.layer))
   )
 

@@ -6,7 +6,7 @@ import * as Cancellation from "../../../src/services/task/Cancellation.js"
 
 const text = (body: string) => Effect.succeed(HttpServer.text(body))
 
-// A handler that tells when a request has come, never answers, and tells how it ended.
+// A handler that signals its start, never answers, and keeps the reason of its end.
 const endless = Effect.map(
   Effect.all({ begun: Deferred.make<void>(), ended: Deferred.make<Exit.Exit<never>>() }),
   ({ begun, ended }) => ({
@@ -43,11 +43,13 @@ describe("HttpServerTest", () => {
   it.scoped("lets a blocking handler delay all others", () =>
     Effect.gen(function* () {
       const { block } = yield* HttpServer.HttpServer
+      const blocks = yield* Deferred.make<void>()
+      const blocking = Effect.zipRight(Deferred.succeed(blocks, undefined), block("1 second"))
       const server = yield* HttpServer.serve(({ path }) =>
-        path === "/block" ? Effect.as(block("1 second"), HttpServer.text("blocked")) : text("hi")
+        path === "/block" ? Effect.as(blocking, HttpServer.text("blocked")) : text("hi")
       )
       yield* Effect.fork(server.request("/block"))
-      yield* Effect.yieldNow()
+      yield* Deferred.await(blocks)
       const other = yield* Effect.fork(server.request("/"))
       yield* TestClock.adjust("999 millis")
       expect(yield* Fiber.poll(other)).toMatchObject({ _tag: "None" })

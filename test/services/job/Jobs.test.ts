@@ -53,7 +53,7 @@ describe("Jobs", () => {
   const play = (
     names: ReadonlyArray<string>,
     options: Jobs.JobsOptions,
-    machine: Partial<SystemLoad.Machine["Type"]> = {}
+    machine: Partial<SystemLoad.SystemLoad["Type"]> = {}
   ) =>
     Jobs.stream(
       names.map((name): Jobs.JobRequest => ({ command: () => Command.make(name) })),
@@ -106,12 +106,58 @@ describe("Jobs", () => {
 
   it.live("retries failed jobs, and shows only the last attempt's output", () =>
     Effect.gen(function* () {
-      assert.deepStrictEqual(yield* play(["flaky"], { retries: 2 }), [
+      assert.deepStrictEqual(yield* play(["flaky"], { retries: 2, backoff: { jitter: 0 } }), [
         "1 attempt 2 after exit code 1",
         "1 attempt 3 after exit code 1",
         "1 stdout good",
         "1 ok after 1000",
-        "1 ok, 0 failed, 0 skipped, 0 cancelled in 3000"
+        "1 ok, 0 failed, 0 skipped, 0 cancelled in 4500"
+      ])
+    })
+  )
+
+  it.effect("pauses before a retry, by the clock, and no other lane waits", () =>
+    Effect.gen(function* () {
+      const { events } = yield* ProcessesTest.Recorded
+      const jobs = ["flaky", "quick", "quick", "quick"].map(
+        (name): Jobs.JobRequest => ({ command: () => Command.make(name) })
+      )
+      const options = { concurrency: 2, retries: 2, backoff: { first: "10 seconds", jitter: 0 } } as const
+      const fiber = yield* Effect.fork(Stream.runDrain(Jobs.stream(jobs, options)))
+      const starts = () =>
+        events.filter(({ event }) => event === "started").map(({ at, command }) => `${at} ${command}`)
+      yield* TestClock.adjust(10_999)
+      const before = ["0 flaky", "0 quick", "1000 quick", "2000 quick"]
+      assert.deepStrictEqual(starts(), before)
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(starts(), [...before, "11000 flaky"])
+      yield* TestClock.adjust(20_999)
+      assert.deepStrictEqual(starts(), [...before, "11000 flaky"])
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(starts(), [...before, "11000 flaky", "32000 flaky"])
+      yield* TestClock.adjust(1000)
+      yield* Fiber.join(fiber)
+    }).pipe(Effect.provide(Layer.merge(ProcessesTest.layerTest(scripts), SystemLoad.layerTest({}))))
+  )
+
+  it.live("does not try again a job that pauses when the others are given up", () =>
+    Effect.gen(function* () {
+      const options = {
+        concurrency: 2,
+        retries: 2,
+        backoff: { first: "1 minute", jitter: 0 },
+        halt: { when: "soon", on: "success", count: 2, percent: false }
+      } as const
+      assert.deepStrictEqual(yield* play(["flaky", "quick", "quick", "quick"], options), [
+        "1 attempt 2 after exit code 1",
+        "2 stdout q",
+        "2 ok after 1000",
+        "3 stdout q",
+        "3 ok after 1000",
+        "4 skipped: halted",
+        "1 stdout bad",
+        "1 exit code 1 after 1000",
+        "2 ok, 1 failed, 1 skipped, 0 cancelled in 2000; 2 jobs have succeeded"
       ])
     })
   )

@@ -37,7 +37,7 @@ describe("FollowRecords.follow", () => {
       const told = yield* Deferred.make<string>()
       const onWaiting = (detail: string) => Deferred.succeed(told, detail)
       const fiber = yield* Effect.fork(Stream.runDrain(FollowRecords.follow("none", { onWaiting })))
-      expect(yield* Deferred.await(told)).toBe("there is no such file yet")
+      expect(yield* Deferred.await(told)).toBe("it does not exist yet")
       yield* Fiber.interrupt(fiber)
     }).pipe(Effect.provide(layer))
   )

@@ -36,7 +36,7 @@ describe("LosslessJson", () => {
     const circle: Record<string, unknown> = { big: 1n }
     circle["self"] = circle
     expect(() => LosslessJson.encode(circle)).toThrow(TypeError)
-    expect(() => LosslessJson.encode(undefined)).toThrow("undefined has no JSON")
+    expect(() => LosslessJson.encode(undefined)).toThrow("undefined cannot be represented in JSON")
   })
 
   it("is JSON.parse and JSON.stringify for all else", () => {
@@ -92,18 +92,21 @@ describe("LosslessJson", () => {
     ]
     for (const [value, text] of cases) expect(LosslessJson.encode(value)).toBe(text)
     const refused: ReadonlyArray<readonly [unknown, string]> = [
-      [undefined, "undefined has no JSON"],
-      [Symbol("x"), "a symbol has no JSON"],
-      [() => 1, "a function has no JSON"],
-      [Number.NaN, "NaN has no JSON"],
-      [{ a: [1, { "b c": Number.POSITIVE_INFINITY }] }, "Infinity has no JSON (at a[1].b c)"],
-      [[1, undefined], "undefined has no JSON (at [1])"],
-      [new Array(1), "undefined has no JSON (at [0])"],
-      [{ a: [() => 1] }, "a function has no JSON (at a[0])"],
-      [{ a: [Object(Number.NaN)] }, "NaN has no JSON (at a[0])"],
-      [{ at: new Date(Number.NaN) }, "an invalid Date has no JSON (at at)"],
-      [{ toJSON: () => Number.NaN }, "NaN has no JSON"],
-      [circle, "an object that contains itself has no JSON (at a[0])"],
+      [undefined, "undefined cannot be represented in JSON"],
+      [Symbol("x"), "a symbol cannot be represented in JSON"],
+      [() => 1, "a function cannot be represented in JSON"],
+      [Number.NaN, "NaN cannot be represented in JSON"],
+      [
+        { a: [1, { "b c": Number.POSITIVE_INFINITY }] },
+        "Infinity cannot be represented in JSON (at a[1].b c)"
+      ],
+      [[1, undefined], "undefined cannot be represented in JSON (at [1])"],
+      [new Array(1), "undefined cannot be represented in JSON (at [0])"],
+      [{ a: [() => 1] }, "a function cannot be represented in JSON (at a[0])"],
+      [{ a: [Object(Number.NaN)] }, "NaN cannot be represented in JSON (at a[0])"],
+      [{ at: new Date(Number.NaN) }, "an invalid Date cannot be represented in JSON (at at)"],
+      [{ toJSON: () => Number.NaN }, "NaN cannot be represented in JSON"],
+      [circle, "an object that contains itself cannot be represented in JSON (at a[0])"],
       [
         new Proxy(
           {},
@@ -131,14 +134,14 @@ describe("LosslessJson", () => {
         },
         "no JSON of mine"
       ],
-      [endless(), "a getter, proxy or toJSON beyond 5000 levels has no JSON"],
+      [endless(), "a getter, proxy or toJSON beyond 5000 levels cannot be represented in JSON"],
       [
         {
           toJSON() {
             return { a: { ...this } }
           }
         },
-        "a getter, proxy or toJSON beyond 5000 levels has no JSON"
+        "a getter, proxy or toJSON beyond 5000 levels cannot be represented in JSON"
       ]
     ]
     for (const [value, message] of refused) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Clock, Effect, Exit, Stream } from "effect"
+import { Cause, Clock, Effect, Exit, Fiber, Random, Stream, TestClock } from "effect"
 import * as MapRecords from "../../../src/services/record/MapRecords.js"
 import * as ReadRecords from "../../../src/services/record/ReadRecords.js"
 import type * as Records from "../../../src/services/record/Records.js"
@@ -25,9 +25,9 @@ describe("MapRecords.mapRecords", () => {
         Stream.runForEach(all, (outcome) =>
           Effect.map(Clock.currentTimeMillis, (now) => {
             const at = now === begun ? "" : ` at ${now - begun}`
-            if (outcome instanceof MapRecords.Failed) {
+            if (outcome instanceof MapRecords.FailedRecord) {
               log.push(`! ${outcome.records.map(({ line }) => line)}: ${outcome.detail}${at}`)
-            } else if (outcome instanceof MapRecords.Mapped) {
+            } else if (outcome instanceof MapRecords.MappedRecord) {
               const texts = outcome.results.map((each) =>
                 typeof each === "string" ? each : each instanceof Uint8Array ? read(each) : `= ${each.text}`
               )
@@ -81,7 +81,7 @@ describe("MapRecords.mapRecords", () => {
         "= 1",
         "! 2: two",
         "! 3: not JSON: Expected property name or '}'",
-        "! 4: a function has no JSON",
+        "! 4: a function cannot be represented in JSON",
         "= 5"
       ])
     })
@@ -90,18 +90,19 @@ describe("MapRecords.mapRecords", () => {
   it.live("retries after a pause that doubles, and limits the time of each attempt", () =>
     Effect.gen(function* () {
       const attempts: Array<string> = []
+      const backoff = { first: 100, jitter: 0 }
       const f = (n: number, { attempt, signal }: MapRecords.RecordContext) => {
         attempts.push(`${n}.${attempt}`)
         return attempt < n
           ? new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))))
           : n
       }
-      const options = { retries: 2, timeout: "1 second", concurrency: 9, onError: "skip" } as const
+      const options = { retries: 2, backoff, timeout: "1 second", concurrency: 9, onError: "skip" } as const
       expect(yield* run("1\n2\n3\n4\n", f, options)).toEqual([
         "= 1",
         "= 2 at 1100",
         "= 3 at 2300",
-        "! 4: not done in 1s at 3300"
+        "! 4: timed out after 1s at 3300"
       ])
       expect(attempts).toEqual(["1.1", "2.1", "3.1", "4.1", "2.2", "3.2", "4.2", "3.3", "4.3"])
       let failures = 2
@@ -109,9 +110,28 @@ describe("MapRecords.mapRecords", () => {
         if (failures-- > 0) throw new Error("no")
         return n
       }
-      expect(yield* run("1\n", flaky, { retries: 2 })).toEqual(["= 1 at 300"])
+      expect(yield* run("1\n", flaky, { retries: 2, backoff })).toEqual(["= 1 at 300"])
       failures = 2
-      expect(yield* run("1\n", flaky, { retries: 1 })).toEqual(["!! line 1: no"])
+      expect(yield* run("1\n", flaky, { retries: 1, backoff })).toEqual(["!! line 1: no"])
+    })
+  )
+
+  it.effect("pauses half a second before the first retry, by the clock", () =>
+    Effect.gen(function* () {
+      let attempts = 0
+      const never = () => {
+        attempts++
+        throw new Error("no")
+      }
+      const records = ReadRecords.records(Stream.succeed(Buffer.from("1\n")), { format: "ndjson" })
+      const fiber = yield* Effect.fork(
+        Stream.runDrain(MapRecords.mapRecords(records, never, { retries: 1, onError: "skip" }))
+      ).pipe(Effect.withRandom(Random.fixed([0.5])))
+      yield* TestClock.adjust(499)
+      expect(attempts).toBe(1)
+      yield* TestClock.adjust(1)
+      expect(attempts).toBe(2)
+      yield* Fiber.join(fiber)
     })
   )
 

@@ -15,7 +15,7 @@ const source = (text: string): RecordRun.Source<never> => ({
 })
 const numbers = source("1\n2\n3\n4\n5\n")
 
-const texts = (outcomes: Chunk.Chunk<MapRecords.Outcome>) =>
+const texts = (outcomes: Chunk.Chunk<MapRecords.RecordOutcome>) =>
   Chunk.toReadonlyArray(outcomes)
     .flatMap(RecordRun.recordsOf)
     .map(({ text }) => text)

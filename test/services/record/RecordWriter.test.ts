@@ -17,9 +17,9 @@ describe("RecordWriter", () => {
     expect(write([a, b])).toHaveLength(1)
     expect(text(write([a, b, c]))).toBe("1\r\n 2\n3")
     expect(text(write([a]))).toBe("\n1\r\n")
-    expect(text(write([new MapRecords.Mapped([b], ["x", b]), new MapRecords.Failed([c], "no")]))).toBe(
-      "x\n 2\n"
-    )
+    expect(
+      text(write([new MapRecords.MappedRecord([b], ["x", b]), new MapRecords.FailedRecord([c], "no")]))
+    ).toBe("x\n 2\n")
   })
 
   it("writes each result and each failure as an event, with all digits of its value", () => {
@@ -28,9 +28,9 @@ describe("RecordWriter", () => {
       text(
         RecordWriter.events([
           a,
-          new MapRecords.Mapped([b], ["4", "5"]),
-          new MapRecords.Failed([b], "no"),
-          new MapRecords.Mapped([b], [`"${"x".repeat(1 << 20)}"`])
+          new MapRecords.MappedRecord([b], ["4", "5"]),
+          new MapRecords.FailedRecord([b], "no"),
+          new MapRecords.MappedRecord([b], [`"${"x".repeat(1 << 20)}"`])
         ])
       ).split("\n")
     ).toEqual([

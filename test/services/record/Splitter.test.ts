@@ -90,7 +90,7 @@ describe("Splitter", () => {
           expect(Buffer.concat(found.map(({ bytes }) => bytes)).toString()).toBe(input)
           expect(found.map(({ text }) => text)).toEqual(texts)
           expect(found.map(({ line }) => line)).toEqual(texts.map((_, i) => i + 1))
-          // Where a record ends another reader goes on.
+          // Another reader continues at the end of a record.
           for (const { index, line, position } of found) {
             const rest = all(
               Buffer.from(input).subarray(position),

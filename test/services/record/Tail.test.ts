@@ -132,12 +132,12 @@ describe("Follow", () => {
           })
         const pieces = yield* Stream.runCollect(Stream.take(open(path, { onWaiting }), 2))
         expect(Chunk.toReadonlyArray(pieces).map(({ bytes }) => bytes.toString())).toEqual(["", "new\n"])
-        expect(told).toEqual(["there is no such file yet"])
+        expect(told).toEqual(["it does not exist yet"])
         expect((yield* why(tmpdir())).message).toBe(
           `cannot read ${tmpdir()}: it is not a regular file; only regular files can be followed`
         )
         expect(Exit.isFailure(yield* Effect.exit(Stream.runDrain(open("/dev/null"))))).toBe(true)
-        expect((yield* why(join(path, "below"))).message).toMatch(/there is no such file$/)
+        expect((yield* why(join(path, "below"))).message).toMatch(/the file does not exist$/)
       })
     )
   )

@@ -185,7 +185,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
             expect(error.message).not.toContain("\n")
             return error.message.replaceAll(path, "DIR")
           })
-        expect(yield* say({ files: [join(path, "gone.ts")] })).toBe("DIR/gone.ts: there is no such file")
+        expect(yield* say({ files: [join(path, "gone.ts")] })).toBe("DIR/gone.ts: the file does not exist")
         expect(yield* say({ files: [path] })).toMatch(/^DIR: this is not a file; name TypeScript files, or/)
         expect(yield* say({ files: [join(path, "none.json")] })).toMatch(
           /^DIR\/none.json: \.json is not analysed; /
@@ -194,7 +194,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
           "DIR/own/broken.ts:2:14: this does not parse: Variable declaration expected."
         )
         expect(yield* say({ project: join(path, "gone.json") })).toMatch(
-          /^DIR\/gone.json: there is no such project/
+          /^DIR\/gone.json: the project does not exist/
         )
         expect(yield* say({ project: path })).toMatch(
           /^DIR\/tsconfig.json: this is not a usable tsconfig: Property value/
@@ -273,14 +273,14 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
         "effect, which DIR/a.ts imports, is installed as 4.1.0 in DIR/node_modules/effect, and effect 3 is expected"
       ]
     ]
-    it.live.each(unjudged)("reports that effects cannot be judged: %s", ([, files, message]) =>
+    it.live.each(unjudged)("reports that effects cannot be checked: %s", ([, files, message]) =>
       Effect.gen(function* () {
         const path = yield* folder(files)
         const target = "tsconfig.json" in files ? { project: path } : { files: [join(path, "a.ts")] }
         const error = yield* Effect.flip(analyse(target))
         expect([error._tag, error.message.replaceAll(path, "DIR")]).toEqual([
           "EffectMissing",
-          `${message}; effects cannot be judged`
+          `${message}; effects cannot be checked`
         ])
       }).pipe(Effect.scoped, Effect.provide(Diagnostics.layer))
     )
@@ -376,7 +376,9 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
           "b.ts:1"
         ])
         expect((yield* analyse({ files: ["c.ts"] })).problems).toEqual([])
-        expect((yield* Effect.flip(analyse({ files: ["d.ts"] }))).message).toBe("d.ts: there is no such file")
+        expect((yield* Effect.flip(analyse({ files: ["d.ts"] }))).message).toBe(
+          "d.ts: the file does not exist"
+        )
       }).pipe(test)
     )
   })

@@ -53,8 +53,8 @@ describe("Checkpoints", () => {
         expect((yield* Effect.flip(read(folder))).detail).toBe("it is a folder, not a regular file")
         const nowhere = join(folder, "no", "check")
         const written = write(nowhere, { input: "a", position: 1 })
-        expect((yield* Effect.flip(written)).detail).toBe("there is no such folder")
-        expect((yield* Effect.flip(read(nowhere))).detail).toBe("there is no such folder")
+        expect((yield* Effect.flip(written)).detail).toBe("the folder does not exist")
+        expect((yield* Effect.flip(read(nowhere))).detail).toBe("the folder does not exist")
         const letters = Effect.scoped(DeadLetters.open(nowhere))
         expect((yield* Effect.flip(letters)).message).toBe(
           `cannot write failed records to ${nowhere}: no such file or directory`
@@ -131,7 +131,7 @@ describe("Checkpoints", () => {
   )
 })
 
-/** Elements that come at these times. */
+/** Elements that are emitted at these times. */
 const arriving = (...times: ReadonlyArray<number>) =>
   Stream.fromIterable(times).pipe(
     Stream.rechunk(1),

@@ -1,15 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, FiberStatus, Stream } from "effect"
+import { Cause, Effect, Exit, Fiber, Stream } from "effect"
 import * as EventBuffer from "../../../src/services/stream/EventBuffer.js"
-import * as EventLoop from "../../../src/services/task/EventLoop.js"
-
-const until = (condition: () => boolean) => Effect.repeat(EventLoop.nextTurn, { until: condition })
-
-/** Waits until the stream waits for events. */
-const waits = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
-  Effect.repeat(Effect.zipRight(EventLoop.nextTurn, Fiber.status(fiber)), {
-    until: (status): boolean => FiberStatus.isSuspended(status)
-  })
+import { suspended, until } from "../../support/Waits.js"
 
 const chunksOf = <A, E>(stream: Stream.Stream<A, E>) => {
   const chunks: Array<ReadonlyArray<A>> = []
@@ -23,7 +15,7 @@ describe("EventBuffer", () => {
       for (const cause of [undefined, Cause.fail("no")]) {
         const { emit, end, stream } = EventBuffer.make<number, string>({ capacity: 2 })
         const { chunks, fiber } = yield* chunksOf(stream)
-        yield* waits(fiber)
+        yield* suspended(fiber)
         for (const i of [1, 2, 3]) emit(i)
         yield* until(() => chunks.length > 0)
         emit(4)
@@ -49,11 +41,11 @@ describe("EventBuffer", () => {
         plain.emit(0)
         return until(() => passed.chunks.length > count)
       })
-      yield* Effect.zipRight(waits(fiber), waits(passed.fiber))
+      yield* Effect.zipRight(suspended(fiber), suspended(passed.fiber))
       emit(1)
       yield* until(() => chunks.length > 0)
       assert.deepStrictEqual(chunks, [[1]])
-      yield* waits(fiber)
+      yield* suspended(fiber)
       emit(2)
       yield* afterwards
       emit(3)

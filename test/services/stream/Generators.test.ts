@@ -180,7 +180,6 @@ describe("Generators.produce", () => {
           )
         )
       )
-      yield* Effect.yieldNow()
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(fiber)
       expect(got).toEqual([1, 2])

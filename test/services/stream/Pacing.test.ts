@@ -17,7 +17,7 @@ const timed = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
     return [...log, ...(Exit.isFailure(exit) ? [Cause.pretty(exit.cause)] : [])]
   })
 
-/** Elements that come at these times. */
+/** Elements that are emitted at these times. */
 const arriving = (...times: ReadonlyArray<number>) =>
   Stream.fromIterable(times).pipe(
     Stream.rechunk(1),

@@ -38,7 +38,7 @@ describe("LogFiles", () => {
         "web.log.1": "a line that is longer\n",
         "web.log.2": "three\n"
       })
-      // and goes on there
+      // and continues there
       yield* Effect.scoped(
         Effect.flatMap(LogFiles.open(path, "web", { maxSize: 8, keep: 0 }), (log) =>
           Effect.zipRight(write(log, "6\n"), write(log, "seven\n"))

@@ -18,7 +18,7 @@ const say = (event: Supervisor.Event): string => {
   }
 }
 
-/** Ends like this: `[after, fails]` for each run; the last one goes on. */
+/** Ends like this: `[after, fails]` for each run; the last run never ends. */
 const runs = (...script: ReadonlyArray<readonly [after: number, result: string]>) => {
   let run = 0
   return Effect.suspend(() => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, FastCheck, Fiber, TestClock } from "effect"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as Gather from "../../../src/services/task/Gather.js"
+import { until } from "../../support/Waits.js"
 
 const later = <A>(millis: number, value: A) => Effect.as(Effect.sleep(millis), value)
 const failLater = <E>(millis: number, error: E) => Effect.zipRight(Effect.sleep(millis), Effect.fail(error))
@@ -185,7 +186,14 @@ describe("Gather", () => {
       Effect.gen(function* () {
         let cleaned = 0
         const exits: Array<Exit.Exit<unknown, unknown>> = []
-        const waits = Effect.onInterrupt(Effect.never, () => Effect.sync(() => cleaned++))
+        let begun = 0
+        const waits = Effect.onInterrupt(
+          Effect.zipRight(
+            Effect.sync(() => begun++),
+            Effect.never
+          ),
+          () => Effect.sync(() => cleaned++)
+        )
         const fiber = yield* Effect.fork(
           Gather.gather([waits, waits, waits], {
             onExit: (i, exit) => {
@@ -193,7 +201,7 @@ describe("Gather", () => {
             }
           })
         )
-        yield* Effect.yieldNow()
+        yield* until(() => begun === 3)
         yield* Cancellation.cancel(fiber, { reason: "too late", origin: "user" })
         expect(cleaned).toBe(3)
         expect(exits.flatMap(Cancellation.fromExit).map(({ reason }) => reason)).toEqual([

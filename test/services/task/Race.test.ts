@@ -9,13 +9,16 @@ const parts = (exit: Exit.Exit<unknown, unknown>) =>
 describe("race.first", () => {
   it.effect("a defect of the loser's clean-up is added to the exit of the first", () =>
     Effect.gen(function* () {
-      const wins = yield* Effect.exit(
-        Race.first(Effect.zipRight(Effect.yieldNow(), Effect.succeed(1)), broken("b"))
-      )
+      const losing = (name: string) =>
+        Effect.map(Deferred.make<void>(), (begun) => ({
+          begun: Deferred.await(begun),
+          run: Effect.zipRight(Deferred.succeed(begun, undefined), broken(name))
+        }))
+      const a = yield* losing("a")
+      const b = yield* losing("b")
+      const wins = yield* Effect.exit(Race.first(Effect.as(b.begun, 1), b.run))
       expect(parts(wins)).toEqual([[], ["b"]])
-      const fails = yield* Effect.exit(
-        Race.first(broken("a"), Effect.zipRight(Effect.yieldNow(), Effect.fail("no")))
-      )
+      const fails = yield* Effect.exit(Race.first(a.run, Effect.zipRight(a.begun, Effect.fail("no"))))
       expect(parts(fails)).toEqual([["no"], ["a"]])
       expect(yield* Race.first(Effect.never, Effect.succeed(2))).toBe(2)
     })

@@ -9,7 +9,6 @@ import {
   Fiber,
   FiberId,
   FiberRef,
-  FiberStatus,
   Function as Fn,
   Layer,
   Option,
@@ -20,15 +19,16 @@ import {
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
+import { suspended, until } from "../../support/Waits.js"
 
-// Keeps what a group reports, and gives the option that does.
+// The messages that a group reports, and the option that collects them.
 const reports = () => {
   const messages: Array<string> = []
   const report = (failure: TaskGroup.TaskFailed) => Effect.sync(() => void messages.push(failure.message))
   return { messages, report }
 }
 
-// An effect that tells when it has begun and never ends, and whose clean-up takes a turn.
+// An effect that signals its start and never ends, with an asynchronous clean-up.
 const endless = Effect.map(Deferred.make<void>(), (begun) => {
   const self = {
     begun: Deferred.await(begun),
@@ -48,16 +48,6 @@ const endless = Effect.map(Deferred.make<void>(), (begun) => {
   }
   return self
 })
-
-// For work that takes some turns; what is awaited is awaited by itself.
-const turns = (n: number) => Effect.repeatN(Effect.yieldNow(), n)
-const until = (condition: () => boolean) => Effect.repeat(EventLoop.nextTurn, { until: condition })
-
-/** Goes on when the fiber waits. */
-const suspended = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
-  Effect.repeat(Effect.zipRight(EventLoop.nextTurn, Fiber.status(fiber)), {
-    until: (status): boolean => FiberStatus.isSuspended(status)
-  })
 
 describe("TaskGroup", () => {
   describe("a task", () => {
@@ -88,14 +78,18 @@ describe("TaskGroup", () => {
       Effect.gen(function* () {
         const group = yield* TaskGroup.make({ onFailure: "collect" })
         const { run, begun } = yield* endless
-        const task = yield* group.start("web", run)
+        const cleaning = yield* Deferred.make<void>()
+        const clean = yield* Deferred.make<void>()
+        const cleanUp = Effect.zipRight(Deferred.succeed(cleaning, undefined), Deferred.await(clean))
+        const task = yield* group.start("web", Effect.ensuring(run, cleanUp))
         expect(yield* task.status).toBe("pending")
         expect(yield* task.poll).toEqual(Option.none())
         yield* begun
         expect(yield* task.status).toBe("running")
         const cancel = yield* Effect.fork(task.cancel("enough"))
-        yield* Effect.yieldNow()
+        yield* Deferred.await(cleaning)
         expect(yield* task.status).toBe("cancelling")
+        yield* Deferred.succeed(clean, undefined)
         yield* Fiber.join(cancel)
         expect(yield* task.status).toBe("cancelled")
         const failing = yield* group.start("bad", Effect.fail("no"))
@@ -170,7 +164,7 @@ describe("TaskGroup", () => {
         const gate = yield* Deferred.make<string>()
         const task = yield* group.start("slow", Deferred.await(gate))
         const waiter = yield* Effect.fork(task.result)
-        yield* Effect.yieldNow()
+        yield* suspended(waiter)
         yield* Fiber.interrupt(waiter)
         yield* Deferred.succeed(gate, "done")
         expect(yield* task.result).toBe("done")
@@ -332,7 +326,7 @@ describe("TaskGroup", () => {
       Effect.gen(function* () {
         const group = yield* TaskGroup.make({ onFailure: "collect" })
         const bad = yield* group.start("bad", Effect.fail("no"))
-        const good = yield* group.start("good", Effect.zipRight(turns(3), Effect.succeed(1)))
+        const good = yield* group.start("good", Effect.as(bad.await, 1))
         yield* group.join
         expect([yield* bad.await, yield* good.await]).toEqual([Exit.fail("no"), Exit.succeed(1)])
       })
@@ -440,19 +434,16 @@ describe("TaskGroup", () => {
     it.effect("waits for every task of its body", () =>
       Effect.gen(function* () {
         let done = false
-        const value = yield* TaskGroup.scoped(
-          Effect.as(
-            TaskGroup.start(
-              "slow",
-              Effect.zipRight(
-                turns(5),
-                Effect.sync(() => (done = true))
-              )
-            ),
-            "body"
-          )
+        const gate = yield* Deferred.make<void>()
+        const slow = Effect.zipRight(
+          Deferred.await(gate),
+          Effect.sync(() => (done = true))
         )
-        expect([value, done]).toEqual(["body", true])
+        const fiber = yield* Effect.fork(TaskGroup.scoped(Effect.as(TaskGroup.start("slow", slow), "body")))
+        yield* suspended(fiber)
+        expect(fiber.unsafePoll()).toBeNull()
+        yield* Deferred.succeed(gate, undefined)
+        expect([yield* Fiber.join(fiber), done]).toEqual(["body", true])
       })
     )
 
@@ -541,7 +532,13 @@ describe("TaskGroup", () => {
           const { messages, report } = reports()
           const { begun, run } = yield* endless
           const task = yield* endless
-          const late = Effect.uninterruptible(Effect.zipRight(turns(3), Effect.fail("late")))
+          const gate = yield* Deferred.make<void>()
+          const waits = yield* Deferred.make<void>()
+          const late = Deferred.succeed(waits, undefined).pipe(
+            Effect.zipRight(Deferred.await(gate)),
+            Effect.zipRight(Effect.fail("late")),
+            Effect.uninterruptible
+          )
           const body = Effect.zipRight(
             TaskGroup.start(
               "task",
@@ -559,8 +556,10 @@ describe("TaskGroup", () => {
           expect(Exit.isFailure(exit) && [...Cause.defects(exit.cause)]).toEqual(["no mop"])
           expect(messages).toEqual(["task task failed: mop broke"])
           const typed = yield* Effect.fork(TaskGroup.scoped(late, { onFailure }))
-          yield* Effect.yieldNow()
-          const failed = yield* Fiber.interrupt(typed)
+          yield* Deferred.await(waits)
+          yield* Fiber.interruptAsFork(typed, FiberId.none)
+          yield* Deferred.succeed(gate, undefined)
+          const failed = yield* Fiber.await(typed)
           expect(Exit.isFailure(failed) && [...Cause.failures(failed.cause)]).toEqual(["late"])
         })
     )
@@ -869,76 +868,81 @@ describe("TaskGroup", () => {
       Effect.gen(function* () {
         const { messages, report } = reports()
         const log: Array<string> = []
-        const group = yield* Effect.scoped(
-          Effect.gen(function* () {
-            const group = yield* TaskGroup.make({ onFailure: "collect", report })
-            const task = yield* group.start("job", Effect.fail("lost"))
-            yield* task.onDone((done) =>
-              Effect.flatMap(Effect.zipRight(turns(5), done.status), (status) =>
-                Effect.sync(() => void log.push(status))
+        const called = yield* Deferred.make<void>()
+        const gate = yield* Deferred.make<void>()
+        const closing = yield* Effect.fork(
+          Effect.scoped(
+            Effect.gen(function* () {
+              const group = yield* TaskGroup.make({ onFailure: "collect", report })
+              const task = yield* group.start("job", Effect.fail("lost"))
+              yield* task.onDone((done) =>
+                Effect.zipRight(Deferred.succeed(called, undefined), Deferred.await(gate)).pipe(
+                  Effect.zipRight(done.status),
+                  Effect.andThen((status) => Effect.sync(() => void log.push(status)))
+                )
               )
-            )
-            yield* turns(2)
-            return group
-          })
-        )
-        expect([log, messages]).toEqual([["failed"], ["task job failed: lost"]])
-        const refused = yield* group.start("late", Effect.void)
-        yield* refused.onDone(() =>
-          Effect.zipRight(
-            turns(2),
-            Effect.sync(() => void log.push("late"))
+              yield* Deferred.await(called)
+              return group
+            })
           )
         )
+        yield* Deferred.await(called)
+        yield* suspended(closing)
+        expect([closing.unsafePoll(), log]).toEqual([null, []])
+        yield* Deferred.succeed(gate, undefined)
+        const group = yield* Fiber.join(closing)
+        expect([log, messages]).toEqual([["failed"], ["task job failed: lost"]])
+        const refused = yield* group.start("late", Effect.void)
+        yield* refused.onDone(() => Effect.map(EventLoop.nextTurn, () => void log.push("late")))
         expect(log).toEqual(["failed", "late"])
       })
     )
   })
 
-  // The law: whatever the tasks do and however the group is made, nothing of it runs once its scope is closed.
+  // The law: whatever the tasks do and however the group is made, nothing of it runs once its scope is closed. Each task
+  // waits for a latch before its end and for another in its clean-up; they are opened in any order, the first few of them
+  // before the body ends.
   it.effect.prop(
     "no fiber outlives the scope, and every failure is seen or reported",
     {
-      tasks: FastCheck.array(
-        FastCheck.record({
-          turns: FastCheck.nat(4),
-          end: FastCheck.constantFrom("succeeds" as const, "fails" as const, "hangs" as const),
-          cleanUp: FastCheck.nat(3)
-        }),
-        { maxLength: 6 }
-      ),
-      onFailure: FastCheck.constantFrom("cancel" as const, "continue" as const, "collect" as const),
-      bodyTurns: FastCheck.nat(6)
+      ends: FastCheck.array(FastCheck.constantFrom("succeeds" as const, "fails" as const, "hangs" as const), {
+        maxLength: 6
+      }),
+      order: FastCheck.array(FastCheck.nat(), { minLength: 12, maxLength: 12 }),
+      inBody: FastCheck.nat(12),
+      onFailure: FastCheck.constantFrom("cancel" as const, "continue" as const, "collect" as const)
     },
-    ({ tasks, onFailure, bodyTurns }) =>
+    ({ ends, order, inBody, onFailure }) =>
       Effect.gen(function* () {
         const { messages, report } = reports()
         let running = 0
         let failed = 0
-        yield* Effect.gen(function* () {
-          const group = yield* TaskGroup.make({ onFailure, report })
-          for (const { turns: n, end, cleanUp } of tasks) {
-            const ending =
-              end === "hangs"
-                ? Effect.never
-                : end === "succeeds"
-                  ? Effect.void
-                  : Effect.suspend(() => Effect.fail(++failed))
-            yield* group.start(
-              "task",
-              Effect.acquireUseRelease(
-                Effect.sync(() => running++),
-                () => Effect.zipRight(turns(n), ending),
-                () =>
-                  Effect.zipRight(
-                    turns(cleanUp),
-                    Effect.sync(() => running--)
-                  )
-              )
-            )
-          }
-          yield* turns(bodyTurns)
-        }).pipe(Effect.scoped)
+        const outcomes = {
+          hangs: Effect.never,
+          succeeds: Effect.void,
+          fails: Effect.suspend(() => Effect.fail(++failed))
+        }
+        const latches = ends.flatMap(() => [Effect.unsafeMakeLatch(), Effect.unsafeMakeLatch()])
+        const opening = latches.map((_, i) => i).toSorted((a, b) => order[a]! - order[b]!)
+        const closing = yield* Effect.fork(
+          Effect.scoped(
+            Effect.gen(function* () {
+              const group = yield* TaskGroup.make({ onFailure, report })
+              for (const [i, end] of ends.entries()) {
+                const task = Effect.acquireUseRelease(
+                  Effect.sync(() => running++),
+                  () => Effect.zipRight(latches[2 * i]!.await, outcomes[end]),
+                  () => Effect.map(latches[2 * i + 1]!.await, () => void running--)
+                )
+                yield* group.start("task", task)
+              }
+              for (const i of opening.slice(0, inBody))
+                yield* Effect.zipRight(EventLoop.nextTurn, latches[i]!.open)
+            })
+          )
+        )
+        for (const i of opening.slice(inBody)) yield* Effect.zipRight(suspended(closing), latches[i]!.open)
+        yield* Fiber.join(closing)
         expect([running, messages.length]).toEqual([0, failed])
       }),
     { fastCheck: { numRuns: 30 } }

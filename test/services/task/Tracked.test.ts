@@ -63,9 +63,13 @@ describe("Tracked", () => {
     Effect.gen(function* () {
       const { report, warnings } = collecting()
       yield* Effect.gen(function* () {
-        const never = Tracked.tracked("never ends", Effect.never)
+        const begun = yield* Deferred.make<void>()
+        const never = Tracked.tracked(
+          "never ends",
+          Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never)
+        )
         const fiber = yield* Effect.fork(never)
-        yield* Effect.yieldNow()
+        yield* Deferred.await(begun)
         yield* Fiber.interrupt(fiber)
         yield* Effect.fork(Effect.sync(() => hello("made in a child"))).pipe(Effect.flatMap(Fiber.join))
         yield* Fiber.interrupt(

@@ -8,7 +8,7 @@ import * as WorkerFibers from "../../../src/services/task/WorkerFibers.js"
 
 // More is in test/programs/Run.test.ts, through what Run makes of it.
 describe("Unobserved", () => {
-  /** Forks what fails, and goes on when it has: it ends before another fiber runs. */
+  /** Forks a failing effect and waits for its end: it ends before another fiber runs. */
   const losing = (
     error: string,
     fork: <E>(effect: Effect.Effect<never, E>) => Effect.Effect<Fiber.RuntimeFiber<never, E>> = Effect.fork

@@ -1,14 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Deferred, Effect, Exit, Fiber, FiberStatus, Stream } from "effect"
-import * as EventLoop from "../../../src/services/task/EventLoop.js"
+import { Chunk, Deferred, Effect, Exit, Fiber, Stream } from "effect"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import * as WaitTasks from "../../../src/services/task/WaitTasks.js"
-
-/** Goes on when the fiber waits. */
-const suspended = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
-  Effect.repeat(Effect.zipRight(EventLoop.nextTurn, Fiber.status(fiber)), {
-    until: (status): boolean => FiberStatus.isSuspended(status)
-  })
+import { suspended, until } from "../../support/Waits.js"
 
 describe("WaitTasks", () => {
   const three = (group: TaskGroup.Group) =>
@@ -112,9 +106,9 @@ describe("WaitTasks", () => {
         Stream.runCollect,
         Effect.fork
       )
-      yield* Effect.repeat(EventLoop.nextTurn, { until: () => seen === 1 })
+      yield* until(() => seen === 1)
       yield* Deferred.succeed(gates[2], "c")
-      yield* Effect.repeat(EventLoop.nextTurn, { until: () => seen === 2 })
+      yield* until(() => seen === 2)
       yield* Deferred.succeed(gates[0], "a")
       expect(names(Chunk.toArray(yield* Fiber.join(stream)))).toEqual(["b", "c", "a"])
       expect(yield* Stream.runCollect(WaitTasks.asCompleted([]))).toEqual(Chunk.empty())

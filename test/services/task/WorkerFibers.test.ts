@@ -12,9 +12,10 @@ import {
   TestClock
 } from "effect"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
+import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as WorkerFibers from "../../../src/services/task/WorkerFibers.js"
 
-// Runs the items and keeps each outcome; `stopOn` says which one cancels the rest.
+// Runs the items and keeps each outcome; the item `stopOn` cancels the rest.
 const runAll = <A, E, R>(
   items: ReadonlyArray<Effect.Effect<A, E, R>>,
   options: { concurrency?: number; stopOn?: number } = {}
@@ -140,15 +141,14 @@ describe("WorkerFibers", () => {
     it.effect("fibers that it forks end with it, before it settles", () =>
       Effect.gen(function* () {
         const log: Array<string> = []
-        const child = Effect.onInterrupt(Effect.never, () =>
-          Effect.zipRight(
-            Effect.yieldNow(),
-            Effect.sync(() => void log.push("child cleaned up"))
-          )
+        const begun = yield* Deferred.make<void>()
+        const child = Effect.onInterrupt(
+          Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never),
+          () => Effect.map(EventLoop.nextTurn, () => void log.push("child cleaned up"))
         )
         const parent = Effect.gen(function* () {
           yield* Effect.fork(child)
-          yield* Effect.yieldNow() // the child gets to start
+          yield* Deferred.await(begun)
           log.push("parent done")
         })
         const next = Effect.sync(() => void log.push("next item"))
@@ -618,9 +618,10 @@ describe("WorkerFibers", () => {
 
   it.effect("interrupts by an id without a reason where the caller gave none", () =>
     Effect.gen(function* () {
-      const { exits, run } = runAll([Effect.never])
+      const begun = yield* Deferred.make<void>()
+      const { exits, run } = runAll([Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never)])
       const fiber = yield* Effect.fork(run)
-      yield* Effect.yieldNow()
+      yield* Deferred.await(begun)
       yield* Fiber.interruptAs(fiber, FiberId.none)
       expect(Exit.isInterrupted(exits[0]!)).toBe(true)
       expect(reasons(exits[0])).toEqual([])

@@ -69,7 +69,7 @@ describe("Executor", () => {
               ),
               Effect.flip(
                 Executor.blocking(() => {
-                  void Promise.reject(new RangeError("nobody waits"))
+                  void Promise.reject(new RangeError("not awaited"))
                   return new Promise<never>(() => undefined)
                 })
               ),
@@ -96,7 +96,7 @@ describe("Executor", () => {
           assert.include(reasons[0].message, "process.exit(3)")
           assert.deepInclude(reasons[1], { _tag: "WorkerCrashed", reason: "memory" })
           assert.deepInclude(reasons[2], { _tag: "WorkerCrashed", reason: "uncaught" })
-          assert.include(reasons[2].message, "RangeError: nobody waits")
+          assert.include(reasons[2].message, "RangeError: not awaited")
           assert.deepInclude(reasons[3], { _tag: "WorkerCrashed", reason: "uncaught" })
           assert.include((reasons[3] as ExecutorError.WorkerCrashed).remoteStack, "blocking.cjs")
           assert.strictEqual(reasons[4], "well")

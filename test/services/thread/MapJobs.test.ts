@@ -6,6 +6,7 @@ import * as Executor from "../../../src/services/thread/Executor.js"
 import * as ExecutorError from "../../../src/services/thread/ExecutorError.js"
 import * as ExecutorTest from "../../../src/services/thread/ExecutorTest.js"
 import * as InJob from "../../../src/services/thread/InJob.js"
+import * as InlineExecutor from "../../../src/services/thread/InlineExecutor.js"
 import * as Job from "../../../src/services/thread/Job.js"
 import * as MapJobs from "../../../src/services/thread/MapJobs.js"
 
@@ -97,6 +98,43 @@ describe("MapJobs", () => {
     }).pipe(threadsOf({ maxWorkers: 3 }))
   )
 
+  it.effect("pauses before a retry, by the clock, and no other lane waits", () =>
+    Effect.gen(function* () {
+      const tries = shared(3)
+      const flaky = Job.fromFunction(([i, tries]: readonly [number, Int32Array]) => {
+        if (Atomics.add(tries, i, 1) < 2 && i < 2) throw new Error("not yet")
+        return i
+      })
+      const inputs = [0, 1, 2].map((i) => [i, tries] as const)
+      for (const chunk of [1, 2]) {
+        tries.fill(0)
+        const options = {
+          chunk,
+          concurrency: 2,
+          retries: 2,
+          backoff: { first: "10 seconds", jitter: 0 }
+        } as const
+        const fiber = yield* Effect.fork(Stream.runCollect(MapJobs.map(flaky, inputs, options)))
+        yield* TestClock.adjust(9999)
+        // Two lanes pause where each has one input; the third is free where one lane has both.
+        assert.deepStrictEqual([...tries], [1, 1, chunk - 1])
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual([...tries], [2, 2, chunk - 1])
+        yield* TestClock.adjust(19_999)
+        assert.deepStrictEqual([...tries], [2, 2, chunk - 1])
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual([...(yield* Fiber.join(fiber))], [0, 1, 2])
+        assert.deepStrictEqual([...tries], [3, 3, 1])
+      }
+      tries.fill(0)
+      const fiber = yield* Effect.fork(Stream.runCollect(MapJobs.map(flaky, inputs, { retries: 2 })))
+      yield* TestClock.adjust(1)
+      yield* cancel(fiber)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual([...tries], [1, 1, 1])
+    }).pipe(Effect.provide(InlineExecutor.layer))
+  )
+
   it.live("tries again, and emits the results before a failure", () =>
     Effect.gen(function* () {
       const tries = shared(3)
@@ -105,7 +143,9 @@ describe("MapJobs", () => {
         return i
       })
       const inputs = [0, 1, 2].map((i) => [i, tries] as const)
-      const items = yield* Stream.runCollect(MapJobs.each(flaky, inputs, { retries: 1 }))
+      const items = yield* Stream.runCollect(
+        MapJobs.each(flaky, inputs, { retries: 1, backoff: { first: 0 } })
+      )
       assert.deepStrictEqual(
         Array.from(items, ({ attempts, result }) => [attempts, Either.isRight(result)]),
         [

@@ -3,7 +3,7 @@ import { Either } from "effect"
 import * as CivilTime from "../../../src/services/time/CivilTime.js"
 import * as Cron from "../../../src/services/time/Cron.js"
 
-// Every clock change of every time zone from 1970 to 2037. The oracle knows nothing of src/: it walks through the hours
+// Every clock change of every time zone from 1970 to 2037. The oracle uses nothing of src/: it walks through the hours
 // around the change minute by minute, looks at the clock on the wall, and does what Debian's cron would do then.
 
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve))
@@ -144,7 +144,7 @@ describe("Cron at clock changes", () => {
         const around = 2 * hour + Math.min(shift, 12 * hour)
         const from = Math.floor(change / minute) * minute - around
         const to = from + 2 * around + minute
-        // None of the jobs can tell two changes apart that agree in their offsets, time of day, weekday and odd days.
+        // All jobs run alike at two changes that agree in their offsets, time of day, weekday and odd days.
         const days = [from, to]
           .map((at) => new Date(wallAt(at)))
           .map((wall) => [wall.getUTCDay(), wall.getUTCDate() % 2])

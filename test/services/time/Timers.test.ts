@@ -21,6 +21,7 @@ import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import * as Timers from "../../../src/services/time/Timers.js"
 import * as VirtualClock from "../../../src/services/time/VirtualClock.js"
+import { suspended } from "../../support/Waits.js"
 
 const setup = (options?: Timers.Options) =>
   Effect.map(Timers.make(options), (timers) => {
@@ -333,8 +334,12 @@ describe("Timers", () => {
       })
       const read = Effect.zipRight(note, FiberRef.get(ref))
       yield* timers.callLater(10, Effect.zipRight(FiberRef.set(ref, "changed"), read))
-      const child = Effect.onInterrupt(Effect.never, () => say("child ended"))
-      yield* timers.callLater(10, Effect.zipRight(Effect.fork(child), Effect.yieldNow()))
+      const begun = yield* Deferred.make<void>()
+      const child = Effect.onInterrupt(
+        Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never),
+        () => say("child ended")
+      )
+      yield* timers.callLater(10, Effect.zipRight(Effect.fork(child), Deferred.await(begun)))
       const throws = yield* timers.callLater(
         10,
         Effect.sync(() => {
@@ -372,7 +377,7 @@ describe("Timers", () => {
         yield* TestClock.adjust(10)
         yield* Deferred.await(started)
         const cancelling = yield* Effect.fork(stubborn.cancel("enough"))
-        yield* Effect.yieldNow()
+        yield* suspended(cancelling)
         yield* Deferred.succeed(latch, undefined)
         const next = yield* timers.callSoon(Effect.zipRight(Effect.yieldNow(), say("next")))
         expect(yield* next.await).toEqual(Exit.void)
@@ -594,7 +599,6 @@ describe("Timers", () => {
           const exit = yield* handle.await
           expect(Exit.isInterrupted(exit)).toBe(when === "runs")
           expect(log).toEqual(["beside"])
-          yield* Effect.yieldNow()
           yield* TestClock.adjust(4)
           expect(log).toEqual(["beside", "later"])
         })

@@ -27,7 +27,7 @@ import * as Testing from "../../../src/testing/index.js"
 
 const { VirtualClock } = Testing
 
-// What it says, at which virtual time.
+// Lines, each with its virtual time.
 const recorder = () => {
   const log: Array<string> = []
   const say = (word: string) =>
@@ -217,7 +217,7 @@ describe("VirtualClock", () => {
   )
 
   describe("deadlock", () => {
-    // What the run died of, and what was said of it, with the numbers of the fibers left out.
+    // The defect of the run, and its report without the numbers of the fibers.
     const stuck = <A, E>(effect: Effect.Effect<A, E>, options: Options = { patience: 5 }) =>
       Effect.map(Effect.exit(VirtualClock.run(effect, options)), (exit) => {
         const [defect] = Exit.isFailure(exit) ? Array.from(Cause.defects(exit.cause)) : []
@@ -302,7 +302,7 @@ describe("VirtualClock", () => {
         const timer = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 30, "timer")))
         const child = Effect.promise(() => once(spawn(process.execPath, ["-e", "0"]), "exit"))
         const latch = yield* Deferred.make<string>()
-        // Neither fiber nor clock know of the callback that will open it.
+        // The callback that will open it is known neither to the fiber nor to the clock.
         const opened = Effect.zipRight(
           Effect.sync(() => setTimeout(() => Deferred.unsafeDone(latch, Effect.succeed("open")), 30)),
           Deferred.await(latch)
@@ -419,8 +419,10 @@ describe("VirtualClock", () => {
 
     it.effect("not by timers of its surroundings at the start", () =>
       Effect.gen(function* () {
-        const fiber = yield* Effect.fork(VirtualClock.run(Effect.sleep("1 day"), { patience: "1 hour" }))
-        yield* Effect.yieldNow()
+        const begun = yield* Deferred.make<void>()
+        const sleeper = Effect.zipRight(Deferred.succeed(begun, undefined), Effect.sleep("1 day"))
+        const fiber = yield* Effect.fork(VirtualClock.run(sleeper, { patience: "1 hour" }))
+        yield* Deferred.await(begun)
         // More than other tests' timers that may happen to end meanwhile.
         const alive = Array.from({ length: 9 }, () => setInterval(() => undefined, 2 ** 31 - 1))
         yield* Effect.ensuring(

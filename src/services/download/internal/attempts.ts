@@ -1,4 +1,5 @@
-import { Effect, Either, Random } from "effect"
+import { Effect, Either } from "effect"
+import * as Sleep from "../../task/Sleep.js"
 import * as Download from "../Download.js"
 import * as Downloader from "../Downloader.js"
 
@@ -7,9 +8,7 @@ import * as Downloader from "../Downloader.js"
 // When descriptors run short, fewer attempts run at once: an attempt that gets none starves until another attempt ends,
 // and new downloads wait while one starves.
 
-const firstDelay = 500 // ms
-const longestDelay = 30_000
-const longestRetryAfter = 300_000
+const longestRetryAfter = 300_000 // ms
 
 export interface Attempts<Item> {
   /** Begins the first attempt; the result aborts it. */
@@ -32,11 +31,13 @@ export interface Attempts<Item> {
 export const make = <Item>(options: {
   readonly session: Downloader.Session
   readonly retries: number
+  /** The pause before the nth retry, from 0, in milliseconds; `Retry-After` may be longer. */
+  readonly pauseBefore: (nth: number) => Effect.Effect<number>
   readonly toRequest: (item: Item) => Download.Request
   /** Called before the wait for the attempt of that number; the delay is in milliseconds. */
   readonly onRetry: (item: Item, attempt: number, delay: number, error: Download.DownloadError) => void
 }): Attempts<Item> => {
-  const { onRetry, retries, session, toRequest } = options
+  const { onRetry, pauseBefore, retries, session, toRequest } = options
   let running = 0
   const starved = new Set<() => void>()
   const waiting = new Set<() => void>()
@@ -69,11 +70,6 @@ export const make = <Item>(options: {
       Effect.tap((result) => ended(Either.isLeft(result) ? result.left : undefined)),
       Effect.onInterrupt(() => Effect.sync(ended))
     )
-  const delayOf = Effect.fnUntraced(function* (made: number, error: Download.DownloadError) {
-    const jitter = yield* Random.next
-    const backOff = Math.min(longestDelay, firstDelay * 2 ** (made - 1)) * (0.5 + jitter / 2)
-    return Math.round(Math.max(backOff, error.retryAfter ?? 0))
-  })
   return {
     start: (item, { fail, succeed }) => {
       running++
@@ -100,15 +96,16 @@ export const make = <Item>(options: {
           continue
         }
         if (!error.retryable || made > retries) return yield* error
-        const delay = yield* delayOf(made, error)
-        if (delay > longestRetryAfter) {
+        const { retryAfter = 0 } = error
+        if (retryAfter > longestRetryAfter) {
           return yield* new Download.DownloadError({
             ...error,
-            detail: `${error.detail}, to be tried again in ${Math.round(delay / 60_000)} minutes`
+            detail: `${error.detail}, to be tried again in ${Math.round(retryAfter / 60_000)} minutes`
           })
         }
+        const delay = Math.round(Math.max(yield* pauseBefore(made - 1), retryAfter))
         onRetry(item, made + 1, delay, error)
-        yield* Effect.sleep(delay)
+        yield* Sleep.sleep(delay)
         result = yield* attempt(item)
       }
       return result.right

@@ -1,5 +1,4 @@
 import { createHash, type Hash } from "node:crypto"
-import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Dispatcher } from "undici"
 import { plural } from "../../text/Plural.js"
@@ -59,8 +58,6 @@ export interface Transfer {
   hash: Hash | undefined
   limiting: NodeJS.Timeout | undefined
   closing: Promise<void> | undefined
-  /** The name from Content-Disposition for which an existing file was checked. */
-  looked: string | undefined
   /** The removal of an obsolete partial file. */
   cleaning: Promise<void> | undefined
   /** Whether the current request is for the rest of `partial`. */
@@ -78,6 +75,8 @@ export interface Transfer {
   /** Requests the whole file, because the partial file cannot be continued. */
   readonly askWhole: () => Promise<void>
   readonly redirect: (location: string | undefined, status: number) => void
+  /** Whether `existing` is `"keep"` and an entry of that name is there: then `kept` decides, once for a name. */
+  readonly mayKeep: (name: string) => boolean
   /** Whether an existing file of that name is kept: then the transfer is over. */
   readonly kept: (name: string) => Promise<boolean>
   /** Reports the bytes on the disk from which a further attempt continues. */
@@ -280,11 +279,8 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         throw new Failure("name-taken", why, false)
       }
       name = resolved
-      const file = path.join(target.directory, name)
-      const there = transfer.looked !== name && fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined
-      if (target.existing === "keep" && there) {
-        // An existing file decides whether this body is wanted, which takes time with a checksum.
-        transfer.looked = name
+      if (transfer.mayKeep(name)) {
+        // With a checksum it takes time to decide whether this body is wanted.
         passBody(async () => {
           if (!(await transfer.kept(name)) && !transfer.over) await transfer.dispatch()
         }, false)

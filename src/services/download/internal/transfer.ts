@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import { Duration } from "effect"
 import type { Dispatcher } from "undici"
@@ -177,7 +178,15 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     const note = (text: string | undefined) => {
       if (text !== undefined) request.onNote?.(text)
     }
-    const kept = async (name: string): Promise<boolean> => {
+    let looked: string | undefined // the last name of which an existing file was checked
+    const mayKeep: Transfer["mayKeep"] = (name) => {
+      if (target?.existing !== "keep" || looked === name) return false
+      if (fs.lstatSync(path.join(target.directory, name), { throwIfNoEntry: false }) === undefined)
+        return false
+      looked = name
+      return true
+    }
+    const kept: Transfer["kept"] = async (name) => {
       const file = path.join(target!.directory, name)
       const there = await existing(file, request.checksum, () => transfer.over)
       if (transfer.over || there === undefined) return transfer.over
@@ -195,7 +204,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         const folder = await openFolder(target)
         transfer.folder = folder
         note(folder.takeNote())
-        if (target.existing === "keep" && (await kept(target.name))) return
+        if (mayKeep(target.name) && (await kept(target.name))) return
         if (target.contentDisposition !== true) refuseFolder(transfer, target.name)
         let partial: Partial | undefined
         if (target.resume !== false) partial = await findPartial(folder, target, show(request.url), note)
@@ -233,7 +242,6 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       hash: request.checksum === undefined ? undefined : createHash(request.checksum.algorithm),
       limiting: undefined,
       closing: undefined,
-      looked: undefined,
       cleaning: undefined,
       ranged: false,
       progressed: false,
@@ -247,6 +255,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         return dispatch()
       },
       redirect,
+      mayKeep,
       kept,
       keptBytes
     }

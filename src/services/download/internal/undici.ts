@@ -32,7 +32,7 @@ export interface Connection extends Socket {
   aioHead?: number
   /** How the connection ended, once it has: only a clean end may end a body. */
   aioEnd?: "clean" | "broken"
-  /** Set where TLS is carried by a {@link Carrier}: whether its bytes ended without a close_notify. */
+  /** Set if TLS is carried by a {@link Carrier}: whether its bytes ended without a close_notify. */
   aioCut?: boolean
 }
 

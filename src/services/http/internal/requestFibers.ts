@@ -88,7 +88,7 @@ export const make = <E, R>(handler: Handler<E, R>, options: ServeOptions) =>
         const request = running.get(fiber)
         if (request !== undefined) interrupt(fiber, "client disconnected", title(request))
       },
-      /** The handler's answer; 500 where the handler fails. */
+      /** The handler's answer; 500 if the handler fails. */
       answer: (request: Request): Effect.Effect<Response | Upgrade, never, R> =>
         Effect.catchAllCause(
           Effect.suspend(() => handler(request)),

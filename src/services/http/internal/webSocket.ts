@@ -70,7 +70,7 @@ const hold = (socket: WebSocket, holder: Holder): Wire => {
   }
 }
 
-/** The server's end after an `upgrade`; undefined, with nothing answered, where the handshake is not valid. */
+/** The server's end after an `upgrade`; undefined, with nothing answered, if the handshake is not valid. */
 export const accept = (
   request: IncomingMessage,
   raw: Duplex,
@@ -85,7 +85,7 @@ export const accept = (
   return wire
 }
 
-/** A client's end; calls `opened` once, with the reason where it fails. */
+/** A client's end; calls `opened` once, with the reason if it fails. */
 export const connect = (url: string, holder: Holder, opened: (failure?: string) => void): Wire => {
   const socket = new WebSocket(url.replace(/#.*/s, ""), settings)
   socket.once("open", () => opened())

@@ -64,7 +64,7 @@ export const make = ({
   /** Called when the attempt may start. */
   begin: () => void
 ) => Effect.Effect<Attempted, JobResults.JobResultsError | spool.SpoolError>) => {
-  // Plain code where nothing waits, because each step of Effect counts for a small job.
+  // Plain code if nothing waits, because each step of Effect counts for a small job.
   const run = (
     { command, key, number, seq, slot }: Attempt,
     sink: Sink,

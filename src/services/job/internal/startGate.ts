@@ -16,20 +16,20 @@ export interface Settings {
 const busyPause = "1 second"
 
 /**
- * An effect that jobs run before they start, one after the other: it ends when the next job may start. Undefined where
+ * An effect that jobs run before they start, one after the other: it ends when the next job may start. Undefined if
  * nothing holds a start back, so that a small job does not pay for it. `onWaiting` is run once for each wait for the
  * machine.
  */
 export const make = (
   { delay, load, memfree }: Settings,
-  machine: SystemLoad.Machine["Type"],
+  system: SystemLoad.SystemLoad["Type"],
   onWaiting: (event: JobsWaiting) => Effect.Effect<void>
 ): Effect.Effect<void> | undefined => {
   if (delay === undefined && load === undefined && memfree === undefined) return undefined
   const busy = Effect.gen(function* () {
-    const now = load === undefined ? 0 : yield* machine.load
+    const now = load === undefined ? 0 : yield* system.load
     if (load !== undefined && now >= load) return { event: "waiting", for: "load", value: now } as const
-    const free = memfree === undefined ? 0 : yield* machine.freeMemory
+    const free = memfree === undefined ? 0 : yield* system.freeMemory
     if (memfree !== undefined && free < memfree)
       return { event: "waiting", for: "memory", value: free } as const
     return undefined

@@ -13,8 +13,8 @@ export interface Tally {
   readonly skipped: () => void
   readonly cancelled: () => void
   /**
-   * Counts a job that has ended; `failureCode` is the program's own exit code where no job fails otherwise. Returns the
-   * reason to halt where the job meets the rule.
+   * Counts a job that has ended; `failureCode` is the program's own exit code if no job fails otherwise. Returns the
+   * reason to halt if the job meets the rule.
    */
   readonly ended: (job: {
     readonly seq: number
@@ -26,7 +26,7 @@ export interface Tally {
   readonly summary: (
     elapsed: number,
     halted: string | undefined,
-    /** The exit code of a run that was stopped, where no job has failed. */
+    /** The exit code of a run that was stopped, if no job has failed. */
     stoppedCode: number
   ) => JobsSummary
 }

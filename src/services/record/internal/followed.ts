@@ -173,7 +173,7 @@ export class Followed {
     if (current !== undefined) {
       if (this.notices.length > 0) current.restart()
       this.files.push(current)
-    } else this.wait("there is no such file yet")
+    } else this.wait("it does not exist yet")
     await Promise.all(this.files.slice(0, -1).map((file) => file.rotated(this.clock)))
     this.known = new Map(entries.map((entry) => [entry.id, entry]))
     return true
@@ -430,9 +430,9 @@ export class Followed {
 }
 
 const reasons: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file",
-  ENOTDIR: "there is no such file",
-  EACCES: "it may not be read"
+  ENOENT: "the file does not exist",
+  ENOTDIR: "the file does not exist",
+  EACCES: "permission denied"
 }
 
 /** The reason why a file cannot be read, from an error of the file system. */

@@ -57,7 +57,7 @@ export const firstLine = (text: string) =>
     .find((line) => line.trim() !== "")
     ?.trim() ?? "it printed nothing"
 
-/** Kills the process, with its group where it leads one, and waits for its end. An analyser only reads: KILL is safe. */
+/** Kills the process, with its group if it leads one, and waits for its end. An analyser only reads: KILL is safe. */
 export const killed = (child: ChildProcess): Effect.Effect<void> =>
   Effect.promise(async () => {
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return

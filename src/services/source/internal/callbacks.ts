@@ -20,7 +20,7 @@ interface Found {
   readonly makers: Array<{
     call: Ast.CallExpression
     above: ReadonlyArray<Ast.Node>
-    /** The results of the function that may be effects, where the function is written in the call. */
+    /** The results of the function that may be effects, if the function is written in the call. */
     returned: ReadonlyArray<Ast.Expression> | undefined
   }>
 }

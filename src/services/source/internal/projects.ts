@@ -26,7 +26,7 @@ const checkFile = (path: string): string => {
   const stat = statSync(file, { throwIfNoEntry: false })
   const problem =
     stat === undefined
-      ? "there is no such file"
+      ? "the file does not exist"
       : !stat.isFile()
         ? "this is not a file; name TypeScript files, or a project with --project tsconfig.json"
         : !isSource(file)
@@ -42,7 +42,7 @@ const checkProject = (path: string): string => {
   if (!statSync(config, { throwIfNoEntry: false })?.isFile()) {
     throw new InvalidTarget({
       path,
-      problem: "there is no such project; name a tsconfig.json, or its folder"
+      problem: "the project does not exist; name a tsconfig.json, or its folder"
     })
   }
   return config

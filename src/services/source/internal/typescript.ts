@@ -49,5 +49,5 @@ export const typeFlags = { void: 16, undefined: 4 } as const
 /** `SignatureKind.Call`. */
 export const callSignature = 0
 
-/** Diagnostics of a tsconfig that names no files: harmless where files are named otherwise. */
+/** Diagnostics of a tsconfig that names no files: harmless if files are named otherwise. */
 export const noFiles: ReadonlySet<number> = new Set([18002, 18003])

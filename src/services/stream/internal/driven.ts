@@ -1,4 +1,4 @@
-import { Cause, type Chunk, Effect, Exit, type Fiber, Option, Stream } from "effect"
+import { Cause, Chunk, Effect, Exit, type Fiber, Option, Stream } from "effect"
 import * as Cancellation from "../../task/Cancellation.js"
 import { parallel, raise } from "../../task/Causes.js"
 
@@ -8,7 +8,7 @@ export const left: Cancellation.Cancellation = { reason: "the consumer has left 
 export const defects = (cause: Cause.Cause<unknown>): Cause.Cause<never> =>
   Option.getOrElse(Cause.keepDefects(cause), () => Cause.empty)
 
-// The stream of the chunks of `next`, up to its first `None`. Not `repeatEffectOption`: where a cause also holds a
+// The stream of the chunks of `next`, up to its first `None`. Not `repeatEffectOption`: if a cause also holds a
 // defect, that turns the typed failure into a defect of an `Option`.
 export const pulled = <A, E, R>(
   next: Effect.Effect<Option.Option<Chunk.Chunk<A>>, E, R>
@@ -87,14 +87,57 @@ export const driven = <B, E, R>(
 export const ending = <E>(exit: Exit.Exit<unknown, E> | undefined): Effect.Effect<Option.Option<never>, E> =>
   exit !== undefined && Exit.isFailure(exit) ? Effect.failCause(exit.cause) : Effect.succeedNone
 
-// Runs a producer, chunk by chunk, with its fiber's clock for plain code. Not `Stream.unwrap` of the clock, which loses
-// what dies in clean-up when the consumer breaks off.
-export const withClock = <A, E, R>(
-  give: (nanos: () => bigint) => void,
+/** The elements of a stream for plain code, a chunk at a time. */
+export interface Feed<A, E, R> {
+  /** Runs the stream: a part of {@link driven}. */
+  readonly run: Effect.Effect<void, E, R>
+  /** Nanoseconds, by the clock of the stream's fiber. */
+  readonly now: () => bigint
+  /** How many elements have arrived and are not taken. */
+  readonly waiting: () => number
+  readonly take: (most: number) => ReadonlyArray<A>
+  /** Lets the stream produce its next chunk if all elements are taken; to be called after `take`. */
+  readonly pull: () => void
+  /** The stream's end. */
+  readonly over: () => Exit.Exit<void, E> | undefined
+}
+
+/** Calls `arrived` after each chunk and at the end. The stream produces a further chunk only while `wanted` holds. */
+export const feed = <A, E, R>(
   self: Stream.Stream<A, E, R>,
-  each: (chunk: Chunk.Chunk<A>) => Effect.Effect<void>
-): Effect.Effect<void, E, R> =>
-  Effect.clockWith((clock) => {
-    give(() => clock.unsafeCurrentTimeNanos())
-    return Stream.runForEachChunk(self, each)
+  arrived: () => void,
+  wanted: () => boolean = () => true
+): Feed<A, E, R> => {
+  let now = () => 0n
+  let input: ReadonlyArray<A> = []
+  let at = 0
+  let over: Exit.Exit<void, E> | undefined
+  const hungry = gate(() => at >= input.length && wanted())
+  // Not `Stream.unwrap` of the clock, which loses what dies in clean-up when the consumer breaks off.
+  const run = Effect.clockWith((clock) => {
+    now = () => clock.unsafeCurrentTimeNanos()
+    return Stream.runForEachChunk(self, (chunk) => {
+      input = Chunk.toReadonlyArray(chunk)
+      at = 0
+      arrived()
+      return hungry.wait
+    })
   })
+  return {
+    run: Effect.onExit(run, (exit) =>
+      Effect.sync(() => {
+        over = exit
+        arrived()
+      })
+    ),
+    now: () => now(),
+    waiting: () => input.length - at,
+    take: (most) => {
+      const from = at
+      at = Math.min(at + most, input.length)
+      return input.slice(from, at)
+    },
+    pull: hungry.check,
+    over: () => over
+  }
+}

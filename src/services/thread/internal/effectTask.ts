@@ -13,7 +13,7 @@ const crossing = (value: unknown): unknown => {
 
 const mostCauses = 16
 
-// Effect prints the causes of causes by recursion, without end where they form a circle.
+// Effect prints the causes of causes by recursion, without end if they form a circle.
 const manyCauses = (error: unknown): boolean => {
   let at = error
   for (let i = 0; i < mostCauses; i++) {

@@ -14,6 +14,8 @@ export interface Options<Input, Settled> {
   ) => (onGone: () => void) => void
   /** Whether to try again after so many attempts. */
   readonly again: (settled: Settled, attempts: number) => boolean
+  /** Calls back after the pause that follows so many attempts, unless the returned function cancels it and calls back. */
+  readonly pause: (attempts: number, callback: () => void) => (onGone: () => void) => void
   /** Whether results are emitted in the order of the inputs; then at most `kept` wait for results before them. */
   readonly ordered: boolean
   readonly kept: number
@@ -36,7 +38,7 @@ export interface Loop<Input> {
 }
 
 export const make = <Input, Settled>(options: Options<Input, Settled>): Loop<Input> => {
-  const { again, chunk, full, give, iterator, kept, lanes, ordered, start, whenRoom } = options
+  const { again, chunk, full, give, iterator, kept, lanes, ordered, pause, start, whenRoom } = options
   const live = new Set<(onGone: () => void) => void>()
   let index = 0
   let ended = false
@@ -84,30 +86,53 @@ export const make = <Input, Settled>(options: Options<Input, Settled>): Loop<Inp
     return taken
   }
 
-  /** Runs the inputs until all have settled, with further attempts where `again` asks for them. */
+  /** Starts what calls back once; it can be cancelled until then. */
+  const inLane = <A extends ReadonlyArray<unknown>>(
+    begin: (callback: (...result: A) => void) => (onGone: () => void) => void,
+    then: (...result: A) => void
+  ) => {
+    let over = false
+    let cancel: ((onGone: () => void) => void) | undefined // `begin` may call back before it returns
+    cancel = begin((...result) => {
+      over = true
+      if (cancel !== undefined) live.delete(cancel)
+      then(...result)
+    })
+    if (!over) live.add(cancel)
+  }
+
+  /** Runs the inputs until all have settled, with further attempts if `again` asks for them. */
   const settle = (inputs: ReadonlyArray<Input>, at: number) => {
     const asked = performance.now()
-    let left = inputs.length
-    const begin = (some: ReadonlyArray<Input>, first: number, attempts: number) => {
-      let over = false
-      let cancel: ((onGone: () => void) => void) | undefined // `start` may settle before it returns
-      const settledNow = (settled: ReadonlyArray<Settled>) => {
-        over = true
-        if (cancel !== undefined) live.delete(cancel)
-        for (let i = 0; i < settled.length; i++) {
-          const input = some[i]!
-          if (!stopped && again(settled[i]!, attempts)) begin([input], first + i, attempts + 1)
-          else {
-            left--
-            emitInTurn(first + i, input, settled[i]!, attempts, asked)
+    // `places` are those of inputs that run again, together and in the lane of their first attempt.
+    const begin = (
+      some: ReadonlyArray<Input>,
+      places: ReadonlyArray<number> | undefined,
+      attempts: number
+    ) => {
+      inLane(
+        (onSettled: (settled: ReadonlyArray<Settled>) => void) => start(some, onSettled),
+        (settled) => {
+          const rest: Array<Input> = []
+          const restPlaces: Array<number> = []
+          for (let i = 0; i < settled.length; i++) {
+            const input = some[i]!
+            const place = places === undefined ? at + i : places[i]!
+            if (!stopped && again(settled[i]!, attempts)) {
+              rest.push(input)
+              restPlaces.push(place)
+            } else emitInTurn(place, input, settled[i]!, attempts, asked)
           }
+          if (rest.length === 0) pump()
+          else
+            inLane(
+              (callback: () => void) => pause(attempts, callback),
+              () => begin(rest, restPlaces, attempts + 1)
+            )
         }
-        if (left === 0) pump()
-      }
-      cancel = start(some, settledNow)
-      if (!over) live.add(cancel)
+      )
     }
-    begin(inputs, at, 1)
+    begin(inputs, undefined, 1)
   }
 
   const cancel = (onGone: () => void) => {

@@ -123,7 +123,7 @@ const timerFor = (callback: () => void, ms: number) => setTimeout(callback, Math
 const tiny = 0.25
 /** Milliseconds without a report after which a thread loses the orders that it has not begun. */
 const stuck = 2
-/** Tasks that threads remember; up to twice as many where each call makes a new source. */
+/** Tasks that threads remember; up to twice as many if each call makes a new source. */
 const remembered = 1000
 
 export const make = (options: Options): Pool => {
@@ -332,7 +332,7 @@ export const make = (options: Options): Pool => {
   }
 
   /**
-   * A thread for the next job: an idle one, else, where jobs are tiny, one with few jobs at hand. That one is filled up,
+   * A thread for the next job: an idle one, else, if jobs are tiny, one with few jobs at hand. That one is filled up,
    * because only the first of several messages has to wake a thread: one message at a time takes twice as long.
    */
   const pick = (): Member | undefined => {

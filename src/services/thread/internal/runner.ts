@@ -33,7 +33,7 @@ export interface Line {
   readonly post: (report: Report, transfer?: ReadonlyArray<any>) => void
   /** Shared memory; a child process has none. */
   readonly control: Control | undefined
-  /** Whether this order (and this item of it) is asked to end, where there is no shared memory. */
+  /** Whether this order (and this item of it) is asked to end, if there is no shared memory. */
   readonly isAsked: (id: number, item: number) => boolean
   /** Ends the thread once all posted reports are on their way. */
   readonly end: () => void

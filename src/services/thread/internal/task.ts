@@ -273,7 +273,7 @@ export const whereUncloneable = (value: unknown, path: string, error: unknown): 
   return `${path} cannot be cloned: ${reasonOf(error)}`
 }
 
-/** Why a message that arrived cannot be read; with the `levels` of nesting where its value is known. */
+/** Why a message that arrived cannot be read; with the `levels` of nesting if its value is known. */
 export const whyUnread = (error: unknown, levels?: number): string =>
   isStackOverflow(error)
     ? `it is nested ${levels === undefined ? "" : `${plural(levels, "level")} `}too deep to be read where it arrives`
@@ -323,7 +323,7 @@ const load = async (url: string, name: string): Promise<JobFunction> => {
 
 const compiled = new Map<string, JobFunction>()
 
-/** The function of a task; a promise where its module is not loaded yet. Throws what loading throws. */
+/** The function of a task; a promise if its module is not loaded yet. Throws what loading throws. */
 export const resolve = (task: Task): JobFunction | Promise<JobFunction> => {
   const key = task._tag === "Source" ? task.source : `${task.url}#${task.name}`
   const known = compiled.get(key)

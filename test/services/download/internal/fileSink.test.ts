@@ -22,7 +22,7 @@ describe("FileSink", () => {
     const errors: Array<unknown> = []
     await new Promise<void>((resolve, reject) => {
       let rest = 0
-      // What a parser does that goes on with what it had kept: the last bytes and the end, at once.
+      // As a parser does that resumes with bytes it had kept: the last bytes and the end, at once.
       const onDrain = () => {
         sink.write(body.subarray(rest))
         Promise.resolve()

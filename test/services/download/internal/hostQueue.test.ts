@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FastCheck, Fiber } from "effect"
 import * as hostQueue from "../../../../src/services/download/internal/hostQueue.js"
+import { suspended } from "../../../support/Waits.js"
 
 const make = (perHost: number, lowWater = 1) =>
   hostQueue.make<string>({ perHost, host: (item) => item[0]!, lowWater })
@@ -8,7 +9,7 @@ const make = (perHost: number, lowWater = 1) =>
 // What a taker has by now; undefined while it waits.
 const poll = <A>(fiber: Fiber.RuntimeFiber<A>) =>
   Effect.gen(function* () {
-    yield* Effect.yieldNow()
+    yield* suspended(fiber)
     const exit = fiber.unsafePoll()
     return exit?._tag === "Success" ? exit.value : undefined
   })
@@ -60,10 +61,10 @@ describe("HostQueue", () => {
     Effect.gen(function* () {
       const queue = make(1)
       const gone = yield* Effect.fork(queue.take)
-      yield* Effect.yieldNow()
+      yield* suspended(gone)
       yield* Fiber.interrupt(gone)
       const taker = yield* Effect.fork(queue.take)
-      yield* Effect.yieldNow()
+      yield* suspended(taker)
       queue.offer(["a1"])
       expect(yield* Fiber.join(taker)).toBe("a1")
     })

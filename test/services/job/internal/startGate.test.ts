@@ -5,8 +5,8 @@ import * as startGate from "../../../../src/services/job/internal/startGate.js"
 import type { JobsWaiting } from "../../../../src/services/job/JobEvents.js"
 
 describe("startGate", () => {
-  const machine = (own: Partial<SystemLoad.Machine["Type"]> = {}) =>
-    Effect.provide(SystemLoad.Machine, SystemLoad.layerTest(own))
+  const machine = (own: Partial<SystemLoad.SystemLoad["Type"]> = {}) =>
+    Effect.provide(SystemLoad.SystemLoad, SystemLoad.layerTest(own))
   const recorder = () => {
     const waits: Array<JobsWaiting> = []
     return { waits, onWaiting: (event: JobsWaiting) => Effect.sync(() => void waits.push(event)) }

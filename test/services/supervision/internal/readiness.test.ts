@@ -1,14 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option } from "effect"
 import * as readiness from "../../../../src/services/supervision/internal/readiness.js"
+import { suspended } from "../../../support/Waits.js"
 
 /** The exit of the fiber, if it has one, once it no longer runs. */
-const poll = <A, E>(fiber: Fiber.RuntimeFiber<A, E>) =>
-  Effect.yieldNow().pipe(
-    Effect.zipRight(Fiber.status(fiber)),
-    Effect.repeat({ until: ({ _tag }) => _tag !== "Running" }),
-    Effect.zipRight(Fiber.poll(fiber))
-  )
+const poll = <A, E>(fiber: Fiber.RuntimeFiber<A, E>) => Effect.zipRight(suspended(fiber), Fiber.poll(fiber))
 
 describe("readiness", () => {
   it.effect("waits for a moment in which all are ready", () =>

@@ -9,17 +9,16 @@ import {
   Fiber,
   FiberId,
   FiberRef,
-  FiberStatus,
   Option,
   Queue,
   Runtime,
   RuntimeFlags,
   Supervisor
 } from "effect"
-import * as EventLoop from "../../../../src/services/task/EventLoop.js"
 import * as FiberRuntime from "../../../../src/services/task/internal/fiberRuntime.js"
 import * as WorkerFibers from "../../../../src/services/task/WorkerFibers.js"
 import * as Timers from "../../../../src/services/time/Timers.js"
+import { suspended, until } from "../../../support/Waits.js"
 
 // What fiberRuntime.ts assumes of Effect's inside, one test each. A test that fails here says which assumption a new
 // version of Effect has broken, and what of ours then breaks; nothing else need be read first.
@@ -27,12 +26,6 @@ import * as Timers from "../../../../src/services/time/Timers.js"
 const self = Effect.withFiberRuntime<FiberRuntime.AnyFiber>((fiber) =>
   Effect.succeed(fiber as unknown as FiberRuntime.AnyFiber)
 )
-
-/** Goes on when the fiber waits. */
-const suspended = (fiber: FiberRuntime.AnyFiber) =>
-  Effect.repeat(Effect.zipRight(EventLoop.nextTurn, fiber.status), {
-    until: (status): boolean => FiberStatus.isSuspended(status)
-  })
 
 const broken = (assumption: string, consequence: string) =>
   `Effect has changed: ${assumption}. ${consequence}`
@@ -292,11 +285,11 @@ describe("the contract with Effect: a fiber from outside", () => {
         )
         const latch = yield* Deferred.make<void>()
         const child = (yield* Effect.fork(Deferred.await(latch))) as unknown as FiberRuntime.AnyFiber
-        yield* Effect.yieldNow()
+        yield* suspended(child)
         expect(FiberRuntime.exitObserversOf(child), says).toBe(1)
         const all = FiberRuntime.observersOf(child)
         const awaiting = yield* Effect.fork(Fiber.await(child))
-        yield* Effect.repeat(Effect.yieldNow(), { until: () => FiberRuntime.observersOf(child) > all })
+        yield* until(() => FiberRuntime.observersOf(child) > all)
         expect(FiberRuntime.exitObserversOf(child), says).toBe(2)
         yield* Fiber.interrupt(awaiting)
         expect(FiberRuntime.exitObserversOf(child), says).toBe(1)
@@ -357,9 +350,7 @@ describe("the contract with Effect: a fiber from outside", () => {
         )
         const mark = FiberId.runtime(-1, 0)
         const waiting = yield* Effect.fork(Effect.async<never>(() => undefined, mark))
-        yield* Effect.repeat(Effect.yieldNow(), {
-          until: () => FiberRuntime.waitsAt(waiting as unknown as FiberRuntime.AnyFiber, mark)
-        }).pipe(
+        yield* until(() => FiberRuntime.waitsAt(waiting as unknown as FiberRuntime.AnyFiber, mark)).pipe(
           Effect.timeoutFail({ duration: "1 second", onTimeout: () => says }),
           Effect.withClock(Clock.make())
         )
