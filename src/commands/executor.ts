@@ -9,8 +9,8 @@ import * as Failures from "../services/host/Failures.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
+import * as Items from "../services/record/Items.js"
 import * as LosslessJson from "../services/record/LosslessJson.js"
-import * as ReadRecords from "../services/record/ReadRecords.js"
 import * as Modules from "../services/source/Modules.js"
 import * as Durations from "../services/text/Durations.js"
 import * as Sizes from "../services/text/Sizes.js"
@@ -24,7 +24,6 @@ import * as Values from "./kernel/Values.js"
 const usage = (message: string) => new UsageError({ message: `aio executor: ${message}` })
 
 const formats = ["lines", "ndjson", "null"] as const
-type Format = (typeof formats)[number]
 
 const options = {
   maxWorkers: Values.integer("max-workers", 1).pipe(
@@ -95,37 +94,10 @@ const longestLabel = 200
 /** Most bytes of an item. */
 const longestItem = 1024 * 1024
 
-const tooLong = `longer than ${longestItem} bytes`
-
-/** The item of a word. */
-const wordOf = (text: string, format: Format, where: string): MapJobs.ItemInput => {
-  if (format !== "ndjson") return { text, value: Either.right(text) }
-  try {
-    return { text, value: Either.right(LosslessJson.parse(text)) }
-  } catch (error) {
-    return { text, value: Either.left(`${where}, is not JSON: ${(error as Error).message}`) }
-  }
-}
-
-/** The items of standard input or a file: the records of `aio loop`, without blank lines. */
-const read = (path: string, format: Format): Stream.Stream<MapJobs.ItemInput, UsageError, Input.Input> =>
-  Stream.unwrap(
-    Effect.map(Input.Input, ({ open }) => ReadRecords.records(open(path), { format, maxLine: longestItem }))
-  ).pipe(
-    Stream.mapError((error) => usage(error.message)),
-    Stream.filterMap((record) => {
-      const { line, problem, value } = record
-      const where = `${format === "null" ? "item" : "line"} ${line} of ${path === "-" ? "standard input" : path}`
-      const text = record.text.replace(/\r$/, "") || where
-      if (problem !== undefined) {
-        const why = problem.replace(tooLong, `longer than ${Sizes.formatSize(longestItem)}`)
-        const verb = why.startsWith("cannot") ? "" : "is "
-        return Option.some({ text, value: Either.left(`${where} ${verb}${why}`) })
-      }
-      if (format === "lines" && String(value).trim() === "") return Option.none()
-      return Option.some({ text, value: Either.right(value) })
-    })
-  )
+const inputOf = ({ place, problem, text, value }: Items.Item): MapJobs.ItemInput => ({
+  text: text || place,
+  value: problem === undefined ? Either.right(value) : Either.left(Items.describe(place, problem))
+})
 
 const arrayOf = (value: object): object =>
   value instanceof Map || value instanceof Set
@@ -227,12 +199,17 @@ const map = (
     }
     const job = Job.fromModule<(item: unknown) => unknown>(pathToFileURL(found.path), found.name)
     const path = Option.getOrElse(config.input, () => "-")
-    const items = given.map((text, i) => wordOf(text, config.format, `item ${i + 1}, '${text}'`))
+    const items = Items.words(given, config).map(inputOf)
     const wrong = items.find(({ value }) => Either.isLeft(value))?.value
     if (config.onFailure === "cancel" && wrong !== undefined && Either.isLeft(wrong)) {
       return yield* usage(`${wrong.left}; --on-failure continue runs the others`)
     }
-    const inputs = given.length > 0 ? Stream.fromIterable(items) : read(path, config.format)
+    const inputs =
+      given.length > 0
+        ? Stream.fromIterable(items)
+        : Items.read(path, { format: config.format, maxLine: longestItem }).pipe(
+            Stream.mapBoth({ onSuccess: inputOf, onFailure: ({ message }) => usage(message) })
+          )
 
     const screen =
       config.progress && output.stderr.interactive && !config.json ? yield* Screen.make : undefined

@@ -10,12 +10,12 @@ import { leanHeap, steadyYoungGeneration } from "../services/host/HeapTuning.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
-import * as JobItems from "../services/job/JobItems.js"
 import * as JobLog from "../services/job/JobLog.js"
 import * as Jobs from "../services/job/Jobs.js"
 import * as Template from "../services/job/Template.js"
 import * as TemplateJobs from "../services/job/TemplateJobs.js"
 import * as Executables from "../services/process/Executables.js"
+import * as Items from "../services/record/Items.js"
 import * as Durations from "../services/text/Durations.js"
 import * as RawText from "../services/text/RawText.js"
 import { alone, withRest } from "./kernel/Cli.js"
@@ -251,10 +251,13 @@ export const command = Command.make("subprocess", { words, ...options }, (config
       for (const values of Template.product(sources)) yield* readable(values)
     }
     const items = (path: string) =>
-      Stream.mapBoth(JobItems.read(path, { nul: config.nul }), {
-        onSuccess: (item) => [item] as ReadonlyArray<string>,
-        onFailure: ({ message }) => usage(message)
-      })
+      Items.read(path, { format: config.nul ? "null" : "lines", encoding: "raw", maxLine: 1024 * 1024 }).pipe(
+        Items.proper,
+        Stream.mapBoth({
+          onSuccess: ({ text }) => [text] as ReadonlyArray<string>,
+          onFailure: ({ message }) => usage(message)
+        })
+      )
     const requests =
       sources.length > 0
         ? Iterable.map(Template.product(sources), jobs.next)

@@ -149,7 +149,7 @@ describe("aio executor", () => {
     [["-i", "x"], /items need a function; write MODULE#EXPORT first\n$/],
     [[of("shout"), "-i", "/nowhere/x"], /cannot read \/nowhere\/x: the file does not exist\n$/],
     [[of("shout"), "--on-failure", "stop", "a"], /'stop' is not one of cancel, continue/],
-    [[of("json"), "--input", "ndjson", "1", "{"], /item 2, '\{', is not JSON: .*\n$/]
+    [[of("json"), "--input", "ndjson", "1", "{"], /argument 2 is not JSON: .*\n$/]
   ])("reports the problem of %j in one line", async (args, message) => {
     const { code, stderr, stdout } = await aio(args)
     expect([code, stdout]).toEqual([2, ""])

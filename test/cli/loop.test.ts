@@ -183,7 +183,7 @@ describe("aio loop", () => {
     )
     const long = await bad(`ok\n${"x".repeat(2000)}\n`, "--max-line", "1K")
     expect([long.code, long.stdout]).toEqual([2, "ok\n"])
-    expect(long.stderr).toMatch(/^aio loop: standard input, line 2: longer than 1024 bytes; allow more .*\n$/)
+    expect(long.stderr).toMatch(/^aio loop: standard input, line 2: longer than 1 KiB; allow more .*\n$/)
     const running = Aio.start(["loop", "g.mjs#same"], { cwd, shell: "{ printf 'a\\n\\377\\n'; } | \"$@\"" })
     running.end()
     expect(await running.ended).toMatchObject({ code: 2, stdout: "a\n" })
@@ -191,7 +191,7 @@ describe("aio loop", () => {
     endless.end()
     const { code, stderr } = await endless.ended
     expect(code).toBe(2)
-    expect(stderr).toMatch(/^aio loop: standard input, line 1: longer than 16777216 bytes; .*\n$/)
+    expect(stderr).toMatch(/^aio loop: standard input, line 1: longer than 16 MiB; .*\n$/)
     const csv = await bad("a,b\n1\n", "-i", "csv")
     expect(csv.stderr).toMatch(
       /^aio loop: standard input, line 2: not CSV: another number of fields than columns; .*\n$/

@@ -55,7 +55,7 @@ describe("output without a line end, of two jobs at once", () => {
 
 describe("a line of 100 MB between two others, in a heap of 60 MB", () => {
   const long = "longer than 1 MiB"
-  const record = "standard input, line 2: longer than 16777216 bytes\n"
+  const record = "standard input, line 2: longer than 16 MiB\n"
   const cases: ReadonlyArray<readonly [ReadonlyArray<string>, number, string, string]> = [
     [["loop", "-q", "--on-error", "skip", "f.mjs"], 1, "1\n2\n", record],
     [["loop", "-q", "--on-error", "skip", "-i", "ndjson", "f.mjs"], 1, "1\n2\n", record],

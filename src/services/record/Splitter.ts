@@ -14,6 +14,8 @@ export interface Options {
   readonly format: Records.Format
   /** Most bytes of a record; a longer one is a problem, and is not kept. Default 16 MiB. */
   readonly maxLine?: number | undefined
+  /** `"raw"`: lines and texts between NUL bytes may have bytes that are not UTF-8, as `RawText`. Default `"utf8"`. */
+  readonly encoding?: "raw" | "utf8" | undefined
   /** The place up to which the input was read before. */
   readonly from?: Records.Place | undefined
   /** The origin of all records. */
@@ -46,7 +48,7 @@ const maxLineDefault = 16 * 1024 * 1024
  */
 export const make = (options: Options): Splitter => {
   checkOptions(options, { maxLine: countOrInfinity })
-  const { format, from, maxLine = maxLineDefault, origin } = options
-  const setting = { format, from, limit: Math.min(maxLine, longest), origin }
+  const { encoding, format, from, maxLine = maxLineDefault, origin } = options
+  const setting = { format, from, limit: Math.min(maxLine, longest), origin, isRaw: encoding === "raw" }
   return format === "csv" ? rows(setting) : lines(setting)
 }

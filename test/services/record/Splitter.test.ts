@@ -64,7 +64,7 @@ describe("Splitter", () => {
     for (let i = 0; i < 3200; i++) found.push(...records.push(piece))
     found.push(...records.push(Buffer.from("\n1\n")), ...records.end())
     expect(told(found)).toEqual([
-      [1, "! longer than 16777216 bytes"],
+      [1, "! longer than 16 MiB"],
       [2, 1]
     ])
     expect(found[1]!.position).toBe(3200 * 64 * 1024 + 3)

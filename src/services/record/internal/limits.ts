@@ -1,5 +1,6 @@
 import { constants } from "node:buffer"
 import { plural } from "../../text/Plural.js"
+import { formatGiven } from "../../text/Sizes.js"
 import type * as Records from "../Records.js"
 
 /** The settings of a splitter of one format. */
@@ -10,12 +11,15 @@ export interface Setting {
   /** Most bytes of a record. */
   readonly limit: number
   readonly origin: Records.Origin | undefined
+  /** Whether lines and texts between NUL bytes may have bytes that are not UTF-8. */
+  readonly isRaw?: boolean
 }
 
 /** Most bytes of any record: it must fit into a string together with the rest of its --json event. */
 export const longest = constants.MAX_STRING_LENGTH - 4096
 
-export const tooLong = (limit: number) => `longer than ${plural(limit, "byte")}`
+export const tooLong = (limit: number) =>
+  `longer than ${limit < 1024 ? plural(limit, "byte") : formatGiven(limit)}`
 
 const noBytes = Buffer.alloc(0)
 

@@ -1,4 +1,5 @@
 import { isAscii, isUtf8 } from "node:buffer"
+import * as RawText from "../../text/RawText.js"
 import * as Records from "../Records.js"
 import { longest, type Setting, tooLong, without } from "./limits.js"
 
@@ -25,7 +26,7 @@ const mayRound = (bytes: Buffer): boolean => {
 }
 
 /** Splits bytes at line feeds or NULs. */
-export const lines = ({ format, from, limit, origin }: Setting) => {
+export const lines = ({ format, from, isRaw = false, limit, origin }: Setting) => {
   const delimiter = format === "null" ? "\0" : "\n"
   const byte = delimiter.charCodeAt(0)
   const isJson = format === "ndjson"
@@ -67,7 +68,13 @@ export const lines = ({ format, from, limit, origin }: Setting) => {
         found.push(record.known(undefined, tooLong(limit)))
       } else if (!isJson || !isBlank(chunk, start, to)) {
         const record = new Records.Record(++index, line, block, start, to, next, position)
-        if (!valid && !isUtf8(chunk.subarray(at, to))) record.known(undefined, "not UTF-8")
+        if (!valid && !isUtf8(chunk.subarray(at, to))) {
+          if (!isRaw || isJson) record.known(undefined, "not UTF-8")
+          else {
+            const text = RawText.decode(chunk.subarray(at, to))
+            record.known(format === "lines" && text.endsWith("\r") ? text.slice(0, -1) : text, undefined)
+          }
+        }
         found.push(record)
       }
       at = next
