@@ -37,7 +37,7 @@ const gather = (sources: Gather.Sources, config: Flag.Values<typeof flags>, stop
     const { isLive, report } = yield* Reporter.make(view, { ...config, progress: config.progress ?? true })
     const settings: Gather.FilesOptions = {
       ...given,
-      retries: retries.retries,
+      ...retries,
       concurrency: Values.jobCount(jobs, availableParallelism()),
       onFailure,
       existing: clobber === false ? "keep" : "replace",
@@ -87,7 +87,9 @@ export const command = Cli.provide(
           return yield* Cli.usage("--checksum is for one URL; in a list write URL, TAB, sha256:HEX")
         }
         const urls = yield* Effect.forEach(operands, parseUrl)
-        const sources = { requests: urls.map((url) => ({ url, checksum })), list: argFile }
+        const format = config.nul ? "null" : config.format
+        const requests = urls.map((url) => ({ url, checksum }))
+        const sources = { requests, list: argFile, format, maxLine: config.maxLine }
         yield* leanHeap
         if (!config.dryRun) return yield* stopOnSignal((stop) => gather(sources, config, stop))
         const view = View.make({

@@ -1,4 +1,4 @@
-import { Effect, Stream } from "effect"
+import { Chunk, Effect, Either, Stream } from "effect"
 import * as Download from "../services/download/Download.js"
 import * as Downloader from "../services/download/Downloader.js"
 import * as DownloadList from "../services/download/DownloadList.js"
@@ -8,6 +8,7 @@ import type * as Events from "../services/host/Events.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as GuideServer from "../services/http/GuideServer.js"
+import * as Items from "../services/record/Items.js"
 
 // #region example
 /**
@@ -43,20 +44,79 @@ export const example: Effect.Effect<
  * @since 0.1.0
  * @category models
  */
-export interface Sources {
+export interface Sources extends ListOptions {
   readonly requests: ReadonlyArray<Download.DownloadRequest>
-  /** The path of a list, for `DownloadList.readList`; `-` is standard input. Default: no list. */
+  /** The path of a list, for {@link readList}; `-` is standard input. Default: no list. */
   readonly list?: string | undefined
 }
 
-const open = Effect.fnUntraced(function* ({ list, requests }: Sources) {
+/**
+ * Settings of {@link readList}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface ListOptions {
+  /** Whether requests are lines (default) or end with NUL. */
+  readonly format?: "lines" | "null" | undefined
+  /** Most bytes of a request; default 16 MiB. */
+  readonly maxLine?: number | undefined
+}
+
+/**
+ * The errors of a list: it cannot be read, or a line is not a download, is too long or not UTF-8.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type ListFailure = DownloadList.ListError | Items.ItemFailed
+
+/**
+ * Reads a list of downloads, each as `DownloadList.parseLine` reads it; blank lines and those that begin with `#` are
+ * skipped. `-` is standard input. The list is streamed and not kept. Fails at the first wrong line, and if the list cannot
+ * be read.
+ *
+ * @since 0.1.0
+ * @category streams
+ */
+export const readList = (
+  list: string,
+  options: ListOptions = {}
+): Stream.Stream<Download.DownloadRequest, ListFailure, Input.Input> =>
+  Stream.filter(Items.read(list, options), ({ text }) => !text.startsWith("#")).pipe(
+    Items.proper,
+    Stream.mapError((error) =>
+      error._tag === "ItemFailed"
+        ? error
+        : new DownloadList.ListError({ list, place: undefined, detail: error.detail })
+    ),
+    // Parsed on demand in small chunks, so that they die young; without waiting for further lines.
+    Stream.chunks,
+    Stream.mapConcatChunk((lines) => Chunk.chunksOf(lines, 64)),
+    Stream.flattenChunks,
+    Stream.mapChunksEffect((items) =>
+      Effect.suspend(() => {
+        const requests: Array<Download.DownloadRequest> = []
+        for (const { place: source, value } of items) {
+          const request = DownloadList.parseLine(value as string)
+          if (Either.isLeft(request)) {
+            return new DownloadList.ListError({ list, place: source, detail: request.left })
+          }
+          requests.push({ ...request.right, source })
+        }
+        return Effect.succeed(Chunk.unsafeFromArray(requests))
+      })
+    )
+  )
+
+const open = Effect.fnUntraced(function* ({ list, requests, ...options }: Sources) {
   const known = Stream.fromIterable(requests)
   if (list === undefined) return { all: known, known: true }
   const once = yield* Effect.mapError(
     (yield* Input.Input).isOnce(list),
-    ({ detail }) => new DownloadList.ListError({ list, line: undefined, detail })
+    ({ detail }) => new DownloadList.ListError({ list, place: undefined, detail })
   )
-  return { all: Stream.concat(known, DownloadList.readList(list)), known: !once }
+  return { all: Stream.concat(known, readList(list, options)), known: !once }
 })
 
 /**
@@ -77,7 +137,7 @@ export type Planned = Extract<typeof Events.Gather.Type, { readonly event: "plan
 export const plan = (
   sources: Sources,
   directory?: string
-): Stream.Stream<Planned, DownloadList.ListError | NameClaims.NameTaken, Input.Input> =>
+): Stream.Stream<Planned, ListFailure | NameClaims.NameTaken, Input.Input> =>
   Stream.unwrap(
     Effect.map(open(sources), ({ all }) => {
       const claims = NameClaims.make()
@@ -116,7 +176,7 @@ export interface Files {
   readonly count: number | undefined
   readonly events: Stream.Stream<
     Downloads.DownloadEvent,
-    DownloadList.ListError | NameClaims.NameTaken | Downloader.ProxyError,
+    ListFailure | NameClaims.NameTaken | Downloader.ProxyError,
     Downloader.Downloader | Input.Input
   >
 }

@@ -368,9 +368,9 @@ describe.concurrent("aio gather", () => {
       })
       expect(args).toEqual(refusal("", "/b/x", "x"))
       expect(file_).toEqual(
-        refusal(`${list}, line 2: `, "/b/X", "x", ", and 'X' is the same file where case does not count")
+        refusal(`line 2 of ${list}: `, "/b/X", "x", ", and 'X' is the same file where case does not count")
       )
-      expect(mixed).toEqual(refusal(`${list}, line 1: `, "/a/x", "x"))
+      expect(mixed).toEqual(refusal(`line 1 of ${list}: `, "/a/x", "x"))
       expect(server.seen).toEqual([])
       expect(() => Aio.names(dir)).toThrow()
     })
@@ -384,7 +384,7 @@ describe.concurrent("aio gather", () => {
       void aio.send(`${server.url("/b/x")}\n`)
       const { code, stderr, stdout } = await aio.ended
       expect(stderr).toBe(
-        `aio gather: standard input, line 2: ${server.url("/b/x")}: another URL is saved as 'x' already; give one of them a name of its own (URL, TAB, name)\n`
+        `aio gather: line 2 of standard input: ${server.url("/b/x")}: another URL is saved as 'x' already; give one of them a name of its own (URL, TAB, name)\n`
       )
       expect(events(stdout).map(({ event, status, exitCode }) => status ?? exitCode ?? event)).toEqual([
         "started",
@@ -430,7 +430,7 @@ describe.concurrent("aio gather", () => {
         stdin: "http://a.example/x\nhttp://b.example/x\n"
       })
       expect(code).toBe(2)
-      expect(stderr).toContain("standard input, line 2: http://b.example/x: another URL is saved as 'x'")
+      expect(stderr).toContain("line 2 of standard input: http://b.example/x: another URL is saved as 'x'")
     })
   })
 
@@ -560,23 +560,23 @@ describe.concurrent("aio gather", () => {
       [["-a", lists], `cannot read the list ${lists}: it is a folder`],
       [
         ["-a", list("bad-url", `${url}\n\n# x\nnonsense\n`)],
-        `${join(lists, "bad-url")}, line 4: 'nonsense' is not a URL; expected https://host/path`
+        `line 4 of ${join(lists, "bad-url")}: 'nonsense' is not a URL; expected https://host/path`
       ],
       [
         ["-a", list("bad-sum", `${url}\tsha256:12\n`)],
-        `${join(lists, "bad-sum")}, line 1: 'sha256:12' is not a checksum; expected sha256: and 64 hexadecimal digits`
+        `line 1 of ${join(lists, "bad-sum")}: 'sha256:12' is not a checksum; expected sha256: and 64 hexadecimal digits`
       ],
       [
         ["-a", list("bad-name", `${url}\t../x\n`)],
-        `${join(lists, "bad-name")}, line 1: '../x' is not a plain file name; leave out folders, leading dots and special characters`
+        `line 1 of ${join(lists, "bad-name")}: '../x' is not a plain file name; leave out folders, leading dots and special characters`
       ],
       [
         ["-a", list("third", `${url}\ta\tb\n`)],
-        `${join(lists, "third")}, line 1: 'b' is a third field; expected URL, TAB, file name, TAB, sha256:HEX`
+        `line 1 of ${join(lists, "third")}: 'b' is a third field; expected URL, TAB, file name, TAB, sha256:HEX`
       ],
       [
         ["-a", list("control", "http://a\x1b[2J/x y\n")],
-        `${join(lists, "control")}, line 1: 'http://a\\x1b[2J/x y' is not a URL; expected https://host/path`
+        `line 1 of ${join(lists, "control")}: 'http://a\\x1b[2J/x y' is not a URL; expected https://host/path`
       ]
     ]
     it.each(rows)("%j", async (args, message) => {
@@ -612,7 +612,7 @@ describe.concurrent("aio gather", () => {
         code: 2,
         signal: null,
         stdout: "",
-        stderr: "aio gather: standard input, line 2: 'nonsense' is not a URL; expected https://host/path\n"
+        stderr: "aio gather: line 2 of standard input: 'nonsense' is not a URL; expected https://host/path\n"
       })
     })
   })

@@ -14,7 +14,6 @@ import { Chunk, Effect, Either, Layer, Stream } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type * as Download from "../../src/services/download/Download.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
-import * as DownloadList from "../../src/services/download/DownloadList.js"
 import { encodeSidecar, ownName } from "../../src/services/download/internal/partials.js"
 import { SmallFiles } from "../../src/services/download/internal/smallFiles.js"
 import * as NameClaims from "../../src/services/download/NameClaims.js"
@@ -488,7 +487,7 @@ describe("aio gather: a problem of the whole run is reported once, with exit 2, 
         code: 2,
         signal: null,
         stdout: "",
-        stderr: `aio gather: ${list}, line 2: ${join(dir, "b")} is a folder; move it away, or give the file another name\n`
+        stderr: `aio gather: line 2 of ${list}: ${join(dir, "b")} is a folder; move it away, or give the file another name\n`
       })
     expect(await gather(["-d", "", ...urls])).toMatchObject({
       code: 2,
@@ -514,7 +513,7 @@ describe("aio gather: a problem of the whole run is reported once, with exit 2, 
 
 describe("lists of downloads", () => {
   const read = (text: string | Uint8Array) =>
-    DownloadList.readList("-").pipe(
+    Gather.readList("-", { maxLine: long.length }).pipe(
       Stream.runCollect,
       Effect.map(Chunk.toReadonlyArray),
       Effect.either,
@@ -522,15 +521,16 @@ describe("lists of downloads", () => {
       Effect.runPromise
     )
   const long = "a".repeat(1024 * 1024)
+  const tooLong = (line: number) => `line ${line} of standard input is longer than 1 MiB`
   const beginning = `'${"a".repeat(80)}…'`
   const noName = "is not a plain file name; leave out folders, leading dots and special characters"
   const noUrl = "is not a URL; expected https://host/path"
   const name = (field: string) => `http://a.example/\t${field}`
   it.each([
-    ["a line beyond 1 MiB", `http://a.example/\n${long}a\n`, `line 2: ${beginning} is longer than 1 MiB`],
-    ["the same without its end", `${long}a`, `line 1: ${beginning} is longer than 1 MiB`],
-    ["a comment beyond 1 MiB", `#${long}\n`, `line 1: '#${"a".repeat(79)}…' is longer than 1 MiB`],
-    ["a line of 1 MiB", `${long}\n`, `line 1: ${beginning} ${noUrl}`],
+    ["a line beyond the limit", `http://a.example/\n${long}a\n`, tooLong(2)],
+    ["the same without its end", `${long}a`, tooLong(1)],
+    ["a comment beyond the limit", `#${long}\n`, tooLong(1)],
+    ["a line of the limit", `${long}\n`, `line 1: ${beginning} ${noUrl}`],
     ["a password", "http://user:secret@bad host/", `line 1: 'http://bad host/' ${noUrl}`],
     ["two @", "http://user:secret@more@bad host/", `line 1: 'http://bad host/' ${noUrl}`],
     ["a password with a TAB", "http://user:se\tcret@bad host/", `line 1: 'http://bad host/' ${noUrl}`],
@@ -550,25 +550,21 @@ describe("lists of downloads", () => {
       name("n\thttp://user:secret@host/"),
       "line 1: 'http://host/' is a third field; expected URL, TAB, file name, TAB, sha256:HEX"
     ],
-    [
-      "a password in a line that is too long",
-      `http://user:secret@host/${long}`,
-      `line 1: 'http://host/${"a".repeat(68)}…' is longer than 1 MiB`
-    ],
-    ["ESC in a name", name("\x1b]0;pwn\x07x"), `line 1: '?]0;pwn?x' ${noName}`],
+    ["a password in a line that is too long", `http://user:secret@host/${long}`, tooLong(1)],
+    ["ESC in a name", name("\x1b]0;pwn\x07x"), `line 1: '\\x1b]0;pwn\\x07x' ${noName}`],
     [
       "ESC in a checksum",
       name("x\tsha256:\x1b[2Jz"),
-      "line 1: 'sha256:?[2Jz' is not a checksum; expected sha256: and 64 hexadecimal digits"
+      "line 1: 'sha256:\\x1b[2Jz' is not a checksum; expected sha256: and 64 hexadecimal digits"
     ],
-    ["C1 in a URL", "x\x9b2J y", `line 1: 'x?2J y' ${noUrl}`],
-    ["a bidi override in a name", name("photo\u202egpj.exe"), `line 1: 'photo?gpj.exe' ${noName}`],
+    ["C1 in a URL", "x\x9b2J y", `line 1: 'x\\u{9b}2J y' ${noUrl}`],
+    ["a bidi override in a name", name("photo\u202egpj.exe"), `line 1: 'photo\\u{202e}gpj.exe' ${noName}`],
     ["a name with ..", name("../x"), `line 1: '../x' ${noName}`],
     ["an absolute name", name("/etc/x"), `line 1: '/etc/x' ${noName}`],
     ["a name of ours", name(".x.1:1-1.aio-part"), `line 1: '.x.1:1-1.aio-part' ${noName}`],
     ["a name that Windows reserves", name("CON"), `line 1: 'CON' ${noName}`],
     ["a name that is not normalized", name("cafe\u0301"), `line 1: 'cafe\u0301' ${noName}`],
-    ["DEL in a name", name("a\x7fb"), `line 1: 'a?b' ${noName}`],
+    ["DEL in a name", name("a\x7fb"), `line 1: 'a\\x7fb' ${noName}`],
     ["a name of a megabyte", name("a".repeat(500_000)), `line 1: ${beginning} ${noName}`],
     [
       "a host name of a megabyte",
@@ -578,11 +574,13 @@ describe("lists of downloads", () => {
     [
       "bytes that are not UTF-8",
       Buffer.from("http://a.example/caf\xe9\n", "latin1"),
-      "line 1: 'http://a.example/caf\ufffd' is not UTF-8"
+      "line 1 of standard input is not UTF-8"
     ]
   ])("refuse %s, and quote a beginning without secrets or control characters", async (_, text, message) => {
     const result = await read(text)
-    expect(Either.isLeft(result) && result.left.message).toBe(`standard input, ${message}`)
+    expect(Either.isLeft(result) && result.left.message).toBe(
+      message.replace(/^line 1: /, "line 1 of standard input: ")
+    )
   })
 
   it("take a comment in any encoding, and a line that just fits", async () => {
@@ -611,7 +609,9 @@ describe("lists of downloads", () => {
       isOnce: () => Effect.succeed(true)
     })
     const error = await Effect.runPromise(
-      Effect.flip(Stream.runDrain(DownloadList.readList("zero")).pipe(Effect.provide(layer)))
+      Effect.flip(
+        Stream.runDrain(Gather.readList("zero", { maxLine: long.length })).pipe(Effect.provide(layer))
+      )
     )
     expect(error.message).toBe(`zero, line 1: '${"\\x00".repeat(80)}…' is longer than 1 MiB`)
     expect(taken).toBeLessThan(2 * 1024 * 1024)
@@ -688,7 +688,7 @@ describe.concurrent("aio gather: one URL twice, one name twice", () => {
       ["", `Downloaded ${a}, size 1`, `Downloaded ${b}, size 1`]
     ])
     const name = list === "-" ? "standard input" : list
-    expect(stderr).toContain(`${a}: ${name}, line 3 lists it again; it is fetched once\n`)
+    expect(stderr).toContain(`${a}: line 3 of ${name} lists it again; it is fetched once\n`)
     expect(server.seen).toHaveLength(2)
   })
 })

@@ -1,7 +1,7 @@
 import { Cause, Data, Deferred, type Duration, Effect, Exit, Option, Stream } from "effect"
 import * as EventLine from "../host/EventLine.js"
 import type * as Events from "../host/Events.js"
-import { cancelled, codes, isFailureCode } from "../host/ExitCodes.js"
+import { codes, isFailureCode, ofMany } from "../host/ExitCodes.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
 import { withOwnScope } from "../stream/OwnScope.js"
 import * as Backoff from "../task/Backoff.js"
@@ -223,9 +223,11 @@ export const downloads = <E = never, R = never>(
             | undefined
           return isFailureCode(error?.exitCode) ? error.exitCode : codes.failed
         }
-        if (stopReason !== undefined) return cancelled(stopReason)
-        if (counts.failed + counts.timed_out === 0) return codes.ok
-        return counts.failed === 0 ? codes.timedOut : codes.failed
+        const failures = [
+          ...(counts.failed === 0 ? [] : [codes.failed]),
+          ...(counts.timed_out === 0 ? [] : [codes.timedOut])
+        ]
+        return ofMany(failures, stopReason)
       }
 
       const target = (item: Item): Download.Target | undefined =>

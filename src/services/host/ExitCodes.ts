@@ -1,3 +1,4 @@
+import { constants } from "node:os"
 import { Data } from "effect"
 
 /**
@@ -29,6 +30,37 @@ export const codes = {
  */
 export const cancelled = (reason: string): number =>
   reason.startsWith("SIG") && Object.hasOwn(codes, reason) ? codes[reason as "SIGINT"] : codes.failed
+
+const ofAll: ReadonlyArray<number> = [codes.timedOut, codes.cannotRun, codes.notFound]
+
+/**
+ * The exit code of many tasks, from the codes of those that failed: 0 without a failure; 124, 126 or 127 if all failures
+ * have that same code; else 1. If a signal stopped the run, 128 plus its number, whatever failed before; another
+ * reason to stop is a failure.
+ *
+ * @example
+ * ```ts
+ * import * as ExitCodes from "effect-asyncio/services/ExitCodes"
+ *
+ * // [0, 124, 1, 130]
+ * export const found = [
+ *   ExitCodes.ofMany([]),
+ *   ExitCodes.ofMany([124, 124]),
+ *   ExitCodes.ofMany([124, 3]),
+ *   ExitCodes.ofMany([124], "SIGINT")
+ * ]
+ * ```
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const ofMany = (failures: Iterable<number>, stopped?: string): number => {
+  const signal = stopped === undefined ? undefined : constants.signals[stopped as NodeJS.Signals]
+  if (signal !== undefined) return 128 + signal
+  const [first, ...others] = new Set(failures)
+  if (first === undefined) return stopped === undefined ? codes.ok : codes.failed
+  return others.length === 0 && ofAll.includes(first) ? first : codes.failed
+}
 
 /**
  * Whether the value may be the exit code of a failure: a whole number from 1 to 255.
