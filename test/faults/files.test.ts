@@ -12,6 +12,7 @@ import {
 import { join } from "node:path"
 import { Chunk, Effect, Either, Layer, Stream } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import * as Gather from "../../src/programs/Gather.js"
 import type * as Download from "../../src/services/download/Download.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
 import { encodeSidecar, ownName } from "../../src/services/download/internal/partials.js"
@@ -491,7 +492,7 @@ describe("aio gather: a problem of the whole run is reported once, with exit 2, 
       })
     expect(await gather(["-d", "", ...urls])).toMatchObject({
       code: 2,
-      stderr: "aio gather: option --directory: '' is empty; expected a folder\n"
+      stderr: "aio gather: option --directory: '' is empty; expected a folder (see aio gather --help)\n"
     })
     expect(server.seen).toEqual([])
     // A line that arrives later fails alone, before its request.
@@ -613,7 +614,7 @@ describe("lists of downloads", () => {
         Stream.runDrain(Gather.readList("zero", { maxLine: long.length })).pipe(Effect.provide(layer))
       )
     )
-    expect(error.message).toBe(`zero, line 1: '${"\\x00".repeat(80)}…' is longer than 1 MiB`)
+    expect(error.message).toBe("line 1 of zero is longer than 1 MiB")
     expect(taken).toBeLessThan(2 * 1024 * 1024)
   })
 
@@ -727,11 +728,11 @@ describe.concurrent("aio gather: after a signal", () => {
   it("--timeout leaves the same line; --json has it in the events; the next run continues", async () => {
     const server = await serve({ "/f": FaultServer.inTurn(held, held, file(body)) })
     const dir = Aio.folder()
-    const args = ["-d", dir, "--timeout", "1s", server.url("/f")]
+    const args = ["-d", dir, "--timeout", "2s", server.url("/f")]
     const first = await Aio.run(["gather", ...args])
     expect(first.code).toBe(124)
     expect(first.stderr).toMatch(
-      /^Timed out \S+: timed out after 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\ntime.*\n$/
+      /^Timed out \S+: timed out after 2s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\ntime.*\n$/
     )
     const aio = Aio.start(["gather", "--json", "-d", dir, server.url("/f")])
     await server.arrived("/f", 2)
