@@ -7,7 +7,7 @@ import * as contract from "../scripts/api.mjs"
 const root = fileURLToPath(new URL("..", import.meta.url))
 
 describe("the package's contract", () => {
-  it("is what api.txt says; after a change that is meant, run `npm run api` and review its diff", () => {
+  it("is that of api.txt; after an intended change, run `npm run api` and review its diff", () => {
     expect(contract.api()).toBe(readFileSync(join(root, "api.txt"), "utf8"))
   })
 
@@ -55,7 +55,7 @@ describe("the package's contract", () => {
     expect(modules.filter(({ types }) => /import\("\./.test(text(types))).map(({ name }) => name)).toEqual([])
   })
 
-  it("says of each name what it is for, since when, and its category", () => {
+  it("describes each name, with its version and its category", () => {
     const entries = contract.entries()
     const sources = entries
       .flatMap((entry) => [entry, ...contract.namespaces(entry, entries)])

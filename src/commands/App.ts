@@ -30,8 +30,8 @@ const loaders: Record<Name, Load> = {
   await: async () => (await import("./await.js")).command,
   gather: async () => (await import("./gather.js")).command,
   loop: pending,
-  schedule: pending,
-  executor: pending,
+  schedule: async () => (await import("./schedule.js")).command,
+  executor: async () => (await import("./executor.js")).command,
   subprocess: pending,
   server: async () => (await import("./server.js")).command,
   network: async () => (await import("./network.js")).command

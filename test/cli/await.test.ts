@@ -64,17 +64,25 @@ describe("aio await", { timeout: 90_000 }, () => {
       .split("\n")
       .map((line) => JSON.parse(line))
     expect(events.find(({ file }) => file?.endsWith("effects.ts"))).toEqual({
-      schema: 1,
+      schema: 2,
       event: "finding",
       file: join(root, fixtures, "effects.ts"),
       line: 8,
       column: 3,
       rule: "floatingEffect",
       code: 'say("dropped")',
-      what: 'effect dropped: say("dropped") is built and never runs',
+      reason: 'effect dropped: say("dropped") is built and never runs',
       mend: "put yield* before it, return it, or compose it into an effect that runs"
     })
-    expect(events.at(-1)).toEqual({ schema: 1, event: "summary", files: 6, findings: events.length - 1 })
+    expect(events.at(-1)).toEqual({
+      schema: 2,
+      event: "summary",
+      files: 6,
+      findings: events.length - 1,
+      unresolved: 0,
+      unjudged: 0,
+      exitCode: 1
+    })
     expect([code, stderr]).toEqual([1, ""])
   })
 
@@ -112,7 +120,7 @@ describe("aio await", { timeout: 90_000 }, () => {
     expect(await aio([file])).toEqual({
       code: 0,
       stdout: "",
-      stderr: `aio await: TypeScript gave no type for 1 expression, the first at ${file}:1; effects there are not checked\n1 file, 0 findings\n`
+      stderr: `TypeScript gave no type for 1 expression, the first at ${file}:1; effects there are not checked\n1 file, 0 findings\n`
     })
     const { code, stdout } = await aio(["--json", file])
     expect([code, JSON.parse(stdout)]).toEqual([
@@ -144,7 +152,7 @@ describe("aio await", { timeout: 90_000 }, () => {
       [["--project", "nope.json"], /^aio await: nope\.json: the project does not exist; .*\n$/],
       [["--project", path], /^aio await: .*tsconfig\.json: this is not a usable tsconfig: .*\n$/],
       [["--project", join(path, "own.json")], /^aio await: .*broken\.ts:1:7: this does not parse: .*\n$/],
-      [["--json"], /^aio await: --json needs FILEs or --project .*\n$/],
+      [["--json"], /^aio await: no file is given; expected FILE.* or --project .*\n$/],
       [["--projct", "x"], /^aio await: unknown option --projct; did you mean --project\?.*\n$/]
     ] as const) {
       const { code, stderr, stdout } = await aio(args)
@@ -161,7 +169,7 @@ describe("aio await", { timeout: 90_000 }, () => {
     expect(await aio([join(path, "a.ts")], join(path, "bin"))).toEqual({
       code: 2,
       stdout: "",
-      stderr: "aio await needs the Effect diagnostics: npm install --save-dev @effect/tsgo typescript@7\n"
+      stderr: "aio await: the Effect diagnostics are not installed: npm install --save-dev @effect/tsgo typescript@7\n"
     })
   })
 })

@@ -55,14 +55,15 @@ describe("aio executor", () => {
     })
     expect((await aio(["-q", jobs], { stdin: "abc\n\nde\r\nf" })).stdout).toBe("3\n2\n1\n")
     const list = file("list", "a\nb\0c\0")
-    expect((await aio(["-q", of("shout"), "-i", list, "--input", "null"])).stdout).toBe("A\nB!\nC!\n")
-    expect((await aio(["-q", of("slow"), "--max-workers", "2", "a", "b"])).stdout).toBe("a\nb\n")
-    expect((await aio(["-q", of("slow"), "-j2", "--unordered", "a", "b"])).stdout).toBe("b\na\n")
-    expect((await aio(["-q", of("shout"), "--", "-x"])).stdout).toBe("-X!\n")
+    expect((await aio(["-q", "-a", list, "--format", "null", of("shout")])).stdout).toBe("A\nB!\nC!\n")
+    expect((await aio(["-q", "--jobs", "2", of("slow"), "a", "b"])).stdout).toBe("a\nb\n")
+    expect((await aio(["-q", "-j2", "--unordered", of("slow"), "a", "b"])).stdout).toBe("b\na\n")
+    expect((await aio(["-q", of("shout"), "-x", "--json", "--"])).stdout).toBe("-X!\n--JSON!\n--!\n")
+    expect((await aio(["-q", of("shout"), ":::", "a"])).stdout).toBe("A!\n")
   })
 
   it("gives text as it is and everything else as JSON", async () => {
-    const { stdout } = await aio(["-q", of("json"), "--input", "ndjson"], { stdin: '{"a":[1]}\n"text"\n' })
+    const { stdout } = await aio(["-q", "--format", "ndjson", of("json")], { stdin: '{"a":[1]}\n"text"\n' })
     expect(stdout).toBe('{"got":{"a":[1]},"big":1,"map":[[1,[2]]]}\n{"got":"text","big":1,"map":[[1,[2]]]}\n')
     expect((await aio(["-q", of("nothing"), "a"])).stdout).toBe("null\n")
   })
@@ -70,7 +71,7 @@ describe("aio executor", () => {
   it("runs TypeScript as it is, and effects", async () => {
     const ts = join(process.cwd(), "test/fixtures/executor/jobs.ts")
     expect((await aio(["-q", `${ts}#shout`, "a"])).stdout).toBe("A!\n")
-    expect(await aio(["-q", `${ts}#fails`, "a"])).toMatchObject({ code: 1, stdout: "", stderr: "" })
+    expect(await aio(["-qq", `${ts}#fails`, "a"])).toMatchObject({ code: 1, stdout: "", stderr: "" })
   })
 
   for (const kind of [[], ["--processes"]] as const) {
@@ -81,17 +82,17 @@ describe("aio executor", () => {
         ...["full", "e", "uncaught", "f", "function", "g"]
       ])
       expect([code, stdout]).toEqual([1, "a\nb\nc\nd\ne\nf\ng\n"])
-      const failures = stderr.split("\n").filter((line) => line.startsWith("Failed"))
+      const failures = stderr.split("\n").filter((line) => /^(Failed|Timed out)/.test(line))
       expect(failures).toEqual([
-        `Failed (bad): job jobs.mjs#picky failed: RangeError: not this one (${jobs}:6:29)`,
-        "Failed (exit): the thread of job jobs.mjs#picky ended under it: it called process.exit(5)",
-        "Failed (spin): job jobs.mjs#picky ran for longer than 300ms",
-        expect.stringMatching(/^Failed \(full\): (.*its heap was full|.*longer than 300ms)$/),
-        `Failed (uncaught): the thread of job jobs.mjs#picky ended under it: uncaught Error: nobody waits (${jobs}:10:45)`,
-        expect.stringContaining("Failed (function): the result of job jobs.mjs#picky cannot cross")
+        `Failed bad: job jobs.mjs#picky failed: RangeError: not this one (${jobs}:6:29)`,
+        "Failed exit: the thread of job jobs.mjs#picky ended under it: it called process.exit(5)",
+        "Timed out spin: job jobs.mjs#picky ran for longer than 300ms",
+        expect.stringMatching(/^(Failed|Timed out) full: (.*its heap was full|.*longer than 300ms)$/),
+        `Failed uncaught: the thread of job jobs.mjs#picky ended under it: uncaught Error: nobody waits (${jobs}:10:45)`,
+        expect.stringContaining("Failed function: the result of job jobs.mjs#picky cannot cross")
       ])
       expect(stderr).toMatch(
-        /items {2}7 ok, 6 failed\ntime {3}\d.*\nrun {4}p50 .* ms, p95 .*, p99 .*\nwait {3}p50 .*\n$/
+        /^items +7 succeeded, [45] failed, [12] timed out\nrun +p50 .* ms, p95 .*, p99 .*\nwait +p50 .*\ntime +\d.*\n$/m
       )
     })
   }
@@ -99,10 +100,10 @@ describe("aio executor", () => {
   it("ends everything at the first failure unless it is to continue, tries again, and takes chunks", async () => {
     const first = await aio(["-j1", of("picky"), "a", "bad", "b"])
     expect([first.code, first.stdout]).toEqual([1, "a\n"])
-    expect(first.stderr).toMatch(/^Failed \(bad\).*\nitems {2}1 ok, 1 failed, the others cancelled\n/)
+    expect(first.stderr).toMatch(/^Failed bad: .*\nitems +1 succeeded, 1 failed(, 1 cancelled)?\n/)
     const late = await aio(["-q", "--timeout", "100ms", "--grace", "0ms", of("picky"), "spin"])
     expect(late.code).toBe(124)
-    expect((await aio(["-q", "-j1", "--retries", "1", of("flaky"), "a"])).stdout).toBe("a\n")
+    expect((await aio(["-q", "-j1", "--retries", "1,10ms", of("flaky"), "a"])).stdout).toBe("a\n")
     const numbers = Array.from({ length: 5000 }, (_, i) => `${i}`)
     const chunked = await aio(["-q", "--chunk", "100", of("shout")], { stdin: numbers.join("\n") })
     expect(chunked.stdout).toBe(numbers.map((n) => `${n}!\n`).join(""))
@@ -119,17 +120,18 @@ describe("aio executor", () => {
       .split("\n")
       .map((line) => JSON.parse(line))
     expect(json.map(({ event, schema }) => `${schema} ${event}`)).toEqual([
-      "1 output",
-      "1 output",
-      "1 result",
-      "1 summary"
+      "2 output",
+      "2 output",
+      "2 finished",
+      "2 summary"
     ])
     expect(json[0]).toMatchObject({ stream: "stdout", text: "log a" })
-    expect(json[2]).toMatchObject({ seq: 1, item: "a", value: "a", attempts: 1 })
-    expect(json[3]).toMatchObject({ ok: 1, failed: 0, exitCode: 0 })
+    expect(json[2]).toMatchObject({ index: 1, name: "a", status: "succeeded", value: "a", attempts: 1 })
+    expect(json[3]).toMatchObject({ succeeded: 1, failed: 0, exitCode: 0 })
     const failed = (await aio(["--json", of("picky"), "bad"])).stdout.split("\n")[0]!
     expect(JSON.parse(failed)).toMatchObject({
-      event: "failed",
+      event: "finished",
+      status: "failed",
       error: "JobFailed",
       stack: expect.stringMatching(/RangeError: not this one\n.*jobs\.mjs/)
     })
@@ -138,18 +140,21 @@ describe("aio executor", () => {
   it.each([
     [["nowhere.mjs#x", "a"], /^aio executor: nowhere\.mjs: no such file in .*\n$/],
     [[of("shot"), "a"], /no export 'shot'; did you mean shout\? \(it exports .*\)\n$/],
-    [[of("value"), "a"], /the export 'value' is a number; name a function that takes an item\n$/],
+    [[of("value"), "a"], /export 'value' is a number; expected a function that takes an item\n$/],
     [["#x", "a"], /'#x' is not a function; expected MODULE#EXPORT, like .*\n$/],
     [
-      [of("shout"), "--max-workers", "0", "a"],
-      /option --max-workers: '0': expected a whole number, 1 or more/
+      ["--jobs", "0", of("shout"), "a"],
+      /option --jobs: '0' is out of range; expected 1 or more \(see aio executor --help\)\n$/
     ],
-    [[of("shout"), "--chunk", "2000", "a"], /option --chunk: 2000 is too many; 1024 at most\n$/],
-    [[of("shout"), "-i", "x", "a"], /items come as words or from --input-file, not from both\n$/],
-    [["-i", "x"], /items need a function; write MODULE#EXPORT first\n$/],
-    [[of("shout"), "-i", "/nowhere/x"], /cannot read \/nowhere\/x: the file does not exist\n$/],
-    [[of("shout"), "--on-failure", "stop", "a"], /'stop' is not one of cancel, continue/],
-    [[of("json"), "--input", "ndjson", "1", "{"], /argument 2 is not JSON: .*\n$/]
+    [["--chunk", "2000", of("shout"), "a"], /option --chunk: '2000': expected a whole number, 1 to 1024 /],
+    [["--max-memory", "64", of("shout"), "a"], /option --max-memory: '64' is 64 bytes; .*64M/],
+    [["--max-workers", "2", of("shout")], /unknown option --max-workers; here it is --jobs N \(-j\)/],
+    [["-i", "x", of("shout")], /unknown option -i; here it is --arg-file FILE \(-a\)/],
+    [["-a", "x", of("shout"), "a"], /items come as words or from --arg-file, not from both\n$/],
+    [["-a", "x"], /no function is given; expected MODULE#EXPORT ITEM/],
+    [["-a", "/nowhere/x", of("shout")], /cannot read \/nowhere\/x: the file does not exist\n$/],
+    [["--on-failure", "stop", of("shout"), "a"], /'stop' is not accepted; expected cancel or continue/],
+    [["--format", "ndjson", of("json"), "1", "{"], /argument 2 is not JSON: .*\n$/]
   ])("reports the problem of %j in one line", async (args, message) => {
     const { code, stderr, stdout } = await aio(args)
     expect([code, stdout]).toEqual([2, ""])
@@ -159,11 +164,11 @@ describe("aio executor", () => {
 
   it("names the line that is not JSON, and loses no other under continue", async () => {
     const stdin = "1\nnope\n3\n"
-    const all = ["-j1", of("json"), "--input", "ndjson"]
-    const cancelled = await aio([...all, "-q"], { stdin })
+    const all = ["-j1", "--format", "ndjson", of("json")]
+    const cancelled = await aio(["-q", ...all], { stdin })
     expect([cancelled.code, cancelled.stdout.split("\n").length]).toEqual([2, 2])
     expect(cancelled.stderr).toMatch(/^aio executor: line 2 of standard input is not JSON: [^\n]*\n$/)
-    const { code, stderr, stdout } = await aio([...all, "--on-failure", "continue"], { stdin })
+    const { code, stderr, stdout } = await aio(["--on-failure", "continue", ...all], { stdin })
     expect([
       code,
       stdout
@@ -172,7 +177,7 @@ describe("aio executor", () => {
         .map((line) => JSON.parse(line).got)
     ]).toEqual([1, [1, 3]])
     expect(stderr).toMatch(
-      /^Failed \(nope\): line 2 of standard input is not JSON: .*\nitems {2}2 ok, 1 failed\n/
+      /^Failed nope: line 2 of standard input is not JSON: .*\nitems +2 succeeded, 1 failed\n/
     )
   })
 
@@ -180,7 +185,7 @@ describe("aio executor", () => {
     const { code, stderr } = await aio([of("closure"), "a"])
     expect([code, stderr.split("\n")[0]]).toEqual([
       1,
-      `Failed (a): job jobs.mjs#closure failed: ReferenceError: missing is not defined (${jobs}:24:38)`
+      `Failed a: job jobs.mjs#closure failed: ReferenceError: missing is not defined (${jobs}:24:38)`
     ])
   })
 
@@ -200,7 +205,7 @@ describe("aio executor", () => {
     const marker = `AIO_TEST=${process.pid}-${Math.random()}`
     const [name, value] = marker.split("=") as [string, string]
     for (const kind of [[], ["--processes"]]) {
-      const running = Aio.start(["executor", "--grace", "50ms", ...kind, of("talks"), "-i", "-"], {
+      const running = Aio.start(["executor", "--grace", "50ms", ...kind, "-a", "-", of("talks")], {
         env: { [name]: value }
       })
       await running.send("a\n")

@@ -54,7 +54,7 @@ describe("aio schedule next", () => {
       "--json"
     ])
     expect(events(json.stdout)).toEqual([
-      { schema: 1, event: "next", at: "2027-03-14T01:00:00-04:00", movedFrom: "00:00" }
+      { schema: 2, event: "next", index: 1, at: "2027-03-14T01:00:00-04:00", movedFrom: "00:00" }
     ])
     expect(lines((await aio(["next", "* * * * *"])).stdout).length).toBe(5)
   })
@@ -84,7 +84,7 @@ describe("aio schedule --dry-run", () => {
     }
     expect(lines(cron.stdout).length).toBe(2)
     const later = await aio(["later", "2 days", "--dry-run", "--json", "--", "echo", "a b"])
-    expect(events(later.stdout)).toMatchObject([{ event: "planned", run: 1, command: "echo 'a b'" }])
+    expect(events(later.stdout)).toMatchObject([{ event: "planned", index: 1, name: "echo 'a b'" }])
     const at = await aio(["at", "2999-12-31T23:59:59", "--tz", "Asia/Kathmandu", "--dry-run", "--", "echo"])
     expect(at.stdout).toBe("2999-12-31T23:59:59+05:45  echo\n")
     expect(existsSync(file)).toBe(false)
@@ -138,7 +138,7 @@ describe("aio schedule later and at", () => {
   it("exits with 1 when the command fails, 124 when it times out, 127 at once when it is not found", async () => {
     const failed = await aio(["later", "1ms", "--", "sh", "-c", "exit 3"])
     expect(failed.code).toBe(1)
-    expect(failed.stderr).toContain("Failed (exit code 3): sh -c 'exit 3'\n")
+    expect(failed.stderr).toContain("Failed sh -c 'exit 3': exit code 3\n")
     expect((await aio(["later", "1ms", "-q", "--timeout", "50ms", "--", "sleep", "60"])).code).toBe(124)
     const missing = await aio(["later", "1h", "--", "no-such-command"])
     expect(missing).toMatchObject({ code: 127, stderr: "cannot run no-such-command: command not found\n" })
@@ -150,7 +150,7 @@ describe("aio schedule every and cron", () => {
     const { code, stderr, stdout } = await aio(["every", "50ms", "--times", "3", "--", "echo", "hi"])
     expect([code, stdout]).toEqual([0, "hi\nhi\nhi\n"])
     expect(stderr).toMatch(
-      /^echo hi: first at \S+, in \d+ ms\n(Skipped .*\n)*3 runs(, \d+ skipped)? in .*\n$/
+      /^echo hi: first at \S+, in \d+ ms\n(Skipped .*\n)*runs +3 succeeded(, \d+ skipped)?\ntime +.*\n$/
     )
     const cron = await aio(["cron", "* * * * * *", "--times", "1", "-q", "--", "echo", "tick"])
     expect([cron.code, cron.stdout, cron.stderr]).toEqual([0, "tick\n", ""])
@@ -164,8 +164,8 @@ describe("aio schedule every and cron", () => {
     })
     expect(code).toBe(1)
     expect(readFileSync(join(at, "log"), "utf8")).toBe("x\nx\nx\n")
-    expect(stderr).toContain(`Failed (run 2: exit code 1): ${script}\n`)
-    expect(stderr).toMatch(/^3 runs, 1 failed(, \d+ skipped)? in /m)
+    expect(stderr).toContain(`Failed run 2 of ${script}: exit code 1\n`)
+    expect(stderr).toMatch(/^runs +2 succeeded, 1 failed(, \d+ skipped)?$/m)
   })
 
   it("prints all events as NDJSON", async () => {
@@ -174,16 +174,16 @@ describe("aio schedule every and cron", () => {
     expect(stderr).toBe("")
     const all = events(stdout)
     const of = (name: string) => all.filter(({ event }) => event === name)
-    expect(new Set(all.map(({ schema }) => schema))).toEqual(new Set([1]))
+    expect(new Set(all.map(({ schema }) => schema))).toEqual(new Set([2]))
     expect(of("scheduled").length).toBeGreaterThanOrEqual(2)
-    expect(of("started").map(({ run }) => run)).toEqual([1, 2])
+    expect(of("started").map(({ index }) => index)).toEqual([1, 2])
     expect(of("started")[0]).toMatchObject({
-      command: "sh -c 'sleep 0.15; echo out'",
+      name: "sh -c 'sleep 0.15; echo out'",
       at: of("scheduled")[0]!["at"]
     })
-    expect(of("output")[0]).toMatchObject({ run: 1, stream: "stdout", text: "out\n" })
-    expect(of("finished")[1]).toMatchObject({ run: 2, outcome: "succeeded", exitCode: 0 })
-    expect(all.at(-1)).toMatchObject({ event: "summary", runs: 2, succeeded: 2, failed: 0, exitCode: 0 })
+    expect(of("output")[0]).toMatchObject({ index: 1, stream: "stdout", text: "out\n" })
+    expect(of("finished")[1]).toMatchObject({ index: 2, status: "succeeded", exitCode: 0 })
+    expect(all.at(-1)).toMatchObject({ event: "summary", succeeded: 2, failed: 0, exitCode: 0 })
   })
 
   it("skips or cancels by --overlap", async () => {
@@ -191,13 +191,14 @@ describe("aio schedule every and cron", () => {
     expect(events(skip.stdout).find(({ event }) => event === "skipped")).toMatchObject({
       reason: "the previous run is still running"
     })
-    const words = ["every", "100ms", "--times", "2", "--overlap", "cancelRunning", "--", "sh", "-c"]
+    // A second is enough for the first run to begin.
+    const words = ["every", "1s", "--times", "2", "--overlap", "cancelRunning", "--", "sh", "-c"]
     const cancel = await aio([...words, "test -e made && echo second || { touch made; sleep 60; }"], {
       cwd: Aio.folder()
     })
     expect([cancel.code, cancel.stdout]).toEqual([0, "second\n"])
-    expect(cancel.stderr).toContain("Cancelled (run 1: the next run is due): ")
-    expect(cancel.stderr).toMatch(/^2 runs, 1 cancelled(, \d+ skipped)? in /m)
+    expect(cancel.stderr).toContain(": the next run is due\n")
+    expect(cancel.stderr).toMatch(/^runs +1 succeeded, 1 cancelled(, \d+ skipped)?$/m)
   })
 
   it("stops the current run at a signal, and still prints a summary", async () => {
@@ -208,10 +209,10 @@ describe("aio schedule every and cron", () => {
     expect(code).toBe(143)
     const all = events(stdout)
     expect(all.find(({ event }) => event === "finished")).toMatchObject({
-      outcome: "cancelled",
-      detail: "SIGTERM"
+      status: "cancelled",
+      reason: "SIGTERM"
     })
-    expect(all.at(-1)).toMatchObject({ event: "summary", runs: 1, cancelled: 1 })
+    expect(all.at(-1)).toMatchObject({ event: "summary", cancelled: 1 })
     const pid = String(all.find(({ event }) => event === "output")!["text"]).trim()
     expect(existsSync(`/proc/${pid}`)).toBe(false)
   })
@@ -228,25 +229,16 @@ describe("aio schedule every and cron", () => {
 describe("aio schedule, wrong usage", () => {
   it("shows in its help that a time and a command are required", async () => {
     expect((await aio(["later", "--help"])).stdout).toContain(
-      "aio schedule later [OPTIONS] DELAY -- CMD...\n"
+      "aio schedule later [OPTIONS] DELAY -- CMD [ARG...]\n"
     )
   })
 
   it.each<[ReadonlyArray<string>, string]>([
     [["later", "1x", "--", "echo"], "later: unit 'x' in duration '1x' is unknown; use ms, s, m, h, d or w"],
-    [
-      ["next"],
-      "next: the expression or interval is missing; write one, like aio schedule next '0 9 * * 1-5'"
-    ],
-    [["later", "--", "echo"], "later: no delay is given; write one, like aio schedule later 10m -- echo tea"],
-    [
-      ["later", "5s"],
-      "later: no command is given; write it after --, like aio schedule later 10m -- echo tea"
-    ],
-    [
-      ["later", "5s", "--", ""],
-      "later: the command is empty; write one, like aio schedule later 10m -- echo tea"
-    ],
+    [["next"], "next: no expression or interval is given; expected one, like '0 9 * * 1-5' or 15m"],
+    [["later", "--", "echo"], "later: no delay is given; expected DELAY -- CMD"],
+    [["later", "5s"], "later: no command is given; expected it after --, like -- echo tea"],
+    [["later", "5s", "--", ""], "later: the command is empty; expected one, like -- echo tea"],
     [
       ["later", "5s", "--shell", "--", "echo", "tea"],
       "later: --shell takes one string, but 2 words are given; quote them as one"
@@ -266,7 +258,7 @@ describe("aio schedule, wrong usage", () => {
     ],
     [
       ["every", "1h", "--overlap", "no", "--", "echo"],
-      "every: option --overlap: 'no' is not one of skip, queueOne, queueAll, cancelRunning, parallel (see aio schedule every --help)"
+      "every: option --overlap: 'no' is not accepted; expected skip, queueOne, queueAll, cancelRunning or parallel (see aio schedule every --help)"
     ],
     [
       ["cron", "61 * * * *", "--", "echo"],

@@ -33,7 +33,7 @@ describe("a word after --", () => {
       "echo -n\necho --help\necho --\n"
     ],
     [["loop", "-q", "--", "echo", "-n", "{}", "--help"], "a --helpb --help"],
-    [["executor", "-q", "f.mjs#shout", "--", "-j", "--help"], "-J\n--HELP\n"]
+    [["executor", "-q", "f.mjs#shout", "-j", "--help", "--"], "-J\n--HELP\n--\n"]
   ])("is no option, whatever it begins with: %j", async (words, stdout) => {
     const cwd = Aio.folder()
     writeFileSync(join(cwd, "f.mjs"), "export const shout = (line) => line.toUpperCase()\n")

@@ -69,7 +69,7 @@ const cases: ReadonlyArray<readonly [title: string, words: ReadonlyArray<string>
 describe("a clock that is set while aio schedule waits", { concurrent: true }, () => {
   it.each(cases)("%s", async (_, words, by) => {
     const { running, set } = start(words)
-    await running.shows('"event":"finished","run":2')
+    await running.shows('"event":"finished","index":2')
     set(by)
     const { code, stderr, stdout } = await running.ended
     expect([code, stderr]).toEqual([0, ""])

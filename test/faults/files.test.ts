@@ -344,7 +344,7 @@ describe.concurrent("aio gather: names from the server", () => {
     expect(readdirSync(join(dir, ".."))).toEqual(["side"])
   })
 
-  it("are plain files too where the URL gives them; a name of 60 kB takes no time", async () => {
+  it("are plain files too if they are from the URL; a name of 60 kB takes no time", async () => {
     const paths = [
       ["/x/%2e%2e%2f%2e%2e%2fup", "up"],
       ["/x/a%5cb", "b"],
@@ -430,7 +430,7 @@ describe.concurrent("aio gather: files that are there", () => {
     expect(again.stderr).toMatch(/^9 files already exist\nfiles {7}0 succeeded, 9 skipped\n/)
   })
 
-  it("is fetched in vain where the server's is wrong too: the file stays, exit 1", async () => {
+  it("fails if the server's file is wrong too: the existing file stays, exit 1", async () => {
     const server = await serve({ "/f": ok("not it") })
     const dir = Aio.folder()
     writeFileSync(join(dir, "f"), "junk")

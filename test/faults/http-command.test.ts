@@ -193,7 +193,7 @@ describe("aio gather and what servers do wrong", () => {
     expect(proxied.ends["/p"]).toMatch(/^dns: .* for proxy\.invalid$/)
   })
 
-  it("where descriptors run short, fewer transfers run at once", async () => {
+  it("if descriptors run short, fewer transfers run at once", async () => {
     const body = bytes(300_000)
     const serve = () =>
       listen(

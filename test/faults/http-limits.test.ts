@@ -44,7 +44,7 @@ describe("a body without bound", () => {
       ])
     })
 
-    it("a body that is decoded has a limit where none is set", async () => {
+    it("a body that is decoded has a limit if none is set", async () => {
       const member = gzipSync(Buffer.alloc(2 ** 24), { level: 1 })
       const body = Buffer.concat(Array.from({ length: 65 }, () => member))
       const { outcome } = await download([ok(["Content-Encoding: gzip"], body)], { save: false })

@@ -81,7 +81,7 @@ const limited = (most: number) => `exec setpriv --reuid 64321 --clear-groups prl
 const possible =
   spawnSync("/bin/sh", ["-c", limited(100), "sh", process.execPath, Aio.command, "--version"]).status === 0
 
-describe.runIf(possible)("where no more processes may be made", () => {
+describe.runIf(possible)("if no more processes can be started", () => {
   const numbers = Array.from({ length: 60 }, (_, i) => String(i + 1))
   const job = ["--", "sh", "-c", "exec sleep 0.1"]
   it.each<[string, ReadonlyArray<string>, number, RegExp]>([
@@ -90,10 +90,10 @@ describe.runIf(possible)("where no more processes may be made", () => {
     ["tasks", ["tasks", ...numbers.map((n) => `t${n}=exec sleep 0.1`)], 0, /^60 tasks in /m],
     ["loop", ["loop", "-j60", ...job], 0, /60 records, 60 results/],
     // No worker ends that could make room.
-    ["executor", ["executor", "--max-workers", "60", "f.mjs", ...numbers], 1, /: none could be started: /],
+    ["executor", ["executor", "-j", "60", "f.mjs", ...numbers], 1, /: none could be started: /],
     [
       "executor --processes",
-      ["executor", "--max-workers", "60", "--processes", "f.mjs", ...numbers],
+      ["executor", "-j", "60", "--processes", "f.mjs", ...numbers],
       1,
       /: none could be started: /
     ]

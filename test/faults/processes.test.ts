@@ -250,7 +250,7 @@ describe("--backoff-max", () => {
 describe("schedule", () => {
   it("counts every run that was missed while it stood still", async () => {
     const running = Aio.start(["schedule", "every", "50ms", "--json", "--times", "4", "--", "true"])
-    await running.shows('"finished","run":1')
+    await running.shows('"finished","index":1')
     running.kill("SIGSTOP")
     await new Promise((resolve) => setTimeout(resolve, 600))
     running.kill("SIGCONT")

@@ -326,7 +326,7 @@ describe("records of JSON", () => {
       )
     ).then(Chunk.toReadonlyArray)
 
-  it("pass as they came, and are written with all they had, whatever they are and however deep", async () => {
+  it("pass unchanged, and are written with all their content, of any kind and depth", async () => {
     const wrap = (r: unknown) => ({ r })
     const input = texts.map(([text]) => `${text}\n`).join("")
     for (const same of [
@@ -470,7 +470,7 @@ describe("aio loop, one bad record", () => {
     expect(readFileSync(join(cwd, "bytes.dead"), "latin1")).toBe('\xff\n"\xfe"x\r\n')
   })
 
-  it("ends with one line where the dead letters cannot be written", async () => {
+  it("ends with one line if the dead letters cannot be written", async () => {
     const path = join(cwd, "dead.fifo")
     spawnSync("mkfifo", [path])
     mkdirSync(join(cwd, "dead.d"))
@@ -489,7 +489,7 @@ describe("aio loop, one bad record", () => {
     )
   })
 
-  it("costs itself where it cannot be a word of a command", async () => {
+  it("costs itself if it cannot be a word of a command", async () => {
     const text = `"a"\n"b\\u0000"\n"\\ud800"\n"${"c".repeat(200_000)}"\n"d"\n`
     const { code, stderr, stdout } = await aio(
       ["-i", "ndjson", "--on-error", "dead-letter", "words.dead", "--", "echo", "{}"],
@@ -510,7 +510,7 @@ describe("aio loop, one bad record", () => {
     ).toBe(true)
   })
 
-  it("costs itself where it has no key; keys of objects keep their digits", async () => {
+  it("costs itself if it has no key; keys of objects keep their digits", async () => {
     const rows =
       '{"k":{"id":12345678901234567890}}\nnull\n{"k":{"id":12345678901234567891}}\n{"k":"__proto__"}\n'
     const keys = [
@@ -537,7 +537,7 @@ describe("aio loop, one bad record", () => {
     )
   })
 
-  it("is refused before anything runs where the file has no such function", async () => {
+  it("is refused before anything runs if the file has no such function", async () => {
     const words = [
       "data:text/javascript,export default 1",
       "node:fs#readFileSync",

@@ -365,7 +365,7 @@ export const timer = Effect.async(() => { setTimeout(() => { throw hostile }) })
 export const rejected = Effect.async(() => { Promise.reject(hostile) })
 export const plain = Effect.async(() => { Promise.reject(42) })
 `
-  it.live("ends the program with 1 and one report, even where the value breaks its fiber", () =>
+  it.live("ends the program with 1 and one report, even if the value breaks its fiber", () =>
     Effect.promise(async () => {
       const file = program(hostile)
       const told = "uncaught error: "
@@ -439,7 +439,7 @@ export default Effect.sync(() => { const kept = []; for (;;) kept.push(new Array
     })
   )
 
-  it.live("ends with 141 and in silence where the reader of its output goes", () =>
+  it.live("ends with 141 and without a message if the reader of its output closes it", () =>
     Effect.promise(async () => {
       const shell = '{ "$@"; echo "code $?" >&2; } | head -n 2'
       const { stderr, stdout } = await Aio.run(["run", `${program(programs)}#many`], { shell })

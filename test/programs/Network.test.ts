@@ -121,7 +121,7 @@ describe("Network", () => {
     })
   )
 
-  it.effect("counts an answer that comes exactly at the deadline", () =>
+  it.effect("counts an answer that arrives exactly at the deadline", () =>
     Effect.gen(function* () {
       const { parts } = yield* VirtualClock.run(Network.dashboard("ada", { timeout: 110 }))
       expect(Either.isRight(parts.chat.value)).toBe(true)

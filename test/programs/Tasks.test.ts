@@ -115,7 +115,7 @@ describe("Tasks", () => {
       })
     )
 
-    it.effect("hands the reason of its interruption on to every task, and waits for them", () =>
+    it.effect("passes the reason of its interruption to every task, and waits for them", () =>
       Effect.gen(function* () {
         const seen: Array<ReadonlyArray<Cancellation.Cancellation>> = []
         let running = 0

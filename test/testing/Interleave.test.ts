@@ -169,7 +169,7 @@ describe("Interleave", () => {
     })
   }
 
-  it.effect("fails at once where plain order fails, without a switch", () =>
+  it.effect("fails at once if plain order fails, without a switch", () =>
     Effect.gen(function* () {
       const error = yield* found(Effect.fail("no"))
       expect(error).toMatchObject({ seed: "plain", run: 1, switches: [], again: true })

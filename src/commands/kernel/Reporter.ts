@@ -32,8 +32,8 @@ export interface View<E> {
   /** The lines of the live area, at most `columns` wide; drawn after events, and each second if `ticks`. */
   readonly live?: (columns: number) => ReadonlyArray<string>
   readonly ticks?: boolean
-  /** The event of `--json`, if it is not the event itself; undefined leaves it out. */
-  readonly json?: (event: E) => object | undefined
+  /** The event of `--json`, or its line, if it is not the event itself; undefined leaves it out. */
+  readonly json?: (event: E) => object | string | undefined
 }
 
 export interface Settings {
@@ -101,7 +101,8 @@ export const make = <E extends { readonly event: string }>(
       for (const event of events) {
         if (json) {
           const shown = view.json === undefined ? event : view.json(event)
-          if (shown !== undefined) out.push(`${EventLine.encode(shown as E)}\n`)
+          if (shown === undefined) continue
+          out.push(`${typeof shown === "string" ? shown : EventLine.encode(shown as E)}\n`)
           continue
         }
         const shown = view.show(event)

@@ -19,6 +19,15 @@ export const encode = (event: { readonly event: string }): string =>
   JSON.stringify({ schema: schemaVersion, ...event })
 
 /**
+ * An event whose `value` is JSON already: it is inserted as text, so that its integers keep all digits.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
+export const encodeWith = (event: { readonly event: string }, value: string): string =>
+  `${encode(event).slice(0, -1)},"value":${value}}`
+
+/**
  * Milliseconds as events carry them: rounded to microseconds.
  *
  * @since 0.1.0

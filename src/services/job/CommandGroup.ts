@@ -1,6 +1,6 @@
 import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, Data, Deferred, Effect, Exit, FiberId, Option } from "effect"
-import { cancelled, codes } from "../host/ExitCodes.js"
+import { ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import * as LineOutput from "../process/LineOutput.js"
 import * as Processes from "../process/Processes.js"
@@ -135,7 +135,8 @@ export const run = Effect.fn("CommandGroup.run")(function* (
     Effect.map(Clock.currentTimeNanos, (now) => Math.round(Number(now - nanos) / 1e4) / 100)
   const outcomes = new Map<string, CommandOutcome>()
   const ended = new Map(requests.map(({ name }) => [name, Deferred.unsafeMake<boolean>(FiberId.none)]))
-  let exitCode: number = codes.ok
+  const exitCodes: Array<number> = []
+  let stopped: string | undefined
 
   const finish = (outcome: CommandOutcome) =>
     Effect.suspend(() => {
@@ -184,7 +185,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
         exitCode: code,
         ...(signal === undefined ? {} : { signal })
       }
-      if (code !== 0) exitCode ||= failureCode
+      if (code !== 0) exitCodes.push(failureCode)
       yield* finish(outcome)
       if (outcome.status === "failed") return yield* new CommandEnded({ outcome })
     }).pipe(
@@ -217,6 +218,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
   })
   const summary = Effect.gen(function* () {
     const tasks = requests.flatMap(({ name }) => outcomes.get(name) ?? [])
+    const exitCode = ofMany(exitCodes, stopped)
     const summary: CommandsSummary = { tasks, elapsed: yield* since(begun), exitCode }
     yield* onEvent({ event: "summary", ...summary })
     return summary
@@ -229,7 +231,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
       const group = TaskGroup.scoped(all, { name: "tasks", onFailure, report })
       const exit = yield* Effect.exit(restore(group))
       if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause))
-        exitCode ||= cancelled(Cancellation.fromCause(exit.cause)[0]?.reason ?? "")
+        stopped = Cancellation.fromCause(exit.cause)[0]?.reason ?? ""
       const done = yield* summary
       const unexpected = Exit.isFailure(exit) && !isCommandEnded(exit.cause)
       return unexpected ? yield* Effect.failCause(exit.cause as Cause.Cause<never>) : done

@@ -13,7 +13,6 @@ import {
   type Scope,
   Stream
 } from "effect"
-import { cancelled, codes } from "../host/ExitCodes.js"
 import * as SystemLoad from "../host/SystemLoad.js"
 import { commandText } from "../process/CommandText.js"
 import * as Processes from "../process/Processes.js"
@@ -308,7 +307,7 @@ const open = <E>(
     )
     let next = 0
     let broken: Cause.Cause<E | JobsError> | undefined
-    let stoppedCode: number = codes.ok
+    let stopReason: string | undefined
     const all = WorkerFibers.run({
       concurrency: group.length,
       pull: () => group[next++],
@@ -325,14 +324,14 @@ const open = <E>(
       options.stop &&
       Effect.map(options.stop, (reason) => {
         giveUp(reason)
-        stoppedCode = cancelled(reason)
+        stopReason = reason
       })
     const running = (stopped === undefined ? all : Race.first(all, stopped)).pipe(
       Effect.zipRight(output.leftovers),
       Effect.andThen(Clock.currentTimeNanos),
       Effect.tap((now) => {
         if (broken !== undefined) return Effect.sync(() => buffer.end(broken))
-        emit(tallied.summary(Number(now - begun) / 1e6, halted, stoppedCode))
+        emit(tallied.summary(Number(now - begun) / 1e6, halted, stopReason))
         return Effect.sync(() => buffer.end())
       }),
       // Without this a defect here leaves the reader waiting.

@@ -1,6 +1,8 @@
 import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, type DateTime, Duration, Effect, Either, Exit } from "effect"
-import { codes } from "../host/ExitCodes.js"
+import * as EventLine from "../host/EventLine.js"
+import type { Status } from "../host/Events.js"
+import { ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import * as ProcessError from "../process/ProcessError.js"
 import * as Processes from "../process/Processes.js"
@@ -84,49 +86,58 @@ export const start = <A, R>(
   })
 
 /**
- * How a run of a command has ended.
- *
- * @since 0.1.0
- * @category models
- */
-export interface RunOutcome {
-  readonly outcome: "succeeded" | "failed" | "timedOut" | "notStarted" | "cancelled"
-  /** Why, unless it succeeded. */
-  readonly detail?: string | undefined
-  readonly exitCode: number
-  readonly signal?: NodeJS.Signals | undefined
-}
-
-/**
- * An event of {@link run}; times are milliseconds since the epoch, durations milliseconds.
+ * An event of {@link run}; `index` is the number of the run, `name` that of the schedule. Times are milliseconds since the
+ * epoch, durations milliseconds.
  *
  * @since 0.1.0
  * @category events
  */
 export type RunEvent =
-  | { readonly event: "scheduled"; readonly at: number; readonly skipped: string | undefined }
-  | {
-      readonly event: "started"
-      readonly run: number
-      readonly at: number
-      readonly skipped: string | undefined
-    }
-  | {
-      readonly event: "output"
-      readonly run: number
-      readonly stream: "stdout" | "stderr"
-      readonly bytes: Uint8Array
-    }
-  | ({ readonly event: "finished"; readonly run: number; readonly duration: number } & RunOutcome)
-  /** Runs that do not take place: `count` of them, the first due at `at` and the last at `until`. */
-  | {
-      readonly event: "skipped"
-      readonly at: number
-      readonly until: number
-      readonly count: number
-      readonly reason: string
-    }
+  | ({ readonly name: string } & (
+      | { readonly event: "scheduled"; readonly at: number; readonly skipped: string | undefined }
+      | {
+          readonly event: "started"
+          readonly index: number
+          readonly at: number
+          readonly skipped: string | undefined
+        }
+      | {
+          readonly event: "output"
+          readonly index: number
+          readonly stream: "stdout" | "stderr"
+          readonly bytes: Uint8Array
+        }
+      /** The process was asked to end and still runs; it is killed after `left`. */
+      | { readonly event: "lingering"; readonly index: number; readonly pid: number; readonly left: number }
+      | RunFinished
+      /** Runs that do not take place: `count` of them, the first due at `at` and the last at `until`. */
+      | {
+          readonly event: "skipped"
+          readonly at: number
+          readonly until: number
+          readonly count: number
+          readonly reason: string
+        }
+    ))
   | RunsSummary
+
+/**
+ * How a run of a command has ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunFinished {
+  readonly event: "finished"
+  readonly index: number
+  readonly status: Exclude<Status, "skipped">
+  readonly duration: number
+  /** Why, unless it succeeded. */
+  readonly reason?: string
+  /** Without one the run was cancelled. */
+  readonly exitCode?: number
+  readonly signal?: NodeJS.Signals
+}
 
 /**
  * The last event: the counts of all runs.
@@ -134,15 +145,10 @@ export type RunEvent =
  * @since 0.1.0
  * @category models
  */
-export interface RunsSummary {
+export interface RunsSummary extends Readonly<Record<Status, number>> {
   readonly event: "summary"
-  readonly runs: number
-  readonly succeeded: number
-  readonly failed: number
-  readonly cancelled: number
-  readonly skipped: number
-  readonly elapsed: number
-  /** Of the first run that failed: 1, 124 when it timed out, 126 or 127 when it could not start; else 0. */
+  readonly duration: number
+  /** As `ExitCodes.ofMany`. */
   readonly exitCode: number
 }
 
@@ -153,25 +159,14 @@ export interface RunsSummary {
  * @category options
  */
 export interface RunsOptions extends StartOptions {
-  /** The grace period from TERM to KILL; default 5 seconds. */
+  /** The grace period from the stop signal to KILL; default 5 seconds. */
   readonly grace?: Duration.DurationInput | undefined
+  /** The signal that asks a run to end; default TERM. */
+  readonly stopSignal?: NodeJS.Signals | undefined
   /** The longest a run may take; default no limit. */
   readonly timeout?: Duration.DurationInput | undefined
   /** Receives every event. The command's pipe is held until its output has been handled. */
   readonly handle: (event: RunEvent) => Effect.Effect<void>
-}
-
-const kindOf = (error: ProcessError.ProcessError): RunOutcome["outcome"] => {
-  switch (error._tag) {
-    case "CommandTimedOut":
-      return "timedOut"
-    case "CommandNotFound":
-    case "CommandNotExecutable":
-    case "CommandNotStarted":
-      return "notStarted"
-    default:
-      return "failed"
-  }
 }
 
 /**
@@ -203,21 +198,26 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
   when: When,
   options: RunsOptions
 ) {
-  const { grace, handle, timeout, ...series } = options
+  const { grace, handle, stopSignal, timeout, ...series } = options
   checkOptions(options, { grace: time, timeout: time })
   const processes = yield* Processes.Processes
   const line = CommandText.commandLine(command)
+  const { name = line } = options
   const begun = yield* Clock.currentTimeNanos
-  const counts = { runs: 0, succeeded: 0, failed: 0, cancelled: 0, skipped: 0, exitCode: 0 }
+  const counts = { succeeded: 0, failed: 0, cancelled: 0, skipped: 0, timed_out: 0 }
+  const failures: Array<number> = []
   const since = (nanos: bigint) =>
-    Effect.map(Clock.currentTimeNanos, (now) => Duration.toMillis(Duration.nanos(now - nanos)))
+    Effect.map(Clock.currentTimeNanos, (now) => EventLine.ms(Duration.toMillis(Duration.nanos(now - nanos))))
 
-  const execute = (run: number) => {
+  const execute = (index: number) => {
     const body = Effect.scoped(
       Effect.flatMap(
         processes.start(command, {
           grace,
-          onOutput: (stream, bytes) => handle({ event: "output", run, stream, bytes })
+          stopSignal,
+          onOutput: (stream, bytes) => handle({ event: "output", index, name, stream, bytes }),
+          onLingering: (left, pid) =>
+            handle({ event: "lingering", index, name, pid, left: EventLine.ms(left) })
         }),
         ({ exit }) => exit
       )
@@ -226,67 +226,69 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
     const after = Duration.decode(timeout)
     return Deadline.timeout(body, {
       limit: after,
-      late: { reason: `not done in ${formatGiven(after)}`, origin: "timeout" },
+      late: { reason: `timed out after ${formatGiven(after)}`, origin: "timeout" },
       onTimeout: () => new ProcessError.CommandTimedOut({ command: line, after })
     })
   }
-  const once = ({ at, run, skipped }: Timers.Tick) =>
+  const outcomeOf = (exit: Exit.Exit<ProcessOutcome.Exited, ProcessError.ProcessError>) =>
+    Effect.gen(function* () {
+      if (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)) {
+        const [why] = Cancellation.fromCause(exit.cause)
+        return { status: "cancelled" as const, reason: why?.reason ?? "cancelled" }
+      }
+      // A defect ends the series: only a failure of the command is the failure of one run.
+      const result = yield* Effect.either(exit)
+      const { detail, exitCode, failureCode, signal } = ProcessOutcome.of(result)
+      if (detail === undefined) return { status: "succeeded" as const, exitCode }
+      failures.push(failureCode)
+      const late = Either.isLeft(result) && result.left._tag === "CommandTimedOut"
+      return {
+        status: late ? ("timed_out" as const) : ("failed" as const),
+        reason: detail,
+        exitCode,
+        ...(signal === undefined ? {} : { signal })
+      }
+    })
+  const once = ({ at, run: index, skipped }: Timers.Tick) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const started = yield* Clock.currentTimeNanos
-        counts.runs++
-        yield* handle({ event: "started", run, at, skipped })
-        const exit = yield* Effect.exit(restore(execute(run)))
-        let ended: RunOutcome
-        if (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)) {
-          counts.cancelled++
-          const [why] = Cancellation.fromCause(exit.cause)
-          ended = { outcome: "cancelled", detail: why?.reason ?? "cancelled", exitCode: codes.failed }
-        } else {
-          // A defect ends the series: only a failure of the command is the failure of one run.
-          const result = yield* Effect.either(exit)
-          const { detail, exitCode, failureCode, signal } = ProcessOutcome.of(result)
-          const outcome =
-            detail === undefined ? "succeeded" : Either.isLeft(result) ? kindOf(result.left) : "failed"
-          ended = {
-            outcome,
-            ...(detail === undefined ? {} : { detail }),
-            exitCode,
-            ...(signal === undefined ? {} : { signal })
-          }
-          if (outcome === "succeeded") counts.succeeded++
-          else {
-            counts.failed++
-            counts.exitCode ||= failureCode
-          }
-        }
-        yield* handle({ event: "finished", run, duration: yield* since(started), ...ended })
+        yield* handle({ event: "started", index, name, at, skipped })
+        const ended = yield* outcomeOf(yield* Effect.exit(restore(execute(index))))
+        counts[ended.status]++
+        yield* handle({ event: "finished", index, name, duration: yield* since(started), ...ended })
       })
     )
   const observe = (event: Timers.SeriesEvent) => {
     if (event._tag === "Scheduled") {
-      return handle({ event: "scheduled", at: event.at, skipped: event.skipped })
+      return handle({ event: "scheduled", name, at: event.at, skipped: event.skipped })
     }
     const { _tag, ...skipped } = event
     counts.skipped += skipped.count
-    return handle({ event: "skipped", ...skipped })
+    return handle({ event: "skipped", name, ...skipped })
   }
-  const summary = Effect.gen(function* () {
-    const all: RunsSummary = { event: "summary", ...counts, elapsed: yield* since(begun) }
-    yield* handle(all)
-    return all
-  })
+  const summary = (stopped?: string) =>
+    Effect.gen(function* () {
+      const all: RunsSummary = {
+        event: "summary",
+        ...counts,
+        duration: yield* since(begun),
+        exitCode: ofMany(failures, stopped)
+      }
+      yield* handle(all)
+      return all
+    })
   const scheduled = yield* start(when, once, { ...series, observe })
   return yield* scheduled.await.pipe(
     Effect.onInterrupt((by) => {
       const [why] = Cancellation.fromInterruptors(by)
       return Effect.zipRight(
         scheduled.cancel(why?.reason ?? "it was cancelled", { origin: why?.origin ?? "schedule" }),
-        summary
+        summary(why?.reason)
       )
     }),
     // A defect of `handle` ends everything: it is not the failure of one run.
     Effect.flatten,
-    Effect.zipRight(summary)
+    Effect.zipRight(Effect.suspend(summary))
   )
 })

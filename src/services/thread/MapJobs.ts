@@ -1,5 +1,7 @@
 import { Cause, Chunk, Clock, type Duration, Effect, Either, Exit, Option, Stream } from "effect"
-import { codes } from "../host/ExitCodes.js"
+import * as EventLine from "../host/EventLine.js"
+import type { Status } from "../host/Events.js"
+import { codes, ofMany } from "../host/ExitCodes.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
 import { withOwnScope } from "../stream/OwnScope.js"
 import * as Backoff from "../task/Backoff.js"
@@ -254,56 +256,56 @@ export interface Quantiles {
 }
 
 /**
- * An event of {@link items}. `seq` is the item's number in the input, from 1.
+ * An event of {@link items}.
  *
  * @since 0.1.0
  * @category events
  */
-export type ItemEvent =
-  | {
-      readonly event: "result"
-      readonly seq: number
-      readonly item: string
-      readonly value: unknown
-      /** Milliseconds that its job ran. */
-      readonly run: number
-      /** Milliseconds that it waited for a thread. */
-      readonly wait: number
-      readonly attempts: number
-    }
-  | {
-      readonly event: "failed"
-      readonly seq: number
-      readonly item: string
-      /** The error's tag; `"BadInput"` if the item has no value, `"BadResult"` if `encode` threw. */
-      readonly error: ExecutorError["_tag"] | "BadInput" | "BadResult"
-      readonly message: string
-      /** The stack on the thread, if there was one. */
-      readonly stack?: string | undefined
-      readonly run: number
-      readonly wait: number
-      readonly attempts: number
-    }
-  | ItemsSummary
+export type ItemEvent = ItemFinished | ItemsSummary
 
 /**
- * The last event: how the items have ended.
+ * The end of one item; durations are milliseconds.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export interface ItemFinished {
+  readonly event: "finished"
+  /** The item's number in the input, from 1. */
+  readonly index: number
+  /** The item's text. */
+  readonly name: string
+  readonly status: "succeeded" | "failed" | "timed_out"
+  /** How long its job ran. */
+  readonly duration: number
+  /** How long it waited for a thread. */
+  readonly wait: number
+  readonly attempts: number
+  /** The result, if it succeeded. */
+  readonly value?: unknown
+  /** Why it failed. */
+  readonly reason?: string
+  /** The error's tag; `"BadInput"` if the item has no value, `"BadResult"` if `encode` threw. */
+  readonly error?: ExecutorError["_tag"] | "BadInput" | "BadResult"
+  /** The stack on the thread, if there was one. */
+  readonly stack?: string | undefined
+}
+
+/**
+ * The last event: how the items have ended. `cancelled` counts the items that a failure has cancelled while they ran or
+ * waited for a thread.
  *
  * @since 0.1.0
  * @category models
  */
-export interface ItemsSummary {
+export interface ItemsSummary extends Readonly<Record<Status, number>> {
   readonly event: "summary"
-  readonly ok: number
-  readonly failed: number
   /** Milliseconds from the start of the stream. */
-  readonly elapsed: number
+  readonly duration: number
   /** Of the items whose jobs ran. */
   readonly run: Quantiles
   readonly wait: Quantiles
-  /** Whether a failure has cancelled the other items. */
-  readonly cancelled: boolean
-  /** 0 without a failure; 124 if each failure is a timeout; else 1. */
+  /** As `ExitCodes.ofMany`. */
   readonly exitCode: number
 }
 
@@ -330,7 +332,7 @@ const stackOf = (error: ExecutorError): string | undefined =>
  * const files = ["a.png", "b.png"].map((text) => ({ text, value: Either.right(text) }))
  *
  * export const failures = MapJobs.items(thumbnail, files, { timeout: "10 seconds", onFailure: "continue" }).pipe(
- *   Stream.filter((event) => event.event === "failed"),
+ *   Stream.filter((event) => event.event === "finished" && event.status === "failed"),
  *   Stream.provideLayer(Executor.layerThreads({ maxWorkers: 4 }))
  * )
  * ```
@@ -349,73 +351,77 @@ export const items = <E = never, R = never>(
       const begun = yield* Clock.currentTimeNanos
       const runs = Quantile.make()
       const waits = Quantile.make()
-      let ok = 0
-      let late = 0
-      let failed = 0
+      const counts = { succeeded: 0, failed: 0, timed_out: 0 }
+      const exitCodes = new Set<number>()
       let stopped = false
       // Running items, by their numbers among the values; and the bad items whose events are not emitted yet.
       let count = 0
       let values = 0
-      const under = new Map<number, { readonly seq: number; readonly item: string }>()
-      let bad: Array<ItemEvent & { event: "failed" }> = []
+      const under = new Map<number, { readonly index: number; readonly name: string }>()
+      let bad: Array<ItemFinished> = []
       const source = Symbol.iterator in inputs ? Stream.fromIterable(inputs) : inputs
       const given = source.pipe(
         // Items after a bad one are not started if the first failure ends all.
         Stream.takeWhile(() => !(onFailure === "cancel" && bad.length > 0)),
         Stream.filterMap(({ text, value }) => {
-          const seq = ++count
+          const index = ++count
           if (Either.isRight(value)) {
-            under.set(values++, { seq, item: text })
+            under.set(values++, { index, name: text })
             return Option.some(value.right)
           }
-          const nothing = { run: 0, wait: 0, attempts: 0 }
-          bad.push({ event: "failed", seq, item: text, error: "BadInput", message: value.left, ...nothing })
+          const nothing = { duration: 0, wait: 0, attempts: 0 }
+          const failure = { status: "failed", error: "BadInput", reason: value.left } as const
+          bad.push({ event: "finished", index, name: text, ...failure, ...nothing })
           return Option.none()
         })
       )
-      const before = (seq: number): ReadonlyArray<ItemEvent> => {
+      const before = (index: number): ReadonlyArray<ItemFinished> => {
         if (bad.length === 0) return []
-        const due = unordered ? bad : bad.filter((event) => event.seq < seq)
+        const due = unordered ? bad : bad.filter((event) => event.index < index)
         if (due.length > 0) bad = bad.filter((event) => !due.includes(event))
         return due
       }
-      const toEvent = (item: Item<any, unknown>): ItemEvent => {
+      const toEvent = (item: Item<any, unknown>): ItemFinished => {
         const { attempts, index, result, run, wait } = item
         const known = under.get(index)!
         under.delete(index)
-        const common = { ...known, run: Quantile.rounded(run), wait: Quantile.rounded(wait), attempts }
-        if (Either.isRight(result)) {
-          if (encode === undefined) return { event: "result", value: result.right, ...common }
-          try {
-            return { event: "result", value: encode(result.right), ...common }
-          } catch (error) {
-            const message = `the result cannot be written: ${headline(Cause.fail(error))}`
-            return { event: "failed", error: "BadResult", message, ...common }
-          }
+        const ended = (what: Pick<ItemFinished, "status" | "value" | "reason" | "error" | "stack">) => {
+          const times = { duration: EventLine.ms(run), wait: EventLine.ms(wait) }
+          return { event: "finished" as const, ...known, ...what, ...times, attempts }
         }
-        const { _tag, message } = result.left
-        return { event: "failed", error: _tag, message, stack: stackOf(result.left), ...common }
+        if (Either.isLeft(result)) {
+          const { _tag: error, message: reason } = result.left
+          const status = error === "JobTimedOut" ? "timed_out" : "failed"
+          return ended({ status, error, reason, stack: stackOf(result.left) })
+        }
+        try {
+          return ended({
+            status: "succeeded",
+            value: encode === undefined ? result.right : encode(result.right)
+          })
+        } catch (error) {
+          const reason = `the result cannot be written: ${headline(Cause.fail(error))}`
+          return ended({ status: "failed", error: "BadResult", reason })
+        }
       }
       const events = each(job, given, options).pipe(
         Stream.mapConcat((item) => {
-          const first = before(under.get(item.index)!.seq)
+          const first = before(under.get(item.index)!.index)
           return [...first, toEvent(item)]
         }),
         Stream.concat(Stream.suspend(() => Stream.fromIterable(before(Number.POSITIVE_INFINITY)))),
         Stream.takeUntil((event) => {
-          stopped = onFailure === "cancel" && event.event === "failed"
+          stopped = onFailure === "cancel" && event.status !== "succeeded"
           return stopped
         }),
         Stream.map((event) => {
-          if (event.event === "summary") return event
           if (event.attempts > 0) {
-            if (event.event === "result" || event.run > 0) runs.add(event.run)
+            if (event.status === "succeeded" || event.duration > 0) runs.add(event.duration)
             waits.add(event.wait)
           }
-          if (event.event === "result") ok++
-          else {
-            failed++
-            if (event.error === "JobTimedOut") late++
+          counts[event.status]++
+          if (event.status !== "succeeded") {
+            exitCodes.add(event.status === "timed_out" ? codes.timedOut : codes.failed)
           }
           return event
         })
@@ -424,13 +430,13 @@ export const items = <E = never, R = never>(
         Clock.currentTimeNanos,
         (now): ItemEvent => ({
           event: "summary",
-          ok,
-          failed,
-          elapsed: Number(now - begun) / 1e6,
+          ...counts,
+          cancelled: stopped ? under.size : 0,
+          skipped: 0,
+          duration: EventLine.ms(Number(now - begun) / 1e6),
           run: runs.quantiles(),
           wait: waits.quantiles(),
-          cancelled: stopped,
-          exitCode: failed === 0 ? codes.ok : late === failed ? codes.timedOut : codes.failed
+          exitCode: ofMany(exitCodes)
         })
       )
       return Stream.concat(events, Stream.fromEffect(summary))

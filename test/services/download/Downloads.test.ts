@@ -107,7 +107,7 @@ describe("Downloads", () => {
     }).pipe(serve({ "x/a": later(20, "aaa"), b: later(10, "bb") }))
   )
 
-  it.effect("backs off 0.5 s, doubled, no more than retries say", () =>
+  it.effect("backs off 0.5 s, doubled, at most as often as retries", () =>
     Effect.gen(function* () {
       const { events, fiber } = yield* collect(Downloads.downloads([request("a")], { retries: 2 }))
       yield* TestClock.adjust(499)
@@ -164,7 +164,7 @@ describe("Downloads", () => {
     }).pipe(serve({ a: flaky(Array.from({ length: 9 }, () => error("a"))) }), noJitter)
   )
 
-  it.effect("waits as long as Retry-After says, when that is longer; beyond 5 minutes it has failed", () =>
+  it.effect("waits for the time of Retry-After, if that is longer; beyond 5 minutes it has failed", () =>
     Effect.gen(function* () {
       const { events, fiber } = yield* collect(
         Downloads.downloads([request("a"), request("b"), request("c")])

@@ -31,7 +31,7 @@ describe("files", () => {
     assert.throws(() => OwnFiles.readOwn(at("missing"), 100), /ENOENT/)
   })
 
-  it("creates no file where something is already, a dangling link included", () => {
+  it("creates no file over an existing entry, a dangling link included", () => {
     const { at, dir } = kinds()
     const before = names(dir)
     for (const name of before) assert.throws(() => OwnFiles.createExclusive(at(name)), /EEXIST/, name)
@@ -73,7 +73,7 @@ describe("files", () => {
     assert.strictEqual(fs.readFileSync(at("victim"), "utf8"), "precious+")
   })
 
-  it("makes folders, and fails at once where none can be made", () => {
+  it("makes folders, and fails at once if none can be made", () => {
     const { at } = kinds()
     OwnFiles.makeFolder(at("a/b/c"))
     OwnFiles.makeFolder(at("a/b/c"))

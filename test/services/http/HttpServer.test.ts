@@ -136,7 +136,7 @@ for (const [name, layer] of [
       }).pipe(Effect.provide(layer))
     )
 
-    it.scopedLive("serves WebSockets: texts and bytes of every length come back whole and in order", () =>
+    it.scopedLive("serves WebSockets: texts and bytes of every length are echoed whole and in order", () =>
       Effect.gen(function* () {
         const server = yield* HttpServer.serve(() => echo)
         const socket = yield* server.connect("/")

@@ -63,7 +63,7 @@ const nextEvent = (socket: WebSocket, name: "message" | "close") => {
 }
 
 describe("HttpServerNode", () => {
-  it.scopedLive("speaks WebSocket with undici: messages come back, a close is answered", () =>
+  it.scopedLive("speaks WebSocket with undici: messages are echoed, a close is answered", () =>
     Effect.gen(function* () {
       const { port } = yield* HttpServer.serve(() => echo)
       const socket = yield* peer(port)
@@ -236,18 +236,20 @@ describe("HttpServerNode", () => {
     }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
-  it.scopedLive("fails to connect with Node's code where no server listens; interrupted, it gives up", () =>
-    Effect.gen(function* () {
-      const { begun, handler, reason } = yield* endless
-      const scope = yield* Scope.make()
-      const server = yield* Scope.extend(HttpServer.serve(handler), scope)
-      const client = yield* Effect.fork(server.connect("/ws#part"))
-      yield* begun
-      yield* Fiber.interrupt(client)
-      expect(yield* reason).toEqual({ reason: "client disconnected", origin: "GET /ws" })
-      yield* Scope.close(scope, Exit.void)
-      expect((yield* Effect.flip(server.connect("/"))).reason).toBe("ECONNREFUSED")
-    }).pipe(Effect.provide(HttpServerNode.layer))
+  it.scopedLive(
+    "fails to connect with Node's code if no server listens; ends at once when it is interrupted",
+    () =>
+      Effect.gen(function* () {
+        const { begun, handler, reason } = yield* endless
+        const scope = yield* Scope.make()
+        const server = yield* Scope.extend(HttpServer.serve(handler), scope)
+        const client = yield* Effect.fork(server.connect("/ws#part"))
+        yield* begun
+        yield* Fiber.interrupt(client)
+        expect(yield* reason).toEqual({ reason: "client disconnected", origin: "GET /ws" })
+        yield* Scope.close(scope, Exit.void)
+        expect((yield* Effect.flip(server.connect("/"))).reason).toBe("ECONNREFUSED")
+      }).pipe(Effect.provide(HttpServerNode.layer))
   )
 
   it.scopedLive("keeps messages that a client sends before the handler has answered", () =>

@@ -106,7 +106,7 @@ describe("CommandGroup", () => {
         "a failed, b cancelled in 0, 127"
       ])
       const last = (yield* play(["a locked", "b none"], { onFailure: "continue" })).at(-1)
-      assert.strictEqual(last, "a failed, b failed in 0, 126")
+      assert.strictEqual(last, "a failed, b failed in 0, 1")
     })
   )
 

@@ -92,7 +92,7 @@ describe("Jobs", () => {
     })
   )
 
-  it.live("emits whole lines as they come", () =>
+  it.live("emits whole lines at once", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* play(["chatty"], { output: "line" }), [
         "1 stdout a",

@@ -26,7 +26,7 @@ describe("Template", () => {
     expect(fill([word, "{#}"], value)[0]).toBe(filled)
   })
 
-  it("appends items where there is no place for them, and spreads them where a word is only {} or a part of it", () => {
+  it("appends items if there is no place for them, and spreads them if a word is only {} or a part of it", () => {
     expect(fill(["cp", "-v"], "a b", "c")).toEqual(["cp", "-v", "a b", "c"])
     expect(fill(["cp", "{}", "x{}"], "a b", "c")).toEqual(["cp", "a b", "c", "xa b c"])
     expect(fill(["{/}", "{//}"], "a//b.c", "d/e")).toEqual(["b.c", "e", "a", "d"])

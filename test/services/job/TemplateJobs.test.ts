@@ -24,7 +24,7 @@ describe("TemplateJobs", () => {
     assert.isUndefined(TemplateJobs.make(["ls", '"{}"']).misread)
   })
 
-  it("knows the program if neither items nor a shell decide", () => {
+  it("names the program if neither items nor a shell decide", () => {
     assert.strictEqual(TemplateJobs.make(["gzip", "{}"]).program, "gzip")
     assert.isUndefined(TemplateJobs.make(["{}"]).program)
     assert.isUndefined(TemplateJobs.make(["gzip {}"]).program)

@@ -8,6 +8,7 @@ import * as RawText from "../../../src/services/text/RawText.js"
 const input = (bytes: Stream.Stream<Uint8Array>) =>
   Effect.provideService(Input.Input, {
     isTerminal: false,
+    source: "piped",
     isOnce: () => Effect.succeed(true),
     stdin: bytes,
     open: () => bytes

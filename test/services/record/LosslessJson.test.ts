@@ -22,7 +22,7 @@ describe("LosslessJson", () => {
     expect(LosslessJson.encode(LosslessJson.parse("12345678901234567890"))).toBe("12345678901234567890")
   })
 
-  it("takes no string for a number, whatever is in it", () => {
+  it("reads no string as a number, whatever its content", () => {
     const big = 12345678901234567890n
     const strings = ["12345678901234567890", '\\"12345678901234567890"', "\\", '"', "aio:1"]
     const value = { big, strings, "12345678901234567890": 1 }

@@ -30,7 +30,7 @@ describe("RecordRun.run", () => {
       texts
     )
 
-  it.effect("skips, takes, and reads nothing where nothing is wanted", () =>
+  it.effect("skips, takes, and reads nothing if nothing is to be taken", () =>
     Effect.gen(function* () {
       expect(yield* run({})).toEqual(["1", "2", "3", "4", "5"])
       expect(yield* run({ skip: 1, take: 2 })).toEqual(["2", "3"])

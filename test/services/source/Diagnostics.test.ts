@@ -309,7 +309,7 @@ describe("Diagnostics", { timeout: 90_000 }, () => {
           )
           expect(error._tag).toBe("AnalyserMissing")
           expect(error.message).toBe(
-            `aio await needs the Effect diagnostics: npm install --save-dev ${words}`
+            `the Effect diagnostics are not installed: npm install --save-dev ${words}`
           )
         }
       }).pipe(Effect.scoped)

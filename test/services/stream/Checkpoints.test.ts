@@ -163,7 +163,7 @@ describe("Checkpoints.checkpointed", () => {
     })
   )
 
-  it.live("writes while it runs, as often as allowed, also when no further element comes", () =>
+  it.live("writes while it runs, as often as allowed, also if no further element arrives", () =>
     Effect.gen(function* () {
       const files = new Map<string, Checkpoints.Checkpoint | "broken">()
       const position = () => (files.get("checkpoint") as Checkpoints.Checkpoint | undefined)?.position

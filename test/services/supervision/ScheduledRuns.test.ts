@@ -37,23 +37,24 @@ describe("ScheduledRuns", () => {
         "finished",
         "summary"
       ])
-      expect(events[2]).toEqual({ event: "started", run: 1, at: 60_000, skipped: undefined })
+      expect(events[2]).toEqual({ event: "started", index: 1, name: "job", at: 60_000, skipped: undefined })
       expect(events[4]).toEqual({
         event: "finished",
-        run: 1,
+        index: 1,
+        name: "job",
         duration: 5000,
-        outcome: "succeeded",
+        status: "succeeded",
         exitCode: 0
       })
       expect(summary).toEqual({
         event: "summary",
-        runs: 2,
         succeeded: 2,
         failed: 0,
         cancelled: 0,
         skipped: 0,
+        timed_out: 0,
         exitCode: 0,
-        elapsed: 125_000
+        duration: 125_000
       })
     }).pipe(Effect.provide(provided(script)))
   })
@@ -62,13 +63,13 @@ describe("ScheduledRuns", () => {
     [{ match: "job", exitCode: 3 }, { failed: 2, exitCode: 1 }, "exit code 3"],
     [{ match: "job", signal: "SIGSEGV" }, { failed: 2, exitCode: 1 }, "ended by SIGSEGV"],
     [{ match: "job", fails: "notFound" }, { failed: 2, exitCode: 127 }, "cannot run job: command not found"],
-    [{ match: "job", after: "1 hour" }, { failed: 2, exitCode: 124 }, "job was not done in 2s"]
-  ])("continues when a run fails: %j", ([script, expected, detail]) => {
+    [{ match: "job", after: "1 hour" }, { timed_out: 2, exitCode: 124 }, "job was not done in 2s"]
+  ])("continues when a run fails: %j", ([script, expected, reason]) => {
     const { events, program } = seen(minutes, { times: 2, timeout: "2 seconds" })
     return Effect.gen(function* () {
-      expect(yield* program).toMatchObject({ runs: 2, succeeded: 0, ...expected })
+      expect(yield* program).toMatchObject({ succeeded: 0, ...expected })
       const ends = events.filter((event) => event.event === "finished")
-      expect(ends.map((event) => event.detail)).toEqual([detail, detail])
+      expect(ends.map((event) => event.reason)).toEqual([reason, reason])
     }).pipe(Effect.provide(provided(script)))
   })
 
@@ -79,9 +80,9 @@ describe("ScheduledRuns", () => {
       return Effect.map(program, () => events.find((event) => event.event === "started"))
     }
     return Effect.gen(function* () {
-      expect(yield* once({ _tag: "Later", delay: 500 })).toMatchObject({ run: 1, at: 500 })
+      expect(yield* once({ _tag: "Later", delay: 500 })).toMatchObject({ index: 1, at: 500 })
       expect(yield* once({ _tag: "At", time: { at: 2000, skipped: "02:30" } })).toMatchObject({
-        run: 1,
+        index: 1,
         at: 2000,
         skipped: "02:30"
       })
@@ -100,8 +101,8 @@ describe("ScheduledRuns", () => {
       yield* Effect.sleep("3 minutes")
       yield* Cancellation.cancel(fiber, { reason: "SIGTERM", origin: "process" })
       expect(events.slice(-2)).toMatchObject([
-        { event: "finished", outcome: "cancelled", detail: "SIGTERM" },
-        { event: "summary", runs: 1, cancelled: 1, skipped: 1 }
+        { event: "finished", status: "cancelled", reason: "SIGTERM" },
+        { event: "summary", cancelled: 1, skipped: 1 }
       ])
       const { events: recorded } = yield* ProcessesTest.Recorded
       expect(recorded.map(({ event }) => event)).toEqual(["started", "SIGTERM"])

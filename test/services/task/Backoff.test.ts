@@ -26,7 +26,7 @@ describe("Backoff", () => {
     })
   )
 
-  it.effect("stays at 0 where it begins, however often it grows", () =>
+  it.effect("stays at 0 if it begins there, however often it grows", () =>
     Effect.gen(function* () {
       expect(yield* Backoff.make({ first: 0 })(1e6)).toBe(0)
     })

@@ -148,7 +148,7 @@ describe("TaskGroup", () => {
       })
     )
 
-    it.scoped("that has finished was not cancelled, whatever is asked of it later", () =>
+    it.scoped("that has finished was not cancelled, even by a later cancel", () =>
       Effect.gen(function* () {
         const group = yield* TaskGroup.make()
         const task = yield* group.start("done", Effect.succeed(1))

@@ -616,7 +616,7 @@ describe("WorkerFibers", () => {
     })
   )
 
-  it.effect("interrupts by an id without a reason where the caller gave none", () =>
+  it.effect("interrupts by an id without a reason if the caller gave none", () =>
     Effect.gen(function* () {
       const begun = yield* Deferred.make<void>()
       const { exits, run } = runAll([Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never)])

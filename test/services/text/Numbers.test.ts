@@ -29,7 +29,7 @@ describe("numbers", () => {
     }
   })
 
-  it("accepts fractions, zero and Infinity where they are asked for", () => {
+  it("accepts fractions, zero and Infinity if the range does", () => {
     assert.strictEqual(checkedNumber("rate", 0.5, { least: 0, whole: false }), 0.5)
     assert.strictEqual(
       checkedNumber("size", Number.POSITIVE_INFINITY, { infinite: true }),

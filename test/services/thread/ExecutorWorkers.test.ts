@@ -110,7 +110,7 @@ describe("Executor", () => {
         }).pipe(on({ maxWorkers: 2, maxMemory: 32 * 1024 * 1024 }))
       )
 
-      it.live("asks a job that is cancelled, and keeps its worker when it ends by itself", () =>
+      it.live("signals a job that is cancelled, and keeps its worker if the job ends", () =>
         Effect.gen(function* () {
           const pid = Executor.blocking(async () => {
             const { threadId } = await import("node:worker_threads")
@@ -354,35 +354,38 @@ describe("Executor", () => {
     }).pipe(threadsOf({ maxWorkers: 1 }), Effect.withSpan("outer"))
   )
 
-  it.live("runs a job that is an Effect: its logs come back in order, with where it was asked for", () => {
-    const entries: Array<unknown> = []
-    const logger = Logger.make<unknown, void>(({ annotations, logLevel, message }) => {
-      entries.push([logLevel.label, message, Object.fromEntries(annotations)])
-    })
-    return Effect.gen(function* () {
-      const logs = Job.fromModule<typeof Jobs.logs>(fixture, "logs")
-      const span = yield* Effect.currentSpan
-      const spanId = yield* Executor.run(logs, 1).pipe(Effect.annotateLogs("request", 7))
-      assert.strictEqual(spanId, span.spanId)
-      assert.deepStrictEqual(entries, [
-        ["INFO", ["before", 1], { request: 7 }],
-        ["WARN", ["after"], { request: 7, own: { deep: 1 } }]
-      ])
-      assert.deepStrictEqual(printed, ["printed"])
-      const failed = yield* Effect.flip(Executor.run(Job.fromModule<typeof Jobs.fails>(fixture, "fails")))
-      assert.deepStrictEqual((failed as ExecutorError.JobFailed).thrown.value, { _tag: "Nope", left: 2 })
-      const fiber = yield* Effect.fork(Executor.run(Job.fromModule<typeof Jobs.never>(fixture, "never")))
-      yield* EventLoop.nextTurn
-      yield* cancel(fiber) // interrupted there, long before the grace period is over
-      assert.strictEqual(yield* Executor.blocking(() => "next"), "next")
-    }).pipe(
-      threadsOf({ maxWorkers: 1, grace: "1 minute" }),
-      Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
-      Logger.withMinimumLogLevel(LogLevel.Info),
-      Effect.withConsole(capture()),
-      Effect.withSpan("outer")
-    )
-  })
+  it.live(
+    "runs a job that is an Effect: its logs arrive in order, with the annotations of its caller",
+    () => {
+      const entries: Array<unknown> = []
+      const logger = Logger.make<unknown, void>(({ annotations, logLevel, message }) => {
+        entries.push([logLevel.label, message, Object.fromEntries(annotations)])
+      })
+      return Effect.gen(function* () {
+        const logs = Job.fromModule<typeof Jobs.logs>(fixture, "logs")
+        const span = yield* Effect.currentSpan
+        const spanId = yield* Executor.run(logs, 1).pipe(Effect.annotateLogs("request", 7))
+        assert.strictEqual(spanId, span.spanId)
+        assert.deepStrictEqual(entries, [
+          ["INFO", ["before", 1], { request: 7 }],
+          ["WARN", ["after"], { request: 7, own: { deep: 1 } }]
+        ])
+        assert.deepStrictEqual(printed, ["printed"])
+        const failed = yield* Effect.flip(Executor.run(Job.fromModule<typeof Jobs.fails>(fixture, "fails")))
+        assert.deepStrictEqual((failed as ExecutorError.JobFailed).thrown.value, { _tag: "Nope", left: 2 })
+        const fiber = yield* Effect.fork(Executor.run(Job.fromModule<typeof Jobs.never>(fixture, "never")))
+        yield* EventLoop.nextTurn
+        yield* cancel(fiber) // interrupted there, long before the grace period is over
+        assert.strictEqual(yield* Executor.blocking(() => "next"), "next")
+      }).pipe(
+        threadsOf({ maxWorkers: 1, grace: "1 minute" }),
+        Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
+        Logger.withMinimumLogLevel(LogLevel.Info),
+        Effect.withConsole(capture()),
+        Effect.withSpan("outer")
+      )
+    }
+  )
 
   it.live("refuses a job when the queue is full", () =>
     Effect.gen(function* () {

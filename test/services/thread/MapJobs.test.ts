@@ -26,7 +26,7 @@ const polite = (flags: Int32Array) => {
 }
 
 describe("MapJobs", () => {
-  it.live("maps a job over inputs, results in input order or as they come", () =>
+  it.live("maps a job over inputs, results in input order or in order of completion", () =>
     Effect.gen(function* () {
       // 0 returns only after 1 has.
       const flags = shared(1)
@@ -203,11 +203,11 @@ describe("MapJobs.items", () => {
     }))
   const lines = (events: Iterable<MapJobs.ItemEvent>) =>
     Array.from(events, (event) =>
-      event.event === "result"
-        ? `${event.seq} ${event.item} = ${event.value}`
-        : event.event === "failed"
-          ? `${event.seq} ${event.item}: ${event.message}`
-          : `${event.ok} ok, ${event.failed} failed${event.cancelled ? ", cancelled" : ""}, exit ${event.exitCode}`
+      event.event === "summary"
+        ? `${event.succeeded} succeeded, ${event.failed} failed, ${event.cancelled} cancelled, exit ${event.exitCode}`
+        : event.status === "succeeded"
+          ? `${event.index} ${event.name} = ${event.value}`
+          : `${event.index} ${event.name}: ${event.reason}`
     )
 
   it.effect("emits results in input order, bad items among them, and a summary", () =>
@@ -225,10 +225,10 @@ describe("MapJobs.items", () => {
         "3 1 = 2",
         "4 13: job (anonymous) failed: 13",
         "5 worse: worse is none",
-        "2 ok, 3 failed, exit 1"
+        "2 succeeded, 3 failed, 0 cancelled, exit 1"
       ])
       const result = Chunk.unsafeGet(events, 1)
-      assert.isTrue(result.event === "result" && Math.round(result.run) === 3000)
+      assert.isTrue(result.event === "finished" && Math.round(result.duration) === 3000)
     }).pipe(Effect.provide(naps))
   )
 
@@ -239,7 +239,7 @@ describe("MapJobs.items", () => {
       assert.deepStrictEqual(lines(yield* Fiber.join(all)), [
         "1 1 = 2",
         "2 13: job (anonymous) failed: 13",
-        "1 ok, 1 failed, cancelled, exit 1"
+        "1 succeeded, 1 failed, 2 cancelled, exit 1"
       ])
     }).pipe(Effect.provide(naps))
   )

@@ -34,7 +34,7 @@ describe("Times", () => {
       expect(CivilTime.format(ms("2026-11-23T12:00Z"), zone(name)).slice(-6)).toBe(offset)
     })
 
-    it("knows the machine's own", () => {
+    it("reads the machine's own", () => {
       const { timeZone } = new Intl.DateTimeFormat().resolvedOptions()
       const at = ms("2026-07-01T12:00Z")
       expect(CivilTime.format(at, zone("local"))).toBe(CivilTime.format(at, zone(timeZone)))
@@ -184,7 +184,7 @@ describe("Times", () => {
       expect(reads("02:30", berlin, "2027-10-31T01:30Z")).toBe("2027-11-01T02:30:00+01:00")
     })
 
-    it("finds the last hour of yesterday, where the clock is set back after midnight", () => {
+    it("finds the last hour of yesterday, if the clock is set back after midnight", () => {
       // 00:01 became 23:01 of the day before.
       expect(reads("23:30", zone("America/St_Johns"), "2010-11-07T02:30:30Z")).toBe(
         "2010-11-06T23:30:00-03:30"

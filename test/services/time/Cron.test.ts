@@ -264,7 +264,7 @@ describe("Cron", () => {
       ])
     })
 
-    it("knows zones whose offset has seconds", () => {
+    it("reads zones whose offset has seconds", () => {
       expect(times("30 0 * * *", "1972-01-06T12:00Z", 2, "Africa/Monrovia")).toEqual([
         "1972-01-07T00:44:30+00:00 for 00:30",
         "1972-01-08T00:30:00+00:00"

@@ -215,7 +215,7 @@ describe("Timers", () => {
     })
   )
 
-  it.scoped("takes notice of a wall clock set forward within the recheck", () =>
+  it.scoped("detects within the recheck that the wall clock was set forward", () =>
     Effect.gen(function* () {
       const { clock, state } = yield* settable
       const { log, say, timers } = yield* Effect.withClock(setup({ recheck: "10 seconds" }), clock)

@@ -386,7 +386,7 @@ describe("Timers.cron", () => {
       return ticks
     }).pipe((effect) => virtually(effect, Date.parse(start)))
 
-  it.live("goes by Debian's rule where the clock changes", () =>
+  it.live("follows Debian's rule at clock changes", () =>
     Effect.gen(function* () {
       expect(yield* ran("30 2 * * *", "2027-03-27T12:00Z", 2)).toEqual([
         "2027-03-28T03:00:00+02:00 for 02:30",
@@ -527,7 +527,7 @@ describe("Timers.cron", () => {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("with jitter, where the newest may still have it before it", () =>
+    it.effect("with jitter, while the newest may still wait for its own", () =>
       Effect.gen(function* () {
         for (let seed = 0; seed < 20; seed++) {
           const { clock, state } = yield* settable

@@ -1,4 +1,4 @@
-import { codes } from "../../host/ExitCodes.js"
+import { ofMany } from "../../host/ExitCodes.js"
 import type { JobsSummary } from "../JobEvents.js"
 
 /** At how many successes or failures the rest is given up. */
@@ -26,8 +26,8 @@ export interface Tally {
   readonly summary: (
     elapsed: number,
     halted: string | undefined,
-    /** The exit code of a run that was stopped, if no job has failed. */
-    stoppedCode: number
+    /** Why the run was stopped from outside: a signal, for instance. */
+    stopped: string | undefined
   ) => JobsSummary
 }
 
@@ -55,16 +55,13 @@ export const make = (rule: Rule | undefined): Tally => {
       if (slowest === undefined || runtime > slowest.runtime) slowest = { seq, command, runtime }
       return (rule?.on === "success") === ok ? reached() : undefined
     },
-    summary: (elapsed, halted, stoppedCode) => {
-      const [exitCode = codes.ok, ...others] = exitCodes
-      return {
-        event: "summary",
-        ...counts,
-        elapsed,
-        ...(slowest === undefined ? {} : { slowest }),
-        ...(halted === undefined ? {} : { halted }),
-        exitCode: others.length > 0 ? codes.failed : exitCode || stoppedCode
-      }
-    }
+    summary: (elapsed, halted, stopped) => ({
+      event: "summary",
+      ...counts,
+      elapsed,
+      ...(slowest === undefined ? {} : { slowest }),
+      ...(halted === undefined ? {} : { halted }),
+      exitCode: ofMany(exitCodes, stopped)
+    })
   }
 }

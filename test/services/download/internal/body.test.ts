@@ -25,7 +25,7 @@ describe("readBody", () => {
     })
   })
 
-  it("needs a provable end where nothing else ends the body", () => {
+  it("needs a provable end if nothing else ends the body", () => {
     const unproved = { endProves: false }
     expect(body(200, {}, unproved)).toBe("end")
     expect(body(200, {})).toMatchObject({ sent: undefined })

@@ -16,7 +16,7 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }))
 
 describe("FileSink", () => {
-  it("has the end of a body that comes while the last blocks go to the disk", async () => {
+  it("takes the end of a body that arrives while the last blocks are written", async () => {
     const folder = await Folder.open(directory, small)
     const body = FaultServer.bytes(4_400_000)
     const errors: Array<unknown> = []

@@ -143,7 +143,7 @@ describe("undici's inside", () => {
     }
   })
 
-  it("nothing of it is patched, whatever is made of it", async () => {
+  it("nothing of it is patched, whatever is constructed", async () => {
     const before = Object.getOwnPropertyNames(Object.getPrototypeOf(Pool.prototype))
     const proxies = { http: "http://127.0.0.1:1", https: "http://127.0.0.1:1", except: "" }
     const dialing = { connectTimeout: 1000, stallTimeout: 1000, keep: true }

@@ -66,7 +66,7 @@ describe("jobOutput", () => {
     })
   )
 
-  it.scoped("emits whole lines as they come, and drops the output of an attempt that is retried", () =>
+  it.scoped("emits whole lines at once, and drops the output of an attempt that is retried", () =>
     Effect.gen(function* () {
       const { finish, output, seen } = yield* make("line")
       const sink = output.sink(1, "a")

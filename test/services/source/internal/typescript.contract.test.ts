@@ -157,7 +157,7 @@ describe("TypeScript 7", { timeout: 90_000 }, () => {
     assert.strictEqual((await project.checker.getTypeAtLocation(await statements("a.ts"))).length, 6)
   })
 
-  it("reports a project that names no files by 18002 or 18003, which is harmless where files are named", async () => {
+  it("reports a project that names no files by 18002 or 18003, which is harmless if files are named", async () => {
     const empty = await open("empty.json", [])
     const [error] = await empty.program.getConfigFileParsingDiagnostics()
     assert.isTrue(TypeScript.noFiles.has(error!.code), `its code is ${error?.code}`)

@@ -74,7 +74,7 @@ describe("Line", () => {
     expect(line.first).toBe(next)
   })
 
-  it("does not where one came out of order, or one was taken out", () => {
+  it("does not if one was added out of order, or one was removed", () => {
     expect(filled(2, 1).line.takeAll(9)).toBeUndefined()
     const { entries, line } = filled(1, 2, 3)
     line.delete(entries[1]!)

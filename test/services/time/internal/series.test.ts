@@ -118,7 +118,7 @@ describe("Series", () => {
     expect(log.at(-1)).toBe("ended: 2 runs, 1 failed, 0 skipped")
   })
 
-  it("ends at once where nothing is due before the end that it was given", () => {
+  it("ends at once if nothing is due before the end of the series", () => {
     expect(start({ until: 1_000_000 + minute - 1 }).log).toEqual(["ended: 0 runs, 0 failed, 0 skipped"])
   })
 
@@ -135,7 +135,7 @@ describe("Series", () => {
       expect(log).toEqual(["run 1", "skipped 1: the previous run is still running (120000 to 120000)"])
     })
 
-    it("queueOne: one waits, and comes right after", () => {
+    it("queueOne: one waits, and begins right after", () => {
       const { log, runs, to } = start({ overlap: "queueOne" })
       for (const n of [1, 2, 3]) to(n * minute)
       expect(log).toEqual(["run 1", "skipped 1: another run is waiting already (180000 to 180000)"])
@@ -143,7 +143,7 @@ describe("Series", () => {
       expect(log.at(-1)).toBe("run 2")
     })
 
-    it("queueAll: all wait, and come one after the other", () => {
+    it("queueAll: all wait, and begin one after the other", () => {
       const { log, runs, to } = start({ overlap: "queueAll" })
       for (const n of [1, 2, 3]) to(n * minute)
       expect(log).toEqual(["run 1"])
@@ -152,7 +152,7 @@ describe("Series", () => {
       expect(log).toEqual(["run 1", "run 2", "run 3"])
     })
 
-    it("cancelRunning: it is cancelled, and the newest comes when it has ended", () => {
+    it("cancelRunning: it is cancelled, and the newest begins when it has ended", () => {
       const { log, runs, to } = start({ overlap: "cancelRunning" })
       for (const n of [1, 2, 3]) to(n * minute)
       expect(runs[0]!.cancelled).toBe("the next run is due (by beat)")

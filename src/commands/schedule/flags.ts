@@ -1,0 +1,74 @@
+import type { Either } from "effect"
+import * as CivilTime from "../../services/time/CivilTime.js"
+import * as Flag from "../kernel/Flag.js"
+import * as Flags from "../kernel/Flags.js"
+import * as Values from "../kernel/Values.js"
+
+// The options that the subcommands of `aio schedule` share.
+
+const span = (name: string, text: string) => Flag.value(name, { value: "DURATION", text, parse: Values.span })
+
+/** A time of day is read when the zone is known; here it only must not be empty. */
+const when = (name: string, text: string) =>
+  Flag.value(name, { value: "WHEN", text, parse: Values.text("a time, like 18:00 or 2027-01-31T09:00") })
+
+export const tz = Flag.value("tz", {
+  value: "ZONE",
+  text: "time zone, like Europe/Berlin, UTC or +02:00; default the machine's own",
+  parse: CivilTime.zone
+})
+
+export const from = when("from", "print the times after this one, like 2027-03-27T12:00; default now")
+
+export const align = Flag.toggle(
+  "align",
+  "run at full intervals of the wall clock: 15m at :00, :15, :30 and :45"
+)
+
+export const count = Flag.withDefault(
+  Flag.value("count", { alias: "n", value: "N", text: "how many times to print", parse: Values.integer(1) }),
+  5
+)
+
+export const ifPast = Flag.withDefault(
+  Flag.choice("if-past", ["refuse", "run"], { text: "what to do with a time in the past" }),
+  "refuse"
+)
+
+/** The options of every subcommand that runs a command. */
+export const running = {
+  tz,
+  shell: Flags.shell,
+  timeout: Flag.withText(Flags.timeout, "stop a run after this time"),
+  grace: Flags.grace("5s"),
+  stopSignal: Flags.stopSignal,
+  dryRun: Flag.withText(Flags.dryRun, "print the times of the runs; run nothing"),
+  ...Flags.reporting
+}
+
+/** The options of the subcommands that run a command repeatedly. */
+export const repeating = {
+  times: Flag.value("times", { value: "N", text: "stop after this many runs", parse: Values.integer(1) }),
+  until: when("until", "no run is due after this time, like 18:00 or 2027-01-31T09:00"),
+  jitter: span("jitter", "delay each run by a random part of this time"),
+  seed: Flag.withText(Flags.seed, "for --jitter: the same seed gives the same delays"),
+  overlap: Flag.withDefault(
+    Flag.choice("overlap", ["skip", "queueOne", "queueAll", "cancelRunning", "parallel"], {
+      text: "what happens to a run that is due while the previous one still runs"
+    }),
+    "skip"
+  ),
+  catchUp: Flag.withDefault(
+    Flag.choice("catch-up", ["none", "last", "all"], {
+      text: "which of the runs missed while the machine slept still run"
+    }),
+    "none"
+  ),
+  window: span("window", "for --catch-up: ignore runs missed longer ago than this; default 1 day")
+}
+
+export type Running = Flag.Values<typeof running>
+export type Repeating = Flag.Values<typeof repeating>
+
+/** A duration above zero, from the words of the interval. */
+export const interval = (words: string): Either.Either<number, string> => Values.span(words)

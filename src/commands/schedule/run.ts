@@ -1,0 +1,132 @@
+import * as Platform from "@effect/platform/Command"
+import { Clock, type DateTime, Effect, Either } from "effect"
+import * as EventLine from "../../services/host/EventLine.js"
+import { ExitError } from "../../services/host/ExitCodes.js"
+import * as Output from "../../services/host/Output.js"
+import * as CommandText from "../../services/process/CommandText.js"
+import * as Executables from "../../services/process/Executables.js"
+import * as ScheduledRuns from "../../services/supervision/ScheduledRuns.js"
+import * as CivilTime from "../../services/time/CivilTime.js"
+import * as Timers from "../../services/time/Timers.js"
+import * as VirtualClock from "../../services/time/VirtualClock.js"
+import * as Cli from "../kernel/Cli.js"
+import * as Reporter from "../kernel/Reporter.js"
+import type { Repeating, Running } from "./flags.js"
+import * as view from "./view.js"
+
+// What the subcommands of `aio schedule` share: their words, a preview, a run.
+
+export const zoneOf = (given: DateTime.TimeZone | undefined) => given ?? CivilTime.local()
+
+/** The words before the --, and the command after it. */
+export const read = (what: string, { operands, rest = [] }: Cli.Words, config: Running) =>
+  Effect.gen(function* () {
+    const given = operands.join(" ")
+    if (given.trim() === "")
+      return yield* Cli.usage(`no ${what} is given; expected ${what.toUpperCase()} -- CMD`)
+    const [file, ...args] = rest
+    if (file === undefined)
+      return yield* Cli.usage("no command is given; expected it after --, like -- echo tea")
+    if (file.trim() === "") return yield* Cli.usage("the command is empty; expected one, like -- echo tea")
+    if (config.shell && args.length > 0) {
+      return yield* Cli.usage(
+        `--shell takes one string, but ${rest.length} words are given; quote them as one`
+      )
+    }
+    const command = (
+      config.shell ? CommandText.shell(file) : Platform.make(file, ...args)
+    ) as Platform.StandardCommand
+    // Reported now, not when the command is due.
+    if (!config.dryRun) yield* Executables.check(command)
+    return { given, command, line: config.shell ? file : CommandText.commandLine(command) }
+  })
+
+/** How many runs `--dry-run` shows of a series without an end. */
+const previewed = 10
+
+/** Prints the times of the runs, by running the schedule in virtual time with a body that only prints. */
+const preview = (
+  name: string,
+  when: ScheduledRuns.When,
+  options: ScheduledRuns.StartOptions,
+  zone: DateTime.TimeZone,
+  config: Running
+) =>
+  Effect.gen(function* () {
+    const output = yield* Output.Output
+    const endless = options.times === undefined && options.until === undefined
+    const note = endless && (when._tag === "Every" || when._tag === "Cron")
+    const body = ({ run: index, skipped }: Timers.Tick) =>
+      Effect.flatMap(Clock.currentTimeMillis, (at) =>
+        output.print(
+          config.json
+            ? EventLine.encode({
+                event: "planned",
+                ...{ index, name, ...view.timeFields(at, skipped, zone) }
+              })
+            : `${CivilTime.format(at, zone)}  ${name}${view.moved(skipped)}`
+        )
+      )
+    const start = yield* Clock.currentTimeMillis
+    yield* ScheduledRuns.start(when, body, { ...options, ...(note ? { times: previewed } : {}) }).pipe(
+      Effect.flatMap((handle) => handle.await),
+      // The virtual wall clock is never set, so it need not be checked every minute.
+      Effect.provide(Timers.layerWith({ recheck: "20 days" })),
+      VirtualClock.run({ start, patience: 0 })
+    )
+    if (note && config.quiet === 0) yield* output.note("and so on; limit the runs with --times or --until")
+  })
+
+/** Runs the command as scheduled, or previews the schedule. */
+export const run = (
+  { command, line }: { readonly command: Platform.StandardCommand; readonly line: string },
+  when: ScheduledRuns.When,
+  options: ScheduledRuns.StartOptions,
+  config: Running
+) =>
+  Effect.gen(function* () {
+    const zone = zoneOf(config.tz)
+    const settings = { name: line, zone, ...options }
+    if (config.dryRun) return yield* preview(line, when, settings, zone, config)
+    const output = yield* Output.Output
+    const clock = yield* Effect.clock
+    // A terminal is inherited, so that the command keeps its colours. Anything else is a pipe to this process, which
+    // notices when stdout is closed and stops.
+    const child = command.pipe(
+      Platform.stdout(config.json || !output.stdout.interactive ? "pipe" : "inherit"),
+      Platform.stderr(config.json || !output.stderr.interactive ? "pipe" : "inherit")
+    )
+    const repeated = when._tag === "Every" || when._tag === "Cron"
+    const { report } = yield* Reporter.make(
+      view.make({ zone, repeated, now: () => clock.unsafeCurrentTimeMillis() }),
+      config
+    )
+    const { exitCode } = yield* ScheduledRuns.run(child, when, {
+      ...settings,
+      grace: config.grace,
+      stopSignal: config.stopSignal,
+      timeout: config.timeout,
+      handle: (event) =>
+        event.event === "output" ? Effect.zipRight(report([event]), output.drained) : report([event])
+    })
+    if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
+  }).pipe(Effect.scoped)
+
+export const seriesOf = ({ until: text, ...config }: Running & Repeating) =>
+  Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    const zone = zoneOf(config.tz)
+    const until =
+      text === undefined
+        ? undefined
+        : yield* Either.mapLeft(CivilTime.read(text, { zone, now }), (problem) =>
+            Cli.usage(`option --until: ${problem}`)
+          )
+    if (until !== undefined && until.at <= now) {
+      return yield* Cli.usage(
+        `option --until: '${text}' is past (${CivilTime.format(until.at, zone)}); expected a future time`
+      )
+    }
+    const { catchUp, jitter, overlap, seed, times, window } = config
+    return { catchUp, jitter, overlap, seed, times, window, until: until?.at } as ScheduledRuns.StartOptions
+  })
