@@ -115,11 +115,11 @@ export const negatable = (name: string, text: string): Flag<boolean | undefined>
   again: "last",
   negatable: true,
   parse: anything,
-  // Not negationNames: with them an option that is absent is false.
-  options: Options.map(
-    Options.all([Options.boolean(name).pipe(described({ text })), Options.boolean(`no-${name}`)]),
-    ([on, off]) => (on ? true : off ? false : undefined)
-  )
+  // negationNames of Options.boolean give false without either.
+  options: Options.all([
+    Options.boolean(name).pipe(described({ text })),
+    Options.boolean(`no-${name}`).pipe(described({ text: `no ${text}` }))
+  ]).pipe(Options.map(([on, off]) => (on ? true : off ? false : undefined)))
 })
 
 /** An option without a value that counts how often it is given: `-qq` is 2. */
