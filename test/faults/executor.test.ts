@@ -120,7 +120,7 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
     const levels = [1, 2_500, 5, 3_000, 20_000, 2, 100_000, 3]
     const stdin = levels.map((n) => `${'{"a":'.repeat(n)}0${"}".repeat(n)}\n`).join("")
     const { code, stderr, stdout } = await aio(
-      [...mode, "-j1", "--input", "ndjson", `${module}#levels`],
+      [...mode, "-j1", "--format", "ndjson", `${module}#levels`],
       // The main thread writes more levels than a thread can read.
       { stdin, shell: 'node="$1"; shift; exec "$node" --stack-size=3900 "$@"' }
     )
