@@ -30,7 +30,7 @@ const gather = (sources: Gather.Sources, config: Flag.Values<typeof flags>, stop
     const view = View.make({
       saves: config.directory !== undefined,
       replaces: clobber !== false,
-      collect: onFailure === "collect",
+      onFailure,
       files: () => count,
       now: () => Number(clock.unsafeCurrentTimeNanos() / 1_000_000n)
     })
@@ -95,7 +95,7 @@ export const command = Cli.provide(
         const view = View.make({
           saves: directory !== undefined,
           replaces: true,
-          collect: false,
+          onFailure: config.onFailure,
           files: () => undefined,
           now: () => 0
         })

@@ -146,6 +146,17 @@ describe.concurrent("aio gather", () => {
     expect(code).toBe(1)
   })
 
+  it("--on-failure cancel has a line for each that is cancelled", async () => {
+    const server = await serve({
+      "/bad": ({ response }) => void server.arrived("/held").then(() => response.writeHead(404).end()),
+      "/held": () => undefined
+    })
+    const { stderr } = await gather(["-q", "--on-failure=cancel", server.url("/bad"), server.url("/held")])
+    expect(stderr).toBe(
+      `Failed ${server.url("/bad")}: HTTP 404 Not Found\nCancelled ${server.url("/held")}: ${server.url("/bad")} failed: HTTP 404 Not Found\n`
+    )
+  })
+
   describe("--json", () => {
     it("prints events of schema 2 in order, and nothing else", async () => {
       const body = FaultServer.bytes(100_000)

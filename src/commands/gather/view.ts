@@ -17,13 +17,13 @@ export const make = (options: {
   /** Whether files are saved, and whether one that exists is replaced. */
   readonly saves: boolean
   readonly replaces: boolean
-  /** Whether failures are results. */
-  readonly collect: boolean
+  /** By `collect` failures are results. */
+  readonly onFailure: "cancel" | "continue" | "collect"
   /** How many files there are, if that is known. */
   readonly files: () => number | undefined
   readonly now: () => number
 }): Reporter.View<Event> => {
-  const { collect, replaces, saves } = options
+  const { onFailure, replaces, saves } = options
   const progress = Progress.make(options)
   const notes = new Set<string>()
   let existing: string | undefined
@@ -44,9 +44,10 @@ export const make = (options: {
       existed++
       return undefined
     }
-    // The summary counts what a signal has cancelled.
-    if (status === "cancelled" && reason?.startsWith("SIG") === true) return undefined
-    return collect ? { line: Reporter.failed(event) } : { failure: Reporter.failed(event) }
+    // The summary counts what a signal or a wrong line of the list has cancelled.
+    if (status === "cancelled" && (onFailure !== "cancel" || reason?.startsWith("SIG") === true))
+      return undefined
+    return onFailure === "collect" ? { line: Reporter.failed(event) } : { failure: Reporter.failed(event) }
   }
 
   const kept = ({ exitCode, kept = { files: 0, bytes: 0 }, succeeded }: Summary): string | undefined => {
