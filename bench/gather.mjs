@@ -99,7 +99,7 @@ else {
           name: "aio gather",
           prepare: fresh,
           run: whole(
-            command([process.execPath, aio, "gather", "-q", "-j", "64", "-i", join(work, "urls"), "-d", out])
+            command([process.execPath, aio, "gather", "-q", "-j", "64", "-a", join(work, "urls"), "-d", out])
           )
         },
         {
@@ -142,7 +142,7 @@ else {
         {
           name: "aio gather",
           prepare: fresh,
-          run: command([process.execPath, aio, "gather", "-q", `${base}/large`, "-d", out])
+          run: command([process.execPath, aio, "gather", "-q", "-d", out, `${base}/large`])
         },
         {
           name: "curl",
@@ -156,7 +156,7 @@ else {
     const list = (n) => {
       const path = join(work, `list${n}`)
       writeFileSync(path, Array.from({ length: n }, (_, i) => `${base}/any/f${i}\n`).join(""))
-      return command([process.execPath, aio, "gather", "-q", "-j", "64", "-i", path, "-d", out])
+      return command([process.execPath, aio, "gather", "-q", "-j", "64", "-a", path, "-d", out])
     }
     await compare(
       "aio gather: memory for 100,000 URLs beside 1,000",

@@ -18,18 +18,14 @@ type Main = Layer.Layer.Success<typeof layer> | Output.Output | Signals.Signals 
 
 type Load = () => Promise<Cli.Command<Main>>
 
-const pending: Load = async () => {
-  throw new Error("this subcommand is being rewritten")
-}
-
 // A subcommand's code, and the services that only it needs, are loaded when it is called.
 const loaders: Record<Name, Load> = {
   run: async () => (await import("./run.js")).command,
   tasks: async () => (await import("./tasks.js")).command,
   "long-running": async () => (await import("./long-running.js")).command,
   await: async () => (await import("./await.js")).command,
-  gather: pending,
   loop: async () => (await import("./loop.js")).command,
+  gather: async () => (await import("./gather.js")).command,
   schedule: async () => (await import("./schedule.js")).command,
   executor: async () => (await import("./executor.js")).command,
   subprocess: async () => (await import("./subprocess.js")).command,

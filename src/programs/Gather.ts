@@ -1,12 +1,14 @@
-import { Effect, Stream } from "effect"
+import { Chunk, Effect, Either, Stream } from "effect"
 import * as Download from "../services/download/Download.js"
 import * as Downloader from "../services/download/Downloader.js"
 import * as DownloadList from "../services/download/DownloadList.js"
 import * as Downloads from "../services/download/Downloads.js"
 import * as NameClaims from "../services/download/NameClaims.js"
+import type * as Events from "../services/host/Events.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as GuideServer from "../services/http/GuideServer.js"
+import * as Items from "../services/record/Items.js"
 
 // #region example
 /**
@@ -28,8 +30,8 @@ export const example: Effect.Effect<
       Downloader.mapUrl(({ host }) => new URL(host, origin))
     ),
     Stream.runForEach((event) =>
-      event.event === "finished"
-        ? Output.print(`Downloaded ${event.url.replace(/\/$/, "")}, size ${event.size}`)
+      event.event === "finished" && event.status === "succeeded"
+        ? Output.print(`Downloaded ${event.name.replace(/\/$/, "")}, size ${event.bytes}`)
         : Effect.void
     )
   )
@@ -42,34 +44,88 @@ export const example: Effect.Effect<
  * @since 0.1.0
  * @category models
  */
-export interface Sources {
+export interface Sources extends ListOptions {
   readonly requests: ReadonlyArray<Download.DownloadRequest>
-  /** The path of a list, for `DownloadList.readList`; `-` is standard input. Default: no list. */
+  /** The path of a list, for {@link readList}; `-` is standard input. Default: no list. */
   readonly list?: string | undefined
 }
 
-const open = Effect.fnUntraced(function* ({ list, requests }: Sources) {
+/**
+ * Settings of {@link readList}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface ListOptions {
+  /** Whether requests are lines (default) or end with NUL. */
+  readonly format?: "lines" | "null" | undefined
+  /** Most bytes of a request; default 16 MiB. */
+  readonly maxLine?: number | undefined
+}
+
+/**
+ * The errors of a list: it cannot be read, or a line is not a download, is too long or not UTF-8.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type ListFailure = DownloadList.ListError | Items.ItemFailed
+
+/**
+ * Reads a list of downloads, each as `DownloadList.parseLine` reads it; blank lines and those that begin with `#` are
+ * skipped. `-` is standard input. The list is streamed and not kept. Fails at the first wrong line, and if the list cannot
+ * be read.
+ *
+ * @since 0.1.0
+ * @category streams
+ */
+export const readList = (
+  list: string,
+  options: ListOptions = {}
+): Stream.Stream<Download.DownloadRequest, ListFailure, Input.Input> =>
+  Stream.filter(Items.read(list, options), ({ text }) => !text.startsWith("#")).pipe(
+    Items.proper,
+    Stream.mapError((error) =>
+      error._tag === "ItemFailed"
+        ? error
+        : new DownloadList.ListError({ list, place: undefined, detail: error.detail })
+    ),
+    // Parsed on demand in small chunks, so that they die young; without waiting for further lines.
+    Stream.chunks,
+    Stream.mapConcatChunk((lines) => Chunk.chunksOf(lines, 64)),
+    Stream.flattenChunks,
+    Stream.mapChunksEffect((items) =>
+      Effect.suspend(() => {
+        const requests: Array<Download.DownloadRequest> = []
+        for (const { place: source, value } of items) {
+          const request = DownloadList.parseLine(value as string)
+          if (Either.isLeft(request)) {
+            return new DownloadList.ListError({ list, place: source, detail: request.left })
+          }
+          requests.push({ ...request.right, source })
+        }
+        return Effect.succeed(Chunk.unsafeFromArray(requests))
+      })
+    )
+  )
+
+const open = Effect.fnUntraced(function* ({ list, requests, ...options }: Sources) {
   const known = Stream.fromIterable(requests)
   if (list === undefined) return { all: known, known: true }
   const once = yield* Effect.mapError(
     (yield* Input.Input).isOnce(list),
-    ({ detail }) => new DownloadList.ListError({ list, line: undefined, detail })
+    ({ detail }) => new DownloadList.ListError({ list, place: undefined, detail })
   )
-  return { all: Stream.concat(known, DownloadList.readList(list)), known: !once }
+  return { all: Stream.concat(known, readList(list, options)), known: !once }
 })
 
 /**
- * A planned download.
+ * A planned download: its URL as `name`, and the path of its file, if there is a directory.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Planned {
-  /** Without user and password. */
-  readonly url: string
-  /** The path of its file; undefined without a directory. */
-  readonly path: string | undefined
-}
+export type Planned = Extract<typeof Events.Gather.Type, { readonly event: "planned" }>
 
 /**
  * The downloads of {@link files}, in input order, without starting any; with a directory, equal requests are listed once.
@@ -81,16 +137,23 @@ export interface Planned {
 export const plan = (
   sources: Sources,
   directory?: string
-): Stream.Stream<Planned, DownloadList.ListError | NameClaims.NameTaken, Input.Input> =>
+): Stream.Stream<Planned, ListFailure | NameClaims.NameTaken, Input.Input> =>
   Stream.unwrap(
     Effect.map(open(sources), ({ all }) => {
-      const planned = (request: Download.DownloadRequest): Planned => ({
-        url: Download.show(request.url),
-        path: directory === undefined ? undefined : `${directory}/${NameClaims.nameOf(request)}`
-      })
-      if (directory === undefined) return Stream.map(all, planned)
       const claims = NameClaims.make()
-      return Stream.map(Stream.filterEffect(all, claims.begin), planned)
+      let index = 0
+      const planned = (request: Download.DownloadRequest): Planned => ({
+        event: "planned",
+        index: ++index,
+        name: Download.show(request.url),
+        ...(directory === undefined ? {} : { path: `${directory}/${NameClaims.nameOf(request)}` })
+      })
+      const numbered = Stream.map(all, (request) => ({ request, event: planned(request) }))
+      const once = ({ request }: { readonly request: Download.DownloadRequest }) => claims.begin(request)
+      return Stream.map(
+        directory === undefined ? numbered : Stream.filterEffect(numbered, once),
+        ({ event }) => event
+      )
     })
   )
 
@@ -101,6 +164,22 @@ export const plan = (
  * @category options
  */
 export interface FilesOptions extends Omit<Downloads.DownloadsOptions, "claims"> {}
+
+/**
+ * The downloads of {@link files}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Files {
+  /** How many requests there are; undefined for a list that is read only once. */
+  readonly count: number | undefined
+  readonly events: Stream.Stream<
+    Downloads.DownloadEvent,
+    ListFailure | NameClaims.NameTaken | Downloader.ProxyError,
+    Downloader.Downloader | Input.Input
+  >
+}
 
 /**
  * Checks the requests, then returns their downloads as a stream of events: `Downloads.downloads` for a user's URLs.
@@ -116,23 +195,19 @@ export const files = Effect.fn("Gather.files")(function* (sources: Sources, opti
   const { contentDisposition, directory } = options
   const claims = NameClaims.make()
   const { all, known } = yield* open(sources)
-  const checked = known ? all : Stream.fromIterable(sources.requests)
-  if (directory === undefined) yield* Stream.runDrain(checked)
-  else {
-    const folders = yield* Downloader.foldersIn(directory)
-    yield* Stream.runForEachChunk(checked, (chunk) =>
-      Effect.forEach(
-        chunk,
-        (request) =>
-          Effect.flatMap(claims.check(request), (name) =>
-            folders.has(name) && contentDisposition !== true
-              ? new NameClaims.FolderInTheWay({ directory, name, source: request.source })
-              : Effect.void
-          ),
-        { discard: true }
-      )
+  const folders = directory === undefined ? undefined : yield* Downloader.foldersIn(directory)
+  const check = (directory: string) => (request: Download.DownloadRequest) =>
+    Effect.flatMap(claims.check(request), (name) =>
+      folders?.has(name) === true && contentDisposition !== true
+        ? new NameClaims.FolderInTheWay({ directory, name, source: request.source })
+        : Effect.void
     )
-    yield* Downloader.checkDirectory(directory)
-  }
-  return Downloads.downloads(all, { ...options, claims })
+  let count = 0
+  yield* Stream.runForEachChunk(known ? all : Stream.fromIterable(sources.requests), (chunk) => {
+    count += chunk.length
+    return directory === undefined ? Effect.void : Effect.forEach(chunk, check(directory), { discard: true })
+  })
+  if (directory !== undefined) yield* Downloader.checkDirectory(directory)
+  const events = Downloads.downloads(all, { ...options, claims })
+  return { count: known ? count : undefined, events } satisfies Files as Files
 })

@@ -41,9 +41,9 @@ const outcomes = async (args: ReadonlyArray<string>, options: Aio.SpawnOptions =
   return {
     code,
     stderr,
-    finished: events.filter(({ event }) => event === "finished"),
-    failed: events.filter(({ event }) => event === "failed"),
-    retried: events.filter(({ event }) => event === "retried")
+    finished: events.filter(({ status }) => status === "succeeded" || status === "skipped"),
+    failed: events.filter(({ status }) => status === "failed"),
+    retried: events.filter(({ event }) => event === "retrying")
   }
 }
 
@@ -57,7 +57,7 @@ const leavePartial = async (
   more: ReadonlyArray<string> = []
 ) => {
   const result = await outcomes(["--retries=0", "-d", dir, ...more, server.url(path)])
-  expect(result.failed.map(({ reason }) => reason)).toEqual(["dropped"])
+  expect(result.failed.map(({ cause }) => cause)).toEqual(["dropped"])
   return result
 }
 
@@ -74,7 +74,12 @@ describe.concurrent("aio gather: files", () => {
       const there = statSync(join(dir, part!)).size
       const { code, finished } = await outcomes(["-d", dir, server.url("/f")])
       expect(code).toBe(0)
-      expect(finished[0]).toMatchObject({ size: 600_000, resumedFrom: there, status: 206, skipped: false })
+      expect(finished[0]).toMatchObject({
+        status: "succeeded",
+        bytes: 600_000,
+        resumedFrom: there,
+        httpStatus: 206
+      })
       expect(server.seenAt("/f")[1]!.headers).toMatchObject({ range: `bytes=${there}-`, "if-range": '"v1"' })
       expect(Aio.names(dir)).toEqual(["f"])
       expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
@@ -90,7 +95,7 @@ describe.concurrent("aio gather: files", () => {
         `sha256:${FaultServer.sha256(body)}`,
         server.url("/f")
       ])
-      expect([code, retried.length, finished[0].status]).toEqual([0, 1, 206])
+      expect([code, retried.length, finished[0].httpStatus]).toEqual([0, 1, 206])
       expect(finished[0].resumedFrom).toBeGreaterThan(0)
       expect(Aio.names(dir)).toEqual(["f"])
       expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
@@ -129,7 +134,7 @@ describe.concurrent("aio gather: files", () => {
       const server = await serve({ "/f": inTurn(dropAfter(body, 400_000, tag), file(changed, '"v2"')) })
       const dir = Aio.folder()
       const { code, finished } = await outcomes(["-d", dir, server.url("/f")])
-      expect([code, finished[0].resumedFrom, finished[0].status]).toEqual([0, 0, 200])
+      expect([code, finished[0].resumedFrom, finished[0].httpStatus]).toEqual([0, undefined, 200])
       expect(Aio.names(dir)).toEqual(["f"])
       expect(readFileSync(join(dir, "f")).equals(changed)).toBe(true)
     })
@@ -145,7 +150,7 @@ describe.concurrent("aio gather: files", () => {
       })
       const dir = Aio.folder()
       const { finished, retried } = await outcomes(["-d", dir, server.url("/f")])
-      expect([finished[0].size, retried.length]).toEqual([100, 1])
+      expect([finished[0].bytes, retried.length]).toEqual([100, 1])
       expect(Aio.names(dir)).toEqual(["f"])
     })
 
@@ -211,13 +216,13 @@ describe.concurrent("aio gather: files", () => {
         await leavePartial(dir, server, "/f")
         const { code, finished, retried } = await outcomes(["-d", dir, server.url("/f")])
         expect(
-          retried.map(({ detail, reason }) => [
-            reason,
-            detail.replace(/(?<=from |bytes |\/)\d{5,}(?!.*now)/g, "N").replace(/-\d+\//, "-M/")
+          retried.map(({ cause, reason }) => [
+            cause,
+            reason.replace(/(?<=from |bytes |\/)\d{5,}(?!.*now)/g, "N").replace(/-\d+\//, "-M/")
           ])
         ).toEqual([["range", why]])
         expect(server.seenAt("/f")[2]!.headers.range).toBeUndefined()
-        expect([code, finished[0]?.size]).toEqual([0, 600_000])
+        expect([code, finished[0]?.bytes]).toEqual([0, 600_000])
         expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
         expect(Aio.names(dir)).toEqual(["f"])
       }
@@ -238,9 +243,9 @@ describe.concurrent("aio gather: files", () => {
       const dir = Aio.folder()
       await leavePartial(dir, server, "/f")
       const { code, finished, retried } = await outcomes(["-d", dir, server.url("/f")])
-      expect(retried.map(({ reason }) => reason)).toEqual(["dropped"])
-      expect(retried[0].detail).toMatch(/^\d+ of 600000 bytes arrived$/)
-      expect([code, finished[0].status]).toEqual([0, 206])
+      expect(retried.map(({ cause }) => cause)).toEqual(["dropped"])
+      expect(retried[0].reason).toMatch(/^\d+ of 600000 bytes arrived$/)
+      expect([code, finished[0].httpStatus]).toEqual([0, 206])
       expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
     })
 
@@ -257,7 +262,7 @@ describe.concurrent("aio gather: files", () => {
         `sha256:${FaultServer.sha256(body)}`,
         server.url("/f")
       ])
-      expect([code, retried[0].reason]).toEqual([0, "checksum"])
+      expect([code, retried[0].cause]).toEqual([0, "checksum"])
       expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
     })
 
@@ -268,7 +273,7 @@ describe.concurrent("aio gather: files", () => {
       })
       const dir = Aio.folder()
       await leavePartial(dir, server, "/f")
-      await outcomes(["-d", dir, "-i", listOf(`${server.url("/g")}\tf`)])
+      await outcomes(["-d", dir, "-a", listOf(`${server.url("/g")}\tf`)])
       expect(server.seenAt("/g")[0]!.headers.range).toBeUndefined()
       expect(Aio.names(dir)).toEqual(["f"])
 
@@ -437,7 +442,7 @@ describe.concurrent("aio gather: files", () => {
     expect(readFileSync(join(dir, "big")).equals(big)).toBe(true)
   })
 
-  it("--overwrite, the default, replaces; --no-clobber leaves, fetches nothing, and counts it as there", async () => {
+  it("--clobber, the default, replaces; --no-clobber leaves, fetches nothing, and counts it as there", async () => {
     const server = await serve({
       "/f": ok("new"),
       "/named": ok("new", { "content-disposition": "attachment; filename=f" })
@@ -448,12 +453,12 @@ describe.concurrent("aio gather: files", () => {
     const kept = await Aio.run(["gather", "--no-clobber", "-d", dir, server.url("/f")])
     expect(kept.code).toBe(0)
     expect(kept.stdout).toBe("")
-    expect(kept.stderr).toContain(`${f} already exists\nfiles       0 downloaded, 1 skipped\n`)
+    expect(kept.stderr).toContain(`${f} already exists\nfiles       0 succeeded, 1 skipped\n`)
     expect(server.seen).toEqual([])
     const named = await outcomes(["--no-clobber", "--content-disposition", "-d", dir, server.url("/named")])
-    expect(named.finished[0]).toMatchObject({ skipped: true, path: f, size: 3 })
+    expect(named.finished[0]).toMatchObject({ status: "skipped", path: f, bytes: 3 })
     expect(readFileSync(f, "utf8")).toBe("old")
-    await outcomes(["--no-clobber", "--overwrite", "-d", dir, server.url("/f")])
+    await outcomes(["--no-clobber", "--clobber", "-d", dir, server.url("/f")])
     expect(readFileSync(f, "utf8")).toBe("new")
     writeFileSync(f, "old")
     await outcomes(["-d", dir, server.url("/f")])
@@ -481,7 +486,7 @@ describe.concurrent("aio gather: files", () => {
     const dir = Aio.folder()
     mkdirSync(join(dir, "d"))
     const { code, failed } = await outcomes(["--content-disposition", "-d", dir, server.url("/f")])
-    expect([code, failed.map(({ detail, reason }) => [reason, detail])]).toEqual([
+    expect([code, failed.map(({ cause, reason }) => [cause, reason])]).toEqual([
       1,
       [["file", `${join(dir, "d")} is a folder`]]
     ])
@@ -509,17 +514,17 @@ describe.concurrent("aio gather: files", () => {
         "/small": ok(bytes(200_000))
       })
       const { code, failed } = await outcomes(["-d", dir, server.url("/big")])
-      expect([code, failed.map(({ detail, reason }) => [reason, detail])]).toEqual([
+      expect([code, failed.map(({ cause, reason }) => [cause, reason])]).toEqual([
         1,
         [["disk-full", `no space left on the disk of ${dir}`]]
       ])
       expect(Aio.names(dir)).toEqual([])
       writeFileSync(join(dir, "ballast"), Buffer.alloc(900_000))
       const small = await outcomes(["-d", dir, server.url("/small")])
-      expect(small.failed.map(({ reason }) => reason)).toEqual(["disk-full"])
+      expect(small.failed.map(({ cause }) => cause)).toEqual(["disk-full"])
       expect(Aio.names(dir)).toEqual(["ballast"])
       const kept = await outcomes(["-d", dir, server.url("/kept")])
-      expect(kept.failed.map(({ reason }) => reason)).toEqual(["disk-full"])
+      expect(kept.failed.map(({ cause }) => cause)).toEqual(["disk-full"])
       expect(existsSync(join(dir, "kept"))).toBe(false)
     })
 
@@ -529,8 +534,8 @@ describe.concurrent("aio gather: files", () => {
       const { code, failed } = await outcomes(["-d", dir, server.url("/big")], {
         shell: 'ulimit -f 1000; exec "$@"'
       })
-      expect([code, failed[0].reason]).toEqual([1, "file"])
-      expect(failed[0].detail).toBe(`cannot save ${join(dir, "big")}: the file is too large (EFBIG)`)
+      expect([code, failed[0].cause]).toEqual([1, "file"])
+      expect(failed[0].reason).toBe(`cannot save ${join(dir, "big")}: the file is too large (EFBIG)`)
       expect(Aio.names(dir)).toEqual([])
     })
   })

@@ -1,6 +1,8 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { Schema } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
+import * as Events from "../../src/services/host/Events.js"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
 import { idle } from "../support/Idle.js"
@@ -28,6 +30,10 @@ const events = (stdout: string): Array<any> =>
 
 const { file, ok, status } = FaultServer
 
+/** The line of a URL that was read and not saved. */
+const read = (server: FaultServer.FaultServer, path: string, size: number) =>
+  `Read ${server.url(path)}, size ${size} (not saved; -d DIR saves it)`
+
 describe.concurrent("aio gather", () => {
   it("alone downloads the guide's four pages from an embedded server", async () => {
     const { code, stderr, stdout } = await gather([])
@@ -48,12 +54,9 @@ describe.concurrent("aio gather", () => {
       "/b": ok("bb")
     })
     const { code, stderr, stdout } = await gather([server.url("/a"), server.url("/b")])
-    expect(stdout.trimEnd().split("\n").sort()).toEqual([
-      `Downloaded ${server.url("/a")}, size 4`,
-      `Downloaded ${server.url("/b")}, size 2`
-    ])
+    expect(stdout.trimEnd().split("\n").sort()).toEqual([read(server, "/a", 4), read(server, "/b", 2)])
     expect(stderr).toMatch(
-      /^files {7}2 downloaded\nbytes {7}6 B\ntime {8}\S+ m?s\nthroughput {2}.+\/s\nretries {5}0\n$/
+      /^files {7}2 succeeded\nbytes {7}6 B\nthroughput {2}.+\/s\nretries {5}0\ntime {8}\S+ m?s\n$/
     )
     expect(code).toBe(0)
   })
@@ -67,7 +70,7 @@ describe.concurrent("aio gather", () => {
       }
     })
     const { stdout } = await gather(["-q", server.url("/gz")])
-    expect(stdout).toBe(`Downloaded ${server.url("/gz")}, size 5000\n`)
+    expect(stdout).toBe(`${read(server, "/gz", 5000)}\n`)
   })
 
   it("saves in -d, which it makes, under the names of the URLs", async () => {
@@ -95,15 +98,18 @@ describe.concurrent("aio gather", () => {
     expect(code).toBe(1)
     expect(stdout).toBe(`Downloaded ${server.url("/good")}, size 4\n`)
     expect(stderr).toContain(`Failed ${server.url("/bad")}: HTTP 404 Not Found\n`)
-    expect(stderr).toContain("files       1 downloaded, 1 failed\n")
+    expect(stderr).toContain("files       1 succeeded, 1 failed\n")
     expect(stderr).toContain("failures    status 1\n")
     expect(Aio.names(dir)).toEqual(["good"])
   })
 
-  it("-q reports only failures", async () => {
+  it("-q reports only failures, -qq none; the exit code is the same", async () => {
     const server = await serve({ "/good": ok("good"), "/bad": status(410) })
-    const { stderr } = await gather(["-q", server.url("/good"), server.url("/bad")])
-    expect(stderr).toBe(`Failed ${server.url("/bad")}: HTTP 410 Gone\n`)
+    const urls = [server.url("/good"), server.url("/bad")]
+    const stdout = `${read(server, "/good", 4)}\n`
+    const stderr = `Failed ${server.url("/bad")}: HTTP 410 Gone\n`
+    expect(await gather(["-q", ...urls])).toEqual({ code: 1, signal: null, stdout, stderr })
+    expect(await gather(["-qq", ...urls])).toEqual({ code: 1, signal: null, stdout, stderr: "" })
   })
 
   it("--on-failure collect gives failures as results on stdout; AIO_ON_FAILURE does too", async () => {
@@ -111,7 +117,7 @@ describe.concurrent("aio gather", () => {
     const expected = {
       code: 1,
       signal: null,
-      stdout: `Failed ${server.url("/bad")}, HTTP 404 Not Found\n`,
+      stdout: `Failed ${server.url("/bad")}: HTTP 404 Not Found\n`,
       stderr: ""
     }
     expect(await gather(["-q", "--on-failure", "collect", server.url("/bad")])).toEqual(expected)
@@ -131,17 +137,28 @@ describe.concurrent("aio gather", () => {
       server.url("/held"),
       server.url("/never")
     ])
-    const failed = events(stdout).filter(({ event }) => event === "failed")
-    expect(failed.map(({ url, reason, detail }) => [url, reason, detail])).toEqual([
-      [server.url("/bad"), "status", "HTTP 404 Not Found"],
-      [server.url("/held"), "cancelled", `cancelled: ${server.url("/bad")} failed: HTTP 404 Not Found`]
+    const ends = events(stdout).filter(({ event }) => event === "finished")
+    expect(ends.map(({ name, status, reason }) => [name, status, reason])).toEqual([
+      [server.url("/bad"), "failed", "HTTP 404 Not Found"],
+      [server.url("/held"), "cancelled", `${server.url("/bad")} failed: HTTP 404 Not Found`]
     ])
     expect(server.seenAt("/never")).toEqual([])
     expect(code).toBe(1)
   })
 
+  it("--on-failure cancel has a line for each that is cancelled", async () => {
+    const server = await serve({
+      "/bad": ({ response }) => void server.arrived("/held").then(() => response.writeHead(404).end()),
+      "/held": () => undefined
+    })
+    const { stderr } = await gather(["-q", "--on-failure=cancel", server.url("/bad"), server.url("/held")])
+    expect(stderr).toBe(
+      `Failed ${server.url("/bad")}: HTTP 404 Not Found\nCancelled ${server.url("/held")}: ${server.url("/bad")} failed: HTTP 404 Not Found\n`
+    )
+  })
+
   describe("--json", () => {
-    it("prints events of schema 1 in order, and nothing else", async () => {
+    it("prints events of schema 2 in order, and nothing else", async () => {
       const body = FaultServer.bytes(100_000)
       const server = await serve({
         "/flaky": FaultServer.inTurn(status(503, { "retry-after": "0" }), ok(body)),
@@ -152,63 +169,149 @@ describe.concurrent("aio gather", () => {
       const { code, stderr, stdout } = await gather(["--json", "-j", "1", "-d", dir, flaky, bad])
       expect({ code, stderr }).toEqual({ code: 1, stderr: "" })
       const all = events(stdout)
-      const [retried] = all.filter(({ event }) => event === "retried")
-      expect(retried.delay).toBeGreaterThanOrEqual(400)
-      expect(retried.delay).toBeLessThanOrEqual(600)
+      const [retrying] = all.filter(({ event }) => event === "retrying")
+      expect(retrying.delay).toBeGreaterThanOrEqual(400)
+      expect(retrying.delay).toBeLessThanOrEqual(600)
       const progress = all.filter(({ event }) => event === "progress")
-      expect(progress[0]).toMatchObject({ schema: 1, index: 0, url: flaky, total: 100_000 })
+      expect(progress[0]).toMatchObject({ schema: 2, index: 1, name: flaky, total: 100_000 })
+      const [first, second] = all.filter(({ event }) => event === "finished")
       const summary = all.at(-1)
-      expect(summary.elapsed).toBeGreaterThan(250)
+      expect(summary.duration).toBeGreaterThan(250)
       expect(all.filter(({ event }) => event !== "progress")).toEqual([
-        { schema: 1, event: "started", index: 0, url: flaky },
+        { schema: 2, event: "started", index: 1, name: flaky },
         {
-          schema: 1,
-          event: "retried",
-          index: 0,
-          url: flaky,
-          attempt: 2,
-          delay: retried.delay,
-          reason: "status",
-          detail: "HTTP 503 Service Unavailable"
-        },
-        {
-          schema: 1,
-          event: "finished",
-          index: 0,
-          url: flaky,
-          size: 100_000,
-          path: join(dir, "flaky"),
-          skipped: false,
-          resumedFrom: 0,
-          status: 200
-        },
-        { schema: 1, event: "started", index: 1, url: bad },
-        {
-          schema: 1,
-          event: "failed",
+          schema: 2,
+          event: "retrying",
           index: 1,
-          url: bad,
-          reason: "status",
-          detail: "HTTP 404 Not Found",
-          status: 404
+          name: flaky,
+          attempt: 2,
+          delay: retrying.delay,
+          cause: "status",
+          reason: "HTTP 503 Service Unavailable"
         },
         {
-          schema: 1,
-          event: "summary",
-          finished: 1,
-          skipped: 0,
-          failed: 1,
+          schema: 2,
+          event: "finished",
+          index: 1,
+          name: flaky,
+          status: "succeeded",
+          duration: first.duration,
           bytes: 100_000,
-          elapsed: summary.elapsed,
+          path: join(dir, "flaky"),
+          httpStatus: 200,
+          attempts: 2
+        },
+        { schema: 2, event: "started", index: 2, name: bad },
+        {
+          schema: 2,
+          event: "finished",
+          index: 2,
+          name: bad,
+          status: "failed",
+          duration: second.duration,
+          attempts: 1,
+          cause: "status",
+          reason: "HTTP 404 Not Found",
+          httpStatus: 404
+        },
+        {
+          schema: 2,
+          event: "summary",
+          succeeded: 1,
+          failed: 1,
+          cancelled: 0,
+          skipped: 0,
+          timed_out: 0,
+          duration: summary.duration,
+          exitCode: 1,
+          bytes: 100_000,
           retries: 1,
           causes: { status: 1 }
         }
       ])
     })
+
+    const decode = Schema.decodeUnknownSync(
+      Schema.Union(
+        ...Events.Gather.members.map((event) =>
+          Schema.extend(Schema.Struct({ schema: Schema.Literal(2) }), event as Schema.Schema<object>)
+        )
+      ),
+      { onExcessProperty: "error" }
+    )
+
+    it("is of the schema that aio schema prints: each event, with each of its fields", async () => {
+      const body = FaultServer.bytes(600_000)
+      const sum = `sha256:${FaultServer.sha256(body)}`
+      const tag = { etag: '"v1"' }
+      const server = await serve({
+        "/continued": FaultServer.inTurn(FaultServer.dropAfter(body, 400_000, tag), file(body)),
+        "/there": ok("there"),
+        "/odd": ok("odd", { "content-encoding": "utf-8" }),
+        "/bad": status(404),
+        "/kept": FaultServer.dropAfter(body, 400_000, tag),
+        "/slow": () => undefined
+      })
+      const dir = Aio.folder()
+      writeFileSync(join(dir, "there"), "there")
+      const list = join(Aio.folder(), "urls.txt")
+      const lines = ["/there", "/odd", "/bad", "/odd", "/kept"].map(server.url)
+      writeFileSync(list, `${server.url("/continued")}\t\t${sum}\n${lines.join("\n")}\n`)
+      const args = ["--json", "--no-clobber", "-d", dir, "-a", list]
+      const runs = [
+        await gather(["--dry-run", ...args]),
+        await gather(["--timeout", "100ms", "--json", server.url("/slow")]),
+        await gather(["--retries", "1,0", ...args])
+      ]
+      const all = runs.flatMap(({ stdout }) => events(stdout))
+      for (const event of all) expect(() => decode(event)).not.toThrow()
+      expect([...new Set(all.map(({ event }) => event))].sort()).toEqual([
+        "finished",
+        "note",
+        "planned",
+        "progress",
+        "retrying",
+        "started",
+        "summary"
+      ])
+      const ends = all.filter(({ event }) => event === "finished")
+      expect(ends.map(({ index }) => index).sort()).toEqual([1, 1, 2, 3, 4, 5, 6])
+      const fields = new Set(ends.flatMap((end) => Object.keys(end)))
+      for (const field of [
+        "attempts",
+        "bytes",
+        "cause",
+        "httpStatus",
+        "kept",
+        "path",
+        "resumedFrom",
+        "sha256"
+      ])
+        expect(fields).toContain(field)
+      expect(all.at(-1)).toMatchObject({
+        succeeded: 2,
+        failed: 2,
+        skipped: 2,
+        timed_out: 0,
+        cancelled: 0,
+        exitCode: 1,
+        causes: { status: 1, dropped: 1 },
+        kept: { files: 1 }
+      })
+      expect(all.filter(({ event }) => event === "summary")[0]).toMatchObject({ timed_out: 1, exitCode: 124 })
+    })
+
+    it("escapes what a server says", async () => {
+      const server = await serve({
+        "/x": FaultServer.raw("HTTP/1.1 404 \x1b[2J\x9b\r\nContent-Length: 0\r\n\r\n")
+      })
+      const { stdout } = await gather(["--json", server.url("/x")])
+      expect(stdout).not.toMatch(/[\0-\x09\x0b-\x1f\x7f-\x9f]/)
+    })
   })
 
   describe("lists", () => {
-    it("-i FILE gives URLs, names and checksums; comments, blank lines, CRLF and a BOM do no harm", async () => {
+    it("-a FILE gives URLs, names and checksums; comments, blank lines, CRLF and a BOM do no harm", async () => {
       const server = await serve({ "/one": ok("one"), "/two": ok("two"), "/three": ok("three") })
       const dir = Aio.folder()
       const list = join(Aio.folder(), "urls.txt")
@@ -222,7 +325,7 @@ describe.concurrent("aio gather", () => {
           `${server.url("/three")}\t\tSHA256:${FaultServer.sha256(Buffer.from("three")).toUpperCase()}`
         ].join("\n")
       )
-      const { code, stderr } = await gather(["-q", "-d", dir, "-i", list])
+      const { code, stderr } = await gather(["-q", "-d", dir, "-a", list])
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
       expect(Aio.names(dir)).toEqual(["one", "second.txt", "three"])
       expect(readFileSync(join(dir, "second.txt"), "utf8")).toBe("two")
@@ -230,27 +333,31 @@ describe.concurrent("aio gather", () => {
 
     it("a pipe under a file's name will do for a list, and is read once", async () => {
       const server = await serve({ "/one": ok("1") })
-      const { code, stderr, stdout } = await gather(["-q", "-i", "/dev/fd/3"], {
+      const { code, stderr, stdout } = await gather(["-q", "-a", "/dev/fd/3"], {
         shell: `printf '${server.url("/one")}\n' | { exec 3<&0; "$@" </dev/null; }`
       })
       expect({ code, stderr, stdout }).toEqual({
         code: 0,
         stderr: "",
-        stdout: `Downloaded ${server.url("/one")}, size 1\n`
+        stdout: `${read(server, "/one", 1)}\n`
       })
     })
 
-    it("-i - downloads URLs before standard input ends", async () => {
+    it("an empty list is no work, and no failure", async () => {
+      const { code, stderr, stdout } = await gather(["-a", "-"], { stdin: "" })
+      expect([code, stdout]).toEqual([0, ""])
+      expect(stderr).toMatch(/^files {7}0 succeeded\n/)
+    })
+
+    it("-a - downloads URLs before standard input ends", async () => {
       const server = await serve({ "/first": ok("1"), "/second": ok("2") })
-      const aio = Aio.start(["gather", "-q", "-i", "-"])
+      const aio = Aio.start(["gather", "-q", "-a", "-"])
       void aio.send(`${server.url("/first")}\n`)
       await aio.shows("/first, size 1")
       void aio.send(server.url("/second")) // the last line may do without its end
       aio.end()
       const { code, stdout } = await aio.ended
-      expect(stdout).toBe(
-        `Downloaded ${server.url("/first")}, size 1\nDownloaded ${server.url("/second")}, size 1\n`
-      )
+      expect(stdout).toBe(`${read(server, "/first", 1)}\n${read(server, "/second", 1)}\n`)
       expect(code).toBe(0)
     })
 
@@ -261,8 +368,8 @@ describe.concurrent("aio gather", () => {
       const dir = join(Aio.folder(), "never-made")
       const [args, file_, mixed] = await Promise.all([
         gather(["-d", dir, server.url("/a/x"), server.url("/b/x")]),
-        gather(["-d", dir, "-i", list]),
-        gather(["-d", dir, "-i", list, server.url("/b/x")])
+        gather(["-d", dir, "-a", list]),
+        gather(["-d", dir, "-a", list, server.url("/b/x")])
       ])
       const refusal = (where: string, url: string, name: string, more = "") => ({
         code: 2,
@@ -272,9 +379,9 @@ describe.concurrent("aio gather", () => {
       })
       expect(args).toEqual(refusal("", "/b/x", "x"))
       expect(file_).toEqual(
-        refusal(`${list}, line 2: `, "/b/X", "x", ", and 'X' is the same file where case does not count")
+        refusal(`line 2 of ${list}: `, "/b/X", "x", ", and 'X' is the same file where case does not count")
       )
-      expect(mixed).toEqual(refusal(`${list}, line 1: `, "/a/x", "x"))
+      expect(mixed).toEqual(refusal(`line 1 of ${list}: `, "/a/x", "x"))
       expect(server.seen).toEqual([])
       expect(() => Aio.names(dir)).toThrow()
     })
@@ -282,18 +389,18 @@ describe.concurrent("aio gather", () => {
     it("on stdin they are refused when the second arrives; running transfers are cancelled", async () => {
       const server = await serve({ "/a/x": () => undefined, "/b/x": ok("2") })
       const dir = Aio.folder()
-      const aio = Aio.start(["gather", "--json", "-d", dir, "-i", "-"])
+      const aio = Aio.start(["gather", "--json", "-d", dir, "-a", "-"])
       void aio.send(`${server.url("/a/x")}\n`)
       await server.arrived("/a/x")
       void aio.send(`${server.url("/b/x")}\n`)
       const { code, stderr, stdout } = await aio.ended
       expect(stderr).toBe(
-        `aio gather: standard input, line 2: ${server.url("/b/x")}: another URL is saved as 'x' already; give one of them a name of its own (URL, TAB, name)\n`
+        `aio gather: line 2 of standard input: ${server.url("/b/x")}: another URL is saved as 'x' already; give one of them a name of its own (URL, TAB, name)\n`
       )
-      expect(events(stdout).map(({ event, reason }) => reason ?? event)).toEqual([
+      expect(events(stdout).map(({ event, status, exitCode }) => status ?? exitCode ?? event)).toEqual([
         "started",
         "cancelled",
-        "summary"
+        2
       ])
       expect(code).toBe(2)
       expect(server.seenAt("/b/x")).toEqual([])
@@ -314,19 +421,27 @@ describe.concurrent("aio gather", () => {
       expect(server.seen).toEqual([])
     })
 
+    it("--json gives an event for each", async () => {
+      const { code, stdout } = await gather(["--dry-run", "--json", "-d", "out", "http://a.example/x"])
+      expect(code).toBe(0)
+      expect(events(stdout)).toEqual([
+        { schema: 2, event: "planned", index: 1, name: "http://a.example/x", path: "out/x" }
+      ])
+    })
+
     it("takes 20,000 lines", async () => {
       const lines = Array.from({ length: 20_000 }, (_, i) => `http://127.0.0.1:9/f${i}`)
-      const { code, stdout } = await gather(["--dry-run", "-i", "-"], { stdin: lines.join("\n") })
+      const { code, stdout } = await gather(["--dry-run", "-a", "-"], { stdin: lines.join("\n") })
       expect(code).toBe(0)
       expect(stdout === `${lines.join("\n")}\n`).toBe(true)
     })
 
     it("refuses a repeated name, from stdin too", async () => {
-      const { code, stderr } = await gather(["--dry-run", "-d", "out", "-i", "-"], {
+      const { code, stderr } = await gather(["--dry-run", "-d", "out", "-a", "-"], {
         stdin: "http://a.example/x\nhttp://b.example/x\n"
       })
       expect(code).toBe(2)
-      expect(stderr).toContain("standard input, line 2: http://b.example/x: another URL is saved as 'x'")
+      expect(stderr).toContain("line 2 of standard input: http://b.example/x: another URL is saved as 'x'")
     })
   })
 
@@ -344,15 +459,16 @@ describe.concurrent("aio gather", () => {
       [["http://a b/"], "'http://a b/' is not a URL; expected https://host/path"],
       [["ftp://a.example/x"], "'ftp://a.example/x' is not a web address; expected http:// or https://"],
       [["file:///etc/passwd"], "'file:///etc/passwd' is not a web address; expected http:// or https://"],
-      [[url, "--", "-x"], "'-x' is not a URL; expected https://host/path"],
-      [["-d", "out"], "no URL is given; name some, or a list with -i FILE"],
-      [
-        ["-j", "0", url],
-        "option --concurrency: '0': expected a whole number, 1 or more (see aio gather --help)"
-      ],
+      [[""], "'' is not a URL; expected https://host/path"],
+      [["--", "-x"], "'-x' is not a URL; options go before the first URL"],
+      [[url, "-d", "out"], "'-d' is not a URL; options go before the first URL"],
+      [["-d", "out"], "no URL is given; write a URL, or -a FILE"],
+      [["-q"], "no URL is given; write a URL, or -a FILE"],
+      [["--"], "no URL is given; write a URL, or -a FILE"],
+      [["-j", "0", url], "option --jobs: '0' is out of range; expected 1 or more (see aio gather --help)"],
       [
         ["-j", "many", url],
-        "option --concurrency: 'many': expected a whole number, 1 or more (see aio gather --help)"
+        "option --jobs: 'many' is not a number of jobs; expected 8, 50% (of the processors) or +2 (more than these) (see aio gather --help)"
       ],
       [
         ["--per-host", "1.5", url],
@@ -370,6 +486,13 @@ describe.concurrent("aio gather", () => {
         ["--timeout", "soon", url],
         "option --timeout: 'soon' in duration 'soon' is not a number; write one like 90s or 1h30m (see aio gather --help)"
       ],
+      ...["--timeout", "--stall-timeout", "--connect-timeout"].map(
+        (name) =>
+          [
+            [name, "0", url],
+            `option ${name}: '0' is out of range; expected a duration above 0, like 90s or 1h30m (see aio gather --help)`
+          ] as const
+      ),
       [
         ["--stall-timeout", "3x", url],
         "option --stall-timeout: unit 'x' in duration '3x' is unknown; use ms, s, m, h, d or w (see aio gather --help)"
@@ -383,8 +506,8 @@ describe.concurrent("aio gather", () => {
         "option --limit-rate: 'fast' is not a size; expected bytes, or a size like 500K, 2M or 1G (see aio gather --help)"
       ],
       [
-        ["--limit-rate", "0", url],
-        "option --limit-rate: 0 is out of range; expected 1 byte or more (see aio gather --help)"
+        ["--limit-rate", "5", url],
+        "option --limit-rate: '5' is 5 bytes; expected 100 B or more, like 5K (see aio gather --help)"
       ],
       [
         ["--max-size", "-5", url],
@@ -419,37 +542,52 @@ describe.concurrent("aio gather", () => {
         "option --header: the value of X has a line end or another character that no header may have (see aio gather --help)"
       ],
       [
-        ["--conccurency", "3", url],
-        "unknown option --conccurency; did you mean --concurrency? (see aio gather --help; words that start with - go after --)"
+        ["--on-failure", "explode", url],
+        "option --on-failure: 'explode' is not accepted; expected cancel, continue or collect (see aio gather --help)"
+      ],
+      [
+        ["--jbos", "3", url],
+        "unknown option --jbos; did you mean --jobs? (see aio gather --help; words that start with - go after --)"
+      ],
+      [
+        ["-i", "urls.txt"],
+        "unknown option -i; here it is --arg-file FILE (-a) for a file, --format FORMAT for a format (see aio gather --help; words that start with - go after --)"
+      ],
+      [
+        ["--concurrency", "3", url],
+        "unknown option --concurrency; here it is --jobs N (-j) (see aio gather --help; words that start with - go after --)"
+      ],
+      [
+        ["--overwrite", url],
+        "unknown option --overwrite; here it is --clobber (see aio gather --help; words that start with - go after --)"
       ],
       [["-x", url], "unknown option -x (see aio gather --help; words that start with - go after --)"],
-      [[url, "--retries"], "option --retries needs a value (--retries N)"],
-      [["-j", "2", "-j", "3", url], "option -j is given twice; give it once"],
+      [["--retries"], "option --retries needs a value (--retries N[,FIRST[,MAX]])"],
       [["--json=yes", url], "option --json takes no value, but 'yes' was given"],
       [
-        ["-i", join(lists, "missing")],
+        ["-a", join(lists, "missing")],
         `cannot read the list ${join(lists, "missing")}: the file does not exist`
       ],
-      [["-i", lists], `cannot read the list ${lists}: it is a folder`],
+      [["-a", lists], `cannot read the list ${lists}: it is a folder`],
       [
-        ["-i", list("bad-url", `${url}\n\n# x\nnonsense\n`)],
-        `${join(lists, "bad-url")}, line 4: 'nonsense' is not a URL; expected https://host/path`
+        ["-a", list("bad-url", `${url}\n\n# x\nnonsense\n`)],
+        `line 4 of ${join(lists, "bad-url")}: 'nonsense' is not a URL; expected https://host/path`
       ],
       [
-        ["-i", list("bad-sum", `${url}\tsha256:12\n`)],
-        `${join(lists, "bad-sum")}, line 1: 'sha256:12' is not a checksum; expected sha256: and 64 hexadecimal digits`
+        ["-a", list("bad-sum", `${url}\tsha256:12\n`)],
+        `line 1 of ${join(lists, "bad-sum")}: 'sha256:12' is not a checksum; expected sha256: and 64 hexadecimal digits`
       ],
       [
-        ["-i", list("bad-name", `${url}\t../x\n`)],
-        `${join(lists, "bad-name")}, line 1: '../x' is not a plain file name; leave out folders, leading dots and special characters`
+        ["-a", list("bad-name", `${url}\t../x\n`)],
+        `line 1 of ${join(lists, "bad-name")}: '../x' is not a plain file name; leave out folders, leading dots and special characters`
       ],
       [
-        ["-i", list("third", `${url}\ta\tb\n`)],
-        `${join(lists, "third")}, line 1: 'b' is a third field; expected URL, TAB, file name, TAB, sha256:HEX`
+        ["-a", list("third", `${url}\ta\tb\n`)],
+        `line 1 of ${join(lists, "third")}: 'b' is a third field; expected URL, TAB, file name, TAB, sha256:HEX`
       ],
       [
-        ["-i", list("control", "http://a\x1b[2J/x y\n")],
-        `${join(lists, "control")}, line 1: 'http://a?[2J/x y' is not a URL; expected https://host/path`
+        ["-a", list("control", "http://a\x1b[2J/x y\n")],
+        `line 1 of ${join(lists, "control")}: 'http://a\\x1b[2J/x y' is not a URL; expected https://host/path`
       ]
     ]
     it.each(rows)("%j", async (args, message) => {
@@ -461,19 +599,31 @@ describe.concurrent("aio gather", () => {
       })
     })
 
-    it("--on-failure", async () => {
-      const { code, stderr } = await gather(["--on-failure", "explode", url])
-      expect(code).toBe(2)
-      expect(stderr).toMatch(/^aio gather: .*--on-failure.*cancel.*\n$/)
-      expect(stderr.split("\n")).toHaveLength(2)
+    it("a value of the environment is blamed on its variable; gather's own wins", async () => {
+      const run = (env: Record<string, string>) => gather(["--dry-run", "--json", url], { env })
+      expect(await run({ AIO_TIMEOUT: "x" })).toMatchObject({
+        code: 2,
+        stderr: "aio gather: AIO_TIMEOUT: 'x' in duration 'x' is not a number; write one like 90s or 1h30m\n"
+      })
+      expect(await run({ AIO_TIMEOUT: "x", AIO_GATHER_TIMEOUT: "9s" })).toMatchObject({ code: 0, stderr: "" })
     })
 
-    it("a bad line on stdin", async () => {
-      expect(await gather(["-q", "-i", "-"], { stdin: "\nnonsense\n" })).toEqual({
+    it("a pipe on stdin that is not asked for", async () => {
+      expect(await gather([], { stdin: `${url}\n` })).toEqual({
         code: 2,
         signal: null,
         stdout: "",
-        stderr: "aio gather: standard input, line 2: 'nonsense' is not a URL; expected https://host/path\n"
+        stderr:
+          "aio gather: no work is given; write a URL, or -a FILE (the guide's example: aio guide gather)\n"
+      })
+    })
+
+    it("a bad line on stdin", async () => {
+      expect(await gather(["-q", "-a", "-"], { stdin: "\nnonsense\n" })).toEqual({
+        code: 2,
+        signal: null,
+        stdout: "",
+        stderr: "aio gather: line 2 of standard input: 'nonsense' is not a URL; expected https://host/path\n"
       })
     })
   })
@@ -481,28 +631,32 @@ describe.concurrent("aio gather", () => {
   it("--help lists these options; each is tested here or in the neighbouring files", async () => {
     const { code, stdout } = await gather(["--help"])
     expect(code).toBe(0)
-    expect([...new Set(stdout.match(/--[a-z-]+/g))].sort()).toEqual(
+    expect([...new Set(stdout.match(/(?<!option )--[a-z-]+/g))].sort()).toEqual(
       [
+        "--arg-file",
         "--checksum",
-        "--concurrency",
+        "--clobber",
         "--connect-timeout",
         "--content-disposition",
         "--deny-private",
         "--directory",
         "--dry-run",
+        "--format",
         "--fsync",
         "--header",
         "--help",
-        "--input",
+        "--jobs",
         "--json",
         "--limit-rate",
+        "--max-line",
         "--max-redirects",
         "--max-size",
         "--no-clobber",
         "--no-resume",
+        "--null",
         "--on-failure",
-        "--overwrite",
         "--per-host",
+        "--progress",
         "--quiet",
         "--resume",
         "--retries",
@@ -542,7 +696,7 @@ describe.concurrent("aio gather", () => {
       const { code, lines, most: top } = await most(["--per-host=2"], [other.url("/other")])
       expect({ code, top, count: lines.length }).toEqual({ code: 0, top: 2, count: 13 })
       // Last in the list, and done while the busy host's first are held.
-      expect(lines[0]).toBe(`Downloaded ${other.url("/other")}, size 5`)
+      expect(lines[0]).toBe(read(other, "/other", 5))
     })
   })
 
@@ -561,8 +715,8 @@ describe.concurrent("aio gather", () => {
         const dir = Aio.folder()
         const aio = Aio.start(["gather", "--json", "-d", dir, server.url("/f"), server.url("/g")])
         await Promise.all([
-          aio.shows(`"url":"${server.url("/f")}","received":`),
-          aio.shows(`"url":"${server.url("/g")}","received":`)
+          aio.shows(`"name":"${server.url("/f")}","bytes":`),
+          aio.shows(`"name":"${server.url("/g")}","bytes":`)
         ])
         aio.kill(signal)
         const result = await aio.ended
@@ -580,7 +734,7 @@ describe.concurrent("aio gather", () => {
     )
 
     it("the second one ends it at once, whatever it still waits for", async () => {
-      const aio = Aio.start(["gather", "--dry-run", "-i", "-"], { mute: true })
+      const aio = Aio.start(["gather", "--dry-run", "-a", "-"], { mute: true })
       // When this much has been taken from its stdin, its stdout is full, and is not read: the end of its
       // clean-up will not come.
       const lines = Array.from({ length: 60_000 }, (_, i) => `http://127.0.0.1:9/file-number-${i}\n`)
@@ -607,7 +761,7 @@ describe.concurrent("aio gather", () => {
     await aio.shows("gone\n")
     gone()
     const { stderr, stdout } = await aio.ended
-    expect(stdout).toBe(`Downloaded ${server.url("/1")}, size 1\n`)
+    expect(stdout).toBe(`${read(server, "/1", 1)}\n`)
     expect(stderr).toBe("gone\nexit 141\n")
   })
 })

@@ -12,9 +12,9 @@ import {
 import { join } from "node:path"
 import { Chunk, Effect, Either, Layer, Stream } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import * as Gather from "../../src/programs/Gather.js"
 import type * as Download from "../../src/services/download/Download.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
-import * as DownloadList from "../../src/services/download/DownloadList.js"
 import { encodeSidecar, ownName } from "../../src/services/download/internal/partials.js"
 import { SmallFiles } from "../../src/services/download/internal/smallFiles.js"
 import * as NameClaims from "../../src/services/download/NameClaims.js"
@@ -49,7 +49,7 @@ const eventsOf = (stdout: string): Array<any> =>
     .map((line) => JSON.parse(line))
 /** Of one URL, by its path. */
 const eventsAt = (events: ReadonlyArray<any>, path: string, kind: string) =>
-  events.filter(({ event, url }) => event === kind && new URL(url).pathname === path)
+  events.filter(({ event, name }) => event === kind && new URL(name).pathname === path)
 const fifo = (path: string) => void execFileSync("mkfifo", [path])
 const written = (text: string) => {
   const path = join(Aio.folder(), "list")
@@ -206,15 +206,15 @@ describe("aio gather: existing entries of the folder", () => {
       "%s",
       (_, i, note, continued = false) => {
         const [finished] = eventsAt(events, `/f${i}`, "finished")
-        const notes = eventsAt(events, `/f${i}`, "note").map(({ detail }) => detail as string)
+        const notes = eventsAt(events, `/f${i}`, "note").map(({ reason }) => reason as string)
         // A plain name from an earlier answer counts if the server names the files.
         const name = named && plants[i]![0] === "a plain name of another file" ? "other" : `f${i}`
-        expect(finished).toMatchObject({ path: join(dir, name), size: body.length, skipped: false })
-        expect(finished.resumedFrom).toBe(continued ? 1000 : 0)
+        expect(finished).toMatchObject({ path: join(dir, name), bytes: body.length, status: "succeeded" })
+        expect(finished.resumedFrom).toBe(continued ? 1000 : undefined)
         expect(lstatSync(join(dir, name)).isFile()).toBe(true)
         expect(readFileSync(join(dir, name)).equals(body)).toBe(true)
         expect(server.seenAt(`/f${i}`).map(({ headers }) => headers.range !== undefined)).toEqual([continued])
-        const own = notes.filter((detail) => !detail.startsWith("passed over"))
+        const own = notes.filter((reason) => !reason.startsWith("passed over"))
         expect(own).toEqual(note === undefined ? [] : [expect.stringMatching(note)])
       }
     )
@@ -226,10 +226,10 @@ describe("aio gather: existing entries of the folder", () => {
       const left = readdirSync(dir).filter((name) => name.startsWith("."))
       expect(left.every((name) => lstatSync(join(dir, name)).isDirectory())).toBe(true)
       const [note, ...more] = events.filter(
-        ({ detail, event }) => event === "note" && detail.startsWith("passed over")
+        ({ event, reason }) => event === "note" && reason.startsWith("passed over")
       )
       expect(more).toEqual([])
-      expect(note.detail).toMatch(
+      expect(note.reason).toMatch(
         /^passed over what cannot be removed from \S+: \.f\d+\.4194304:1-\d+\.aio-part \(it is a folder\)$/
       )
     })
@@ -356,7 +356,7 @@ describe.concurrent("aio gather: names from the server", () => {
       [`/x/${"e%CC%81".repeat(10_000)}.txt`, `${"é".repeat(98)}.txt`]
     ] as const
     const urls = paths.map(([path]) => `http://127.0.0.1${path}`)
-    const { code, stdout } = await gather(["--dry-run", "-d", "out", "-i", "-"], { stdin: urls.join("\n") })
+    const { code, stdout } = await gather(["--dry-run", "-d", "out", "-a", "-"], { stdin: urls.join("\n") })
     expect([code, stdout.match(/(?<= -> ).*/g)]).toEqual([0, paths.map(([, name]) => `out/${name}`)])
   })
 })
@@ -401,11 +401,11 @@ describe.concurrent("aio gather: files that are there", () => {
         `${server.url(`/${name}`)}${name.endsWith("none") ? "" : `\tsha256:${sha256(Buffer.from(name))}`}`
     )
     const list = written(lines.join("\n"))
-    const args = ["--json", "--no-clobber", "--content-disposition", "-d", dir, "-i", list]
+    const args = ["--json", "--no-clobber", "--content-disposition", "-d", dir, "-a", list]
     const { code, stdout } = await gather(args)
     const events = eventsOf(stdout)
-    const skipped = events.flatMap(({ event, skipped, url }) =>
-      event === "finished" && skipped ? [new URL(url).pathname] : []
+    const skipped = events.flatMap(({ name, status }) =>
+      status === "skipped" ? [new URL(name).pathname] : []
     )
     expect(code).toBe(0)
     expect(skipped.sort()).toEqual(["/linked", "/named-none", "/named-right", "/none", "/right"])
@@ -421,13 +421,13 @@ describe.concurrent("aio gather: files that are there", () => {
       ["/dangling", "dangling"],
       ["/named-wrong", "by-name-wrong"]
     ] as const)
-      expect(eventsAt(events, path, "note").map(({ detail }) => detail)).toEqual([
+      expect(eventsAt(events, path, "note").map(({ reason }) => reason)).toEqual([
         `${at(name)} is there, but its sha256 is another; it is fetched again`
       ])
     // Those that are there are one line together, and are kept the next time.
     const again = await gather(args.filter((word) => word !== "--json"))
     expect([again.code, again.stdout]).toEqual([0, ""])
-    expect(again.stderr).toMatch(/^9 files already exist\nfiles {7}0 downloaded, 9 skipped\n/)
+    expect(again.stderr).toMatch(/^9 files already exist\nfiles {7}0 succeeded, 9 skipped\n/)
   })
 
   it("fails if the server's file is wrong too: the existing file stays, exit 1", async () => {
@@ -484,19 +484,19 @@ describe("aio gather: a problem of the whole run is reported once, with exit 2, 
     mkdirSync(join(dir, "b"))
     const list = written(`${urls.join("\n")}\n`)
     for (const more of [[], ["--no-clobber"]])
-      expect(await gather(["-d", dir, "-i", list, ...more])).toEqual({
+      expect(await gather(["-d", dir, "-a", list, ...more])).toEqual({
         code: 2,
         signal: null,
         stdout: "",
-        stderr: `aio gather: ${list}, line 2: ${join(dir, "b")} is a folder; move it away, or give the file another name\n`
+        stderr: `aio gather: line 2 of ${list}: ${join(dir, "b")} is a folder; move it away, or give the file another name\n`
       })
     expect(await gather(["-d", "", ...urls])).toMatchObject({
       code: 2,
-      stderr: "aio gather: option --directory: it is empty; expected a folder\n"
+      stderr: "aio gather: option --directory: '' is empty; expected a folder (see aio gather --help)\n"
     })
     expect(server.seen).toEqual([])
     // A line that arrives later fails alone, before its request.
-    const later = await gather(["-d", dir, "-i", "-"], { stdin: urls.join("\n") })
+    const later = await gather(["-d", dir, "-a", "-"], { stdin: urls.join("\n") })
     expect(later.code).toBe(1)
     expect(later.stderr).toContain(`Failed ${urls[1]}: ${join(dir, "b")} is a folder\n`)
     expect(server.seenAt("/b")).toEqual([])
@@ -514,7 +514,7 @@ describe("aio gather: a problem of the whole run is reported once, with exit 2, 
 
 describe("lists of downloads", () => {
   const read = (text: string | Uint8Array) =>
-    DownloadList.readList("-").pipe(
+    Gather.readList("-", { maxLine: long.length }).pipe(
       Stream.runCollect,
       Effect.map(Chunk.toReadonlyArray),
       Effect.either,
@@ -522,15 +522,16 @@ describe("lists of downloads", () => {
       Effect.runPromise
     )
   const long = "a".repeat(1024 * 1024)
+  const tooLong = (line: number) => `line ${line} of standard input is longer than 1 MiB`
   const beginning = `'${"a".repeat(80)}…'`
   const noName = "is not a plain file name; leave out folders, leading dots and special characters"
   const noUrl = "is not a URL; expected https://host/path"
   const name = (field: string) => `http://a.example/\t${field}`
   it.each([
-    ["a line beyond 1 MiB", `http://a.example/\n${long}a\n`, `line 2: ${beginning} is longer than 1 MiB`],
-    ["the same without its end", `${long}a`, `line 1: ${beginning} is longer than 1 MiB`],
-    ["a comment beyond 1 MiB", `#${long}\n`, `line 1: '#${"a".repeat(79)}…' is longer than 1 MiB`],
-    ["a line of 1 MiB", `${long}\n`, `line 1: ${beginning} ${noUrl}`],
+    ["a line beyond the limit", `http://a.example/\n${long}a\n`, tooLong(2)],
+    ["the same without its end", `${long}a`, tooLong(1)],
+    ["a comment beyond the limit", `#${long}\n`, tooLong(1)],
+    ["a line of the limit", `${long}\n`, `line 1: ${beginning} ${noUrl}`],
     ["a password", "http://user:secret@bad host/", `line 1: 'http://bad host/' ${noUrl}`],
     ["two @", "http://user:secret@more@bad host/", `line 1: 'http://bad host/' ${noUrl}`],
     ["a password with a TAB", "http://user:se\tcret@bad host/", `line 1: 'http://bad host/' ${noUrl}`],
@@ -550,25 +551,21 @@ describe("lists of downloads", () => {
       name("n\thttp://user:secret@host/"),
       "line 1: 'http://host/' is a third field; expected URL, TAB, file name, TAB, sha256:HEX"
     ],
-    [
-      "a password in a line that is too long",
-      `http://user:secret@host/${long}`,
-      `line 1: 'http://host/${"a".repeat(68)}…' is longer than 1 MiB`
-    ],
-    ["ESC in a name", name("\x1b]0;pwn\x07x"), `line 1: '?]0;pwn?x' ${noName}`],
+    ["a password in a line that is too long", `http://user:secret@host/${long}`, tooLong(1)],
+    ["ESC in a name", name("\x1b]0;pwn\x07x"), `line 1: '\\x1b]0;pwn\\x07x' ${noName}`],
     [
       "ESC in a checksum",
       name("x\tsha256:\x1b[2Jz"),
-      "line 1: 'sha256:?[2Jz' is not a checksum; expected sha256: and 64 hexadecimal digits"
+      "line 1: 'sha256:\\x1b[2Jz' is not a checksum; expected sha256: and 64 hexadecimal digits"
     ],
-    ["C1 in a URL", "x\x9b2J y", `line 1: 'x?2J y' ${noUrl}`],
-    ["a bidi override in a name", name("photo\u202egpj.exe"), `line 1: 'photo?gpj.exe' ${noName}`],
+    ["C1 in a URL", "x\x9b2J y", `line 1: 'x\\u{9b}2J y' ${noUrl}`],
+    ["a bidi override in a name", name("photo\u202egpj.exe"), `line 1: 'photo\\u{202e}gpj.exe' ${noName}`],
     ["a name with ..", name("../x"), `line 1: '../x' ${noName}`],
     ["an absolute name", name("/etc/x"), `line 1: '/etc/x' ${noName}`],
     ["a name of ours", name(".x.1:1-1.aio-part"), `line 1: '.x.1:1-1.aio-part' ${noName}`],
     ["a name that Windows reserves", name("CON"), `line 1: 'CON' ${noName}`],
     ["a name that is not normalized", name("cafe\u0301"), `line 1: 'cafe\u0301' ${noName}`],
-    ["DEL in a name", name("a\x7fb"), `line 1: 'a?b' ${noName}`],
+    ["DEL in a name", name("a\x7fb"), `line 1: 'a\\x7fb' ${noName}`],
     ["a name of a megabyte", name("a".repeat(500_000)), `line 1: ${beginning} ${noName}`],
     [
       "a host name of a megabyte",
@@ -578,11 +575,13 @@ describe("lists of downloads", () => {
     [
       "bytes that are not UTF-8",
       Buffer.from("http://a.example/caf\xe9\n", "latin1"),
-      "line 1: 'http://a.example/caf\ufffd' is not UTF-8"
+      "line 1 of standard input is not UTF-8"
     ]
   ])("refuse %s, and quote a beginning without secrets or control characters", async (_, text, message) => {
     const result = await read(text)
-    expect(Either.isLeft(result) && result.left.message).toBe(`standard input, ${message}`)
+    expect(Either.isLeft(result) && result.left.message).toBe(
+      message.replace(/^line 1: /, "line 1 of standard input: ")
+    )
   })
 
   it("take a comment in any encoding, and a line that just fits", async () => {
@@ -611,9 +610,11 @@ describe("lists of downloads", () => {
       isOnce: () => Effect.succeed(true)
     })
     const error = await Effect.runPromise(
-      Effect.flip(Stream.runDrain(DownloadList.readList("zero")).pipe(Effect.provide(layer)))
+      Effect.flip(
+        Stream.runDrain(Gather.readList("zero", { maxLine: long.length })).pipe(Effect.provide(layer))
+      )
     )
-    expect(error.message).toBe(`zero, line 1: '${"\\x00".repeat(80)}…' is longer than 1 MiB`)
+    expect(error.message).toBe("line 1 of zero is longer than 1 MiB")
     expect(taken).toBeLessThan(2 * 1024 * 1024)
   })
 
@@ -682,13 +683,13 @@ describe.concurrent("aio gather: one URL twice, one name twice", () => {
     const [a, b] = [server.url("/a"), server.url("/b")]
     const text = `${a}\n${b}\n${a}\n`
     const list = how.endsWith("file") ? written(text) : "-"
-    const { code, stderr, stdout } = await gather(["-d", dir, "-i", list], { stdin: text })
+    const { code, stderr, stdout } = await gather(["-d", dir, "-a", list], { stdin: text })
     expect([code, stdout.split("\n").sort()]).toEqual([
       0,
       ["", `Downloaded ${a}, size 1`, `Downloaded ${b}, size 1`]
     ])
     const name = list === "-" ? "standard input" : list
-    expect(stderr).toContain(`${a}: ${name}, line 3 lists it again; it is fetched once\n`)
+    expect(stderr).toContain(`${a}: line 3 of ${name} lists it again; it is fetched once\n`)
     expect(server.seen).toHaveLength(2)
   })
 })
@@ -718,7 +719,7 @@ describe.concurrent("aio gather: after a signal", () => {
     const { code, stderr } = await aio.ended
     expect(code).toBe(expected)
     expect(stderr).toMatch(
-      /^files {7}1 downloaded, 2 cancelled\nbytes {7}4 B\ntime.*\nthroughput.*\nretries {5}0\nkept {8}1 partial file, \d+ KiB; run the same command again to continue, with --no-clobber to keep existing files\n$/
+      /^files {7}1 succeeded, 2 cancelled\nbytes {7}4 B\nthroughput.*\nretries {5}0\nkept {8}1 partial file, \d+ KiB; run the same command again to continue, with --no-clobber to keep existing files\ntime.*\n$/
     )
     const finished = await serve({})
     expect(finished.seen).toEqual([])
@@ -727,22 +728,27 @@ describe.concurrent("aio gather: after a signal", () => {
   it("--timeout leaves the same line; --json has it in the events; the next run continues", async () => {
     const server = await serve({ "/f": FaultServer.inTurn(held, held, file(body)) })
     const dir = Aio.folder()
-    const args = ["-d", dir, "--timeout", "1s", server.url("/f")]
+    const args = ["-d", dir, "--timeout", "2s", server.url("/f")]
     const first = await Aio.run(["gather", ...args])
-    expect(first.code).toBe(1)
+    expect(first.code).toBe(124)
     expect(first.stderr).toMatch(
-      /: timed out after 1s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\n$/
+      /^Timed out \S+: timed out after 2s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\ntime.*\n$/
     )
     const aio = Aio.start(["gather", "--json", "-d", dir, server.url("/f")])
     await server.arrived("/f", 2)
     aio.kill("SIGINT")
     const events = eventsOf((await aio.ended).stdout)
-    const [failed, summary] = events.slice(-2)
-    expect(failed).toMatchObject({ event: "failed", reason: "cancelled", detail: "cancelled: SIGINT" })
-    expect(failed.kept).toBeGreaterThan(0)
-    expect(summary).toMatchObject({ event: "summary", failed: 1, kept: { files: 1, bytes: failed.kept } })
+    const [cancelled, summary] = events.slice(-2)
+    expect(cancelled).toMatchObject({ event: "finished", status: "cancelled", reason: "SIGINT" })
+    expect(cancelled.kept).toBeGreaterThan(0)
+    expect(summary).toMatchObject({
+      event: "summary",
+      cancelled: 1,
+      exitCode: 130,
+      kept: { files: 1, bytes: cancelled.kept }
+    })
     const last = eventsOf((await gather(["--json", "-d", dir, server.url("/f")])).stdout)
-    expect(last.find(({ event }) => event === "finished").resumedFrom).toBe(failed.kept)
+    expect(last.find(({ event }) => event === "finished").resumedFrom).toBe(cancelled.kept)
     expect(readFileSync(join(dir, "f")).equals(body)).toBe(true)
   })
 })
@@ -767,19 +773,19 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
       expect(code).toBe(1)
       // A line that is longer than the terminal's is continued in the next.
       const text = lines.join(columns === 80 ? "\n" : "").replaceAll("\n", " ")
-      for (const path of paths) expect(text).toContain(`Downloaded ${server.url(path)}, size 300000`)
+      for (const path of paths) expect(text).toContain(`Read ${server.url(path)}, size 300000`)
       expect(text).toContain(`Failed ${server.url("/missing")}: HTTP 404 Not Found`)
       const from = lines.findIndex((line) => line.startsWith("files"))
-      expect(lines.slice(0, from).filter((line) => / downloaded, |━| of 293/.test(line))).toEqual([])
+      expect(lines.slice(0, from).filter((line) => / files {2}|━| of 293/.test(line))).toEqual([])
       expect(lines.slice(from, -1).flatMap((line) => summary.exec(line)?.[1] ?? [])).toEqual([
         "files",
         "bytes",
-        "time",
         "throughput",
         "retries",
-        "failures"
+        "failures",
+        "time"
       ])
-      expect(lines[from]).toBe(`files       ${count} downloaded, 1 failed`.slice(0, columns))
+      expect(lines[from]).toBe(`files       ${count} succeeded, 1 failed`.slice(0, columns))
       expect(lines.at(-1)).toBe("")
     }
   )
@@ -790,7 +796,7 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
     const dir = Aio.folder()
     const [url] = ["/held-with-a-long-name-that-is-cut-at-its-beginning.bin"].map(server.url)
     const aio = Terminal.start(["gather", "-d", dir, url!], 80)
-    await aio.shows("0 downloaded, 0 failed, 0 B\r\n")
+    await aio.shows("0/1 files  ")
     await aio.shows("that-is-cut-at-its-beginning.bin ")
     await aio.shows(" KiB of 293 KiB\r\n")
     aio.press("\x03")
@@ -799,13 +805,13 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
     expect(lines.slice(0, -1).map((line) => line.replace(/ .*/, ""))).toEqual([
       "files",
       "bytes",
-      "time",
       "throughput",
       "retries",
-      "kept"
+      "kept",
+      "time"
     ])
     expect(lines.join("")).toMatch(
-      /kept {8}1 partial file, \d+ KiB; run the same command again ?to ?continue$/
+      /kept {8}1 partial file, \d+ KiB; run the same command again ?to ?continue(time|$)/
     )
   })
 
@@ -814,9 +820,9 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
     const { lines } = await Terminal.start(["gather", "--timeout=1s", server.url("/f"), server.url("/held")])
       .ended
     expect(lines.slice(0, 3)).toEqual([
-      `Downloaded ${server.url("/f")}, size 1`,
-      `Failed ${server.url("/held")}: timed out after 1s`,
-      "files       1 downloaded, 1 failed"
+      `Read ${server.url("/f")}, size 1 (not saved; -d DIR saves it)`,
+      `Timed out ${server.url("/held")}: timed out after 1s`,
+      "files       1 succeeded, 1 timed out"
     ])
   })
 })

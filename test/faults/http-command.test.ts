@@ -31,9 +31,9 @@ describe("aio gather and what servers do wrong", () => {
     const { code, stderr, stdout } = await Aio.run(["gather", "--json", "--retries=0", ...args], options)
     const ends: Record<string, string> = {}
     for (const line of stdout.split("\n").filter((line) => line !== "")) {
-      const { detail, event, reason, size, url } = JSON.parse(line)
-      if (event === "finished") ends[new URL(url).pathname] = `finished ${size}`
-      if (event === "failed") ends[new URL(url).pathname] = `${reason}: ${detail}`
+      const { bytes, cause, event, name, reason, status } = JSON.parse(line)
+      if (event !== "finished") continue
+      ends[new URL(name).pathname] = status === "succeeded" ? `finished ${bytes}` : `${cause}: ${reason}`
     }
     return { code, stderr, ends }
   }
@@ -204,7 +204,7 @@ describe("aio gather and what servers do wrong", () => {
     const ports = await Promise.all(Array.from({ length: 25 }, serve))
     const urls = [...ports, ...ports].map((port, i) => `http://127.0.0.1:${port}/${i}`).join("\n")
     const dir = Aio.folder()
-    const { code, ends } = await gather(["-j50", "-d", dir, "-i", "-"], {
+    const { code, ends } = await gather(["-j50", "-d", dir, "-a", "-"], {
       shell: 'ulimit -n 40; exec "$@"',
       stdin: urls
     })

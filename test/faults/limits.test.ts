@@ -54,7 +54,6 @@ describe("output without a line end, of two jobs at once", () => {
 })
 
 describe("a line of 100 MB between two others, in a heap of 60 MB", () => {
-  const long = "longer than 1 MiB"
   const record = "Failed line 2 of standard input: longer than 16 MiB\n"
   const cases: ReadonlyArray<readonly [ReadonlyArray<string>, number, string, string]> = [
     [["loop", "-q", "--on-failure", "continue", "f.mjs"], 1, "1\n2\n", record],

@@ -27,6 +27,65 @@ describe("Gather", () => {
     }).pipe(Effect.provide(Layer.mergeAll(Output.layerTest, Downloader.layer, GuideServer.layer)))
   )
 
+  describe("readList", () => {
+    const readText = (text: string, options?: Gather.ListOptions) =>
+      Effect.provide(collect(Gather.readList("-", options)), Input.layerTest(text))
+    const source = (line: number) => `line ${line} of standard input`
+
+    it.effect("reads lines, with the origin of each", () =>
+      Effect.gen(function* () {
+        const text = "\ufeff# head\n\nhttps://a.example/x\r\n \t\nhttps://a.example/y\tname.txt"
+        expect(yield* readText(text)).toEqual([
+          { ...request("https://a.example/x"), source: source(3) },
+          { ...request("https://a.example/y"), name: "name.txt", source: source(5) }
+        ])
+      })
+    )
+
+    it.effect("reads texts between NUL bytes", () =>
+      Effect.gen(function* () {
+        const requests = yield* readText("https://a.example/x\0#no\0https://a.example/y\tn\0", {
+          format: "null"
+        })
+        expect(requests).toEqual([
+          { ...request("https://a.example/x"), source: "item 1 of standard input" },
+          { ...request("https://a.example/y"), name: "n", source: "item 3 of standard input" }
+        ])
+      })
+    )
+
+    it.effect("of nothing is nothing", () =>
+      Effect.gen(function* () {
+        expect(yield* readText("")).toEqual([])
+        expect(yield* readText("\n\n# only a comment\n")).toEqual([])
+      })
+    )
+
+    it.effect.each([
+      ["\n\nnonsense", `${source(3)}: 'nonsense' is not a URL; expected https://host/path`],
+      [`https://a.example/\n${"x".repeat(200)}`, `${source(2)} is longer than 100 bytes`]
+    ] as const)("names the line: %j", ([text, message]) =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(readText(text, { maxLine: 100 }))
+        expect([error.message, error.exitCode]).toEqual([message, 2])
+      })
+    )
+
+    it.live("counts its lines from 1 in each reading; reports the problem of a file", () =>
+      Effect.gen(function* () {
+        const missing = yield* Effect.flip(Stream.runDrain(Gather.readList("/no/such/list")))
+        expect(missing.message).toBe("cannot read the list /no/such/list: the file does not exist")
+        const path = new URL(import.meta.url).pathname
+        const list = Gather.readList(path)
+        const twice = yield* Effect.all([
+          Effect.flip(Stream.runDrain(list)),
+          Effect.flip(Stream.runDrain(list))
+        ])
+        for (const error of twice) expect(error).toMatchObject({ place: `line 1 of ${path}` })
+      }).pipe(Effect.provide(Input.layer))
+    )
+  })
+
   describe("plan", () => {
     it.effect("lists known requests, then those of the list; with a directory each file once", () =>
       Effect.gen(function* () {
@@ -35,10 +94,12 @@ describe("Gather", () => {
         const planned = (directory?: string) =>
           Effect.provide(collect(Gather.plan(sources, directory)), Input.layerTest(text))
         const [a, b] = ["https://a.example/a", "https://a.example/b"]
-        expect(yield* planned()).toEqual([a, a, b].map((url) => ({ url, path: undefined })))
+        expect(yield* planned()).toEqual(
+          [a, a, b].map((name, i) => ({ event: "planned", index: i + 1, name }))
+        )
         expect(yield* planned("dir")).toEqual([
-          { url: a, path: "dir/a" },
-          { url: b, path: "dir/b" }
+          { event: "planned", index: 1, name: a, path: "dir/a" },
+          { event: "planned", index: 3, name: b, path: "dir/b" }
         ])
       })
     )
@@ -50,10 +111,12 @@ describe("Gather", () => {
     it.scopedLive("saves the files of the command line and the list", () =>
       Effect.gen(function* () {
         const directory = yield* scratch
-        const events = yield* collect(
-          yield* Gather.files({ requests: [request("https://a.example/f")] }, { directory })
+        const { count, events } = yield* Gather.files(
+          { requests: [request("https://a.example/f")] },
+          { directory }
         )
-        expect(events.at(-1)).toMatchObject({ event: "summary", finished: 1, failed: 0 })
+        expect((yield* collect(events)).at(-1)).toMatchObject({ event: "summary", succeeded: 1, failed: 0 })
+        expect(count).toBe(1)
         expect(HashMap.size(yield* Ref.get(yield* DownloaderTest.Files))).toBe(1)
       }).pipe(Effect.provide(Layer.merge(serve, Input.layerTest(""))))
     )
@@ -75,7 +138,7 @@ describe("Gather", () => {
       Effect.gen(function* () {
         const list = new URL(import.meta.url).pathname
         const error = yield* Effect.flip(Gather.files({ requests: [request("https://a.example/f")], list }))
-        expect(error).toMatchObject({ _tag: "ListError", line: 1 })
+        expect(error).toMatchObject({ _tag: "ListError", place: `line 1 of ${list}` })
       }).pipe(Effect.provide(Layer.merge(serve, Input.layer)))
     )
   })

@@ -1,8 +1,5 @@
-import { isUtf8 } from "node:buffer"
-import { Chunk, Data, Effect, Either, Stream } from "effect"
+import { Data, Either } from "effect"
 import { codes } from "../host/ExitCodes.js"
-import * as Input from "../host/Input.js"
-import * as Lines from "../text/Lines.js"
 import * as Printable from "../text/Printable.js"
 import type * as Download from "./Download.js"
 import * as FileName from "./FileName.js"
@@ -62,25 +59,33 @@ export const parseChecksum = (text: string): Either.Either<Download.Checksum, st
     : Either.left(`${quote(text)} is not a checksum; expected sha256: and 64 hexadecimal digits`)
 
 /**
- * A line of a list that cannot be read; `message` names the list, the line and what is accepted.
+ * A list that cannot be read, or a line of one that is not a download; `message` names it and what is accepted.
  *
  * @since 0.1.0
  * @category errors
  */
 export class ListError extends Data.TaggedError("ListError")<{
   readonly list: string
-  readonly line: number | undefined
+  /** `line 3 of urls.txt`; undefined if the list itself cannot be read. */
+  readonly place: string | undefined
   readonly detail: string
 }> {
   readonly exitCode = codes.usage
   override get message() {
-    const { detail, line, list } = this
-    const name = list === "-" ? "standard input" : list
-    return line === undefined ? `cannot read the list ${name}: ${detail}` : `${name}, line ${line}: ${detail}`
+    const { detail, list, place } = this
+    const name = list === "-" ? "standard input" : Printable.line(list)
+    return place === undefined ? `cannot read the list ${name}: ${detail}` : `${place}: ${detail}`
   }
 }
 
-const parseLine = (line: string): Either.Either<Download.DownloadRequest, string> => {
+/**
+ * Reads a line of a list: a URL, optionally followed by TAB and a file name, and by TAB and `sha256:HEX`. The left side is
+ * the problem.
+ *
+ * @since 0.1.0
+ * @category parsing
+ */
+export const parseLine = (line: string): Either.Either<Download.DownloadRequest, string> => {
   const [text = "", ...fields] = line.split("\t").map((field) => field.trim())
   // A password may contain a TAB, with the @ after it.
   const url = parseUrl(text, line.includes("@") ? line : text)
@@ -101,82 +106,4 @@ const parseLine = (line: string): Either.Either<Download.DownloadRequest, string
     } else request.name = field
   }
   return Either.right(request)
-}
-
-/** Most bytes of a line of a list. */
-const longestLine = 1024 * 1024
-const hash = 0x23
-
-/**
- * Reads a list of downloads: a URL per line, optionally followed by TAB and a file name, and by TAB and `sha256:HEX`;
- * blank lines and lines that start with `#` are skipped. A line is at most 1 MiB long. `-` is standard input. The list is
- * streamed and not kept. Fails with {@link ListError} at the first wrong line, and if the list cannot be read.
- *
- * @since 0.1.0
- * @category streams
- */
-export const readList = (list: string): Stream.Stream<Download.DownloadRequest, ListError, Input.Input> => {
-  const source = list === "-" ? "standard input" : list
-  const fail = (detail: string, line?: number) => new ListError({ list, line, detail })
-  return Stream.unwrap(
-    Effect.map(Input.Input, ({ open }) => {
-      let found: Array<string | { readonly wrong: string }> = []
-      let unended = 0 // bytes of the line whose end has not arrived
-      const lines = Lines.make({
-        maxLine: longestLine,
-        onLine: (line, cut) => {
-          const wrong = cut
-            ? "is longer than 1 MiB"
-            : line[0] === hash || isUtf8(line)
-              ? undefined
-              : "is not UTF-8"
-          const text = line.toString("utf8")
-          found.push(wrong === undefined ? text : { wrong: `${quote(text)} ${wrong}` })
-        }
-      })
-      const take = () => {
-        const taken = found
-        found = []
-        return Chunk.unsafeFromArray(taken)
-      }
-      const whole = Stream.mapChunks(open(list), (chunks) => {
-        for (const bytes of chunks) {
-          lines.push(bytes)
-          const last = bytes.lastIndexOf(10)
-          unended = last < 0 ? unended + bytes.length : bytes.length - last - 1
-          // Its end may never arrive.
-          if (unended > longestLine) lines.end()
-        }
-        return take()
-      })
-      const rest = Stream.suspend(() => {
-        lines.end()
-        return Stream.fromChunk(take())
-      })
-      let number = 0
-      return Stream.concat(
-        Stream.mapError(whole, (error) => fail(error.detail)),
-        rest
-      ).pipe(
-        // Parsed on demand in small chunks, so that they die young; without waiting for further lines.
-        Stream.chunks,
-        Stream.mapConcatChunk((lines) => Chunk.chunksOf(lines, 64)),
-        Stream.flattenChunks,
-        Stream.mapChunksEffect((lines) =>
-          Effect.suspend(() => {
-            const requests: Array<Download.DownloadRequest> = []
-            for (const line of lines) {
-              number++
-              if (typeof line !== "string") return Effect.fail(fail(line.wrong, number))
-              if (line.trim() === "" || line.startsWith("#")) continue
-              const request = parseLine(number === 1 ? line.replace(/^\uFEFF/, "") : line)
-              if (Either.isLeft(request)) return Effect.fail(fail(request.left, number))
-              requests.push({ ...request.right, source: `${source}, line ${number}` })
-            }
-            return Effect.succeed(Chunk.unsafeFromArray(requests))
-          })
-        )
-      )
-    })
-  )
 }

@@ -1,4 +1,7 @@
-import { Cause, Clock, Data, Deferred, type Duration, Effect, Exit, Option, Stream } from "effect"
+import { Cause, Data, Deferred, type Duration, Effect, Exit, Option, Stream } from "effect"
+import * as EventLine from "../host/EventLine.js"
+import type * as Events from "../host/Events.js"
+import { codes, isFailureCode, ofMany } from "../host/ExitCodes.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
 import { withOwnScope } from "../stream/OwnScope.js"
 import * as Backoff from "../task/Backoff.js"
@@ -64,74 +67,29 @@ export interface DownloadsOptions extends Download.SessionOptions {
 }
 
 /**
- * An event of {@link downloads}. `index` is the request's place in the input, from 0.
+ * An event of {@link downloads}: those of `aio gather --json`, whose schema is `Events.Gather`. `index` is the request's
+ * place in the input, from 1; `name` is its URL, without user and password.
  *
  * @since 0.1.0
  * @category events
  */
-export type DownloadEvent =
-  | { readonly event: "started"; readonly index: number; readonly url: string }
-  | {
-      readonly event: "progress"
-      readonly index: number
-      readonly url: string
-      /** Bytes of the file so far. */
-      readonly received: number
-      /** Bytes of the whole file, if the server sends that. */
-      readonly total?: number | undefined
-    }
-  | {
-      readonly event: "retried"
-      readonly index: number
-      readonly url: string
-      /** The number of the next attempt; the first one was 1. */
-      readonly attempt: number
-      /** Milliseconds until then. */
-      readonly delay: number
-      readonly reason: Download.Reason
-      readonly detail: string
-    }
-  | {
-      /** An oddity that is not a failure. */
-      readonly event: "note"
-      readonly index: number
-      readonly url: string
-      readonly detail: string
-    }
-  | ({ readonly event: "finished"; readonly index: number; readonly url: string } & Download.Downloaded)
-  | {
-      readonly event: "failed"
-      readonly index: number
-      readonly url: string
-      readonly reason: Download.Reason | "cancelled"
-      readonly detail: string
-      readonly status?: number | undefined
-      /** Bytes on the disk from which the next run continues; left out if there are none. */
-      readonly kept?: number | undefined
-    }
-  | Summary
+export type DownloadEvent = Exclude<typeof Events.Gather.Type, { readonly event: "planned" }>
+
+/**
+ * The end of one download.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export type Finished = Extract<DownloadEvent, { readonly event: "finished" }>
 
 /**
  * The last event: the outcomes of all requests.
  *
  * @since 0.1.0
- * @category models
+ * @category events
  */
-export interface Summary {
-  readonly event: "summary"
-  readonly finished: number
-  readonly skipped: number
-  readonly failed: number
-  /** Decoded bytes of finished downloads, without bytes of earlier attempts. */
-  readonly bytes: number
-  /** Milliseconds from the first request. */
-  readonly elapsed: number
-  readonly retries: number
-  /** The number of failures for each reason. */
-  readonly causes: Readonly<Record<string, number>>
-  /** The partial files that the next run continues, and their bytes; left out if there are none. */
-  readonly kept?: { readonly files: number; readonly bytes: number } | undefined
-}
+export type Summary = Extract<DownloadEvent, { readonly event: "summary" }>
 
 class FirstFailure extends Data.TaggedError("FirstFailure")<{
   readonly cancellation: Cancellation.Cancellation
@@ -146,6 +104,9 @@ interface Item {
   claimed?: string
   /** Notes that were emitted already. */
   readonly notes: Set<string>
+  /** Attempts so far, and when the last one began. */
+  attempts: number
+  begun: bigint
   /** Bytes on the disk with which a further attempt continues. */
   kept: number
 }
@@ -202,46 +163,71 @@ export const downloads = <E = never, R = never>(
         }
       )
 
-      const begun = yield* Clock.currentTimeNanos
-      const counts = { finished: 0, skipped: 0, failed: 0, bytes: 0, retries: 0 }
+      const clock = yield* Effect.clock
+      const begun = clock.unsafeCurrentTimeNanos()
+      const since = (nanos: bigint) => EventLine.ms(Number(clock.unsafeCurrentTimeNanos() - nanos) / 1e6)
+      const counts = { succeeded: 0, failed: 0, cancelled: 0, skipped: 0, timed_out: 0 }
+      let retried = 0
+      let downloadedBytes = 0
       const causes: Record<string, number> = {}
       const keptParts = { files: 0, bytes: 0 }
       let count = 0
-      const failed = (
-        { index, kept, url }: Item,
-        reason: Download.Reason | "cancelled",
-        detail: string,
-        status?: number
+      let stopReason: string | undefined
+      let broken: Cause.Cause<E | NameClaims.NameTaken> | undefined
+      const finish = (
+        { attempts, begun, index, url }: Item,
+        status: Events.Status,
+        more: Partial<Omit<Finished, "event">>
       ) => {
-        counts.failed++
-        causes[reason] = (causes[reason] ?? 0) + 1
-        if (kept > 0) {
-          keptParts.files++
-          keptParts.bytes += kept
-        }
-        emit({
-          event: "failed",
-          index,
-          url,
-          reason,
-          detail,
-          ...(status === undefined ? {} : { status }),
-          ...(kept === 0 ? {} : { kept })
-        })
+        counts[status]++
+        const duration = attempts === 0 ? 0 : since(begun)
+        const made = attempts === 0 || status === "skipped" ? {} : { attempts }
+        emit({ event: "finished", index, name: url, status, duration, ...more, ...made })
+      }
+      /** The end of a download that did not succeed, with what is left of it on the disk. */
+      const lost = (item: Item, status: "failed" | "cancelled" | "timed_out", more: Partial<Finished>) => {
+        if (item.kept === 0) return finish(item, status, more)
+        keptParts.files++
+        keptParts.bytes += item.kept
+        finish(item, status, { ...more, kept: item.kept })
+      }
+      const failed = (item: Item, { detail, reason: cause, status }: Download.DownloadError) => {
+        causes[cause] = (causes[cause] ?? 0) + 1
+        const http = status === undefined ? {} : { httpStatus: status }
+        lost(item, cause === "timeout" ? "timed_out" : "failed", { reason: detail, cause, ...http })
       }
       const note = (item: Item, text: string) => {
-        const detail = Printable.line(text) // it may quote file names that another program chose
-        if (item.notes.has(detail)) return
-        item.notes.add(detail)
-        emit({ event: "note", index: item.index, url: item.url, detail })
+        const reason = Printable.line(text) // it may quote file names that another program chose
+        if (item.notes.has(reason)) return
+        item.notes.add(reason)
+        emit({ event: "note", index: item.index, name: item.url, reason })
       }
-      const finished = ({ index, url }: Item, downloaded: Download.Downloaded) => {
-        if (downloaded.skipped) counts.skipped++
-        else {
-          counts.finished++
-          counts.bytes += downloaded.size - downloaded.resumedFrom
+      const finished = (item: Item, downloaded: Download.Downloaded) => {
+        const { path, resumedFrom, size, skipped, status } = downloaded
+        if (downloaded.note !== undefined) note(item, downloaded.note)
+        const { checksum } = item.request
+        const file = {
+          bytes: size,
+          ...(path === undefined ? {} : { path }),
+          ...(checksum === undefined ? {} : { sha256: checksum.hex })
         }
-        emit({ event: "finished", index, url, ...downloaded })
+        if (skipped) return finish(item, "skipped", { reason: "it already exists", ...file })
+        downloadedBytes += size - resumedFrom
+        const resumed = resumedFrom === 0 ? {} : { resumedFrom }
+        finish(item, "succeeded", { ...file, ...resumed, httpStatus: status })
+      }
+      const exitCode = (): number => {
+        if (broken !== undefined) {
+          const error = Option.getOrUndefined(Cause.failureOption(broken)) as
+            | { readonly exitCode?: unknown }
+            | undefined
+          return isFailureCode(error?.exitCode) ? error.exitCode : codes.failed
+        }
+        const failures = [
+          ...(counts.failed === 0 ? [] : [codes.failed]),
+          ...(counts.timed_out === 0 ? [] : [codes.timedOut])
+        ]
+        return ofMany(failures, stopReason)
       }
 
       const target = (item: Item): Download.Target | undefined =>
@@ -275,7 +261,13 @@ export const downloads = <E = never, R = never>(
         onProgress:
           options.progress === true
             ? (received, total) =>
-                emit({ event: "progress", index: item.index, url: item.url, received, total })
+                emit({
+                  event: "progress",
+                  index: item.index,
+                  name: item.url,
+                  bytes: received,
+                  ...(total === undefined ? {} : { total })
+                })
             : undefined
       })
 
@@ -283,10 +275,23 @@ export const downloads = <E = never, R = never>(
         session,
         retries,
         pauseBefore: Backoff.make(options.backoff),
-        toRequest,
-        onRetry: ({ index, url }, attempt, delay, { detail, reason }) => {
-          counts.retries++
-          emit({ event: "retried", index, url, attempt, delay, reason, detail })
+        toRequest: (item) => {
+          item.begun = clock.unsafeCurrentTimeNanos()
+          if (item.attempts === 0) item.attempts = 1
+          return toRequest(item)
+        },
+        onRetry: (item, attempt, delay, { detail, reason }) => {
+          retried++
+          item.attempts = attempt
+          emit({
+            event: "retrying",
+            index: item.index,
+            name: item.url,
+            attempt,
+            delay,
+            reason: detail,
+            cause: reason
+          })
         }
       })
 
@@ -297,7 +302,7 @@ export const downloads = <E = never, R = never>(
           ? attempts.settle(item, first)
           : Deadline.timeout(attempts.settle(item, first), {
               limit: timeout,
-              late: { reason: `not done in ${formatGiven(timeout)}`, origin: "timeout" },
+              late: { reason: `timed out after ${formatGiven(timeout)}`, origin: "timeout" },
               onTimeout: () =>
                 new Download.DownloadError({
                   reason: "timeout",
@@ -310,7 +315,7 @@ export const downloads = <E = never, R = never>(
           Effect.matchEffect({
             onSuccess: (downloaded) => Effect.sync(() => finished(item, downloaded)),
             onFailure: (error) => {
-              failed(item, error.reason, error.detail, error.status)
+              failed(item, error)
               const cancellation = { reason: `${item.url} failed: ${error.detail}`, origin: "gather" }
               return onFailure === "cancel" ? Effect.fail(new FirstFailure({ cancellation })) : Effect.void
             }
@@ -348,7 +353,7 @@ export const downloads = <E = never, R = never>(
           const begin = (next: Item | undefined) => {
             item = next
             if (next === undefined) return resume(Effect.succeed(undefined))
-            emit({ event: "started", index: next.index, url: next.url })
+            emit({ event: "started", index: next.index, name: next.url })
             if (timeout !== undefined) return resume(Effect.succeed("deadline"))
             const abort = attempts.start(next, {
               succeed: (downloaded) => {
@@ -378,7 +383,7 @@ export const downloads = <E = never, R = never>(
             Effect.sync(() => {
               if (item === undefined) return
               const [why] = Cancellation.fromInterruptors(interruptors)
-              failed(item, "cancelled", why === undefined ? "cancelled" : `cancelled: ${why.reason}`)
+              lost(item, "cancelled", why === undefined ? {} : { reason: why.reason })
             })
           ),
           Effect.asVoid
@@ -391,15 +396,20 @@ export const downloads = <E = never, R = never>(
           const items: Array<Item> = []
           for (const request of chunk) {
             const item: Item = {
-              index: count++,
+              index: ++count,
               request,
               url: Download.show(request.url),
               history: Download.makeHistory(),
               notes: new Set(),
+              attempts: 0,
+              begun,
               kept: 0
             }
             if (options.directory === undefined || (yield* claims.begin(request))) items.push(item)
-            else note(item, `${request.source ?? "the command line"} lists it again; it is fetched once`)
+            else {
+              const source = request.source ?? "the command line"
+              finish(item, "skipped", { reason: `${source} lists it again; it is fetched once` })
+            }
           }
           queue.offer(items)
           yield* queue.low
@@ -414,12 +424,14 @@ export const downloads = <E = never, R = never>(
       let left = work.length
       const done = yield* Deferred.make<void>()
       const stopped = Effect.raceFirst(
-        Effect.flatMap(options.stop ?? Effect.never, (cancellation) => new FirstFailure({ cancellation })),
+        Effect.flatMap(options.stop ?? Effect.never, (cancellation) => {
+          stopReason = cancellation.reason
+          return new FirstFailure({ cancellation })
+        }),
         Deferred.await(done)
       )
       const group = options.stop === undefined ? work : [...work, stopped]
       let next = 0
-      let broken: Cause.Cause<E | NameClaims.NameTaken> | undefined
       const run = WorkerFibers.run({
         concurrency: group.length,
         pull: () => group[next++],
@@ -433,16 +445,18 @@ export const downloads = <E = never, R = never>(
           return { reason: `the list failed: ${headline(broken)}`, origin: "gather" }
         }
       }).pipe(
-        Effect.andThen(Clock.currentTimeNanos),
-        Effect.tap((now) => {
+        Effect.andThen(() => {
           emit({
             event: "summary",
             ...counts,
-            elapsed: Number(now - begun) / 1e6,
+            duration: since(begun),
+            exitCode: exitCode(),
+            bytes: downloadedBytes,
+            retries: retried,
             causes,
             ...(keptParts.files === 0 ? {} : { kept: keptParts })
           })
-          return Effect.sync(() => end(broken))
+          end(broken)
         })
       )
       yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>

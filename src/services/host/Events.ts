@@ -68,8 +68,15 @@ const output = event("output", { ...item, stream, text })
 /** The process was asked to end and still runs; it is killed after `left` milliseconds. */
 const lingering = event("lingering", { ...item, pid: count, left: milliseconds })
 
+const cause = Schema.Literal(
+  ...(["dns", "connect", "tls", "stalled", "timeout", "dropped", "protocol"] as const),
+  ...(["status", "redirect", "private-address", "too-large", "decode", "range", "checksum"] as const),
+  ...(["name-taken", "disk-full", "descriptors", "file"] as const)
+).annotations({ description: "why a download failed, for a program; reason is for a person" })
+
 /**
- * The events of `aio gather`: `name` is the URL.
+ * The events of `aio gather`: `name` is the URL, without user and password. Every URL that was read and begun has one
+ * `finished`; a file that exists, and a URL that is listed twice, is `skipped`.
  *
  * @since 0.1.0
  * @category schemas
@@ -77,21 +84,30 @@ const lingering = event("lingering", { ...item, pid: count, left: milliseconds }
 export const Gather = Schema.Union(
   event("planned", { ...item, path: optional(text) }),
   event("started", item),
+  /** `bytes` of the file so far, and of the whole file, if the server sends that. */
   event("progress", { ...item, bytes: count, total: optional(count) }),
-  retrying.pipe(Schema.extend(Schema.Struct({ cause: text }))),
+  retrying.pipe(Schema.extend(Schema.Struct({ cause }))),
+  /** An oddity that is not a failure. */
   event("note", { ...item, reason: text }),
   finished({
-    bytes: count,
+    /** Of the decoded body, or of the file that exists. */
+    bytes: optional(count),
     path: optional(text),
+    /** The checksum that the file was found to have, if one was expected. */
     sha256: optional(text),
+    /** Bytes of an earlier attempt that were not downloaded again. */
+    resumedFrom: optional(count),
     attempts: optional(count),
-    cause: optional(text),
+    cause: optional(cause),
     httpStatus: optional(count),
+    /** Bytes on the disk from which the next run continues. */
     kept: optional(count)
   }),
   summary({
+    /** Downloaded in this run. */
     bytes: count,
     retries: count,
+    /** The number of failures for each cause. */
     causes: Schema.Record({ key: text, value: count }),
     kept: optional(Schema.Struct({ files: count, bytes: count }))
   })

@@ -47,6 +47,19 @@ describe("Downloads", () => {
       )
     )
   const noJitter = Effect.withRandom(Random.fixed([0.5]))
+  const none = {
+    succeeded: 0,
+    failed: 0,
+    cancelled: 0,
+    skipped: 0,
+    timed_out: 0,
+    bytes: 0,
+    retries: 0,
+    causes: {},
+    exitCode: 0
+  }
+  const done = (events: ReadonlyArray<any>) =>
+    events.filter(({ status }) => status === "succeeded").map(({ name }) => name)
   const kinds = (events: ReadonlyArray<any>) => events.map(({ event }) => event)
 
   it.effect("gives started, finished and a summary; saves under the URL's name or the given one", () =>
@@ -57,37 +70,36 @@ describe("Downloads", () => {
       yield* TestClock.adjust(20)
       yield* Fiber.join(fiber)
       expect(events).toEqual([
-        { event: "started", index: 0, url: url("x/a") },
-        { event: "started", index: 1, url: url("b") },
+        { event: "started", index: 1, name: url("x/a") },
+        { event: "started", index: 2, name: url("b") },
+        {
+          event: "finished",
+          index: 2,
+          name: url("b"),
+          status: "succeeded",
+          duration: 10,
+          bytes: 2,
+          path: "dir/other",
+          httpStatus: 200,
+          attempts: 1
+        },
         {
           event: "finished",
           index: 1,
-          url: url("b"),
-          size: 2,
-          path: "dir/other",
-          skipped: false,
-          resumedFrom: 0,
-          status: 200
-        },
-        {
-          event: "finished",
-          index: 0,
-          url: url("x/a"),
-          size: 3,
+          name: url("x/a"),
+          status: "succeeded",
+          duration: 20,
+          bytes: 3,
           path: "dir/a",
-          skipped: false,
-          resumedFrom: 0,
-          status: 200
+          httpStatus: 200,
+          attempts: 1
         },
         {
           event: "summary",
-          finished: 2,
-          skipped: 0,
-          failed: 0,
+          ...none,
+          succeeded: 2,
           bytes: 5,
-          elapsed: 20,
-          retries: 0,
-          causes: {}
+          duration: 20
         }
       ])
       const files = yield* Ref.get(yield* DownloaderTest.Files)
@@ -101,32 +113,40 @@ describe("Downloads", () => {
       yield* TestClock.adjust(499)
       expect(events.slice(1)).toEqual([
         {
-          event: "retried",
-          index: 0,
-          url: url("a"),
+          event: "retrying",
+          index: 1,
+          name: url("a"),
           attempt: 2,
           delay: 500,
-          reason: "dropped",
-          detail: "broke"
+          cause: "dropped",
+          reason: "broke"
         }
       ])
       yield* TestClock.adjust(1)
-      expect(events[2]).toMatchObject({ event: "retried", attempt: 3, delay: 1000 })
+      expect(events[2]).toMatchObject({ event: "retrying", attempt: 3, delay: 1000 })
       yield* TestClock.adjust(999)
-      expect(kinds(events)).toEqual(["started", "retried", "retried"])
+      expect(kinds(events)).toEqual(["started", "retrying", "retrying"])
       yield* TestClock.adjust(1)
       yield* Fiber.join(fiber)
       expect(events.slice(3)).toEqual([
-        { event: "failed", index: 0, url: url("a"), reason: "dropped", detail: "broke" },
+        {
+          event: "finished",
+          index: 1,
+          name: url("a"),
+          status: "failed",
+          duration: 0,
+          attempts: 3,
+          cause: "dropped",
+          reason: "broke"
+        },
         {
           event: "summary",
-          finished: 0,
-          skipped: 0,
+          ...none,
           failed: 1,
-          bytes: 0,
-          elapsed: 1500,
+          duration: 1500,
           retries: 2,
-          causes: { dropped: 1 }
+          causes: { dropped: 1 },
+          exitCode: 1
         }
       ])
     }).pipe(serve({ a: flaky(Array.from({ length: 9 }, () => error("a"))) }), noJitter)
@@ -137,7 +157,7 @@ describe("Downloads", () => {
       const { events, fiber } = yield* collect(Downloads.downloads([request("a")], { retries: 9 }))
       yield* TestClock.adjust("10 minutes")
       yield* Fiber.join(fiber)
-      expect(events.filter(({ event }) => event === "retried").map(({ delay }) => delay)).toEqual([
+      expect(events.filter(({ event }) => event === "retrying").map(({ delay }) => delay)).toEqual([
         500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000
       ])
       expect(events.at(-2).event).toBe("finished")
@@ -150,21 +170,22 @@ describe("Downloads", () => {
         Downloads.downloads([request("a"), request("b"), request("c")])
       )
       yield* TestClock.adjust(249)
-      expect(events.filter(({ event }) => event === "retried").map(({ delay, url }) => [url, delay])).toEqual(
-        [
-          [url("a"), 7000],
-          [url("b"), 500]
-        ]
-      )
-      expect(events.find(({ event }) => event === "failed")).toMatchObject({
-        url: url("c"),
-        detail: "broke, to be tried again in 10 minutes"
+      expect(
+        events.filter(({ event }) => event === "retrying").map(({ delay, name }) => [name, delay])
+      ).toEqual([
+        [url("a"), 7000],
+        [url("b"), 500]
+      ])
+      expect(events.find(({ event }) => event === "finished")).toMatchObject({
+        name: url("c"),
+        status: "failed",
+        reason: "broke, to be tried again in 10 minutes"
       })
       yield* TestClock.adjust(6750)
-      expect(events.filter(({ event }) => event === "finished").map(({ url }) => url)).toEqual([url("b")])
+      expect(done(events)).toEqual([url("b")])
       yield* TestClock.adjust(1)
       yield* Fiber.join(fiber)
-      expect(events.filter(({ event }) => event === "finished")).toHaveLength(2)
+      expect(done(events)).toEqual([url("b"), url("a")])
     }).pipe(
       serve({
         a: flaky([error("a", { retryAfter: 7000 })]),
@@ -180,12 +201,15 @@ describe("Downloads", () => {
       const { events, fiber } = yield* collect(Downloads.downloads([request("missing")]))
       yield* Fiber.join(fiber)
       expect(events[1]).toEqual({
-        event: "failed",
-        index: 0,
-        url: url("missing"),
-        reason: "status",
-        detail: "404 Not Found",
-        status: 404
+        event: "finished",
+        index: 1,
+        name: url("missing"),
+        status: "failed",
+        duration: 0,
+        attempts: 1,
+        cause: "status",
+        reason: "404 Not Found",
+        httpStatus: 404
       })
     }).pipe(serve({}))
   )
@@ -196,17 +220,18 @@ describe("Downloads", () => {
         Downloads.downloads([request("a"), request("b")], { timeout: "1 seconds", retries: 99 })
       )
       yield* TestClock.adjust(999)
-      expect(events.some(({ event }) => event === "failed")).toBe(false)
+      expect(done(events)).toEqual([url("b")])
       yield* TestClock.adjust(1)
       yield* Fiber.join(fiber)
-      expect(events.at(-2)).toEqual({
-        event: "failed",
-        index: 0,
-        url: url("a"),
-        reason: "timeout",
-        detail: "timed out after 1s"
+      expect(events.at(-2)).toMatchObject({
+        event: "finished",
+        index: 1,
+        name: url("a"),
+        status: "timed_out",
+        cause: "timeout",
+        reason: "timed out after 1s"
       })
-      expect(events.at(-1)).toMatchObject({ finished: 1, failed: 1, causes: { timeout: 1 } })
+      expect(events.at(-1)).toMatchObject({ succeeded: 1, failed: 0, timed_out: 1, causes: { timeout: 1 } })
     }).pipe(serve({ a: flaky(Array.from({ length: 99 }, () => error("a"))), b: later(900, "b") }), noJitter)
   )
 
@@ -218,10 +243,10 @@ describe("Downloads", () => {
       ]
       const { events, fiber } = yield* collect(Downloads.downloads(requests, { concurrency: 3, perHost: 2 }))
       yield* TestClock.adjust(9)
-      expect(events.map(({ index }) => index)).toEqual([0, 1, 4])
+      expect(events.map(({ index }) => index)).toEqual([1, 2, 5])
       yield* TestClock.adjust(1)
       expect(events.filter(({ event }) => event === "started").map(({ index }) => index)).toEqual([
-        0, 1, 4, 2, 3
+        1, 2, 5, 3, 4
       ])
       yield* TestClock.adjust(10)
       yield* Fiber.join(fiber)
@@ -253,27 +278,28 @@ describe("Downloads", () => {
         })
       ).pipe(serve({ waits, bad: failLater(10, error("bad", { retryable: false })) }))
       yield* TestClock.adjust(14)
-      expect([cleaned, kinds(events)]).toEqual([false, ["started", "started", "failed"]])
+      expect([cleaned, kinds(events)]).toEqual([false, ["started", "started", "finished"]])
       yield* TestClock.adjust(1)
       yield* Fiber.join(fiber)
       expect(cleaned).toBe(true)
       expect(events.slice(3)).toEqual([
         {
-          event: "failed",
-          index: 0,
-          url: url("waits"),
-          reason: "cancelled",
-          detail: `cancelled: ${url("bad")} failed: broke`
+          event: "finished",
+          index: 1,
+          name: url("waits"),
+          status: "cancelled",
+          duration: 15,
+          attempts: 1,
+          reason: `${url("bad")} failed: broke`
         },
         {
           event: "summary",
-          finished: 0,
-          skipped: 0,
-          failed: 2,
-          bytes: 0,
-          elapsed: 15,
-          retries: 0,
-          causes: { dropped: 1, cancelled: 1 }
+          ...none,
+          failed: 1,
+          cancelled: 1,
+          duration: 15,
+          causes: { dropped: 1 },
+          exitCode: 1
         }
       ])
     })
@@ -297,7 +323,7 @@ describe("Downloads", () => {
       yield* TestClock.adjust("1 minutes")
       yield* Fiber.join(fiber)
       const started = events.filter(({ event }) => event === "started").length
-      const ended = events.filter(({ event }) => event === "finished" || event === "failed").length
+      const ended = events.filter(({ event }) => event === "finished").length
       expect(started).toBeLessThan(count)
       expect(ended).toBe(started)
       expect(events.at(-1).event).toBe("summary")
@@ -324,7 +350,7 @@ describe("Downloads", () => {
     Effect.gen(function* () {
       const { events, fiber } = yield* collect(Downloads.downloads([request("a"), request("a")]))
       yield* Fiber.join(fiber)
-      expect(events.at(-1)).toMatchObject({ finished: 2 })
+      expect(events.at(-1)).toMatchObject({ succeeded: 2 })
     }).pipe(serve({ a: Effect.succeed("1") }))
   )
 
@@ -347,9 +373,9 @@ describe("Downloads", () => {
       expect(yield* Effect.flip(Fiber.join(fiber))).toBe("line 2 is bad")
       expect(cleaned).toBe(true)
       expect(events[1]).toMatchObject({
-        event: "failed",
-        reason: "cancelled",
-        detail: "cancelled: the list failed: line 2 is bad"
+        event: "finished",
+        status: "cancelled",
+        reason: "the list failed: line 2 is bad"
       })
     })
   )
@@ -372,7 +398,7 @@ describe("Downloads", () => {
       )
       yield* Deferred.await(first)
       yield* Deferred.succeed(gate, undefined)
-      expect(Option.getOrThrow(yield* Fiber.join(fiber))).toMatchObject({ event: "summary", finished: 2 })
+      expect(Option.getOrThrow(yield* Fiber.join(fiber))).toMatchObject({ event: "summary", succeeded: 2 })
     })
   )
 
@@ -425,11 +451,12 @@ describe("Downloads", () => {
         Downloads.downloads([request("a"), request("b")], { directory: "dir", existing: "keep" })
       )
       yield* Fiber.join(fiber)
-      expect(events.find(({ event, index }) => event === "finished" && index === 0)).toMatchObject({
-        skipped: true,
-        size: 7
+      expect(events.find(({ event, index }) => event === "finished" && index === 1)).toMatchObject({
+        status: "skipped",
+        reason: "it already exists",
+        bytes: 7
       })
-      expect(events.at(-1)).toMatchObject({ finished: 1, skipped: 1, bytes: 1 })
+      expect(events.at(-1)).toMatchObject({ succeeded: 1, skipped: 1, bytes: 1, exitCode: 0 })
     }).pipe(serve({ b: Effect.succeed("b") }))
   )
 
@@ -439,7 +466,7 @@ describe("Downloads", () => {
         Downloads.downloads([{ url: new URL("https://me:secret@a.example/missing") }])
       )
       yield* Fiber.join(fiber)
-      expect(events[0].url).toBe(url("missing"))
+      expect(events[0].name).toBe(url("missing"))
       expect(JSON.stringify(events)).not.toContain("secret")
     }).pipe(serve({}))
   )
