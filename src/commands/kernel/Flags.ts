@@ -161,6 +161,7 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--output": "--output-format FORMAT",
   "--on-error": "--on-failure cancel|continue, or --dead-letter FILE",
   "--file": "--procfile FILE (-f)",
+  "--overwrite": "--clobber",
   "--retry": "--retries N",
   "--tries": "--retries N",
   "--version": "aio --version",
