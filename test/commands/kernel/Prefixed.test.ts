@@ -16,7 +16,7 @@ const settings = {
 }
 
 describe("Prefixed", () => {
-  const text = (bytes: string | Uint8Array | undefined) => Buffer.from(bytes ?? "").toString()
+  const text = (bytes: unknown) => Buffer.from((bytes ?? "") as string | Uint8Array).toString()
   const play = (
     given: Partial<Prefixed.Settings>,
     lines: ReadonlyArray<readonly [name: string, bytes: string, stream?: "stderr"]>
