@@ -45,7 +45,7 @@ export interface Settings {
 }
 
 export interface Reporter<E> {
-  /** Draws events, with one write for each run of results; `Effect.void` if they write nothing. */
+  /** Draws events, with one write for each run of small results; `Effect.void` if they write nothing. */
   readonly report: (events: Iterable<E>) => Effect.Effect<void>
   /** A line on stderr that is no event: -q drops it. */
   readonly note: (line: string) => Effect.Effect<void>
@@ -54,6 +54,9 @@ export interface Reporter<E> {
 }
 
 type Piece = string | Uint8Array
+
+/** Results above this size are written on their own: joining costs a copy. */
+const large = 8 * 1024
 
 const joined = (pieces: ReadonlyArray<Piece>): Piece =>
   pieces.length === 1
@@ -107,7 +110,11 @@ export const make = <E extends { readonly event: string }>(
         }
         const shown = view.show(event)
         if (shown === undefined) continue
-        if (shown.bytes !== undefined) out.push(shown.bytes)
+        if (shown.bytes !== undefined) {
+          if (shown.bytes.length > large) flush()
+          out.push(shown.bytes)
+          if (shown.bytes.length > large) flush()
+        }
         if (shown.line !== undefined) out.push(`${Printable.line(shown.line)}\n`)
         if (shown.errors !== undefined) {
           flush()
