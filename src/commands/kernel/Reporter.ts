@@ -29,7 +29,7 @@ export interface Shown {
 /** The view of a command: its state is its own, and it does no I/O. */
 export interface View<E> {
   readonly show: (event: E) => Shown | undefined
-  /** The lines of the live area, at most `columns` wide; drawn after events, and each second if `ticks`. */
+  /** The lines of the live area, cut at `columns`; drawn after events, and each second if `ticks`. */
   readonly live?: (columns: number) => ReadonlyArray<string>
   readonly ticks?: boolean
   /** The events of `--json`, or their lines, if that is not the event itself; undefined leaves it out. */
@@ -73,7 +73,7 @@ export const make = <E extends { readonly event: string }>(
     const output = yield* Output.Output
     const { live } = view
     const draws = live !== undefined && progress && output.stderr.interactive && !json && quiet === 0
-    const screen = draws ? yield* Screen.make : undefined
+    const screen = draws ? yield* Screen.make(live) : undefined
     const shared = screen !== undefined && output.stdout.interactive
     const toErr = (line: string) =>
       screen === undefined ? output.note(line) : Effect.sync(() => screen.log(line))
@@ -82,11 +82,8 @@ export const make = <E extends { readonly event: string }>(
       if (!shared) return output.write(piece)
       return Effect.sync(() => screen.write(typeof piece === "string" ? Buffer.from(piece) : piece))
     }
-    const redraw = () => {
-      if (screen !== undefined) screen.show(live!((process.stderr.columns || 80) - 1))
-    }
     if (screen !== undefined && view.ticks === true) {
-      const timer = setInterval(redraw, 1000)
+      const timer = setInterval(screen.refresh, 1000)
       timer.unref()
       yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(timer)))
     }
@@ -128,7 +125,7 @@ export const make = <E extends { readonly event: string }>(
         if (shown.summary !== undefined && quiet < 1) err(shown.summary)
       }
       flush()
-      redraw()
+      screen?.refresh()
       return steps.length > 1 ? Effect.all(steps, { discard: true }) : (steps[0] ?? Effect.void)
     }
     return {
