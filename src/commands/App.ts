@@ -25,11 +25,11 @@ const pending: Load = async () => {
 // A subcommand's code, and the services that only it needs, are loaded when it is called.
 const loaders: Record<Name, Load> = {
   run: async () => (await import("./run.js")).command,
-  tasks: pending,
-  "long-running": pending,
+  tasks: async () => (await import("./tasks.js")).command,
+  "long-running": async () => (await import("./long-running.js")).command,
   await: async () => (await import("./await.js")).command,
   gather: pending,
-  loop: pending,
+  loop: async () => (await import("./loop.js")).command,
   schedule: async () => (await import("./schedule.js")).command,
   executor: async () => (await import("./executor.js")).command,
   subprocess: async () => (await import("./subprocess.js")).command,

@@ -2,7 +2,7 @@ import { Cause, Duration, Effect, Exit, Option, Random, Scope } from "effect"
 import * as Output from "../services/host/Output.js"
 import * as Sleep from "../services/task/Sleep.js"
 import * as TaskGroup from "../services/task/TaskGroup.js"
-import { formatGiven } from "../services/text/Durations.js"
+import { formatDuration } from "../services/text/Durations.js"
 import { anyTime, checkedDuration } from "../services/text/Numbers.js"
 
 /**
@@ -97,7 +97,7 @@ export const cancelAfter: <A, E, R, R2 = never>(
         )
         if (due) {
           yield* onDue
-          yield* task.cancel(`its run time of ${formatGiven(duration)} is over`)
+          yield* task.cancel(`its run time of ${formatDuration(Duration.toMillis(duration))} is over`)
         }
         const exit = yield* task.await
         if (Exit.isSuccess(exit)) return Option.some(exit.value)

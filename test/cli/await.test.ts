@@ -169,7 +169,8 @@ describe("aio await", { timeout: 90_000 }, () => {
     expect(await aio([join(path, "a.ts")], join(path, "bin"))).toEqual({
       code: 2,
       stdout: "",
-      stderr: "aio await: the Effect diagnostics are not installed: npm install --save-dev @effect/tsgo typescript@7\n"
+      stderr:
+        "aio await: the Effect diagnostics are not installed: npm install --save-dev @effect/tsgo typescript@7\n"
     })
   })
 })

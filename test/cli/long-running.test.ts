@@ -2,7 +2,9 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
+import { Schema } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
+import * as Events from "../../src/services/host/Events.js"
 import * as Aio from "../support/Aio.js"
 import * as InProcess from "../support/InProcess.js"
 
@@ -25,41 +27,29 @@ describe("aio long-running", () => {
 describe("aio long-running NAME=COMMAND", () => {
   it("restarts a command that fails, and stops all when it fails too often", async () => {
     const marker = Aio.marker()
-    const args = ["a=echo run; exit 3", "b=sleep 60 & sleep 60", "--max-restarts", "2", "--backoff", "50ms"]
+    const args = ["--max-restarts", "2", "--backoff", "50ms", "a=echo run; exit 3", "b=sleep 60 & sleep 60"]
     const { code, stderr, stdout } = await aio(args, { env: marker.env })
     expect({ code, stdout }).toEqual({ code: 1, stdout: "a | run\na | run\na | run\n" })
-    expect(stderr).toMatch(/^a ended after .*: exit code 3\na starts again in \d+ ms \(restart 1\)\n/)
+    expect(stderr).toMatch(/^a exited after .*: exit code 3\na restarts in \d+ ms \(restart 1\)\n/)
     expect(stderr).toContain(
-      "a failed: restarted 2 times within 1m, and again: exit code 3\nstopping b: sibling a failed\n"
+      "Failed a: restarted 2 times within 1 m 00 s, and again: exit code 3\nstopping b: sibling a failed\n"
     )
     expect(stderr).toMatch(
-      /\nname {2}status {5}restarts {2}why\na {5}failed {5}2 {9}restarted.*\nb {5}cancelled {2}0 {9}sibling a failed\n$/
+      /\nservices {2}0 succeeded, 1 failed, 1 cancelled\na {9}failed, 2 restarts\nb {9}cancelled, 0 restarts\ntime {6}\d.*\n$/
     )
     expect(marker.alive()).toEqual([])
   })
 
   it("ends when all have ended, and restarts them by policy", async () => {
-    const { code, stdout } = await aio([
-      "-q",
-      "a=echo a",
-      "b=echo b; exit 1",
-      "--restart",
-      "b:never",
-      "--on-failure",
-      "continue"
+    const each = ["--restart", "always", "--restart", "b:always", "--restart", "b:never"]
+    const limit = ["--max-restarts", "1", "--backoff", "1ms", "--on-failure", "continue"]
+    const { code, stderr, stdout } = await aio(["-q", ...each, ...limit, "a=echo a", "b=echo b; exit 1"])
+    expect([code, lines(stdout).sort()]).toEqual([1, ["a | a", "a | a", "b | b"]])
+    expect(lines(stderr).sort()).toEqual([
+      "Failed a: restarted 1 time within 1 m 00 s, and again: it ended",
+      "Failed b: exit code 1"
     ])
-    expect([code, lines(stdout).sort()]).toEqual([1, ["a | a", "b | b"]])
-    const always = await aio([
-      "-q",
-      "a=echo a",
-      "--restart",
-      "always",
-      "--max-restarts",
-      "1",
-      "--backoff",
-      "1ms"
-    ])
-    expect([always.code, always.stdout]).toEqual([1, "a | a\na | a\n"])
+    expect(await aio(["-qq", "--restart", "never", "b=exit 1"])).toMatchObject({ code: 1, stderr: "" })
   })
 
   it("starts a command when the other is ready, and stops in reverse order when the time is up", async () => {
@@ -69,19 +59,11 @@ describe("aio long-running NAME=COMMAND", () => {
       `trap 'echo ${name} ends; exit' TERM; echo ${name} listens; sleep 60 & wait`
     writeFileSync(file, `web: ${child("web")}\ndb: ${child("db")}\n`)
     const ready = ["--after", "web:db", "--ready-log", "db:^db list"]
-    const { code, stderr, stdout } = await aio([
-      "-f",
-      file,
-      ...ready,
-      "--for",
-      "700ms",
-      "--raw",
-      "--log-dir",
-      join(folder, "logs")
-    ])
+    const more = ["--for", "700ms", "--raw", "--log-dir", join(folder, "logs")]
+    const { code, stderr, stdout } = await aio(["-f", file, ...ready, ...more])
     expect({ code, stdout }).toEqual({ code: 0, stdout: "db listens\nweb listens\nweb ends\ndb ends\n" })
     expect(stderr).toMatch(
-      /^web waits for db\ndb is ready after .*\nstopping web: the run time of 700ms is over\nstopping db: /
+      /^web waits for db\ndb is ready after .*\nstopping web: the run time of 700 ms is over\nstopping db: /
     )
     expect(readFileSync(join(folder, "logs/db.log"), "utf8")).toBe("db listens\ndb ends\n")
   })
@@ -94,15 +76,15 @@ describe("aio long-running NAME=COMMAND", () => {
     const url = `http://127.0.0.1:${port}/`
     const running = Aio.start([
       "long-running",
-      ...["a=echo a; sleep 60", "--ready-http", `a:${url}`, "--health-http", `a:${url}`],
-      ...["b=echo b; sleep 60", "--ready-port", `b:127.0.0.1:${port}`],
-      ...["c=echo c; sleep 60", "--ready-exec", "c:test 1 = 1"],
-      ...["--health-every", "100ms", "--health-failures", "2", "--backoff", "10ms"]
+      ...["--ready-http", `a:${url}`, "--health-http", `a:${url}`],
+      ...["--ready-port", `b:127.0.0.1:${port}`, "--ready-exec", "c:test 1 = 1"],
+      ...["--health-every", "100ms", "--health-failures", "2", "--backoff", "10ms"],
+      ...["a=echo a; sleep 60", "b=echo b; sleep 60", "c=echo c; sleep 60"]
     ])
     for (const name of ["a", "b", "c"]) await running.shows(`${name} is ready`)
     sick = true
     await running.shows("a is unhealthy (2): ")
-    await running.shows("a ended after")
+    await running.shows("a exited after")
     sick = false
     await running.shows("(restart 1)")
     running.kill("SIGTERM")
@@ -115,7 +97,7 @@ describe("aio long-running NAME=COMMAND", () => {
   it("names a process that lingers, and leaves no process behind", async () => {
     const marker = Aio.marker()
     const stubborn = "trap '' TERM; setsid sleep 60 & echo up; while :; do sleep 0.1; done"
-    const running = Aio.start(["long-running", `a=${stubborn}`, "--grace", "1500ms"], { env: marker.env })
+    const running = Aio.start(["long-running", "--grace", "1500ms", `a=${stubborn}`], { env: marker.env })
     await running.shows("a | up")
     running.kill("SIGINT")
     const { code, stderr } = await running.ended
@@ -125,11 +107,11 @@ describe("aio long-running NAME=COMMAND", () => {
   })
 
   it("starts a command after one that has ended well, and fails it after one that was never ready", async () => {
-    const ended = await aio(["-q", "a=true", "b=echo b", "--after", "b:a"])
+    const ended = await aio(["-q", "--after", "b:a", "a=true", "b=echo b"])
     expect(ended).toMatchObject({ code: 0, stdout: "b | b\n" })
-    const never = await aio(["a=true", "b=echo b", "--after", "b:a", "--ready-log", "a:up"])
+    const never = await aio(["--after", "b:a", "--ready-log", "a:up", "a=true", "b=echo b"])
     expect(never).toMatchObject({ code: 1, stdout: "" })
-    expect(never.stderr).toContain("b failed: a was never ready\n")
+    expect(never.stderr).toContain("Failed b: a was never ready\n")
   })
 
   it("ends in time while commands wait for descriptors, and starts none of them then", async () => {
@@ -150,21 +132,36 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(await marker.left()).toEqual([])
   })
 
-  it("prints events as NDJSON, use of processor and memory included", async () => {
-    const { code, stderr, stdout } = await aio(["--json", "a=echo out; sleep 60", "--for", "1500ms"])
-    expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
-    const events = lines(stdout).map((line) => JSON.parse(line))
-    expect(events.map(({ event }) => event).filter((event) => event !== "sampled")).toEqual(
-      expect.arrayContaining(
-        ["started", "output", "ready", "stopping", "ended", "finished"].filter((e) => e !== "ended")
-      )
+  it("prints events as NDJSON, each of which its schema describes, use of processor and memory included", async () => {
+    const options = ["--restart", "a:never", "--ready-log", "b:up", "--after", "c:b", "--max-restarts", "1"]
+    const health = ["--health-exec", "b:false", "--health-every", "1500ms", "--health-failures", "1"]
+    const { code, stderr, stdout } = await aio([
+      ...["--json", "--backoff", "1ms", "--grace", "1500ms", ...options, ...health],
+      ...["a=exit 0", "b=trap '' TERM; echo up; while :; do sleep 0.1; done", "c=sleep 60"]
+    ])
+    expect({ code, stderr }).toEqual({ code: 1, stderr: "" })
+    const decode = Schema.decodeUnknownSync(
+      Schema.Struct({ schema: Schema.Literal(2) }).pipe(Schema.extend(Events.LongRunning)),
+      { onExcessProperty: "error" }
     )
+    const events = lines(stdout).map((line) => decode(JSON.parse(line)))
+    const of = (name: string) =>
+      events.filter((event) => "name" in event && event.name === name && event.event !== "sampled")
+    expect(of("a").map(({ event }) => event)).toEqual(["started", "ready", "exited", "finished"])
+    expect(of("a").at(-1)).toMatchObject({ index: 1, status: "succeeded", restarts: 0 })
+    const run = ["started", "output", "ready", "unhealthy", "lingering", "exited"]
+    expect(of("b").map(({ event }) => event)).toEqual([...run, "restarting", ...run, "finished"])
+    expect(of("b").at(-1)).toMatchObject({ index: 2, status: "failed", restarts: 1 })
+    expect(of("c").map(({ event }) => event)).toEqual(["waiting", "started", "ready", "stopping", "finished"])
     const sampled = events.find(({ event }) => event === "sampled")
-    expect(sampled.memory).toBeGreaterThan(0)
-    expect(sampled.cpu).toBeGreaterThanOrEqual(0)
-    const outcome = { name: "a", status: "cancelled", restarts: 0 }
-    expect(events.at(-2)).toMatchObject({ schema: 1, event: "finished", ...outcome })
-    expect(events.at(-1)).toMatchObject({ schema: 1, event: "summary", services: [outcome] })
+    expect(sampled).toMatchObject({ memory: expect.any(Number), cpu: expect.any(Number) })
+    expect(events.at(-1)).toMatchObject({
+      event: "summary",
+      succeeded: 1,
+      failed: 1,
+      cancelled: 1,
+      exitCode: 1
+    })
   })
 
   it("reports wrong usage in one line, before anything runs", async () => {
@@ -174,31 +171,29 @@ describe("aio long-running NAME=COMMAND", () => {
       [["a=/etc/passwd"], "cannot run /etc/passwd: permission denied", 126],
       [["a=x y=z"], "cannot run x: command not found", 127],
       [
-        ["a=sleep 1", "--restart", "sometimes"],
+        ["--restart", "sometimes", "a=sleep 1"],
         "option --restart: 'sometimes' is not one of always, on-failure, never"
       ],
-      [["a=sleep 1", "--ready-log", "a:("], "option --ready-log: '(' is not a regular expression: "],
-      [["a=sleep 1", "--ready-port", "0"], "option --ready-port: '0' is not a port; expected 1 to 65535"],
-      [["a=sleep 1", "--health-http", "ftp://x"], "option --health-http: 'ftp://x' is not a URL"],
-      [["a=sleep 1", "--ready-exec", "a: "], "option --ready-exec: the command is empty"],
+      [["--ready-log", "a:(", "a=sleep 1"], "option --ready-log: '(' is not a regular expression: "],
+      [["--ready-port", "0", "a=sleep 1"], "option --ready-port: '0' is not a port; expected 1 to 65535"],
+      [["--health-http", "ftp://x", "a=sleep 1"], "option --health-http: 'ftp://x' is not a URL"],
+      [["--ready-exec", "a: ", "a=sleep 1"], "option --ready-exec: the command is empty"],
       [
-        ["a=sleep 1", "--ready-port", "80", "--ready-log", "x"],
+        ["--ready-port", "80", "--ready-log", "x", "a=sleep 1"],
         "option --ready-port: cannot be combined with --ready-log for a"
       ],
-      [["a=sleep 1", "--after", "a:a"], "option --after: a waits for a"],
-      [["a=sleep 1", "--virtual"], "--virtual and --seed apply to the guide's example only"],
-      [["a=sleep 1", "--max-restarts", "-1"], "option --max-restarts: "],
-      [["a=sleep 1", "--for", "ever"], "option --for: "],
-      [["--for", "1s"], "--for does not apply to the guide's example; write NAME='COMMAND'"],
+      [["--after", "a:a", "a=sleep 1"], "option --after: a waits for a"],
+      [["--virtual", "a=sleep 1"], "--virtual and --seed apply to the guide's example only"],
+      [["--max-restarts", "-1", "a=sleep 1"], "option --max-restarts: "],
+      [["--for", "ever", "a=sleep 1"], "option --for: "],
+      [["--for", "1s"], "no command is given; write NAME='COMMAND', or -f PROCFILE"],
+      [["--for", "0", "a=sleep 1"], "option --for: '0' is out of range; expected a duration above 0"],
+      [["--log-size", "5", "a=sleep 1"], "option --log-size: '5' is 5 bytes; expected 4 KiB or more"],
       [
-        ["a=sleep 1", "--restart", "b:never"],
+        ["--restart", "b:never", "a=sleep 1"],
         "'b:never' is not one of always, on-failure, never; and 'b' is not one of the names a"
       ],
-      [["a=sleep 1", "--stop-signal", "SIGNOPE"], "option --stop-signal: 'SIGNOPE' is not a signal"],
-      [
-        ["a=sleep 1", "--stop-signal", "a:INT", "--stop-signal", "a:QUIT"],
-        "option --stop-signal: is given twice for a"
-      ],
+      [["--stop-signal", "SIGNOPE", "a=sleep 1"], "option --stop-signal: 'SIGNOPE' is not a signal"],
       [["-f", join(folder, "Procfile")], "the file does not exist"]
     ]
     const results = await Promise.all(cases.map(([args]) => aio(args)))
@@ -212,7 +207,7 @@ describe("aio long-running NAME=COMMAND", () => {
     }
     const logs = join(folder, "file")
     writeFileSync(logs, "")
-    const unwritable = await aio(["a=sleep 60", "--log-dir", logs])
+    const unwritable = await aio(["--log-dir", logs, "a=sleep 60"])
     expect(unwritable).toMatchObject({ code: 2, stdout: "" })
     expect(unwritable.stderr).toMatch(
       /^aio long-running: cannot write \S+file: a part of the path is not a folder\n$/

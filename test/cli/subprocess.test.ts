@@ -20,7 +20,9 @@ describe("aio subprocess", () => {
       stderr: ""
     })
     expect((await aio(["-qk", "-j2", "--", "echo"], { stdin: "a\n\nb\r\nc" })).stdout).toBe("a\nb\nc\n")
-    expect((await aio(["-qk", "--", "printf", "<%s>"], { stdin: " a\n \n\tb \r\n" })).stdout).toBe("< a><\tb >")
+    expect((await aio(["-qk", "--", "printf", "<%s>"], { stdin: " a\n \n\tb \r\n" })).stdout).toBe(
+      "< a><\tb >"
+    )
     const list = join(Aio.folder(), "list")
     writeFileSync(list, "x\ny\0z\0")
     expect((await aio(["-qk0", "-a", list, "--", "echo", "{}!"])).stdout).toBe("x\ny!\nz!\n")

@@ -1,6 +1,8 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { Schema } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
+import * as Events from "../../src/services/host/Events.js"
 import * as Aio from "../support/Aio.js"
 import * as InProcess from "../support/InProcess.js"
 
@@ -17,7 +19,9 @@ describe("aio tasks NAME=COMMAND", () => {
     expect(code).toBe(0)
     expect(lines(stdout).sort()).toEqual(["db  | /BIN/SH", "web | out"])
     expect(lines(stderr)[0]).toBe("web | err")
-    expect(lines(stderr).at(-1)).toMatch(/^2 tasks in /)
+    expect(lines(stderr).slice(1).join("\n")).toMatch(
+      /^tasks {2}2 succeeded\nweb {4}succeeded, \d.*\ndb {5}succeeded, \d.*\ntime {3}\d/
+    )
   })
 
   it("cancels the rest when one fails, and reports which and why", async () => {
@@ -26,14 +30,15 @@ describe("aio tasks NAME=COMMAND", () => {
       env: marker.env
     })
     expect(code).toBe(1)
-    expect(stderr).toContain("a failed: exit code 3\n")
-    expect(stderr).toContain("b was cancelled: sibling a failed\n")
+    expect(stderr).toContain("Failed a: exit code 3\n")
+    expect(stderr).toContain("Cancelled b: sibling a failed\n")
     expect(stderr).toMatch(
-      /^task {2}status {5}time +why\na {5}failed {5}\d.* exit code 3\nb {5}cancelled .* sibling a failed\nc {5}succeeded/m
+      /^tasks {2}1 succeeded, 1 failed, 1 cancelled\na {6}failed, \d.*\nb {6}cancelled, \d.*\nc {6}succeeded, \d.*\ntime/m
     )
     expect(marker.alive()).toEqual([])
-    const kept = await aio(["--on-failure", "continue", "-q", "a=exit 3", "b=sleep 0.3; echo done"])
-    expect(kept).toEqual({ code: 1, signal: null, stdout: "b | done\n", stderr: "" })
+    const kept = await aio(["--on-failure", "continue", "a=exit 3", "b=sleep 0.3; echo done"])
+    expect(kept).toMatchObject({ code: 1, stdout: "b | done\n" })
+    expect(kept.stderr).toMatch(/^tasks {2}1 succeeded, 1 failed$/m)
   })
 
   it("starts a command once those before it have succeeded", async () => {
@@ -45,7 +50,7 @@ describe("aio tasks NAME=COMMAND", () => {
       stdin: "web: echo serve\nbuild: false\n"
     })
     expect(none.stdout).toBe("")
-    expect(none.stderr).toContain("web was cancelled: build did not succeed\n")
+    expect(none.stderr).toContain("Skipped web: build did not succeed\n")
   })
 
   it("keeps lines whole, however much commands write", async () => {
@@ -66,19 +71,41 @@ describe("aio tasks NAME=COMMAND", () => {
     expect(colored.stdout).toBe("\x1b[36ma  | \x1b[0m2\n")
   })
 
-  it("prints its events as NDJSON", async () => {
-    const { code, stderr, stdout } = await aio(["--json", "a=echo out; exit 7"])
+  it.each([
+    ["a=exit 3", "Failed a: exit code 3\n"],
+    ["a=kill -KILL $$", "Failed a: ended by SIGKILL\n"]
+  ])("keeps failures under -q, and drops them under -qq: %s", async (failing, stderr) => {
+    const words = [failing, "b=sleep 60"]
+    expect(await aio(["-q", ...words])).toEqual({ code: 1, signal: null, stdout: "", stderr })
+    expect(await aio(["-qq", ...words])).toEqual({ code: 1, signal: null, stdout: "", stderr: "" })
+  })
+
+  it("prints its events as NDJSON, each of which its schema describes", async () => {
+    const failing = "a=until [ -e b -a -e d ]; do sleep 0.02; done; printf 'é\\303'; exit 7"
+    const others = ["b=echo > b; sleep 60", "c=true", "d=trap '' TERM; echo > d; while :; do sleep 0.1; done"]
+    const { code, stderr, stdout } = await aio(
+      ["--json", "--grace", "1500ms", "--after", "c:b", failing, ...others],
+      { cwd: Aio.folder() }
+    )
     expect({ code, stderr }).toEqual({ code: 1, stderr: "" })
-    const events = lines(stdout).map((line) => JSON.parse(line))
-    expect(events.map((event) => [event.schema, event.event, event.name])).toEqual([
-      [1, "started", "a"],
-      [1, "output", "a"],
-      [1, "finished", "a"],
-      [1, "summary", undefined]
-    ])
-    expect(events[1]).toMatchObject({ stream: "stdout", text: "out\n" })
-    expect(events[2]).toMatchObject({ status: "failed", exitCode: 7 })
-    expect(events[3]).toMatchObject({ exitCode: 1, tasks: [{ name: "a", status: "failed" }] })
+    const decode = Schema.decodeUnknownSync(
+      Schema.Struct({ schema: Schema.Literal(2) }).pipe(Schema.extend(Events.Tasks)),
+      { onExcessProperty: "error" }
+    )
+    const events = lines(stdout).map((line) => decode(JSON.parse(line)))
+    const of = (name: string) => events.filter((event) => "name" in event && event.name === name)
+    expect(of("a").map(({ event }) => event)).toEqual(["started", "output", "finished"])
+    expect(of("a")[1]).toMatchObject({ index: 1, stream: "stdout", text: "é\ufffd" })
+    expect(of("a")[2]).toMatchObject({ index: 1, status: "failed", exitCode: 7, reason: "exit code 7" })
+    expect(of("c")).toMatchObject([{ index: 3, event: "finished", status: "skipped", duration: 0 }])
+    expect(of("d").map(({ event }) => event)).toEqual(["started", "lingering", "finished"])
+    expect(events.at(-1)).toMatchObject({
+      event: "summary",
+      failed: 1,
+      cancelled: 2,
+      skipped: 1,
+      exitCode: 1
+    })
   })
 
   it.each([
@@ -97,14 +124,14 @@ describe("aio tasks NAME=COMMAND", () => {
     const ended = await running.ended
     expect(ended.code).toBe(code)
     expect(ended.stdout).toBe("a | up\na | bye\n")
-    expect(ended.stderr).toContain(`a was cancelled: ${signal}\n`)
+    expect(ended.stderr).toContain(`Cancelled a: ${signal}\n`)
     expect(marker.alive()).toEqual([])
   })
 
   it("asks each to end with its own signal", async () => {
     const script =
       "trap 'echo int; exit' INT; trap 'echo term; exit' TERM; echo up; while :; do sleep 0.01; done"
-    const running = Aio.start(["tasks", `a=${script}`, `b=${script}`, "--stop-signal", "b:INT"])
+    const running = Aio.start(["tasks", "--stop-signal", "b:INT", `a=${script}`, `b=${script}`])
     await running.shows("a | up")
     await running.shows("b | up")
     running.kill("SIGTERM")
@@ -124,20 +151,25 @@ describe("aio tasks NAME=COMMAND", () => {
       [["a=x", "a=y"], "'a=y': the name a is already used ('a=x')"],
       [["a b=x"], "'a b=x': 'a b' is not a name"],
       [["-f", file], `${file}, line 3: 'nonsense' has no ':'`],
-      [["-f", empty], `${empty} has no commands`],
+      [["-f", empty], `${empty}: it has no commands; write NAME: COMMAND`],
       [["-f", join(folder, "none")], "the file does not exist"],
       [["-f", folder], "it is a folder"],
-      [["a=x", "--after", "a:c"], "option --after: 'a:c': unknown name 'c'; expected one of a"],
-      [["a=x", "b=x", "--after", "a:b", "--after", "b:a"], "option --after: a waits for b waits for a"],
+      [["--after", "a:c", "a=x"], "option --after: 'a:c': unknown name 'c'; expected one of a"],
+      [["--after", "a:b", "--after", "b:a", "a=x", "b=x"], "option --after: a waits for b waits for a"],
       [
-        ["a=x", "--prefix", "{nam}"],
+        ["--prefix", "{nam}", "a=x"],
         "option --prefix: '{nam}': unknown placeholder {nam}; expected {name}, {index}"
       ],
-      [["a=x", "--on-failure", "stop"], "option --on-failure: 'stop' is not one of cancel, continue"],
-      [["--grace", "1s"], "--grace does not apply to the guide's example; write NAME='COMMAND'"],
-      [["a=x", "--grace", "soon"], "option --grace: "],
       [
-        ["a=x", "--stop-signal", "a:KILLL"],
+        ["--on-failure", "stop", "a=x"],
+        "option --on-failure: 'stop' is not accepted; expected cancel or continue"
+      ],
+      [["--grace", "1s"], "no command is given; write NAME='COMMAND', or -f PROCFILE"],
+      [["a=x", "--json"], "'--json' is not NAME='COMMAND'; options go before the first command"],
+      [["--file", "x", "a=x"], "unknown option --file; here it is --procfile FILE (-f)"],
+      [["--grace", "soon", "a=x"], "option --grace: "],
+      [
+        ["--stop-signal", "a:KILLL", "a=x"],
         "option --stop-signal: 'KILLL' is not a signal; expected one like INT"
       ]
     ]

@@ -88,7 +88,7 @@ describe("readiness by a URL that answers with", { concurrent: true }, () => {
     } else {
       const { code, stderr, stdout } = await running.ended
       expect([code, stdout]).toEqual([1, ""])
-      expect(stderr).toMatch(/^a failed: not ready: /m)
+      expect(stderr).toMatch(/^Failed a: not ready: /m)
     }
   })
 })
@@ -142,7 +142,7 @@ describe.runIf(perl)("a port that the run before has left in TIME_WAIT", () => {
     await new Promise((resolve) => client.resume().on("close", resolve))
     writeFileSync(join(cwd, "gone"), "")
     await running.shows("a | in use")
-    await running.shows("starts again in")
+    await running.shows("a restarts in")
     writeFileSync(join(cwd, "free"), "")
     await running.shows("b | started")
     running.kill("SIGTERM")

@@ -106,14 +106,14 @@ describe("a process tree", () => {
     await running.shows("pid")
     await running.shows("\n")
     const events = Aio.start(["long-running", "--json", "--max-restarts", "0", "a=kill -KILL $$"])
-    expect(json((await events.ended).stdout).find(({ event }) => event === "ended")).toMatchObject({
+    expect(json((await events.ended).stdout).find(({ event }) => event === "exited")).toMatchObject({
       signal: "SIGKILL",
-      detail: "ended by SIGKILL"
+      reason: "ended by SIGKILL"
     })
     running.kill("SIGINT")
     expect((await running.ended).code).toBe(130)
     const pausing = Aio.start(["long-running", "--backoff", "1h", "--backoff-max", "1h", "a=exit 1"])
-    await pausing.shows("a starts again in ")
+    await pausing.shows("a restarts in ")
     pausing.kill("SIGTERM")
     expect((await pausing.ended).code).toBe(143)
   })
@@ -201,13 +201,13 @@ describe("readiness", () => {
       ],
       { cwd: Aio.folder() }
     )
-    await running.shows('"event":"ready","name":"web"')
+    await running.shows('"event":"ready","index":3,"name":"web"')
     running.kill("SIGTERM")
     const events = json((await running.ended).stdout)
-      .filter(({ event }) => ["ready", "ended", "started"].includes(event))
+      .filter(({ event }) => ["ready", "exited", "started"].includes(event))
       .map(({ event, name, run }) => `${name} ${event} ${run}`)
     const at = (event: string) => events.indexOf(event)
-    expect(at("cache ready 1")).toBeGreaterThan(at("db ended 1"))
+    expect(at("cache ready 1")).toBeGreaterThan(at("db exited 1"))
     expect(at("db ready 2")).toBeGreaterThan(at("cache ready 1"))
     expect(at("web started 1")).toBeGreaterThan(at("db ready 2"))
   })
@@ -232,8 +232,8 @@ describe("readiness", () => {
     for (const socket of sockets) socket.destroy()
     server.close()
     expect([slow!.code, silent!.code]).toEqual([1, 1])
-    expect(slow!.stderr).toContain("a failed: not ready: /^(a+)+$/ took longer than 1.0 s for a line\n")
-    expect(silent!.stderr).toContain("a failed: not ready: not within 500ms\n")
+    expect(slow!.stderr).toContain("Failed a: not ready: /^(a+)+$/ took longer than 1.0 s for a line\n")
+    expect(silent!.stderr).toContain("Failed a: not ready: not within 500 ms\n")
   })
 })
 
@@ -243,7 +243,7 @@ describe("--backoff-max", () => {
     const { stdout } = await InProcess.run(["long-running", "--json", ...words])
     const pauses = json(stdout).filter(({ event }) => event === "restarting")
     expect(pauses.length).toBe(20)
-    for (const { pause } of pauses) expect(pause).toBeLessThanOrEqual(10)
+    for (const { delay } of pauses) expect(delay).toBeLessThanOrEqual(10)
   })
 })
 
@@ -334,7 +334,9 @@ describe("files that the user names", () => {
     [["tasks", "-f", "crlf"], 0, /^$/],
     [["tasks", "-f", "dots"], 2, /^aio tasks: dots, line 1: '..\/x' is not a name/],
     [["tasks", "-f", "nul"], 2, /^aio tasks: nul, line 1: the command contains a null byte/],
-    [["tasks", "-f", "noise"], 2, /^aio tasks: noise, line 1: /],
+    [["tasks", "-f", "noise"], 2, /^aio tasks: noise: it is longer than 1.0 MiB; /],
+    [["tasks", "-f", "/dev/zero"], 2, /^aio tasks: \/dev\/zero: it is longer than 1.0 MiB; /],
+    [["tasks", "-f", "latin"], 2, /^aio tasks: latin, line 2: it is not UTF-8 text$/],
     [
       ["tasks", "--after", "__proto__:a", "a=true"],
       2,
@@ -352,6 +354,7 @@ describe("files that the user names", () => {
     pipe(cwd, "logs/pipe.log")
     writeFileSync(at("crlf"), "# comment\r\n\r\na: true\r\nb: test x = x\r\n")
     writeFileSync(at("dots"), "../x: true\n")
+    writeFileSync(at("latin"), Buffer.from("a: true\nb: echo \xe9\n", "latin1"))
     writeFileSync(at("nul"), "a: true\0\n")
     writeFileSync(at("noise"), Buffer.alloc(3_000_000, "noise "))
     const { code: ended, stderr, stdout } = await InProcess.run(words, { cwd })

@@ -172,7 +172,7 @@ describe("LongRunning", () => {
         yield* TestClock.adjust(999)
         expect(yield* Fiber.poll(fiber)).toEqual(Option.none())
         yield* TestClock.adjust(1)
-        expect(log.slice(3)).toEqual([{ reason: "its run time of 10s is over", origin: "cancelAfter" }])
+        expect(log.slice(3)).toEqual([{ reason: "its run time of 10.0 s is over", origin: "cancelAfter" }])
         expect(yield* Fiber.join(fiber)).toEqual(Option.none())
       })
     )

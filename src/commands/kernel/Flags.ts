@@ -75,16 +75,16 @@ export const unordered = Flag.toggle("unordered", "results as they come instead 
 
 // failure
 
-export const onFailure = <const Words extends ReadonlyArray<"cancel" | "continue" | "collect">>(
-  words: Words,
-  otherwise: Words[number]
-) =>
-  Flag.withDefault(
-    Flag.choice("on-failure", words, {
-      text: `when one fails: cancel the others, ${words.length > 2 ? "continue, or continue and print failures as results" : "or continue"}`
-    }),
-    otherwise
-  )
+type Policies = ReadonlyArray<"cancel" | "continue" | "collect">
+
+/** For a command whose other options decide what holds without this one. */
+export const failurePolicy = <const Words extends Policies>(words: Words) =>
+  Flag.choice("on-failure", words, {
+    text: `when one fails: cancel the others, ${words.length > 2 ? "continue, or continue and print failures as results" : "or continue"}`
+  })
+
+export const onFailure = <const Words extends Policies>(words: Words, otherwise: Words[number]) =>
+  Flag.withDefault(failurePolicy(words), otherwise)
 
 export const retries = (otherwise: number) =>
   Flag.withDefault(

@@ -1,6 +1,7 @@
 import { Effect, type Scope } from "effect"
 import * as EventLine from "../../services/host/EventLine.js"
 import type { Status } from "../../services/host/Events.js"
+import { codes } from "../../services/host/ExitCodes.js"
 import * as Output from "../../services/host/Output.js"
 import * as Durations from "../../services/text/Durations.js"
 import * as Printable from "../../services/text/Printable.js"
@@ -10,10 +11,13 @@ import * as Screen from "./Screen.js"
 // From events to the terminal, for all commands. A command has a view, which is plain code from an event to what it shows;
 // where that goes is decided here: results to stdout, everything else to stderr, above one live area on a terminal.
 
+/** What is written at once. */
+export type Piece = string | Uint8Array
+
 /** What an event shows. Texts are lines; control characters in them are made visible. Bytes pass unchanged. */
 export interface Shown {
-  /** A result: bytes, with their line ends. */
-  readonly bytes?: string | Uint8Array | undefined
+  /** Results: bytes, with their line ends. */
+  readonly bytes?: ReadonlyArray<Piece> | Piece | undefined
   /** A result: a line of ours, with names from outside in it. */
   readonly line?: string | undefined
   /** What a child process wrote to its stderr. */
@@ -32,8 +36,11 @@ export interface View<E> {
   /** The lines of the live area, cut at `columns`; drawn after events, and each second if `ticks`. */
   readonly live?: (columns: number) => ReadonlyArray<string>
   readonly ticks?: boolean
-  /** The events of `--json`, or their lines, if that is not the event itself; undefined leaves it out. */
-  readonly json?: (event: E) => object | string | ReadonlyArray<object> | undefined
+  /**
+   * What `--json` prints, if it is not the event itself: an event, a line, or several events and pieces of lines with
+   * their ends; undefined prints nothing.
+   */
+  readonly json?: (event: E) => object | string | ReadonlyArray<object | Piece> | undefined
 }
 
 export interface Settings {
@@ -45,7 +52,7 @@ export interface Settings {
 }
 
 export interface Reporter<E> {
-  /** Draws events, with one write for each run of small results; `Effect.void` if they write nothing. */
+  /** Draws events, with one write for each run of small results. */
   readonly report: (events: Iterable<E>) => Effect.Effect<void>
   /** A line on stderr that is no event: -q drops it. */
   readonly note: (line: string) => Effect.Effect<void>
@@ -53,17 +60,34 @@ export interface Reporter<E> {
   readonly isLive: boolean
 }
 
-type Piece = string | Uint8Array
+/** When the reader of stdout has gone the run is cancelled for that, and ends without a word. */
+const isUnread = (event: object): boolean =>
+  ("reason" in event && event.reason === "SIGPIPE") ||
+  ("event" in event && event.event === "summary" && "exitCode" in event && event.exitCode === codes.SIGPIPE)
 
-/** Results above this size are written on their own: joining costs a copy. */
+/** Bytes of pieces that are larger on average are not joined: the copy costs more than the writes. */
 const large = 8 * 1024
 
-const joined = (pieces: ReadonlyArray<Piece>): Piece =>
-  pieces.length === 1
-    ? pieces[0]!
-    : pieces.every((piece) => typeof piece === "string")
-      ? pieces.join("")
-      : Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)))
+/** Most bytes of pieces that are joined: two results of 300 MB do not fit in one string. */
+const mostJoined = 1 << 24
+
+const toPiece = (one: object | Piece): Piece =>
+  typeof one === "string" || one instanceof Uint8Array
+    ? one
+    : `${EventLine.encode(one as { readonly event: string })}\n`
+
+const joined = (pieces: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
+  let size = 0
+  let isText = true
+  for (const piece of pieces) {
+    size += piece.length
+    isText &&= typeof piece === "string"
+  }
+  if (pieces.length <= 1 || size > mostJoined) return pieces
+  if (isText) return [pieces.join("")]
+  if (size > large * pieces.length) return pieces
+  return [Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)))]
+}
 
 export const make = <E extends { readonly event: string }>(
   view: View<E>,
@@ -77,8 +101,7 @@ export const make = <E extends { readonly event: string }>(
     const shared = screen !== undefined && output.stdout.interactive
     const toErr = (line: string) =>
       screen === undefined ? output.note(line) : Effect.sync(() => screen.log(line))
-    const toOut = (pieces: ReadonlyArray<Piece>) => {
-      const piece = joined(pieces)
+    const toOut = (piece: Piece) => {
       if (!shared) return output.write(piece)
       return Effect.sync(() => screen.write(typeof piece === "string" ? Buffer.from(piece) : piece))
     }
@@ -87,12 +110,16 @@ export const make = <E extends { readonly event: string }>(
       timer.unref()
       yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(timer)))
     }
-    const report = (events: Iterable<E>): Effect.Effect<void> => {
+    const draw = (events: Iterable<E>): Effect.Effect<void> => {
       const steps: Array<Effect.Effect<void>> = []
       let out: Array<Piece> = []
       const flush = () => {
-        if (out.length > 0) steps.push(toOut(out))
+        for (const piece of joined(out)) steps.push(toOut(piece))
         out = []
+      }
+      const put = (pieces: ReadonlyArray<Piece> | Piece) => {
+        if (!Array.isArray(pieces)) out.push(pieces as Piece)
+        else for (const piece of pieces) out.push(piece)
       }
       const err = (line: string) => {
         flush()
@@ -100,18 +127,15 @@ export const make = <E extends { readonly event: string }>(
       }
       for (const event of events) {
         if (json) {
-          const shown = view.json === undefined ? event : (view.json(event) ?? [])
-          for (const one of Array.isArray(shown) ? shown : [shown])
-            out.push(`${typeof one === "string" ? one : EventLine.encode(one)}\n`)
+          const shown = view.json === undefined ? event : view.json(event)
+          if (typeof shown === "string") out.push(`${shown}\n`)
+          else if (Array.isArray(shown)) put(shown.map(toPiece))
+          else if (shown !== undefined) out.push(toPiece(shown))
           continue
         }
         const shown = view.show(event)
-        if (shown === undefined) continue
-        if (shown.bytes !== undefined) {
-          if (shown.bytes.length > large) flush()
-          out.push(shown.bytes)
-          if (shown.bytes.length > large) flush()
-        }
+        if (shown === undefined || isUnread(event)) continue
+        if (shown.bytes !== undefined) put(shown.bytes)
         if (shown.line !== undefined) out.push(`${Printable.line(shown.line)}\n`)
         if (shown.errors !== undefined) {
           flush()
@@ -129,7 +153,8 @@ export const make = <E extends { readonly event: string }>(
       return steps.length > 1 ? Effect.all(steps, { discard: true }) : (steps[0] ?? Effect.void)
     }
     return {
-      report,
+      // An engine may make the effect of an output before that of the start, which is to be drawn first.
+      report: (events) => Effect.suspend(() => draw(events)),
       note: (line) => (quiet > 0 || json ? Effect.void : toErr(Printable.line(line))),
       isLive: screen !== undefined
     }

@@ -1,4 +1,5 @@
 import { StringDecoder } from "node:string_decoder"
+import type { Status } from "./Events.js"
 
 /**
  * The version that every NDJSON event of `--json` carries as `schema`; `Events` has its schemas.
@@ -34,6 +35,18 @@ export const encodeWith = (event: { readonly event: string }, value: string): st
  * @category formatting
  */
 export const ms = (milliseconds: number): number => Math.round(milliseconds * 1000) / 1000
+
+/**
+ * How many of each status: the counts of a summary.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const tally = (statuses: Iterable<Status>): Record<Status, number> => {
+  const counts = { succeeded: 0, failed: 0, cancelled: 0, skipped: 0, timed_out: 0 }
+  for (const status of statuses) counts[status]++
+  return counts
+}
 
 /**
  * Decodes the output of several sources to text, each cut between characters: the bytes of a character that is cut wait

@@ -122,18 +122,26 @@ export const Subprocess = Schema.Union(
   })
 )
 
+const record = { index, line: index }
+
 /**
- * The events of `aio loop`: a `result` for each result, `finished` for a record that has none.
+ * The events of `aio loop`: a `result` for each result, `finished` for a record that has failed or was cancelled. `line`
+ * is where the record begins.
  *
  * @since 0.1.0
  * @category schemas
  */
 export const Loop = Schema.Union(
-  event("result", { index, line: index, value: Schema.Unknown }),
-  event("retrying", { index, line: index, attempt: count, delay: milliseconds, reason: text }),
-  event("finished", { index, line: index, status: Status, reason: text }),
+  event("result", { ...record, value: Schema.Unknown }),
+  /** What a command wrote to stderr. */
+  event("output", { ...record, stream: Schema.Literal("stderr"), text }),
+  event("retrying", { ...record, attempt: count, delay: milliseconds, reason: text }),
+  event("finished", { ...record, status: Status, reason: text }),
+  /** Records of a followed file may have been lost. */
   event("gap", { path: text, reason: text }),
-  summary({ records: count, results: count })
+  /** There is nothing to read in a followed file. */
+  event("waiting", { path: text, reason: text }),
+  summary({ results: count })
 )
 
 const quantiles = Schema.Struct({ p50: milliseconds, p95: milliseconds, p99: milliseconds })

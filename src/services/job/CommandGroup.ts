@@ -1,5 +1,7 @@
 import type * as Command from "@effect/platform/Command"
 import { Cause, Clock, Data, Deferred, Effect, Exit, FiberId, Option } from "effect"
+import * as EventLine from "../host/EventLine.js"
+import type * as Events from "../host/Events.js"
 import { ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import * as LineOutput from "../process/LineOutput.js"
@@ -38,72 +40,50 @@ export interface CommandsOptions extends Processes.StopOptions {
 }
 
 /**
- * An event of {@link run}.
+ * An event of {@link run}: those of `aio tasks --json`, with the output as bytes.
  *
  * @since 0.1.0
  * @category events
  */
 export type CommandEvent =
-  | { readonly event: "started"; readonly name: string; readonly pid: number; readonly command: string }
+  | Exclude<typeof Events.Tasks.Type, { readonly event: "output" }>
   /** Whole lines, unless one is longer than 1 MiB; in the end the rest. */
   | {
       readonly event: "output"
+      readonly index: number
       readonly name: string
       readonly stream: "stdout" | "stderr"
       readonly bytes: Uint8Array
     }
-  /** The command was asked to end and still runs; it is killed after `left` milliseconds. */
-  | { readonly event: "lingering"; readonly name: string; readonly pid: number; readonly left: number }
-  | ({ readonly event: "finished" } & CommandOutcome)
-  | ({ readonly event: "summary" } & CommandsSummary)
 
 /**
- * The outcome of a command.
+ * How a command ended. `failed`: an exit code other than 0, a signal, or no process. `cancelled`: ended by the group.
+ * `skipped`: never started, because the group ended before or a command that it waits for did not succeed.
  *
  * @since 0.1.0
  * @category models
  */
-export interface CommandOutcome {
-  readonly name: string
-  /**
-   * `failed`: an exit code other than 0, a signal, or no process. `cancelled`: ended by the group, or never started.
-   */
-  readonly status: "succeeded" | "failed" | "cancelled"
-  /** Why it failed or was cancelled. */
-  readonly detail?: string | undefined
-  /** Undefined without a process. */
-  readonly exitCode?: number | undefined
-  readonly signal?: NodeJS.Signals | undefined
-  /** Milliseconds from its start; undefined when it was never started. */
-  readonly runtime?: number | undefined
-}
+export type CommandOutcome = Extract<CommandEvent, { readonly event: "finished" }>
 
 /**
- * The outcomes of all commands, in input order.
+ * The last event of {@link run}. The exit code is that of many, see `ExitCodes.ofMany`; when a signal cancelled the group,
+ * 128 plus its number.
  *
  * @since 0.1.0
  * @category models
  */
-export interface CommandsSummary {
-  readonly tasks: ReadonlyArray<CommandOutcome>
-  /** Milliseconds. */
-  readonly elapsed: number
-  /**
-   * 0, or that of the first failure: 126 or 127 without a process, else 1. When a signal cancelled all, 128 plus its number.
-   */
-  readonly exitCode: number
-}
+export type CommandsSummary = Extract<CommandEvent, { readonly event: "summary" }>
 
 class CommandEnded extends Data.TaggedError("CommandEnded")<{ readonly outcome: CommandOutcome }> {
   override get message() {
-    return this.outcome.detail ?? "failed"
+    return this.outcome.reason ?? "failed"
   }
 }
 
 /**
  * Runs named commands as one group, each as a task (asyncio: `TaskGroup`; the tools: foreman, concurrently). When one
  * fails the others are cancelled, with that as the reason, and it returns when no process of any is left. Never fails:
- * the outcomes are in the summary, which is also the last event, even of an interrupted group.
+ * each outcome is a `finished` event, and the summary, which it returns, is the last event, even of an interrupted group.
  *
  * @example
  * ```ts
@@ -132,7 +112,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
   const processes = yield* Processes.Processes
   const begun = yield* Clock.currentTimeNanos
   const since = (nanos: bigint) =>
-    Effect.map(Clock.currentTimeNanos, (now) => Math.round(Number(now - nanos) / 1e4) / 100)
+    Effect.map(Clock.currentTimeNanos, (now) => EventLine.ms(Number(now - nanos) / 1e6))
   const outcomes = new Map<string, CommandOutcome>()
   const ended = new Map(requests.map(({ name }) => [name, Deferred.unsafeMake<boolean>(FiberId.none)]))
   const exitCodes: Array<number> = []
@@ -143,24 +123,30 @@ export const run = Effect.fn("CommandGroup.run")(function* (
       outcomes.set(outcome.name, outcome)
       // Commands that wait for this one must continue even if the callback fails.
       return Effect.ensuring(
-        Effect.suspend(() => onEvent({ event: "finished", ...outcome })),
+        Effect.suspend(() => onEvent(outcome)),
         Deferred.succeed(ended.get(outcome.name)!, outcome.status === "succeeded")
       )
     })
+  const skip = (index: number, name: string, reason: string) =>
+    finish({ event: "finished", index, name, status: "skipped", duration: 0, reason })
 
-  const run = ({ after = [], command, name, stopSignal = options.stopSignal }: CommandRequest) => {
+  const run = (
+    index: number,
+    { after = [], command, name, stopSignal = options.stopSignal }: CommandRequest
+  ) => {
+    const which = { index, name }
     let started: bigint | undefined
     return Effect.gen(function* () {
       for (const other of after) {
         const deferred = ended.get(other)
         if (deferred !== undefined && !(yield* Deferred.await(deferred))) {
-          return yield* finish({ name, status: "cancelled", detail: `${other} did not succeed` })
+          return yield* skip(index, name, `${other} did not succeed`)
         }
       }
       started = yield* Clock.currentTimeNanos
       const lines = LineOutput.make(
-        (pid) => onEvent({ event: "started", name, pid, command: CommandText.commandText(command) }),
-        (stream, bytes) => onEvent({ event: "output", name, stream, bytes })
+        (pid) => onEvent({ event: "started", ...which, pid, command: CommandText.commandText(command) }),
+        (stream, bytes) => onEvent({ event: "output", ...which, stream, bytes })
       )
       const body = Effect.gen(function* () {
         yield* Effect.addFinalizer(() => lines.end) // after the process is gone, which may write until then
@@ -169,58 +155,67 @@ export const run = Effect.fn("CommandGroup.run")(function* (
           stopSignal,
           onStarted: lines.onStarted,
           onOutput: lines.onOutput,
-          onLingering: (left, pid) => onEvent({ event: "lingering", name, pid, left })
+          onLingering: (left, pid) =>
+            Effect.zipRight(
+              lines.begin,
+              Effect.suspend(() => onEvent({ event: "lingering", ...which, pid, left: EventLine.ms(left) }))
+            )
         })
         yield* lines.begin
         return yield* child.exit
       }).pipe(Effect.scoped)
       const exit = yield* Effect.either(body)
-      const runtime = yield* since(started)
-      const { detail, exitCode: code, failureCode, signal } = ProcessOutcome.of(exit)
+      const duration = yield* since(started)
+      const { detail, exitCode, failureCode, signal } = ProcessOutcome.of(exit)
       const outcome: CommandOutcome = {
-        name,
-        runtime,
-        status: code === 0 ? "succeeded" : "failed",
-        ...(detail === undefined ? {} : { detail }),
-        exitCode: code,
+        event: "finished",
+        ...which,
+        status: exitCode === 0 ? "succeeded" : "failed",
+        duration,
+        ...(detail === undefined ? {} : { reason: detail }),
+        exitCode,
         ...(signal === undefined ? {} : { signal })
       }
-      if (code !== 0) exitCodes.push(failureCode)
+      if (exitCode !== 0) exitCodes.push(failureCode)
       yield* finish(outcome)
       if (outcome.status === "failed") return yield* new CommandEnded({ outcome })
     }).pipe(
       Effect.onInterrupt((interruptors) => {
-        const detail = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
-        return Effect.flatMap(started === undefined ? Effect.succeed(undefined) : since(started), (runtime) =>
-          finish({ name, status: "cancelled", detail, ...(runtime === undefined ? {} : { runtime }) })
+        const reason = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
+        if (started === undefined) return skip(index, name, reason)
+        return Effect.flatMap(since(started), (duration) =>
+          finish({ event: "finished", ...which, status: "cancelled", duration, reason })
         )
       })
     )
   }
 
   const all = Effect.gen(function* () {
-    for (const request of requests) {
-      const task = yield* TaskGroup.start(request.name, run(request))
+    for (const [i, request] of requests.entries()) {
+      const task = yield* TaskGroup.start(request.name, run(i + 1, request))
       // A task that is cancelled before its first step runs none of its own finalizers.
       yield* task.onDone(() =>
         outcomes.has(request.name)
           ? Effect.void
-          : Effect.flatMap(task.cancellation, (why) =>
-              finish({
-                name: request.name,
-                status: "cancelled",
-                detail: Option.match(why, { onNone: () => "cancelled", onSome: ({ reason }) => reason })
+          : Effect.flatMap(task.cancellation, (why) => {
+              const reason = Option.match(why, {
+                onNone: () => "cancelled",
+                onSome: ({ reason }) => reason
               })
-            )
+              return skip(i + 1, request.name, reason)
+            })
       )
     }
     yield* TaskGroup.join
   })
   const summary = Effect.gen(function* () {
-    const tasks = requests.flatMap(({ name }) => outcomes.get(name) ?? [])
-    const exitCode = ofMany(exitCodes, stopped)
-    const summary: CommandsSummary = { tasks, elapsed: yield* since(begun), exitCode }
-    yield* onEvent({ event: "summary", ...summary })
+    const summary: CommandsSummary = {
+      event: "summary",
+      ...EventLine.tally([...outcomes.values()].map(({ status }) => status)),
+      duration: yield* since(begun),
+      exitCode: ofMany(exitCodes, stopped)
+    }
+    yield* onEvent(summary)
     return summary
   })
   return yield* Effect.uninterruptibleMask((restore) =>

@@ -1,4 +1,11 @@
-import { Data, Either } from "effect"
+import { isUtf8 } from "node:buffer"
+import * as Command from "@effect/platform/Command"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import { Data, Effect, Either, Stream } from "effect"
+import * as Input from "../host/Input.js"
+import * as Executables from "../process/Executables.js"
+import type * as ProcessError from "../process/ProcessError.js"
+import { formatSize } from "../text/Sizes.js"
 
 /**
  * A line of a Procfile: a name, and the command for a shell.
@@ -59,9 +66,21 @@ const unique = (
   return Either.right(entries.map(([, entry]) => entry))
 }
 
+const decoded = (file: { readonly path: string; readonly text: string | Uint8Array }) => {
+  const { path, text } = file
+  if (typeof text === "string") return Either.right(text)
+  const bytes = Buffer.from(text.buffer, text.byteOffset, text.length)
+  if (isUtf8(bytes)) return Either.right(bytes.toString())
+  // In latin1 each byte is a character, so that lines keep their bytes.
+  const lines = bytes.toString("latin1").split("\n")
+  const line = lines.findIndex((line) => !isUtf8(Buffer.from(line, "latin1"))) + 1
+  return Either.left(new ProcfileError({ where: `${path}, line ${line}`, detail: "it is not UTF-8 text" }))
+}
+
 /**
  * Parses `NAME=COMMAND` words and a Procfile (the form of Heroku and foreman: `NAME: COMMAND` lines, `#` comments) into one
- * list in the given order, the file's lines first. Fails with the first invalid entry, named by its file and line.
+ * list in the given order, the file's lines first. Fails with the first invalid entry, named by its file and line; bytes of
+ * a file must be UTF-8.
  *
  * @example
  * ```ts
@@ -76,11 +95,12 @@ const unique = (
  */
 export const read = (
   words: ReadonlyArray<string>,
-  file?: { readonly path: string; readonly text: string }
+  file?: { readonly path: string; readonly text: string | Uint8Array }
 ): Either.Either<ReadonlyArray<Entry>, ProcfileError> =>
   Either.gen(function* () {
     const entries: Array<readonly [string, Entry]> = []
-    for (const [i, line] of (file?.text ?? "")
+    const given = file === undefined ? "" : yield* decoded(file)
+    for (const [i, line] of given
       .replace(/^\uFEFF/, "")
       .split(/\r?\n/)
       .entries()) {
@@ -105,3 +125,66 @@ export const read = (
     }
     return yield* unique(entries)
   })
+
+/** The longest file, in bytes. */
+const longest = 1024 * 1024
+
+/**
+ * As {@link read}, with the file at the path; `-` is standard input. Fails when there is no entry, with `InputError` when the
+ * file cannot be read, and when it is longer than 1 MiB.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
+export const load = Effect.fn("Procfile.load")(function* (
+  words: ReadonlyArray<string>,
+  path: string | undefined
+) {
+  if (path === undefined) return yield* read(words)
+  const input = yield* Input.Input
+  const where = path === "-" ? "standard input" : path
+  const fail = (detail: string) => new ProcfileError({ where, detail })
+  const parts: Array<Uint8Array> = []
+  let size = 0
+  yield* Stream.runForEach(input.open(path), (bytes) => {
+    parts.push(bytes)
+    size += bytes.length
+    return size > longest ? fail(`it is longer than ${formatSize(longest)}; ${form}`) : Effect.void
+  })
+  const entries = yield* read(words, { path: where, text: Buffer.concat(parts) })
+  return entries.length === 0 ? yield* fail(`it has no commands; ${form}`) : entries
+})
+
+// Only a plain first word is looked up on the PATH: an assignment, a bracket or a quote is left to the shell, and so are
+// its builtins and keywords.
+const plainWord = /^[A-Za-z0-9_./+-]+(?=\s|$)/
+const builtins = new Set(
+  "alias bg break case cd command continue do done echo elif else esac eval exec exit export false fc fg fi for function getopts hash if jobs kill let local printf pwd read readonly return set shift source test then time times trap true type ulimit umask unalias unset until wait while .".split(
+    " "
+  )
+)
+
+/**
+ * Fails when the program of a command does not exist or may not be run, as far as that is known without a shell: as
+ * `Executables.check`. A command of several parts is not checked.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
+export const check = (
+  entries: Iterable<Entry>
+): Effect.Effect<
+  void,
+  ProcessError.CommandNotFound | ProcessError.CommandNotExecutable,
+  FileSystem.FileSystem
+> =>
+  Effect.forEach(
+    entries,
+    ({ command }) => {
+      const [word = ""] = plainWord.exec(command) ?? []
+      return word === "" || builtins.has(word) || /[;&|]/.test(command)
+        ? Effect.void
+        : Executables.check(Command.make(word))
+    },
+    { discard: true }
+  )

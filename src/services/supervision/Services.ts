@@ -1,12 +1,15 @@
 import type * as Command from "@effect/platform/Command"
-import { Cause, Deferred, type Duration, Effect, Exit, Option } from "effect"
+import { Cause, Clock, Deferred, Duration, Effect, Exit, Option } from "effect"
+import * as EventLine from "../host/EventLine.js"
+import type * as Events from "../host/Events.js"
+import { codes, ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import * as Processes from "../process/Processes.js"
 import * as Cancellation from "../task/Cancellation.js"
 import * as Causes from "../task/Causes.js"
 import * as Sleep from "../task/Sleep.js"
 import * as TaskGroup from "../task/TaskGroup.js"
-import { formatGiven } from "../text/Durations.js"
+import { formatDuration } from "../text/Durations.js"
 import { checkOptions, time } from "../text/Numbers.js"
 import * as readiness from "./internal/readiness.js"
 import * as serviceRun from "./internal/serviceRun.js"
@@ -81,50 +84,30 @@ export interface ServicesOptions
 }
 
 /**
- * An event of {@link run}. Runs count from 1; times are milliseconds.
+ * An event of {@link run}: those of `aio long-running --json`, with the output as bytes. Runs count from 1.
  *
  * @since 0.1.0
  * @category events
  */
-export type ServiceEvent = { readonly name: string } & (
-  | { readonly event: "waiting"; readonly others: ReadonlyArray<string> }
-  | { readonly event: "started"; readonly run: number; readonly pid: number; readonly command: string }
+export type ServiceEvent =
+  | Exclude<typeof Events.LongRunning.Type, { readonly event: "output" }>
   /** Whole lines, except parts of a line longer than 1 MiB and the rest at the end. */
-  | { readonly event: "output"; readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }
-  | { readonly event: "ready"; readonly run: number; readonly after: number }
-  | { readonly event: "unhealthy"; readonly run: number; readonly failures: number; readonly detail: string }
-  /** Without an exit code when the run was interrupted, or no process could be started. */
   | {
-      readonly event: "ended"
-      readonly run: number
-      readonly runtime: number
-      readonly detail: string
-      readonly exitCode?: number | undefined
-      readonly signal?: NodeJS.Signals | undefined
+      readonly event: "output"
+      readonly index: number
+      readonly name: string
+      readonly stream: "stdout" | "stderr"
+      readonly bytes: Uint8Array
     }
-  | { readonly event: "restarting"; readonly run: number; readonly pause: number }
-  /** `cpu` in percent of one processor since the last sample, `memory` in bytes. */
-  | { readonly event: "sampled"; readonly pid: number; readonly cpu: number; readonly memory: number }
-  | { readonly event: "stopping"; readonly reason: string }
-  /** The process was asked to end and has not ended yet; it is killed after `left`. */
-  | { readonly event: "lingering"; readonly pid: number; readonly left: number }
-  | ({ readonly event: "finished" } & ServiceOutcome)
-)
 
 /**
- * How a service has ended for good.
+ * How a service has ended for good; its duration counts from its first start. `cancelled`: stopped. `skipped`: never
+ * started.
  *
  * @since 0.1.0
  * @category models
  */
-export interface ServiceOutcome {
-  readonly name: string
-  /** `cancelled`: interrupted, or never started. */
-  readonly status: "succeeded" | "failed" | "cancelled"
-  /** Why it failed or was cancelled. */
-  readonly detail?: string | undefined
-  readonly restarts: number
-}
+export type ServiceOutcome = Extract<ServiceEvent, { readonly event: "finished" }>
 
 /** The pause between two readiness checks. */
 const probeEvery = "250 millis"
@@ -139,7 +122,9 @@ const endTurns = 20
  * run are then stopped in reverse order of their first start, one after the other, until no process of any is left;
  * interruption does the same.
  *
- * Returns the outcome of each service, in input order. Fails with `LogFilesError` when a log cannot be written.
+ * Returns the outcome of each service, in input order. Fails with `LogFilesError` when a log cannot be written. The last
+ * event is the summary, even of an interrupted run; its exit code is that of the failures (see `ExitCodes.ofMany`), or 128
+ * plus the number of the signal that interrupted it.
  *
  * @example
  * ```ts
@@ -154,7 +139,7 @@ const endTurns = 20
  *     { name: "db", command: CommandText.shell("redis-server --port 7001"), ready: { port: 7001 } },
  *     { name: "web", command: CommandText.shell("node server.js"), after: ["db"], health: { http: "http://localhost:8080" } }
  *   ],
- *   { restart: "always", duration: "8 hours", onEvent: (event) => Effect.logDebug(event.name, event.event) }
+ *   { restart: "always", duration: "8 hours", onEvent: (event) => Effect.logDebug(event.event) }
  * ).pipe(Effect.provide([Processes.layer, Probes.layer]))
  * ```
  *
@@ -185,6 +170,10 @@ export const run = Effect.fn("Services.run")(function* (
   const names = new Set(requests.map(({ name }) => name))
   const ready = readiness.make()
   const outcomes = new Map<string, ServiceOutcome>()
+  const failures: Array<number> = []
+  const begun = yield* Clock.currentTimeNanos
+  const since = (nanos: bigint) =>
+    Effect.map(Clock.currentTimeNanos, (now) => EventLine.ms(Number(now - nanos) / 1e6))
   /** In order of their first start. */
   const started: Array<string> = []
   const over = yield* Deferred.make<string, LogFiles.LogFilesError>()
@@ -210,8 +199,10 @@ export const run = Effect.fn("Services.run")(function* (
       Effect.flatMap(Effect.exit(run), (exit) => Effect.zipRight(turn, exit))
     )
 
-  const keep = (request: ServiceRequest, log: LogFiles.LogFile | undefined) => {
+  const keep = (index: number, request: ServiceRequest, log: LogFiles.LogFile | undefined) => {
     const { command, name, stopSignal = options.stopSignal } = request
+    const which = { index, name }
+    let first: bigint | undefined
     const { restart = options.restart ?? "on-failure" } = request
     const others = [...(request.after ?? [])].filter((other) => names.has(other))
     const pattern = request.ready !== undefined && "log" in request.ready ? request.ready.log : undefined
@@ -221,17 +212,20 @@ export const run = Effect.fn("Services.run")(function* (
     let state = serviceRun.makeState()
     let reportedReady = false
 
-    const finish = (status: ServiceOutcome["status"], detail?: string, wasReady = false) =>
-      Effect.suspend(() => {
+    const finish = (status: ServiceOutcome["status"], reason?: string, wasReady = false) =>
+      Effect.gen(function* () {
         const outcome: ServiceOutcome = {
-          name,
+          event: "finished",
+          ...which,
           status,
-          ...(detail === undefined ? {} : { detail }),
+          duration: first === undefined ? 0 : yield* since(first),
+          ...(reason === undefined ? {} : { reason }),
           restarts
         }
         outcomes.set(name, outcome)
         ready.settle(name, wasReady)
-        return Effect.zipRight(onEvent({ event: "finished", ...outcome }), ready.changed)
+        yield* onEvent(outcome)
+        yield* ready.changed
       })
     const runOnce = Effect.suspend(() =>
       serviceRun.run({
@@ -245,14 +239,15 @@ export const run = Effect.fn("Services.run")(function* (
         onStarted: (pid) =>
           onEvent({
             event: "started",
-            name,
+            ...which,
             run: current,
             pid,
             command: CommandText.commandText(command)
           }),
-        onOutput: (stream, bytes) => onEvent({ event: "output", name, stream, bytes }),
-        onLingering: (left, pid) => onEvent({ event: "lingering", name, pid, left }),
-        onSample: (pid, cpu, memory) => onEvent({ event: "sampled", name, pid, cpu, memory }),
+        onOutput: (stream, bytes) => onEvent({ event: "output", ...which, stream, bytes }),
+        onLingering: (left, pid) => onEvent({ event: "lingering", ...which, pid, left: EventLine.ms(left) }),
+        onSample: (pid, cpu, memory) =>
+          onEvent({ event: "sampled", ...which, pid, cpu: EventLine.ms(cpu), memory }),
         onDown: () => ready.down(name),
         // Ends everything: without its log a service would fail unseen.
         onLogFailed: (error) => Deferred.fail(over, error)
@@ -260,7 +255,7 @@ export const run = Effect.fn("Services.run")(function* (
     )
     const waitFor = Effect.gen(function* () {
       const missing = current === 0 ? others : ready.missing(others)
-      if (missing.length > 0) yield* onEvent({ event: "waiting", name, others: missing })
+      if (missing.length > 0) yield* onEvent({ event: "waiting", ...which, others: missing })
       yield* ready.await(others)
       yield* turn
     })
@@ -290,12 +285,13 @@ export const run = Effect.fn("Services.run")(function* (
       if (restart === "always" || Exit.isFailure(exit)) return Effect.succeed(false)
       return Effect.raceFirst(Effect.isSuccess(ask(probe)), Effect.as(Sleep.sleep(lastAnswer), false))
     }
-    const reportReady = (run: number, after: number) =>
+    const reportReady = (run: number, duration: number) =>
       Effect.suspend(() => {
         reportedReady = true
         ready.reached(name)
-        return Effect.flatMap(onEvent({ event: "ready", name, run, after }), () =>
-          state.over ? Effect.void : ready.up(name)
+        return Effect.flatMap(
+          onEvent({ event: "ready", ...which, run, duration: EventLine.ms(duration) }),
+          () => (state.over ? Effect.void : ready.up(name))
         )
       })
     const handle = (event: Supervisor.Event): Effect.Effect<unknown> => {
@@ -305,31 +301,40 @@ export const run = Effect.fn("Services.run")(function* (
           current = event.run
           reportedReady = false
           state = serviceRun.makeState()
-          return Effect.void
+          return Effect.map(Clock.currentTimeNanos, (now) => {
+            first ??= now
+          })
         case "ready":
-          return reportReady(event.run, event.after)
-        case "ended": {
-          const { exit, run, runtime } = event
+          return reportReady(event.run, event.duration)
+        case "exited": {
+          const { exit, run } = event
           state.over = true
           ready.down(name)
-          const ended = { event: "ended", name, run, runtime } as const
           const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
           const { exitCode, signal } =
-            Option.isSome(error) && error.value instanceof serviceRun.ServiceEnded ? error.value : {}
-          const reported = Exit.isSuccess(exit)
-            ? onEvent({ ...ended, detail: "exit code 0", exitCode: 0 })
-            : onEvent({ ...ended, detail: Causes.headline(exit.cause), exitCode, signal })
+            Option.isSome(error) && error.value instanceof serviceRun.ServiceEnded
+              ? error.value
+              : { exitCode: Exit.isSuccess(exit) ? codes.ok : undefined, signal: undefined }
+          const exited = {
+            event: "exited",
+            ...which,
+            run,
+            duration: EventLine.ms(event.duration),
+            reason: Exit.isSuccess(exit) ? "exit code 0" : Causes.headline(exit.cause),
+            ...(exitCode === undefined ? {} : { exitCode }),
+            ...(signal === undefined ? {} : { signal })
+          } as const
           const late = reportedReady ? Effect.succeed(false) : wasReady(exit)
           return Effect.zipRight(
-            Effect.if(late, { onTrue: () => reportReady(run, runtime), onFalse: () => Effect.void }),
-            reported
+            Effect.if(late, { onTrue: () => reportReady(run, event.duration), onFalse: () => Effect.void }),
+            Effect.suspend(() => onEvent(exited))
           )
         }
         case "restarting":
           restarts = event.run - 1
-          return onEvent({ name, ...event })
+          return onEvent({ ...which, ...event, delay: EventLine.ms(event.delay) })
         default:
-          return onEvent({ name, ...event })
+          return onEvent({ ...which, ...event })
       }
     }
     return Effect.gen(function* () {
@@ -352,13 +357,17 @@ export const run = Effect.fn("Services.run")(function* (
         current === 0 &&
         outcomes.get(error.other)?.status !== "succeeded"
       ) {
-        return yield* finish("cancelled", error.message)
+        return yield* finish("skipped", error.message)
       }
+      failures.push(failureCode(error))
       yield* finish("failed", Causes.headline(exit.cause))
       if (onFailure === "cancel") yield* Deferred.succeed(over, `sibling ${name} failed`)
     }).pipe(
       Effect.onInterrupt((interruptors) =>
-        finish("cancelled", Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled")
+        finish(
+          current === 0 ? "skipped" : "cancelled",
+          Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
+        )
       )
     )
   }
@@ -369,7 +378,7 @@ export const run = Effect.fn("Services.run")(function* (
   )
   const tasks = new Map<string, TaskGroup.Task<unknown>>()
   for (const [i, request] of requests.entries()) {
-    tasks.set(request.name, yield* group.start(request.name, keep(request, opened[i])))
+    tasks.set(request.name, yield* group.start(request.name, keep(i + 1, request, opened[i])))
   }
 
   const stop = (reason: string) =>
@@ -378,7 +387,8 @@ export const run = Effect.fn("Services.run")(function* (
       const waiting = requests.map(({ name }) => name).filter((name) => !started.includes(name))
       for (const name of [...waiting, ...[...started].reverse()]) {
         if (outcomes.has(name)) continue
-        yield* onEvent({ event: "stopping", name, reason })
+        const index = requests.findIndex((request) => request.name === name) + 1
+        yield* onEvent({ event: "stopping", index, name, reason })
         yield* tasks.get(name)!.cancel(reason, { origin: "long-running" })
       }
     })
@@ -394,13 +404,42 @@ export const run = Effect.fn("Services.run")(function* (
   const timeUp =
     duration === undefined
       ? Effect.never
-      : Effect.as(Sleep.sleep(duration), `the run time of ${formatGiven(duration)} is over`)
+      : Effect.as(
+          Sleep.sleep(duration),
+          `the run time of ${formatDuration(Duration.toMillis(duration))} is over`
+        )
+  const summary = (stopped?: string) =>
+    Effect.flatMap(since(begun), (duration) =>
+      onEvent({
+        event: "summary",
+        ...EventLine.tally([...outcomes.values()].map(({ status }) => status)),
+        duration,
+        exitCode: ofMany(failures, stopped)
+      })
+    )
   yield* Effect.raceFirst(Deferred.await(over), Effect.raceFirst(timeUp, allEnded)).pipe(
     Effect.catchAll((error) => Effect.zipRight(stop("a log cannot be written"), error)),
     Effect.flatMap((reason) => (reason === undefined ? Effect.void : stop(reason))),
     Effect.onInterrupt((interruptors) =>
       stop(Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled")
-    )
+    ),
+    Effect.onExit((exit) => {
+      if (Exit.isSuccess(exit)) return summary()
+      return summary(Cancellation.fromCause(exit.cause)[0]?.reason ?? "failed")
+    })
   )
   return requests.map(({ name }) => outcomes.get(name)!)
 }, Effect.scoped)
+
+/** The exit code for a service that has failed for good with this error. */
+const failureCode = (error: unknown): number => {
+  if (error instanceof Supervisor.TooManyRestarts) {
+    return failureCode(
+      Exit.isFailure(error.last) ? Option.getOrUndefined(Cause.failureOption(error.last.cause)) : undefined
+    )
+  }
+  // A process that ran has an exit code of its own; the code of an error says why there was no process.
+  const { exitCode = codes.failed } =
+    error === undefined || error instanceof serviceRun.ServiceEnded ? {} : (error as { exitCode?: number })
+  return exitCode
+}

@@ -4,7 +4,7 @@ import * as Causes from "../task/Causes.js"
 import * as Deadline from "../task/Deadline.js"
 import * as Race from "../task/Race.js"
 import * as Sleep from "../task/Sleep.js"
-import { formatGiven } from "../text/Durations.js"
+import { formatDuration } from "../text/Durations.js"
 import { anyCount, checkOptions, countOrInfinity, time } from "../text/Numbers.js"
 import { plural } from "../text/Plural.js"
 
@@ -69,17 +69,17 @@ export interface Policy<R = never, E = never> {
  */
 export type Event =
   | { readonly event: "started"; readonly run: number }
-  | { readonly event: "ready"; readonly run: number; readonly after: number }
+  | { readonly event: "ready"; readonly run: number; readonly duration: number }
   /** A health check failed, the `failures`th in a row. */
-  | { readonly event: "unhealthy"; readonly run: number; readonly failures: number; readonly detail: string }
+  | { readonly event: "unhealthy"; readonly run: number; readonly failures: number; readonly reason: string }
   | {
-      readonly event: "ended"
+      readonly event: "exited"
       readonly run: number
-      readonly runtime: number
+      readonly duration: number
       readonly exit: Exit.Exit<unknown, unknown>
     }
   /** The next run starts after the pause. */
-  | { readonly event: "restarting"; readonly run: number; readonly pause: number }
+  | { readonly event: "restarting"; readonly run: number; readonly delay: number }
 
 /**
  * A run was not ready in time, or its readiness check failed.
@@ -125,7 +125,7 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
     const how = Exit.isSuccess(last) ? "it ended" : Causes.headline(last.cause)
     return restarts === 0
       ? `${how}; no restart is allowed`
-      : `restarted ${plural(restarts, "time")} within ${formatGiven(window)}, and again: ${how}`
+      : `restarted ${plural(restarts, "time")} within ${formatDuration(Duration.toMillis(window))}, and again: ${how}`
   }
 }
 
@@ -174,7 +174,7 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
       Effect.gen(function* () {
         if (ready !== undefined) {
           const readyTimeout = Duration.decode(policy.readyTimeout ?? "1 minute")
-          const detail = `not within ${formatGiven(readyTimeout)}`
+          const detail = `not within ${formatDuration(Duration.toMillis(readyTimeout))}`
           yield* Effect.catchAllCause(ready, (cause) =>
             Cause.isInterruptedOnly(cause)
               ? Effect.interrupt
@@ -189,11 +189,11 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
         }
         const at = yield* now
         readyAt(at)
-        yield* emit({ event: "ready", run, after: at - begun })
+        yield* emit({ event: "ready", run, duration: at - begun })
         if (health === undefined) return yield* Effect.never
         const { check, every = "10 seconds", failures: most = 3 } = health
         const timeout = Duration.decode(health.timeout ?? "5 seconds")
-        const late = `no answer within ${formatGiven(timeout)}`
+        const late = `no answer within ${formatDuration(Duration.toMillis(timeout))}`
         for (let failures = 0; ; ) {
           yield* Sleep.sleep(every)
           const detail = yield* Effect.matchCause(check, {
@@ -211,7 +211,7 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
             failures = 0
             continue
           }
-          yield* emit({ event: "unhealthy", run, failures: ++failures, detail })
+          yield* emit({ event: "unhealthy", run, failures: ++failures, reason: detail })
           if (failures >= most) return yield* new Unhealthy({ failures, detail })
         }
       })
@@ -232,16 +232,16 @@ export const supervise = <A, E, R, R2 = never, E2 = never>(
         )
       )
       const ended = yield* now
-      yield* emit({ event: "ended", run, runtime: ended - begun, exit })
+      yield* emit({ event: "exited", run, duration: ended - begun, exit })
       if (restart === "never" || (restart === "on-failure" && Exit.isSuccess(exit))) return yield* exit
       while (restarts.length > 0 && restarts[0]! <= ended - Duration.toMillis(window)) restarts.shift()
       if (restarts.length >= maxRestarts) {
         return yield* new TooManyRestarts({ restarts: restarts.length, window, last: exit })
       }
       if (readyAt !== undefined && ended - readyAt >= resetAfter) inARow = 0
-      const pause = yield* pauseBefore(inARow++)
+      const delay = yield* pauseBefore(inARow++)
       restarts.push(ended)
-      yield* emit({ event: "restarting", run: run + 1, pause })
-      yield* Sleep.sleep(pause)
+      yield* emit({ event: "restarting", run: run + 1, delay })
+      yield* Sleep.sleep(delay)
     }
   })

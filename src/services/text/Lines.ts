@@ -80,9 +80,20 @@ export const make = ({ delimiter = 10, maxLine = 1024 * 1024, onLine }: Options)
   }
 }
 
+/** How many bytes at the end are the beginning of a UTF-8 character that is not complete. */
+const incomplete = (bytes: Uint8Array): number => {
+  for (let n = 1; n <= Math.min(3, bytes.length); n++) {
+    const byte = bytes[bytes.length - n]!
+    if ((byte & 0xc0) === 0x80) continue
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1
+    return length > n ? n : 0
+  }
+  return 0
+}
+
 /**
  * Passes on all whole lines of a chunk at once, with their line ends: to write several streams of text to one place. A
- * line that is longer than 1 MiB is passed on in parts; so is a rest without a line end.
+ * line that is longer than 1 MiB is passed on in parts, cut between characters; so is a rest without a line end.
  *
  * @since 0.1.0
  * @category functions
@@ -91,24 +102,26 @@ export const whole = (onBytes: (bytes: Uint8Array) => unknown): Lines => {
   const longest = 1024 * 1024
   let carry: Array<Uint8Array> = []
   let size = 0
-  const emit = (bytes: Uint8Array) => onBytes(carry.length === 0 ? bytes : Buffer.concat([...carry, bytes]))
+  const pass = (bytes: Uint8Array, cut: number) => {
+    onBytes(bytes.subarray(0, cut))
+    carry = cut < bytes.length ? [bytes.subarray(cut)] : []
+    size = bytes.length - cut
+  }
   return {
     push: (bytes) => {
-      const last = bytes.lastIndexOf(10) + 1
-      if (last === 0 && size + bytes.length <= longest) {
-        carry.push(bytes)
-        size += bytes.length
-        return
+      const end = bytes.lastIndexOf(10) + 1
+      if (end > 0) {
+        const before = size
+        return pass(before === 0 ? bytes : Buffer.concat([...carry, bytes]), before + end)
       }
-      const cut = last === 0 ? bytes.length : last
-      emit(bytes.subarray(0, cut))
-      carry = cut < bytes.length ? [bytes.subarray(cut)] : []
-      size = bytes.length - cut
+      carry.push(bytes)
+      size += bytes.length
+      if (size <= longest) return
+      const all = Buffer.concat(carry)
+      pass(all, all.length - incomplete(all))
     },
     end: () => {
-      if (size > 0) emit(new Uint8Array(0))
-      carry = []
-      size = 0
+      if (size > 0) pass(Buffer.concat(carry), size)
     }
   }
 }

@@ -23,11 +23,11 @@ describe("CommandGroup", () => {
         case "output":
           return `${event.name} ${event.stream} ${JSON.stringify(new TextDecoder().decode(event.bytes))}`
         case "finished":
-          return `${event.name} ${event.status}${event.detail === undefined ? "" : `: ${event.detail}`}${event.runtime === undefined ? "" : ` after ${event.runtime}`}`
+          return `${event.name} ${event.status}${event.reason === undefined ? "" : `: ${event.reason}`} after ${event.duration}`
         case "lingering":
           return `${event.name} lingers, ${event.left} left`
         default:
-          return `${event.tasks.map(({ name, status }) => `${name} ${status}`).join(", ")} in ${event.elapsed}, ${event.exitCode}`
+          return `${event.succeeded} ok, ${event.failed} failed, ${event.cancelled} cancelled, ${event.skipped} skipped in ${event.duration}, ${event.exitCode}`
       }
     })
   const request = (word: string): CommandGroup.CommandRequest => {
@@ -57,7 +57,7 @@ describe("CommandGroup", () => {
         "a succeeded after 1000",
         'b stdout "fine"',
         "b succeeded after 1000",
-        "a succeeded, b succeeded in 1000, 0"
+        "2 ok, 0 failed, 0 cancelled, 0 skipped in 1000, 0"
       ])
     })
   )
@@ -69,11 +69,11 @@ describe("CommandGroup", () => {
         'b stdout "a\\n"',
         'a stderr "oh\\n"',
         "a failed: exit code 3 after 2000",
-        "c cancelled: sibling a failed",
+        "c skipped: sibling a failed after 0",
         "b lingers, 2000 left",
         'b stdout "b"',
         "b cancelled: sibling a failed after 5000",
-        "a failed, b cancelled, c cancelled in 5000, 1"
+        "0 ok, 1 failed, 1 cancelled, 1 skipped in 5000, 1"
       ])
     })
   )
@@ -89,10 +89,10 @@ describe("CommandGroup", () => {
           "c succeeded after 1000",
           "b started ok",
           "a failed: ended by SIGSEGV after 2000",
-          "d cancelled: a did not succeed",
-          "e cancelled: d did not succeed",
+          "d skipped: a did not succeed after 0",
+          "e skipped: d did not succeed after 0",
           "b succeeded after 1000",
-          "a failed, b succeeded, c succeeded, d cancelled, e cancelled in 2000, 1"
+          "2 ok, 1 failed, 0 cancelled, 2 skipped in 2000, 1"
         ]
       )
     })
@@ -102,11 +102,11 @@ describe("CommandGroup", () => {
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* play(["a none", "b long"]), [
         "a failed: cannot run none: command not found after 0",
-        "b cancelled: sibling a failed",
-        "a failed, b cancelled in 0, 127"
+        "b skipped: sibling a failed after 0",
+        "0 ok, 1 failed, 0 cancelled, 1 skipped in 0, 127"
       ])
       const last = (yield* play(["a locked", "b none"], { onFailure: "continue" })).at(-1)
-      assert.strictEqual(last, "a failed, b failed in 0, 1")
+      assert.strictEqual(last, "0 ok, 2 failed, 0 cancelled, 0 skipped in 0, 1")
     })
   )
 
@@ -120,7 +120,7 @@ describe("CommandGroup", () => {
       assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
       assert.deepStrictEqual(lines(events).slice(-2), [
         "a cancelled: SIGINT after 11000",
-        "a cancelled, b succeeded in 11000, 130"
+        "1 ok, 0 failed, 1 cancelled, 0 skipped in 11000, 130"
       ])
     }).pipe(Effect.provide(ProcessesTest.layerTest(scripts)))
   )

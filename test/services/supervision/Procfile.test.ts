@@ -1,5 +1,6 @@
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
-import { Either } from "effect"
+import { Effect, Either } from "effect"
 import * as Procfile from "../../../src/services/supervision/Procfile.js"
 
 const problem = (result: Either.Either<unknown, Procfile.ProcfileError>): string =>
@@ -39,6 +40,38 @@ describe("Procfile", () => {
     assert.strictEqual(
       problem(Procfile.read(["sleep 1"])),
       "'sleep 1': the name is missing; write NAME='COMMAND', like web='python3 -m http.server'"
+    )
+  })
+
+  it("names the line that is not UTF-8, and reads one that is", () => {
+    const file = (text: string) => ({ path: "P", text: Buffer.from(text, "latin1") })
+    assert.strictEqual(
+      problem(Procfile.read([], file("a: b\r\nc: \xe9\nd: e"))),
+      "P, line 2: it is not UTF-8 text"
+    )
+    assert.deepStrictEqual(Either.getOrThrow(Procfile.read([], file("\xef\xbb\xbfa: \xc3\xa9"))), [
+      { name: "a", command: "é" }
+    ])
+  })
+
+  describe("check", () => {
+    it.effect.each<[command: string, code: number]>([
+      ["nosuchprogram --flag", 127],
+      ["./no/such/program", 127],
+      ["/etc/passwd", 126],
+      ["true", 0],
+      // What a shell reads in another way is left to it.
+      ["cd nowhere", 0],
+      ["X=1 nosuchprogram", 0],
+      ["'nosuchprogram'", 0],
+      ["nosuchprogram; true", 0],
+      ["nosuchprogram && true", 0],
+      ["[ -e x ]", 0]
+    ])("of '%s' fails with %i, or with nothing", ([command, code]) =>
+      Effect.gen(function* () {
+        const checked = yield* Effect.either(Procfile.check([{ name: "a", command }]))
+        assert.strictEqual(Either.isLeft(checked) ? checked.left.exitCode : 0, code)
+      }).pipe(Effect.provide(NodeFileSystem.layer))
     )
   })
 })

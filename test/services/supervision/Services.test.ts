@@ -18,6 +18,7 @@ describe("Services", () => {
     { match: "check", exitCode: 1 }
   ]
   const said = (event: Services.ServiceEvent): string | undefined => {
+    if (event.event === "summary") return undefined
     const { name } = event
     switch (event.event) {
       case "waiting":
@@ -25,19 +26,19 @@ describe("Services", () => {
       case "output":
         return undefined
       case "ready":
-        return `${name} ready after ${event.after}`
+        return `${name} ready after ${event.duration}`
       case "unhealthy":
-        return `${name} unhealthy: ${event.detail}`
-      case "ended":
-        return `${name} ended after ${event.runtime}: ${event.detail}`
+        return `${name} unhealthy: ${event.reason}`
+      case "exited":
+        return `${name} exited after ${event.duration}: ${event.reason}`
       case "restarting":
-        return `${name} run ${event.run} in ${event.pause}`
+        return `${name} run ${event.run} in ${event.delay}`
       case "stopping":
         return `${name} is stopping: ${event.reason}`
       case "lingering":
         return `${name} lingers, ${event.left} left`
       case "finished":
-        return `${name} ${event.status}${event.detail === undefined ? "" : `: ${event.detail}`}, ${plural(event.restarts, "restart")}`
+        return `${name} ${event.status}${event.reason === undefined ? "" : `: ${event.reason}`}, ${plural(event.restarts, "restart")}`
       case "started":
         return `${name} started`
       default:
@@ -64,7 +65,7 @@ describe("Services", () => {
     ProcessesTest.layerTest(scripts),
     Probes.layerTest({ port: () => Effect.map(Clock.currentTimeMillis, (now) => now >= 3000) })
   )
-  it.live.each(["started", "ready", "ended", "restarting", "stopping"] as const)(
+  it.live.each(["started", "ready", "exited", "restarting", "stopping"] as const)(
     "reports an onEvent that throws at %s, and does not hang",
     (event) =>
       Effect.gen(function* () {
@@ -122,13 +123,13 @@ describe("Services", () => {
           "0 c ready after 0",
           "0 a started",
           "0 a ready after 0",
-          "10 a is stopping: the run time of 10s is over",
-          "10 a cancelled: the run time of 10s is over, 0 restarts",
-          "10 c is stopping: the run time of 10s is over",
-          "10 c cancelled: the run time of 10s is over, 0 restarts",
-          "10 b is stopping: the run time of 10s is over",
+          "10 a is stopping: the run time of 10.0 s is over",
+          "10 a cancelled: the run time of 10.0 s is over, 0 restarts",
+          "10 c is stopping: the run time of 10.0 s is over",
+          "10 c cancelled: the run time of 10.0 s is over, 0 restarts",
+          "10 b is stopping: the run time of 10.0 s is over",
           "11 b lingers, 4000 left",
-          "15 b cancelled: the run time of 10s is over, 0 restarts"
+          "15 b cancelled: the run time of 10.0 s is over, 0 restarts"
         ])
       })
   )
@@ -151,13 +152,13 @@ describe("Services", () => {
           "2 crash ready after 0",
           "2 other started",
           "2 other ready after 0",
-          "2.5 stubborn is stopping: the run time of 2.5s is over",
+          "2.5 stubborn is stopping: the run time of 2.5 s is over",
           "3.5 stubborn lingers, 4000 left",
-          "7.5 stubborn cancelled: the run time of 2.5s is over, 0 restarts",
-          "7.5 other is stopping: the run time of 2.5s is over",
-          "7.5 other cancelled: the run time of 2.5s is over, 1 restart",
-          "7.5 crash is stopping: the run time of 2.5s is over",
-          "7.5 crash cancelled: the run time of 2.5s is over, 1 restart"
+          "7.5 stubborn cancelled: the run time of 2.5 s is over, 0 restarts",
+          "7.5 other is stopping: the run time of 2.5 s is over",
+          "7.5 other cancelled: the run time of 2.5 s is over, 1 restart",
+          "7.5 crash is stopping: the run time of 2.5 s is over",
+          "7.5 crash cancelled: the run time of 2.5 s is over, 1 restart"
         ]
       )
     })
@@ -189,9 +190,9 @@ describe("Services", () => {
         { readyTimeout: "3 seconds", onFailure: "continue" }
       )
       assert.deepStrictEqual(never.slice(-3), [
-        "3 b ended after 3000: not ready: not within 3s",
-        "3 b failed: not ready: not within 3s, 0 restarts",
-        "3 a cancelled: b was never ready, 0 restarts"
+        "3 b exited after 3000: not ready: not within 3.0 s",
+        "3 b failed: not ready: not within 3.0 s, 0 restarts",
+        "3 a skipped: b was never ready, 0 restarts"
       ])
     })
   )
@@ -208,12 +209,12 @@ describe("Services", () => {
       assert.deepStrictEqual(
         lines.filter((line) => !/ started$|ready after/.test(line)),
         [
-          "1 a ended after 1000: exit code 7",
+          "1 a exited after 1000: exit code 7",
           "1 a run 2 in 500",
-          "2.5 a ended after 1000: exit code 7",
+          "2.5 a exited after 1000: exit code 7",
           "2.5 a run 3 in 1000",
-          "4.5 a ended after 1000: exit code 7",
-          "4.5 a failed: restarted 2 times within 1m, and again: exit code 7, 2 restarts",
+          "4.5 a exited after 1000: exit code 7",
+          "4.5 a failed: restarted 2 times within 1 m 00 s, and again: exit code 7, 2 restarts",
           "4.5 b is stopping: sibling a failed",
           "4.5 b cancelled: sibling a failed, 0 restarts"
         ]
@@ -233,9 +234,9 @@ describe("Services", () => {
         }
       )
       assert.deepStrictEqual(lines.slice(-4), [
-        "1 a ended after 1000: exit code 0",
+        "1 a exited after 1000: exit code 0",
         "1 a succeeded, 0 restarts",
-        "1 b ended after 1000: exit code 7",
+        "1 b exited after 1000: exit code 7",
         "1 b failed: exit code 7, 0 restarts"
       ])
     })
@@ -251,7 +252,7 @@ describe("Services", () => {
       assert.deepStrictEqual(lines.slice(2, 6), [
         "30 a unhealthy: exit code 1",
         "40 a unhealthy: exit code 1",
-        "40 a ended after 40000: unhealthy: 2 checks in a row failed, the last with: exit code 1",
+        "40 a exited after 40000: unhealthy: 2 checks in a row failed, the last with: exit code 1",
         "40 a run 2 in 500"
       ])
     })
@@ -298,7 +299,7 @@ describe("Services", () => {
       )
     }
     const of = (name: string, lines: ReadonlyArray<string>) =>
-      lines.filter((line) => line.split(" ")[1] === name && !/is stopping|cancelled: the 20s/.test(line))
+      lines.filter((line) => line.split(" ")[1] === name && !/is stopping/.test(line))
 
     it.live("starts and restarts a service only while all that it waits for are ready", () =>
       Effect.gen(function* () {
@@ -310,11 +311,11 @@ describe("Services", () => {
         assert.deepStrictEqual(of("db", lines), [
           "0 db started",
           "0.5 db ready after 500",
-          "1 db ended after 1000: exit code 1",
+          "1 db exited after 1000: exit code 1",
           "1 db run 2 in 3000",
           "4 db started",
           "4.5 db ready after 500",
-          "8 db ended after 4000: exit code 1",
+          "8 db exited after 4000: exit code 1",
           "8 db run 3 in 3000",
           "11 db started",
           "11.5 db ready after 500"
@@ -323,7 +324,7 @@ describe("Services", () => {
           "0 web waits for db,cache",
           "4.5 web started",
           "4.5 web ready after 0",
-          "5.5 web ended after 1000: exit code 1",
+          "5.5 web exited after 1000: exit code 1",
           "5.5 web run 2 in 3000",
           "8.5 web waits for db",
           "11.5 web started",
@@ -365,7 +366,7 @@ describe("Services", () => {
           assert.deepStrictEqual(of("job", lines), [
             "0 job started",
             "1 job ready after 1000",
-            "1 job ended after 1000: exit code 0",
+            "1 job exited after 1000: exit code 0",
             "1 job succeeded, 0 restarts"
           ])
           // At the restart of web, too.
@@ -383,10 +384,10 @@ describe("Services", () => {
         const crashed = yield* one("broken", { restart: "never" })
         assert.deepStrictEqual(of("job", crashed).slice(1), [
           "1 job ready after 1000",
-          "1 job ended after 1000: exit code 1",
+          "1 job exited after 1000: exit code 1",
           "1 job failed: exit code 1, 0 restarts"
         ])
-        assert.include(crashed, "1 web cancelled: job has ended for good, 0 restarts")
+        assert.include(crashed, "1 web skipped: job has ended for good, 0 restarts")
       })
     )
 
@@ -418,7 +419,7 @@ describe("Services", () => {
               ],
               { onFailure: "continue", maxRestarts: 0 }
             )
-          assert.include(yield* run("never"), "1 web cancelled: db has ended for good, 0 restarts")
+          assert.include(yield* run("never"), "1 web skipped: db has ended for good, 0 restarts")
           const later = yield* playWith(
             [
               { name: "web", after: ["db"] },
@@ -430,7 +431,7 @@ describe("Services", () => {
             "0 web waits for db",
             "0.5 web started",
             "0.5 web ready after 0",
-            "1.5 web ended after 1000: exit code 1",
+            "1.5 web exited after 1000: exit code 1",
             "1.5 web run 2 in 3000",
             "4.5 web waits for db",
             "4.5 web failed: db has ended for good, 1 restart"
@@ -460,6 +461,63 @@ describe("Services", () => {
     )
   })
 
+  describe("the summary", () => {
+    const layer = Layer.merge(
+      ProcessesTest.layerTest([
+        { match: "ok", after: "1 second" },
+        { match: "bad", after: "1 second", exitCode: 3 },
+        { match: "none", fails: "notFound" },
+        { match: "long", after: "1 hour" }
+      ]),
+      Probes.layerTest({})
+    )
+    const record = (commands: ReadonlyArray<string>, options: Services.ServicesOptions) => {
+      const events: Array<Services.ServiceEvent> = []
+      const run = Services.run(
+        commands.map((name) => ({ name, command: Command.make(name) })),
+        { ...options, onEvent: (event) => Effect.sync(() => void events.push(event)) }
+      )
+      return { events, run }
+    }
+    const counts = { succeeded: 0, failed: 0, cancelled: 0, skipped: 0, timed_out: 0 }
+    const all = { restart: "never", onFailure: "continue" } as const
+    it.live.each<[ReadonlyArray<string>, Services.ServicesOptions, Partial<typeof counts>, number]>([
+      [["ok"], all, { succeeded: 1 }, 0],
+      [["ok", "bad"], all, { succeeded: 1, failed: 1 }, 1],
+      [["ok", "none"], all, { succeeded: 1, failed: 1 }, 127],
+      [["none"], { maxRestarts: 2 }, { failed: 1 }, 127],
+      [["none", "bad"], all, { failed: 2 }, 1],
+      [["bad", "long"], { restart: "never" }, { failed: 1, cancelled: 1 }, 1],
+      [["long"], { duration: "2 seconds" }, { cancelled: 1 }, 0]
+    ])(
+      "is the last event, with the counts and the exit code: %j %j",
+      ([commands, options, expected, exitCode]) =>
+        Effect.gen(function* () {
+          const { events, run } = record(commands, options)
+          yield* run
+          assert.deepInclude(events.at(-1), { event: "summary", ...counts, ...expected, exitCode })
+        }).pipe(Effect.provide(layer), VirtualClock.run())
+    )
+
+    it.effect("of an interrupted run has the exit code of the signal", () =>
+      Effect.gen(function* () {
+        const { events, run } = record(["long", "bad"], { ...all, restart: "never" })
+        const fiber = yield* Effect.fork(run)
+        yield* TestClock.adjust("5 seconds")
+        yield* Cancellation.cancel(fiber, { reason: "SIGINT", origin: "test" })
+        const summary = {
+          event: "summary",
+          ...counts,
+          failed: 1,
+          cancelled: 1,
+          duration: 5000,
+          exitCode: 130
+        }
+        assert.deepStrictEqual(events.at(-1), summary as Services.ServiceEvent)
+      }).pipe(Effect.provide(layer))
+    )
+  })
+
   it.effect("stops all in order when it is interrupted, while a service still waits", () =>
     Effect.gen(function* () {
       const { lines, run } = record([
@@ -472,8 +530,11 @@ describe("Services", () => {
       yield* TestClock.adjust("5 seconds")
       yield* Cancellation.cancel(fiber, { reason: "SIGTERM", origin: "test" })
       assert.deepStrictEqual(
-        lines.filter((line) => line.includes("cancelled")),
-        ["c", "d", "b", "a"].map((name) => `5 ${name} cancelled: SIGTERM, 0 restarts`)
+        lines.filter((line) => line.includes("SIGTERM, ")),
+        [
+          "5 c skipped: SIGTERM, 0 restarts",
+          ...["d", "b", "a"].map((name) => `5 ${name} cancelled: SIGTERM, 0 restarts`)
+        ]
       )
     }).pipe(Effect.provide(layers))
   )

@@ -6,13 +6,13 @@ import * as VirtualClock from "../../../src/services/time/VirtualClock.js"
 const say = (event: Supervisor.Event): string => {
   switch (event.event) {
     case "ready":
-      return `${event.run} ready after ${event.after}`
+      return `${event.run} ready after ${event.duration}`
     case "unhealthy":
-      return `${event.run} unhealthy ${event.failures}: ${event.detail}`
-    case "ended":
-      return `${event.run} ${Exit.isSuccess(event.exit) ? "succeeded" : "failed"} after ${event.runtime}`
+      return `${event.run} unhealthy ${event.failures}: ${event.reason}`
+    case "exited":
+      return `${event.run} ${Exit.isSuccess(event.exit) ? "succeeded" : "failed"} after ${event.duration}`
     case "restarting":
-      return `restart ${event.run} in ${Math.round(event.pause)}`
+      return `restart ${event.run} in ${Math.round(event.delay)}`
     default:
       return `${event.run} started`
   }
@@ -60,7 +60,7 @@ describe("Supervisor.supervise", () => {
       const always = yield* play(runs([1, "ok"]), { restart: "always", maxRestarts: 2 })
       assert.deepStrictEqual(
         always.filter((line) => line.startsWith("restart")),
-        ["restart 2 in 500", "restart 3 in 1000", "restarted 2 times within 1m, and again: it ended"]
+        ["restart 2 in 500", "restart 3 in 1000", "restarted 2 times within 1 m 00 s, and again: it ended"]
       )
       assert.deepStrictEqual((yield* play(runs([1, "bad"]), { restart: "never" })).slice(2), [
         "1 failed after 1",
@@ -106,7 +106,7 @@ describe("Supervisor.supervise", () => {
       const backoff = { first: "1 second", factor: 1, jitter: 0 } as const
       const within = { maxRestarts: 3, window: "10 seconds", backoff } as const
       const lines = yield* play(runs([2000, "bad"]), within)
-      assert.strictEqual(lines.at(-1), "restarted 3 times within 10s, and again: bad")
+      assert.strictEqual(lines.at(-1), "restarted 3 times within 10.0 s, and again: bad")
       // Every 4 s: of the last 10 s there are never more than 2.
       const slow = yield* play(runs(...Array(20).fill([3000, "bad"] as const), [1, "ok"]), within)
       assert.strictEqual(slow.at(-1), "ok")
@@ -121,7 +121,7 @@ describe("Supervisor.supervise", () => {
       assert.deepStrictEqual(yield* play(Effect.never, once), [
         "1 started",
         "1 failed after 60000",
-        "not ready: not within 1m"
+        "not ready: not within 1 m 00 s"
       ])
       const broken = { restart: "never", ready: Effect.delay(Effect.fail("no such port"), 10) } as const
       assert.deepStrictEqual(yield* play(Effect.never, broken), [
@@ -148,7 +148,7 @@ describe("Supervisor.supervise", () => {
         "1 ready after 0",
         "1 unhealthy 1: sick",
         "1 unhealthy 1: sick",
-        "1 unhealthy 2: no answer within 2s",
+        "1 unhealthy 2: no answer within 2.0 s",
         "1 unhealthy 3: sick",
         "1 failed after 62000",
         "unhealthy: 3 checks in a row failed, the last with: sick"
@@ -195,7 +195,7 @@ describe("Supervisor.supervise", () => {
               const found: Array<number> = []
               const onEvent = (event: Supervisor.Event) =>
                 Effect.sync(() => {
-                  if (event.event === "restarting") found.push(event.pause)
+                  if (event.event === "restarting") found.push(event.delay)
                 })
               const policy = { maxRestarts: 6, backoff: { jitter }, onEvent }
               await Effect.runPromise(

@@ -46,4 +46,20 @@ describe("Lines", () => {
     lines.end()
     expect(found).toEqual(["xy"])
   })
+
+  it.each(["a", "é", "日", "🙂"])(
+    "passes on whole lines, and cuts a long one between characters only: %s",
+    (unit) => {
+      const text = `x\n${unit.repeat(2_400_000 / Buffer.byteLength(unit))}\n${unit}`
+      const all = Buffer.from(text)
+      for (const size of [65_535, 65_536, 65_537, 700_001]) {
+        const found: Array<string> = []
+        const lines = Lines.whole((bytes) => found.push(Buffer.from(bytes).toString()))
+        for (let at = 0; at < all.length; at += size) lines.push(all.subarray(at, at + size))
+        lines.end()
+        expect(found.length).toBeGreaterThan(3)
+        expect(found.join("") === text).toBe(true)
+      }
+    }
+  )
 })

@@ -106,7 +106,11 @@ export const run = (settings: RunSettings) =>
       stopSignal,
       onStarted: lines.onStarted,
       onOutput: lines.onOutput,
-      onLingering: settings.onLingering
+      onLingering: (left, pid) =>
+        Effect.zipRight(
+          lines.begin,
+          Effect.suspend(() => settings.onLingering(left, pid))
+        )
     })
     yield* lines.begin
     if (sample !== undefined) yield* Effect.forkScoped(sampling(child, sample, settings.onSample))
