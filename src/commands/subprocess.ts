@@ -103,10 +103,7 @@ const run = (config: Config, { operands }: Cli.Words) =>
         log,
         onSpooled: stdout.endWithoutReader,
         stop,
-        deliver: (events) => {
-          const drawn = reporter.report(events)
-          return drawn === Effect.void ? drawn : Effect.zipRight(drawn, taken)
-        }
+        deliver: (events) => Effect.zipRight(reporter.report(events), taken)
       })
     )
     if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })

@@ -52,7 +52,7 @@ export interface Settings {
 }
 
 export interface Reporter<E> {
-  /** Draws events, with one write for each run of results; `Effect.void` if they write nothing. */
+  /** Draws events, with one write for each run of small results. */
   readonly report: (events: Iterable<E>) => Effect.Effect<void>
   /** A line on stderr that is no event: -q drops it. */
   readonly note: (line: string) => Effect.Effect<void>
@@ -64,6 +64,9 @@ export interface Reporter<E> {
 const isUnread = (event: object): boolean =>
   ("reason" in event && event.reason === "SIGPIPE") ||
   ("event" in event && event.event === "summary" && "exitCode" in event && event.exitCode === codes.SIGPIPE)
+
+/** Bytes of pieces that are larger on average are not joined: the copy costs more than the writes. */
+const large = 8 * 1024
 
 /** Most bytes of pieces that are joined: two results of 300 MB do not fit in one string. */
 const mostJoined = 1 << 24
@@ -82,6 +85,7 @@ const joined = (pieces: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
   }
   if (pieces.length <= 1 || size > mostJoined) return pieces
   if (isText) return [pieces.join("")]
+  if (size > large * pieces.length) return pieces
   return [Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)))]
 }
 

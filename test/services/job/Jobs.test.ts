@@ -133,7 +133,7 @@ describe("Jobs", () => {
     })
   )
 
-  it.live("pauses before a retry while other lanes go on", () =>
+  it.live("pauses before a retry, by the clock, and no other lane waits", () =>
     Effect.gen(function* () {
       const options = { concurrency: 2, retries: 2, backoff: { first: "10 seconds", jitter: 0 } } as const
       assert.deepStrictEqual(
