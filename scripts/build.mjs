@@ -43,7 +43,10 @@ rmSync(old, { recursive: true, force: true })
 
 // Fill the code cache, as the first runs on another Node would.
 for (const args of [["run"], ["tasks"], ["gather"], ["guide"]]) {
-  const { status, stderr } = spawnSync(process.execPath, [aio, ...args], { encoding: "utf8" })
+  const { status, stderr } = spawnSync(process.execPath, [aio, ...args], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"] // on a pipe a command expects work
+  })
   if (status !== 0) {
     console.error(`aio ${args.join(" ")}: exit ${status}\n${stderr}`)
     process.exit(1)

@@ -32,7 +32,7 @@ const loaders: Record<Name, Load> = {
   loop: async () => (await import("./loop.js")).command,
   schedule: async () => (await import("./schedule.js")).command,
   executor: async () => (await import("./executor.js")).command,
-  subprocess: pending,
+  subprocess: async () => (await import("./subprocess.js")).command,
   server: async () => (await import("./server.js")).command,
   network: async () => (await import("./network.js")).command
 }

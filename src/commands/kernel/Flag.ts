@@ -37,10 +37,15 @@ export interface Spelling<A> {
   readonly words?: ReadonlyArray<string>
 }
 
+/** A value as @effect/cli gets it: as it is, it would be trimmed, dropped if empty, or taken for an option. */
+export const quoted = (text: string): string => JSON.stringify(text)
+
+const unquoted = (word: string): string => JSON.parse(word) as string
+
 const read =
   <A>(name: string, parse: Parse<A>) =>
-  (text: string) =>
-    Effect.mapError(parse(text), (problem) =>
+  (word: string) =>
+    Effect.mapError(parse(unquoted(word)), (problem) =>
       ValidationError.invalidValue(HelpDoc.p(`option --${name}: ${problem}`))
     )
 
@@ -115,11 +120,11 @@ export const negatable = (name: string, text: string): Flag<boolean | undefined>
   again: "last",
   negatable: true,
   parse: anything,
-  options: Options.boolean(name, { negationNames: [`no-${name}`] }).pipe(
-    described({ text }),
-    Options.optional,
-    Options.map(Option.getOrUndefined)
-  )
+  // negationNames of Options.boolean give false without either.
+  options: Options.all([
+    Options.boolean(name).pipe(described({ text })),
+    Options.boolean(`no-${name}`).pipe(described({ text: `no ${text}` }))
+  ]).pipe(Options.map(([on, off]) => (on ? true : off ? false : undefined)))
 })
 
 /** An option without a value that counts how often it is given: `-qq` is 2. */
@@ -129,7 +134,11 @@ export const level = (name: string, text: string, alias: string): Flag<number> =
   text,
   again: "count",
   parse: anything,
-  options: Options.text(name).pipe(described({ alias, text }), Options.withDefault("0"), Options.map(Number))
+  options: Options.text(name).pipe(
+    described({ alias, text }),
+    Options.withDefault(quoted("0")),
+    Options.map((word) => Number(unquoted(word)))
+  )
 })
 
 /** The option with a default, which its help shows. */

@@ -17,11 +17,18 @@ const file = (name: string, text: string, alias?: string) =>
 
 export const argFile = file("arg-file", "read items from FILE too, one a line; - is standard input", "a")
 
+const formats: Readonly<Record<Records.Format, string>> = {
+  lines: "a line of text",
+  null: "text that ends with NUL",
+  ndjson: "a line of JSON",
+  csv: "a row of CSV with a header"
+}
+
 /** The format of items; a command passes those that it reads. */
-export const format = <const F extends ReadonlyArray<Records.Format>>(formats: F) =>
+export const format = <const F extends ReadonlyArray<Records.Format>>(read: F) =>
   Flag.withDefault(
-    Flag.choice("format", formats, {
-      text: "what an item is: a line of text, text that ends with NUL, a line of JSON, a row of CSV with a header"
+    Flag.choice("format", read, {
+      text: `what an item is: ${read.map((one) => formats[one]).join(", ")}`
     }),
     "lines" as const
   )
@@ -110,7 +117,7 @@ export const grace = (otherwise: string) =>
   )
 
 export const stopSignal = Flag.withText(
-  Flag.value("stop-signal", { value: "SIGNAL", text: "", parse: Values.signal }),
+  Flag.value("stop-signal", { value: "SIGNAL", text: "", words: Values.signals, parse: Values.signal }),
   "the signal that asks a process to end",
   "TERM"
 )
@@ -156,6 +163,6 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--file": "--procfile FILE (-f)",
   "--retry": "--retries N",
   "--tries": "--retries N",
-  "-V": "aio --version",
+  "--version": "aio --version",
   "--bar": "--progress"
 }

@@ -29,17 +29,19 @@ export interface Shown {
   readonly summary?: string | undefined
 }
 
+/** Lines of `--json` with their ends, in pieces: a large value is a piece of its own. */
+export class Lines {
+  constructor(readonly pieces: ReadonlyArray<Piece>) {}
+}
+
 /** The view of a command: its state is its own, and it does no I/O. */
 export interface View<E> {
   readonly show: (event: E) => Shown | undefined
-  /** The lines of the live area, at most `columns` wide; drawn after events, and each second if `ticks`. */
+  /** The lines of the live area, cut at `columns`; drawn after events, and each second if `ticks`. */
   readonly live?: (columns: number) => ReadonlyArray<string>
   readonly ticks?: boolean
-  /**
-   * The event of `--json`, or its line, if it is not the event itself; undefined leaves it out. An array is pieces of lines
-   * with their ends.
-   */
-  readonly json?: (event: E) => object | string | ReadonlyArray<Piece> | undefined
+  /** The events of `--json`, or their lines, if that is not the event itself; undefined leaves it out. */
+  readonly json?: (event: E) => object | string | Lines | ReadonlyArray<object> | undefined
 }
 
 export interface Settings {
@@ -51,7 +53,7 @@ export interface Settings {
 }
 
 export interface Reporter<E> {
-  /** Draws events, with one write for each run of results. */
+  /** Draws events, with one write for each run of results; `Effect.void` if they write nothing. */
   readonly report: (events: Iterable<E>) => Effect.Effect<void>
   /** A line on stderr that is no event: -q drops it. */
   readonly note: (line: string) => Effect.Effect<void>
@@ -82,7 +84,7 @@ export const make = <E extends { readonly event: string }>(
     const output = yield* Output.Output
     const { live } = view
     const draws = live !== undefined && progress && output.stderr.interactive && !json && quiet === 0
-    const screen = draws ? yield* Screen.make : undefined
+    const screen = draws ? yield* Screen.make(live) : undefined
     const shared = screen !== undefined && output.stdout.interactive
     const toErr = (line: string) =>
       screen === undefined ? output.note(line) : Effect.sync(() => screen.log(line))
@@ -90,11 +92,8 @@ export const make = <E extends { readonly event: string }>(
       if (!shared) return output.write(piece)
       return Effect.sync(() => screen.write(typeof piece === "string" ? Buffer.from(piece) : piece))
     }
-    const redraw = () => {
-      if (screen !== undefined) screen.show(live!((process.stderr.columns || 80) - 1))
-    }
     if (screen !== undefined && view.ticks === true) {
-      const timer = setInterval(redraw, 1000)
+      const timer = setInterval(screen.refresh, 1000)
       timer.unref()
       yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(timer)))
     }
@@ -115,10 +114,10 @@ export const make = <E extends { readonly event: string }>(
       }
       for (const event of events) {
         if (json) {
-          const shown = view.json === undefined ? event : view.json(event)
-          if (Array.isArray(shown)) put(shown)
-          else if (typeof shown === "string") out.push(`${shown}\n`)
-          else if (shown !== undefined) out.push(`${EventLine.encode(shown as E)}\n`)
+          const shown = view.json === undefined ? event : (view.json(event) ?? [])
+          for (const one of Array.isArray(shown) ? shown : [shown])
+            if (one instanceof Lines) put(one.pieces)
+            else out.push(`${typeof one === "string" ? one : EventLine.encode(one)}\n`)
           continue
         }
         const shown = view.show(event)
@@ -137,8 +136,8 @@ export const make = <E extends { readonly event: string }>(
         if (shown.summary !== undefined && quiet < 1) err(shown.summary)
       }
       flush()
-      redraw()
-      return steps.length === 1 ? steps[0]! : Effect.all(steps, { discard: true })
+      screen?.refresh()
+      return steps.length > 1 ? Effect.all(steps, { discard: true }) : (steps[0] ?? Effect.void)
     }
     return {
       report,
@@ -199,10 +198,10 @@ export const counts = (summary: Readonly<Record<Status, number>>): string => {
   return parts.join(", ")
 }
 
-/** The table of a summary: what was done, by status, then the command's own rows and the time. */
+/** The table of a summary: what was done, by status, then the command's own rows, if they have a value, and the time. */
 export const summary = (
   noun: string,
   event: Readonly<Record<Status, number>> & { readonly duration: number },
-  rows: ReadonlyArray<readonly [name: string, value: string]> = []
+  rows: ReadonlyArray<readonly [name: string, value: string | undefined]> = []
 ): string =>
   Table.keyed([[noun, counts(event)], ...rows, ["time", Durations.formatDuration(event.duration)]]).join("\n")

@@ -13,6 +13,8 @@ import { Schema } from "effect"
 export const Status = Schema.Literal("succeeded", "failed", "cancelled", "skipped", "timed_out")
 
 /**
+ * The type of {@link Status}.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -23,7 +25,8 @@ const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(sche
 const text = Schema.String
 const number = Schema.Number
 const count = Schema.NonNegativeInt
-const index = Schema.Positive.pipe(Schema.int()).annotations({
+// Not Positive with int: its JSON Schema is one of any number.
+const index = Schema.Int.pipe(Schema.greaterThanOrEqualTo(1)).annotations({
   description: "the number in the order of the input, from 1"
 })
 const milliseconds = Schema.NonNegative.annotations({ description: "milliseconds" })
@@ -109,7 +112,8 @@ export const Subprocess = Schema.Union(
   event("waiting", { for: Schema.Literal("load", "memory"), value: number }),
   finished({
     ...exit,
-    attempts: optional(count),
+    /** 0: it was not run. */
+    attempts: count,
     usage: optional(Schema.Struct({ user: milliseconds, system: milliseconds, peakMemory: count }))
   }),
   summary({
