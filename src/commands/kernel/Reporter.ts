@@ -30,17 +30,19 @@ export interface Shown {
   readonly summary?: string | undefined
 }
 
+/** Lines of `--json` with their ends, in pieces: a large value is a piece of its own. */
+export class Lines {
+  constructor(readonly pieces: ReadonlyArray<Piece>) {}
+}
+
 /** The view of a command: its state is its own, and it does no I/O. */
 export interface View<E> {
   readonly show: (event: E) => Shown | undefined
   /** The lines of the live area, cut at `columns`; drawn after events, and each second if `ticks`. */
   readonly live?: (columns: number) => ReadonlyArray<string>
   readonly ticks?: boolean
-  /**
-   * What `--json` prints, if it is not the event itself: an event, a line, or several events and pieces of lines with
-   * their ends; undefined prints nothing.
-   */
-  readonly json?: (event: E) => object | string | ReadonlyArray<object | Piece> | undefined
+  /** The events of `--json`, or their lines, if that is not the event itself; undefined leaves it out. */
+  readonly json?: (event: E) => object | string | Lines | ReadonlyArray<object> | undefined
 }
 
 export interface Settings {
@@ -70,11 +72,6 @@ const large = 8 * 1024
 
 /** Most bytes of pieces that are joined: two results of 300 MB do not fit in one string. */
 const mostJoined = 1 << 24
-
-const toPiece = (one: object | Piece): Piece =>
-  typeof one === "string" || one instanceof Uint8Array
-    ? one
-    : `${EventLine.encode(one as { readonly event: string })}\n`
 
 const joined = (pieces: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
   let size = 0
@@ -127,10 +124,10 @@ export const make = <E extends { readonly event: string }>(
       }
       for (const event of events) {
         if (json) {
-          const shown = view.json === undefined ? event : view.json(event)
-          if (typeof shown === "string") out.push(`${shown}\n`)
-          else if (Array.isArray(shown)) put(shown.map(toPiece))
-          else if (shown !== undefined) out.push(toPiece(shown))
+          const shown = view.json === undefined ? event : (view.json(event) ?? [])
+          for (const one of Array.isArray(shown) ? shown : [shown])
+            if (one instanceof Lines) put(one.pieces)
+            else out.push(`${typeof one === "string" ? one : EventLine.encode(one)}\n`)
           continue
         }
         const shown = view.show(event)

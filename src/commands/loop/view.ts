@@ -53,7 +53,7 @@ export const make = ({ end, now, onGap, place }: Settings): Reporter.View<Record
       `${Plural.plural(records, "record")}, ${failed} failed, ${Math.round((records * 1000) / Math.max(1, now() - begun))}/s`
     ],
     json: (event) => {
-      if (event.event === "results") return RecordWriter.events(event.outcomes)
+      if (event.event === "results") return new Reporter.Lines(RecordWriter.events(event.outcomes))
       if (event.event === "refused") {
         const { reason, ...record } = event
         return { ...record, event: "finished", status: "failed", reason }
