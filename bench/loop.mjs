@@ -66,7 +66,7 @@ export const asked = (record) => { if (record.id < 0) throw new Error("no"); ret
     }
   }
   const ours = (name) =>
-    checked([process.execPath, aio, "loop", "-q", "-i", "ndjson", `${join(work, "f.mjs")}#${name}`])
+    checked([process.execPath, aio, "loop", "-q", "--format", "ndjson", `${join(work, "f.mjs")}#${name}`])
   const jq = which("jq")
   await compare(
     "aio loop: 1 GiB of NDJSON through the identity, whole process",

@@ -45,7 +45,7 @@ rmSync(old, { recursive: true, force: true })
 for (const args of [["run"], ["tasks"], ["gather"], ["guide"]]) {
   const { status, stderr } = spawnSync(process.execPath, [aio, ...args], {
     encoding: "utf8",
-    stdio: ["ignore", "pipe", "pipe"] // a pipe on stdin would be work
+    stdio: ["ignore", "pipe", "pipe"] // on a pipe a command expects work
   })
   if (status !== 0) {
     console.error(`aio ${args.join(" ")}: exit ${status}\n${stderr}`)

@@ -3,16 +3,10 @@ import { basename, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import { type Concept, concepts } from "../src/manifest.js"
-import { start } from "./support/Aio.js"
+import { run as aio } from "./support/Aio.js"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
-/** Runs the built command to its end, with nothing on its standard input. */
-const aio = (words: ReadonlyArray<string>) => {
-  const child = start(words)
-  child.end()
-  return child.ended
-}
 const all: ReadonlyArray<Concept> = concepts
 const names = (folder: string, extension: string) =>
   readdirSync(join(root, folder))
@@ -23,10 +17,10 @@ const read = (file: string) => readFileSync(join(root, file), "utf8")
 describe("manifest", () => {
   it("has a program, a command, a page and a row in the README for each concept, and no program or command besides", () => {
     expect(names("src/programs", ".ts").sort()).toEqual(all.map(({ program }) => program).sort())
-    // App.ts in src/commands puts the subcommands together; `guide` is the reader of them all.
+    // App.ts in src/commands puts the subcommands together; three are about the others.
     expect(
       names("src/commands", ".ts")
-        .filter((name) => /^[a-z]/.test(name) && name !== "guide")
+        .filter((name) => /^[a-z]/.test(name) && !["guide", "schema", "completions"].includes(name))
         .sort()
     ).toEqual(all.map(({ name }) => name).sort())
     expect(names("docs", ".md")).toEqual(expect.arrayContaining(all.map(({ name }) => name)))

@@ -29,10 +29,10 @@ const loaders: Record<Name, Load> = {
   "long-running": pending,
   await: async () => (await import("./await.js")).command,
   gather: async () => (await import("./gather.js")).command,
-  loop: pending,
+  loop: async () => (await import("./loop.js")).command,
   schedule: async () => (await import("./schedule.js")).command,
   executor: async () => (await import("./executor.js")).command,
-  subprocess: pending,
+  subprocess: async () => (await import("./subprocess.js")).command,
   server: async () => (await import("./server.js")).command,
   network: async () => (await import("./network.js")).command
 }

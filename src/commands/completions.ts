@@ -7,13 +7,19 @@ export const command = Cli.command(
   "completions",
   {
     summary: "print the completions of a shell, to be sourced from its start-up file",
-    usage: ["bash|zsh|fish"],
+    usage: ["SHELL"],
     operands: "mixed",
+    arguments: [["SHELL", "bash, zsh or fish", Completions.shells]],
     flags: {},
-    examples: [["completions bash", "for ~/.bashrc: source <(aio completions bash)"]]
+    examples: [
+      ["completions bash", "for ~/.bashrc: source <(aio completions bash)"],
+      ["completions zsh", "for ~/.zshrc, behind compinit: source <(aio completions zsh)"],
+      ["completions fish", "for config.fish: aio completions fish | source"]
+    ]
   },
-  (_, { operands: [shell, extra] }) =>
+  (_, words) =>
     Effect.gen(function* () {
+      const [shell, extra] = Cli.everyWord(words)
       if (shell === undefined || extra !== undefined || !Completions.isShell(shell)) {
         return yield* Cli.usage(
           `${shell === undefined ? "no shell is given" : `unexpected '${extra ?? shell}'`}; expected ${Completions.shells.join(", ")}`

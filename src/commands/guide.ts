@@ -77,15 +77,21 @@ export const command = Cli.command(
     summary: "read the guide by concept, asyncio beside Effect, and run its examples",
     usage: ["[OPTIONS] [CONCEPT]"],
     operands: "mixed",
-    arguments: [["CONCEPT", "the name of a subcommand; without one, the list of all"]],
+    arguments: [
+      ["CONCEPT", "the name of a subcommand; without one, the list of all", all.map(({ name }) => name)]
+    ],
     flags: {
       run: Flag.toggle("run", "run the examples of all concepts, one after the other"),
       noRun: Flag.toggle("no-run", "show the concept without running its example")
     },
-    examples: [["guide gather", "the guide's gather beside Effect's, and its output"]]
+    examples: [
+      ["guide", "all concepts"],
+      ["guide gather", "the guide's gather beside Effect's, and its output"]
+    ]
   },
-  ({ noRun, run }, { operands: [name, extra] }) =>
+  ({ noRun, run }, words) =>
     Effect.gen(function* () {
+      const [name, extra] = Cli.everyWord(words)
       if (extra !== undefined) return yield* Cli.usage(`unexpected '${extra}'; one concept at a time`)
       if (run && (noRun || name !== undefined)) {
         return yield* Cli.usage("--run runs all concepts; omit the concept and --no-run")

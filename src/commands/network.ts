@@ -41,7 +41,10 @@ export const command = Cli.provide(
       summary: "query database, cache, OAuth, storage and two APIs at once, and show one page",
       usage: ["[OPTIONS]"],
       flags,
-      examples: [["network --virtual --timeout 100ms", "the page without the parts that take longer"]]
+      examples: [
+        ["network", "the page, with the time of each part and of all"],
+        ["network --virtual --user ada", "the same without waiting"]
+      ]
     },
     ({ onFailure, timeout, user, virtual }) =>
       Effect.gen(function* () {

@@ -7,6 +7,8 @@ import * as Cli from "./kernel/Cli.js"
 
 const version = Schema.Struct({ schema: Schema.Literal(EventLine.schemaVersion) })
 
+const names = Object.keys(Events.byCommand) as Array<keyof typeof Events.byCommand>
+
 const schemaOf = (name: keyof typeof Events.byCommand): object =>
   JSONSchema.make(
     Schema.Union(
@@ -20,12 +22,16 @@ export const command = Cli.command(
     summary: "print the JSON Schema of the events that --json prints, of one command or of all by name",
     usage: ["[COMMAND]"],
     operands: "mixed",
+    arguments: [["COMMAND", "a subcommand with --json; without one, all by name", names]],
     flags: {},
-    examples: [["schema gather", "the events of aio gather --json"]]
+    examples: [
+      ["schema gather", "the events of aio gather --json"],
+      ["schema", "the events of all commands"]
+    ]
   },
-  (_, { operands: [name, extra] }) =>
+  (_, words) =>
     Effect.gen(function* () {
-      const names = Object.keys(Events.byCommand) as Array<keyof typeof Events.byCommand>
+      const [name, extra] = Cli.everyWord(words)
       if (extra !== undefined) return yield* Cli.usage(`unexpected '${extra}'; one command at a time`)
       const one = names.find((each) => each === name)
       if (name !== undefined && one === undefined) {

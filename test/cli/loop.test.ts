@@ -11,7 +11,9 @@ import {
 } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { Schema } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import * as Events from "../../src/services/host/Events.js"
 import * as Aio from "../support/Aio.js"
 import { idle } from "../support/Idle.js"
 import * as InProcess from "../support/InProcess.js"
@@ -86,7 +88,7 @@ describe("aio loop", () => {
   it("maps a person's function, of every kind, over lines and JSON", async () => {
     expect(await output(["f.ts"], "a\nb\n")).toBe("A\nB\n")
     const rows = '{"n": 1}\n{"n": 2}\n'
-    const json = (name: string, file = "g.mjs") => output(["-i", "ndjson", `${file}#${name}`], rows)
+    const json = (name: string, file = "g.mjs") => output(["--format", "ndjson", `${file}#${name}`], rows)
     expect(await json("added", "f.ts")).toBe('{"n":1,"added":true}\n{"n":2,"added":true}\n')
     expect(await json("odd")).toBe('{"n": 1}\n')
     expect(await json("effect", "effects.mjs")).toBe(rows)
@@ -98,16 +100,18 @@ describe("aio loop", () => {
     const text = '{ "n" : 1.10, "id":12345678901234567890 }\r\n\n{"é":"\\u00e9"}\n{"n":1e2}'
     const kept = text.replace("\n\n", "\n")
     for (const name of ["same", "sameLater"])
-      expect(await output(["-i", "ndjson", `g.mjs#${name}`], text)).toBe(kept)
-    expect(await output(["-i", "ndjson", "g.mjs#changed"], '{"id":12345678901234567890}\n')).toBe(
+      expect(await output(["--format", "ndjson", `g.mjs#${name}`], text)).toBe(kept)
+    expect(await output(["--format", "ndjson", "g.mjs#changed"], '{"id":12345678901234567890}\n')).toBe(
       '{"id":12345678901234567890,"n":0}\n'
     )
     expect(await output(["g.mjs#same"], "a\r\n\nb")).toBe("a\r\n\nb")
-    expect(await output(["-i", "null", "g.mjs#same"], "a\nb\0c\0")).toBe("a\nb\0c\0")
-    expect(await output(["-i", "null", "f.ts"], "a\nb\0c\0")).toBe("A\nB\0C\0")
-    expect(await output(["-o", "ndjson", "f.ts"], "a\nb")).toBe('"A"\n"B"\n')
-    expect(await output(["-i", "ndjson", "-o", "lines", "g.mjs#same"], '"a"\n[1]\n')).toBe("a\n[1]\n")
-    expect(await output(["-i", "csv", "g.mjs#same"], 'a,b\n1,"x\ny"\n')).toBe('{"a":"1","b":"x\\ny"}\n')
+    expect(await output(["-0", "g.mjs#same"], "a\nb\0c\0")).toBe("a\nb\0c\0")
+    expect(await output(["-0", "f.ts"], "a\nb\0c\0")).toBe("A\nB\0C\0")
+    expect(await output(["--output-format", "ndjson", "f.ts"], "a\nb")).toBe('"A"\n"B"\n')
+    expect(await output(["--format", "ndjson", "--output-format", "lines", "g.mjs#same"], '"a"\n[1]\n')).toBe(
+      "a\n[1]\n"
+    )
+    expect(await output(["--format", "csv", "g.mjs#same"], 'a,b\n1,"x\ny"\n')).toBe('{"a":"1","b":"x\\ny"}\n')
     const unordered = await output(["--unordered", "-j", "4", "g.mjs#same"], `${numbers(500)}last`)
     expect(unordered.trimEnd().split("\n").sort()).toEqual(`${numbers(500)}last`.split("\n").sort())
   })
@@ -128,73 +132,127 @@ describe("aio loop", () => {
         "it's\n"
       )
     ).toBe("IT'S\n")
-    expect(await output(["-i", "ndjson", "--", "echo", "{}"], '{"id": 12345678901234567890}\n"a b"\n')).toBe(
-      '{"id": 12345678901234567890}\na b\n'
-    )
-    expect(await output(["-i", "csv", "--", "echo", "{2}-{1}"], "a,b\n1,2\n")).toBe("2-1\n")
+    expect(
+      await output(["--format", "ndjson", "--", "echo", "{}"], '{"id": 12345678901234567890}\n"a b"\n')
+    ).toBe('{"id": 12345678901234567890}\na b\n')
+    expect(await output(["--format", "csv", "--", "echo", "{2}-{1}"], "a,b\n1,2\n")).toBe("2-1\n")
     expect(await output(["--batch", "2", "--", "echo", "{}"], numbers(5))).toBe("1 2\n3 4\n5\n")
-    const failed = await aio(["--", "sh", "-c", "echo no >&2; exit 3"], "x\n")
+    const failed = await aio(["-q", "--", "sh", "-c", "echo no >&2; exit 3"], "x\n")
     expect(failed).toMatchObject({ code: 1, stdout: "" })
-    expect(failed.stderr).toBe("no\naio loop: standard input, line 1: exit code 3\n")
+    expect(failed.stderr).toBe("no\nFailed line 1 of standard input: exit code 3\n")
     expect((await aio(["--", "no-such-command"], "x\n")).code).toBe(127)
     expect((await aio(["--timeout", "100ms", "--", "sleep"], "60\n")).code).toBe(124)
   })
 
   it("treats a record that fails by policy, and names its line", async () => {
     const text = '{"n":1}\n{"n":2}\n{"n":\n{"n":4}\n'
-    const words = ["-i", "ndjson", "g.mjs#noTwo"]
+    const words = ["--format", "ndjson", "g.mjs#noTwo"]
     const stop = await aio(words, text)
-    expect(stop).toEqual({
-      code: 1,
-      signal: null,
-      stdout: '{"n":1}\n',
-      stderr: "aio loop: standard input, line 2: no two here\n"
-    })
-    const skip = await aio(["--on-error", "skip", ...words], text)
-    expect([skip.code, skip.stdout]).toEqual([1, '{"n":1}\n{"n":4}\n'])
-    expect(skip.stderr).toMatch(
-      /^standard input, line 2: no two here\nstandard input, line 3: not JSON: .*\n4 records, 2 results, 2 failed in .*\n$/
+    expect([stop.code, stop.stdout]).toEqual([1, '{"n":1}\n'])
+    expect(stop.stderr).toMatch(
+      /^Failed line 2 of standard input: no two here\nrecords +1 succeeded, 1 failed\nresults +1\ntime +.*\n$/
     )
+    const carriedOn = { code: 1, signal: null, stdout: '{"n":1}\n{"n":4}\n' }
+    const loud = await aio(["--on-failure", "continue", ...words], text)
+    expect(loud).toMatchObject(carriedOn)
+    expect(loud.stderr).toMatch(
+      /^Failed line 2 of standard input: no two here\nFailed line 3 of standard input: not JSON: .*\nrecords +2 succeeded, 2 failed\nresults +2\ntime +.*\n$/
+    )
+    const quiet = await aio(["-q", "--on-failure", "continue", ...words], text)
+    expect(quiet).toEqual({
+      ...carriedOn,
+      stderr: loud.stderr
+        .split(/(?<=\n)/)
+        .slice(0, 2)
+        .join("")
+    })
     const dead = join(cwd, "dead")
-    const letters = await aio(["-q", "--on-error", "dead-letter", "dead", ...words], text)
-    expect([letters.code, letters.stdout, readFileSync(dead, "utf8")]).toEqual([
-      1,
-      skip.stdout,
-      '{"n":2}\n{"n":\n'
-    ])
-    const events = (await aio(["--json", "--on-error", "skip", ...words], text)).stdout.trim().split("\n")
-    expect(events.map((line) => JSON.parse(line))).toMatchObject([
-      { schema: 1, event: "result", index: 1, line: 1, value: { n: 1 } },
-      { schema: 1, event: "failed", index: 2, line: 2, detail: "no two here" },
-      { schema: 1, event: "failed", index: 3, line: 3 },
-      { schema: 1, event: "result", index: 4, line: 4, value: { n: 4 } },
-      { schema: 1, event: "summary", records: 4, results: 2, failed: 2 }
-    ])
-    const big = await aio(["--json", "-i", "ndjson", "g.mjs#same"], "12345678901234567890\n")
-    expect(big.stdout.split("\n")[0]).toContain('"value":12345678901234567890}')
+    expect(await aio(["-qq", "--dead-letter", "dead", ...words], text)).toEqual({ ...carriedOn, stderr: "" })
+    expect(readFileSync(dead, "utf8")).toBe('{"n":2}\n{"n":\n')
+  })
+
+  it("prints events of the schema, the last of which is the summary", async () => {
+    const event = Schema.extend(Schema.Struct({ schema: Schema.Literal(2) }), Events.Loop)
+    const decode = Schema.decodeUnknownSync(event, { onExcessProperty: "error" })
+    const run = async (words: ReadonlyArray<string>, stdin: string) => {
+      const { code, stderr, stdout } = await aio(["--json", ...words], stdin)
+      const lines = stdout.trim().split("\n")
+      return { code, stderr, lines, events: lines.map((line) => decode(JSON.parse(line))) }
+    }
+    const rows = '{"n":1}\n{"n":2}\n{"n":\n{"n":4}\n'
+    expect(await run(["--format", "ndjson", "--on-failure", "continue", "g.mjs#noTwo"], rows)).toMatchObject({
+      code: 1,
+      stderr: "",
+      events: [
+        { event: "result", index: 1, line: 1, value: { n: 1 } },
+        { event: "finished", index: 2, line: 2, status: "failed", reason: "no two here" },
+        { event: "finished", index: 3, line: 3, status: "failed" },
+        { event: "result", index: 4, line: 4, value: { n: 4 } },
+        { event: "summary", succeeded: 2, failed: 2, cancelled: 0, timed_out: 0, results: 2, exitCode: 1 }
+      ]
+    })
+    const refused = await run(["--format", "ndjson", "g.mjs#same"], "1\n{\n")
+    expect(refused).toMatchObject({
+      code: 2,
+      events: [
+        { event: "result" },
+        { event: "finished", index: 2, line: 2, status: "failed" },
+        { event: "summary", succeeded: 1, failed: 1, exitCode: 2 }
+      ]
+    })
+    expect(refused.stderr).toMatch(/^aio loop: line 2 of standard input is not JSON: .*\n$/)
+    expect(await run(["--retries", "1,1ms", "--timeout", "20ms", "g.mjs#never"], "a\n")).toMatchObject({
+      code: 124,
+      stderr: "",
+      events: [
+        { event: "retrying", index: 1, line: 1, attempt: 2, reason: "timed out after 20ms" },
+        { event: "finished", status: "timed_out", reason: "timed out after 20ms" },
+        { event: "summary", timed_out: 1, failed: 0, exitCode: 124 }
+      ]
+    })
+    const words = ["--on-failure", "continue", "--", "sh", "-c", "echo {} >&2; exit {}"]
+    expect(await run(words, "0\n3\n")).toMatchObject({
+      code: 1,
+      stderr: "",
+      events: [
+        { event: "output", index: 1, line: 1, stream: "stderr", text: "0\n" },
+        { event: "result", value: "" },
+        { event: "output", index: 2, text: "3\n" },
+        { event: "finished", index: 2, reason: "exit code 3" },
+        { event: "summary", succeeded: 1, failed: 1 }
+      ]
+    })
+    const big = await run(["--format", "ndjson", "g.mjs#same"], "12345678901234567890\n")
+    expect(big.lines[0]).toContain('"value":12345678901234567890}')
   })
 
   it("refuses input that is not of its format, at the first record, with one line", async () => {
     const bad = (text: string, ...words: ReadonlyArray<string>) => aio([...words, "g.mjs#same"], text)
-    const json = await bad('{"a":1}\n{a:1}\n', "-i", "ndjson")
+    const json = await bad('{"a":1}\n{a:1}\n', "--format", "ndjson")
     expect([json.code, json.stdout]).toEqual([2, '{"a":1}\n'])
     expect(json.stderr).toMatch(
-      /^aio loop: standard input, line 2: not JSON: .*; give a JSON value a line, .*\n$/
+      /^aio loop: line 2 of standard input is not JSON: .*; give a JSON value a line, .*\n$/
     )
     const long = await bad(`ok\n${"x".repeat(2000)}\n`, "--max-line", "1K")
     expect([long.code, long.stdout]).toEqual([2, "ok\n"])
-    expect(long.stderr).toMatch(/^aio loop: standard input, line 2: longer than 1 KiB; allow more .*\n$/)
+    expect(long.stderr).toMatch(/^aio loop: line 2 of standard input is longer than 1 KiB; allow more .*\n$/)
     const running = Aio.start(["loop", "g.mjs#same"], { cwd, shell: "{ printf 'a\\n\\377\\n'; } | \"$@\"" })
     running.end()
     expect(await running.ended).toMatchObject({ code: 2, stdout: "a\n" })
+    const through = Aio.start(["loop", "-q", "--", "printf", "%s."], {
+      cwd,
+      shell: "{ printf '\\377\\n\\303\\251\\n'; } | \"$@\" | od -An -tx1"
+    })
+    through.end()
+    expect((await through.ended).stdout).toBe(" ff 2e c3 a9 2e\n") // a command takes bytes
     const endless = Aio.start(["loop", "g.mjs#same"], { cwd, shell: 'head -c 200000000 /dev/zero | "$@"' })
     endless.end()
     const { code, stderr } = await endless.ended
     expect(code).toBe(2)
-    expect(stderr).toMatch(/^aio loop: standard input, line 1: longer than 16 MiB; .*\n$/)
-    const csv = await bad("a,b\n1\n", "-i", "csv")
+    expect(stderr).toMatch(/^aio loop: line 1 of standard input is longer than 16 MiB; .*\n$/)
+    const csv = await bad("a,b\n1\n", "--format", "csv")
     expect(csv.stderr).toMatch(
-      /^aio loop: standard input, line 2: not CSV: another number of fields than columns; .*\n$/
+      /^aio loop: line 2 of standard input is not CSV: another number of fields than columns; .*\n$/
     )
   })
 
@@ -203,23 +261,32 @@ describe("aio loop", () => {
       [["no.ts"], /no\.ts: no such file/],
       [["g.mjs#nope"], /g\.mjs: no export 'nope'/],
       [["g.mjs#number"], /g\.mjs: export 'number' is not a function; expected one/],
-      [["f.ts", "g.ts"], /unexpected 'g\.ts'/],
+      [["f.ts", "g.ts"], /unexpected 'g\.ts' behind the function f\.ts/],
       [["--checkpoint", "c"], /no function is given/],
       [["--within", "1s", "f.ts"], /--within applies to --batch N only/],
       [["--key", "a", "--batch", "2", "f.ts"], /--key and --batch exclude each other/],
       [["--key", "a b", "f.ts"], /'a b' is not an expression/],
       [["--rate", "fast", "f.ts"], /'fast' is not a rate; expected one like 10\/s/],
-      [["--on-error", "panic", "f.ts"], /'panic' is not a policy; expected stop, skip or dead-letter FILE/],
-      [["--on-error", "dead-letter", "--json", "f.ts"], /--on-error dead-letter needs a value/],
+      [["--on-failure", "panic", "f.ts"], /'panic' is not accepted; expected cancel or continue/],
+      [["--dead-letter", "--json", "f.ts"], /--dead-letter needs a value/],
+      [["--dead-letter", "x", "--on-failure", "cancel", "f.ts"], /omit --on-failure cancel/],
+      [["-0", "--format", "csv", "f.ts"], /-0 is --format null; omit --format csv/],
+      [["-a", "x", "--follow", "y", "f.ts"], /--arg-file and --follow exclude each other/],
+      [["-a", "x", "f.ts"], /cannot read x: the file does not exist/],
+      [["-i", "ndjson", "f.ts"], /unknown option -i; here it is .*--format FORMAT/],
+      [["--on-error", "skip", "f.ts"], /unknown option --on-error; here it is --on-failure/],
+      [["f.ts", "-j", "2"], /unexpected '-j' behind the function f\.ts; options go before it/],
+      [["echo", "{}"], /unexpected '{}'; a command goes after --: aio loop -- echo '{}'/],
       [
-        ["--on-error", "dead-letter", "no/such/file", "f.ts"],
-        /cannot write failed records to no\/such\/file/
+        ["echo {} | tr a-z A-Z"],
+        /no such file .*; a command goes after --: aio loop -- 'echo {} \| tr a-z A-Z'/
       ],
+      [["--dead-letter", "no/such/file", "f.ts"], /cannot write failed records to no\/such\/file/],
       [["--follow", ".", "f.ts"], /it is not a regular file/],
       [["--rotate-wait", "1s", "f.ts"], /--rotate-wait applies to --follow FILE only/],
       [["--on-gap", "fail", "f.ts"], /--on-gap applies to --follow FILE only/],
-      [["--follow", "x", "--on-gap", "ask", "f.ts"], /'ask' is not one of warn, fail/],
-      [["--follow", "x", "-i", "csv", "f.ts"], /--follow takes lines, ndjson or null/],
+      [["--follow", "x", "--on-gap", "ask", "f.ts"], /'ask' is not accepted; expected warn or fail/],
+      [["--follow", "x", "--format", "csv", "f.ts"], /--follow takes lines, ndjson or null/],
       [["--checkpoint", "f.ts", "f.ts"], /cannot use the checkpoint f\.ts: it is not a checkpoint/],
       [["--", ""], /the command is empty/]
     ] as const
@@ -238,13 +305,13 @@ describe("aio loop", () => {
     expect(await output(["--rate", "1000/s", "-j", "4", "g.mjs#same"], numbers(20))).toBe(numbers(20))
     // Processes of their own, because the function counts its calls.
     const flaky = (retries: string) =>
-      Aio.run(["loop", "-q", "--retries", retries, "g.mjs#flaky"], { cwd, stdin: "a\n" })
+      Aio.run(["loop", "-q", "--retries", `${retries},1ms`, "g.mjs#flaky"], { cwd, stdin: "a\n" })
     expect(await flaky("2")).toMatchObject({ code: 0, stdout: "a\n" })
-    expect((await flaky("1")).stderr).toBe("aio loop: standard input, line 1: not yet\n")
-    const late = await aio(["--timeout", "50ms", "g.mjs#never"], "a\n")
+    expect((await flaky("1")).stderr).toBe("Failed line 1 of standard input: not yet\n")
+    const late = await aio(["-q", "--timeout", "50ms", "g.mjs#never"], "a\n")
     expect([late.code, late.stderr]).toEqual([
       124,
-      "aio loop: standard input, line 1: timed out after 50ms\n"
+      "Timed out line 1 of standard input: timed out after 50ms\n"
     ])
     const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "g.mjs#size"], { cwd })
     await open.send("1\n2\n")
@@ -271,9 +338,9 @@ describe("aio loop", () => {
       expect((await running.ended).stdout).toBe("b 1\nb 2\na 1\na 2\n")
     }
     const rows = '{"user":{"id":1},"n":1}\n{"user":{"id":2},"n":2}\n{"user":{"id":1},"n":3}\n'
-    expect(await output(["-i", "ndjson", "-j", "4", "--key", "user.id", "effects.mjs#effect"], rows)).toBe(
-      rows
-    )
+    expect(
+      await output(["--format", "ndjson", "-j", "4", "--key", "user.id", "effects.mjs#effect"], rows)
+    ).toBe(rows)
   })
 
   it("stops quietly when its reader has left, and holds the input back when the reader is slow", async () => {
@@ -344,7 +411,7 @@ describe("aio loop", () => {
     expect(readFileSync(join(at, "out"), "utf8")).toBe("more\n")
     // Another input is refused, and nothing is written.
     const refused = async (text: string, ...more: ReadonlyArray<string>) => {
-      const { code, stderr, stdout } = await Aio.run([...words, ...more], { cwd: at, stdin: text })
+      const { code, stderr, stdout } = await Aio.run(words.toSpliced(1, 0, ...more), { cwd: at, stdin: text })
       expect([code, stdout]).toEqual([2, ""])
       return stderr
     }
@@ -352,13 +419,27 @@ describe("aio loop", () => {
     expect(await refused(`x${numbers(3000)}`)).toBe(`${other} begins with something else\n`)
     expect(await refused(numbers(3000))).toBe(`${other} is shorter\n`)
     expect(await refused(numbers(3))).toBe(`${other} is shorter\n`)
-    expect(await refused(numbers(3000), "-i", "ndjson")).toBe(
+    expect(await refused(numbers(3000), "--format", "ndjson")).toBe(
       "aio loop: cannot use the checkpoint check: it is of records as lines, not ndjson\n"
     )
     expect(await refused(numbers(3000), "--follow", "in")).toMatch(
       /it is of another input, standard input, not .*in\n$/
     )
+    expect(await refused("", "-a", "in")).toMatch(/it is of another input, standard input, not .*in\n$/)
   }, 120_000)
+
+  it("reads a file, resumes after its checkpoint, and takes - for standard input", async () => {
+    const at = Aio.folder()
+    writeFileSync(join(at, "in"), numbers(3))
+    const words = ["-q", "--checkpoint", "check", "-a"]
+    const run = (...more: ReadonlyArray<string>) =>
+      InProcess.run(["loop", ...words, ...more, join(cwd, "g.mjs")], { cwd: at, stdin: "b\n" })
+    expect(await run("in", "--take", "2")).toMatchObject({ code: 0, stdout: "1\n2\n", stderr: "" })
+    expect(await run("in")).toMatchObject({ code: 0, stdout: "3\n", stderr: "" })
+    expect(await run("-", "--checkpoint", "other")).toMatchObject({ code: 0, stdout: "B\n", stderr: "" })
+    expect((await run("in", "-a", "-")).stderr).toMatch(/it is of another input, .*in, not standard input\n$/)
+    expect((await run("--follow", "in")).code).toBe(2)
+  })
 
   it("follows a file through rotation and truncation, and resumes from a checkpoint", async () => {
     const file = join(cwd, "app.log")

@@ -1,6 +1,8 @@
 import { appendFileSync, chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { Schema } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
+import * as Events from "../../src/services/host/Events.js"
 import * as Aio from "../support/Aio.js"
 import * as InProcess from "../support/InProcess.js"
 
@@ -18,7 +20,7 @@ describe("aio subprocess", () => {
       stderr: ""
     })
     expect((await aio(["-qk", "-j2", "--", "echo"], { stdin: "a\n\nb\r\nc" })).stdout).toBe("a\nb\nc\n")
-    expect((await aio(["-qk", "--", "printf", "<%s>"], { stdin: " \n\n\t\n" })).stdout).toBe("< ><\t>")
+    expect((await aio(["-qk", "--", "printf", "<%s>"], { stdin: " a\n \n\tb \r\n" })).stdout).toBe("< a><\tb >")
     const list = join(Aio.folder(), "list")
     writeFileSync(list, "x\ny\0z\0")
     expect((await aio(["-qk0", "-a", list, "--", "echo", "{}!"])).stdout).toBe("x\ny!\nz!\n")
@@ -27,12 +29,114 @@ describe("aio subprocess", () => {
     expect((await aio(["-qk", "echo {/.} | tr a-z A-Z", ":::", "/x/it's.txt"])).stdout).toBe("IT'S\n")
     expect((await aio(["--dry-run", "--", "echo", "{}", ":::", "a b"])).stdout).toBe("echo 'a b'\n")
     expect((await aio(["--dry-run", "--json", "--", "echo", "{#}", ":::", "a"])).stdout).toBe(
-      '{"schema":1,"event":"planned","seq":1,"command":"echo 1"}\n'
+      '{"schema":2,"event":"planned","index":1,"name":"echo 1"}\n'
     )
     const program = join(Aio.folder(), "my program")
     writeFileSync(program, "#!/bin/sh\necho mine $1\n", { mode: 0o755 })
     expect((await aio(["-q", "--", program, ":::", "a"])).stdout).toBe("mine a\n")
-    expect((await aio(["--dry-run", "echo", ":::", "a", "--", "-n"])).stdout).toBe("echo a\necho -n\n")
+  })
+
+  it.each<readonly [ReadonlyArray<string>, string]>([
+    [["echo", ":::", "a", "--", "-n"], "echo a\necho --\necho -n\n"],
+    [["echo", "{}", ":::", "--dry-run", "--joblog=x", "-q"], "echo --dry-run\necho --joblog=x\necho -q\n"],
+    [["echo", "--json", "{}", ":::", "--help", "--version"], "echo --json --help\necho --json --version\n"],
+    [["echo", "-k", ":::", "1", ":::+", "--results=R"], "echo -k 1 --results=R\n"],
+    [["--", "echo", "--", "{}", ":::", "-j"], "echo -- -j\n"]
+  ])("takes no word from the command on for an option: %j", async (words, planned) => {
+    const cwd = Aio.folder()
+    expect(await aio(["--dry-run", ...words], { cwd })).toEqual({
+      code: 0,
+      signal: null,
+      stdout: planned,
+      stderr: ""
+    })
+    expect(Aio.names(cwd)).toEqual([])
+  })
+
+  it("names every place for items in its help, and runs the example alone", async () => {
+    const { stdout } = await aio(["--help"])
+    for (const place of [":::", ":::+", "{}", "{.}", "{/}", "{//}", "{/.}", "{1}", "{#}", "{%}"]) {
+      expect(stdout).toContain(` ${place}`)
+    }
+    expect((await aio([])).stdout).toBe("Executing: sleep 1\nExecuting: echo hello\nhello\n\n\n")
+  })
+
+  it.each<readonly [ReadonlyArray<string>, number, string, string]>([
+    [
+      ["--retries", "1,0"],
+      1,
+      "sh -c 'exit $0' 3: exit code 3; attempt 2 in 0 ms\nFailed sh -c 'exit $0' 3: exit code 3\njobs",
+      "time"
+    ],
+    [["-q", "--retries", "1,0"], 1, "Failed sh -c 'exit $0' 3: exit code 3\n", ""],
+    [["-qq"], 1, "", ""],
+    [["-q", "--quiet"], 1, "", ""]
+  ])("is as quiet as it is asked to be: %j", async (options, code, begin, more) => {
+    const result = await aio([...options, "--", "sh", "-c", "exit $0", ":::", "3"])
+    expect([result.code, result.stdout]).toEqual([code, ""])
+    expect(result.stderr.startsWith(begin) && result.stderr.includes(more)).toBe(true)
+    if (more === "") expect(result.stderr).toBe(begin)
+  })
+
+  it("cancels the others when one fails, with --on-failure cancel", async () => {
+    const script = "if [ {} = 1 ]; then sleep 60; else exit 7; fi"
+    const { code, stderr } = await aio(["-j2", "--on-failure", "cancel", script, ":::", "1", "2", "3"])
+    expect(code).toBe(1)
+    expect(stderr).toContain("Failed if [ 2 = 1 ]; then sleep 60; else exit 7; fi: exit code 7\n")
+    expect(stderr).toContain("Cancelled if [ 1 = 1 ]; then sleep 60; else exit 7; fi: 1 job has failed\n")
+    expect(stderr).toContain("jobs     0 succeeded, 1 failed, 1 cancelled\n")
+    const { code: all } = await aio(["-qq", "-j1", "--on-failure", "continue", "exit {}", ":::", "1", "0"])
+    expect(all).toBe(1)
+  })
+
+  const Line = Schema.Union(
+    ...Events.Subprocess.members.map((event) =>
+      Schema.extend(Schema.Struct({ schema: Schema.Literal(2) }), event as Schema.Schema<object>)
+    )
+  )
+
+  it("prints events of the schema, with all fields and no others", async () => {
+    const log = join(Aio.folder(), "log")
+    const script = "echo out {}; printf 'caf\\351' >&2; if [ {} = 3 ]; then sleep 60; fi; exit {}"
+    const words = [
+      "--json",
+      "-j1",
+      "--joblog",
+      log,
+      "--resume-failed",
+      "--timeout",
+      "300ms",
+      "--retries",
+      "1,0"
+    ]
+    await aio(["-qq", "--joblog", log, script, ":::", "0"])
+    const run = await aio([...words, "--halt", "soon,fail=2", script, ":::", "0", "1", "3", "4"])
+    const dry = await aio(["--json", "--dry-run", script, ":::", "0"])
+    const events = (run.stdout + dry.stdout)
+      .trim()
+      .split("\n")
+      .map((line) => Schema.decodeUnknownSync(Line, { onExcessProperty: "error" })(JSON.parse(line)))
+    expect(run.code).toBe(1)
+    expect(
+      events.map((one) => {
+        const { event, index, status, text } = one as unknown as Record<string, string | number>
+        return [event, index, status ?? text].filter((part) => part !== undefined).join(" ")
+      })
+    ).toEqual([
+      "finished 1 skipped",
+      ...["started 2", "retrying 2", "started 2", "output 2 out 1\n", "output 2 caf", "output 2 \ufffd"],
+      "finished 2 failed",
+      ...["started 3", "retrying 3", "started 3", "output 3 out 3\n", "output 3 caf", "output 3 \ufffd"],
+      "finished 3 timed_out",
+      "finished 4 skipped",
+      "summary",
+      "planned 1"
+    ])
+    expect(events.at(-2)).toMatchObject({
+      ...{ succeeded: 0, failed: 1, cancelled: 0, skipped: 2, timed_out: 1 },
+      halted: "2 jobs have failed",
+      exitCode: 1
+    })
   })
 
   it("keeps lines whole, and prefixes them with the item", async () => {
@@ -74,24 +178,10 @@ describe("aio subprocess", () => {
     const { code, stderr, stdout } = await aio(["-k", "--", "sh", "-c", "echo $0; exit $0", ":::", "0", "3"])
     expect([code, stdout]).toEqual([1, "0\n3\n"])
     expect(stderr).toMatch(
-      /^Failed \(exit code 3\): sh -c 'echo \$0; exit \$0' 3\njobs {6}1 ok, 1 failed, 0 skipped\ntime {6}\d+.*\nslowest {3}\d+ .*sh -c/
+      /^Failed sh -c 'echo \$0; exit \$0' 3: exit code 3\njobs {5}1 succeeded, 1 failed\nslowest {2}\d+ .*sh -c .*\ntime {5}\d/
     )
-    const json = (await aio(["--json", "--", "echo", ":::", "a"])).stdout
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line))
-    expect(json.map(({ event, schema }) => `${schema} ${event}`)).toEqual([
-      "1 started",
-      "1 output",
-      "1 finished",
-      "1 summary"
-    ])
-    expect(json[1]).toMatchObject({ seq: 1, stream: "stdout", text: "a\n" })
     const long = await aio(["-q", "--json", "yes aé€ | head -c 400000 #", ":::", "1"])
     expect([long.stdout.includes("€"), long.stdout.includes("\ufffd")]).toEqual([true, false])
-    expect((await aio(["-q", "--json", "printf 'caf\\351' #", ":::", "1"])).stdout).toContain(
-      '"text":"caf\ufffd"'
-    )
     const late = await aio(["-q", "--timeout", "100ms", "--", "sleep", ":::", "60"])
     expect(late.code).toBe(124)
     // A job that was ended by a signal does not make the exit code that of a signal.
@@ -156,7 +246,7 @@ describe("aio subprocess", () => {
     const script = "if [ $0 = 1 ]; then echo on >&2; sleep 60; else echo $0; test $0 != bad; fi"
     const words = ["-k", "-j2", "--joblog", log, "--", "sh", "-c", script, ":::", "1", "2", "3"]
     const running = Aio.start(["subprocess", "--json", ...words])
-    await running.shows('"finished","seq":3')
+    await running.shows('"finished","index":3')
     running.kill("SIGTERM")
     const { code, stdout } = await running.ended
     const events = stdout
@@ -165,15 +255,15 @@ describe("aio subprocess", () => {
       .map((line) => JSON.parse(line))
     expect(code).toBe(143)
     expect(events.slice(-4)).toMatchObject([
-      { event: "cancelled", seq: 1, reason: "SIGTERM" },
-      { event: "output", seq: 2, text: "2\n" },
-      { event: "output", seq: 3, text: "3\n" },
-      { event: "summary", ok: 2, cancelled: 1, halted: "SIGTERM", exitCode: 143 }
+      { event: "finished", index: 1, status: "cancelled", reason: "SIGTERM" },
+      { event: "output", index: 2, text: "2\n" },
+      { event: "output", index: 3, text: "3\n" },
+      { event: "summary", succeeded: 2, cancelled: 1, halted: "SIGTERM", exitCode: 143 }
     ])
     expect(readFileSync(log, "utf8").match(/\d$/gm)).toEqual(["2", "3"])
     const halted = await aio(["-kj2", "--halt", "now,fail=1", ...words.slice(4), "bad"])
     expect([halted.code, halted.stdout]).toEqual([1, "2\n3\nbad\n"])
-    expect(halted.stderr).toContain("Cancelled (1 job has failed): sh -c")
+    expect(halted.stderr).toMatch(/^Cancelled sh -c .*: 1 job has failed$/m)
   })
 
   it("starts the other jobs once there are descriptors again", async () => {
@@ -183,7 +273,7 @@ describe("aio subprocess", () => {
         shell: 'ulimit -n 64; exec "$@"'
       }
     )
-    expect([code, stderr]).toEqual([0, expect.stringMatching(/^jobs {6}80 ok, 0 failed/)])
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/^jobs {5}80 succeeded\n/)])
     // Background children keep the pipes of a job that has ended.
     const held = await aio(
       ["-j60", "(sleep 0.3; echo) & exit 0 #", ":::", ...Array.from({ length: 60 }, (_, i) => String(i))],
@@ -272,14 +362,14 @@ describe("aio subprocess", () => {
     const items = Array.from({ length: 120 }, (_, i) => String(i + 1))
     const job = ["--", "sh", "-c", `echo $0; echo $0 >> ${ran}`, ":::", ...items]
     const words = ["subprocess", "-j2", "--json", "--joblog", log, "--resume", ...job]
-    for (const seq of [20, 40, 60, 80, 100]) {
+    for (const index of [20, 40, 60, 80, 100]) {
       const running = Aio.start(words)
-      await running.shows(`"event":"finished","seq":${seq},`)
+      await running.shows(`"event":"finished","index":${index},`)
       running.kill("SIGKILL")
       await running.exited
     }
     const { code, stdout } = await Aio.run(words)
-    expect([code, stdout.match(/"why":"done"/g)!.length >= 80]).toEqual([0, true])
+    expect([code, stdout.match(/"reason":"it is in the job log"/g)!.length >= 80]).toEqual([0, true])
     const runs = readFileSync(ran, "utf8").trim().split("\n")
     expect([...new Set(runs)].sort()).toEqual([...items].sort())
     // What was running or on its way to the log at a kill runs again: few jobs each time, not all before it.
@@ -307,6 +397,10 @@ describe("aio subprocess", () => {
     expect(bytes(await piped(["--joblog", log, "--resume"]))).toBe("")
     expect(bytes(await piped(["--tag"]))).toBe("a 377 \\t a 377 . 303 251 \\t 303 251 .")
     expect(bytes(await piped(["--dry-run"]))).toContain("' a 377 ' \\n")
+    const typed = await aio(["-qk", "printf", "%s.", ":::", "\ufffd", "b"], {
+      shell: `"$@" "$(printf 'a\\377')" | od -An -c`
+    })
+    expect(bytes(typed)).toBe("357 277 275 . b . a 377 .")
   })
 
   it.each([
@@ -395,14 +489,14 @@ describe("aio subprocess", () => {
     const log = join(at, "log")
     appendFileSync(log, "nonsense\n")
     for (const [args, code, line] of [
-      [["-j0", "--", "echo", ":::", "1"], 2, /option --concurrency: '0' is too few; expected 1 or more/],
+      [["-j0", "--", "echo", ":::", "1"], 2, /option --jobs: '0' is out of range; expected 1 or more/],
       [["-j", "x", "--", "echo", ":::", "1"], 2, /'x' is not a number of jobs; expected 8, 50% .* or \+2/],
-      [["-j", "1000000", "--", "echo", ":::", "1"], 2, /'1000000' is too many; expected at most 100000/],
-      [["-j", "3"], 2, /--concurrency does not apply to the guide's example; write -- CMD ARG… ::: ITEM…/],
+      [["-j", "1000000", "--", "echo", ":::", "1"], 2, /'1000000' is out of range; expected at most 100000/],
+      [["-j", "3"], 2, /no command is given; write CMD ARG\.\.\. ::: ITEM\.\.\./],
       [["--halt", "now,fail=101%", "--", "echo", ":::", "1"], 2, /'now,fail=101%' is not a rule/],
-      [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: '' is not a folder/],
+      [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: '' is empty; expected a folder/],
       [["--", "echo", ":::"], 2, /':::' has no items after it/],
-      [["--", ":::", "a"], 2, /no command is given; write aio subprocess -- CMD/],
+      [["--", ":::", "a"], 2, /no command is given; write CMD/],
       [["--", "", ":::", "a"], 2, /the command is empty/],
       [["--", "echo", "{3}", ":::", "a"], 2, /\{3\} refers to list 3 of items; lists given: 1/],
       [
@@ -411,7 +505,15 @@ describe("aio subprocess", () => {
         /'later' is not a rule; expected one like now,fail=1/
       ],
       [["--timeout", "5x", "--", "echo", ":::", "1"], 2, /option --timeout: .*unit 'x'/],
-      [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /'0%' is too short/],
+      [["--timeout", "0%", "--", "echo", ":::", "1"], 2, /'0%' is not a percentage; expected one above 0%/],
+      [["--timeout", "0", "--", "echo", ":::", "1"], 2, /'0' is out of range; expected a duration above 0/],
+      [["--memfree", "64", "--", "echo", ":::", "1"], 2, /option --memfree: '64'/],
+      [["--concurrency", "4", "echo", ":::", "1"], 2, /unknown option --concurrency; here it is --jobs N/],
+      [
+        ["--halt", "now,fail=1", "--on-failure", "cancel", "echo", ":::", "1"],
+        2,
+        /--halt and --on-failure both say when to end; give one/
+      ],
       [
         ["--stop-signal", "TREM", "--", "echo", ":::", "1"],
         2,
@@ -426,7 +528,11 @@ describe("aio subprocess", () => {
       ],
       [["--joblog", at, "--", "echo", ":::", "1"], 2, /cannot use the job log .*: it is a folder$/m],
       [["-a", join(at, "none"), "--", "echo"], 2, /cannot read .*none: the file does not exist/],
-      [["-a", plain, "--", "echo", ":::", "1"], 2, /items come from ::: or from --arg-file, not from both/],
+      [
+        ["-a", plain, "--", "echo", ":::", "1"],
+        2,
+        /items come from ::: or from --arg-file, not from both; omit one/
+      ],
       [["-k", "-u", "--", "echo", ":::", "1"], 2, /exclude each other; give one/],
       [["-u", "--json", "--", "echo", ":::", "1"], 2, /--ungroup lets jobs write to stdout themselves/],
       [["--results", plain, "--", "echo", ":::", "1"], 2, /cannot save results in .*plain/],

@@ -78,7 +78,8 @@ describe.each(readers)("aio $name, on every input", (reader) => {
   const all = async (bytes: string | Buffer, ...letters: ReadonlyArray<string>) => {
     const { code, stderr, stdout } = await run(reader, bytes)
     expect([code, stderr]).toEqual([0, ""])
-    for (const line of lines(reader, ...letters)) expect(stdout).toContain(line)
+    // A record that is not changed keeps its missing end.
+    for (const line of lines(reader, ...letters)) expect(`${stdout}\n`).toContain(line)
     expect(stdout.trimEnd() === "" ? 0 : stdout.trimEnd().split("\n").length).toBe(letters.length)
   }
 

@@ -23,8 +23,12 @@ const failuresOf = (stderr: string): Readonly<Record<string, string>> =>
     )
   )
 
-const countsOf = (stderr: string) =>
-  /^items +(\d+) succeeded, (\d+) failed/m.exec(stderr)?.slice(1).map(Number)
+/** The items that succeeded, and those that did not. */
+const countsOf = (stderr: string) => {
+  const [, row = ""] = /^items +(.*)$/m.exec(stderr) ?? []
+  const of = (word: string) => Number(new RegExp(`(\\d+) ${word}`).exec(row)?.[1] ?? 0)
+  return [of("succeeded"), of("failed") + of("timed out")]
+}
 
 const modes = [
   ["threads", []],

@@ -25,7 +25,7 @@ const make = () => {
       fs.truncateSync(at("log"))
     },
     start: (...words: ReadonlyArray<string>) =>
-      Aio.start(["loop", "-q", "-f", "log", ...words, "id.mjs"], { cwd })
+      Aio.start(["loop", "-q", "-F", "log", ...words, "id.mjs"], { cwd })
   }
 }
 
@@ -131,7 +131,7 @@ describe.concurrent("a followed file, while it is read", () => {
         write("log", "n", "")
       },
       "n\n",
-      /^aio loop: log: it was truncated or rewritten after 6 bytes of it were read; .* may be lost, and reading continues at the beginning of the new content\n$/
+      /^log: it was truncated or rewritten after 6 bytes of it were read; .* may be lost, and reading continues at the beginning of the new content\n$/
     ],
     [
       "copied and truncated, and of the same size",
@@ -140,7 +140,7 @@ describe.concurrent("a followed file, while it is read", () => {
         write("log", "n1", "n2", "")
       },
       "n1\nn2\n",
-      /^aio loop: log: it was truncated or rewritten after 6 bytes/
+      /^log: it was truncated or rewritten after 6 bytes/
     ],
     [
       "copied and truncated, and larger",
@@ -149,7 +149,7 @@ describe.concurrent("a followed file, while it is read", () => {
         write("log", "n1", "n2", "n3", "n4", "")
       },
       "n1\nn2\nn3\nn4\n",
-      /^aio loop: log: it was truncated or rewritten after 6 bytes/
+      /^log: it was truncated or rewritten after 6 bytes/
     ]
   ]
   it.each(while_)("is %s", async (_, change, want, gap) => {
@@ -195,7 +195,7 @@ describe.concurrent("a followed file, while it is read", () => {
        }\n`
     )
     write("log", "o1", "o2", "")
-    const running = Aio.start(["loop", "-q", "-f", "log", ...quick, "slow.mjs"], { cwd })
+    const running = Aio.start(["loop", "-q", "-F", "log", ...quick, "slow.mjs"], { cwd })
     await running.shows("slow\n")
     for (const name of ["n1", "n2", "n3"]) {
       move("log", "log.1")
@@ -220,14 +220,14 @@ describe.concurrent("a followed file, while it is read", () => {
 
   it("waits for a file that does not exist yet, and reports that once", async () => {
     const { at, cwd } = make()
-    const running = Aio.start(["loop", "-q", "-f", "later/log", "id.mjs"], { cwd })
+    const running = Aio.start(["loop", "-F", "later/log", "id.mjs"], { cwd })
     await running.shows("waiting for later/log: it does not exist yet\n")
     fs.mkdirSync(at("later"))
     fs.writeFileSync(at("later/log"), "a1\n")
     await running.shows("a1\n")
     expect(await ended(running)).toMatchObject({
       stdout: "a1\n",
-      stderr: "aio loop: waiting for later/log: it does not exist yet\n"
+      stderr: expect.stringMatching(/^waiting for later\/log: it does not exist yet\nrecords +1 succeeded\n/)
     })
   })
 
@@ -240,7 +240,7 @@ describe.concurrent("a followed file, while it is read", () => {
       ["/dev/null", /it is not a regular file/],
       ["id.mjs/log", /the file does not exist\n$/]
     ] as const) {
-      const { code, stderr } = await Aio.run(["loop", "-f", name, "id.mjs"], { cwd })
+      const { code, stderr } = await Aio.run(["loop", "-F", name, "id.mjs"], { cwd })
       expect([code, stderr], name).toEqual([2, expect.stringMatching(why)])
     }
   })
@@ -260,7 +260,7 @@ describe.concurrent("a followed file, while it is read", () => {
 
 // What happens to `log`, which holds d1 and d2 and is done, between two runs with one checkpoint.
 const gone =
-  /^aio loop: log: [^\n]*; data after its first 6 bytes may be lost, and reading continues at the beginning of the current file\n$/
+  /^log: [^\n]*; data after its first 6 bytes may be lost, and reading continues at the beginning of the current file\n$/
 
 /** A line is written, then the file is renamed, and a new file begins. */
 const rotatedTo =
@@ -318,7 +318,7 @@ const between: ReadonlyArray<readonly [string, (log: Log) => void, string, RegEx
       write("id.mjs", "export default (record) => record\n")
     },
     "d3\nf1\n",
-    /^aio loop: log: log\.1\.gz, which came after log\.2, is compressed; its lines are lost, and reading continues at byte 6 of log\.2\n$/
+    /^log: log\.1\.gz, which came after log\.2, is compressed; its lines are lost, and reading continues at byte 6 of log\.2\n$/
   ],
   [
     "rotated, and what came next is gone",
@@ -484,7 +484,7 @@ describe.concurrent("a followed file with a checkpoint, between two runs", () =>
   it("is refused as records of another format", async () => {
     const log = make()
     await first(log)
-    const { code, stderr } = await log.start("--checkpoint", "ck", "-i", "ndjson").ended
+    const { code, stderr } = await log.start("--checkpoint", "ck", "--format", "ndjson").ended
     expect([code, stderr]).toEqual([
       2,
       "aio loop: cannot use the checkpoint ck: it is of records as lines, not ndjson\n"

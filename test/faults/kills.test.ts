@@ -26,9 +26,20 @@ const folder = (count: number) => {
   writeFileSync(join(cwd, "in"), `${numbers(count).join("\n")}\n`)
   writeFileSync(
     join(cwd, "f.mjs"),
-    `import { appendFileSync } from "node:fs"
-export default async (line) => {
-  await new Promise((resolve) => setTimeout(resolve, 5 + (line % 4)))
+    `import { appendFileSync, statSync } from "node:fs"
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+let met
+const meet = async () => {
+  appendFileSync("met", "x")
+  while (statSync("met").size < 2) await pause(5)
+}
+// Each process begins its first record when both have read their checkpoint.
+export const together = async (line) => {
+  await (met ??= meet())
+  return each(line)
+}
+export default async function each(line) {
+  await pause(5 + (line % 4))
   appendFileSync("log", line + "\\n")
   if (line % 3 === 0) throw new Error("no")
   return line
@@ -37,13 +48,13 @@ export default async (line) => {
   )
   return { cwd, at: (name: string) => join(cwd, name) }
 }
-const loop = (...words: ReadonlyArray<string>) => ["loop", "-q", "--checkpoint", "ck", ...words, "f.mjs"]
+const loop = (...words: ReadonlyArray<string>) => ["loop", "-q", "--checkpoint", "ck", ...words]
 
 describe("aio loop", () => {
   it("killed again and again, with results in any order and dead letters: no record is lost", async () => {
     const count = 4000
     const { at, cwd } = folder(count)
-    const words = loop("-j8", "--unordered", "--on-error", "dead-letter", "dead")
+    const words = loop("-j8", "--unordered", "--dead-letter", "dead", "f.mjs")
     const shell = 'exec "$@" < in >> out'
     const checkpoint = () => (existsSync(at("ck")) ? readFileSync(at("ck"), "utf8") : "")
     for (let round = 1; round <= 2; round++) {
@@ -63,12 +74,12 @@ describe("aio loop", () => {
 
   it("twice at once with one checkpoint: both have all, and the checkpoint is whole", async () => {
     const { at, cwd } = folder(400)
-    const words = loop("-j4", "--on-error", "skip")
+    const words = loop("-j4", "--on-failure", "continue", "f.mjs#together")
     const two = await Promise.all([0, 1].map(() => Aio.start(words, { cwd, shell: 'exec "$@" < in' }).ended))
     const wanted = numbers(400).filter((n) => Number(n) % 3 > 0)
     for (const { code, stdout } of two) expect([code, stdout.trim().split("\n")]).toEqual([1, wanted])
     expect(JSON.parse(readFileSync(at("ck"), "utf8")).position).toMatchObject({ index: 400 })
-    expect(Aio.names(cwd)).toEqual(["ck", "f.mjs", "in", "log", "node_modules"])
+    expect(Aio.names(cwd)).toEqual(["ck", "f.mjs", "in", "log", "met", "node_modules"])
   })
 })
 

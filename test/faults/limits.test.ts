@@ -55,15 +55,15 @@ describe("output without a line end, of two jobs at once", () => {
 
 describe("a line of 100 MB between two others, in a heap of 60 MB", () => {
   const long = "longer than 1 MiB"
-  const record = "standard input, line 2: longer than 16 MiB\n"
+  const record = "Failed line 2 of standard input: longer than 16 MiB\n"
   const cases: ReadonlyArray<readonly [ReadonlyArray<string>, number, string, string]> = [
-    [["loop", "-q", "--on-error", "skip", "f.mjs"], 1, "1\n2\n", record],
-    [["loop", "-q", "--on-error", "skip", "-i", "ndjson", "f.mjs"], 1, "1\n2\n", record],
-    [["loop", "-q", "--on-error", "skip", "-i", "csv", "f.mjs"], 1, '{"1":"2"}\n', record],
-    [["loop", "-q", "--on-error", "skip", "--", "echo"], 1, "1\n2\n", record],
+    [["loop", "-q", "--on-failure", "continue", "f.mjs"], 1, "1\n2\n", record],
+    [["loop", "-q", "--on-failure", "continue", "--format", "ndjson", "f.mjs"], 1, "1\n2\n", record],
+    [["loop", "-q", "--on-failure", "continue", "--format", "csv", "f.mjs"], 1, '{"1":"2"}\n', record],
+    [["loop", "-q", "--on-failure", "continue", "--", "echo"], 1, "1\n2\n", record],
     [["loop", "-q", "--max-line", "1G", "f.mjs#size"], 0, "1\n100000000\n1\n", ""],
     [["executor", "-q", "--on-failure", "continue", "f.mjs#size"], 1, "1\n1\n", ""],
-    [["subprocess", "-q", "--", "echo"], 2, "1\n", `aio subprocess: item 2 of - is ${long}\n`]
+    [["subprocess", "-q", "--", "echo"], 2, "1\n", "aio subprocess: line 2 of standard input is longer than 16 MiB\n"]
   ]
   it.each(cases)("%j", async (words, code, stdout, stderr) => {
     const line = "head -c 100000000 /dev/zero | tr '\\0' 7"
@@ -86,9 +86,9 @@ describe.runIf(possible)("if no more processes can be started", () => {
   const job = ["--", "sh", "-c", "exec sleep 0.1"]
   it.each<[string, ReadonlyArray<string>, number, RegExp]>([
     // Fewer run at once, and none is lost.
-    ["subprocess", ["subprocess", "-j60", ...job, ":::", ...numbers], 0, /^jobs {6}60 ok, 0 failed/],
+    ["subprocess", ["subprocess", "-j60", ...job, ":::", ...numbers], 0, /^jobs {5}60 succeeded\n/],
     ["tasks", ["tasks", ...numbers.map((n) => `t${n}=exec sleep 0.1`)], 0, /^60 tasks in /m],
-    ["loop", ["loop", "-j60", ...job], 0, /60 records, 60 results/],
+    ["loop", ["loop", "-j60", ...job], 0, /^records +60 succeeded\nresults +60\n/],
     // No worker ends that could make room.
     ["executor", ["executor", "-j", "60", "f.mjs", ...numbers], 1, /: none could be started: /],
     [

@@ -233,27 +233,27 @@ describe("rows of a CSV", () => {
   it("refuse the input when the header cannot be used, whatever the policy", async () => {
     const policies: ReadonlyArray<ReadonlyArray<string>> = [
       [],
-      ["--on-error", "skip"],
-      ["--on-error", "dead-letter", "header.dead"],
+      ["--on-failure", "continue"],
+      ["--dead-letter", "header.dead"],
       ["--skip", "1"]
     ]
     await Promise.all(
       policies.map(async (words) => {
         const { code, stderr, stdout } = await aio(
-          [...words, "-i", "csv", "f.mjs"],
+          [...words, "--format", "csv", "f.mjs"],
           "id,name,name\n1,Ann,Lee\n"
         )
         expect([code, stdout, stderr]).toEqual([
           2,
           "",
-          "aio loop: standard input, line 1: not CSV: columns 2 and 3 are both named 'name'; give each a name of its own\n"
+          "aio loop: line 1 of standard input is not CSV: columns 2 and 3 are both named 'name'; give each a name of its own\n"
         ])
       })
     )
   })
 
   it("give their fields to a command in the order of the columns, whatever these are called", async () => {
-    const { stdout } = await aio(["-i", "csv", "--", "echo", "{1}", "{2}"], "2020,1999\na,b\n")
+    const { stdout } = await aio(["--format", "csv", "--", "echo", "{1}", "{2}"], "2020,1999\na,b\n")
     expect(stdout).toBe("a b\n")
   })
 })
@@ -320,7 +320,7 @@ describe("records of JSON", () => {
     Effect.runPromise(
       Stream.runCollect(
         MapRecords.mapRecords(ReadRecords.records(Stream.make(Buffer.from(text)), { format: "ndjson" }), f, {
-          onError: "skip",
+          onFailure: "continue",
           ...options
         })
       )
@@ -366,7 +366,7 @@ describe("records of JSON", () => {
     expect(
       found.map((outcome) => (outcome instanceof MapRecords.FailedRecord ? outcome.records[0]!.line : 0))
     ).toEqual(bad.flatMap((_, i) => [0, 3 * i + 3]))
-    expect((found.at(-1) as MapRecords.FailedRecord).detail).toBe(
+    expect((found.at(-1) as MapRecords.FailedRecord).reason).toBe(
       "-Infinity cannot be represented in JSON (at r[0])"
     )
     expect((await outcomes("1e400\n", (r) => r, {}))[0]).toBeInstanceOf(Records.Record)
@@ -384,23 +384,23 @@ describe("records of JSON", () => {
 describe("aio loop, one bad record", () => {
   it("fails alone at any depth: later records are mapped, as results and as events", async () => {
     const text = `{"n":1}\n${levels(6000)}\n[3]\n`
-    const plain = await aio(["-i", "ndjson", "--on-error", "skip", "f.mjs#wrap"], text)
+    const plain = await aio(["--format", "ndjson", "--on-failure", "continue", "f.mjs#wrap"], text)
     expect([plain.code, plain.stdout === text.replace(/.+/g, '{"r":$&}'), plain.stderr]).toEqual([
       0,
       true,
       ""
     ])
-    const events = await aio(["-i", "ndjson", "--json", "f.mjs#later"], text)
+    const events = await aio(["--format", "ndjson", "--json", "f.mjs#later"], text)
     expect(events.code).toBe(0)
     expect(events.stdout.split("\n").map((line) => line.slice(0, 52))).toEqual([
-      '{"schema":1,"event":"result","index":1,"line":1,"val',
-      '{"schema":1,"event":"result","index":2,"line":2,"val',
-      '{"schema":1,"event":"result","index":3,"line":3,"val',
-      '{"schema":1,"event":"summary","records":3,"results":',
+      '{"schema":2,"event":"result","index":1,"line":1,"val',
+      '{"schema":2,"event":"result","index":2,"line":2,"val',
+      '{"schema":2,"event":"result","index":3,"line":3,"val',
+      '{"schema":2,"event":"summary","succeeded":3,"failed"',
       ""
     ])
     const dead = await aio(
-      ["-i", "ndjson", "--checkpoint", "ck", "--on-error", "dead-letter", "deep.dead", "f.mjs#bad"],
+      ["--format", "ndjson", "--checkpoint", "ck", "--dead-letter", "deep.dead", "f.mjs#bad"],
       `${text}[`
     )
     expect([dead.code, dead.stdout]).toEqual([1, ""])
@@ -412,7 +412,7 @@ describe("aio loop, one bad record", () => {
     const numbers = Array.from({ length: 14 }, (_, i) => `${i}\n`).join("")
     for (const words of [["--json"], ["-j", "3", "--retries", "0", "--timeout", "1h", "--json"]]) {
       const { code, stderr, stdout } = await aio(
-        [...words, "-i", "ndjson", "--on-error", "skip", "f.mjs#nth"],
+        [...words, "--format", "ndjson", "--on-failure", "continue", "f.mjs#nth"],
         numbers
       )
       const events = stdout
@@ -420,7 +420,7 @@ describe("aio loop, one bad record", () => {
         .split("\n")
         .map((line) => JSON.parse(line))
       expect([code, stderr]).toEqual([1, ""])
-      expect(events.slice(0, -1).map(({ detail, event, line }) => [line, detail ?? event])).toEqual([
+      expect(events.slice(0, -1).map(({ event, line, reason }) => [line, reason ?? event])).toEqual([
         [1, "an error that cannot be printed: reading it throws 1"],
         [2, expect.any(String)],
         [3, "an object that contains itself cannot be represented in JSON (at self)"],
@@ -439,8 +439,8 @@ describe("aio loop, one bad record", () => {
     }
     const stopped = await aio(["f.mjs#huge"], "a\n")
     expect([stopped.code, stopped.stderr.length < 1200]).toEqual([1, true])
-    const zero = await aio(["-i", "ndjson", "f.mjs#nth"], "12\n")
-    expect([zero.code, zero.stderr]).toEqual([1, "aio loop: standard input, line 1: zero\n"])
+    const zero = await aio(["--format", "ndjson", "f.mjs#nth"], "12\n")
+    expect([zero.code, zero.stderr]).toEqual([1, "Failed line 1 of standard input: zero\n"])
   })
 
   it("is in the dead letters with its original bytes, in every format", async () => {
@@ -454,17 +454,14 @@ describe("aio loop, one bad record", () => {
     await Promise.all(
       cases.map(async ([format, text, letters], i) => {
         const path = join(cwd, `dead${i}`)
-        const { code } = await aio(["-i", format, "--on-error", "dead-letter", path, "f.mjs#bad"], text)
+        const { code } = await aio(["--format", format, "--dead-letter", path, "f.mjs#bad"], text)
         expect([code, readFileSync(path, "utf8")], text).toEqual([1, letters])
       })
     )
-    const running = Aio.start(
-      ["loop", "-q", "-i", "csv", "--on-error", "dead-letter", "bytes.dead", "f.mjs"],
-      {
-        cwd,
-        shell: 'printf \'a\\n\\377\\n"\\376"x\\r\\nb\\n\' | "$@"'
-      }
-    )
+    const running = Aio.start(["loop", "-q", "--format", "csv", "--dead-letter", "bytes.dead", "f.mjs"], {
+      cwd,
+      shell: 'printf \'a\\n\\377\\n"\\376"x\\r\\nb\\n\' | "$@"'
+    })
     running.end()
     expect((await running.ended).stdout).toBe('{"a":"b"}\n')
     expect(readFileSync(join(cwd, "bytes.dead"), "latin1")).toBe('\xff\n"\xfe"x\r\n')
@@ -481,7 +478,7 @@ describe("aio loop, one bad record", () => {
     ]
     await Promise.all(
       wrong.map(async ([file, why]) => {
-        const { code, stderr } = await aio(["--on-error", "dead-letter", file, "f.mjs#bad"], "a\nb\n")
+        const { code, stderr } = await aio(["--dead-letter", file, "f.mjs#bad"], "a\nb\n")
         const line = `aio loop: cannot write failed records to ${file}: ${why}`
         expect([code, stderr.trim().split("\n").at(-1)]).toEqual([2, line])
         expect(stderr).not.toContain("    at ")
@@ -492,12 +489,12 @@ describe("aio loop, one bad record", () => {
   it("costs itself if it cannot be a word of a command", async () => {
     const text = `"a"\n"b\\u0000"\n"\\ud800"\n"${"c".repeat(200_000)}"\n"d"\n`
     const { code, stderr, stdout } = await aio(
-      ["-i", "ndjson", "--on-error", "dead-letter", "words.dead", "--", "echo", "{}"],
+      ["--format", "ndjson", "--dead-letter", "words.dead", "--", "echo", "{}"],
       text
     )
     expect([code, stdout]).toEqual([1, "a\nd\n"])
     expect(stderr).toMatch(
-      /^standard input, line 2: .*\nstandard input, line 3: .*\nstandard input, line 4: .*\n$/
+      /^Failed line 2 of standard input: .*\nFailed line 3 of standard input: .*\nFailed line 4 of standard input: .*\n$/
     )
     expect(stderr.length).toBeLessThan(3000)
     expect(
@@ -523,7 +520,7 @@ describe("aio loop, one bad record", () => {
     await Promise.all(
       keys.map(async ([key, failed]) => {
         const { stderr, stdout } = await aio(
-          ["-i", "ndjson", "-j", "3", "--on-error", "skip", "--key", key, "f.mjs"],
+          ["--format", "ndjson", "-j", "3", "--on-failure", "continue", "--key", key, "f.mjs"],
           rows
         )
         expect(stderr.match(/line \d+/g) ?? [], key).toEqual(failed.map((line) => `line ${line}`))
@@ -581,7 +578,7 @@ describe("any records", () => {
     const all = MapRecords.mapRecords(
       ReadRecords.records(Stream.make(Buffer.from("1\n2\n")), { format: "ndjson" }),
       (n) => (n === 2 ? Effect.never : n),
-      { onError: "skip", concurrency: 2 }
+      { onFailure: "continue", concurrency: 2 }
     )
     const exit = await Effect.runPromiseExit(
       Stream.runForEach(all, (outcome) => Effect.sync(() => found.push(outcome))).pipe(

@@ -31,7 +31,7 @@ const cases: ReadonlyArray<readonly [what: string, words: ReadonlyArray<string>]
   ["tasks beside a command that floods the terminal", ["tasks", ...soon, "b=yes", `a=${stubborn}`]],
   ["long-running", ["long-running", ...soon, `a=${stubborn}`]],
   ["schedule", ["schedule", "later", "0", ...soon, ...command]],
-  ["loop", ["loop", "-f", "input", ...command]]
+  ["loop", ["loop", "-F", "input", ...command]]
 ]
 
 describe.runIf(Terminal.available)("a terminal that goes away", { concurrent: true }, () => {

@@ -524,7 +524,7 @@ export const mapping = FastCheck.asyncProperty(
   maxLine,
   FastCheck.array(behaviour, { minLength: 1, maxLength: 6 }),
   FastCheck.record({
-    onError: FastCheck.constantFrom("stop" as const, "skip" as const, "skip" as const),
+    onFailure: FastCheck.constantFrom("cancel" as const, "continue" as const, "continue" as const),
     ordered: FastCheck.boolean(),
     concurrency: FastCheck.integer({ min: 1, max: 4 }),
     untouched: FastCheck.boolean(),
@@ -555,7 +555,7 @@ export const mapping = FastCheck.asyncProperty(
       return [index, "results", outcome === "same" ? value : `{"r":${value}}`]
     }
     const all = refused ? [] : wanted.map(results)
-    const firstFailure = options.onError === "stop" ? all.findIndex(([, kind]) => kind === "failed") : -1
+    const firstFailure = options.onFailure === "cancel" ? all.findIndex(([, kind]) => kind === "failed") : -1
 
     const found: Array<readonly [number, string, string]> = []
     const exit = await Effect.runPromiseExit(

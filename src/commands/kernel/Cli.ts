@@ -32,14 +32,19 @@ export interface Words {
   readonly rest: ReadonlyArray<string> | undefined
 }
 
+/** All words of a command in which words behind `--` mean the same as before it. */
+export const everyWord = ({ operands, rest = [] }: Words): ReadonlyArray<string> => [...operands, ...rest]
+
 /** What a command is, for its help, its completions and the tests. */
 export interface Description<F extends Flag.Flags> {
   /** What it does, in one or two sentences. */
   readonly summary: string
   /** How it is called, behind its name: `[OPTIONS] URL...`. */
   readonly usage: ReadonlyArray<string>
-  /** The words that are no options, and what they mean. */
-  readonly arguments?: ReadonlyArray<readonly [name: string, text: string]>
+  /** The words that are no options, what they mean, and what they can be. */
+  readonly arguments?: ReadonlyArray<
+    readonly [name: string, text: string, words?: ReadonlyArray<string> | undefined]
+  >
   /**
    * `list`: options end at the first operand, and every word behind that is an operand, whatever it begins with.
    * `mixed`: options may stand behind operands, until `--`. Default `none`.
@@ -190,13 +195,17 @@ const isExample = (command: Command<never>, sorted: Argv.Sorted, asked: boolean)
     if (example === undefined || sorted.operands.length > 0 || sorted.rest !== undefined) return false
     const option = sorted.given.find((name) => !example.flags.includes(name))
     if (option !== undefined) return false
-    if (asked || sorted.given.length > 0) return true
-    const { source } = yield* Input.Input
-    if (source !== "piped") return true
+    if (asked || (yield* Input.Input).source !== "piped") return true
     return yield* usage(
       `no work is given; ${example.instead} (the guide's example: aio guide ${command.name})`
     )
   })
+
+const withoutOperands = (grammar: Argv.Grammar): Argv.Grammar => ({
+  ...grammar,
+  operands: "none",
+  children: grammar.children.map(withoutOperands)
+})
 
 const runWith = <R>(
   app: App<R>,
@@ -206,15 +215,21 @@ const runWith = <R>(
 ): Effect.Effect<void, unknown, Environment<R>> =>
   Effect.gen(function* () {
     const { stdout } = yield* Output.Output
-    // `aio help COMMAND` is `aio COMMAND --help`.
-    const isHelp = argv[0] === "help" && argv.length > 1 && !argv[1]!.startsWith("-")
-    const [name, ...words] = isHelp ? [...argv.slice(1), "--help"] : argv
-    if (name === undefined) return yield* Output.print((yield* help()).start(app, stdout))
-    if (name === "--help" || name === "-h" || name === "help") {
-      return yield* Output.print((yield* help()).root(app, stdout))
+    const style = { colors: stdout.colors, columns: process.stdout.columns || undefined }
+    // `aio help COMMAND` and `aio --help COMMAND` are `aio COMMAND --help`.
+    const isHelp = ["help", "--help", "-h"].includes(argv[0] ?? "")
+    const [name, ...words] = isHelp ? argv.slice(1) : argv
+    if (name === undefined) {
+      const { root, start } = yield* help()
+      return yield* Output.print(isHelp ? root(app, style) : start(app, style))
     }
-    if (name === "--version") {
-      return yield* Output.print((yield* help()).version(app.version, words))
+    if (name === "--version" || name === "-V") {
+      const more = words[0] === "--verbose"
+      const extra = words[more ? 1 : 0]
+      if (extra !== undefined) {
+        return yield* new UsageError({ message: `${app.name} --version: unexpected '${extra}'` })
+      }
+      return yield* Output.print((yield* help()).version(app.version, more))
     }
     const entry = app.entries.find((entry) => entry.name === name)
     if (entry === undefined) {
@@ -227,15 +242,21 @@ const runWith = <R>(
     yield* collectBuffers
     const loaded = yield* Effect.promise(entry.load)
     const sorted = yield* Effect.try({
-      try: () => Argv.sort([app.name, name], loaded, words, env),
+      // In `aio help COMMAND WORD` a word calls a subcommand or nothing.
+      try: () =>
+        isHelp
+          ? Argv.sort([app.name, name], withoutOperands(loaded), [...words, "--help"], {})
+          : Argv.sort([app.name, name], loaded, words, env),
       catch: (error) => error as UsageError
     })
     const command = sorted.below.reduce<Command<R>>(
       (parent, below) => parent.children.find(({ name }) => name === below)!,
       loaded
     )
-    if (sorted.help)
-      return yield* Output.print((yield* help()).command(sorted.path, command as Command<never>, stdout))
+    if (sorted.help) {
+      const text = (yield* help()).command(sorted.path, command as Command<never>, style)
+      return yield* Output.print(text)
+    }
     const context = yield* Effect.context<Environment<R>>()
     const self = Self.of({
       run: (argv) => Effect.provide(runWith(app, argv, env, true), context),

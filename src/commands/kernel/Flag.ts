@@ -37,10 +37,15 @@ export interface Spelling<A> {
   readonly words?: ReadonlyArray<string>
 }
 
+/** A value as @effect/cli gets it: as it is, it would be trimmed, dropped if empty, or taken for an option. */
+export const quoted = (text: string): string => JSON.stringify(text)
+
+const unquoted = (word: string): string => JSON.parse(word) as string
+
 const read =
   <A>(name: string, parse: Parse<A>) =>
-  (text: string) =>
-    Effect.mapError(parse(text), (problem) =>
+  (word: string) =>
+    Effect.mapError(parse(unquoted(word)), (problem) =>
       ValidationError.invalidValue(HelpDoc.p(`option --${name}: ${problem}`))
     )
 
@@ -129,7 +134,11 @@ export const level = (name: string, text: string, alias: string): Flag<number> =
   text,
   again: "count",
   parse: anything,
-  options: Options.text(name).pipe(described({ alias, text }), Options.withDefault("0"), Options.map(Number))
+  options: Options.text(name).pipe(
+    described({ alias, text }),
+    Options.withDefault(quoted("0")),
+    Options.map((word) => Number(unquoted(word)))
+  )
 })
 
 /** The option with a default, which its help shows. */

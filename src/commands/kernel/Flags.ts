@@ -17,11 +17,18 @@ const file = (name: string, text: string, alias?: string) =>
 
 export const argFile = file("arg-file", "read items from FILE too, one a line; - is standard input", "a")
 
+const formats: Readonly<Record<Records.Format, string>> = {
+  lines: "a line of text",
+  null: "text that ends with NUL",
+  ndjson: "a line of JSON",
+  csv: "a row of CSV with a header"
+}
+
 /** The format of items; a command passes those that it reads. */
-export const format = <const F extends ReadonlyArray<Records.Format>>(formats: F) =>
+export const format = <const F extends ReadonlyArray<Records.Format>>(read: F) =>
   Flag.withDefault(
-    Flag.choice("format", formats, {
-      text: "what an item is: a line of text, text that ends with NUL, a line of JSON, a row of CSV with a header"
+    Flag.choice("format", read, {
+      text: `what an item is: ${read.map((one) => formats[one]).join(", ")}`
     }),
     "lines" as const
   )
@@ -68,16 +75,16 @@ export const unordered = Flag.toggle("unordered", "results as they come instead 
 
 // failure
 
-export const onFailure = <const Words extends ReadonlyArray<"cancel" | "continue" | "collect">>(
-  words: Words,
-  otherwise: Words[number]
-) =>
-  Flag.withDefault(
-    Flag.choice("on-failure", words, {
-      text: `when one fails: cancel the others, ${words.length > 2 ? "continue, or continue and print failures as results" : "or continue"}`
-    }),
-    otherwise
-  )
+type Policies = ReadonlyArray<"cancel" | "continue" | "collect">
+
+/** For a command whose other options decide what holds without this one. */
+export const failurePolicy = <const Words extends Policies>(words: Words) =>
+  Flag.choice("on-failure", words, {
+    text: `when one fails: cancel the others, ${words.length > 2 ? "continue, or continue and print failures as results" : "or continue"}`
+  })
+
+export const onFailure = <const Words extends Policies>(words: Words, otherwise: Words[number]) =>
+  Flag.withDefault(failurePolicy(words), otherwise)
 
 export const retries = (otherwise: number) =>
   Flag.withDefault(
@@ -110,7 +117,7 @@ export const grace = (otherwise: string) =>
   )
 
 export const stopSignal = Flag.withText(
-  Flag.value("stop-signal", { value: "SIGNAL", text: "", parse: Values.signal }),
+  Flag.value("stop-signal", { value: "SIGNAL", text: "", words: Values.signals, parse: Values.signal }),
   "the signal that asks a process to end",
   "TERM"
 )
@@ -157,6 +164,6 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--overwrite": "--clobber",
   "--retry": "--retries N",
   "--tries": "--retries N",
-  "-V": "aio --version",
+  "--version": "aio --version",
   "--bar": "--progress"
 }

@@ -1,4 +1,5 @@
-import type { Capabilities } from "../../services/host/Output.js"
+import * as Table from "../../services/text/Table.js"
+import * as Width from "../../services/text/Width.js"
 import type * as Cli from "./Cli.js"
 import type { Flag } from "./Flag.js"
 
@@ -7,13 +8,22 @@ import type { Flag } from "./Flag.js"
 const widest = 100
 const column = 30
 
-const widthOf = (_: Capabilities) => Math.max(40, Math.min(widest, process.stdout.columns || widest))
+/** How a text is printed. */
+export interface Style {
+  readonly colors: boolean
+  /** The width of the terminal; undefined without one. */
+  readonly columns?: number | undefined
+}
 
+const widthOf = ({ columns = widest }: Style) => Math.max(40, Math.min(widest, columns))
+
+/** The text in lines of this width, with the second and later ones indented. */
 const wrap = (text: string, indent: number, width: number): string => {
   const lines: Array<string> = []
   let line = ""
+  const room = width - indent
   for (const word of text.split(" ")) {
-    if (line !== "" && indent + line.length + 1 + word.length > width) {
+    if (line !== "" && Width.of(line) + 1 + Width.of(word) > room) {
       lines.push(line)
       line = word
     } else line = line === "" ? word : `${line} ${word}`
@@ -24,7 +34,8 @@ const wrap = (text: string, indent: number, width: number): string => {
 type Rows = ReadonlyArray<readonly [name: string, text: string]>
 
 const rows = (entries: Rows, width: number): string => {
-  const left = Math.min(column, Math.floor(width / 2), Math.max(...entries.map(([name]) => name.length)) + 4)
+  if (entries.length === 0) return ""
+  const left = width < 60 ? 6 : Math.min(column, Math.max(...entries.map(([name]) => name.length)) + 4)
   return entries
     .map(([name, text]) =>
       name.length + 4 > left
@@ -34,10 +45,7 @@ const rows = (entries: Rows, width: number): string => {
     .join("\n")
 }
 
-const sections = (
-  parts: ReadonlyArray<readonly [title: string, text: string]>,
-  { colors }: Capabilities
-): string =>
+const sections = (parts: ReadonlyArray<readonly [title: string, text: string]>, { colors }: Style): string =>
   parts
     .filter(([, text]) => text !== "")
     .map(([title, text]) => `${colors ? `\x1b[1m${title}\x1b[0m` : title}\n${text}`)
@@ -48,15 +56,15 @@ type App = Pick<Cli.App<never>, "name" | "version" | "summary"> & {
 }
 
 /** The text of `aio` alone: what a newcomer needs. */
-export const start = (app: App, caps: Capabilities): string => {
-  const width = widthOf(caps)
+export const start = (app: App, style: Style): string => {
+  const width = widthOf(style)
   const first: Rows = app.entries.flatMap(({ first, summary }) =>
     first === undefined ? [] : [[`${app.name} ${first}`, summary] as const]
   )
   return [
-    `${app.name} ${app.version}: ${wrap(app.summary, 0, width)}`,
+    wrap(`${app.name} ${app.version}: ${app.summary}`, 0, width),
     "",
-    sections([["A FIRST COMMAND OF EACH CONCEPT", rows(first, width)]], caps),
+    sections([["A FIRST COMMAND OF EACH CONCEPT", rows(first, width)]], style),
     "",
     wrap(
       `${app.name} COMMAND --help has the options and examples of a command, ${app.name} guide CONCEPT its page of the guide, ${app.name} --help the options of all commands and the exit codes.`,
@@ -66,7 +74,8 @@ export const start = (app: App, caps: Capabilities): string => {
   ].join("\n")
 }
 
-const exitCodes: Rows = [
+/** The exit codes, and what they mean. */
+export const exitCodes: Rows = [
   ["0", "success"],
   ["1", "some work failed"],
   ["2", "wrong usage"],
@@ -78,8 +87,8 @@ const exitCodes: Rows = [
 ]
 
 /** The text of `aio --help`. */
-export const root = (app: App, caps: Capabilities): string => {
-  const width = widthOf(caps)
+export const root = (app: App, style: Style): string => {
+  const width = widthOf(style)
   return [
     `${app.name} ${app.version}`,
     wrap(app.summary, 0, width),
@@ -118,7 +127,7 @@ export const root = (app: App, caps: Capabilities): string => {
         ],
         ["EXIT CODES", rows(exitCodes, width)]
       ],
-      caps
+      style
     )
   ].join("\n")
 }
@@ -135,28 +144,33 @@ export const meaning = ({ again, default: otherwise, text }: Flag<unknown>): str
 export const command = (
   path: ReadonlyArray<string>,
   { children, description, example }: Cli.Command<never>,
-  caps: Capabilities
+  style: Style
 ): string => {
-  const width = widthOf(caps)
+  const width = widthOf(style)
   const called = path.join(" ")
   const usage = [...description.usage, ...(children.length > 0 ? ["SUBCOMMAND ..."] : [])]
+  const variable = `AIO_${path[1]!.replaceAll("-", "_").toUpperCase()}_NAME`
   return [
     wrap(description.summary, 0, width),
-    ...(example === undefined ? [] : [wrap(`Without arguments: the guide's example.`, 0, width)]),
+    ...(example === undefined ? [] : ["Without arguments: the guide's example."]),
     "",
     sections(
       [
-        ["USAGE", usage.map((words) => `  ${called} ${words}`.trimEnd()).join("\n")],
+        ["USAGE", usage.map((words) => `  ${wrap(`${called} ${words}`.trimEnd(), 6, width)}`).join("\n")],
         [
           "SUBCOMMANDS",
-          children.length === 0
-            ? ""
-            : rows(
-                children.map((child) => [child.name, child.description.summary]),
-                width
-              )
+          rows(
+            children.map((child) => [child.name, child.description.summary]),
+            width
+          )
         ],
-        ["ARGUMENTS", description.arguments === undefined ? "" : rows(description.arguments, width)],
+        [
+          "ARGUMENTS",
+          rows(
+            (description.arguments ?? []).map(([name, text]) => [name, text]),
+            width
+          )
+        ],
         [
           "OPTIONS",
           rows(
@@ -167,26 +181,28 @@ export const command = (
             width
           )
         ],
+        // A command line is not wrapped: it is there to be copied.
         [
           "EXAMPLES",
-          (description.examples ?? []).map(([line, text]) => `  # ${text}\n  ${path[0]} ${line}`).join("\n")
+          (description.examples ?? [])
+            .map(
+              ([line, text]) =>
+                `  # ${wrap(text, 4, width).replaceAll("\n  ", "\n  #")}\n  ${path[0]} ${line}`
+            )
+            .join("\n")
         ],
-        [
-          "ENVIRONMENT",
-          wrap(
-            `  AIO_${path[1]!.replaceAll("-", "_").toUpperCase()}_NAME or AIO_NAME sets the option --name`,
-            2,
-            width
-          )
-        ]
+        ["ENVIRONMENT", `  ${wrap(`${variable} or AIO_NAME sets the option --name`, 2, width)}`]
       ],
-      caps
+      style
     )
   ].join("\n")
 }
 
-/** The text of `aio --version [--verbose]`. */
-export const version = (version: string, words: ReadonlyArray<string>): string =>
-  words.includes("--verbose")
-    ? [version, `node ${process.versions.node}`, `platform ${process.platform} ${process.arch}`].join("\n")
-    : version
+/** The text of `aio --version [--verbose]`: with it, a line for each thing on which behaviour depends. */
+export const version = (version: string, isVerbose: boolean): string => {
+  const details = [
+    ["node", process.versions.node],
+    ["platform", `${process.platform} ${process.arch}`]
+  ] as const
+  return isVerbose ? [version, ...Table.keyed(details)].join("\n") : version
+}

@@ -10,10 +10,13 @@ import * as Screen from "./Screen.js"
 // From events to the terminal, for all commands. A command has a view, which is plain code from an event to what it shows;
 // where that goes is decided here: results to stdout, everything else to stderr, above one live area on a terminal.
 
+/** What is written at once. */
+export type Piece = string | Uint8Array
+
 /** What an event shows. Texts are lines; control characters in them are made visible. Bytes pass unchanged. */
 export interface Shown {
-  /** A result: bytes, with their line ends. */
-  readonly bytes?: string | Uint8Array | undefined
+  /** Results: bytes, with their line ends. */
+  readonly bytes?: ReadonlyArray<Piece> | Piece | undefined
   /** A result: a line of ours, with names from outside in it. */
   readonly line?: string | undefined
   /** What a child process wrote to its stderr. */
@@ -29,11 +32,14 @@ export interface Shown {
 /** The view of a command: its state is its own, and it does no I/O. */
 export interface View<E> {
   readonly show: (event: E) => Shown | undefined
-  /** The lines of the live area, at most `columns` wide; drawn after events, and each second if `ticks`. */
+  /** The lines of the live area, cut at `columns`; drawn after events, and each second if `ticks`. */
   readonly live?: (columns: number) => ReadonlyArray<string>
   readonly ticks?: boolean
-  /** The event of `--json`, or its line, if it is not the event itself; undefined leaves it out. */
-  readonly json?: (event: E) => object | string | undefined
+  /**
+   * What `--json` prints, if it is not the event itself: an event, a line, or several events and pieces of lines with
+   * their ends; undefined prints nothing.
+   */
+  readonly json?: (event: E) => object | string | ReadonlyArray<object | Piece> | undefined
 }
 
 export interface Settings {
@@ -45,7 +51,7 @@ export interface Settings {
 }
 
 export interface Reporter<E> {
-  /** Draws events, with one write for each run of results. */
+  /** Draws events, with one write for each run of results; `Effect.void` if they write nothing. */
   readonly report: (events: Iterable<E>) => Effect.Effect<void>
   /** A line on stderr that is no event: -q drops it. */
   readonly note: (line: string) => Effect.Effect<void>
@@ -53,14 +59,25 @@ export interface Reporter<E> {
   readonly isLive: boolean
 }
 
-type Piece = string | Uint8Array
+/** Most bytes of pieces that are joined: two results of 300 MB do not fit in one string. */
+const mostJoined = 1 << 24
 
-const joined = (pieces: ReadonlyArray<Piece>): Piece =>
-  pieces.length === 1
-    ? pieces[0]!
-    : pieces.every((piece) => typeof piece === "string")
-      ? pieces.join("")
-      : Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)))
+const toPiece = (one: object | Piece): Piece =>
+  typeof one === "string" || one instanceof Uint8Array
+    ? one
+    : `${EventLine.encode(one as { readonly event: string })}\n`
+
+const joined = (pieces: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
+  let size = 0
+  let isText = true
+  for (const piece of pieces) {
+    size += piece.length
+    isText &&= typeof piece === "string"
+  }
+  if (pieces.length <= 1 || size > mostJoined) return pieces
+  if (isText) return [pieces.join("")]
+  return [Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)))]
+}
 
 export const make = <E extends { readonly event: string }>(
   view: View<E>,
@@ -70,20 +87,16 @@ export const make = <E extends { readonly event: string }>(
     const output = yield* Output.Output
     const { live } = view
     const draws = live !== undefined && progress && output.stderr.interactive && !json && quiet === 0
-    const screen = draws ? yield* Screen.make : undefined
+    const screen = draws ? yield* Screen.make(live) : undefined
     const shared = screen !== undefined && output.stdout.interactive
     const toErr = (line: string) =>
       screen === undefined ? output.note(line) : Effect.sync(() => screen.log(line))
-    const toOut = (pieces: ReadonlyArray<Piece>) => {
-      const piece = joined(pieces)
+    const toOut = (piece: Piece) => {
       if (!shared) return output.write(piece)
       return Effect.sync(() => screen.write(typeof piece === "string" ? Buffer.from(piece) : piece))
     }
-    const redraw = () => {
-      if (screen !== undefined) screen.show(live!((process.stderr.columns || 80) - 1))
-    }
     if (screen !== undefined && view.ticks === true) {
-      const timer = setInterval(redraw, 1000)
+      const timer = setInterval(screen.refresh, 1000)
       timer.unref()
       yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(timer)))
     }
@@ -91,8 +104,12 @@ export const make = <E extends { readonly event: string }>(
       const steps: Array<Effect.Effect<void>> = []
       let out: Array<Piece> = []
       const flush = () => {
-        if (out.length > 0) steps.push(toOut(out))
+        for (const piece of joined(out)) steps.push(toOut(piece))
         out = []
+      }
+      const put = (pieces: ReadonlyArray<Piece> | Piece) => {
+        if (!Array.isArray(pieces)) out.push(pieces as Piece)
+        else for (const piece of pieces) out.push(piece)
       }
       const err = (line: string) => {
         flush()
@@ -101,13 +118,14 @@ export const make = <E extends { readonly event: string }>(
       for (const event of events) {
         if (json) {
           const shown = view.json === undefined ? event : view.json(event)
-          if (shown === undefined) continue
-          out.push(`${typeof shown === "string" ? shown : EventLine.encode(shown as E)}\n`)
+          if (typeof shown === "string") out.push(`${shown}\n`)
+          else if (Array.isArray(shown)) put(shown.map(toPiece))
+          else if (shown !== undefined) out.push(toPiece(shown))
           continue
         }
         const shown = view.show(event)
         if (shown === undefined) continue
-        if (shown.bytes !== undefined) out.push(shown.bytes)
+        if (shown.bytes !== undefined) put(shown.bytes)
         if (shown.line !== undefined) out.push(`${Printable.line(shown.line)}\n`)
         if (shown.errors !== undefined) {
           flush()
@@ -121,8 +139,8 @@ export const make = <E extends { readonly event: string }>(
         if (shown.summary !== undefined && quiet < 1) err(shown.summary)
       }
       flush()
-      redraw()
-      return steps.length === 1 ? steps[0]! : Effect.all(steps, { discard: true })
+      screen?.refresh()
+      return steps.length > 1 ? Effect.all(steps, { discard: true }) : (steps[0] ?? Effect.void)
     }
     return {
       report,
@@ -183,10 +201,10 @@ export const counts = (summary: Readonly<Record<Status, number>>): string => {
   return parts.join(", ")
 }
 
-/** The table of a summary: what was done, by status, then the command's own rows and the time. */
+/** The table of a summary: what was done, by status, then the command's own rows, if they have a value, and the time. */
 export const summary = (
   noun: string,
   event: Readonly<Record<Status, number>> & { readonly duration: number },
-  rows: ReadonlyArray<readonly [name: string, value: string]> = []
+  rows: ReadonlyArray<readonly [name: string, value: string | undefined]> = []
 ): string =>
   Table.keyed([[noun, counts(event)], ...rows, ["time", Durations.formatDuration(event.duration)]]).join("\n")

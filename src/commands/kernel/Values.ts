@@ -40,6 +40,9 @@ export const integer =
     return Either.left(`'${given}': expected a whole number, ${range}`)
   }
 
+/** The names of signals, for completions. */
+export const signals = Object.keys(constants.signals).map((name) => name.slice(3))
+
 /** The name of a signal: `INT`, `sigint`. */
 export const signal: Parse<NodeJS.Signals> = (given) => {
   const name = `SIG${given.trim().toUpperCase().replace(/^SIG/, "")}`

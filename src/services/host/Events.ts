@@ -13,6 +13,8 @@ import { Schema } from "effect"
 export const Status = Schema.Literal("succeeded", "failed", "cancelled", "skipped", "timed_out")
 
 /**
+ * The type of {@link Status}.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -23,7 +25,8 @@ const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(sche
 const text = Schema.String
 const number = Schema.Number
 const count = Schema.NonNegativeInt
-const index = Schema.Positive.pipe(Schema.int()).annotations({
+// Not Positive with int: its JSON Schema is one of any number.
+const index = Schema.Int.pipe(Schema.greaterThanOrEqualTo(1)).annotations({
   description: "the number in the order of the input, from 1"
 })
 const milliseconds = Schema.NonNegative.annotations({ description: "milliseconds" })
@@ -125,7 +128,8 @@ export const Subprocess = Schema.Union(
   event("waiting", { for: Schema.Literal("load", "memory"), value: number }),
   finished({
     ...exit,
-    attempts: optional(count),
+    /** 0: it was not run. */
+    attempts: count,
     usage: optional(Schema.Struct({ user: milliseconds, system: milliseconds, peakMemory: count }))
   }),
   summary({
@@ -134,18 +138,26 @@ export const Subprocess = Schema.Union(
   })
 )
 
+const record = { index, line: index }
+
 /**
- * The events of `aio loop`: a `result` for each result, `finished` for a record that has none.
+ * The events of `aio loop`: a `result` for each result, `finished` for a record that has failed or was cancelled. `line`
+ * is where the record begins.
  *
  * @since 0.1.0
  * @category schemas
  */
 export const Loop = Schema.Union(
-  event("result", { index, line: index, value: Schema.Unknown }),
-  event("retrying", { index, line: index, attempt: count, delay: milliseconds, reason: text }),
-  event("finished", { index, line: index, status: Status, reason: text }),
+  event("result", { ...record, value: Schema.Unknown }),
+  /** What a command wrote to stderr. */
+  event("output", { ...record, stream: Schema.Literal("stderr"), text }),
+  event("retrying", { ...record, attempt: count, delay: milliseconds, reason: text }),
+  event("finished", { ...record, status: Status, reason: text }),
+  /** Records of a followed file may have been lost. */
   event("gap", { path: text, reason: text }),
-  summary({ records: count, results: count })
+  /** There is nothing to read in a followed file. */
+  event("waiting", { path: text, reason: text }),
+  summary({ results: count })
 )
 
 const quantiles = Schema.Struct({ p50: milliseconds, p95: milliseconds, p99: milliseconds })

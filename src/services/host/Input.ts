@@ -79,9 +79,14 @@ const chunks = (path: string, readable: Readable) =>
     })
   )
 
+// Node reads a file in pieces of 64 KiB, each through another thread. Larger pieces save waiting, but a string of more
+// than 128 KiB is not in V8's young generation.
+const pieceSize = 96 * 1024
+
 // A named pipe is opened without blocking: otherwise a thread waits for its writer, and the process cannot end.
 const reader = (path: string): Readable => {
-  if (statSync(path, { throwIfNoEntry: false })?.isFIFO() !== true) return createReadStream(path)
+  if (statSync(path, { throwIfNoEntry: false })?.isFIFO() !== true)
+    return createReadStream(path, { highWaterMark: pieceSize })
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   return new Socket({ fd, readable: true, writable: false })
 }
@@ -96,10 +101,6 @@ const file = (path: string) =>
       (stream) => chunks(path, stream)
     )
   )
-
-// Node reads a file in pieces of 64 KiB, each through another thread. Larger pieces save waiting, but a string of more
-// than 128 KiB is not in V8's young generation.
-const pieceSize = 96 * 1024
 
 const standardInput = (): Readable => {
   try {

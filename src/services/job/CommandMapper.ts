@@ -1,7 +1,6 @@
 import * as Platform from "@effect/platform/Command"
 import { Effect } from "effect"
 import { codes, ExitError } from "../host/ExitCodes.js"
-import * as Output from "../host/Output.js"
 import * as CommandText from "../process/CommandText.js"
 import * as Executables from "../process/Executables.js"
 import * as Processes from "../process/Processes.js"
@@ -19,7 +18,13 @@ import * as Template from "./Template.js"
 export interface Options {
   /** Whether the result of a command is its output as text; default false: as bytes. */
   readonly asText?: boolean | undefined
+  /** Whether lone surrogates in records are bytes that are not UTF-8 (`RawText`); default false: they fail the record. */
+  readonly isRaw?: boolean | undefined
+  /** Receives what a command has written to stderr, when it has ended. */
+  readonly onStderr: (bytes: Uint8Array, context: MapRecords.RecordContext) => Effect.Effect<void>
 }
+
+const isBytes = (word: string): boolean => word.replace(/[\u{dc80}-\u{dcff}]/gu, "").isWellFormed()
 
 const wordsOf = (record: Records.Record): ReadonlyArray<string> => {
   if (record instanceof Records.Row) return record.fields ?? []
@@ -29,15 +34,14 @@ const wordsOf = (record: Records.Record): ReadonlyArray<string> => {
 /**
  * Makes the function for `MapRecords.mapRecords` that runs a command for each record (or batch): one word with blanks
  * is a line for the shell, several are a program and its arguments, with places for the record as in `Template`. The
- * command's stdout is the result; its stderr is passed through. A command that fails is a failure of the record.
+ * command's stdout is the result. A command that fails is a failure of the record.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (given: ReadonlyArray<string>, { asText = false }: Options = {}) =>
+export const make = (given: ReadonlyArray<string>, { asText = false, isRaw = false, onStderr }: Options) =>
   Effect.gen(function* () {
     const processes = yield* Processes.Processes
-    const output = yield* Output.Output
     const inShell = given.length === 1 && /\s/.test(given[0]!)
     const template = inShell ? Template.make([...given], ShellWords.quote) : Template.make(given)
     const misread = inShell ? Template.misread(given[0]!) : undefined
@@ -46,18 +50,18 @@ export const make = (given: ReadonlyArray<string>, { asText = false }: Options =
     }
     const free: Array<number> = []
     let slots = 0
-    return (_: unknown, { index, records }: MapRecords.RecordContext) =>
+    return (_: unknown, context: MapRecords.RecordContext) =>
       Effect.acquireUseRelease(
         Effect.sync(() => free.sort((a, b) => a - b).shift() ?? ++slots),
         (slot) =>
           Effect.gen(function* () {
-            const values = records.flatMap(wordsOf)
+            const values = context.records.flatMap(wordsOf)
             const problem = misread?.({ values })
             if (problem !== undefined) {
               return yield* new ExitError({ exitCode: codes.failed, message: problem })
             }
-            const [first = "", ...rest] = template({ values, seq: index, slot })
-            if (![first, ...rest].every((word) => word.isWellFormed())) {
+            const [first = "", ...rest] = template({ values, seq: context.index, slot })
+            if (![first, ...rest].every(isRaw ? isBytes : (word) => word.isWellFormed())) {
               return yield* new ExitError({
                 exitCode: codes.failed,
                 message: "a lone surrogate cannot be written as UTF-8"
@@ -67,7 +71,7 @@ export const make = (given: ReadonlyArray<string>, { asText = false }: Options =
               ? CommandText.shell([first, ...rest].join(" "))
               : Platform.make(first, ...rest)
             const { exitCode, signal, stderr, stdout } = yield* processes.run(command)
-            if (stderr.length > 0) yield* output.writeError(stderr)
+            if (stderr.length > 0) yield* onStderr(stderr, context)
             if (exitCode === 0)
               return asText ? new TextDecoder().decode(stdout) : new MapRecords.RawResult(stdout)
             return yield* new ExitError({

@@ -5,6 +5,7 @@ import { Data, Effect, type Scope } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { describe, openNamed, openReadable, readBlocks } from "../host/OwnFiles.js"
 import * as Lines from "../text/Lines.js"
+import * as Printable from "../text/Printable.js"
 import * as RawText from "../text/RawText.js"
 
 // GNU parallel's job log: one line for each job, with columns between TABs.
@@ -101,7 +102,7 @@ const read = (path: string) => {
       path,
       number
     )(
-      `'${line.slice(0, 60)}' is not a line of a job log; expected the columns ${header.replaceAll("\t", ", ")}`
+      `'${Printable.line(line.slice(0, 60)).slice(0, 60)}' is not a line of a job log; expected the columns ${header.replaceAll("\t", ", ")}`
     )
   const take = (number: number, line: string) => {
     if (line === header || line === "") return

@@ -13,6 +13,9 @@ import {
   type Scope,
   Stream
 } from "effect"
+import * as EventLine from "../host/EventLine.js"
+import type { Status } from "../host/Events.js"
+import { codes } from "../host/ExitCodes.js"
 import * as SystemLoad from "../host/SystemLoad.js"
 import { commandText } from "../process/CommandText.js"
 import * as Processes from "../process/Processes.js"
@@ -35,7 +38,7 @@ import * as lanes from "./internal/lanes.js"
 import type { SpoolError } from "./internal/spool.js"
 import * as startGate from "./internal/startGate.js"
 import * as tally from "./internal/tally.js"
-import type { JobEvent, JobsSummary } from "./JobEvents.js"
+import type { JobEvent, JobFinished, JobsSummary } from "./JobEvents.js"
 import * as JobLog from "./JobLog.js"
 import * as JobResults from "./JobResults.js"
 
@@ -81,6 +84,14 @@ export interface Halt {
   readonly count: number
   readonly percent: boolean
 }
+
+/**
+ * The first failure cancels the rest.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const firstFailure: Halt = { when: "now", on: "fail", count: 1, percent: false }
 
 /**
  * Settings of {@link stream} and {@link run}.
@@ -165,6 +176,25 @@ const buffered = 64
 /** Least milliseconds between two deliveries: small jobs emit one event a millisecond. */
 const eventPause = 8
 
+const statusOf = ({ exitCode, failureCode }: ProcessOutcome): Status =>
+  exitCode === 0 ? "succeeded" : failureCode === codes.timedOut ? "timed_out" : "failed"
+
+/** What an event has of an outcome; absent fields are left out, as in the schema. */
+const fieldsOf = ({ detail, exitCode, signal, usage }: ProcessOutcome) => ({
+  exitCode,
+  ...(signal === undefined ? {} : { signal }),
+  ...(detail === undefined ? {} : { reason: detail }),
+  ...(Option.isNone(usage)
+    ? {}
+    : {
+        usage: {
+          user: Duration.toMillis(usage.value.user),
+          system: Duration.toMillis(usage.value.system),
+          peakMemory: usage.value.peakMemory
+        }
+      })
+})
+
 /** Jobs that run in a scope. */
 interface Opened<E> {
   readonly events: Stream.Stream<JobEvent, E | JobsError>
@@ -210,69 +240,58 @@ const open = <E>(
       halted = reason
       Deferred.unsafeDone(halting, Effect.void)
     }
-
-    const finish = (seq: number, key: string, outcome: ProcessOutcome, runtime: number) => {
-      const { detail, exitCode, failureCode, signal, usage } = outcome
-      const ok = exitCode === 0
-      const reason = tallied.ended({ seq, command: key, runtime, ok, failureCode })
-      if (ok) limits.succeeded(runtime)
-      emit({
-        event: "finished",
-        seq,
-        command: key,
-        ok,
-        exitCode,
-        runtime,
-        signal,
-        detail,
-        usage: Option.isNone(usage)
-          ? undefined
-          : {
-              user: Duration.toMillis(usage.value.user),
-              system: Duration.toMillis(usage.value.system),
-              peakMemory: usage.value.peakMemory
-            }
-      })
-      giveUp(reason)
+    const finish = (
+      job: tally.Ended,
+      more: Pick<JobFinished, "attempts" | "exitCode" | "reason" | "signal" | "usage">
+    ) => {
+      const { duration, index, name, status } = job
+      giveUp(tallied.ended(job))
+      emit({ event: "finished", index, name, status, duration: EventLine.ms(duration), ...more })
     }
 
     const runJob = (
       request: JobRequest,
-      seq: number,
+      index: number,
       lane: lanes.Lane
     ): Effect.Effect<void, JobsError | Halted> => {
-      const key = keyOf(request)
-      const label = request.label ?? key
-      const skip = (why: "done" | "halted") => {
-        tallied.skipped()
-        return Effect.zipRight(send({ event: "skipped", seq, command: key, why }), output.skip(seq))
+      const name = keyOf(request)
+      const job = { index, name, label: request.label ?? name }
+      const skip = (reason: string) => {
+        const skipped = Effect.sync(() =>
+          finish({ ...job, status: "skipped", duration: 0, failureCode: codes.ok }, { attempts: 0, reason })
+        )
+        return (full() ? Effect.zipRight(room, skipped) : skipped).pipe(Effect.zipRight(output.skip(index)))
       }
-      if (log?.wasDone(key) === true) return skip("done")
-      if (halted !== undefined) return skip("halted")
-      const from = (number: number): Effect.Effect<void, JobsError | Halted> => {
-        const sink = output.sink(seq, label)
-        const { slot } = lane
+      if (log?.wasDone(name) === true) return skip("it is in the job log")
+      if (halted !== undefined) return skip(halted)
+      const from = (attempts: number): Effect.Effect<void, JobsError | Halted> => {
+        const sink = output.sink(job)
         const begin = () => {
+          const since = clock.unsafeCurrentTimeNanos()
           lane.cancelled = (reason) => {
             sink.drop()
-            tallied.cancelled()
-            emit({ event: "cancelled", seq, command: key, reason })
+            const duration = Number(clock.unsafeCurrentTimeNanos() - since) / 1e6
+            finish({ ...job, status: "cancelled", duration, failureCode: codes.failed }, { attempts, reason })
           }
         }
+        const { slot } = lane
         const attempted = attempt(
-          { number, command: request.command(slot), key, label, seq, slot },
+          { ...job, number: attempts, command: request.command(slot), slot },
           sink,
           begin
         )
         return Effect.flatMap(attempted, ({ began, outcome, runtime }) => {
-          const { detail, exitCode, signal } = outcome
+          const { detail, exitCode, failureCode, signal } = outcome
+          const isFailed = exitCode !== 0
           const end = (): Effect.Effect<void, JobsError | Halted> => {
             lane.cancelled = undefined
             const received = sink.received()
-            const entry = { seq, started: began, runtime, received, exitCode, signal, command: key }
-            const written = output.finish(seq, sink, () => log?.ended(entry, emitted()))
+            const entry = { seq: index, started: began, runtime, received, exitCode, signal, command: name }
+            const written = output.finish(index, sink, () => log?.ended(entry, emitted()))
             const ended = () => {
-              finish(seq, key, outcome, runtime)
+              if (!isFailed) limits.succeeded(runtime)
+              const status = statusOf(outcome)
+              finish({ ...job, status, duration: runtime, failureCode }, { attempts, ...fieldsOf(outcome) })
               return halted !== undefined && halt?.when === "now"
                 ? new Halted({ cancellation: { reason: halted, origin: "subprocess" } })
                 : Effect.void
@@ -280,20 +299,21 @@ const open = <E>(
             // The job has ended: only a reader that has stopped can keep its output back.
             return written === undefined ? ended() : Effect.uninterruptible(Effect.flatMap(written, ended))
           }
-          if (exitCode !== 0 && number <= retries && halted === undefined) {
-            return Effect.flatMap(pauseBefore(number - 1), (delay) =>
-              send({ event: "retried", seq, command: key, attempt: number + 1, delay, detail: detail! }).pipe(
-                // A job that waits when the others are given up has failed with the attempt that it made.
-                Effect.zipRight(Race.first(Sleep.sleep(delay), Deferred.await(halting))),
-                Effect.flatMap(() => {
-                  if (halted !== undefined) return end()
-                  sink.drop()
-                  return from(number + 1)
-                })
-              )
+          if (!isFailed || attempts > retries || halted !== undefined) return end()
+          sink.end()
+          return Effect.flatMap(pauseBefore(attempts - 1), (pause) => {
+            const delay = EventLine.ms(pause)
+            const next = { index, name, attempt: attempts + 1, delay, reason: detail! }
+            return send({ event: "retrying", ...next }).pipe(
+              // A job that pauses when the others are given up has failed with the attempt that it made.
+              Effect.zipRight(Race.first(Sleep.sleep(pause), Deferred.await(halting))),
+              Effect.flatMap(() => {
+                if (halted !== undefined) return end()
+                sink.drop()
+                return from(attempts + 1)
+              })
             )
-          }
-          return end()
+          })
         })
       }
       return full() ? Effect.flatMap(room, () => from(1)) : from(1)

@@ -1,9 +1,12 @@
 import { Cause, Chunk, Data, type Duration, Effect, Exit, Stream } from "effect"
+import * as EventLine from "../host/EventLine.js"
+import type * as Events from "../host/Events.js"
 import { codes } from "../host/ExitCodes.js"
 import * as Generators from "../stream/Generators.js"
 import * as MapConcurrent from "../stream/MapConcurrent.js"
 import * as Pacing from "../stream/Pacing.js"
 import * as Backoff from "../task/Backoff.js"
+import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
 import * as Deadline from "../task/Deadline.js"
 import * as Sleep from "../task/Sleep.js"
@@ -51,13 +54,23 @@ export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptio
   readonly backoff?: Backoff.Backoff | undefined
   /** How long an attempt may take; default unlimited. A synchronous computation is not interrupted. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** Whether a failing record ends the stream with {@link Records.RecordFailed}, or is emitted as {@link FailedRecord}; default `"stop"`. */
-  readonly onError?: "stop" | "skip" | undefined
+  /** Whether a failing record ends the stream with {@link Records.RecordFailed}, or is emitted as {@link FailedRecord}; default `"cancel"`. */
+  readonly onFailure?: "cancel" | "continue" | undefined
+  /** Runs before the pause of a retry, and for a record that is cancelled while it is mapped. */
+  readonly onEvent?: ((event: RecordEvent) => Effect.Effect<void>) | undefined
   /** How results are written: strings as they are, or everything as JSON. Default `"ndjson"`. */
   readonly output?: "lines" | "ndjson" | undefined
   /** Whether a value that is returned unchanged is written as its record's bytes; default true. */
   readonly untouched?: boolean | undefined
 }
+
+/**
+ * A record is retried, or it has ended without a result.
+ *
+ * @since 0.1.0
+ * @category events
+ */
+export type RecordEvent = Extract<typeof Events.Loop.Type, { readonly event: "retrying" | "finished" }>
 
 /**
  * The results of a record, or a batch: text without a line end, bytes as they are, or an unchanged record.
@@ -81,7 +94,9 @@ export class MappedRecord {
 export class FailedRecord {
   constructor(
     readonly records: ReadonlyArray<Records.Record>,
-    readonly detail: string
+    readonly reason: string,
+    /** 1 for a failure, 124 for a timeout, 126 or 127 for a command that cannot be run. */
+    readonly exitCode: number
   ) {}
 }
 
@@ -140,6 +155,9 @@ const exitCodeOf = (error: unknown): number => {
   }
 }
 
+/** A reason may quote the whole record. */
+const clipped = (reason: string): string => (reason.length > 1000 ? `${reason.slice(0, 1000)}…` : reason)
+
 class Several {
   constructor(readonly values: ReadonlyArray<unknown>) {}
 }
@@ -193,7 +211,7 @@ const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
  * const bytes = Stream.make(new TextEncoder().encode("1\n2\nx\n"))
  *
  * export const doubled = ReadRecords.records(bytes, { format: "ndjson" }).pipe(
- *   (all) => MapRecords.mapRecords(all, (n) => (n as number) * 2, { concurrency: 4, onError: "skip" }),
+ *   (all) => MapRecords.mapRecords(all, (n) => (n as number) * 2, { concurrency: 4, onFailure: "continue" }),
  *   Stream.runCollect
  * )
  * ```
@@ -209,7 +227,8 @@ export const mapRecords = <E, R>(
   const {
     batch,
     key,
-    onError = "stop",
+    onEvent = () => Effect.void,
+    onFailure = "cancel",
     output = "ndjson",
     rate,
     retries = 0,
@@ -238,9 +257,10 @@ export const mapRecords = <E, R>(
     why: string,
     error?: unknown
   ): Effect.Effect<FailedRecord, Records.RecordFailed> => {
-    const detail = why.length > 1000 ? `${why.slice(0, 1000)}…` : why // it may quote the whole record
-    if (onError === "skip") return Effect.succeed(new FailedRecord(records, detail))
-    return Effect.fail(new Records.RecordFailed({ record: records[0]!, detail, exitCode: exitCodeOf(error) }))
+    const detail = clipped(why)
+    const exitCode = exitCodeOf(error)
+    if (onFailure === "continue") return Effect.succeed(new FailedRecord(records, detail, exitCode))
+    return Effect.fail(new Records.RecordFailed({ record: records[0]!, detail, exitCode }))
   }
   const settled = (
     step: Effect.Effect<FailedRecord, Records.RecordFailed>
@@ -317,17 +337,27 @@ export const mapRecords = <E, R>(
       return Effect.matchCauseEffect(limited, {
         onSuccess: Effect.succeed,
         onFailure: (cause) => {
-          if (number <= retries) {
-            const pause = Effect.flatMap(pauseBefore(number - 1), Sleep.sleep)
-            return Effect.zipRight(pause, attempt(number + 1))
-          }
           // Only an interruption of the record itself: an interruption of the loop is not handled here.
           const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
-          return failed(records, detail, Cause.squash(cause))
+          if (number > retries) return failed(records, detail, Cause.squash(cause))
+          return Effect.flatMap(pauseBefore(number - 1), (pause) => {
+            const reason = clipped(detail)
+            const delay = EventLine.ms(pause)
+            const retried = onEvent({ event: "retrying", index, line, attempt: number + 1, delay, reason })
+            return Effect.zipRight(Effect.zipRight(retried, Sleep.sleep(pause)), attempt(number + 1))
+          })
         }
       })
     }
-    return attempt(1)
+    return Effect.onInterrupt(attempt(1), (by) => {
+      const [why] = Cancellation.fromInterruptors(by)
+      const reason = clipped(why?.reason ?? "it was interrupted")
+      return Effect.forEach(
+        records,
+        ({ index, line }) => onEvent({ event: "finished", index, line, status: "cancelled", reason }),
+        { discard: true }
+      )
+    })
   }
 
   // A record whose key throws is a key of its own, and fails when its turn comes.

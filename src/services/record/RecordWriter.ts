@@ -1,5 +1,5 @@
-import * as Output from "../host/Output.js"
-import * as MapRecords from "./MapRecords.js"
+import * as EventLine from "../host/EventLine.js"
+import type * as MapRecords from "./MapRecords.js"
 import * as Records from "./Records.js"
 
 // The bytes of a run's results, or its events. Unchanged records that are adjacent in a chunk are written in one piece,
@@ -13,27 +13,54 @@ import * as Records from "./Records.js"
  */
 export type Piece = string | Uint8Array
 
-/** Joins pieces into few, none longer than the longest string. */
-const fewer = (parts: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
-  let size = 0
-  let isText = true
-  for (const part of parts) {
-    size += part.length
-    isText &&= typeof part === "string"
-  }
-  if (parts.length <= 1 || size > 1 << 24) return parts
-  if (isText) return [parts.join("")]
-  return [Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)))]
-}
+/**
+ * An outcome that has results: an unchanged record, or the results of a record or a batch.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Written = Records.Record | MapRecords.MappedRecord
 
 /**
- * The bytes of a record, with `end` if it has no end of its own.
+ * What is written of records in a format: the settings of `MapRecords.mapRecords`, and the end of a written record.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Form extends Required<Pick<MapRecords.MapRecordsOptions, "output" | "untouched">> {
+  readonly end: string
+}
+
+/** The end of a record in a format. */
+const endOf = (format: Records.Format): string => (format === "null" ? "\0" : "\n")
+
+/**
+ * The form of results: `as` lines or JSON, by default as the records are (JSON for the rows of a CSV); for `events` every
+ * value is JSON. Records are written unchanged where that is their own form.
  *
  * @since 0.1.0
  * @category functions
  */
-export const ended = ({ bytes, next, to }: Records.Record, end: string): Uint8Array =>
-  next > to || bytes.at(-1) === end.charCodeAt(0) ? bytes : Buffer.concat([bytes, Buffer.from(end)])
+export const formOf = (
+  format: Records.Format,
+  { as, events = false }: { readonly as?: "lines" | "ndjson" | undefined; readonly events?: boolean } = {}
+): Form => {
+  if (events) return { output: "ndjson", untouched: format === "ndjson", end: "\n" }
+  const output = as ?? (format === "ndjson" || format === "csv" ? "ndjson" : "lines")
+  const own = as === undefined && format === "null" ? "null" : output
+  return { output, untouched: format === own, end: as === undefined ? endOf(format) : "\n" }
+}
+
+/**
+ * The bytes of a record in its format, with an end if it has none of its own.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const ended = ({ bytes, next, to }: Records.Record, format: Records.Format): Uint8Array => {
+  const end = endOf(format)
+  return next > to || bytes.at(-1) === end.charCodeAt(0) ? bytes : Buffer.concat([bytes, Buffer.from(end)])
+}
 
 /**
  * Makes the writer of a run, which turns outcomes into bytes, in order. An unchanged record keeps its own end, or its
@@ -44,7 +71,7 @@ export const ended = ({ bytes, next, to }: Records.Record, end: string): Uint8Ar
  */
 export const make = (end: string) => {
   let open = false // the last record was written unchanged, without an end
-  return (outcomes: Iterable<MapRecords.RecordOutcome>): ReadonlyArray<Piece> => {
+  return (outcomes: Iterable<Written>): ReadonlyArray<Piece> => {
     const parts: Array<Piece> = []
     // Consecutive records of a chunk are written in one piece.
     let chunk: Buffer | undefined
@@ -71,53 +98,49 @@ export const make = (end: string) => {
       open = record.next === record.to
     }
     for (const outcome of outcomes) {
-      if (outcome instanceof Records.Record) asItCame(outcome)
-      else if (outcome instanceof MapRecords.MappedRecord) {
-        for (const result of outcome.results) {
-          if (result instanceof Records.Record) {
-            asItCame(result)
-            continue
-          }
-          close()
-          flush()
-          if (typeof result === "string") parts.push(result, end)
-          else parts.push(result)
+      if (outcome instanceof Records.Record) {
+        asItCame(outcome)
+        continue
+      }
+      for (const result of outcome.results) {
+        if (result instanceof Records.Record) {
+          asItCame(result)
+          continue
         }
+        close()
+        flush()
+        if (typeof result === "string") parts.push(result, end)
+        else parts.push(result)
       }
     }
     flush()
-    return fewer(parts)
+    return parts
   }
 }
 
 /** Events up to this length are joined; a longer value may leave no room in the string for its event. */
 const joined = 1 << 20
 
-const addEvents = (pieces: Array<Piece>, outcome: MapRecords.RecordOutcome): void => {
-  if (outcome instanceof MapRecords.FailedRecord) {
-    for (const { index, line } of outcome.records)
-      pieces.push(`${Output.eventLine("failed", { index, line, detail: outcome.detail })}\n`)
-    return
-  }
-  const isRecord = outcome instanceof Records.Record
-  const { index, line } = isRecord ? outcome : outcome.records[0]!
-  const head = `${Output.eventLine("result", { index, line }).slice(0, -1)},"value":`
-  for (const result of isRecord ? [outcome] : outcome.results) {
-    // The value is inserted as text, so its integers keep all digits. Commands return text for events, not bytes.
-    const value = result instanceof Records.Record ? result.text.trim() : (result as string)
-    if (value.length < joined) pieces.push(`${head}${value}}\n`)
-    else pieces.push(head, value, "}\n")
-  }
-}
+const head = EventLine.encode({ event: "result" }).slice(0, -1)
 
 /**
- * The outcomes as NDJSON events of `--json`: `result` for each result, `failed` for each record that failed.
+ * The results as NDJSON events of `--json`. Values are inserted as text, so their integers keep all digits; commands must
+ * return text, not bytes.
  *
  * @since 0.1.0
  * @category functions
  */
-export const events = (outcomes: ReadonlyArray<MapRecords.RecordOutcome>): ReadonlyArray<Piece> => {
+export const events = (outcomes: Iterable<Written>): ReadonlyArray<Piece> => {
   const pieces: Array<Piece> = []
-  for (const outcome of outcomes) addEvents(pieces, outcome)
-  return fewer(pieces)
+  for (const outcome of outcomes) {
+    const isRecord = outcome instanceof Records.Record
+    const { index, line } = isRecord ? outcome : outcome.records[0]!
+    const before = `${head},"index":${index},"line":${line},"value":`
+    for (const result of isRecord ? [outcome] : outcome.results) {
+      const value = result instanceof Records.Record ? result.text.trim() : (result as string)
+      if (value.length < joined) pieces.push(`${before}${value}}\n`)
+      else pieces.push(before, value, "}\n")
+    }
+  }
+  return pieces
 }

@@ -27,6 +27,27 @@ export const of = (text: string): number => {
 }
 
 /**
+ * The rows that a text takes on a terminal of this many columns, 1 for an empty one: a wide character that does not fit
+ * at the end of a row begins the next.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const rows = (text: string, columns: number): number => {
+  let full = 1
+  let taken = 0
+  for (const { segment } of graphemes.segment(text)) {
+    const width = ofGrapheme(segment)
+    if (taken + width > columns) {
+      full++
+      taken = 0
+    }
+    taken += width
+  }
+  return full
+}
+
+/**
  * The text, or its beginning and `…` if it takes more columns; never cut within a grapheme.
  *
  * @since 0.1.0

@@ -1,137 +1,307 @@
-import * as Args from "@effect/cli/Args"
-import * as Command from "@effect/cli/Command"
-import * as Options from "@effect/cli/Options"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, FastCheck as fc } from "effect"
+import { FastCheck as fc } from "effect"
 import * as Argv from "../../../src/commands/kernel/Argv.js"
-import * as Help from "../../../src/commands/kernel/Help.js"
-import * as Spec from "../../../src/commands/kernel/Spec.js"
+import * as Flag from "../../../src/commands/kernel/Flag.js"
+import * as Flags from "../../../src/commands/kernel/Flags.js"
+import * as Values from "../../../src/commands/kernel/Values.js"
+import * as Kernel from "../../support/Kernel.js"
 
-const options = {
-  count: Options.integer("count").pipe(
-    Options.withAlias("c"),
-    Options.withDefault(1),
-    Options.withDescription("how many")
-  ),
-  dir: Options.text("dir").pipe(Options.withAlias("d"), Options.optional),
-  quiet: Options.boolean("quiet").pipe(Options.withAlias("q")),
-  header: Options.text("header").pipe(Options.repeated),
-  last: Options.text("last").pipe(Options.withPseudoName("stop|keep FILE"), Options.optional)
+const anything = Values.text("anything")
+const flags = {
+  jobs: Flag.value("jobs", { alias: "j", value: "N", text: "at once", parse: Values.integer(1) }),
+  dir: Flag.value("dir", { alias: "d", value: "DIR", text: "where", parse: anything }),
+  free: Flag.value("free", { value: "TEXT", text: "anything", parse: (text) => Values.text("")(`x${text}`) }),
+  header: Flag.values("header", {
+    alias: "H",
+    value: "TEXT",
+    text: "again",
+    parse: (text) => Values.text("")(`x${text}`)
+  }),
+  keep: Flag.toggle("keep", "keep", "k"),
+  quiet: Flags.quiet,
+  progress: Flags.progress,
+  policy: Flag.choice("policy", ["stop", "go"], { text: "what then" })
 }
-const plain = Command.make(
-  "plain",
-  { ...options, names: Args.text({ name: "NAME" }).pipe(Args.repeated) },
-  () => Effect.void
-)
-const bare = Command.make("bare", options, () => Effect.void)
-const nested = Command.make("outer", { loud: Options.boolean("loud") }, () => Effect.void).pipe(
-  Command.withSubcommands([Command.make("inner", options, () => Effect.void)])
-)
 
-const check = (
-  command: Spec.AnyCommand<never>,
-  words: ReadonlyArray<string>,
-  env: Record<string, string> = {}
-) => Argv.check({ path: ["aio", "x"], spec: Spec.make(command), words, env })
+type Kind = "none" | "list" | "mixed"
 
-describe("Argv", () => {
-  it("puts options first and arguments after --", () => {
-    expect(check(plain, ["a", "-c", "2", "b", "--quiet"]).argv).toEqual([
-      "--count",
-      "2",
-      "--quiet",
-      "--",
-      "a",
-      "b"
-    ])
-  })
+interface Call {
+  readonly config: Flag.Values<typeof flags>
+  readonly operands: ReadonlyArray<string>
+  readonly rest: ReadonlyArray<string> | undefined
+}
 
-  it("gives a choice its second word", () => {
-    expect(check(plain, ["--last", "keep", "a", "b"]).argv).toEqual(["--last", "keep a", "--", "b"])
-    expect(check(plain, ["--last", "stop", "a"]).argv).toEqual(["--last", "stop", "--", "a"])
-    for (const words of [
-      ["--last", "keep"],
-      ["--last", "keep", "-q"]
-    ]) {
-      expect(() => check(plain, words)).toThrow("option --last keep needs a value (--last stop|keep FILE)")
+const read = async (words: ReadonlyArray<string>, kind: Kind = "list", env: Record<string, string> = {}) => {
+  const ran = await Kernel.run((called) => [Kernel.probe("x", flags, kind)(called)], ["x", ...words], { env })
+  return ran.error ?? (ran.calls[0] as Call)
+}
+
+const values = async (words: ReadonlyArray<string>, kind?: Kind, env?: Record<string, string>) => {
+  const call = await read(words, kind, env)
+  if (typeof call === "string") return call
+  return Object.fromEntries(
+    Object.entries(call.config).filter(
+      ([, value]) => value !== undefined && value !== false && value !== 0 && String(value) !== ""
+    )
+  )
+}
+
+describe("options", () => {
+  it.each([
+    [["-j8"], { jobs: 8 }],
+    [["-j=8"], { jobs: 8 }],
+    [["-j", "8"], { jobs: 8 }],
+    [["--jobs", "8"], { jobs: 8 }],
+    [["--jobs=8"], { jobs: 8 }],
+    [["-kj8"], { keep: true, jobs: 8 }],
+    [["-qd", "out"], { quiet: 1, dir: "out" }],
+    [["-qqk"], { quiet: 2, keep: true }],
+    [["-q", "--quiet", "-q"], { quiet: 3 }],
+    [["-j1", "--jobs=2", "-j", "3"], { jobs: 3 }],
+    [["--policy", "stop", "--policy", "go"], { policy: "go" }],
+    [["-H", "a", "-Hb", "--header=c"], { header: ["xa", "xb", "xc"] }],
+    [["--no-progress"], { progress: undefined }],
+    [["--progress", "--no-progress", "--progress"], { progress: true }],
+    [["-d", "-"], { dir: "-" }],
+    [["-d", "-5"], { dir: "-5" }],
+    [["--dir=--keep"], { dir: "--keep" }],
+    [["--dir==a=b"], { dir: "=a=b" }]
+  ])("%j is %j", async (words, expected) => {
+    const { progress, ...others } = expected as Record<string, unknown>
+    expect(await values(words)).toEqual(progress === undefined ? others : expected)
+    if ("progress" in expected && progress === undefined) {
+      expect(((await read(words)) as Call).config.progress).toBe(false)
     }
-  })
-
-  it("reads -c5, -c=5, --count=5 and bundled switches", () => {
-    for (const words of [["-c5"], ["-c=5"], ["--count=5"], ["--count", "5"]]) {
-      expect(check(plain, words).argv).toEqual(["--count", "5"])
-    }
-    expect(check(plain, ["-qc5"]).argv).toEqual(["--quiet", "--count", "5"])
-    expect(check(plain, ["-d", "-"]).argv).toEqual(["--dir", "-"])
-    expect(check(plain, ["-c", "-5"]).argv).toEqual(["--count", "-5"])
   })
 
   it.each([
     [
-      ["--cuont", "5"],
-      "aio x: unknown option --cuont; did you mean --count? (see aio x --help; words that start with - go after --)"
+      ["--jbos", "5"],
+      "unknown option --jbos; did you mean --jobs? (see aio x --help; words that start with - go after --)"
     ],
-    [["-z"], "aio x: unknown option -z (see aio x --help; words that start with - go after --)"],
-    [["-qz"], "aio x: unknown option -z (see aio x --help; words that start with - go after --)"],
-    [["--count"], "aio x: option --count needs a value (--count INTEGER)"],
-    [["--dir", "--quiet"], "aio x: option --dir needs a value (--dir TEXT)"],
-    [["-c1", "--count=2"], "aio x: option --count is given twice; give it once"],
-    [["--quiet=no"], "aio x: option --quiet takes no value, but 'no' was given"]
-  ])("refuses %j in one line", (words, message) => {
-    expect(() => check(plain, words)).toThrow(expect.objectContaining({ message, exitCode: 2 }))
+    [["-keep"], "unknown option -e (see aio x --help; words that start with - go after --)"],
+    [["-z"], "unknown option -z (see aio x --help; words that start with - go after --)"],
+    [["-qz"], "unknown option -z (see aio x --help; words that start with - go after --)"],
+    [["-q-"], "unknown option -- (see aio x --help; words that start with - go after --)"],
+    [["--=a"], "unknown option -- (see aio x --help; words that start with - go after --)"],
+    [
+      ["--concurrency", "4"],
+      "unknown option --concurrency; here it is --jobs N (-j) (see aio x --help; words that start with - go after --)"
+    ],
+    [
+      ["-P4"],
+      "unknown option -P4; here it is --jobs N (-j) (see aio x --help; words that start with - go after --)"
+    ],
+    [
+      ["--version"],
+      "unknown option --version; here it is aio --version (see aio x --help; words that start with - go after --)"
+    ],
+    [["--dir"], "option --dir needs a value (--dir DIR)"],
+    [
+      ["--dir", "--keep"],
+      "option --dir needs a value (--dir DIR; one that begins with - is written --dir=--keep)"
+    ],
+    [["-d", "--", "a"], "option -d needs a value (-d DIR; one that begins with - is written --dir=--)"],
+    [["--keep=no"], "option --keep takes no value, but 'no' was given"],
+    [["-k=no"], "option -k takes no value, but 'no' was given"],
+    [
+      ["--no-keep"],
+      "unknown option --no-keep; did you mean --keep? (see aio x --help; words that start with - go after --)"
+    ],
+    [["--no-progress=1"], "option --no-progress takes no value, but '1' was given"],
+    [["-j0"], "option --jobs: '0': expected a whole number, 1 or more (see aio x --help)"],
+    [
+      ["--policy", "maybe"],
+      "option --policy: 'maybe' is not accepted; expected stop or go (see aio x --help)"
+    ],
+    [["-d", ""], "option --dir: '' is empty; expected anything (see aio x --help)"]
+  ])("%j is refused in one line", async (words, problem) => {
+    expect(await read(words)).toBe(`aio x: ${problem}`)
   })
 
-  it("refuses an argument when none is expected, and an unknown subcommand", () => {
-    expect(() => check(bare, ["a"])).toThrow("unexpected argument 'a'")
-    expect(() => check(nested, ["iner"])).toThrow(
-      "unknown subcommand 'iner'; did you mean inner? (one of inner)"
+  it("an old spelling is named only where the command has the new one", async () => {
+    expect(await read(["--input", "f"])).toMatch(/^aio x: unknown option --input \(see/)
+  })
+
+  it("values arrive as they were typed, whatever they are", async () => {
+    const hostile = fc.oneof(
+      fc.constantFrom(
+        "--",
+        "--keep",
+        "--header",
+        "-j",
+        "--help",
+        "--log-level",
+        "true",
+        "",
+        " a ",
+        "=",
+        "\\",
+        '"',
+        "\ud800"
+      ),
+      fc.string({ unit: "binary" }),
+      fc.string()
     )
-  })
-
-  it("accepts a repeated option only when it is repeatable", () => {
-    expect(check(plain, ["--header", "a", "--header", "b"]).argv).toEqual(["--header", "a", "--header", "b"])
-  })
-
-  it("reads the options of a subcommand after its name", () => {
-    const { argv, path } = check(nested, ["--loud", "inner", "-c3"])
-    expect(argv).toEqual(["--loud", "inner", "--count", "3"])
-    expect(path).toEqual(["aio", "x", "inner"])
-    expect(() => check(nested, ["inner", "--loud"])).toThrow("aio x inner: unknown option --loud")
-  })
-
-  it("reads AIO_NAME from the environment; the command line wins", () => {
-    const env = { AIO_COUNT: "7", AIO_QUIET: "1", AIO_DIR: "" }
-    expect(check(plain, [], env).argv).toEqual(["--count", "7", "--quiet"])
-    expect(check(plain, ["-c1"], env).argv).toEqual(["--count", "1", "--quiet"])
-    expect(check(plain, [], { AIO_QUIET: "0" }).argv).toEqual([])
-  })
-
-  it("never treats a word that starts with - as an argument", () => {
-    fc.assert(
-      fc.property(fc.array(fc.string()), (words) => {
-        try {
-          const { argv, help } = check(plain, words)
-          const args = help || !argv.includes("--") ? [] : argv.slice(argv.indexOf("--") + 1)
-          return args.every((arg) => !arg.startsWith("-") || arg === "-")
-        } catch (error) {
-          return (error as { exitCode?: number }).exitCode === 2
-        }
-      })
+    await fc.assert(
+      fc.asyncProperty(hostile, fc.array(hostile, { maxLength: 4 }), async (free, headers) => {
+        const words = [`--free=${free}`, ...headers.map((one) => `--header=${one}`), "-k"]
+        expect(((await read(words)) as Call).config).toMatchObject({
+          free: `x${free}`,
+          header: headers.map((one) => `x${one}`),
+          keep: true
+        })
+      }),
+      { numRuns: 50 }
     )
   })
 })
 
-describe("Help", () => {
-  it("shows every option with its aliases, value and description, within 100 columns", () => {
-    const text = Help.command(["aio", "plain"], Spec.make(plain), false)
-    expect(text).toContain("aio plain [OPTIONS] [NAME...]")
-    expect(text).toMatch(/-c, --count INTEGER +how many/)
-    expect(text).toMatch(/-q, --quiet\b/)
-    expect(Math.max(...text.split("\n").map((line) => line.length))).toBeLessThanOrEqual(100)
-    expect(text).not.toContain("\x1b")
+describe("operands", () => {
+  const word = fc.oneof(
+    fc.constantFrom(
+      "-",
+      "--",
+      "--help",
+      "-h",
+      "--keep",
+      "-j8",
+      "--jobs=x",
+      ":::",
+      "",
+      "--no-such",
+      "--log-level"
+    ),
+    fc.string()
+  )
+
+  it("of a list are all words from the first one on, whatever they begin with", async () => {
+    const first = word.filter((text) => !text.startsWith("-") || text === "-")
+    await fc.assert(
+      fc.asyncProperty(first, fc.array(word), async (one, more) => {
+        expect(await read(["-k", "-j", "2", one, ...more])).toMatchObject({
+          config: { keep: true, jobs: 2 },
+          operands: [one, ...more],
+          rest: undefined
+        })
+      }),
+      { numRuns: 50 }
+    )
   })
 
-  it("lists subcommands", () => {
-    expect(Help.command(["aio", "outer"], Spec.make(nested), true)).toContain("inner")
+  it.each(["list", "mixed"] as const)("of a %s are all words behind --, exactly as typed", async (kind) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(word), async (words) => {
+        expect(await read(["-k", "--", ...words], kind)).toMatchObject({
+          config: { keep: true },
+          operands: kind === "list" ? words : [],
+          rest: words
+        })
+      }),
+      { numRuns: 50 }
+    )
+  })
+
+  it("of other commands may stand before options", async () => {
+    expect(await read(["a", "-j2", "b", "--", "-c"], "mixed")).toMatchObject({
+      config: { jobs: 2 },
+      operands: ["a", "b"],
+      rest: ["-c"]
+    })
+  })
+
+  it.each([[["a"]], [["--", "a"]], [["-k", ""]]])("%j is refused where none is expected", async (words) => {
+    expect(await read(words, "none")).toBe(
+      `aio x: unexpected argument '${words.at(-1)}'; aio x takes none (see aio x --help)`
+    )
+  })
+
+  it("no words cost more than time that grows with their number", () => {
+    let reads = 0
+    const count = (length: number, kind: Kind) => {
+      const words = new Proxy(
+        Array.from({ length }, (_, i) => `word${i}`),
+        {
+          get: (target, key) => {
+            reads++
+            return Reflect.get(target, key)
+          }
+        }
+      )
+      reads = 0
+      const grammar = { name: "x", flags, operands: kind, children: [] }
+      expect(Argv.sort(["aio", "x"], grammar, words, {}).operands).toHaveLength(length)
+      return reads
+    }
+    for (const kind of ["list", "mixed"] as const) {
+      expect(count(4000, kind)).toBeLessThan(2.5 * count(2000, kind))
+    }
+    expect(count(300_000, "list")).toBeGreaterThan(0) // more than fit in the arguments of a call
+  })
+})
+
+describe("subcommands", () => {
+  const outer = (called: (what: unknown) => void) =>
+    Kernel.probe("x", { loud: Flag.toggle("loud", "loud") }, "none", {
+      children: [Kernel.probe("inner", flags, "mixed")(called)]
+    })(called)
+  const run = async (...words: ReadonlyArray<string>) => {
+    const { calls, error } = await Kernel.run((called) => [outer(called)], ["x", ...words])
+    return error ?? calls[0]
+  }
+
+  it("have the options behind their name", async () => {
+    expect(await run("inner", "-j3", "a")).toMatchObject({ config: { jobs: 3 }, operands: ["a"] })
+    expect(await run("inner", "--loud")).toMatch(/^aio x inner: unknown option --loud/)
+    expect(await run("--loud", "inner")).toBe(
+      "aio x: option --loud stands before inner; options of aio x inner go behind it"
+    )
+    expect(await run("iner")).toBe("aio x: unknown subcommand 'iner'; did you mean inner? (one of inner)")
+  })
+})
+
+describe("the environment", () => {
+  it.each([
+    [[], { AIO_JOBS: "7" }, { jobs: 7 }],
+    [[], { AIO_JOBS: "7", AIO_X_JOBS: "8" }, { jobs: 8 }],
+    [[], { AIO_JOBS: "7", AIO_X_JOBS: "" }, { jobs: 7 }],
+    [["-j1"], { AIO_JOBS: "7", AIO_X_JOBS: "8" }, { jobs: 1 }],
+    [["-j1"], { AIO_JOBS: "none" }, { jobs: 1 }],
+    [[], { AIO_KEEP: "1", AIO_QUIET: "2" }, { keep: true, quiet: 2 }],
+    [[], { AIO_KEEP: "yes", AIO_QUIET: "true" }, { keep: true, quiet: 1 }],
+    [[], { AIO_KEEP: "0", AIO_QUIET: "0" }, {}],
+    [[], { AIO_KEEP: "off", AIO_QUIET: "No", AIO_PROGRESS: "on" }, { progress: true }],
+    [["--no-progress"], { AIO_PROGRESS: "1" }, {}],
+    [[], { AIO_HEADER: "--keep" }, { header: ["x--keep"] }],
+    [[], { AIO_JOBS: "", AIO_KEEP: "" }, {}]
+  ])("%j with %j is %j", async (words, env, expected) => {
+    expect(await values(words, "list", env)).toEqual(expected)
+  })
+
+  it.each([
+    [{ AIO_JOBS: "none" }, "aio x: AIO_JOBS: 'none': expected a whole number, 1 or more"],
+    [{ AIO_JOBS: "3", AIO_X_JOBS: "none" }, "aio x: AIO_X_JOBS: 'none': expected a whole number, 1 or more"],
+    [{ AIO_KEEP: "maybe" }, "aio x: AIO_KEEP: 'maybe' is not accepted; expected 1 or 0"],
+    [{ AIO_QUIET: "loud" }, "aio x: AIO_QUIET: 'loud' is not accepted; expected 1 or 0"],
+    [{ AIO_POLICY: "maybe" }, "aio x: AIO_POLICY: 'maybe' is not accepted; expected stop or go"]
+  ])("a wrong value is blamed on its variable: %j", async (env, message) => {
+    expect(await read([], "list", env)).toBe(message)
+  })
+
+  it("sets an option of a command with a dash and of a subcommand by the first word", async () => {
+    const both = (called: (what: unknown) => void) =>
+      Kernel.probe("long-x", {}, "none", { children: [Kernel.probe("at", flags, "none")(called)] })(called)
+    const { calls } = await Kernel.run((called) => [both(called)], ["long-x", "at"], {
+      env: { AIO_LONG_X_JOBS: "3" }
+    })
+    expect(calls).toMatchObject([{ config: { jobs: 3 } }])
+  })
+
+  it("does not prevent help", async () => {
+    const ran = await Kernel.run((called) => [Kernel.probe("x", flags, "list")(called)], ["x", "--help"], {
+      env: { AIO_JOBS: "none" }
+    })
+    expect(ran.error).toBeUndefined()
+    expect(ran.stdout).toContain("-j, --jobs N")
   })
 })

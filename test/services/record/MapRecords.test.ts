@@ -26,7 +26,7 @@ describe("MapRecords.mapRecords", () => {
           Effect.map(Clock.currentTimeMillis, (now) => {
             const at = now === begun ? "" : ` at ${now - begun}`
             if (outcome instanceof MapRecords.FailedRecord) {
-              log.push(`! ${outcome.records.map(({ line }) => line)}: ${outcome.detail}${at}`)
+              log.push(`! ${outcome.records.map(({ line }) => line)}: ${outcome.reason}${at}`)
             } else if (outcome instanceof MapRecords.MappedRecord) {
               const texts = outcome.results.map((each) =>
                 typeof each === "string" ? each : each instanceof Uint8Array ? read(each) : `= ${each.text}`
@@ -77,7 +77,7 @@ describe("MapRecords.mapRecords", () => {
       }
       const text = "1\n2\n{\n4\n5\n"
       expect(yield* run(text, f)).toEqual(["= 1", "!! line 2: two"])
-      expect(yield* run(text, async (n) => f(n), { onError: "skip", concurrency: 3 })).toEqual([
+      expect(yield* run(text, async (n) => f(n), { onFailure: "continue", concurrency: 3 })).toEqual([
         "= 1",
         "! 2: two",
         "! 3: not JSON: Expected property name or '}'",
@@ -97,7 +97,13 @@ describe("MapRecords.mapRecords", () => {
           ? new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))))
           : n
       }
-      const options = { retries: 2, backoff, timeout: "1 second", concurrency: 9, onError: "skip" } as const
+      const options = {
+        retries: 2,
+        backoff,
+        timeout: "1 second",
+        concurrency: 9,
+        onFailure: "continue"
+      } as const
       expect(yield* run("1\n2\n3\n4\n", f, options)).toEqual([
         "= 1",
         "= 2 at 1100",
@@ -125,7 +131,7 @@ describe("MapRecords.mapRecords", () => {
       }
       const records = ReadRecords.records(Stream.succeed(Buffer.from("1\n")), { format: "ndjson" })
       const fiber = yield* Effect.fork(
-        Stream.runDrain(MapRecords.mapRecords(records, never, { retries: 1, onError: "skip" }))
+        Stream.runDrain(MapRecords.mapRecords(records, never, { retries: 1, onFailure: "continue" }))
       ).pipe(Effect.withRandom(Random.fixed([0.5])))
       yield* TestClock.adjust(499)
       expect(attempts).toBe(1)
@@ -139,7 +145,7 @@ describe("MapRecords.mapRecords", () => {
     Effect.gen(function* () {
       const text = "1\n2\nx\n4\n5\n"
       const f = (all: ReadonlyArray<number>) => all.map((n) => (n > 3 ? n * 10 : n))
-      expect(yield* run(text, f, { batch: { size: 3 }, onError: "skip" })).toEqual([
+      expect(yield* run(text, f, { batch: { size: 3 }, onFailure: "continue" })).toEqual([
         "! 3: not JSON: Unexpected token 'x'",
         "= 1 ; = 2",
         "40 ; 50"
@@ -161,7 +167,7 @@ describe("MapRecords.mapRecords", () => {
     Effect.gen(function* () {
       const f = ({ k, ms }: { k: string; ms: number }) => Effect.delay(Effect.succeed(`${k}${ms}`), ms)
       const text = '{"k":"a","ms":30}\n{"k":"a","ms":10}\n{"k":"b","ms":20}\nnull\n'
-      const options = { concurrency: 4, ordered: false, output: "lines", onError: "skip" } as const
+      const options = { concurrency: 4, ordered: false, output: "lines", onFailure: "continue" } as const
       expect(yield* run(text, f, { ...options, key: (value: any) => value.k })).toEqual([
         "! 4: it has no key: Cannot read properties of null (reading 'k')",
         "b20 at 20",

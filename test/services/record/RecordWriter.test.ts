@@ -17,34 +17,44 @@ describe("RecordWriter", () => {
     expect(write([a, b])).toHaveLength(1)
     expect(text(write([a, b, c]))).toBe("1\r\n 2\n3")
     expect(text(write([a]))).toBe("\n1\r\n")
-    expect(
-      text(write([new MapRecords.MappedRecord([b], ["x", b]), new MapRecords.FailedRecord([c], "no")]))
-    ).toBe("x\n 2\n")
+    expect(text(write([new MapRecords.MappedRecord([b], ["x", b])]))).toBe("x\n 2\n")
   })
 
-  it("writes each result and each failure as an event, with all digits of its value", () => {
+  it("writes each result as an event, with all digits of its value", () => {
     const [a, b] = records("12345678901234567890\n2\n") as [any, any]
     expect(
       text(
         RecordWriter.events([
           a,
           new MapRecords.MappedRecord([b], ["4", "5"]),
-          new MapRecords.FailedRecord([b], "no"),
           new MapRecords.MappedRecord([b], [`"${"x".repeat(1 << 20)}"`])
         ])
       ).split("\n")
     ).toEqual([
-      '{"schema":1,"event":"result","index":1,"line":1,"value":12345678901234567890}',
-      '{"schema":1,"event":"result","index":2,"line":2,"value":4}',
-      '{"schema":1,"event":"result","index":2,"line":2,"value":5}',
-      '{"schema":1,"event":"failed","index":2,"line":2,"detail":"no"}',
-      `{"schema":1,"event":"result","index":2,"line":2,"value":"${"x".repeat(1 << 20)}"}`,
+      '{"schema":2,"event":"result","index":1,"line":1,"value":12345678901234567890}',
+      '{"schema":2,"event":"result","index":2,"line":2,"value":4}',
+      '{"schema":2,"event":"result","index":2,"line":2,"value":5}',
+      `{"schema":2,"event":"result","index":2,"line":2,"value":"${"x".repeat(1 << 20)}"}`,
       ""
     ])
   })
 
   it("ends a record that came without an end", () => {
     const [a, b] = records("1\n2") as [any, any]
-    expect(text([RecordWriter.ended(a, "\n"), RecordWriter.ended(b, "\n")])).toBe("1\n2\n")
+    expect(text([RecordWriter.ended(a, "ndjson"), RecordWriter.ended(b, "ndjson")])).toBe("1\n2\n")
+  })
+
+  it.each([
+    ["lines", {}, { output: "lines", untouched: true, end: "\n" }],
+    ["ndjson", {}, { output: "ndjson", untouched: true, end: "\n" }],
+    ["csv", {}, { output: "ndjson", untouched: false, end: "\n" }],
+    ["null", {}, { output: "lines", untouched: true, end: "\0" }],
+    ["null", { as: "lines" }, { output: "lines", untouched: false, end: "\n" }],
+    ["lines", { as: "ndjson" }, { output: "ndjson", untouched: false, end: "\n" }],
+    ["ndjson", { as: "lines" }, { output: "lines", untouched: false, end: "\n" }],
+    ["lines", { events: true }, { output: "ndjson", untouched: false, end: "\n" }],
+    ["ndjson", { events: true }, { output: "ndjson", untouched: true, end: "\n" }]
+  ] as const)("writes records of %s, asked for %j, in that form", (format, asked, form) => {
+    expect(RecordWriter.formOf(format, asked)).toEqual(form)
   })
 })

@@ -13,9 +13,10 @@ export interface Attempt {
   /** From 1; more than 1 for a retry. */
   readonly number: number
   readonly command: Command.Command
-  readonly key: string
+  /** The key of its job. */
+  readonly name: string
   readonly label: string
-  readonly seq: number
+  readonly index: number
   readonly slot: number
 }
 
@@ -40,7 +41,7 @@ export interface Settings extends Processes.StopOptions {
   readonly openFiles:
     | ((
         label: string,
-        key: string
+        name: string
       ) => Effect.Effect<JobResults.JobFiles, JobResults.JobResultsError, Scope.Scope>)
     | undefined
   /** Whether jobs write to the caller's own stdout and stderr. */
@@ -66,26 +67,30 @@ export const make = ({
 ) => Effect.Effect<Attempted, JobResults.JobResultsError | spool.SpoolError>) => {
   // Plain code if nothing waits, because each step of Effect counts for a small job.
   const run = (
-    { command, key, number, seq, slot }: Attempt,
+    { command, index, name, number, slot }: Attempt,
     sink: Sink,
     files: JobResults.JobFiles | undefined
   ): Effect.Effect<Attempted, JobResults.JobResultsError | spool.SpoolError> => {
     const began = clock.unsafeCurrentTimeMillis()
     const started = clock.unsafeCurrentTimeNanos()
+    let pid = 0
     const ended = processes.run(
       inherit ? command.pipe(Command.stdout("inherit"), Command.stderr("inherit")) : command,
       {
         grace,
         stopSignal,
-        onLingering: (left) => Effect.sync(() => emit({ event: "lingering", seq, command: key, left })),
-        onStarted: (pid) => emit({ event: "started", seq, slot, pid, command: key, attempt: number }),
+        onLingering: (left) => Effect.sync(() => emit({ event: "lingering", index, name, pid, left })),
+        onStarted: (started) => {
+          pid = started
+          emit({ event: "started", index, name, attempt: number, pid, slot })
+        },
         onOutput: (stream, bytes) => {
           files?.write(stream, bytes)
           return sink.write(stream, bytes)
         }
       }
     )
-    const attempted = Effect.match(limits.limit(key, ended, started), {
+    const attempted = Effect.match(limits.limit(name, ended, started), {
       onFailure: (error) => ({
         outcome: ProcessOutcome.ofError(error),
         runtime: Number(clock.unsafeCurrentTimeNanos() - started) / 1e6,
@@ -110,7 +115,7 @@ export const make = ({
       if (openFiles === undefined) return run(attempt, sink, undefined)
       return Effect.scoped(
         Effect.gen(function* () {
-          const files = yield* openFiles(attempt.label, attempt.key)
+          const files = yield* openFiles(attempt.label, attempt.name)
           const attempted = yield* run(attempt, sink, files)
           yield* files.finish(attempted.outcome.signal ?? String(attempted.outcome.exitCode))
           return attempted

@@ -10,12 +10,17 @@ import * as spool from "./spool.js"
  */
 export type Mode = "group" | "keepOrder" | "line" | "inherit"
 
+/** A job, as its output names it. */
+type Job = Pick<JobOutputEvent, "index" | "name" | "label">
+
 /** Takes the output of one attempt. */
 export interface Sink {
   /** Bytes of stdout so far. */
   readonly received: () => number
   /** Throws a `SpoolError` if output cannot be kept. */
   readonly write: (stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void> | undefined
+  /** The attempt has ended: what is emitted as it comes is complete. */
+  readonly end: () => void
   /** Drops output that was not emitted. */
   readonly drop: () => void
   /** Emits the rest; undefined if there is nothing to wait for. */
@@ -24,14 +29,14 @@ export interface Sink {
 
 /** Turns the output of all jobs into events. */
 export interface JobOutput {
-  readonly sink: (seq: number, label: string) => Sink
+  readonly sink: (job: Job) => Sink
   /**
    * The job has ended: emits the rest of its output when its turn comes, then calls `onEmitted`. Undefined if that is
    * already done.
    */
-  readonly finish: (seq: number, sink: Sink, onEmitted: () => void) => Effect.Effect<void> | undefined
+  readonly finish: (index: number, sink: Sink, onEmitted: () => void) => Effect.Effect<void> | undefined
   /** The job has no output: later jobs do not wait for it. */
-  readonly skip: (seq: number) => Effect.Effect<void>
+  readonly skip: (index: number) => Effect.Effect<void>
   /** Emits in order the output that still waits for jobs that will not end. */
   readonly leftovers: Effect.Effect<void>
 }
@@ -44,17 +49,18 @@ export const make = (
 ): Effect.Effect<JobOutput, never, Scope.Scope> =>
   Effect.map(spool.make({ onMuch: onSpooled }), (makeSpool) => {
     const event =
-      (seq: number, label: string) =>
+      ({ index, label, name }: Job) =>
       (stream: "stdout" | "stderr", bytes: Uint8Array): JobOutputEvent => ({
         event: "output",
-        seq,
+        index,
+        name,
         label,
         stream,
         bytes
       })
 
-    const lineSink: JobOutput["sink"] = (seq, label) => {
-      const of = event(seq, label)
+    const lineSink: JobOutput["sink"] = (job) => {
+      const of = event(job)
       let received = 0
       const lines = {
         stdout: Lines.whole((bytes) => emit(of("stdout", bytes))),
@@ -72,13 +78,14 @@ export const make = (
           lines[stream].push(bytes)
           return full() ? room : undefined
         },
+        end,
         drop: end,
         done: end
       }
     }
 
-    const spoolSink: JobOutput["sink"] = (seq, label) => {
-      const of = event(seq, label)
+    const spoolSink: JobOutput["sink"] = (job) => {
+      const of = event(job)
       const drain = (stream: "stdout" | "stderr", spooled: spool.Spool) =>
         Effect.suspend(() => {
           let found: Uint8Array | undefined
@@ -109,6 +116,7 @@ export const make = (
           spools[stream].write(bytes)
           return undefined
         },
+        end: () => undefined,
         drop: () => {
           spools?.stdout.close()
           spools?.stderr.close()
@@ -121,9 +129,9 @@ export const make = (
     const emitting = Effect.unsafeMakeSemaphore(1)
     const waiting = new Map<number, Effect.Effect<void>>()
     let turn = 1
-    const inTurn = (seq: number, emitAll: Effect.Effect<void>): Effect.Effect<void> => {
+    const inTurn = (index: number, emitAll: Effect.Effect<void>): Effect.Effect<void> => {
       if (mode !== "keepOrder") return emitting.withPermits(1)(emitAll)
-      waiting.set(seq, emitAll)
+      waiting.set(index, emitAll)
       return emitting.withPermits(1)(
         Effect.whileLoop({
           while: () => waiting.has(turn),
@@ -139,14 +147,14 @@ export const make = (
 
     return {
       sink: mode === "line" ? lineSink : spoolSink,
-      finish: (seq, sink, onEmitted) => {
+      finish: (index, sink, onEmitted) => {
         const rest = sink.done()
         if (rest !== undefined || mode === "keepOrder")
-          return inTurn(seq, Effect.map(rest ?? Effect.void, onEmitted))
+          return inTurn(index, Effect.map(rest ?? Effect.void, onEmitted))
         onEmitted()
         return undefined
       },
-      skip: (seq) => (mode === "keepOrder" ? inTurn(seq, Effect.void) : Effect.void),
+      skip: (index) => (mode === "keepOrder" ? inTurn(index, Effect.void) : Effect.void),
       leftovers: Effect.suspend(() =>
         Effect.forEach(
           [...waiting].sort(([a], [b]) => a - b),

@@ -18,7 +18,7 @@ export interface Lane {
 export const over = <A, E, E2>(
   requests: Input<A, E>,
   concurrency: number,
-  run: (request: A, seq: number, lane: Lane) => Effect.Effect<void, E2>,
+  run: (request: A, index: number, lane: Lane) => Effect.Effect<void, E2>,
   reason: () => string
 ): Effect.Effect<ReadonlyArray<Effect.Effect<void, E | E2>>> => {
   let count = 0

@@ -1,3 +1,5 @@
+import * as EventLine from "../../host/EventLine.js"
+import type { Status } from "../../host/Events.js"
 import { ofMany } from "../../host/ExitCodes.js"
 import type { JobsSummary } from "../JobEvents.js"
 
@@ -8,23 +10,23 @@ export interface Rule {
   readonly percent: boolean
 }
 
+/** A job that has ended. */
+export interface Ended {
+  readonly index: number
+  readonly name: string
+  readonly status: Status
+  /** Milliseconds. */
+  readonly duration: number
+  /** The program's own exit code where no job fails otherwise. */
+  readonly failureCode: number
+}
+
 /** The counts of jobs so far. */
 export interface Tally {
-  readonly skipped: () => void
-  readonly cancelled: () => void
-  /**
-   * Counts a job that has ended; `failureCode` is the program's own exit code if no job fails otherwise. Returns the
-   * reason to halt if the job meets the rule.
-   */
-  readonly ended: (job: {
-    readonly seq: number
-    readonly command: string
-    readonly runtime: number
-    readonly ok: boolean
-    readonly failureCode: number
-  }) => string | undefined
+  /** Counts a job; returns the reason to halt where it meets the rule. */
+  readonly ended: (job: Ended) => string | undefined
   readonly summary: (
-    elapsed: number,
+    duration: number,
     halted: string | undefined,
     /** Why the run was stopped from outside: a signal, for instance. */
     stopped: string | undefined
@@ -36,32 +38,38 @@ const enough = 3
 
 /** Makes an empty tally; without a rule no job is a reason to halt. */
 export const make = (rule: Rule | undefined): Tally => {
-  const counts = { ok: 0, failed: 0, skipped: 0, cancelled: 0 }
+  const counts = { succeeded: 0, failed: 0, cancelled: 0, skipped: 0, timed_out: 0 }
   const exitCodes = new Set<number>()
-  let slowest: JobsSummary["slowest"]
+  let slowest: Ended | undefined
+  let isDone = false
   const reached = (): string | undefined => {
     if (rule === undefined) return undefined
-    const hits = rule.on === "fail" ? counts.failed : counts.ok
-    const ended = counts.failed + counts.ok
+    const failed = counts.failed + counts.timed_out
+    const hits = rule.on === "fail" ? failed : counts.succeeded
+    const ended = failed + counts.succeeded
     if (rule.percent ? ended < enough || hits * 100 < rule.count * ended : hits < rule.count) return undefined
+    isDone = rule.on === "success"
     return `${hits} ${hits === 1 ? "job has" : "jobs have"} ${rule.on === "fail" ? "failed" : "succeeded"}`
   }
   return {
-    skipped: () => void counts.skipped++,
-    cancelled: () => void counts.cancelled++,
-    ended: ({ command, failureCode, ok, runtime, seq }) => {
-      counts[ok ? "ok" : "failed"]++
-      if (!ok) exitCodes.add(failureCode)
-      if (slowest === undefined || runtime > slowest.runtime) slowest = { seq, command, runtime }
-      return (rule?.on === "success") === ok ? reached() : undefined
+    ended: (job) => {
+      const { duration, failureCode, status } = job
+      counts[status]++
+      if (status === "skipped" || status === "cancelled") return undefined
+      const isFailed = status !== "succeeded"
+      if (isFailed) exitCodes.add(failureCode)
+      if (slowest === undefined || duration > slowest.duration) slowest = job
+      return (rule?.on === "fail") === isFailed ? reached() : undefined
     },
-    summary: (elapsed, halted, stopped) => ({
+    summary: (duration, halted, stopped) => ({
       event: "summary",
       ...counts,
-      elapsed,
-      ...(slowest === undefined ? {} : { slowest }),
-      ...(halted === undefined ? {} : { halted }),
-      exitCode: ofMany(exitCodes, stopped)
+      duration: EventLine.ms(duration),
+      exitCode: ofMany(isDone ? [] : exitCodes, stopped),
+      ...(slowest && {
+        slowest: { index: slowest.index, name: slowest.name, duration: EventLine.ms(slowest.duration) }
+      }),
+      ...(halted === undefined ? {} : { halted })
     })
   }
 }

@@ -8,6 +8,7 @@ const put = (sink: jobOutput.Sink, stream: "stdout" | "stderr", text: string) =>
   sink.write(stream, new TextEncoder().encode(text)) ?? Effect.void
 
 describe("jobOutput", () => {
+  const job = (index: number, label: string) => ({ index, name: label, label })
   const make = (mode: jobOutput.Mode) =>
     Effect.gen(function* () {
       const seen: Array<string> = []
@@ -20,15 +21,15 @@ describe("jobOutput", () => {
         whenRoom: () => undefined
       })
       const output = yield* jobOutput.make(mode, events, undefined)
-      const finish = (seq: number, sink: jobOutput.Sink) =>
-        output.finish(seq, sink, () => void seen.push(`${seq} done`)) ?? Effect.void
+      const finish = (index: number, sink: jobOutput.Sink) =>
+        output.finish(index, sink, () => void seen.push(`${index} done`)) ?? Effect.void
       return { finish, output, seen }
     })
 
   it.scoped("groups output until its job ends, stdout first", () =>
     Effect.gen(function* () {
       const { finish, output, seen } = yield* make("group")
-      const [a, b] = [output.sink(1, "a"), output.sink(2, "b")]
+      const [a, b] = [output.sink(job(1, "a")), output.sink(job(2, "b"))]
       yield* put(a, "stderr", "oops\n")
       yield* put(a, "stdout", "x")
       yield* put(b, "stdout", "y")
@@ -43,7 +44,7 @@ describe("jobOutput", () => {
   it.scoped("keeps the order of the input, past jobs that are skipped", () =>
     Effect.gen(function* () {
       const { finish, output, seen } = yield* make("keepOrder")
-      const sinks = [1, 2, 3, 4].map((seq) => output.sink(seq, `job${seq}`))
+      const sinks = [1, 2, 3, 4].map((seq) => output.sink(job(seq, `job${seq}`)))
       for (const sink of sinks) yield* put(sink, "stdout", "x")
       yield* finish(3, sinks[2]!)
       yield* output.skip(2)
@@ -56,7 +57,7 @@ describe("jobOutput", () => {
   it.scoped("emits in order the output that waits for jobs that will not end", () =>
     Effect.gen(function* () {
       const { finish, output, seen } = yield* make("keepOrder")
-      const [c, b] = [output.sink(3, "c"), output.sink(2, "b")]
+      const [c, b] = [output.sink(job(3, "c")), output.sink(job(2, "b"))]
       yield* put(c, "stdout", "3")
       yield* put(b, "stdout", "2")
       yield* finish(3, c)
@@ -69,17 +70,17 @@ describe("jobOutput", () => {
   it.scoped("emits whole lines at once, and drops the output of an attempt that is retried", () =>
     Effect.gen(function* () {
       const { finish, output, seen } = yield* make("line")
-      const sink = output.sink(1, "a")
+      const sink = output.sink(job(1, "a"))
       yield* put(sink, "stdout", "one\ntw")
       assert.deepStrictEqual(seen, ["a stdout one\n"])
       yield* put(sink, "stdout", "o")
       yield* finish(1, sink)
       assert.deepStrictEqual(seen, ["a stdout one\n", "a stdout two", "1 done"])
       const grouped = yield* make("group")
-      const dropped = grouped.output.sink(1, "a")
+      const dropped = grouped.output.sink(job(1, "a"))
       yield* put(dropped, "stdout", "lost")
       dropped.drop()
-      yield* grouped.finish(1, grouped.output.sink(1, "a"))
+      yield* grouped.finish(1, grouped.output.sink(job(1, "a")))
       assert.deepStrictEqual(grouped.seen, ["1 done"])
     })
   )

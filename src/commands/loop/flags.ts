@@ -1,0 +1,110 @@
+import * as RecordKey from "../../services/record/RecordKey.js"
+import * as Records from "../../services/record/Records.js"
+import * as Flag from "../kernel/Flag.js"
+import * as Flags from "../kernel/Flags.js"
+import * as Values from "../kernel/Values.js"
+
+const one: Values.Jobs = { of: "number", n: 1 }
+
+/** The options of `aio loop`. */
+export const flags = {
+  argFile: Flag.withText(
+    Flags.argFile,
+    "read the records of FILE; - is standard input, which is the default"
+  ),
+  format: Flags.format(Records.formats),
+  nul: Flags.nul,
+  outputFormat: Flag.withText(
+    Flag.choice("output-format", ["lines", "ndjson"], { text: "" }),
+    "results are strings as they are, or everything as JSON",
+    "as the records are, JSON for csv"
+  ),
+  jobs: Flag.withDefault(Flags.jobs, one, "1"),
+  unordered: Flags.unordered,
+  key: Flag.value("key", {
+    value: "EXPR",
+    text: "records of one key one after the other: a path (user.id), a field of a line (1), JavaScript (record.id % 10)",
+    parse: RecordKey.parse
+  }),
+  batch: Flag.value("batch", {
+    value: "N",
+    text: "give the function arrays of N records",
+    parse: Values.integer(1)
+  }),
+  within: Flag.value("within", {
+    value: "DURATION",
+    text: "with --batch: give it fewer, this long after the first of them",
+    parse: Values.span
+  }),
+  rate: Flag.value("rate", {
+    value: "N/s",
+    text: "most records (or batches) begun in an interval, evenly: 10/s, 100/m, 5/10s",
+    parse: Values.rate
+  }),
+  timeout: Flags.timeout,
+  retries: Flags.retries(0),
+  onFailure: Flag.withText(
+    Flags.failurePolicy(["cancel", "continue"]),
+    "when a record fails: end the run, or continue after it",
+    "cancel"
+  ),
+  deadLetters: Flag.value("dead-letter", {
+    value: "FILE",
+    text: "append failed records to FILE, byte for byte, and continue",
+    parse: Values.text("a file")
+  }),
+  skip: Flag.withDefault(
+    Flag.value("skip", { value: "N", text: "skip the first N records", parse: Values.integer(0) }),
+    0
+  ),
+  take: Flag.value("take", { value: "N", text: "end after N records", parse: Values.integer(0) }),
+  maxLine: Flags.maxLine,
+  follow: Flag.value("follow", {
+    alias: "F",
+    value: "FILE",
+    text: "records of FILE and those appended to it, through rotation and truncation, like tail -F",
+    parse: Values.text("a file")
+  }),
+  rotateWait: Flag.withText(
+    Flag.value("rotate-wait", { value: "DURATION", text: "", parse: Values.duration }),
+    "with --follow: how long a rotated file must be quiet before the next one is read",
+    "5s"
+  ),
+  onGap: Flag.withText(
+    Flag.choice("on-gap", ["warn", "fail"], { text: "" }),
+    "with --follow, when records may have been lost: warn, or end with exit code 3",
+    "warn"
+  ),
+  checkpoint: Flag.value("checkpoint", {
+    value: "FILE",
+    text: "keep the position in FILE and resume from it: each record at least once",
+    parse: Values.text("a file")
+  }),
+  progress: Flags.progress,
+  ...Flags.reporting
+}
+
+type Config = Flag.Values<typeof flags>
+
+/** What is wrong with options that exclude each other. */
+export const conflict = (config: Config, isTerminal: boolean): string | undefined => {
+  const { argFile, batch, deadLetters, follow, format, key, nul, onFailure, onGap, rotateWait, within } =
+    config
+  if (nul && format !== "lines" && format !== "null") return `-0 is --format null; omit --format ${format}`
+  if (within !== undefined && batch === undefined) return "--within applies to --batch N only; give that too"
+  if (key !== undefined && batch !== undefined)
+    return "--key and --batch exclude each other: a batch has no one key"
+  if (deadLetters !== undefined && onFailure === "cancel")
+    return "--dead-letter continues after a failure; omit --on-failure cancel"
+  if (follow === undefined) {
+    if (rotateWait !== undefined) return "--rotate-wait applies to --follow FILE only; give that too"
+    if (onGap !== undefined) return "--on-gap applies to --follow FILE only; give that too"
+    return argFile === undefined && isTerminal
+      ? "no records are given; pipe them in, or name a file: -a FILE, or --follow FILE"
+      : undefined
+  }
+  if (argFile !== undefined) return "--arg-file and --follow exclude each other; give one of them"
+  return format === "csv"
+    ? "--follow takes lines, ndjson or null; a CSV's header would be lost with a rotation"
+    : undefined
+}

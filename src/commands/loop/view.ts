@@ -1,0 +1,66 @@
+import { codes } from "../../services/host/ExitCodes.js"
+import type * as RecordRun from "../../services/record/RecordRun.js"
+import * as RecordWriter from "../../services/record/RecordWriter.js"
+import * as Plural from "../../services/text/Plural.js"
+import * as Reporter from "../kernel/Reporter.js"
+
+export interface Settings {
+  /** The name of a record, by its line. */
+  readonly place: (line: number) => string
+  /** The end of a result. */
+  readonly end: string
+  /** With `fail` a gap is the error that ends the run. */
+  readonly onGap: "warn" | "fail" | undefined
+  /** The time in milliseconds. */
+  readonly now: () => number
+}
+
+/** The view of a run. */
+export const make = ({ end, now, onGap, place }: Settings): Reporter.View<RecordRun.RunEvent> => {
+  const write = RecordWriter.make(end)
+  const begun = now()
+  let records = 0
+  let failed = 0
+  return {
+    show: (event) => {
+      switch (event.event) {
+        case "results":
+          records += event.records
+          return { bytes: write(event.outcomes) }
+        case "finished": {
+          const line = Reporter.failed({ ...event, name: place(event.line) })
+          if (event.status === "cancelled") return { note: line }
+          records++
+          failed++
+          return { failure: line }
+        }
+        case "retrying":
+          return { note: Reporter.retrying({ ...event, name: place(event.line) }) }
+        case "output":
+          return { errors: event.bytes }
+        case "gap":
+          return onGap === "fail" ? undefined : { failure: `${event.path}: ${event.reason}` }
+        case "waiting":
+          return { note: `waiting for ${event.path}: ${event.reason}` }
+        case "refused":
+          return undefined // the line of the error that ends the run
+        case "summary":
+          if (event.exitCode === codes.usage || event.exitCode === codes.gap) return undefined
+          return { summary: Reporter.summary("records", event, [["results", `${event.results}`]]) }
+      }
+    },
+    live: () => [
+      `${Plural.plural(records, "record")}, ${failed} failed, ${Math.round((records * 1000) / Math.max(1, now() - begun))}/s`
+    ],
+    json: (event) => {
+      if (event.event === "results") return RecordWriter.events(event.outcomes)
+      if (event.event === "refused") {
+        const { reason, ...record } = event
+        return { ...record, event: "finished", status: "failed", reason }
+      }
+      if (event.event !== "output") return event
+      const { bytes, ...others } = event
+      return { ...others, text: new TextDecoder().decode(bytes) }
+    }
+  }
+}
