@@ -7,6 +7,7 @@ import * as Input from "../services/host/Input.js"
 import type * as Output from "../services/host/Output.js"
 import type * as Signals from "../services/host/Signals.js"
 import * as Cli from "./kernel/Cli.js"
+import type * as Command from "./kernel/Command.js"
 
 /**
  * The services that all commands share; each command provides what only it needs. Not NodeContext, because services that
@@ -16,7 +17,7 @@ export const layer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Cli.no
 
 type Main = Layer.Layer.Success<typeof layer> | Output.Output | Signals.Signals | Cli.Self
 
-type Load = () => Promise<Cli.Command<Main>>
+type Load = () => Promise<Command.Command<Main>>
 
 // A subcommand's code, and the services that only it needs, are loaded when it is called.
 const loaders: Record<Name, Load> = {
@@ -33,7 +34,7 @@ const loaders: Record<Name, Load> = {
   network: async () => (await import("./network.js")).command
 }
 
-const helpers: Cli.App<Main>["entries"] = [
+const helpers: Command.App<Main>["entries"] = [
   {
     name: "guide",
     summary: "read the guide, concept by concept, and run its examples",
@@ -52,7 +53,7 @@ const helpers: Cli.App<Main>["entries"] = [
 ]
 
 /** `aio` and its subcommands. */
-export const app: Cli.App<Main> = {
+export const app: Command.App<Main> = {
   name: "aio",
   version: packageJson.version,
   summary: packageJson.description,

@@ -5,7 +5,7 @@ import type * as Events from "../services/host/Events.js"
 import { codes, ExitError } from "../services/host/ExitCodes.js"
 import * as Diagnostics from "../services/source/Diagnostics.js"
 import { plural } from "../services/text/Plural.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
 import * as Reporter from "./kernel/Reporter.js"
@@ -29,7 +29,8 @@ const example = Effect.gen(function* () {
   })
 })
 
-const invalid = ({ message }: { readonly message: string }) => Cli.usage(message.replace(/^aio await: /, ""))
+const invalid = ({ message }: { readonly message: string }) =>
+  Command.usage(message.replace(/^aio await: /, ""))
 
 type Event = typeof Events.Await.Type
 
@@ -58,8 +59,8 @@ const view = (path: Path.Path, folder: string): Reporter.View<Event> => {
   }
 }
 
-export const command = Cli.provide(
-  Cli.command(
+export const command = Command.provide(
+  Command.make(
     "await",
     {
       summary: "find effects, promises and generators that are built and never run",
@@ -75,7 +76,7 @@ export const command = Cli.provide(
     ({ project, ...config }, { operands: files }) =>
       Effect.gen(function* () {
         if (files.length === 0 && project === undefined) {
-          return yield* Cli.usage("no file is given; expected FILE... or --project tsconfig.json")
+          return yield* Command.usage("no file is given; expected FILE... or --project tsconfig.json")
         }
         const path = yield* Path.Path
         const found = yield* Await.find({ files, project }).pipe(

@@ -1,9 +1,10 @@
 import { Effect } from "effect"
 import * as Output from "../services/host/Output.js"
 import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import * as Completions from "./kernel/Completions.js"
 
-export const command = Cli.command(
+export const command = Command.make(
   "completions",
   {
     summary: "print the completions of a shell, to be sourced from its start-up file",
@@ -19,9 +20,9 @@ export const command = Cli.command(
   },
   (_, words) =>
     Effect.gen(function* () {
-      const [shell, extra] = Cli.everyWord(words)
+      const [shell, extra] = Command.everyWord(words)
       if (shell === undefined || extra !== undefined || !Completions.isShell(shell)) {
-        return yield* Cli.usage(
+        return yield* Command.usage(
           `${shell === undefined ? "no shell is given" : `unexpected '${extra ?? shell}'`}; expected ${Completions.shells.join(", ")}`
         )
       }

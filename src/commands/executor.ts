@@ -13,7 +13,7 @@ import * as Executor from "../services/thread/Executor.js"
 import * as Job from "../services/thread/Job.js"
 import * as MapJobs from "../services/thread/MapJobs.js"
 import * as ExecutorView from "./executor/view.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
 import * as Reporter from "./kernel/Reporter.js"
@@ -71,17 +71,17 @@ const load = (target: string) =>
     const file = hash < 0 ? target : target.slice(0, hash)
     const name = hash < 0 ? undefined : target.slice(hash + 1)
     if (file === "" || name === "") {
-      return yield* Cli.usage(
+      return yield* Command.usage(
         `'${target}' is not a function; expected MODULE#EXPORT, like ./images.ts#thumbnail`
       )
     }
     const modules = yield* Modules.Modules
     const found = yield* modules
       .load(file, name === undefined ? undefined : [name])
-      .pipe(Effect.mapError((error) => (error._tag === "ModuleError" ? Cli.usage(error.message) : error)))
+      .pipe(Effect.mapError((error) => (error._tag === "ModuleError" ? Command.usage(error.message) : error)))
     if (typeof found.value !== "function") {
       const kind = found.value === null ? "null" : `a ${typeof found.value}`
-      return yield* Cli.usage(
+      return yield* Command.usage(
         `${file}: export '${found.name}' is ${kind}; expected a function that takes an item`
       )
     }
@@ -98,7 +98,7 @@ const inputsOf = (given: ReadonlyArray<string>, config: Config) =>
     const items = Items.words(given, { format })
     const wrong = items.find(({ problem }) => problem !== undefined)
     if (config.onFailure === "cancel" && wrong !== undefined) {
-      return yield* Cli.usage(`${Items.describe(wrong.place, wrong.problem!)}; ${goOn}`)
+      return yield* Command.usage(`${Items.describe(wrong.place, wrong.problem!)}; ${goOn}`)
     }
     return items.map(inputOf)
   })
@@ -152,16 +152,16 @@ const map = (target: string, given: ReadonlyArray<string>, config: Config) =>
             : all.filter((event) => !("error" in event) || event.error !== "BadInput")
         return Effect.zipRight(report(shown), output.drained)
       }),
-      Effect.mapError((error) => Cli.usage(error.message)),
+      Effect.mapError((error) => Command.usage(error.message)),
       Effect.provide(config.processes ? Executor.layerProcesses(workers) : Executor.layerThreads(workers)),
       Effect.withConsole(yield* consoleTo(report))
     )
-    if (bad !== undefined) return yield* Cli.usage(`${bad}; ${goOn}`)
+    if (bad !== undefined) return yield* Command.usage(`${bad}; ${goOn}`)
     if (exitCode !== codes.ok) return yield* new ExitError({ exitCode, message: "" })
   }).pipe(Effect.scoped)
 
-export const command = Cli.provide(
-  Cli.command(
+export const command = Command.provide(
+  Command.make(
     "executor",
     {
       summary: "run a blocking or CPU-bound function for each item, on threads beside the event loop",
@@ -181,14 +181,14 @@ export const command = Cli.provide(
       Effect.gen(function* () {
         const { isTerminal } = yield* Input.Input
         if (target === undefined)
-          return yield* Cli.usage("no function is given; expected MODULE#EXPORT ITEM...")
+          return yield* Command.usage("no function is given; expected MODULE#EXPORT ITEM...")
         // As GNU parallel writes it; an item that is ::: goes behind another one.
         const given = words[0] === ":::" ? words.slice(1) : words
         if (given.length > 0 && config.argFile !== undefined) {
-          return yield* Cli.usage("items come as words or from --arg-file, not from both")
+          return yield* Command.usage("items come as words or from --arg-file, not from both")
         }
         if (given.length === 0 && config.argFile === undefined && isTerminal) {
-          return yield* Cli.usage(
+          return yield* Command.usage(
             "no items are given; write them after the function, or pipe them in, one a line"
           )
         }

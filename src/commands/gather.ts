@@ -9,18 +9,18 @@ import { leanHeap } from "../services/host/HeapTuning.js"
 import * as GuideServer from "../services/http/GuideServer.js"
 import { flags } from "./gather/flags.js"
 import * as View from "./gather/view.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import type * as Flag from "./kernel/Flag.js"
 import * as Reporter from "./kernel/Reporter.js"
 import { stopOnSignal } from "./kernel/stopOnSignal.js"
 import * as Values from "./kernel/Values.js"
 
-const wrong = (error: { readonly message: string }) => Cli.usage(error.message)
+const wrong = (error: { readonly message: string }) => Command.usage(error.message)
 
 const parseUrl = (text: string) =>
   text.startsWith("-")
-    ? Cli.usage(`'${text}' is not a URL; options go before the first URL`)
-    : Effect.mapError(DownloadList.parseUrl(text), Cli.usage)
+    ? Command.usage(`'${text}' is not a URL; options go before the first URL`)
+    : Effect.mapError(DownloadList.parseUrl(text), Command.usage)
 
 const gather = (sources: Gather.Sources, config: Flag.Values<typeof flags>, stop: Effect.Effect<string>) =>
   Effect.gen(function* () {
@@ -60,8 +60,8 @@ const gather = (sources: Gather.Sources, config: Flag.Values<typeof flags>, stop
     if (exitCode !== codes.ok && exitCode <= 128) return yield* new ExitError({ exitCode, message: "" })
   }).pipe(Effect.scoped)
 
-export const command = Cli.provide(
-  Cli.command(
+export const command = Command.provide(
+  Command.make(
     "gather",
     {
       summary:
@@ -81,10 +81,10 @@ export const command = Cli.provide(
       Effect.gen(function* () {
         const { argFile, checksum, directory } = config
         if (operands.length === 0 && argFile === undefined) {
-          return yield* Cli.usage("no URL is given; write a URL, or -a FILE")
+          return yield* Command.usage("no URL is given; write a URL, or -a FILE")
         }
         if (checksum !== undefined && (operands.length !== 1 || argFile !== undefined)) {
-          return yield* Cli.usage("--checksum is for one URL; in a list write URL, TAB, sha256:HEX")
+          return yield* Command.usage("--checksum is for one URL; in a list write URL, TAB, sha256:HEX")
         }
         const urls = yield* Effect.forEach(operands, parseUrl)
         const format = config.nul ? "null" : config.format

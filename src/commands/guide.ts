@@ -4,6 +4,7 @@ import { type Concept, concepts } from "../manifest.js"
 import * as Output from "../services/host/Output.js"
 import { didYouMean } from "../services/text/Spelling.js"
 import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 
 const all: ReadonlyArray<Concept> = concepts
@@ -71,7 +72,7 @@ const runExample = ({ exampleArgs = [], name }: Concept) =>
     yield* self.run([name, ...exampleArgs])
   })
 
-export const command = Cli.command(
+export const command = Command.make(
   "guide",
   {
     summary: "read the guide by concept, asyncio beside Effect, and run its examples",
@@ -91,17 +92,17 @@ export const command = Cli.command(
   },
   ({ noRun, run }, words) =>
     Effect.gen(function* () {
-      const [name, extra] = Cli.everyWord(words)
-      if (extra !== undefined) return yield* Cli.usage(`unexpected '${extra}'; one concept at a time`)
+      const [name, extra] = Command.everyWord(words)
+      if (extra !== undefined) return yield* Command.usage(`unexpected '${extra}'; one concept at a time`)
       if (run && (noRun || name !== undefined)) {
-        return yield* Cli.usage("--run runs all concepts; omit the concept and --no-run")
+        return yield* Command.usage("--run runs all concepts; omit the concept and --no-run")
       }
       if (run) return yield* Effect.forEach(all, runExample, { discard: true })
       if (name === undefined) return yield* Output.print(list())
       const concept = all.find((concept) => concept.name === name)
       if (concept === undefined) {
         const names = all.map(({ name }) => name)
-        return yield* Cli.usage(
+        return yield* Command.usage(
           `unknown concept '${name}'${didYouMean(name, names)} (concepts: ${names.join(", ")})`
         )
       }

@@ -4,7 +4,7 @@ import { ExitError } from "../services/host/ExitCodes.js"
 import * as Processes from "../services/process/Processes.js"
 import * as Probes from "../services/supervision/Probes.js"
 import * as Services from "../services/supervision/Services.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import type * as Flag from "./kernel/Flag.js"
 import * as Named from "./kernel/Named.js"
 import * as Timestamps from "./kernel/Timestamps.js"
@@ -14,7 +14,7 @@ import * as View from "./long-running/view.js"
 const run = (config: Flag.Values<typeof flags>, operands: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     if (config.virtual || config.seed !== undefined) {
-      return yield* Cli.usage(
+      return yield* Command.usage(
         "--virtual and --seed apply to the guide's example only; commands run in real time"
       )
     }
@@ -65,8 +65,8 @@ const run = (config: Flag.Values<typeof flags>, operands: ReadonlyArray<string>)
     if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
   }).pipe(Effect.scoped)
 
-export const command = Cli.provide(
-  Cli.command(
+export const command = Command.provide(
+  Command.make(
     "long-running",
     {
       summary: "keep named commands running: restart, readiness, health, logs; leaves no process behind",

@@ -16,7 +16,7 @@ import * as Tail from "../services/record/Tail.js"
 import * as Modules from "../services/source/Modules.js"
 import * as Checkpoints from "../services/stream/Checkpoints.js"
 import * as ShellWords from "../services/text/ShellWords.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import * as Reporter from "./kernel/Reporter.js"
 import * as Values from "./kernel/Values.js"
 import { conflict, flags } from "./loop/flags.js"
@@ -37,12 +37,12 @@ const loadFunction = (word: string) =>
     const [file, name] = hash > 0 ? [word.slice(0, hash), word.slice(hash + 1)] : [word, ""]
     const found = yield* modules.load(file, name === "" ? undefined : [name])
     if (typeof found.value === "function") return found.value as Mapper
-    return yield* Cli.usage(
+    return yield* Command.usage(
       `${file}: export '${found.name}' is not a function; expected one that takes a record, like (record) => record`
     )
   }).pipe(
     Effect.catchTag("ModuleError", ({ message }) =>
-      Cli.usage(isFile(word) ? message : `${message}; ${behind([word])}`)
+      Command.usage(isFile(word) ? message : `${message}; ${behind([word])}`)
     )
   )
 
@@ -62,17 +62,17 @@ const shown = (place: (line: number) => string, error: RecordRun.ReportedError) 
     const { exitCode, message } = error
     return new ExitError({ exitCode, message: `aio loop: ${message}; --on-gap warn continues` })
   }
-  if (error._tag !== "RecordFailed") return Cli.usage(error.message)
+  if (error._tag !== "RecordFailed") return Command.usage(error.message)
   const { detail, exitCode, record } = error
   const message = Items.describe(place(record.line), detail)
-  if (record.index === 0) return Cli.usage(message) // a CSV's header, which --on-failure does not cover
+  if (record.index === 0) return Command.usage(message) // a CSV's header, which --on-failure does not cover
   return record.problem === undefined
     ? new ExitError({ exitCode: ofMany([exitCode]), message: "" })
-    : Cli.usage(`${message}; ${right(record.problem)}, or go on with --on-failure continue`)
+    : Command.usage(`${message}; ${right(record.problem)}, or go on with --on-failure continue`)
 }
 
-export const command = Cli.provide(
-  Cli.command(
+export const command = Command.provide(
+  Command.make(
     "loop",
     {
       summary:
@@ -98,20 +98,20 @@ export const command = Cli.provide(
         const { argFile, checkpoint, follow, json, outputFormat, progress, quiet, rotateWait } = config
         const input = yield* Input.Input
         if (own === undefined) {
-          return yield* Cli.usage("no function is given; write MODULE#EXPORT, or -- CMD ARG… {}")
+          return yield* Command.usage("no function is given; write MODULE#EXPORT, or -- CMD ARG… {}")
         }
         if (rest === undefined && extra !== undefined) {
-          return yield* Cli.usage(
+          return yield* Command.usage(
             isFile(own)
               ? `unexpected '${extra}' behind the function ${own}; options go before it`
               : `unexpected '${extra}'; ${behind(all)}`
           )
         }
         if (rest !== undefined && own.trim() === "") {
-          return yield* Cli.usage("the command is empty; write one like 'gzip -k {}'")
+          return yield* Command.usage("the command is empty; write one like 'gzip -k {}'")
         }
         const problem = conflict(config, input.isTerminal)
-        if (problem !== undefined) return yield* Cli.usage(problem)
+        if (problem !== undefined) return yield* Command.usage(problem)
         yield* leanHeap
         const output = yield* Output.Output
         const format = config.nul ? "null" : config.format

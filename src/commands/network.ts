@@ -8,7 +8,7 @@ import * as Database from "../services/network/Database.js"
 import * as OAuth from "../services/network/OAuth.js"
 import * as Storage from "../services/network/Storage.js"
 import * as VirtualClock from "../services/time/VirtualClock.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
 import * as Values from "./kernel/Values.js"
@@ -34,8 +34,8 @@ const flags = {
   virtual: Flags.virtual
 }
 
-export const command = Cli.provide(
-  Cli.command(
+export const command = Command.provide(
+  Command.make(
     "network",
     {
       summary: "query database, cache, OAuth, storage and two APIs at once, and show one page",

@@ -6,7 +6,7 @@ import * as ProgramFile from "../services/source/ProgramFile.js"
 import * as Deadline from "../services/task/Deadline.js"
 import { formatGiven } from "../services/text/Durations.js"
 import { guarded } from "../services/text/Foreign.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
 import * as Timestamps from "./kernel/Timestamps.js"
@@ -35,7 +35,7 @@ const target = (word: string): readonly [path: string, name: string | undefined]
   return hash <= 0 ? [word, undefined] : [word.slice(0, hash), word.slice(hash + 1)]
 }
 
-export const command = Cli.command(
+export const command = Command.make(
   "run",
   {
     summary: "run an Effect program from a file, with signals, exit codes, virtual time",
@@ -55,9 +55,9 @@ export const command = Cli.command(
   (config, { operands: [word, ...given] }) =>
     Effect.gen(function* () {
       if (word === undefined || word === "")
-        return yield* Cli.usage("no file is given; expected FILE or FILE#EXPORT")
+        return yield* Command.usage("no file is given; expected FILE or FILE#EXPORT")
       const [path, name] = target(word)
-      if (name === "") return yield* Cli.usage(`'${word}' names no export; expected FILE#EXPORT`)
+      if (name === "") return yield* Command.usage(`'${word}' names no export; expected FILE#EXPORT`)
       process.argv = [process.argv[0]!, path, ...(given[0] === "--" ? given.slice(1) : given)]
       const services = yield* Effect.fork(nodeServices)
       const program = yield* Effect.mapError(ProgramFile.load(path, name), inOneLine)

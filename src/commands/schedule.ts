@@ -8,13 +8,13 @@ import * as CivilTime from "../services/time/CivilTime.js"
 import * as Cron from "../services/time/Cron.js"
 import * as Timers from "../services/time/Timers.js"
 import * as VirtualClock from "../services/time/VirtualClock.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import * as Flags from "./kernel/Flags.js"
 import { align, count, from, ifPast, interval, repeating, running, tz } from "./schedule/flags.js"
 import { read, run, seriesOf, zoneOf } from "./schedule/run.js"
 import * as view from "./schedule/view.js"
 
-const description = <F extends Parameters<typeof Cli.command>[1]["flags"]>(
+const description = <F extends Parameters<typeof Command.make>[1]["flags"]>(
   summary: string,
   what: string,
   flags: F,
@@ -28,7 +28,7 @@ const description = <F extends Parameters<typeof Cli.command>[1]["flags"]>(
   examples
 })
 
-const later = Cli.command(
+const later = Command.make(
   "later",
   description("run a command after a delay: 90s, 1h30m, 250ms, 2 days", "DELAY", running, [
     "schedule later 100ms -- echo tea",
@@ -37,12 +37,12 @@ const later = Cli.command(
   (config, words) =>
     Effect.gen(function* () {
       const call = yield* read("delay", words, config)
-      const delay = yield* Either.mapLeft(Durations.duration(call.given), Cli.usage)
+      const delay = yield* Either.mapLeft(Durations.duration(call.given), Command.usage)
       yield* run(call, { _tag: "Later", delay }, {}, config)
     })
 )
 
-const at = Cli.command(
+const at = Command.make(
   "at",
   description(
     "run a command at a time: 2027-01-31T09:00, with an offset or in --tz, or the next 09:00",
@@ -55,9 +55,9 @@ const at = Cli.command(
       const call = yield* read("time", words, config)
       const zone = zoneOf(config.tz)
       const now = yield* Clock.currentTimeMillis
-      const time = yield* Either.mapLeft(CivilTime.read(call.given, { zone, now }), Cli.usage)
+      const time = yield* Either.mapLeft(CivilTime.read(call.given, { zone, now }), Command.usage)
       if (time.at < now && config.ifPast === "refuse") {
-        return yield* Cli.usage(
+        return yield* Command.usage(
           `'${call.given}' is past (${CivilTime.format(time.at, zone)}); expected a future time, or --if-past run to run it at once`
         )
       }
@@ -65,7 +65,7 @@ const at = Cli.command(
     })
 )
 
-const every = Cli.command(
+const every = Command.make(
   "every",
   description(
     "run a command every interval, first after one interval; the duration of a run does not shift later ones",
@@ -77,13 +77,13 @@ const every = Cli.command(
   (config, words) =>
     Effect.gen(function* () {
       const call = yield* read("interval", words, config)
-      const every = yield* Either.mapLeft(interval(call.given), Cli.usage)
+      const every = yield* Either.mapLeft(interval(call.given), Command.usage)
       const options = yield* seriesOf(config)
       yield* run(call, { _tag: "Every", interval: every, align: config.align }, options, config)
     })
 )
 
-const cron = Cli.command(
+const cron = Command.make(
   "cron",
   description(
     "run a command by a cron expression (5 or 6 fields, names, L, W, #, @daily); clock changes as in Debian's cron",
@@ -94,13 +94,13 @@ const cron = Cli.command(
   (config, words) =>
     Effect.gen(function* () {
       const call = yield* read("cron expression", words, config)
-      const cron = yield* Either.mapLeft(Cron.parse(call.given), Cli.usage)
+      const cron = yield* Either.mapLeft(Cron.parse(call.given), Command.usage)
       const options = yield* seriesOf(config)
       yield* run(call, { _tag: "Cron", cron }, options, config)
     })
 )
 
-const next = Cli.command(
+const next = Command.make(
   "next",
   {
     summary:
@@ -114,7 +114,9 @@ const next = Cli.command(
     Effect.gen(function* () {
       const given = [...operands, ...rest].join(" ")
       if (given.trim() === "") {
-        return yield* Cli.usage("no expression or interval is given; expected one, like '0 9 * * 1-5' or 15m")
+        return yield* Command.usage(
+          "no expression or interval is given; expected one, like '0 9 * * 1-5' or 15m"
+        )
       }
       const zone = zoneOf(config.tz)
       const now = yield* Clock.currentTimeMillis
@@ -122,14 +124,14 @@ const next = Cli.command(
         config.from === undefined
           ? now
           : (yield* Either.mapLeft(CivilTime.read(config.from, { zone, now }), (problem) =>
-              Cli.usage(`option --from: ${problem}`)
+              Command.usage(`option --from: ${problem}`)
             )).at
       // Only a cron expression contains *, @ or ?, or has five words.
       const isCron = /[*@?]/.test(given) || given.trim().split(/\s+/).length > 4
-      const step = isCron ? undefined : yield* Either.mapLeft(interval(given), Cli.usage)
+      const step = isCron ? undefined : yield* Either.mapLeft(interval(given), Command.usage)
       const rule =
         step === undefined
-          ? yield* Either.mapLeft(Cron.parse(given), Cli.usage)
+          ? yield* Either.mapLeft(Cron.parse(given), Command.usage)
           : config.align
             ? Cron.aligned(step)
             : undefined
@@ -158,15 +160,15 @@ const next = Cli.command(
     })
 )
 
-export const command = Cli.provide(
-  Cli.command(
+export const command = Command.provide(
+  Command.make(
     "schedule",
     {
       summary: "run a command later, at a time, every interval or by cron, or print the times",
       usage: ["[--virtual]"],
       flags: { virtual: Flags.virtual }
     },
-    () => Cli.usage("no subcommand is given; expected later, at, every, cron or next"),
+    () => Command.usage("no subcommand is given; expected later, at, every, cron or next"),
     {
       example: {
         // Timers use the clock that they are built on, and the ones provided to commands are built on the live clock.

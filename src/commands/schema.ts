@@ -3,7 +3,7 @@ import * as EventLine from "../services/host/EventLine.js"
 import * as Events from "../services/host/Events.js"
 import * as Output from "../services/host/Output.js"
 import { didYouMean } from "../services/text/Spelling.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 
 const version = Schema.Struct({ schema: Schema.Literal(EventLine.schemaVersion) })
 
@@ -16,7 +16,7 @@ const schemaOf = (name: keyof typeof Events.byCommand): object =>
     )
   )
 
-export const command = Cli.command(
+export const command = Command.make(
   "schema",
   {
     summary: "print the JSON Schema of the events that --json prints, of one command or of all by name",
@@ -31,11 +31,11 @@ export const command = Cli.command(
   },
   (_, words) =>
     Effect.gen(function* () {
-      const [name, extra] = Cli.everyWord(words)
-      if (extra !== undefined) return yield* Cli.usage(`unexpected '${extra}'; one command at a time`)
+      const [name, extra] = Command.everyWord(words)
+      if (extra !== undefined) return yield* Command.usage(`unexpected '${extra}'; one command at a time`)
       const one = names.find((each) => each === name)
       if (name !== undefined && one === undefined) {
-        return yield* Cli.usage(
+        return yield* Command.usage(
           `'${name}' has no events${didYouMean(name, names)} (commands with --json: ${names.join(", ")})`
         )
       }

@@ -2,7 +2,7 @@ import { Effect, Either } from "effect"
 import * as Server from "../programs/Server.js"
 import * as Output from "../services/host/Output.js"
 import * as HttpServerNode from "../services/http/HttpServerNode.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
 import * as Values from "./kernel/Values.js"
@@ -33,8 +33,8 @@ const flags = {
   demo: Flag.toggle("demo", "show in five lines how waiting and blocking affect other requests, then end")
 }
 
-export const command = Cli.provide(
-  Cli.command(
+export const command = Command.provide(
+  Command.make(
     "server",
     {
       summary: "serve HTTP and WebSocket on one thread, one fiber per request",

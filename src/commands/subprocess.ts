@@ -13,7 +13,7 @@ import * as TemplateJobs from "../services/job/TemplateJobs.js"
 import * as Executables from "../services/process/Executables.js"
 import * as Processes from "../services/process/Processes.js"
 import * as Items from "../services/record/Items.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import * as Reporter from "./kernel/Reporter.js"
 import { rawWords } from "./kernel/rawWords.js"
 import * as stdout from "./kernel/stdout.js"
@@ -22,21 +22,21 @@ import * as Values from "./kernel/Values.js"
 import { type Config, flags, modes, problem } from "./subprocess/flags.js"
 import * as JobView from "./subprocess/view.js"
 
-const run = (config: Config, { operands }: Cli.Words) =>
+const run = (config: Config, { operands }: Command.Words) =>
   Effect.gen(function* () {
     const input = yield* Input.Input
     const output = yield* Output.Output
     const { cpus } = yield* SystemLoad.SystemLoad
-    const { command, sources } = yield* Effect.mapError(Template.split(rawWords(operands)), Cli.usage)
+    const { command, sources } = yield* Effect.mapError(Template.split(rawWords(operands)), Command.usage)
     const wrong = problem(config, command, sources, input.isTerminal)
-    if (wrong !== undefined) return yield* Cli.usage(wrong)
+    if (wrong !== undefined) return yield* Command.usage(wrong)
 
     const jobs = TemplateJobs.make(command, { shell: config.shell })
     // A missing program, and an item that a shell would interpret, are reported before any job runs.
     if (jobs.program !== undefined) yield* Executables.check(Platform.make(jobs.program))
     const readable = (values: ReadonlyArray<string>) => {
       const misread = jobs.misread?.(values)
-      return misread === undefined ? Effect.succeed(values) : Cli.usage(misread)
+      return misread === undefined ? Effect.succeed(values) : Command.usage(misread)
     }
     if (jobs.misread !== undefined) {
       yield* Effect.forEach(Template.product(sources), readable, { discard: true })
@@ -47,7 +47,7 @@ const run = (config: Config, { operands }: Cli.Words) =>
       Items.proper,
       Stream.mapBoth({
         onSuccess: ({ text }): ReadonlyArray<string> => [text],
-        onFailure: ({ message }) => Cli.usage(message)
+        onFailure: ({ message }) => Command.usage(message)
       })
     )
     const requests =
@@ -109,8 +109,8 @@ const run = (config: Config, { operands }: Cli.Words) =>
     if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
   }).pipe(Effect.scoped)
 
-export const command = Cli.provide(
-  Cli.command(
+export const command = Command.provide(
+  Command.make(
     "subprocess",
     {
       summary:

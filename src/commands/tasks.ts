@@ -4,7 +4,7 @@ import { ExitError } from "../services/host/ExitCodes.js"
 import * as CommandGroup from "../services/job/CommandGroup.js"
 import * as Processes from "../services/process/Processes.js"
 import { formatDuration } from "../services/text/Durations.js"
-import * as Cli from "./kernel/Cli.js"
+import * as Command from "./kernel/Command.js"
 import * as Named from "./kernel/Named.js"
 import * as Prefixed from "./kernel/Prefixed.js"
 import * as Reporter from "./kernel/Reporter.js"
@@ -37,8 +37,8 @@ const view = (prefixed: Prefixed.Prefixed): Reporter.View<CommandGroup.CommandEv
   }
 }
 
-export const command = Cli.provide(
-  Cli.command(
+export const command = Command.provide(
+  Command.make(
     "tasks",
     {
       summary:

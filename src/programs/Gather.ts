@@ -163,7 +163,7 @@ export const plan = (
  * @since 0.1.0
  * @category options
  */
-export interface FilesOptions extends Omit<Downloads.DownloadsOptions, "claims"> {}
+export type FilesOptions = Omit<Downloads.DownloadsOptions, "claims">
 
 /**
  * The downloads of {@link files}.

@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import * as App from "../../src/commands/App.js"
-import type * as Cli from "../../src/commands/kernel/Cli.js"
+import type * as Command from "../../src/commands/kernel/Command.js"
 import * as Aio from "../support/Aio.js"
 
 // The examples of --help, as a person would run them: in a shell, in a folder with these files.
@@ -23,7 +23,7 @@ const files: Readonly<Record<string, string>> = {
 }
 
 /** The subcommands below a command, too. */
-const examplesOf = ({ children, description }: Cli.Command<never>): ReadonlyArray<string> => [
+const examplesOf = ({ children, description }: Command.Command<never>): ReadonlyArray<string> => [
   ...(description.examples ?? []).map(([line]) => line),
   ...children.flatMap(examplesOf)
 ]
@@ -78,7 +78,7 @@ describe("the examples of --help", () => {
     { timeout: 120_000 },
     async (name) => {
       const command = await App.app.entries.find((entry) => entry.name === name)!.load()
-      const lines = examplesOf(command as Cli.Command<never>)
+      const lines = examplesOf(command as Command.Command<never>)
       expect(lines.length).toBeGreaterThan(0)
       for (const line of lines) {
         expect(line.split(" ")[0]).toBe(name)

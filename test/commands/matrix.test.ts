@@ -182,10 +182,10 @@ describe.each(readers)("aio $name, on every input", (reader) => {
   it("a variable sets an option, the command line wins, and a wrong value is blamed on the variable", async () => {
     const cwd = folder()
     const words = [reader.name, ...reader.options]
-    const bad = await Aio.run([...words, ...reader.words], { cwd, env: { AIO_JOBS: "none" }, stdin: "" })
+    const bad = await Aio.run([...words, ...reader.words], { cwd, env: { AIO_TIMEOUT: "none" }, stdin: "" })
     expect([bad.code, bad.stderr]).toEqual([
       2,
-      expect.stringContaining("AIO_JOBS: 'none' is not a number of jobs")
+      expect.stringContaining("AIO_TIMEOUT: 'none' in duration 'none' is not a number")
     ])
     const own = `AIO_${reader.name.toUpperCase()}_TIMEOUT`
     const also = await Aio.run([...words, ...reader.words], {

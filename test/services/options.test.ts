@@ -3,6 +3,7 @@ import { basename } from "node:path"
 import * as Command from "@effect/platform/Command"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, type Duration, Effect, Exit, Layer, Stream } from "effect"
+import * as GatherFiles from "../../src/programs/Gather.js"
 import * as LongRunning from "../../src/programs/LongRunning.js"
 import * as Network from "../../src/programs/Network.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
@@ -12,6 +13,7 @@ import * as Downloader from "../../src/services/download/Downloader.js"
 import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
 import * as Downloads from "../../src/services/download/Downloads.js"
 import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
+import * as Input from "../../src/services/host/Input.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as SystemLoad from "../../src/services/host/SystemLoad.js"
 import * as HttpServer from "../../src/services/http/HttpServer.js"
@@ -22,6 +24,7 @@ import * as CommandExecutor from "../../src/services/process/CommandExecutor.js"
 import * as Processes from "../../src/services/process/Processes.js"
 import * as ProcessesTest from "../../src/services/process/ProcessesTest.js"
 import * as FollowRecords from "../../src/services/record/FollowRecords.js"
+import * as Items from "../../src/services/record/Items.js"
 import * as MapRecords from "../../src/services/record/MapRecords.js"
 import * as ReadRecords from "../../src/services/record/ReadRecords.js"
 import * as RecordRun from "../../src/services/record/RecordRun.js"
@@ -272,6 +275,12 @@ options("Pacing.MergeOptions", { backpressure: "countOrInfinity" }, (given) =>
 )
 options("ReadRecords.LinesOptions", { maxLine: "countOrInfinity" }, (given) =>
   Stream.runDrain(ReadRecords.lines(bytes, given))
+)
+options("Items.Options", { maxLine: "countOrInfinity" }, (given) =>
+  Effect.provide(Stream.runDrain(Items.read("-", given)), Input.layerTest(""))
+)
+options("Gather.ListOptions", { maxLine: "countOrInfinity" }, (given) =>
+  Effect.provide(Stream.runDrain(GatherFiles.readList("-", given)), Input.layerTest(""))
 )
 options("Checkpoints.CheckpointOptions", { every: "time" }, (given) =>
   Stream.runDrain(Checkpoints.checkpointed({ path: "p", input: "i", position: () => 1, ...given }, () => one))

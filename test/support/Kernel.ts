@@ -2,6 +2,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { Effect, Either, Layer, Stream } from "effect"
 import * as Cli from "../../src/commands/kernel/Cli.js"
+import * as Command from "../../src/commands/kernel/Command.js"
 import type * as Flag from "../../src/commands/kernel/Flag.js"
 import * as Input from "../../src/services/host/Input.js"
 import * as Output from "../../src/services/host/Output.js"
@@ -29,7 +30,7 @@ const inputOf = (source: Source): Layer.Layer<Input.Input> =>
   })
 
 export const run = async (
-  commands: (called: (what: unknown) => void) => ReadonlyArray<Cli.Command<Output.Output | Cli.Self>>,
+  commands: (called: (what: unknown) => void) => ReadonlyArray<Command.Command<Output.Output | Cli.Self>>,
   argv: ReadonlyArray<string>,
   {
     env = {},
@@ -37,7 +38,7 @@ export const run = async (
   }: { readonly env?: Readonly<Record<string, string>>; readonly source?: Source } = {}
 ): Promise<Ran> => {
   const calls: Array<unknown> = []
-  const app: Cli.App<Output.Output | Cli.Self> = {
+  const app: Command.App<Output.Output | Cli.Self> = {
     name: "aio",
     version: "1.2.3",
     summary: "made up",
@@ -78,10 +79,10 @@ export const probe =
     name: string,
     flags: F,
     operands: "none" | "list" | "mixed",
-    more: Parameters<typeof Cli.command<F, never, never>>[3] = {}
+    more: Parameters<typeof Command.make<F, never, never>>[3] = {}
   ) =>
-  (called: (what: unknown) => void): Cli.Command<never> =>
-    Cli.command(
+  (called: (what: unknown) => void): Command.Command<never> =>
+    Command.make(
       name,
       { summary: `${name} is made up`, usage: ["[OPTIONS]"], operands, flags },
       (config, words) => Effect.sync(() => called({ config, ...words })),

@@ -1,148 +1,14 @@
-import * as CliConfig from "@effect/cli/CliConfig"
-import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
-import * as HelpDoc from "@effect/cli/HelpDoc"
-import * as ValidationError from "@effect/cli/ValidationError"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
 import * as Terminal from "@effect/platform/Terminal"
-import { Context, Data, Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { UsageError } from "../../services/host/ExitCodes.js"
 import { collectBuffers } from "../../services/host/HeapTuning.js"
 import * as Input from "../../services/host/Input.js"
 import * as Output from "../../services/host/Output.js"
 import { didYouMean } from "../../services/text/Spelling.js"
 import * as Argv from "./Argv.js"
-import * as Flag from "./Flag.js"
-
-/** Wrong usage found by a command. The kernel puts the words that call the command before the message. */
-export class Problem extends Data.TaggedError("Problem")<{
-  readonly message: string
-  /** The value of an option is wrong: the message ends with the call of the help. */
-  readonly isOption?: boolean
-}> {}
-
-/** Wrong usage: the value, what is wrong with it, and what is accepted. */
-export const usage = (message: string): Problem => new Problem({ message })
-
-/** The words of a command that are no options. */
-export interface Words {
-  /** For a list, all words from the first operand or from `--` on; else the words before `--`. */
-  readonly operands: ReadonlyArray<string>
-  /** The words behind `--`, exactly as typed; undefined without `--`. */
-  readonly rest: ReadonlyArray<string> | undefined
-}
-
-/** All words of a command in which words behind `--` mean the same as before it. */
-export const everyWord = ({ operands, rest = [] }: Words): ReadonlyArray<string> => [...operands, ...rest]
-
-/** What a command is, for its help, its completions and the tests. */
-export interface Description<F extends Flag.Flags> {
-  /** What it does, in one or two sentences. */
-  readonly summary: string
-  /** How it is called, behind its name: `[OPTIONS] URL...`. */
-  readonly usage: ReadonlyArray<string>
-  /** The words that are no options, what they mean, and what they can be. */
-  readonly arguments?: ReadonlyArray<
-    readonly [name: string, text: string, words?: ReadonlyArray<string> | undefined]
-  >
-  /**
-   * `list`: options end at the first operand, and every word behind that is an operand, whatever it begins with.
-   * `mixed`: options may stand behind operands, until `--`. Default `none`.
-   */
-  readonly operands?: "none" | "list" | "mixed"
-  readonly flags: F
-  /** Command lines, without `aio`, and what they do; the tests run them. */
-  readonly examples?: ReadonlyArray<readonly [line: string, text: string]>
-}
-
-/** The guide's example, which the bare command runs. */
-export interface Example<R, F extends Flag.Flags> {
-  readonly run: (config: Flag.Values<F>) => Effect.Effect<void, unknown, R>
-  /** Options that apply to it: their keys in the flags. */
-  readonly flags?: ReadonlyArray<keyof F>
-  /** What to write for work of one's own: `write a URL, or -a FILE`. */
-  readonly instead: string
-}
-
-export interface Command<R> extends Argv.Grammar {
-  readonly description: Description<Flag.Flags>
-  readonly children: ReadonlyArray<Command<R>>
-  readonly example: { readonly flags: ReadonlyArray<string>; readonly instead: string } | undefined
-  readonly run: (
-    words: Words,
-    options: ReadonlyArray<string>,
-    asExample: boolean
-  ) => Effect.Effect<void, unknown, R | FileSystem.FileSystem | Path.Path | Terminal.Terminal>
-}
-
-const config = CliConfig.make({ isCaseSensitive: true, autoCorrectLimit: 0, finalCheckBuiltIn: false })
-
-const plain = (doc: HelpDoc.HelpDoc): string =>
-  HelpDoc.toAnsiText(doc)
-    .replace(/\x1b\[[0-9;]*m/g, "")
-    .replace(/\s+/g, " ")
-    .trim()
-
-/** A subcommand: @effect/cli parses its options, the handler gets their values and the other words. */
-export const command = <const F extends Flag.Flags, R = never, RE = never>(
-  name: string,
-  description: Description<F>,
-  handler: (config: Flag.Values<F>, words: Words) => Effect.Effect<void, unknown, R>,
-  more: { readonly example?: Example<RE, F>; readonly children?: ReadonlyArray<Command<R>> } = {}
-): Command<R | RE> => {
-  const { example } = more
-  const descriptor = CommandDescriptor.make(name, Flag.all(description.flags)).pipe(
-    CommandDescriptor.withDescription(description.summary)
-  )
-  const parse = (options: ReadonlyArray<string>) =>
-    CommandDescriptor.parse(descriptor, [name, ...options], config).pipe(
-      Effect.mapError(
-        (error) =>
-          new Problem({
-            message:
-              ValidationError.isValidationError(error) && "error" in error
-                ? plain(error.error)
-                : String(error),
-            isOption: true
-          })
-      ),
-      Effect.flatMap((directive) =>
-        directive._tag === "UserDefined" && directive.leftover.length === 0
-          ? Effect.succeed(directive.value.options)
-          : usage(`unexpected '${options.join(" ")}'`)
-      )
-    )
-  return {
-    name,
-    description,
-    flags: description.flags,
-    operands: description.operands ?? "none",
-    children: more.children ?? [],
-    example:
-      example === undefined
-        ? undefined
-        : {
-            instead: example.instead,
-            flags: (example.flags ?? []).map((key) => `--${description.flags[key]!.name}`)
-          },
-    run: (words, options, asExample) =>
-      Effect.flatMap(
-        parse(options),
-        (config): Effect.Effect<void, unknown, R | RE> =>
-          asExample && example !== undefined ? example.run(config) : handler(config, words)
-      )
-  }
-}
-
-/** The command with services that only it needs. */
-export const provide = <R, A, E, RIn>(
-  command: Command<R>,
-  layer: Layer.Layer<A, E, RIn>
-): Command<Exclude<R, A> | RIn> => ({
-  ...command,
-  children: command.children.map((child) => provide(child, layer)),
-  run: (...given) => Effect.provide(command.run(...given), layer) as never
-})
+import * as Command from "./Command.js"
 
 /** `aio` itself, for a subcommand that runs other subcommands. */
 export class Self extends Context.Tag("effect-asyncio/commands/Self")<
@@ -151,22 +17,9 @@ export class Self extends Context.Tag("effect-asyncio/commands/Self")<
     /** Runs a subcommand; without work of its own it runs its example, whatever standard input is. */
     readonly run: (argv: ReadonlyArray<string>) => Effect.Effect<void, unknown>
     /** All subcommands, loaded. */
-    readonly commands: Effect.Effect<ReadonlyArray<Command<never>>>
+    readonly commands: Effect.Effect<ReadonlyArray<Command.Command<never>>>
   }
 >() {}
-
-export interface App<R> {
-  readonly name: string
-  readonly version: string
-  readonly summary: string
-  readonly entries: ReadonlyArray<{
-    readonly name: string
-    readonly summary: string
-    /** The first command of a newcomer. */
-    readonly first?: string
-    readonly load: () => Promise<Command<R>>
-  }>
-}
 
 /** The terminal of @effect/cli's prompts. No command of `aio` has a prompt. */
 export const noTerminal: Layer.Layer<Terminal.Terminal> = Layer.succeed(Terminal.Terminal, {
@@ -189,14 +42,14 @@ type Environment<R> =
 const help = () => Effect.promise(() => import("./Help.js"))
 
 /** Whether the guide's example runs: only for the bare command, on a terminal or without standard input. */
-const isExample = (command: Command<never>, sorted: Argv.Sorted, asked: boolean) =>
+const isExample = (command: Command.Command<never>, sorted: Argv.Sorted, asked: boolean) =>
   Effect.gen(function* () {
     const { example } = command
     if (example === undefined || sorted.operands.length > 0 || sorted.rest !== undefined) return false
     const option = sorted.given.find((name) => !example.flags.includes(name))
     if (option !== undefined) return false
     if (asked || (yield* Input.Input).source !== "piped") return true
-    return yield* usage(
+    return yield* Command.usage(
       `no work is given; ${example.instead} (the guide's example: aio guide ${command.name})`
     )
   })
@@ -208,7 +61,7 @@ const withoutOperands = (grammar: Argv.Grammar): Argv.Grammar => ({
 })
 
 const runWith = <R>(
-  app: App<R>,
+  app: Command.App<R>,
   argv: ReadonlyArray<string>,
   env: Readonly<Record<string, string | undefined>>,
   asExample: boolean
@@ -249,12 +102,12 @@ const runWith = <R>(
           : Argv.sort([app.name, name], loaded, words, env),
       catch: (error) => error as UsageError
     })
-    const command = sorted.below.reduce<Command<R>>(
+    const command = sorted.below.reduce<Command.Command<R>>(
       (parent, below) => parent.children.find(({ name }) => name === below)!,
       loaded
     )
     if (sorted.help) {
-      const text = (yield* help()).command(sorted.path, command as Command<never>, style)
+      const text = (yield* help()).command(sorted.path, command as Command.Command<never>, style)
       return yield* Output.print(text)
     }
     const context = yield* Effect.context<Environment<R>>()
@@ -264,12 +117,12 @@ const runWith = <R>(
     })
     const called = sorted.path.join(" ")
     const run = Effect.gen(function* () {
-      const example = yield* isExample(command as Command<never>, sorted, asExample)
+      const example = yield* isExample(command as Command.Command<never>, sorted, asExample)
       yield* command.run(sorted, sorted.options, example)
     })
     yield* run.pipe(
       Effect.mapError((error) =>
-        error instanceof Problem
+        error instanceof Command.Problem
           ? new UsageError({
               message: `${called}: ${error.message}${error.isOption === true ? ` (see ${called} --help)` : ""}`
             })
@@ -281,7 +134,7 @@ const runWith = <R>(
 
 /** Runs the subcommand that argv (without `node` and the script) calls. Fails with `UsageError` on bad input. */
 export const run = <R>(
-  app: App<R>,
+  app: Command.App<R>,
   argv: ReadonlyArray<string>,
   env: Readonly<Record<string, string | undefined>>
 ): Effect.Effect<void, unknown, Environment<R>> => runWith(app, argv, env, false)

@@ -1,4 +1,4 @@
-import type * as Cli from "./Cli.js"
+import type * as Command from "./Command.js"
 import type * as Flag from "./Flag.js"
 
 // Completions of the shells, from the descriptions of the commands. A script knows the words of the grammar alone: which
@@ -32,7 +32,7 @@ const valuesOf = (name: string, words: ReadonlyArray<string> | undefined): Value
         ? "commands"
         : "none")
 
-const nodeOf = (above: string, { children, description, name, operands }: Cli.Command<never>): Node => {
+const nodeOf = (above: string, { children, description, name, operands }: Command.Command<never>): Node => {
   const path = above === "" ? name : `${above} ${name}`
   const kinds = (description.arguments ?? []).map(([name, , words]) => valuesOf(name, words))
   return {
@@ -50,7 +50,7 @@ const all = (nodes: ReadonlyArray<Node>): ReadonlyArray<Node> =>
   nodes.flatMap((node) => [node, ...all(node.children)])
 
 /** `aio` itself, as a command. */
-const rootOf = (name: string, commands: ReadonlyArray<Cli.Command<never>>): Node => ({
+const rootOf = (name: string, commands: ReadonlyArray<Command.Command<never>>): Node => ({
   path: "",
   name,
   summary: "",
@@ -299,5 +299,5 @@ ${lines.join("\n")}`
 const scripts = { bash, zsh, fish }
 
 /** The script for a shell, without a line end. */
-export const make = (shell: Shell, name: string, commands: ReadonlyArray<Cli.Command<never>>): string =>
+export const make = (shell: Shell, name: string, commands: ReadonlyArray<Command.Command<never>>): string =>
   scripts[shell](rootOf(name, commands))

@@ -1,6 +1,6 @@
 import * as Table from "../../services/text/Table.js"
 import * as Width from "../../services/text/Width.js"
-import type * as Cli from "./Cli.js"
+import type * as Command from "./Command.js"
 import type { Flag } from "./Flag.js"
 
 // The texts of --help. A width of more than 100 columns is hard to read.
@@ -51,8 +51,8 @@ const sections = (parts: ReadonlyArray<readonly [title: string, text: string]>, 
     .map(([title, text]) => `${colors ? `\x1b[1m${title}\x1b[0m` : title}\n${text}`)
     .join("\n\n")
 
-type App = Pick<Cli.App<never>, "name" | "version" | "summary"> & {
-  readonly entries: ReadonlyArray<Pick<Cli.App<never>["entries"][number], "name" | "summary" | "first">>
+type App = Pick<Command.App<never>, "name" | "version" | "summary"> & {
+  readonly entries: ReadonlyArray<Pick<Command.App<never>["entries"][number], "name" | "summary" | "first">>
 }
 
 /** The text of `aio` alone: what a newcomer needs. */
@@ -143,7 +143,7 @@ export const meaning = ({ again, default: otherwise, text }: Flag<unknown>): str
 /** The text of `aio COMMAND --help`; `path` is the words that call the command. */
 export const command = (
   path: ReadonlyArray<string>,
-  { children, description, example }: Cli.Command<never>,
+  { children, description, example }: Command.Command<never>,
   style: Style
 ): string => {
   const width = widthOf(style)

@@ -9,7 +9,7 @@ import * as ScheduledRuns from "../../services/supervision/ScheduledRuns.js"
 import * as CivilTime from "../../services/time/CivilTime.js"
 import * as Timers from "../../services/time/Timers.js"
 import * as VirtualClock from "../../services/time/VirtualClock.js"
-import * as Cli from "../kernel/Cli.js"
+import * as Command from "../kernel/Command.js"
 import * as Reporter from "../kernel/Reporter.js"
 import type { Repeating, Running } from "./flags.js"
 import * as view from "./view.js"
@@ -19,17 +19,18 @@ import * as view from "./view.js"
 export const zoneOf = (given: DateTime.TimeZone | undefined) => given ?? CivilTime.local()
 
 /** The words before the --, and the command after it. */
-export const read = (what: string, { operands, rest = [] }: Cli.Words, config: Running) =>
+export const read = (what: string, { operands, rest = [] }: Command.Words, config: Running) =>
   Effect.gen(function* () {
     const given = operands.join(" ")
     if (given.trim() === "")
-      return yield* Cli.usage(`no ${what} is given; expected ${what.toUpperCase()} -- CMD`)
+      return yield* Command.usage(`no ${what} is given; expected ${what.toUpperCase()} -- CMD`)
     const [file, ...args] = rest
     if (file === undefined)
-      return yield* Cli.usage("no command is given; expected it after --, like -- echo tea")
-    if (file.trim() === "") return yield* Cli.usage("the command is empty; expected one, like -- echo tea")
+      return yield* Command.usage("no command is given; expected it after --, like -- echo tea")
+    if (file.trim() === "")
+      return yield* Command.usage("the command is empty; expected one, like -- echo tea")
     if (config.shell && args.length > 0) {
-      return yield* Cli.usage(
+      return yield* Command.usage(
         `--shell takes one string, but ${rest.length} words are given; quote them as one`
       )
     }
@@ -120,10 +121,10 @@ export const seriesOf = ({ until: text, ...config }: Running & Repeating) =>
       text === undefined
         ? undefined
         : yield* Either.mapLeft(CivilTime.read(text, { zone, now }), (problem) =>
-            Cli.usage(`option --until: ${problem}`)
+            Command.usage(`option --until: ${problem}`)
           )
     if (until !== undefined && until.at <= now) {
-      return yield* Cli.usage(
+      return yield* Command.usage(
         `option --until: '${text}' is past (${CivilTime.format(until.at, zone)}); expected a future time`
       )
     }

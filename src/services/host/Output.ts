@@ -43,32 +43,6 @@ export class Output extends Context.Tag("effect-asyncio/services/Output")<
 >() {}
 
 /**
- * The version that every NDJSON event of `--json` carries as `schema`.
- *
- * @since 0.1.0
- * @category constants
- */
-export const schemaVersion = 1
-
-/**
- * An NDJSON event of `--json` as text: `{"schema":1,"event":…}`.
- *
- * @since 0.1.0
- * @category formatting
- */
-export const eventLine = (name: string, fields: object): string =>
-  JSON.stringify({ schema: schemaVersion, event: name, ...fields })
-
-/**
- * Writes an NDJSON event of `--json` to stdout.
- *
- * @since 0.1.0
- * @category effects
- */
-export const event = (name: string, fields: object): Effect.Effect<void, never, Output> =>
-  print(eventLine(name, fields))
-
-/**
  * Writes a line of results to stdout.
  *
  * @since 0.1.0

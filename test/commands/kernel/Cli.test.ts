@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Cli from "../../../src/commands/kernel/Cli.js"
+import * as Command from "../../../src/commands/kernel/Command.js"
 import * as Flag from "../../../src/commands/kernel/Flag.js"
 import * as Kernel from "../../support/Kernel.js"
 
@@ -18,11 +19,13 @@ const commands = (called: (what: unknown) => void) => [
     }
   })(called),
   Kernel.probe("outer", {}, "none", { children: [Kernel.probe("inner", flags, "mixed")(called)] })(called),
-  Cli.command("wrong", { summary: "is always wrong", usage: [], flags: {} }, () =>
-    Cli.usage("'x' is not a word; expected one like 'a'")
+  Command.make("wrong", { summary: "is always wrong", usage: [], flags: {} }, () =>
+    Command.usage("'x' is not a word; expected one like 'a'")
   ),
-  Cli.command("guide", { summary: "runs the example", usage: [], operands: "mixed", flags: {} }, (_, words) =>
-    Effect.flatMap(Cli.Self, ({ run }) => run(Cli.everyWord(words)))
+  Command.make(
+    "guide",
+    { summary: "runs the example", usage: [], operands: "mixed", flags: {} },
+    (_, words) => Effect.flatMap(Cli.Self, ({ run }) => run(Command.everyWord(words)))
   )
 ]
 

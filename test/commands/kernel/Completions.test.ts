@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as App from "../../../src/commands/App.js"
-import * as Cli from "../../../src/commands/kernel/Cli.js"
+import * as Command from "../../../src/commands/kernel/Command.js"
 import * as Completions from "../../../src/commands/kernel/Completions.js"
 import * as Flag from "../../../src/commands/kernel/Flag.js"
 import * as Flags from "../../../src/commands/kernel/Flags.js"
@@ -29,10 +29,10 @@ const flags = {
 const made = (
   name: string,
   operands: "none" | "list" | "mixed",
-  args: NonNullable<Cli.Description<Flag.Flags>["arguments"]>,
-  children: ReadonlyArray<Cli.Command<never>> = []
+  args: NonNullable<Command.Description<Flag.Flags>["arguments"]>,
+  children: ReadonlyArray<Command.Command<never>> = []
 ) =>
-  Cli.command(
+  Command.make(
     name,
     { summary: `${name}: it's made up`, usage: [], operands, flags, arguments: args },
     () => Effect.void,
@@ -163,7 +163,7 @@ describe("completions of aio", () => {
     "are a script that %s accepts, with each command",
     async (shell) => {
       const all = await Promise.all(App.app.entries.map(({ load }) => load()))
-      const script = Completions.make(shell, "aio", all as unknown as ReadonlyArray<Cli.Command<never>>)
+      const script = Completions.make(shell, "aio", all as unknown as ReadonlyArray<Command.Command<never>>)
       writeFileSync(join(folder, "script"), script)
       run(shell, "-n", "script")
       for (const { name } of App.app.entries) expect(script).toContain(name)

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as App from "../../../src/commands/App.js"
-import type * as Cli from "../../../src/commands/kernel/Cli.js"
+import type * as Command from "../../../src/commands/kernel/Command.js"
 import * as Flag from "../../../src/commands/kernel/Flag.js"
 import * as Flags from "../../../src/commands/kernel/Flags.js"
 import * as Help from "../../../src/commands/kernel/Help.js"
 import * as Kernel from "../../support/Kernel.js"
 
-type Command = Cli.Command<never>
+type Command = Command.Command<never>
 
 const names = App.app.entries.map(({ name }) => name)
 

@@ -21,9 +21,8 @@ describe("Output", () => {
     Effect.gen(function* () {
       yield* Output.print("a")
       yield* Output.note("b")
-      yield* Output.event("finished", { size: 1 })
       const { stderr, stdout } = yield* Output.Captured
-      expect(stdout).toEqual(["a", '{"schema":1,"event":"finished","size":1}'])
+      expect(stdout).toEqual(["a"])
       expect(stderr).toEqual(["b"])
     }).pipe(Effect.provide(Output.layerTest))
   )
