@@ -43,10 +43,10 @@ const isAlive = (pid: number) => {
 const cancel = <A, E>(fiber: Fiber.Fiber<A, E>) =>
   Cancellation.cancel(fiber, { reason: "not needed", origin: "test" })
 
-const spawners = ["forkServer", "direct"] as const
+const backends = ["posix_spawn", "node"] as const
 
-describe.each(spawners)("Processes, %s", (spawner) => {
-  const live = Effect.provide(Processes.layerWith({ spawner }))
+describe.each(backends)("Processes, %s", (backend) => {
+  const live = Effect.provide(Processes.layerWith({ backend }))
 
   it.live("gives exit code, bytes of both pipes and duration", () =>
     Effect.gen(function* () {
@@ -468,7 +468,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
         import { Effect } from "effect"
         import * as Processes from ${JSON.stringify(new URL("../../../dist/services/process/Processes.js", import.meta.url).href)}
         const script = 'trap "" TERM; echo $$ >> "$1"; setsid sleep 60 & echo $! >> "$1"; while :; do sleep 0.05; done'
-        const layer = Processes.layerWith({ spawner: "${spawner}", grace: "100 millis" })
+        const layer = Processes.layerWith({ backend: "${backend}", grace: "100 millis" })
         Effect.runFork(Effect.provide(Processes.run(Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)})), layer))
       `
       const child = childProcess.spawn(process.execPath, ["--input-type=module", "-e", tool], {
@@ -499,54 +499,6 @@ describe("Processes", () => {
       const { peakMemory, user } = Option.getOrThrow(usage)
       assert.isAbove(Duration.toMillis(user), 0)
       assert.isAbove(peakMemory, 100_000)
-    }).pipe(Effect.provide(Processes.layer))
-  )
-
-  const helpers = Effect.sync(() =>
-    fs
-      .readFileSync(`/proc/self/task/${process.pid}/children`, "utf8")
-      .split(" ")
-      .filter(
-        (pid) => pid !== "" && /perl|aio fork server/.test(fs.readFileSync(`/proc/${pid}/comm`, "utf8"))
-      )
-  )
-
-  it.live(
-    "starts its helper with the first process, or ahead with the layer, and ends it with the layer",
-    () =>
-      Effect.gen(function* () {
-        const before = yield* helpers
-        const within = (options: Processes.Options) =>
-          Effect.map(
-            Effect.provide(Effect.zipRight(Processes.Processes, helpers), Processes.layerWith(options)),
-            (pids) => pids.filter((pid) => !before.includes(pid))
-          )
-        assert.lengthOf(yield* within({}), 0)
-        const [helper, ...others] = yield* within({ ahead: true })
-        assert.lengthOf(others, 0)
-        assert.isFalse(isAlive(Number(helper)))
-      })
-  )
-
-  it.live("starts another helper after the first was killed, and ends the processes of the first", () =>
-    Effect.gen(function* () {
-      const before = yield* helpers
-      const pid = yield* Deferred.make<number>()
-      const lost = yield* Effect.fork(
-        Effect.flip(
-          Processes.run(sh("exec sleep 60"), {
-            onStarted: (started) => Deferred.unsafeDone(pid, Effect.succeed(started))
-          })
-        )
-      )
-      const started = yield* Deferred.await(pid)
-      const [helper] = (yield* helpers).filter((one) => !before.includes(one))
-      process.kill(Number(helper), "SIGKILL")
-      const error = yield* Fiber.join(lost)
-      assert.strictEqual(error._tag, "CommandLost")
-      assert.match(error.message, /sleep 60' sh was lost: the fork server has ended \(SIGKILL\)$/)
-      assert.isFalse(isAlive(started))
-      assert.strictEqual(text((yield* Processes.run(sh("echo again"))).stdout), "again\n")
     }).pipe(Effect.provide(Processes.layer))
   )
 })

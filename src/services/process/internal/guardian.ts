@@ -1,0 +1,124 @@
+import type { Socket } from "node:net"
+import type { Writable } from "node:stream"
+import { builtFile } from "../../host/BuiltFile.js"
+import type { Backend } from "./backend.js"
+import type { Tree } from "./descendants.js"
+
+// Ends the children of a tool that was killed. The guardian is a shell that reads from a pipe what runs: it takes a
+// megabyte, and less than a millisecond to start. The pipe closes when this process is gone, however that came; then the
+// shell becomes guardianMain.ts, which ends what is left.
+
+const script = `
+trap '' HUP INT TERM
+while read -r what id rest; do
+  case $what in
+    +) eval "aio_tree_$id=\\$rest" ;;
+    s) eval "aio_tree_$id=\\"\\$aio_tree_$id \\$rest\\"" ;;
+    -) unset "aio_tree_$id" ;;
+  esac
+done
+set | exec "$@"
+`
+
+export interface Guardian {
+  /** Starts the guardian, unless it runs. */
+  readonly begin: () => void
+  readonly add: (tree: Tree, how: { readonly signal: NodeJS.Signals; readonly grace: number }) => void
+  /** A descendant outside of its tree's group. */
+  readonly stray: (tree: Tree, pid: number, start: string) => void
+  readonly remove: (tree: Tree) => void
+  /** Ends the guardian; resolves when it is gone. */
+  readonly close: () => Promise<void>
+}
+
+/** Most jobs are over within this time, in milliseconds; the guardian finds their processes by the marker. */
+const shortest = 5
+
+/** Trees have markers `PREFIX NUMBER ;`; `grace` in milliseconds is for those that the guardian was not told of. */
+export const make = (backend: () => Backend, prefix: string, grace: number): Guardian => {
+  const trees = new Map<Tree, string>()
+  const known = new Set<Tree>()
+  let fresh: Array<Tree> = []
+  let resident: { readonly pid: number; readonly to: Writable } | undefined
+  let closing = false
+  let onGone: (() => void) | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  const idOf = ({ marker }: Tree) => marker.slice(marker.lastIndexOf(".") + 1, -1)
+  const write = (text: string) => void (text !== "" && resident?.to.write(text))
+  const describe = (tree: Tree) => {
+    const how = trees.get(tree)
+    if (how === undefined) return ""
+    known.add(tree)
+    const seen = [...tree.seen].map(([pid, start]) => `${pid}:${start}`)
+    return `+ ${idOf(tree)} ${[tree.group, how, ...seen].join(" ")}\n`
+  }
+  const flush = () => {
+    timer = undefined
+    write(fresh.map(describe).join(""))
+    fresh = []
+  }
+  const begin = () => {
+    if (resident !== undefined || closing) return
+    const words = [builtFile("services/process/internal/guardianMain.js"), prefix, String(grace)]
+    const path = process.env["LD_LIBRARY_PATH"]
+    backend().spawn(
+      {
+        file: "/bin/sh",
+        args: ["-c", script, "aio guardian", process.execPath, ...words],
+        cwd: "/", // it keeps no file system busy
+        env: path === undefined ? {} : { LD_LIBRARY_PATH: path },
+        extendEnv: false,
+        uid: undefined,
+        gid: undefined,
+        stdin: "pipe",
+        stdout: "ignore",
+        stderr: "ignore",
+        background: true
+      },
+      {
+        started: ({ pid, stdin }) => {
+          stdin!.on("error", () => undefined)
+          ;(stdin as Socket).unref()
+          resident = { pid, to: stdin! }
+          known.clear()
+          write([...trees.keys()].map(describe).join(""))
+        },
+        failed: () => undefined, // no shell, no guardian
+        exited: () => {
+          resident?.to.destroy()
+          resident = undefined
+          onGone?.()
+          if (trees.size > 0) begin()
+        }
+      }
+    )
+  }
+  return {
+    begin,
+    add: (tree, { grace, signal }) => {
+      trees.set(tree, `${signal} ${Math.round(grace)}`)
+      fresh.push(tree)
+      timer ??= setTimeout(flush, shortest).unref()
+    },
+    stray: (tree, pid, start) => {
+      if (known.has(tree)) write(`s ${idOf(tree)} ${pid}:${start}\n`)
+    },
+    remove: (tree) => {
+      trees.delete(tree)
+      if (known.delete(tree)) write(`- ${idOf(tree)}\n`)
+    },
+    close: () =>
+      new Promise((resolve) => {
+        closing = true
+        clearTimeout(timer)
+        if (resident === undefined) return resolve()
+        const keepsAlive = setInterval(() => undefined, 1000)
+        onGone = () => {
+          clearInterval(keepsAlive)
+          resolve()
+        }
+        process.kill(resident.pid, "SIGKILL")
+      })
+  }
+}
