@@ -4,7 +4,7 @@ import * as Command from "@effect/platform/Command"
 import { Effect } from "effect"
 import * as Processes from "../../dist/services/process/Processes.js"
 
-const [count, concurrency, spawner] = [Number(process.argv[2]), Number(process.argv[3]), process.argv[4]]
+const [count, concurrency, backend] = [Number(process.argv[2]), Number(process.argv[3]), process.argv[4]]
 const run = Processes.run(Command.make("/bin/true"))
 const program = Effect.gen(function* () {
   yield* run
@@ -17,4 +17,4 @@ const program = Effect.gen(function* () {
   )
   console.log(performance.now() - begun)
 })
-Effect.runFork(Effect.provide(program, Processes.layerWith({ spawner })))
+Effect.runFork(Effect.provide(program, Processes.layerWith({ backend })))

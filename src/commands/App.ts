@@ -26,6 +26,9 @@ export interface StandIns {
   readonly input?: Layer.Layer<Input.Input> | undefined
 }
 
+/** The command owns its process, so it may adopt orphans of the commands that it runs. */
+const owning = { adoptOrphans: true } as const
+
 // Each subcommand's code, and the layers that only it needs, are loaded when it is called.
 const loaders = (standIns: StandIns): Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> => ({
   run: async () => (await import("./run.js")).command,
@@ -35,7 +38,7 @@ const loaders = (standIns: StandIns): Record<Name | "guide", () => Promise<Spec.
       input(standIns),
       import("../services/process/Processes.js")
     ])
-    return Command.provide(command, Layer.merge(stdin, Processes.layer))
+    return Command.provide(command, Layer.merge(stdin, Processes.layerWith(owning)))
   },
   "long-running": async () => {
     const { command } = await import("./long-running.js")
@@ -44,7 +47,7 @@ const loaders = (standIns: StandIns): Record<Name | "guide", () => Promise<Spec.
       import("../services/supervision/Probes.js"),
       import("../services/process/Processes.js")
     ])
-    return Command.provide(command, Layer.mergeAll(stdin, Probes.layer, Processes.layer))
+    return Command.provide(command, Layer.mergeAll(stdin, Probes.layer, Processes.layerWith(owning)))
   },
   await: async () => {
     const { command } = await import("./await.js")
@@ -68,7 +71,10 @@ const loaders = (standIns: StandIns): Record<Name | "guide", () => Promise<Spec.
       input(standIns),
       import("../services/process/Processes.js")
     ])
-    return Command.provide(command, Layer.mergeAll(Checkpoints.layer, Tail.layer, stdin, Processes.layer))
+    return Command.provide(
+      command,
+      Layer.mergeAll(Checkpoints.layer, Tail.layer, stdin, Processes.layerWith(owning))
+    )
   },
   schedule: async () => {
     const { command } = await import("./schedule.js")
@@ -76,7 +82,7 @@ const loaders = (standIns: StandIns): Record<Name | "guide", () => Promise<Spec.
       import("../services/process/Processes.js"),
       import("../services/time/Timers.js")
     ])
-    return Command.provide(command, Layer.merge(Processes.layer, Timers.layer))
+    return Command.provide(command, Layer.merge(Processes.layerWith(owning), Timers.layer))
   },
   executor: async () => {
     const { command } = await import("./executor.js")
@@ -98,7 +104,7 @@ const loaders = (standIns: StandIns): Record<Name | "guide", () => Promise<Spec.
     ])
     return Command.provide(
       command,
-      Layer.mergeAll(stdin, SystemLoad.layer, Processes.layerWith({ ahead: true }))
+      Layer.mergeAll(stdin, SystemLoad.layer, Processes.layerWith({ ...owning, ahead: true }))
     )
   },
   server: async () => {

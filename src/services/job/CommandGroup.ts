@@ -168,6 +168,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
           stopSignal,
           onStarted: lines.onStarted,
           onOutput: lines.onOutput,
+          until: "leader",
           onLingering: (left, pid) => onEvent({ event: "lingering", name, pid, left })
         })
         yield* lines.begin

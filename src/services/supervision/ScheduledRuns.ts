@@ -229,6 +229,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
       Effect.flatMap(
         processes.start(command, {
           grace,
+          until: "leader",
           onOutput: (stream, bytes) => handle({ event: "output", run, stream, bytes })
         }),
         ({ exit }) => exit

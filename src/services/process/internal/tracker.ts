@@ -40,6 +40,9 @@ const childList = () => {
   return { read, close: () => closeSync(fd) }
 }
 
+/** How many trackers of this process adopt orphans. */
+let adopters = 0
+
 /** Adopts orphans if `libc` is given. */
 export const make = (libc: Libc | undefined): Tracker => {
   const trees = new Map<Tree, { at: number; pause: number }>()
@@ -49,6 +52,7 @@ export const make = (libc: Libc | undefined): Tracker => {
   if (libc?.adoptOrphans(true) === true) {
     try {
       children = childList()
+      adopters++
     } catch {
       libc.adoptOrphans(false) // without the kernel's list, what is adopted could not be found and reaped
     }
@@ -114,7 +118,9 @@ export const make = (libc: Libc | undefined): Tracker => {
   }
 
   return {
-    complete: children !== undefined,
+    get complete() {
+      return children !== undefined
+    },
     add: (tree) => {
       const at = performance.now() + firstPause
       trees.set(tree, { at, pause: firstPause })
@@ -145,6 +151,9 @@ export const make = (libc: Libc | undefined): Tracker => {
     close: () => {
       adopt()
       clearTimeout(timer)
+      children?.close()
+      if (children !== undefined && --adopters === 0) libc!.adoptOrphans(false)
+      children = undefined
       return new Map([...lost].map(([pid, { start }]) => [pid, start]))
     }
   }
