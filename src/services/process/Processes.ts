@@ -311,7 +311,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
     Processes,
     Effect.gen(function* () {
       const layerGrace = checkedDuration("grace", options.grace ?? graceDefault)
-      const unique = `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}.`
+      const unique = guardian.prefix()
       const library = () => (options.backend === "node" ? undefined : libc.load())
       let backend: Backend.Backend | undefined
       let tracking: tracker.Tracker | undefined

@@ -34,8 +34,12 @@ export interface Guardian {
 /** Most jobs are over within this time, in milliseconds; the guardian finds their processes by the marker. */
 const shortest = 5
 
+/** A prefix of markers that no other process has. */
+export const prefix = (): string =>
+  `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}.`
+
 /** Trees have markers `PREFIX NUMBER ;`; `grace` in milliseconds is for those that the guardian was not told of. */
-export const make = (backend: () => Backend, prefix: string, grace: number): Guardian => {
+export const make = (backend: () => Backend, markers: string, grace: number): Guardian => {
   const trees = new Map<Tree, string>()
   const known = new Set<Tree>()
   let fresh: Array<Tree> = []
@@ -60,7 +64,7 @@ export const make = (backend: () => Backend, prefix: string, grace: number): Gua
   }
   const begin = () => {
     if (resident !== undefined || closing) return
-    const words = [builtFile("services/process/internal/guardianMain.js"), prefix, String(grace)]
+    const words = [builtFile("services/process/internal/guardianMain.js"), markers, String(grace)]
     const path = process.env["LD_LIBRARY_PATH"]
     backend().spawn(
       {
