@@ -563,7 +563,7 @@ describe.each(backends)("Processes, %s", (backend) => {
         import * as Command from "@effect/platform/Command"
         import { Effect } from "effect"
         import * as Processes from ${JSON.stringify(new URL("../../../dist/services/process/Processes.js", import.meta.url).href)}
-        const script = 'trap "" TERM; trap "echo asked > $1.asked; exit" USR1; setsid sleep 60 & echo $! >> "$1"; ${unmarked}; echo $$ >> "$1"; while :; do sleep 0.05; done'
+        const script = 'exec 2> /dev/null; trap "" TERM; trap "echo asked > $1.asked; exit" USR1; setsid sleep 60 & echo $! >> "$1"; ${unmarked}; echo $$ >> "$1"; while :; do sleep 0.05; done'
         const run = (options) => Processes.run(Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)}), options)
         const layer = Processes.layerWith({ backend: "${backend}" })
         Effect.runFork(Effect.provide(run({ stopSignal: "SIGUSR1", grace: "20 seconds" }), layer))

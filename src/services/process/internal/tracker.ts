@@ -60,32 +60,36 @@ export const make = (libc: Libc | undefined): Tracker => {
   const session = descendants.statOf(process.pid)?.session
   const isOurs = (pid: number) => reaper.isWatched(pid) || nodeSpawn.running.has(pid)
 
-  const ownersOf = (pid: number, stat: { readonly session: number }): ReadonlyArray<Tree> => {
+  const ownerOf = (pid: number, { session, start }: { readonly session: number; readonly start: string }) =>
+    [...trees.keys()].find(
+      ({ group, seen }) => seen.get(pid) === start || group === session || seen.has(session)
+    )
+  const ownersOf = (pid: number): ReadonlyArray<Tree> => {
     const all = [...trees.keys()]
-    const owner =
-      all.find((tree) => tree.group === stat.session || tree.seen.has(stat.session)) ??
-      all.find((tree) => descendants.carries(pid, tree.marker))
+    const owner = all.find((tree) => descendants.carries(pid, tree.marker))
     if (owner !== undefined) return [owner]
     const ended = all.filter(({ group }) => reaper.endedNow().has(group))
     return ended.length > 0 ? ended : all
   }
-  const adopt = () => {
-    if (children === undefined) return
-    for (const pid of children.read()) {
+  /** Takes in the children that this process did not start. Those that have ended are reaped. */
+  const adopt = (closing = false) => {
+    for (const pid of children?.read() ?? []) {
       if (isOurs(pid)) continue
       const stat = descendants.statOf(pid)
       if (stat === undefined || stat.session === session) continue // a child that the host has spawned
-      const known = [...trees.keys()].some(({ seen }) => seen.get(pid) === stat.start)
+      const owner = ownerOf(pid, stat)
       if (stat.state === "Z") {
-        const since = zombies.get(pid)
-        if (!known && !lost.has(pid) && since === undefined) zombies.set(pid, performance.now())
-        else if (since === undefined || performance.now() - since > libuvTime) {
+        const since = zombies.get(pid) ?? performance.now()
+        // It may be the host's, and libuv has not reaped it yet.
+        const ours = closing || owner !== undefined || lost.has(pid)
+        if (ours || performance.now() - since > libuvTime) {
           zombies.delete(pid)
           lost.delete(pid)
           libc!.reap(pid)
-        }
-      } else if (!known && lost.get(pid)?.start !== stat.start) {
-        const owners = ownersOf(pid, stat)
+        } else zombies.set(pid, since)
+      } else if (owner !== undefined) descendants.note(owner, pid, stat)
+      else if (lost.get(pid)?.start !== stat.start) {
+        const owners = ownersOf(pid)
         if (owners.length === 1) descendants.note(owners[0]!, pid, stat)
         else lost.set(pid, { start: stat.start, of: new Set(owners) })
       }
@@ -135,6 +139,7 @@ export const make = (libc: Libc | undefined): Tracker => {
       )
     },
     remove: (tree) => {
+      if (children !== undefined && tree.seen.size > 0) adopt()
       trees.delete(tree)
       for (const [pid, { of, start }] of lost) {
         if (!of.delete(tree) || of.size !== 1) continue
@@ -149,7 +154,7 @@ export const make = (libc: Libc | undefined): Tracker => {
       wakes = Number.POSITIVE_INFINITY
     },
     close: () => {
-      adopt()
+      adopt(true)
       clearTimeout(timer)
       children?.close()
       if (children !== undefined && --adopters === 0) libc!.adoptOrphans(false)
