@@ -19,6 +19,10 @@ export const layer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Cli.no
 const input = async (standIns: StandIns) =>
   standIns.input ?? (await import("../services/host/Input.js")).layer
 
+/** Ends what a person's code starts, where the process is the command's own. */
+const guarded = async (standIns: StandIns) =>
+  standIns.input === undefined ? (await import("../services/process/Guarded.js")).layer : Layer.empty
+
 type Main = Layer.Layer.Success<typeof layer> | Output.Output | Signals.Signals | Cli.Rest | Cli.Self
 
 /** Layers in place of the process's own, for tests. */
@@ -31,7 +35,10 @@ const owning = { adoptOrphans: true } as const
 
 // Each subcommand's code, and the layers that only it needs, are loaded when it is called.
 const loaders = (standIns: StandIns): Record<Name | "guide", () => Promise<Spec.AnyCommand<Main>>> => ({
-  run: async () => (await import("./run.js")).command,
+  run: async () => {
+    const [{ command }, guard] = await Promise.all([import("./run.js"), guarded(standIns)])
+    return Command.provide(command, guard)
+  },
   tasks: async () => {
     const { command } = await import("./tasks.js")
     const [stdin, Processes] = await Promise.all([
@@ -86,13 +93,14 @@ const loaders = (standIns: StandIns): Record<Name | "guide", () => Promise<Spec.
   },
   executor: async () => {
     const { command } = await import("./executor.js")
-    const [Executor, GuideServer, stdin, SystemLoad] = await Promise.all([
+    const [Executor, guard, GuideServer, stdin, SystemLoad] = await Promise.all([
       import("../services/thread/Executor.js"),
+      guarded(standIns),
       import("../services/http/GuideServer.js"),
       input(standIns),
       import("../services/host/SystemLoad.js")
     ])
-    const services = Layer.mergeAll(GuideServer.layer, stdin, SystemLoad.layer)
+    const services = Layer.mergeAll(GuideServer.layer, guard, stdin, SystemLoad.layer)
     return Command.provide(command, Layer.merge(Executor.layerThreads({ maxWorkers: 5 }), services))
   },
   subprocess: async () => {

@@ -1,8 +1,10 @@
+import { Duration, Effect, Layer } from "effect"
 import * as descendants from "./internal/descendants.js"
 import * as guardian from "./internal/guardian.js"
 import * as libc from "./internal/libc.js"
 import * as nodeSpawn from "./internal/nodeSpawn.js"
 import * as posixSpawn from "./internal/posixSpawn.js"
+import { graceDefault } from "./internal/stopping.js"
 
 // Processes that need more than `Processes` starts, such as a channel of Node's to each: with them, too, nothing is left
 // behind. They must lead a process group (`detached`).
@@ -28,26 +30,39 @@ let shared: { readonly guarding: guardian.Guardian; readonly prefix: string } | 
 let open = 0
 let count = 0
 
+/** One guardian serves all that are open. */
+const enter = () => {
+  if (shared === undefined) {
+    const prefix = guardian.prefix()
+    const backend = () => {
+      const library = libc.load()
+      return library === undefined ? nodeSpawn.backend : posixSpawn.make(library)
+    }
+    shared = { prefix, guarding: guardian.make(backend, prefix, 0) }
+  }
+  open++
+  const { guarding, prefix } = shared
+  const marker = `${prefix}${++count};`
+  return { guarding, marker, mark: (process.env[descendants.variable] ?? "") + marker }
+}
+const leave = () => {
+  if (--open > 0) return
+  void shared?.guarding.close()
+  shared = undefined
+}
+
 /**
- * The place of a process that is about to be started. One guardian serves all that are open.
+ * The place of a process that is about to be started.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (): Guarded => {
-  if (shared === undefined) {
-    const library = libc.load()
-    const backend = library === undefined ? nodeSpawn.backend : posixSpawn.make(library)
-    const prefix = guardian.prefix()
-    shared = { prefix, guarding: guardian.make(() => backend, prefix, 0) }
-  }
-  const { guarding, prefix } = shared
-  open++
+  const { guarding, mark, marker } = enter()
   guarding.begin()
-  const marker = `${prefix}${++count};`
   let tree: descendants.Tree | undefined
   return {
-    env: { [descendants.variable]: (process.env[descendants.variable] ?? "") + marker },
+    env: { [descendants.variable]: mark },
     started: (pid) => {
       tree = { group: pid, marker, seen: new Map(), ended: false }
       guarding.add(tree, { signal: "SIGKILL", grace: 0 })
@@ -58,10 +73,7 @@ export const make = (): Guarded => {
     ended: (onGone) => {
       const gone = () => {
         if (tree !== undefined) guarding.remove(tree)
-        if (--open === 0) {
-          void guarding.close()
-          shared = undefined
-        }
+        leave()
         onGone()
       }
       if (tree === undefined) return gone()
@@ -70,3 +82,40 @@ export const make = (): Guarded => {
     }
   }
 }
+
+/** When the guardian of a program's own children is started, in milliseconds: most programs are short and have none. */
+const later = 20
+
+/**
+ * What the program of this process starts by other means (`node:child_process`, another `CommandExecutor`) ends with the
+ * layer: by TERM, and by KILL after 5 seconds; also if this process is killed, unless that comes in its first moments. It
+ * is found by the mark in the environment, which is set for this process meanwhile. For programs that own their process.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<never> = Layer.scopedDiscard(
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const { guarding, mark, marker } = enter()
+      process.env[descendants.variable] = mark
+      const tree: descendants.Tree = { group: 0, marker, seen: new Map(), ended: true }
+      const how = { signal: "SIGTERM", grace: Duration.toMillis(graceDefault), complete: false } as const
+      guarding.add(tree, how)
+      const timer = setTimeout(guarding.begin, later).unref()
+      return { guarding, how, timer, tree }
+    }),
+    ({ guarding, how, timer, tree }) =>
+      Effect.async<void>((resume) => {
+        clearTimeout(timer)
+        const mark = process.env[descendants.variable]?.replace(tree.marker, "") ?? ""
+        if (mark === "") delete process.env[descendants.variable]
+        else process.env[descendants.variable] = mark
+        descendants.end(tree, how, () => {
+          guarding.remove(tree)
+          leave()
+          resume(Effect.void)
+        })
+      })
+  )
+)
