@@ -30,19 +30,22 @@ let shared: { readonly guarding: guardian.Guardian; readonly prefix: string } | 
 let open = 0
 let count = 0
 
+const killed = { signal: "SIGKILL", grace: 0, complete: false } as const
+const asked = { signal: "SIGTERM", grace: Duration.toMillis(graceDefault), complete: false } as const
+
 /** One guardian serves all that are open. */
-const enter = () => {
+const enter = (how: { readonly signal: NodeJS.Signals; readonly grace: number }) => {
   if (shared === undefined) {
     const prefix = guardian.prefix()
     const backend = () => {
       const library = libc.load()
       return library === undefined ? nodeSpawn.backend : posixSpawn.make(library)
     }
-    shared = { prefix, guarding: guardian.make(backend, prefix, 0) }
+    shared = { prefix, guarding: guardian.make(backend, prefix) }
   }
   open++
   const { guarding, prefix } = shared
-  const marker = `${prefix}${++count};`
+  const marker = guardian.markerOf(prefix, ++count, how)
   return { guarding, marker, mark: (process.env[descendants.variable] ?? "") + marker }
 }
 const leave = () => {
@@ -58,14 +61,14 @@ const leave = () => {
  * @category constructors
  */
 export const make = (): Guarded => {
-  const { guarding, mark, marker } = enter()
+  const { guarding, mark, marker } = enter(killed)
   guarding.begin()
   let tree: descendants.Tree | undefined
   return {
     env: { [descendants.variable]: mark },
     started: (pid) => {
       tree = { group: pid, marker, seen: new Map(), ended: false }
-      guarding.add(tree, { signal: "SIGKILL", grace: 0 })
+      guarding.add(tree)
     },
     kill: () => {
       if (tree !== undefined) descendants.signalTree(tree, "SIGKILL")
@@ -78,7 +81,7 @@ export const make = (): Guarded => {
       }
       if (tree === undefined) return gone()
       tree.ended = true
-      descendants.end(tree, { signal: "SIGKILL", grace: 0, complete: false }, gone)
+      descendants.end(tree, killed, gone)
     }
   }
 }
@@ -97,21 +100,20 @@ const later = 20
 export const layer: Layer.Layer<never> = Layer.scopedDiscard(
   Effect.acquireRelease(
     Effect.sync(() => {
-      const { guarding, mark, marker } = enter()
+      const { guarding, mark, marker } = enter(asked)
       process.env[descendants.variable] = mark
       const tree: descendants.Tree = { group: 0, marker, seen: new Map(), ended: true }
-      const how = { signal: "SIGTERM", grace: Duration.toMillis(graceDefault), complete: false } as const
-      guarding.add(tree, how)
+      guarding.add(tree)
       const timer = setTimeout(guarding.begin, later).unref()
-      return { guarding, how, timer, tree }
+      return { guarding, timer, tree }
     }),
-    ({ guarding, how, timer, tree }) =>
+    ({ guarding, timer, tree }) =>
       Effect.async<void>((resume) => {
         clearTimeout(timer)
         const mark = process.env[descendants.variable]?.replace(tree.marker, "") ?? ""
         if (mark === "") delete process.env[descendants.variable]
         else process.env[descendants.variable] = mark
-        descendants.end(tree, how, () => {
+        descendants.end(tree, asked, () => {
           guarding.remove(tree)
           leave()
           resume(Effect.void)

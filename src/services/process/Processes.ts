@@ -315,7 +315,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       const library = () => (options.backend === "node" ? undefined : libc.load())
       let backend: Backend.Backend | undefined
       let tracking: tracker.Tracker | undefined
-      const guarding = guardian.make(() => backend!, unique, Duration.toMillis(layerGrace))
+      const guarding = guardian.make(() => backend!, unique)
       const begin = () => {
         if (backend === undefined) {
           const loaded = library()
@@ -370,7 +370,8 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const context = fiber.currentContext
         const fiberRefs = refsOf(fiber)
-        const marker = `${unique}${++count};`
+        const { grace = layerGrace, stopSignal: signal = "SIGTERM" } = startOptions
+        const marker = guardian.markerOf(unique, ++count, { signal, grace: Duration.toMillis(grace) })
         const env: Record<string, string> = {}
         for (const [name, value] of command.env) env[name] = value
         env[descendants.variable] = outer + marker
@@ -429,8 +430,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             child.tree = tree
             children.add(child)
             tracking!.add(tree)
-            const { grace = layerGrace, stopSignal: signal = "SIGTERM" } = startOptions
-            guarding.add(tree, { signal, grace: Duration.toMillis(grace) })
+            guarding.add(tree)
             for (const stream of ["stdout", "stderr"] as const) {
               const from = streams[stream]
               if (from === undefined) continue

@@ -23,7 +23,7 @@ set | exec "$@"
 export interface Guardian {
   /** Starts the guardian, unless it runs. */
   readonly begin: () => void
-  readonly add: (tree: Tree, how: { readonly signal: NodeJS.Signals; readonly grace: number }) => void
+  readonly add: (tree: Tree) => void
   /** A descendant outside of its tree's group. */
   readonly stray: (tree: Tree, pid: number, start: string) => void
   readonly remove: (tree: Tree) => void
@@ -32,39 +32,55 @@ export interface Guardian {
 }
 
 /** Most jobs are over within this time, in milliseconds; the guardian finds their processes by the marker. */
-const shortest = 5
+const shortest = 50
+
+interface How {
+  readonly signal: NodeJS.Signals
+  /** Milliseconds. */
+  readonly grace: number
+}
+
+/** The marker of a tree, from which the guardian learns how to end it. */
+export const markerOf = (markers: string, id: number, { grace, signal }: How): string =>
+  `${markers}${id},${signal},${Math.round(grace)};`
 
 /** A prefix of markers that no other process has. */
 export const prefix = (): string =>
   `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}.`
 
-/** Trees have markers `PREFIX NUMBER ;`; `grace` in milliseconds is for those that the guardian was not told of. */
-export const make = (backend: () => Backend, markers: string, grace: number): Guardian => {
-  const trees = new Map<Tree, string>()
+/** Its trees have markers of {@link markerOf} with this prefix. */
+export const make = (backend: () => Backend, markers: string): Guardian => {
+  const trees = new Set<Tree>()
   const known = new Set<Tree>()
   let fresh: Array<Tree> = []
+  let removed = ""
   let resident: { readonly pid: number; readonly to: Writable } | undefined
   let closing = false
   let onGone: (() => void) | undefined
   let timer: NodeJS.Timeout | undefined
 
-  const idOf = ({ marker }: Tree) => marker.slice(marker.lastIndexOf(".") + 1, -1)
+  const idOf = ({ marker }: Tree) => marker.slice(markers.length, marker.indexOf(","))
   const write = (text: string) => void (text !== "" && resident?.to.write(text))
   const describe = (tree: Tree) => {
-    const how = trees.get(tree)
-    if (how === undefined) return ""
     known.add(tree)
     const seen = [...tree.seen].map(([pid, start]) => `${pid}:${start}`)
-    return `+ ${idOf(tree)} ${[tree.group, how, ...seen].join(" ")}\n`
+    return `+ ${idOf(tree)} ${[tree.group, tree.marker, ...seen].join(" ")}\n`
   }
   const flush = () => {
     timer = undefined
-    write(fresh.map(describe).join(""))
+    const text =
+      removed +
+      fresh
+        .filter((tree) => trees.has(tree))
+        .map(describe)
+        .join("")
     fresh = []
+    removed = ""
+    write(text)
   }
   const begin = () => {
     if (resident !== undefined || closing) return
-    const words = [builtFile("services/process/internal/guardianMain.js"), markers, String(grace)]
+    const words = [builtFile("services/process/internal/guardianMain.js"), markers]
     const path = process.env["LD_LIBRARY_PATH"]
     backend().spawn(
       {
@@ -86,7 +102,7 @@ export const make = (backend: () => Backend, markers: string, grace: number): Gu
           ;(stdin as Socket).unref()
           resident = { pid, to: stdin! }
           known.clear()
-          write([...trees.keys()].map(describe).join(""))
+          write([...trees].map(describe).join(""))
         },
         failed: () => undefined, // no shell, no guardian
         exited: () => {
@@ -100,8 +116,8 @@ export const make = (backend: () => Backend, markers: string, grace: number): Gu
   }
   return {
     begin,
-    add: (tree, { grace, signal }) => {
-      trees.set(tree, `${signal} ${Math.round(grace)}`)
+    add: (tree) => {
+      trees.add(tree)
       fresh.push(tree)
       timer ??= setTimeout(flush, shortest).unref()
     },
@@ -110,7 +126,9 @@ export const make = (backend: () => Backend, markers: string, grace: number): Gu
     },
     remove: (tree) => {
       trees.delete(tree)
-      if (known.delete(tree)) write(`- ${idOf(tree)}\n`)
+      if (!known.delete(tree)) return
+      removed += `- ${idOf(tree)}\n`
+      timer ??= setTimeout(flush, shortest).unref()
     },
     close: () =>
       new Promise((resolve) => {

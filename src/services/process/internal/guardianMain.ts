@@ -2,14 +2,19 @@ import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { type Ending, end, note, statOf, type Tree } from "./descendants.js"
 
 // What the guardian becomes when the tool is gone: ends the trees that were running, each by its own stop signal and
-// grace period. Input: variables of the shell, `aio_tree_ID='GROUP SIGNAL GRACE PID:START…'`. Words: the prefix of all
-// markers, and the grace period of trees that the shell was not told of.
+// grace period, as its marker says: `PREFIX ID,SIGNAL,GRACE;`. Input: variables of the shell,
+// `aio_tree_ID='GROUP MARKER PID:START…'`. Its word is the prefix.
 
-const [prefix = "", grace = "0"] = process.argv.slice(2)
+const prefix = process.argv[2] ?? ""
 const trees = new Map<string, Ending & { readonly tree: Tree }>()
 
-for (const [, id, words] of readFileSync(0, "latin1").matchAll(/^aio_tree_(\d+)='?([^'\n]*)'?$/gm)) {
-  const [group, signal, grace, ...strays] = words!.split(" ")
+const add = (tree: Tree) => {
+  const [, signal, grace] = tree.marker.slice(0, -1).split(",")
+  trees.set(tree.marker, { tree, signal: signal as NodeJS.Signals, grace: Number(grace), complete: false })
+}
+
+for (const [, words] of readFileSync(0, "latin1").matchAll(/^aio_tree_\d+='?([^'\n]*)'?$/gm)) {
+  const [group, marker, ...strays] = words!.split(" ")
   const seen = new Map(
     strays.map((stray) => {
       const [pid, start] = stray.split(":")
@@ -17,17 +22,12 @@ for (const [, id, words] of readFileSync(0, "latin1").matchAll(/^aio_tree_(\d+)=
     })
   )
   const leader = statOf(Number(group))
-  const tree: Tree = {
-    group: Number(group),
-    marker: `${prefix}${id};`,
-    seen,
-    ended: leader === undefined || leader.session !== Number(group)
-  }
-  trees.set(tree.marker, { tree, signal: signal as NodeJS.Signals, grace: Number(grace), complete: false })
+  const ended = leader === undefined || leader.session !== Number(group)
+  add({ group: Number(group), marker: marker!, seen, ended })
 }
 
 // Processes that were just being started when the tool was killed.
-const markers = new RegExp(`${prefix.replace(/[^\w-]/g, "\\$&")}\\d+;`)
+const markers = new RegExp(`${prefix.replace(/[^\w-]/g, "\\$&")}\\d+,SIG\\w+,\\d+;`)
 const running = existsSync("/proc") ? readdirSync("/proc") : []
 for (const pid of running.filter((entry) => /^\d+$/.test(entry))) {
   try {
@@ -36,7 +36,7 @@ for (const pid of running.filter((entry) => /^\d+$/.test(entry))) {
     if (marker === undefined || stat === undefined || trees.has(marker)) continue
     const tree: Tree = { group: stat.session, marker, seen: new Map(), ended: true }
     note(tree, Number(pid), stat)
-    trees.set(marker, { tree, signal: "SIGTERM", grace: Number(grace), complete: false })
+    add(tree)
   } catch {
     // gone, or another user's
   }
