@@ -347,16 +347,21 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       )
       if (options.ahead === true) begin()
 
-      // Starts that the lack of descriptors or processes has refused, in order.
+      // Starts wait for each other, one in a turn, so that many at once do not hold up everything else; and for the end
+      // of a process where descriptors or processes are short.
       const waiting: Array<Child> = []
-      let retrying = false
-      const retry = () => {
-        if (retrying || waiting.length === 0) return
-        retrying = true
+      let turning = false
+      let short = false
+      const next = () => {
+        if (turning || short) return
+        const child = waiting.shift()
+        if (child === undefined) return
+        turning = true
         setImmediate(() => {
-          retrying = false
-          waiting.shift()?.spawn()
+          turning = false
+          next()
         })
+        child.spawn()
       }
 
       const outer = process.env[descendants.variable] ?? ""
@@ -447,10 +452,10 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             }
             startOptions.onStarted?.(pid)
             child.onStarted?.()
-            retry()
           },
           failed: (code, message) => {
-            if (children.size > 0 && full.includes(code)) waiting.unshift(child)
+            short = children.size > 0 && full.includes(code)
+            if (short) waiting.unshift(child)
             else settle(child, Effect.fail(startError(command, code, message)))
           },
           exited: (ended) => {
@@ -491,8 +496,8 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             }
           }
         }
-        if (waiting.length > 0) waiting.push(child)
-        else child.spawn()
+        waiting.push(child)
+        next()
         return child
       }
 
@@ -523,7 +528,8 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         for (const stream of child.streams) stream.destroy()
         tracking!.remove(child.tree!)
         guarding.remove(child.tree!)
-        retry()
+        short = false
+        next()
       }
 
       const endTree = (
