@@ -43,7 +43,17 @@ const read = (file) => {
   }
 }
 const isZombie = (pid) => /^State:\s+[ZX]/m.test(read(`/proc/${pid}/status`))
-const children = (pid) => read(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean).map(Number)
+const list = (folder) => {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return [] // gone
+  }
+}
+const children = (pid) =>
+  list(`/proc/${pid}/task`).flatMap((thread) =>
+    read(`/proc/${pid}/task/${thread}/children`).split(" ").filter(Boolean).map(Number)
+  )
 const isGuardian = (pid) => /aio guardian|guardianMain/.test(read(`/proc/${pid}/cmdline`))
 const send = (pid, signal) => {
   try {

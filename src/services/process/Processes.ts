@@ -325,7 +325,6 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           backend = loaded === undefined ? nodeSpawn.backend : posixSpawn.make(loaded)
           tracking = tracker.make(options.adoptOrphans === true ? loaded : undefined)
         }
-        guarding.begin()
       }
       const complete = () => tracking?.complete === true
 
@@ -345,7 +344,10 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           return strays.size === 0 ? Effect.void : endTree(tree, {})
         })
       )
-      if (options.ahead === true) begin()
+      if (options.ahead === true) {
+        begin()
+        guarding.begin()
+      }
 
       // Starts wait for each other, one in a turn, so that many at once do not hold up everything else; and for the end
       // of a process where descriptors or processes are short.
@@ -487,12 +489,21 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           taking: new Set(),
           streams: [],
           spawn: () => {
-            try {
-              begin()
-              backend!.spawn(request, listener)
-            } catch (error) {
+            const refuse = (error: unknown) => {
               const { code, message } = error as NodeJS.ErrnoException
               settle(child, Effect.fail(startError(command, code ?? "", message)))
+            }
+            try {
+              begin()
+              guarding.begin(() => {
+                try {
+                  backend!.spawn(request, listener)
+                } catch (error) {
+                  refuse(error)
+                }
+              })
+            } catch (error) {
+              refuse(error)
             }
           }
         }

@@ -50,8 +50,8 @@ const unmarked = `env -i ${setsid} /bin/sh -c "echo \\$\\$ >> $1; exec /bin/slee
 /** The guardians that this process has started. */
 const guardians = (): ReadonlyArray<number> =>
   fs
-    .readFileSync(`/proc/self/task/${process.pid}/children`, "latin1")
-    .split(" ")
+    .readdirSync("/proc/self/task")
+    .flatMap((thread) => fs.readFileSync(`/proc/self/task/${thread}/children`, "latin1").split(" "))
     .filter((pid) => pid !== "" && fs.readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("aio guardian"))
     .map(Number)
 

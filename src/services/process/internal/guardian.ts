@@ -21,8 +21,8 @@ set | exec "$@"
 `
 
 export interface Guardian {
-  /** Starts the guardian, unless it runs. */
-  readonly begin: () => void
+  /** Starts the guardian, unless it runs, and calls back when it runs or cannot be started. */
+  readonly begin: (then?: () => void) => void
   readonly add: (tree: Tree) => void
   /** A descendant outside of its tree's group. */
   readonly stray: (tree: Tree, pid: number, start: string) => void
@@ -55,6 +55,8 @@ export const make = (backend: () => Backend, markers: string): Guardian => {
   let fresh: Array<Tree> = []
   let removed = ""
   let resident: { readonly pid: number; readonly to: Writable } | undefined
+  const waiting: Array<() => void> = []
+  let starting = false
   let closing = false
   let onGone: (() => void) | undefined
   let timer: NodeJS.Timeout | undefined
@@ -78,8 +80,15 @@ export const make = (backend: () => Backend, markers: string): Guardian => {
     removed = ""
     write(text)
   }
-  const begin = () => {
-    if (resident !== undefined || closing) return
+  const begin = (then?: () => void) => {
+    if (resident !== undefined || closing) return then?.()
+    if (then !== undefined) waiting.push(then)
+    if (starting) return
+    starting = true
+    const ready = () => {
+      starting = false
+      for (const one of waiting.splice(0)) one()
+    }
     const words = [builtFile("services/process/internal/guardianMain.js"), markers]
     const path = process.env["LD_LIBRARY_PATH"]
     backend().spawn(
@@ -103,8 +112,10 @@ export const make = (backend: () => Backend, markers: string): Guardian => {
           resident = { pid, to: stdin! }
           known.clear()
           write([...trees].map(describe).join(""))
+          if (closing) process.kill(pid, "SIGKILL")
+          ready()
         },
-        failed: () => undefined, // no shell, no guardian
+        failed: ready, // no shell, no guardian
         exited: () => {
           resident?.to.destroy()
           resident = undefined
@@ -134,13 +145,13 @@ export const make = (backend: () => Backend, markers: string): Guardian => {
       new Promise((resolve) => {
         closing = true
         clearTimeout(timer)
-        if (resident === undefined) return resolve()
+        if (resident === undefined && !starting) return resolve()
         const keepsAlive = setInterval(() => undefined, 1000)
         onGone = () => {
           clearInterval(keepsAlive)
           resolve()
         }
-        process.kill(resident.pid, "SIGKILL")
+        if (resident !== undefined) process.kill(resident.pid, "SIGKILL")
       })
   }
 }

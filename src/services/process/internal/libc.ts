@@ -25,8 +25,11 @@ export interface Reaped {
 }
 
 export interface Libc {
-  /** The pid, or minus the error number. The child has its own session, no blocked and no ignored signal. */
-  readonly spawn: (plan: Plan) => number
+  /**
+   * Calls back with the pid, or minus the error number. The child has its own session, no blocked and no ignored signal.
+   * A thread of libuv's waits for its exec: the main thread would stand still for some milliseconds.
+   */
+  readonly spawn: (plan: Plan, onSpawned: (pid: number) => void) => void
   /** Whether `Plan.cwd` is supported. */
   readonly changesFolder: boolean
   /** Both ends of a pipe that exec closes, or minus the error number. */
@@ -85,7 +88,9 @@ const pollError = 0x8 // poll, of a pipe's writing end: it has no reader
 /** More than any platform's posix_spawnattr_t, posix_spawn_file_actions_t, sigset_t and struct rusage. */
 const opaque = 1024
 
-type Native = (...args: ReadonlyArray<unknown>) => number
+type Native = ((...args: ReadonlyArray<unknown>) => number) & {
+  readonly async: (...args: ReadonlyArray<unknown>) => void
+}
 
 const open = (platform: Platform): Libc => {
   const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi")
@@ -128,13 +133,35 @@ const open = (platform: Platform): Libc => {
   setDefaults(attributes, Buffer.alloc(opaque, 0xff))
   setMask(attributes, Buffer.alloc(opaque))
 
-  /** An array of C strings that ends with NULL. Its memory is the strings': they must live until the call. */
-  const pointers = (strings: ReadonlyArray<Buffer>) => {
-    const array = new BigUint64Array(strings.length + 1)
-    for (let i = 0; i < strings.length; i++) array[i] = koffi.address(strings[i])
-    return array
+  /**
+   * One block with room for a pid, both arrays of C strings, each ended by NULL, and the strings. V8 moves small buffers
+   * of its own, and another thread reads these: an ArrayBuffer stays where it is.
+   */
+  const blockOf = ({ argv, cwd, envp, path }: Plan) => {
+    const strings = [...argv, ...envp, path, ...(cwd === undefined ? [] : [cwd])]
+    const tables = 8 * (argv.length + envp.length + 2)
+    const size = strings.reduce((sum, { length }) => sum + length, 8 + tables)
+    const block = Buffer.from(new ArrayBuffer(size))
+    const base = koffi.address(block)
+    let at = 8 + tables
+    let entry = 8
+    for (const [i, string] of strings.entries()) {
+      if (i < argv.length + envp.length) {
+        block.writeBigUInt64LE(base + BigInt(at), entry)
+        entry += i + 1 === argv.length ? 16 : 8
+      }
+      string.copy(block, at)
+      at += string.length
+    }
+    const folder = cwd === undefined ? size : size - cwd.length
+    return {
+      block,
+      argv: block.subarray(8),
+      envp: block.subarray(8 * (argv.length + 2)),
+      path: block.subarray(folder - path.length),
+      cwd: block.subarray(folder)
+    }
   }
-  const pid = Buffer.alloc(4)
   const status = Buffer.alloc(4)
   const both = Buffer.alloc(8)
   const usage = Buffer.alloc(opaque)
@@ -144,18 +171,20 @@ const open = (platform: Platform): Libc => {
 
   return {
     changesFolder: addChdir !== undefined,
-    spawn: ({ argv, cwd, envp, path, stdio }) => {
+    spawn: (plan, onSpawned) => {
+      const { argv, block, cwd, envp, path } = blockOf(plan)
       const actions = Buffer.alloc(opaque)
       actionsInit(actions)
       for (let fd = 0; fd < 3; fd++) {
-        const from = stdio[fd]
+        const from = plan.stdio[fd]
         if (from === undefined) addOpen(actions, fd, "/dev/null", constants.O_RDWR, 0)
         else addDup2(actions, from, fd)
       }
-      if (cwd !== undefined) addChdir!(actions, cwd)
-      const error = posixSpawn(pid, path, actions, attributes, pointers(argv), pointers(envp))
-      actionsDestroy(actions)
-      return error === 0 ? pid.readInt32LE() : -error
+      if (plan.cwd !== undefined) addChdir!(actions, cwd)
+      posixSpawn.async(block, path, actions, attributes, argv, envp, (_: unknown, error: number) => {
+        actionsDestroy(actions)
+        onSpawned(error === 0 ? block.readInt32LE() : -error)
+      })
     },
     pipe: () => {
       const failed = pipe2 === undefined ? pipe(both) : pipe2(both, platform.closeOnExec)

@@ -24,32 +24,39 @@ const cString = (text: string): Buffer => {
   return RawText.encode(`${text}\0`)
 }
 
-/** Spawns the first of the places that can be executed, as execvp does; the pid, or minus the error number. */
+/** Spawns the first of the places that can be executed, as execvp does; gives the pid, or minus the error number. */
 const search = (
   libc: Libc,
   { args, cwd, env, extendEnv, file }: Request,
-  stdio: ReadonlyArray<number | undefined>
-): number => {
+  stdio: ReadonlyArray<number | undefined>,
+  onSpawned: (pid: number) => void
+): void => {
   const variables: NodeJS.ProcessEnv = extendEnv ? { ...process.env, ...env } : env
   const words = args.map(cString)
   const envp = Object.entries(variables).map(([name, value]) => cString(`${name}=${value}`))
   const folder = cwd === process.cwd() ? undefined : cString(cwd)
-  const spawn = (path: string, argv: ReadonlyArray<Buffer>) =>
-    libc.spawn({ path: cString(path), argv, envp, cwd: folder, stdio })
+  const spawn = (path: string, argv: ReadonlyArray<Buffer>, then: (pid: number) => void) =>
+    libc.spawn({ path: cString(path), argv, envp, cwd: folder, stdio }, then)
   const all = places(file, variables["PATH"])
-  let error = -ENOENT
-  for (const place of all) {
-    // A spawn that fails costs as much as one that succeeds.
-    if (all.length > 1 && !existsSync(resolve(cwd, place))) continue
-    let spawned = spawn(place, [cString(file), ...words])
-    if (spawned === -ENOEXEC) {
-      spawned = spawn("/bin/sh", [cString("/bin/sh"), cString(place), ...words]) // a script without a first line
+  // A spawn that fails costs as much as one that succeeds.
+  const left = all.length === 1 ? all : all.filter((place) => existsSync(resolve(cwd, place)))
+  const next = (at: number, error: number): void => {
+    const place = left[at]
+    if (place === undefined) {
+      onSpawned(error)
+      return
     }
-    if (spawned > 0) return spawned
-    if (spawned === -EACCES) error = spawned
-    else if (spawned !== -ENOENT && spawned !== -ENOTDIR) return spawned
+    const settle = (pid: number) => {
+      if (pid === -EACCES) next(at + 1, pid)
+      else if (pid === -ENOENT || pid === -ENOTDIR) next(at + 1, error)
+      else onSpawned(pid)
+    }
+    spawn(place, [cString(file), ...words], (pid) => {
+      if (pid !== -ENOEXEC) return settle(pid)
+      spawn("/bin/sh", [cString("/bin/sh"), cString(place), ...words], settle) // a script without a first line
+    })
   }
-  return error
+  next(0, -ENOENT)
 }
 
 /** Starts processes by libc's posix_spawn. */
@@ -78,28 +85,29 @@ export const make = (libc: Libc): Backend => ({
         ;[ours[fd], theirs[fd]] = fd === 0 ? [pipe[1], pipe[0]] : pipe
       }
     }
-    let pid: number
+    const spawned = (pid: number) => {
+      if (pid < 0) return fail(-pid)
+      close(theirs)
+      const [to, out, err] = ours
+      listener.started({
+        pid,
+        stdin: to === undefined ? undefined : pipes.writer(to),
+        stdout: out === undefined ? undefined : pipes.reader(out),
+        stderr: err === undefined ? undefined : pipes.reader(err)
+      })
+      reaper.watch(
+        libc,
+        pid,
+        (reaped) =>
+          listener.exited(reaped === undefined ? undefined : { ...endOf(reaped.status), usage: reaped }),
+        request.background !== true
+      )
+    }
     try {
-      pid = search(libc, request, theirs)
+      search(libc, request, theirs, spawned)
     } catch (error) {
       close([...ours, ...theirs])
       throw error
     }
-    if (pid < 0) return fail(-pid)
-    close(theirs)
-    reaper.watch(
-      libc,
-      pid,
-      (reaped) =>
-        listener.exited(reaped === undefined ? undefined : { ...endOf(reaped.status), usage: reaped }),
-      request.background !== true
-    )
-    const [to, out, err] = ours
-    listener.started({
-      pid,
-      stdin: to === undefined ? undefined : pipes.writer(to),
-      stdout: out === undefined ? undefined : pipes.reader(out),
-      stderr: err === undefined ? undefined : pipes.reader(err)
-    })
   }
 })

@@ -56,8 +56,8 @@ export const watch = (
   if (timer === undefined) {
     timer = setInterval(sweep, period).unref()
     process.on("SIGCHLD", sweep)
-    setImmediate(sweep) // it may have ended before there was a listener
   }
+  setImmediate(sweep) // it may have ended before it was watched
   if (holds && ++holding === 1) timer.ref()
 }
 
