@@ -16,6 +16,7 @@ import * as ExecutorView from "./executor/view.js"
 import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
+import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Reporter from "./kernel/Reporter.js"
 import * as Values from "./kernel/Values.js"
 
@@ -196,5 +197,10 @@ export const command = Command.provide(
       }),
     { example: { run: () => Executors.example, instead: "write MODULE#EXPORT ITEM..." } }
   ),
-  Layer.mergeAll(Executor.layerThreads({ maxWorkers: 5 }), GuideServer.layer, SystemLoad.layer)
+  Layer.mergeAll(
+    OwnProcess.guarded,
+    Executor.layerThreads({ maxWorkers: 5 }),
+    GuideServer.layer,
+    SystemLoad.layer
+  )
 )

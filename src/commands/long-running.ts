@@ -7,6 +7,7 @@ import * as Services from "../services/supervision/Services.js"
 import * as Command from "./kernel/Command.js"
 import type * as Flag from "./kernel/Flag.js"
 import * as Named from "./kernel/Named.js"
+import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Timestamps from "./kernel/Timestamps.js"
 import { checks, flags } from "./long-running/flags.js"
 import * as View from "./long-running/view.js"
@@ -90,5 +91,5 @@ export const command = Command.provide(
       }
     }
   ),
-  Layer.merge(Processes.layer, Probes.layer)
+  Layer.merge(OwnProcess.processes(Processes.layerWith), Probes.layer)
 )

@@ -17,6 +17,7 @@ import * as Modules from "../services/source/Modules.js"
 import * as Checkpoints from "../services/stream/Checkpoints.js"
 import * as ShellWords from "../services/text/ShellWords.js"
 import * as Command from "./kernel/Command.js"
+import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Reporter from "./kernel/Reporter.js"
 import * as Values from "./kernel/Values.js"
 import { conflict, flags } from "./loop/flags.js"
@@ -170,5 +171,11 @@ export const command = Command.provide(
       }).pipe(Effect.scoped),
     { example: { run: () => Loops.example, instead: "write MODULE#EXPORT, or -- CMD ARG… {}" } }
   ),
-  Layer.mergeAll(Checkpoints.layer, Modules.layer, Processes.layer, SystemLoad.layer, Tail.layer)
+  Layer.mergeAll(
+    Checkpoints.layer,
+    Modules.layer,
+    OwnProcess.processes(Processes.layerWith),
+    SystemLoad.layer,
+    Tail.layer
+  )
 )

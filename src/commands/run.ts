@@ -1,4 +1,4 @@
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, Layer } from "effect"
 import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import * as Modules from "../services/source/Modules.js"
@@ -9,6 +9,7 @@ import { guarded } from "../services/text/Foreign.js"
 import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
+import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Timestamps from "./kernel/Timestamps.js"
 
 const inOneLine = (error: unknown) =>
@@ -73,7 +74,7 @@ export const command = Command.make(
               onTimeout: () => new ExitError({ exitCode: codes.timedOut, message })
             })
       return yield* Timestamps.timed(within, config)
-    }).pipe(Effect.provide(Modules.layer)),
+    }).pipe(Effect.provide(Layer.merge(Modules.layer, OwnProcess.guarded))),
   {
     example: {
       run: (config) => Timestamps.timed(Run.example, config),

@@ -10,6 +10,7 @@ import * as Timers from "../services/time/Timers.js"
 import * as VirtualClock from "../services/time/VirtualClock.js"
 import * as Command from "./kernel/Command.js"
 import * as Flags from "./kernel/Flags.js"
+import * as OwnProcess from "./kernel/OwnProcess.js"
 import { align, count, from, ifPast, interval, repeating, running, tz } from "./schedule/flags.js"
 import { read, run, seriesOf, zoneOf } from "./schedule/run.js"
 import * as view from "./schedule/view.js"
@@ -180,5 +181,5 @@ export const command = Command.provide(
       children: [later, at, every, cron, next]
     }
   ),
-  Layer.merge(Processes.layer, Timers.layer)
+  Layer.merge(OwnProcess.processes(Processes.layerWith), Timers.layer)
 )

@@ -14,6 +14,7 @@ import * as Executables from "../services/process/Executables.js"
 import * as Processes from "../services/process/Processes.js"
 import * as Items from "../services/record/Items.js"
 import * as Command from "./kernel/Command.js"
+import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Reporter from "./kernel/Reporter.js"
 import { rawWords } from "./kernel/rawWords.js"
 import * as stdout from "./kernel/stdout.js"
@@ -147,5 +148,5 @@ export const command = Command.provide(
       }
     }
   ),
-  Layer.merge(SystemLoad.layer, Processes.layerWith({ ahead: true }))
+  Layer.merge(SystemLoad.layer, OwnProcess.processes(Processes.layerWith, { ahead: true }))
 )

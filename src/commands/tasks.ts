@@ -6,6 +6,7 @@ import * as Processes from "../services/process/Processes.js"
 import { formatDuration } from "../services/text/Durations.js"
 import * as Command from "./kernel/Command.js"
 import * as Named from "./kernel/Named.js"
+import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Prefixed from "./kernel/Prefixed.js"
 import * as Reporter from "./kernel/Reporter.js"
 
@@ -68,5 +69,5 @@ export const command = Command.provide(
       }).pipe(Effect.scoped),
     { example: { run: () => Tasks.example, instead: Named.instead } }
   ),
-  Processes.layer
+  OwnProcess.processes(Processes.layerWith)
 )

@@ -201,6 +201,31 @@ describe("aio executor", () => {
     expect(endless).toMatchObject({ code: 0, stdout: "Y!\n", stderr: "" })
   })
 
+  it.each([[[]], [["--processes"]]])("ends what its jobs have started, with %j", async (kind) => {
+    const marker = Aio.marker()
+    const module = join(Aio.folder(), "kids.mjs")
+    writeFileSync(
+      module,
+      `import { spawn } from "node:child_process"
+       export const f = () => new Promise(() => {
+         spawn("sleep", ["60"])
+         spawn("setsid", ["sleep", "60"]).once("spawn", () => console.error("up"))
+       })`
+    )
+    const late = await Aio.run(
+      ["executor", "-q", ...kind, "--timeout", "500ms", "--grace", "50ms", `${module}#f`, "1"],
+      {
+        env: marker.env
+      }
+    )
+    expect([late.code, marker.alive()]).toEqual([124, []])
+    const running = Aio.start(["executor", ...kind, `${module}#f`, "1"], { env: marker.env })
+    await running.shows("up")
+    running.kill("SIGKILL")
+    await running.exited
+    expect(await marker.left()).toEqual([])
+  })
+
   it("ends its threads and processes when it is interrupted", async () => {
     const marker = `AIO_TEST=${process.pid}-${Math.random()}`
     const [name, value] = marker.split("=") as [string, string]

@@ -92,6 +92,22 @@ describe("a process tree", () => {
     expect(await marker.left()).toEqual([])
   })
 
+  it.each(["long-running", "tasks", "schedule"] as const)(
+    "of a run whose first process has ended is ended, before %s goes on",
+    async (name) => {
+      // The child holds the output of its parent, which has crashed.
+      const script = "sleep 60 & echo up; exit 3"
+      const [words, stdout] = {
+        "long-running": [["--raw", "--max-restarts", "1", "--backoff", "1ms", `a=${script}`], "up\nup\n"],
+        tasks: [["--raw", `a=${script}`, "b=sleep 60"], "up\n"],
+        schedule: [["later", "0", "--shell", "--", script], "up\n"]
+      }[name] as [Words, string]
+      const marker = Aio.marker()
+      const result = await Aio.run([name, ...words], { env: marker.env })
+      expect([result.code, result.stdout, marker.alive()]).toEqual([1, stdout, []])
+    }
+  )
+
   it("of a run is gone before the next one starts", async () => {
     // A process that has ended and is not reaped yet is not left.
     const script =

@@ -270,6 +270,11 @@ export const order = terminal(({ display }) => Effect.gen(function* () {
 export const tree = Command.exitCode(Command.make("sh", "-c", "setsid sleep 1000 & sleep 1000 & echo up >&2; wait")
   .pipe(Command.stderr("inherit")))
 // By Effect's own executor, which a program may bring along.
+export const stray = Effect.promise(async () => {
+  const { spawn } = await import("node:child_process")
+  spawn("setsid", ["sleep", "60"], { stdio: "ignore" }).unref()
+  spawn("sh", ["-c", "(setsid sleep 60 &) ; sleep 60"], { stdio: "ignore", detached: true }).unref()
+})
 export const stock = Effect.promise(() => import("@effect/platform-node/NodeContext")).pipe(
   Effect.flatMap(({ layer }) =>
     Command.make("sh", "-c", "echo up >&2; exec sleep 1000").pipe(
@@ -338,6 +343,7 @@ describe("run: the services of NodeContext", () => {
             ["tree", "SIGTERM", 143],
             ["tree", "SIGHUP", 129],
             ["tree", "SIGKILL", null],
+            ["stock", "SIGKILL", null],
             ["stock", "SIGINT", 130],
             ["stock", "SIGHUP", 129]
           ] as const
@@ -351,6 +357,9 @@ describe("run: the services of NodeContext", () => {
           assert.deepStrictEqual(await left(), [])
         })
       )
+      const { alive, env } = Aio.marker()
+      assert.deepInclude(await Aio.run(["run", file, "stray"], { env }), { code: 0, stderr: "" })
+      assert.deepStrictEqual(alive(), [])
     })
   )
 })

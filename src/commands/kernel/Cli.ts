@@ -82,7 +82,9 @@ const runWith = <R>(
       if (extra !== undefined) {
         return yield* new UsageError({ message: `${app.name} --version: unexpected '${extra}'` })
       }
-      return yield* Output.print((yield* help()).version(app.version, more))
+      if (!more) return yield* Output.print(app.version)
+      const { backend } = yield* Effect.promise(() => import("../../services/process/Native.js"))
+      return yield* Output.print((yield* help()).details(app.version, backend()))
     }
     const entry = app.entries.find((entry) => entry.name === name)
     if (entry === undefined) {

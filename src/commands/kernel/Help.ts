@@ -198,11 +198,13 @@ export const command = (
   ].join("\n")
 }
 
-/** The text of `aio --version [--verbose]`: with it, a line for each thing on which behaviour depends. */
-export const version = (version: string, isVerbose: boolean): string => {
-  const details = [
-    ["node", process.versions.node],
-    ["platform", `${process.platform} ${process.arch}`]
-  ] as const
-  return isVerbose ? [version, ...Table.keyed(details)].join("\n") : version
-}
+/** The text of `aio --version --verbose`: a line for each thing on which behaviour depends. */
+export const details = (version: string, backend: string): string =>
+  [
+    version,
+    ...Table.keyed([
+      ["node", process.versions.node],
+      ["platform", `${process.platform} ${process.arch}`],
+      ["processes", backend]
+    ])
+  ].join("\n")

@@ -1,4 +1,6 @@
+import { closeSync } from "node:fs"
 import { constants } from "node:os"
+import { isatty } from "node:tty"
 import { Context, Effect, Layer, Queue } from "effect"
 
 /**
@@ -62,6 +64,14 @@ const make = Effect.map(Queue.unbounded<Event>(), (queue) => {
   }
 })
 
+// At its end Node restores the modes of the terminals that it was started with, and aborts where a terminal has hung up;
+// it leaves closed descriptors alone.
+const closeOnExit = (terminals: ReadonlyArray<number>) => {
+  process.once("exit", () => {
+    for (const fd of terminals) if (!isatty(fd)) closeSync(fd)
+  })
+}
+
 /**
  * The signals of this process. The second signal ends the process at once, even while finalizers run: the listener does
  * that itself, because a fiber may wait in an uninterruptible region.
@@ -76,10 +86,12 @@ export const layer: Layer.Layer<Signals> = Layer.scoped(
   Signals,
   Effect.gen(function* () {
     const { offer, signals } = yield* make
+    const terminals = [0, 1, 2].filter((fd) => isatty(fd))
     let asked = false
     const onSignal = (name: NodeJS.Signals) => {
       if (asked) process.exit(exitCode(name as Name))
       asked = true
+      if (name === "SIGHUP") closeOnExit(terminals)
       offer(signal(name as Name))
     }
     const onUncaught = (error: unknown) => offer({ _tag: "Uncaught", error })

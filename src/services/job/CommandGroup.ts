@@ -155,6 +155,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
           stopSignal,
           onStarted: lines.onStarted,
           onOutput: lines.onOutput,
+          until: "leader",
           onLingering: (left, pid) =>
             Effect.zipRight(
               lines.begin,

@@ -52,7 +52,8 @@ export class CommandNotStarted extends Data.TaggedError("CommandNotStarted")<{
 }
 
 /**
- * The helper that had started the process was killed: the process is ended, and its own end is unknown.
+ * The process has ended, and how is unknown: another part of the program that waits for children of any pid has reaped
+ * it.
  *
  * @since 0.1.0
  * @category errors

@@ -28,7 +28,7 @@ export interface Exited {
   readonly signal: NodeJS.Signals | undefined
   /** From its start until it had ended and both pipes were closed, by the monotonic clock. */
   readonly duration: Duration.Duration
-  /** If the platform reports it: Linux on x64 and arm64, with Perl. */
+  /** If the backend reports it: `posix_spawn` does, `node:child_process` does not. */
   readonly usage: Option.Option<Usage>
 }
 

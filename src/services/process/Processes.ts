@@ -1,17 +1,21 @@
+import type { Readable, Writable } from "node:stream"
 import type * as Command from "@effect/platform/Command"
 import { Clock, Context, Duration, Effect, Fiber, Layer, Option, Runtime, type Scope, Stream } from "effect"
-import { nextTurn } from "../task/EventLoop.js"
 import { refsOf } from "../task/internal/fiberRuntime.js"
 import { checkedDuration, checkOptions, time } from "../text/Numbers.js"
 import { commandLine } from "./CommandText.js"
+import type * as Backend from "./internal/backend.js"
 import * as capture from "./internal/capture.js"
-import * as direct from "./internal/direct.js"
-import * as forkServer from "./internal/forkServer.js"
-import * as processTree from "./internal/processTree.js"
-import * as spawner from "./internal/spawner.js"
+import * as descendants from "./internal/descendants.js"
+import * as guardian from "./internal/guardian.js"
+import * as libc from "./internal/libc.js"
+import * as nodeSpawn from "./internal/nodeSpawn.js"
+import * as pipes from "./internal/pipes.js"
+import * as posixSpawn from "./internal/posixSpawn.js"
 import { cwdOf, startError, supported } from "./internal/startErrors.js"
 import { graceDefault, reporting } from "./internal/stopping.js"
-import { InputFailed, type ProcessError } from "./ProcessError.js"
+import * as tracker from "./internal/tracker.js"
+import { CommandLost, InputFailed, type ProcessError } from "./ProcessError.js"
 import { type Exited, exitCodeOf, type Result, type Usage } from "./ProcessOutcome.js"
 
 // The model of a child process, the service that runs them, and its live layer. The layer is one state machine over
@@ -29,7 +33,7 @@ import { type Exited, exitCodeOf, type Result, type Usage } from "./ProcessOutco
 export interface StopOptions {
   /** The signal that asks the process to end; default `"SIGTERM"`. */
   readonly stopSignal?: NodeJS.Signals | undefined
-  /** The grace period: from that signal to KILL; default 5 seconds. */
+  /** The grace period: from that signal to KILL; default that of the layer, 5 seconds. */
   readonly grace?: Duration.DurationInput | undefined
 }
 
@@ -50,6 +54,12 @@ export interface StartOptions extends StopOptions {
   readonly onOutput?:
     | ((stream: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void, ProcessError> | undefined)
     | undefined
+  /**
+   * What ends the run: the end of its last writer (`"output"`, default: when it has ended and both of its pipes are
+   * closed), or the end of its first process (`"leader"`, for supervisors). Then the rest of its tree gets the stop
+   * signal, after a moment for its last output, and `exit` waits for that.
+   */
+  readonly until?: "output" | "leader" | undefined
   /**
    * Run when a process of the tree still runs a second after it was asked to end; `left` milliseconds remain until KILL.
    * Default: nothing.
@@ -90,7 +100,7 @@ export interface Process {
   readonly pid: number
   /** Its command line, quoted. */
   readonly command: string
-  /** Waits until the process has ended and both of its pipes are closed. */
+  /** Waits until the process has ended and both of its pipes are closed; see {@link StartOptions.until}. */
   readonly exit: Effect.Effect<Exited, ProcessError>
   /** Signals the whole tree; false when no process of it is left. */
   readonly signal: (name: NodeJS.Signals) => Effect.Effect<boolean>
@@ -189,20 +199,28 @@ export const start = (
 
 /** How long a release waits, in milliseconds, for pipes to close when no process is left to write. */
 const lastWords = 500
+/** How long the tree of a first process that has ended may still write, in milliseconds, with `until: "leader"`. */
+const wordsAfterLeader = 200
 
 /** A child of the live layer. */
 interface Child {
-  readonly exited: (ended: spawner.Ended) => Exited
-  tree: processTree.Tree | undefined
-  ended: spawner.Ended | undefined
+  tree: descendants.Tree | undefined
+  readonly exited: (ended: Backend.Ended) => Exited
+  /** How its first process has ended. */
+  ended: Backend.Ended | undefined
+  /** Whether it is known that no process of its tree is left. */
+  alone: boolean
   /** Set once: its end, or its error. */
   outcome: Effect.Effect<Exited, ProcessError> | undefined
   onStarted: (() => void) | undefined
+  readonly onEnded: Set<() => void>
   readonly onOutcome: Set<() => void>
   feeding: Fiber.RuntimeFiber<void> | undefined
   /** The fibers of `onOutput` that still take output. */
   readonly taking: Set<Fiber.RuntimeFiber<void>>
-  handle: spawner.Handle
+  /** This process's ends of its pipes. */
+  readonly streams: Array<Readable | Writable>
+  readonly spawn: () => void
 }
 
 const settle = (child: Child, outcome: Effect.Effect<Exited, ProcessError>) => {
@@ -233,12 +251,7 @@ const within = (ms: number, effect: Effect.Effect<unknown, unknown>): Effect.Eff
     Effect.asVoid
   )
 
-const feed = (
-  child: Child,
-  command: string,
-  stdin: NodeJS.WritableStream,
-  input: Stream.Stream<Uint8Array, unknown>
-) =>
+const feed = (child: Child, command: string, stdin: Writable, input: Stream.Stream<Uint8Array, unknown>) =>
   // A write fails once the child has closed its stdin, which ends the input.
   Stream.runForEachWhile(input, (bytes) =>
     Effect.async<boolean>((resume) => {
@@ -251,7 +264,7 @@ const feed = (
     })
   )
 
-const usageOf = (used: spawner.Usage | undefined): Option.Option<Usage> =>
+const usageOf = (used: Backend.Usage | undefined): Option.Option<Usage> =>
   Option.map(Option.fromNullable(used), ({ peakMemory, system, user }) => ({
     user: Duration.millis(user),
     system: Duration.millis(system),
@@ -268,16 +281,24 @@ const usageOf = (used: spawner.Usage | undefined): Option.Option<Usage> =>
  */
 export interface Options {
   /**
-   * How processes are made. `"forkServer"` (default): a small helper process forks, which takes a third of the time and
-   * reports what each process has used; without Linux and Perl it falls back to `"direct"`: node:child_process. Either
-   * way a helper ends all processes when this one is killed.
+   * How processes are made: `"posix_spawn"`, in a quarter of the time and with the usage of each process, or `"node"`:
+   * node:child_process. Default: posix_spawn where the optional package koffi has a binary, else node.
    */
-  readonly spawner?: "forkServer" | "direct" | undefined
-  /** When the fork server is started: with the first process (default), or with the layer, 5 ms sooner. */
+  readonly backend?: "posix_spawn" | "node" | undefined
+  /** Whether the backend is loaded with the layer, 15 ms; default false: with the first process. */
   readonly ahead?: boolean | undefined
-  /** The grace period of processes that are ended because this one was killed; default 5 seconds. */
+  /** The grace period of processes that are started without one; default 5 seconds. */
   readonly grace?: Duration.DurationInput | undefined
+  /**
+   * Whether this process adopts the orphans of its children (Linux: `PR_SET_CHILD_SUBREAPER`), so that processes are
+   * found that left their group, cleared their environment and lost their parent. For programs that own their process:
+   * children of other parts of it should be of its own session. Default false.
+   */
+  readonly adoptOrphans?: boolean | undefined
 }
+
+/** Codes of a start that the end of another process may make possible. */
+const full = ["EAGAIN", "EMFILE", "ENFILE"]
 
 /**
  * {@link layer} with settings.
@@ -289,32 +310,63 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
   Layer.scoped(
     Processes,
     Effect.gen(function* () {
+      const layerGrace = checkedDuration("grace", options.grace ?? graceDefault)
+      const unique = guardian.prefix()
+      const library = () => (options.backend === "node" ? undefined : libc.load())
+      let backend: Backend.Backend | undefined
+      let tracking: tracker.Tracker | undefined
+      const guarding = guardian.make(() => backend!, unique)
+      const begin = () => {
+        if (backend === undefined) {
+          const loaded = library()
+          if (options.backend === "posix_spawn" && loaded === undefined) {
+            throw new Error("the package koffi has no binary for this system")
+          }
+          backend = loaded === undefined ? nodeSpawn.backend : posixSpawn.make(loaded)
+          tracking = tracker.make(options.adoptOrphans === true ? loaded : undefined)
+        }
+      }
+      const complete = () => tracking?.complete === true
+
       const children = new Set<Child>()
       // When this process ends without its finalizers (a second signal, process.exit), nothing else ends them at once.
       const killAll = () => {
-        for (const { tree } of children) if (tree !== undefined) processTree.signalTree(tree, "SIGKILL")
+        for (const { tree } of children)
+          if (tree !== undefined) descendants.signalTree(tree, "SIGKILL", complete())
       }
       process.on("exit", killAll)
       yield* Effect.addFinalizer(() => Effect.sync(() => process.off("exit", killAll)))
-
-      const unique = `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}.`
-      const grace = Duration.toMillis(checkedDuration("grace", options.grace ?? graceDefault))
-      const spawns: Array<spawner.Spawner> = []
-      const theSpawner = () => {
-        // After the fork server was killed, its processes are lost, and later ones get another fork server.
-        let last = spawns.at(-1)
-        if (last?.works() !== true) {
-          last =
-            (options.spawner === "direct" ? undefined : forkServer.open(grace, unique)) ??
-            direct.open(grace, unique)
-          spawns.push(last)
-        }
-        return last
+      yield* Effect.addFinalizer(() => Effect.promise(guarding.close))
+      yield* Effect.addFinalizer(() =>
+        Effect.suspend(() => {
+          const strays = tracking?.close() ?? new Map()
+          const tree = { group: 0, marker: unique, seen: new Map(strays), ended: true }
+          return strays.size === 0 ? Effect.void : endTree(tree, {})
+        })
+      )
+      if (options.ahead === true) {
+        begin()
+        guarding.begin()
       }
-      yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all(spawns.map((one) => one.close()))))
-      if (options.ahead === true) theSpawner()
 
-      const outer = process.env[processTree.variable] ?? ""
+      // Starts wait for each other, one in a turn, so that many at once do not hold up everything else; and for the end
+      // of a process where descriptors or processes are short.
+      const waiting: Array<Child> = []
+      let turning = false
+      let short = false
+      const next = () => {
+        if (turning || short) return
+        const child = waiting.shift()
+        if (child === undefined) return
+        turning = true
+        setImmediate(() => {
+          turning = false
+          next()
+        })
+        child.spawn()
+      }
+
+      const outer = process.env[descendants.variable] ?? ""
       let count = 0
 
       const launch = (
@@ -325,28 +377,12 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const context = fiber.currentContext
         const fiberRefs = refsOf(fiber)
-        const marker = `${unique}${++count};`
+        const { grace = layerGrace, stopSignal: signal = "SIGTERM" } = startOptions
+        const marker = guardian.markerOf(unique, ++count, { signal, grace: Duration.toMillis(grace) })
         const env: Record<string, string> = {}
         for (const [name, value] of command.env) env[name] = value
-        env[processTree.variable] = outer + marker
+        env[descendants.variable] = outer + marker
         const begun = clock.unsafeCurrentTimeNanos()
-        const exited = ({ code, signal, usage }: spawner.Ended): Exited => ({
-          exitCode: exitCodeOf(code, signal),
-          signal: signal ?? undefined,
-          duration: Duration.nanos(clock.unsafeCurrentTimeNanos() - begun),
-          usage: usageOf(usage)
-        })
-        const child: Child = {
-          exited,
-          tree: undefined,
-          ended: undefined,
-          outcome: undefined,
-          onStarted: undefined,
-          onOutcome: new Set(),
-          feeding: undefined,
-          taking: new Set(),
-          handle: spawner.nothing
-        }
         const fork = (effect: Effect.Effect<void>) =>
           Runtime.runFork(
             Runtime.make({ context, fiberRefs, runtimeFlags: Runtime.defaultRuntimeFlags }),
@@ -354,61 +390,125 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           )
         const { command: file, args, stdin } = command
         const inShell = command.shell !== false
-        try {
-          child.handle = theSpawner().spawn(
-            {
-              file: inShell ? (typeof command.shell === "string" ? command.shell : "/bin/sh") : file,
-              args: inShell ? ["-c", [file, ...args].join(" ")] : args,
-              cwd: cwdOf(command),
-              env,
-              extendEnv: command.extendEnv,
-              uid: Option.getOrUndefined(command.uid),
-              gid: Option.getOrUndefined(command.gid),
-              stdin: typeof stdin !== "string" ? "pipe" : stdin === "inherit" ? "inherit" : "ignore",
-              stdout: command.stdout as "pipe" | "inherit",
-              stderr: command.stderr as "pipe" | "inherit"
-            },
-            {
-              started: (pid) => {
-                child.tree = { group: pid, marker }
-                children.add(child)
-                startOptions.onStarted?.(pid)
-                child.onStarted?.()
-              },
-              failed: (code, message) => settle(child, Effect.fail(startError(command, code, message))),
-              input: (pipe) => {
-                if (typeof stdin !== "string")
-                  child.feeding = fork(feed(child, commandLine(command), pipe, stdin))
-              },
-              data: (stream, chunk, from) => {
-                if (child.outcome !== undefined) return
-                let wait: Effect.Effect<void, ProcessError> | undefined
-                try {
-                  wait = startOptions.onOutput?.(stream, chunk)
-                } catch (error) {
-                  wait = Effect.die(error)
-                }
-                if (wait === undefined) return
-                from.pause()
-                const fiber = fork(
-                  Effect.matchCause(wait, {
-                    onSuccess: () => void from.resume(),
-                    onFailure: (cause) => settle(child, Effect.failCause(cause))
-                  })
-                )
-                child.taking.add(fiber)
-                fiber.addObserver(() => void child.taking.delete(fiber))
-              },
-              exited: (ended) => {
-                child.ended = ended
-              },
-              closed: () => settle(child, Effect.succeed(exited(child.ended!)))
-            }
-          )
-        } catch (error) {
-          const { code, message } = error as NodeJS.ErrnoException
-          settle(child, Effect.fail(startError(command, code ?? "", message)))
+        const request: Backend.Request = {
+          file: inShell ? (typeof command.shell === "string" ? command.shell : "/bin/sh") : file,
+          args: inShell ? ["-c", [file, ...args].join(" ")] : args,
+          cwd: cwdOf(command),
+          env,
+          extendEnv: command.extendEnv,
+          uid: Option.getOrUndefined(command.uid),
+          gid: Option.getOrUndefined(command.gid),
+          stdin: typeof stdin !== "string" ? "pipe" : stdin === "inherit" ? "inherit" : "ignore",
+          stdout: command.stdout as "pipe" | "inherit",
+          stderr: command.stderr as "pipe" | "inherit"
         }
+        const take = (stream: "stdout" | "stderr", chunk: Uint8Array, from: Readable) => {
+          if (child.outcome !== undefined) return
+          let wait: Effect.Effect<void, ProcessError> | undefined
+          try {
+            wait = startOptions.onOutput?.(stream, chunk)
+          } catch (error) {
+            wait = Effect.die(error)
+          }
+          if (wait === undefined) return
+          from.pause()
+          const fiber = fork(
+            Effect.matchCause(wait, {
+              onSuccess: () => void from.resume(),
+              onFailure: (cause) => settle(child, Effect.failCause(cause))
+            })
+          )
+          child.taking.add(fiber)
+          fiber.addObserver(() => void child.taking.delete(fiber))
+        }
+        let open = 1 // its first process and its pipes
+        const closed = () => {
+          if (--open === 0) settle(child, Effect.succeed(child.exited(child.ended!)))
+        }
+        const listener: Backend.Listener = {
+          started: ({ pid, ...streams }) => {
+            const tree: descendants.Tree = {
+              group: pid,
+              marker,
+              seen: new Map(),
+              ended: false,
+              onStray: (pid, start) => guarding.stray(tree, pid, start)
+            }
+            child.tree = tree
+            children.add(child)
+            tracking!.add(tree)
+            guarding.add(tree)
+            for (const stream of ["stdout", "stderr"] as const) {
+              const from = streams[stream]
+              if (from === undefined) continue
+              open++
+              child.streams.push(from)
+              pipes.drain(from, (chunk) => take(stream, chunk, from), closed)
+            }
+            if (streams.stdin !== undefined) {
+              child.streams.push(streams.stdin)
+              streams.stdin.on("error", () => undefined) // a child that closes its stdin early, or is gone
+              if (typeof stdin !== "string") {
+                child.feeding = fork(feed(child, commandLine(command), streams.stdin, stdin))
+              }
+            }
+            startOptions.onStarted?.(pid)
+            child.onStarted?.()
+          },
+          failed: (code, message) => {
+            short = children.size > 0 && full.includes(code)
+            if (short) waiting.unshift(child)
+            else settle(child, Effect.fail(startError(command, code, message)))
+          },
+          exited: (ended) => {
+            child.alone = tracking!.ended(child.tree!)
+            child.ended = ended ?? { code: 0, signal: null, usage: undefined }
+            if (ended === undefined) {
+              const detail = "another part of this program has reaped it"
+              settle(child, Effect.fail(new CommandLost({ command: commandLine(command), detail })))
+            }
+            for (const listener of child.onEnded) listener()
+            closed()
+          }
+        }
+        const child: Child = {
+          tree: undefined,
+          exited: ({ code, signal, usage }) => ({
+            exitCode: exitCodeOf(code, signal),
+            signal: signal ?? undefined,
+            duration: Duration.nanos(clock.unsafeCurrentTimeNanos() - begun),
+            usage: usageOf(usage)
+          }),
+          ended: undefined,
+          alone: false,
+          outcome: undefined,
+          onStarted: undefined,
+          onEnded: new Set(),
+          onOutcome: new Set(),
+          feeding: undefined,
+          taking: new Set(),
+          streams: [],
+          spawn: () => {
+            const refuse = (error: unknown) => {
+              const { code, message } = error as NodeJS.ErrnoException
+              settle(child, Effect.fail(startError(command, code ?? "", message)))
+            }
+            try {
+              begin()
+              guarding.begin(() => {
+                try {
+                  backend!.spawn(request, listener)
+                } catch (error) {
+                  refuse(error)
+                }
+              })
+            } catch (error) {
+              refuse(error)
+            }
+          }
+        }
+        waiting.push(child)
+        next()
         return child
       }
 
@@ -422,50 +522,87 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           if (child.tree !== undefined || child.outcome !== undefined) child.onStarted()
         })
 
-      /** Whether it is finished: it has ended, left no process behind, and all its output is taken. */
-      const isOver = (child: Child) =>
-        child.ended?.alone === true &&
-        child.outcome !== undefined &&
-        child.taking.size === 0 &&
-        child.feeding === undefined
-
-      const forget = (child: Child) => {
-        children.delete(child)
-        child.handle.close()
+      /** Takes a start back that waits. */
+      const withdraw = (child: Child) => {
+        const at = waiting.indexOf(child)
+        if (at < 0) return
+        waiting.splice(at, 1)
+        settle(child, Effect.interrupt)
       }
 
-      const end = (tree: processTree.Tree, options: StartOptions) =>
+      /** Whether it is finished: it has ended, left no process behind, and all its output is taken. */
+      const isOver = (child: Child) =>
+        child.alone && child.outcome !== undefined && child.taking.size === 0 && child.feeding === undefined
+
+      const forget = (child: Child) => {
+        if (!children.delete(child)) return
+        for (const stream of child.streams) stream.destroy()
+        tracking!.remove(child.tree!)
+        guarding.remove(child.tree!)
+        short = false
+        next()
+      }
+
+      const endTree = (
+        tree: descendants.Tree,
+        { grace = layerGrace, onLingering, stopSignal: signal = "SIGTERM" }: StartOptions
+      ) =>
         reporting(
           tree.group,
-          options,
+          { grace, onLingering },
           pause,
-          processTree.endTree(tree, options.grace ?? graceDefault, options.stopSignal)
+          Effect.async<void>((resume) => {
+            const how = { signal, grace: Duration.toMillis(grace), complete: complete() }
+            return Effect.sync(descendants.end(tree, how, () => resume(Effect.void)))
+          })
         )
+
+      /** Ends what is left of the tree, and takes its output to the last byte. */
+      const finish = (child: Child, options: StartOptions) =>
+        Effect.gen(function* () {
+          if (!child.alone) yield* endTree(child.tree!, options)
+          child.alone = true
+          // An unreachable process may hold the pipes for ever.
+          if (child.outcome === undefined) yield* within(lastWords, outcomeOf(child))
+          forget(child)
+          const killed = { code: null, signal: "SIGKILL", usage: undefined } as const
+          if (child.outcome === undefined) settle(child, Effect.succeed(child.exited(child.ended ?? killed)))
+        })
 
       const release = (child: Child, options: StartOptions) =>
         Effect.gen(function* () {
-          const { grace = graceDefault } = options
+          const { grace = layerGrace } = options
           if (isOver(child)) return forget(child)
           if (child.tree === undefined && child.outcome === undefined) {
-            child.handle.withdraw()
+            withdraw(child)
             yield* Effect.exit(started(child))
           }
           if (child.feeding !== undefined) yield* Fiber.interrupt(child.feeding)
           if (child.tree === undefined) return
-          if (child.ended?.alone !== true) {
-            // When many are interrupted at once, starts that wait for descriptors must be withdrawn before this child frees
-            // its own: the request is sent within one turn.
-            yield* Effect.zipRight(nextTurn, nextTurn)
-            yield* end(child.tree, options)
-          }
-          // Output is taken to the last byte, but an unreachable process may hold the pipes for ever.
-          if (child.outcome === undefined) yield* within(lastWords, outcomeOf(child))
-          forget(child)
-          const killed = { code: null, signal: "SIGKILL", usage: undefined, alone: true } as const
-          if (child.outcome === undefined) settle(child, Effect.succeed(child.exited(child.ended ?? killed)))
+          yield* finish(child, options)
           if (child.taking.size > 0) yield* within(Duration.toMillis(grace), Fiber.awaitAll(child.taking))
           yield* Fiber.interruptAll(child.taking)
         })
+
+      /** Waits for the first process of the tree, then for the end of the rest. */
+      const untilLeader = (child: Child, options: StartOptions) => {
+        const leader = Effect.async<void>((resume) => {
+          const listener = () => resume(Effect.void)
+          if (child.ended !== undefined || child.outcome !== undefined) return listener()
+          child.onEnded.add(listener)
+          child.onOutcome.add(listener)
+          return Effect.sync(() => {
+            child.onEnded.delete(listener)
+            child.onOutcome.delete(listener)
+          })
+        })
+        return Effect.gen(function* () {
+          yield* leader
+          if (child.outcome === undefined) yield* within(wordsAfterLeader, outcomeOf(child))
+          if (child.outcome === undefined) yield* finish(child, options)
+          return yield* child.outcome!
+        })
+      }
 
       const start: Processes["Type"]["start"] = (command, startOptions = {}) =>
         Effect.gen(function* () {
@@ -486,11 +623,12 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           return {
             pid: tree.group,
             command: commandLine(command),
-            exit: outcomeOf(child),
-            signal: (name) => Effect.sync(() => processTree.signalTree(tree, name)),
-            stop: (grace = startOptions.grace) => Effect.suspend(() => end(tree, { ...startOptions, grace })),
+            exit: startOptions.until === "leader" ? untilLeader(child, startOptions) : outcomeOf(child),
+            signal: (name) => Effect.sync(() => descendants.signalTree(tree, name, complete())),
+            stop: (grace = startOptions.grace) =>
+              Effect.suspend(() => endTree(tree, { ...startOptions, grace })),
             usage: Effect.sync(() => {
-              const used = processTree.usageOf(tree)
+              const used = descendants.usageOf(tree)
               return Option.map(usageOf(used), (usage) => ({ ...usage, memory: used!.memory }))
             })
           }

@@ -215,6 +215,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
         processes.start(command, {
           grace,
           stopSignal,
+          until: "leader",
           onOutput: (stream, bytes) => handle({ event: "output", index, name, stream, bytes }),
           onLingering: (left, pid) =>
             handle({ event: "lingering", index, name, pid, left: EventLine.ms(left) })

@@ -43,10 +43,22 @@ const isAlive = (pid: number) => {
 const cancel = <A, E>(fiber: Fiber.Fiber<A, E>) =>
   Cancellation.cancel(fiber, { reason: "not needed", origin: "test" })
 
-const spawners = ["forkServer", "direct"] as const
+/** Starts a process that has left its group and has nothing of the environment, and waits until it runs. */
+const setsid = childProcess.execFileSync("/bin/sh", ["-c", "command -v setsid"], { encoding: "utf8" }).trim()
+const unmarked = `env -i ${setsid} /bin/sh -c "echo \\$\\$ >> $1; exec /bin/sleep 60" > /dev/null 2>&1 & until grep -q . "$1" 2> /dev/null; do sleep 0.01; done`
 
-describe.each(spawners)("Processes, %s", (spawner) => {
-  const live = Effect.provide(Processes.layerWith({ spawner }))
+/** The guardians that this process has started. */
+const guardians = (): ReadonlyArray<number> =>
+  fs
+    .readdirSync("/proc/self/task")
+    .flatMap((thread) => fs.readFileSync(`/proc/self/task/${thread}/children`, "latin1").split(" "))
+    .filter((pid) => pid !== "" && fs.readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("aio guardian"))
+    .map(Number)
+
+const backends = ["posix_spawn", "node"] as const
+
+describe.each(backends)("Processes, %s", (backend) => {
+  const live = Effect.provide(Processes.layerWith({ backend }))
 
   it.live("gives exit code, bytes of both pipes and duration", () =>
     Effect.gen(function* () {
@@ -460,6 +472,90 @@ describe.each(spawners)("Processes, %s", (spawner) => {
     }).pipe(live)
   )
 
+  it.live("gives children the environment of the moment, and the descriptors 0, 1 and 2", () =>
+    Effect.gen(function* () {
+      const said = Effect.map(
+        Processes.run(sh("printenv AIO_TEST_LATER || echo none; ls /proc/$$/fd")),
+        ({ stdout }) =>
+          text(stdout)
+            .split("\n")
+            .filter((line) => !(Number(line) > 15))
+      )
+      const set = Effect.sync(() => {
+        process.env["AIO_TEST_LATER"] = "later"
+      })
+      const unset = Effect.sync(() => {
+        delete process.env["AIO_TEST_LATER"]
+      })
+      const before = yield* said
+      const during = yield* Effect.acquireUseRelease(
+        set,
+        () => said,
+        () => unset
+      )
+      assert.deepStrictEqual(
+        [before, during, yield* said],
+        ["none", "later", "none"].map((value) => [value, "0", "1", "2", ""])
+      )
+    }).pipe(live)
+  )
+
+  it.scopedLive(
+    "with until: leader, ends when the first process has, and then ends the rest of its tree",
+    () =>
+      Effect.gen(function* () {
+        const file = path.join(yield* folder, "pids")
+        const script = '(sleep 0.02; echo last; exec sleep 60) & echo $! >> "$1"; exit 3'
+        let seen = ""
+        const child = yield* Processes.start(sh(script, file), {
+          until: "leader",
+          onOutput: (_, bytes) => {
+            seen += text(bytes)
+            return undefined
+          }
+        })
+        assert.deepInclude(yield* child.exit, { exitCode: 3, signal: undefined })
+        assert.deepStrictEqual((yield* pids(file, 1)).filter(isAlive), [])
+        assert.strictEqual(seen, "last\n")
+        const quick = yield* Processes.start(sh("exit 4"), { until: "leader" })
+        assert.deepInclude(yield* quick.exit, { exitCode: 4 })
+      }).pipe(live)
+  )
+
+  it.scopedLive("finds a process without the marker and outside of the group by its parents", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const run = yield* Effect.fork(Processes.run(sh(`${unmarked}; sleep 60`, file)))
+      const [stray] = yield* pids(file, 1)
+      assert.isTrue(isAlive(stray!))
+      yield* cancel(run)
+      assert.isFalse(isAlive(stray!))
+    }).pipe(live)
+  )
+
+  it.live("replaces a guardian that was killed, and ends the guardian with the layer", () =>
+    Effect.gen(function* () {
+      const seen: Array<number> = []
+      yield* Effect.gen(function* () {
+        const before = guardians()
+        yield* Processes.run(sh("exit 0"))
+        const fresh = () => guardians().filter((pid) => !before.includes(pid) && !seen.includes(pid))
+        seen.push(...fresh())
+        assert.lengthOf(seen, 1)
+        const child = yield* Processes.start(sh("exec sleep 60"))
+        process.kill(seen[0]!, "SIGKILL")
+        seen.push(
+          ...(yield* Effect.repeat(Effect.zipRight(EventLoop.nextTurn, Effect.sync(fresh)), {
+            until: (found) => found.length > 0
+          }))
+        )
+        assert.isTrue(isAlive(child.pid))
+      }).pipe(Effect.scoped, live)
+      assert.lengthOf(seen, 2)
+      assert.deepStrictEqual(seen.filter(isAlive), [])
+    })
+  )
+
   it.scopedLive("leaves no process when this process is killed with KILL", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")
@@ -467,16 +563,19 @@ describe.each(spawners)("Processes, %s", (spawner) => {
         import * as Command from "@effect/platform/Command"
         import { Effect } from "effect"
         import * as Processes from ${JSON.stringify(new URL("../../../dist/services/process/Processes.js", import.meta.url).href)}
-        const script = 'trap "" TERM; echo $$ >> "$1"; setsid sleep 60 & echo $! >> "$1"; while :; do sleep 0.05; done'
-        const layer = Processes.layerWith({ spawner: "${spawner}", grace: "100 millis" })
-        Effect.runFork(Effect.provide(Processes.run(Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)})), layer))
+        const script = 'exec 2> /dev/null; trap "" TERM; trap "echo asked > $1.asked; exit" USR1; setsid sleep 60 & echo $! >> "$1"; ${unmarked}; echo $$ >> "$1"; while :; do sleep 0.05; done'
+        const run = (options) => Processes.run(Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)}), options)
+        const layer = Processes.layerWith({ backend: "${backend}" })
+        Effect.runFork(Effect.provide(run({ stopSignal: "SIGUSR1", grace: "20 seconds" }), layer))
       `
       const child = childProcess.spawn(process.execPath, ["--input-type=module", "-e", tool], {
         cwd: path.dirname(new URL("../../../package.json", import.meta.url).pathname),
         stdio: ["ignore", "ignore", "inherit"]
       })
-      const group = yield* pids(file, 2)
+      const group = yield* pids(file, 3)
       assert.isTrue(group.every(isAlive))
+      // The guardian is told of what was found by its parents, within a few walks.
+      yield* Effect.promise(() => idle(child.pid!))
       child.kill("SIGKILL")
       yield* Effect.repeat(
         Effect.zipRight(
@@ -487,6 +586,7 @@ describe.each(spawners)("Processes, %s", (spawner) => {
           while: (alive) => alive
         }
       )
+      assert.strictEqual(fs.readFileSync(`${file}.asked`, "utf8"), "asked\n")
     })
   )
 })
@@ -502,51 +602,49 @@ describe("Processes", () => {
     }).pipe(Effect.provide(Processes.layer))
   )
 
-  const helpers = Effect.sync(() =>
+  const owning = Effect.provide(Processes.layerWith({ adoptOrphans: true }))
+  const children = () =>
     fs
-      .readFileSync(`/proc/self/task/${process.pid}/children`, "utf8")
+      .readFileSync(`/proc/self/task/${process.pid}/children`, "latin1")
       .split(" ")
-      .filter(
-        (pid) => pid !== "" && /perl|aio fork server/.test(fs.readFileSync(`/proc/${pid}/comm`, "utf8"))
-      )
-  )
+      .filter(Boolean)
+      .map(Number)
 
-  it.live(
-    "starts its helper with the first process, or ahead with the layer, and ends it with the layer",
+  it.scopedLive(
+    "that adopts orphans finds a process without a marker, a group or a parent, and reaps it",
     () =>
       Effect.gen(function* () {
-        const before = yield* helpers
-        const within = (options: Processes.Options) =>
-          Effect.map(
-            Effect.provide(Effect.zipRight(Processes.Processes, helpers), Processes.layerWith(options)),
-            (pids) => pids.filter((pid) => !before.includes(pid))
+        const at = yield* folder
+        const before = children()
+        // Its parent is gone before its job is; then the job itself ends, or is cancelled.
+        const orphan = `(${unmarked})`
+        yield* Effect.gen(function* () {
+          yield* Processes.run(sh(orphan, path.join(at, "ended")))
+          assert.deepStrictEqual((yield* pids(path.join(at, "ended"), 1)).filter(isAlive), [])
+          const files = ["a", "b"].map((name) => path.join(at, name))
+          const runs = yield* Effect.forEach(files, (file) =>
+            Effect.fork(Processes.run(sh(`${orphan}; exec sleep 60`, file)))
           )
-        assert.lengthOf(yield* within({}), 0)
-        const [helper, ...others] = yield* within({ ahead: true })
-        assert.lengthOf(others, 0)
-        assert.isFalse(isAlive(Number(helper)))
+          const [a, b] = yield* Effect.forEach(files, (file) => pids(file, 1))
+          assert.isTrue(isAlive(a![0]!) && isAlive(b![0]!))
+          yield* cancel(runs[0]!)
+          yield* cancel(runs[1]!)
+          assert.deepStrictEqual([...a!, ...b!].filter(isAlive), [])
+        }).pipe(owning)
+        assert.deepStrictEqual(
+          children().filter((pid) => !before.includes(pid)),
+          []
+        )
       })
   )
 
-  it.live("starts another helper after the first was killed, and ends the processes of the first", () =>
+  it.scopedLive("that adopts orphans reaps those that end while the job runs", () =>
     Effect.gen(function* () {
-      const before = yield* helpers
-      const pid = yield* Deferred.make<number>()
-      const lost = yield* Effect.fork(
-        Effect.flip(
-          Processes.run(sh("exec sleep 60"), {
-            onStarted: (started) => Deferred.unsafeDone(pid, Effect.succeed(started))
-          })
-        )
-      )
-      const started = yield* Deferred.await(pid)
-      const [helper] = (yield* helpers).filter((one) => !before.includes(one))
-      process.kill(Number(helper), "SIGKILL")
-      const error = yield* Fiber.join(lost)
-      assert.strictEqual(error._tag, "CommandLost")
-      assert.match(error.message, /sleep 60' sh was lost: the fork server has ended \(SIGKILL\)$/)
-      assert.isFalse(isAlive(started))
-      assert.strictEqual(text((yield* Processes.run(sh("echo again"))).stdout), "again\n")
-    }).pipe(Effect.provide(Processes.layer))
+      const file = path.join(yield* folder, "pids")
+      const child = yield* Processes.start(sh('(setsid true & echo $! >> "$1"); exec sleep 60', file))
+      const [orphan] = yield* pids(file, 1)
+      yield* Effect.repeat(EventLoop.nextTurn, { until: () => !fs.existsSync(`/proc/${orphan}`) })
+      assert.isTrue(isAlive(child.pid))
+    }).pipe(owning)
   )
 })

@@ -3,8 +3,7 @@ import { resolve } from "node:path"
 import type * as Command from "@effect/platform/Command"
 import { Option } from "effect"
 import { commandLine } from "../CommandText.js"
-import { CommandLost, CommandNotExecutable, CommandNotFound, CommandNotStarted } from "../ProcessError.js"
-import * as spawner from "./spawner.js"
+import { CommandNotExecutable, CommandNotFound, CommandNotStarted } from "../ProcessError.js"
 
 // Errors of a start: the command requires an unsupported feature, or the system refused it.
 
@@ -15,6 +14,9 @@ export const cwdOf = (command: Command.StandardCommand): string =>
 /** The command, unless it requires a feature that `Processes` does not support. */
 export const supported = (command: Command.Command): Command.StandardCommand | CommandNotStarted => {
   const refused = (detail: string) => new CommandNotStarted({ command: commandLine(command), detail })
+  if (process.platform === "win32") {
+    return refused("Windows has no process groups; run it on Linux or macOS, or in WSL")
+  }
   if (command._tag === "PipedCommand") {
     return refused("pipelines are for services/CommandExecutor; run its parts, or a shell by name")
   }
@@ -28,14 +30,13 @@ export const supported = (command: Command.Command): Command.StandardCommand | C
 
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 
-/** The error for a system error's code, as in `ENOENT`, or `spawner.lost`. */
+/** The error for a system error's code, as in `ENOENT`. */
 export const startError = (
   command: Command.StandardCommand,
   code: string,
   message: string
-): CommandNotFound | CommandNotExecutable | CommandNotStarted | CommandLost => {
+): CommandNotFound | CommandNotExecutable | CommandNotStarted => {
   const line = commandLine(command)
-  if (code === spawner.lost) return new CommandLost({ command: line, detail: message })
   const cwd = cwdOf(command)
   // Node reports ENOENT for a missing folder as well, and for the interpreter in a script's first line.
   if (code !== "" && !isFolder(cwd)) {

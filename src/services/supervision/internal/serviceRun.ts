@@ -106,6 +106,7 @@ export const run = (settings: RunSettings) =>
       stopSignal,
       onStarted: lines.onStarted,
       onOutput: lines.onOutput,
+      until: "leader",
       onLingering: (left, pid) =>
         Effect.zipRight(
           lines.begin,

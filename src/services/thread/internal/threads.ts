@@ -1,6 +1,5 @@
-import { existsSync } from "node:fs"
-import { fileURLToPath } from "node:url"
 import { Console, Duration, Effect, Either, LogLevel, Runtime, type Scope } from "effect"
+import { builtFile } from "../../host/BuiltFile.js"
 import {
   type ExecutorError,
   JobFailed,
@@ -184,16 +183,6 @@ const submitter = (pool: Pool.Pool, fiber: AnyFiber, job: Job<any, unknown>, tas
   return submit
 }
 
-// The entry is built JavaScript: in the library beside this file, for the command's chunks in the library two folders
-// up, and in dist when the sources themselves run (tsx, Vitest).
-const entry = (): string => {
-  const places = ["./", "../../services/thread/internal/", "../../../../dist/services/thread/internal/"]
-  const files = places.map((place) => fileURLToPath(new URL(`${place}worker.js`, import.meta.url)))
-  const found = files.find((file) => existsSync(file))
-  if (found === undefined) throw new Error(`none of ${files.join(", ")} is there`)
-  return found
-}
-
 /** Settings of {@link make}; durations in milliseconds. */
 export interface Options extends Omit<Pool.Options, "make" | "onStray" | "initializer"> {
   readonly unit: (options: UnitOptions) => Unit
@@ -222,7 +211,7 @@ export const make = ({
       Effect.sync(() =>
         Pool.make({
           ...options,
-          make: (given) => unit({ ...given, entry: entry() }),
+          make: (given) => unit({ ...given, entry: builtFile("services/thread/internal/worker.js") }),
           initializer: task,
           onStray: strays.push
         })

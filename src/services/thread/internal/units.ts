@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads"
+import * as Guarded from "../../process/Guarded.js"
 import * as Protocol from "./protocol.js"
 import { type Task, type Thrown, toThrown } from "./task.js"
 
@@ -127,10 +128,12 @@ export const childProcess = (options: UnitOptions): Unit => {
   let failed: Thrown | undefined
   let over = false
   let sent = 0
+  const guarded = Guarded.make()
   const child: ChildProcess = fork(
     options.entry,
     [asked, options.initializer === undefined ? "" : JSON.stringify(options.initializer)],
     {
+      env: { ...process.env, ...guarded.env },
       serialization: "advanced",
       detached: true, // a Ctrl-C at the terminal is for the executor only
       stdio: ["ignore", "ignore", "pipe", "ipc"],
@@ -144,6 +147,7 @@ export const childProcess = (options: UnitOptions): Unit => {
           })
     }
   )
+  if (child.pid !== undefined) guarded.started(child.pid)
   // Only native code writes here; V8 reports a full heap this way.
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     if (text.includes("JavaScript heap out of memory")) full = true
@@ -163,23 +167,16 @@ export const childProcess = (options: UnitOptions): Unit => {
     over = true
     clearTimeout(cut)
     rmSync(folder, { recursive: true, force: true })
-    options.gone({ code, signal, memory: full, thrown: failed })
+    guarded.ended(() => options.gone({ code, signal, memory: full, thrown: failed }))
   }
   child.on("error", (error) => {
     failed = toThrown(error)
     if (child.pid === undefined) gone(null, null)
   })
   child.on("close", gone)
-  const kill = () => {
-    try {
-      process.kill(-child.pid!, "SIGKILL") // the processes that it started too
-    } catch {
-      // already gone
-    }
-  }
   // A process that closed its channel and lives on would never report.
   child.on("disconnect", () => {
-    if (!over) cut = setTimeout(kill, channelGrace)
+    if (!over) cut = setTimeout(guarded.kill, channelGrace)
   })
   return {
     send: (message) => {
@@ -193,7 +190,7 @@ export const childProcess = (options: UnitOptions): Unit => {
       sent++
     },
     control: undefined,
-    kill,
+    kill: guarded.kill,
     hold: (on) => {
       const stderr = child.stderr as { ref?: () => void; unref?: () => void } | null
       if (on) {

@@ -1,0 +1,238 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+
+// A child and everything that it has started: its process group, and processes that have left the group (`setsid`). They
+// are found by their parents, as long as the parents live; by the child's marker in their environment; and as orphans of
+// this process, if it adopts orphans. This file imports no package: the guardian's program loads it too.
+
+/** How the processes of one child are found. */
+export interface Tree {
+  /** The process group, which is the pid of its first process. */
+  readonly group: number
+  /** Unique text in the environment of each of its processes. */
+  readonly marker: string
+  /** The descendants found so far: start times by pid, because pids are reused. */
+  readonly seen: Map<number, string>
+  /** Whether its first process was reaped: the pid may be another's. */
+  ended: boolean
+  /** Called for each descendant outside of the group when it is first found. */
+  readonly onStray?: ((pid: number, start: string) => void) | undefined
+}
+
+/** The environment variable that carries markers: a tree within a tree carries both. */
+export const variable = "AIO_PROCESS"
+
+const linux = process.platform === "linux"
+
+const read = (file: string): string => {
+  try {
+    return readFileSync(file, "latin1")
+  } catch {
+    return "" // gone, or another user's
+  }
+}
+const list = (folder: string): ReadonlyArray<string> => {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+const everyPid = () =>
+  list("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+
+interface Stat {
+  readonly state: string
+  readonly parent: number
+  readonly group: number
+  readonly session: number
+  readonly start: string
+  /** Processor time in ticks of 10 ms, with that of reaped children: Linux shows USER_HZ, which is 100. */
+  readonly user: number
+  readonly system: number
+}
+
+/** /proc/PID/stat (`man 5 proc`); the name in it may hold blanks and brackets. */
+export const statOf = (pid: number): Stat | undefined => {
+  const stat = linux ? read(`/proc/${pid}/stat`) : ""
+  if (stat === "") return undefined
+  const [state, ...fields] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  const at = (index: number) => Number(fields[index])
+  return {
+    state: state!,
+    parent: at(0),
+    group: at(1),
+    session: at(2),
+    start: fields[18]!,
+    user: at(10) + at(12),
+    system: at(11) + at(13)
+  }
+}
+const isZombie = ({ state }: Stat) => state === "Z" || state === "X"
+
+const pidsIn = (text: string) => text.split(" ").filter(Boolean).map(Number)
+let listsChildren: boolean | undefined
+/** A function that gives the children of a process: from the kernel's list, or from the parents of all processes. */
+const childrenNow = (): ((pid: number) => ReadonlyArray<number>) => {
+  listsChildren ??= existsSync(`/proc/self/task/${process.pid}/children`)
+  if (listsChildren) {
+    return (pid) =>
+      list(`/proc/${pid}/task`).flatMap((thread) => pidsIn(read(`/proc/${pid}/task/${thread}/children`)))
+  }
+  const children = new Map<number, Array<number>>()
+  for (const pid of everyPid()) {
+    const parent = statOf(pid)?.parent ?? 0
+    const siblings = children.get(parent)
+    if (siblings === undefined) children.set(parent, [pid])
+    else siblings.push(pid)
+  }
+  return (pid) => children.get(pid) ?? []
+}
+
+/** Adds a descendant to the tree; false if it is known already or gone. */
+export const note = (tree: Tree, pid: number, stat = statOf(pid)): boolean => {
+  if (stat === undefined || tree.seen.get(pid) === stat.start) return false
+  tree.seen.set(pid, stat.start)
+  if (stat.group !== tree.group) tree.onStray?.(pid, stat.start)
+  return true
+}
+
+/** Finds the descendants of all that is known of the tree, and forgets what is gone. */
+export const walk = (tree: Tree): void => {
+  const childrenOf = childrenNow()
+  const queue = tree.ended ? [] : [tree.group]
+  for (const [pid, start] of tree.seen) {
+    if (statOf(pid)?.start === start) queue.push(pid)
+    else tree.seen.delete(pid)
+  }
+  for (const pid of queue) {
+    for (const child of childrenOf(pid)) if (note(tree, child)) queue.push(child)
+  }
+}
+
+/** Most pids since the tree's first that are checked one by one; beyond, all of /proc is read. */
+const few = 256
+
+// After a short job only a few pids are checked (10 µs each) and not all of the machine: descendants have a later pid
+// than the tree's first process, and /proc/loadavg has the last one in use.
+const candidates = (group: number): ReadonlyArray<number> => {
+  const last = Number(read("/proc/loadavg").split(" ")[4])
+  const since = last - group
+  return group > 0 && since >= 0 && since <= few
+    ? Array.from({ length: since }, (_, i) => group + 1 + i)
+    : everyPid()
+}
+
+/** Whether the environment of the process holds the text. */
+export const carries = (pid: number, marker: string): boolean => read(`/proc/${pid}/environ`).includes(marker)
+
+/** Finds the processes that carry the marker and are not in the group; `skip` are known to be others'. */
+const scan = (tree: Tree, skip: (pid: number) => boolean): void => {
+  if (!linux) return
+  for (const pid of candidates(tree.group)) {
+    // Most are gone by now, and a thrown error costs ten times as much as a check.
+    if (tree.seen.has(pid) || skip(pid) || !existsSync(`/proc/${pid}`) || !carries(pid, tree.marker)) continue
+    const stat = statOf(pid)
+    if (stat !== undefined && stat.group !== tree.group) note(tree, pid, stat)
+  }
+}
+
+const nothing = () => false
+
+/** The living processes of the tree outside of its group. `complete`: all are known, and no environment is read. */
+export const strays = (tree: Tree, complete: boolean, skip: (pid: number) => boolean = nothing) => {
+  if (!tree.ended || tree.seen.size > 0) walk(tree)
+  if (!complete) scan(tree, skip)
+  return [...tree.seen].flatMap(([pid, start]) => {
+    const stat = statOf(pid)
+    return stat === undefined || stat.start !== start || stat.group === tree.group || isZombie(stat)
+      ? []
+      : [pid]
+  })
+}
+
+const send = (to: number, signal: NodeJS.Signals | 0): boolean => {
+  try {
+    process.kill(to, signal)
+    return true
+  } catch {
+    return false // gone, or not ours to signal
+  }
+}
+
+/** Signals the whole group; false when no process of it is left that this process may signal. */
+export const signalGroup = (group: number, signal: NodeJS.Signals | 0): boolean =>
+  group > 0 && send(-group, signal)
+
+/** Signals all of the tree; false when no process of it is left. */
+export const signalTree = (tree: Tree, signal: NodeJS.Signals | 0, complete = false): boolean => {
+  const inGroup = signalGroup(tree.group, signal)
+  return strays(tree, complete).reduce((sent, pid) => send(pid, signal) || sent, inGroup)
+}
+
+// Zombies are members of their group until they are reaped; where process 1 of a container does not reap, the group of
+// an ended process would exist for ever. Without /proc no process is seen, and the group counts as alive.
+const onlyZombies = (group: number): boolean => {
+  const members = everyPid().flatMap((pid) => statOf(pid) ?? [])
+  return members.length > 0 && members.every((stat) => stat.group !== group || isZombie(stat))
+}
+
+/** How a tree is ended; `grace` in milliseconds. */
+export interface Ending {
+  readonly signal: NodeJS.Signals
+  readonly grace: number
+  readonly complete: boolean
+}
+
+/**
+ * Sends the signal to all of the tree, waits for the grace period, sends KILL; calls back when no process is left.
+ * Returns a function that gives up. Polls, because the kernel reports only the end of children; by Node's timers,
+ * because the processes are real whatever clock the program runs on.
+ */
+export const end = (tree: Tree, { complete, grace, signal }: Ending, onGone: () => void): (() => void) => {
+  const deadline = performance.now() + grace
+  const asked = new Set<number>()
+  let timer: NodeJS.Timeout | undefined
+  const ask = (pid: number) => {
+    if (asked.has(pid)) return
+    asked.add(pid)
+    send(pid, signal)
+    send(pid, "SIGCONT") // a stopped process must continue in order to end
+  }
+  const round = (pause: number) => {
+    const members = strays(tree, complete)
+    const group = signalGroup(tree.group, 0) && !(pause > 8 && onlyZombies(tree.group))
+    if (!group && members.length === 0) return onGone()
+    const left = deadline - performance.now()
+    // Each round, because a process that is just being forked misses the signal.
+    for (const pid of group ? [-tree.group, ...members] : members) {
+      if (left > 0) ask(pid)
+      else send(pid, "SIGKILL")
+    }
+    timer = setTimeout(
+      () => round(Math.min(50, pause * 2)),
+      left > 0 ? Math.min(pause, left) : Math.min(pause, 8)
+    )
+  }
+  round(1)
+  return () => clearTimeout(timer)
+}
+
+/** Processor time so far and memory now, of all of the tree; undefined if the platform does not report it. */
+export const usageOf = (tree: Tree) => {
+  const sum = { user: 0, system: 0, memory: 0, peakMemory: 0 }
+  let found = false
+  for (const pid of everyPid()) {
+    const stat = statOf(pid)
+    if (stat === undefined || (stat.group !== tree.group && tree.seen.get(pid) !== stat.start)) continue
+    found = true
+    sum.user += stat.user * 10
+    sum.system += stat.system * 10
+    const status = read(`/proc/${pid}/status`)
+    const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0)
+    sum.memory += kib("VmRSS") * 1024
+    sum.peakMemory += kib("VmHWM") * 1024
+  }
+  return found ? sum : undefined
+}

@@ -1,0 +1,157 @@
+import type { Socket } from "node:net"
+import type { Writable } from "node:stream"
+import { builtFile } from "../../host/BuiltFile.js"
+import type { Backend } from "./backend.js"
+import type { Tree } from "./descendants.js"
+
+// Ends the children of a tool that was killed. The guardian is a shell that reads from a pipe what runs: it takes a
+// megabyte, and less than a millisecond to start. The pipe closes when this process is gone, however that came; then the
+// shell becomes guardianMain.ts, which ends what is left.
+
+const script = `
+trap '' HUP INT TERM
+while read -r what id rest; do
+  case $what in
+    +) eval "aio_tree_$id=\\$rest" ;;
+    s) eval "aio_tree_$id=\\"\\$aio_tree_$id \\$rest\\"" ;;
+    -) unset "aio_tree_$id" ;;
+  esac
+done
+set | exec "$@"
+`
+
+export interface Guardian {
+  /** Starts the guardian, unless it runs, and calls back when it runs or cannot be started. */
+  readonly begin: (then?: () => void) => void
+  readonly add: (tree: Tree) => void
+  /** A descendant outside of its tree's group. */
+  readonly stray: (tree: Tree, pid: number, start: string) => void
+  readonly remove: (tree: Tree) => void
+  /** Ends the guardian; resolves when it is gone. */
+  readonly close: () => Promise<void>
+}
+
+/** Most jobs are over within this time, in milliseconds; the guardian finds their processes by the marker. */
+const shortest = 50
+
+interface How {
+  readonly signal: NodeJS.Signals
+  /** Milliseconds. */
+  readonly grace: number
+}
+
+/** The marker of a tree, from which the guardian learns how to end it. */
+export const markerOf = (markers: string, id: number, { grace, signal }: How): string =>
+  `${markers}${id},${signal},${Math.round(grace)};`
+
+/** A prefix of markers that no other process has. */
+export const prefix = (): string =>
+  `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}.`
+
+/** Its trees have markers of {@link markerOf} with this prefix. */
+export const make = (backend: () => Backend, markers: string): Guardian => {
+  const trees = new Set<Tree>()
+  const known = new Set<Tree>()
+  let fresh: Array<Tree> = []
+  let removed = ""
+  let resident: { readonly pid: number; readonly to: Writable } | undefined
+  const waiting: Array<() => void> = []
+  let starting = false
+  let closing = false
+  let onGone: (() => void) | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  const idOf = ({ marker }: Tree) => marker.slice(markers.length, marker.indexOf(","))
+  const write = (text: string) => void (text !== "" && resident?.to.write(text))
+  const describe = (tree: Tree) => {
+    known.add(tree)
+    const seen = [...tree.seen].map(([pid, start]) => `${pid}:${start}`)
+    return `+ ${idOf(tree)} ${[tree.group, tree.marker, ...seen].join(" ")}\n`
+  }
+  const flush = () => {
+    timer = undefined
+    const text =
+      removed +
+      fresh
+        .filter((tree) => trees.has(tree))
+        .map(describe)
+        .join("")
+    fresh = []
+    removed = ""
+    write(text)
+  }
+  const begin = (then?: () => void) => {
+    if (resident !== undefined || closing) return then?.()
+    if (then !== undefined) waiting.push(then)
+    if (starting) return
+    starting = true
+    const ready = () => {
+      starting = false
+      for (const one of waiting.splice(0)) one()
+    }
+    const words = [builtFile("services/process/internal/guardianMain.js"), markers]
+    const path = process.env["LD_LIBRARY_PATH"]
+    backend().spawn(
+      {
+        file: "/bin/sh",
+        args: ["-c", script, "aio guardian", process.execPath, ...words],
+        cwd: "/", // it keeps no file system busy
+        env: path === undefined ? {} : { LD_LIBRARY_PATH: path },
+        extendEnv: false,
+        uid: undefined,
+        gid: undefined,
+        stdin: "pipe",
+        stdout: "ignore",
+        stderr: "ignore",
+        background: true
+      },
+      {
+        started: ({ pid, stdin }) => {
+          stdin!.on("error", () => undefined)
+          ;(stdin as Socket).unref()
+          resident = { pid, to: stdin! }
+          known.clear()
+          write([...trees].map(describe).join(""))
+          if (closing) process.kill(pid, "SIGKILL")
+          ready()
+        },
+        failed: ready, // no shell, no guardian
+        exited: () => {
+          resident?.to.destroy()
+          resident = undefined
+          onGone?.()
+          if (trees.size > 0) begin()
+        }
+      }
+    )
+  }
+  return {
+    begin,
+    add: (tree) => {
+      trees.add(tree)
+      fresh.push(tree)
+      timer ??= setTimeout(flush, shortest).unref()
+    },
+    stray: (tree, pid, start) => {
+      if (known.has(tree)) write(`s ${idOf(tree)} ${pid}:${start}\n`)
+    },
+    remove: (tree) => {
+      trees.delete(tree)
+      if (!known.delete(tree)) return
+      removed += `- ${idOf(tree)}\n`
+      timer ??= setTimeout(flush, shortest).unref()
+    },
+    close: () =>
+      new Promise((resolve) => {
+        closing = true
+        clearTimeout(timer)
+        if (resident === undefined && !starting) return resolve()
+        const keepsAlive = setInterval(() => undefined, 1000)
+        onGone = () => {
+          clearInterval(keepsAlive)
+          resolve()
+        }
+        if (resident !== undefined) process.kill(resident.pid, "SIGKILL")
+      })
+  }
+}

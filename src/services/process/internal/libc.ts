@@ -1,0 +1,255 @@
+import { constants } from "node:fs"
+import { createRequire } from "node:module"
+import { endianness, constants as os } from "node:os"
+
+// The only file that knows koffi, an optional package that calls C functions: libc's posix_spawn and its kin, their
+// signatures, the values of C macros, and the layout of C structures for each platform.
+
+/** A process to spawn: C strings and descriptors. */
+export interface Plan {
+  readonly path: Buffer
+  readonly argv: ReadonlyArray<Buffer>
+  readonly envp: ReadonlyArray<Buffer>
+  /** The folder to change to, if it is another than this process's. */
+  readonly cwd: Buffer | undefined
+  /** The descriptors that become 0, 1 and 2; undefined for /dev/null. */
+  readonly stdio: ReadonlyArray<number | undefined>
+}
+
+/** The status and usage of a process that was reaped: milliseconds, bytes. */
+export interface Reaped {
+  readonly status: number
+  readonly user: number
+  readonly system: number
+  readonly peakMemory: number
+}
+
+export interface Libc {
+  /**
+   * Calls back with the pid, or minus the error number. The child has its own session, no blocked and no ignored signal.
+   * A thread of libuv's waits for its exec: the main thread would stand still for some milliseconds.
+   */
+  readonly spawn: (plan: Plan, onSpawned: (pid: number) => void) => void
+  /** Whether `Plan.cwd` is supported. */
+  readonly changesFolder: boolean
+  /** Both ends of a pipe that exec closes, or minus the error number. */
+  readonly pipe: () => readonly [number, number] | number
+  /** Makes a descriptor blocking: Node makes its own non-blocking, which programs do not expect. */
+  readonly block: (fd: number) => void
+  /** Reaps the child if it has ended; `"gone"` if there is no such child. */
+  readonly reap: (pid: number) => Reaped | "running" | "gone"
+  /** Makes this process adopt orphaned descendants; false where the platform has no such thing. */
+  readonly adoptOrphans: (on: boolean) => boolean
+  /** Whether nothing can read what is written to this pipe any more. */
+  readonly hasNoReader: (fd: number) => boolean
+}
+
+/** The values of macros, and what else differs. Linux: glibc and musl agree. */
+interface Platform {
+  readonly setSession: number
+  /** Descriptors that are not passed on explicitly are closed; where pipes cannot be made so atomically. */
+  readonly closeByDefault: number
+  readonly closeOnExec: number
+  readonly pipe2: boolean
+  /** Bytes of `tv_usec`, and of a unit of `ru_maxrss`. */
+  readonly microseconds: 4 | 8
+  readonly memoryUnit: number
+  readonly subreaper: number | undefined
+}
+
+const platforms: Partial<Record<NodeJS.Platform, Platform>> = {
+  linux: {
+    setSession: 0x80,
+    closeByDefault: 0,
+    closeOnExec: 0o2000000,
+    pipe2: true,
+    microseconds: 8,
+    memoryUnit: 1024,
+    subreaper: 36 // PR_SET_CHILD_SUBREAPER
+  },
+  darwin: {
+    setSession: 0x400,
+    closeByDefault: 0x4000,
+    closeOnExec: 0x1000000,
+    pipe2: false,
+    microseconds: 4,
+    memoryUnit: 1,
+    subreaper: undefined
+  }
+}
+/** Architectures of 64 bits, little-endian, in whose layout the structures below are read. */
+const architectures = ["x64", "arm64", "riscv64", "loong64"]
+
+const setSignalDefaults = 0x4
+const setSignalMask = 0x8
+const [setDescriptorFlags, getStatusFlags, setStatusFlags] = [2, 3, 4] // fcntl
+const noHang = 1 // waitpid
+const pollError = 0x8 // poll, of a pipe's writing end: it has no reader
+/** More than any platform's posix_spawnattr_t, posix_spawn_file_actions_t, sigset_t and struct rusage. */
+const opaque = 1024
+
+type Native = ((...args: ReadonlyArray<unknown>) => number) & {
+  readonly async: (...args: ReadonlyArray<unknown>) => void
+}
+
+const open = (platform: Platform): Libc => {
+  const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi")
+  const library = koffi.load(null)
+  const native = (signature: string) => library.func(signature) as unknown as Native
+  const optional = (signature: string): Native | undefined => {
+    try {
+      return native(signature)
+    } catch {
+      return undefined
+    }
+  }
+  const posixSpawn = native(
+    "int posix_spawn(void *pid, void *path, void *actions, void *attributes, void *argv, void *envp)"
+  )
+  const actionsInit = native("int posix_spawn_file_actions_init(void *actions)")
+  const actionsDestroy = native("int posix_spawn_file_actions_destroy(void *actions)")
+  const addDup2 = native("int posix_spawn_file_actions_adddup2(void *actions, int from, int to)")
+  const addOpen = native(
+    "int posix_spawn_file_actions_addopen(void *actions, int fd, const char *path, int flags, int mode)"
+  )
+  const addChdir = optional("int posix_spawn_file_actions_addchdir_np(void *actions, void *path)")
+  const setFlags = native("int posix_spawnattr_setflags(void *attributes, short flags)")
+  const setDefaults = native("int posix_spawnattr_setsigdefault(void *attributes, void *signals)")
+  const setMask = native("int posix_spawnattr_setsigmask(void *attributes, void *signals)")
+  const attributesInit = native("int posix_spawnattr_init(void *attributes)")
+  const wait4 = native("int wait4(int pid, void *status, int options, void *usage)")
+  const fcntl = native("int fcntl(int fd, int command, ...)")
+  const pollOnce = native("int poll(void *fds, unsigned long count, int timeout)")
+  const pipe2 = platform.pipe2 ? native("int pipe2(void *fds, int flags)") : undefined
+  const pipe = native("int pipe(void *fds)")
+  const prctl =
+    platform.subreaper === undefined
+      ? undefined
+      : optional("int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)")
+
+  const attributes = Buffer.alloc(opaque)
+  attributesInit(attributes)
+  setFlags(attributes, platform.setSession | platform.closeByDefault | setSignalDefaults | setSignalMask)
+  setDefaults(attributes, Buffer.alloc(opaque, 0xff))
+  setMask(attributes, Buffer.alloc(opaque))
+
+  /**
+   * One block with room for a pid, both arrays of C strings, each ended by NULL, and the strings. V8 moves small buffers
+   * of its own, and another thread reads these: an ArrayBuffer stays where it is.
+   */
+  const blockOf = ({ argv, cwd, envp, path }: Plan) => {
+    const strings = [...argv, ...envp, path, ...(cwd === undefined ? [] : [cwd])]
+    const tables = 8 * (argv.length + envp.length + 2)
+    const size = strings.reduce((sum, { length }) => sum + length, 8 + tables)
+    const block = Buffer.from(new ArrayBuffer(size))
+    const base = koffi.address(block)
+    let at = 8 + tables
+    let entry = 8
+    for (const [i, string] of strings.entries()) {
+      if (i < argv.length + envp.length) {
+        block.writeBigUInt64LE(base + BigInt(at), entry)
+        entry += i + 1 === argv.length ? 16 : 8
+      }
+      string.copy(block, at)
+      at += string.length
+    }
+    const folder = cwd === undefined ? size : size - cwd.length
+    return {
+      block,
+      argv: block.subarray(8),
+      envp: block.subarray(8 * (argv.length + 2)),
+      path: block.subarray(folder - path.length),
+      cwd: block.subarray(folder)
+    }
+  }
+  const status = Buffer.alloc(4)
+  const both = Buffer.alloc(8)
+  const usage = Buffer.alloc(opaque)
+  const time = (at: number) =>
+    Number(usage.readBigInt64LE(at)) * 1000 +
+    (platform.microseconds === 8 ? Number(usage.readBigInt64LE(at + 8)) : usage.readInt32LE(at + 8)) / 1000
+
+  return {
+    changesFolder: addChdir !== undefined,
+    spawn: (plan, onSpawned) => {
+      const { argv, block, cwd, envp, path } = blockOf(plan)
+      const actions = Buffer.alloc(opaque)
+      actionsInit(actions)
+      for (let fd = 0; fd < 3; fd++) {
+        const from = plan.stdio[fd]
+        if (from === undefined) addOpen(actions, fd, "/dev/null", constants.O_RDWR, 0)
+        else addDup2(actions, from, fd)
+      }
+      if (plan.cwd !== undefined) addChdir!(actions, cwd)
+      posixSpawn.async(block, path, actions, attributes, argv, envp, (_: unknown, error: number) => {
+        actionsDestroy(actions)
+        onSpawned(error === 0 ? block.readInt32LE() : -error)
+      })
+    },
+    pipe: () => {
+      const failed = pipe2 === undefined ? pipe(both) : pipe2(both, platform.closeOnExec)
+      if (failed !== 0) return -koffi.errno()
+      const [from, to] = [both.readInt32LE(0), both.readInt32LE(4)]
+      if (pipe2 === undefined) for (const fd of [from, to]) fcntl(fd, setDescriptorFlags, "int", 1)
+      return [from, to]
+    },
+    block: (fd) => {
+      const flags = fcntl(fd, getStatusFlags, "int", 0)
+      if (flags >= 0) fcntl(fd, setStatusFlags, "int", flags & ~constants.O_NONBLOCK)
+    },
+    reap: (pid) => {
+      const reaped = wait4(pid, status, noHang, usage)
+      if (reaped !== pid) return reaped === 0 ? "running" : "gone"
+      return {
+        status: status.readInt32LE(),
+        user: time(0),
+        system: time(16),
+        peakMemory: Number(usage.readBigInt64LE(32)) * platform.memoryUnit
+      }
+    },
+    adoptOrphans: (on) => prctl !== undefined && prctl(platform.subreaper, on ? 1 : 0, 0, 0, 0) === 0,
+    hasNoReader: (fd) => {
+      const polled = Buffer.alloc(8) // struct pollfd: the descriptor, what is asked, what is answered
+      polled.writeInt32LE(fd)
+      return pollOnce(polled, 1, 0) > 0 && (polled.readInt16LE(6) & pollError) !== 0
+    }
+  }
+}
+
+let loaded: Libc | undefined | "no"
+
+/** The C library; undefined where koffi has no binary or this file no layout. Loads koffi: 15 ms the first time. */
+export const load = (): Libc | undefined => {
+  if (loaded === undefined) {
+    const platform = platforms[process.platform]
+    try {
+      loaded =
+        platform !== undefined && endianness() === "LE" && architectures.includes(process.arch)
+          ? open(platform)
+          : "no"
+    } catch {
+      loaded = "no" // it is not installed, or does not fit this system
+    }
+  }
+  return loaded === "no" ? undefined : loaded
+}
+
+const errorNames = new Map(Object.entries(os.errno).map(([name, number]) => [number, name]))
+/** The name of an error number, as in `ENOENT`. */
+export const errorName = (number: number): string => errorNames.get(number) ?? `errno ${number}`
+
+// The first of several names for one number is the usual one: SIGABRT and SIGIOT.
+const signalNames = new Map(
+  Object.entries(os.signals)
+    .reverse()
+    .map(([name, number]) => [number, name as NodeJS.Signals])
+)
+/** The exit code or the signal of a status that `wait` has given. */
+export const endOf = (
+  status: number
+): { readonly code: number | null; readonly signal: NodeJS.Signals | null } => {
+  const number = status & 0x7f
+  if (number === 0) return { code: (status >> 8) & 0xff, signal: null }
+  const signal = signalNames.get(number)
+  return signal === undefined ? { code: 128 + number, signal: null } : { code: null, signal } // a real-time signal
+}
