@@ -123,9 +123,16 @@ describe("aio await", { timeout: 90_000 }, () => {
       stderr: `TypeScript gave no type for 1 expression, the first at ${file}:1; effects there are not checked\n1 file, 0 findings\n`
     })
     const { code, stdout } = await aio(["--json", file])
-    expect([code, JSON.parse(stdout)]).toEqual([
+    const events = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+    expect([code, events]).toEqual([
       0,
-      { schema: 1, event: "summary", files: 1, findings: 0, unjudged: 1 }
+      [
+        { schema: 2, event: "unjudged", count: 1, file, line: 1 },
+        { schema: 2, event: "summary", files: 1, findings: 0, unresolved: 0, unjudged: 1, exitCode: 0 }
+      ]
     ])
   })
 

@@ -118,7 +118,7 @@ describe("aio server", () => {
       expect({ code, stdout }).toEqual({ code: 2, stdout: "" })
       expect(stderr).toMatch(/^aio server: [^\n]+\n$/)
     }
-    expect(results[0]?.stderr).toContain("'65536' is not a port; expected 1 to 65535, or 0")
+    expect(results[0]?.stderr).toContain("'65536' is not a port; expected 0 to 65535")
   })
 
   it("reports in one line that the port is in use, and exits with 1", async () => {

@@ -154,11 +154,11 @@ describe("Help", () => {
   })
 
   it("names what the version runs on", () => {
-    expect(Help.version("1.2.3", false)).toBe("1.2.3")
-    expect(Help.version("1.2.3", true).split("\n")).toEqual([
+    expect(Help.details("1.2.3", "posix_spawn").split("\n")).toEqual([
       "1.2.3",
-      `node      ${process.versions.node}`,
-      `platform  ${process.platform} ${process.arch}`
+      `node       ${process.versions.node}`,
+      `platform   ${process.platform} ${process.arch}`,
+      "processes  posix_spawn"
     ])
   })
 })
