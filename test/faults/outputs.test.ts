@@ -24,7 +24,7 @@ afterAll(async () => {
 
 const commands: ReadonlyArray<readonly [string, () => ReadonlyArray<string>]> = [
   ["run", () => ["run", "run.mjs"]],
-  ["await", () => ["await"]],
+  ["await", () => ["guide", "await"]],
   ["tasks", () => ["tasks", "a=echo line; exec sleep 60"]],
   ["gather", () => ["gather", server.url("/f")]],
   ["gather --json", () => ["gather", "--json", server.url("/f")]],

@@ -250,7 +250,7 @@ const fish = (root: Node): string => {
     ]
   })
   return `# Completions of ${name} for fish: ${name} completions fish | source
-${table("children", ({ children }) => children.map(({ name }) => name))}
+${table("below", ({ children }) => children.map(({ name }) => name))}
 ${table("valued", ({ flags }) => flags.filter(({ value }) => value !== undefined).flatMap(spellings))}
 ${table("list", ({ list }) => (list ? ["1"] : []))}
 # Whether options have ended, whether operands have begun, and the words that call the command.
@@ -271,7 +271,7 @@ function __${name}_where
       contains -- $token (__${name}_valued $path); and set skip 1
     else if test -z "$path" -a "$token" = help
       continue
-    else if test $begun = 0; and contains -- $token (__${name}_children $path)
+    else if test $begun = 0; and contains -- $token (__${name}_below $path)
       set -a path $token
     else
       set begun 1

@@ -113,7 +113,7 @@ describe("JobLog", () => {
       const cases: ReadonlyArray<readonly [name: string, content: string | undefined, says: RegExp]> = [
         ["pipe", undefined, /it is a named pipe, not a regular file$/],
         [".", undefined, /it is a folder, not a regular file$/],
-        ["/dev/zero", undefined, /, line 1: '\0+' is not a line of a job log/],
+        ["/dev/zero", undefined, /, line 1: '(\\x00)+' is not a line of a job log/],
         ["/dev/urandom", undefined, /is not a line of a job log/],
         ["text", "some notes\nof mine\n", /, line 1: 'some notes' is not a line/],
         ["late", `${header}${row}${row}a\tb\n`, /, line 4: 'a\tb' is not a line/],
@@ -163,7 +163,7 @@ describe("JobLog", () => {
       const wrong = yield* Effect.flip(Effect.scoped(JobLog.open(file, "all")))
       expect([wrong.line, wrong.exitCode]).toEqual([1, 2])
       expect(wrong.message).toMatch(
-        /log, line 1: 'Seq\tHost' is not a line of a job log; expected the columns Seq, Host/
+        /log, line 1: 'Seq\\tHost' is not a line of a job log; expected the columns Seq, Host/
       )
       const folderError = yield* Effect.flip(Effect.scoped(JobLog.open(at, undefined)))
       expect(folderError.message).toMatch(/^cannot use the job log .*it is a folder$/)
