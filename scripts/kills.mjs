@@ -157,6 +157,9 @@ const run = async (seed) => {
   else {
     kill(victims[victim](), signal)
     await pause(below(100))
+    // The guardian and the tool must not be killed at one moment: nothing else knows what runs.
+    for (let i = 0; i < 500 && victim === "guardian" && !ended && !children(tool.pid).some(isGuardian); i++)
+      await pause(10)
     askTool(last)
   }
   const guardians = children(tool.pid).filter(isGuardian)

@@ -221,6 +221,8 @@ interface Child {
   /** This process's ends of its pipes. */
   readonly streams: Array<Readable | Writable>
   readonly spawn: () => void
+  /** It is not to be started again. */
+  withdrawn: boolean
 }
 
 const settle = (child: Child, outcome: Effect.Effect<Exited, ProcessError>) => {
@@ -323,7 +325,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             throw new Error("the package koffi has no binary for this system")
           }
           backend = loaded === undefined ? nodeSpawn.backend : posixSpawn.make(loaded)
-          tracking = tracker.make(options.adoptOrphans === true ? loaded : undefined)
+          tracking = tracker.make(options.adoptOrphans === true ? loaded : undefined, () => starting > 0)
         }
       }
       const complete = () => tracking?.complete === true
@@ -352,6 +354,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       // Starts wait for each other, one in a turn, so that many at once do not hold up everything else; and for the end
       // of a process where descriptors or processes are short.
       const waiting: Array<Child> = []
+      let starting = 0
       let turning = false
       let short = false
       const next = () => {
@@ -364,6 +367,11 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           next()
         })
         child.spawn()
+      }
+      /** A start has succeeded, or a process has ended: descriptors are free. */
+      const freed = () => {
+        short = false
+        next()
       }
 
       const outer = process.env[descendants.variable] ?? ""
@@ -454,11 +462,15 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             }
             startOptions.onStarted?.(pid)
             child.onStarted?.()
+            starting--
+            freed()
           },
           failed: (code, message) => {
-            short = children.size > 0 && full.includes(code)
-            if (short) waiting.unshift(child)
+            starting--
+            short = children.size + starting > 0 && full.includes(code)
+            if (short && !child.withdrawn) waiting.unshift(child)
             else settle(child, Effect.fail(startError(command, code, message)))
+            next()
           },
           exited: (ended) => {
             child.alone = tracking!.ended(child.tree!)
@@ -488,8 +500,11 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           feeding: undefined,
           taking: new Set(),
           streams: [],
+          withdrawn: false,
           spawn: () => {
+            starting++
             const refuse = (error: unknown) => {
+              starting--
               const { code, message } = error as NodeJS.ErrnoException
               settle(child, Effect.fail(startError(command, code ?? "", message)))
             }
@@ -524,6 +539,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
 
       /** Takes a start back that waits. */
       const withdraw = (child: Child) => {
+        child.withdrawn = true
         const at = waiting.indexOf(child)
         if (at < 0) return
         waiting.splice(at, 1)
@@ -539,8 +555,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         for (const stream of child.streams) stream.destroy()
         tracking!.remove(child.tree!)
         guarding.remove(child.tree!)
-        short = false
-        next()
+        freed()
       }
 
       const endTree = (

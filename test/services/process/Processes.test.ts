@@ -638,6 +638,17 @@ describe("Processes", () => {
       })
   )
 
+  it.live("that adopts orphans takes none of a child that is just being started", () =>
+    Effect.gen(function* () {
+      const run = Processes.run(sh("(sleep 0.1; echo orphan) & exit 0"))
+      const results = yield* Effect.all(
+        Array.from({ length: 24 }, () => run),
+        { concurrency: 12 }
+      )
+      assert.deepStrictEqual(new Set(results.map(({ stdout }) => text(stdout))), new Set(["orphan\n"]))
+    }).pipe(Effect.provide(Processes.layerWith({ adoptOrphans: true })))
+  )
+
   it.scopedLive("that adopts orphans reaps those that end while the job runs", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")

@@ -43,8 +43,8 @@ const childList = () => {
 /** How many trackers of this process adopt orphans. */
 let adopters = 0
 
-/** Adopts orphans if `libc` is given. */
-export const make = (libc: Libc | undefined): Tracker => {
+/** Adopts orphans if `libc` is given. `isStarting`: whether a child may run that is not known yet. */
+export const make = (libc: Libc | undefined, isStarting: () => boolean): Tracker => {
   const trees = new Map<Tree, { at: number; pause: number }>()
   const lost = new Map<number, { readonly start: string; readonly of: Set<Tree> }>()
   const zombies = new Map<number, number>()
@@ -88,7 +88,7 @@ export const make = (libc: Libc | undefined): Tracker => {
           libc!.reap(pid)
         } else zombies.set(pid, since)
       } else if (owner !== undefined) descendants.note(owner, pid, stat)
-      else if (lost.get(pid)?.start !== stat.start) {
+      else if (lost.get(pid)?.start !== stat.start && !isStarting()) {
         const owners = ownersOf(pid)
         if (owners.length === 1) descendants.note(owners[0]!, pid, stat)
         else lost.set(pid, { start: stat.start, of: new Set(owners) })
