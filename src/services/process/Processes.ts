@@ -1,3 +1,4 @@
+import { closeSync, openSync } from "node:fs"
 import type { Readable, Writable } from "node:stream"
 import type * as Command from "@effect/platform/Command"
 import { Clock, Context, Duration, Effect, Fiber, Layer, Option, Runtime, type Scope, Stream } from "effect"
@@ -299,6 +300,9 @@ export interface Options {
   readonly adoptOrphans?: boolean | undefined
 }
 
+/** Descriptors that a start takes, and some for what it reads of /proc. */
+const reserved = 16
+
 /** Codes of a start that the end of another process may make possible. */
 const full = ["EAGAIN", "EMFILE", "ENFILE"]
 
@@ -325,6 +329,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             throw new Error("the package koffi has no binary for this system")
           }
           backend = loaded === undefined ? nodeSpawn.backend : posixSpawn.make(loaded)
+          keepReserve()
           tracking = tracker.make(options.adoptOrphans === true ? loaded : undefined, () => starting > 0)
         }
       }
@@ -346,11 +351,6 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           return strays.size === 0 ? Effect.void : endTree(tree, {})
         })
       )
-      if (options.ahead === true) {
-        begin()
-        guarding.begin()
-      }
-
       // Starts wait for each other, one in a turn, so that many at once do not hold up everything else; and for the end
       // of a process where descriptors or processes are short.
       const waiting: Array<Child> = []
@@ -368,8 +368,23 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
         })
         child.spawn()
       }
+      // Descriptors in reserve, so that one process can start where the rest of the program has taken all others.
+      const reserve: Array<number> = []
+      const keepReserve = () => {
+        try {
+          while (reserve.length < reserved) reserve.push(openSync("/dev/null", "r"))
+        } catch {
+          // the next process that ends frees some
+        }
+      }
+      const dropReserve = () => {
+        for (const fd of reserve.splice(0)) closeSync(fd)
+      }
+      yield* Effect.addFinalizer(() => Effect.sync(dropReserve))
+
       /** A start has succeeded, or a process has ended: descriptors are free. */
       const freed = () => {
+        keepReserve()
         short = false
         next()
       }
@@ -467,8 +482,14 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           },
           failed: (code, message) => {
             starting--
+            const lacking = full.includes(code) && !child.withdrawn
+            if (lacking && children.size + starting === 0 && reserve.length > 0) {
+              dropReserve()
+              child.spawn()
+              return
+            }
             short = children.size + starting > 0 && full.includes(code)
-            if (short && !child.withdrawn) waiting.unshift(child)
+            if (short && lacking) waiting.unshift(child)
             else settle(child, Effect.fail(startError(command, code, message)))
             next()
           },
@@ -669,6 +690,10 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           })
         )
 
+      if (options.ahead === true) {
+        begin()
+        guarding.begin()
+      }
       return { run, start }
     })
   )
