@@ -28,6 +28,7 @@ export const command =
     const { status, stdout, stderr, error } = spawnSync(measured[0], measured.slice(1), {
       encoding: "utf8",
       maxBuffer: 1 << 30,
+      stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
       ...options
     })
     const time = performance.now() - started

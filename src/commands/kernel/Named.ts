@@ -166,7 +166,10 @@ export const reporter = <E extends { readonly event: string }>(
   Effect.gen(function* () {
     const { drained } = yield* Output.Output
     const { isLive, report } = yield* Reporter.make(view, settings)
+    // An engine may make the effect of an output before that of the start, which is to be drawn first.
     const onEvent = (event: E) =>
-      event.event === "output" ? Effect.zipRight(report([event]), drained) : report([event])
+      Effect.suspend(() =>
+        event.event === "output" ? Effect.zipRight(report([event]), drained) : report([event])
+      )
     return { isLive, onEvent }
   })

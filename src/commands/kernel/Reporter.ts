@@ -107,7 +107,7 @@ export const make = <E extends { readonly event: string }>(
       timer.unref()
       yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(timer)))
     }
-    const draw = (events: Iterable<E>): Effect.Effect<void> => {
+    const report = (events: Iterable<E>): Effect.Effect<void> => {
       const steps: Array<Effect.Effect<void>> = []
       let out: Array<Piece> = []
       const flush = () => {
@@ -150,8 +150,7 @@ export const make = <E extends { readonly event: string }>(
       return steps.length > 1 ? Effect.all(steps, { discard: true }) : (steps[0] ?? Effect.void)
     }
     return {
-      // An engine may make the effect of an output before that of the start, which is to be drawn first.
-      report: (events) => Effect.suspend(() => draw(events)),
+      report,
       note: (line) => (quiet > 0 || json ? Effect.void : toErr(Printable.line(line))),
       isLive: screen !== undefined
     }

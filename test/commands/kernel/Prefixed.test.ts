@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as Named from "../../../src/commands/kernel/Named.js"
 import * as Prefixed from "../../../src/commands/kernel/Prefixed.js"
-import * as Reporter from "../../../src/commands/kernel/Reporter.js"
 import * as Output from "../../../src/services/host/Output.js"
 
 const plain = { interactive: false, colors: false }
@@ -54,7 +54,7 @@ describe("Prefixed", () => {
       const which = { index: 2, name: "worker" }
       const started = { event: "started", ...which, pid: 7 } as const
       const output = { event: "output", ...which, stream: "stdout", bytes: Buffer.from("a\n") } as const
-      const { report } = yield* Reporter.make<typeof started | typeof output>(
+      const { onEvent } = yield* Named.reporter<typeof started | typeof output>(
         {
           show: (event) => {
             if (event.event === "output") return prefixed.output(event)
@@ -64,8 +64,8 @@ describe("Prefixed", () => {
         },
         { json: false, quiet: 0 }
       )
-      const drawn = report([output])
-      yield* Effect.zipRight(report([started]), drawn)
+      const drawn = onEvent(output)
+      yield* Effect.zipRight(onEvent(started), drawn)
       expect((yield* Output.Captured).stdout).toEqual(["7> a\n"])
     }).pipe(Effect.provide(Output.layerTest))
   )

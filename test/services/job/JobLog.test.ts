@@ -117,7 +117,11 @@ describe("JobLog", () => {
         ["/dev/urandom", undefined, /is not a line of a job log/],
         ["text", "some notes\nof mine\n", /, line 1: 'some notes' is not a line/],
         ["late", `${header}${row}${row}a\tb\n`, /, line 4: 'a\\tb' is not a line/],
-        ["long", `${header}${row.replace("abc\n", "x".repeat(20 * 1024 * 1024))}`, /, line 2: '1\\t:\\t1.000/],
+        [
+          "long",
+          `${header}${row.replace("abc\n", "x".repeat(20 * 1024 * 1024))}`,
+          /, line 2: '1\\t:\\t1.000/
+        ],
         [
           "long2",
           `${header}${row.replace("abc", "x".repeat(20 * 1024 * 1024))}${row}`,
