@@ -301,7 +301,7 @@ export interface Options {
 }
 
 /** Descriptors that a start takes, and some for what it reads of /proc. */
-const reserved = 16
+const reserved = 8
 
 /** Codes of a start that the end of another process may make possible. */
 const full = ["EAGAIN", "EMFILE", "ENFILE"]
