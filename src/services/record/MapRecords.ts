@@ -197,6 +197,17 @@ const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
   return several(Generators.fromGenerator(() => iterable, { onError: (error) => error }))
 }
 
+/** Whether a function may read its second argument: by a parameter, by rest parameters, or by `arguments`. */
+const readsContext = (f: (...args: ReadonlyArray<never>) => unknown): boolean => {
+  if (f.length > 1) return true
+  const source = Function.prototype.toString.call(f)
+  if (/\barguments\b/.test(source)) return true
+  if (/^(async\s+)?[\w$]+\s*=>/.test(source)) return false
+  // A spread in the body is none of the parameters, which end at the first `)` unless a default has parentheses.
+  const parameters = /^[^(]*\(([^()]*)\)/.exec(source)?.[1] ?? source
+  return parameters.includes("...")
+}
+
 /**
  * Maps records by a user's function, several at once: one that returns a value, a promise or an Effect, or a generator
  * or Stream of many results. `undefined` drops the record. A record that is not one of its format, a function that
@@ -242,7 +253,7 @@ export const mapRecords = <E, R>(
     return self
   })
   const innocent = Unchanged.changesNothing(f)
-  const wantsContext = f.length > 1 || /\barguments\b|\.\.\./.test(Function.prototype.toString.call(f))
+  const wantsContext = readsContext(f)
 
   const text = (value: unknown): string | Uint8Array => {
     if (value instanceof RawResult) return value.bytes
@@ -305,7 +316,7 @@ export const mapRecords = <E, R>(
     first: (() => unknown) | undefined
   ): Effect.Effect<RecordOutcome, Records.RecordFailed> => {
     const attempt = (number: number): Effect.Effect<RecordOutcome, Records.RecordFailed> => {
-      const controller = new AbortController()
+      let controller: AbortController | undefined // made when its signal is read: it costs more than most functions
       const { index, line } = records[0]!
       const body = attempted(() => {
         const result =
@@ -315,13 +326,16 @@ export const mapRecords = <E, R>(
                 index,
                 line,
                 attempt: number,
-                signal: controller.signal,
+                get signal() {
+                  controller ??= new AbortController()
+                  return controller.signal
+                },
                 records
               })
         return isLater(result) ? waitFor(result) : Effect.succeed(result)
       }).pipe(
         Effect.flatMap((result) => attempted(() => Effect.succeed(outcome(records, values, was, result)))),
-        Effect.onInterrupt(() => Effect.sync(() => controller.abort()))
+        Effect.onInterrupt(() => Effect.sync(() => controller?.abort()))
       )
       const limited =
         timeout === undefined
@@ -349,6 +363,7 @@ export const mapRecords = <E, R>(
         }
       })
     }
+    if (options.onEvent === undefined) return attempt(1)
     return Effect.onInterrupt(attempt(1), (by) => {
       const [why] = Cancellation.fromInterruptors(by)
       const reason = clipped(why?.reason ?? "it was interrupted")

@@ -40,6 +40,26 @@ describe("MapRecords.mapRecords", () => {
       return log
     }).pipe(VirtualClock.run())
 
+  it.live.each<readonly [string, string, (...args: ReadonlyArray<any>) => unknown]>([
+    ["a parameter", '"2 false"', (_, context) => `${context.line} ${context.signal.aborted}`],
+    ["a pattern", '"2 false"', (_, { line, signal }) => `${line} ${signal.aborted}`],
+    ["rest parameters", '"2"', (...all) => `${all[1].line}`],
+    ["rest parameters behind another", '"2"', (_, ...more) => `${more[0].line}`],
+    [
+      "arguments",
+      '"2"',
+      function () {
+        // biome-ignore lint/complexity/noArguments: that is the case
+        return `${arguments[1].line}`
+      }
+    ],
+    ["nothing but the value, spread", '{"a":2}', (value) => ({ ...value })]
+  ])("gives the context to a function that reads it by %s", ([, last, f]) =>
+    Effect.gen(function* () {
+      expect((yield* run('{"a":1}\n{"a":2}\n', f, { untouched: false })).at(-1)).toBe(last)
+    })
+  )
+
   it.live("takes functions of every kind, and writes unchanged records with their own bytes", () =>
     Effect.gen(function* () {
       const text = '{"a": 1}\n{"a": 12345678901234567890}\n'
