@@ -1,5 +1,14 @@
 import { createHash, randomBytes } from "node:crypto"
-import { closeSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs"
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync
+} from "node:fs"
 import { join } from "node:path"
 import { Data, Effect, Schedule, type Scope } from "effect"
 import * as FileName from "../download/FileName.js"
@@ -180,8 +189,22 @@ export const open = (
   )
 }
 
+/** Descriptors that the start of a process needs, and a few for the rest of the program. */
+const spare = 16
+
+/** Throws if so many descriptors are not free. */
+const checkRoom = (): void => {
+  const opened: Array<number> = []
+  try {
+    while (opened.length < spare) opened.push(openSync("/dev/null", "r"))
+  } finally {
+    for (const fd of opened) closeSync(fd)
+  }
+}
+
 /**
- * {@link open} for many jobs at once: when too many files are open, it waits until one of these jobs has closed its own.
+ * {@link open} for many jobs at once: when too many files are open for the job's process to start as well, it waits until
+ * one of these jobs has closed its own.
  *
  * @since 0.1.0
  * @category constructors
@@ -192,7 +215,11 @@ export const opener = (
   let opened = 0
   return (label, command) =>
     Effect.gen(function* () {
-      const files = yield* Effect.retry(open(directory, label, command), {
+      const room = Effect.try({
+        try: () => (opened === 0 ? undefined : checkRoom()),
+        catch: failing(directory)(codes.failed)
+      })
+      const files = yield* Effect.retry(Effect.zipRight(room, open(directory, label, command)), {
         while: ({ tooMany }) => tooMany && opened > 0,
         schedule: Schedule.spaced("20 millis")
       })
