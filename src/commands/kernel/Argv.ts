@@ -179,7 +179,7 @@ const switches: Readonly<Record<string, boolean>> = {
   off: false
 }
 
-// A wrong value is blamed on the variable: nobody typed an option.
+// A wrong value is blamed on the variable: no option was typed.
 const fromEnvironment = (
   path: ReadonlyArray<string>,
   flag: Flag.Flag<unknown>,
