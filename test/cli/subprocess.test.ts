@@ -319,7 +319,7 @@ describe("aio subprocess", () => {
       ],
       { shell: 'ulimit -n 64; exec "$@"' }
     )
-    while (count() < 20) await new Promise(setImmediate)
+    while (count() < 10) await new Promise(setImmediate)
     running.kill("SIGTERM")
     expect((await running.ended).code).toBe(143)
     expect(count()).toBeLessThan(32)

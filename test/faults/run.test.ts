@@ -358,7 +358,7 @@ describe("run: the services of NodeContext", () => {
         })
       )
       const { alive, env } = Aio.marker()
-      assert.deepInclude(await Aio.run(["run", file, "stray"], { env }), { code: 0, stderr: "" })
+      assert.deepInclude(await Aio.run(["run", `${file}#stray`], { env }), { code: 0, stderr: "" })
       assert.deepStrictEqual(alive(), [])
     })
   )
