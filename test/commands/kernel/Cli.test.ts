@@ -82,7 +82,7 @@ describe("help", () => {
     [[], "aio COMMAND --help has the options"],
     [["--version"], "1.2.3"],
     [["-V"], "1.2.3"],
-    [["--version", "--verbose"], `node      ${process.versions.node}`]
+    [["--version", "--verbose"], `node       ${process.versions.node}`]
   ])("%j prints %s, and runs nothing", async (words, text) => {
     const { calls, error, stdout } = await run(words)
     expect([error, calls]).toEqual([undefined, []])

@@ -7,22 +7,22 @@ import * as Flags from "../../../src/commands/kernel/Flags.js"
 import * as Help from "../../../src/commands/kernel/Help.js"
 import * as Kernel from "../../support/Kernel.js"
 
-type Command = Command.Command<never>
+type AnyCommand = Command.Command<never>
 
 const names = App.app.entries.map(({ name }) => name)
 
 /** The command and its subcommands, with the words that call them. */
 const tree = (
   path: ReadonlyArray<string>,
-  command: Command
-): ReadonlyArray<readonly [ReadonlyArray<string>, Command]> => [
+  command: AnyCommand
+): ReadonlyArray<readonly [ReadonlyArray<string>, AnyCommand]> => [
   [path, command],
   ...command.children.flatMap((child) => tree([...path, child.name], child))
 ]
 
 const load = async (name: string) => {
   const command = await App.app.entries.find((entry) => entry.name === name)!.load()
-  return tree(["aio", name], command as Command)
+  return tree(["aio", name], command as AnyCommand)
 }
 
 /** The lines of a section. */

@@ -234,7 +234,12 @@ export const load = (): Libc | undefined => {
   return loaded === "no" ? undefined : loaded
 }
 
-const errorNames = new Map(Object.entries(os.errno).map(([name, number]) => [number, name]))
+// The first of several names for one number is the usual one: EAGAIN and EWOULDBLOCK.
+const errorNames = new Map(
+  Object.entries(os.errno)
+    .reverse()
+    .map(([name, number]) => [number, name])
+)
 /** The name of an error number, as in `ENOENT`. */
 export const errorName = (number: number): string => errorNames.get(number) ?? `errno ${number}`
 
