@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as InProcess from "../support/InProcess.js"
 
 // Every command that takes items, over the same hostile inputs: one rule for each.
 
@@ -168,7 +169,8 @@ describe.each(readers)("aio $name, on every input", (reader) => {
     ["an unknown format", ["--format", "yaml"], /option --format: 'yaml' is not accepted/],
     ["an old spelling", ["--concurrency", "2"], /unknown option --concurrency; here it is --jobs N/]
   ])("%s is refused with one line before anything runs", async (_, options, message) => {
-    const { code, stderr, stdout } = await run(reader, `${item("a")}\n`, { options })
+    const words = [reader.name, ...reader.options, ...options, ...reader.words]
+    const { code, stderr, stdout } = await InProcess.run(words, { cwd: folder(), stdin: `${item("a")}\n` })
     expect([code, stdout]).toEqual([2, ""])
     expect(stderr).toMatch(message)
     expect(stderr).toMatch(new RegExp(`^aio ${reader.name}: [^\\n]*\\n$`))
@@ -182,19 +184,23 @@ describe.each(readers)("aio $name, on every input", (reader) => {
   it("a variable sets an option, the command line wins, and a wrong value is blamed on the variable", async () => {
     const cwd = folder()
     const words = [reader.name, ...reader.options]
-    const bad = await Aio.run([...words, ...reader.words], { cwd, env: { AIO_TIMEOUT: "none" }, stdin: "" })
+    const bad = await InProcess.run([...words, ...reader.words], {
+      cwd,
+      env: { AIO_TIMEOUT: "none" },
+      stdin: ""
+    })
     expect([bad.code, bad.stderr]).toEqual([
       2,
       expect.stringContaining("AIO_TIMEOUT: 'none' in duration 'none' is not a number")
     ])
     const own = `AIO_${reader.name.toUpperCase()}_TIMEOUT`
-    const also = await Aio.run([...words, ...reader.words], {
+    const also = await InProcess.run([...words, ...reader.words], {
       cwd,
       env: { [own]: "0", AIO_TIMEOUT: "9s" },
       stdin: ""
     })
     expect([also.code, also.stderr]).toEqual([2, expect.stringContaining(`${own}: '0' is out of range`)])
-    const won = await Aio.run([...words, "--timeout", "9s", ...reader.words], {
+    const won = await InProcess.run([...words, "--timeout", "9s", ...reader.words], {
       cwd,
       env: { [own]: "0" },
       stdin: ""
@@ -203,13 +209,13 @@ describe.each(readers)("aio $name, on every input", (reader) => {
   })
 
   it("without words it runs no example when something is piped in", async () => {
-    const { code, stderr, stdout } = await Aio.run([reader.name], { cwd: folder(), stdin: "a\n" })
+    const { code, stderr, stdout } = await InProcess.run([reader.name], { cwd: folder(), stdin: "a\n" })
     expect([code, stdout]).toEqual([2, ""])
     expect(stderr).toMatch(new RegExp(`^aio ${reader.name}: no work is given; `))
   })
 
   it("an empty word is no example either", async () => {
-    const { code, stdout } = await Aio.run([reader.name, ""], { cwd: folder() })
+    const { code, stdout } = await InProcess.run([reader.name, ""], { cwd: folder() })
     expect([code, stdout]).toEqual([2, ""])
   })
 })
