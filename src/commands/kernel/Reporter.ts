@@ -156,6 +156,29 @@ export const make = <E extends { readonly event: string }>(
     }
   })
 
+/**
+ * The events of `--json` for commands whose output is cut anywhere: output as text, each cut between characters. What is
+ * left of a character comes before the event that ends the run or the attempt.
+ */
+export const withText = () => {
+  const texts = EventLine.texts()
+  return (event: { readonly event: string } & object): ReadonlyArray<object> => {
+    if (!("index" in event && "name" in event)) return [event]
+    const { index, name } = event
+    const output = (stream: unknown, text: string) =>
+      text === "" ? [] : [{ event: "output", index, name, stream, text }]
+    if (event.event === "output" && "bytes" in event && "stream" in event) {
+      const { bytes, stream } = event
+      return output(stream, texts.decode(`${index} ${stream}`, bytes as Uint8Array))
+    }
+    if (event.event !== "finished" && event.event !== "retrying") return [event]
+    return [
+      ...["stdout", "stderr"].flatMap((stream) => output(stream, texts.end(`${index} ${stream}`))),
+      event
+    ]
+  }
+}
+
 // lines that all commands share
 
 /** Most characters of a name in a line. */

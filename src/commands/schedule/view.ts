@@ -1,5 +1,4 @@
 import type { DateTime } from "effect"
-import * as EventLine from "../../services/host/EventLine.js"
 import type * as ScheduledRuns from "../../services/supervision/ScheduledRuns.js"
 import * as Durations from "../../services/text/Durations.js"
 import * as CivilTime from "../../services/time/CivilTime.js"
@@ -17,17 +16,13 @@ export const timeFields = (at: number, skipped: string | undefined, zone: DateTi
 
 /** The event of `--json`: times as ISO 8601, output as text. */
 const wire = (zone: DateTime.TimeZone) => {
-  const texts = EventLine.texts()
-  return (event: ScheduledRuns.RunEvent): object => {
+  const withText = Reporter.withText()
+  return (event: ScheduledRuns.RunEvent): object | ReadonlyArray<object> => {
     switch (event.event) {
       case "scheduled":
       case "started": {
         const { at, skipped, ...fields } = event
         return { ...fields, ...timeFields(at, skipped, zone) }
-      }
-      case "output": {
-        const { bytes, ...fields } = event
-        return { ...fields, text: texts.decode(`${event.index} ${event.stream}`, bytes) }
       }
       case "skipped":
         return {
@@ -36,7 +31,7 @@ const wire = (zone: DateTime.TimeZone) => {
           until: CivilTime.format(event.until, zone)
         }
       default:
-        return event
+        return withText(event)
     }
   }
 }

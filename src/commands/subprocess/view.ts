@@ -1,4 +1,3 @@
-import * as EventLine from "../../services/host/EventLine.js"
 import type * as Events from "../../services/host/Events.js"
 import { isFailed, type JobEvent, type JobOutputEvent } from "../../services/job/JobEvents.js"
 import * as Durations from "../../services/text/Durations.js"
@@ -27,7 +26,6 @@ const width = 20
 /** The view of jobs; `expect` gives it the number of all jobs, for the progress. */
 export const make = ({ interactive, now, tag }: Settings) => {
   const open = new Map<string, { open: boolean }>()
-  const texts = EventLine.texts()
   const running = new Set<number>()
   const begun = now()
   let all: number | undefined
@@ -103,24 +101,8 @@ export const make = ({ interactive, now, tag }: Settings) => {
     return [`${"━".repeat(done)}${" ".repeat(width - done)} ${line}`]
   }
 
-  const json = (event: Event): ReadonlyArray<object> => {
-    if (event.event === "output") {
-      const { bytes, index, name, stream } = event
-      const text = texts.decode(`${index} ${stream}`, bytes)
-      return text === "" ? [] : [{ event: "output", index, name, stream, text }]
-    }
-    if (event.event !== "finished" && event.event !== "retrying") return [event]
-    const { index, name } = event
-    // A character that the job has not completed.
-    const rest = (["stdout", "stderr"] as const).flatMap((stream) => {
-      const text = texts.end(`${index} ${stream}`)
-      return text === "" ? [] : [{ event: "output", index, name, stream, text }]
-    })
-    return [...rest, event]
-  }
-
   return {
-    view: { show, live, ticks: true, json } satisfies Reporter.View<Event>,
+    view: { show, live, ticks: true, json: Reporter.withText() } satisfies Reporter.View<Event>,
     expect: (jobs: number | undefined) => {
       all = jobs
     }

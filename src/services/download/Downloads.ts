@@ -166,7 +166,7 @@ export const downloads = <E = never, R = never>(
       const clock = yield* Effect.clock
       const begun = clock.unsafeCurrentTimeNanos()
       const since = (nanos: bigint) => EventLine.ms(Number(clock.unsafeCurrentTimeNanos() - nanos) / 1e6)
-      const counts = { succeeded: 0, failed: 0, cancelled: 0, skipped: 0, timed_out: 0 }
+      const counts = EventLine.tally([])
       let retried = 0
       let downloadedBytes = 0
       const causes: Record<string, number> = {}

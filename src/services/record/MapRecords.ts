@@ -203,7 +203,7 @@ const readsContext = (f: (...args: ReadonlyArray<never>) => unknown): boolean =>
   const source = Function.prototype.toString.call(f)
   if (/\barguments\b/.test(source)) return true
   if (/^(async\s+)?[\w$]+\s*=>/.test(source)) return false
-  // A spread in the body is none of the parameters, which end at the first `)` unless a default has parentheses.
+  // Only a spread among the parameters counts: they end at the first `)`, unless a default has parentheses.
   const parameters = /^[^(]*\(([^()]*)\)/.exec(source)?.[1] ?? source
   return parameters.includes("...")
 }

@@ -241,7 +241,7 @@ export const reported = <E = never>(
     const begun = yield* Clock.currentTimeNanos
     const letters = deadLetters === undefined ? undefined : yield* DeadLetters.open(deadLetters)
     const drain = yield* Deferred.make<void>()
-    const counts = { succeeded: 0, failed: 0, cancelled: 0, skipped: 0, timed_out: 0, results: 0 }
+    const counts = { ...EventLine.tally([]), results: 0 }
     const failures = new Set<number>()
     let hasEvents = false
     const emit = (events: ReadonlyArray<RunEvent>): Effect.Effect<void> => {

@@ -204,7 +204,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
   const line = CommandText.commandLine(command)
   const { name = line } = options
   const begun = yield* Clock.currentTimeNanos
-  const counts = { succeeded: 0, failed: 0, cancelled: 0, skipped: 0, timed_out: 0 }
+  const counts = EventLine.tally([])
   const failures: Array<number> = []
   const since = (nanos: bigint) =>
     Effect.map(Clock.currentTimeNanos, (now) => EventLine.ms(Duration.toMillis(Duration.nanos(now - nanos))))

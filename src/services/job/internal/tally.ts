@@ -38,7 +38,7 @@ const enough = 3
 
 /** Makes an empty tally; without a rule no job is a reason to halt. */
 export const make = (rule: Rule | undefined): Tally => {
-  const counts = { succeeded: 0, failed: 0, cancelled: 0, skipped: 0, timed_out: 0 }
+  const counts = EventLine.tally([])
   const exitCodes = new Set<number>()
   let slowest: Ended | undefined
   let isDone = false
