@@ -41,13 +41,15 @@ export const flags = {
   timeout: Flag.withText(Flags.timeout, "time limit of a transfer, with its retries"),
   stallTimeout: Flag.value("stall-timeout", {
     value: "DURATION",
-    text: "longest time without a byte; default 30s",
-    parse: Values.span
+    text: "longest time without a byte",
+    parse: Values.span,
+    default: "30s"
   }),
   connectTimeout: Flag.value("connect-timeout", {
     value: "DURATION",
-    text: "time limit of a connection; default 10s",
-    parse: Values.span
+    text: "time limit of a connection",
+    parse: Values.span,
+    default: "10s"
   }),
   limitRate: Flag.value("limit-rate", {
     value: "SIZE",
@@ -78,13 +80,13 @@ export const flags = {
     parse: DownloadList.parseChecksum
   }),
   onFailure: Flags.onFailure(["cancel", "continue", "collect"], "continue"),
-  clobber: Flag.withText(
-    Flag.negatable("clobber", ""),
+  clobber: Flag.negatable(
+    "clobber",
     "replace files that exist; --no-clobber keeps them, unless a checksum says that they are wrong",
     "--clobber"
   ),
-  resume: Flag.withText(
-    Flag.negatable("resume", ""),
+  resume: Flag.negatable(
+    "resume",
     "continue partial files of an earlier run that are the same version; --no-resume keeps none either",
     "--resume"
   ),

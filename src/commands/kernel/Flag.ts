@@ -35,6 +35,8 @@ export interface Spelling<A> {
   readonly text: string
   readonly parse: Parse<A>
   readonly words?: ReadonlyArray<string>
+  /** What holds without the option, for one whose default the command or the engine has. */
+  readonly default?: string
 }
 
 /** A value as @effect/cli gets it: as it is, it would be trimmed, dropped if empty, or taken for an option. */
@@ -87,7 +89,7 @@ export const values = <A>(name: string, spelling: Spelling<A>): Flag<ReadonlyArr
 export const choice = <const Words extends ReadonlyArray<string>>(
   name: string,
   words: Words,
-  spelling: { readonly alias?: string; readonly text: string }
+  spelling: Pick<Spelling<string>, "alias" | "default" | "text">
 ): Flag<Words[number] | undefined> =>
   value(name, {
     ...spelling,
@@ -114,9 +116,10 @@ export const toggle = (name: string, text: string, alias?: string): Flag<boolean
 })
 
 /** An option without a value that `--no-NAME` turns off; undefined without either. */
-export const negatable = (name: string, text: string): Flag<boolean | undefined> => ({
+export const negatable = (name: string, text: string, shown?: string): Flag<boolean | undefined> => ({
   name,
   text,
+  default: shown,
   again: "last",
   negatable: true,
   parse: anything,

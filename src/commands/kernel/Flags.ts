@@ -106,21 +106,20 @@ export const timeout = Flag.value("timeout", {
 })
 
 export const grace = (otherwise: string) =>
-  Flag.withText(
-    Flag.value("grace", {
-      value: "DURATION",
-      text: "",
-      parse: Values.duration
-    }),
-    "time from the stop signal to KILL",
-    otherwise
-  )
+  Flag.value("grace", {
+    value: "DURATION",
+    text: "time from the stop signal to KILL",
+    parse: Values.duration,
+    default: otherwise
+  })
 
-export const stopSignal = Flag.withText(
-  Flag.value("stop-signal", { value: "SIGNAL", text: "", words: Values.signals, parse: Values.signal }),
-  "the signal that asks a process to end",
-  "TERM"
-)
+export const stopSignal = Flag.value("stop-signal", {
+  value: "SIGNAL",
+  text: "the signal that asks a process to end",
+  words: Values.signals,
+  parse: Values.signal,
+  default: "TERM"
+})
 
 export const seed = Flag.value("seed", {
   value: "N",

@@ -14,11 +14,10 @@ export const flags = {
   ),
   format: Flags.format(Records.formats),
   nul: Flags.nul,
-  outputFormat: Flag.withText(
-    Flag.choice("output-format", ["lines", "ndjson"], { text: "" }),
-    "results are strings as they are, or everything as JSON",
-    "as the records are, JSON for csv"
-  ),
+  outputFormat: Flag.choice("output-format", ["lines", "ndjson"], {
+    text: "results are strings as they are, or everything as JSON",
+    default: "as the records are, JSON for csv"
+  }),
   jobs: Flag.withDefault(Flags.jobs, one, "1"),
   unordered: Flags.unordered,
   key: Flag.value("key", {
@@ -65,16 +64,16 @@ export const flags = {
     text: "records of FILE and those appended to it, through rotation and truncation, like tail -F",
     parse: Values.text("a file")
   }),
-  rotateWait: Flag.withText(
-    Flag.value("rotate-wait", { value: "DURATION", text: "", parse: Values.duration }),
-    "with --follow: how long a rotated file must be quiet before the next one is read",
-    "5s"
-  ),
-  onGap: Flag.withText(
-    Flag.choice("on-gap", ["warn", "fail"], { text: "" }),
-    "with --follow, when records may have been lost: warn, or end with exit code 3",
-    "warn"
-  ),
+  rotateWait: Flag.value("rotate-wait", {
+    value: "DURATION",
+    text: "with --follow: how long a rotated file must be quiet before the next one is read",
+    parse: Values.duration,
+    default: "5s"
+  }),
+  onGap: Flag.choice("on-gap", ["warn", "fail"], {
+    text: "with --follow, when records may have been lost: warn, or end with exit code 3",
+    default: "warn"
+  }),
   checkpoint: Flag.value("checkpoint", {
     value: "FILE",
     text: "keep the position in FILE and resume from it: each record at least once",

@@ -14,8 +14,9 @@ const when = (name: string, text: string) =>
 
 export const tz = Flag.value("tz", {
   value: "ZONE",
-  text: "time zone, like Europe/Berlin, UTC or +02:00; default the machine's own",
-  parse: CivilTime.zone
+  text: "time zone, like Europe/Berlin, UTC or +02:00",
+  parse: CivilTime.zone,
+  default: "the machine's own"
 })
 
 export const from = when("from", "print the times after this one, like 2027-03-27T12:00; default now")

@@ -59,7 +59,7 @@ export const flags = {
   grace: Flags.grace("5s"),
   stopSignal: Flags.stopSignal,
   onFailure: Flag.withText(
-    Flag.choice("on-failure", ["cancel", "continue"], { text: "" }),
+    Flags.failurePolicy(["cancel", "continue"]),
     "when a job fails: cancel the others (--halt now,fail=1), or continue",
     "continue"
   ),
