@@ -405,6 +405,18 @@ describe.each(backends)("Processes, %s", (backend) => {
     }).pipe(live)
   )
 
+  it.scopedLive("finds processes in the moment in which they leave the group and have no environment", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const left = sh('setsid sleep 60 > /dev/null 2>&1 & echo $! >> "$1"; exit 1', file)
+      yield* Effect.all(
+        Array.from({ length: 100 }, () => Processes.run(left)),
+        { concurrency: 2, discard: true }
+      )
+      assert.deepStrictEqual((yield* pids(file, 100)).filter(isAlive), [])
+    }).pipe(live)
+  )
+
   it.scopedLive("ends commands that take too long, and truncates output on request", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")

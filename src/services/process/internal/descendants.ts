@@ -37,7 +37,8 @@ const list = (folder: string): ReadonlyArray<string> => {
     return []
   }
 }
-const everyPid = () =>
+/** The pids of the machine; none without /proc. */
+export const everyPid = (): ReadonlyArray<number> =>
   list("/proc")
     .filter((entry) => /^\d+$/.test(entry))
     .map(Number)
@@ -48,6 +49,7 @@ interface Stat {
   readonly group: number
   readonly session: number
   readonly start: string
+  readonly isKernelThread: boolean
   /** Processor time in ticks of 10 ms, with that of reaped children: Linux shows USER_HZ, which is 100. */
   readonly user: number
   readonly system: number
@@ -65,6 +67,7 @@ export const statOf = (pid: number): Stat | undefined => {
     group: at(1),
     session: at(2),
     start: fields[18]!,
+    isKernelThread: (at(5) & 0x200000) !== 0,
     user: at(10) + at(12),
     system: at(11) + at(13)
   }
@@ -124,32 +127,53 @@ const candidates = (group: number): ReadonlyArray<number> => {
     : everyPid()
 }
 
-/** Whether the environment of the process holds the text. */
-export const carries = (pid: number, marker: string): boolean => read(`/proc/${pid}/environ`).includes(marker)
+/**
+ * The environment of a process, empty if it cannot be read; undefined in the moment of an exec, when the old program's
+ * memory is gone and the new one's words and environment are not there yet.
+ */
+export const environmentOf = (pid: number): string | undefined => {
+  const environment = read(`/proc/${pid}/environ`)
+  if (environment !== "") return environment
+  if (read(`/proc/${pid}/cmdline`) !== "") return read(`/proc/${pid}/environ`)
+  const stat = statOf(pid)
+  return stat === undefined || isZombie(stat) || stat.isKernelThread ? "" : undefined
+}
 
-/** Finds the processes that carry the marker and are not in the group; `skip` are known to be others'. */
-const scan = (tree: Tree, skip: (pid: number) => boolean): void => {
-  if (!linux) return
+/**
+ * Finds the processes that carry the marker and are not in the group; `skip` are known to be others'. False if one was
+ * in the moment of an exec, and may be found by the next look.
+ */
+const scan = (tree: Tree, skip: (pid: number) => boolean): boolean => {
+  let all = true
+  if (!linux) return all
   for (const pid of candidates(tree.group)) {
     // Most are gone by now, and a thrown error costs ten times as much as a check.
-    if (tree.seen.has(pid) || skip(pid) || !existsSync(`/proc/${pid}`) || !carries(pid, tree.marker)) continue
+    if (tree.seen.has(pid) || skip(pid) || !existsSync(`/proc/${pid}`)) continue
+    const environment = environmentOf(pid)
+    if (environment === undefined) all = false
+    if (environment?.includes(tree.marker) !== true) continue
     const stat = statOf(pid)
     if (stat !== undefined && stat.group !== tree.group) note(tree, pid, stat)
   }
+  return all
 }
 
 const nothing = () => false
 
-/** The living processes of the tree outside of its group. `complete`: all are known, and no environment is read. */
+/**
+ * The living processes of the tree outside of its group, and whether these are all. `complete`: all are known, and no
+ * environment is read.
+ */
 export const strays = (tree: Tree, complete: boolean, skip: (pid: number) => boolean = nothing) => {
   if (!tree.ended || tree.seen.size > 0) walk(tree)
-  if (!complete) scan(tree, skip)
-  return [...tree.seen].flatMap(([pid, start]) => {
+  const all = complete || scan(tree, skip)
+  const pids = [...tree.seen].flatMap(([pid, start]) => {
     const stat = statOf(pid)
     return stat === undefined || stat.start !== start || stat.group === tree.group || isZombie(stat)
       ? []
       : [pid]
   })
+  return { pids, all }
 }
 
 const send = (to: number, signal: NodeJS.Signals | 0): boolean => {
@@ -168,7 +192,7 @@ export const signalGroup = (group: number, signal: NodeJS.Signals | 0): boolean 
 /** Signals all of the tree; false when no process of it is left. */
 export const signalTree = (tree: Tree, signal: NodeJS.Signals | 0, complete = false): boolean => {
   const inGroup = signalGroup(tree.group, signal)
-  return strays(tree, complete).reduce((sent, pid) => send(pid, signal) || sent, inGroup)
+  return strays(tree, complete).pids.reduce((sent, pid) => send(pid, signal) || sent, inGroup)
 }
 
 // Zombies are members of their group until they are reaped; where process 1 of a container does not reap, the group of
@@ -177,6 +201,9 @@ const onlyZombies = (group: number): boolean => {
   const members = everyPid().flatMap((pid) => statOf(pid) ?? [])
   return members.length > 0 && members.every((stat) => stat.group !== group || isZombie(stat))
 }
+
+/** Looks in a row, about a second, after which a process that shows no environment is another's. */
+export const mostUncertain = 25
 
 /** How a tree is ended; `grace` in milliseconds. */
 export interface Ending {
@@ -193,6 +220,7 @@ export interface Ending {
 export const end = (tree: Tree, { complete, grace, signal }: Ending, onGone: () => void): (() => void) => {
   const deadline = performance.now() + grace
   const asked = new Set<number>()
+  let uncertain = 0
   let timer: NodeJS.Timeout | undefined
   const ask = (pid: number) => {
     if (asked.has(pid)) return
@@ -201,9 +229,10 @@ export const end = (tree: Tree, { complete, grace, signal }: Ending, onGone: () 
     send(pid, "SIGCONT") // a stopped process must continue in order to end
   }
   const round = (pause: number) => {
-    const members = strays(tree, complete)
+    // The group first: a process that leaves it after this look is found outside of it by the next.
     const group = signalGroup(tree.group, 0) && !(pause > 8 && onlyZombies(tree.group))
-    if (!group && members.length === 0) return onGone()
+    const { all, pids: members } = strays(tree, complete)
+    if (!group && members.length === 0 && (all || ++uncertain > mostUncertain)) return onGone()
     const left = deadline - performance.now()
     // Each round, because a process that is just being forked misses the signal.
     for (const pid of group ? [-tree.group, ...members] : members) {

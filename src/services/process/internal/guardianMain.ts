@@ -1,16 +1,35 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs"
-import { type Ending, end, note, statOf, type Tree } from "./descendants.js"
+import { readFileSync } from "node:fs"
+import {
+  type Ending,
+  end,
+  environmentOf,
+  everyPid,
+  mostUncertain,
+  note,
+  statOf,
+  type Tree
+} from "./descendants.js"
 
 // What the guardian becomes when the tool is gone: ends the trees that were running, each by its own stop signal and
 // grace period, as its marker says: `PREFIX ID,SIGNAL,GRACE;`. Input: variables of the shell,
 // `aio_tree_ID='GROUP MARKER PID:START…'`. Its word is the prefix.
 
 const prefix = process.argv[2] ?? ""
-const trees = new Map<string, Ending & { readonly tree: Tree }>()
+const trees = new Set<string>()
+let looking = true
+let left = 0
+let last = 0
 
-const add = (tree: Tree) => {
+const endTree = (tree: Tree) => {
   const [, signal, grace] = tree.marker.slice(0, -1).split(",")
-  trees.set(tree.marker, { tree, signal: signal as NodeJS.Signals, grace: Number(grace), complete: false })
+  const how: Ending = { signal: signal as NodeJS.Signals, grace: Number(grace), complete: false }
+  trees.add(tree.marker)
+  left++
+  last = Math.max(last, how.grace)
+  end(tree, how, () => {
+    left--
+    if (left === 0 && !looking) process.exit()
+  })
 }
 
 for (const [, words] of readFileSync(0, "latin1").matchAll(/^aio_tree_\d+='?([^'\n]*)'?$/gm)) {
@@ -23,33 +42,27 @@ for (const [, words] of readFileSync(0, "latin1").matchAll(/^aio_tree_\d+='?([^'
   )
   const leader = statOf(Number(group))
   const ended = leader === undefined || leader.session !== Number(group)
-  add({ group: Number(group), marker: marker!, seen, ended })
+  endTree({ group: Number(group), marker: marker!, seen, ended })
 }
 
-// Processes that were just being started when the tool was killed.
+// Processes that were just being started when the tool was killed; in the moment of an exec one shows no marker.
 const markers = new RegExp(`${prefix.replace(/[^\w-]/g, "\\$&")}\\d+,SIG\\w+,\\d+;`)
-const running = existsSync("/proc") ? readdirSync("/proc") : []
-for (const pid of running.filter((entry) => /^\d+$/.test(entry))) {
-  try {
-    const [marker] = markers.exec(readFileSync(`/proc/${pid}/environ`, "latin1")) ?? []
-    const stat = statOf(Number(pid))
+const look = (before: number) => {
+  let all = true
+  for (const pid of everyPid()) {
+    const environment = environmentOf(pid)
+    if (environment === undefined) all = false
+    const [marker] = markers.exec(environment ?? "") ?? []
+    const stat = statOf(pid)
     if (marker === undefined || stat === undefined || trees.has(marker)) continue
     const tree: Tree = { group: stat.session, marker, seen: new Map(), ended: true }
-    note(tree, Number(pid), stat)
-    add(tree)
-  } catch {
-    // gone, or another user's
+    note(tree, pid, stat)
+    endTree(tree)
   }
+  looking = !all && before < mostUncertain
+  if (looking) setTimeout(look, 40, before + 1)
+  else if (left === 0) process.exit()
+  // Bounded, because a zombie that is never reaped would stay for ever.
+  else setTimeout(() => process.exit(), Math.min(last + 2000, 2 ** 31 - 1)).unref()
 }
-
-let left = trees.size
-let last = 0
-for (const { tree, ...how } of trees.values()) {
-  last = Math.max(last, how.grace)
-  end(tree, how, () => {
-    left--
-    if (left === 0) process.exit()
-  })
-}
-// Bounded, because a zombie that is never reaped would stay for ever.
-setTimeout(() => process.exit(), Math.min(last + 2000, 2 ** 31 - 1)).unref()
+look(0)

@@ -66,7 +66,7 @@ export const make = (libc: Libc | undefined, isStarting: () => boolean): Tracker
     )
   const ownersOf = (pid: number): ReadonlyArray<Tree> => {
     const all = [...trees.keys()]
-    const owner = all.find((tree) => descendants.carries(pid, tree.marker))
+    const owner = all.find((tree) => descendants.environmentOf(pid)?.includes(tree.marker))
     if (owner !== undefined) return [owner]
     const ended = all.filter(({ group }) => reaper.endedNow().has(group))
     return ended.length > 0 ? ended : all
@@ -133,10 +133,9 @@ export const make = (libc: Libc | undefined, isStarting: () => boolean): Tracker
     ended: (tree) => {
       tree.ended = true
       adopt()
-      return (
-        !descendants.signalGroup(tree.group, 0) &&
-        descendants.strays(tree, children !== undefined, isOurs).length === 0
-      )
+      if (descendants.signalGroup(tree.group, 0)) return false
+      const { all, pids } = descendants.strays(tree, children !== undefined, isOurs)
+      return all && pids.length === 0
     },
     remove: (tree) => {
       if (children !== undefined && tree.seen.size > 0) adopt()
