@@ -1,7 +1,5 @@
 import { Cause, Data, Deferred, type Duration, Effect, Exit, Option, Stream } from "effect"
-import * as EventLine from "../host/EventLine.js"
 import type * as Events from "../host/Events.js"
-import { codes, isFailureCode, ofMany } from "../host/ExitCodes.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
 import { withOwnScope } from "../stream/OwnScope.js"
 import * as Backoff from "../task/Backoff.js"
@@ -12,11 +10,11 @@ import type * as Gather from "../task/Gather.js"
 import * as WorkerFibers from "../task/WorkerFibers.js"
 import { formatGiven } from "../text/Durations.js"
 import { anyCount, checkOptions, countOrInfinity, time } from "../text/Numbers.js"
-import * as Printable from "../text/Printable.js"
 import * as Download from "./Download.js"
 import * as Downloader from "./Downloader.js"
 import { make as makeAttempts } from "./internal/attempts.js"
 import * as hostQueue from "./internal/hostQueue.js"
+import * as outcomes from "./internal/outcomes.js"
 import * as NameClaims from "./NameClaims.js"
 
 /**
@@ -95,20 +93,10 @@ class FirstFailure extends Data.TaggedError("FirstFailure")<{
   readonly cancellation: Cancellation.Cancellation
 }> {}
 
-interface Item {
-  readonly index: number
-  readonly request: Download.DownloadRequest
-  readonly url: string
+interface Item extends outcomes.Item {
   readonly history: Download.History
   /** The name from `Content-Disposition` that an earlier attempt has claimed. */
   claimed?: string
-  /** Notes that were emitted already. */
-  readonly notes: Set<string>
-  /** Attempts so far, and when the last one began. */
-  attempts: number
-  begun: bigint
-  /** Bytes on the disk with which a further attempt continues. */
-  kept: number
 }
 
 const buffered = 1024
@@ -164,71 +152,10 @@ export const downloads = <E = never, R = never>(
       )
 
       const clock = yield* Effect.clock
-      const begun = clock.unsafeCurrentTimeNanos()
-      const since = (nanos: bigint) => EventLine.ms(Number(clock.unsafeCurrentTimeNanos() - nanos) / 1e6)
-      const counts = EventLine.tally([])
-      let retried = 0
-      let downloadedBytes = 0
-      const causes: Record<string, number> = {}
-      const keptParts = { files: 0, bytes: 0 }
+      const report = outcomes.make(clock, emit)
       let count = 0
       let stopReason: string | undefined
       let broken: Cause.Cause<E | NameClaims.NameTaken> | undefined
-      const finish = (
-        { attempts, begun, index, url }: Item,
-        status: Events.Status,
-        more: Partial<Omit<Finished, "event">>
-      ) => {
-        counts[status]++
-        const duration = attempts === 0 ? 0 : since(begun)
-        const made = attempts === 0 || status === "skipped" ? {} : { attempts }
-        emit({ event: "finished", index, name: url, status, duration, ...more, ...made })
-      }
-      /** The end of a download that did not succeed, with what is left of it on the disk. */
-      const lost = (item: Item, status: "failed" | "cancelled" | "timed_out", more: Partial<Finished>) => {
-        if (item.kept === 0) return finish(item, status, more)
-        keptParts.files++
-        keptParts.bytes += item.kept
-        finish(item, status, { ...more, kept: item.kept })
-      }
-      const failed = (item: Item, { detail, reason: cause, status }: Download.DownloadError) => {
-        causes[cause] = (causes[cause] ?? 0) + 1
-        const http = status === undefined ? {} : { httpStatus: status }
-        lost(item, cause === "timeout" ? "timed_out" : "failed", { reason: detail, cause, ...http })
-      }
-      const note = (item: Item, text: string) => {
-        const reason = Printable.line(text) // it may quote file names that another program chose
-        if (item.notes.has(reason)) return
-        item.notes.add(reason)
-        emit({ event: "note", index: item.index, name: item.url, reason })
-      }
-      const finished = (item: Item, downloaded: Download.Downloaded) => {
-        const { path, resumedFrom, size, skipped, status } = downloaded
-        if (downloaded.note !== undefined) note(item, downloaded.note)
-        const { checksum } = item.request
-        const file = {
-          bytes: size,
-          ...(path === undefined ? {} : { path }),
-          ...(checksum === undefined ? {} : { sha256: checksum.hex })
-        }
-        if (skipped) return finish(item, "skipped", { reason: "it already exists", ...file })
-        downloadedBytes += size - resumedFrom
-        const resumed = resumedFrom === 0 ? {} : { resumedFrom }
-        finish(item, "succeeded", { ...file, ...resumed, httpStatus: status })
-      }
-      const exitCode = (): number => {
-        if (broken !== undefined) {
-          const error = Option.getOrUndefined(Cause.failureOption(broken)) as
-            | { readonly exitCode?: unknown }
-            | undefined
-          return isFailureCode(error?.exitCode) ? error.exitCode : codes.failed
-        }
-        const failures = [
-          ...(counts.failed === 0 ? [] : [codes.failed]),
-          ...(counts.timed_out === 0 ? [] : [codes.timedOut])
-        ]
-        return ofMany(failures, stopReason)
-      }
 
       const target = (item: Item): Download.Target | undefined =>
         options.directory === undefined
@@ -249,7 +176,7 @@ export const downloads = <E = never, R = never>(
       const toRequest = (item: Item): Download.Request => ({
         url: item.request.url,
         resolveName: (suggested) => resolveName(item, suggested),
-        onNote: (detail) => note(item, detail),
+        onNote: (detail) => report.note(item, detail),
         onKept: (bytes) => {
           item.kept = bytes
         },
@@ -280,19 +207,7 @@ export const downloads = <E = never, R = never>(
           if (item.attempts === 0) item.attempts = 1
           return toRequest(item)
         },
-        onRetry: (item, attempt, delay, { detail, reason }) => {
-          retried++
-          item.attempts = attempt
-          emit({
-            event: "retrying",
-            index: item.index,
-            name: item.url,
-            attempt,
-            delay,
-            reason: detail,
-            cause: reason
-          })
-        }
+        onRetry: report.retrying
       })
 
       const { timeout } = options
@@ -313,9 +228,9 @@ export const downloads = <E = never, R = never>(
             })
         ).pipe(
           Effect.matchEffect({
-            onSuccess: (downloaded) => Effect.sync(() => finished(item, downloaded)),
+            onSuccess: (downloaded) => Effect.sync(() => report.succeeded(item, downloaded)),
             onFailure: (error) => {
-              failed(item, error)
+              report.failed(item, error)
               const cancellation = { reason: `${item.url} failed: ${error.detail}`, origin: "gather" }
               return onFailure === "cancel" ? Effect.fail(new FirstFailure({ cancellation })) : Effect.void
             }
@@ -358,7 +273,7 @@ export const downloads = <E = never, R = never>(
             const abort = attempts.start(next, {
               succeed: (downloaded) => {
                 item = undefined
-                finished(next, downloaded)
+                report.succeeded(next, downloaded)
                 queue.release(next)
                 take()
               },
@@ -383,7 +298,7 @@ export const downloads = <E = never, R = never>(
             Effect.sync(() => {
               if (item === undefined) return
               const [why] = Cancellation.fromInterruptors(interruptors)
-              lost(item, "cancelled", why === undefined ? {} : { reason: why.reason })
+              report.cancelled(item, why?.reason)
             })
           ),
           Effect.asVoid
@@ -402,13 +317,13 @@ export const downloads = <E = never, R = never>(
               history: Download.makeHistory(),
               notes: new Set(),
               attempts: 0,
-              begun,
+              begun: report.begun,
               kept: 0
             }
             if (options.directory === undefined || (yield* claims.begin(request))) items.push(item)
             else {
               const source = request.source ?? "the command line"
-              finish(item, "skipped", { reason: `${source} lists it again; it is fetched once` })
+              report.skipped(item, `${source} lists it again; it is fetched once`)
             }
           }
           queue.offer(items)
@@ -446,16 +361,7 @@ export const downloads = <E = never, R = never>(
         }
       }).pipe(
         Effect.andThen(() => {
-          emit({
-            event: "summary",
-            ...counts,
-            duration: since(begun),
-            exitCode: exitCode(),
-            bytes: downloadedBytes,
-            retries: retried,
-            causes,
-            ...(keptParts.files === 0 ? {} : { kept: keptParts })
-          })
+          report.summary(stopReason, broken)
           end(broken)
         })
       )

@@ -6,7 +6,7 @@ import {
   type Context,
   Data,
   Deferred,
-  Duration,
+  type Duration,
   Effect,
   Exit,
   Option,
@@ -14,12 +14,10 @@ import {
   Stream
 } from "effect"
 import * as EventLine from "../host/EventLine.js"
-import type { Status } from "../host/Events.js"
 import { codes } from "../host/ExitCodes.js"
 import * as SystemLoad from "../host/SystemLoad.js"
 import { commandText } from "../process/CommandText.js"
 import * as Processes from "../process/Processes.js"
-import type { ProcessOutcome } from "../process/ProcessOutcome.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
 import { type Input, withOwnScope } from "../stream/OwnScope.js"
 import * as Backoff from "../task/Backoff.js"
@@ -176,25 +174,6 @@ const buffered = 64
 /** Least milliseconds between two deliveries: small jobs emit one event a millisecond. */
 const eventPause = 8
 
-const statusOf = ({ exitCode, failureCode }: ProcessOutcome): Status =>
-  exitCode === 0 ? "succeeded" : failureCode === codes.timedOut ? "timed_out" : "failed"
-
-/** What an event has of an outcome; absent fields are left out, as in the schema. */
-const fieldsOf = ({ detail, exitCode, signal, usage }: ProcessOutcome) => ({
-  exitCode,
-  ...(signal === undefined ? {} : { signal }),
-  ...(detail === undefined ? {} : { reason: detail }),
-  ...(Option.isNone(usage)
-    ? {}
-    : {
-        usage: {
-          user: Duration.toMillis(usage.value.user),
-          system: Duration.toMillis(usage.value.system),
-          peakMemory: usage.value.peakMemory
-        }
-      })
-})
-
 /** Jobs that run in a scope. */
 interface Opened<E> {
   readonly events: Stream.Stream<JobEvent, E | JobsError>
@@ -290,8 +269,11 @@ const open = <E>(
             const written = output.finish(index, sink, () => log?.ended(entry, emitted()))
             const ended = () => {
               if (!isFailed) limits.succeeded(runtime)
-              const status = statusOf(outcome)
-              finish({ ...job, status, duration: runtime, failureCode }, { attempts, ...fieldsOf(outcome) })
+              const status = jobAttempts.statusOf(outcome)
+              finish(
+                { ...job, status, duration: runtime, failureCode },
+                { attempts, ...jobAttempts.fieldsOf(outcome) }
+              )
               return halted !== undefined && halt?.when === "now"
                 ? new Halted({ cancellation: { reason: halted, origin: "subprocess" } })
                 : Effect.void

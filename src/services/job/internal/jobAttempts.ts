@@ -1,5 +1,7 @@
 import * as Command from "@effect/platform/Command"
-import { type Clock, Duration, Effect, type Scope } from "effect"
+import { type Clock, Duration, Effect, Option, type Scope } from "effect"
+import type { Status } from "../../host/Events.js"
+import { codes } from "../../host/ExitCodes.js"
 import type * as Processes from "../../process/Processes.js"
 import * as ProcessOutcome from "../../process/ProcessOutcome.js"
 import type { JobEvent } from "../JobEvents.js"
@@ -28,6 +30,26 @@ export interface Attempted {
   /** Milliseconds since the epoch. */
   readonly began: number
 }
+
+/** The status of the job whose last attempt this was. */
+export const statusOf = ({ exitCode, failureCode }: ProcessOutcome.ProcessOutcome): Status =>
+  exitCode === 0 ? "succeeded" : failureCode === codes.timedOut ? "timed_out" : "failed"
+
+/** What an event has of an outcome; absent fields are left out, as in the schema. */
+export const fieldsOf = ({ detail, exitCode, signal, usage }: ProcessOutcome.ProcessOutcome) => ({
+  exitCode,
+  ...(signal === undefined ? {} : { signal }),
+  ...(detail === undefined ? {} : { reason: detail }),
+  ...(Option.isNone(usage)
+    ? {}
+    : {
+        usage: {
+          user: Duration.toMillis(usage.value.user),
+          system: Duration.toMillis(usage.value.system),
+          peakMemory: usage.value.peakMemory
+        }
+      })
+})
 
 /** Settings of all attempts. */
 export interface Settings extends Processes.StopOptions {
