@@ -13,6 +13,8 @@ const compiler = [
   "test/services/source/internal/typescript.contract.test.ts"
 ]
 
+const faults = ["test/faults/**/*.test.ts"]
+
 export default defineConfig({
   // What the guide's pages are made of, as in the bundle.
   plugins: [plugin(fileURLToPath(new URL(".", import.meta.url)))],
@@ -25,8 +27,10 @@ export default defineConfig({
       { extends: true, test: { name: "compiler", include: compiler } },
       {
         extends: true,
-        test: { name: "all", include: ["test/**/*.test.ts"], exclude: [...clocks, ...compiler] }
-      }
+        test: { name: "all", include: ["test/**/*.test.ts"], exclude: [...clocks, ...compiler, ...faults] }
+      },
+      // What goes wrong outside, in real processes: slow, and so not part of `npm test` but of `npm run test:faults`.
+      { extends: true, test: { name: "faults", include: faults } }
     ],
     sequence: { sequencer: HeavyFirst },
     testTimeout: 60_000,
