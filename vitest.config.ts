@@ -13,7 +13,12 @@ const compiler = [
   "test/services/source/internal/typescript.contract.test.ts"
 ]
 
-const faults = ["test/faults/**/*.test.ts"]
+const slow = [
+  "test/faults/**/*.test.ts",
+  "test/commands/examples.test.ts",
+  "test/pack.test.ts",
+  "test/services/time/CronClockChanges.test.ts"
+]
 
 export default defineConfig({
   // What the guide's pages are made of, as in the bundle.
@@ -27,10 +32,11 @@ export default defineConfig({
       { extends: true, test: { name: "compiler", include: compiler } },
       {
         extends: true,
-        test: { name: "all", include: ["test/**/*.test.ts"], exclude: [...clocks, ...compiler, ...faults] }
+        test: { name: "all", include: ["test/**/*.test.ts"], exclude: [...clocks, ...compiler, ...slow] }
       },
-      // What goes wrong outside, in real processes: slow, and so not part of `npm test` but of `npm run test:faults`.
-      { extends: true, test: { name: "faults", include: faults } }
+      // What goes wrong outside, in hundreds of real processes, and what is true of every example, zone or entry point: not
+      // part of `npm test` but of `npm run test:slow`.
+      { extends: true, test: { name: "slow", include: slow } }
     ],
     sequence: { sequencer: HeavyFirst },
     testTimeout: 60_000,

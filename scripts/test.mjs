@@ -1,6 +1,6 @@
 // npm test: installs what is missing, builds, and then checks and runs the tests, at the same time because the tests
-// mostly wait. The output of the check is printed after that of the tests. npm run test:faults: the slow tests of what
-// goes wrong outside, without the check. Words after -- go to vitest.
+// mostly wait. The output of the check is printed after that of the tests. npm run test:slow: the slow tests, without
+// the check. Words after -- go to vitest.
 import { spawn } from "node:child_process"
 import { join } from "node:path"
 import { bin, build, install, root } from "./project.mjs"
@@ -21,12 +21,12 @@ const start = (command, args, stdio) => {
 }
 
 const [first, ...rest] = process.argv.slice(2)
-if (first === "faults") {
-  process.exitCode = (await start(bin("vitest"), ["run", "--project=faults", ...rest], "inherit")).code
+if (first === "slow") {
+  process.exitCode = (await start(bin("vitest"), ["run", "--project=slow", ...rest], "inherit")).code
 } else {
   const words = process.argv.slice(2)
-  // A test that is named runs, whatever its project.
-  const projects = words.some((word) => word.includes("test/faults")) ? [] : ["--project=!faults"]
+  // A file that is named runs, whatever its project.
+  const projects = words.some((word) => word.startsWith("test/")) ? [] : ["--project=!slow"]
   const checking = start(process.execPath, [join(root, "scripts/check.mjs")], ["ignore", "pipe", "pipe"])
   const tests = await start(bin("vitest"), ["run", ...projects, ...words], "inherit")
   const check = await checking

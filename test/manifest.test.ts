@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import { type Concept, concepts } from "../src/manifest.js"
 import { run as aio } from "./support/Aio.js"
+import * as InProcess from "./support/InProcess.js"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
@@ -50,7 +51,7 @@ describe("manifest", () => {
     expect(whole.code, whole.stderr).toBe(0)
     for (const { exampleArgs = [], name } of all) {
       expect(whole.stdout).toContain(`$ ${["aio", name, ...exampleArgs].join(" ")}\n`)
-      const shown = await aio(["guide", name, "--no-run"])
+      const shown = await InProcess.run(["guide", name, "--no-run"])
       expect(shown.code).toBe(0)
       expect(shown.stdout).not.toContain("\x1b")
       const [, effect = ""] = /^Effect\n([\s\S]*?)\n\nDifferences that matter$/m.exec(shown.stdout) ?? []
@@ -59,8 +60,8 @@ describe("manifest", () => {
       expect(effect).toContain("example")
     }
     expect((await aio(["guide"])).stdout.split("\n").length).toBeGreaterThan(all.length)
-    expect(await aio(["guide", "lop"])).toMatchObject({ code: 2, stdout: "" })
-    expect((await aio(["guide", "--run", "loop"])).code).toBe(2)
+    expect(await InProcess.run(["guide", "lop"])).toMatchObject({ code: 2, stdout: "" })
+    expect((await InProcess.run(["guide", "--run", "loop"])).code).toBe(2)
   })
 
   // The built command against the text that the guide's Python prints.
@@ -79,10 +80,10 @@ describe("manifest", () => {
   it.each(all.map(({ name }) => name))(
     "aio %s --help describes it, and nonsense exits 2 with one line",
     async (name) => {
-      const help = await aio([name, "--help"])
+      const help = await InProcess.run([name, "--help"])
       expect(help.code).toBe(0)
       expect(help.stdout).toContain(`aio ${name}`)
-      const wrong = await aio([name, "--no-such-option"])
+      const wrong = await InProcess.run([name, "--no-such-option"])
       expect(wrong.code).toBe(2)
       expect(wrong.stdout).toBe("")
       expect(wrong.stderr).toMatch(new RegExp(`^aio ${name}: unknown option --no-such-option.*\n$`))

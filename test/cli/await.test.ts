@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process"
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -28,12 +28,6 @@ const folder = () => {
   onTestFinished(() => rmSync(path, { recursive: true, force: true }))
   return path
 }
-
-/** The TypeScript files of a folder. */
-const sources = (path: string) =>
-  readdirSync(join(root, path), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts"))
-    .map((name) => join(path, name))
 
 describe("aio await", { timeout: 90_000 }, () => {
   it("prints the guide's line, and on stderr the effects that never ran, with file and line of the source", async () => {
@@ -92,25 +86,6 @@ describe("aio await", { timeout: 90_000 }, () => {
       stdout: "",
       stderr: "1 file, 0 findings\n"
     })
-  })
-
-  // What stands there is meant: a finding would be noise.
-  it.each([
-    ["this project", ["--project", "."]],
-    [
-      "@effect/cli, and the parts of others that give effects as results",
-      [
-        ...sources("node_modules/@effect/cli/src"),
-        "node_modules/@effect/platform/src/HttpLayerRouter.ts",
-        "node_modules/@effect/rpc/src/RpcServer.ts",
-        "node_modules/@effect/cluster/src/MessageStorage.ts",
-        "node_modules/@effect/experimental/src/EventLogServer.ts"
-      ]
-    ]
-  ])("finds nothing in clean code: %s", async (_, args) => {
-    const { code, stderr, stdout } = await aio(args)
-    expect([stdout, code]).toEqual(["", 0])
-    expect(stderr).toMatch(/^\d+ files, 0 findings$/m)
   })
 
   it("reports for how many expressions TypeScript gives no type, without failing", async () => {

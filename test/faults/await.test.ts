@@ -1,0 +1,34 @@
+import { readdirSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { describe, expect, it } from "vitest"
+import * as Aio from "../support/Aio.js"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+/** The TypeScript files of a folder. */
+const sources = (path: string) =>
+  readdirSync(join(root, path), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => join(path, name))
+
+describe("aio await", { timeout: 90_000 }, () => {
+  // What stands there is meant: a finding would be noise.
+  it.each([
+    ["this project", ["--project", "."]],
+    [
+      "@effect/cli, and the parts of others that give effects as results",
+      [
+        ...sources("node_modules/@effect/cli/src"),
+        "node_modules/@effect/platform/src/HttpLayerRouter.ts",
+        "node_modules/@effect/rpc/src/RpcServer.ts",
+        "node_modules/@effect/cluster/src/MessageStorage.ts",
+        "node_modules/@effect/experimental/src/EventLogServer.ts"
+      ]
+    ]
+  ])("finds nothing in clean code: %s", async (_, args) => {
+    const { code, stderr, stdout } = await Aio.run(["await", ...args], { cwd: root })
+    expect([stdout, code]).toEqual(["", 0])
+    expect(stderr).toMatch(/^\d+ files, 0 findings$/m)
+  })
+})
