@@ -89,6 +89,9 @@ export const statOf = (pid: number): Stat | undefined => {
     system: at(11) + at(13)
   }
 }
+/** Whether processes that leave their group can be found: where there is /proc. */
+export const canFollow = (): boolean => statOf(process.pid) !== undefined
+
 const isZombie = ({ state }: Stat) => state === "Z" || state === "X"
 
 /** The pids in a list of the kernel's. */
