@@ -269,13 +269,10 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           Child.isOver(child) ? Effect.sync(() => forget(child)) : stopper.release(child, options)
         )
 
-      // When this process ends without its finalizers (a second signal, process.exit), nothing else ends them at once.
-      const killAll = () => {
+      yield* stopping.atExit(() => {
         for (const { tree } of children)
           if (tree !== undefined) descendants.signalTree(tree, "SIGKILL", adopt())
-      }
-      process.on("exit", killAll)
-      yield* Effect.addFinalizer(() => Effect.sync(() => process.off("exit", killAll)))
+      })
       yield* Effect.addFinalizer(() => Effect.promise(guarding.close))
       yield* Effect.addFinalizer(() =>
         Effect.suspend(() => {

@@ -1,4 +1,4 @@
-import { Duration, Effect, Fiber } from "effect"
+import { Duration, Effect, Fiber, type Scope } from "effect"
 import { checkedDuration } from "../../text/Numbers.js"
 import type { ProcessError } from "../ProcessError.js"
 import type { Exited } from "../ProcessOutcome.js"
@@ -23,6 +23,27 @@ const lingers = 1000
 const lastWords = 500
 /** How long the tree of a first process that has ended may still write, in milliseconds, with `until: "leader"`. */
 const wordsAfterLeader = 200
+
+const killers = new Set<() => void>()
+const killAll = () => {
+  for (const kill of killers) kill()
+}
+/**
+ * Calls `kill` when this process ends without its finalizers (a second signal, process.exit) while the scope is open. One
+ * listener for all, because Node warns of more than ten.
+ */
+export const atExit = (kill: () => void): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      if (killers.size === 0) process.on("exit", killAll)
+      killers.add(kill)
+    }),
+    () =>
+      Effect.sync(() => {
+        killers.delete(kill)
+        if (killers.size === 0) process.off("exit", killAll)
+      })
+  )
 
 /** Runs an effect that ends a process, and calls `onLingering` when it takes longer than a second by `sleep`. */
 export const reporting = (
