@@ -579,10 +579,10 @@ describe.each(backends)("Processes, %s", (backend) => {
         import * as Processes from ${JSON.stringify(new URL("../../../dist/services/process/Processes.js", import.meta.url).href)}
         const command = (script) => Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)})
         const behind = command('sleep 60 > /dev/null 2>&1 & echo $! >> "$1"; exit 3')
-        const stubborn = command('trap "" TERM; sleep 60 & echo $! >> "$1"; echo $$ >> "$1"; while :; do sleep 0.05; done')
+        const stubborn = command('trap "" TERM; sleep 60 & echo $! >> "$1"; echo $$ >> "$1"; echo up; while :; do sleep 0.05; done')
         const all = Effect.gen(function* () {
           const { exitCode } = yield* Processes.run(behind)
-          const exit = yield* Effect.flip(Processes.run(stubborn, { grace: "50 millis", timeout: "500 millis" }))
+          const exit = yield* Effect.flip(Processes.run(stubborn, { grace: "50 millis", maxOutput: 0 }))
           const child = yield* Processes.start(command("sleep 60"))
           const usage = yield* child.usage
           yield* child.stop()
@@ -606,7 +606,7 @@ describe.each(backends)("Processes, %s", (backend) => {
             )
           )
       )
-      assert.strictEqual(said, "false 3 CommandTimedOut None,false 3 CommandTimedOut None\n")
+      assert.strictEqual(said, "false 3 OutputTooLarge None,false 3 OutputTooLarge None\n")
       const group = yield* pids(file, 6)
       assert.deepStrictEqual(group.filter(isAlive), [])
     })
