@@ -257,6 +257,9 @@ const onlyZombies = (group: number): boolean => {
 /** Looks in a row, about a second, after which a process that shows no environment is another's. */
 export const mostUncertain = 25
 
+/** When KILL counts as done where /proc does not tell a zombie from a process, in milliseconds after it. */
+const untilDead = 1000
+
 /** How a tree is ended; `grace` in milliseconds; `adopt` where this process adopts orphans. */
 export interface Ending {
   readonly signal: NodeJS.Signals
@@ -273,6 +276,7 @@ export const end = (tree: Tree, { adopt, grace, signal }: Ending, onGone: () => 
   const deadline = performance.now() + grace
   const asked = new Set<number>()
   let uncertain = 0
+  let killed = Number.POSITIVE_INFINITY
   let timer: NodeJS.Timeout | undefined
   const ask = (pid: number) => {
     if (asked.has(pid)) return
@@ -285,7 +289,10 @@ export const end = (tree: Tree, { adopt, grace, signal }: Ending, onGone: () => 
     const group = signalGroup(tree.group, 0) && !(pause > 8 && onlyZombies(tree.group))
     const { all, pids: members } = strays(tree, adopt)
     if (!group && members.length === 0 && (all || ++uncertain > mostUncertain)) return onGone()
-    const left = deadline - performance.now()
+    const now = performance.now()
+    const left = deadline - now
+    if (now - killed > untilDead && !canFollow()) return onGone()
+    if (left <= 0) killed = Math.min(killed, now)
     // Each round, because a process that is just being forked misses the signal.
     for (const pid of group ? [-tree.group, ...members] : members) {
       if (left > 0) ask(pid)
