@@ -10,7 +10,8 @@ const [count, concurrency, backend, measure] = process.argv.slice(2)
 const run = Processes.run(Command.make("/bin/true"))
 const program = Effect.gen(function* () {
   yield* run
-  const waited = () => Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "latin1").split(" ")[1]) / 1e6
+  const waited = () =>
+    Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "latin1").split(" ")[1]) / 1e6
   const longest = { pause: 0, turn: 0 }
   let last = [performance.now(), waited()]
   const tick = () => {

@@ -658,26 +658,28 @@ describe("Processes", () => {
     }).pipe(Effect.provide(Processes.layer))
   )
 
-  it.scopedLive("has one listener for each event of the host, however many layers there are, and none in the end", () =>
-    Effect.gen(function* () {
-      const events = ["exit", "SIGCHLD"] as const
-      const counts = () => events.map((event) => process.listenerCount(event))
-      const before = counts()
-      const during = yield* Effect.all(
-        Array.from({ length: 12 }, () =>
-          Effect.zipRight(
-            Processes.start(Command.make("sleep", "60")),
-            Effect.sync(counts)
-          ).pipe(Effect.scoped, Effect.provide(Processes.layer))
-        ),
-        { concurrency: "unbounded" }
-      )
-      assert.deepStrictEqual(
-        during.map((count) => count.map((n, i) => n - before[i]! <= 1)),
-        during.map(() => [true, true])
-      )
-      assert.deepStrictEqual(counts(), before)
-    })
+  it.scopedLive(
+    "has one listener for each event of the host, however many layers there are, and none in the end",
+    () =>
+      Effect.gen(function* () {
+        const events = ["exit", "SIGCHLD"] as const
+        const counts = () => events.map((event) => process.listenerCount(event))
+        const before = counts()
+        const during = yield* Effect.all(
+          Array.from({ length: 12 }, () =>
+            Effect.zipRight(Processes.start(Command.make("sleep", "60")), Effect.sync(counts)).pipe(
+              Effect.scoped,
+              Effect.provide(Processes.layer)
+            )
+          ),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(
+          during.map((count) => count.map((n, i) => n - before[i]! <= 1)),
+          during.map(() => [true, true])
+        )
+        assert.deepStrictEqual(counts(), before)
+      })
   )
 
   it.live("refuses Windows in one line", () =>
