@@ -83,8 +83,8 @@ const runWith = <R>(
         return yield* new UsageError({ message: `${app.name} --version: unexpected '${extra}'` })
       }
       if (!more) return yield* Output.print(app.version)
-      const { backend } = yield* Effect.promise(() => import("../../services/process/Native.js"))
-      return yield* Output.print((yield* help()).details(app.version, backend()))
+      const { description } = yield* Effect.promise(() => import("../../services/process/Native.js"))
+      return yield* Output.print((yield* help()).details(app.version, description()))
     }
     const entry = app.entries.find((entry) => entry.name === name)
     if (entry === undefined) {

@@ -30,8 +30,8 @@ let shared: { readonly guarding: guardian.Guardian; readonly prefix: string } | 
 let open = 0
 let count = 0
 
-const killed = { signal: "SIGKILL", grace: 0, complete: false } as const
-const asked = { signal: "SIGTERM", grace: Duration.toMillis(graceDefault), complete: false } as const
+const killed = { signal: "SIGKILL", grace: 0 } as const
+const asked = { signal: "SIGTERM", grace: Duration.toMillis(graceDefault) } as const
 
 /** One guardian serves all that are open. */
 const enter = (how: { readonly signal: NodeJS.Signals; readonly grace: number }) => {

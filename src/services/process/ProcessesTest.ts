@@ -2,7 +2,7 @@ import { Clock, Context, Deferred, Duration, Effect, Fiber, Layer, Option } from
 import { anyCount, checkOptions, time } from "../text/Numbers.js"
 import { commandLine } from "./CommandText.js"
 import * as capture from "./internal/capture.js"
-import { supported } from "./internal/startErrors.js"
+import { supported } from "./internal/commands.js"
 import { graceDefault, reporting } from "./internal/stopping.js"
 import { CommandNotExecutable, CommandNotFound, type ProcessError } from "./ProcessError.js"
 import { Processes } from "./Processes.js"

@@ -568,6 +568,50 @@ describe.each(backends)("Processes, %s", (backend) => {
     })
   )
 
+  it.scopedLive("ends the group and does not hang without /proc", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "pids")
+      const hidden = new URL("../../fixtures/no-proc.mjs", import.meta.url).pathname
+      const tool = `
+        import { readdirSync } from "node:fs"
+        import * as Command from "@effect/platform/Command"
+        import { Effect } from "effect"
+        import * as Processes from ${JSON.stringify(new URL("../../../dist/services/process/Processes.js", import.meta.url).href)}
+        const command = (script) => Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)})
+        const behind = command('sleep 60 > /dev/null 2>&1 & echo $! >> "$1"; exit 3')
+        const stubborn = command('trap "" TERM; sleep 60 & echo $! >> "$1"; echo $$ >> "$1"; echo up; while :; do sleep 0.05; done')
+        const all = Effect.gen(function* () {
+          const { exitCode } = yield* Processes.run(behind)
+          const exit = yield* Effect.flip(Processes.run(stubborn, { grace: "50 millis", maxOutput: 0 }))
+          const child = yield* Processes.start(command("sleep 60"))
+          const usage = yield* child.usage
+          yield* child.stop()
+          let there = true
+          try { readdirSync("/proc") } catch { there = false }
+          return [there, exitCode, exit._tag, usage._tag].join(" ")
+        }).pipe(Effect.scoped)
+        const layers = [{ backend: "${backend}" }, { backend: "${backend}", adoptOrphans: true }]
+        Effect.runPromise(Effect.forEach(layers, (options) => Effect.provide(all, Processes.layerWith(options)))).then(
+          (results) => console.log(results.join())
+        )
+      `
+      const said = yield* Effect.promise(
+        () =>
+          new Promise<string>((resolve, reject) =>
+            childProcess.execFile(
+              process.execPath,
+              ["--import", hidden, "--input-type=module", "-e", tool],
+              { cwd: path.dirname(new URL("../../../package.json", import.meta.url).pathname) },
+              (error, stdout) => (error === null ? resolve(stdout) : reject(error))
+            )
+          )
+      )
+      assert.strictEqual(said, "false 3 OutputTooLarge None,false 3 OutputTooLarge None\n")
+      const group = yield* pids(file, 6)
+      assert.deepStrictEqual(group.filter(isAlive), [])
+    })
+  )
+
   it.scopedLive("leaves no process when this process is killed with KILL", () =>
     Effect.gen(function* () {
       const file = path.join(yield* folder, "pids")
@@ -611,6 +655,47 @@ describe("Processes", () => {
       const { peakMemory, user } = Option.getOrThrow(usage)
       assert.isAbove(Duration.toMillis(user), 0)
       assert.isAbove(peakMemory, 100_000)
+    }).pipe(Effect.provide(Processes.layer))
+  )
+
+  it.scopedLive(
+    "has one listener for each event of the host, however many layers there are, and none in the end",
+    () =>
+      Effect.gen(function* () {
+        const events = ["exit", "SIGCHLD"] as const
+        const counts = () => events.map((event) => process.listenerCount(event))
+        const before = counts()
+        const during = yield* Effect.all(
+          Array.from({ length: 12 }, () =>
+            Effect.zipRight(Processes.start(Command.make("sleep", "60")), Effect.sync(counts)).pipe(
+              Effect.scoped,
+              Effect.provide(Processes.layer)
+            )
+          ),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(
+          during.map((count) => count.map((n, i) => n - before[i]! <= 1)),
+          during.map(() => [true, true])
+        )
+        assert.deepStrictEqual(counts(), before)
+      })
+  )
+
+  it.live("refuses Windows in one line", () =>
+    Effect.gen(function* () {
+      const { platform } = process
+      const stub = (value: string) => Effect.sync(() => Object.defineProperty(process, "platform", { value }))
+      const error = yield* Effect.acquireUseRelease(
+        stub("win32"),
+        () => Effect.flip(Processes.run(Command.make("true"))),
+        () => stub(platform)
+      )
+      assert.deepInclude(error, { _tag: "CommandNotStarted", exitCode: 126 })
+      assert.strictEqual(
+        error.message,
+        "cannot start true: Windows has no process groups; run it on Linux or macOS, or in WSL"
+      )
     }).pipe(Effect.provide(Processes.layer))
   )
 
@@ -659,6 +744,31 @@ describe("Processes", () => {
       )
       assert.deepStrictEqual(new Set(results.map(({ stdout }) => text(stdout))), new Set(["orphan\n"]))
     }).pipe(Effect.provide(Processes.layerWith({ adoptOrphans: true })))
+  )
+
+  it.scopedLive(
+    "that adopts orphans ends those of each job with it, while other jobs start and orphans fork",
+    () =>
+      Effect.gen(function* () {
+        const at = yield* folder
+        let count = 0
+        // One that forks and ends as it is asked to, in a session of its own.
+        const forks =
+          "trap '(setsid sleep 60 & echo \\$! >> $1) > /dev/null 2>&1; exit' TERM; echo up >> $1.up; while :; do sleep 0.01; done"
+        const script = `setsid sh -c "${forks}" > /dev/null 2>&1 & while [ ! -e "$1.up" ]; do sleep 0.01; done; exit 1`
+        const run = Effect.suspend(() => {
+          const file = path.join(at, String(count++))
+          return Effect.zipRight(
+            Processes.run(sh(script, file)),
+            Effect.map(pids(file, 0), (found) => found.filter(isAlive))
+          )
+        })
+        const left = yield* Effect.all(
+          Array.from({ length: 16 }, () => run),
+          { concurrency: 6 }
+        )
+        assert.deepStrictEqual(left.flat(), [])
+      }).pipe(owning)
   )
 
   it.scopedLive("that adopts orphans reaps those that end while the job runs", () =>

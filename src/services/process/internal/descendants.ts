@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { closeSync, existsSync, openSync, readdirSync, readSync } from "node:fs"
 
 // A child and everything that it has started: its process group, and processes that have left the group (`setsid`). They
 // are found by their parents, as long as the parents live; by the child's marker in their environment; and as orphans of
@@ -23,11 +23,28 @@ export const variable = "AIO_PROCESS"
 
 const linux = process.platform === "linux"
 
+/** Read into again and again: `readFileSync` would allocate 64 KiB for each file of /proc, whose sizes are not known. */
+let buffer = Buffer.alloc(16 * 1024)
+
+/** All of an open file of /proc, from its beginning. */
+export const readAll = (fd: number): string => {
+  let size = 0
+  for (;;) {
+    const more = readSync(fd, buffer, size, buffer.length - size, size)
+    if (more === 0) return buffer.toString("latin1", 0, size)
+    size += more
+    if (size === buffer.length) buffer = Buffer.concat([buffer, Buffer.alloc(size)])
+  }
+}
 const read = (file: string): string => {
+  let fd: number | undefined
   try {
-    return readFileSync(file, "latin1")
+    fd = openSync(file, "r")
+    return readAll(fd)
   } catch {
     return "" // gone, or another user's
+  } finally {
+    if (fd !== undefined) closeSync(fd)
   }
 }
 const list = (folder: string): ReadonlyArray<string> => {
@@ -72,9 +89,13 @@ export const statOf = (pid: number): Stat | undefined => {
     system: at(11) + at(13)
   }
 }
+/** Whether processes that leave their group can be found: where there is /proc. */
+export const canFollow = (): boolean => statOf(process.pid) !== undefined
+
 const isZombie = ({ state }: Stat) => state === "Z" || state === "X"
 
-const pidsIn = (text: string) => text.split(" ").filter(Boolean).map(Number)
+/** The pids in a list of the kernel's. */
+export const pidsIn = (text: string) => text.split(" ").filter(Boolean).map(Number)
 let listsChildren: boolean | undefined
 /** A function that gives the children of a process: from the kernel's list, or from the parents of all processes. */
 const childrenNow = (): ((pid: number) => ReadonlyArray<number>) => {
@@ -116,15 +137,29 @@ export const walk = (tree: Tree): void => {
 
 /** Most pids since the tree's first that are checked one by one; beyond, all of /proc is read. */
 const few = 256
+/** How often at most the pids are looked at that are new since the last look. */
+const mostLooks = 16
 
-// After a short job only a few pids are checked (10 µs each) and not all of the machine: descendants have a later pid
-// than the tree's first process, and /proc/loadavg has the last one in use.
-const candidates = (group: number): ReadonlyArray<number> => {
-  const last = Number(read("/proc/loadavg").split(" ")[4])
-  const since = last - group
-  return group > 0 && since >= 0 && since <= few
-    ? Array.from({ length: since }, (_, i) => group + 1 + i)
-    : everyPid()
+/** The last pid in use. */
+const lastPid = () => Number(read("/proc/loadavg").split(" ")[4])
+
+/**
+ * Visits the processes that may descend from `group` (0: all), then those that were started meanwhile: one that was
+ * about to be visited may have forked and ended. False if there are always more.
+ */
+export const visit = (group: number, visitor: (pid: number) => void): boolean => {
+  let from = group
+  for (let look = 0; look < mostLooks; look++) {
+    const last = lastPid()
+    const since = last - from
+    if (since === 0 || Number.isNaN(last)) return true // no news, or no /proc
+    // After a short job a few pids are checked, 10 µs each, and not all of the machine: descendants have a later pid.
+    if (from > 0 && since > 0 && since <= few) {
+      for (let pid = from + 1; pid <= last; pid++) if (existsSync(`/proc/${pid}`)) visitor(pid)
+    } else for (const pid of everyPid()) visitor(pid)
+    from = last
+  }
+  return false
 }
 
 /**
@@ -140,40 +175,47 @@ export const environmentOf = (pid: number): string | undefined => {
 }
 
 /**
- * Finds the processes that carry the marker and are not in the group; `skip` are known to be others'. False if one was
- * in the moment of an exec, and may be found by the next look.
+ * Finds the processes that carry the marker and are not in the group; `skip` are known to be others'. False if the next
+ * look may find more.
  */
 const scan = (tree: Tree, skip: (pid: number) => boolean): boolean => {
   let all = true
-  if (!linux) return all
-  for (const pid of candidates(tree.group)) {
-    // Most are gone by now, and a thrown error costs ten times as much as a check.
-    if (tree.seen.has(pid) || skip(pid) || !existsSync(`/proc/${pid}`)) continue
+  const visitor = (pid: number) => {
+    if (tree.seen.has(pid) || skip(pid)) return
     const environment = environmentOf(pid)
     if (environment === undefined) all = false
-    if (environment?.includes(tree.marker) !== true) continue
+    if (environment?.includes(tree.marker) !== true) return
     const stat = statOf(pid)
     if (stat !== undefined && stat.group !== tree.group) note(tree, pid, stat)
   }
-  return all
+  return !linux || (visit(tree.group, visitor) && all)
 }
 
-const nothing = () => false
-
-/**
- * The living processes of the tree outside of its group, and whether these are all. `complete`: all are known, and no
- * environment is read.
- */
-export const strays = (tree: Tree, complete: boolean, skip: (pid: number) => boolean = nothing) => {
-  if (!tree.ended || tree.seen.size > 0) walk(tree)
-  const all = complete || scan(tree, skip)
-  const pids = [...tree.seen].flatMap(([pid, start]) => {
+/** The living processes among those found of the tree that are not in its group. */
+const living = (tree: Tree): ReadonlyArray<number> =>
+  [...tree.seen].flatMap(([pid, start]) => {
     const stat = statOf(pid)
     return stat === undefined || stat.start !== start || stat.group === tree.group || isZombie(stat)
       ? []
       : [pid]
   })
-  return { pids, all }
+
+/** Takes in the orphans that this process adopts; false if the next look may find more. */
+export type Adopt = () => boolean
+
+const nothing = () => false
+
+/**
+ * The living processes of the tree outside of its group, and whether these are all. With `adopt` all are known by their
+ * parents, and no environment is read.
+ */
+export const strays = (tree: Tree, adopt: Adopt | undefined, skip: (pid: number) => boolean = nothing) => {
+  if (!tree.ended || tree.seen.size > 0) walk(tree)
+  const before = living(tree)
+  const all = adopt === undefined ? scan(tree, skip) : adopt()
+  const pids = living(tree)
+  // One that lived before the look and not after it may have forked between.
+  return { pids, all: all && (pids.length > 0 || before.length === 0) }
 }
 
 const send = (to: number, signal: NodeJS.Signals | 0): boolean => {
@@ -190,26 +232,39 @@ export const signalGroup = (group: number, signal: NodeJS.Signals | 0): boolean 
   group > 0 && send(-group, signal)
 
 /** Signals all of the tree; false when no process of it is left. */
-export const signalTree = (tree: Tree, signal: NodeJS.Signals | 0, complete = false): boolean => {
+export const signalTree = (tree: Tree, signal: NodeJS.Signals | 0, adopt?: Adopt): boolean => {
   const inGroup = signalGroup(tree.group, signal)
-  return strays(tree, complete).pids.reduce((sent, pid) => send(pid, signal) || sent, inGroup)
+  return strays(tree, adopt).pids.reduce((sent, pid) => send(pid, signal) || sent, inGroup)
 }
 
 // Zombies are members of their group until they are reaped; where process 1 of a container does not reap, the group of
 // an ended process would exist for ever. Without /proc no process is seen, and the group counts as alive.
 const onlyZombies = (group: number): boolean => {
-  const members = everyPid().flatMap((pid) => statOf(pid) ?? [])
-  return members.length > 0 && members.every((stat) => stat.group !== group || isZombie(stat))
+  for (let before = ""; ; ) {
+    const all = everyPid().flatMap((pid) => {
+      const stat = statOf(pid)
+      return stat === undefined ? [] : [{ pid, stat }]
+    })
+    const members = all.filter(({ stat }) => stat.group === group)
+    if (all.length === 0 || members.some(({ stat }) => !isZombie(stat))) return false
+    // One that has ended since the pids were listed may have forked before.
+    const pids = members.map(({ pid }) => pid).join(" ")
+    if (pids === before) return true
+    before = pids
+  }
 }
 
 /** Looks in a row, about a second, after which a process that shows no environment is another's. */
 export const mostUncertain = 25
 
-/** How a tree is ended; `grace` in milliseconds. */
+/** When KILL counts as done where /proc does not tell a zombie from a process, in milliseconds after it. */
+const untilDead = 1000
+
+/** How a tree is ended; `grace` in milliseconds; `adopt` where this process adopts orphans. */
 export interface Ending {
   readonly signal: NodeJS.Signals
   readonly grace: number
-  readonly complete: boolean
+  readonly adopt?: Adopt | undefined
 }
 
 /**
@@ -217,10 +272,11 @@ export interface Ending {
  * Returns a function that gives up. Polls, because the kernel reports only the end of children; by Node's timers,
  * because the processes are real whatever clock the program runs on.
  */
-export const end = (tree: Tree, { complete, grace, signal }: Ending, onGone: () => void): (() => void) => {
+export const end = (tree: Tree, { adopt, grace, signal }: Ending, onGone: () => void): (() => void) => {
   const deadline = performance.now() + grace
   const asked = new Set<number>()
   let uncertain = 0
+  let killed = Number.POSITIVE_INFINITY
   let timer: NodeJS.Timeout | undefined
   const ask = (pid: number) => {
     if (asked.has(pid)) return
@@ -231,9 +287,12 @@ export const end = (tree: Tree, { complete, grace, signal }: Ending, onGone: () 
   const round = (pause: number) => {
     // The group first: a process that leaves it after this look is found outside of it by the next.
     const group = signalGroup(tree.group, 0) && !(pause > 8 && onlyZombies(tree.group))
-    const { all, pids: members } = strays(tree, complete)
+    const { all, pids: members } = strays(tree, adopt)
     if (!group && members.length === 0 && (all || ++uncertain > mostUncertain)) return onGone()
-    const left = deadline - performance.now()
+    const now = performance.now()
+    const left = deadline - now
+    if (now - killed > untilDead && !canFollow()) return onGone()
+    if (left <= 0) killed = Math.min(killed, now)
     // Each round, because a process that is just being forked misses the signal.
     for (const pid of group ? [-tree.group, ...members] : members) {
       if (left > 0) ask(pid)

@@ -3,11 +3,11 @@ import {
   type Ending,
   end,
   environmentOf,
-  everyPid,
   mostUncertain,
   note,
   statOf,
-  type Tree
+  type Tree,
+  visit
 } from "./descendants.js"
 
 // What the guardian becomes when the tool is gone: ends the trees that were running, each by its own stop signal and
@@ -22,7 +22,7 @@ let last = 0
 
 const endTree = (tree: Tree) => {
   const [, signal, grace] = tree.marker.slice(0, -1).split(",")
-  const how: Ending = { signal: signal as NodeJS.Signals, grace: Number(grace), complete: false }
+  const how: Ending = { signal: signal as NodeJS.Signals, grace: Number(grace) }
   trees.add(tree.marker)
   left++
   last = Math.max(last, how.grace)
@@ -45,21 +45,22 @@ for (const [, words] of readFileSync(0, "latin1").matchAll(/^aio_tree_\d+='?([^'
   endTree({ group: Number(group), marker: marker!, seen, ended })
 }
 
-// Processes that were just being started when the tool was killed; in the moment of an exec one shows no marker.
+// Processes that were just being started when the tool was killed; in the moment of an exec one shows no marker. Until
+// its exec, a child of the tool holds the pipe of the guardian open, so none is missed.
 const markers = new RegExp(`${prefix.replace(/[^\w-]/g, "\\$&")}\\d+,SIG\\w+,\\d+;`)
 const look = (before: number) => {
   let all = true
-  for (const pid of everyPid()) {
+  const visited = visit(0, (pid) => {
     const environment = environmentOf(pid)
     if (environment === undefined) all = false
     const [marker] = markers.exec(environment ?? "") ?? []
     const stat = statOf(pid)
-    if (marker === undefined || stat === undefined || trees.has(marker)) continue
+    if (marker === undefined || stat === undefined || trees.has(marker)) return
     const tree: Tree = { group: stat.session, marker, seen: new Map(), ended: true }
     note(tree, pid, stat)
     endTree(tree)
-  }
-  looking = !all && before < mostUncertain
+  })
+  looking = !(all && visited) && before < mostUncertain
   if (looking) setTimeout(look, 40, before + 1)
   else if (left === 0) process.exit()
   // Bounded, because a zombie that is never reaped would stay for ever.

@@ -44,20 +44,28 @@ export interface Libc {
   readonly hasNoReader: (fd: number) => boolean
 }
 
-/** The values of macros, and what else differs. Linux: glibc and musl agree. */
-interface Platform {
+/** The values of macros, and what else differs, with the headers that define them. Linux: glibc and musl agree. */
+export interface Platform {
+  /** `POSIX_SPAWN_SETSID`: spawn.h. */
   readonly setSession: number
-  /** Descriptors that are not passed on explicitly are closed; where pipes cannot be made so atomically. */
+  /**
+   * `POSIX_SPAWN_CLOEXEC_DEFAULT`: Darwin's sys/spawn.h. Descriptors that are not passed on explicitly are closed; where
+   * pipes cannot be made so atomically.
+   */
   readonly closeByDefault: number
+  /** `O_CLOEXEC`: bits/fcntl-linux.h (asm-generic/fcntl.h); Darwin's sys/fcntl.h. */
   readonly closeOnExec: number
+  /** Whether unistd.h has `pipe2`. */
   readonly pipe2: boolean
-  /** Bytes of `tv_usec`, and of a unit of `ru_maxrss`. */
+  /** Bytes of `tv_usec`, a `suseconds_t`: bits/types.h; Darwin's sys/_types.h. */
   readonly microseconds: 4 | 8
+  /** Bytes of a unit of `ru_maxrss`: `man 2 getrusage` of each. */
   readonly memoryUnit: number
+  /** `PR_SET_CHILD_SUBREAPER`: linux/prctl.h. */
   readonly subreaper: number | undefined
 }
 
-const platforms: Partial<Record<NodeJS.Platform, Platform>> = {
+export const platforms: Partial<Record<NodeJS.Platform, Platform>> = {
   linux: {
     setSession: 0x80,
     closeByDefault: 0,
@@ -65,7 +73,7 @@ const platforms: Partial<Record<NodeJS.Platform, Platform>> = {
     pipe2: true,
     microseconds: 8,
     memoryUnit: 1024,
-    subreaper: 36 // PR_SET_CHILD_SUBREAPER
+    subreaper: 36
   },
   darwin: {
     setSession: 0x400,
@@ -80,13 +88,20 @@ const platforms: Partial<Record<NodeJS.Platform, Platform>> = {
 /** Architectures of 64 bits, little-endian, in whose layout the structures below are read. */
 const architectures = ["x64", "arm64", "riscv64", "loong64"]
 
-const setSignalDefaults = 0x4
-const setSignalMask = 0x8
-const [setDescriptorFlags, getStatusFlags, setStatusFlags] = [2, 3, 4] // fcntl
-const noHang = 1 // waitpid
-const pollError = 0x8 // poll, of a pipe's writing end: it has no reader
-/** More than any platform's posix_spawnattr_t, posix_spawn_file_actions_t, sigset_t and struct rusage. */
-const opaque = 1024
+// The same on both platforms.
+/** `POSIX_SPAWN_SETSIGDEF` and `POSIX_SPAWN_SETSIGMASK`: spawn.h; Darwin's sys/spawn.h. */
+export const [setSignalDefaults, setSignalMask] = [0x4, 0x8]
+/** `F_SETFD`, `F_GETFL` and `F_SETFL`: bits/fcntl-linux.h; Darwin's sys/fcntl.h. */
+const [setDescriptorFlags, getStatusFlags, setStatusFlags] = [2, 3, 4]
+/** `WNOHANG`: bits/waitflags.h; Darwin's sys/wait.h. */
+const noHang = 1
+/** `POLLERR`: bits/poll.h; Darwin's sys/poll.h. Of a pipe's writing end: it has no reader. */
+const pollError = 0x8
+/**
+ * Bytes for any platform's posix_spawnattr_t, posix_spawn_file_actions_t (glibc and musl: structures of at most 336; Darwin:
+ * pointers), sigset_t (128; Darwin 4) and struct rusage (glibc and Darwin 144, musl 272).
+ */
+export const opaque = 1024
 
 type Native = ((...args: ReadonlyArray<unknown>) => number) & {
   readonly async: (...args: ReadonlyArray<unknown>) => void

@@ -11,7 +11,8 @@ interface Entry {
 }
 
 const entries = new Map<number, Entry>()
-let ended: ReadonlySet<number> = new Set()
+/** Those that were reaped, and whose callbacks are not done. */
+const ended = new Map<number, () => void>()
 let holding = 0
 let libc: Libc | undefined
 let timer: NodeJS.Timeout | undefined
@@ -20,19 +21,33 @@ let timer: NodeJS.Timeout | undefined
 // thread receives none.
 const period = isMainThread ? 1000 : 5
 
+/** How long the callbacks of one turn take, in milliseconds: those of many that end at once are spread over turns. */
+const budget = 1
+let resuming = false
+
+const callBack = () => {
+  const begun = performance.now()
+  for (const [pid, onEnded] of ended) {
+    onEnded()
+    ended.delete(pid)
+    if (performance.now() - begun >= budget) break
+  }
+  if (ended.size === 0 || resuming) return
+  resuming = true
+  setImmediate(() => {
+    resuming = false
+    callBack()
+  })
+}
+
 const sweep = () => {
-  const done: Array<readonly [Entry, Reaped | undefined]> = []
-  const pids = new Set<number>()
   for (const [pid, entry] of entries) {
     const reaped = libc!.reap(pid)
     if (reaped === "running") continue
-    pids.add(pid)
     forget(pid, entry)
-    done.push([entry, reaped === "gone" ? undefined : reaped])
+    ended.set(pid, () => entry.onEnded(reaped === "gone" ? undefined : reaped))
   }
-  ended = pids
-  for (const [entry, reaped] of done) entry.onEnded(reaped)
-  ended = new Set()
+  if (!resuming) callBack()
 }
 
 const forget = (pid: number, { holds }: Entry) => {
@@ -64,5 +79,5 @@ export const watch = (
 /** Whether the pid is a child that is waited for here. */
 export const isWatched = (pid: number): boolean => entries.has(pid)
 
-/** The children of the sweep whose callbacks run now. */
-export const endedNow = (): ReadonlySet<number> => ended
+/** Whether the child was reaped, and its callback is not done. */
+export const hasEnded = (pid: number): boolean => ended.has(pid)

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from "node:fs"
+import { closeSync, openSync } from "node:fs"
 import * as descendants from "./descendants.js"
 import type { Libc } from "./libc.js"
 import * as nodeSpawn from "./nodeSpawn.js"
@@ -12,8 +12,8 @@ import * as reaper from "./reaper.js"
 type Tree = descendants.Tree
 
 export interface Tracker {
-  /** Whether every process of a tree is found by its parents, because orphans are adopted. */
-  readonly complete: boolean
+  /** Takes in the orphans that this process adopts, by which every process of a tree is found; undefined if it adopts none. */
+  readonly adopt: descendants.Adopt | undefined
   readonly add: (tree: Tree) => void
   /** Its first process was reaped: whether no process of it is left. */
   readonly ended: (tree: Tree) => boolean
@@ -30,24 +30,21 @@ const libuvTime = 100
 /** The children of this process, from a list that stays open. */
 const childList = () => {
   const fd = openSync(`/proc/self/task/${process.pid}/children`, "r")
-  let buffer = Buffer.alloc(4096)
-  const read = (): ReadonlyArray<number> => {
-    const size = readSync(fd, buffer, 0, buffer.length, 0)
-    if (size < buffer.length) return buffer.toString("latin1", 0, size).split(" ").filter(Boolean).map(Number)
-    buffer = Buffer.alloc(buffer.length * 2)
-    return read()
-  }
-  return { read, close: () => closeSync(fd) }
+  return { read: () => descendants.pidsIn(descendants.readAll(fd)), close: () => closeSync(fd) }
 }
 
 /** How many trackers of this process adopt orphans. */
 let adopters = 0
 
-/** Adopts orphans if `libc` is given. `isStarting`: whether a child may run that is not known yet. */
-export const make = (libc: Libc | undefined, isStarting: () => boolean): Tracker => {
+/**
+ * Adopts orphans if `libc` is given. `isStarting`: whether a child may run that is not known yet; its marker begins with
+ * `markers`.
+ */
+export const make = (libc: Libc | undefined, markers: string, isStarting: () => boolean): Tracker => {
   const trees = new Map<Tree, { at: number; pause: number }>()
   const lost = new Map<number, { readonly start: string; readonly of: Set<Tree> }>()
   const zombies = new Map<number, number>()
+  const looks = new Map<number, number>()
   let children: ReturnType<typeof childList> | undefined
   if (libc?.adoptOrphans(true) === true) {
     try {
@@ -64,36 +61,56 @@ export const make = (libc: Libc | undefined, isStarting: () => boolean): Tracker
     [...trees.keys()].find(
       ({ group, seen }) => seen.get(pid) === start || group === session || seen.has(session)
     )
-  const ownersOf = (pid: number): ReadonlyArray<Tree> => {
+  /** The trees that an orphan may be of; `"later"` in the moment of its exec, `"starting"` for what is no orphan. */
+  const ownersOf = (pid: number): ReadonlyArray<Tree> | "later" | "starting" => {
+    const environment = descendants.environmentOf(pid)
+    if (environment === undefined) {
+      const count = (looks.get(pid) ?? 0) + 1
+      looks.set(pid, count)
+      if (count <= descendants.mostUncertain) return "later"
+    }
+    looks.delete(pid)
     const all = [...trees.keys()]
-    const owner = all.find((tree) => descendants.environmentOf(pid)?.includes(tree.marker))
+    const owner = all.find(({ marker }) => environment?.includes(marker))
     if (owner !== undefined) return [owner]
-    const ended = all.filter(({ group }) => reaper.endedNow().has(group))
+    // Until its exec, a child shows the environment of this process, whose memory it shares.
+    const isOwn = () =>
+      environment?.includes(markers) || environment === descendants.environmentOf(process.pid)
+    if (isStarting() && isOwn()) return "starting"
+    const ended = all.filter(({ group }) => reaper.hasEnded(group))
     return ended.length > 0 ? ended : all
   }
-  /** Takes in the children that this process did not start. Those that have ended are reaped. */
-  const adopt = (closing = false) => {
+  /** Reaps an adopted process that has ended; false if it may be the host's, and libuv has not reaped it yet. */
+  const reap = (pid: number, isOrphan: boolean): boolean => {
+    const since = zombies.get(pid) ?? performance.now()
+    zombies.set(pid, since)
+    if (!isOrphan && performance.now() - since <= libuvTime) return false
+    for (const known of [zombies, lost, looks]) known.delete(pid)
+    libc!.reap(pid)
+    return true
+  }
+  /** Takes in the children that this process did not start, and reaps those that have ended. */
+  const adopt = (closing = false): boolean => {
+    let [all, again] = [true, false]
     for (const pid of children?.read() ?? []) {
       if (isOurs(pid)) continue
       const stat = descendants.statOf(pid)
       if (stat === undefined || stat.session === session) continue // a child that the host has spawned
       const owner = ownerOf(pid, stat)
       if (stat.state === "Z") {
-        const since = zombies.get(pid) ?? performance.now()
-        // It may be the host's, and libuv has not reaped it yet.
-        const ours = closing || owner !== undefined || lost.has(pid)
-        if (ours || performance.now() - since > libuvTime) {
-          zombies.delete(pid)
-          lost.delete(pid)
-          libc!.reap(pid)
-        } else zombies.set(pid, since)
+        const isNew = !zombies.has(pid)
+        // Its children were adopted when it ended, perhaps after the list was read.
+        if (reap(pid, closing || owner !== undefined || lost.has(pid)) || isNew) again = true
       } else if (owner !== undefined) descendants.note(owner, pid, stat)
-      else if (lost.get(pid)?.start !== stat.start && !isStarting()) {
+      else if (lost.get(pid)?.start !== stat.start) {
         const owners = ownersOf(pid)
-        if (owners.length === 1) descendants.note(owners[0]!, pid, stat)
+        if (owners === "later") all = false
+        else if (owners === "starting") continue
+        else if (owners.length === 1) descendants.note(owners[0]!, pid, stat)
         else lost.set(pid, { start: stat.start, of: new Set(owners) })
       }
     }
+    return again ? adopt(closing) && all : all
   }
 
   let timer: NodeJS.Timeout | undefined
@@ -107,8 +124,7 @@ export const make = (libc: Libc | undefined, isStarting: () => boolean): Tracker
   const tick = () => {
     const begun = performance.now()
     wakes = Number.POSITIVE_INFINITY
-    adopt()
-    let next = Number.POSITIVE_INFINITY
+    let next = adopt() ? Number.POSITIVE_INFINITY : begun + firstPause
     for (const [tree, due] of trees) {
       const now = performance.now()
       if (due.at <= now && now - begun < budget) {
@@ -122,8 +138,8 @@ export const make = (libc: Libc | undefined, isStarting: () => boolean): Tracker
   }
 
   return {
-    get complete() {
-      return children !== undefined
+    get adopt() {
+      return children === undefined ? undefined : adopt
     },
     add: (tree) => {
       const at = performance.now() + firstPause
@@ -132,9 +148,8 @@ export const make = (libc: Libc | undefined, isStarting: () => boolean): Tracker
     },
     ended: (tree) => {
       tree.ended = true
-      adopt()
       if (descendants.signalGroup(tree.group, 0)) return false
-      const { all, pids } = descendants.strays(tree, children !== undefined, isOurs)
+      const { all, pids } = descendants.strays(tree, children && adopt, isOurs)
       return all && pids.length === 0
     },
     remove: (tree) => {

@@ -4,11 +4,13 @@ import type * as Command from "@effect/platform/Command"
 import { Option } from "effect"
 import { commandLine } from "../CommandText.js"
 import { CommandNotExecutable, CommandNotFound, CommandNotStarted } from "../ProcessError.js"
+import type { Request } from "./backend.js"
 
-// Errors of a start: the command requires an unsupported feature, or the system refused it.
+// Commands as a backend takes them, and errors of a start: the command requires an unsupported feature, or the system
+// refused it.
 
 /** The folder that a command runs in. */
-export const cwdOf = (command: Command.StandardCommand): string =>
+export const cwdOf = (command: Pick<Command.StandardCommand, "cwd">): string =>
   Option.getOrElse(command.cwd, () => process.cwd())
 
 /** The command, unless it requires a feature that `Processes` does not support. */
@@ -27,6 +29,24 @@ export const supported = (command: Command.Command): Command.StandardCommand | C
     ? refused("its words must not contain null bytes")
     : command
 }
+
+/** What to start for a command that is supported; `marker` is the value of `variable` in its environment. */
+export const requestOf = (
+  { args, command: file, shell, stdin, ...command }: Command.StandardCommand,
+  variable: string,
+  marker: string
+): Request => ({
+  file: shell === false ? file : typeof shell === "string" ? shell : "/bin/sh",
+  args: shell === false ? args : ["-c", [file, ...args].join(" ")],
+  cwd: cwdOf(command),
+  env: { ...Object.fromEntries(command.env), [variable]: marker },
+  extendEnv: command.extendEnv,
+  uid: Option.getOrUndefined(command.uid),
+  gid: Option.getOrUndefined(command.gid),
+  stdin: typeof stdin !== "string" ? "pipe" : stdin === "inherit" ? "inherit" : "ignore",
+  stdout: command.stdout as "pipe" | "inherit",
+  stderr: command.stderr as "pipe" | "inherit"
+})
 
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 
