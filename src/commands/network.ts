@@ -15,11 +15,10 @@ import * as Values from "./kernel/Values.js"
 
 const flags = {
   user: Flag.withDefault(
-    Flag.value("user", {
-      value: "NAME",
-      text: "the user whose page is shown; the embedded services know ada",
-      parse: Values.text("a name")
-    }),
+    Flag.kind("NAME", Values.text("a name"))(
+      "user",
+      "the user whose page is shown; the embedded services know ada"
+    ),
     "ada"
   ),
   timeout: Flag.withDefault(

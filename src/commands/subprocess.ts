@@ -11,10 +11,10 @@ import * as Jobs from "../services/job/Jobs.js"
 import * as Template from "../services/job/Template.js"
 import * as TemplateJobs from "../services/job/TemplateJobs.js"
 import * as Executables from "../services/process/Executables.js"
-import * as Processes from "../services/process/Processes.js"
 import * as Items from "../services/record/Items.js"
 import * as Command from "./kernel/Command.js"
-import * as OwnProcess from "./kernel/OwnProcess.js"
+import * as Flags from "./kernel/Flags.js"
+import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Reporter from "./kernel/Reporter.js"
 import { rawWords } from "./kernel/rawWords.js"
 import * as stdout from "./kernel/stdout.js"
@@ -43,7 +43,7 @@ const run = (config: Config, { operands }: Command.Words) =>
       yield* Effect.forEach(Template.product(sources), readable, { discard: true })
     }
     const path = config.argFile ?? "-"
-    const format = config.nul ? "null" : config.format
+    const format = yield* Flags.formatOf(config)
     const items = Items.read(path, { format, encoding: "raw", maxLine: config.maxLine }).pipe(
       Items.proper,
       Stream.mapBoth({
@@ -148,5 +148,5 @@ export const command = Command.provide(
       }
     }
   ),
-  Layer.merge(SystemLoad.layer, OwnProcess.processes(Processes.layerWith, { ahead: true }))
+  Layer.merge(SystemLoad.layer, ProcessServices.layerWith({ ahead: true }))
 )

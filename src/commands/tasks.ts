@@ -2,12 +2,11 @@ import { Effect } from "effect"
 import * as Tasks from "../programs/Tasks.js"
 import { ExitError } from "../services/host/ExitCodes.js"
 import * as CommandGroup from "../services/job/CommandGroup.js"
-import * as Processes from "../services/process/Processes.js"
 import { formatDuration } from "../services/text/Durations.js"
 import * as Command from "./kernel/Command.js"
 import * as Named from "./kernel/Named.js"
-import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Prefixed from "./kernel/Prefixed.js"
+import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Reporter from "./kernel/Reporter.js"
 
 const flags = { ...Named.flags, after: Named.after("WEB:DB starts web when db has succeeded") }
@@ -69,5 +68,5 @@ export const command = Command.provide(
       }).pipe(Effect.scoped),
     { example: { run: () => Tasks.example, instead: Named.instead } }
   ),
-  OwnProcess.processes(Processes.layerWith)
+  ProcessServices.layer
 )
