@@ -11,6 +11,7 @@ import * as Flags from "./kernel/Flags.js"
 import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Timestamps from "./kernel/Timestamps.js"
 import * as Values from "./kernel/Values.js"
+import * as Report from "./run/report.js"
 
 const inOneLine =
   ({ ModuleError }: typeof Modules) =>
@@ -32,7 +33,11 @@ const flags = {
     Flags.timeout,
     "cancel the program after this long, like 500ms or 5m, and exit with 124"
   ),
-  ...Timestamps.flags
+  ...Timestamps.flags,
+  json: Flag.withText(
+    Flags.json,
+    "the start and the end of the program as NDJSON events on stderr; stdout is the program's"
+  )
 }
 
 export const command = Command.make(
@@ -77,7 +82,8 @@ export const command = Command.make(
               late: { reason: message, origin: "process" },
               onTimeout: () => new ExitError({ exitCode: codes.timedOut, message })
             })
-      return yield* Timestamps.timed(within, config)
+      const timed = Timestamps.timed(within, config)
+      return yield* config.json ? Report.events(word, timed) : timed
     }).pipe(Effect.provide(OwnProcess.guarded)),
   {
     example: {

@@ -78,9 +78,12 @@ const run = (config: Config, { operands }: Command.Words) =>
       const isDone =
         log === undefined || resume === undefined ? () => false : yield* JobLog.done(log.path, resume)
       const all = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
-      return yield* Stream.runForEach(Stream.zipWithIndex(all), ([request, i]) => {
-        const name = Jobs.keyOf(request)
-        return isDone(name) ? Effect.void : reporter.report([{ event: "planned", index: i + 1, name }])
+      let index = 0
+      return yield* Stream.runForEachChunk(all, (chunk) => {
+        const planned = Array.from(chunk, (request) => {
+          return { event: "planned", index: ++index, name: Jobs.keyOf(request) } as const
+        })
+        return Effect.zipRight(reporter.report(planned.filter(({ name }) => !isDone(name))), output.drained)
       })
     }
 

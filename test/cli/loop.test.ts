@@ -205,8 +205,8 @@ describe("aio loop", () => {
       code: 124,
       stderr: "",
       events: [
-        { event: "retrying", index: 1, line: 1, attempt: 2, reason: "timed out after 20ms" },
-        { event: "finished", status: "timed_out", reason: "timed out after 20ms" },
+        { event: "retrying", index: 1, line: 1, attempt: 2, reason: "not done in 20ms" },
+        { event: "finished", status: "timed_out", reason: "not done in 20ms" },
         { event: "summary", timed_out: 1, failed: 0, exitCode: 124 }
       ]
     })
@@ -311,7 +311,7 @@ describe("aio loop", () => {
     const late = await aio(["-q", "--timeout", "50ms", "g.mjs#never"], "a\n")
     expect([late.code, late.stderr]).toEqual([
       124,
-      "Timed out line 1 of standard input: timed out after 50ms\n"
+      "Timed out line 1 of standard input: not done in 50ms\n"
     ])
     const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "g.mjs#size"], { cwd })
     await open.send("1\n2\n")

@@ -231,6 +231,24 @@ describe.each(["loop", "executor"])("aio %s, integers", (name) => {
   })
 })
 
+describe.each([
+  ["loop", ["loop", "-q", "f.mjs"]],
+  ["subprocess --dry-run", ["subprocess", "--dry-run", "echo", "{}"]],
+  ["gather --dry-run", ["gather", "--dry-run", "-a", "-"]]
+])("a million lines through aio %s", (name, words) => {
+  // As objects in memory they would be several times the heap.
+  it("need no memory for each", { timeout: 300_000 }, async () => {
+    const before = name.startsWith("gather") ? "http://example.org/" : ""
+    const { code, stderr, stdout } = await Aio.run(words, {
+      cwd: folder(),
+      env: { NODE_OPTIONS: "--max-old-space-size=48" },
+      shell: `seq -f '${before}%.0f' 1000000 | "$@" | tail -n 1`
+    })
+    expect([code, stderr]).toEqual([0, ""])
+    expect(stdout).toBe(`${name.startsWith("subprocess") ? "echo " : before}1000000\n`)
+  })
+})
+
 describe("items that look like options", () => {
   const hostile = ["--dry-run", "--joblog=x", "-q", "--", "-j", "--help", ":::x"]
 

@@ -57,7 +57,7 @@ export const formatOf = <F extends Records.Format>(config: {
 }
 
 export const maxLine = Flag.withDefault(
-  size(1)("max-line", "longest item; a longer one is an error and is not kept in memory"),
+  size(256)("max-line", "longest item; a longer one is an error and is not kept in memory"),
   16 * 1024 * 1024,
   "16M"
 )
