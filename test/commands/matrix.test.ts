@@ -232,20 +232,17 @@ describe.each(["loop", "executor"])("aio %s, integers", (name) => {
 })
 
 describe.each([
-  ["loop", ["loop", "-q", "f.mjs"]],
-  ["subprocess --dry-run", ["subprocess", "--dry-run", "echo", "{}"]],
-  ["gather --dry-run", ["gather", "--dry-run", "-a", "-"]]
-])("a million lines through aio %s", (name, words) => {
+  ["loop", ["loop", "-q", "f.mjs"], "1000000"],
+  ["subprocess --dry-run", ["subprocess", "--dry-run", "echo", "{}"], "echo 1000000"]
+])("a million lines through aio %s", (_, words, last) => {
   // As objects in memory they would be several times the heap.
   it("need no memory for each", { timeout: 300_000 }, async () => {
-    const before = name.startsWith("gather") ? "http://example.org/" : ""
     const { code, stderr, stdout } = await Aio.run(words, {
       cwd: folder(),
       env: { NODE_OPTIONS: "--max-old-space-size=48" },
-      shell: `seq -f '${before}%.0f' 1000000 | "$@" | tail -n 1`
+      shell: 'seq 1000000 | "$@" | tail -n 1'
     })
-    expect([code, stderr]).toEqual([0, ""])
-    expect(stdout).toBe(`${name.startsWith("subprocess") ? "echo " : before}1000000\n`)
+    expect([code, stderr, stdout]).toEqual([0, "", `${last}\n`])
   })
 })
 
