@@ -83,7 +83,7 @@ export const command = Command.provide(
         )
         const { report } = yield* Reporter.make(view(resolve(".")), config)
         yield* report(Await.events(found))
-        if (found.findings.length > 0) return yield* new ExitError({ exitCode: codes.failed, message: "" })
+        yield* Command.exit(found.findings.length > 0 ? codes.failed : codes.ok)
       }).pipe(Effect.scoped),
     { example: { run: () => example, instead: "write FILE..., or --project tsconfig.json" } }
   ),

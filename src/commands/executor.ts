@@ -1,7 +1,7 @@
 import { pathToFileURL } from "node:url"
 import { Console, Effect, Either, Layer, Stream } from "effect"
 import * as Executors from "../programs/Executors.js"
-import { codes, ExitError } from "../services/host/ExitCodes.js"
+import { codes } from "../services/host/ExitCodes.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
@@ -128,7 +128,7 @@ const map = (target: string, given: ReadonlyArray<string>, config: Config) =>
       Effect.withConsole(yield* consoleTo(report))
     )
     if (bad !== undefined) return yield* Command.usage(`${bad}; ${goOn}`)
-    if (exitCode !== codes.ok) return yield* new ExitError({ exitCode, message: "" })
+    yield* Command.exit(exitCode)
   }).pipe(Effect.scoped)
 
 export const command = Command.provide(

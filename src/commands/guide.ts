@@ -4,30 +4,22 @@ import { type Concept, concepts } from "../manifest.js"
 import * as EventLine from "../services/host/EventLine.js"
 import * as Output from "../services/host/Output.js"
 import { didYouMean } from "../services/text/Spelling.js"
+import * as Table from "../services/text/Table.js"
 import * as Cli from "./kernel/Cli.js"
 import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
+import * as Help from "./kernel/Help.js"
 
 const all: ReadonlyArray<Concept> = concepts
 
-const plain = (markdown: string) => markdown.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[`*]/g, "")
+const plain = (markdown: string) =>
+  markdown
+    .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1")
+    .replace(/[`*]/g, "")
+    .replace(/\s+/g, " ")
 
-const wrap = (text: string, first = "", next = first): string => {
-  const lines: Array<string> = []
-  let line = first
-  let empty = true
-  for (const word of text.split(/\s+/)) {
-    if (!empty && line.length + 1 + word.length > 90) {
-      lines.push(line)
-      line = next
-      empty = true
-    }
-    line += empty ? word : ` ${word}`
-    empty = false
-  }
-  return [...lines, line].join("\n")
-}
+const width = 90
 
 const render = ({ asyncio, effect, name, section }: Concept, colors: boolean): string => {
   const bold = (text: string) => (colors ? `\x1b[1m${text}\x1b[0m` : text)
@@ -40,7 +32,7 @@ const render = ({ asyncio, effect, name, section }: Concept, colors: boolean): s
   return [
     bold(`${section}: ${asyncio} -> ${effect}`),
     "",
-    wrap(plain(page.intro)),
+    Help.wrap(plain(page.intro), 0, width),
     "",
     bold("asyncio"),
     code(page.python),
@@ -49,21 +41,16 @@ const render = ({ asyncio, effect, name, section }: Concept, colors: boolean): s
     code(page.effect),
     "",
     bold("Differences that matter"),
-    ...page.differences.map((difference) => wrap(plain(difference), "  - ", "    "))
+    ...page.differences.map((difference) => `  - ${Help.wrap(plain(difference), 4, width)}`)
   ].join("\n")
 }
 
-const list = (): string => {
-  const width = Math.max(...all.map(({ name }) => name.length))
-  const section = Math.max(...all.map(({ section }) => section.length))
-  return [
-    ...all.map(
-      (concept) => `${concept.name.padEnd(width)}  ${concept.section.padEnd(section)}  ${concept.summary}`
-    ),
+const list = (): string =>
+  [
+    ...Table.aligned(all.map(({ name, section, summary }) => [name, section, summary])),
     "",
     "aio guide CONCEPT shows a concept and runs its example; aio guide --run runs all examples"
   ].join("\n")
-}
 
 const printEvents = (concepts: ReadonlyArray<Concept>, withPage: boolean) => {
   const events = concepts.flatMap(({ asyncio, effect, name, section, summary }) => {

@@ -62,7 +62,7 @@ const run = (config: Flag.Values<typeof flags>, operands: ReadonlyArray<string>)
         Effect.fail(new ExitError({ exitCode, message: `aio long-running: ${message}` }))
       )
     )
-    if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
+    yield* Command.exit(exitCode)
   }).pipe(Effect.scoped)
 
 export const command = Command.provide(

@@ -149,7 +149,7 @@ export const command = Command.provide(
             report
           }
         ).pipe(Effect.mapError((error) => shown(place, error)))
-        if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
+        yield* Command.exit(exitCode)
       }).pipe(Effect.scoped),
     { example: { run: () => Loops.example, instead: "write MODULE#EXPORT, or -- CMD ARG… {}" } }
   ),

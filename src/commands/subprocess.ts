@@ -1,7 +1,6 @@
 import * as Platform from "@effect/platform/Command"
 import { Effect, Iterable, identity, Layer, Stream } from "effect"
 import * as Subprocess from "../programs/Subprocess.js"
-import { ExitError } from "../services/host/ExitCodes.js"
 import { leanHeap, steadyYoungGeneration } from "../services/host/HeapTuning.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
@@ -110,7 +109,7 @@ const run = (config: Config, { operands }: Command.Words) =>
         deliver: (events) => Effect.zipRight(reporter.report(events), taken)
       })
     )
-    if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
+    yield* Command.exit(exitCode)
   }).pipe(Effect.scoped)
 
 export const command = Command.provide(

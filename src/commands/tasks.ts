@@ -1,11 +1,10 @@
 import { Effect } from "effect"
 import * as Tasks from "../programs/Tasks.js"
-import { ExitError } from "../services/host/ExitCodes.js"
 import * as CommandGroup from "../services/job/CommandGroup.js"
 import { formatDuration } from "../services/text/Durations.js"
 import * as Command from "./kernel/Command.js"
 import * as Named from "./kernel/Named.js"
-import * as Prefixed from "./kernel/Prefixed.js"
+import type * as Prefixed from "./kernel/Prefixed.js"
 import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Reporter from "./kernel/Reporter.js"
 
@@ -33,7 +32,7 @@ const view = (prefixed: Prefixed.Prefixed): Reporter.View<CommandGroup.CommandEv
           return { summary: Reporter.summary("tasks", event, Object.values(rows)) }
       }
     },
-    json: Prefixed.json
+    json: Reporter.asText
   }
 }
 
@@ -64,7 +63,7 @@ export const command = Command.provide(
           onFailure: config.onFailure,
           grace: config.grace
         })
-        if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
+        yield* Command.exit(exitCode)
       }).pipe(Effect.scoped),
     { example: { run: () => Tasks.example, instead: Named.instead } }
   ),

@@ -1,4 +1,5 @@
 import { Data, Effect, type Layer } from "effect"
+import { codes, ExitError } from "../../services/host/ExitCodes.js"
 import type * as Argv from "./Argv.js"
 import * as Flag from "./Flag.js"
 
@@ -11,6 +12,10 @@ export class Problem extends Data.TaggedError("Problem")<{
 
 /** Wrong usage: the value, what is wrong with it, and what is accepted. */
 export const usage = (message: string): Problem => new Problem({ message })
+
+/** The end of a command that has reported its failures: success for 0. */
+export const exit = (exitCode: number): Effect.Effect<void, ExitError> =>
+  exitCode === codes.ok ? Effect.void : new ExitError({ exitCode, message: "" })
 
 /** The words of a command that are no options. */
 export interface Words {
