@@ -61,7 +61,7 @@ const goOn = "--on-failure continue runs the others"
 /** The items of the words, or of the file. */
 const inputsOf = (given: ReadonlyArray<string>, config: Config) =>
   Effect.gen(function* () {
-    const format = yield* Flags.formatOf(config)
+    const format = yield* Command.formatOf(config)
     if (given.length === 0) {
       return Stream.map(Items.read(config.argFile ?? "-", { format, maxLine: config.maxLine }), inputOf)
     }

@@ -11,7 +11,6 @@ import { flags } from "./gather/flags.js"
 import * as View from "./gather/view.js"
 import * as Command from "./kernel/Command.js"
 import type * as Flag from "./kernel/Flag.js"
-import * as Flags from "./kernel/Flags.js"
 import * as Reporter from "./kernel/Reporter.js"
 import { stopOnSignal } from "./kernel/stopOnSignal.js"
 import * as Values from "./kernel/Values.js"
@@ -88,7 +87,7 @@ export const command = Command.provide(
           return yield* Command.usage("--checksum is for one URL; in a list write URL, TAB, sha256:HEX")
         }
         const urls = yield* Effect.forEach(operands, parseUrl)
-        const format = yield* Flags.formatOf(config)
+        const format = yield* Command.formatOf(config)
         const requests = urls.map((url) => ({ url, checksum }))
         const sources = { requests, list: argFile, format, maxLine: config.maxLine }
         yield* leanHeap

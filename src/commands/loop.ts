@@ -15,7 +15,6 @@ import * as Modules from "../services/source/Modules.js"
 import * as Checkpoints from "../services/stream/Checkpoints.js"
 import * as ShellWords from "../services/text/ShellWords.js"
 import * as Command from "./kernel/Command.js"
-import * as Flags from "./kernel/Flags.js"
 import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Reporter from "./kernel/Reporter.js"
 import * as UserFunction from "./kernel/UserFunction.js"
@@ -97,7 +96,7 @@ export const command = Command.provide(
         if (problem !== undefined) return yield* Command.usage(problem)
         yield* leanHeap
         const output = yield* Output.Output
-        const format = yield* Flags.formatOf(config)
+        const format = yield* Command.formatOf(config)
         // A command takes bytes, a function takes text.
         const isRaw = rest !== undefined && (format === "lines" || format === "null")
         const { end, ...form } = RecordWriter.formOf(format, { as: outputFormat, events: json })

@@ -12,7 +12,6 @@ import * as TemplateJobs from "../services/job/TemplateJobs.js"
 import * as Executables from "../services/process/Executables.js"
 import * as Items from "../services/record/Items.js"
 import * as Command from "./kernel/Command.js"
-import * as Flags from "./kernel/Flags.js"
 import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Reporter from "./kernel/Reporter.js"
 import { rawWords } from "./kernel/rawWords.js"
@@ -42,7 +41,7 @@ const run = (config: Config, { operands }: Command.Words) =>
       yield* Effect.forEach(Template.product(sources), readable, { discard: true })
     }
     const path = config.argFile ?? "-"
-    const format = yield* Flags.formatOf(config)
+    const format = yield* Command.formatOf(config)
     const items = Items.read(path, { format, encoding: "raw", maxLine: config.maxLine }).pipe(
       Items.proper,
       Stream.mapBoth({

@@ -1,5 +1,6 @@
 import { Data, Effect, type Layer } from "effect"
 import { codes, ExitError } from "../../services/host/ExitCodes.js"
+import type * as Records from "../../services/record/Records.js"
 import type * as Argv from "./Argv.js"
 import * as Flag from "./Flag.js"
 
@@ -16,6 +17,17 @@ export const usage = (message: string): Problem => new Problem({ message })
 /** The end of a command that has reported its failures: success for 0. */
 export const exit = (exitCode: number): Effect.Effect<void, ExitError> =>
   exitCode === codes.ok ? Effect.void : new ExitError({ exitCode, message: "" })
+
+/** The format that --format and -0 ask for together. */
+export const formatOf = <F extends Records.Format>(config: {
+  readonly format: F | undefined
+  readonly nul: boolean
+}): Effect.Effect<F | "lines" | "null", Problem> => {
+  const given: Records.Format | undefined = config.format
+  return config.nul && given !== undefined && given !== "null"
+    ? usage(`-0 is --format null, which excludes --format ${given}; omit one of them`)
+    : Effect.succeed(config.nul ? "null" : (config.format ?? "lines"))
+}
 
 /** The words of a command that are no options. */
 export interface Words {

@@ -1,6 +1,4 @@
-import { Effect } from "effect"
 import type * as Records from "../../services/record/Records.js"
-import { type Problem, usage } from "./Command.js"
 import * as Flag from "./Flag.js"
 import * as Values from "./Values.js"
 
@@ -31,7 +29,7 @@ const formats: Readonly<Record<Records.Format, string>> = {
   csv: "a row of CSV with a header"
 }
 
-/** The format of items; a command passes those that it reads. {@link formatOf} has the value. */
+/** The format of items; a command passes those that it reads. `Command.formatOf` has the value. */
 export const format = <const F extends ReadonlyArray<Records.Format>>(read: F) => ({
   ...Flag.choice("format", read, {
     text: `what an item is: ${read.map((one) => formats[one]).join(", ")}`,
@@ -43,17 +41,6 @@ export const format = <const F extends ReadonlyArray<Records.Format>>(read: F) =
 export const nul = {
   ...Flag.toggle("null", "items end with NUL, as find -print0 writes them: --format null", "0"),
   insteadOf: "format"
-}
-
-/** The format that --format and -0 ask for together. */
-export const formatOf = <F extends Records.Format>(config: {
-  readonly format: F | undefined
-  readonly nul: boolean
-}): Effect.Effect<F | "lines" | "null", Problem> => {
-  const given: Records.Format | undefined = config.format
-  return config.nul && given !== undefined && given !== "null"
-    ? usage(`-0 is --format null, which excludes --format ${given}; omit one of them`)
-    : Effect.succeed(config.nul ? "null" : (config.format ?? "lines"))
 }
 
 export const maxLine = Flag.withDefault(
