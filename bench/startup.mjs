@@ -7,5 +7,5 @@ await compare(
     { name: "aio run", run: command([process.execPath, aio, "run"]) },
     { name: "node -e 0", run: command([process.execPath, "-e", "0"]) }
   ],
-  { rounds: 21, targets: { "node -e 0": 2.2 } }
+  { rounds: 21, targets: { "node -e 0": 1.8 } }
 )

@@ -1,19 +1,17 @@
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import * as NodePath from "@effect/platform-node/NodePath"
-import { Layer } from "effect"
+import type { Layer } from "effect"
 import packageJson from "../../package.json" with { type: "json" }
 import { type Concept, concepts, type Name } from "../manifest.js"
 import * as Input from "../services/host/Input.js"
 import type * as Output from "../services/host/Output.js"
 import type * as Signals from "../services/host/Signals.js"
-import * as Cli from "./kernel/Cli.js"
+import type * as Cli from "./kernel/Cli.js"
 import type * as Command from "./kernel/Command.js"
 
 /**
- * The services that all commands share; each command provides what only it needs. Not NodeContext, because services that
- * no command uses cost start-up time; `Run.runMain` provides Output and Signals.
+ * What all commands share; each command provides what only it needs, because services that it does not use cost start-up
+ * time. `Run.runMain` provides Output and Signals.
  */
-export const layer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Cli.noTerminal, Input.layer)
+export const { layer } = Input
 
 type Main = Layer.Layer.Success<typeof layer> | Output.Output | Signals.Signals | Cli.Self
 

@@ -1,4 +1,4 @@
-import * as Path from "@effect/platform/Path"
+import { relative, resolve } from "node:path"
 import { Effect } from "effect"
 import * as Await from "../programs/Await.js"
 import type * as Events from "../services/host/Events.js"
@@ -6,17 +6,11 @@ import { codes, ExitError } from "../services/host/ExitCodes.js"
 import * as Diagnostics from "../services/source/Diagnostics.js"
 import { plural } from "../services/text/Plural.js"
 import * as Command from "./kernel/Command.js"
-import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
 import * as Reporter from "./kernel/Reporter.js"
-import * as Values from "./kernel/Values.js"
 
 const flags = {
-  project: Flag.value("project", {
-    value: "FILE",
-    text: "a tsconfig.json: check its files, or the given FILEs under its settings",
-    parse: Values.text("a tsconfig.json")
-  }),
+  project: Flags.file("project", "a tsconfig.json: check its files, or the given FILEs under its settings"),
   ...Flags.reporting
 }
 
@@ -35,8 +29,8 @@ const invalid = ({ message }: { readonly message: string }) =>
 type Event = typeof Events.Await.Type
 
 /** A line per finding on stdout; paths below `folder` are relative to it. */
-const view = (path: Path.Path, folder: string): Reporter.View<Event> => {
-  const shown = (file: string) => (file.startsWith(`${folder}/`) ? path.relative(folder, file) : file)
+const view = (folder: string): Reporter.View<Event> => {
+  const shown = (file: string) => (file.startsWith(`${folder}/`) ? relative(folder, file) : file)
   return {
     show: (event) => {
       switch (event.event) {
@@ -78,7 +72,6 @@ export const command = Command.provide(
         if (files.length === 0 && project === undefined) {
           return yield* Command.usage("no file is given; expected FILE... or --project tsconfig.json")
         }
-        const path = yield* Path.Path
         const found = yield* Await.find({ files, project }).pipe(
           Effect.catchTags({
             AnalyserMissing: invalid,
@@ -88,9 +81,9 @@ export const command = Command.provide(
               new ExitError({ exitCode: codes.failed, message: `aio await: ${message}` })
           })
         )
-        const { report } = yield* Reporter.make(view(path, path.resolve(".")), config)
+        const { report } = yield* Reporter.make(view(resolve(".")), config)
         yield* report(Await.events(found))
-        if (found.findings.length > 0) return yield* new ExitError({ exitCode: codes.failed, message: "" })
+        yield* Command.exit(found.findings.length > 0 ? codes.failed : codes.ok)
       }).pipe(Effect.scoped),
     { example: { run: () => example, instead: "write FILE..., or --project tsconfig.json" } }
   ),

@@ -1,7 +1,7 @@
 import { pathToFileURL } from "node:url"
 import { Console, Effect, Either, Layer, Stream } from "effect"
 import * as Executors from "../programs/Executors.js"
-import { codes, ExitError } from "../services/host/ExitCodes.js"
+import { codes } from "../services/host/ExitCodes.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
@@ -18,6 +18,7 @@ import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
 import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Reporter from "./kernel/Reporter.js"
+import * as UserFunction from "./kernel/UserFunction.js"
 import * as Values from "./kernel/Values.js"
 
 /** The least heap in which a thread starts. */
@@ -37,18 +38,10 @@ const flags = {
   timeout: Flag.withText(Flags.timeout, "time limit of a job; time in the queue does not count"),
   retries: Flags.retries(0),
   chunk: Flag.withDefault(
-    Flag.value("chunk", {
-      value: "N",
-      text: "items that go to a thread at a time, for jobs of some microseconds",
-      parse: Values.integer(1, 1024)
-    }),
+    Flags.count(1, 1024)("chunk", "items that go to a thread at a time, for jobs of some microseconds"),
     1
   ),
-  maxMemory: Flag.value("max-memory", {
-    value: "SIZE",
-    text: "heap of each thread; an item that needs more fails",
-    parse: Values.size(leastMemory)
-  }),
+  maxMemory: Flags.size(leastMemory)("max-memory", "heap of each thread; an item that needs more fails"),
   grace: Flag.withText(Flags.grace("1s"), "time between asking a job to end and ending its thread"),
   onFailure: Flags.onFailure(["cancel", "continue"], "cancel"),
   processes: Flag.toggle("processes", "child processes instead of threads, for code that may crash"),
@@ -65,34 +58,10 @@ const inputOf = ({ place, problem, text, value }: Items.Item): MapJobs.ItemInput
 
 const goOn = "--on-failure continue runs the others"
 
-/** The function, before any job runs; FILE without an export is its default or main. */
-const load = (target: string) =>
-  Effect.gen(function* () {
-    const hash = target.lastIndexOf("#")
-    const file = hash < 0 ? target : target.slice(0, hash)
-    const name = hash < 0 ? undefined : target.slice(hash + 1)
-    if (file === "" || name === "") {
-      return yield* Command.usage(
-        `'${target}' is not a function; expected MODULE#EXPORT, like ./images.ts#thumbnail`
-      )
-    }
-    const modules = yield* Modules.Modules
-    const found = yield* modules
-      .load(file, name === undefined ? undefined : [name])
-      .pipe(Effect.mapError((error) => (error._tag === "ModuleError" ? Command.usage(error.message) : error)))
-    if (typeof found.value !== "function") {
-      const kind = found.value === null ? "null" : `a ${typeof found.value}`
-      return yield* Command.usage(
-        `${file}: export '${found.name}' is ${kind}; expected a function that takes an item`
-      )
-    }
-    return Job.fromModule<(item: unknown) => unknown>(pathToFileURL(found.path), found.name)
-  }).pipe(Effect.provide(Modules.layer))
-
 /** The items of the words, or of the file. */
 const inputsOf = (given: ReadonlyArray<string>, config: Config) =>
   Effect.gen(function* () {
-    const format = config.nul ? "null" : config.format
+    const format = yield* Command.formatOf(config)
     if (given.length === 0) {
       return Stream.map(Items.read(config.argFile ?? "-", { format, maxLine: config.maxLine }), inputOf)
     }
@@ -113,7 +82,8 @@ const consoleTo = (report: (events: ReadonlyArray<ExecutorView.JobOutput>) => Ef
 
 const map = (target: string, given: ReadonlyArray<string>, config: Config) =>
   Effect.gen(function* () {
-    const job = yield* load(target)
+    const { name, path } = yield* Effect.provide(UserFunction.load(target, "an item"), Modules.layer)
+    const job = Job.fromModule<(item: unknown) => unknown>(pathToFileURL(path), name)
     const inputs = yield* inputsOf(given, config)
     const { cpus } = yield* SystemLoad.SystemLoad
     const output = yield* Output.Output
@@ -158,7 +128,7 @@ const map = (target: string, given: ReadonlyArray<string>, config: Config) =>
       Effect.withConsole(yield* consoleTo(report))
     )
     if (bad !== undefined) return yield* Command.usage(`${bad}; ${goOn}`)
-    if (exitCode !== codes.ok) return yield* new ExitError({ exitCode, message: "" })
+    yield* Command.exit(exitCode)
   }).pipe(Effect.scoped)
 
 export const command = Command.provide(

@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os"
 import { Effect, Layer, Stream } from "effect"
 import * as Gather from "../programs/Gather.js"
 import * as Downloader from "../services/download/Downloader.js"
@@ -6,6 +5,7 @@ import * as DownloadList from "../services/download/DownloadList.js"
 import type * as Downloads from "../services/download/Downloads.js"
 import { codes, ExitError } from "../services/host/ExitCodes.js"
 import { leanHeap } from "../services/host/HeapTuning.js"
+import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as GuideServer from "../services/http/GuideServer.js"
 import { flags } from "./gather/flags.js"
 import * as View from "./gather/view.js"
@@ -38,7 +38,7 @@ const gather = (sources: Gather.Sources, config: Flag.Values<typeof flags>, stop
     const settings: Gather.FilesOptions = {
       ...given,
       ...retries,
-      concurrency: Values.jobCount(jobs, availableParallelism()),
+      concurrency: Values.jobCount(jobs, (yield* SystemLoad.SystemLoad).cpus),
       onFailure,
       existing: clobber === false ? "keep" : "replace",
       resume: resume !== false,
@@ -87,7 +87,7 @@ export const command = Command.provide(
           return yield* Command.usage("--checksum is for one URL; in a list write URL, TAB, sha256:HEX")
         }
         const urls = yield* Effect.forEach(operands, parseUrl)
-        const format = config.nul ? "null" : config.format
+        const format = yield* Command.formatOf(config)
         const requests = urls.map((url) => ({ url, checksum }))
         const sources = { requests, list: argFile, format, maxLine: config.maxLine }
         yield* leanHeap
@@ -104,5 +104,5 @@ export const command = Command.provide(
       }).pipe(Effect.scoped),
     { example: { run: () => Gather.example, instead: "write a URL, or -a FILE" } }
   ),
-  Layer.mergeAll(Downloader.layer, GuideServer.layer)
+  Layer.mergeAll(Downloader.layer, GuideServer.layer, SystemLoad.layer)
 )

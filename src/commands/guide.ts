@@ -1,31 +1,25 @@
 import { pages } from "virtual:guide"
 import { Effect } from "effect"
 import { type Concept, concepts } from "../manifest.js"
+import * as EventLine from "../services/host/EventLine.js"
 import * as Output from "../services/host/Output.js"
 import { didYouMean } from "../services/text/Spelling.js"
+import * as Table from "../services/text/Table.js"
 import * as Cli from "./kernel/Cli.js"
 import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
+import * as Flags from "./kernel/Flags.js"
+import * as Help from "./kernel/Help.js"
 
 const all: ReadonlyArray<Concept> = concepts
 
-const plain = (markdown: string) => markdown.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[`*]/g, "")
+const plain = (markdown: string) =>
+  markdown
+    .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1")
+    .replace(/[`*]/g, "")
+    .replace(/\s+/g, " ")
 
-const wrap = (text: string, first = "", next = first): string => {
-  const lines: Array<string> = []
-  let line = first
-  let empty = true
-  for (const word of text.split(/\s+/)) {
-    if (!empty && line.length + 1 + word.length > 90) {
-      lines.push(line)
-      line = next
-      empty = true
-    }
-    line += empty ? word : ` ${word}`
-    empty = false
-  }
-  return [...lines, line].join("\n")
-}
+const width = 90
 
 const render = ({ asyncio, effect, name, section }: Concept, colors: boolean): string => {
   const bold = (text: string) => (colors ? `\x1b[1m${text}\x1b[0m` : text)
@@ -38,7 +32,7 @@ const render = ({ asyncio, effect, name, section }: Concept, colors: boolean): s
   return [
     bold(`${section}: ${asyncio} -> ${effect}`),
     "",
-    wrap(plain(page.intro)),
+    Help.wrap(plain(page.intro), 0, width),
     "",
     bold("asyncio"),
     code(page.python),
@@ -47,20 +41,27 @@ const render = ({ asyncio, effect, name, section }: Concept, colors: boolean): s
     code(page.effect),
     "",
     bold("Differences that matter"),
-    ...page.differences.map((difference) => wrap(plain(difference), "  - ", "    "))
+    ...page.differences.map((difference) => `  - ${Help.wrap(plain(difference), 4, width)}`)
   ].join("\n")
 }
 
-const list = (): string => {
-  const width = Math.max(...all.map(({ name }) => name.length))
-  const section = Math.max(...all.map(({ section }) => section.length))
-  return [
-    ...all.map(
-      (concept) => `${concept.name.padEnd(width)}  ${concept.section.padEnd(section)}  ${concept.summary}`
-    ),
+const list = (): string =>
+  [
+    ...Table.aligned(all.map(({ name, section, summary }) => [name, section, summary])),
     "",
     "aio guide CONCEPT shows a concept and runs its example; aio guide --run runs all examples"
   ].join("\n")
+
+const printEvents = (concepts: ReadonlyArray<Concept>, withPage: boolean) => {
+  const events = concepts.flatMap(({ asyncio, effect, name, section, summary }) => {
+    const item = { index: 1 + all.findIndex((concept) => concept.name === name), name }
+    const { differences, effect: code, intro, python } = pages[name]!
+    return [
+      { event: "concept", ...item, section, asyncio, effect, summary },
+      { event: "page", ...item, intro, python, effect: code, differences }
+    ].slice(0, withPage ? 2 : 1)
+  })
+  return Effect.forEach(events, (event) => Output.print(EventLine.encode(event)), { discard: true })
 }
 
 const runExample = ({ exampleArgs = [], name }: Concept) =>
@@ -83,22 +84,25 @@ export const command = Command.make(
     ],
     flags: {
       run: Flag.toggle("run", "run the examples of all concepts, one after the other"),
-      noRun: Flag.toggle("no-run", "show the concept without running its example")
+      noRun: Flag.toggle("no-run", "show the concept without running its example"),
+      json: Flag.withText(Flags.json, "the concepts, or the page of one, as NDJSON; runs no example")
     },
     examples: [
       ["guide", "all concepts"],
       ["guide gather", "the guide's gather beside Effect's, and its output"]
     ]
   },
-  ({ noRun, run }, words) =>
+  ({ json, noRun, run }, words) =>
     Effect.gen(function* () {
       const [name, extra] = Command.everyWord(words)
       if (extra !== undefined) return yield* Command.usage(`unexpected '${extra}'; one concept at a time`)
-      if (run && (noRun || name !== undefined)) {
-        return yield* Command.usage("--run runs all concepts; omit the concept and --no-run")
+      if (run && (json || noRun || name !== undefined)) {
+        return yield* Command.usage("--run runs all concepts; omit the concept, --no-run and --json")
       }
       if (run) return yield* Effect.forEach(all, runExample, { discard: true })
-      if (name === undefined) return yield* Output.print(list())
+      if (name === undefined) {
+        return yield* json ? printEvents(all, false) : Output.print(list())
+      }
       const concept = all.find((concept) => concept.name === name)
       if (concept === undefined) {
         const names = all.map(({ name }) => name)
@@ -106,6 +110,7 @@ export const command = Command.make(
           `unknown concept '${name}'${didYouMean(name, names)} (concepts: ${names.join(", ")})`
         )
       }
+      if (json) return yield* printEvents([concept], true)
       const { colors } = (yield* Output.Output).stdout
       yield* Output.print(render(concept, colors))
       if (!noRun) yield* runExample(concept)

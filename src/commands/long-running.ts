@@ -1,13 +1,12 @@
 import { Effect, Layer } from "effect"
 import * as LongRunning from "../programs/LongRunning.js"
 import { ExitError } from "../services/host/ExitCodes.js"
-import * as Processes from "../services/process/Processes.js"
 import * as Probes from "../services/supervision/Probes.js"
 import * as Services from "../services/supervision/Services.js"
 import * as Command from "./kernel/Command.js"
 import type * as Flag from "./kernel/Flag.js"
 import * as Named from "./kernel/Named.js"
-import * as OwnProcess from "./kernel/OwnProcess.js"
+import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Timestamps from "./kernel/Timestamps.js"
 import { checks, flags } from "./long-running/flags.js"
 import * as View from "./long-running/view.js"
@@ -29,7 +28,7 @@ const run = (config: Flag.Values<typeof flags>, operands: ReadonlyArray<string>)
       prefixed: yield* Named.prefixed(config, names),
       now: () => clock.unsafeCurrentTimeMillis()
     })
-    const { grace, maxRestarts, onFailure, readyTimeout, resetAfter, window } = config
+    const { grace, onFailure, readyTimeout, resetAfter, retries, window } = config
     const { json, logDir: directory, progress = true, quiet } = config
     const { isLive, onEvent } = yield* Named.reporter(view, { json, progress, quiet })
     let exitCode = 0
@@ -47,12 +46,12 @@ const run = (config: Flag.Values<typeof flags>, operands: ReadonlyArray<string>)
         },
         duration: config.for,
         grace,
-        maxRestarts,
+        maxRestarts: retries.retries,
         onFailure,
         readyTimeout,
         resetAfter,
         window,
-        backoff: { first: config.backoff, max: config.backoffMax },
+        backoff: retries.backoff,
         health: { every: config.healthEvery, timeout: config.healthTimeout, failures: config.healthFailures },
         sample: isLive || json ? "1 second" : undefined,
         logs:
@@ -63,7 +62,7 @@ const run = (config: Flag.Values<typeof flags>, operands: ReadonlyArray<string>)
         Effect.fail(new ExitError({ exitCode, message: `aio long-running: ${message}` }))
       )
     )
-    if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
+    yield* Command.exit(exitCode)
   }).pipe(Effect.scoped)
 
 export const command = Command.provide(
@@ -91,5 +90,5 @@ export const command = Command.provide(
       }
     }
   ),
-  Layer.merge(OwnProcess.processes(Processes.layerWith), Probes.layer)
+  Layer.merge(ProcessServices.layer, Probes.layer)
 )

@@ -7,9 +7,7 @@ import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as CommandMapper from "../services/job/CommandMapper.js"
-import * as Processes from "../services/process/Processes.js"
 import * as Items from "../services/record/Items.js"
-import type * as MapRecords from "../services/record/MapRecords.js"
 import * as RecordRun from "../services/record/RecordRun.js"
 import * as RecordWriter from "../services/record/RecordWriter.js"
 import * as Tail from "../services/record/Tail.js"
@@ -17,35 +15,18 @@ import * as Modules from "../services/source/Modules.js"
 import * as Checkpoints from "../services/stream/Checkpoints.js"
 import * as ShellWords from "../services/text/ShellWords.js"
 import * as Command from "./kernel/Command.js"
-import * as OwnProcess from "./kernel/OwnProcess.js"
+import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Reporter from "./kernel/Reporter.js"
+import * as UserFunction from "./kernel/UserFunction.js"
 import * as Values from "./kernel/Values.js"
 import { conflict, flags } from "./loop/flags.js"
 import * as View from "./loop/view.js"
-
-type Mapper = (value: unknown, context: MapRecords.RecordContext) => unknown
 
 /** Where a command goes, for words that are one. */
 const behind = (words: ReadonlyArray<string>) =>
   `a command goes after --: aio loop -- ${words.map(ShellWords.quote).join(" ")}`
 
 const isFile = (word: string) => /\.[cm]?[jt]sx?(?:#|$)/.test(word)
-
-const loadFunction = (word: string) =>
-  Effect.gen(function* () {
-    const modules = yield* Modules.Modules
-    const hash = word.lastIndexOf("#")
-    const [file, name] = hash > 0 ? [word.slice(0, hash), word.slice(hash + 1)] : [word, ""]
-    const found = yield* modules.load(file, name === "" ? undefined : [name])
-    if (typeof found.value === "function") return found.value as Mapper
-    return yield* Command.usage(
-      `${file}: export '${found.name}' is not a function; expected one that takes a record, like (record) => record`
-    )
-  }).pipe(
-    Effect.catchTag("ModuleError", ({ message }) =>
-      Command.usage(isFile(word) ? message : `${message}; ${behind([word])}`)
-    )
-  )
 
 /** The accepted input, for messages. */
 const right = (problem: string): string =>
@@ -115,7 +96,7 @@ export const command = Command.provide(
         if (problem !== undefined) return yield* Command.usage(problem)
         yield* leanHeap
         const output = yield* Output.Output
-        const format = config.nul ? "null" : config.format
+        const format = yield* Command.formatOf(config)
         // A command takes bytes, a function takes text.
         const isRaw = rest !== undefined && (format === "lines" || format === "null")
         const { end, ...form } = RecordWriter.formOf(format, { as: outputFormat, events: json })
@@ -128,9 +109,9 @@ export const command = Command.provide(
         const report = (events: ReadonlyArray<RecordRun.RunEvent>) =>
           Effect.zipRight(reporter.report(events), settled)
 
-        const f: Mapper =
+        const f =
           rest === undefined
-            ? yield* loadFunction(own)
+            ? (yield* UserFunction.load(own, "a record", isFile(own) ? "" : `; ${behind([own])}`)).value
             : yield* CommandMapper.make(rest, {
                 asText: json,
                 isRaw,
@@ -167,15 +148,9 @@ export const command = Command.provide(
             report
           }
         ).pipe(Effect.mapError((error) => shown(place, error)))
-        if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
+        yield* Command.exit(exitCode)
       }).pipe(Effect.scoped),
     { example: { run: () => Loops.example, instead: "write MODULE#EXPORT, or -- CMD ARG… {}" } }
   ),
-  Layer.mergeAll(
-    Checkpoints.layer,
-    Modules.layer,
-    OwnProcess.processes(Processes.layerWith),
-    SystemLoad.layer,
-    Tail.layer
-  )
+  Layer.mergeAll(Checkpoints.layer, Modules.layer, ProcessServices.layer, SystemLoad.layer, Tail.layer)
 )

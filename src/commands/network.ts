@@ -1,6 +1,6 @@
 import { Effect, Layer } from "effect"
 import * as Network from "../programs/Network.js"
-import { codes, ExitError } from "../services/host/ExitCodes.js"
+import { codes } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
 import * as Apis from "../services/network/Apis.js"
 import * as Cache from "../services/network/Cache.js"
@@ -15,11 +15,10 @@ import * as Values from "./kernel/Values.js"
 
 const flags = {
   user: Flag.withDefault(
-    Flag.value("user", {
-      value: "NAME",
-      text: "the user whose page is shown; the embedded services know ada",
-      parse: Values.text("a name")
-    }),
+    Flag.kind("NAME", Values.text("a name"))(
+      "user",
+      "the user whose page is shown; the embedded services know ada"
+    ),
     "ada"
   ),
   timeout: Flag.withDefault(
@@ -51,7 +50,7 @@ export const command = Command.provide(
         const page = Network.dashboard(user, { onFailure, timeout })
         const shown = yield* virtual ? VirtualClock.run(page) : page
         yield* Effect.forEach(Network.render(shown), Output.print, { discard: true })
-        if (!Network.isComplete(shown)) return yield* new ExitError({ exitCode: codes.failed, message: "" })
+        yield* Command.exit(Network.isComplete(shown) ? codes.ok : codes.failed)
       })
   ),
   Layer.mergeAll(Apis.layer, Cache.layer, Database.layer, OAuth.layer, Storage.layer)

@@ -1,8 +1,7 @@
-import { Effect, Fiber, Layer } from "effect"
+import { Effect, Either, Fiber } from "effect"
 import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
-import * as Modules from "../services/source/Modules.js"
-import * as ProgramFile from "../services/source/ProgramFile.js"
+import type * as Modules from "../services/source/Modules.js"
 import * as Deadline from "../services/task/Deadline.js"
 import { formatGiven } from "../services/text/Durations.js"
 import { guarded } from "../services/text/Foreign.js"
@@ -11,15 +10,22 @@ import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
 import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Timestamps from "./kernel/Timestamps.js"
+import * as Values from "./kernel/Values.js"
+import * as Report from "./run/report.js"
 
-const inOneLine = (error: unknown) =>
-  guarded(() => error instanceof Modules.ModuleError, false)
-    ? new UsageError({ message: `aio run: ${(error as Modules.ModuleError).message}` })
-    : error
+const inOneLine =
+  ({ ModuleError }: typeof Modules) =>
+  (error: unknown) =>
+    guarded(() => error instanceof ModuleError, false)
+      ? new UsageError({ message: `aio run: ${(error as Modules.ModuleError).message}` })
+      : error
 
-// Loaded only for program files, in parallel with them: the example starts faster without.
+// Loaded only for program files, services in parallel with them: the example starts faster without.
 const nodeServices = Effect.promise(() => import("./kernel/NodeServices.js")).pipe(
   Effect.map(({ layer }) => layer)
+)
+const sources = Effect.promise(() =>
+  Promise.all([import("../services/source/Modules.js"), import("../services/source/ProgramFile.js")])
 )
 
 const flags = {
@@ -27,13 +33,11 @@ const flags = {
     Flags.timeout,
     "cancel the program after this long, like 500ms or 5m, and exit with 124"
   ),
-  ...Timestamps.flags
-}
-
-/** `FILE#EXPORT`; a `#` in the name of an existing file needs no escape as long as an export follows the last one. */
-const target = (word: string): readonly [path: string, name: string | undefined] => {
-  const hash = word.lastIndexOf("#")
-  return hash <= 0 ? [word, undefined] : [word.slice(0, hash), word.slice(hash + 1)]
+  ...Timestamps.flags,
+  json: Flag.withText(
+    Flags.json,
+    "the start and the end of the program as NDJSON events on stderr; stdout is the program's"
+  )
 }
 
 export const command = Command.make(
@@ -57,12 +61,17 @@ export const command = Command.make(
     Effect.gen(function* () {
       if (word === undefined || word === "")
         return yield* Command.usage("no file is given; expected FILE or FILE#EXPORT")
-      const [path, name] = target(word)
-      if (name === "") return yield* Command.usage(`'${word}' names no export; expected FILE#EXPORT`)
+      const { file: path, name } = yield* Either.mapLeft(Values.moduleExport(word), Command.usage)
       process.argv = [process.argv[0]!, path, ...(given[0] === "--" ? given.slice(1) : given)]
       const services = yield* Effect.fork(nodeServices)
-      const program = yield* Effect.mapError(ProgramFile.load(path, name), inOneLine)
-      const run = Effect.mapError(program, inOneLine).pipe(Effect.provide(yield* Fiber.join(services)))
+      const [modules, ProgramFile] = yield* sources
+      const program = yield* ProgramFile.load(path, name).pipe(
+        Effect.mapError(inOneLine(modules)),
+        Effect.provide(modules.layer)
+      )
+      const run = Effect.mapError(program, inOneLine(modules)).pipe(
+        Effect.provide(yield* Fiber.join(services))
+      )
       const { timeout } = config
       const message = `aio run: timed out after ${formatGiven(timeout ?? 0)}`
       const within =
@@ -73,8 +82,9 @@ export const command = Command.make(
               late: { reason: message, origin: "process" },
               onTimeout: () => new ExitError({ exitCode: codes.timedOut, message })
             })
-      return yield* Timestamps.timed(within, config)
-    }).pipe(Effect.provide(Layer.merge(Modules.layer, OwnProcess.guarded))),
+      const timed = Timestamps.timed(within, config)
+      return yield* config.json ? Report.events(word, timed) : timed
+    }).pipe(Effect.provide(OwnProcess.guarded)),
   {
     example: {
       run: (config) => Timestamps.timed(Run.example, config),

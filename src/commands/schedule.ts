@@ -2,7 +2,6 @@ import { Clock, Effect, Either, Layer } from "effect"
 import * as Scheduling from "../programs/Scheduling.js"
 import * as EventLine from "../services/host/EventLine.js"
 import * as Output from "../services/host/Output.js"
-import * as Processes from "../services/process/Processes.js"
 import * as Durations from "../services/text/Durations.js"
 import * as CivilTime from "../services/time/CivilTime.js"
 import * as Cron from "../services/time/Cron.js"
@@ -10,8 +9,9 @@ import * as Timers from "../services/time/Timers.js"
 import * as VirtualClock from "../services/time/VirtualClock.js"
 import * as Command from "./kernel/Command.js"
 import * as Flags from "./kernel/Flags.js"
-import * as OwnProcess from "./kernel/OwnProcess.js"
-import { align, count, from, ifPast, interval, repeating, running, tz } from "./schedule/flags.js"
+import * as ProcessServices from "./kernel/ProcessServices.js"
+import * as Values from "./kernel/Values.js"
+import { align, count, from, ifPast, repeating, running, tz } from "./schedule/flags.js"
 import { read, run, seriesOf, zoneOf } from "./schedule/run.js"
 import * as view from "./schedule/view.js"
 
@@ -78,7 +78,7 @@ const every = Command.make(
   (config, words) =>
     Effect.gen(function* () {
       const call = yield* read("interval", words, config)
-      const every = yield* Either.mapLeft(interval(call.given), Command.usage)
+      const every = yield* Either.mapLeft(Values.span(call.given), Command.usage)
       const options = yield* seriesOf(config)
       yield* run(call, { _tag: "Every", interval: every, align: config.align }, options, config)
     })
@@ -129,7 +129,7 @@ const next = Command.make(
             )).at
       // Only a cron expression contains *, @ or ?, or has five words.
       const isCron = /[*@?]/.test(given) || given.trim().split(/\s+/).length > 4
-      const step = isCron ? undefined : yield* Either.mapLeft(interval(given), Command.usage)
+      const step = isCron ? undefined : yield* Either.mapLeft(Values.span(given), Command.usage)
       const rule =
         step === undefined
           ? yield* Either.mapLeft(Cron.parse(given), Command.usage)
@@ -181,5 +181,5 @@ export const command = Command.provide(
       children: [later, at, every, cron, next]
     }
   ),
-  Layer.merge(OwnProcess.processes(Processes.layerWith), Timers.layer)
+  Layer.merge(ProcessServices.layer, Timers.layer)
 )

@@ -1,7 +1,6 @@
 import * as Platform from "@effect/platform/Command"
 import { Effect, Iterable, identity, Layer, Stream } from "effect"
 import * as Subprocess from "../programs/Subprocess.js"
-import { ExitError } from "../services/host/ExitCodes.js"
 import { leanHeap, steadyYoungGeneration } from "../services/host/HeapTuning.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
@@ -11,10 +10,9 @@ import * as Jobs from "../services/job/Jobs.js"
 import * as Template from "../services/job/Template.js"
 import * as TemplateJobs from "../services/job/TemplateJobs.js"
 import * as Executables from "../services/process/Executables.js"
-import * as Processes from "../services/process/Processes.js"
 import * as Items from "../services/record/Items.js"
 import * as Command from "./kernel/Command.js"
-import * as OwnProcess from "./kernel/OwnProcess.js"
+import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Reporter from "./kernel/Reporter.js"
 import { rawWords } from "./kernel/rawWords.js"
 import * as stdout from "./kernel/stdout.js"
@@ -43,7 +41,7 @@ const run = (config: Config, { operands }: Command.Words) =>
       yield* Effect.forEach(Template.product(sources), readable, { discard: true })
     }
     const path = config.argFile ?? "-"
-    const format = config.nul ? "null" : config.format
+    const format = yield* Command.formatOf(config)
     const items = Items.read(path, { format, encoding: "raw", maxLine: config.maxLine }).pipe(
       Items.proper,
       Stream.mapBoth({
@@ -78,9 +76,12 @@ const run = (config: Config, { operands }: Command.Words) =>
       const isDone =
         log === undefined || resume === undefined ? () => false : yield* JobLog.done(log.path, resume)
       const all = Stream.StreamTypeId in requests ? requests : Stream.fromIterable(requests)
-      return yield* Stream.runForEach(Stream.zipWithIndex(all), ([request, i]) => {
-        const name = Jobs.keyOf(request)
-        return isDone(name) ? Effect.void : reporter.report([{ event: "planned", index: i + 1, name }])
+      let index = 0
+      return yield* Stream.runForEachChunk(all, (chunk) => {
+        const planned = Array.from(chunk, (request) => {
+          return { event: "planned", index: ++index, name: Jobs.keyOf(request) } as const
+        })
+        return Effect.zipRight(reporter.report(planned.filter(({ name }) => !isDone(name))), output.drained)
       })
     }
 
@@ -107,7 +108,7 @@ const run = (config: Config, { operands }: Command.Words) =>
         deliver: (events) => Effect.zipRight(reporter.report(events), taken)
       })
     )
-    if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
+    yield* Command.exit(exitCode)
   }).pipe(Effect.scoped)
 
 export const command = Command.provide(
@@ -148,5 +149,5 @@ export const command = Command.provide(
       }
     }
   ),
-  Layer.merge(SystemLoad.layer, OwnProcess.processes(Processes.layerWith, { ahead: true }))
+  Layer.merge(SystemLoad.layer, ProcessServices.layerWith({ ahead: true }))
 )

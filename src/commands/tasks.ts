@@ -1,13 +1,11 @@
 import { Effect } from "effect"
 import * as Tasks from "../programs/Tasks.js"
-import { ExitError } from "../services/host/ExitCodes.js"
 import * as CommandGroup from "../services/job/CommandGroup.js"
-import * as Processes from "../services/process/Processes.js"
 import { formatDuration } from "../services/text/Durations.js"
 import * as Command from "./kernel/Command.js"
 import * as Named from "./kernel/Named.js"
-import * as OwnProcess from "./kernel/OwnProcess.js"
-import * as Prefixed from "./kernel/Prefixed.js"
+import type * as Prefixed from "./kernel/Prefixed.js"
+import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Reporter from "./kernel/Reporter.js"
 
 const flags = { ...Named.flags, after: Named.after("WEB:DB starts web when db has succeeded") }
@@ -34,7 +32,7 @@ const view = (prefixed: Prefixed.Prefixed): Reporter.View<CommandGroup.CommandEv
           return { summary: Reporter.summary("tasks", event, Object.values(rows)) }
       }
     },
-    json: Prefixed.json
+    json: Reporter.asText
   }
 }
 
@@ -65,9 +63,9 @@ export const command = Command.provide(
           onFailure: config.onFailure,
           grace: config.grace
         })
-        if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
+        yield* Command.exit(exitCode)
       }).pipe(Effect.scoped),
     { example: { run: () => Tasks.example, instead: Named.instead } }
   ),
-  OwnProcess.processes(Processes.layerWith)
+  ProcessServices.layer
 )

@@ -141,7 +141,7 @@ describe("aio executor", () => {
     [["nowhere.mjs#x", "a"], /^aio executor: nowhere\.mjs: no such file in .*\n$/],
     [[of("shot"), "a"], /no export 'shot'; did you mean shout\? \(it exports .*\)\n$/],
     [[of("value"), "a"], /export 'value' is a number; expected a function that takes an item\n$/],
-    [["#x", "a"], /'#x' is not a function; expected MODULE#EXPORT, like .*\n$/],
+    [["#x", "a"], /'#x' names no file; expected FILE or FILE#EXPORT, like .*\n$/],
     [
       ["--jobs", "0", of("shout"), "a"],
       /option --jobs: '0' is out of range; expected 1 or more \(see aio executor --help\)\n$/

@@ -318,7 +318,7 @@ describe.concurrent("aio gather: faulty servers", () => {
         outcomes(["--stall-timeout", "1s", "--retries=0", server.url("/never"), server.url("/stalls")]),
         outcomes(["--connect-timeout", "500ms", "--retries=0", `https://127.0.0.1:${port}/tls`])
       ])
-      expect(timeout!.ends).toEqual({ "/never": "timeout: timed out after 300ms" })
+      expect(timeout!.ends).toEqual({ "/never": "timeout: not done in 300ms" })
       expect(stall!.ends).toEqual({
         "/never": "stalled: nothing arrived for 1 s",
         "/stalls": "stalled: nothing arrived for 1 s"

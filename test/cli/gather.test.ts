@@ -140,7 +140,8 @@ describe.concurrent("aio gather", () => {
     const ends = events(stdout).filter(({ event }) => event === "finished")
     expect(ends.map(({ name, status, reason }) => [name, status, reason])).toEqual([
       [server.url("/bad"), "failed", "HTTP 404 Not Found"],
-      [server.url("/held"), "cancelled", `${server.url("/bad")} failed: HTTP 404 Not Found`]
+      [server.url("/held"), "cancelled", `${server.url("/bad")} failed: HTTP 404 Not Found`],
+      [server.url("/never"), "skipped", `never begun: ${server.url("/bad")} failed: HTTP 404 Not Found`]
     ])
     expect(server.seenAt("/never")).toEqual([])
     expect(code).toBe(1)

@@ -27,7 +27,7 @@ describe("aio long-running", () => {
 describe("aio long-running NAME=COMMAND", () => {
   it("restarts a command that fails, and stops all when it fails too often", async () => {
     const marker = Aio.marker()
-    const args = ["--max-restarts", "2", "--backoff", "50ms", "a=echo run; exit 3", "b=sleep 60 & sleep 60"]
+    const args = ["--retries", "2,50ms", "a=echo run; exit 3", "b=sleep 60 & sleep 60"]
     const { code, stderr, stdout } = await aio(args, { env: marker.env })
     expect({ code, stdout }).toEqual({ code: 1, stdout: "a | run\na | run\na | run\n" })
     expect(stderr).toMatch(/^a exited after .*: exit code 3\na restarts in \d+ ms \(restart 1\)\n/)
@@ -42,7 +42,7 @@ describe("aio long-running NAME=COMMAND", () => {
 
   it("ends when all have ended, and restarts them by policy", async () => {
     const each = ["--restart", "always", "--restart", "b:always", "--restart", "b:never"]
-    const limit = ["--max-restarts", "1", "--backoff", "1ms", "--on-failure", "continue"]
+    const limit = ["--retries", "1,1ms", "--on-failure", "continue"]
     const { code, stderr, stdout } = await aio(["-q", ...each, ...limit, "a=echo a", "b=echo b; exit 1"])
     expect([code, lines(stdout).sort()]).toEqual([1, ["a | a", "a | a", "b | b"]])
     expect(lines(stderr).sort()).toEqual([
@@ -78,7 +78,7 @@ describe("aio long-running NAME=COMMAND", () => {
       "long-running",
       ...["--ready-http", `a:${url}`, "--health-http", `a:${url}`],
       ...["--ready-port", `b:127.0.0.1:${port}`, "--ready-exec", "c:test 1 = 1"],
-      ...["--health-every", "100ms", "--health-failures", "2", "--backoff", "10ms"],
+      ...["--health-every", "100ms", "--health-failures", "2", "--retries", "unlimited,10ms"],
       ...["a=echo a; sleep 60", "b=echo b; sleep 60", "c=echo c; sleep 60"]
     ])
     for (const name of ["a", "b", "c"]) await running.shows(`${name} is ready`)
@@ -133,10 +133,10 @@ describe("aio long-running NAME=COMMAND", () => {
   })
 
   it("prints events as NDJSON, each of which its schema describes, use of processor and memory included", async () => {
-    const options = ["--restart", "a:never", "--ready-log", "b:up", "--after", "c:b", "--max-restarts", "1"]
+    const options = ["--restart", "a:never", "--ready-log", "b:up", "--after", "c:b", "--retries", "1,1ms"]
     const health = ["--health-exec", "b:false", "--health-every", "1500ms", "--health-failures", "1"]
     const { code, stderr, stdout } = await aio([
-      ...["--json", "--backoff", "1ms", "--grace", "1500ms", ...options, ...health],
+      ...["--json", "--grace", "1500ms", ...options, ...health],
       ...["a=exit 0", "b=trap '' TERM; echo up; while :; do sleep 0.1; done", "c=sleep 60"]
     ])
     expect({ code, stderr }).toEqual({ code: 1, stderr: "" })
@@ -172,7 +172,7 @@ describe("aio long-running NAME=COMMAND", () => {
       [["a=x y=z"], "cannot run x: command not found", 127],
       [
         ["--restart", "sometimes", "a=sleep 1"],
-        "option --restart: 'sometimes' is not one of always, on-failure, never"
+        "option --restart: 'sometimes' is not accepted; expected always, on-failure or never"
       ],
       [["--ready-log", "a:(", "a=sleep 1"], "option --ready-log: '(' is not a regular expression: "],
       [["--ready-port", "0", "a=sleep 1"], "option --ready-port: '0' is not a port; expected 1 to 65535"],
@@ -184,14 +184,26 @@ describe("aio long-running NAME=COMMAND", () => {
       ],
       [["--after", "a:a", "a=sleep 1"], "option --after: a waits for a"],
       [["--virtual", "a=sleep 1"], "--virtual and --seed apply to the guide's example only"],
-      [["--max-restarts", "-1", "a=sleep 1"], "option --max-restarts: "],
+      [
+        ["--retries=-1", "a=sleep 1"],
+        "option --retries: '-1': expected a whole number or unlimited, 0 or more"
+      ],
+      [
+        ["--max-restarts", "1", "a=sleep 1"],
+        "unknown option --max-restarts; here it is --retries N[,FIRST[,MAX]]"
+      ],
+      [["--backoff", "1s", "a=sleep 1"], "unknown option --backoff; here it is --retries N[,FIRST[,MAX]]"],
+      [
+        ["--backoff-max=1s", "a=sleep 1"],
+        "unknown option --backoff-max; here it is --retries N[,FIRST[,MAX]]"
+      ],
       [["--for", "ever", "a=sleep 1"], "option --for: "],
       [["--for", "1s"], "no command is given; write NAME='COMMAND', or -f PROCFILE"],
       [["--for", "0", "a=sleep 1"], "option --for: '0' is out of range; expected a duration above 0"],
       [["--log-size", "5", "a=sleep 1"], "option --log-size: '5' is 5 bytes; expected 4 KiB or more"],
       [
         ["--restart", "b:never", "a=sleep 1"],
-        "'b:never' is not one of always, on-failure, never; and 'b' is not one of the names a"
+        "'b:never' is not accepted; expected always, on-failure or never; and 'b' is not one of the names a"
       ],
       [["--stop-signal", "SIGNOPE", "a=sleep 1"], "option --stop-signal: 'SIGNOPE' is not a signal"],
       [["-f", join(folder, "Procfile")], "the file does not exist"]

@@ -205,8 +205,8 @@ describe("aio loop", () => {
       code: 124,
       stderr: "",
       events: [
-        { event: "retrying", index: 1, line: 1, attempt: 2, reason: "timed out after 20ms" },
-        { event: "finished", status: "timed_out", reason: "timed out after 20ms" },
+        { event: "retrying", index: 1, line: 1, attempt: 2, reason: "not done in 20ms" },
+        { event: "finished", status: "timed_out", reason: "not done in 20ms" },
         { event: "summary", timed_out: 1, failed: 0, exitCode: 124 }
       ]
     })
@@ -260,7 +260,7 @@ describe("aio loop", () => {
     const wrong = [
       [["no.ts"], /no\.ts: no such file/],
       [["g.mjs#nope"], /g\.mjs: no export 'nope'/],
-      [["g.mjs#number"], /g\.mjs: export 'number' is not a function; expected one/],
+      [["g.mjs#number"], /g\.mjs: export 'number' is a number; expected a function that takes a record/],
       [["f.ts", "g.ts"], /unexpected 'g\.ts' behind the function f\.ts/],
       [["--checkpoint", "c"], /no function is given/],
       [["--within", "1s", "f.ts"], /--within applies to --batch N only/],
@@ -270,7 +270,7 @@ describe("aio loop", () => {
       [["--on-failure", "panic", "f.ts"], /'panic' is not accepted; expected cancel or continue/],
       [["--dead-letter", "--json", "f.ts"], /--dead-letter needs a value/],
       [["--dead-letter", "x", "--on-failure", "cancel", "f.ts"], /omit --on-failure cancel/],
-      [["-0", "--format", "csv", "f.ts"], /-0 is --format null; omit --format csv/],
+      [["-0", "--format", "csv", "f.ts"], /-0 is --format null, which excludes --format csv; omit one of them/],
       [["-a", "x", "--follow", "y", "f.ts"], /--arg-file and --follow exclude each other/],
       [["-a", "x", "f.ts"], /cannot read x: the file does not exist/],
       [["-i", "ndjson", "f.ts"], /unknown option -i; here it is .*--format FORMAT/],
@@ -311,7 +311,7 @@ describe("aio loop", () => {
     const late = await aio(["-q", "--timeout", "50ms", "g.mjs#never"], "a\n")
     expect([late.code, late.stderr]).toEqual([
       124,
-      "Timed out line 1 of standard input: timed out after 50ms\n"
+      "Timed out line 1 of standard input: not done in 50ms\n"
     ])
     const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "g.mjs#size"], { cwd })
     await open.send("1\n2\n")

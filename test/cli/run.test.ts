@@ -245,7 +245,7 @@ describe("aio run, on bad input", () => {
         usage(
           "hello.ts: export 'Job' is a class; a program is an Effect, or a function that returns an Effect or a promise"
         ),
-        usage("'hello.ts#' names no export; expected FILE#EXPORT"),
+        usage("'hello.ts#' names no export; expected FILE or FILE#EXPORT, like ./images.ts#thumbnail"),
         usage(
           "option --timeout: 'soon' in duration 'soon' is not a number; write one like 90s or 1h30m (see aio run --help)"
         )

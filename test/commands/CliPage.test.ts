@@ -55,7 +55,8 @@ describe("docs/cli.md", () => {
   it.each(Object.keys(Events.byCommand) as Array<keyof typeof Events.byCommand>)(
     "has a sample of each event of aio %s, which its schema accepts",
     (name) => {
-      const [, block = ""] = new RegExp(`\n### ${name}\n\n\`\`\`json\n([^\`]*)\`\`\``).exec(page) ?? []
+      const [, block = ""] =
+        new RegExp(`\n### ${name}\n\n(?:[^#]*\n\n)?\`\`\`json\n([^\`]*)\`\`\``).exec(page) ?? []
       const samples = block
         .trim()
         .split("\n")

@@ -732,7 +732,7 @@ describe.concurrent("aio gather: after a signal", () => {
     const first = await Aio.run(["gather", ...args])
     expect(first.code).toBe(124)
     expect(first.stderr).toMatch(
-      /^Timed out \S+: timed out after 2s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\ntime.*\n$/
+      /^Timed out \S+: not done in 2s\n(.*\n)*failures {4}timeout 1\nkept {8}1 partial file, \d+ KiB; run the same command again to continue\ntime.*\n$/
     )
     const aio = Aio.start(["gather", "--json", "-d", dir, server.url("/f")])
     await server.arrived("/f", 2)
@@ -821,7 +821,7 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
       .ended
     expect(lines.slice(0, 3)).toEqual([
       `Read ${server.url("/f")}, size 1 (not saved; -d DIR saves it)`,
-      `Timed out ${server.url("/held")}: timed out after 1s`,
+      `Timed out ${server.url("/held")}: not done in 1s`,
       "files       1 succeeded, 1 timed out"
     ])
   })

@@ -122,16 +122,7 @@ describe.runIf(perl)("a port that the run before has left in TIME_WAIT", () => {
     writeFileSync(join(cwd, "server.pl"), server)
     const port = await serve(() => undefined)
     closers.pop()!()
-    const words = [
-      "--ready-log",
-      "a:^ready$",
-      "--after",
-      "b:a",
-      "--backoff",
-      "50ms",
-      "--max-restarts",
-      "1000"
-    ]
+    const words = ["--ready-log", "a:^ready$", "--after", "b:a", "--retries", "1000,50ms"]
     const running = Aio.start(
       ["long-running", ...words, `a=exec perl server.pl ${port}`, "b=echo started; sleep 60"],
       { cwd }

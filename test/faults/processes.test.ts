@@ -98,7 +98,7 @@ describe("a process tree", () => {
       // The child holds the output of its parent, which has crashed.
       const script = "sleep 60 & echo up; exit 3"
       const [words, stdout] = {
-        "long-running": [["--raw", "--max-restarts", "1", "--backoff", "1ms", `a=${script}`], "up\nup\n"],
+        "long-running": [["--raw", "--retries", "1,1ms", `a=${script}`], "up\nup\n"],
         tasks: [["--raw", `a=${script}`, "b=sleep 60"], "up\n"],
         schedule: [["later", "0", "--shell", "--", script], "up\n"]
       }[name] as [Words, string]
@@ -112,23 +112,29 @@ describe("a process tree", () => {
     // A process that has ended and is not reaped yet is not left.
     const script =
       "[ -e pid ] && grep -q '^State:.[^ZX]' /proc/$(cat pid)/status 2>/dev/null && echo alive; setsid sleep 60 >&- 2>&- & echo $! > pid; echo run; exit 1"
-    const words = ["long-running", "-q", "--raw", "--max-restarts", "2", "--backoff", "1ms", `a=${script}`]
+    const words = ["long-running", "-q", "--raw", "--retries", "2,1ms", `a=${script}`]
     const { stdout } = await InProcess.run(words, { cwd: Aio.folder() })
     expect(stdout).toBe("run\nrun\nrun\n")
   })
 
   it("that is ended from outside counts as failed, and a signal in the pause ends the wait", async () => {
-    const running = Aio.start(["long-running", "--raw", "--backoff", "1h", "a=echo pid $$; exec sleep 60"])
+    const running = Aio.start([
+      "long-running",
+      "--raw",
+      "--retries",
+      "unlimited,1h",
+      "a=echo pid $$; exec sleep 60"
+    ])
     await running.shows("pid")
     await running.shows("\n")
-    const events = Aio.start(["long-running", "--json", "--max-restarts", "0", "a=kill -KILL $$"])
+    const events = Aio.start(["long-running", "--json", "--retries", "0", "a=kill -KILL $$"])
     expect(json((await events.ended).stdout).find(({ event }) => event === "exited")).toMatchObject({
       signal: "SIGKILL",
       reason: "ended by SIGKILL"
     })
     running.kill("SIGINT")
     expect((await running.ended).code).toBe(130)
-    const pausing = Aio.start(["long-running", "--backoff", "1h", "--backoff-max", "1h", "a=exit 1"])
+    const pausing = Aio.start(["long-running", "--retries", "unlimited,1h,1h", "a=exit 1"])
     await pausing.shows("a restarts in ")
     pausing.kill("SIGTERM")
     expect((await pausing.ended).code).toBe(143)
@@ -206,8 +212,8 @@ describe("readiness", () => {
         ...[
           "long-running",
           "--json",
-          "--backoff",
-          "1500ms",
+          "--retries",
+          "unlimited,1500ms",
           "--ready-log",
           "READY",
           "--after",
@@ -253,9 +259,9 @@ describe("readiness", () => {
   })
 })
 
-describe("--backoff-max", () => {
+describe("the MAX of --retries", () => {
   it("is the longest pause, the first included", async () => {
-    const words = ["--backoff", "1h", "--backoff-max", "10ms", "--max-restarts", "20", "a=exit 1"]
+    const words = ["--retries", "20,1h,10ms", "a=exit 1"]
     const { stdout } = await InProcess.run(["long-running", "--json", ...words])
     const pauses = json(stdout).filter(({ event }) => event === "restarting")
     expect(pauses.length).toBe(20)

@@ -1,5 +1,3 @@
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import * as NodePath from "@effect/platform-node/NodePath"
 import { Effect, Either, Layer, Stream } from "effect"
 import * as Cli from "../../src/commands/kernel/Cli.js"
 import * as Command from "../../src/commands/kernel/Command.js"
@@ -59,17 +57,7 @@ export const run = async (
         stdout: stdout.join("\n"),
         calls
       }
-    }).pipe(
-      Effect.provide(
-        Layer.mergeAll(
-          Output.layerTest,
-          inputOf(source),
-          NodeFileSystem.layer,
-          NodePath.layer,
-          Cli.noTerminal
-        )
-      )
-    )
+    }).pipe(Effect.provide(Layer.mergeAll(Output.layerTest, inputOf(source))))
   )
 }
 

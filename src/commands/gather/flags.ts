@@ -2,7 +2,7 @@ import { Either } from "effect"
 import * as DownloadList from "../../services/download/DownloadList.js"
 import * as Flag from "../kernel/Flag.js"
 import * as Flags from "../kernel/Flags.js"
-import * as Values from "../kernel/Values.js"
+import type * as Values from "../kernel/Values.js"
 
 const header: Flag.Parse<readonly [name: string, value: string]> = (text) => {
   const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)$/s.exec(text)
@@ -26,59 +26,29 @@ export const flags = {
   maxLine: Flags.maxLine,
   jobs: Flag.withDefault(
     Flag.withText(Flags.jobs, "transfers at once: a number, or N% or +N of the processors"),
-    {
-      of: "number",
-      n: 16
-    },
+    { of: "number", n: 16 } as Values.Jobs,
     "16"
   ),
-  perHost: Flag.value("per-host", {
-    value: "N",
-    text: "transfers at once from one host",
-    parse: Values.integer(1)
-  }),
+  perHost: Flags.count(1)("per-host", "transfers at once from one host"),
   retries: Flags.retries(3),
   timeout: Flag.withText(Flags.timeout, "time limit of a transfer, with its retries"),
-  stallTimeout: Flag.value("stall-timeout", {
-    value: "DURATION",
-    text: "longest time without a byte",
-    parse: Values.span,
-    default: "30s"
-  }),
-  connectTimeout: Flag.value("connect-timeout", {
-    value: "DURATION",
-    text: "time limit of a connection",
-    parse: Values.span,
-    default: "10s"
-  }),
-  limitRate: Flag.value("limit-rate", {
-    value: "SIZE",
-    text: "bytes a second over all transfers, like 500K or 2M",
-    parse: Values.size(100)
-  }),
-  maxSize: Flag.value("max-size", {
-    value: "SIZE",
-    text: "most bytes of a decoded body; default no limit, but 1G for a compressed body",
-    parse: Values.size(1)
-  }),
-  maxRedirects: Flag.withDefault(
-    Flag.value("max-redirects", {
-      value: "N",
-      text: "redirects followed for one URL",
-      parse: Values.integer(0)
-    }),
-    10
+  stallTimeout: Flags.span("stall-timeout", "longest time without a byte", { default: "30s" }),
+  connectTimeout: Flags.span("connect-timeout", "time limit of a connection", { default: "10s" }),
+  limitRate: Flags.size(100)("limit-rate", "bytes a second over all transfers, like 500K or 2M"),
+  maxSize: Flags.size(1)(
+    "max-size",
+    "most bytes of a decoded body; default no limit, but 1G for a compressed body"
   ),
+  maxRedirects: Flag.withDefault(Flags.count(0)("max-redirects", "redirects followed for one URL"), 10),
   header: Flag.values("header", {
     value: "'NAME: VALUE'",
     text: "send this with every request; Authorization and Cookie stay with the URL's own origin",
     parse: header
   }),
-  checksum: Flag.value("checksum", {
-    value: "sha256:HEX",
-    text: "what the one URL's file must have",
-    parse: DownloadList.parseChecksum
-  }),
+  checksum: Flag.kind("sha256:HEX", DownloadList.parseChecksum)(
+    "checksum",
+    "what the one URL's file must have"
+  ),
   onFailure: Flags.onFailure(["cancel", "continue", "collect"], "continue"),
   clobber: Flag.negatable(
     "clobber",

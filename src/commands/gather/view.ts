@@ -39,7 +39,9 @@ export const make = (options: {
       }
     }
     if (status === "skipped") {
-      if (path === undefined) return { note: `${name}: ${reason}` }
+      // The summary counts what was never begun.
+      if (path === undefined)
+        return reason?.startsWith("never begun") ? undefined : { note: `${name}: ${reason}` }
       existing ??= path
       existed++
       return undefined

@@ -1,7 +1,7 @@
 import { Either } from "effect"
 import { UsageError } from "../../services/host/ExitCodes.js"
 import { didYouMean } from "../../services/text/Spelling.js"
-import * as Flag from "./Flag.js"
+import type * as Flag from "./Flag.js"
 import { elsewhere } from "./Flags.js"
 
 // What @effect/cli lacks, in one place: it takes unknown options for arguments, accepts and ignores `-j8` and repeated
@@ -25,9 +25,9 @@ export interface Sorted {
   /** The names of the subcommands: `at`. */
   readonly below: ReadonlyArray<string>
   readonly help: boolean
-  /** Options for @effect/cli: long names, each with its value, quoted, in a word of its own. */
-  readonly options: ReadonlyArray<string>
-  /** The options that were typed, by their long names. */
+  /** The options, by their long names, typed or of the environment, each with a value; `on` or `off` for a switch. */
+  readonly options: ReadonlyArray<readonly [name: string, text: string]>
+  /** The options that were typed. */
   readonly given: ReadonlyArray<string>
   readonly operands: ReadonlyArray<string>
   /** The words behind `--`, exactly as typed; undefined without one. They are among the operands of a list, too. */
@@ -68,7 +68,7 @@ export const sort = (
     const [flag, on] = known
     if (flag.value === undefined) {
       if (attached !== undefined) throw wrong(`option ${name} takes no value, but '${attached}' was given`)
-      put(flag, on ? `--${flag.name}` : `--no-${flag.name}`)
+      put(flag, on ? "on" : "off")
       return
     }
     const value = attached ?? words[at++]
@@ -137,16 +137,13 @@ export const sort = (
   if (!help && grammar.operands === "none" && rest?.[0] !== undefined) {
     throw wrong(`unexpected argument '${rest[0]}'; ${called} takes none (see ${called} --help)`)
   }
-  const given = Array.from(found.keys(), ({ name }) => `--${name}`)
+  const given = Array.from(found.keys(), ({ name }) => name)
   for (const flag of help ? [] : Object.values(grammar.flags)) {
-    if (!found.has(flag)) fromEnvironment(path, flag, env, (word) => put(flag, word))
+    if (!found.has(flag) && !given.includes(flag.insteadOf ?? "")) {
+      fromEnvironment(path, flag, env, (text) => put(flag, text))
+    }
   }
-  const options = [...found].flatMap(([flag, texts]) => {
-    if (flag.again === "count") return [`--${flag.name}`, Flag.quoted(String(texts.length))]
-    return texts.flatMap((text) =>
-      flag.value === undefined ? [text] : [`--${flag.name}`, Flag.quoted(text)]
-    )
-  })
+  const options = [...found].flatMap(([{ name }, texts]) => texts.map((text) => [name, text] as const))
   return { path, below: [], help, options, given, operands, rest }
 }
 
@@ -184,7 +181,7 @@ const fromEnvironment = (
   path: ReadonlyArray<string>,
   flag: Flag.Flag<unknown>,
   env: Environment,
-  put: (word: string) => void
+  put: (text: string) => void
 ): void => {
   const variable = variables(path, flag.name).find((name) => (env[name] ?? "") !== "")
   if (variable === undefined) return
@@ -198,8 +195,8 @@ const fromEnvironment = (
   }
   const on = switches[text.toLowerCase()]
   if (flag.again === "count" && /^\d$/.test(text)) {
-    for (let i = 0; i < Number(text); i++) put(`--${flag.name}`)
+    for (let i = 0; i < Number(text); i++) put("on")
   } else if (on === undefined) throw wrong(`'${text}' is not accepted; expected 1 or 0`)
-  else if (on) put(`--${flag.name}`)
-  else if (flag.negatable === true) put(`--no-${flag.name}`)
+  else if (on) put("on")
+  else if (flag.negatable === true) put("off")
 }

@@ -1,7 +1,4 @@
-import type * as FileSystem from "@effect/platform/FileSystem"
-import type * as Path from "@effect/platform/Path"
-import * as Terminal from "@effect/platform/Terminal"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect } from "effect"
 import { UsageError } from "../../services/host/ExitCodes.js"
 import { collectBuffers } from "../../services/host/HeapTuning.js"
 import * as Input from "../../services/host/Input.js"
@@ -21,23 +18,7 @@ export class Self extends Context.Tag("effect-asyncio/commands/Self")<
   }
 >() {}
 
-/** The terminal of @effect/cli's prompts. No command of `aio` has a prompt. */
-export const noTerminal: Layer.Layer<Terminal.Terminal> = Layer.succeed(Terminal.Terminal, {
-  columns: Effect.succeed(80),
-  rows: Effect.succeed(24),
-  isTTY: Effect.succeed(false),
-  readInput: Effect.dieMessage("aio has no prompts"),
-  readLine: Effect.dieMessage("aio has no prompts"),
-  display: () => Effect.void
-})
-
-type Environment<R> =
-  | Exclude<R, Self>
-  | Output.Output
-  | Input.Input
-  | FileSystem.FileSystem
-  | Path.Path
-  | Terminal.Terminal
+type Environment<R> = Exclude<R, Self> | Output.Output | Input.Input
 
 const help = () => Effect.promise(() => import("./Help.js"))
 
@@ -120,7 +101,7 @@ const runWith = <R>(
     const called = sorted.path.join(" ")
     const run = Effect.gen(function* () {
       const example = yield* isExample(command as Command.Command<never>, sorted, asExample)
-      yield* command.run(sorted, sorted.options, example)
+      yield* command.run(sorted, example)
     })
     yield* run.pipe(
       Effect.mapError((error) =>

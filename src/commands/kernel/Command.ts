@@ -1,11 +1,6 @@
-import * as CliConfig from "@effect/cli/CliConfig"
-import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
-import * as HelpDoc from "@effect/cli/HelpDoc"
-import * as ValidationError from "@effect/cli/ValidationError"
-import type * as FileSystem from "@effect/platform/FileSystem"
-import type * as Path from "@effect/platform/Path"
-import type * as Terminal from "@effect/platform/Terminal"
 import { Data, Effect, type Layer } from "effect"
+import { codes, ExitError } from "../../services/host/ExitCodes.js"
+import type * as Records from "../../services/record/Records.js"
 import type * as Argv from "./Argv.js"
 import * as Flag from "./Flag.js"
 
@@ -18,6 +13,21 @@ export class Problem extends Data.TaggedError("Problem")<{
 
 /** Wrong usage: the value, what is wrong with it, and what is accepted. */
 export const usage = (message: string): Problem => new Problem({ message })
+
+/** The end of a command that has reported its failures: success for 0. */
+export const exit = (exitCode: number): Effect.Effect<void, ExitError> =>
+  exitCode === codes.ok ? Effect.void : new ExitError({ exitCode, message: "" })
+
+/** The format that --format and -0 ask for together. */
+export const formatOf = <F extends Records.Format>(config: {
+  readonly format: F | undefined
+  readonly nul: boolean
+}): Effect.Effect<F | "lines" | "null", Problem> => {
+  const given: Records.Format | undefined = config.format
+  return config.nul && given !== undefined && given !== "null"
+    ? usage(`-0 is --format null, which excludes --format ${given}; omit one of them`)
+    : Effect.succeed(config.nul ? "null" : (config.format ?? "lines"))
+}
 
 /** The words of a command that are no options. */
 export interface Words {
@@ -63,22 +73,10 @@ export interface Command<R> extends Argv.Grammar {
   readonly description: Description<Flag.Flags>
   readonly children: ReadonlyArray<Command<R>>
   readonly example: { readonly flags: ReadonlyArray<string>; readonly instead: string } | undefined
-  readonly run: (
-    words: Words,
-    options: ReadonlyArray<string>,
-    asExample: boolean
-  ) => Effect.Effect<void, unknown, R | FileSystem.FileSystem | Path.Path | Terminal.Terminal>
+  readonly run: (sorted: Argv.Sorted, asExample: boolean) => Effect.Effect<void, unknown, R>
 }
 
-const config = CliConfig.make({ isCaseSensitive: true, autoCorrectLimit: 0, finalCheckBuiltIn: false })
-
-const plain = (doc: HelpDoc.HelpDoc): string =>
-  HelpDoc.toAnsiText(doc)
-    .replace(/\x1b\[[0-9;]*m/g, "")
-    .replace(/\s+/g, " ")
-    .trim()
-
-/** A subcommand: @effect/cli parses its options, the handler gets their values and the other words. */
+/** A subcommand: the handler gets the values of its options, which @effect/cli parses, and the other words. */
 export const make = <const F extends Flag.Flags, R = never, RE = never>(
   name: string,
   description: Description<F>,
@@ -86,31 +84,19 @@ export const make = <const F extends Flag.Flags, R = never, RE = never>(
   more: { readonly example?: Example<RE, F>; readonly children?: ReadonlyArray<Command<R>> } = {}
 ): Command<R | RE> => {
   const { example } = more
-  const descriptor = CommandDescriptor.make(name, Flag.all(description.flags)).pipe(
-    CommandDescriptor.withDescription(description.summary)
-  )
-  const parse = (options: ReadonlyArray<string>) =>
-    CommandDescriptor.parse(descriptor, [name, ...options], config).pipe(
-      Effect.mapError(
-        (error) =>
-          new Problem({
-            message:
-              ValidationError.isValidationError(error) && "error" in error
-                ? plain(error.error)
-                : String(error),
-            isOption: true
-          })
-      ),
-      Effect.flatMap((directive) =>
-        directive._tag === "UserDefined" && directive.leftover.length === 0
-          ? Effect.succeed(directive.value.options)
-          : usage(`unexpected '${options.join(" ")}'`)
-      )
-    )
+  const { flags } = description
+  // Without options there is nothing to parse, and @effect/cli is not loaded.
+  const parse = (options: Argv.Sorted["options"]) =>
+    options.length === 0
+      ? Effect.succeed({})
+      : Effect.flatMap(
+          Effect.promise(() => import("./Parser.js")),
+          (Parser) => Parser.parse(name, flags, options)
+        )
   return {
     name,
     description,
-    flags: description.flags,
+    flags,
     operands: description.operands ?? "none",
     children: more.children ?? [],
     example:
@@ -118,14 +104,16 @@ export const make = <const F extends Flag.Flags, R = never, RE = never>(
         ? undefined
         : {
             instead: example.instead,
-            flags: (example.flags ?? []).map((key) => `--${description.flags[key]!.name}`)
+            flags: (example.flags ?? []).map((key) => flags[key]!.name)
           },
-    run: (words, options, asExample) =>
-      Effect.flatMap(
-        parse(options),
-        (config): Effect.Effect<void, unknown, R | RE> =>
-          asExample && example !== undefined ? example.run(config) : handler(config, words)
-      )
+    run: (sorted, asExample) =>
+      Effect.gen(function* () {
+        const config = yield* parse(sorted.options).pipe(
+          Effect.flatMap((given) => Flag.readAll(flags, given)),
+          Effect.mapError((message) => new Problem({ message, isOption: true }))
+        )
+        yield* asExample && example !== undefined ? example.run(config) : handler(config, sorted)
+      })
   }
 }
 

@@ -5,17 +5,22 @@ import * as Values from "./Values.js"
 // The catalogue: every option that more than one command has, once, with its letter, unit, default and text. docs/cli.md
 // is its page.
 
-const file = (name: string, text: string, alias?: string) =>
-  Flag.value(name, {
-    value: "FILE",
-    text,
-    parse: Values.text("a file"),
-    ...(alias === undefined ? {} : { alias })
-  })
+// options by the kind of their value
+
+export const file = Flag.kind("FILE", Values.text("a file"))
+export const folder = Flag.kind("DIR", Values.text("a folder"))
+/** A duration that may be 0. */
+export const pause = Flag.kind("DURATION", Values.duration)
+/** A duration above 0. */
+export const span = Flag.kind("DURATION", Values.span)
+export const size = (least: number) => Flag.kind("SIZE", Values.size(least))
+export const count = (least: number, most?: number) => Flag.kind("N", Values.integer(least, most))
 
 // work and input
 
-export const argFile = file("arg-file", "read items from FILE too, one a line; - is standard input", "a")
+export const argFile = file("arg-file", "read items from FILE too, one a line; - is standard input", {
+  alias: "a"
+})
 
 const formats: Readonly<Record<Records.Format, string>> = {
   lines: "a line of text",
@@ -24,23 +29,22 @@ const formats: Readonly<Record<Records.Format, string>> = {
   csv: "a row of CSV with a header"
 }
 
-/** The format of items; a command passes those that it reads. */
-export const format = <const F extends ReadonlyArray<Records.Format>>(read: F) =>
-  Flag.withDefault(
-    Flag.choice("format", read, {
-      text: `what an item is: ${read.map((one) => formats[one]).join(", ")}`
-    }),
-    "lines" as const
-  )
+/** The format of items; a command passes those that it reads. `Command.formatOf` has the value. */
+export const format = <const F extends ReadonlyArray<Records.Format>>(read: F) => ({
+  ...Flag.choice("format", read, {
+    text: `what an item is: ${read.map((one) => formats[one]).join(", ")}`,
+    default: "lines"
+  }),
+  insteadOf: "null"
+})
 
-export const nul = Flag.toggle("null", "items end with NUL, as find -print0 writes them: --format null", "0")
+export const nul = {
+  ...Flag.toggle("null", "items end with NUL, as find -print0 writes them: --format null", "0"),
+  insteadOf: "format"
+}
 
 export const maxLine = Flag.withDefault(
-  Flag.value("max-line", {
-    value: "SIZE",
-    text: "longest item; a longer one is an error and is not kept in memory",
-    parse: Values.size(1)
-  }),
+  size(256)("max-line", "longest item; a longer one is an error and is not kept in memory"),
   16 * 1024 * 1024,
   "16M"
 )
@@ -48,26 +52,20 @@ export const maxLine = Flag.withDefault(
 export const procfile = file(
   "procfile",
   "read commands from a Procfile with NAME: COMMAND lines; - is standard input",
-  "f"
+  { alias: "f" }
 )
 
-export const directory = Flag.value("directory", {
-  alias: "d",
-  value: "DIR",
-  text: "save files in DIR",
-  parse: Values.text("a folder")
-})
+export const directory = folder("directory", "save files in DIR", { alias: "d" })
 
 export const shell = Flag.toggle("shell", "the command is one string for /bin/sh")
 
 // how much at once, in which order
 
-export const jobs = Flag.value("jobs", {
-  alias: "j",
-  value: "N|N%|+N",
-  text: "how many run at once: a number, a share of the processors, or so many more than these",
-  parse: Values.jobs
-})
+export const jobs = Flag.kind("N|N%|+N", Values.jobs)(
+  "jobs",
+  "how many run at once: a number, a share of the processors, or so many more than these",
+  { alias: "j" }
+)
 
 export const keepOrder = Flag.toggle("keep-order", "results in the order of the input", "k")
 
@@ -86,32 +84,24 @@ export const failurePolicy = <const Words extends Policies>(words: Words) =>
 export const onFailure = <const Words extends Policies>(words: Words, otherwise: Words[number]) =>
   Flag.withDefault(failurePolicy(words), otherwise)
 
+const attempts = Flag.kind("N[,FIRST[,MAX]]", Values.retries)
+
 export const retries = (otherwise: number) =>
   Flag.withDefault(
-    Flag.value("retries", {
-      value: "N[,FIRST[,MAX]]",
-      text: "further attempts after a failure; the pause before them is FIRST (500ms) and doubles up to MAX (30s)",
-      parse: Values.retries
-    }),
+    attempts(
+      "retries",
+      "further attempts after a failure; the pause before them is FIRST (500ms) and doubles up to MAX (30s)"
+    ),
     { retries: otherwise, backoff: {} } as Values.Retries,
     String(otherwise)
   )
 
 // time
 
-export const timeout = Flag.value("timeout", {
-  value: "DURATION",
-  text: "time limit of each, like 90s or 1h30m; a bare number is seconds",
-  parse: Values.span
-})
+export const timeout = span("timeout", "time limit of each, like 90s or 1h30m; a bare number is seconds")
 
 export const grace = (otherwise: string) =>
-  Flag.value("grace", {
-    value: "DURATION",
-    text: "time from the stop signal to KILL",
-    parse: Values.duration,
-    default: otherwise
-  })
+  pause("grace", "time from the stop signal to KILL", { default: otherwise })
 
 export const stopSignal = Flag.value("stop-signal", {
   value: "SIGNAL",
@@ -121,11 +111,7 @@ export const stopSignal = Flag.value("stop-signal", {
   default: "TERM"
 })
 
-export const seed = Flag.value("seed", {
-  value: "N",
-  text: "the same seed gives the same random pauses",
-  parse: Values.integer(0)
-})
+export const seed = count(0)("seed", "the same seed gives the same random pauses")
 
 export const virtual = Flag.toggle(
   "virtual",
@@ -147,13 +133,16 @@ export const dryRun = Flag.toggle("dry-run", "print what would run; run nothing"
 /** What every command that reports has. */
 export const reporting = { json, quiet }
 
+const jobsNow = "--jobs N (-j)"
+const retriesNow = "--retries N[,FIRST[,MAX]]"
+
 /** Spellings of earlier versions and of other tools, and what they are here. Shown when the command has no such option. */
 export const elsewhere: Readonly<Record<string, string>> = {
-  "--concurrency": "--jobs N (-j)",
-  "--max-workers": "--jobs N (-j)",
-  "--max-procs": "--jobs N (-j)",
-  "--parallel-max": "--jobs N (-j)",
-  "-P": "--jobs N (-j)",
+  "--concurrency": jobsNow,
+  "--max-workers": jobsNow,
+  "--max-procs": jobsNow,
+  "--parallel-max": jobsNow,
+  "-P": jobsNow,
   "--input": "--arg-file FILE (-a) for a file, --format FORMAT for a format",
   "--input-file": "--arg-file FILE (-a)",
   "-i": "--arg-file FILE (-a) for a file, --format FORMAT for a format",
@@ -161,8 +150,11 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--on-error": "--on-failure cancel|continue, or --dead-letter FILE",
   "--file": "--procfile FILE (-f)",
   "--overwrite": "--clobber",
-  "--retry": "--retries N",
-  "--tries": "--retries N",
+  "--retry": retriesNow,
+  "--tries": retriesNow,
+  "--max-restarts": retriesNow,
+  "--backoff": retriesNow,
+  "--backoff-max": retriesNow,
   "--version": "aio --version",
   "--bar": "--progress"
 }

@@ -18,7 +18,7 @@ export interface Style {
 const widthOf = ({ columns = widest }: Style) => Math.max(40, Math.min(widest, columns))
 
 /** The text in lines of this width, with the second and later ones indented. */
-const wrap = (text: string, indent: number, width: number): string => {
+export const wrap = (text: string, indent: number, width: number): string => {
   const lines: Array<string> = []
   let line = ""
   const room = width - indent

@@ -1,17 +1,9 @@
 import { Context, Effect, Layer } from "effect"
-import type * as Processes from "../../services/process/Processes.js"
 
 /** Whether the process is the command's own. Tests run commands in theirs. */
 export class OwnProcess extends Context.Reference<OwnProcess>()("effect-asyncio/commands/OwnProcess", {
   defaultValue: () => false
 }) {}
-
-/** Processes that adopt orphans of the commands that they run, if the process is the command's own. */
-export const processes = (
-  layerWith: typeof Processes.layerWith,
-  options: Processes.Options = {}
-): Layer.Layer<Processes.Processes> =>
-  Layer.unwrapEffect(Effect.map(OwnProcess, (adoptOrphans) => layerWith({ ...options, adoptOrphans })))
 
 /** Ends what a person's code starts by itself, if the process is the command's own. */
 export const guarded: Layer.Layer<never> = Layer.unwrapEffect(

@@ -82,10 +82,3 @@ export const make = (settings: Settings): Prefixed => {
     }
   }
 }
-
-/** The event for `--json`: its output as text. */
-export const json = <E extends { readonly event: string }>(event: E | (Output & E)): object => {
-  if (!("bytes" in event)) return event
-  const { bytes, ...others } = event
-  return { ...others, text: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString() }
-}

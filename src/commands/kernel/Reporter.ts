@@ -156,6 +156,13 @@ export const make = <E extends { readonly event: string }>(
     }
   })
 
+/** The event of `--json` for output that is whole lines, or all of it: its bytes as text. */
+export const asText = (event: object): object => {
+  if (!("bytes" in event && event.bytes instanceof Uint8Array)) return event
+  const { bytes, ...others } = event
+  return { ...others, text: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString() }
+}
+
 /**
  * The events of `--json` for commands whose output is cut anywhere: output as text, each cut between characters. What is
  * left of a character comes before the event that ends the run or the attempt.

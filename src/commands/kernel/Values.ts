@@ -111,6 +111,34 @@ export const retries: Parse<Retries> = (given) =>
     return { retries: count, backoff }
   })
 
+/** {@link retries}, whose N may be `unlimited`. */
+export const restarts: Parse<Retries> = (given) => {
+  const rest = /^unlimited(?=,|$)(.*)/.exec(given)?.[1]
+  return rest === undefined
+    ? Either.mapLeft(retries(given), (problem) =>
+        problem.replace("whole number", "whole number or unlimited")
+      )
+    : Either.map(retries(`0${rest}`), (found) => ({ ...found, retries: Number.POSITIVE_INFINITY }))
+}
+
+/** An export of a file. */
+export interface ModuleExport {
+  readonly file: string
+  /** Undefined: the default export, or main. */
+  readonly name: string | undefined
+}
+
+/** `FILE[#EXPORT]`; the last `#` counts, so that the name of a file may contain one if an export follows. */
+export const moduleExport: Parse<ModuleExport> = (given) => {
+  const hash = given.lastIndexOf("#")
+  const [file, name] = hash < 0 ? [given, undefined] : [given.slice(0, hash), given.slice(hash + 1)]
+  return file === "" || name === ""
+    ? Either.left(
+        `'${given}' names no ${file === "" ? "file" : "export"}; expected FILE or FILE#EXPORT, like ./images.ts#thumbnail`
+      )
+    : Either.right({ file, name })
+}
+
 /** A rate: `10/s`, `100/m`, `5/10s`; a bare number is per second. */
 export const rate: Parse<{ readonly limit: number; readonly interval: number }> = (given) => {
   const match = /^(\d+(?:\.\d+)?)(?:\/(\d*)(ms|s|m|h|d))?$/.exec(given.trim())

@@ -1,19 +1,12 @@
 import { Either } from "effect"
 import * as CommandText from "../../services/process/CommandText.js"
 import type * as Services from "../../services/supervision/Services.js"
-import type * as Supervisor from "../../services/supervision/Supervisor.js"
 import * as Flag from "../kernel/Flag.js"
 import * as Flags from "../kernel/Flags.js"
 import * as Named from "../kernel/Named.js"
 import * as Values from "../kernel/Values.js"
 
-const restarts = ["always", "on-failure", "never"] as const
-
-const restart: Flag.Parse<Supervisor.Restart> = (text) =>
-  Either.fromNullable(
-    restarts.find((word) => word === text),
-    () => `'${text}' is not one of ${restarts.join(", ")}`
-  )
+const policies = ["always", "on-failure", "never"] as const
 
 const url: Flag.Parse<Services.Probe> = (text) => Either.map(Values.url(text), (http) => ({ http }))
 
@@ -35,36 +28,33 @@ const log: Flag.Parse<{ readonly log: RegExp }> = (text) =>
       `'${text}' is not a regular expression: ${(error as Error).message.replace(/^.*\/: /, "")}`
   })
 
-const duration = (name: string, text: string, otherwise: string) =>
-  Flag.withText(Flag.value(name, { value: "DURATION", text, parse: Values.duration }), text, otherwise)
-const span = (name: string, text: string, otherwise: string) =>
-  Flag.withText(Flag.value(name, { value: "DURATION", text, parse: Values.span }), text, otherwise)
-const count = (name: string, least: number, text: string, otherwise: string) =>
-  Flag.withText(Flag.value(name, { value: "N", text, parse: Values.integer(least) }), text, otherwise)
-
 export const flags = {
   ...Named.flags,
   after: Named.after("WEB:DB,CACHE starts and restarts web only while db and cache are ready"),
   restart: Flag.withText(
-    Named.perName("restart", restarts.join("|"), "", restart),
+    Named.perName("restart", policies.join("|"), "", Flag.oneOf(policies)),
     "after which ends a command starts again",
     "on-failure"
   ),
-  maxRestarts: count(
-    "max-restarts",
-    0,
-    "restarts within --window; one more is a failure for good",
-    "no limit"
+  retries: Flag.withDefault(
+    Flag.kind("N[,FIRST[,MAX]]", Values.restarts)(
+      "retries",
+      "most restarts within --window, or unlimited; the pause before one is FIRST (500ms) and doubles up to MAX (30s)"
+    ),
+    { retries: Number.POSITIVE_INFINITY, backoff: {} } as Values.Retries,
+    "unlimited"
   ),
-  window: span("window", "the window of --max-restarts", "1m"),
-  backoff: duration("backoff", "the first pause before a restart; doubles each time", "500ms"),
-  backoffMax: span("backoff-max", "the longest pause, jitter included", "30s"),
-  resetAfter: duration("reset-after", "after being ready for this long, the first pause counts again", "10s"),
+  window: Flags.span("window", "the window of --retries", { default: "1m" }),
+  resetAfter: Flags.pause("reset-after", "after being ready for this long, the first pause counts again", {
+    default: "10s"
+  }),
   readyLog: Named.perName("ready-log", "REGEX", "ready when a line of its output matches", log),
   readyHttp: Named.perName("ready-http", "URL", "ready when the URL answers with a status below 400", url),
   readyPort: Named.perName("ready-port", "[HOST:]N", "ready when the port accepts connections", port),
   readyExec: Named.perName("ready-exec", "COMMAND", "ready when the command exits with 0", exec),
-  readyTimeout: span("ready-timeout", "fail a run that is not ready within this time", "1m"),
+  readyTimeout: Flags.span("ready-timeout", "fail a run that is not ready within this time", {
+    default: "1m"
+  }),
   healthHttp: Named.perName("health-http", "URL", "restart when the URL no longer answers below 400", url),
   healthPort: Named.perName("health-port", "[HOST:]N", "restart when the port accepts no connections", port),
   healthExec: Named.perName(
@@ -73,21 +63,17 @@ export const flags = {
     "restart when the command no longer exits with 0",
     exec
   ),
-  healthEvery: span("health-every", "pause before each health check", "10s"),
-  healthTimeout: span("health-timeout", "time limit of a health check", "5s"),
-  healthFailures: count("health-failures", 1, "failed health checks in a row before a restart", "3"),
-  for: span("for", "stop all after this time, in reverse order of their start", "never"),
-  logDir: Flag.value("log-dir", {
-    value: "DIR",
-    text: "write one log per command to DIR, NAME.log",
-    parse: Values.text("a folder")
+  healthEvery: Flags.span("health-every", "pause before each health check", { default: "10s" }),
+  healthTimeout: Flags.span("health-timeout", "time limit of a health check", { default: "5s" }),
+  healthFailures: Flags.count(1)("health-failures", "failed health checks in a row before a restart", {
+    default: "3"
   }),
-  logSize: Flag.withText(
-    Flag.value("log-size", { value: "SIZE", text: "", parse: Values.size(4096) }),
-    "rotate a log at this size",
-    "10M"
-  ),
-  logKeep: count("log-keep", 0, "how many rotated logs to keep, NAME.log.1 the newest", "5"),
+  for: Flags.span("for", "stop all after this time, in reverse order of their start", { default: "never" }),
+  logDir: Flags.folder("log-dir", "write one log per command to DIR, NAME.log"),
+  logSize: Flags.size(4096)("log-size", "rotate a log at this size", { default: "10M" }),
+  logKeep: Flags.count(0)("log-keep", "how many rotated logs to keep, NAME.log.1 the newest", {
+    default: "5"
+  }),
   progress: Flag.withText(Flags.progress, "a table of all commands on the terminal", "on"),
   seed: Flag.withText(Flags.seed, "the example's random pauses, the same for the same seed"),
   virtual: Flag.withText(Flags.virtual, "the example in virtual time: ends at once, with the same lines")

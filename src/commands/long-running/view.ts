@@ -3,7 +3,7 @@ import { formatDuration } from "../../services/text/Durations.js"
 import { plural } from "../../services/text/Plural.js"
 import { formatSize } from "../../services/text/Sizes.js"
 import * as Table from "../../services/text/Table.js"
-import * as Prefixed from "../kernel/Prefixed.js"
+import type * as Prefixed from "../kernel/Prefixed.js"
 import * as Reporter from "../kernel/Reporter.js"
 
 // The view of `aio long-running`: a table while services run, a line per event, a summary at the end.
@@ -100,6 +100,6 @@ export const make = ({ checked, names, now, prefixed }: Settings): Reporter.View
       return Table.aligned([head, ...cells])
     },
     ticks: true,
-    json: Prefixed.json
+    json: Reporter.asText
   }
 }

@@ -20,26 +20,16 @@ export const flags = {
   }),
   jobs: Flag.withDefault(Flags.jobs, one, "1"),
   unordered: Flags.unordered,
-  key: Flag.value("key", {
-    value: "EXPR",
-    text: "records of one key one after the other: a path (user.id), a field of a line (1), JavaScript (record.id % 10)",
-    parse: RecordKey.parse
-  }),
-  batch: Flag.value("batch", {
-    value: "N",
-    text: "give the function arrays of N records",
-    parse: Values.integer(1)
-  }),
-  within: Flag.value("within", {
-    value: "DURATION",
-    text: "with --batch: give it fewer, this long after the first of them",
-    parse: Values.span
-  }),
-  rate: Flag.value("rate", {
-    value: "N/s",
-    text: "most records (or batches) begun in an interval, evenly: 10/s, 100/m, 5/10s",
-    parse: Values.rate
-  }),
+  key: Flag.kind("EXPR", RecordKey.parse)(
+    "key",
+    "records of one key one after the other: a path (user.id), a field of a line (1), JavaScript (record.id % 10)"
+  ),
+  batch: Flags.count(1)("batch", "give the function arrays of N records"),
+  within: Flags.span("within", "with --batch: give it fewer, this long after the first of them"),
+  rate: Flag.kind("N/s", Values.rate)(
+    "rate",
+    "most records (or batches) begun in an interval, evenly: 10/s, 100/m, 5/10s"
+  ),
   timeout: Flags.timeout,
   retries: Flags.retries(0),
   onFailure: Flag.withText(
@@ -47,38 +37,28 @@ export const flags = {
     "when a record fails: end the run, or continue after it",
     "cancel"
   ),
-  deadLetters: Flag.value("dead-letter", {
-    value: "FILE",
-    text: "append failed records to FILE, byte for byte, and continue",
-    parse: Values.text("a file")
-  }),
-  skip: Flag.withDefault(
-    Flag.value("skip", { value: "N", text: "skip the first N records", parse: Values.integer(0) }),
-    0
-  ),
-  take: Flag.value("take", { value: "N", text: "end after N records", parse: Values.integer(0) }),
+  deadLetters: Flags.file("dead-letter", "append failed records to FILE, byte for byte, and continue"),
+  skip: Flag.withDefault(Flags.count(0)("skip", "skip the first N records"), 0),
+  take: Flags.count(0)("take", "end after N records"),
   maxLine: Flags.maxLine,
-  follow: Flag.value("follow", {
-    alias: "F",
-    value: "FILE",
-    text: "records of FILE and those appended to it, through rotation and truncation, like tail -F",
-    parse: Values.text("a file")
-  }),
-  rotateWait: Flag.value("rotate-wait", {
-    value: "DURATION",
-    text: "with --follow: how long a rotated file must be quiet before the next one is read",
-    parse: Values.duration,
-    default: "5s"
-  }),
+  follow: Flags.file(
+    "follow",
+    "records of FILE and those appended to it, through rotation and truncation, like tail -F",
+    { alias: "F" }
+  ),
+  rotateWait: Flags.pause(
+    "rotate-wait",
+    "with --follow: how long a rotated file must be quiet before the next one is read",
+    { default: "5s" }
+  ),
   onGap: Flag.choice("on-gap", ["warn", "fail"], {
     text: "with --follow, when records may have been lost: warn, or end with exit code 3",
     default: "warn"
   }),
-  checkpoint: Flag.value("checkpoint", {
-    value: "FILE",
-    text: "keep the position in FILE and resume from it: each record at least once",
-    parse: Values.text("a file")
-  }),
+  checkpoint: Flags.file(
+    "checkpoint",
+    "keep the position in FILE and resume from it: each record at least once"
+  ),
   progress: Flags.progress,
   ...Flags.reporting
 }
@@ -87,9 +67,7 @@ type Config = Flag.Values<typeof flags>
 
 /** What is wrong with options that exclude each other. */
 export const conflict = (config: Config, isTerminal: boolean): string | undefined => {
-  const { argFile, batch, deadLetters, follow, format, key, nul, onFailure, onGap, rotateWait, within } =
-    config
-  if (nul && format !== "lines" && format !== "null") return `-0 is --format null; omit --format ${format}`
+  const { argFile, batch, deadLetters, follow, format, key, onFailure, onGap, rotateWait, within } = config
   if (within !== undefined && batch === undefined) return "--within applies to --batch N only; give that too"
   if (key !== undefined && batch !== undefined)
     return "--key and --batch exclude each other: a batch has no one key"

@@ -58,9 +58,7 @@ export const make = ({ end, now, onGap, place }: Settings): Reporter.View<Record
         const { reason, ...record } = event
         return { ...record, event: "finished", status: "failed", reason }
       }
-      if (event.event !== "output") return event
-      const { bytes, ...others } = event
-      return { ...others, text: new TextDecoder().decode(bytes) }
+      return Reporter.asText(event)
     }
   }
 }

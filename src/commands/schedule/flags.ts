@@ -1,4 +1,3 @@
-import type { Either } from "effect"
 import * as CivilTime from "../../services/time/CivilTime.js"
 import * as Flag from "../kernel/Flag.js"
 import * as Flags from "../kernel/Flags.js"
@@ -6,16 +5,10 @@ import * as Values from "../kernel/Values.js"
 
 // The options that the subcommands of `aio schedule` share.
 
-const span = (name: string, text: string) => Flag.value(name, { value: "DURATION", text, parse: Values.span })
-
 /** A time of day is read when the zone is known; here it only must not be empty. */
-const when = (name: string, text: string) =>
-  Flag.value(name, { value: "WHEN", text, parse: Values.text("a time, like 18:00 or 2027-01-31T09:00") })
+const when = Flag.kind("WHEN", Values.text("a time, like 18:00 or 2027-01-31T09:00"))
 
-export const tz = Flag.value("tz", {
-  value: "ZONE",
-  text: "time zone, like Europe/Berlin, UTC or +02:00",
-  parse: CivilTime.zone,
+export const tz = Flag.kind("ZONE", CivilTime.zone)("tz", "time zone, like Europe/Berlin, UTC or +02:00", {
   default: "the machine's own"
 })
 
@@ -26,10 +19,7 @@ export const align = Flag.toggle(
   "run at full intervals of the wall clock: 15m at :00, :15, :30 and :45"
 )
 
-export const count = Flag.withDefault(
-  Flag.value("count", { alias: "n", value: "N", text: "how many times to print", parse: Values.integer(1) }),
-  5
-)
+export const count = Flag.withDefault(Flags.count(1)("count", "how many times to print", { alias: "n" }), 5)
 
 export const ifPast = Flag.withDefault(
   Flag.choice("if-past", ["refuse", "run"], { text: "what to do with a time in the past" }),
@@ -49,9 +39,9 @@ export const running = {
 
 /** The options of the subcommands that run a command repeatedly. */
 export const repeating = {
-  times: Flag.value("times", { value: "N", text: "stop after this many runs", parse: Values.integer(1) }),
+  times: Flags.count(1)("times", "stop after this many runs"),
   until: when("until", "no run is due after this time, like 18:00 or 2027-01-31T09:00"),
-  jitter: span("jitter", "delay each run by a random part of this time"),
+  jitter: Flags.span("jitter", "delay each run by a random part of this time"),
   seed: Flag.withText(Flags.seed, "for --jitter: the same seed gives the same delays"),
   overlap: Flag.withDefault(
     Flag.choice("overlap", ["skip", "queueOne", "queueAll", "cancelRunning", "parallel"], {
@@ -65,11 +55,10 @@ export const repeating = {
     }),
     "none"
   ),
-  window: span("window", "for --catch-up: ignore runs missed longer ago than this; default 1 day")
+  window: Flags.span("window", "for --catch-up: ignore runs missed longer ago than this", {
+    default: "1 day"
+  })
 }
 
 export type Running = Flag.Values<typeof running>
 export type Repeating = Flag.Values<typeof repeating>
-
-/** A duration above zero, from the words of the interval. */
-export const interval = (words: string): Either.Either<number, string> => Values.span(words)

@@ -1,7 +1,6 @@
 import * as Platform from "@effect/platform/Command"
 import { Clock, type DateTime, Effect, Either } from "effect"
 import * as EventLine from "../../services/host/EventLine.js"
-import { ExitError } from "../../services/host/ExitCodes.js"
 import * as Output from "../../services/host/Output.js"
 import * as CommandText from "../../services/process/CommandText.js"
 import * as Executables from "../../services/process/Executables.js"
@@ -110,7 +109,7 @@ export const run = (
       handle: (event) =>
         event.event === "output" ? Effect.zipRight(report([event]), output.drained) : report([event])
     })
-    if (exitCode !== 0) return yield* new ExitError({ exitCode, message: "" })
+    yield* Command.exit(exitCode)
   }).pipe(Effect.scoped)
 
 export const seriesOf = ({ until: text, ...config }: Running & Repeating) =>

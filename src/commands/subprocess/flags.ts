@@ -45,17 +45,12 @@ export const flags = {
   ungroup: Flag.toggle("ungroup", "jobs write to stdout and stderr themselves", "u"),
   tag: Flag.toggle("tag", "the item and a TAB before each line of output"),
   shell: Flag.withText(Flags.shell, "a shell reads the command, as it does if that is one word with blanks"),
-  timeout: Flag.value("timeout", {
-    value: "DURATION|N%",
-    text: "time limit of each job, like 90s; or a share of the median of those that succeeded, like 300%",
-    parse: timeout
-  }),
+  timeout: Flag.kind("DURATION|N%", timeout)(
+    "timeout",
+    "time limit of each job, like 90s; or a share of the median of those that succeeded, like 300%"
+  ),
   retries: Flags.retries(0),
-  delay: Flag.value("delay", {
-    value: "DURATION",
-    text: "least time between two starts",
-    parse: Values.duration
-  }),
+  delay: Flags.pause("delay", "least time between two starts"),
   grace: Flags.grace("5s"),
   stopSignal: Flags.stopSignal,
   onFailure: Flag.withText(
@@ -63,33 +58,22 @@ export const flags = {
     "when a job fails: cancel the others (--halt now,fail=1), or continue",
     "continue"
   ),
-  halt: Flag.value("halt", {
-    value: "WHEN,WHAT=N[%]",
-    text: "now,fail=1 ends all at the first failure; soon,fail=10% starts no further job; success=N too",
-    parse: halt
-  }),
-  joblog: Flag.value("joblog", {
-    value: "FILE",
-    text: "one line for each job, in GNU parallel's columns; FILE is emptied first unless it is resumed",
-    parse: Values.text("a file")
-  }),
+  halt: Flag.kind("WHEN,WHAT=N[%]", halt)(
+    "halt",
+    "now,fail=1 ends all at the first failure; soon,fail=10% starts no further job; success=N too"
+  ),
+  joblog: Flags.file(
+    "joblog",
+    "one line for each job, in GNU parallel's columns; FILE is emptied first unless it is resumed"
+  ),
   resume: Flag.toggle("resume", "with --joblog: skip jobs that are in it, by their command"),
   resumeFailed: Flag.toggle("resume-failed", "with --joblog: skip only jobs that succeeded"),
-  results: Flag.value("results", {
-    value: "DIR",
-    text: "save stdout, stderr and exit code of each job in a folder of its own in DIR",
-    parse: Values.text("a folder")
-  }),
-  load: Flag.value("load", {
-    value: "N",
-    text: "start no job while the machine's load is N or more",
-    parse: load
-  }),
-  memfree: Flag.value("memfree", {
-    value: "SIZE",
-    text: "start no job while less memory is free",
-    parse: Values.size(1024 * 1024)
-  }),
+  results: Flags.folder(
+    "results",
+    "save stdout, stderr and exit code of each job in a folder of its own in DIR"
+  ),
+  load: Flag.kind("N", load)("load", "start no job while the machine's load is N or more"),
+  memfree: Flags.size(1024 * 1024)("memfree", "start no job while less memory is free"),
   dryRun: Flags.dryRun,
   progress: Flags.progress,
   ...Flags.reporting

@@ -155,6 +155,7 @@ export const downloads = <E = never, R = never>(
       const report = outcomes.make(clock, emit)
       let count = 0
       let stopReason: string | undefined
+      let endReason: string | undefined // of a run that ends before its items
       let broken: Cause.Cause<E | NameClaims.NameTaken> | undefined
 
       const target = (item: Item): Download.Target | undefined =>
@@ -217,12 +218,12 @@ export const downloads = <E = never, R = never>(
           ? attempts.settle(item, first)
           : Deadline.timeout(attempts.settle(item, first), {
               limit: timeout,
-              late: { reason: `timed out after ${formatGiven(timeout)}`, origin: "timeout" },
+              late: { reason: `not done in ${formatGiven(timeout)}`, origin: "timeout" },
               onTimeout: () =>
                 new Download.DownloadError({
                   reason: "timeout",
                   url: item.url,
-                  detail: `timed out after ${formatGiven(timeout)}`,
+                  detail: `not done in ${formatGiven(timeout)}`,
                   retryable: false
                 })
             })
@@ -354,13 +355,18 @@ export const downloads = <E = never, R = never>(
           if (index < work.length && --left === 0) Deferred.unsafeDone(done, Effect.void)
           if (Exit.isSuccess(exit) || broken !== undefined) return undefined
           const error = Cause.failureOption(exit.cause)
-          if (Option.isSome(error) && error.value instanceof FirstFailure) return error.value.cancellation
+          if (Option.isSome(error) && error.value instanceof FirstFailure) {
+            endReason ??= error.value.cancellation.reason
+            return error.value.cancellation
+          }
           if (Cause.isInterruptedOnly(exit.cause)) return undefined
           broken = exit.cause as Cause.Cause<E | NameClaims.NameTaken>
-          return { reason: `the list failed: ${headline(broken)}`, origin: "gather" }
+          endReason = `the list failed: ${headline(broken)}`
+          return { reason: endReason, origin: "gather" }
         }
       }).pipe(
         Effect.andThen(() => {
+          for (const item of queue.rest()) report.skipped(item, `never begun: ${endReason}`)
           report.summary(stopReason, broken)
           end(broken)
         })

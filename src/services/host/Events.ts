@@ -75,8 +75,8 @@ const cause = Schema.Literal(
 ).annotations({ description: "why a download failed, for a program; reason is for a person" })
 
 /**
- * The events of `aio gather`: `name` is the URL, without user and password. Every URL that was read and begun has one
- * `finished`; a file that exists, and a URL that is listed twice, is `skipped`.
+ * The events of `aio gather`: `name` is the URL, without user and password. Every URL that was read has one
+ * `finished`; a file that exists, a URL that is listed twice, and one that is never begun because the run ends is `skipped`.
  *
  * @since 0.1.0
  * @category schemas
@@ -270,12 +270,33 @@ export const Await = Schema.Union(
 export const Network = Schema.Union(finished({ text: optional(text) }), summary({}))
 
 /**
+ * The events of `aio run --json`, which go to stderr, because stdout is the program's: `name` is the file as it was given.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Run = Schema.Union(event("started", { ...item, pid: count }), finished({ exitCode: count }))
+
+/**
+ * The events of `aio guide --json`: the concepts, or one and its page.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Guide = Schema.Union(
+  event("concept", { ...item, section: text, asyncio: text, effect: text, summary: text }),
+  /** `python` and `effect` are code. */
+  event("page", { ...item, intro: text, python: text, effect: text, differences: Schema.Array(text) })
+)
+
+/**
  * The events of all commands, by the name of the subcommand.
  *
  * @since 0.1.0
  * @category schemas
  */
 export const byCommand = {
+  run: Run,
   gather: Gather,
   subprocess: Subprocess,
   loop: Loop,
@@ -284,5 +305,6 @@ export const byCommand = {
   "long-running": LongRunning,
   schedule: Schedule,
   await: Await,
-  network: Network
+  network: Network,
+  guide: Guide
 }

@@ -341,7 +341,7 @@ export const mapRecords = <E, R>(
         timeout === undefined
           ? body
           : Effect.suspend(() => {
-              const message = `timed out after ${formatGiven(timeout)}`
+              const message = `not done in ${formatGiven(timeout)}`
               return Deadline.timeout(body, {
                 limit: timeout,
                 late: { reason: message, origin: "timeout" },

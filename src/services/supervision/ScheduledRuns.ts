@@ -227,7 +227,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
     const after = Duration.decode(timeout)
     return Deadline.timeout(body, {
       limit: after,
-      late: { reason: `timed out after ${formatGiven(after)}`, origin: "timeout" },
+      late: { reason: `not done in ${formatGiven(after)}`, origin: "timeout" },
       onTimeout: () => new ProcessError.CommandTimedOut({ command: line, after })
     })
   }

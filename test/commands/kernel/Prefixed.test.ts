@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Named from "../../../src/commands/kernel/Named.js"
 import * as Prefixed from "../../../src/commands/kernel/Prefixed.js"
+import * as Reporter from "../../../src/commands/kernel/Reporter.js"
 import * as Output from "../../../src/services/host/Output.js"
 
 const plain = { interactive: false, colors: false }
@@ -94,11 +95,11 @@ describe("Prefixed", () => {
 
   it("decodes output for --json, and leaves other events as they are", () => {
     const output = { event: "output", index: 1, name: "a", stream: "stdout" } as const
-    expect(Prefixed.json({ ...output, bytes: Buffer.from("\ufeffé\n") })).toEqual({
+    expect(Reporter.asText({ ...output, bytes: Buffer.from("\ufeffé\n") })).toEqual({
       ...output,
       text: "\ufeffé\n"
     })
     const other = { event: "started" }
-    expect(Prefixed.json(other)).toBe(other)
+    expect(Reporter.asText(other)).toBe(other)
   })
 })

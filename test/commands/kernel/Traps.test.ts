@@ -1,16 +1,12 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import * as NodePath from "@effect/platform-node/NodePath"
 import { afterEach, describe, expect, it, vi } from "@effect/vitest"
-import { Effect, Layer, Option } from "effect"
-import * as Cli from "../../../src/commands/kernel/Cli.js"
+import { Effect, Option } from "effect"
+import * as Parser from "../../../src/commands/kernel/Parser.js"
 
 // What the kernel works around in @effect/cli. Each test states what @effect/cli does; it fails when a new version does
 // better, and then that part of Argv, Flag or Cli can go.
-
-const layer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Cli.noTerminal)
 
 const flags = {
   jobs: Options.integer("jobs").pipe(Options.withAlias("j"), Options.withDefault(1)),
@@ -35,7 +31,7 @@ const run = async (...words: ReadonlyArray<string>) => {
       Command.run(command, { name: "x", version: "1" })(["node", "x", ...words]).pipe(
         Effect.withConsole({ ...console, log, error: log }),
         Effect.exit,
-        Effect.provide(layer)
+        Effect.provide(Parser.services)
       )
     )
   )

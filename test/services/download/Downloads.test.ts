@@ -229,7 +229,7 @@ describe("Downloads", () => {
         name: url("a"),
         status: "timed_out",
         cause: "timeout",
-        reason: "timed out after 1s"
+        reason: "not done in 1s"
       })
       expect(events.at(-1)).toMatchObject({ succeeded: 1, failed: 0, timed_out: 1, causes: { timeout: 1 } })
     }).pipe(serve({ a: flaky(Array.from({ length: 99 }, () => error("a"))), b: later(900, "b") }), noJitter)
@@ -293,10 +293,19 @@ describe("Downloads", () => {
           reason: `${url("bad")} failed: broke`
         },
         {
+          event: "finished",
+          index: 3,
+          name: url("never"),
+          status: "skipped",
+          duration: 0,
+          reason: `never begun: ${url("bad")} failed: broke`
+        },
+        {
           event: "summary",
           ...none,
           failed: 1,
           cancelled: 1,
+          skipped: 1,
           duration: 15,
           causes: { dropped: 1 },
           exitCode: 1
@@ -323,9 +332,10 @@ describe("Downloads", () => {
       yield* TestClock.adjust("1 minutes")
       yield* Fiber.join(fiber)
       const started = events.filter(({ event }) => event === "started").length
-      const ended = events.filter(({ event }) => event === "finished").length
+      const ended = events.filter(({ event }) => event === "finished")
       expect(started).toBeLessThan(count)
-      expect(ended).toBe(started)
+      expect(ended.length).toBe(count)
+      expect(ended.filter(({ status }) => status === "skipped").length).toBe(count - started)
       expect(events.at(-1).event).toBe("summary")
     })
   )

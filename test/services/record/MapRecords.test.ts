@@ -128,7 +128,7 @@ describe("MapRecords.mapRecords", () => {
         "= 1",
         "= 2 at 1100",
         "= 3 at 2300",
-        "! 4: timed out after 1s at 3300"
+        "! 4: not done in 1s at 3300"
       ])
       expect(attempts).toEqual(["1.1", "2.1", "3.1", "4.1", "2.2", "3.2", "4.2", "3.3", "4.3"])
       let failures = 2

@@ -16,6 +16,8 @@ export interface HostQueue<A> {
   readonly release: (item: A) => void
   /** Waits until fewer than `lowWater` items wait. */
   readonly low: Effect.Effect<void>
+  /** The items that wait, in order. */
+  readonly rest: () => ReadonlyArray<A>
 }
 
 /** `perHost` bounds the taken items of one host; Infinity for no bound. */
@@ -91,6 +93,7 @@ export const make = <A>(options: {
       return Effect.sync(untake)
     }),
     unsafeTake,
+    rest: () => waiting.slice(first),
     low: Effect.async((resume) => {
       if (waiting.length - first < lowWater) {
         resume(Effect.void)
