@@ -31,13 +31,14 @@ const threshold = (): number => {
   return refuse(`AIO_WATCH_LOOP: '${text}' is out of range; expected a duration above 0, like 100ms`)
 }
 
-const start = () => {
+const start = async () => {
   const cwd = process.cwd()
   const json = isOn("AIO_JSON")
   const fails = isOn("AIO_FAIL_ON_BLOCK")
   let found = false
   const watch = LoopWatch.open({
     threshold: threshold(),
+    skipLoading: true,
     hanging: { after: hangs, json, cwd },
     onUnavailable: (why) => {
       process.stderr.write(`LoopWatch: no stacks can be taken here: ${why}\n`)
@@ -53,7 +54,8 @@ const start = () => {
     watch.flushNow()
     if (found && fails && !process.exitCode) process.exitCode = 1
   })
+  await watch.ready()
 }
 
 // Pools of threads wait in their threads by blocking them, so those are watched only if asked for.
-if (isMainThread || isOn("AIO_WATCH_THREADS")) start()
+if (isMainThread || isOn("AIO_WATCH_THREADS")) await start()

@@ -14,7 +14,12 @@ export interface Shared {
   readonly threshold: number
   /** The thread that is watched; 0 is the main thread. */
   readonly thread: number
-  /** The function that samples it, in the watched thread; its argument is the time at which it is asked. */
+  /** Where Linux counts how long the thread has waited for a processor. */
+  readonly schedule: string | undefined
+  /**
+   * The function that samples it, in the watched thread. Its arguments: the time at which it is asked, and milliseconds
+   * since the last beat in which the thread could not run.
+   */
   readonly expression: string
   /** Code below this folder belongs to LoopWatch. */
   readonly own: string
@@ -30,13 +35,22 @@ export interface Question {
   readonly id: number
   readonly from: number
   readonly to: number
+  /** When the code that blocked first let other code run, before the loop turned. */
+  readonly yielded: number | undefined
   readonly samples: ReadonlyArray<Sample>
 }
 
 export type Answer =
   | { readonly ready: string | undefined }
-  /** Milliseconds of the stall in which the process was not suspended, and the samples with places in sources. */
-  | { readonly id: number; readonly suspended: number; readonly samples: ReadonlyArray<Sample> }
+  | {
+      readonly id: number
+      /** Milliseconds of the stall in which the thread could run. */
+      readonly blocked: number
+      /** It went on for longer than the threshold after other code had run. */
+      readonly starved: boolean
+      /** With places in sources. */
+      readonly samples: ReadonlyArray<Sample>
+    }
 
 /** Milliseconds of the machine's monotonic clock, the same for all threads. */
 export const clock = (): number => {
@@ -45,6 +59,9 @@ export const clock = (): number => {
 }
 // A test's fake timers replace it later.
 const { hrtime } = process
+
+/** Milliseconds between two beats, and between two looks at them. */
+export const intervalOf = (threshold: number): number => Math.min(250, Math.max(5, threshold / 4))
 
 /** The frame's place in the source that its file was made of. */
 export const original = (frame: Frame, map: SourceMap | undefined): Frame => {

@@ -1,4 +1,5 @@
 import { isAbsolute, relative } from "node:path"
+import * as Printable from "../../text/Printable.js"
 
 // What LoopWatch reports, and its text. Without Effect: the watchdog's thread and `effect-asyncio/watch` load it too.
 
@@ -185,7 +186,8 @@ export const text = (report: Report, cwd: string): string => {
     report.request === undefined ? undefined : `request ${report.request}`
   ].filter((part) => part !== undefined)
   const often = count > 1 ? `; ${count} times so far` : ""
-  return `${loop} ${what}${where.length === 0 ? " at a place that was not seen" : `: ${where.join(", ")}`}${often}; ${report.suggestion}`
+  const all = `${loop} ${what}${where.length === 0 ? " at a place that was not seen" : `: ${where.join(", ")}`}${often}; ${report.suggestion}`
+  return Printable.line(all)
 }
 
 /** The report as an event of `--json`, without what is unknown. */

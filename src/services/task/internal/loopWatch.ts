@@ -1,13 +1,22 @@
 import { randomUUID } from "node:crypto"
+import { readlinkSync } from "node:fs"
 import { createRequire, findSourceMap } from "node:module"
 import { basename, dirname } from "node:path"
 import { performance } from "node:perf_hooks"
-import { clearInterval, setInterval } from "node:timers"
+import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers"
 import { fileURLToPath } from "node:url"
 import { MessageChannel, receiveMessageOnPort, threadId, Worker } from "node:worker_threads"
 import { builtFile } from "../../host/BuiltFile.js"
 import { type AnyFiber, currentFiber } from "./fiberRuntime.js"
-import { type Answer, clock, original, type Question, type Shared, words } from "./loopProtocol.js"
+import {
+  type Answer,
+  clock,
+  intervalOf,
+  original,
+  type Question,
+  type Shared,
+  words
+} from "./loopProtocol.js"
 import * as LoopReports from "./loopReports.js"
 
 // The watched side: a timer that beats while the loop turns, what this thread says about itself when the watchdog asks,
@@ -16,6 +25,8 @@ import * as LoopReports from "./loopReports.js"
 export interface Options {
   /** Milliseconds. */
   readonly threshold: number
+  /** Do not report what blocked while a module was loaded. */
+  readonly skipLoading?: boolean
   readonly onReport: (report: LoopReports.Report) => void
   /** Called once if stacks cannot be taken here; stalls are reported all the same, without their places. */
   readonly onUnavailable: (why: string) => void
@@ -24,7 +35,7 @@ export interface Options {
 }
 
 export interface Watch {
-  /** Resolves when the watchdog looks. */
+  /** Resolves when the watchdog looks; what blocked the loop before is not reported. */
   readonly ready: () => Promise<void>
   /** Resolves when all stalls up to now are reported. */
   readonly flush: () => Promise<void>
@@ -35,6 +46,9 @@ export interface Watch {
 
 /** The most that the exit of the process waits for the watchdog, in milliseconds. */
 const longestExit = 500
+
+/** The most that a flush waits for the watchdog, in milliseconds. */
+const longestFlush = 5000
 
 /** Milliseconds after which an answer to the watchdog is late: it takes 1 to 20, more on a busy machine. */
 const late = 50
@@ -48,11 +62,13 @@ const own = basename(here) === "chunks" ? here : fileURLToPath(new URL("../../..
 // The watchdog finds the functions that sample by this property. It is there while something is watched.
 const name = "effect-asyncio/services/LoopWatch"
 const key = Symbol.for(name)
-const host = globalThis as { [key]?: Map<string, (asked: number) => string> }
+const host = globalThis as { [key]?: Map<string, Sampler> }
 
-const register = (sample: (asked: number) => string) => {
+type Sampler = (asked: number, lost: number) => string
+
+const register = (sample: Sampler) => {
   const id = randomUUID()
-  const samplers = host[key] ?? new Map<string, (asked: number) => string>()
+  const samplers = host[key] ?? new Map<string, Sampler>()
   host[key] = samplers.set(id, sample)
   return {
     expression: `globalThis[Symbol.for("${name}")]?.get("${id}")?.`,
@@ -146,12 +162,25 @@ interface Sampled extends LoopReports.Sample {
   yielded: number | undefined
 }
 
-export const open = ({ hanging, onReport, onUnavailable, threshold }: Options): Watch => {
+/** This thread's file of Linux about its time on processors. */
+const scheduleOf = (): string | undefined => {
+  try {
+    return `/proc/${readlinkSync("/proc/thread-self")}/schedstat`
+  } catch {
+    return undefined
+  }
+}
+
+// A module is loaded, and its code runs: of no harm while a program starts.
+const isLoading = ({ frames }: LoopReports.Sample) =>
+  frames.some(({ file }) => file?.startsWith("node:internal/modules/") === true)
+
+export const open = ({ hanging, onReport, onUnavailable, skipLoading = false, threshold }: Options): Watch => {
   const memory = new SharedArrayBuffer(8)
   const beats = new Int32Array(memory)
   const { port1, port2 } = new MessageChannel()
   const counts = new Map<string, number>()
-  const pending = new Map<number, { readonly question: Question; readonly starved: boolean }>()
+  const pending = new Map<number, Question>()
   let waiting: Array<() => void> = []
   let asked = 0
   let samples: Array<Sampled> = []
@@ -162,9 +191,9 @@ export const open = ({ hanging, onReport, onUnavailable, threshold }: Options): 
   /** Milliseconds since the last beat in which the loop was not idle. */
   const active = (now: number): number => now - last - (performance.nodeTiming.idleTime - lastIdle)
 
-  const sample = (asked: number): string => {
+  const sample = (asked: number, lost: number): string => {
     const now = clock()
-    const blocked = active(now)
+    const blocked = active(now) - lost
     if (blocked < threshold) return ""
     const fiber = currentFiber()
     const span = fiber?.currentSpan
@@ -200,40 +229,49 @@ export const open = ({ hanging, onReport, onUnavailable, threshold }: Options): 
     const known = pending.get(answer.id)
     if (known === undefined) return
     pending.delete(answer.id)
-    const { from, to } = known.question
-    const duration = to - from - answer.suspended
-    if (duration >= threshold) {
-      const began = performance.timeOrigin + performance.now() - (clock() - from)
-      const event = known.starved ? "starved" : "blocked"
+    const { blocked, samples, starved } = answer
+    if (blocked >= threshold && !(skipLoading && samples.some(isLoading))) {
+      const began = performance.timeOrigin + performance.now() - (clock() - known.from)
+      const event = starved ? "starved" : "blocked"
       onReport(
-        LoopReports.report({ event, duration, began, thread: threadId, samples: answer.samples, own }, counts)
+        LoopReports.report({ event, duration: blocked, began, thread: threadId, samples, own }, counts)
       )
     }
     settle()
   }
 
-  const beat = () => {
-    const now = clock()
-    const blocked = active(now)
-    const taken = samples
+  const turn = (now: number) => {
     samples = []
     last = now
     lastIdle = performance.nodeTiming.idleTime
     Atomics.add(beats, words.beats, 1)
+  }
+  const beat = () => {
+    const now = clock()
+    const blocked = active(now)
+    const taken = samples
+    turn(now)
     if (blocked < threshold || closed || isDebugged()) return
-    const yielded = taken[0]?.yielded
-    const question = { id: ++asked, from: now - blocked, to: now, samples: taken }
-    pending.set(question.id, {
-      question,
-      starved: yielded !== undefined && now - yielded > threshold
-    })
+    const question = {
+      id: ++asked,
+      from: now - blocked,
+      to: now,
+      yielded: taken[0]?.yielded,
+      samples: taken
+    }
+    pending.set(question.id, question)
     port1.postMessage(question)
   }
 
+  // Without the watchdog's answers.
+  const giveUp = () => {
+    for (const { from, id, samples, to } of [...pending.values()])
+      answered({ id, blocked: to - from, starved: false, samples })
+  }
   const stop = (why: string) => {
     if (closed) return
     onUnavailable(why)
-    for (const { question } of [...pending.values()]) answered({ ...question, suspended: 0 })
+    giveUp()
     close()
   }
   let worker: Worker | undefined
@@ -246,6 +284,7 @@ export const open = ({ hanging, onReport, onUnavailable, threshold }: Options): 
             memory,
             port: port2,
             threshold,
+            schedule: scheduleOf(),
             thread: threadId,
             expression: sampler.expression,
             own,
@@ -270,7 +309,7 @@ export const open = ({ hanging, onReport, onUnavailable, threshold }: Options): 
   })
   port1.on("message", answered)
   port1.unref()
-  const timer = setInterval(beat, Math.max(5, threshold / 4)).unref()
+  const timer = setInterval(beat, intervalOf(threshold)).unref()
   const close = () => {
     closed = true
     clearInterval(timer)
@@ -284,13 +323,22 @@ export const open = ({ hanging, onReport, onUnavailable, threshold }: Options): 
   return {
     ready: () => {
       port1.ref()
-      return started.then(settle)
+      return started.then(() => {
+        settle()
+        turn(clock())
+      })
     },
     flush: () => {
       beat()
       if (pending.size === 0) return Promise.resolve()
       port1.ref()
-      return new Promise((resolve) => waiting.push(resolve))
+      return new Promise((resolve) => {
+        const timer = setTimeout(giveUp, longestFlush)
+        waiting.push(() => {
+          clearTimeout(timer)
+          resolve()
+        })
+      })
     },
     flushNow: () => {
       beat()

@@ -1,10 +1,18 @@
-import { readFileSync, statSync, writeSync } from "node:fs"
+import { openSync, readFileSync, readSync, statSync, writeSync } from "node:fs"
 import type { Session } from "node:inspector"
 import { SourceMap, type SourceMapPayload } from "node:module"
 import { dirname, resolve } from "node:path"
 import { workerData } from "node:worker_threads"
 import { encode } from "../../host/EventLine.js"
-import { type Answer, clock, original, type Question, type Shared, words } from "./loopProtocol.js"
+import {
+  type Answer,
+  clock,
+  intervalOf,
+  original,
+  type Question,
+  type Shared,
+  words
+} from "./loopProtocol.js"
 import * as LoopReports from "./loopReports.js"
 
 // The watchdog: a thread that looks at the beats of another one. When they stay away, it lets the inspector run the
@@ -15,11 +23,15 @@ import * as LoopReports from "./loopReports.js"
 
 const largest = 64 * 2 ** 20
 
+const marker = "\n//# sourceMappingURL="
+
 const mapOf = (file: string): SourceMap | undefined => {
   try {
     if (statSync(file).size > largest) return undefined
-    const [, url] = /[\s\S]*\n\/\/[#@] sourceMappingURL=(\S+)/.exec(`\n${readFileSync(file, "utf8")}`) ?? []
-    if (url === undefined) return undefined
+    const text = readFileSync(file, "utf8")
+    const at = text.lastIndexOf(marker)
+    if (at < 0) return undefined
+    const url = text.slice(at + marker.length).split("\n", 1)[0]!.trim()
     const inline = /^data:application\/json[^,]*?(;base64)?,(.*)$/.exec(url)
     const json =
       inline === null
@@ -92,15 +104,38 @@ const askWorkers =
 /** Milliseconds that a timer may be late before the process counts as suspended. */
 const late = 50
 
+/** Reads how many milliseconds a thread has waited for a processor so far; 0 where that is not known. */
+const waits = (file: string | undefined): (() => number) => {
+  try {
+    if (file === undefined) return () => 0
+    const descriptor = openSync(file, "r")
+    const bytes = Buffer.alloc(80)
+    return () => {
+      try {
+        const length = readSync(descriptor, bytes, 0, bytes.length, 0)
+        return Number(bytes.toString("latin1", 0, length).split(" ")[1]) / 1e6
+      } catch {
+        return 0 // the thread has ended
+      }
+    }
+  } catch {
+    return () => 0
+  }
+}
+
 const watch = (shared: Shared, ask: Ask | undefined) => {
   const { expression, hanging, own, port, thread, threshold } = shared
   const memory = new Int32Array(shared.memory)
-  const interval = Math.max(5, threshold / 4)
-  const suspensions: Array<readonly [from: number, to: number]> = []
-  let lastTick = clock()
+  const interval = intervalOf(threshold)
+  const waited = waits(shared.schedule)
+  // Time in which the thread could not run, by looks.
+  const losses: Array<{ readonly from: number; readonly to: number; readonly lost: number }> = []
+  let lastLook = clock()
   let lastCpu = process.cpuUsage()
+  let lastWait = waited()
   let seen = 0
   let stuck = 0
+  let lost = 0
   let next = threshold
   let asking = false
   let hung = false
@@ -108,27 +143,31 @@ const watch = (shared: Shared, ask: Ask | undefined) => {
 
   const look = () => {
     const now = clock()
-    const gap = now - lastTick
+    const gap = now - lastLook
     const cpu = process.cpuUsage()
+    const wait = waited()
     const used = (cpu.user - lastCpu.user + cpu.system - lastCpu.system) / 1e3
-    lastTick = now
-    lastCpu = cpu
     // Late, and the process has not run in the meantime: SIGSTOP, a suspended machine. A busy machine is late too.
-    if (gap > interval + late && used < gap / 4) {
-      suspensions.push([now - gap + interval, now])
-      if (suspensions.length > 100) suspensions.shift()
-      stuck += interval
-    } else stuck += gap
+    const suspended = gap > interval + late && used < gap / 4 ? gap - interval : 0
+    const without = Math.min(gap, Math.max(suspended, wait - lastWait))
+    if (without > 0) losses.push({ from: lastLook, to: now, lost: without })
+    if (losses.length > 1000) losses.splice(0, 500)
+    stuck += gap - without
+    lost += without
+    lastLook = now
+    lastCpu = cpu
+    lastWait = wait
     const beats = Atomics.load(memory, words.beats)
     if (beats !== seen) {
       seen = beats
       stuck = 0
+      lost = 0
       next = threshold
       hung = false
       samples = []
     } else if (seen > 0 && stuck >= next && !asking && ask !== undefined) {
       asking = true
-      ask(`${expression}(${now})`, (answer) => {
+      ask(`${expression}(${now},${lost})`, (answer) => {
         asking = false
         if (typeof answer !== "string" || answer === "") return
         samples.push(JSON.parse(answer) as LoopReports.Sample)
@@ -158,13 +197,22 @@ const watch = (shared: Shared, ask: Ask | undefined) => {
       }
     }
   }
-  port.on("message", ({ from, id, samples, to }: Question) => {
-    look()
-    let suspended = 0
-    for (const [since, until] of suspensions) {
-      suspended += Math.max(0, Math.min(until, to) - Math.max(since, from))
+  /** Milliseconds between two times in which the thread could run. */
+  const running = (from: number, to: number): number => {
+    let time = to - from
+    for (const one of losses) {
+      time -= Math.min(one.lost, Math.max(0, Math.min(one.to, to) - Math.max(one.from, from)))
     }
-    port.postMessage({ id, suspended, samples: samples.map(mappedSample) } satisfies Answer)
+    return time
+  }
+  port.on("message", ({ from, id, samples, to, yielded }: Question) => {
+    look()
+    port.postMessage({
+      id,
+      blocked: running(from, to),
+      starved: yielded !== undefined && running(yielded, to) > threshold,
+      samples: samples.map(mappedSample)
+    } satisfies Answer)
     Atomics.add(memory, words.answers, 1)
     Atomics.notify(memory, words.answers)
   })
