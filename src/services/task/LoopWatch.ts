@@ -16,7 +16,7 @@ import {
 import { codes } from "../host/ExitCodes.js"
 import { checkedDuration } from "../text/Numbers.js"
 import { plural } from "../text/Plural.js"
-import * as LoopReports from "./internal/loopReports.js"
+import { type Report, text } from "./internal/loopReports.js"
 import { open } from "./internal/loopWatch.js"
 
 export type { Frame, Report } from "./internal/loopReports.js"
@@ -37,7 +37,7 @@ export interface Options {
    * Called for each report, in order, when the loop turns again. Default: a warning in Effect's log, with the text of the
    * report.
    */
-  readonly onReport?: ((report: LoopReports.Report) => Effect.Effect<void>) | undefined
+  readonly onReport?: ((report: Report) => Effect.Effect<void>) | undefined
   /**
    * When the loop is still blocked after this time, the watchdog's thread writes a line to stderr itself, because no fiber
    * can. Default: never.
@@ -54,11 +54,11 @@ export interface Options {
  * @category errors
  */
 export class LoopBlocked extends Data.TaggedError("LoopBlocked")<{
-  readonly reports: ReadonlyArray<LoopReports.Report>
+  readonly reports: ReadonlyArray<Report>
 }> {
   readonly exitCode = codes.failed
   override get message() {
-    const [first, ...more] = this.reports.map((report) => LoopReports.text(report, "/"))
+    const [first, ...more] = this.reports.map((report) => text(report, "/"))
     return more.length === 0 ? `${first}` : `${first} (and ${plural(more.length, "more report")})`
   }
 }
@@ -73,14 +73,13 @@ export class LoopWatch extends Context.Tag("effect-asyncio/services/LoopWatch")<
   LoopWatch,
   {
     /** The reports from the subscription on; a slow reader misses the oldest of more than 1,024. */
-    readonly reports: Stream.Stream<LoopReports.Report>
+    readonly reports: Stream.Stream<Report>
     /** Waits until all up to now is reported. */
     readonly flush: Effect.Effect<void>
   }
 >() {}
 
-const logged = (report: LoopReports.Report): Effect.Effect<void> =>
-  Effect.logWarning(`LoopWatch: ${LoopReports.text(report, "/")}`)
+const logged = (report: Report): Effect.Effect<void> => Effect.logWarning(`LoopWatch: ${text(report, "/")}`)
 
 /**
  * Starts a watch that ends with the scope; the last report comes before that. It costs one thread and a timer that fires
@@ -99,8 +98,8 @@ export const make = (
       duration: "some"
     })
     const { json = false, onReport = logged } = options
-    const reports = yield* PubSub.sliding<LoopReports.Report>(1024)
-    const queue = yield* Queue.unbounded<LoopReports.Report>()
+    const reports = yield* PubSub.sliding<Report>(1024)
+    const queue = yield* Queue.unbounded<Report>()
     const fork = Runtime.runFork(yield* Effect.runtime())
     const watch = yield* Effect.acquireRelease(
       Effect.sync(() =>
@@ -117,7 +116,7 @@ export const make = (
       ),
       (watch) => Effect.sync(watch.close)
     )
-    const publish = (report: LoopReports.Report) =>
+    const publish = (report: Report) =>
       Effect.uninterruptible(Effect.zipRight(onReport(report), PubSub.publish(reports, report)))
     const publisher = yield* Effect.forkDaemon(Effect.forever(Effect.flatMap(Queue.take(queue), publish)))
     const flush = Effect.promise(watch.flush)
@@ -168,7 +167,7 @@ type FailOptions = Pick<Options, "threshold">
 
 const failing = <A, E, R>(effect: Effect.Effect<A, E, R>, { threshold }: FailOptions) =>
   Effect.suspend(() => {
-    const reports: Array<LoopReports.Report> = []
+    const reports: Array<Report> = []
     return Effect.gen(function* () {
       yield* make({ threshold, onReport: (report) => Effect.sync(() => void reports.push(report)) })
       return yield* effect

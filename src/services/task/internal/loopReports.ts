@@ -63,7 +63,7 @@ export interface Report {
   readonly request: string | undefined
   /** The number of the worker thread; 0 is the main thread. */
   readonly thread: number
-  /** How often this place has been reported, this time included. */
+  /** How often this function has been reported, this time included; without a function, this span and request. */
   readonly count: number
   readonly suggestion: string
 }
@@ -114,7 +114,7 @@ const keyOf = ({ fiber: _, ...sample }: Sample, own: string): string => {
   const { frame } = placeOf(sample, own)
   return frame === undefined
     ? `${sample.span ?? ""} ${sample.request ?? ""}`
-    : `${frame.function ?? ""} ${frame.file}:${frame.line}`
+    : `${frame.function ?? frame.line} ${frame.file}`
 }
 
 const nowhere = { call: undefined, frame: undefined }

@@ -175,7 +175,13 @@ const scheduleOf = (): string | undefined => {
 const isLoading = ({ frames }: LoopReports.Sample) =>
   frames.some(({ file }) => file?.startsWith("node:internal/modules/") === true)
 
-export const open = ({ hanging, onReport, onUnavailable, skipLoading = false, threshold }: Options): Watch => {
+export const open = ({
+  hanging,
+  onReport,
+  onUnavailable,
+  skipLoading = false,
+  threshold
+}: Options): Watch => {
   const memory = new SharedArrayBuffer(8)
   const beats = new Int32Array(memory)
   const { port1, port2 } = new MessageChannel()

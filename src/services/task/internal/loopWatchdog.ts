@@ -31,7 +31,10 @@ const mapOf = (file: string): SourceMap | undefined => {
     const text = readFileSync(file, "utf8")
     const at = text.lastIndexOf(marker)
     if (at < 0) return undefined
-    const url = text.slice(at + marker.length).split("\n", 1)[0]!.trim()
+    const url = text
+      .slice(at + marker.length)
+      .split("\n", 1)[0]!
+      .trim()
     const inline = /^data:application\/json[^,]*?(;base64)?,(.*)$/.exec(url)
     const json =
       inline === null
@@ -138,6 +141,7 @@ const watch = (shared: Shared, ask: Ask | undefined) => {
   let lost = 0
   let next = threshold
   let asking = false
+  let noticed = 0
   let hung = false
   let samples: Array<LoopReports.Sample> = []
 
@@ -165,9 +169,10 @@ const watch = (shared: Shared, ask: Ask | undefined) => {
       next = threshold
       hung = false
       samples = []
-    } else if (seen > 0 && stuck >= next && !asking && ask !== undefined) {
-      asking = true
-      ask(`${expression}(${now},${lost})`, (answer) => {
+    } else if (seen > 0 && stuck >= next && !asking) {
+      noticed = now
+      asking = ask !== undefined
+      ask?.(`${expression}(${now},${lost})`, (answer) => {
         asking = false
         if (typeof answer !== "string" || answer === "") return
         samples.push(JSON.parse(answer) as LoopReports.Sample)
@@ -209,7 +214,8 @@ const watch = (shared: Shared, ask: Ask | undefined) => {
     look()
     port.postMessage({
       id,
-      blocked: running(from, to),
+      // What this thread has not noticed itself was shorter, or neither of the two had a processor.
+      blocked: noticed >= from ? running(from, to) : 0,
       starved: yielded !== undefined && running(yielded, to) > threshold,
       samples: samples.map(mappedSample)
     } satisfies Answer)
