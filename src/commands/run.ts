@@ -11,6 +11,7 @@ import * as Flags from "./kernel/Flags.js"
 import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Timestamps from "./kernel/Timestamps.js"
 import * as Values from "./kernel/Values.js"
+import * as WatchLoop from "./kernel/WatchLoop.js"
 import * as Report from "./run/report.js"
 
 const inOneLine =
@@ -34,9 +35,10 @@ const flags = {
     "cancel the program after this long, like 500ms or 5m, and exit with 124"
   ),
   ...Timestamps.flags,
+  ...WatchLoop.flags,
   json: Flag.withText(
     Flags.json,
-    "the start and the end of the program as NDJSON events on stderr; stdout is the program's"
+    "the start and the end of the program, and the reports of --watch-loop, as NDJSON events on stderr; stdout is the program's"
   )
 }
 
@@ -54,6 +56,7 @@ export const command = Command.make(
     flags,
     examples: [
       ["run hello.ts", "run the default export of a file"],
+      ["run --watch-loop hello.ts", "report what blocks the event loop for longer than 100 ms"],
       ["run --virtual --timestamps hello.ts", "the same in virtual time, with the time before each line"]
     ]
   },
@@ -82,7 +85,7 @@ export const command = Command.make(
               late: { reason: message, origin: "process" },
               onTimeout: () => new ExitError({ exitCode: codes.timedOut, message })
             })
-      const timed = Timestamps.timed(within, config)
+      const timed = WatchLoop.watched("aio run", Timestamps.timed(within, config), config)
       return yield* config.json ? Report.events(word, timed) : timed
     }).pipe(Effect.provide(OwnProcess.guarded)),
   {

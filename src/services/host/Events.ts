@@ -269,13 +269,45 @@ export const Await = Schema.Union(
  */
 export const Network = Schema.Union(finished({ text: optional(text) }), summary({}))
 
+const stall = {
+  /** Milliseconds in which the event loop did not turn. */
+  duration: milliseconds,
+  /** When that began. */
+  at: time,
+  function: optional(text),
+  file: optional(text),
+  line: optional(index),
+  column: optional(index),
+  /** The function of Node or V8 that the function called. */
+  call: optional(text),
+  /** The function went on there after a native call that blocked. */
+  native: Schema.Boolean,
+  fiber: optional(count),
+  span: optional(text),
+  /** An HTTP request: `GET /users`. */
+  request: optional(text),
+  /** The number of the worker thread; 0 is the main thread. */
+  thread: count,
+  /** How often this place has been reported. */
+  count: index,
+  suggestion: text
+}
+
 /**
  * The events of `aio run --json`, which go to stderr, because stdout is the program's: `name` is the file as it was given.
+ * `blocked`, `starved` and `hanging` are the reports of `--watch-loop`: `starved`: code that yields held back timers and
+ * I/O; `hanging`: the loop is still blocked.
  *
  * @since 0.1.0
  * @category schemas
  */
-export const Run = Schema.Union(event("started", { ...item, pid: count }), finished({ exitCode: count }))
+export const Run = Schema.Union(
+  event("started", { ...item, pid: count }),
+  event("blocked", stall),
+  event("starved", stall),
+  event("hanging", stall),
+  finished({ exitCode: count })
+)
 
 /**
  * The events of `aio guide --json`: the concepts, or one and its page.
