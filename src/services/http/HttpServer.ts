@@ -295,3 +295,19 @@ export const webSocket = <E, R>(
     _tag: "Upgrade",
     session: (socket) => Effect.provide(session(socket), context)
   }))
+
+/** Stopgap until branch http is merged. */
+export interface Snapshot {
+  readonly requests: {
+    readonly total: number
+    readonly running: number
+    readonly cancelled: Readonly<Record<string, number>>
+  }
+  readonly connections: { readonly total: number; readonly open: number }
+  readonly webSockets: { readonly open: number }
+  readonly limits: Readonly<Record<string, number>>
+}
+export class ServerStats extends Context.Tag("effect-asyncio/services/ServerStats")<
+  ServerStats,
+  { readonly snapshot: Effect.Effect<Snapshot> }
+>() {}
