@@ -4,14 +4,12 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import { Cause, Context, Effect, Queue } from "effect"
+import { Context, Effect, Queue } from "effect"
 import * as Output from "../services/host/Output.js"
 import * as Explanation from "../services/http/Explanation.js"
 import * as Metrics from "../services/http/Metrics.js"
 import * as Routes from "../services/http/Routes.js"
 import * as Workload from "../services/http/Workload.js"
-import * as Causes from "../services/task/Causes.js"
-import * as Printable from "../services/text/Printable.js"
 
 /**
  * The longest that `/wait` waits: an hour, in milliseconds.
@@ -130,26 +128,6 @@ export const router = HttpRouter.empty.pipe(
 export const app: HttpApp.Default = Routes.orListed(router)
 // #endregion
 
-/** The answer to a client that has gone, as nginx logs it, and the answer of a server that closes. */
-const isExpected = (status: number) => status === 499 || status === 503
-
-/**
- * Notes on stderr each request whose handler fails with an error that is no answer, or dies: `GET /bad failed: no rows`.
- *
- * @since 0.1.0
- * @category middleware
- */
-export const noted = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R | Output.Output> =>
-  Effect.tapErrorCause(app, (cause) =>
-    Effect.gen(function* () {
-      if (Cause.isInterruptedOnly(cause)) return
-      const [{ status }] = yield* HttpServerError.causeResponse(cause)
-      if (status < 500 || isExpected(status)) return
-      const { method, url } = yield* HttpServerRequest.HttpServerRequest
-      yield* Output.note(`${method} ${Printable.line(url)} failed: ${Causes.headline(cause)}`)
-    })
-  )
-
 /**
  * The URL of a server; a path for one on a Unix socket.
  *
@@ -189,7 +167,7 @@ export const serve = Effect.fn("Server.serve")(function* <E, R>(
   const { address } = yield* HttpServer.HttpServer
   const { print } = yield* Output.Output
   const { isTls, onListen = (url: string) => print(`listening on ${url}`) } = options
-  yield* HttpServer.serveEffect(noted(app))
+  yield* HttpServer.serveEffect(app)
   yield* onListen(formatUrl(address, isTls))
   return yield* Effect.never
 }, Effect.scoped)

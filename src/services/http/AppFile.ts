@@ -1,10 +1,10 @@
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, type Scope } from "effect"
 import * as Modules from "../source/Modules.js"
 
 /** An app of whose services and failures nothing is known before it runs. */
-export type AnyApp = HttpApp.Default<unknown, unknown>
+export type AnyApp = HttpApp.Default<unknown, Scope.Scope>
 
 type WebHandler = (request: Request) => Response | Promise<Response>
 
@@ -24,9 +24,9 @@ const expected = "expected an HttpApp, an HttpRouter, or an object with fetch(re
 const webHandler = (value: unknown): WebHandler | undefined => {
   if (!isRecord(value)) return undefined
   const { fetch, handler } = value
-  return (typeof fetch === "function" ? fetch.bind(value) : typeof handler === "function" ? handler : undefined) as
-    | WebHandler
-    | undefined
+  return (
+    typeof fetch === "function" ? fetch.bind(value) : typeof handler === "function" ? handler : undefined
+  ) as WebHandler | undefined
 }
 
 /** An effect that answers with something else is a program, which shows only when it runs. */
@@ -52,7 +52,8 @@ export const fromExport = (found: Modules.Export): Effect.Effect<AnyApp, Modules
   if (HttpServerResponse.isServerResponse(value)) return Effect.succeed(Effect.succeed(value))
   if (Effect.isEffect(value) && !Layer.isLayer(value)) return Effect.succeed(checked(value as AnyApp, found))
   const handler = webHandler(value)
-  if (handler !== undefined) return Effect.succeed(HttpApp.fromWebHandler(async (request) => handler(request)))
+  if (handler !== undefined)
+    return Effect.succeed(HttpApp.fromWebHandler(async (request) => handler(request)))
   return Effect.fail(
     new Modules.ModuleError({
       reason: "NotProgram",

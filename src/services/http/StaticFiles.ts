@@ -1,6 +1,6 @@
+import { randomUUID } from "node:crypto"
 import { realpathSync, type Stats, statSync } from "node:fs"
 import type { FileHandle } from "node:fs/promises"
-import { randomUUID } from "node:crypto"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -207,7 +207,10 @@ const open = (root: string, path: string, index: string) =>
  * @since 0.1.0
  * @category constructors
  */
-export const make = (folder: string, { index = "index.html" }: Options = {}): Effect.Effect<HttpApp.Default<never, Scope.Scope>, FolderError> =>
+export const make = (
+  folder: string,
+  { index = "index.html" }: Options = {}
+): Effect.Effect<HttpApp.Default<never, Scope.Scope>, FolderError> =>
   Effect.map(
     Effect.try({
       try: () => {
