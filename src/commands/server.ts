@@ -1,6 +1,5 @@
 import { Effect, Either } from "effect"
 import * as Server from "../programs/Server.js"
-import * as Output from "../services/host/Output.js"
 import * as HttpServerNode from "../services/http/HttpServerNode.js"
 import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
@@ -29,25 +28,18 @@ const flags = {
     Flag.withText(Flags.grace("5s"), "time that running requests have after a signal"),
     5000,
     "5s"
-  ),
-  demo: Flag.toggle("demo", "show in five lines how waiting and blocking affect other requests, then end")
+  )
 }
 
-export const command = Command.provide(
-  Command.make(
-    "server",
-    {
-      summary: "serve HTTP and WebSocket on one thread, one fiber per request",
-      usage: ["[OPTIONS]"],
-      flags,
-      examples: [["server --demo", "what waiting and what blocking does to other requests"]]
-    },
-    ({ demo, ...options }) =>
-      demo
-        ? Effect.flatMap(Server.demo(options), (measured) =>
-            Effect.forEach(Server.demoLines(measured), Output.print, { discard: true })
-          )
-        : Server.serve(options)
-  ),
-  HttpServerNode.layer
+export const command = Command.make(
+  "server",
+  {
+    summary: "serve HTTP and WebSocket on one thread, one fiber per request",
+    usage: ["[OPTIONS]"],
+    flags
+  },
+  (options) =>
+    Effect.flatMap(Server.notes, (notes) =>
+      Effect.provide(Server.example, HttpServerNode.layer({ ...options, ...notes }))
+    )
 )
