@@ -7,7 +7,6 @@ import * as GatherFiles from "../../src/programs/Gather.js"
 import * as LongRunning from "../../src/programs/LongRunning.js"
 import * as Network from "../../src/programs/Network.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
-import * as Server from "../../src/programs/Server.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
 import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
@@ -16,7 +15,6 @@ import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
 import * as Input from "../../src/services/host/Input.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as SystemLoad from "../../src/services/host/SystemLoad.js"
-import * as HttpServer from "../../src/services/http/HttpServer.js"
 import * as HttpServerTest from "../../src/services/http/HttpServerTest.js"
 import * as spool from "../../src/services/job/internal/spool.js"
 import * as Jobs from "../../src/services/job/Jobs.js"
@@ -169,16 +167,27 @@ options("ExecutorTest.layer", { maxWorkers: "count" }, (given) =>
     ExecutorTest.layer(() => Effect.void, given)
   )
 )
-options("HttpServer.ServeOptions", { port: "port", grace: "time" }, (given) =>
-  Effect.scoped(HttpServer.serve(() => Effect.succeed(HttpServer.text("")), given))
-)
-options("Server.Options", { port: "port", grace: "time" }, (given) =>
-  Effect.scoped(Server.listen(Server.app, given))
-)
 options(
-  "Server.DemoOptions",
-  { requests: "countOrNone", wait: "time", block: "time", others: "countOrNone" },
-  (given) => Server.demo(given)
+  "HttpServer.Options",
+  {
+    port: "port",
+    grace: "time",
+    connections: "countOrInfinity",
+    connectionsPerAddress: "countOrInfinity",
+    headerTime: "someTime",
+    headerSize: "count",
+    bodyTime: "someTime",
+    bodySize: "anyCount",
+    idleTime: "someTime",
+    pipelined: "count",
+    messageSize: "count",
+    messagesWaiting: "count",
+    backlog: "countOrInfinity",
+    writeTime: "someTime",
+    pingInterval: "someTime",
+    deadline: "someTime"
+  },
+  (given) => Effect.provide(Effect.void, HttpServerTest.layer(given))
 )
 options("Lines.Options", { maxLine: "countOrInfinity", delimiter: "byte" }, (given) =>
   Effect.sync(() => Lines.make({ onLine: () => undefined, ...given }))
@@ -368,7 +377,6 @@ const layers = Layer.mergeAll(
   ProcessesTest.layerTest([{ match: "true" }]),
   DownloaderTest.layer({}),
   InlineExecutor.layer,
-  HttpServerTest.layer,
   Output.layerTest,
   Probes.layerTest({}),
   Timers.layer,

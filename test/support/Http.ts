@@ -1,25 +1,31 @@
-import { createServer } from "node:http"
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpServer from "@effect/platform/HttpServer"
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Socket from "@effect/platform/Socket"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Effect, Layer } from "effect"
+import { WebSocket } from "ws"
+import type { Options } from "../../src/services/http/HttpServer.js"
+import * as HttpServerNode from "../../src/services/http/HttpServerNode.js"
 
-/** A server on a free port of this machine, and a client for it. */
-export const onSockets = HttpServer.layerTestClient.pipe(
-  Layer.provide(FetchHttpClient.layer),
-  Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" }))
-)
-
-/** `http://127.0.0.1:PORT`, without the scheme. */
-export const authority = Effect.map(HttpServer.HttpServer, ({ address }) =>
-  address._tag === "TcpAddress" ? `127.0.0.1:${address.port}` : address.path
-)
-
-/** The status and the text of an answer. */
-export const get = (path: string) =>
-  Effect.flatMap(HttpClient.HttpClient, (client) =>
-    Effect.flatMap(client.get(path), ({ headers, status, text }) =>
-      Effect.map(text, (body) => ({ status, body, headers }))
+const webSockets = Layer.effect(
+  Socket.WebSocketConstructor,
+  HttpServer.addressFormattedWith((url) =>
+    Effect.succeed(
+      (path, protocols) => new WebSocket(url.replace("http", "ws") + path, protocols ?? []) as never
     )
-  ).pipe(Effect.scoped)
+  )
+)
+
+/** A server on a port of this machine, and clients whose URLs begin with the path, as `HttpServerTest.layer` has them. */
+export const onSockets = (options?: Options) =>
+  Layer.merge(Layer.provide(HttpServer.layerTestClient, NodeHttpClient.layer), webSockets).pipe(
+    Layer.provideMerge(HttpServerNode.layer(options))
+  )
+
+/** The text at a path. */
+export const text = (path: string) => Effect.flatMap(HttpClient.get(path), (response) => response.text)
+
+/** The port of the server in the context. */
+export const port = Effect.map(HttpServer.HttpServer, ({ address }) =>
+  address._tag === "TcpAddress" ? address.port : 0
+)

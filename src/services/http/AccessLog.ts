@@ -5,6 +5,7 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { type Cause, Effect, Option, Stream } from "effect"
 import * as Cancellation from "../task/Cancellation.js"
+import { reasons } from "./HttpServer.js"
 
 /**
  * A request that was answered.
@@ -71,7 +72,7 @@ export const combined = (entry: Entry): string =>
     quoted(entry.userAgent)
   ].join(" ")
 
-const statusOf: Readonly<Record<string, number>> = { "client disconnected": 499 }
+const statusOf: Readonly<Record<string, number>> = { [reasons.disconnected]: 499 }
 
 const failedWith = (
   cause: Cause.Cause<unknown>

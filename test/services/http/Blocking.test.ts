@@ -3,19 +3,22 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpServer from "@effect/platform/HttpServer"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Duration, Effect, Fiber } from "effect"
 import { WebSocket } from "undici"
 import { builtFile } from "../../../src/services/host/BuiltFile.js"
 import * as Blocking from "../../../src/services/http/Blocking.js"
-import { authority, get, onSockets } from "../../support/Http.js"
+import { onSockets, port } from "../../support/Http.js"
 
-const demo: Blocking.Target = { file: builtFile("programs/Server.js"), exportName: "app" }
+const demo: Blocking.Target = { entry: builtFile("bin/serverWorker.cjs") }
 const mine: Blocking.Target = {
   file: fileURLToPath(new URL("../../fixtures/server/app.ts", import.meta.url))
 }
 
 const serving = (target: Blocking.Target, options: Blocking.Options = {}) =>
   Effect.tap(Blocking.make(target, options), ({ app }) => HttpServer.serveEffect(app))
+
+const get = (path: string) =>
+  Effect.flatMap(HttpClient.get(path), ({ status, text }) => Effect.map(text, (body) => ({ status, body })))
 
 /** Waits until it is so, ten seconds at most. */
 const until = (holds: () => boolean) =>
@@ -25,6 +28,7 @@ describe("Blocking", () => {
   it.scopedLive("lets as many requests wait as there are threads; the others wait in the queue", () =>
     Effect.gen(function* () {
       const { counts } = yield* serving(demo, { threads: 2 })
+      yield* until(() => counts().threads === 2)
       const three = yield* Effect.fork(
         Effect.all([get("/wait?ms=150"), get("/wait?ms=150"), get("/wait?ms=150")], {
           concurrency: "unbounded"
@@ -38,7 +42,7 @@ describe("Blocking", () => {
       )
       yield* until(() => counts().busy === 0)
       expect(counts()).toMatchObject({ busy: 0, queued: 0 })
-    }).pipe(Effect.provide(onSockets))
+    }).pipe(Effect.provide(onSockets()))
   )
 
   it.scopedLive("blocks all others with one thread", () =>
@@ -46,19 +50,11 @@ describe("Blocking", () => {
       const { counts } = yield* serving(demo, { threads: 1 })
       const slow = yield* Effect.fork(get("/block?ms=200"))
       yield* until(() => counts().busy === 1)
-      const [duration, { body }] = yield* Effect.timed(get("/"))
+      const [waited, { body }] = yield* Effect.timed(get("/"))
       expect(body).toBe("hi\n")
-      expect(
-        Number(
-          duration.value._tag === "Millis"
-            ? duration.value.millis
-            : duration.value._tag === "Nanos"
-              ? Number(duration.value.nanos) / 1e6
-              : 0
-        )
-      ).toBeGreaterThan(50)
+      expect(Duration.toMillis(waited)).toBeGreaterThan(50)
       expect((yield* Fiber.join(slow)).body).toBe("blocked 200 ms\n")
-    }).pipe(Effect.provide(onSockets))
+    }).pipe(Effect.provide(onSockets()))
   )
 
   it.scopedLive("serves a person's app: bodies, streams, failures and threads that end", () =>
@@ -78,7 +74,7 @@ describe("Blocking", () => {
       expect(reports).toEqual(["/fails: no rows"])
       expect((yield* get("/exits")).status).toBe(500)
       expect(yield* get("/")).toMatchObject({ status: 200, body: "mine\n" })
-    }).pipe(Effect.provide(onSockets))
+    }).pipe(Effect.provide(onSockets()))
   )
 
   it.scopedLive("frees the thread of a client that goes, once its handler has ended", () =>
@@ -94,13 +90,13 @@ describe("Blocking", () => {
       expect((yield* get("/")).body).toBe("hi\n")
       yield* until(() => counts().busy === 0)
       expect(counts()).toEqual({ threads: 1, busy: 0, queued: 0 })
-    }).pipe(Effect.provide(onSockets))
+    }).pipe(Effect.provide(onSockets()))
   )
 
   it.scopedLive("a WebSocket holds a thread until it closes", () =>
     Effect.gen(function* () {
       const { counts } = yield* serving(demo, { threads: 1 })
-      const socket = new WebSocket(`ws://${yield* authority}/ws`)
+      const socket = new WebSocket(`ws://127.0.0.1:${yield* port}/ws`)
       const heard: Array<unknown> = []
       socket.addEventListener("message", ({ data }) => void heard.push(data))
       socket.addEventListener("open", () => {
@@ -113,7 +109,7 @@ describe("Blocking", () => {
       socket.close()
       yield* until(() => counts().busy === 0)
       expect((yield* get("/")).body).toBe("hi\n")
-    }).pipe(Effect.provide(onSockets))
+    }).pipe(Effect.provide(onSockets()))
   )
 
   it.scopedLive.each([

@@ -1,28 +1,28 @@
-// The media types of files by their extension, as IANA registers them; text is UTF-8.
+import { extname } from "node:path"
 
 const types: Readonly<Record<string, string>> = {
-  aac: "audio/aac",
-  apng: "image/apng",
   avif: "image/avif",
+  bin: "application/octet-stream",
   bmp: "image/bmp",
-  css: "text/css",
-  csv: "text/csv",
-  flac: "audio/flac",
+  bz2: "application/x-bzip2",
+  cjs: "text/javascript; charset=utf-8",
+  css: "text/css; charset=utf-8",
+  csv: "text/csv; charset=utf-8",
+  epub: "application/epub+zip",
   gif: "image/gif",
   gz: "application/gzip",
-  htm: "text/html",
-  html: "text/html",
+  htm: "text/html; charset=utf-8",
+  html: "text/html; charset=utf-8",
   ico: "image/vnd.microsoft.icon",
-  ics: "text/calendar",
+  ics: "text/calendar; charset=utf-8",
   jpeg: "image/jpeg",
   jpg: "image/jpeg",
-  js: "text/javascript",
+  js: "text/javascript; charset=utf-8",
   json: "application/json",
-  jsonld: "application/ld+json",
-  m4a: "audio/mp4",
+  jsonl: "application/x-ndjson",
   map: "application/json",
-  md: "text/markdown",
-  mjs: "text/javascript",
+  md: "text/markdown; charset=utf-8",
+  mjs: "text/javascript; charset=utf-8",
   mp3: "audio/mpeg",
   mp4: "video/mp4",
   mpeg: "video/mpeg",
@@ -33,12 +33,13 @@ const types: Readonly<Record<string, string>> = {
   otf: "font/otf",
   pdf: "application/pdf",
   png: "image/png",
+  rtf: "application/rtf",
   svg: "image/svg+xml",
   tar: "application/x-tar",
   tif: "image/tiff",
   tiff: "image/tiff",
   ttf: "font/ttf",
-  txt: "text/plain",
+  txt: "text/plain; charset=utf-8",
   wasm: "application/wasm",
   wav: "audio/wav",
   weba: "audio/webm",
@@ -55,9 +56,6 @@ const types: Readonly<Record<string, string>> = {
   zst: "application/zstd"
 }
 
-/** The media type of a file of this name; bytes without meaning for an unknown one. */
-export const contentType = (name: string): string => {
-  const extension = /\.([^./]+)$/.exec(name)?.[1]?.toLowerCase() ?? ""
-  const type = Object.hasOwn(types, extension) ? types[extension]! : "application/octet-stream"
-  return type.startsWith("text/") ? `${type}; charset=utf-8` : type
-}
+/** The media type of a file by the ending of its name; `application/octet-stream` if it is not known. */
+export const contentType = (path: string): string =>
+  types[extname(path).slice(1).toLowerCase()] ?? "application/octet-stream"
