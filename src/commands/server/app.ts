@@ -25,7 +25,8 @@ const target = (word: string) => {
 const inOneLine = (error: unknown) =>
   error instanceof Modules.ModuleError
     ? new UsageError({ message: `aio server: ${error.message}` })
-    : error instanceof Blocking.WorkerRefused && error.isUsage
+    : error instanceof StaticFiles.FolderError ||
+        (error instanceof Blocking.WorkerRefused && error.isUsage)
       ? new UsageError({ message: `aio server: ${error.message}` })
       : error
 

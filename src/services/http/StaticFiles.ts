@@ -170,6 +170,7 @@ const answer = (file: FileHandle, name: string, request: HttpServerRequest.HttpS
       if (request.method === "HEAD" || size === 0) {
         return Effect.succeed(
           HttpServerResponse.empty({
+            status: 200,
             headers: { ...headers, "content-type": type, "content-length": String(size) }
           })
         )
