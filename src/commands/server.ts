@@ -76,7 +76,8 @@ export const command = Command.make(
       if (config.explain) {
         return yield* Server.example.pipe(
           Effect.provide(HttpServer.layerTestClient.pipe(Layer.provide(FetchHttpClient.layer))),
-          Effect.provide(HttpServerNode.layer({}))
+          // All connections are this process's own, and may wait for their turn on a slow machine.
+          Effect.provide(HttpServerNode.layer({ connectionsPerAddress: 10_000, idleTime: "1 minute" }))
         )
       }
       const all = Command.everyWord(words)

@@ -93,7 +93,7 @@ describe("aio server", { timeout: 60_000 }, () => {
     await fetch(url)
     child.kill("SIGTERM")
     await shows("stderr", /^closing: waiting up to 5\.0 s for 1 running request\n/)
-    await expect(fetch(url)).rejects.toThrow()
+    await expect(request(url, { dispatcher: new Agent() })).rejects.toThrow("ECONNREFUSED")
     expect(await (await answer).text()).toBe("waited 1000 ms\n")
     const { code, stdout } = await ended
     expect(code).toBe(143)
