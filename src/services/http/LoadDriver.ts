@@ -59,6 +59,14 @@ export type Phase = typeof Phase.Type
 export const Quantile = Schema.Struct({ ms: Schema.NonNegative, atLeast: Schema.Boolean })
 
 /**
+ * The type of {@link Quantile}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Quantile = typeof Quantile.Type
+
+/**
  * The result of a load. Requests that still wait at the end count in the quantiles with the time that they have waited.
  *
  * @since 0.1.0

@@ -59,7 +59,8 @@ const switchesOf = (pid: number): number | undefined => {
     let sum = 0
     for (const thread of readdirSync(`/proc/${pid}/task`)) {
       const status = readFileSync(`/proc/${pid}/task/${thread}/status`, "latin1")
-      for (const [, count] of status.matchAll(/^(?:non)?voluntary_ctxt_switches:\s+(\d+)/gm)) sum += Number(count)
+      for (const [, count] of status.matchAll(/^(?:non)?voluntary_ctxt_switches:\s+(\d+)/gm))
+        sum += Number(count)
     }
     return sum
   } catch {
