@@ -169,15 +169,15 @@ export const compare = (
         webSockets = 1000
       } = options
       for (const one of connections) checkedNumber("connections", one)
-      const wait = Math.round(Duration.toMillis(checkedDuration("wait", options.wait ?? 100, someTime)))
+      const waiting = checkedDuration("wait", options.wait ?? 100, someTime)
+      const wait = Math.max(1, Math.round(Duration.toMillis(waiting)))
       const driver = yield* LoadDriver.LoadDriver
       yield* driver.check
       const begun = yield* Clock.currentTimeMillis
       const most = yield* driver.mostConnections
       const allowed = [...new Set(connections.map((one) => Math.min(one, most)))]
       const sockets = Math.max(0, Math.min(webSockets, most - busy))
-      const lower =
-        allowed.length < connections.length || Math.max(...connections) > most || sockets < webSockets
+      const lower = connections.some((one) => one > most) || sockets < webSockets
       const steps = (options.models ?? models).flatMap((model): ReadonlyArray<Step> => {
         const hello = { model, path: "/", connections: Math.min(busy, most) }
         return [
