@@ -1,10 +1,15 @@
 import { closeSync, rmSync, statSync } from "node:fs"
 import { extname } from "node:path"
-import { Effect, Stream } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import * as ServerCompare from "../../programs/ServerCompare.js"
 import { codes, ExitError } from "../../services/host/ExitCodes.js"
 import * as OwnFiles from "../../services/host/OwnFiles.js"
+import * as SystemLoad from "../../services/host/SystemLoad.js"
+import * as LoadDriver from "../../services/http/LoadDriver.js"
+import * as Processes from "../../services/process/Processes.js"
+import { plural } from "../../services/text/Plural.js"
 import * as Command from "../kernel/Command.js"
+import * as OwnProcess from "../kernel/OwnProcess.js"
 import * as Reporter from "../kernel/Reporter.js"
 import * as CompareView from "./compareView.js"
 
@@ -44,6 +49,12 @@ export const run = ({ columns = 80, out, ...config }: Config) =>
     const picture = out === undefined ? undefined : yield* pictureOf(out)
     const view = CompareView.make(columns)
     const { note, report } = yield* Reporter.make(view, config)
+    const { cpus, load } = yield* SystemLoad.SystemLoad
+    const busy = yield* load
+    if (busy > cpus / 2) {
+      const reason = `the machine is busy (load ${busy.toFixed(1)} on ${plural(cpus, "processor")}): figures are worse than on an idle one`
+      yield* report([{ event: "note", reason }])
+    }
     let exitCode: number = codes.ok
     yield* Stream.runForEach(ServerCompare.compare(config), (event) => {
       if (event.event === "compared") exitCode = event.exitCode
@@ -63,3 +74,9 @@ export const run = ({ columns = 80, out, ...config }: Config) =>
     }
     if (exitCode !== codes.ok) return yield* new ExitError({ exitCode, message: "" })
   }).pipe(Effect.scoped)
+
+/** What {@link run} needs. */
+export const layer = Layer.mergeAll(
+  SystemLoad.layer,
+  Layer.provideMerge(LoadDriver.layer, OwnProcess.processes(Processes.layerWith))
+)

@@ -86,13 +86,16 @@ export const predictions = (
     "Non-blocking network IO, so you can have long running connections with very little performance impact",
     [hello, sockets],
     (hello, sockets) => {
-      const change = sockets.throughput / Math.max(1, hello.throughput) - 1
+      const [before, after] = [hello.cpuPerRequest, sockets.cpuPerRequest]
       const each = sockets.memoryPerConnection
-      const cost = each === undefined ? "" : `, ${memory(each)} each`
-      return [
-        `${integer(sockets.webSockets)} idle WebSockets on the event loop: ${integer(sockets.throughput)} answers a second, ${integer(hello.throughput)} without (${change < 0 ? "" : "+"}${integer(change * 100)} %)${cost}`,
-        sockets.webSockets > 0 && change >= -noise
+      const parts = [
+        `${integer(sockets.webSockets)} idle WebSockets on the event loop${each === undefined ? "" : `, ${memory(each)} each`}`,
+        `${integer(sockets.throughput)} answers a second, ${integer(hello.throughput)} without`,
+        ...(before && after ? [`processor time for an answer ${time(after)}, ${time(before)} without`] : [])
       ]
+      // Processor time where it is known: other programs on the machine change it less.
+      const cost = before && after ? after / before : hello.throughput / sockets.throughput
+      return [parts.join("; "), sockets.webSockets > 0 && cost <= 1 + noise]
     }
   )
   claim(

@@ -61,12 +61,16 @@ const opened = async (count: () => number, all: number): Promise<number> => {
   }
 }
 
-const failures = new Map<string, number>()
+const failures = new Set<string>()
 let errors = 0
 const failed = (error: NodeJS.ErrnoException) => {
-  const what = error.code ?? error.message
   errors++
-  failures.set(what, (failures.get(what) ?? 0) + 1)
+  failures.add(error.code ?? error.message)
+}
+/** What the warm-up meets does not count. */
+const forget = () => {
+  errors = 0
+  failures.clear()
 }
 
 /** Sockets that open at a time: more than the server's backlog would wait for the kernel's retry. */
@@ -74,19 +78,17 @@ const burst = 100
 
 const openWebSockets = async () => {
   const sockets: Array<WebSocket> = []
-  let open = 0
+  const count = () => sockets.filter(({ readyState }) => readyState === WebSocket.OPEN).length
   while (sockets.length < job.webSockets) {
     for (let i = 0; i < burst && sockets.length < job.webSockets; i++) {
       const socket = new WebSocket(job.webSocketUrl, { perMessageDeflate: false })
-      socket.on("open", () => open++)
-      socket.on("close", () => open--)
       socket.on("error", failed)
       sockets.push(socket)
     }
     await pause(5)
   }
-  await opened(() => open, job.webSockets)
-  return { sockets, count: () => Math.max(0, open) }
+  await opened(count, job.webSockets)
+  return { sockets, count }
 }
 
 const autocannon = ((await import(pathToFileURL(job.generator).href)) as { default: Autocannon }).default
@@ -124,8 +126,6 @@ const startLoad = (url: string, connections: number) => {
   return {
     connected,
     begin: () => {
-      errors = 0
-      failures.clear()
       counting = true
       begun = performance.now()
     },
@@ -166,11 +166,10 @@ if (job.warmUp > 0) {
   const load = startLoad(new URL("/", job.url).href, 8)
   await pause(job.warmUp)
   await load.stop()
-  failures.clear()
+  forget()
 }
 await phase("warm")
 const { sockets, count } = await openWebSockets()
-const openErrors = [...failures]
 await phase("open")
 const load = job.connections > 0 ? startLoad(job.url, job.connections) : undefined
 if (load !== undefined) await opened(load.connected, job.connections)
@@ -180,11 +179,7 @@ const begun = performance.now()
 await pause(job.time)
 const measured = load?.end() ?? { connected: 0, requests: 0, refused: 0, time: performance.now() - begun }
 const webSockets = count()
-for (const [what, times] of openErrors) {
-  errors += times
-  failures.set(what, (failures.get(what) ?? 0) + times)
-}
-const found = { ...measured, webSockets, errors, failures: [...failures].map(([what]) => what) }
+const found = { ...measured, webSockets, errors, failures: [...failures] }
 await phase("ended")
 await load?.stop()
 for (const socket of sockets) socket.terminate()
