@@ -8,6 +8,7 @@ import * as LongRunning from "../../src/programs/LongRunning.js"
 import * as Network from "../../src/programs/Network.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as Server from "../../src/programs/Server.js"
+import * as ServerCompare from "../../src/programs/ServerCompare.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
 import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
@@ -18,6 +19,8 @@ import * as Output from "../../src/services/host/Output.js"
 import * as SystemLoad from "../../src/services/host/SystemLoad.js"
 import * as HttpServer from "../../src/services/http/HttpServer.js"
 import * as HttpServerTest from "../../src/services/http/HttpServerTest.js"
+import * as LoadDriver from "../../src/services/http/LoadDriver.js"
+import * as ServerProcess from "../../src/services/http/ServerProcess.js"
 import * as spool from "../../src/services/job/internal/spool.js"
 import * as Jobs from "../../src/services/job/Jobs.js"
 import * as CommandExecutor from "../../src/services/process/CommandExecutor.js"
@@ -300,6 +303,26 @@ option("RecordRun.RunOptions.maxLine", "countOrInfinity", (maxLine) =>
     RecordRun.run({ _tag: "Input", name: "bytes", bytes }, (value) => value, { format: "ndjson", maxLine })
   )
 )
+options(
+  "LoadDriver.LoadOptions",
+  {
+    connections: "countOrNone",
+    webSockets: "countOrNone",
+    time: "someTime",
+    warmUp: "time",
+    connectTime: "time"
+  },
+  (given) => LoadDriver.run("http://127.0.0.1:1/", given)
+)
+options("ServerProcess.StartOptions", { timeout: "someTime" }, (given) => ServerProcess.start(command, given))
+options(
+  "ServerCompare.CompareOptions",
+  { webSockets: "countOrNone", threads: "count", wait: "someTime", time: "someTime" },
+  (given) => Stream.runDrain(ServerCompare.compare({ models: [], ...given }))
+)
+option("ServerCompare.CompareOptions.connections", "count", (one) =>
+  Stream.runDrain(ServerCompare.compare({ models: [], connections: [one] }))
+)
 options("Network.DashboardOptions", { timeout: "time" }, (given) => Network.dashboard("ada", given))
 options("ScheduledRuns.RunsOptions", { grace: "time", timeout: "time" }, (given) =>
   ScheduledRuns.run(command, { _tag: "Later", delay: 0 }, { handle: () => Effect.void, ...given })
@@ -369,6 +392,7 @@ const layers = Layer.mergeAll(
   DownloaderTest.layer({}),
   InlineExecutor.layer,
   HttpServerTest.layer,
+  LoadDriver.layerTest(() => ({})),
   Output.layerTest,
   Probes.layerTest({}),
   Timers.layer,

@@ -128,13 +128,14 @@ export const predictions = (
     `a process takes ${memory(process)} before its first connection, a connection on the event loop ${memory(each)}`,
     process > 100 * each
   ])
-  const juggled = loop.findLast(({ p50 }) => p50 !== undefined && !p50.atLeast && p50.ms <= 2 * wait)
+  const many = loop.filter(({ connections }) => connections >= 100)
+  const quick = ({ p50 }: Measured) => p50 !== undefined && !p50.atLeast && p50.ms <= 2 * wait
   claim(
     "Since we don’t block on network traffic, we can juggle many requests at the same time",
-    [loop[0], juggled ?? loop.at(-1)],
-    (_, one) => [
+    [many.findLast(quick) ?? many[0]],
+    (one) => [
       `${integer(one.connections)} connections on one thread: half of the requests took ${quantile(one.p50)} to wait for ${time(wait)}`,
-      juggled !== undefined && juggled.connections > 10 * Math.max(1, blockingMost ?? 1)
+      quick(one)
     ]
   )
   claim(
@@ -158,7 +159,7 @@ export const predictions = (
     ]
   )
   claim(
-    "Anywhere in your application server that is not [asyncio-aware] and does network traffic WILL BLOCK all other connections",
+    "Anywhere in your application server that is not and does network traffic WILL BLOCK all other connections while it is doing its network traffic",
     [blockingMost],
     (blocking) => [
       `${number(blocking)} requests under way at once when waiting blocks`,

@@ -53,6 +53,17 @@ export class ServerProcessError extends Data.TaggedError("ServerProcessError")<{
   }
 }
 
+/**
+ * Settings of {@link start}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface StartOptions {
+  /** The longest wait for its address; default 10 s. */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
 /** The sum over its threads; a thread that ends takes its count away. */
 const switchesOf = (pid: number): number | undefined => {
   try {
@@ -95,8 +106,7 @@ const last = (text: string): string | undefined => text.trimEnd().split("\n").at
  */
 export const start = Effect.fn("ServerProcess.start")(function* (
   command: Command.Command,
-  /** The longest wait for its address; default 10 s. */
-  options: { readonly timeout?: Duration.DurationInput | undefined } = {}
+  options: StartOptions = {}
 ): Effect.fn.Return<ServerProcess, ServerProcessError, Processes.Processes | Scope.Scope> {
   const timeout = checkedDuration("timeout", options.timeout ?? "10 seconds", someTime)
   const name = commandLine(command)
