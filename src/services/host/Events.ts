@@ -269,6 +269,54 @@ export const Await = Schema.Union(
  */
 export const Network = Schema.Union(finished({ text: optional(text) }), summary({}))
 
+const atLeast = Schema.Struct({ ms: milliseconds, atLeast: Schema.Boolean }).annotations({
+  description: "a quantile; with atLeast, more requests than that still waited"
+})
+
+/**
+ * The events of `aio server --compare`: `name` is model and load. `measured` is a load on a fresh server, with answers a
+ * second, processors used, and bytes of memory; `predicted` is a sentence of the guide beside what was measured, without
+ * `holds` if that was not measured.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const ServerCompare = Schema.Union(
+  event("note", { reason: text }),
+  event("started", item),
+  event("measured", {
+    ...item,
+    model: Schema.Literal("event-loop", "threads", "blocking"),
+    load: Schema.Literal("hello", "wait", "sockets"),
+    connections: count,
+    connected: count,
+    webSockets: count,
+    requests: count,
+    refused: count,
+    throughput: Schema.NonNegative,
+    p50: optional(atLeast),
+    p99: optional(atLeast),
+    errors: count,
+    failures: Schema.Array(text),
+    timeWait: optional(count),
+    cpu: optional(Schema.NonNegative),
+    cpuPerRequest: optional(milliseconds),
+    switches: optional(Schema.NonNegative),
+    memory: optional(count),
+    memoryPerConnection: optional(Schema.NonNegative)
+  }),
+  event("finished", { ...item, status: Schema.Literal("failed"), duration: milliseconds, reason: text }),
+  event("predicted", { claim: text, measured: text, holds: optional(Schema.Boolean) }),
+  event("summary", {
+    measured: count,
+    failed: count,
+    predictions: count,
+    held: count,
+    duration: milliseconds,
+    exitCode: count
+  })
+)
+
 /**
  * The events of `aio server`. `request` only with `--access-log`, when the last of the answer was produced; `exited` and
  * `restarting` are of a process of `--processes`.
@@ -326,5 +374,5 @@ export const byCommand = {
   schedule: Schedule,
   await: Await,
   network: Network,
-  server: Server
+  server: Schema.Union(...Server.members, ...ServerCompare.members)
 }

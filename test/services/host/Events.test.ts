@@ -156,7 +156,7 @@ describe("aio schema", () => {
 
   it.each([
     ["gahter", "aio schema: 'gahter' has no events; did you mean gather?"],
-    ["server", "aio schema: 'server' has no events"],
+    ["run", "aio schema: 'run' has no events"],
     ["toString", "aio schema: 'toString' has no events"]
   ])("%s is wrong usage", async (name, message) => {
     const { code, stderr } = await InProcess.run(["schema", name])
