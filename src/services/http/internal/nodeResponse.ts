@@ -79,7 +79,7 @@ const small = 4096 // bytes
 /** Ends with the body. Node joins a small one with the head in one write if it is text: a byte is a character of Latin-1. */
 const end = (target: ServerResponse, body: Uint8Array) => {
   if (body.length > small) target.end(body)
-  else target.end(Buffer.from(body.buffer, body.byteOffset, body.length).latin1Slice(), "latin1")
+  else target.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1"), "latin1")
 }
 
 /** How a response is written. */
