@@ -7,7 +7,6 @@ import * as GatherFiles from "../../src/programs/Gather.js"
 import * as LongRunning from "../../src/programs/LongRunning.js"
 import * as Network from "../../src/programs/Network.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
-import * as Server from "../../src/programs/Server.js"
 import * as ServerCompare from "../../src/programs/ServerCompare.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
@@ -17,10 +16,12 @@ import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
 import * as Input from "../../src/services/host/Input.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as SystemLoad from "../../src/services/host/SystemLoad.js"
-import * as HttpServer from "../../src/services/http/HttpServer.js"
+import * as Blocking from "../../src/services/http/Blocking.js"
+import * as Explanation from "../../src/services/http/Explanation.js"
 import * as HttpServerTest from "../../src/services/http/HttpServerTest.js"
 import * as LoadDriver from "../../src/services/http/LoadDriver.js"
 import * as ServerProcess from "../../src/services/http/ServerProcess.js"
+import * as ServerProcesses from "../../src/services/http/ServerProcesses.js"
 import * as spool from "../../src/services/job/internal/spool.js"
 import * as Jobs from "../../src/services/job/Jobs.js"
 import * as CommandExecutor from "../../src/services/process/CommandExecutor.js"
@@ -172,16 +173,38 @@ options("ExecutorTest.layer", { maxWorkers: "count" }, (given) =>
     ExecutorTest.layer(() => Effect.void, given)
   )
 )
-options("HttpServer.ServeOptions", { port: "port", grace: "time" }, (given) =>
-  Effect.scoped(HttpServer.serve(() => Effect.succeed(HttpServer.text("")), given))
+options(
+  "HttpServer.Options",
+  {
+    port: "port",
+    grace: "time",
+    connections: "countOrInfinity",
+    connectionsPerAddress: "countOrInfinity",
+    headerTime: "someTime",
+    headerSize: "count",
+    bodyTime: "someTime",
+    bodySize: "anyCount",
+    idleTime: "someTime",
+    pipelined: "count",
+    messageSize: "count",
+    messagesWaiting: "count",
+    backlog: "countOrInfinity",
+    writeTime: "someTime",
+    pingInterval: "someTime",
+    deadline: "someTime"
+  },
+  (given) => Effect.provide(Effect.void, HttpServerTest.layer(given))
 )
-options("Server.Options", { port: "port", grace: "time" }, (given) =>
-  Effect.scoped(Server.listen(Server.app, given))
+options("Blocking.Options", { threads: "count" }, (given) =>
+  Blocking.make({ file: "/nowhere/app.ts" }, given)
 )
 options(
-  "Server.DemoOptions",
+  "Explanation.Options",
   { requests: "countOrNone", wait: "time", block: "time", others: "countOrNone" },
-  (given) => Server.demo(given)
+  (given) => Effect.provide(Explanation.measure(given), HttpServerTest.layer())
+)
+options("ServerProcesses.Options", { processes: "count", grace: "time" }, (given) =>
+  ServerProcesses.run({ processes: 1, report: () => Effect.void, ...given })
 )
 options("Lines.Options", { maxLine: "countOrInfinity", delimiter: "byte" }, (given) =>
   Effect.sync(() => Lines.make({ onLine: () => undefined, ...given }))
@@ -391,7 +414,6 @@ const layers = Layer.mergeAll(
   ProcessesTest.layerTest([{ match: "true" }]),
   DownloaderTest.layer({}),
   InlineExecutor.layer,
-  HttpServerTest.layer,
   LoadDriver.layerTest(() => ({})),
   Output.layerTest,
   Probes.layerTest({}),

@@ -164,5 +164,6 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--retry": "--retries N",
   "--tries": "--retries N",
   "--version": "aio --version",
-  "--bar": "--progress"
+  "--bar": "--progress",
+  "--demo": "--compare for all models under load, --explain for five lines"
 }

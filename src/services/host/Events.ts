@@ -319,6 +319,47 @@ export const ServerCompare = Schema.Union(
 )
 
 /**
+ * The events of `aio server`. `request` only with `--access-log`, when the last of the answer was produced; `exited` and
+ * `restarting` are of a process of `--processes`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Server = Schema.Union(
+  event("listening", {
+    url: text,
+    processes: index.annotations({ description: "how many processes serve" })
+  }),
+  event("request", {
+    time,
+    remote: optional(text),
+    method: text,
+    url: text,
+    /** 499: the client has gone. */
+    status: count,
+    bytes: count,
+    duration: milliseconds,
+    referer: optional(text),
+    userAgent: optional(text),
+    cancelled: optional(text)
+  }),
+  /** A handler has failed; its client got 500. */
+  event("failed", { method: text, url: text, reason: text }),
+  /** The server closes, and waits for this many requests. */
+  event("closing", { running: count, grace: milliseconds }),
+  event("exited", { pid: count, reason: text }),
+  event("restarting", { delay: milliseconds })
+)
+
+/**
+ * The type of {@link Server}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ServerEvent = typeof Server.Type
+
+/**
  * The events of all commands, by the name of the subcommand.
  *
  * @since 0.1.0
@@ -334,5 +375,5 @@ export const byCommand = {
   schedule: Schedule,
   await: Await,
   network: Network,
-  server: ServerCompare
+  server: Schema.Union(...Server.members, ...ServerCompare.members)
 }
