@@ -57,12 +57,26 @@ const serve = (
     )
   }).pipe(Effect.scoped)
 
+const explain = Server.example.pipe(
+  Effect.provide(HttpServer.layerTestClient.pipe(Layer.provide(FetchHttpClient.layer))),
+  // All connections are this process's own, and may wait for their turn on a slow machine.
+  Effect.provide(HttpServerNode.layer({ connectionsPerAddress: 10_000, idleTime: "1 minute" }))
+)
+
+const compare = ({ json, model, out, quiet, threads }: Config) =>
+  Effect.gen(function* () {
+    const Compare = yield* Effect.promise(() => import("./server/compare.js"))
+    const columns = process.stdout.columns || undefined
+    const models = model === undefined ? undefined : [model]
+    yield* Effect.provide(Compare.run({ json, quiet, out, columns, threads, models }), Compare.layer)
+  })
+
 export const command = Command.make(
   "server",
   {
     summary:
       "serve HTTP and WebSocket, a fiber per request: the demo app, an app of yours, or files, also on worker threads to compare",
-    usage: ["[OPTIONS] [FILE[#EXPORT]]", "[OPTIONS] --dir DIR"],
+    usage: ["[OPTIONS] [FILE[#EXPORT]]", "[OPTIONS] --dir DIR", "--compare [--out FILE]"],
     operands: "mixed",
     arguments: [
       ["FILE", "a .ts or .js file with an HttpApp or HttpRouter; without one, the demo app"],
@@ -73,18 +87,13 @@ export const command = Command.make(
   },
   (config, words) =>
     Effect.gen(function* () {
-      if (config.explain) {
-        return yield* Server.example.pipe(
-          Effect.provide(HttpServer.layerTestClient.pipe(Layer.provide(FetchHttpClient.layer))),
-          // All connections are this process's own, and may wait for their turn on a slow machine.
-          Effect.provide(HttpServerNode.layer({ connectionsPerAddress: 10_000, idleTime: "1 minute" }))
-        )
-      }
       const all = Command.everyWord(words)
       yield* App.check(config, all)
+      if (config.explain) return yield* explain
+      if (config.compare) return yield* compare(config)
       const reporter = yield* Reporter.make(view, config)
       const report = (event: ServerEvent) => reporter.report([event])
-      const { grace = 5000, processes } = config
+      const { grace = 5000, processes = 1 } = config
       const [word] = all
       if (ServerProcesses.isWorker) {
         return yield* ServerProcesses.serving((listening) => serve(config, word, report, listening))

@@ -201,6 +201,11 @@ describe("aio server", { timeout: 60_000 }, () => {
   const cert = fixture("cert.pem")
   const key = fixture("key.pem")
   const bad: ReadonlyArray<readonly [args: ReadonlyArray<string>, message: string, code?: number]> = [
+    [["--compare", "app.ts"], "--compare measures the demo app, not 'app.ts'"],
+    [["--compare", "--port", "80"], "--port does not go with --compare"],
+    [["--explain", "--json"], "--json does not go with --explain"],
+    [["--out", "a.svg"], "--out is for --compare"],
+    [["--compare", "--out", "a.gif"], "--out 'a.gif' has an unknown ending; expected "],
     [["--port", "65536"], "'65536' is not a port; expected 0 to 65535"],
     [["--port=http"], "'http' is not a port"],
     [["--host", "a/b"], "'a/b' is not a host"],

@@ -11,7 +11,7 @@ import * as Metrics from "../../services/http/Metrics.js"
 import * as StaticFiles from "../../services/http/StaticFiles.js"
 import * as Modules from "../../services/source/Modules.js"
 import * as Command from "../kernel/Command.js"
-import type { Config } from "./flags.js"
+import { type Config, flags, ofMeasurements } from "./flags.js"
 
 /** `FILE#EXPORT`; a `#` in the name of an existing file needs no escape as long as an export follows the last one. */
 const target = (word: string) => {
@@ -30,26 +30,37 @@ const inOneLine = (error: unknown) =>
       ? new UsageError({ message: `aio server: ${error.message}` })
       : error
 
+const isGiven = (value: unknown) => value !== undefined && value !== false && value !== 0
+
+/** What the options and the words say together and what is wrong with it. */
+const problemOf = (config: Config, [word, extra]: ReadonlyArray<string>): string | undefined => {
+  const { dir, host, model = "event-loop", port, threads, uds } = config
+  const measurement = config.compare ? "compare" : config.explain ? "explain" : undefined
+  if (measurement !== undefined) {
+    if (word !== undefined) return `--${measurement} measures the demo app, not '${word}'`
+    const other = Object.entries(config).find(
+      ([key, value]) => isGiven(value) && !ofMeasurements[measurement].includes(key as keyof Config)
+    )
+    return other && `--${flags[other[0] as keyof Config].name} does not go with --${measurement}`
+  }
+  if (extra !== undefined) return `unexpected '${extra}'; one FILE is served`
+  if (word === "") return "'' is no file; expected FILE or FILE#EXPORT"
+  if (word?.endsWith("#") === true) return `'${word}' names no export; expected FILE#EXPORT`
+  if (config.out !== undefined) return "--out is for --compare"
+  if (dir !== undefined) {
+    if (word !== undefined) return "FILE and --dir cannot be served together; choose one"
+    if (model !== "event-loop") return `--dir is served by --model event-loop only, not by ${model}`
+  }
+  if (threads !== undefined && model !== "threads") return `--threads is for --model threads, not for ${model}`
+  if (uds !== undefined && (port !== undefined || host !== undefined)) {
+    return "--uds is instead of --host and --port; choose one"
+  }
+  return undefined
+}
+
 /** Checks what the options and the words say together, before anything starts. */
 export const check = (config: Config, words: ReadonlyArray<string>): Effect.Effect<void, Command.Problem> => {
-  const [word, extra] = words
-  const { dir, host, model, port, threads, uds } = config
-  const problem =
-    extra !== undefined
-      ? `unexpected '${extra}'; one FILE is served`
-      : word === ""
-        ? "'' is no file; expected FILE or FILE#EXPORT"
-        : word?.endsWith("#")
-          ? `'${word}' names no export; expected FILE#EXPORT`
-          : word !== undefined && dir !== undefined
-            ? "FILE and --dir cannot be served together; choose one"
-            : dir !== undefined && model !== "event-loop"
-              ? `--dir is served by --model event-loop only, not by ${model}`
-              : threads !== undefined && model !== "threads"
-                ? `--threads is for --model threads, not for ${model}`
-                : uds !== undefined && (port !== undefined || host !== undefined)
-                  ? "--uds is instead of --host and --port; choose one"
-                  : undefined
+  const problem = problemOf(config, words)
   return problem === undefined ? Effect.void : Command.usage(problem)
 }
 
@@ -64,7 +75,7 @@ export const make = (
   Metrics.Metrics | HttpServer.ServerStats | Scope.Scope
 > =>
   Effect.gen(function* () {
-    const { dir, metrics, model, threads } = config
+    const { dir, metrics, model = "event-loop", threads } = config
     const isDemo = word === undefined && dir === undefined
     const withRoutes = (app: HttpApp.Default<unknown, Scope.Scope>) =>
       metrics || (isDemo && model !== "event-loop") ? Metrics.withRoutes(app) : app

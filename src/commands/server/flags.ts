@@ -62,25 +62,21 @@ const most = 1024
 
 export const flags = {
   dir: file("dir", "DIR", "serve the files of DIR"),
-  model: Flag.withDefault(
-    Flag.choice("model", ["event-loop", "threads", "blocking"], {
-      text: "how requests run: as fibers of one thread, each on one of --threads, or one after the other"
-    }),
-    "event-loop"
-  ),
+  model: Flag.choice("model", ["event-loop", "threads", "blocking"], {
+    text: "how requests run: as fibers of one thread, each on one of --threads, or one after the other",
+    default: "event-loop"
+  }),
   threads: Flag.value("threads", {
     value: "N",
     text: "worker threads of --model threads; the default is four more than processors, 32 at most",
     parse: Values.integer(1, most)
   }),
-  processes: Flag.withDefault(
-    Flag.value("processes", {
-      value: "M",
-      text: "processes that share the port; one that dies is replaced",
-      parse: Values.integer(1, most)
-    }),
-    1
-  ),
+  processes: Flag.value("processes", {
+    value: "M",
+    text: "processes that share the port; one that dies is replaced",
+    parse: Values.integer(1, most),
+    default: "1"
+  }),
   port: Flag.value("port", {
     value: "N",
     text: "port to listen on; 0 is a free port",
@@ -102,6 +98,8 @@ export const flags = {
     "a line for each request, in the combined log format; an event with --json"
   ),
   metrics: Flag.toggle("metrics", "serve /health and /metrics before the app of FILE or DIR"),
+  compare: Flag.toggle("compare", "measure every model under the same loads beside what the guide says, then end"),
+  out: file("out", "FILE", "write the picture of --compare to FILE.svg or FILE.html"),
   explain: Flag.toggle(
     "explain",
     "show in five lines how waiting and blocking affect other requests, then end"
@@ -111,3 +109,9 @@ export const flags = {
 }
 
 export type Config = Flag.Values<typeof flags>
+
+/** The options that --compare and --explain have; the others are about a server of one's own. */
+export const ofMeasurements: Readonly<Record<"compare" | "explain", ReadonlyArray<keyof Config>>> = {
+  compare: ["compare", "out", "model", "threads", "json", "quiet"],
+  explain: ["explain"]
+}
