@@ -42,15 +42,15 @@ export const models: ReadonlyArray<Model> = ["event-loop", "threads", "blocking"
 export interface CompareOptions {
   /** Default: all. */
   readonly models?: ReadonlyArray<Model> | undefined
-  /** Numbers of connections whose requests wait; default 1, 10, 100, 1,000 and 5,000. */
+  /** Numbers of connections whose requests wait; default 1, 100, 1,000 and 5,000. */
   readonly connections?: ReadonlyArray<number> | undefined
   /** Idle WebSockets; default 1,000. */
   readonly webSockets?: number | undefined
-  /** Workers of the model `threads`; default 8. */
+  /** Workers of the model `threads`; default 4, as of the guide's Pyramid. */
   readonly threads?: number | undefined
   /** How long a request waits, as for a database; default 100 ms. */
   readonly wait?: Duration.DurationInput | undefined
-  /** Time that each load is measured; default 750 ms, with which the whole takes less than a minute. */
+  /** Time that each load is measured; default 600 ms, with which the whole takes less than a minute. */
   readonly time?: Duration.DurationInput | undefined
   /**
    * The command that starts a server under a model: its first line on stdout is `listening on URL`, and it has the routes
@@ -163,9 +163,9 @@ export const compare = (
       checkOptions(options, { webSockets: countOrNone, threads: count, time: someTime })
       const {
         command = aio,
-        connections = [1, 10, 100, 1000, 5000],
-        threads = 8,
-        time = 750,
+        connections = [1, 100, 1000, 5000],
+        threads = 4,
+        time = 600,
         webSockets = 1000
       } = options
       for (const one of connections) checkedNumber("connections", one)

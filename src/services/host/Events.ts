@@ -269,7 +269,8 @@ export const Await = Schema.Union(
  */
 export const Network = Schema.Union(finished({ text: optional(text) }), summary({}))
 
-const atLeast = Schema.Struct({ ms: milliseconds, atLeast: Schema.Boolean }).annotations({
+const amount = Schema.NonNegative.pipe(Schema.finite())
+const atLeast = Schema.Struct({ ms: amount, atLeast: Schema.Boolean }).annotations({
   description: "a quantile; with atLeast, more requests than that still waited"
 })
 
@@ -293,17 +294,17 @@ export const ServerCompare = Schema.Union(
     webSockets: count,
     requests: count,
     refused: count,
-    throughput: Schema.NonNegative,
+    throughput: amount,
     p50: optional(atLeast),
     p99: optional(atLeast),
     errors: count,
     failures: Schema.Array(text),
     timeWait: optional(count),
-    cpu: optional(Schema.NonNegative),
+    cpu: optional(amount),
     cpuPerRequest: optional(milliseconds),
-    switches: optional(Schema.NonNegative),
+    switches: optional(amount),
     memory: optional(count),
-    memoryPerConnection: optional(Schema.NonNegative)
+    memoryPerConnection: optional(amount)
   }),
   event("finished", { ...item, status: Schema.Literal("failed"), duration: milliseconds, reason: text }),
   event("predicted", { claim: text, measured: text, holds: optional(Schema.Boolean) }),

@@ -72,8 +72,25 @@ const of = (result: LoadDriver.LoadResult, withSockets: boolean, at: Phases): Me
   }
 }
 
+/** Milliseconds between two looks at a server that starts, and its longest start. */
+const lookTime = 50
+const longestStart = 10_000
+
+/** Waits until the server rests: one that listens may still start its threads. */
+const settled = (server: ServerProcess.ServerProcess) =>
+  Effect.gen(function* () {
+    let before = yield* server.sample
+    for (let waited = 0; waited < longestStart; waited += lookTime) {
+      yield* Effect.sleep(lookTime)
+      const now = yield* server.sample
+      // The clock of processor time ticks each 10 ms.
+      if (Option.isNone(before) || Option.isNone(now) || now.value.cpu - before.value.cpu <= 10) return
+      before = now
+    }
+  })
+
 /**
- * Starts a server (see `ServerProcess`), drives the load on this path, and ends the server with the scope.
+ * Starts a server (see `ServerProcess`), waits until it has started its threads, drives the load on this path, and ends the server with the scope.
  *
  * @since 0.1.0
  * @category effects
@@ -88,6 +105,7 @@ export const measure = Effect.fn("ServerMeasurement.measure")(function* (
   LoadDriver.LoadDriver | Processes.Processes | Scope.Scope
 > {
   const server = yield* ServerProcess.start(command)
+  yield* settled(server)
   const at: Phases = {}
   const look = (phase: LoadDriver.Phase) =>
     Effect.map(Effect.zip(server.sample, Clock.currentTimeMillis), ([sample, now]) => {

@@ -94,6 +94,8 @@ const valueOf = (schema: Json, root: Json): fc.Arbitrary<unknown> => {
   switch (schema["type"]) {
     case "string":
       return fc.string()
+    case "boolean":
+      return fc.boolean()
     case "integer":
       return fc.integer({ min: 1, max: 1_000_000 })
     case "number":
