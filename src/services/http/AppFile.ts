@@ -3,7 +3,12 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Effect, Layer, type Scope } from "effect"
 import * as Modules from "../source/Modules.js"
 
-/** An app of whose services and failures nothing is known before it runs. */
+/**
+ * An app of whose services and failures nothing is known before it runs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type AnyApp = HttpApp.Default<unknown, Scope.Scope>
 
 type WebHandler = (request: Request) => Response | Promise<Response>

@@ -25,7 +25,7 @@ const until = (holds: () => boolean) =>
   Effect.repeat(Effect.delay(Effect.sync(holds), 5), { until: (yes) => yes, times: 2000 })
 
 // A thread that loads all of `effect` takes a second, and some on a busy machine.
-describe("Blocking", { timeout: 60_000 }, () => {
+describe("Blocking", { timeout: 120_000 }, () => {
   it.scopedLive("lets as many requests wait as there are threads; the others wait in the queue", () =>
     Effect.gen(function* () {
       const { counts } = yield* serving(demo, { threads: 2 })
