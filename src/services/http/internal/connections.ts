@@ -38,6 +38,8 @@ export class Connections {
   /** Requests that wait in all connections. */
   waiting = 0
   private lingering = 0
+  /** The connections beneath TLS, which are none of HTTP until they have shaken hands. */
+  private readonly handshaking = new Set<NetSocket>()
   webSockets: WebSockets | undefined
 
   constructor(
@@ -52,6 +54,12 @@ export class Connections {
 
   /** Attaches to the server. `event` is the one that reports a connection on which HTTP is spoken. */
   attach(server: http.Server, event: "connection" | "secureConnection"): void {
+    if (event === "secureConnection") {
+      server.on("connection", (socket: NetSocket) => {
+        this.handshaking.add(socket)
+        socket.once("close", () => this.handshaking.delete(socket))
+      })
+    }
     const [speak] = server.listeners(event) as Array<(socket: NetSocket) => void>
     server.off(event, speak!)
     server.on(event, (socket: NetSocket) => {
@@ -208,6 +216,7 @@ export class Connections {
 
   destroy(): void {
     for (const connection of this.open) connection.socket.destroy()
+    for (const socket of this.handshaking) socket.destroy()
   }
 }
 
