@@ -17,7 +17,7 @@ export const floors = [
   ["job", "supervision", "network", "cluster"],
   ["programs", "testing"],
   ["commands"],
-  ["main"]
+  ["main", "watch"]
 ]
 /**
  * Whose internal/ is open to which other rooms: task's holds fiberRuntime.ts, the one file that leans on the inside of
@@ -28,7 +28,8 @@ const open = {
   time: ["task"],
   stream: ["task"],
   process: ["task"],
-  thread: ["task"]
+  thread: ["task"],
+  watch: ["task"]
 }
 
 const roomOf = (file) => {

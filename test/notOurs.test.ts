@@ -11,7 +11,8 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const { exports } = JSON.parse(readFileSync(`${root}package.json`, "utf8")) as {
   exports: Record<string, string | { readonly default: string }>
 }
-const modules = Object.values(exports).flatMap((to) => {
+const modules = Object.entries(exports).flatMap(([name, to]) => {
+  if (name === "./watch") return [] // it watches at once
   const file = typeof to === "string" ? to : to.default
   return file.endsWith(".js") ? [new URL(file, new URL("../", import.meta.url)).href] : []
 })

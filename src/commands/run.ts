@@ -11,6 +11,7 @@ import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
 import * as OwnProcess from "./kernel/OwnProcess.js"
 import * as Timestamps from "./kernel/Timestamps.js"
+import * as WatchLoop from "./kernel/WatchLoop.js"
 
 const inOneLine = (error: unknown) =>
   guarded(() => error instanceof Modules.ModuleError, false)
@@ -27,7 +28,9 @@ const flags = {
     Flags.timeout,
     "cancel the program after this long, like 500ms or 5m, and exit with 124"
   ),
-  ...Timestamps.flags
+  ...Timestamps.flags,
+  ...WatchLoop.flags,
+  json: Flag.withText(Flags.json, "reports of --watch-loop as NDJSON on stderr; stdout is the program's")
 }
 
 /** `FILE#EXPORT`; a `#` in the name of an existing file needs no escape as long as an export follows the last one. */
@@ -50,6 +53,7 @@ export const command = Command.make(
     flags,
     examples: [
       ["run hello.ts", "run the default export of a file"],
+      ["run --watch-loop hello.ts", "report what blocks the event loop for longer than 100 ms"],
       ["run --virtual --timestamps hello.ts", "the same in virtual time, with the time before each line"]
     ]
   },
@@ -73,7 +77,7 @@ export const command = Command.make(
               late: { reason: message, origin: "process" },
               onTimeout: () => new ExitError({ exitCode: codes.timedOut, message })
             })
-      return yield* Timestamps.timed(within, config)
+      return yield* WatchLoop.watched("aio run", Timestamps.timed(within, config), config)
     }).pipe(Effect.provide(Layer.merge(Modules.layer, OwnProcess.guarded))),
   {
     example: {

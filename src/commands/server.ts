@@ -11,6 +11,7 @@ import * as ServerProcesses from "../services/http/ServerProcesses.js"
 import * as Causes from "../services/task/Causes.js"
 import * as Command from "./kernel/Command.js"
 import * as Reporter from "./kernel/Reporter.js"
+import * as WatchLoop from "./kernel/WatchLoop.js"
 import * as App from "./server/app.js"
 import { type Config, flags, limitNames } from "./server/flags.js"
 import * as Tls from "./server/tls.js"
@@ -95,12 +96,14 @@ export const command = Command.make(
       const report = (event: ServerEvent) => reporter.report([event])
       const { grace = 5000, processes = 1 } = config
       const [word] = all
+      const watched = (onListen: (url: string) => Effect.Effect<void>) =>
+        WatchLoop.watched("aio server", serve(config, word, report, onListen), config)
       if (ServerProcesses.isWorker) {
-        return yield* ServerProcesses.serving((listening) => serve(config, word, report, listening))
+        return yield* ServerProcesses.serving(watched)
       }
       if (processes > 1) {
         return yield* ServerProcesses.run({ processes, grace: grace + 2000, report })
       }
-      return yield* serve(config, word, report, (url) => report({ event: "listening", url, processes: 1 }))
+      return yield* watched((url) => report({ event: "listening", url, processes: 1 }))
     }).pipe(Effect.scoped)
 )

@@ -46,6 +46,7 @@ import * as Services from "../../src/services/supervision/Services.js"
 import * as Supervisor from "../../src/services/supervision/Supervisor.js"
 import * as Deadline from "../../src/services/task/Deadline.js"
 import * as Gather from "../../src/services/task/Gather.js"
+import * as LoopWatch from "../../src/services/task/LoopWatch.js"
 import * as Sleep from "../../src/services/task/Sleep.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
 import * as WorkerFibers from "../../src/services/task/WorkerFibers.js"
@@ -258,6 +259,9 @@ option("Timers.callLater delay", "anyTime", (delay) => Scheduling.callLater(dela
 option("Timers.callAt time", "anyTime", (time) => Scheduling.callAt(time, Effect.void))
 options("Deadline.Options", { limit: "time" }, ({ limit = 1 }) =>
   Deadline.timeout(Effect.void, { limit, late: { reason: "late", origin: "test" }, onTimeout: () => "late" })
+)
+options("LoopWatch.Options", { threshold: "someTime", hanging: "someTime" }, (given) =>
+  Effect.scoped(LoopWatch.make(given))
 )
 option("Sleep.sleep duration", "anyTime", (duration) => Sleep.sleep(duration))
 options("Timers.Options", { recheck: "time" }, (given) =>

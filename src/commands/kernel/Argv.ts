@@ -71,7 +71,7 @@ export const sort = (
       put(flag, on ? `--${flag.name}` : `--no-${flag.name}`)
       return
     }
-    const value = attached ?? words[at++]
+    const value = attached ?? flag.bare ?? words[at++]
     if (value === undefined || (attached === undefined && isOption(value))) {
       const hint = value === undefined ? "" : `; one that begins with - is written --${flag.name}=${value}`
       throw wrong(`option ${name} needs a value (${name} ${flag.value}${hint})`)

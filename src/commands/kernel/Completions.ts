@@ -39,7 +39,10 @@ const nodeOf = (above: string, { children, description, name, operands }: Comman
     path,
     name,
     summary: description.summary,
-    flags: Object.values(description.flags),
+    // The next word is not the value of one that can stand alone.
+    flags: Object.values(description.flags).map((flag) =>
+      flag.bare === undefined ? flag : { ...flag, value: undefined }
+    ),
     list: operands === "list",
     operands: kinds.find((kind) => kind !== "none") ?? "none",
     children: children.map((child) => nodeOf(path, child))

@@ -18,6 +18,8 @@ export interface Flag<out A> {
   readonly text: string
   /** What holds without the option, for the help. */
   readonly default?: string | undefined
+  /** The value of the option without one. It is then written `--name` or `--name=VALUE`. */
+  readonly bare?: string | undefined
   /** The words that the value can be, for completions. */
   readonly words?: ReadonlyArray<string> | undefined
   /** The effect of the option when it is given again: the last one counts, all count, or their number counts. */
@@ -34,6 +36,7 @@ export interface Spelling<A> {
   readonly value: string
   readonly text: string
   readonly parse: Parse<A>
+  readonly bare?: string
   readonly words?: ReadonlyArray<string>
   /** What holds without the option, for one whose default the command or the engine has. */
   readonly default?: string

@@ -134,6 +134,20 @@ export const virtual = Flag.toggle(
 
 export const timestamps = Flag.toggle("timestamps", "put the time before each line of output")
 
+// the event loop
+
+export const watchLoop = Flag.value("watch-loop", {
+  value: "DURATION",
+  bare: "100ms",
+  text: "report on stderr what blocks the event loop for longer than this, 100ms without a value",
+  parse: Values.span
+})
+
+export const failOnBlock = Flag.toggle(
+  "fail-on-block",
+  "exit with 1 if the event loop was blocked; implies --watch-loop"
+)
+
 // output
 
 export const json = Flag.toggle("json", "events as NDJSON on stdout, one schema for all commands: aio schema")

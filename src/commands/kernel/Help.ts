@@ -133,8 +133,8 @@ export const root = (app: App, style: Style): string => {
 }
 
 /** How an option is written: `-j, --jobs N`. */
-export const spelling = ({ alias, name, negatable, value }: Flag<unknown>): string =>
-  `${alias === undefined ? "" : `-${alias}, `}--${negatable === true ? "[no-]" : ""}${name}${value === undefined ? "" : ` ${value}`}`
+export const spelling = ({ alias, bare, name, negatable, value }: Flag<unknown>): string =>
+  `${alias === undefined ? "" : `-${alias}, `}--${negatable === true ? "[no-]" : ""}${name}${value === undefined ? "" : bare === undefined ? ` ${value}` : `[=${value}]`}`
 
 /** The sentence of an option, with its default. */
 export const meaning = ({ again, default: otherwise, text }: Flag<unknown>): string =>

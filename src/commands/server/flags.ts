@@ -3,6 +3,7 @@ import type * as HttpServer from "../../services/http/HttpServer.js"
 import * as Flag from "../kernel/Flag.js"
 import * as Flags from "../kernel/Flags.js"
 import * as Values from "../kernel/Values.js"
+import * as WatchLoop from "../kernel/WatchLoop.js"
 
 const host: Flag.Parse<string> = (text) =>
   /^[\w.:%-]+$/.test(text)
@@ -105,6 +106,7 @@ export const flags = {
     "show in five lines how waiting and blocking affect other requests, then end"
   ),
   ...limits,
+  ...WatchLoop.flags,
   ...Flags.reporting
 }
 

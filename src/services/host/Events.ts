@@ -359,6 +359,39 @@ export const Server = Schema.Union(
  */
 export type ServerEvent = typeof Server.Type
 
+const stall = {
+  /** Milliseconds in which the event loop did not turn. */
+  duration: milliseconds,
+  /** When that began. */
+  at: time,
+  function: optional(text),
+  file: optional(text),
+  line: optional(index),
+  column: optional(index),
+  /** The function of Node or V8 that the function called. */
+  call: optional(text),
+  /** The function went on there after a native call that blocked. */
+  native: Schema.Boolean,
+  fiber: optional(count),
+  span: optional(text),
+  /** An HTTP request: `GET /users`. */
+  request: optional(text),
+  /** The number of the worker thread; 0 is the main thread. */
+  thread: count,
+  /** How often this place has been reported. */
+  count: index,
+  suggestion: text
+}
+
+/**
+ * The events of `aio run`, on stderr: what `--watch-loop` reports. `starved`: code that yields held back timers and I/O.
+ * `hanging`: the loop is still blocked.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Run = Schema.Union(event("blocked", stall), event("starved", stall), event("hanging", stall))
+
 /**
  * The events of all commands, by the name of the subcommand.
  *
@@ -366,6 +399,7 @@ export type ServerEvent = typeof Server.Type
  * @category schemas
  */
 export const byCommand = {
+  run: Run,
   gather: Gather,
   subprocess: Subprocess,
   loop: Loop,

@@ -12,6 +12,10 @@ import * as Platform from "./internal/platform.js"
 import { once, Requests } from "./internal/requests.js"
 import { Stats, service } from "./internal/stats.js"
 
+/** How often Node looks at the times of all connections, in ms. */
+const checkEvery = ({ bodyTime, headerTime }: Resolved) =>
+  Math.round(Math.min(1000, Math.max(10, Math.min(headerTime, bodyTime) / 4)))
+
 const create = (options: Options, limits: Resolved, address: string) =>
   Effect.suspend(() => {
     const settings: https.ServerOptions = {
@@ -19,8 +23,7 @@ const create = (options: Options, limits: Resolved, address: string) =>
       headersTimeout: timer(Math.min(limits.headerTime, limits.bodyTime)),
       requestTimeout: timer(limits.bodyTime),
       keepAliveTimeout: timer(limits.idleTime),
-      // Node looks at the times of all connections together.
-      connectionsCheckingInterval: Math.min(1000, Math.max(10, timer(limits.headerTime) / 4))
+      connectionsCheckingInterval: checkEvery(limits)
     }
     if (options.tls === undefined) return Effect.succeed(http.createServer(settings))
     const { cert, key } = options.tls

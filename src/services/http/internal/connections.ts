@@ -19,8 +19,10 @@ import type { WebSockets } from "./webSocket.js"
 const held = Symbol("effect-asyncio/services/http/connection")
 type Held = NetSocket & { [held]?: Connection }
 
-/** Requests of all connections that are parsed and wait for their turn, about 3 KB each; a connection beyond is closed. */
-const waitingAtMost = 10_000
+/** Requests that are read and wait for their turn, about 3 KB each; a connection beyond either number is closed. */
+const waitingAtMost = { ofOne: 5_000, ofAll: 20_000 }
+
+const pauseFor = 1000 // ms; then reading goes on, because the end of a connection that is not read goes unnoticed
 
 const lingerFor = 1000 // ms in which a client may read an answer that was sent before its request was read
 const lingeringAtMost = 1000
@@ -224,7 +226,7 @@ export class Connection implements Writing {
   /** Answered requests whose answers wait for those of earlier ones. */
   private behind = 0
   private queue: Array<readonly [http.IncomingMessage, http.ServerResponse]> = []
-  private full = false
+  private paused: NodeJS.Timeout | undefined = undefined
   private listening = false
   /** The status to answer with when the requests before have been answered; then the connection is closed. */
   private failure: number | undefined = undefined
@@ -261,7 +263,9 @@ export class Connection implements Writing {
     // The rest of what was read at once; further requests are not read.
     this.queue.push([source, response])
     this.pause()
-    if (++this.server.waiting > waitingAtMost) this.socket.destroy()
+    if (++this.server.waiting > waitingAtMost.ofAll || this.queue.length > waitingAtMost.ofOne) {
+      this.socket.destroy()
+    }
   }
 
   private accept(source: http.IncomingMessage, response: http.ServerResponse) {
@@ -307,26 +311,30 @@ export class Connection implements Writing {
       this.server.waiting--
       this.accept(source, response)
     }
-    if (this.full && this.queue.length === 0) {
-      this.full = false
-      this.socket.resume()
-    }
+    if (this.queue.length === 0) this.unpause()
     if (this.underWay > 0) return
     if (this.failure !== undefined) this.fail(this.failure)
     else if (this.server.closing) this.closeIfIdle()
   }
 
   private pause() {
-    if (this.full) return
-    this.full = true
+    if (this.paused !== undefined) return
+    this.paused = setTimeout(() => this.unpause(), pauseFor)
     this.server.stats.limits.pipelined++
     this.socket.pause()
     if (this.listening) return
     this.listening = true
     // Node resumes it for each request that has been answered.
     this.socket.on("resume", () => {
-      if (this.full) this.socket.pause()
+      if (this.paused !== undefined) this.socket.pause()
     })
+  }
+
+  private unpause() {
+    if (this.paused === undefined) return
+    clearTimeout(this.paused)
+    this.paused = undefined
+    if (!this.closed) this.socket.resume()
   }
 
   /** Answers 413 before the body is read, and lets the client read the answer. */
@@ -346,6 +354,7 @@ export class Connection implements Writing {
   /** The client has gone, or the connection was closed. */
   gone(): void {
     this.closed = true
+    clearTimeout(this.paused)
     this.server.waiting -= this.queue.length
     this.queue = []
     for (const request of this.running) {

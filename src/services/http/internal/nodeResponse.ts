@@ -74,6 +74,14 @@ const stream = (
   )
 }
 
+const small = 4096 // bytes
+
+/** Ends with the body. Node joins a small one with the head in one write if it is text: a byte is a character of Latin-1. */
+const end = (target: ServerResponse, body: Uint8Array) => {
+  if (body.length > small) target.end(body)
+  else target.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1"), "latin1")
+}
+
 /** How a response is written. */
 export interface Writing {
   readonly backlog: number
@@ -112,7 +120,7 @@ export const write = (
     }
     case "Uint8Array": {
       head(fields)
-      target.end(body.body)
+      end(target, body.body)
       if (target.writableLength > 0) writing.onBlocked()
       return undefined
     }
