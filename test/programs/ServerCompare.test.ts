@@ -153,10 +153,10 @@ describe("ServerCompare", () => {
       })
       const [, loop, , threads] = measuredOf(events)
       expect(loop).toMatchObject({ connected: 40, errors: 0, refused: 0, load: "wait", model: "event-loop" })
-      // 2 threads answer 2 requests in each wait, whatever the machine does.
-      expect(threads!.requests).toBeLessThanOrEqual(2 * 6)
+      expect(threads).toMatchObject({ connected: 40, errors: 0, model: "threads" })
+      // The event loop answers all 40 in each wait, 2 threads answer 2.
       expect(loop!.requests).toBeGreaterThan(threads!.requests)
-      expect(threads!.p99!.atLeast).toBe(true)
+      expect(threads!.p99!.ms).toBeGreaterThanOrEqual(90)
       expect(loop!.cpu).toBeGreaterThanOrEqual(0)
     }).pipe(Effect.provide(Layer.provideMerge(LoadDriver.layer, Processes.layer)))
   )
