@@ -19,6 +19,9 @@ describe("Flag", () => {
   const rows: ReadonlyArray<readonly [string, Flag.Flag<unknown>, ReadonlyArray<string>, unknown]> = [
     ["value", Flag.value("one", { value: "W", text: "", parse: word }), [], undefined],
     ["value", Flag.value("one", { value: "W", text: "", parse: word }), ["--one", "a"], "a"],
+    ["bare", Flag.value("one", { value: "W", bare: "b", text: "", parse: word }), [], undefined],
+    ["bare", Flag.value("one", { value: "W", bare: "b", text: "", parse: word }), ["--one"], "b"],
+    ["bare", Flag.value("one", { value: "W", bare: "b", text: "", parse: word }), ["--one=a"], "a"],
     ["values", Flag.values("one", { value: "W", text: "", parse: word }), [], []],
     ["values", Flag.values("one", { value: "W", text: "", parse: word }), ["--one=a", "--one=a"], ["a", "a"]],
     ["choice", Flag.choice("one", ["a", "b", "c"], { text: "" }), ["--one", "b"], "b"],

@@ -60,7 +60,7 @@ export const clock = (): number => {
 // A test's fake timers replace it later.
 const { hrtime } = process
 
-/** Milliseconds between two beats, and between two looks at them. */
+/** Milliseconds between two beats. */
 export const intervalOf = (threshold: number): number => Math.min(250, Math.max(5, threshold / 4))
 
 /** The frame's place in the source that its file was made of. */

@@ -190,7 +190,12 @@ export const text = (report: Report, cwd: string): string => {
   return Printable.line(all)
 }
 
-/** The report as an event of `--json`, without what is unknown. */
+/**
+ * The report as an event of `--json`, without what is unknown.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
 export const event = ({ began, stack: _, ...report }: Report): { readonly event: string } => ({
   ...(Object.fromEntries(
     Object.entries(report).filter(([, value]) => value !== undefined)

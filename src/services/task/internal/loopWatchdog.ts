@@ -129,7 +129,8 @@ const waits = (file: string | undefined): (() => number) => {
 const watch = (shared: Shared, ask: Ask | undefined) => {
   const { expression, hanging, own, port, thread, threshold } = shared
   const memory = new Int32Array(shared.memory)
-  const interval = intervalOf(threshold)
+  // Twice per threshold: each look wakes a thread.
+  const interval = 2 * intervalOf(threshold)
   const waited = waits(shared.schedule)
   // Time in which the thread could not run, by looks.
   const losses: Array<{ readonly from: number; readonly to: number; readonly lost: number }> = []
