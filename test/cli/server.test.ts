@@ -97,7 +97,9 @@ describe("aio server", { timeout: 60_000 }, () => {
     expect(await (await answer).text()).toBe("waited 1000 ms\n")
     const { code, stdout } = await ended
     expect(code).toBe(143)
-    expect(stdout).toMatch(/^127\.0\.0\.1 - - \[[^\]]+\] "GET \/wait\?ms=1000 HTTP\/1\.1" 200 15 "-" "node"$/m)
+    expect(stdout).toMatch(
+      /^127\.0\.0\.1 - - \[[^\]]+\] "GET \/wait\?ms=1000 HTTP\/1\.1" 200 15 "-" "node"$/m
+    )
   })
 
   it("cancels requests that run longer than --grace", async () => {
@@ -133,11 +135,16 @@ describe("aio server", { timeout: 60_000 }, () => {
     child.kill("SIGTERM")
     const { code, stderr, stdout } = await ended
     expect([code, stderr]).toEqual([143, ""])
-    const events = stdout.trimEnd().split("\n").map((line) => JSON.parse(line))
+    const events = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line))
     for (const { schema, ...event } of events) {
       expect([schema, event]).toEqual([2, Schema.decodeUnknownSync(Events.Server)(event)])
     }
-    expect(events.filter(({ event }) => event === "failed")).toMatchObject([{ url: "/fails", reason: "no rows" }])
+    expect(events.filter(({ event }) => event === "failed")).toMatchObject([
+      { url: "/fails", reason: "no rows" }
+    ])
     expect(events.filter(({ event }) => event === "request").length).toBeGreaterThanOrEqual(4)
   })
 
@@ -220,7 +227,10 @@ describe("aio server", { timeout: 60_000 }, () => {
     [["--body-size", "-1"], "option --body-size"],
     [["--cert", cert], "--cert is without --key; TLS needs both"],
     [["--key", key], "--key is without --cert; TLS needs both"],
-    [["--cert", "/nowhere.pem", "--key", key], "option --cert: '/nowhere.pem': no such file; expected a file in PEM"],
+    [
+      ["--cert", "/nowhere.pem", "--key", key],
+      "option --cert: '/nowhere.pem': no such file; expected a file in PEM"
+    ],
     [["--cert", key, "--key", cert], "are no certificate and its key"],
     [["--uds", "/tmp/x", "--port", "1"], "--uds is instead of --host and --port; choose one"],
     [["--dir", "/nowhere"], "'/nowhere' does not exist; expected a folder of files to serve"],
@@ -230,18 +240,24 @@ describe("aio server", { timeout: 60_000 }, () => {
     [["a.ts", "b.ts"], "unexpected 'b.ts'; one FILE is served"],
     [[""], "'' is no file; expected FILE or FILE#EXPORT"],
     [["a.ts#"], "'a.ts#' names no export; expected FILE#EXPORT"],
-    [[`${fixture("app.ts")}#notAnApp`], "export 'notAnApp' is an object; expected an HttpApp, an HttpRouter, or"],
+    [
+      [`${fixture("app.ts")}#notAnApp`],
+      "export 'notAnApp' is an object; expected an HttpApp, an HttpRouter, or"
+    ],
     [[`${fixture("app.ts")}#nothing`], "no export 'nothing'"],
     // From the block that RFC 5737 reserves for documentation: no machine has it.
     [["--host", "192.0.2.1"], "cannot listen on 192.0.2.1:0: 192.0.2.1 is not an address of this machine", 1],
     [["--uds", "/nowhere/x.sock"], "cannot listen on /nowhere/x.sock: ", 1]
   ]
-  it.each(bad.map(([args, message, code = 2]) => [args, message, code] as const))("refuses %j in one line", async (args, message, code) => {
-    const result = await InProcess.run(["server", ...args])
-    expect({ code: result.code, stdout: result.stdout }).toEqual({ code, stdout: "" })
-    expect(result.stderr).toContain(message)
-    expect(result.stderr).toMatch(code === 2 ? /^aio server: [^\n]+\n$/ : /^[^\n]+\n$/)
-  })
+  it.each(bad.map(([args, message, code = 2]) => [args, message, code] as const))(
+    "refuses %j in one line",
+    async (args, message, code) => {
+      const result = await InProcess.run(["server", ...args])
+      expect({ code: result.code, stdout: result.stdout }).toEqual({ code, stdout: "" })
+      expect(result.stderr).toContain(message)
+      expect(result.stderr).toMatch(code === 2 ? /^aio server: [^\n]+\n$/ : /^[^\n]+\n$/)
+    }
+  )
 
   it("reports in one line that the port is in use, and exits with 1, also with --processes", async () => {
     const port = await inUse()

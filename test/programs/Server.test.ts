@@ -46,7 +46,11 @@ const exchange = (path: string, sent: ReadonlyArray<string | Uint8Array>, times:
     const all = yield* Effect.makeLatch()
     const session = yield* Effect.fork(
       socket.runRaw((message) =>
-        Effect.suspend(() => (heard.push(typeof message === "string" ? message : new Uint8Array(message)) === times ? all.open : Effect.void))
+        Effect.suspend(() =>
+          heard.push(typeof message === "string" ? message : new Uint8Array(message)) === times
+            ? all.open
+            : Effect.void
+        )
       )
     )
     yield* Effect.forEach(sent, (message) => write(message), { discard: true })
@@ -101,7 +105,9 @@ describe("Server", () => {
       yield* HttpServer.serveEffect(Server.app)
       yield* text("/")
       const metrics = yield* text("/metrics")
-      expect(metrics).toMatch(/^# HELP http_requests_total .+\n# TYPE http_requests_total counter\nhttp_requests_total 2\n/m)
+      expect(metrics).toMatch(
+        /^# HELP http_requests_total .+\n# TYPE http_requests_total counter\nhttp_requests_total 2\n/m
+      )
       expect(metrics).toMatch(/^http_requests_running 1$/m)
       expect(metrics).toMatch(/^http_limits_hit_total\{limit="bodySize"\} 0$/m)
       expect(metrics).toMatch(/^nodejs_eventloop_lag_seconds\{quantile="0.99"\} \d/m)
@@ -142,20 +148,22 @@ describe("Server", () => {
     expect(Server.formatUrl({ _tag: "UnixAddress", path: "/run/aio.sock" })).toBe("unix:/run/aio.sock")
   })
 
-  it.scopedLive("explains in five lines that waits add up to one, and that blocking stops every request", () =>
-    Effect.gen(function* () {
-      const measured = yield* Explanation.measure({ requests: 100, wait: "100 millis", block: "40 millis" })
-      expect(measured.all).toBeGreaterThanOrEqual(99)
-      expect(measured.all).toBeLessThan(100 * 100)
-      // A timer may be a millisecond early by the nanosecond clock.
-      expect(measured.held).toBeGreaterThanOrEqual(39)
-      expect(Explanation.lines({ ...measured, one: 101, all: 125.4, free: 3, held: 41 })).toEqual([
-        "1 request that waits 100 ms: answered after 101 ms",
-        "100 requests that wait 100 ms each: all answered after 125 ms (one after another: 10.0 s)",
-        "10 requests with nothing to wait for: each answered within 3 ms",
-        "the same 10 while one handler blocks for 40 ms: none answered before 41 ms",
-        "waiting costs the loop nothing, blocking stops it for all requests: blocking work belongs on a thread (aio executor)"
-      ])
-    }).pipe(Effect.provide(onSockets()))
+  it.scopedLive(
+    "explains in five lines that waits add up to one, and that blocking stops every request",
+    () =>
+      Effect.gen(function* () {
+        const measured = yield* Explanation.measure({ requests: 100, wait: "100 millis", block: "40 millis" })
+        expect(measured.all).toBeGreaterThanOrEqual(99)
+        expect(measured.all).toBeLessThan(100 * 100)
+        // A timer may be a millisecond early by the nanosecond clock.
+        expect(measured.held).toBeGreaterThanOrEqual(39)
+        expect(Explanation.lines({ ...measured, one: 101, all: 125.4, free: 3, held: 41 })).toEqual([
+          "1 request that waits 100 ms: answered after 101 ms",
+          "100 requests that wait 100 ms each: all answered after 125 ms (one after another: 10.0 s)",
+          "10 requests with nothing to wait for: each answered within 3 ms",
+          "the same 10 while one handler blocks for 40 ms: none answered before 41 ms",
+          "waiting costs the loop nothing, blocking stops it for all requests: blocking work belongs on a thread (aio executor)"
+        ])
+      }).pipe(Effect.provide(onSockets()))
   )
 })

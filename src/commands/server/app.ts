@@ -25,8 +25,7 @@ const target = (word: string) => {
 const inOneLine = (error: unknown) =>
   error instanceof Modules.ModuleError
     ? new UsageError({ message: `aio server: ${error.message}` })
-    : error instanceof StaticFiles.FolderError ||
-        (error instanceof Blocking.WorkerRefused && error.isUsage)
+    : error instanceof StaticFiles.FolderError || (error instanceof Blocking.WorkerRefused && error.isUsage)
       ? new UsageError({ message: `aio server: ${error.message}` })
       : error
 
@@ -51,7 +50,8 @@ const problemOf = (config: Config, [word, extra]: ReadonlyArray<string>): string
     if (word !== undefined) return "FILE and --dir cannot be served together; choose one"
     if (model !== "event-loop") return `--dir is served by --model event-loop only, not by ${model}`
   }
-  if (threads !== undefined && model !== "threads") return `--threads is for --model threads, not for ${model}`
+  if (threads !== undefined && model !== "threads")
+    return `--threads is for --model threads, not for ${model}`
   if (uds !== undefined && (port !== undefined || host !== undefined)) {
     return "--uds is instead of --host and --port; choose one"
   }

@@ -99,7 +99,10 @@ export const flags = {
     "a line for each request, in the combined log format; an event with --json"
   ),
   metrics: Flag.toggle("metrics", "serve /health and /metrics before the app of FILE or DIR"),
-  compare: Flag.toggle("compare", "measure every model under the same loads beside what the guide says, then end"),
+  compare: Flag.toggle(
+    "compare",
+    "measure every model under the same loads beside what the guide says, then end"
+  ),
   out: file("out", "FILE", "write the picture of --compare to FILE.svg or FILE.html"),
   explain: Flag.toggle(
     "explain",

@@ -29,16 +29,20 @@ describe("AppFile", () => {
     }).pipe(Effect.provide(HttpServerTest.layer()))
   )
 
-  it.scopedLive("takes the export app when there is no default, and 500 is the answer of an effect without one", () =>
-    Effect.gen(function* () {
-      const app = yield* load(Effect.succeed("text"), "app")
-      const reports: Array<string> = []
-      yield* HttpServer.serveEffect(
-        Effect.tapErrorCause(app, (cause) => Effect.sync(() => void reports.push(String(cause))))
-      )
-      expect((yield* HttpClient.get("/")).status).toBe(500)
-      expect(reports.join()).toContain("app.ts: export 'app' answered with a string; expected an HttpServerResponse")
-    }).pipe(Effect.provide(HttpServerTest.layer({ report: () => Effect.void })))
+  it.scopedLive(
+    "takes the export app when there is no default, and 500 is the answer of an effect without one",
+    () =>
+      Effect.gen(function* () {
+        const app = yield* load(Effect.succeed("text"), "app")
+        const reports: Array<string> = []
+        yield* HttpServer.serveEffect(
+          Effect.tapErrorCause(app, (cause) => Effect.sync(() => void reports.push(String(cause))))
+        )
+        expect((yield* HttpClient.get("/")).status).toBe(500)
+        expect(reports.join()).toContain(
+          "app.ts: export 'app' answered with a string; expected an HttpServerResponse"
+        )
+      }).pipe(Effect.provide(HttpServerTest.layer({ report: () => Effect.void })))
   )
 
   it.live.each([

@@ -137,7 +137,9 @@ describe("StaticFiles", () => {
         "content-range": "bytes 1-2/26",
         "content-length": "2"
       })
-      expect((yield* ask("GET", "/a.txt", { range: "bytes=99-" })).headers["content-range"]).toBe("bytes */26")
+      expect((yield* ask("GET", "/a.txt", { range: "bytes=99-" })).headers["content-range"]).toBe(
+        "bytes */26"
+      )
     }).pipe(Effect.provide(HttpServerTest.layer()))
   )
 
@@ -172,8 +174,21 @@ describe("StaticFiles", () => {
       yield* serving
       for (const path of [
         ...["/../secret.txt", "/%2e%2e/secret.txt", "/%2E%2E%2Fsecret.txt", "/..%2fsecret.txt"],
-        ...["/sub/../../secret.txt", "/sub/%2e%2e/%2e%2e/secret.txt", "/..\\secret.txt", "/%5c..%5csecret.txt"],
-        ...["/.env", "/%2eenv", "/sub/.git/config", "/out.txt", "/up/secret.txt", "/up/public2.txt", "/etc/passwd"],
+        ...[
+          "/sub/../../secret.txt",
+          "/sub/%2e%2e/%2e%2e/secret.txt",
+          "/..\\secret.txt",
+          "/%5c..%5csecret.txt"
+        ],
+        ...[
+          "/.env",
+          "/%2eenv",
+          "/sub/.git/config",
+          "/out.txt",
+          "/up/secret.txt",
+          "/up/public2.txt",
+          "/etc/passwd"
+        ],
         ...["/env.txt", "/circle", "/a.txt%00.html", "//a.txt", "/sub//index.html", "/%252e%252e/secret.txt"]
       ]) {
         const { body, status } = yield* ask("GET", path)
@@ -189,7 +204,17 @@ describe("StaticFiles", () => {
   it("finds no file outside the folder for any path", async () => {
     const name = FastCheck.constantFrom(
       ...["..", ".", "", "%2e%2e", "%2E.", "%2f", "..%2f..", "%5c", "sub", "up", "etc", "out.txt", "a.txt"],
-      ...["secret.txt", ".env", "env.txt", "index.html", "%00", "circle", "%c3%a4%20b.json", "public", "passwd"]
+      ...[
+        "secret.txt",
+        ".env",
+        "env.txt",
+        "index.html",
+        "%00",
+        "circle",
+        "%c3%a4%20b.json",
+        "public",
+        "passwd"
+      ]
     )
     const path = FastCheck.array(FastCheck.oneof(name, FastCheck.string({ maxLength: 4 })), { maxLength: 6 })
     await FastCheck.assert(
