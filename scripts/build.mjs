@@ -55,6 +55,19 @@ for (const { fileName } of output) {
   const escaped = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
   writeFileSync(file, readFileSync(file, "utf8").replace(/[^\x00-\x7f]/g, escaped))
 }
+// The worker threads of the demo server: one file, because a thread that loads all of `effect` starts in ten times the time.
+const worker = await rolldown({
+  input: join(root, "src/commands/server/worker.ts"),
+  platform: "node",
+  external: [...builtinModules, /^node:/],
+  logLevel: "warn"
+})
+await worker.write({
+  file: join(dist, "bin/serverWorker.cjs"),
+  format: "cjs",
+  minify: true,
+  codeSplitting: false
+})
 const launcher = readFileSync(join(root, "scripts/launcher.cjs"), "utf8")
 writeFileSync(
   join(dist, "bin/aio.cjs"),

@@ -29,6 +29,7 @@ const open = {
   stream: ["task"],
   process: ["task"],
   thread: ["task"],
+  http: ["task"],
   watch: ["task"]
 }
 

@@ -143,8 +143,8 @@ export const concepts = [
     section: "Explanation",
     asyncio: "event loop, threads",
     effect: "fiber per request",
-    summary: "serve HTTP and WebSocket on one thread, one fiber per request",
-    first: "server --demo",
+    summary: "serve an app, files or a demo under three models, and measure them",
+    first: "server --dir .",
     example: [
       "1 request that waits 200 ms: answered after TIME",
       "1000 requests that wait 200 ms each: all answered after TIME (one after another: 3 m 20 s)",
@@ -152,7 +152,7 @@ export const concepts = [
       "the same 10 while one handler blocks for 300 ms: none answered before TIME",
       "waiting costs the loop nothing, blocking stops it for all requests: blocking work belongs on a thread (aio executor)"
     ],
-    exampleArgs: ["--demo"]
+    exampleArgs: ["--explain"]
   },
   {
     name: "network",

@@ -1,53 +1,109 @@
-import { Effect, Either } from "effect"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as HttpServer from "@effect/platform/HttpServer"
+import { Duration, Effect, Layer } from "effect"
 import * as Server from "../programs/Server.js"
-import * as Output from "../services/host/Output.js"
+import type { ServerEvent } from "../services/host/Events.js"
+import * as AccessLog from "../services/http/AccessLog.js"
+import type * as Http from "../services/http/HttpServer.js"
 import * as HttpServerNode from "../services/http/HttpServerNode.js"
+import * as Metrics from "../services/http/Metrics.js"
+import * as ServerProcesses from "../services/http/ServerProcesses.js"
+import * as Causes from "../services/task/Causes.js"
 import * as Command from "./kernel/Command.js"
-import * as Flag from "./kernel/Flag.js"
-import * as Flags from "./kernel/Flags.js"
-import * as Values from "./kernel/Values.js"
+import * as Reporter from "./kernel/Reporter.js"
+import * as WatchLoop from "./kernel/WatchLoop.js"
+import * as App from "./server/app.js"
+import { type Config, flags, limitNames } from "./server/flags.js"
+import * as Tls from "./server/tls.js"
+import { view } from "./server/view.js"
 
-const host: Flag.Parse<string> = (text) =>
-  /^[\w.:%-]+$/.test(text)
-    ? Either.right(text)
-    : Either.left(`'${text}' is not a host; expected a name or an address of this machine, like 127.0.0.1`)
+const nodeServices = Effect.map(
+  Effect.promise(() => import("./kernel/NodeServices.js")),
+  ({ layer }) => layer
+)
 
-const flags = {
-  port: Flag.withDefault(
-    Flag.value("port", { value: "N", text: "port to listen on; 0 is a free port", parse: Values.port(0) }),
-    0
-  ),
-  host: Flag.withDefault(
-    Flag.value("host", {
-      value: "ADDRESS",
-      text: "address to listen on; the default is reached from this machine only",
-      parse: host
-    }),
-    "127.0.0.1"
-  ),
-  grace: Flag.withDefault(
-    Flag.withText(Flags.grace("5s"), "time that running requests have after a signal"),
-    5000,
-    "5s"
-  ),
-  demo: Flag.toggle("demo", "show in five lines how waiting and blocking affect other requests, then end")
-}
+type Report = (event: ServerEvent) => Effect.Effect<void>
 
-export const command = Command.provide(
-  Command.make(
-    "server",
-    {
-      summary: "serve HTTP and WebSocket on one thread, one fiber per request",
-      usage: ["[OPTIONS]"],
-      flags,
-      examples: [["server --demo", "what waiting and what blocking does to other requests"]]
-    },
-    ({ demo, ...options }) =>
-      demo
-        ? Effect.flatMap(Server.demo(options), (measured) =>
-            Effect.forEach(Server.demoLines(measured), Output.print, { discard: true })
-          )
-        : Server.serve(options)
-  ),
-  HttpServerNode.layer
+const serve = (
+  config: Config,
+  word: string | undefined,
+  report: Report,
+  onListen: (url: string) => Effect.Effect<void>
+) =>
+  Effect.gen(function* () {
+    const { accessLog, cert, grace, host, key, port, uds } = config
+    const tls = yield* Tls.load(cert, key)
+    const options: Http.Options = {
+      ...Object.fromEntries(limitNames.map((name) => [name, config[name]])),
+      port,
+      host,
+      path: uds,
+      tls,
+      grace,
+      onDrain: (running, grace) => report({ event: "closing", running, grace: Duration.toMillis(grace) }),
+      report: ({ cause, request: { method, originalUrl } }) =>
+        report({ event: "failed", method, url: originalUrl, reason: Causes.headline(cause) })
+    }
+    const serving = Effect.gen(function* () {
+      const app = yield* App.make(config, word, ({ method, originalUrl }, reason) =>
+        report({ event: "failed", method, url: originalUrl, reason })
+      )
+      const logged = accessLog ? AccessLog.middleware(report)(app) : app
+      return yield* Server.serve(logged, { isTls: tls !== undefined, onListen })
+    })
+    return yield* serving.pipe(
+      Effect.provide(Metrics.layer),
+      Effect.provide(HttpServerNode.layer(options)),
+      Effect.provide(yield* nodeServices)
+    )
+  }).pipe(Effect.scoped)
+
+const explain = Server.example.pipe(
+  Effect.provide(HttpServer.layerTestClient.pipe(Layer.provide(FetchHttpClient.layer))),
+  // All connections are this process's own, and may wait for their turn on a slow machine.
+  Effect.provide(HttpServerNode.layer({ connectionsPerAddress: 10_000, idleTime: "1 minute" }))
+)
+
+const compare = ({ json, model, out, quiet, threads }: Config) =>
+  Effect.gen(function* () {
+    const Compare = yield* Effect.promise(() => import("./server/compare.js"))
+    const columns = process.stdout.columns || undefined
+    const models = model === undefined ? undefined : [model]
+    yield* Effect.provide(Compare.run({ json, quiet, out, columns, threads, models }), Compare.layer)
+  })
+
+export const command = Command.make(
+  "server",
+  {
+    summary:
+      "serve HTTP and WebSocket, a fiber per request: the demo app, an app of yours, or files, also on worker threads to compare",
+    usage: ["[OPTIONS] [FILE[#EXPORT]]", "[OPTIONS] --dir DIR", "--compare [--out FILE]"],
+    operands: "mixed",
+    arguments: [
+      ["FILE", "a .ts or .js file with an HttpApp or HttpRouter; without one, the demo app"],
+      ["EXPORT", "the export to serve; default: default, then app"]
+    ],
+    flags,
+    examples: [["server --explain", "what waiting and what blocking does to other requests"]]
+  },
+  (config, words) =>
+    Effect.gen(function* () {
+      const all = Command.everyWord(words)
+      yield* App.check(config, all)
+      if (config.explain) return yield* explain
+      if (config.compare) return yield* compare(config)
+      const reporter = yield* Reporter.make(view, config)
+      const report = (event: ServerEvent) => reporter.report([event])
+      const { grace = 5000, processes = 1 } = config
+      const [word] = all
+      const watched = (onListen: (url: string) => Effect.Effect<void>) =>
+        WatchLoop.watched("aio server", serve(config, word, report, onListen), config)
+      if (ServerProcesses.isWorker) {
+        return yield* ServerProcesses.serving(watched)
+      }
+      if (processes > 1) {
+        return yield* ServerProcesses.run({ processes, grace: grace + 2000, report })
+      }
+      return yield* watched((url) => report({ event: "listening", url, processes: 1 }))
+    }).pipe(Effect.scoped)
 )

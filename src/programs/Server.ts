@@ -1,11 +1,15 @@
-import { Duration, Effect, type Scope } from "effect"
+import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerError from "@effect/platform/HttpServerError"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { Context, Effect, Queue } from "effect"
 import * as Output from "../services/host/Output.js"
-import * as HttpServer from "../services/http/HttpServer.js"
-import * as Gather from "../services/task/Gather.js"
-import * as Sleep from "../services/task/Sleep.js"
-import { formatDuration } from "../services/text/Durations.js"
-import { checkOptions, countOrNone, time } from "../services/text/Numbers.js"
-import { plural } from "../services/text/Plural.js"
+import * as Explanation from "../services/http/Explanation.js"
+import * as Metrics from "../services/http/Metrics.js"
+import * as Routes from "../services/http/Routes.js"
+import * as Workload from "../services/http/Workload.js"
 
 /**
  * The longest that `/wait` waits: an hour, in milliseconds.
@@ -15,119 +19,130 @@ import { plural } from "../services/text/Plural.js"
  */
 export const maxWait = 3_600_000
 
-const bad = (message: string, status = 400) => HttpServer.text(`${message}\n`, { status })
-
-const milliseconds = (request: HttpServer.Request): number | undefined => {
-  const given = request.query.get("ms") ?? ""
-  return /^\d{1,7}$/.test(given) && Number(given) <= maxWait ? Number(given) : undefined
-}
-
-const badMilliseconds = (request: HttpServer.Request) =>
-  bad(`ms must be a whole number from 0 to ${maxWait}, not '${request.query.get("ms") ?? ""}'`)
-
-const wait: HttpServer.Handler = (request) => {
-  const ms = milliseconds(request)
-  return ms === undefined
-    ? Effect.succeed(badMilliseconds(request))
-    : Effect.as(Effect.sleep(ms), HttpServer.text(`waited ${ms} ms\n`))
-}
-
 /**
- * A WebSocket session that sends back each message that it receives, until the client closes.
+ * The longest that `/cpu` computes and `/block` blocks: a minute, in milliseconds.
  *
  * @since 0.1.0
- * @category effects
+ * @category constants
  */
-export const echo = (socket: HttpServer.Socket): Effect.Effect<never, HttpServer.SocketClosed> =>
-  Effect.forever(Effect.flatMap(socket.receive, socket.send))
+export const maxBlock = 60_000
 
-const hi = HttpServer.text("hi\n")
-const hello = Effect.succeed(hi)
-const upgrade = HttpServer.webSocket(echo)
+/** The route does `work` for the milliseconds of its query `?ms=`, then answers `did N ms`. */
+const timed = (did: string, most: number, work: (ms: number) => Effect.Effect<void>) =>
+  Effect.flatMap(HttpServerRequest.ParsedSearchParams, ({ ms: given = "" }) => {
+    const ms = /^\d{1,7}$/.test(String(given)) ? Number(given) : Number.NaN
+    return ms <= most
+      ? Effect.as(work(ms), HttpServerResponse.text(`${did} ${ms} ms\n`))
+      : Effect.succeed(
+          HttpServerResponse.text(`ms must be a whole number from 0 to ${most}, not '${given}'\n`, {
+            status: 400
+          })
+        )
+  })
+
+/** Messages that a member of the chat has not taken yet; the oldest are dropped for a slow one. */
+const mostWaiting = 64
+
+/**
+ * The members of `/chat`. By default one room of the process; provide another for a room of its own.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Room extends Context.Reference<Room>()("effect-asyncio/programs/Server/Room", {
+  defaultValue: (): Set<Queue.Enqueue<string | Uint8Array>> => new Set()
+}) {}
+
+/** A WebSocket that the client closes has come to its end; a request that asks for none gets 426. */
+const webSocket = <E, R>(session: Effect.Effect<void, E, R>) =>
+  Effect.as(session, HttpServerResponse.empty()).pipe(
+    Effect.catchIf(
+      (error) => HttpServerError.isServerError(error) && error._tag === "RequestError",
+      () =>
+        Effect.succeed(
+          HttpServerResponse.text("a WebSocket is here; expected Upgrade: websocket\n", {
+            status: 426,
+            headers: { upgrade: "websocket" }
+          })
+        )
+    ),
+    Effect.orElseSucceed(HttpServerResponse.empty)
+  )
 
 // #region example
-/**
- * The routes: `/` answers `hi`, `/wait?ms=N` answers after N milliseconds (0 to {@link maxWait}; else 400) without
- * delaying other requests, `/ws` echoes each WebSocket message. Other paths are 404, methods except GET and HEAD 405.
- *
- * @example
- * ```ts
- * import { Effect } from "effect"
- * import * as Server from "effect-asyncio/programs/Server"
- * import * as HttpServer from "effect-asyncio/services/HttpServer"
- *
- * export const app: HttpServer.Handler = (request) =>
- *   request.path === "/health" ? Effect.succeed(HttpServer.text("well\n")) : Server.app(request)
- * ```
- *
- * @since 0.1.0
- * @category functions
- */
-export const app: HttpServer.Handler = (request) => {
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    return Effect.succeed(
-      HttpServer.text(`${request.method} is not served here; GET and HEAD are\n`, {
-        status: 405,
-        headers: { allow: "GET, HEAD" }
-      })
-    )
-  }
-  switch (request.path) {
-    case "/":
-      return hello
-    case "/wait":
-      return wait(request)
-    case "/ws":
-      return upgrade
-    default:
-      return Effect.succeed(bad(`nothing at ${request.path}; there are /, /wait?ms=N and /ws`, 404))
-  }
-}
-// #endregion
+const echo = Effect.gen(function* () {
+  const socket = yield* HttpServerRequest.upgrade
+  const write = yield* socket.writer
+  yield* socket.runRaw(write)
+})
 
-/**
- * Where to listen.
- *
- * @since 0.1.0
- * @category options
- */
-export interface Options {
-  /** Default 0: a free one. */
-  readonly port?: number | undefined
-  /** Default `127.0.0.1`: this machine only. */
-  readonly host?: string | undefined
-  /** Time that running requests have to end when the scope closes; default 5 s. */
-  readonly grace?: Duration.DurationInput | undefined
-}
-
-/**
- * Serves the handler until the scope closes. Notes handlers that fail, and the running requests that closing waits for,
- * on stderr. Fails with `ListenError` when the port is in use or the host is not an address of this machine.
- *
- * @since 0.1.0
- * @category effects
- */
-export const listen = Effect.fn("Server.listen")(function* <E, R>(
-  handler: HttpServer.Handler<E, R>,
-  options: Options = {}
-): Effect.fn.Return<
-  HttpServer.Listening,
-  HttpServer.ListenError,
-  R | HttpServer.HttpServer | Output.Output | Scope.Scope
-> {
-  const { note } = yield* Output.Output
-  return yield* HttpServer.serve(handler, {
-    ...options,
-    report: (failure) => note(failure.message),
-    onDrain: (running, grace) =>
-      note(
-        `closing: waiting up to ${formatDuration(Duration.toMillis(grace))} for ${plural(running, "running request")}`
-      )
-  })
+const chat = Effect.gen(function* () {
+  const socket = yield* HttpServerRequest.upgrade
+  const write = yield* socket.writer
+  const room = yield* Room
+  const mine = yield* Queue.sliding<string | Uint8Array>(mostWaiting)
+  yield* Effect.forkScoped(Effect.forever(Effect.flatMap(Queue.take(mine), write)))
+  const toAll = (message: string | Uint8Array) =>
+    Effect.forEach(room, (member) => Queue.offer(member, message), { discard: true })
+  yield* Effect.acquireUseRelease(
+    Effect.sync(() => room.add(mine)),
+    () => socket.runRaw(toAll),
+    () => Effect.sync(() => room.delete(mine))
+  )
 })
 
 /**
- * Serves {@link app}, prints `listening on URL` and runs until it is interrupted; then it closes gracefully.
+ * The routes: `/` answers `hi`; `/wait?ms=N` waits, `/cpu?ms=N` computes, `/block?ms=N` blocks the thread, and they answer
+ * after that (400 for another N); `/ws` echoes each WebSocket message, `/chat` sends it to all who are there; `/health` and
+ * `/metrics` are for machines.
+ *
+ * @example
+ * ```ts
+ * import * as HttpRouter from "@effect/platform/HttpRouter"
+ * import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+ * import * as Server from "effect-asyncio/programs/Server"
+ *
+ * export const mine = Server.router.pipe(HttpRouter.get("/time", HttpServerResponse.text("noon")))
+ * ```
+ *
+ * @since 0.1.0
+ * @category routes
+ */
+export const router = HttpRouter.empty.pipe(
+  HttpRouter.get("/", HttpServerResponse.text("hi\n")),
+  HttpRouter.get("/wait", timed("waited", maxWait, Workload.wait)),
+  HttpRouter.get("/cpu", timed("computed", maxBlock, Workload.compute)),
+  HttpRouter.get("/block", timed("blocked", maxBlock, Workload.block)),
+  HttpRouter.get("/ws", webSocket(echo)),
+  HttpRouter.get("/chat", webSocket(chat)),
+  HttpRouter.get("/health", Metrics.health),
+  HttpRouter.get("/metrics", Metrics.answer)
+)
+
+/**
+ * {@link router} as an app. A path without a route is 404 with the list of the routes, another method than GET and HEAD 405.
+ *
+ * @since 0.1.0
+ * @category routes
+ */
+export const app: HttpApp.Default = Routes.orListed(router)
+// #endregion
+
+/**
+ * The URL of a server; a path for one on a Unix socket.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
+export const formatUrl = (address: HttpServer.Address, isTls = false): string => {
+  if (address._tag === "UnixAddress") return `unix:${address.path}`
+  const { hostname, port } = address
+  return `${isTls ? "https" : "http"}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`
+}
+
+/**
+ * Serves the app, calls `onListen` with the URL (default: prints `listening on URL`) and runs until it is interrupted. The
+ * layer of the server closes it gracefully.
  *
  * @example
  * ```ts
@@ -135,115 +150,36 @@ export const listen = Effect.fn("Server.listen")(function* <E, R>(
  * import * as Server from "effect-asyncio/programs/Server"
  * import * as HttpServerNode from "effect-asyncio/services/HttpServerNode"
  *
- * export const program = Server.serve({ port: 8080 }).pipe(Effect.provide(HttpServerNode.layer))
+ * export const program = Server.serve(Server.app).pipe(Effect.provide(HttpServerNode.layer({ port: 8080 })))
  * ```
  *
  * @since 0.1.0
  * @category effects
  */
-export const serve = Effect.fn("Server.serve")(function* (options: Options = {}) {
-  const { url } = yield* listen(app, options)
-  yield* Output.print(`listening on ${url}`)
+export const serve = Effect.fn("Server.serve")(function* <E, R>(
+  app: HttpApp.Default<E, R>,
+  options: {
+    /** Whether the URL is one of https. Default false. */
+    readonly isTls?: boolean | undefined
+    readonly onListen?: ((url: string) => Effect.Effect<void>) | undefined
+  } = {}
+) {
+  const { address } = yield* HttpServer.HttpServer
+  const { print } = yield* Output.Output
+  const { isTls, onListen = (url: string) => print(`listening on ${url}`) } = options
+  yield* HttpServer.serveEffect(app)
+  yield* onListen(formatUrl(address, isTls))
   return yield* Effect.never
 }, Effect.scoped)
 
 // #region example
 /**
- * The guide's explanation as a program: one thread that serves all clients, on a free port. {@link serve} itself.
+ * The guide's explanation, measured, in five lines: what waiting and blocking do to other requests.
  *
  * @since 0.1.0
  * @category examples
  */
-export const example: Effect.Effect<never, HttpServer.ListenError, HttpServer.HttpServer | Output.Output> =
-  serve()
+export const example = Effect.flatMap(Explanation.measure(), (measured) =>
+  Effect.forEach(Explanation.lines(measured), Output.print, { discard: true })
+)
 // #endregion
-
-/**
- * Settings of {@link demo}.
- *
- * @since 0.1.0
- * @category options
- */
-export interface DemoOptions extends Options {
-  /** Requests that wait at the same time; default 1,000. */
-  readonly requests?: number | undefined
-  /** How long each of them waits; default 200 milliseconds. */
-  readonly wait?: Duration.DurationInput | undefined
-  /** How long one handler blocks; default 300 milliseconds. */
-  readonly block?: Duration.DurationInput | undefined
-  /** Requests without a wait that are sent at the same time; default 10. */
-  readonly others?: number | undefined
-}
-
-/**
- * The measurements of a {@link demo}; times in milliseconds.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Demo {
-  readonly requests: number
-  readonly wait: number
-  readonly block: number
-  readonly others: number
-  /** One request that waits, alone. */
-  readonly one: number
-  /** From the first of the waiting requests to the last answer. */
-  readonly all: number
-  /** The slowest of the other requests while nothing blocks. */
-  readonly free: number
-  /** The quickest of the other requests while one handler blocks. */
-  readonly held: number
-}
-
-const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>
-  Effect.map(Effect.timed(effect), ([duration]) => Duration.toMillis(duration))
-
-/**
- * Measures the strength and the weakness of an event loop: many requests that wait take one wait, and one handler that
- * blocks delays all others. Server and clients share the one thread, over real sockets with `HttpServerNode.layer`.
- *
- * @since 0.1.0
- * @category effects
- */
-export const demo = Effect.fn("Server.demo")(function* (options: DemoOptions = {}) {
-  checkOptions(options, { requests: countOrNone, others: countOrNone, wait: time, block: time })
-  const { others = 10, requests = 1000 } = options
-  const block = Duration.toMillis(options.block ?? 300)
-  const wait = Duration.toMillis(options.wait ?? 200)
-  const http = yield* HttpServer.HttpServer
-  const server = yield* listen((request) => {
-    if (request.path === "/block") return Effect.as(http.block(block), hi)
-    // Not the route of `app`, which accepts whole milliseconds up to `maxWait` only.
-    return request.path === "/wait" ? Effect.as(Sleep.sleep(wait), hi) : app(request)
-  }, options)
-  const waiting = server.request("/wait")
-  const quick = Array.from({ length: others }, () => timed(server.request("/")))
-  // Connections are opened first: opening a thousand takes longer than the wait, on any server.
-  yield* Gather.gather(Array.from({ length: requests }, () => server.request("/")))
-  const one = yield* timed(waiting)
-  const all = yield* timed(Gather.gather(Array.from({ length: requests }, () => waiting)))
-  const free = Math.max(...(yield* Gather.gather(quick)))
-  // The blocking request is sent first, so that it delays the others.
-  const [, ...held] = yield* Gather.gather([timed(server.request("/block")), ...quick])
-  return { requests, wait, block, others, one, all, free, held: Math.min(...held) } satisfies Demo
-}, Effect.scoped)
-
-const ms = (measured: number) => `${Math.round(measured)} ms`
-
-/**
- * A {@link Demo} in five lines.
- *
- * @since 0.1.0
- * @category formatting
- */
-export const demoLines = (demo: Demo): ReadonlyArray<string> => {
-  const { all, block, free, held, one, others, requests, wait } = demo
-  return [
-    `1 request that waits ${wait} ms: answered after ${ms(one)}`,
-    `${requests} requests that wait ${wait} ms each: all answered after ${ms(all)} (one after another: ${formatDuration(requests * wait)})`,
-    `${others} requests with nothing to wait for: each answered within ${ms(free)}`,
-    `the same ${others} while one handler blocks for ${block} ms: none answered before ${ms(held)}`,
-    "waiting costs the loop nothing, blocking stops it for all requests: blocking work belongs on a thread (aio executor)"
-  ]
-}

@@ -1,10 +1,12 @@
 import { readdirSync } from "node:fs"
-import http from "node:http"
-import { syncBuiltinESMExports } from "node:module"
 import * as net from "node:net"
+import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Ref, Scope } from "effect"
-import * as HttpServer from "../../src/services/http/HttpServer.js"
+import { Context, Effect, Layer, Ref, Scope } from "effect"
+import type { Options } from "../../src/services/http/HttpServer.js"
 import * as HttpServerNode from "../../src/services/http/HttpServerNode.js"
 import * as EventLoop from "../../src/services/task/EventLoop.js"
 
@@ -22,10 +24,22 @@ const raw = (port: number, bytes: string | Buffer) =>
     return Effect.sync(() => socket.destroy())
   })
 
-const handler: HttpServer.Handler = (request) =>
-  request.path === "/ws"
-    ? HttpServer.webSocket((socket) => Effect.forever(Effect.flatMap(socket.receive, socket.send)))
-    : Effect.succeed(HttpServer.text("fine"))
+type App = HttpApp.Default<unknown>
+
+const byPath = (answers: Readonly<Record<string, App>>): App =>
+  Effect.flatMap(
+    HttpServerRequest.HttpServerRequest,
+    ({ url }) => answers[url] ?? HttpServerResponse.text("fine")
+  )
+
+const echo: App = Effect.gen(function* () {
+  const socket = yield* HttpServerRequest.upgrade
+  const write = yield* socket.writer
+  yield* socket.runRaw(write)
+  return HttpServerResponse.empty()
+}).pipe(Effect.scoped)
+
+const handler = byPath({ "/ws": echo })
 
 const get = (headers: string, line = "GET / HTTP/1.1") => `${line}\r\n${headers}\r\n\r\n`
 const post = (headers: string, body: string) => `POST / HTTP/1.1\r\nHost: a\r\n${headers}\r\n\r\n${body}`
@@ -107,7 +121,15 @@ const frames: ReadonlyArray<readonly [string, Buffer, number]> = [
   ]
 ]
 
-const serve = HttpServer.serve(handler, { port: 0 })
+/** Serves the app until the scope closes, and returns its port. */
+const serve = (app: App = handler, options: Options = {}) =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const server = yield* Layer.buildWithScope(HttpServerNode.layer(options), scope)
+    const { address, serve } = Context.get(server, HttpServer.HttpServer)
+    yield* serve(app)
+    return address._tag === "TcpAddress" ? address.port : 0
+  })
 const isFine = (port: number) =>
   Effect.map(raw(port, get("Host: a\r\nConnection: close")), (got) => assert.match(got, /^HTTP\/1\.1 200 /))
 
@@ -116,19 +138,19 @@ describe("server: invalid requests", () => {
     "malformed requests are answered with 400 or 431, never handled, and the next is served",
     () =>
       Effect.gen(function* () {
-        const { port } = yield* serve
+        const port = yield* serve()
         for (const [what, bytes, status] of malformed) {
           const got = yield* raw(port, bytes)
           assert.deepStrictEqual([what, got.slice(0, 12)], [what, `HTTP/1.1 ${status}`])
           assert.notInclude(got, "fine")
         }
         yield* isFine(port)
-      }).pipe(Effect.provide(HttpServerNode.layer))
+      })
   )
 
   it.scopedLive("invalid handshakes are refused", () =>
     Effect.gen(function* () {
-      const { port } = yield* serve
+      const port = yield* serve()
       for (const more of [
         key,
         `Sec-WebSocket-Version: 12\r\n${key}`,
@@ -138,19 +160,19 @@ describe("server: invalid requests", () => {
         assert.match(yield* raw(port, hello(more)), /^HTTP\/1\.1 4\d\d /)
       }
       yield* isFine(port)
-    }).pipe(Effect.provide(HttpServerNode.layer))
+    })
   )
 
   it.scopedLive("bad frames close their WebSocket with the code of the violation", () =>
     Effect.gen(function* () {
-      const { port } = yield* serve
+      const port = yield* serve()
       for (const [what, bytes, code] of frames) {
         const got = yield* raw(port, Buffer.concat([Buffer.from(shake), bytes]))
         const closing = Buffer.from(got.slice(got.indexOf("\r\n\r\n") + 4), "latin1")
         assert.deepStrictEqual([what, closing[0], closing.readUInt16BE(2)], [what, 0x88, code])
       }
       yield* isFine(port)
-    }).pipe(Effect.provide(HttpServerNode.layer))
+    })
   )
 
   const connect = (port: number, bytes: string | Buffer) =>
@@ -179,32 +201,14 @@ describe("server: invalid requests", () => {
     ]
   ]
   /** Answers as `handler` does, but never answers `/wait`. */
-  const waiting: HttpServer.Handler = (request) =>
-    request.path === "/wait" ? Effect.never : handler(request)
-
-  /** Makes servers with these settings of Node's, until the scope ends. */
-  const withNode = (settings: http.ServerOptions) => {
-    const create = http.createServer
-    const set = (changed: typeof create) =>
-      Effect.sync(() => {
-        http.createServer = changed
-        syncBuiltinESMExports()
-      })
-    const changed = (...words: ReadonlyArray<unknown>) => {
-      assert.deepStrictEqual(words, [], "no setting of the server's own is changed here")
-      return create(settings)
-    }
-    return Effect.acquireRelease(set(changed as typeof create), () => set(create))
-  }
+  const waiting = byPath({ "/ws": echo, "/wait": Effect.never })
 
   it.scopedLive("no client delays the end for longer than the grace period", () =>
     Effect.gen(function* () {
-      // What is idle or half-way would be closed by Node itself in the end.
-      yield* withNode({ keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 })
       const sockets: Array<net.Socket> = []
       yield* Effect.scoped(
         Effect.gen(function* () {
-          const { port } = yield* HttpServer.serve(waiting, { port: 0, grace: "200 millis" })
+          const port = yield* serve(waiting, { grace: "200 millis", idleTime: "1 minute" })
           for (const [, bytes] of kinds) {
             // Closed by the server, not by the end of a scope.
             const socket = yield* Effect.provideService(
@@ -222,14 +226,12 @@ describe("server: invalid requests", () => {
           sockets.map((socket) => socket.destroyed || new Promise((done) => socket.on("close", done)))
         )
       )
-    }).pipe(Effect.provide(HttpServerNode.layer))
+    })
   )
 
-  it.scopedLive("a client that is silent or half-way for too long is closed, as Node has it by default", () =>
+  it.scopedLive("a client that is silent or half-way for too long is closed", () =>
     Effect.gen(function* () {
-      // Node's own times are 60 s for a head and 300 s for a request, which it looks at every 30 s.
-      yield* withNode({ headersTimeout: 100, requestTimeout: 200, connectionsCheckingInterval: 20 })
-      const { port } = yield* serve
+      const port = yield* serve(handler, { headerTime: "100 millis", bodyTime: "200 millis" })
       // A body that the handler does not need holds up no answer; its connection is closed as the others are.
       for (const [i, status] of [408, 408, 200].entries()) {
         const [what, bytes] = kinds[i]!
@@ -237,7 +239,7 @@ describe("server: invalid requests", () => {
         assert.deepStrictEqual([what, got.slice(0, 12)], [what, `HTTP/1.1 ${status}`])
       }
       yield* isFine(port)
-    }).pipe(Effect.provide(HttpServerNode.layer))
+    })
   )
 
   /**
@@ -259,6 +261,12 @@ describe("server: invalid requests", () => {
       write()
     })
 
+  const silent: App = Effect.gen(function* () {
+    const socket = yield* HttpServerRequest.upgrade
+    yield* socket.runRaw(() => Effect.never)
+    return HttpServerResponse.empty()
+  })
+
   // A session that never receives, or a client that never reads what is sent back.
   const floods = [
     ["texts", "a session that echoes", frame(0x81, "x".repeat(100))],
@@ -271,15 +279,7 @@ describe("server: invalid requests", () => {
     "a flood of %s to %s that is not read is held back, and others are served",
     ([, session, one]) =>
       Effect.gen(function* () {
-        const { port } = yield* session.endsWith("echoes")
-          ? serve
-          : HttpServer.serve(
-              (request) =>
-                request.path === "/ws"
-                  ? HttpServer.webSocket(() => Effect.never)
-                  : Effect.succeed(HttpServer.text("fine")),
-              { port: 0 }
-            )
+        const port = yield* serve(session.endsWith("echoes") ? handler : byPath({ "/ws": silent }))
         const socket = yield* connect(port, shake)
         socket.pause()
         const many = Buffer.concat(Array.from({ length: 2000 }, () => one))
@@ -289,12 +289,12 @@ describe("server: invalid requests", () => {
         // Read no further than its session receives, or closed as a flood.
         assert.isTrue(sent < 40_000_000 || socket.destroyed, `${sent} bytes were taken`)
         assert.isBelow(process.memoryUsage().rss - before, 150_000_000)
-      }).pipe(Effect.provide(HttpServerNode.layer))
+      })
   )
 
   it.scopedLive("a body without an end is not kept, and others are served", () =>
     Effect.gen(function* () {
-      const { port } = yield* serve
+      const port = yield* serve()
       const socket = yield* connect(port, post("Transfer-Encoding: chunked", ""))
       socket.resume()
       const chunk = Buffer.concat([Buffer.from("10000\r\n"), Buffer.alloc(0x10000, "x"), Buffer.from("\r\n")])
@@ -302,24 +302,19 @@ describe("server: invalid requests", () => {
       yield* flood(socket, chunk, 200_000_000)
       yield* isFine(port)
       assert.isBelow(process.memoryUsage().rss - before, 150_000_000)
-    }).pipe(Effect.provide(HttpServerNode.layer))
+    })
   )
 
   it.scopedLive("hundreds of clients that are silent, half-way, idle or waiting are freed when they go", () =>
     Effect.gen(function* () {
       const descriptors = () => readdirSync("/proc/self/fd").length
       const running = yield* Ref.make(0)
-      const { port } = yield* HttpServer.serve(
-        (request) =>
-          request.path === "/wait"
-            ? Effect.acquireUseRelease(
-                Ref.update(running, (n) => n + 1),
-                () => Effect.never,
-                () => Ref.update(running, (n) => n - 1)
-              )
-            : handler(request),
-        { port: 0 }
+      const wait = Effect.acquireUseRelease(
+        Ref.update(running, (n) => n + 1),
+        () => Effect.never,
+        () => Ref.update(running, (n) => n - 1)
       )
+      const port = yield* serve(byPath({ "/ws": echo, "/wait": wait }))
       const before = descriptors()
       yield* Effect.scoped(
         Effect.gen(function* () {
@@ -339,6 +334,6 @@ describe("server: invalid requests", () => {
         until: () => Effect.map(Ref.get(running), (n) => n === 0 && descriptors() <= before)
       })
       yield* isFine(port)
-    }).pipe(Effect.provide(HttpServerNode.layer))
+    })
   )
 })

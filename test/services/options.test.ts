@@ -7,7 +7,7 @@ import * as GatherFiles from "../../src/programs/Gather.js"
 import * as LongRunning from "../../src/programs/LongRunning.js"
 import * as Network from "../../src/programs/Network.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
-import * as Server from "../../src/programs/Server.js"
+import * as ServerCompare from "../../src/programs/ServerCompare.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
 import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
@@ -16,8 +16,12 @@ import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
 import * as Input from "../../src/services/host/Input.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as SystemLoad from "../../src/services/host/SystemLoad.js"
-import * as HttpServer from "../../src/services/http/HttpServer.js"
+import * as Blocking from "../../src/services/http/Blocking.js"
+import * as Explanation from "../../src/services/http/Explanation.js"
 import * as HttpServerTest from "../../src/services/http/HttpServerTest.js"
+import * as LoadDriver from "../../src/services/http/LoadDriver.js"
+import * as ServerProcess from "../../src/services/http/ServerProcess.js"
+import * as ServerProcesses from "../../src/services/http/ServerProcesses.js"
 import * as spool from "../../src/services/job/internal/spool.js"
 import * as Jobs from "../../src/services/job/Jobs.js"
 import * as CommandExecutor from "../../src/services/process/CommandExecutor.js"
@@ -170,16 +174,38 @@ options("ExecutorTest.layer", { maxWorkers: "count" }, (given) =>
     ExecutorTest.layer(() => Effect.void, given)
   )
 )
-options("HttpServer.ServeOptions", { port: "port", grace: "time" }, (given) =>
-  Effect.scoped(HttpServer.serve(() => Effect.succeed(HttpServer.text("")), given))
+options(
+  "HttpServer.Options",
+  {
+    port: "port",
+    grace: "time",
+    connections: "countOrInfinity",
+    connectionsPerAddress: "countOrInfinity",
+    headerTime: "someTime",
+    headerSize: "count",
+    bodyTime: "someTime",
+    bodySize: "anyCount",
+    idleTime: "someTime",
+    pipelined: "count",
+    messageSize: "count",
+    messagesWaiting: "count",
+    backlog: "countOrInfinity",
+    writeTime: "someTime",
+    pingInterval: "someTime",
+    deadline: "someTime"
+  },
+  (given) => Effect.provide(Effect.void, HttpServerTest.layer(given))
 )
-options("Server.Options", { port: "port", grace: "time" }, (given) =>
-  Effect.scoped(Server.listen(Server.app, given))
+options("Blocking.Options", { threads: "count" }, (given) =>
+  Blocking.make({ file: "/nowhere/app.ts" }, given)
 )
 options(
-  "Server.DemoOptions",
+  "Explanation.Options",
   { requests: "countOrNone", wait: "time", block: "time", others: "countOrNone" },
-  (given) => Server.demo(given)
+  (given) => Effect.provide(Explanation.measure(given), HttpServerTest.layer())
+)
+options("ServerProcesses.Options", { processes: "count", grace: "time" }, (given) =>
+  ServerProcesses.run({ processes: 1, report: () => Effect.void, ...given })
 )
 options("Lines.Options", { maxLine: "countOrInfinity", delimiter: "byte" }, (given) =>
   Effect.sync(() => Lines.make({ onLine: () => undefined, ...given }))
@@ -304,6 +330,26 @@ option("RecordRun.RunOptions.maxLine", "countOrInfinity", (maxLine) =>
     RecordRun.run({ _tag: "Input", name: "bytes", bytes }, (value) => value, { format: "ndjson", maxLine })
   )
 )
+options(
+  "LoadDriver.LoadOptions",
+  {
+    connections: "countOrNone",
+    webSockets: "countOrNone",
+    time: "someTime",
+    warmUp: "time",
+    connectTime: "time"
+  },
+  (given) => LoadDriver.run("http://127.0.0.1:1/", given)
+)
+options("ServerProcess.StartOptions", { timeout: "someTime" }, (given) => ServerProcess.start(command, given))
+options(
+  "ServerCompare.CompareOptions",
+  { webSockets: "countOrNone", threads: "count", wait: "someTime", time: "someTime" },
+  (given) => Stream.runDrain(ServerCompare.compare({ models: [], ...given }))
+)
+option("ServerCompare.CompareOptions.connections", "count", (one) =>
+  Stream.runDrain(ServerCompare.compare({ models: [], connections: [one] }))
+)
 options("Network.DashboardOptions", { timeout: "time" }, (given) => Network.dashboard("ada", given))
 options("ScheduledRuns.RunsOptions", { grace: "time", timeout: "time" }, (given) =>
   ScheduledRuns.run(command, { _tag: "Later", delay: 0 }, { handle: () => Effect.void, ...given })
@@ -372,7 +418,7 @@ const layers = Layer.mergeAll(
   ProcessesTest.layerTest([{ match: "true" }]),
   DownloaderTest.layer({}),
   InlineExecutor.layer,
-  HttpServerTest.layer,
+  LoadDriver.layerTest(() => ({})),
   Output.layerTest,
   Probes.layerTest({}),
   Timers.layer,

@@ -170,5 +170,6 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--backoff": retriesNow,
   "--backoff-max": retriesNow,
   "--version": "aio --version",
-  "--bar": "--progress"
+  "--bar": "--progress",
+  "--demo": "--compare for all models under load, --explain for five lines"
 }

@@ -269,6 +269,96 @@ export const Await = Schema.Union(
  */
 export const Network = Schema.Union(finished({ text: optional(text) }), summary({}))
 
+const amount = Schema.NonNegative.pipe(Schema.finite())
+const atLeast = Schema.Struct({ ms: amount, atLeast: Schema.Boolean }).annotations({
+  description: "a quantile; with atLeast, more requests than that still waited"
+})
+
+/**
+ * The events of `aio server --compare`: `name` is model and load. `measured` is a load on a fresh server, with answers a
+ * second, processors used, and bytes of memory; `predicted` is a sentence of the guide beside what was measured, without
+ * `holds` if that was not measured.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const ServerCompare = Schema.Union(
+  event("note", { reason: text }),
+  event("started", item),
+  event("measured", {
+    ...item,
+    model: Schema.Literal("event-loop", "threads", "blocking"),
+    load: Schema.Literal("hello", "wait", "sockets"),
+    connections: count,
+    connected: count,
+    webSockets: count,
+    requests: count,
+    refused: count,
+    throughput: amount,
+    p50: optional(atLeast),
+    p99: optional(atLeast),
+    errors: count,
+    failures: Schema.Array(text),
+    timeWait: optional(count),
+    cpu: optional(amount),
+    cpuPerRequest: optional(milliseconds),
+    switches: optional(amount),
+    memory: optional(count),
+    memoryPerConnection: optional(amount)
+  }),
+  event("finished", { ...item, status: Schema.Literal("failed"), duration: milliseconds, reason: text }),
+  event("predicted", { claim: text, measured: text, holds: optional(Schema.Boolean) }),
+  event("summary", {
+    measured: count,
+    failed: count,
+    predictions: count,
+    held: count,
+    duration: milliseconds,
+    exitCode: count
+  })
+)
+
+/**
+ * The events of `aio server`. `request` only with `--access-log`, when the last of the answer was produced; `exited` and
+ * `restarting` are of a process of `--processes`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Server = Schema.Union(
+  event("listening", {
+    url: text,
+    processes: index.annotations({ description: "how many processes serve" })
+  }),
+  event("request", {
+    time,
+    remote: optional(text),
+    method: text,
+    url: text,
+    /** 499: the client has gone. */
+    status: count,
+    bytes: count,
+    duration: milliseconds,
+    referer: optional(text),
+    userAgent: optional(text),
+    cancelled: optional(text)
+  }),
+  /** A handler has failed; its client got 500. */
+  event("failed", { method: text, url: text, reason: text }),
+  /** The server closes, and waits for this many requests. */
+  event("closing", { running: count, grace: milliseconds }),
+  event("exited", { pid: count, reason: text }),
+  event("restarting", { delay: milliseconds })
+)
+
+/**
+ * The type of {@link Server}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ServerEvent = typeof Server.Type
+
 const stall = {
   /** Milliseconds in which the event loop did not turn. */
   duration: milliseconds,
@@ -338,5 +428,6 @@ export const byCommand = {
   schedule: Schedule,
   await: Await,
   network: Network,
-  guide: Guide
+  guide: Guide,
+  server: Schema.Union(...Server.members, ...ServerCompare.members)
 }

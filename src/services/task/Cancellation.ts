@@ -35,6 +35,17 @@ export const toFiberId = (cancellation: Cancellation): FiberId.FiberId => {
 }
 
 /**
+ * Gives the id of another library's interruptions a reason, for as long as the process runs: what is interrupted under
+ * this id is reported as cancelled so.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const describe = (id: FiberId.FiberId, cancellation: Cancellation): void => {
+  carried.set(id, cancellation)
+}
+
+/**
  * Reads the reasons out of a cause, in no particular order. Empty when nothing was cancelled, or when the
  * interruption came from plain Effect code without a reason.
  *

@@ -1,5 +1,5 @@
 import { createHook } from "node:async_hooks"
-import type { Effect, Exit, Fiber, FiberId, FiberRefs, RuntimeFlags } from "effect"
+import type { Effect, Exit, Fiber, FiberId, FiberRefs, RuntimeFlags, Scope } from "effect"
 
 // The one file that uses internals of Effect's fibers and data types (written for Effect 3.22). Other modules call these
 // functions, which are named by their purpose; scripts/privateNames.mjs refuses the private names elsewhere, and
@@ -177,4 +177,18 @@ export const watchForever = (): (() => void) => {
 export const isForever = (fiber: AnyFiber): boolean => {
   const timer = forever.get(fiber) as { readonly _destroyed?: boolean } | undefined
   return timer !== undefined && timer._destroyed !== true
+}
+
+// scopes
+
+interface ScopeInside {
+  state: { readonly _tag: string; readonly finalizers?: ReadonlyMap<unknown, unknown> }
+}
+
+/** Whether closing the scope runs no finalizer; then it counts as closed from here on, without an effect. */
+export const closedEmpty = (scope: Scope.CloseableScope, exit: Exit.Exit<unknown, unknown>): boolean => {
+  const inner = scope as unknown as ScopeInside
+  if (inner.state._tag === "Open" && inner.state.finalizers?.size !== 0) return false
+  inner.state = { _tag: "Closed", exit } as ScopeInside["state"]
+  return true
 }

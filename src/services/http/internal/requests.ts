@@ -1,0 +1,314 @@
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
+import type * as HttpMiddleware from "@effect/platform/HttpMiddleware"
+import type { HttpServer } from "@effect/platform/HttpServer"
+import * as HttpServerError from "@effect/platform/HttpServerError"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Socket from "@effect/platform/Socket"
+import {
+  Cause,
+  Context,
+  DefaultServices,
+  Deferred,
+  type Duration,
+  Effect,
+  Exit,
+  Fiber,
+  GlobalValue,
+  Option,
+  Runtime,
+  RuntimeFlags,
+  Scope,
+  Tracer,
+  type Types
+} from "effect"
+import * as Cancellation from "../../task/Cancellation.js"
+import * as Causes from "../../task/Causes.js"
+import * as Deadline from "../../task/Deadline.js"
+import { closedEmpty, thunkOf } from "../../task/internal/fiberRuntime.js"
+import * as Sleep from "../../task/Sleep.js"
+import { formatGiven } from "../../text/Durations.js"
+import { HandlerFailed, type Options, type Reason, reasons } from "../HttpServer.js"
+import type { Resolved } from "./limits.js"
+import type { ServerRequest } from "./serverRequest.js"
+import type { Stats } from "./stats.js"
+
+// A fiber for each request: the app and its middleware as one effect, the reasons of cancellation, the deadline, and the
+// grace period at the end. Shared by the servers over node:http and in memory.
+
+// Under the platform's id, by which its middleware tells a client that is gone from a server that stops.
+Cancellation.describe(HttpServerError.clientAbortFiberId, {
+  reason: reasons.disconnected,
+  origin: "client"
+})
+
+const makeScope = thunkOf(Scope.make())!
+const ejected = GlobalValue.globalValue(
+  "@effect/platform/HttpApp/ejectedScopes",
+  () => new WeakSet<Scope.Scope>()
+)
+
+const unavailable = HttpServerResponse.empty({ status: 503, headers: { "retry-after": "1" } })
+
+type App = HttpApp.Default<any, any>
+type AnyFiber = Fiber.RuntimeFiber<any, any>
+type Start = (request: ServerRequest) => Fiber.RuntimeFiber<void>
+
+const requestOf = (fiber: AnyFiber) =>
+  (
+    Context.unsafeGet(
+      fiber.currentContext as Context.Context<never>,
+      HttpServerRequest.HttpServerRequest
+    ) as ServerRequest
+  ).root
+
+const send = (response: HttpServerResponse.HttpServerResponse) =>
+  Effect.withFiberRuntime<HttpServerResponse.HttpServerResponse, HttpServerError.ResponseError>((fiber) => {
+    const request = requestOf(fiber)
+    const before = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
+    if (before._tag === "None") {
+      const rest = request.respond(response)
+      return rest === undefined ? Exit.succeed(response) : Effect.as(rest, response)
+    }
+    return Effect.tap(before.value(request, response), (response) => request.respond(response) ?? Effect.void)
+  })
+
+const sessionEnded = (cause: Cause.Cause<unknown>) =>
+  Option.exists(Cause.failureOption(cause), (error) => Socket.SocketCloseError.is(error))
+
+/** The requests of one server. */
+export class Requests {
+  readonly running = new Set<ServerRequest>()
+  closing = false
+  private readonly apps: Array<Start> = []
+  private whenIdle: (() => void) | undefined = undefined
+
+  constructor(
+    readonly limits: Resolved,
+    readonly stats: Stats,
+    private readonly options: Options,
+    private readonly fork: <A>(effect: Effect.Effect<A>) => Fiber.RuntimeFiber<A>
+  ) {}
+
+  /** Counts and reports a request that is answered with a status of 500 or more because its handler failed. */
+  private failed(cause: Cause.Cause<unknown>, status: number) {
+    if (status < 500 || Cause.isInterruptedOnly(cause) || sessionEnded(cause)) return Effect.void
+    this.stats.failed++
+    return Effect.withFiberRuntime<void>((fiber) => this.report(requestOf(fiber), cause))
+  }
+
+  report(request: ServerRequest, cause: Cause.Cause<unknown>): Effect.Effect<void> {
+    const report = this.options.report ?? ((failure: HandlerFailed) => Effect.logError(failure.message))
+    return Effect.catchAllCause(
+      Effect.suspend(() => report(new HandlerFailed({ request, cause }))),
+      (broken) => Effect.logError("the report of a handler failed", Cause.sequential(cause, broken))
+    )
+  }
+
+  /** The app as an effect that answers the request in its context, and does not fail. Runs uninterruptible. */
+  private handled(app: App, middleware: HttpMiddleware.HttpMiddleware | undefined): Effect.Effect<void> {
+    const onFailure = (cause: Cause.Cause<unknown>) =>
+      Effect.flatMap(HttpServerError.causeResponse(cause), ([response, rest]) =>
+        Effect.zipRight(
+          Effect.zipRight(send(response), this.failed(cause, response.status)),
+          Cause.isEmptyType(rest) ? Exit.succeed(response) : Exit.failCause(rest)
+        )
+      )
+    let answered: App = Effect.matchCauseEffect(Effect.interruptible(app), { onSuccess: send, onFailure })
+    if (middleware !== undefined) answered = middleware(answered)
+    const end = (exit: Exit.Exit<HttpServerResponse.HttpServerResponse, unknown>) =>
+      Effect.withFiberRuntime<void, unknown>((fiber) => {
+        const request = requestOf(fiber)
+        // Answered by now, unless the middleware did not run the app.
+        const answer = request.answered
+          ? Effect.void
+          : Exit.isSuccess(exit)
+            ? send(exit.value)
+            : onFailure(exit.cause)
+        const { scope } = request
+        if (scope === undefined || closedEmpty(scope, exit) || ejected.has(scope)) return answer
+        return Effect.ensuring(answer, Scope.close(scope, exit))
+      })
+    return Effect.matchCauseEffect(answered, {
+      onSuccess: (response) => end(Exit.succeed(response)),
+      onFailure: (cause) => end(Exit.failCause(cause))
+    }) as Effect.Effect<void>
+  }
+
+  /** The same with a span for each request, which only the platform's own handler makes. */
+  private traced(app: App, middleware: HttpMiddleware.HttpMiddleware | undefined): Effect.Effect<void> {
+    const reported = Effect.tapErrorCause(Effect.interruptible(app), (cause) =>
+      Effect.flatMap(HttpServerError.causeResponse(cause), ([{ status }]) => this.failed(cause, status))
+    )
+    const respond = (
+      request: HttpServerRequest.HttpServerRequest,
+      response: HttpServerResponse.HttpServerResponse
+    ) => (request as ServerRequest).root.respond(response) ?? Effect.void
+    return Effect.catchAllCause(
+      HttpApp.toHandled(reported, respond, middleware),
+      () => Effect.void
+    ) as Effect.Effect<void>
+  }
+
+  /** `HttpServer.serve`: the requests of the app until the scope closes; then it waits for `close`. */
+  readonly serve = (
+    close: Effect.Effect<void>
+  ): ((
+    app: HttpApp.Default<any, any>,
+    middleware?: HttpMiddleware.HttpMiddleware
+  ) => Effect.Effect<void, never, any>) => {
+    return (app, middleware) =>
+      Effect.gen(this, function* () {
+        const runtime = yield* Effect.runtime<never>()
+        const tracer = yield* Effect.tracer
+        // A span costs more than the rest of a request: only where a tracer was installed.
+        const traced = tracer !== Context.get(DefaultServices.liveServices, Tracer.Tracer)
+        const effect = traced ? this.traced(app, middleware) : this.handled(app, middleware)
+        const services = new Map(runtime.context.unsafeMap)
+        if (!services.has(HttpIncomingMessage.MaxBodySize.key) && Number.isFinite(this.limits.bodySize)) {
+          services.set(
+            HttpIncomingMessage.MaxBodySize.key,
+            Option.some(FileSystem.Size(this.limits.bodySize))
+          )
+        }
+        // One runtime for all, with the context of the request that starts: `runFork` copies what it needs.
+        const each: Types.Mutable<Runtime.Runtime<never>> = Runtime.make({
+          context: runtime.context,
+          fiberRefs: runtime.fiberRefs,
+          runtimeFlags: RuntimeFlags.disable(runtime.runtimeFlags, RuntimeFlags.Interruption)
+        })
+        const run = Runtime.runFork(each)
+        const start: Start = (request) => {
+          const context = new Map(services)
+          request.scope = makeScope()
+          context.set(HttpServerRequest.HttpServerRequest.key, request)
+          context.set(Scope.Scope.key, request.scope)
+          each.context = Context.unsafeMake(context)
+          return run(effect)
+        }
+        yield* Effect.acquireRelease(
+          Effect.sync(() => this.apps.push(start)),
+          () =>
+            Effect.suspend(() => {
+              if (this.apps.length === 1)
+                return Effect.ensuring(
+                  close,
+                  Effect.sync(() => this.remove(start))
+                )
+              this.remove(start)
+              return Effect.void
+            })
+        )
+      })
+  }
+
+  private remove(start: Start) {
+    this.apps.splice(this.apps.indexOf(start), 1)
+  }
+
+  /** Starts the fiber of the request. Returns false if it has ended already. */
+  start(request: ServerRequest, ended: (request: ServerRequest) => void): boolean {
+    this.stats.requests++
+    const app = this.apps.at(-1)
+    if (app === undefined) {
+      request.respond(unavailable)
+      return false
+    }
+    this.stats.running++
+    const fiber: Fiber.RuntimeFiber<unknown> = app(request)
+    if (fiber.unsafePoll() !== null) {
+      this.stats.running--
+      return false
+    }
+    request.fiber = fiber
+    this.running.add(request)
+    const late = Number.isFinite(this.limits.deadline) ? this.expire(request) : undefined
+    fiber.addObserver(() => {
+      this.stats.running--
+      this.running.delete(request)
+      late?.unsafeInterruptAsFork(fiber.id())
+      ended(request)
+      if (this.running.size === 0) this.whenIdle?.()
+    })
+    return true
+  }
+
+  private expire(request: ServerRequest) {
+    return this.fork(
+      Effect.zipRight(
+        Sleep.sleep(this.limits.deadline),
+        Effect.sync(() => {
+          if (request.upgraded) return
+          this.stats.limits.deadline++
+          this.cancel(request, reasons.deadline)
+        })
+      )
+    )
+  }
+
+  /** Cancels a request that runs. Its client is answered at once, whether or not the handler can be interrupted. */
+  cancel(request: ServerRequest, reason: Reason): void {
+    if (request.fiber === undefined || request.reason !== undefined) return
+    request.reason = reason
+    this.stats.cancelled[reason]++
+    if (reason !== reasons.disconnected) request.respond(unavailable)
+    request.fiber.unsafeInterruptAsFork(
+      reason === reasons.disconnected
+        ? HttpServerError.clientAbortFiberId
+        : Cancellation.toFiberId({ reason, origin: "server" })
+    )
+  }
+
+  private readonly drained = Effect.async<void>((resume) => {
+    if (this.running.size === 0) return resume(Effect.void)
+    this.whenIdle = () => resume(Effect.void)
+  })
+
+  /** Gives running requests the grace period, then cancels them, and waits until all connections are gone. */
+  drain(gone: Effect.Effect<void>, destroy: () => void): Effect.Effect<void> {
+    const { grace } = this.limits
+    // A fiber of its own: this runs in a finalizer, which cannot be interrupted, and so not be timed out.
+    const within = (wait: Effect.Effect<void>, limit: Duration.DurationInput) =>
+      Deadline.timeout(wait, {
+        limit,
+        late: { reason: reasons.closing, origin: "server" },
+        onTimeout: () => reasons.closing
+      }).pipe(Effect.option, Effect.interruptible, Effect.forkDaemon, Effect.flatMap(Fiber.join))
+    return Effect.gen(this, function* () {
+      let requests = 0
+      for (const request of this.running) if (!request.upgraded) requests++
+      if (requests > 0) {
+        yield* Effect.catchAllCause(
+          Effect.suspend(() => this.options.onDrain?.(requests, grace) ?? Effect.void),
+          (cause) => Effect.logError(`onDrain failed: ${Causes.headline(cause)}`)
+        )
+      }
+      if (Option.isSome(yield* within(Effect.zipRight(gone, this.drained), grace))) return
+      for (const request of this.running) this.cancel(request, reasons.closing)
+      // As long again for the clean-up of handlers; those that cannot be interrupted are left.
+      const ended = yield* within(this.drained, grace)
+      destroy()
+      yield* gone
+      if (Option.isSome(ended)) return
+      const { size } = this.running
+      yield* Effect.logError(
+        `server: ${size} cancelled ${size === 1 ? "request has" : "requests have"} not ended within ${formatGiven(grace)}`
+      )
+    })
+  }
+}
+
+/** The service that the platform's tag stands for. */
+export type Serve = HttpServer["serve"]
+
+/** Done once by the first caller; later ones wait for the same end. */
+export const once = (effect: Effect.Effect<void>): Effect.Effect<void> => {
+  let done: Deferred.Deferred<void> | undefined
+  return Effect.flatMap(Deferred.make<void>(), (fresh) => {
+    if (done !== undefined) return Deferred.await(done)
+    done = fresh
+    return Effect.ensuring(effect, Deferred.succeed(fresh, undefined))
+  })
+}
