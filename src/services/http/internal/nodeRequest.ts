@@ -7,9 +7,24 @@ import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type * as Socket from "@effect/platform/Socket"
 import { Cause, type Effect } from "effect"
 import { NodeBody } from "./body.js"
-import type { Connection } from "./connections.js"
+import type { Resolved } from "./limits.js"
 import * as NodeResponse from "./nodeResponse.js"
+import type { Requests } from "./requests.js"
 import { ServerRequest } from "./serverRequest.js"
+import type { Stats } from "./stats.js"
+
+/** What a request needs of its connection. */
+export interface Connection extends NodeResponse.Writing {
+  readonly socket: NetSocket
+  readonly address: string | undefined
+  readonly closed: boolean
+  readonly server: {
+    readonly limits: Resolved
+    readonly stats: Stats
+    readonly requests: Requests
+    readonly closing: boolean
+  }
+}
 
 /** A request over node:http. */
 export class NodeRequest extends ServerRequest {
