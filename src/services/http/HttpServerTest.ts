@@ -36,7 +36,7 @@ const streamed = (
 ) => {
   const stream = streamOf(response.body)
   if (stream === undefined || request.method === "HEAD" || response.status === 204) return {}
-  if (response.body._tag === "Uint8Array") return { body: stream }
+  if (response.body._tag === "Uint8Array") return { body: response.body.body }
   const mailbox = Effect.runSync(Mailbox.make<Uint8Array, unknown>({ capacity: 16, strategy: "suspend" }))
   let read = false
   const body = Stream.ensuring(
