@@ -222,7 +222,12 @@ options(
   { maxRestarts: "anyCount", window: "time", resetAfter: "time", readyTimeout: "time" },
   (given) => Supervisor.supervise(Effect.void, given)
 )
-options("TaskGroup.Options", { capacity: "countOrInfinity" }, (given) => TaskGroup.scoped(Effect.void, given))
+options("TaskGroup.Options", { concurrency: "countOrInfinity" }, (given) =>
+  TaskGroup.scoped(Effect.void, given)
+)
+options("TaskGroup.StartOptions", { priority: "any" }, (given) =>
+  TaskGroup.scoped(TaskGroup.start("task", Effect.void, given))
+)
 options("Timers.SeriesOptions", { times: "anyCount", jitter: "time", seed: "any", window: "time" }, (given) =>
   Scheduling.every("1 second", Effect.void, given)
 )

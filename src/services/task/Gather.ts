@@ -1,5 +1,5 @@
 import { Cause, Effect, Exit } from "effect"
-import { checkedNumber, countOrInfinity } from "../text/Numbers.js"
+import { checkedConcurrency } from "../text/Numbers.js"
 import type * as Cancellation from "./Cancellation.js"
 import { headline, parallel, raise, failures as withoutInterruptions } from "./Causes.js"
 import * as WorkerFibers from "./WorkerFibers.js"
@@ -85,10 +85,7 @@ export const gather: {
     let failures: Cause.Cause<unknown> = Cause.empty
     let cancellation: Cancellation.Cancellation | undefined
     return WorkerFibers.run({
-      concurrency:
-        concurrency === "unbounded"
-          ? Number.POSITIVE_INFINITY
-          : checkedNumber("concurrency", concurrency, countOrInfinity),
+      concurrency: checkedConcurrency(concurrency),
       pull: () => {
         if (array !== undefined) return next < array.length ? (array[next++] ?? nothing) : undefined
         const done = read
