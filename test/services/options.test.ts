@@ -44,6 +44,7 @@ import * as Deadline from "../../src/services/task/Deadline.js"
 import * as Gather from "../../src/services/task/Gather.js"
 import * as Sleep from "../../src/services/task/Sleep.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
+import * as WaitTasks from "../../src/services/task/WaitTasks.js"
 import * as WorkerFibers from "../../src/services/task/WorkerFibers.js"
 import * as Lines from "../../src/services/text/Lines.js"
 import * as Executor from "../../src/services/thread/Executor.js"
@@ -225,6 +226,7 @@ options(
 options("TaskGroup.Options", { concurrency: "countOrInfinity" }, (given) =>
   TaskGroup.scoped(Effect.void, given)
 )
+options("WaitTasks.WaitOptions", { timeout: "time" }, (given) => WaitTasks.wait([], given))
 options("TaskGroup.StartOptions", { priority: "any" }, (given) =>
   TaskGroup.scoped(TaskGroup.start("task", Effect.void, given))
 )

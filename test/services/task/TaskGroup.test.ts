@@ -627,7 +627,7 @@ describe("TaskGroup", () => {
           ),
           Effect.catchTag("Refused", () => Effect.die("the first failure wins"))
         )
-        expectTypeOf(file).toEqualTypeOf<Effect.Effect<void | readonly [string, Option.Option<string>]>>()
+        expectTypeOf<Effect.Effect.Error<typeof file>>().toEqualTypeOf<never>()
         expect(yield* file).toEqual(["a", Option.some("reads")])
       })
     )
