@@ -22,7 +22,7 @@ const ready = (n) => Effect.sync(() => n + 1)
 const contenders = {
   ours: () => Effect.runPromise(sum(MapConcurrent.mapConcurrent(source(), ready, { concurrency }))),
   unordered: () =>
-    Effect.runPromise(sum(MapConcurrent.mapConcurrent(source(), ready, { concurrency, ordered: false }))),
+    Effect.runPromise(sum(MapConcurrent.mapConcurrent(source(), ready, { concurrency, unordered: true }))),
   effect: () => Effect.runPromise(sum(Stream.mapEffect(source(), ready, { concurrency }))),
   pMap: async () => {
     let total = 0

@@ -133,7 +133,7 @@ export const command = Command.provide(
             format,
             encoding: isRaw ? "raw" : "utf8",
             concurrency: Values.jobCount(config.jobs, (yield* SystemLoad.SystemLoad).cpus),
-            ordered: !config.unordered,
+            unordered: config.unordered,
             batch: config.batch === undefined ? undefined : { size: config.batch, within: config.within },
             key: config.key,
             rate: config.rate,

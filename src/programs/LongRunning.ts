@@ -1,4 +1,5 @@
 import { Cause, Duration, Effect, Exit, Option, Random, Scope } from "effect"
+import { dual } from "effect/Function"
 import * as Output from "../services/host/Output.js"
 import * as Sleep from "../services/task/Sleep.js"
 import * as TaskGroup from "../services/task/TaskGroup.js"
@@ -26,20 +27,33 @@ import { anyTime, checkedDuration } from "../services/text/Numbers.js"
  * @since 0.1.0
  * @category effects
  */
-export const forever = <A, E, R, E2 = never, R2 = never>(
-  effect: Effect.Effect<A, E, R> | ((pause: Duration.Duration) => Effect.Effect<A, E, R>),
-  pause: Duration.DurationInput | Effect.Effect<Duration.DurationInput, E2, R2>
-): Effect.Effect<never, E | E2, R | R2> => {
-  const draw: Effect.Effect<Duration.DurationInput, E2, R2> = Effect.isEffect(pause)
-    ? pause
-    : Effect.succeed(pause)
-  return Effect.forever(
-    Effect.flatMap(draw, (drawn) => {
-      const pause = checkedDuration("pause", drawn, anyTime)
-      return Effect.zipRight(Sleep.sleep(pause), Effect.isEffect(effect) ? effect : effect(pause))
-    })
-  )
-}
+export const forever: {
+  <E2 = never, R2 = never>(
+    pause: Duration.DurationInput | Effect.Effect<Duration.DurationInput, E2, R2>
+  ): <A, E, R>(
+    effect: Effect.Effect<A, E, R> | ((pause: Duration.Duration) => Effect.Effect<A, E, R>)
+  ) => Effect.Effect<never, E | E2, R | R2>
+  <A, E, R, E2 = never, R2 = never>(
+    effect: Effect.Effect<A, E, R> | ((pause: Duration.Duration) => Effect.Effect<A, E, R>),
+    pause: Duration.DurationInput | Effect.Effect<Duration.DurationInput, E2, R2>
+  ): Effect.Effect<never, E | E2, R | R2>
+} = dual(
+  2,
+  <A, E, R, E2 = never, R2 = never>(
+    effect: Effect.Effect<A, E, R> | ((pause: Duration.Duration) => Effect.Effect<A, E, R>),
+    pause: Duration.DurationInput | Effect.Effect<Duration.DurationInput, E2, R2>
+  ): Effect.Effect<never, E | E2, R | R2> => {
+    const draw: Effect.Effect<Duration.DurationInput, E2, R2> = Effect.isEffect(pause)
+      ? pause
+      : Effect.succeed(pause)
+    return Effect.forever(
+      Effect.flatMap(draw, (drawn) => {
+        const pause = checkedDuration("pause", drawn, anyTime)
+        return Effect.zipRight(Sleep.sleep(pause), Effect.isEffect(effect) ? effect : effect(pause))
+      })
+    )
+  }
+)
 
 /**
  * Settings of {@link cancelAfter}.
@@ -75,12 +89,23 @@ export interface CancelAfterOptions<R = never> {
  * @since 0.1.0
  * @category effects
  */
-export const cancelAfter: <A, E, R, R2 = never>(
-  effect: Effect.Effect<A, E, R>,
-  duration: Duration.DurationInput,
-  options?: CancelAfterOptions<R2>
-) => Effect.Effect<Option.Option<A>, E, R | R2> = Effect.fn("LongRunning.cancelAfter")(
-  (effect, duration, options = {}) => {
+export const cancelAfter: {
+  <R2 = never>(
+    duration: Duration.DurationInput,
+    options?: CancelAfterOptions<R2>
+  ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Option.Option<A>, E, R | R2>
+  <A, E, R, R2 = never>(
+    effect: Effect.Effect<A, E, R>,
+    duration: Duration.DurationInput,
+    options?: CancelAfterOptions<R2>
+  ): Effect.Effect<Option.Option<A>, E, R | R2>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R, R2 = never>(
+    effect: Effect.Effect<A, E, R>,
+    duration: Duration.DurationInput,
+    options: CancelAfterOptions<R2> = {}
+  ): Effect.Effect<Option.Option<A>, E, R | R2> => {
     const { name = "task", onDue = Effect.void, onStart = Effect.void } = options
     // A scope for the group alone: resources that the effect acquires in the scope of the caller outlive it.
     const use = (scope: Scope.Scope) =>
@@ -103,7 +128,9 @@ export const cancelAfter: <A, E, R, R2 = never>(
         if (Exit.isSuccess(exit)) return Option.some(exit.value)
         return Cause.isInterruptedOnly(exit.cause) ? Option.none() : yield* Effect.failCause(exit.cause)
       })
-    return Effect.acquireUseRelease(Scope.make(), use, Scope.close)
+    return Effect.acquireUseRelease(Scope.make(), use, Scope.close).pipe(
+      Effect.withSpan("LongRunning.cancelAfter", { captureStackTrace: false })
+    )
   }
 )
 

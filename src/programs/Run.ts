@@ -1,4 +1,11 @@
-import { Cause, Deferred, Effect, Exit, Fiber, FiberRef, Logger, Option } from "effect"
+import type * as CommandExecutor from "@effect/platform/CommandExecutor"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as Path from "@effect/platform/Path"
+import type * as Runtime from "@effect/platform/Runtime"
+import type * as Terminal from "@effect/platform/Terminal"
+import type * as Worker from "@effect/platform/Worker"
+import { Cause, Deferred, Effect, Exit, Fiber, FiberRef, Layer, Logger, Option } from "effect"
+import { dual } from "effect/Function"
 import { codes } from "../services/host/ExitCodes.js"
 import * as Failures from "../services/host/Failures.js"
 import * as Output from "../services/host/Output.js"
@@ -48,7 +55,32 @@ export interface MainOptions extends Options {
    * user's own copy of `effect` are found too. Default: false.
    */
   readonly ownProcess?: boolean | undefined
+  /** Reports no failure of the program; its exit code stays. Default: false. */
+  readonly disableErrorReporting?: boolean | undefined
+  /** Leaves Effect's default logger as it is, which writes to stdout. Default: false. */
+  readonly disablePrettyLogger?: boolean | undefined
+  /**
+   * Receives the exit of the program, when all has been cleaned up, and ends the process with the code that it passes on.
+   * Default: the code of {@link supervise}.
+   */
+  readonly teardown?: Runtime.Teardown | undefined
 }
+
+/**
+ * The services that {@link runMain} provides: `Output`, `Signals`, and those of `NodeContext` if `@effect/platform-node` is
+ * installed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type MainServices =
+  | Output.Output
+  | Signals.Signals
+  | CommandExecutor.CommandExecutor
+  | FileSystem.FileSystem
+  | Path.Path
+  | Terminal.Terminal
+  | Worker.WorkerManager
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -63,11 +95,16 @@ const settle = (code: number, late: Signals.Name | undefined): number =>
 const isBroken = (fiber: AnyFiber): Effect.Effect<boolean> =>
   Effect.raceFirst(Effect.as(fiber.status, false), Effect.as(Effect.repeatN(nextTurn, 100), true))
 
+interface Supervised {
+  readonly code: number
+  readonly exit: Exit.Exit<unknown, unknown>
+}
+
 const superviseWith = <A, E, R>(
   program: Effect.Effect<A, E, R>,
-  options: Options,
+  options: Options & Pick<MainOptions, "disableErrorReporting">,
   isOurs: (fiber: AnyFiber, token: object) => boolean
-): Effect.Effect<number, never, R | Output.Output | Signals.Signals> =>
+): Effect.Effect<Supervised, never, R | Output.Output | Signals.Signals> =>
   Effect.uninterruptible(
     Effect.gen(function* () {
       const output = yield* Output.Output
@@ -126,11 +163,12 @@ const superviseWith = <A, E, R>(
       const waited = yield* Effect.exit(Effect.interruptible(over))
       if (Exit.isSuccess(waited) && waited.value === undefined) {
         yield* Effect.zipRight(output.flushed, nextTurn)
-        return settle(codes.failed, yield* signals.first)
+        const exit = Exit.die(new Error("the fiber of the program is broken"))
+        return { code: settle(codes.failed, yield* signals.first), exit }
       }
       const exit = Exit.isSuccess(waited) ? waited.value! : yield* Fiber.interrupt(main)
       const signal = yield* signals.first
-      if (Exit.isFailure(exit)) {
+      if (Exit.isFailure(exit) && options.disableErrorReporting !== true) {
         yield* report(exit.cause)
         if (signal === undefined && !failed && Cause.isInterruptedOnly(exit.cause)) {
           const [why] = Cancellation.fromCause(exit.cause)
@@ -166,7 +204,7 @@ const superviseWith = <A, E, R>(
             : failed
               ? codes.failed
               : codes.ok
-      return settle(code, yield* signals.first)
+      return { code: settle(code, yield* signals.first), exit }
     })
   ).pipe(
     // A failure is reported here, once; Effect would log it too.
@@ -196,16 +234,40 @@ const superviseWith = <A, E, R>(
  * @since 0.1.0
  * @category effects
  */
-export const supervise = <A, E, R>(
-  program: Effect.Effect<A, E, R>,
-  options: Options = {}
-): Effect.Effect<number, never, R | Output.Output | Signals.Signals> =>
-  superviseWith(program, options, (fiber, token) => fiber.getFiberRef(family) === token)
+export const supervise: {
+  (
+    options?: Options
+  ): <A, E, R>(
+    program: Effect.Effect<A, E, R>
+  ) => Effect.Effect<number, never, R | Output.Output | Signals.Signals>
+  <A, E, R>(
+    program: Effect.Effect<A, E, R>,
+    options?: Options
+  ): Effect.Effect<number, never, R | Output.Output | Signals.Signals>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(program: Effect.Effect<A, E, R>, options: Options = {}) =>
+    Effect.map(
+      superviseWith(program, options, (fiber, token) => fiber.getFiberRef(family) === token),
+      ({ code }) => code
+    )
+)
+
+// No dependency: its name is not resolved before the program runs, and a bundle does not contain it.
+const platform: string = "@effect/platform-node/NodeContext"
+
+const nodeContext: Layer.Layer<MainServices> = Layer.unwrapEffect(
+  Effect.tryPromise(async () => (await import(platform)).layer as Layer.Layer<MainServices>).pipe(
+    Effect.orElseSucceed(() => Layer.empty as Layer.Layer<any>)
+  )
+)
 
 /**
  * Runs a program as this process: `asyncio.run` for a whole executable. As {@link supervise}, with the process's own
  * signals and streams; the process stays alive while fibers wait, a second signal ends it at once, and Effect's log goes
- * to stderr. Call it once, last. It ends the process, whatever handles are still open.
+ * to stderr. Call it once, last. It ends the process, whatever handles are still open. It takes the options of
+ * `NodeRuntime.runMain`, provides {@link MainServices}, and changes nothing outside of the program, unless `ownProcess` is
+ * set.
  *
  * @example
  * import { Effect } from "effect"
@@ -216,34 +278,49 @@ export const supervise = <A, E, R>(
  * @since 0.1.0
  * @category functions
  */
-export const runMain = <A, E>(
-  program: Effect.Effect<A, E, Output.Output | Signals.Signals>,
-  options: MainOptions = {}
-): void => {
-  // Node ends when no timer and no handle is left, even while fibers wait for each other.
-  keepAlive()
-  const cwd = options.cwd ?? process.cwd()
-  const ended = Effect.gen(function* () {
-    const output = yield* Output.Output
-    const logger = options.logger ?? StderrLogger.stderr(output, cwd)
-    const supervised = Effect.withFiberRuntime<number, never, Output.Output | Signals.Signals>((self) =>
-      superviseWith(program, { ...options, cwd }, (fiber) => fiber !== (self as AnyFiber))
-    )
-    if (options.ownProcess !== true)
-      return yield* Effect.provide(supervised, Logger.replace(Logger.defaultLogger, logger))
-    Object.assign(Logger.defaultLogger, logger)
-    return yield* Effect.zipRight(Unobserved.watchEveryCopy, supervised)
-  }).pipe(
-    Effect.provide(Output.layer),
-    // Closing the output has written the rest; a closed stdout is reported in the next turn.
-    Effect.zipLeft(nextTurn),
-    Effect.flatMap((code) =>
-      Effect.map(Signals.Signals, (signals) => signals.first).pipe(
-        Effect.flatten,
-        Effect.map((late) => settle(code, late))
+export const runMain: {
+  (options?: MainOptions): <A, E>(program: Effect.Effect<A, E, MainServices>) => void
+  <A, E>(program: Effect.Effect<A, E, MainServices>, options?: MainOptions): void
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  (given: Effect.Effect<unknown, unknown, MainServices>, options: MainOptions = {}): void => {
+    // `aio` brings its own, and loads them only where a command needs them.
+    const program = (
+      options.ownProcess === true ? given : Effect.provide(given, nodeContext)
+    ) as Effect.Effect<unknown, unknown, Output.Output | Signals.Signals>
+    // Node ends when no timer and no handle is left, even while fibers wait for each other.
+    keepAlive()
+    const cwd = options.cwd ?? process.cwd()
+    const ended = Effect.gen(function* () {
+      const output = yield* Output.Output
+      const logger = options.logger ?? StderrLogger.stderr(output, cwd)
+      const supervised = Effect.withFiberRuntime<Supervised, never, Output.Output | Signals.Signals>((self) =>
+        superviseWith(program, { ...options, cwd }, (fiber) => fiber !== (self as AnyFiber))
       )
-    ),
-    Effect.provide(Signals.layer)
-  )
-  Effect.runFork(ended).addObserver((exit) => process.exit(Exit.getOrElse(exit, () => codes.failed)))
-}
+      if (options.disablePrettyLogger === true) return yield* supervised
+      if (options.ownProcess !== true)
+        return yield* Effect.provide(supervised, Logger.replace(Logger.defaultLogger, logger))
+      Object.assign(Logger.defaultLogger, logger)
+      return yield* Effect.zipRight(Unobserved.watchEveryCopy, supervised)
+    }).pipe(
+      Effect.provide(Output.layer),
+      // Closing the output has written the rest; a closed stdout is reported in the next turn.
+      Effect.zipLeft(nextTurn),
+      Effect.flatMap(({ code, exit }) =>
+        Effect.map(Signals.Signals, (signals) => signals.first).pipe(
+          Effect.flatten,
+          Effect.map((late) => ({ code: settle(code, late), exit }))
+        )
+      ),
+      Effect.provide(Signals.layer)
+    )
+    Effect.runFork(ended).addObserver((ended) => {
+      const { code, exit } = Exit.getOrElse(ended, (cause) => ({
+        code: codes.failed,
+        exit: Exit.failCause(cause)
+      }))
+      if (options.teardown === undefined) process.exit(code)
+      options.teardown(exit, (code) => process.exit(code))
+    })
+  }
+)

@@ -1,4 +1,5 @@
 import { Clock, type Duration, Effect } from "effect"
+import { dual } from "effect/Function"
 import * as Output from "../services/host/Output.js"
 import type * as Cron from "../services/time/Cron.js"
 import * as Timers from "../services/time/Timers.js"
@@ -23,11 +24,19 @@ import * as Timers from "../services/time/Timers.js"
  * @since 0.1.0
  * @category effects
  */
-export const callSoon = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  options?: Timers.CallOptions
-): Effect.Effect<Timers.Handle<A, E>, never, R | Timers.Timers> =>
-  Effect.flatMap(Timers.Timers, (timers) => timers.callSoon(effect, options))
+export const callSoon: {
+  (
+    options?: Timers.CallOptions
+  ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Timers.Handle<A, E>, never, R | Timers.Timers>
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options?: Timers.CallOptions
+  ): Effect.Effect<Timers.Handle<A, E>, never, R | Timers.Timers>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(effect: Effect.Effect<A, E, R>, options?: Timers.CallOptions) =>
+    Effect.flatMap(Timers.Timers, (timers) => timers.callSoon(effect, options))
+)
 
 /**
  * Runs the effect after a delay by the monotonic clock (asyncio: `loop.call_later`). A delay of zero or less is the same

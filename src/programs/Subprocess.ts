@@ -8,35 +8,6 @@ import type { Result } from "../services/process/ProcessOutcome.js"
 import * as Gather from "../services/task/Gather.js"
 
 /**
- * Runs a command as a child process and returns how it ended and what it wrote (asyncio: `create_subprocess_exec` and
- * `communicate`). When cancelled, it returns once no process of the command's group is left.
- *
- * An exit code other than 0 is a result, unless `check` makes it a `CommandFailed`. Fails with `CommandNotFound`,
- * `CommandNotExecutable` or `CommandNotStarted` when there is no process, and with `OutputTooLarge` beyond
- * `maxOutput`. The guide's section Subprocess.
- *
- * @example
- * ```ts
- * import * as Command from "@effect/platform/Command"
- * import { Effect } from "effect"
- * import * as Subprocess from "effect-asyncio/programs/Subprocess"
- * import * as Processes from "effect-asyncio/services/Processes"
- *
- * export const program = Subprocess.run(Command.make("uname", "-s"), { check: true }).pipe(
- *   Effect.timeout("10 seconds"),
- *   Effect.provide(Processes.layer)
- * )
- * ```
- *
- * @since 0.1.0
- * @category effects
- */
-export const run: (
-  command: Command.Command,
-  options?: Processes.RunOptions
-) => Effect.Effect<Result, ProcessError, Processes.Processes> = Processes.run
-
-/**
  * Settings of {@link runAll}.
  *
  * @since 0.1.0
@@ -50,7 +21,7 @@ export interface RunAllOptions extends Processes.RunOptions {
 }
 
 /**
- * Runs commands at once and returns their results in input order. A command fails as {@link run} does; an exit code other
+ * Runs commands at once and returns their results in input order. A command fails as `Processes.run` does; an exit code other
  * than 0 is a failure only with `check`. Fails with the first failure, once the others are cancelled and gone (`"cancel"`)
  * or done (`"continue"`).
  *
@@ -74,7 +45,7 @@ export const runAll = (
 ): Effect.Effect<ReadonlyArray<Result>, ProcessError, Processes.Processes> => {
   const { concurrency, onFailure, ...each } = options
   return Gather.gather(
-    Array.from(commands, (command) => run(command, each)),
+    Array.from(commands, (command) => Processes.run(command, each)),
     { concurrency, onFailure, name: "subprocess" }
   )
 }
@@ -83,7 +54,7 @@ export const runAll = (
 const runCommand = Effect.fn("Subprocess.runCommand")(function* (...words: [string, ...Array<string>]) {
   const command = Command.make(...words)
   yield* Output.print(`Executing: ${CommandText.commandLine(command)}`)
-  const { stdout } = yield* run(command)
+  const { stdout } = yield* Processes.run(command)
   yield* Output.print(new TextDecoder().decode(stdout))
 })
 

@@ -14,13 +14,12 @@ const hello2 = Output.print("hi 2")
  * @since 0.1.0
  * @category examples
  */
-export const example: Effect.Effect<void, TaskGroup.TaskCancelled | TaskGroup.TaskFailed, Output.Output> =
-  Effect.gen(function* () {
-    const task1 = yield* TaskGroup.start("hello1", hello1)
-    const task2 = yield* TaskGroup.start("hello2", hello2)
-    yield* task2.result
-    yield* task1.result
-  }).pipe(TaskGroup.scoped({ name: "tasks" }))
+export const example: Effect.Effect<void, TaskGroup.TaskCancelled, Output.Output> = Effect.gen(function* () {
+  const task1 = yield* TaskGroup.start("hello1", hello1)
+  const task2 = yield* TaskGroup.start("hello2", hello2)
+  yield* task2.result
+  yield* task1.result
+}).pipe(TaskGroup.scoped({ name: "tasks" }))
 // #endregion
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
@@ -35,11 +34,7 @@ type Result<Eff extends AnyEffect, Mode> = Mode extends "collect"
  * @since 0.1.0
  * @category options
  */
-export interface RunAllOptions<Mode extends TaskGroup.OnFailure = "cancel">
-  extends Omit<TaskGroup.Options, "onFailure"> {
-  /** Default `"cancel"`. */
-  readonly onFailure?: Mode
-}
+export interface RunAllOptions<Mode extends TaskGroup.OnFailure = "cancel"> extends TaskGroup.Options<Mode> {}
 
 /**
  * Runs named effects as one group and returns their results in input order, once no task is left, clean-up included.
@@ -58,7 +53,7 @@ export interface RunAllOptions<Mode extends TaskGroup.OnFailure = "cancel">
  *     ["lint", Effect.succeed(0)],
  *     ["test", Effect.fail("3 tests failed")]
  *   ],
- *   { onFailure: "collect", capacity: 2 }
+ *   { onFailure: "collect", concurrency: 2 }
  * )
  * ```
  *
@@ -77,12 +72,7 @@ export const runAll = Effect.fn("Tasks.runAll")(function* <
       ? Effect.forEach(started, (task) => task.await)
       : WaitTasks.results(started)
   })
-  return yield* TaskGroup.scoped(all, options).pipe(
-    // The group does not know the error types of its tasks; `runAll` does.
-    Effect.catchAll((error) =>
-      error instanceof TaskGroup.TaskFailed ? Effect.failCause(error.cause) : Effect.fail(error)
-    )
-  ) as Effect.Effect<
+  return yield* TaskGroup.scoped(all, options) as Effect.Effect<
     { -readonly [K in keyof T]: Result<T[K][1], Mode> },
     Mode extends "collect" ? never : Failure | TaskGroup.TaskCancelled,
     Effect.Effect.Context<T[number][1]>

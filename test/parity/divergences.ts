@@ -62,6 +62,38 @@ export const divergences: ReadonlyArray<Divergence> = [
     python: ["a has cleaned up", "gather is cancelled", "b has cleaned up"],
     here: ["a has cleaned up", "b has cleaned up", "gather is cancelled"]
   },
+  {
+    case: "group-cancelled-body",
+    reason:
+      "A cancelled TaskGroup of asyncio cancels its tasks when its body has cleaned up: until then they go on. Here the " +
+      "interruption reaches the body and the tasks together, as in Effect.all and trio, so that a clean-up that takes " +
+      "long does not keep them at work. A task that the clean-up needs is shielded.",
+    python: ["task ends", "body has cleaned up", "group cancelled"],
+    here: ["task cancelled", "body has cleaned up", "group cancelled"]
+  },
+  {
+    case: "group-cancelled-failures",
+    reason:
+      "A cancelled TaskGroup of asyncio whose tasks fail as they clean up raises their failures, and is no longer " +
+      "cancelled. Here it stays cancelled, as its caller asked, and the failures are reported.",
+    python: ["group failed: clean-up broke"],
+    here: ["reported: clean-up broke", "group cancelled"]
+  },
+  {
+    case: "group-two-fail",
+    reason:
+      "asyncio cancels the siblings of a failed task on the next turn, so a task that is due in the same turn still " +
+      "fails. Here they are cancelled at once: the second one does not run. The failure is the first one.",
+    python: ["failed: a b"],
+    here: ["failed: a"]
+  },
+  {
+    case: "wait-empty",
+    reason:
+      "asyncio refuses to wait for no tasks. Here the answer is two empty lists: a list that is computed may be empty.",
+    python: ["refused"],
+    here: ["0 0"]
+  },
   // what is never awaited, and loops
   {
     case: "await-never-when",
@@ -88,6 +120,30 @@ export const divergences: ReadonlyArray<Divergence> = [
       "that completes exactly at its deadline has made it: what was asked for is there.",
     python: ["timed out"],
     here: ["made it"]
+  },
+  {
+    case: "timeout-late-failure",
+    reason:
+      "What the clean-up of a late body raises wins over asyncio's TimeoutError. Effect.timeout drops it; " +
+      "Deadline.timeout has both in the cause.",
+    python: ["clean-up broke"],
+    here: ["timed out"]
+  },
+  {
+    case: "wait-for-zero",
+    reason:
+      "wait_for with a timeout of zero never starts its coroutine. Effect.timeout starts its effect, and interrupts it " +
+      "on the next turn.",
+    python: ["timed out"],
+    here: ["work begins", "timed out"]
+  },
+  {
+    case: "wait-for-late-result",
+    reason:
+      "A task that returns a result in spite of its cancellation returns it from wait_for. Effect.timeout has decided by " +
+      "then: the result of work that could not be interrupted is dropped.",
+    python: ["late result"],
+    here: ["timed out"]
   },
   {
     case: "equal-deadlines",

@@ -57,4 +57,30 @@ describe("Run.runMain", () => {
       expect([status, stderr]).toEqual([1, expect.stringContaining("gone")])
     }
   })
+
+  it("takes the options of NodeRuntime.runMain, data-last too", () => {
+    const fails = "Effect.fail(new Error('no'))"
+    expect(run(`Run.runMain(${fails}, { disableErrorReporting: true })`)).toEqual({
+      status: 1,
+      stderr: "",
+      stdout: ""
+    })
+    const teardown = "(exit, onExit) => { console.log(exit._tag); onExit(7) }"
+    expect(run(`Effect.succeed(1).pipe(Run.runMain({ teardown: ${teardown} }))`)).toEqual({
+      status: 7,
+      stderr: "",
+      stdout: "Success"
+    })
+    const { stdout } = run(`Run.runMain(${program}, { disablePrettyLogger: true })`)
+    expect(stdout).toContain("message=hello")
+  })
+
+  it("provides the services of NodeContext, if @effect/platform-node is installed", () => {
+    const reads = `Effect.flatMap(FileSystem.FileSystem, (fs) => fs.exists("package.json")).pipe(Effect.map(console.log))`
+    expect(run(`import * as FileSystem from "@effect/platform/FileSystem"; Run.runMain(${reads})`)).toEqual({
+      status: 0,
+      stderr: "",
+      stdout: "true"
+    })
+  })
 })

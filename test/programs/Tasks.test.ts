@@ -146,13 +146,13 @@ describe("Tasks", () => {
     )
 
     it.effect.prop(
-      "gives results in input order for any delays and any capacity",
+      "gives results in input order for any delays and any concurrency",
       [FastCheck.array(FastCheck.nat(5), { maxLength: 8 }), FastCheck.integer({ min: 1, max: 9 })],
-      ([delays, capacity]) =>
+      ([delays, concurrency]) =>
         Effect.gen(function* () {
           const results = yield* Tasks.runAll(
             delays.map((delay, i) => [`task ${i}`, later(delay, i)] as const),
-            { capacity }
+            { concurrency }
           )
           expect(results).toEqual(delays.map((_, index) => index))
         }).pipe(VirtualClock.run()),

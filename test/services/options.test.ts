@@ -49,6 +49,7 @@ import * as Gather from "../../src/services/task/Gather.js"
 import * as LoopWatch from "../../src/services/task/LoopWatch.js"
 import * as Sleep from "../../src/services/task/Sleep.js"
 import * as TaskGroup from "../../src/services/task/TaskGroup.js"
+import * as WaitTasks from "../../src/services/task/WaitTasks.js"
 import * as WorkerFibers from "../../src/services/task/WorkerFibers.js"
 import * as Lines from "../../src/services/text/Lines.js"
 import * as Executor from "../../src/services/thread/Executor.js"
@@ -249,7 +250,13 @@ options(
   { maxRestarts: "anyCount", window: "time", resetAfter: "time", readyTimeout: "time" },
   (given) => Supervisor.supervise(Effect.void, given)
 )
-options("TaskGroup.Options", { capacity: "countOrInfinity" }, (given) => TaskGroup.scoped(Effect.void, given))
+options("TaskGroup.Options", { concurrency: "countOrInfinity" }, (given) =>
+  TaskGroup.scoped(Effect.void, given)
+)
+options("WaitTasks.WaitOptions", { timeout: "time" }, (given) => WaitTasks.wait([], given))
+options("TaskGroup.StartOptions", { priority: "any" }, (given) =>
+  TaskGroup.scoped(TaskGroup.start("task", Effect.void, given))
+)
 options("Timers.SeriesOptions", { times: "anyCount", jitter: "time", seed: "any", window: "time" }, (given) =>
   Scheduling.every("1 second", Effect.void, given)
 )

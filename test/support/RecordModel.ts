@@ -525,7 +525,7 @@ export const mapping = FastCheck.asyncProperty(
   FastCheck.array(behaviour, { minLength: 1, maxLength: 6 }),
   FastCheck.record({
     onFailure: FastCheck.constantFrom("cancel" as const, "continue" as const, "continue" as const),
-    ordered: FastCheck.boolean(),
+    unordered: FastCheck.boolean(),
     concurrency: FastCheck.integer({ min: 1, max: 4 }),
     untouched: FastCheck.boolean(),
     retries: FastCheck.constant(0),
@@ -576,14 +576,14 @@ export const mapping = FastCheck.asyncProperty(
       const { exitCode, record } = failure.error
       if (!(exitCode > 0 && exitCode < 256)) fail("no exit code", exitCode)
       if (refused ? record.index !== 0 : firstFailure < 0) fail("stopped", told(record))
-      if (!refused && options.ordered && record.index !== firstFailure + 1)
+      if (!refused && !options.unordered && record.index !== firstFailure + 1)
         fail("another record failed", told(record))
       if (!refused && all[record.index - 1]![1] !== "failed") fail("it is none that fails", told(record))
       if (!refused && record.line !== wanted[record.index - 1]!.line) fail("another line", told(record))
     } else if (refused || firstFailure >= 0) fail("not stopped", found)
     const expected = firstFailure < 0 ? all : all.slice(0, firstFailure)
-    const shown = options.ordered ? found : [...found].sort(([a], [b]) => a - b)
-    if (firstFailure >= 0 && !options.ordered) {
+    const shown = !options.unordered ? found : [...found].sort(([a], [b]) => a - b)
+    if (firstFailure >= 0 && options.unordered) {
       // Which were done before the first failure, by time, is open; each at most once, and right.
       const byIndex = new Map(all.map((each) => [each[0], JSON.stringify(each)]))
       for (const each of shown) {

@@ -175,8 +175,8 @@ export const orderedIsSequential = law(
 
 export const groupLosesNothing = law(
   "TaskGroup: what was raised is in the cause or was reported",
-  FastCheck.record({ body: Programs.program, programs, onFailure, interruptedAt, capacity: concurrency }),
-  ({ body, capacity, interruptedAt, onFailure, programs }) =>
+  FastCheck.record({ body: Programs.program, programs, onFailure, interruptedAt, concurrency }),
+  ({ body, concurrency, interruptedAt, onFailure, programs }) =>
     Effect.gen(function* () {
       const raised: Array<string> = []
       const reported: Array<string> = []
@@ -192,7 +192,7 @@ export const groupLosesNothing = law(
         }).pipe(
           TaskGroup.scoped({
             onFailure,
-            capacity,
+            concurrency,
             // Every second report fails in its turn.
             report: ({ cause }) =>
               reported.length % 2 === 0
@@ -213,7 +213,7 @@ export const groupLosesNothing = law(
     })
 )
 
-// A failed task is in the cause of its group's failure.
+// A report that fails leaves the failure that it was given in the cause.
 const flat = (cause: Cause.Cause<unknown>): ReadonlyArray<string> =>
   [...Cause.failures(cause), ...Cause.defects(cause)].flatMap((error) =>
     error instanceof TaskGroup.TaskFailed ? flat(error.cause) : [String(error)]

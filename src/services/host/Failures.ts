@@ -176,10 +176,10 @@ export interface Style {
 
 const causes = (error: unknown): ReadonlyArray<unknown> => {
   const cause = read(error, "cause")
-  const errors = read(error, "errors")
+  const several = read(error, "errors")
   return [
-    ...(cause === undefined ? [] : [cause]),
-    ...(guarded(() => Array.isArray(errors), false) ? (errors as ReadonlyArray<unknown>) : [])
+    ...(cause === undefined ? [] : Cause.isCause(cause) ? errors(cause) : [cause]),
+    ...(guarded(() => Array.isArray(several), false) ? (several as ReadonlyArray<unknown>) : [])
   ]
 }
 

@@ -229,16 +229,8 @@ export const run = Effect.fn("CommandGroup.run")(function* (
       if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause))
         stopped = Cancellation.fromCause(exit.cause)[0]?.reason ?? ""
       const done = yield* summary
-      const unexpected = Exit.isFailure(exit) && !isCommandEnded(exit.cause)
+      const unexpected = Exit.isFailure(exit) && !Cause.isFailure(exit.cause)
       return unexpected ? yield* Effect.failCause(exit.cause as Cause.Cause<never>) : done
     })
   )
 })
-
-const isCommandEnded = (cause: Cause.Cause<TaskGroup.TaskFailed | TaskGroup.TaskCancelled>): boolean =>
-  Option.exists(
-    Cause.failureOption(cause),
-    (error) =>
-      error instanceof TaskGroup.TaskFailed &&
-      Option.exists(Cause.failureOption(error.cause), (inner) => inner instanceof CommandEnded)
-  )

@@ -1,10 +1,12 @@
 import { Cause, Chunk, Data, type Duration, Effect, Exit, Stream } from "effect"
+import { dual } from "effect/Function"
 import * as EventLine from "../host/EventLine.js"
 import type * as Events from "../host/Events.js"
 import { codes } from "../host/ExitCodes.js"
 import * as Generators from "../stream/Generators.js"
 import * as MapConcurrent from "../stream/MapConcurrent.js"
 import * as Pacing from "../stream/Pacing.js"
+import { takesStream } from "../stream/TakesStream.js"
 import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
@@ -91,12 +93,14 @@ export class MappedRecord {
  * @since 0.1.0
  * @category models
  */
-export class FailedRecord {
+export class FailedRecord<out E = unknown> {
   constructor(
     readonly records: ReadonlyArray<Records.Record>,
     readonly reason: string,
     /** 1 for a failure, 124 for a timeout, 126 or 127 for a command that cannot be run. */
-    readonly exitCode: number
+    readonly exitCode: number,
+    /** Why the function failed; none for a timeout, and for a record that is not one of its format. */
+    readonly failure?: Cause.Cause<E> | undefined
   ) {}
 }
 
@@ -106,7 +110,26 @@ export class FailedRecord {
  * @since 0.1.0
  * @category models
  */
-export type RecordOutcome = Records.Record | MappedRecord | FailedRecord
+export type RecordOutcome<E = unknown> = Records.Record | MappedRecord | FailedRecord<E>
+
+type ErrorOf<T> =
+  T extends Effect.Effect<infer _A, infer E, infer _R>
+    ? E
+    : T extends Stream.Stream<infer _A, infer E, infer _R>
+      ? E
+      : never
+type ContextOf<T> =
+  T extends Effect.Effect<infer _A, infer _E, infer R>
+    ? R
+    : T extends Stream.Stream<infer _A, infer _E, infer R>
+      ? R
+      : never
+
+type Mapped<E, R, T> = Stream.Stream<
+  RecordOutcome<ErrorOf<T>>,
+  E | Records.RecordFailed<ErrorOf<T>>,
+  R | ContextOf<T>
+>
 
 /**
  * A result that is written as these bytes.
@@ -117,6 +140,8 @@ export type RecordOutcome = Records.Record | MappedRecord | FailedRecord
 export class RawResult {
   constructor(readonly bytes: Uint8Array) {}
 }
+
+type Failed = Records.RecordFailed<unknown>
 
 class TimedOut extends Data.TaggedError("TimedOut")<{ readonly message: string }> {
   readonly exitCode = codes.timedOut
@@ -162,8 +187,8 @@ class Several {
   constructor(readonly values: ReadonlyArray<unknown>) {}
 }
 
-// `Effect.fail` reads fields of the error, which a proxy may refuse.
-const failWith = (error: unknown): Effect.Effect<never, unknown> => Effect.failCause(Cause.fail(error))
+// A defect: what is thrown has no type. `Effect.die` reads fields of the error, which a proxy may refuse.
+const failWith = (error: unknown): Effect.Effect<never> => Effect.failCause(Cause.die(error))
 
 // Catches what the user's code throws: Effect would read its fields, and if a proxy refuses that, the fiber's run
 // loop ends without an exit.
@@ -194,7 +219,12 @@ const waitFor = (later: Later): Effect.Effect<unknown, unknown> => {
     })
   }
   const iterable = Symbol.asyncIterator in later ? later : { [Symbol.iterator]: () => later }
-  return several(Generators.fromGenerator(() => iterable, { onError: (error) => error }))
+  return several(
+    Stream.catchAll(
+      Generators.fromGenerator(() => iterable, { onError: (error) => Cause.die(error) }),
+      Stream.failCause
+    )
+  )
 }
 
 /** Whether a function may read its second argument: by a parameter, by rest parameters, or by `arguments`. */
@@ -212,6 +242,7 @@ const readsContext = (f: (...args: ReadonlyArray<never>) => unknown): boolean =>
  * Maps records by a user's function, several at once: one that returns a value, a promise or an Effect, or a generator
  * or Stream of many results. `undefined` drops the record. A record that is not one of its format, a function that
  * throws, and a result that cannot be written are failures of the record. Its results are written whole or not at all.
+ * The errors of an Effect or Stream are in the types of `failure`, its requirements in those of the result.
  *
  * @example
  * ```ts
@@ -222,7 +253,7 @@ const readsContext = (f: (...args: ReadonlyArray<never>) => unknown): boolean =>
  * const bytes = Stream.make(new TextEncoder().encode("1\n2\nx\n"))
  *
  * export const doubled = ReadRecords.records(bytes, { format: "ndjson" }).pipe(
- *   (all) => MapRecords.mapRecords(all, (n) => (n as number) * 2, { concurrency: 4, onFailure: "continue" }),
+ *   MapRecords.mapRecords((n) => (n as number) * 2, { concurrency: 4, onFailure: "continue" }),
  *   Stream.runCollect
  * )
  * ```
@@ -230,219 +261,235 @@ const readsContext = (f: (...args: ReadonlyArray<never>) => unknown): boolean =>
  * @since 0.1.0
  * @category streams
  */
-export const mapRecords = <E, R>(
-  self: Stream.Stream<Records.Record, E, R>,
-  f: (value: unknown, context: RecordContext) => unknown,
-  options: MapRecordsOptions = {}
-): Stream.Stream<RecordOutcome, E | Records.RecordFailed, R> => {
-  const {
-    batch,
-    key,
-    onEvent = () => Effect.void,
-    onFailure = "cancel",
-    output = "ndjson",
-    rate,
-    retries = 0,
-    timeout,
-    untouched = true
-  } = options
-  let pauseBefore: (nth: number) => Effect.Effect<number>
-  const source = Stream.suspend(() => {
-    checkOptions(options, { retries: anyCount, timeout: time })
-    pauseBefore = Backoff.make(options.backoff)
-    return self
-  })
-  const innocent = Unchanged.changesNothing(f)
-  const wantsContext = readsContext(f)
+export const mapRecords: {
+  <T>(
+    f: (value: unknown, context: RecordContext) => T,
+    options?: MapRecordsOptions
+  ): <E, R>(self: Stream.Stream<Records.Record, E, R>) => Mapped<E, R, T>
+  <E, R, T>(
+    self: Stream.Stream<Records.Record, E, R>,
+    f: (value: unknown, context: RecordContext) => T,
+    options?: MapRecordsOptions
+  ): Mapped<E, R, T>
+} = dual(
+  takesStream,
+  <E, R>(
+    self: Stream.Stream<Records.Record, E, R>,
+    f: (value: unknown, context: RecordContext) => unknown,
+    options: MapRecordsOptions = {}
+  ): Stream.Stream<RecordOutcome, E | Failed, R> => {
+    const {
+      batch,
+      key,
+      onEvent = () => Effect.void,
+      onFailure = "cancel",
+      output = "ndjson",
+      rate,
+      retries = 0,
+      timeout,
+      untouched = true
+    } = options
+    let pauseBefore: (nth: number) => Effect.Effect<number>
+    const source = Stream.suspend(() => {
+      checkOptions(options, { retries: anyCount, timeout: time })
+      pauseBefore = Backoff.make(options.backoff)
+      return self
+    })
+    const innocent = Unchanged.changesNothing(f)
+    const wantsContext = readsContext(f)
 
-  const text = (value: unknown): string | Uint8Array => {
-    if (value instanceof RawResult) return value.bytes
-    if (output === "lines" && typeof value === "string") {
-      if (value.isWellFormed()) return value
-      throw new TypeError("a lone surrogate cannot be written as UTF-8")
+    const text = (value: unknown): string | Uint8Array => {
+      if (value instanceof RawResult) return value.bytes
+      if (output === "lines" && typeof value === "string") {
+        if (value.isWellFormed()) return value
+        throw new TypeError("a lone surrogate cannot be written as UTF-8")
+      }
+      return LosslessJson.encode(value)
     }
-    return LosslessJson.encode(value)
-  }
-  const failed = (
-    records: ReadonlyArray<Records.Record>,
-    why: string,
-    error?: unknown
-  ): Effect.Effect<FailedRecord, Records.RecordFailed> => {
-    const detail = clipped(why)
-    const exitCode = exitCodeOf(error)
-    if (onFailure === "continue") return Effect.succeed(new FailedRecord(records, detail, exitCode))
-    return Effect.fail(new Records.RecordFailed({ record: records[0]!, detail, exitCode }))
-  }
-  const settled = (
-    step: Effect.Effect<FailedRecord, Records.RecordFailed>
-  ): MapConcurrent.Ready<FailedRecord> | Effect.Effect<FailedRecord, Records.RecordFailed> =>
-    Exit.isExit(step) && Exit.isSuccess(step) ? new MapConcurrent.Ready(step.value as FailedRecord) : step
+    const failed = (
+      records: ReadonlyArray<Records.Record>,
+      why: string,
+      cause?: Cause.Cause<unknown>
+    ): Effect.Effect<FailedRecord, Failed> => {
+      const detail = clipped(why)
+      const error = cause === undefined ? undefined : Cause.squash(cause)
+      const exitCode = exitCodeOf(error)
+      const failure = error instanceof TimedOut ? undefined : cause
+      if (onFailure === "continue")
+        return Effect.succeed(new FailedRecord(records, detail, exitCode, failure))
+      return Effect.fail(new Records.RecordFailed({ record: records[0]!, detail, exitCode, failure }))
+    }
+    const settled = (
+      step: Effect.Effect<FailedRecord, Failed>
+    ): MapConcurrent.Ready<FailedRecord> | Effect.Effect<FailedRecord, Failed> =>
+      Exit.isExit(step) && Exit.isSuccess(step) ? new MapConcurrent.Ready(step.value as FailedRecord) : step
 
-  // `was`: the records' snapshots.
-  type Was = Unchanged.Snapshot | undefined | null
-  const outcome = (
-    records: ReadonlyArray<Records.Record>,
-    values: ReadonlyArray<unknown>,
-    was: ReadonlyArray<Was>,
-    result: unknown
-  ): RecordOutcome => {
-    const results =
-      result instanceof Several
-        ? result.values
-        : batch !== undefined && Array.isArray(result)
-          ? result
-          : [result]
-    // An object is matched by identity at any place; a primitive value only at its own.
-    const kept = (value: unknown, place: number): Records.Record | undefined => {
-      if (!untouched) return undefined
-      const isObject = typeof value === "object" && value !== null
-      if (!isObject && results.length !== records.length) return undefined
-      const at = isObject ? values.indexOf(value) : place
-      if (at < 0 || values[at] !== value) return undefined
-      return was[at] === null || Unchanged.isUnchanged(value, was[at]) ? records[at] : undefined
+    // `was`: the records' snapshots.
+    type Was = Unchanged.Snapshot | undefined | null
+    const outcome = (
+      records: ReadonlyArray<Records.Record>,
+      values: ReadonlyArray<unknown>,
+      was: ReadonlyArray<Was>,
+      result: unknown
+    ): RecordOutcome => {
+      const results =
+        result instanceof Several
+          ? result.values
+          : batch !== undefined && Array.isArray(result)
+            ? result
+            : [result]
+      // An object is matched by identity at any place; a primitive value only at its own.
+      const kept = (value: unknown, place: number): Records.Record | undefined => {
+        if (!untouched) return undefined
+        const isObject = typeof value === "object" && value !== null
+        if (!isObject && results.length !== records.length) return undefined
+        const at = isObject ? values.indexOf(value) : place
+        if (at < 0 || values[at] !== value) return undefined
+        return was[at] === null || Unchanged.isUnchanged(value, was[at]) ? records[at] : undefined
+      }
+      const written: Array<string | Uint8Array | Records.Record> = []
+      for (const [place, value] of results.entries()) {
+        if (value !== undefined) written.push(kept(value, place) ?? text(value))
+      }
+      return new MappedRecord(records, written)
     }
-    const written: Array<string | Uint8Array | Records.Record> = []
-    for (const [place, value] of results.entries()) {
-      if (value !== undefined) written.push(kept(value, place) ?? text(value))
-    }
-    return new MappedRecord(records, written)
-  }
-  const remember = (value: unknown): Was => (innocent || !untouched ? null : Unchanged.snapshot(value))
+    const remember = (value: unknown): Was => (innocent || !untouched ? null : Unchanged.snapshot(value))
 
-  const attempts = (
-    records: ReadonlyArray<Records.Record>,
-    values: ReadonlyArray<unknown>,
-    was: ReadonlyArray<Was>,
-    first: (() => unknown) | undefined
-  ): Effect.Effect<RecordOutcome, Records.RecordFailed> => {
-    const attempt = (number: number): Effect.Effect<RecordOutcome, Records.RecordFailed> => {
-      let controller: AbortController | undefined // made when its signal is read: it costs more than most functions
-      const { index, line } = records[0]!
-      const body = attempted(() => {
-        const result =
-          number === 1 && first !== undefined
-            ? first()
-            : f(batch === undefined ? values[0] : values, {
-                index,
-                line,
-                attempt: number,
-                get signal() {
-                  controller ??= new AbortController()
-                  return controller.signal
-                },
-                records
+    const attempts = (
+      records: ReadonlyArray<Records.Record>,
+      values: ReadonlyArray<unknown>,
+      was: ReadonlyArray<Was>,
+      first: (() => unknown) | undefined
+    ): Effect.Effect<RecordOutcome, Failed> => {
+      const attempt = (number: number): Effect.Effect<RecordOutcome, Failed> => {
+        let controller: AbortController | undefined // made when its signal is read: it costs more than most functions
+        const { index, line } = records[0]!
+        const body = attempted(() => {
+          const result =
+            number === 1 && first !== undefined
+              ? first()
+              : f(batch === undefined ? values[0] : values, {
+                  index,
+                  line,
+                  attempt: number,
+                  get signal() {
+                    controller ??= new AbortController()
+                    return controller.signal
+                  },
+                  records
+                })
+          return isLater(result) ? waitFor(result) : Effect.succeed(result)
+        }).pipe(
+          Effect.flatMap((result) => attempted(() => Effect.succeed(outcome(records, values, was, result)))),
+          Effect.onInterrupt(() => Effect.sync(() => controller?.abort()))
+        )
+        const limited =
+          timeout === undefined
+            ? body
+            : Effect.suspend(() => {
+                const message = `not done in ${formatGiven(timeout)}`
+                return Deadline.timeout(body, {
+                  limit: timeout,
+                  late: { reason: message, origin: "timeout" },
+                  onTimeout: () => new TimedOut({ message })
+                })
               })
-        return isLater(result) ? waitFor(result) : Effect.succeed(result)
-      }).pipe(
-        Effect.flatMap((result) => attempted(() => Effect.succeed(outcome(records, values, was, result)))),
-        Effect.onInterrupt(() => Effect.sync(() => controller?.abort()))
-      )
-      const limited =
-        timeout === undefined
-          ? body
-          : Effect.suspend(() => {
-              const message = `not done in ${formatGiven(timeout)}`
-              return Deadline.timeout(body, {
-                limit: timeout,
-                late: { reason: message, origin: "timeout" },
-                onTimeout: () => new TimedOut({ message })
-              })
+        return Effect.matchCauseEffect(limited, {
+          onSuccess: Effect.succeed,
+          onFailure: (cause) => {
+            // Only an interruption of the record itself: an interruption of the loop is not handled here.
+            const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
+            if (number > retries) return failed(records, detail, cause)
+            return Effect.flatMap(pauseBefore(number - 1), (pause) => {
+              const reason = clipped(detail)
+              const delay = EventLine.ms(pause)
+              const retried = onEvent({ event: "retrying", index, line, attempt: number + 1, delay, reason })
+              return Effect.zipRight(Effect.zipRight(retried, Sleep.sleep(pause)), attempt(number + 1))
             })
-      return Effect.matchCauseEffect(limited, {
-        onSuccess: Effect.succeed,
-        onFailure: (cause) => {
-          // Only an interruption of the record itself: an interruption of the loop is not handled here.
-          const detail = Cause.isInterruptedOnly(cause) ? "it has interrupted itself" : headline(cause)
-          if (number > retries) return failed(records, detail, Cause.squash(cause))
-          return Effect.flatMap(pauseBefore(number - 1), (pause) => {
-            const reason = clipped(detail)
-            const delay = EventLine.ms(pause)
-            const retried = onEvent({ event: "retrying", index, line, attempt: number + 1, delay, reason })
-            return Effect.zipRight(Effect.zipRight(retried, Sleep.sleep(pause)), attempt(number + 1))
-          })
-        }
+          }
+        })
+      }
+      if (options.onEvent === undefined) return attempt(1)
+      return Effect.onInterrupt(attempt(1), (by) => {
+        const [why] = Cancellation.fromInterruptors(by)
+        const reason = clipped(why?.reason ?? "it was interrupted")
+        return Effect.forEach(
+          records,
+          ({ index, line }) => onEvent({ event: "finished", index, line, status: "cancelled", reason }),
+          { discard: true }
+        )
       })
     }
-    if (options.onEvent === undefined) return attempt(1)
-    return Effect.onInterrupt(attempt(1), (by) => {
-      const [why] = Cancellation.fromInterruptors(by)
-      const reason = clipped(why?.reason ?? "it was interrupted")
-      return Effect.forEach(
-        records,
-        ({ index, line }) => onEvent({ event: "finished", index, line, status: "cancelled", reason }),
-        { discard: true }
-      )
-    })
-  }
 
-  // A record whose key throws is a key of its own, and fails when its turn comes.
-  const keyless = new WeakMap<Records.Record, unknown>()
-  const keyOf = (record: Records.Record): unknown => {
-    if (record.problem !== undefined) return record
-    try {
-      return key!(record.value)
-    } catch (error) {
-      keyless.set(record, error)
-      return record
-    }
-  }
-
-  type Step = MapConcurrent.Ready<RecordOutcome> | Effect.Effect<RecordOutcome, Records.RecordFailed>
-  // Without closures, which would cost an object for each record.
-  const one = (record: Records.Record): Step => {
-    if (key !== undefined && keyless.has(record)) {
-      return settled(failed([record], `it has no key: ${headline(Cause.fail(keyless.get(record)))}`))
-    }
-    let value: unknown
-    let was: Was = null
-    let result: unknown
-    try {
-      value = record.read()
-      if (record.wrong !== undefined) return settled(failed([record], record.wrong))
-      was = remember(value)
-      if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
-      result = f(value, undefined as never)
-      // The common case: the function returns synchronously the value itself, another value, or undefined.
-      if (result === value && untouched && (was === null || Unchanged.isUnchanged(value, was)))
-        return new MapConcurrent.Ready(record)
-      if (!isLater(result)) return new MapConcurrent.Ready(outcome([record], [value], [was], result))
-    } catch (error) {
-      return retries > 0
-        ? attempts([record], [value], [was], throwing(error))
-        : settled(failed([record], headline(Cause.fail(error)), error))
-    }
-    return attempts([record], [value], [was], giving(result))
-  }
-  if (batch === undefined) {
-    const limited = rate === undefined ? source : Pacing.rateLimited(source, rate)
-    const keyed = key === undefined ? {} : { key: keyOf }
-    // Without concurrency no result waits for a slow record, so all records of a chunk may be taken at once.
-    const { backpressure = (options.concurrency ?? 1) === 1 ? 1024 : undefined } = options
-    return MapConcurrent.mapReady(limited, one, { ...options, ...keyed, backpressure })
-  }
-  const many = (
-    all: ReadonlyArray<Records.Record>
-  ): Effect.Effect<ReadonlyArray<RecordOutcome>, Records.RecordFailed> => {
-    const bad = all.filter(({ problem }) => problem !== undefined)
-    const good = all.filter(({ problem }) => problem === undefined)
-    return Effect.gen(function* () {
-      const outcomes: Array<RecordOutcome> = []
-      for (const record of bad) outcomes.push(yield* failed([record], record.problem!))
-      if (good.length > 0) {
-        const values = good.map(({ value }) => value)
-        outcomes.push(yield* attempts(good, values, values.map(remember), undefined))
+    // A record whose key throws is a key of its own, and fails when its turn comes.
+    const keyless = new WeakMap<Records.Record, unknown>()
+    const keyOf = (record: Records.Record): unknown => {
+      if (record.problem !== undefined) return record
+      try {
+        return key!(record.value)
+      } catch (error) {
+        keyless.set(record, error)
+        return record
       }
-      return outcomes
-    })
+    }
+
+    type Step = MapConcurrent.Ready<RecordOutcome> | Effect.Effect<RecordOutcome, Failed>
+    // Without closures, which would cost an object for each record.
+    const one = (record: Records.Record): Step => {
+      if (key !== undefined && keyless.has(record)) {
+        return settled(failed([record], `it has no key: ${headline(Cause.fail(keyless.get(record)))}`))
+      }
+      let value: unknown
+      let was: Was = null
+      let result: unknown
+      try {
+        value = record.read()
+        if (record.wrong !== undefined) return settled(failed([record], record.wrong))
+        was = remember(value)
+        if (timeout !== undefined || wantsContext) return attempts([record], [value], [was], undefined)
+        result = f(value, undefined as never)
+        // The common case: the function returns synchronously the value itself, another value, or undefined.
+        if (result === value && untouched && (was === null || Unchanged.isUnchanged(value, was)))
+          return new MapConcurrent.Ready(record)
+        if (!isLater(result)) return new MapConcurrent.Ready(outcome([record], [value], [was], result))
+      } catch (error) {
+        return retries > 0
+          ? attempts([record], [value], [was], throwing(error))
+          : settled(failed([record], headline(Cause.die(error)), Cause.die(error)))
+      }
+      return attempts([record], [value], [was], giving(result))
+    }
+    if (batch === undefined) {
+      const limited = rate === undefined ? source : Pacing.rateLimited(source, rate)
+      const keyed = key === undefined ? {} : { key: keyOf }
+      // Without concurrency no result waits for a slow record, so all records of a chunk may be taken at once.
+      const { backpressure = (options.concurrency ?? 1) === 1 ? 1024 : undefined } = options
+      return MapConcurrent.mapReady(limited, one, { ...options, ...keyed, backpressure })
+    }
+    const many = (
+      all: ReadonlyArray<Records.Record>
+    ): Effect.Effect<ReadonlyArray<RecordOutcome>, Failed> => {
+      const bad = all.filter(({ problem }) => problem !== undefined)
+      const good = all.filter(({ problem }) => problem === undefined)
+      return Effect.gen(function* () {
+        const outcomes: Array<RecordOutcome> = []
+        for (const record of bad) outcomes.push(yield* failed([record], record.problem!))
+        if (good.length > 0) {
+          const values = good.map(({ value }) => value)
+          outcomes.push(yield* attempts(good, values, values.map(remember), undefined))
+        }
+        return outcomes
+      })
+    }
+    const batches = Pacing.batchWithin(source, batch)
+    const { key: _, ...plain } = options
+    return Stream.mapChunks(
+      MapConcurrent.mapConcurrent(
+        rate === undefined ? batches : Pacing.rateLimited(batches, rate),
+        many,
+        plain
+      ),
+      (chunk) => Chunk.unsafeFromArray(Chunk.toReadonlyArray(chunk).flat())
+    )
   }
-  const batches = Pacing.batchWithin(source, batch)
-  const { key: _, ...plain } = options
-  return Stream.mapChunks(
-    MapConcurrent.mapConcurrent(
-      rate === undefined ? batches : Pacing.rateLimited(batches, rate),
-      many,
-      plain
-    ),
-    (chunk) => Chunk.unsafeFromArray(Chunk.toReadonlyArray(chunk).flat())
-  )
-}
+)

@@ -1,5 +1,7 @@
 import { Channel, Chunk, Stream } from "effect"
+import { dual } from "effect/Function"
 import { codes } from "../host/ExitCodes.js"
+import { takesStream } from "../stream/TakesStream.js"
 import { proper } from "./internal/proper.js"
 import * as LosslessJson from "./LosslessJson.js"
 import * as Records from "./Records.js"
@@ -12,45 +14,58 @@ import * as Splitter from "./Splitter.js"
  * @since 0.1.0
  * @category streams
  */
-export const records = <E, R>(
-  bytes: Stream.Stream<Uint8Array, E, R>,
-  options: Splitter.Options
-): Stream.Stream<Records.Record, E | Records.RecordFailed, R> =>
-  Stream.suspend(() => {
-    const splitter = Splitter.make(options)
-    type Step = Channel.Channel<
-      Chunk.Chunk<Records.Record>,
-      Chunk.Chunk<Uint8Array>,
-      E | Records.RecordFailed,
-      E,
-      unknown,
-      unknown
-    >
-    const write = (found: ReadonlyArray<Records.Record>, next: Step): Step => {
-      if (found.length === 0) return next
-      const [header] = found
-      return header!.index === 0
-        ? Channel.fail(
-            new Records.RecordFailed({ record: header!, detail: header!.problem!, exitCode: codes.usage })
-          )
-        : Channel.flatMap(Channel.write(Chunk.unsafeFromArray(found)), () => next)
-    }
-    // A channel rather than `Stream.mapChunksEffect`: the effect of each chunk would outlive it, and its records with
-    // it, by some collections of the young generation, each of which copies them (a third of the time of a whole run).
-    const step: Step = Channel.readWithCause({
-      onInput: (chunk) => {
-        const [only] = chunk
-        const found =
-          chunk.length === 1
-            ? splitter.push(only!)
-            : Chunk.toReadonlyArray(chunk).flatMap((part) => splitter.push(part))
-        return write(found, step)
-      },
-      onFailure: Channel.failCause,
-      onDone: () => write(splitter.end(), Channel.void)
+export const records: {
+  (
+    options: Splitter.Options
+  ): <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>
+  ) => Stream.Stream<Records.Record, E | Records.RecordFailed, R>
+  <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>,
+    options: Splitter.Options
+  ): Stream.Stream<Records.Record, E | Records.RecordFailed, R>
+} = dual(
+  2,
+  <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>,
+    options: Splitter.Options
+  ): Stream.Stream<Records.Record, E | Records.RecordFailed, R> =>
+    Stream.suspend(() => {
+      const splitter = Splitter.make(options)
+      type Step = Channel.Channel<
+        Chunk.Chunk<Records.Record>,
+        Chunk.Chunk<Uint8Array>,
+        E | Records.RecordFailed,
+        E,
+        unknown,
+        unknown
+      >
+      const write = (found: ReadonlyArray<Records.Record>, next: Step): Step => {
+        if (found.length === 0) return next
+        const [header] = found
+        return header!.index === 0
+          ? Channel.fail(
+              new Records.RecordFailed({ record: header!, detail: header!.problem!, exitCode: codes.usage })
+            )
+          : Channel.flatMap(Channel.write(Chunk.unsafeFromArray(found)), () => next)
+      }
+      // A channel rather than `Stream.mapChunksEffect`: the effect of each chunk would outlive it, and its records with
+      // it, by some collections of the young generation, each of which copies them (a third of the time of a whole run).
+      const step: Step = Channel.readWithCause({
+        onInput: (chunk) => {
+          const [only] = chunk
+          const found =
+            chunk.length === 1
+              ? splitter.push(only!)
+              : Chunk.toReadonlyArray(chunk).flatMap((part) => splitter.push(part))
+          return write(found, step)
+        },
+        onFailure: Channel.failCause,
+        onDone: () => write(splitter.end(), Channel.void)
+      })
+      return Stream.fromChannel(Channel.pipeTo(Stream.toChannel(bytes), step))
     })
-    return Stream.fromChannel(Channel.pipeTo(Stream.toChannel(bytes), step))
-  })
+)
 
 /**
  * Settings of {@link lines} and {@link ndjson}.
@@ -81,14 +96,25 @@ export interface LinesOptions {
  * @since 0.1.0
  * @category streams
  */
-export const lines = <E, R>(
-  bytes: Stream.Stream<Uint8Array, E, R>,
-  options: LinesOptions = {}
-): Stream.Stream<string, E | Records.RecordFailed, R> =>
-  Stream.mapChunks(
-    proper(records(bytes, { format: "lines", ...options })),
-    Chunk.map((record) => record.value as string)
-  )
+export const lines: {
+  (
+    options?: LinesOptions
+  ): <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) => Stream.Stream<string, E | Records.RecordFailed, R>
+  <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>,
+    options?: LinesOptions
+  ): Stream.Stream<string, E | Records.RecordFailed, R>
+} = dual(
+  takesStream,
+  <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>,
+    options: LinesOptions = {}
+  ): Stream.Stream<string, E | Records.RecordFailed, R> =>
+    Stream.mapChunks(
+      proper(records(bytes, { format: "lines", ...options })),
+      Chunk.map((record) => record.value as string)
+    )
+)
 
 /**
  * Splits bytes into records of lines of JSON; blank lines are skipped. A record has its value, its original text and
@@ -112,11 +138,24 @@ export const lines = <E, R>(
  * @since 0.1.0
  * @category streams
  */
-export const ndjson = <E, R>(
-  bytes: Stream.Stream<Uint8Array, E, R>,
-  options: LinesOptions = {}
-): Stream.Stream<Records.Record, E | Records.RecordFailed, R> =>
-  proper(records(bytes, { format: "ndjson", ...options }))
+export const ndjson: {
+  (
+    options?: LinesOptions
+  ): <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>
+  ) => Stream.Stream<Records.Record, E | Records.RecordFailed, R>
+  <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>,
+    options?: LinesOptions
+  ): Stream.Stream<Records.Record, E | Records.RecordFailed, R>
+} = dual(
+  takesStream,
+  <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>,
+    options: LinesOptions = {}
+  ): Stream.Stream<Records.Record, E | Records.RecordFailed, R> =>
+    proper(records(bytes, { format: "ndjson", ...options }))
+)
 
 /**
  * Encodes a result as a line of JSON: the record's own bytes if the result is its value, unchanged since it was read.

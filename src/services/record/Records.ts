@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import { Data } from "effect"
+import { type Cause, Data } from "effect"
 import * as LosslessJson from "./LosslessJson.js"
 
 // The model of records. Splitter.ts makes them of bytes.
@@ -212,12 +212,15 @@ export interface Place {
  * @since 0.1.0
  * @category errors
  */
-export class RecordFailed extends Data.TaggedError("RecordFailed")<{
+export class RecordFailed<out E = never> extends Data.TaggedError("RecordFailed")<{
   readonly record: Record
   readonly detail: string
   /** 1 for a failure, 124 for a timeout, 126 or 127 for a command that cannot be run. */
   readonly exitCode: number
+  /** Why the function failed; none for a timeout, and for a record that is not one of its format. */
+  readonly failure?: Cause.Cause<unknown> | undefined
 }> {
+  declare readonly failure?: Cause.Cause<E> | undefined
   override get message() {
     return `line ${this.record.line}: ${this.detail}`
   }

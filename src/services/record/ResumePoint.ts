@@ -1,4 +1,5 @@
 import { Chunk, Data, Effect, Either, Schema, Stream } from "effect"
+import { dual } from "effect/Function"
 import { records } from "./ReadRecords.js"
 import * as Records from "./Records.js"
 import type * as Splitter from "./Splitter.js"
@@ -205,47 +206,62 @@ class WholeInput implements Records.Origin {
  * @since 0.1.0
  * @category streams
  */
-export const recordsFrom = <E, R>(
-  bytes: Stream.Stream<Uint8Array, E, R>,
-  options: Omit<Splitter.Options, "from" | "origin">,
-  from: InputPlace | undefined
-): Stream.Stream<Records.Record, E | OtherInput | Records.RecordFailed, R> =>
-  Stream.suspend((): Stream.Stream<Records.Record, E | OtherInput | Records.RecordFailed, R> => {
-    const { format } = options
-    if (from !== undefined && from.format !== format) {
-      return Stream.fail(new OtherInput({ detail: `it is of records as ${from.format}, not ${format}` }))
-    }
-    const origin = new WholeInput(format)
-    let seen = 0
-    let checked = from === undefined
-    const check = Effect.suspend(() => {
-      const { head } = origin
-      if (checked || from === undefined || head.length < Math.min(from.head.bytes, headBytes))
-        return Effect.void
-      checked = true
-      return Records.digest(head.subarray(0, from.head.bytes)) === from.head.sha256
-        ? Effect.void
-        : Effect.fail(
-            new OtherInput({ detail: "it is of another input: this one begins with something else" })
-          )
-    })
-    const skipped = from === undefined || format === "csv" ? 0 : from.position
-    const rest = (chunk: Uint8Array) => {
-      const left = skipped - seen
-      seen += chunk.length
-      return left <= 0 ? chunk : chunk.subarray(Math.min(left, chunk.length))
-    }
-    const located = Stream.mapChunksEffect(bytes, (chunks) => {
-      for (const chunk of chunks) origin.add(chunk)
-      const wanted = Chunk.map(chunks, rest)
-      return checked ? Effect.succeed(wanted) : Effect.as(check, wanted)
-    })
-    const ended = Stream.execute(
-      Effect.suspend(() =>
-        from === undefined || (checked && seen >= from.position)
+export const recordsFrom: {
+  (
+    options: Omit<Splitter.Options, "from" | "origin">,
+    from: InputPlace | undefined
+  ): <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>
+  ) => Stream.Stream<Records.Record, E | OtherInput | Records.RecordFailed, R>
+  <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>,
+    options: Omit<Splitter.Options, "from" | "origin">,
+    from: InputPlace | undefined
+  ): Stream.Stream<Records.Record, E | OtherInput | Records.RecordFailed, R>
+} = dual(
+  3,
+  <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>,
+    options: Omit<Splitter.Options, "from" | "origin">,
+    from: InputPlace | undefined
+  ): Stream.Stream<Records.Record, E | OtherInput | Records.RecordFailed, R> =>
+    Stream.suspend((): Stream.Stream<Records.Record, E | OtherInput | Records.RecordFailed, R> => {
+      const { format } = options
+      if (from !== undefined && from.format !== format) {
+        return Stream.fail(new OtherInput({ detail: `it is of records as ${from.format}, not ${format}` }))
+      }
+      const origin = new WholeInput(format)
+      let seen = 0
+      let checked = from === undefined
+      const check = Effect.suspend(() => {
+        const { head } = origin
+        if (checked || from === undefined || head.length < Math.min(from.head.bytes, headBytes))
+          return Effect.void
+        checked = true
+        return Records.digest(head.subarray(0, from.head.bytes)) === from.head.sha256
           ? Effect.void
-          : Effect.fail(new OtherInput({ detail: "it is of another input: this one is shorter" }))
+          : Effect.fail(
+              new OtherInput({ detail: "it is of another input: this one begins with something else" })
+            )
+      })
+      const skipped = from === undefined || format === "csv" ? 0 : from.position
+      const rest = (chunk: Uint8Array) => {
+        const left = skipped - seen
+        seen += chunk.length
+        return left <= 0 ? chunk : chunk.subarray(Math.min(left, chunk.length))
+      }
+      const located = Stream.mapChunksEffect(bytes, (chunks) => {
+        for (const chunk of chunks) origin.add(chunk)
+        const wanted = Chunk.map(chunks, rest)
+        return checked ? Effect.succeed(wanted) : Effect.as(check, wanted)
+      })
+      const ended = Stream.execute(
+        Effect.suspend(() =>
+          from === undefined || (checked && seen >= from.position)
+            ? Effect.void
+            : Effect.fail(new OtherInput({ detail: "it is of another input: this one is shorter" }))
+        )
       )
-    )
-    return records(Stream.concat(located, ended), { ...options, from, origin })
-  })
+      return records(Stream.concat(located, ended), { ...options, from, origin })
+    })
+)

@@ -1,4 +1,5 @@
 import { Cause, Clock, Data, Duration, Effect, Exit } from "effect"
+import { dual } from "effect/Function"
 import * as Backoff from "../task/Backoff.js"
 import * as Causes from "../task/Causes.js"
 import * as Deadline from "../task/Deadline.js"
@@ -155,93 +156,106 @@ export class TooManyRestarts extends Data.TaggedError("TooManyRestarts")<{
  * @since 0.1.0
  * @category effects
  */
-export const supervise = <A, E, R, R2 = never, E2 = never>(
-  effect: Effect.Effect<A, E, R>,
-  policy: Policy<R2, E2> = {}
-): Effect.Effect<A, E | E2 | NotReady | Unhealthy | TooManyRestarts, R | R2> =>
-  Effect.gen(function* () {
-    const { health, maxRestarts = Number.POSITIVE_INFINITY, ready, restart = "on-failure" } = policy
-    checkOptions(policy, { maxRestarts: anyCount, window: time, resetAfter: time, readyTimeout: time })
-    const pauseBefore = Backoff.make(policy.backoff)
-    checkOptions(health ?? {}, { every: time, timeout: time, failures: countOrInfinity })
-    const window = Duration.decode(policy.window ?? "1 minute")
-    const resetAfter = Duration.toMillis(policy.resetAfter ?? "10 seconds")
-    const emit = policy.onEvent ?? (() => Effect.void)
-    const now = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
+export const supervise: {
+  <R2 = never, E2 = never>(
+    policy?: Policy<R2, E2>
+  ): <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | E2 | NotReady | Unhealthy | TooManyRestarts, R | R2>
+  <A, E, R, R2 = never, E2 = never>(
+    effect: Effect.Effect<A, E, R>,
+    policy?: Policy<R2, E2>
+  ): Effect.Effect<A, E | E2 | NotReady | Unhealthy | TooManyRestarts, R | R2>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R, R2 = never, E2 = never>(
+    effect: Effect.Effect<A, E, R>,
+    policy: Policy<R2, E2> = {}
+  ): Effect.Effect<A, E | E2 | NotReady | Unhealthy | TooManyRestarts, R | R2> =>
+    Effect.gen(function* () {
+      const { health, maxRestarts = Number.POSITIVE_INFINITY, ready, restart = "on-failure" } = policy
+      checkOptions(policy, { maxRestarts: anyCount, window: time, resetAfter: time, readyTimeout: time })
+      const pauseBefore = Backoff.make(policy.backoff)
+      checkOptions(health ?? {}, { every: time, timeout: time, failures: countOrInfinity })
+      const window = Duration.decode(policy.window ?? "1 minute")
+      const resetAfter = Duration.toMillis(policy.resetAfter ?? "10 seconds")
+      const emit = policy.onEvent ?? (() => Effect.void)
+      const now = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
 
-    /** Fails with the reason to end the run; never succeeds. */
-    const watch = (run: number, begun: number, readyAt: (at: number) => void) =>
-      Effect.gen(function* () {
-        if (ready !== undefined) {
-          const readyTimeout = Duration.decode(policy.readyTimeout ?? "1 minute")
-          const detail = `not within ${formatDuration(Duration.toMillis(readyTimeout))}`
-          yield* Effect.catchAllCause(ready, (cause) =>
-            Cause.isInterruptedOnly(cause)
-              ? Effect.interrupt
-              : Effect.fail(new NotReady({ detail: Causes.headline(cause) }))
-          ).pipe(
-            Deadline.timeout({
-              limit: readyTimeout,
-              late: { reason: detail, origin: "ready" },
-              onTimeout: () => new NotReady({ detail })
+      /** Fails with the reason to end the run; never succeeds. */
+      const watch = (run: number, begun: number, readyAt: (at: number) => void) =>
+        Effect.gen(function* () {
+          if (ready !== undefined) {
+            const readyTimeout = Duration.decode(policy.readyTimeout ?? "1 minute")
+            const detail = `not within ${formatDuration(Duration.toMillis(readyTimeout))}`
+            yield* Effect.catchAllCause(ready, (cause) =>
+              Cause.isInterruptedOnly(cause)
+                ? Effect.interrupt
+                : Effect.fail(new NotReady({ detail: Causes.headline(cause) }))
+            ).pipe(
+              Deadline.timeout({
+                limit: readyTimeout,
+                late: { reason: detail, origin: "ready" },
+                onTimeout: () => new NotReady({ detail })
+              })
+            )
+          }
+          const at = yield* now
+          readyAt(at)
+          yield* emit({ event: "ready", run, duration: at - begun })
+          if (health === undefined) return yield* Effect.never
+          const { check, every = "10 seconds", failures: most = 3 } = health
+          const timeout = Duration.decode(health.timeout ?? "5 seconds")
+          const late = `no answer within ${formatDuration(Duration.toMillis(timeout))}`
+          for (let failures = 0; ; ) {
+            yield* Sleep.sleep(every)
+            const detail = yield* Effect.matchCause(check, {
+              onSuccess: () => undefined,
+              onFailure: Causes.headline
+            }).pipe(
+              Deadline.timeout({
+                limit: timeout,
+                late: { reason: late, origin: "health" },
+                onTimeout: () => late
+              }),
+              Effect.merge
+            )
+            if (detail === undefined) {
+              failures = 0
+              continue
+            }
+            yield* emit({ event: "unhealthy", run, failures: ++failures, reason: detail })
+            if (failures >= most) return yield* new Unhealthy({ failures, detail })
+          }
+        })
+
+      const restarts: Array<number> = []
+      let inARow = 0
+      for (let run = 1; ; run++) {
+        if (policy.waitFor !== undefined) yield* policy.waitFor
+        yield* emit({ event: "started", run })
+        const begun = yield* now
+        let readyAt: number | undefined
+        const exit = yield* Effect.exit(
+          Race.first(
+            effect,
+            watch(run, begun, (at) => {
+              readyAt = at
             })
           )
-        }
-        const at = yield* now
-        readyAt(at)
-        yield* emit({ event: "ready", run, duration: at - begun })
-        if (health === undefined) return yield* Effect.never
-        const { check, every = "10 seconds", failures: most = 3 } = health
-        const timeout = Duration.decode(health.timeout ?? "5 seconds")
-        const late = `no answer within ${formatDuration(Duration.toMillis(timeout))}`
-        for (let failures = 0; ; ) {
-          yield* Sleep.sleep(every)
-          const detail = yield* Effect.matchCause(check, {
-            onSuccess: () => undefined,
-            onFailure: Causes.headline
-          }).pipe(
-            Deadline.timeout({
-              limit: timeout,
-              late: { reason: late, origin: "health" },
-              onTimeout: () => late
-            }),
-            Effect.merge
-          )
-          if (detail === undefined) {
-            failures = 0
-            continue
-          }
-          yield* emit({ event: "unhealthy", run, failures: ++failures, reason: detail })
-          if (failures >= most) return yield* new Unhealthy({ failures, detail })
-        }
-      })
-
-    const restarts: Array<number> = []
-    let inARow = 0
-    for (let run = 1; ; run++) {
-      if (policy.waitFor !== undefined) yield* policy.waitFor
-      yield* emit({ event: "started", run })
-      const begun = yield* now
-      let readyAt: number | undefined
-      const exit = yield* Effect.exit(
-        Race.first(
-          effect,
-          watch(run, begun, (at) => {
-            readyAt = at
-          })
         )
-      )
-      const ended = yield* now
-      yield* emit({ event: "exited", run, duration: ended - begun, exit })
-      if (restart === "never" || (restart === "on-failure" && Exit.isSuccess(exit))) return yield* exit
-      while (restarts.length > 0 && restarts[0]! <= ended - Duration.toMillis(window)) restarts.shift()
-      if (restarts.length >= maxRestarts) {
-        return yield* new TooManyRestarts({ restarts: restarts.length, window, last: exit })
+        const ended = yield* now
+        yield* emit({ event: "exited", run, duration: ended - begun, exit })
+        if (restart === "never" || (restart === "on-failure" && Exit.isSuccess(exit))) return yield* exit
+        while (restarts.length > 0 && restarts[0]! <= ended - Duration.toMillis(window)) restarts.shift()
+        if (restarts.length >= maxRestarts) {
+          return yield* new TooManyRestarts({ restarts: restarts.length, window, last: exit })
+        }
+        if (readyAt !== undefined && ended - readyAt >= resetAfter) inARow = 0
+        const delay = yield* pauseBefore(inARow++)
+        restarts.push(ended)
+        yield* emit({ event: "restarting", run: run + 1, delay })
+        yield* Sleep.sleep(delay)
       }
-      if (readyAt !== undefined && ended - readyAt >= resetAfter) inARow = 0
-      const delay = yield* pauseBefore(inARow++)
-      restarts.push(ended)
-      yield* emit({ event: "restarting", run: run + 1, delay })
-      yield* Sleep.sleep(delay)
-    }
-  })
+    })
+)

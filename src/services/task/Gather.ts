@@ -1,5 +1,5 @@
 import { Cause, Effect, Exit } from "effect"
-import { checkedNumber, countOrInfinity } from "../text/Numbers.js"
+import { checkedConcurrency } from "../text/Numbers.js"
 import type * as Cancellation from "./Cancellation.js"
 import { headline, parallel, raise, failures as withoutInterruptions } from "./Causes.js"
 import * as WorkerFibers from "./WorkerFibers.js"
@@ -19,11 +19,11 @@ export type OnFailure = "cancel" | "continue" | "collect"
  * @since 0.1.0
  * @category options
  */
-export interface GatherOptions {
+export interface GatherOptions<out Mode extends OnFailure = OnFailure> {
   /** How many run at once, a whole number from 1 or `Infinity`; default `"unbounded"`, as in asyncio. */
   readonly concurrency?: number | "unbounded" | undefined
   /** Default `"cancel"`. */
-  readonly onFailure?: OnFailure | undefined
+  readonly onFailure?: Mode | undefined
   /** The origin of the cancellations of this gather; default `"gather"`. */
   readonly name?: string | undefined
   /**
@@ -34,20 +34,24 @@ export interface GatherOptions {
 }
 
 type AnyEffect = Effect.Effect<any, any, any>
-type Many = Iterable<AnyEffect>
-type Success<T> = T extends Effect.Effect<infer A, infer _E, infer _R> ? A : never
+type Named = { readonly [name: string]: AnyEffect }
+type Many = Iterable<AnyEffect> | Named
 // Without items these types are never, where Effect's own would be unknown.
 type Failure<T> = T extends Effect.Effect<infer _A, infer E, infer _R> ? E : never
 type Context<T> = T extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
-type Outcome<T> = T extends Effect.Effect<infer A, infer E, infer _R> ? Exit.Exit<A, E> : never
-type ItemOf<T> = T extends Iterable<infer Item extends AnyEffect> ? Item : never
-type Results<T extends Many> =
-  T extends ReadonlyArray<AnyEffect> ? { -readonly [K in keyof T]: Success<T[K]> } : Array<Success<ItemOf<T>>>
-type Outcomes<T extends Many> =
-  T extends ReadonlyArray<AnyEffect> ? { -readonly [K in keyof T]: Outcome<T[K]> } : Array<Outcome<ItemOf<T>>>
+type ItemOf<T> = T extends Iterable<infer Item> ? Item : T[keyof T]
+type Result<T, Mode> =
+  T extends Effect.Effect<infer A, infer E, infer _R> ? (Mode extends "collect" ? Exit.Exit<A, E> : A) : never
+// Distributes over a mode that is known at run time only.
+type Results<T, Mode extends OnFailure> = Mode extends OnFailure
+  ? T extends ReadonlyArray<AnyEffect> | Named
+    ? { -readonly [K in keyof T]: Result<T[K], Mode> }
+    : Array<Result<ItemOf<T>, Mode>>
+  : never
 
 /**
- * Runs the effects at once and returns their results in input order, as `asyncio.gather` does.
+ * Runs the effects at once and returns their results in input order, as `asyncio.gather` does, or under the names of a
+ * record.
  *
  * Each effect is a task of its own: its changes to FiberRefs are its own, and fibers that it forks end with it. Its
  * failure is this effect's failure: with `"cancel"` after the siblings' clean-up, with `"continue"` after they have
@@ -60,22 +64,23 @@ type Outcomes<T extends Many> =
  * import * as Gather from "effect-asyncio/services/Gather"
  *
  * const both = Gather.gather([Effect.succeed(1), Effect.succeed("two")]) // Effect<[number, string]>
+ * const page = Gather.gather({ user: Effect.succeed("ada"), rights: Effect.succeed(["read"]) })
  *
  * @since 0.1.0
  * @category effects
  */
-export const gather: {
-  <const T extends Many>(
-    effects: T,
-    options: GatherOptions & { readonly onFailure: "collect" }
-  ): Effect.Effect<Outcomes<T>, never, Context<ItemOf<T>>>
-  <const T extends Many>(
-    effects: T,
-    options?: GatherOptions & { readonly onFailure?: "cancel" | "continue" | undefined }
-  ): Effect.Effect<Results<T>, Failure<ItemOf<T>>, Context<ItemOf<T>>>
-} = (effects: Many, options: GatherOptions = {}): any =>
+export const gather: <const T extends Many, const Mode extends OnFailure = "cancel">(
+  effects: T,
+  options?: GatherOptions<Mode>
+) => Effect.Effect<
+  Results<T, Mode>,
+  Mode extends "collect" ? never : Failure<ItemOf<T>>,
+  Context<ItemOf<T>>
+> = (given: Many, options: GatherOptions = {}): any =>
   Effect.suspend(() => {
     const { concurrency = "unbounded", name = "gather", onExit, onFailure = "cancel" } = options
+    const names = Symbol.iterator in given ? undefined : Object.keys(given)
+    const effects = names === undefined ? (given as Iterable<AnyEffect>) : Object.values(given as Named)
     // An array is read by index and its results are preallocated: half of the time of small effects is garbage collection.
     const array = Array.isArray(effects) ? effects : undefined
     const iterator = array === undefined ? effects[Symbol.iterator]() : undefined
@@ -85,10 +90,7 @@ export const gather: {
     let failures: Cause.Cause<unknown> = Cause.empty
     let cancellation: Cancellation.Cancellation | undefined
     return WorkerFibers.run({
-      concurrency:
-        concurrency === "unbounded"
-          ? Number.POSITIVE_INFINITY
-          : checkedNumber("concurrency", concurrency, countOrInfinity),
+      concurrency: checkedConcurrency(concurrency),
       pull: () => {
         if (array !== undefined) return next < array.length ? (array[next++] ?? nothing) : undefined
         const done = read
@@ -126,7 +128,9 @@ export const gather: {
       ),
       Effect.flatMap(() =>
         onFailure === "collect" || Cause.isEmptyType(failures)
-          ? Effect.succeed(results)
+          ? Effect.succeed(
+              names === undefined ? results : Object.fromEntries(names.map((key, i) => [key, results[i]]))
+            )
           : Effect.failCause(failures)
       )
     )

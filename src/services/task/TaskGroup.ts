@@ -1,21 +1,28 @@
 import {
   Cause,
+  Clock,
   Context,
   Data,
+  DefaultServices,
   Duration,
   Effect,
   Exit,
   Fiber,
   FiberId,
-  FiberRef,
+  FiberRefs,
   Function as Fn,
+  GlobalValue,
   Layer,
   Option,
-  Scope
+  RuntimeFlags,
+  Scope,
+  type Types
 } from "effect"
-import { checkedNumber, countOrInfinity } from "../text/Numbers.js"
+import { anyNumber, checkedConcurrency, checkedNumber } from "../text/Numbers.js"
 import * as Cancellation from "./Cancellation.js"
 import * as Causes from "./Causes.js"
+import { flagsOf, forkNow, refsOf, setRefs } from "./internal/fiberRuntime.js"
+import * as startLine from "./internal/startLine.js"
 import {
   currentTask,
   type Host,
@@ -65,18 +72,21 @@ export interface TaskInfo extends TaskId {
  * @since 0.1.0
  * @category options
  */
-export interface Options {
+export interface Options<out Mode extends OnFailure = OnFailure> {
   /** Names the group in reasons and reports. Default `"group"`. */
-  readonly name?: string
+  readonly name?: string | undefined
   /** Default `"cancel"`. */
-  readonly onFailure?: OnFailure
-  /** How many tasks live at once, a whole number from 1 or `Infinity`; further starts wait in order. Default: no limit. */
-  readonly capacity?: number
+  readonly onFailure?: Mode | undefined
+  /**
+   * How many tasks live at once, a whole number from 1; further starts wait, by {@link StartOptions.priority} and then
+   * in order. Default `"unbounded"`.
+   */
+  readonly concurrency?: number | "unbounded" | undefined
   /**
    * Reports each unobserved failure when the group closes, and each done callback that fails (asyncio:
    * `loop.set_exception_handler`). If it fails itself, the closing group dies with both. Default: logs an error.
    */
-  readonly report?: (failure: TaskFailed) => Effect.Effect<void>
+  readonly report?: ((failure: TaskFailed) => Effect.Effect<void>) | undefined
 }
 
 /**
@@ -87,40 +97,50 @@ export interface Options {
  */
 export interface StartOptions {
   /** Only its own {@link Task.cancel} ends it early; a failing or closing group waits for it. Default false. */
-  readonly shield?: boolean
+  readonly shield?: boolean | undefined
+  /**
+   * While the group is full, starts of a higher priority get a slot first, equal ones in order. Any finite number;
+   * default 0. It does not affect tasks that run.
+   */
+  readonly priority?: number | undefined
 }
 
 /**
- * A group of tasks that belongs to a scope.
+ * A group of tasks that belongs to a scope. Its tasks may fail with `E`, and so does {@link Group.join}, unless the group
+ * collects (`F` is `never` then).
  *
  * @since 0.1.0
  * @category models
  */
-export interface Group {
+export interface Group<in out E = unknown, out F = E> {
   readonly name: string
   /**
    * Starts the effect as a task of the group, on the next turn and in order of starting. Waits while the group is full,
-   * first come, first served. A group that has failed or closed refuses: the task is then `cancelled` and never runs.
+   * see {@link StartOptions.priority}. A group that has failed or closed refuses: the task is then `cancelled` and never
+   * runs. A task is interruptible, in an uninterruptible region too: its group must be able to end it.
    */
-  readonly start: <A, E, R>(
+  readonly start: <A, E1 extends E, R>(
     name: string,
-    effect: Effect.Effect<A, E, R>,
+    effect: Effect.Effect<A, E1, R>,
     options?: StartOptions
-  ) => Effect.Effect<Task<A, E>, never, R>
+  ) => Effect.Effect<Task<A, E1>, never, R>
   /**
    * Runs the effect as a shielded task of the group and waits for its result. Interrupting the caller does not interrupt
    * the task: it runs on, and the group waits for it (asyncio: `shield`).
    */
-  readonly shield: <A, E, R>(
+  readonly shield: <A, E1 extends E, R>(
     name: string,
-    effect: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E | TaskCancelled, R>
+    effect: Effect.Effect<A, E1, R>
+  ) => Effect.Effect<A, E1 | TaskCancelled, R>
   /** The tasks that have not ended, in order of starting (asyncio: `all_tasks`). */
   readonly tasks: Effect.Effect<ReadonlyArray<TaskInfo>>
   /** Cancels all tasks except shielded ones and waits for their clean-up. The group stays open. */
   readonly cancel: (reason: string, options?: { readonly origin?: string }) => Effect.Effect<void>
-  /** Waits until every task and callback has ended, then fails as {@link OnFailure} defines. */
-  readonly join: Effect.Effect<void, TaskFailed>
+  /**
+   * Waits until every task and callback has ended, then fails as {@link OnFailure} defines, with the whole cause of the
+   * task's failure: {@link failedTask} returns the task.
+   */
+  readonly join: Effect.Effect<void, F>
 }
 
 // errors
@@ -128,7 +148,8 @@ export interface Group {
 export { TaskCancelled } from "./internal/task.js"
 
 /**
- * A task failed, and with it its group. The task's own handle has the typed error.
+ * What {@link Options.report} receives: an unobserved failure, with the name of its task. A group itself fails with the
+ * task's own error.
  *
  * @since 0.1.0
  * @category errors
@@ -144,26 +165,84 @@ export class TaskFailed extends Data.TaggedError("TaskFailed")<{
 
 // tag
 
+// Keys are error objects and nodes of causes, which keep their identity when causes are combined. Global, because a
+// user's file may load a second copy of this module.
+const failedTasks = GlobalValue.globalValue(
+  "effect-asyncio/services/TaskGroup/failedTasks",
+  () => new WeakMap<object, TaskId>()
+)
+
+/**
+ * The task whose failure a group has failed with, of the group's cause or of an error that was caught from it. None for an
+ * error that is not an object, or that comes from no group.
+ *
+ * @example
+ * ```ts
+ * import { Data, Effect, Option } from "effect"
+ * import * as TaskGroup from "effect-asyncio/services/TaskGroup"
+ *
+ * class Refused extends Data.TaggedError("Refused")<{ readonly port: number }> {}
+ *
+ * export const program = TaskGroup.start("web", new Refused({ port: 80 })).pipe(
+ *   TaskGroup.scoped(),
+ *   Effect.catchTag("Refused", (refused) =>
+ *     Effect.log(
+ *       `port ${refused.port}`,
+ *       Option.map(TaskGroup.failedTask(refused), (task) => task.name)
+ *     )
+ *   )
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const failedTask = (of: unknown): Option.Option<TaskId> => {
+  const find = (one: unknown) =>
+    typeof one === "object" && one !== null ? Option.fromNullable(failedTasks.get(one)) : Option.none()
+  return Cause.isCause(of) ? Cause.find(of, find) : find(of)
+}
+
+const remember = (task: TaskId, cause: Cause.Cause<unknown>): void =>
+  Cause.reduce(cause, undefined, (_, node) => {
+    if (node._tag !== "Fail" && node._tag !== "Die") return Option.none()
+    failedTasks.set(node, task)
+    const error = node._tag === "Fail" ? node.error : node.defect
+    if (typeof error === "object" && error !== null) failedTasks.set(error, task)
+    return Option.none()
+  })
+
+// tag
+
 /**
  * The group that a program's tasks belong to. {@link scoped} opens one around an effect, {@link layer} for a whole app.
+ * `E` is what its tasks fail with: each {@link start} adds its own, and `scoped` fails with all of them.
  *
  * @since 0.1.0
  * @category services
  */
-export class TaskGroup extends Context.Tag("effect-asyncio/services/TaskGroup")<TaskGroup, Group>() {}
+export class TaskGroup<out E = unknown> extends Context.Tag("effect-asyncio/services/TaskGroup")<
+  TaskGroup<unknown>,
+  Group<any, unknown>
+>() {
+  declare readonly _E: Types.Covariant<E>
+}
+
+/** The failures of the tasks that the effect with these requirements starts in its current group. */
+type Failures<R, Mode extends OnFailure> = Mode extends "collect"
+  ? never
+  : R extends TaskGroup<infer E>
+    ? E
+    : never
 
 export { currentTask } from "./internal/task.js"
 
 // make
 
-interface Waiter {
-  granted: boolean
-  wake: () => void
-}
-
 interface Internals {
   readonly group: Group
-  readonly failure: () => TaskFailed | undefined
+  readonly failure: () => Cause.Cause<unknown> | undefined
+  readonly shut: (cancellation: Cancellation.Cancellation) => void
 }
 
 const build = (
@@ -171,7 +250,7 @@ const build = (
   onFailed?: (cancellation: Cancellation.Cancellation) => void
 ): Effect.Effect<Internals, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const { name = "group", onFailure = "cancel", capacity = Number.POSITIVE_INFINITY } = options
+    const { name = "group", onFailure = "cancel" } = options
     const handler =
       options.report ?? ((failure: TaskFailed) => Effect.logError(failure.message, failure.cause))
     const raiseLost = Effect.suspend(() => {
@@ -190,12 +269,12 @@ const build = (
       )
     const living = new Set<TaskImpl<unknown, unknown>>()
     const unobserved = new Set<TaskImpl<unknown, unknown>>()
-    const line = new Set<Waiter>()
+    const line = startLine.make()
     const idlers = new Set<() => void>()
-    let free = checkedNumber("capacity", capacity, countOrInfinity)
+    let free = checkedConcurrency(options.concurrency ?? "unbounded")
     let lost: Cause.Cause<never> = Cause.empty // failures that could not be reported
     let callbacks = 0
-    let first: { readonly task: TaskImpl<unknown, unknown>; readonly error: TaskFailed } | undefined
+    let first: { readonly task: TaskImpl<unknown, unknown>; readonly cause: Cause.Cause<unknown> } | undefined
     let refusal: Cancellation.Cancellation | undefined
     let closed = false
 
@@ -228,8 +307,7 @@ const build = (
       if (refusal !== undefined) return
       refusal = cancellation
       cancelAll(cancellation)
-      for (const waiter of line) waiter.wake()
-      line.clear()
+      for (let waiter = line.shift(); waiter !== undefined; waiter = line.shift()) waiter.wake()
     }
 
     const take = (): boolean => {
@@ -239,39 +317,35 @@ const build = (
     }
     // Passes the slot directly to the first waiting start: a later start cannot take it in between.
     const release = (): void => {
-      for (const waiter of line) {
-        line.delete(waiter)
-        waiter.granted = true
-        waiter.wake()
+      const waiter = line.shift()
+      if (waiter === undefined) {
+        free++
         return
       }
-      free++
+      waiter.granted = true
+      waiter.wake()
     }
-    const queue = (restore: <A>(wait: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<void> => {
-      const waiter: Waiter = { granted: false, wake: Fn.constVoid }
-      return Effect.async<void>((resume) => {
-        waiter.wake = () => resume(Effect.void)
+    // Waits for a slot. If it is interrupted just as it gets the slot, the slot goes to the next.
+    const queue = (priority: number): Effect.Effect<void> =>
+      Effect.async<void>((resume) => {
+        const waiter = line.add(priority, () => resume(Effect.void))
         if (take()) {
+          line.remove(waiter)
           waiter.granted = true
           waiter.wake()
-        } else line.add(waiter)
-      }).pipe(
-        restore,
-        // If it is interrupted just as it gets the slot, the slot goes to the next.
-        Effect.onInterrupt(() =>
-          Effect.sync(() => {
-            if (!line.delete(waiter) && waiter.granted) release()
-          })
-        )
-      )
-    }
+        }
+        return Effect.sync(() => {
+          if (!line.remove(waiter) && waiter.granted) release()
+        })
+      })
 
     const ended = (task: TaskImpl<unknown, unknown>, exit: Exit.Exit<unknown, unknown>): void => {
       living.delete(task)
       if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) {
         unobserved.add(task)
         if (first === undefined && onFailure !== "collect") {
-          first = { task, error: new TaskFailed({ task: task.name, cause: exit.cause }) }
+          first = { task, cause: exit.cause }
+          remember(task, exit.cause)
           if (onFailure === "cancel") {
             // Runs before the fibers that await the task resume, so that they are cancelled and do not fail as well.
             shut({ reason: `sibling ${task.name} failed`, origin: task.name })
@@ -316,52 +390,59 @@ const build = (
         )
     }
 
-    // Runs uninterruptibly, holding a slot unless the group refuses.
+    // Holds a slot, unless the group refuses. One step, which nothing can interrupt.
     const launch = <A, E, R>(
+      starter: Fiber.RuntimeFiber<unknown, unknown>,
       taskName: string,
       effect: Effect.Effect<A, E, R>,
       shield: boolean
-    ): Effect.Effect<Task<A, E>, never, R> =>
-      Effect.clockWith((clock) =>
-        Effect.withFiberRuntime((starter) => {
-          const parent = starter.getFiberRef(currentTask)
-          const task = new TaskImpl<A, E>(host, taskName, parent, clock.unsafeCurrentTimeNanos(), shield)
-          if (refusal !== undefined) {
-            task.unsafeCancel(refusal)
-            task.unsafeEnd(Exit.failCause(Cause.interrupt(Cancellation.toFiberId(refusal))))
-            return Effect.succeed(task)
-          }
-          living.add(task)
-          const body = Effect.interruptible(
-            Effect.suspend(() => {
-              task.stepped = true
-              return effect
-            })
-          )
-          // Set around the fork and not inside the fiber, so that a supervisor sees it from the start.
-          return FiberRef.set(currentTask, Option.some<TaskId>(task)).pipe(
-            Effect.zipRight(Effect.forkDaemon(body)),
-            Effect.zipLeft(FiberRef.set(currentTask, parent)),
-            Effect.map((fiber) => {
-              task.fiber = fiber
-              for (const request of task.requests) {
-                fiber.unsafeInterruptAsFork(Cancellation.toFiberId(request))
-              }
-              // An observer and not `onExit`: a task that never takes its first step has no `onExit`.
-              fiber.addObserver((exit) => ended(task, exit))
-              return task
-            })
-          )
-        })
+    ): Task<A, E> => {
+      const parent = starter.getFiberRef(currentTask)
+      const clock = Context.get(starter.getFiberRef(DefaultServices.currentServices), Clock.Clock)
+      const task = new TaskImpl<A, E>(host, taskName, parent, clock.unsafeCurrentTimeNanos(), shield)
+      if (refusal !== undefined) {
+        task.unsafeCancel(refusal)
+        task.unsafeEnd(Exit.failCause(Cause.interrupt(Cancellation.toFiberId(refusal))))
+        return task
+      }
+      living.add(task)
+      const body = Effect.suspend(() => {
+        task.stepped = true
+        return effect
+      })
+      // Set around the fork and not inside the fiber, so that a supervisor sees it from the start.
+      const refs = refsOf(starter)
+      const fiberId = starter.id()
+      setRefs(
+        starter,
+        FiberRefs.updateAs(refs, { fiberId, fiberRef: currentTask, value: Option.some<TaskId>(task) })
       )
+      const fiber = forkNow(
+        Effect.forkDaemon(body),
+        starter,
+        RuntimeFlags.enable(flagsOf(starter), RuntimeFlags.Interruption)
+      )
+      setRefs(starter, refs)
+      task.fiber = fiber
+      // An observer and not `onExit`: a task that never takes its first step has no `onExit`.
+      fiber.addObserver((exit) => ended(task, exit))
+      return task
+    }
 
-    const start: Group["start"] = (taskName, effect, options) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.zipRight(
-          take() ? Effect.void : queue(restore),
-          launch(taskName, effect, options?.shield ?? false)
+    const start = <A, E, R>(
+      taskName: string,
+      effect: Effect.Effect<A, E, R>,
+      options?: StartOptions
+    ): Effect.Effect<Task<A, E>, never, R> =>
+      Effect.withFiberRuntime((fiber) => {
+        const shield = options?.shield ?? false
+        const priority =
+          options?.priority === undefined ? 0 : checkedNumber("priority", options.priority, anyNumber)
+        if (take()) return Effect.succeed(launch(fiber, taskName, effect, shield))
+        return Effect.uninterruptibleMask((restore) =>
+          Effect.map(restore(queue(priority)), () => launch(fiber, taskName, effect, shield))
         )
-      )
+      })
 
     const group: Group = {
       name,
@@ -398,7 +479,7 @@ const build = (
               Effect.suspend(() => {
                 if (first === undefined) return Effect.void
                 unobserved.delete(first.task)
-                return first.error
+                return Effect.failCause(first.cause)
               })
             )
       })
@@ -421,13 +502,13 @@ const build = (
         })
       )
     })
-    return { group, failure: () => first?.error }
+    return { group, failure: () => first?.cause, shut }
   })
 
 /**
- * Opens a group in the current scope. Closing the scope cancels running tasks (reason `group NAME closed`, or the reason
- * of the scope's own cancellation), waits for their clean-up and reports unobserved failures. {@link scoped} does more: it
- * also waits for the tasks, and stops its body when one fails.
+ * Opens a group in the current scope, whose tasks may fail with `E`. Closing the scope cancels running tasks (reason
+ * `group NAME closed`, or the reason of the scope's own cancellation), waits for their clean-up and reports unobserved
+ * failures. {@link scoped} does more: it also waits for the tasks, and stops its body when one fails.
  *
  * @example
  * ```ts
@@ -436,7 +517,7 @@ const build = (
  *
  * export const program = Effect.scoped(
  *   Effect.gen(function* () {
- *     const group = yield* TaskGroup.make({ name: "warm-up", onFailure: "collect", capacity: 4 })
+ *     const group = yield* TaskGroup.make<Error>({ name: "warm-up", concurrency: 4 })
  *     const cache = yield* group.start("cache", Effect.succeed("warm"))
  *     yield* group.start("metrics", Effect.never)
  *     return yield* cache.result // metrics is cancelled when the scope closes
@@ -447,8 +528,12 @@ const build = (
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options?: Options): Effect.Effect<Group, never, Scope.Scope> =>
-  Effect.map(build(options), (internals) => internals.group)
+export const make: {
+  <E = unknown>(
+    options: Options<"collect"> & { readonly onFailure: "collect" }
+  ): Effect.Effect<Group<E, never>, never, Scope.Scope>
+  <E = unknown>(options?: Options): Effect.Effect<Group<E>, never, Scope.Scope>
+} = (options?: Options) => Effect.map(build(options), (internals) => internals.group as Group<any, never>)
 
 // layers
 
@@ -458,16 +543,24 @@ export const make = (options?: Options): Effect.Effect<Group, never, Scope.Scope
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: Options): Layer.Layer<TaskGroup> => Layer.scoped(TaskGroup, make(options))
+export const layer = <E = unknown>(options?: Options): Layer.Layer<TaskGroup<E>> =>
+  Layer.scoped(TaskGroup, make(options)) as Layer.Layer<any>
 
 // programs' side
+
+type Scoped<A, E, R, Mode extends OnFailure> = Effect.Effect<
+  A,
+  E | Failures<R, Mode>,
+  Exclude<R, TaskGroup<any>>
+>
 
 /**
  * Runs the body with a group of its own and waits for every task of it (asyncio: `async with TaskGroup()`).
  *
- * Under `"cancel"` a failing task cancels the body too, and the effect fails with {@link TaskFailed}. A body that fails
- * counts as a member of the group: under `"cancel"` the tasks are cancelled, otherwise they run to their end first.
- * Interruption cancels the body and all tasks in every mode, with its reason.
+ * Under `"cancel"` a failing task cancels the body too, and the effect fails with the task's error, typed as that of every
+ * {@link start} in the body; {@link failedTask} returns the task. A body that fails counts as a member of the group:
+ * under `"cancel"` the tasks are cancelled, otherwise they run to their end first. Interruption cancels the body and all
+ * tasks at once, in every mode, with its reason.
  *
  * @example
  * ```ts
@@ -486,25 +579,22 @@ export const layer = (options?: Options): Layer.Layer<TaskGroup> => Layer.scoped
  * @category effects
  */
 export const scoped: {
-  (
-    options?: Options
-  ): <A, E, R>(body: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TaskFailed, Exclude<R, TaskGroup>>
-  <A, E, R>(
+  <const Mode extends OnFailure = "cancel">(
+    options?: Options<Mode>
+  ): <A, E, R>(body: Effect.Effect<A, E, R>) => Scoped<A, E, R, Mode>
+  <A, E, R, const Mode extends OnFailure = "cancel">(
     body: Effect.Effect<A, E, R>,
-    options?: Options
-  ): Effect.Effect<A, E | TaskFailed, Exclude<R, TaskGroup>>
+    options?: Options<Mode>
+  ): Scoped<A, E, R, Mode>
 } = Fn.dual(
   (args) => Effect.isEffect(args[0]),
-  <A, E, R>(
-    body: Effect.Effect<A, E, R>,
-    options?: Options
-  ): Effect.Effect<A, E | TaskFailed, Exclude<R, TaskGroup>> =>
+  (body: Effect.Effect<unknown, unknown, unknown>, options?: Options) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
-        let fiber: Fiber.RuntimeFiber<A, E> | undefined
+        let fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
         let stopped: Cancellation.Cancellation | undefined
-        const { failure, group } = yield* Scope.extend(
+        const { failure, group, shut } = yield* Scope.extend(
           build(options, (cancellation) => {
             stopped = cancellation
             fiber?.unsafeInterruptAsFork(Cancellation.toFiberId(cancellation))
@@ -519,9 +609,19 @@ export const scoped: {
           if (stopped !== undefined) fiber.unsafeInterruptAsFork(Cancellation.toFiberId(stopped))
           const exit = yield* restore(Fiber.await(bodyFiber)).pipe(
             Effect.onInterrupt((by) =>
-              Effect.flatMap(Fiber.interruptAs(bodyFiber, FiberId.combineAll(by)), (ended) =>
-                Causes.raise(Causes.failuresOf(ended))
-              )
+              Effect.suspend(() => {
+                bodyFiber.unsafeInterruptAsFork(FiberId.combineAll(by))
+                // Now, and not after the clean-up of the body: it may take long, or wait for a task.
+                shut(
+                  Cancellation.fromInterruptors(by)[0] ?? {
+                    reason: `group ${group.name} failed`,
+                    origin: group.name
+                  }
+                )
+                return Effect.flatMap(Fiber.await(bodyFiber), (ended) =>
+                  Causes.raise(Causes.failuresOf(ended))
+                )
+              })
             )
           )
           yield* Fiber.inheritAll(bodyFiber)
@@ -532,7 +632,7 @@ export const scoped: {
           const joined = yield* Effect.exit(restore(group.join))
           if (Exit.isSuccess(joined)) return yield* exit
           // The body's own failure is added, unless it is the same one or only the interruption.
-          const known = Cause.sequential(joined.cause, failure()?.cause ?? Cause.empty)
+          const known = Cause.sequential(joined.cause, failure() ?? Cause.empty)
           const own =
             Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause) && !Cause.contains(known, exit.cause)
           return yield* Effect.failCause(own ? Cause.sequential(joined.cause, exit.cause) : joined.cause)
@@ -540,10 +640,18 @@ export const scoped: {
         return yield* Effect.onExit(waiting, (exit) => Scope.close(scope, exit))
       })
     )
-)
+) as never
 
 /**
- * {@link Group.start} in the current group.
+ * The current group, for tasks that may fail with `E` (asyncio has no counterpart: pass `tg` along).
+ *
+ * @since 0.1.0
+ * @category effects
+ */
+export const current = <E = unknown>(): Effect.Effect<Group<E>, never, TaskGroup<E>> => TaskGroup as never
+
+/**
+ * {@link Group.start} in the current group, which then fails with `E` too.
  *
  * @since 0.1.0
  * @category effects
@@ -552,11 +660,11 @@ export const start = <A, E, R>(
   name: string,
   effect: Effect.Effect<A, E, R>,
   options?: StartOptions
-): Effect.Effect<Task<A, E>, never, R | TaskGroup> =>
-  Effect.flatMap(TaskGroup, (group) => group.start(name, effect, options))
+): Effect.Effect<Task<A, E>, never, R | TaskGroup<E>> =>
+  Effect.flatMap(current<E>(), (group) => group.start(name, effect, options))
 
 /**
- * {@link Group.shield} in the current group.
+ * {@link Group.shield} in the current group, which then fails with `E` too.
  *
  * @since 0.1.0
  * @category effects
@@ -564,18 +672,24 @@ export const start = <A, E, R>(
 export const shield = <A, E, R>(
   name: string,
   effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | TaskCancelled, R | TaskGroup> =>
-  Effect.flatMap(TaskGroup, (group) => group.shield(name, effect))
+): Effect.Effect<A, E | TaskCancelled, R | TaskGroup<E>> =>
+  Effect.flatMap(current<E>(), (group) => group.shield(name, effect))
 
 /**
- * {@link Group.join} of the current group.
+ * {@link Group.join} of the current group. It never fails itself: when a task has failed, it ends its caller by an
+ * interruption with the reason `task NAME failed`, and the group fails with the error.
  *
  * @since 0.1.0
  * @category effects
  */
-export const join: Effect.Effect<void, TaskFailed, TaskGroup> = Effect.flatMap(
-  TaskGroup,
-  (group) => group.join
+export const join: Effect.Effect<void, never, TaskGroup<never>> = Effect.flatMap(current<never>(), (group) =>
+  Effect.catchAllCause(group.join, (cause) => {
+    const task = Option.map(failedTask(cause), ({ name }) => name)
+    const origin = Option.getOrElse(task, () => group.name)
+    return Effect.failCause(
+      Cause.interrupt(Cancellation.toFiberId({ reason: `task ${origin} failed`, origin }))
+    )
+  })
 )
 
 /**
@@ -584,7 +698,7 @@ export const join: Effect.Effect<void, TaskFailed, TaskGroup> = Effect.flatMap(
  * @since 0.1.0
  * @category effects
  */
-export const tasks: Effect.Effect<ReadonlyArray<TaskInfo>, never, TaskGroup> = Effect.flatMap(
-  TaskGroup,
+export const tasks: Effect.Effect<ReadonlyArray<TaskInfo>, never, TaskGroup<never>> = Effect.flatMap(
+  current<never>(),
   (group) => group.tasks
 )

@@ -1,5 +1,7 @@
-import { Effect, Exit, Stream } from "effect"
+import { type Duration, Effect, Exit, Stream } from "effect"
+import { checkedDuration, time } from "../text/Numbers.js"
 import { listen, type Task, type TaskCancelled, type TaskImpl, until } from "./internal/task.js"
+import * as Sleep from "./Sleep.js"
 
 // Waiting for several tasks, of one group or of many, without cancelling any.
 
@@ -23,31 +25,59 @@ const unique = (given: Iterable<AnyTask>) => Array.from(new Set(given)) as Array
 const hasFailed = (task: TaskImpl<unknown, unknown>) => task.unsafeStatus() === "failed"
 
 /**
- * Waits for some of the tasks, and returns those that have ended and those that have not (asyncio: `asyncio.wait`).
- * Cancels none, and observes no failure: a task's own `result`, `await` or `poll` does.
+ * Settings of {@link wait}.
  *
- * - `"first"`: until one has ended (FIRST_COMPLETED)
- * - `"firstFailed"`: until one has failed, or all have ended (FIRST_EXCEPTION)
- * - `"all"`: until all have ended (ALL_COMPLETED). The default.
+ * @since 0.1.0
+ * @category options
+ */
+export interface WaitOptions {
+  /**
+   * - `"first"`: until one has ended (FIRST_COMPLETED)
+   * - `"firstFailed"`: until one has failed, or all have ended (FIRST_EXCEPTION)
+   * - `"all"`: until all have ended (ALL_COMPLETED). The default.
+   */
+  readonly until?: "first" | "firstFailed" | "all" | undefined
+  /** Waits no longer than this; a task that ends exactly then is done. Default: no limit. */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * Waits for some of the tasks, and returns those that have ended and those that have not (asyncio: `asyncio.wait`).
+ * Cancels none, a timeout included, and observes no failure: a task's own `result`, `await` or `poll` does. Without
+ * tasks it returns two empty lists, where asyncio raises an error.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as TaskGroup from "effect-asyncio/services/TaskGroup"
+ * import * as WaitTasks from "effect-asyncio/services/WaitTasks"
+ *
+ * export const program = Effect.gen(function* () {
+ *   const tasks = [yield* TaskGroup.start("quick", Effect.void), yield* TaskGroup.start("slow", Effect.never)]
+ *   const { done, pending } = yield* WaitTasks.wait(tasks, { timeout: "2 seconds" })
+ *   for (const task of pending) yield* task.cancel("not done within 2 s")
+ *   return done.map(({ name }) => name)
+ * }).pipe(TaskGroup.scoped())
+ * ```
  *
  * @since 0.1.0
  * @category effects
  */
 export const wait = <T extends AnyTask>(
   given: Iterable<T>,
-  options?: { readonly until?: "first" | "firstFailed" | "all" }
+  options: WaitOptions = {}
 ): Effect.Effect<Waited<T>> =>
   Effect.suspend(() => {
     const all = unique(given)
-    const kind = options?.until ?? "all"
-    return Effect.map(
-      until(all, (task) => kind === "first" || (kind === "firstFailed" && hasFailed(task))),
-      () => {
-        const waited: Waited<TaskImpl<unknown, unknown>> = { done: [], pending: [] }
-        for (const task of all) (task.exit === undefined ? waited.pending : waited.done).push(task)
-        return waited as unknown as Waited<T>
-      }
-    )
+    const kind = options.until ?? "all"
+    const enough = until(all, (task) => kind === "first" || (kind === "firstFailed" && hasFailed(task)))
+    const limit =
+      options.timeout === undefined ? undefined : checkedDuration("timeout", options.timeout, time)
+    return Effect.map(limit === undefined ? enough : Effect.raceFirst(enough, Sleep.sleep(limit)), () => {
+      const waited: Waited<TaskImpl<unknown, unknown>> = { done: [], pending: [] }
+      for (const task of all) (task.exit === undefined ? waited.pending : waited.done).push(task)
+      return waited as unknown as Waited<T>
+    })
   })
 
 /**

@@ -95,6 +95,16 @@ export const checkedDuration = (
  */
 export const count: Range = {}
 /**
+ * Returns how many may run at once, `Infinity` for `"unbounded"`; throws as {@link checkedNumber} does.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const checkedConcurrency = (concurrency: number | "unbounded"): number =>
+  concurrency === "unbounded"
+    ? Number.POSITIVE_INFINITY
+    : checkedNumber("concurrency", concurrency, countOrInfinity)
+/**
  * {@link count}, or `Infinity`.
  *
  * @since 0.1.0

@@ -8,7 +8,7 @@ import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
 import * as Sleep from "../task/Sleep.js"
-import { anyCount, checkOptions, count, countOrInfinity, time } from "../text/Numbers.js"
+import { anyCount, checkedConcurrency, checkOptions, count, time } from "../text/Numbers.js"
 import { Executor, withTimeout } from "./Executor.js"
 import type { ExecutorError } from "./ExecutorError.js"
 import * as Loop from "./internal/loop.js"
@@ -38,7 +38,7 @@ export interface EachOptions {
    * Jobs (or chunks) that are requested at once; default 16 per thread, so that each has its next jobs at hand. With
    * fewer than `maxWorkers`, only that many threads run.
    */
-  readonly concurrency?: number | undefined
+  readonly concurrency?: number | "unbounded" | undefined
   /** The timeout of each input, as `Executor.withTimeout`; default: none. */
   readonly timeout?: Duration.DurationInput | undefined
   /** Further attempts for an input whose job has failed; default 0. */
@@ -87,13 +87,13 @@ export const each = <Input, A, E = never, R = never>(
   withOwnScope(source, (inputs) =>
     Effect.gen(function* () {
       const executor = yield* Executor
-      checkOptions(options, { chunk: count, concurrency: countOrInfinity, retries: anyCount, timeout: time })
+      checkOptions(options, { chunk: count, retries: anyCount, timeout: time })
       const { retries = 0, timeout, unordered = false } = options
       const pauseBefore = Backoff.make(options.backoff)
       const chunk = Math.min(Math.max(1, options.chunk ?? 1), longestChunk)
       const lanes = Math.max(
         1,
-        Math.min(options.concurrency ?? executor.maxWorkers * depth, executor.capacity)
+        Math.min(checkedConcurrency(options.concurrency ?? executor.maxWorkers * depth), executor.capacity)
       )
       const { emit, end, full, stream, whenRoom } = EventBuffer.make<Item<Input, A>, E>({
         capacity: Math.max(kept, lanes * chunk)

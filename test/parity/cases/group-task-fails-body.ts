@@ -7,6 +7,6 @@ export default Effect.gen(function* () {
   yield* Effect.ensuring(Effect.zipRight(Effect.sleep(10_000), say("never")), say("body stopped"))
 }).pipe(
   TaskGroup.scoped(),
-  Effect.catchTag("TaskFailed", ({ cause }) => say("failed:", failure(cause))),
+  Effect.catchAllCause((cause) => say("failed:", failure(cause))),
   Effect.zipRight(say("the caller goes on"))
 )

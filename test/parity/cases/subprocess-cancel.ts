@@ -3,7 +3,6 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Command from "@effect/platform/Command"
 import { Effect, Exit, Fiber } from "effect"
-import * as Subprocess from "../../../src/programs/Subprocess.js"
 import * as Processes from "../../../src/services/process/Processes.js"
 import * as EventLoop from "../../../src/services/task/EventLoop.js"
 import { say } from "../Case.js"
@@ -27,7 +26,7 @@ export default Effect.gen(function* () {
   const file = join(yield* folder, "pid")
   const started = () => existsSync(file) && readFileSync(file, "utf8").endsWith("\n")
   const command = Command.make("sh", "-c", 'echo $$ > "$0"; exec sleep 10', file)
-  const run = yield* Effect.fork(Subprocess.run(command))
+  const run = yield* Effect.fork(Processes.run(command))
   yield* Effect.repeat(EventLoop.nextTurn, { until: started })
   if (Exit.isInterrupted(yield* Fiber.interrupt(run))) yield* say("cancelled")
   yield* say(isThere(Number(readFileSync(file, "utf8"))) ? "still there" : "gone")

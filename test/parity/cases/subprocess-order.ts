@@ -1,6 +1,5 @@
 import * as Command from "@effect/platform/Command"
 import { Effect } from "effect"
-import * as Subprocess from "../../../src/programs/Subprocess.js"
 import * as Processes from "../../../src/services/process/Processes.js"
 import * as Gather from "../../../src/services/task/Gather.js"
 import { say } from "../Case.js"
@@ -10,7 +9,7 @@ export const clock = "live"
 const run = (...command: [string, ...Array<string>]) =>
   Effect.gen(function* () {
     yield* say("Executing:", ...command)
-    const { stdout } = yield* Subprocess.run(Command.make(...command))
+    const { stdout } = yield* Processes.run(Command.make(...command))
     yield* say(new TextDecoder().decode(stdout).trim())
   })
 

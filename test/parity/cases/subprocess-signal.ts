@@ -1,12 +1,11 @@
 import * as Command from "@effect/platform/Command"
 import { Effect } from "effect"
-import * as Subprocess from "../../../src/programs/Subprocess.js"
 import * as Processes from "../../../src/services/process/Processes.js"
 import { say } from "../Case.js"
 
 export const clock = "live"
 
-export default Subprocess.run(Command.make("sh", "-c", "kill -TERM $$")).pipe(
+export default Processes.run(Command.make("sh", "-c", "kill -TERM $$")).pipe(
   Effect.flatMap(({ exitCode }) => say(exitCode)),
   Effect.provide(Processes.layer)
 )

@@ -1,5 +1,5 @@
-import { describe, expect, it } from "@effect/vitest"
-import { Cause, Clock, Effect, Exit, Fiber, Random, Stream, TestClock } from "effect"
+import { describe, expect, expectTypeOf, it } from "@effect/vitest"
+import { Cause, Clock, Context, Data, Effect, Exit, Fiber, Random, Stream, TestClock } from "effect"
 import * as MapRecords from "../../../src/services/record/MapRecords.js"
 import * as ReadRecords from "../../../src/services/record/ReadRecords.js"
 import type * as Records from "../../../src/services/record/Records.js"
@@ -11,6 +11,45 @@ const utf8 = (...parts: ReadonlyArray<string | Uint8Array>) =>
 const read = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
 
 describe("MapRecords.mapRecords", () => {
+  class Offline extends Data.TaggedError("Offline")<{ readonly host: string }> {}
+  class Api extends Context.Tag("Api")<
+    Api,
+    { readonly look: (n: number) => Effect.Effect<number, Offline> }
+  >() {}
+  const ask = (value: unknown) => Effect.flatMap(Api, ({ look }) => look(value as number))
+  const digits = ReadRecords.records(utf8("1\n2\n"), { format: "ndjson" })
+
+  it.effect("has the errors and requirements of the function's effects in its types", () =>
+    Effect.gen(function* () {
+      const mapped = MapRecords.mapRecords(digits, ask)
+      const plain = MapRecords.mapRecords(digits, () => 1)
+      const streamed = MapRecords.mapRecords(digits, (value) => Stream.fromEffect(ask(value)))
+      expectTypeOf<Stream.Stream.Context<typeof mapped>>().toEqualTypeOf<Api>()
+      expectTypeOf<Stream.Stream.Context<typeof streamed>>().toEqualTypeOf<Api>()
+      expectTypeOf<Stream.Stream.Context<typeof plain>>().toEqualTypeOf<never>()
+      expectTypeOf<Stream.Stream.Success<typeof mapped>>().toEqualTypeOf<MapRecords.RecordOutcome<Offline>>()
+      expectTypeOf<Stream.Stream.Success<typeof plain>>().toEqualTypeOf<MapRecords.RecordOutcome<never>>()
+      type Failure = Stream.Stream.Error<typeof mapped>["failure"]
+      expectTypeOf<Failure>().toEqualTypeOf<Cause.Cause<Offline> | Cause.Cause<never> | undefined>()
+      expectTypeOf<Stream.Stream.Error<typeof streamed>["failure"]>().toEqualTypeOf<Failure>()
+      const offline = new Offline({ host: "api" })
+      const api = Effect.provideService(Api, {
+        look: (n) => (n === 1 ? Effect.succeed(10) : Effect.fail(offline))
+      })
+      const failed = yield* api(Effect.flip(Stream.runDrain(mapped)))
+      expect(failed.failure).toEqual(Cause.fail(offline))
+      const outcomes = yield* api(
+        Stream.runCollect(MapRecords.mapRecords(digits, ask, { onFailure: "continue" }))
+      )
+      const [, second] = outcomes
+      expect(second instanceof MapRecords.FailedRecord && second.failure).toEqual(Cause.fail(offline))
+      const thrown = yield* Effect.flip(
+        Stream.runDrain(MapRecords.mapRecords(digits, () => Promise.reject("no")))
+      )
+      expect(thrown.failure).toEqual(Cause.die("no"))
+    })
+  )
+
   const run = (
     text: string,
     f: (value: any, context: MapRecords.RecordContext) => unknown,
@@ -187,7 +226,7 @@ describe("MapRecords.mapRecords", () => {
     Effect.gen(function* () {
       const f = ({ k, ms }: { k: string; ms: number }) => Effect.delay(Effect.succeed(`${k}${ms}`), ms)
       const text = '{"k":"a","ms":30}\n{"k":"a","ms":10}\n{"k":"b","ms":20}\nnull\n'
-      const options = { concurrency: 4, ordered: false, output: "lines", onFailure: "continue" } as const
+      const options = { concurrency: 4, unordered: true, output: "lines", onFailure: "continue" } as const
       expect(yield* run(text, f, { ...options, key: (value: any) => value.k })).toEqual([
         "! 4: it has no key: Cannot read properties of null (reading 'k')",
         "b20 at 20",

@@ -46,7 +46,7 @@ describe("RecordRun.run", () => {
       format: "ndjson",
       checkpoint: "kept",
       concurrency: 2,
-      ordered: false,
+      unordered: true,
       onFailure: "cancel"
     } as const
     return Effect.gen(function* () {

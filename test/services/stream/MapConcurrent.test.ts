@@ -71,7 +71,7 @@ describe("MapConcurrent.mapConcurrent", () => {
         }
         const { backpressure, concurrency, keyed } = plan
         const key = keyed ? ({ key }: Element) => key : undefined
-        const options = { concurrency, backpressure, key, ordered: false }
+        const options = { concurrency, backpressure, key, unordered: true }
         const { exit, got } = yield* seen(MapConcurrent.mapConcurrent(source(plan), step, options))
         expect(exit).toEqual(Exit.void)
         expect(got.toSorted((a, b) => a - b)).toEqual(plan.elements.map((_, n) => n))
@@ -156,7 +156,7 @@ describe("MapConcurrent.mapConcurrent", () => {
       log.length = 0
       const unordered = MapConcurrent.mapConcurrent(Stream.range(0, 9), body, {
         concurrency: 4,
-        ordered: false
+        unordered: true
       })
       expect(yield* seen(unordered)).toEqual({ got: [], exit: Exit.fail("no") })
       expect(log).toEqual(["1 failed", `0 ${why}`, `2 ${why}`, `3 ${why}`])
@@ -239,7 +239,7 @@ describe("MapConcurrent.mapConcurrent", () => {
     ],
     [
       "mapConcurrent, out of order",
-      (stream) => MapConcurrent.mapConcurrent(stream, () => cleanUpBreaks, { ordered: false })
+      (stream) => MapConcurrent.mapConcurrent(stream, () => cleanUpBreaks, { unordered: true })
     ],
     [
       "mapConcurrent, its producer",

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, expectTypeOf, it } from "@effect/vitest"
 import { Cause, Effect, Exit, FastCheck, Fiber, TestClock } from "effect"
 import * as Cancellation from "../../../src/services/task/Cancellation.js"
 import * as Gather from "../../../src/services/task/Gather.js"
@@ -9,6 +9,43 @@ const failLater = <E>(millis: number, error: E) => Effect.zipRight(Effect.sleep(
 
 describe("Gather", () => {
   describe("gather", () => {
+    it.effect("takes a record, and gives its results or outcomes under the same names", () =>
+      Effect.gen(function* () {
+        const given = { user: Effect.succeed("ada"), age: Effect.as(Effect.yieldNow(), 36) }
+        const results = Gather.gather(given)
+        expectTypeOf(results).toEqualTypeOf<Effect.Effect<{ user: string; age: number }>>()
+        expect(yield* results).toEqual({ user: "ada", age: 36 })
+        const outcomes = Gather.gather(
+          { ...given, bad: Effect.fail("no") },
+          { onFailure: "collect", concurrency: 1 }
+        )
+        expectTypeOf(outcomes).toEqualTypeOf<
+          Effect.Effect<{ user: Exit.Exit<string>; age: Exit.Exit<number>; bad: Exit.Exit<never, string> }>
+        >()
+        expect(yield* outcomes).toEqual({
+          user: Exit.succeed("ada"),
+          age: Exit.succeed(36),
+          bad: Exit.fail("no")
+        })
+        expect(yield* Gather.gather({})).toEqual({})
+        expect(yield* Effect.flip(Gather.gather({ bad: Effect.fail("no") }))).toBe("no")
+      })
+    )
+
+    it.effect("takes a mode that is known at run time only", () =>
+      Effect.gen(function* () {
+        const run = (onFailure: Gather.OnFailure) =>
+          Gather.gather([Effect.fail("no"), Effect.succeed(1)], { onFailure })
+        expectTypeOf(run).returns.toEqualTypeOf<
+          Effect.Effect<[never, number] | [Exit.Exit<never, string>, Exit.Exit<number>], string>
+        >()
+        expect(yield* run("collect")).toEqual([Exit.fail("no"), Exit.succeed(1)])
+        expect(yield* Effect.flip(run("continue"))).toBe("no")
+        const options: Gather.GatherOptions = {}
+        expect(yield* Gather.gather(new Set([Effect.succeed(1)]), options)).toEqual([1])
+      })
+    )
+
     it.effect("returns results in input order, whatever the order of arrival, each with its type", () =>
       Effect.gen(function* () {
         const fiber = yield* Effect.fork(

@@ -1,6 +1,7 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, expectTypeOf, it } from "@effect/vitest"
 import {
   Cause,
+  Data,
   Deferred,
   Duration,
   Effect,
@@ -264,12 +265,9 @@ describe("TaskGroup", () => {
         const sibling = yield* endless
         const task = yield* group.start("sibling", sibling.run)
         yield* group.start("web", Effect.zipRight(sibling.begun, Effect.fail("refused")))
-        const error = yield* Effect.flip(group.join)
-        expect([error.message, error.cause, sibling.cleaned]).toEqual([
-          "task web failed: refused",
-          Cause.fail("refused"),
-          true
-        ])
+        const cause = yield* Effect.flip(Effect.sandbox(group.join))
+        expect([cause, sibling.cleaned]).toEqual([Cause.fail("refused"), true])
+        expect(Option.map(TaskGroup.failedTask(cause), ({ name }) => name)).toEqual(Option.some("web"))
         const reason = { reason: "sibling web failed", origin: "web" }
         expect(yield* task.cancellation).toEqual(Option.some(reason))
         expect(Cancellation.fromExit(sibling.exit!)).toEqual([reason])
@@ -317,7 +315,7 @@ describe("TaskGroup", () => {
         yield* late.await
         expect([join.unsafePoll(), yield* sibling.status]).toEqual([null, "running"])
         yield* Deferred.succeed(gate, "done")
-        expect((yield* Fiber.join(join)).message).toBe("task web failed: refused")
+        expect(yield* Fiber.join(join)).toBe("refused")
         expect(yield* sibling.result).toBe("done")
       })
     )
@@ -458,7 +456,7 @@ describe("TaskGroup", () => {
             )
           )
         )
-        expect(error.message).toBe("task web failed: refused")
+        expect(error).toBe("refused")
         expect(Cancellation.fromExit(body.exit!)).toEqual([{ reason: "task web failed", origin: "web" }])
       })
     )
@@ -508,9 +506,7 @@ describe("TaskGroup", () => {
           TaskGroup.start("web", Effect.zipRight(begun, Effect.fail("refused"))),
           body
         ).pipe(TaskGroup.scoped(), Effect.sandbox, Effect.flip)
-        expect(Array.from(Cause.failures(cause), (error) => error.message)).toEqual([
-          "task web failed: refused"
-        ])
+        expect([...Cause.failures(cause)]).toEqual(["refused"])
         expect(Array.from(Cause.defects(cause))).toEqual(["no mop"])
       })
     )
@@ -593,7 +589,7 @@ describe("TaskGroup", () => {
           }),
           { onFailure: "collect" }
         )
-        expect(outer.message).toBe("task inner failed: refused")
+        expect(outer).toBe("refused")
       })
     )
 
@@ -604,6 +600,168 @@ describe("TaskGroup", () => {
         yield* TaskGroup.scoped(Effect.zipRight(FiberRef.set(ref, 1), task))
         expect(yield* FiberRef.get(ref)).toBe(1)
       })
+    )
+  })
+
+  describe("errors", () => {
+    class NotFound extends Data.TaggedError("NotFound")<{ readonly file: string }> {}
+    class Refused extends Data.TaggedError("Refused")<{ readonly port: number }> {}
+    const read = Effect.fail(new NotFound({ file: "a" }))
+    const listen = Effect.fail(new Refused({ port: 80 }))
+
+    it.effect("of the tasks are the errors of scoped, typed, and catchTag takes them", () =>
+      Effect.gen(function* () {
+        const group = Effect.gen(function* () {
+          yield* TaskGroup.start("reads", read)
+          yield* TaskGroup.start("listens", listen)
+          yield* TaskGroup.start("waits", Effect.never)
+          yield* TaskGroup.join
+        }).pipe(TaskGroup.scoped({ report: () => Effect.void }))
+        expectTypeOf(group).toEqualTypeOf<Effect.Effect<void, NotFound | Refused>>()
+        const file = group.pipe(
+          Effect.catchTag("NotFound", (error) =>
+            Effect.succeed([
+              error.file,
+              Option.map(TaskGroup.failedTask(error), (task) => task.name)
+            ] as const)
+          ),
+          Effect.catchTag("Refused", () => Effect.die("the first failure wins"))
+        )
+        expectTypeOf<Effect.Effect.Error<typeof file>>().toEqualTypeOf<never>()
+        expect(yield* file).toEqual(["a", Option.some("reads")])
+      })
+    )
+
+    it("of the body are added, and those of an inner group stay in it", () => {
+      const inner = TaskGroup.scoped(TaskGroup.start("inner", listen))
+      const outer = Effect.zipRight(TaskGroup.start("outer", inner), read).pipe(TaskGroup.scoped())
+      expectTypeOf(outer).toEqualTypeOf<Effect.Effect<never, NotFound | Refused>>()
+      const caught = TaskGroup.start(
+        "outer",
+        Effect.catchAll(inner, () => read)
+      ).pipe(TaskGroup.scoped())
+      expectTypeOf(caught).toEqualTypeOf<
+        Effect.Effect<TaskGroup.Task<TaskGroup.Task<never, Refused>, NotFound>, NotFound>
+      >()
+    })
+
+    it("are none of a group that collects, and all of one whose mode is known at run time only", () => {
+      const body = TaskGroup.start("reads", read)
+      expectTypeOf(TaskGroup.scoped(body, { onFailure: "collect" })).toEqualTypeOf<
+        Effect.Effect<TaskGroup.Task<never, NotFound>>
+      >()
+      const mode = "collect" as TaskGroup.OnFailure
+      expectTypeOf(TaskGroup.scoped(body, { onFailure: mode })).toEqualTypeOf<
+        Effect.Effect<TaskGroup.Task<never, NotFound>, NotFound>
+      >()
+    })
+
+    it.scoped("of a group made by hand are its type argument; join fails with them", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make<NotFound>()
+        expectTypeOf(group.join).toEqualTypeOf<Effect.Effect<void, NotFound>>()
+        // @ts-expect-error: a task of this group cannot fail with Refused
+        const wrong = () => group.start("listens", listen)
+        expect(wrong).toBeTypeOf("function")
+        yield* group.start("reads", read)
+        expect(yield* Effect.flip(group.join)).toBeInstanceOf(NotFound)
+        const collecting = yield* TaskGroup.make<NotFound>({ onFailure: "collect" })
+        expectTypeOf(collecting.join).toEqualTypeOf<Effect.Effect<void>>()
+      })
+    )
+
+    it("of an application's group are those of its layer", () => {
+      const program = Effect.zipRight(TaskGroup.start("reads", read), TaskGroup.join)
+      expectTypeOf(program).toEqualTypeOf<
+        Effect.Effect<void, never, TaskGroup.TaskGroup<NotFound> | TaskGroup.TaskGroup<never>>
+      >()
+      expectTypeOf(Effect.provide(program, TaskGroup.layer<NotFound>())).toEqualTypeOf<Effect.Effect<void>>()
+      const narrow = Effect.provide(program, TaskGroup.layer<Refused>())
+      expectTypeOf(narrow).not.toEqualTypeOf<Effect.Effect<void>>()
+      expectTypeOf(Effect.flatMap(TaskGroup.current<NotFound>(), ({ join }) => join)).toEqualTypeOf<
+        Effect.Effect<void, NotFound, TaskGroup.TaskGroup<NotFound>>
+      >()
+    })
+
+    it.effect("a defect of a task is the group's defect, and its task is known", () =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.exit(TaskGroup.scoped(TaskGroup.start("bug", Effect.die("bug"))))
+        expect(exit).toEqual(Exit.die("bug"))
+        const task = Exit.isFailure(exit) ? TaskGroup.failedTask(exit.cause) : Option.none()
+        expect(Option.map(task, ({ name }) => name)).toEqual(Option.some("bug"))
+        expect([TaskGroup.failedTask(Cause.fail("other")), TaskGroup.failedTask("bug")]).toEqual([
+          Option.none(),
+          Option.none()
+        ])
+      })
+    )
+
+    it.effect("join of a body that runs on after a failure ends the body with the reason", () =>
+      Effect.gen(function* () {
+        let seen: ReadonlyArray<Cancellation.Cancellation> = []
+        const exit = yield* TaskGroup.start("reads", read).pipe(
+          Effect.zipRight(TaskGroup.join),
+          Effect.onExit((exit) => Effect.sync(() => (seen = Cancellation.fromExit(exit)))),
+          TaskGroup.scoped({ onFailure: "continue" }),
+          Effect.exit
+        )
+        expect(exit).toEqual(Exit.fail(new NotFound({ file: "a" })))
+        expect(seen).toEqual([{ reason: "task reads failed", origin: "reads" }])
+      })
+    )
+  })
+
+  describe("regions and order", () => {
+    it.effect("a task can be cancelled though it was started in an uninterruptible region", () =>
+      Effect.gen(function* () {
+        const work = yield* endless
+        const gate = yield* Deferred.make<void>()
+        const exit = yield* Effect.gen(function* () {
+          const task = yield* TaskGroup.start("work", work.run)
+          yield* TaskGroup.start("fails", Effect.zipRight(Deferred.await(gate), Effect.fail("no")))
+          yield* work.begun
+          yield* Deferred.succeed(gate, undefined)
+          return yield* task.await
+        }).pipe(TaskGroup.scoped(), Effect.uninterruptible, Effect.exit)
+        expect(exit).toEqual(Exit.fail("no"))
+        expect(work.cleaned).toBe(true)
+      })
+    )
+
+    it.effect.each(["cancel", "continue", "collect"] as const)(
+      "%s: an interruption ends the tasks while the body still cleans up; a shielded one is waited for",
+      (onFailure) =>
+        Effect.gen(function* () {
+          const log: Array<string> = []
+          const write = (line: string) => Effect.sync(() => void log.push(line))
+          const { begun, run } = yield* endless
+          const [plain, shielded] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+          const fiber = yield* Effect.gen(function* () {
+            const task = yield* TaskGroup.start("plain", Effect.never)
+            yield* task.onDone(() =>
+              Effect.zipRight(write("plain has ended"), Deferred.succeed(plain, undefined))
+            )
+            yield* TaskGroup.start(
+              "shielded",
+              Effect.zipRight(Deferred.await(shielded), write("shielded has ended")),
+              { shield: true }
+            )
+            return yield* run
+          }).pipe(
+            Effect.onInterrupt(() =>
+              Deferred.await(plain).pipe(
+                Effect.zipRight(TaskGroup.start("late", write("never"))),
+                Effect.zipRight(write("body has cleaned up")),
+                Effect.zipRight(Deferred.succeed(shielded, undefined))
+              )
+            ),
+            TaskGroup.scoped({ onFailure }),
+            Effect.fork
+          )
+          yield* begun
+          yield* Fiber.interrupt(fiber)
+          expect(log).toEqual(["plain has ended", "body has cleaned up", "shielded has ended"])
+        })
     )
   })
 
@@ -674,10 +832,10 @@ describe("TaskGroup", () => {
     )
   })
 
-  describe("capacity", () => {
+  describe("concurrency", () => {
     it.scoped("makes starts wait in order", () =>
       Effect.gen(function* () {
-        const group = yield* TaskGroup.make({ capacity: 2 })
+        const group = yield* TaskGroup.make({ concurrency: 2 })
         const gates = yield* Effect.forEach([0, 1, 2, 3, 4], () => Deferred.make<void>())
         const begun: Array<number> = []
         let [running, most] = [0, 0]
@@ -715,7 +873,7 @@ describe("TaskGroup", () => {
 
     it.scoped("passes the turn on when a start in line is interrupted, even in the moment of its turn", () =>
       Effect.gen(function* () {
-        const group = yield* TaskGroup.make({ capacity: 1 })
+        const group = yield* TaskGroup.make({ concurrency: 1 })
         const gate = yield* Deferred.make<void>()
         // Called in the same turn as the slot is handed on, before `ready` can run.
         let atEnd: () => void = Fn.constVoid
@@ -738,9 +896,36 @@ describe("TaskGroup", () => {
       })
     )
 
+    it.scoped("starts the highest priority first, and equal ones in order", () =>
+      Effect.gen(function* () {
+        const group = yield* TaskGroup.make({ concurrency: 1 })
+        const gate = yield* Deferred.make<void>()
+        yield* group.start("holder", Deferred.await(gate))
+        const begun: Array<string> = []
+        const starts: Array<Fiber.Fiber<unknown>> = []
+        for (const [name, priority] of [
+          ["a", 0],
+          ["b", 2],
+          ["c", undefined],
+          ["gone", 3],
+          ["d", 2],
+          ["e", -1.5]
+        ] as const) {
+          const write = Effect.sync(() => void begun.push(name))
+          starts.push(yield* Effect.fork(group.start(name, write, { priority })))
+          yield* Effect.yieldNow()
+        }
+        yield* Fiber.interrupt(starts[3]!)
+        yield* Deferred.succeed(gate, undefined)
+        yield* Effect.forEach(starts.toSpliced(3, 1), Fiber.join)
+        yield* group.join
+        expect(begun).toEqual(["b", "d", "a", "c", "e"])
+      })
+    )
+
     it.scoped("refuses a waiting start when the group fails", () =>
       Effect.gen(function* () {
-        const group = yield* TaskGroup.make({ capacity: 1 })
+        const group = yield* TaskGroup.make({ concurrency: 1 })
         const gate = yield* Deferred.make<void>()
         yield* group.start("holder", Effect.zipRight(Deferred.await(gate), Effect.fail("bad")))
         let ran = false

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Exit, Fiber, Stream } from "effect"
 import * as TaskGroup from "../../../src/services/task/TaskGroup.js"
 import * as WaitTasks from "../../../src/services/task/WaitTasks.js"
+import * as VirtualClock from "../../../src/services/time/VirtualClock.js"
 import { suspended, until } from "../../support/Waits.js"
 
 describe("WaitTasks", () => {
@@ -17,6 +18,27 @@ describe("WaitTasks", () => {
       return { gates, tasks }
     })
   const names = (tasks: ReadonlyArray<TaskGroup.TaskId>) => tasks.map((task) => task.name)
+
+  it.effect(
+    "waits no longer than its timeout; what ends exactly then is done, and nothing is cancelled",
+    () =>
+      Effect.gen(function* () {
+        const later = (millis: number) => Effect.as(Effect.sleep(millis), millis)
+        const tasks = [
+          yield* TaskGroup.start("quick", later(10)),
+          yield* TaskGroup.start("equal", later(20)),
+          yield* TaskGroup.start("late", later(30))
+        ]
+        const { done, pending } = yield* WaitTasks.wait(tasks, { timeout: 20 })
+        expect([names(done), names(pending)]).toEqual([["quick", "equal"], ["late"]])
+        const first = yield* WaitTasks.wait(pending, { until: "first", timeout: "1 hour" })
+        expect([names(first.done), names(first.pending)]).toEqual([["late"], []])
+        expect(yield* WaitTasks.results(tasks)).toEqual([10, 20, 30])
+        expect(yield* WaitTasks.wait([], { timeout: "1 hour" })).toEqual({ done: [], pending: [] })
+        const zero = yield* WaitTasks.wait([yield* TaskGroup.start("never", later(1))], { timeout: 0 })
+        expect(names(zero.pending)).toEqual(["never"])
+      }).pipe(TaskGroup.scoped(), VirtualClock.run())
+  )
 
   it.scoped("firstCompleted returns done and pending tasks, to be waited for again", () =>
     Effect.gen(function* () {

@@ -61,6 +61,25 @@ export const resetOpCount = (fiber: Fiber.RuntimeFiber<any, any>): void => {
   inside(fiber).currentOpCount = 0
 }
 
+interface Fork {
+  readonly effect_instruction_i0: (
+    parent: AnyFiber,
+    status: { readonly runtimeFlags: RuntimeFlags.RuntimeFlags }
+  ) => { readonly effect_instruction_i0: unknown }
+}
+
+/**
+ * Carries out `Effect.fork` or one of its kin at once, as `parent` does when it comes to it, with these runtime flags for
+ * the child. Only the running fiber may be the parent.
+ */
+export const forkNow = <A, E, R>(
+  fork: Effect.Effect<Fiber.RuntimeFiber<A, E>, never, R>,
+  parent: Fiber.RuntimeFiber<any, any>,
+  runtimeFlags: RuntimeFlags.RuntimeFlags
+): Fiber.RuntimeFiber<A, E> =>
+  (fork as unknown as Fork).effect_instruction_i0(parent, { runtimeFlags })
+    .effect_instruction_i0 as Fiber.RuntimeFiber<A, E>
+
 // fibers seen from outside
 
 /** The fibers that it has forked and that have not ended. */

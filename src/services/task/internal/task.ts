@@ -115,8 +115,10 @@ export class TaskImpl<A, E> implements Task<A, E> {
   /** Its position in the order of ends. */
   ended = 0
   stepped = false
-  readonly requests: Array<Cancellation.Cancellation> = []
-  readonly listeners = new Set<() => void>()
+  /** The first request to cancel it. */
+  request: Cancellation.Cancellation | undefined
+  /** Made for the first listener: most tasks have none. */
+  private listeners: Set<() => void> | undefined
 
   constructor(
     readonly host: Host,
@@ -130,7 +132,7 @@ export class TaskImpl<A, E> implements Task<A, E> {
 
   unsafeStatus(): Status {
     if (this.exit === undefined) {
-      return this.requests.length > 0 ? "cancelling" : this.stepped ? "running" : "pending"
+      return this.request !== undefined ? "cancelling" : this.stepped ? "running" : "pending"
     }
     if (Exit.isSuccess(this.exit)) return "succeeded"
     return Cause.isInterruptedOnly(this.exit.cause) ? "cancelled" : "failed"
@@ -142,13 +144,13 @@ export class TaskImpl<A, E> implements Task<A, E> {
 
   unsafeCancel(cancellation: Cancellation.Cancellation): void {
     if (this.exit !== undefined) return
-    this.requests.push(cancellation)
+    this.request ??= cancellation
     this.fiber?.unsafeInterruptAsFork(Cancellation.toFiberId(cancellation))
   }
 
   unsafeCancellation(): Cancellation.Cancellation | undefined {
-    if (this.requests.length > 0 || this.exit === undefined || this.unsafeStatus() !== "cancelled") {
-      return this.requests[0]
+    if (this.request !== undefined || this.exit === undefined || this.unsafeStatus() !== "cancelled") {
+      return this.request
     }
     return Cancellation.fromExit(this.exit)[0] ?? { reason: "it interrupted itself", origin: this.name }
   }
@@ -156,16 +158,22 @@ export class TaskImpl<A, E> implements Task<A, E> {
   unsafeEnd(exit: Exit.Exit<A, E>): void {
     this.exit = exit
     this.ended = ++shared.ended
-    for (const listener of this.listeners) listener()
-    this.listeners.clear()
+    const listeners = this.listeners
+    this.listeners = undefined
+    if (listeners !== undefined) for (const listener of listeners) listener()
+  }
+
+  /** Calls back at its end, which is still to come; the returned function unsubscribes. */
+  unsafeListen(listener: () => void): () => void {
+    const listeners = this.listeners ?? new Set()
+    this.listeners = listeners.add(listener)
+    return () => listeners.delete(listener)
   }
 
   get settled(): Effect.Effect<Exit.Exit<A, E>> {
     return Effect.async((resume) => {
       if (this.exit !== undefined) return resume(Effect.succeed(this.exit))
-      const listener = () => resume(Effect.succeed(this.exit!))
-      this.listeners.add(listener)
-      return Effect.sync(() => this.listeners.delete(listener))
+      return Effect.sync(this.unsafeListen(() => resume(Effect.succeed(this.exit!))))
       // VirtualClock.Deadlock shows this id as the wait of the fiber.
     }, this.fiber?.id())
   }
@@ -175,24 +183,28 @@ export class TaskImpl<A, E> implements Task<A, E> {
   }
 
   get await(): Effect.Effect<Exit.Exit<A, E>> {
-    return Effect.withFiberRuntime((fiber) =>
-      this.runsOn(fiber)
-        ? Effect.dieMessage(`task ${this.name} cannot wait for itself`)
-        : Effect.map(this.settled, (exit) => {
-            this.host.unobserved.delete(this)
-            return exit
-          })
-    )
+    return this.observe(Effect.succeed)
   }
 
   get result(): Effect.Effect<A, E | TaskCancelled> {
-    return Effect.flatMap(
-      this.await,
+    return this.observe(
       (exit): Effect.Effect<A, E | TaskCancelled> =>
         this.unsafeStatus() === "cancelled"
           ? new TaskCancelled({ task: this.name, cancellation: this.unsafeCancellation()! })
           : exit
     )
+  }
+
+  /** Waits for its end, unless it has ended, and observes its failure. */
+  private observe<B, E2>(use: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2>): Effect.Effect<B, E2> {
+    return Effect.withFiberRuntime((fiber) => {
+      if (this.runsOn(fiber)) return Effect.dieMessage(`task ${this.name} cannot wait for itself`)
+      const seen = (exit: Exit.Exit<A, E>) => {
+        this.host.unobserved.delete(this)
+        return use(exit)
+      }
+      return this.exit === undefined ? Effect.flatMap(this.settled, seen) : seen(this.exit)
+    })
   }
 
   get poll() {
@@ -230,11 +242,7 @@ export const listen = (
 ): (() => void) => {
   const registered = given
     .filter((task) => task.exit === undefined)
-    .map((task) => {
-      const listener = () => onEnd(task)
-      task.listeners.add(listener)
-      return () => task.listeners.delete(listener)
-    })
+    .map((task) => task.unsafeListen(() => onEnd(task)))
   return () => {
     for (const remove of registered) remove()
   }

@@ -125,6 +125,29 @@ describe("the contract with Effect: effects as values", () => {
 })
 
 describe("the contract with Effect: the fiber that runs", () => {
+  it.effect("carries out a fork at once, with the flags given; the child begins on the next turn", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "Effect.forkDaemon is no longer one primitive that returns the child from effect_instruction_i0(parent, status)",
+        "TaskGroup.start cannot start a task; fork with the operator in forkNow's place"
+      )
+      const fiber = yield* self
+      let began = false
+      const child = FiberRuntime.forkNow(
+        Effect.forkDaemon(
+          Effect.map(Effect.checkInterruptible(Effect.succeed), (interruptible) => {
+            began = true
+            return interruptible
+          })
+        ),
+        fiber,
+        RuntimeFlags.enable(FiberRuntime.flagsOf(fiber), RuntimeFlags.Interruption)
+      )
+      expect(began, says).toBe(false)
+      expect(yield* Fiber.join(child), says).toBe(true)
+    }).pipe(Effect.uninterruptible)
+  )
+
   it.effect("is where Fiber.getCurrentFiber finds it, and nowhere outside", () =>
     Effect.gen(function* () {
       const says = broken(
