@@ -15,7 +15,7 @@ const loaded = (file: string, seen = new Set<string>()): Set<string> => {
     /^(?:import|export) (?!type )((?:[^"';]*? from )?)"([^"]+)"/gm
   )) {
     const names = /\{([^}]*)\}/.exec(what!)?.[1]
-    const onlyTypes = names !== undefined && names.split(",").every((name) => /^\s*(type\s.*)?$/.test(name))
+    const onlyTypes = names?.split(",").every((name) => /^\s*(type\s.*)?$/.test(name))
     if (onlyTypes || from!.startsWith("node:")) continue
     if (from!.startsWith(".")) {
       for (const each of loaded(join(dirname(file), from!.replace(/\.js$/, ".ts")), seen)) packages.add(each)

@@ -12,6 +12,20 @@ const withStack = (error: Error, ...frames: ReadonlyArray<string>): Error =>
   })
 
 describe("Failures.render", () => {
+  it("shows the fields of a typed error first, of one in a cause that another error carries too", () => {
+    class BadRecord extends Data.TaggedError("BadRecord")<{ readonly detail: string }> {}
+    const inner = Cause.parallel(Cause.fail(new BadRecord({ detail: "no date" })), Cause.die("bug"))
+    const lines = render({ _tag: "TaskFailed", message: "task reader failed", cause: inner })
+    assert.deepStrictEqual(
+      lines.filter((line) => !/^\s+at /.test(line)),
+      [
+        "error: TaskFailed: task reader failed",
+        "  caused by: BadRecord: { detail: 'no date' }",
+        "  caused by: bug"
+      ]
+    )
+  })
+
   it("shows the person's own frames, relative to the working directory, and no others", () => {
     const error = withStack(
       new Error("no"),
