@@ -158,7 +158,7 @@ describe("aio schema", () => {
 
   it.each([
     ["gahter", "aio schema: 'gahter' has no events; did you mean gather?"],
-    ["guide", "aio schema: 'guide' has no events"],
+    ["completions", "aio schema: 'completions' has no events"],
     ["toString", "aio schema: 'toString' has no events"]
   ])("%s is wrong usage", async (name, message) => {
     const { code, stderr } = await InProcess.run(["schema", name])
