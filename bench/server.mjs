@@ -84,3 +84,44 @@ await titled(
   ],
   { NodeHttpServer: 1 / 2 }
 )
+
+// What an idle WebSocket costs, beside one of bare `ws`.
+const perSocket = async (kind, path) => {
+  const { ask, port } = await server(kind)
+  const count = Number(process.env.BENCH_SOCKETS ?? 2000)
+  const client = spawn(process.execPath, [peer("idle.mjs"), String(port), String(count), path], {
+    stdio: ["pipe", "pipe", "inherit"]
+  })
+  const lines = createInterface({ input: client.stdout })[Symbol.asyncIterator]()
+  const before = await ask()
+  client.stdin.write("\n")
+  await lines.next()
+  const after = await ask()
+  client.stdin.end()
+  return (after.heap - before.heap) / count / 1024
+}
+
+if (only === undefined || only === "sockets") {
+  console.log("\nidle WebSockets: heap of the server for each, KiB")
+  const bare = await perSocket("node", "/ws")
+  console.log(`  ${"ws on node:http".padEnd(28)} ${bare.toFixed(1).padStart(9)} KiB`)
+  for (const kind of ["ours-router", "stock-router"]) {
+    const each = await perSocket(kind, "/ws")
+    console.log(
+      `  ${kind.padEnd(28)} ${each.toFixed(1).padStart(9)} KiB  ${(each - bare).toFixed(1)} on top of ws`
+    )
+  }
+  for (const { end } of servers.values()) end()
+  servers.clear()
+}
+
+// How long `/` takes while 1,000 other requests wait.
+if (only === undefined || only === "waiting") {
+  console.log("\n1,000 requests wait, and 200 of / come one after another: ms")
+  for (const kind of ["ours-router", "stock-router"]) {
+    const { port } = await server(kind)
+    const { stdout } = await run(process.execPath, [peer("idle.mjs"), String(port), "1000", "/wait", "200"])
+    console.log(`  ${kind.padEnd(28)} ${stdout.trim().split("\n").at(-1)}`)
+  }
+  for (const { end } of servers.values()) end()
+}

@@ -21,7 +21,10 @@ const connect = () =>
       got += chunk.length
       if (length === undefined) {
         if (!/^HTTP\/1\.1 2/.test(chunk.toString("latin1"))) throw new Error(chunk.toString("latin1"))
-        length = got
+        const [head, announced] = /^[\s\S]*?content-length: (\d+)[\s\S]*?\r\n\r\n/i.exec(
+          chunk.toString("latin1")
+        )
+        length = head.length + Number(announced)
       }
       if (got < length) return
       got -= length

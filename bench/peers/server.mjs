@@ -13,6 +13,7 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer, Schema } from "effect"
+import { WebSocketServer } from "ws"
 import * as HttpServerNode from "../../dist/services/http/HttpServerNode.js"
 
 const [kind = "node"] = process.argv.slice(2)
@@ -64,6 +65,8 @@ if (layer === "node") {
     response.writeHead(200, { "content-type": "text/plain", "content-length": 5 })
     response.end("hello")
   })
+  const webSockets = new WebSocketServer({ server, perMessageDeflate: false })
+  webSockets.on("connection", (socket) => socket.on("message", (message) => socket.send(message)))
   server.listen(0, "127.0.0.1", () => say(server.address().port))
 } else {
   const servers = {

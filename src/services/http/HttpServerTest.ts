@@ -18,6 +18,8 @@ import { once, Requests } from "./internal/requests.js"
 import * as Session from "./internal/session.js"
 import { Stats, service } from "./internal/stats.js"
 
+type WebSocketOfBrowsers = globalThis.WebSocket
+
 const inUse = new Set<number>()
 
 const free = () => {
@@ -34,7 +36,7 @@ const streamed = (
 ) => {
   const stream = streamOf(response.body)
   if (stream === undefined || request.method === "HEAD" || response.status === 204) return {}
-  if (response.body._tag === "Uint8Array") return { body: stream }
+  if (response.body._tag === "Uint8Array") return { body: response.body.body }
   const mailbox = Effect.runSync(Mailbox.make<Uint8Array, unknown>({ capacity: 16, strategy: "suspend" }))
   let read = false
   const body = Stream.ensuring(
@@ -126,7 +128,7 @@ class Client {
     })
   )
 
-  readonly webSocket = (url: string): globalThis.WebSocket => {
+  readonly webSocket = (url: string): WebSocketOfBrowsers => {
     const { host, pathname, search } = new URL(url)
     const { limits, stats } = this
     const socket = new MemoryWebSocket(url, limits.messageSize, () => stats.limits.messageSize++)
@@ -166,7 +168,7 @@ class Client {
       })
       if (!this.requests.start(request, over)) over()
     })
-    return socket as unknown as globalThis.WebSocket
+    return socket as unknown as WebSocketOfBrowsers
   }
 }
 

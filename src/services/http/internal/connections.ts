@@ -6,8 +6,8 @@ import { SocketGenericError } from "@effect/platform/Socket"
 import { Effect } from "effect"
 import { reasons } from "../HttpServer.js"
 import { type Resolved, timer } from "./limits.js"
-import { NodeRequest, responseOf } from "./nodeRequest.js"
-import type { Writing } from "./nodeResponse.js"
+import { NodeRequest, type Connection as Owner, responseOf } from "./nodeRequest.js"
+
 import type { Requests } from "./requests.js"
 import type { ServerRequest } from "./serverRequest.js"
 import * as Session from "./session.js"
@@ -230,7 +230,7 @@ const handshakeFault = ({ headers, method }: http.IncomingMessage): string | und
 }
 
 /** One connection. */
-export class Connection implements Writing {
+export class Connection implements Owner {
   private readonly running = new Set<ServerRequest>()
   /** Answered requests whose answers wait for those of earlier ones. */
   private behind = 0

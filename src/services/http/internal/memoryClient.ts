@@ -19,21 +19,31 @@ export class MemoryResponse extends Inspectable.Class implements HttpClientRespo
   readonly headers: Headers.Headers
   readonly cookies: Cookies.Cookies
   readonly remoteAddress = Option.some("127.0.0.1")
-  readonly stream: Stream.Stream<Uint8Array, Failure>
-  private readonly bytes: Effect.Effect<Uint8Array, Failure>
+  private cached: Effect.Effect<Uint8Array, Failure> | undefined = undefined
 
   constructor(
     readonly request: HttpClientRequest,
     response: HttpServerResponse.HttpServerResponse,
-    body: Stream.Stream<Uint8Array, unknown> | undefined
+    private readonly body: Stream.Stream<Uint8Array, unknown> | Uint8Array | undefined
   ) {
     super()
     this.status = response.status
     this.headers = Headers.fromInput(response.headers)
     this.cookies = response.cookies
-    this.stream =
-      body === undefined ? Stream.empty : Stream.mapError(body, (cause) => this.failed("Decode", cause))
-    this.bytes = Effect.runSync(Effect.cached(joined(this.stream)))
+  }
+
+  get stream(): Stream.Stream<Uint8Array, Failure> {
+    const { body } = this
+    if (body === undefined) return Stream.empty
+    if (body instanceof Uint8Array) return Stream.make(body)
+    return Stream.mapError(body, (cause) => this.failed("Decode", cause))
+  }
+
+  private get bytes(): Effect.Effect<Uint8Array, Failure> {
+    const { body } = this
+    if (body === undefined || body instanceof Uint8Array) return Effect.succeed(body ?? new Uint8Array())
+    this.cached ??= Effect.runSync(Effect.cached(joined(this.stream)))
+    return this.cached
   }
 
   private failed(reason: "Decode" | "EmptyBody", cause: unknown): Failure {

@@ -27,7 +27,7 @@ import {
 import * as Cancellation from "../../task/Cancellation.js"
 import * as Causes from "../../task/Causes.js"
 import * as Deadline from "../../task/Deadline.js"
-import { closedEmpty, thunkOf } from "../../task/internal/fiberRuntime.js"
+import * as RequestScope from "../../task/RequestScope.js"
 import * as Sleep from "../../task/Sleep.js"
 import { formatGiven } from "../../text/Durations.js"
 import { HandlerFailed, type Options, type Reason, reasons } from "../HttpServer.js"
@@ -44,7 +44,6 @@ Cancellation.describe(HttpServerError.clientAbortFiberId, {
   origin: "client"
 })
 
-const makeScope = thunkOf(Scope.make())!
 const ejected = GlobalValue.globalValue(
   "@effect/platform/HttpApp/ejectedScopes",
   () => new WeakSet<Scope.Scope>()
@@ -128,7 +127,8 @@ export class Requests {
             ? send(exit.value)
             : onFailure(exit.cause)
         const { scope } = request
-        if (scope === undefined || closedEmpty(scope, exit) || ejected.has(scope)) return answer
+        if (scope === undefined || RequestScope.unsafeCloseEmpty(scope, exit) || ejected.has(scope))
+          return answer
         return Effect.ensuring(answer, Scope.close(scope, exit))
       })
     return Effect.matchCauseEffect(answered, {
@@ -182,7 +182,7 @@ export class Requests {
         const run = Runtime.runFork(each)
         const start: Start = (request) => {
           const context = new Map(services)
-          request.scope = makeScope()
+          request.scope = RequestScope.unsafeMake()
           context.set(HttpServerRequest.HttpServerRequest.key, request)
           context.set(Scope.Scope.key, request.scope)
           each.context = Context.unsafeMake(context)

@@ -33,8 +33,12 @@ const decoder = new TextDecoder()
  * request as it came, which holds what belongs to the exchange itself.
  */
 export abstract class ServerRequest extends Inspectable.Class implements HttpServerRequest.HttpServerRequest {
-  declare readonly [HttpServerRequest.TypeId]: HttpServerRequest.TypeId
-  declare readonly [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId
+  get [HttpServerRequest.TypeId](): HttpServerRequest.TypeId {
+    return HttpServerRequest.TypeId
+  }
+  get [HttpIncomingMessage.TypeId](): HttpIncomingMessage.TypeId {
+    return HttpIncomingMessage.TypeId
+  }
 
   declare abstract readonly source: unknown
   abstract readonly originalUrl: string
@@ -206,8 +210,3 @@ export abstract class ServerRequest extends Inspectable.Class implements HttpSer
     )
   }
 }
-
-Object.assign(ServerRequest.prototype, {
-  [HttpServerRequest.TypeId]: HttpServerRequest.TypeId,
-  [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId
-})

@@ -13,6 +13,7 @@ import {
   Queue,
   Runtime,
   RuntimeFlags,
+  Scope,
   Supervisor
 } from "effect"
 import * as FiberRuntime from "../../../../src/services/task/internal/fiberRuntime.js"
@@ -473,6 +474,27 @@ describe("the contract with Effect: time", () => {
         )
       ).toEqual(taker.id())
       yield* Fiber.interrupt(taker)
+    })
+  )
+
+  it.effect("a scope has its finalizers in a map, and runs later ones at once when it is closed", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "a scope no longer keeps its finalizers in `state.finalizers`",
+        "HttpServer does not close the scope of a request, or closes each by an effect; mend closedEmpty"
+      )
+      const ran: Array<string> = []
+      const finalizer = (name: string) => Effect.sync(() => void ran.push(name))
+      const empty = FiberRuntime.thunkOf(Scope.make())!()
+      expect(FiberRuntime.closedEmpty(empty, Exit.void), says).toBe(true)
+      yield* Scope.addFinalizer(empty, finalizer("late"))
+      expect(ran, says).toEqual(["late"])
+      const used = FiberRuntime.thunkOf(Scope.make())!()
+      yield* Scope.addFinalizer(used, finalizer("own"))
+      expect(FiberRuntime.closedEmpty(used, Exit.void), says).toBe(false)
+      yield* Scope.close(used, Exit.void)
+      expect(ran, says).toEqual(["late", "own"])
+      expect(FiberRuntime.closedEmpty(used, Exit.void), says).toBe(true)
     })
   )
 })
