@@ -13,19 +13,11 @@ import type { Requests } from "./requests.js"
 import { ServerRequest } from "./serverRequest.js"
 import type { Stats } from "./stats.js"
 
-<<<<<<< HEAD
-/** What a request uses of its connection. */
-interface Connection extends NodeResponse.Writing {
-  readonly address: string | undefined
-  readonly closed: boolean
-  readonly socket: NetSocket
-=======
 /** What a request needs of its connection. */
 export interface Connection extends NodeResponse.Writing {
   readonly socket: NetSocket
   readonly address: string | undefined
   readonly closed: boolean
->>>>>>> http
   readonly server: {
     readonly limits: Resolved
     readonly stats: Stats
