@@ -294,7 +294,7 @@ describe("LoopWatch", () => {
       const failed = await aio(["run", "--fail-on-block", `${program}#blocks`])
       expect(failed.code).toBe(1)
       expect(failed.stderr).toMatch(
-        /^LoopWatch: event loop was .*: hash \(.*program\.ts:11:\d+\), fiber #\d+, span 'login'; [^]*--fail-on-block: \d reports? of a blocked event loop\n$/m
+        /^LoopWatch: event loop was .*: hash \(.*program\.ts:11:\d+\), fiber #\d+, span 'login'; [\s\S]*--fail-on-block: \d reports? of a blocked event loop\n$/m
       )
       expect(await aio(["run", "--watch-loop", "--virtual", `${program}#yields`])).toMatchObject({
         code: 0,
