@@ -84,7 +84,10 @@ export const command = Command.make(
       ["EXPORT", "the export to serve; default: default, then app"]
     ],
     flags,
-    examples: [["server --explain", "what waiting and what blocking does to other requests"]]
+    examples: [
+      ["server --dir . --access-log", "serve the files of this folder, with a line for each request"],
+      ["server --explain", "what waiting and what blocking does to other requests"]
+    ]
   },
   (config, words) =>
     Effect.gen(function* () {
