@@ -18,7 +18,19 @@ const bundle = await rolldown({
   input: { main: join(root, "src/main.ts") },
   platform: "node",
   plugins: [plugin(root)],
-  external: [...builtinModules, /^node:/, /^tsx/],
+  // What only one room needs is an optional peer: it is imported when a setting asks for it.
+  external: [
+    ...builtinModules,
+    /^node:/,
+    /^tsx/,
+    "@libsql/client",
+    "pg",
+    "pg-connection-string",
+    "pg-cursor",
+    "ioredis",
+    "openid-client",
+    "s3mini"
+  ],
   logLevel: "warn"
 })
 const { output } = await bundle.write({
