@@ -11,7 +11,9 @@ const which = (name) => spawnSync("sh", ["-c", `command -v ${name}`], { encoding
 const binaries = () => {
   const home = "/usr/lib/postgresql"
   const versions = existsSync(home) ? readdirSync(home).sort((a, b) => Number(b) - Number(a)) : []
-  const folder = versions.map((version) => join(home, version, "bin")).find((path) => existsSync(join(path, "initdb")))
+  const folder = versions
+    .map((version) => join(home, version, "bin"))
+    .find((path) => existsSync(join(path, "initdb")))
   const of = (name) => (folder === undefined ? which(name) : join(folder, name))
   return { initdb: of("initdb"), postgres: of("postgres"), redis: which("redis-server") }
 }
@@ -19,12 +21,23 @@ const binaries = () => {
 const isRoot = process.getuid?.() === 0
 const missing = () => Object.entries(binaries()).filter(([, path]) => path === "")
 if (missing().length > 0 && isRoot && which("apt-get") !== "") {
-  const options = { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } }
+  const options = {
+    stdio: ["ignore", "ignore", "inherit"],
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
+  }
   spawnSync("apt-get", ["update", "-qq"], options)
-  spawnSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", "postgresql", "redis-server"], options)
+  spawnSync(
+    "apt-get",
+    ["install", "-y", "-qq", "--no-install-recommends", "postgresql", "redis-server"],
+    options
+  )
 }
 if (missing().length > 0) {
-  console.error(`services: ${missing().map(([name]) => name).join(" and ")} not found; install postgresql and redis-server`)
+  console.error(
+    `services: ${missing()
+      .map(([name]) => name)
+      .join(" and ")} not found; install postgresql and redis-server`
+  )
   process.exit(1)
 }
 install()
@@ -84,7 +97,13 @@ const startPostgres = async () => {
   })
   if (made.status !== 0) throw new Error(`initdb: ${made.stderr}`)
   const port = await freePort()
-  const settings = { listen_addresses: "127.0.0.1", port, unix_socket_directories: data, fsync: "off", max_connections: 30 }
+  const settings = {
+    listen_addresses: "127.0.0.1",
+    port,
+    unix_socket_directories: data,
+    fsync: "off",
+    max_connections: 30
+  }
   const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
   await start(postgres, ["-D", data, ...args], /ready to accept connections/, user)
   return { DATABASE_URL: `postgres://aio@127.0.0.1:${port}/postgres` }
@@ -98,21 +117,35 @@ const startRedis = async () => {
 }
 
 const startNode = async (file) => {
-  const [, settings] = await start(process.execPath, [join(root, "test/network/servers", file)], /^(\{.*\})$/m, {
-    cwd: root,
-    env: { ...process.env, AIO_FOLDER: folder }
-  })
+  const [, settings] = await start(
+    process.execPath,
+    [join(root, "test/network/servers", file)],
+    /^(\{.*\})$/m,
+    {
+      cwd: root,
+      env: { ...process.env, AIO_FOLDER: folder }
+    }
+  )
   return JSON.parse(settings)
 }
 
 let status = 1
 try {
-  const settings = await Promise.all([startPostgres(), startRedis(), startNode("issuer.mjs"), startNode("s3.mjs")])
-  const child = spawn(bin("vitest"), ["run", "--config", "vitest.services.config.ts", ...process.argv.slice(2)], {
-    cwd: root,
-    stdio: "inherit",
-    env: { ...process.env, AIO_TEST_SERVICES: JSON.stringify(Object.assign({}, ...settings)) }
-  })
+  const settings = await Promise.all([
+    startPostgres(),
+    startRedis(),
+    startNode("issuer.mjs"),
+    startNode("s3.mjs")
+  ])
+  const child = spawn(
+    bin("vitest"),
+    ["run", "--config", "vitest.services.config.ts", ...process.argv.slice(2)],
+    {
+      cwd: root,
+      stdio: "inherit",
+      env: { ...process.env, AIO_TEST_SERVICES: JSON.stringify(Object.assign({}, ...settings)) }
+    }
+  )
   status = await new Promise((resolve) => child.once("close", (code) => resolve(code ?? 1)))
 } catch (error) {
   console.error(`services: ${error.message}`)

@@ -156,7 +156,11 @@ export const oauthContract = suite<OAuth.OAuth>({
         scopes: []
       })
     })
-  ),
+  )
+})
+
+/** Of an issuer whose tokens are JWTs. */
+export const verificationContract = suite<OAuth.OAuth>({
   "verifies a token by the issuer's keys, and refuses one that was changed": oauth(({ token, verify }) =>
     Effect.gen(function* () {
       const text = Redacted.value((yield* token).value)
@@ -182,11 +186,11 @@ export const oauthContract = suite<OAuth.OAuth>({
 })
 
 const storage = (body: (storage: typeof Storage.Storage.Service) => Test<never>) =>
-  Effect.flatMap(Storage.Storage, (storage) =>
-    storage
-      .list("contract/")
-      .pipe(Effect.flatMap(Effect.forEach(({ key }) => storage.remove(key))), Effect.zipRight(body(storage)))
-  )
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    for (const { key } of yield* storage.list("contract/")) yield* storage.remove(key)
+    return yield* body(storage)
+  })
 
 const bytes = (size: number) => Uint8Array.from({ length: size }, (_, n) => (n * 31) % 251)
 

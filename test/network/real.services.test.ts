@@ -30,6 +30,7 @@ const storage = configured(Storage.layer)
 contract.databaseContract("Database, PostgreSQL", database)
 contract.cacheContract("Cache, Redis", cache)
 contract.oauthContract("OAuth, OpenID Connect", oauth)
+contract.verificationContract("OAuth, OpenID Connect", configured(OAuth.layer, { OAUTH_RESOURCE: "urn:aio" }))
 contract.storageContract("Storage, S3", storage)
 
 const servers: Array<ReturnType<typeof createServer>> = []
@@ -118,10 +119,14 @@ describe("Database, PostgreSQL", () => {
   it.live("loses one query when its connection is killed, as an error that may pass, and no other", () =>
     Effect.gen(function* () {
       const { use } = yield* Database.Database
-      const pids = use((sql) => sql<{ pid: number }>`
-        SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(30)%'`)
+      const pids = use(
+        (sql) => sql<{ pid: number }>`
+        SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(30)%'`
+      )
       const killed = yield* Effect.fork(Effect.flip(use((sql) => sql`SELECT pg_sleep(30)`)))
-      const [row] = yield* Effect.repeat(Effect.zipLeft(pids, Effect.sleep(10)), { until: (rows) => rows.length > 0 })
+      const [row] = yield* Effect.repeat(Effect.zipLeft(pids, Effect.sleep(10)), {
+        until: (rows) => rows.length > 0
+      })
       const others = yield* Effect.fork(
         Effect.forEach(Array.from({ length: 20 }), () => use((sql) => sql`SELECT pg_sleep(0.02)`), {
           concurrency: 5,
@@ -138,7 +143,10 @@ describe("Database, PostgreSQL", () => {
     Effect.gen(function* () {
       const { use } = yield* Database.Database
       const running = Effect.map(
-        use((sql) => sql`SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(31)%'`),
+        use(
+          (sql) =>
+            sql`SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(31)%'`
+        ),
         ({ length }) => length
       )
       const fiber = yield* Effect.fork(use((sql) => sql`SELECT pg_sleep(31)`))
@@ -171,7 +179,9 @@ describe("Cache, Redis", () => {
       expect(error.message).not.toContain("wrong-password")
     }).pipe(
       Effect.provide(
-        configured(Cache.layer, { REDIS_URL: settings["REDIS_URL"]!.replace("redis-password", "wrong-password") })
+        configured(Cache.layer, {
+          REDIS_URL: settings["REDIS_URL"]!.replace("redis-password", "wrong-password")
+        })
       )
     )
   )
@@ -201,7 +211,9 @@ describe("Storage, S3", () => {
       expect([...new Uint8Array(yield* Effect.promise(() => answer.arrayBuffer()))]).toEqual([1, 2, 3])
       const upload = yield* presign("signed/b", { method: "PUT", expires: "1 minute" })
       yield* Effect.promise(() => fetch(upload, { method: "PUT", body: "abc" }))
-      expect(Option.map(yield* get("signed/b"), (bytes) => Buffer.from(bytes).toString())).toEqual(Option.some("abc"))
+      expect(Option.map(yield* get("signed/b"), (bytes) => Buffer.from(bytes).toString())).toEqual(
+        Option.some("abc")
+      )
     }).pipe(Effect.provide(storage))
   )
 
@@ -264,7 +276,12 @@ describe("the page", () => {
 
   it.live("prints no secret of any service", () =>
     Effect.gen(function* () {
-      const services = [yield* Database.Database, yield* Cache.Cache, yield* OAuth.OAuth, yield* Storage.Storage]
+      const services = [
+        yield* Database.Database,
+        yield* Cache.Cache,
+        yield* OAuth.OAuth,
+        yield* Storage.Storage
+      ]
       const shown = JSON.stringify(services.map(({ configured }) => configured))
       for (const secret of ["redis-password", "client-secret", "S3RVER"]) expect(shown).not.toContain(secret)
       expect(String((yield* (yield* OAuth.OAuth).token).value)).toBe(String(Redacted.make("")))

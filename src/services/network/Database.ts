@@ -60,8 +60,11 @@ export class Database extends Context.Tag("effect-asyncio/services/Database")<
     readonly use: <A, E>(
       query: (sql: SqlClient.SqlClient) => Effect.Effect<A, E>
     ) => Effect.Effect<A, Exclude<E, SqlError.SqlError> | DatabaseError>
-    /** Brings the schema up to date; fails if the database has migrations that are not among these. */
-    readonly migrate: (migrations: Migrations) => Effect.Effect<void, DatabaseError>
+    /**
+     * Brings the schema up to date; fails if the database has migrations that are not among these. Which have run is in a
+     * table, `effect_sql_migrations` by default.
+     */
+    readonly migrate: (migrations: Migrations, table?: string) => Effect.Effect<void, DatabaseError>
     /** Succeeds if the database answers. */
     readonly check: Effect.Effect<void, DatabaseError>
   }
@@ -70,7 +73,7 @@ export class Database extends Context.Tag("effect-asyncio/services/Database")<
 // make
 
 // Classes of PostgreSQL's errors after which the same statement may succeed: connection, rollback, resources, operator.
-const transient = /^(08|40|53|57)/
+const transient = /^(08|40|53|57)[\dA-Z]{3}$/
 
 const isSqlError = (error: unknown): error is SqlError.SqlError =>
   (error as { readonly _tag?: unknown } | undefined)?._tag === "SqlError"
@@ -81,7 +84,7 @@ const failed = (error: SqlError.SqlError) =>
     isTransient:
       isOfConnection(error) ||
       transient.test(codeOf(error)) ||
-      /acquire connection|terminated|SQLITE_BUSY|timeout/i.test(`${error.message} ${reasonOf(error)}`),
+      /SQLITE_BUSY|terminated|timeout/i.test(`${codeOf(error)} ${reasonOf(error)}`),
     cause: error
   })
 
@@ -110,14 +113,15 @@ export const make = (
       Effect.suspend(() => query(sql)).pipe(
         Effect.mapError((error) => (isSqlError(error) ? failed(error) : error))
       ) as never
-    const migrate = (migrations: Migrations) =>
+    const migrate = (migrations: Migrations, table = "effect_sql_migrations") =>
       Effect.gen(function* () {
         yield* Migrator.make({})({
+          table,
           loader: Effect.succeed(
             migrations.map(({ name, up }, index) => [index + 1, name, Effect.succeed(up(sql))] as const)
           )
         }).pipe(Effect.provideService(SqlClient, sql))
-        const [last] = yield* sql<{ id: number }>`SELECT max(migration_id) AS id FROM effect_sql_migrations`
+        const [last] = yield* sql<{ id: number }>`SELECT max(migration_id) AS id FROM ${sql(table)}`
         if (Number(last?.id ?? 0) > migrations.length) {
           return yield* new DatabaseError({
             reason: `the schema has migration ${last?.id}, this program knows ${migrations.length}; use a newer program`,

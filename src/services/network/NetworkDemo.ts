@@ -75,14 +75,15 @@ export const prepare = Effect.fn("NetworkDemo.prepare")(function* (options: Prep
   const database = yield* Database.Database
   const storage = yield* Storage.Storage
   const writeOrders = Effect.zipRight(
-    database.migrate(migrations),
+    database.migrate(migrations, "aio_migrations"),
     Effect.when(
       database.use((sql) => sql`INSERT INTO orders ${sql.insert(orders)} ON CONFLICT DO NOTHING`),
       () => all || database.isEmbedded
     )
   )
   const writeVisits = Effect.gen(function* () {
-    if ((all || cache.isEmbedded) && Option.isNone(yield* cache.get("visits:ada"))) yield* cache.set("visits:ada", "41")
+    if ((all || cache.isEmbedded) && Option.isNone(yield* cache.get("visits:ada")))
+      yield* cache.set("visits:ada", "41")
   })
   const writeFiles = Effect.gen(function* () {
     if ((all || storage.isEmbedded) && (yield* storage.list("ada/")).length === 0)

@@ -263,6 +263,7 @@ const openId = (
     const id = Redacted.value(yield* NetworkSettings.required("OAUTH_CLIENT_ID", "OAUTH_ISSUER"))
     const clientSecret = yield* NetworkSettings.required("OAUTH_CLIENT_SECRET", "OAUTH_ISSUER")
     const scope = Option.getOrUndefined(yield* NetworkSettings.text("OAUTH_SCOPE"))
+    const resource = Option.getOrUndefined(yield* NetworkSettings.text("OAUTH_RESOURCE"))
     const client = yield* NetworkSettings.load("openid-client", "OAUTH_ISSUER", () => import("openid-client"))
     const server = Redacted.value(url)
 
@@ -271,7 +272,11 @@ const openId = (
         try: request,
         catch: (cause) => {
           const { error, error_description, status } = cause as Record<string, unknown>
-          const said = error_description ?? error
+          // A challenge of the server is in the causes (RFC 6750).
+          const [challenge] = [(cause as Error).cause].flat() as ReadonlyArray<{
+            parameters?: Record<string, string>
+          }>
+          const said = error_description ?? error ?? challenge?.parameters?.["error_description"]
           return new OAuthError({
             reason: typeof said === "string" ? reasonOf(said) : reasonOf(cause),
             isTransient:
@@ -303,7 +308,10 @@ const openId = (
       grant: Effect.flatMap(Clock.currentTimeMillis, (now) =>
         ask("grant", async () => {
           const config = await discovered()
-          const answer = await client.clientCredentialsGrant(config, scope === undefined ? {} : { scope })
+          const answer = await client.clientCredentialsGrant(config, {
+            ...(scope === undefined ? {} : { scope }),
+            ...(resource === undefined ? {} : { resource })
+          })
           return {
             value: Redacted.make(answer.access_token),
             scopes: words(answer.scope ?? scope),
@@ -342,8 +350,8 @@ const openId = (
 export const layerEmbedded: Layer.Layer<OAuth> = Layer.scoped(OAuth, Effect.flatMap(makeIssuer(), make))
 
 /**
- * By the setting `OAUTH_ISSUER`: any OpenID issuer, with `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET` and perhaps `OAUTH_SCOPE`
- * (needs `openid-client`); {@link layerEmbedded} without it. An issuer that is down fails the calls, not the layer.
+ * By the setting `OAUTH_ISSUER`: any OpenID issuer, with `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET`, and perhaps
+ * `OAUTH_SCOPE` and `OAUTH_RESOURCE` (needs `openid-client`); {@link layerEmbedded} without it. An issuer that is down fails the calls, not the layer.
  *
  * @since 0.1.0
  * @category layers

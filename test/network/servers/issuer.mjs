@@ -23,7 +23,7 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: false },
     resourceIndicators: {
       enabled: true,
-      defaultResource: () => "urn:aio",
+      defaultResource: () => undefined,
       getResourceServerInfo: () => ({
         scope: "read write",
         audience: "urn:aio",

@@ -8,11 +8,11 @@ import * as contract from "../../network/contract.js"
 
 contract.databaseContract("Database, SQLite", Database.layerEmbedded)
 contract.cacheContract("Cache, in memory", Cache.layerEmbedded)
+const issuer = (options: OAuth.IssuerOptions) =>
+  Layer.scoped(OAuth.OAuth, Effect.flatMap(OAuth.makeIssuer(options), OAuth.make))
 contract.oauthContract("OAuth, an issuer in this process", OAuth.layerEmbedded)
-contract.oauthContract(
-  "OAuth, an issuer in this process with RS256",
-  Layer.scoped(OAuth.OAuth, Effect.flatMap(OAuth.makeIssuer({ algorithm: "RS256" }), OAuth.make))
-)
+contract.verificationContract("OAuth, an issuer in this process, ES256", issuer({ algorithm: "ES256" }))
+contract.verificationContract("OAuth, an issuer in this process, RS256", issuer({ algorithm: "RS256" }))
 contract.storageContract("Storage, a folder", Storage.layerEmbedded)
 contract.apiContract(
   "Api, in this process",

@@ -5,7 +5,7 @@ import * as Printable from "../../text/Printable.js"
 const inner = (error: unknown): unknown => {
   const { cause, errors } = (error ?? {}) as { cause?: unknown; errors?: ReadonlyArray<unknown> }
   if (Array.isArray(errors) && errors.length > 0) return inner(errors[0])
-  return typeof cause === "object" && cause !== null ? inner(cause) : error
+  return cause instanceof Error ? inner(cause) : error
 }
 
 /** The code of the innermost error: `ECONNREFUSED`, `28P01`. */

@@ -14,7 +14,12 @@ export interface Access {
 export const client = (library: typeof S3, access: Access, signal?: AbortSignal): S3.S3mini =>
   new library.S3mini({
     ...access,
-    fetch: (input, init) => fetch(input, signal === undefined ? init : { ...init, signal })
+    fetch: (input, init) => {
+      // fetch sets the length itself, and a second one makes the header invalid.
+      const headers = new Headers(init?.headers)
+      headers.delete("content-length")
+      return fetch(input, { ...init, headers, signal: signal ?? null })
+    }
   })
 
 export const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
