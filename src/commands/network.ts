@@ -1,4 +1,7 @@
+import { createServer } from "node:http"
+import * as HttpServer from "@effect/platform/HttpServer"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer } from "effect"
 import * as Network from "../programs/Network.js"
 import { codes, ExitError } from "../services/host/ExitCodes.js"
@@ -15,6 +18,9 @@ import { formatDuration } from "../services/text/Durations.js"
 import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
+import * as Values from "./kernel/Values.js"
+import { app } from "./network/app.js"
+import { events } from "./network/events.js"
 import { policies, policy, user } from "./network/flags.js"
 
 const services = Layer.mergeAll(
@@ -77,15 +83,55 @@ const check = Command.provide(
   services
 )
 
+const serve = Command.provide(
+  Command.make(
+    "serve",
+    {
+      summary: "serve the page: / for people, /api/page/USER for programs, /health and /metrics",
+      usage: ["[OPTIONS]"],
+      flags: {
+        port: Flag.withDefault(
+          Flag.value("port", {
+            value: "N",
+            text: "port to listen on; 0 is a free port",
+            parse: Values.port(0)
+          }),
+          0
+        ),
+        ...policy
+      }
+    },
+    ({ port, ...given }) =>
+      Effect.gen(function* () {
+        yield* NetworkDemo.prepare({ timeout: given.timeout })
+        yield* HttpServer.serveEffect(app)
+        const { address } = yield* HttpServer.HttpServer
+        if (address._tag === "TcpAddress")
+          yield* Output.print(`listening on http://127.0.0.1:${address.port}/`)
+        return yield* Effect.never
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(
+          Layer.merge(
+            Neighbours.layer(Network.names, policies(given)),
+            NodeHttpServer.layer(createServer, { port, host: "127.0.0.1" })
+          )
+        )
+      )
+  ),
+  services
+)
+
 const page = Command.provide(
   Command.make(
     "network",
     {
       summary: "query database, cache, OAuth, storage and two APIs at once, and show one page",
-      usage: ["[OPTIONS]", "check [OPTIONS]"],
+      usage: ["[OPTIONS]", "check [OPTIONS]", "serve [OPTIONS]"],
       flags: {
         user,
         ...policy,
+        json: Flags.json,
         onFailure: Flags.onFailure(["cancel", "continue", "collect"], "collect"),
         seed: Flag.toggle("demo-content", "first write the content of ada to the configured services too")
       },
@@ -94,15 +140,16 @@ const page = Command.provide(
         ["network --slow database=300ms --fail cache || true", "what a bad neighbour does to the page"]
       ]
     },
-    ({ onFailure, seed, user, ...given }) =>
+    ({ json, onFailure, seed, user, ...given }) =>
       Effect.gen(function* () {
         yield* NetworkDemo.prepare({ all: seed, timeout: given.timeout })
         const shown = yield* Network.page(user, { onFailure })
-        yield* Effect.forEach(Network.render(shown), Output.print, { discard: true })
+        const lines = json ? events(shown) : Network.render(shown)
+        yield* Effect.forEach(lines, Output.print, { discard: true })
         if (!Network.isComplete(shown)) return yield* failed
       }).pipe(Effect.provide(Neighbours.layer(Network.names, policies(given))))
   ),
   services
 )
 
-export const command = { ...page, children: [check] }
+export const command = { ...page, children: [check, serve] }

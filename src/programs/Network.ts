@@ -1,11 +1,11 @@
-import { Clock, Data, Duration, Effect, Either, Option, Schema } from "effect"
-import { codes } from "../services/host/ExitCodes.js"
+import { Clock, Duration, Effect, Either, Option } from "effect"
 import * as Output from "../services/host/Output.js"
 import * as Api from "../services/network/Api.js"
 import * as Cache from "../services/network/Cache.js"
 import * as Database from "../services/network/Database.js"
 import type { Unavailable } from "../services/network/Neighbour.js"
 import * as Neighbours from "../services/network/Neighbours.js"
+import * as NetworkDemo from "../services/network/NetworkDemo.js"
 import * as OAuth from "../services/network/OAuth.js"
 import * as Storage from "../services/network/Storage.js"
 import * as Gather from "../services/task/Gather.js"
@@ -30,20 +30,6 @@ export const names = ["database", "cache", "oauth", "storage", "drive", "chat"] 
 export type PartName = (typeof names)[number]
 
 /**
- * An order of a user, in the database.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Order {
-  readonly id: number
-  readonly item: string
-}
-
-const Documents = Schema.Array(Schema.Struct({ title: Schema.String }))
-const Messages = Schema.Array(Schema.Struct({ from: Schema.String, text: Schema.String }))
-
-/**
  * One part of a page.
  *
  * @since 0.1.0
@@ -66,14 +52,14 @@ export interface Part<A> {
 export interface Page {
   readonly user: string
   readonly parts: {
-    readonly database: Part<ReadonlyArray<Order>>
+    readonly database: Part<ReadonlyArray<NetworkDemo.Order>>
     /** Visits of the user. */
     readonly cache: Part<number>
     /** What the issuer says of this program's token. */
     readonly oauth: Part<OAuth.Introspection>
     readonly storage: Part<ReadonlyArray<Storage.Stored>>
-    readonly drive: Part<typeof Documents.Type>
-    readonly chat: Part<typeof Messages.Type>
+    readonly drive: Part<typeof NetworkDemo.Documents.Type>
+    readonly chat: Part<typeof NetworkDemo.Messages.Type>
   }
   /** Time from the first question to the last answer. */
   readonly total: Duration.Duration
@@ -81,18 +67,7 @@ export interface Page {
   readonly sum: Duration.Duration
 }
 
-/**
- * The name cannot be part of a path.
- *
- * @since 0.1.0
- * @category errors
- */
-export class InvalidUser extends Data.TaggedError("InvalidUser")<{ readonly user: string }> {
-  readonly exitCode = codes.usage
-  override get message() {
-    return `'${this.user}' is not a user; expected up to 64 letters, digits or any of @ . _ + -, the first none of them`
-  }
-}
+type Value<K extends PartName> = Page["parts"][K] extends Part<infer A> ? A : never
 
 /**
  * Settings of {@link page}.
@@ -135,7 +110,8 @@ const questions = Effect.fnUntraced(function* (user: string) {
   const storage = yield* Storage.Storage
   return {
     database: database.use(
-      (sql) => sql<Order>`SELECT id, item FROM orders WHERE customer = ${user} ORDER BY id DESC LIMIT 100`
+      (sql) =>
+        sql<NetworkDemo.Order>`SELECT id, item FROM orders WHERE customer = ${user} ORDER BY id DESC LIMIT 100`
     ),
     cache: Effect.map(cache.get(`visits:${user}`), (count) => Number(Option.getOrElse(count, () => 0))),
     oauth: Effect.flatMap(oauth.token, ({ value }) =>
@@ -146,8 +122,8 @@ const questions = Effect.fnUntraced(function* (user: string) {
       )
     ),
     storage: storage.list(`${user}/`),
-    drive: api.get(`users/${user}/documents`, Documents),
-    chat: api.get(`users/${user}/messages`, Messages)
+    drive: api.get(`users/${user}/documents`, NetworkDemo.Documents),
+    chat: api.get(`users/${user}/messages`, NetworkDemo.Messages)
   }
 })
 
@@ -161,7 +137,7 @@ const questions = Effect.fnUntraced(function* (user: string) {
  */
 export const page = Effect.fn("Network.page")(function* (user: string, options: PageOptions = {}) {
   const { fallback = true, onFailure = "collect", onPart } = options
-  if (!/^[a-z\d][\w@.+-]{0,63}$/i.test(user)) return yield* new InvalidUser({ user })
+  if (!NetworkDemo.isUser(user)) return yield* new NetworkDemo.InvalidUser({ user })
   const { get } = yield* Neighbours.Neighbours
   const part = Effect.fnUntraced(function* <A, E>(name: PartName, question: Effect.Effect<A, E>) {
     const neighbour = yield* get(name)
@@ -207,30 +183,29 @@ const shortDuration = (took: Duration.Duration) => {
 const row = (name: string, took: Duration.Duration, what: string) =>
   `${name.padEnd(8)}  ${shortDuration(took).padStart(7)}  ${what}`
 
+const said: { readonly [K in PartName]: (value: Value<K>) => string } = {
+  database: (orders) => plural(orders.length, "order"),
+  cache: (visits) => plural(visits, "visit"),
+  oauth: ({ scopes, subject = "a client" }) => `${subject}, may ${scopes.join(" and ")}`,
+  storage: (files) => {
+    const size = formatSize(files.reduce((sum, file) => sum + file.size, 0))
+    return `${plural(files.length, "file")}, ${size}`
+  },
+  drive: (documents) => plural(documents.length, "document"),
+  chat: (messages) => `${plural(messages.length, "message")} unread`
+}
+
 /**
- * What each part says, in a few words.
+ * What a part says, in a few words.
  *
  * @since 0.1.0
  * @category formatting
  */
-export const texts = ({ parts }: Page): Readonly<Record<PartName, string>> => {
-  const text = <A>({ stale, value }: Part<A>, show: (value: A) => string) =>
-    Either.match(value, {
-      onLeft: ({ reason }) => `unavailable: ${reason}`,
-      onRight: (value) => show(value) + (stale === undefined ? "" : ` (the last answer: ${stale.reason})`)
-    })
-  return {
-    database: text(parts.database, (orders) => plural(orders.length, "order")),
-    cache: text(parts.cache, (visits) => plural(visits, "visit")),
-    oauth: text(parts.oauth, ({ scopes, subject = "a client" }) => `${subject}, may ${scopes.join(" and ")}`),
-    storage: text(parts.storage, (files) => {
-      const size = formatSize(files.reduce((sum, file) => sum + file.size, 0))
-      return `${plural(files.length, "file")}, ${size}`
-    }),
-    drive: text(parts.drive, (documents) => plural(documents.length, "document")),
-    chat: text(parts.chat, (messages) => `${plural(messages.length, "message")} unread`)
-  }
-}
+export const text = <K extends PartName>(name: K, { stale, value }: Part<Value<K>>): string =>
+  Either.match(value, {
+    onLeft: ({ reason }) => `unavailable: ${reason}`,
+    onRight: (value) => said[name](value) + (stale === undefined ? "" : ` (the last answer: ${stale.reason})`)
+  })
 
 /**
  * A page as a small table: a line for each part, and the total beside the sum.
@@ -238,13 +213,10 @@ export const texts = ({ parts }: Page): Readonly<Record<PartName, string>> => {
  * @since 0.1.0
  * @category formatting
  */
-export const render = (page: Page): ReadonlyArray<string> => {
-  const said = texts(page)
-  return [
-    ...names.map((name) => row(name, page.parts[name].took, said[name])),
-    row("total", page.total, `one after another ${shortDuration(page.sum)}`)
-  ]
-}
+export const render = ({ parts, sum, total }: Page): ReadonlyArray<string> => [
+  ...names.map((name) => row(name, parts[name].took, text(name, parts[name] as Part<never>))),
+  row("total", total, `one after another ${shortDuration(sum)}`)
+]
 
 /**
  * Whether every part of the page is available and new.
@@ -262,6 +234,6 @@ export const isComplete = ({ parts }: Page): boolean =>
  * @since 0.1.0
  * @category examples
  */
-export const example: Effect.Effect<void, InvalidUser | Unavailable, Output.Output | Services> =
+export const example: Effect.Effect<void, NetworkDemo.InvalidUser | Unavailable, Output.Output | Services> =
   Effect.flatMap(page("ada"), (page) => Effect.forEach(render(page), Output.print, { discard: true }))
 // #endregion

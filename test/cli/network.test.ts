@@ -3,6 +3,8 @@ import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+import { Schema } from "effect"
+import * as Events from "../../src/services/host/Events.js"
 import { run } from "../support/InProcess.js"
 
 const network = (args: ReadonlyArray<string>, env?: Record<string, string>) =>
@@ -53,6 +55,33 @@ describe("aio network", () => {
       "drive 4 documents",
       "chat unavailable: failed on request"
     ])
+  })
+
+  it("prints the events of its schema with --json", async () => {
+    const { code, stdout } = await network([
+      "--json",
+      "--slow",
+      "database=1s",
+      "--timeout",
+      "300ms",
+      "--fail",
+      "cache",
+      "--retries",
+      "0"
+    ])
+    const events = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+    for (const event of events) expect(Schema.is(Events.Network)(event)).toBe(true)
+    expect(code).toBe(1)
+    expect(events[0]).toMatchObject({
+      name: "database",
+      status: "timed_out",
+      reason: "no answer within 300 ms"
+    })
+    expect(events[1]).toMatchObject({ name: "cache", status: "failed", reason: "failed on request" })
+    expect(events.at(-1)).toMatchObject({ event: "summary", exitCode: 1 })
   })
 
   it("with --on-failure cancel there is no page", async () => {

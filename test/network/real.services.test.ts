@@ -11,6 +11,7 @@ import * as Neighbours from "../../src/services/network/Neighbours.js"
 import * as NetworkDemo from "../../src/services/network/NetworkDemo.js"
 import * as OAuth from "../../src/services/network/OAuth.js"
 import * as Storage from "../../src/services/network/Storage.js"
+import { texts } from "../support/Neighbourhood.js"
 import * as contract from "./contract.js"
 
 // The services on real servers, which scripts/services.mjs has started.
@@ -252,7 +253,7 @@ describe("the page", () => {
     Effect.gen(function* () {
       yield* NetworkDemo.prepare({ all: true })
       const page = yield* Network.page("ada")
-      const { database, cache, storage, oauth } = Network.texts(page)
+      const { database, cache, storage, oauth } = texts(page)
       expect({ database, cache, storage, oauth }).toEqual({
         database: "3 orders",
         cache: "41 visits",

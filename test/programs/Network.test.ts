@@ -18,7 +18,7 @@ import * as Neighbours from "../../src/services/network/Neighbours.js"
 import * as NetworkDemo from "../../src/services/network/NetworkDemo.js"
 import * as Cancellation from "../../src/services/task/Cancellation.js"
 import * as VirtualClock from "../../src/services/time/VirtualClock.js"
-import { failing, layer, takes } from "../support/Neighbourhood.js"
+import { failing, layer, takes, texts } from "../support/Neighbourhood.js"
 
 // A part that never answers, and keeps the exit of its call after an asynchronous clean-up.
 const hanging = Effect.map(
@@ -127,13 +127,13 @@ describe("Network", () => {
         expect(Network.isComplete(yield* Network.page("ada"))).toBe(true)
         isDown = true
         const page = yield* Network.page("ada")
-        expect(Network.texts(page)).toMatchObject({
+        expect(texts(page)).toMatchObject({
           cache: "7 visits (the last answer: gone)",
           oauth: "unavailable: gone"
         })
         expect(Network.isComplete(page)).toBe(false)
-        expect(Network.texts(yield* Network.page("bob")).cache).toBe("unavailable: gone")
-        expect(Network.texts(yield* Network.page("ada", { fallback: false })).cache).toBe("unavailable: gone")
+        expect(texts(yield* Network.page("bob")).cache).toBe("unavailable: gone")
+        expect(texts(yield* Network.page("ada", { fallback: false })).cache).toBe("unavailable: gone")
       }).pipe(Effect.provide(services))
     })
   )

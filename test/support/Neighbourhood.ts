@@ -63,3 +63,9 @@ export const takes = (time: Duration.DurationInput, value: unknown = []) =>
 /** A failure after some time. */
 export const failing = (time: Duration.DurationInput, reason: string, isTransient = false) =>
   Effect.zipRight(Effect.sleep(time), Effect.fail({ reason, isTransient }))
+
+/** What each part of a page says. */
+export const texts = ({ parts }: Network.Page): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Network.names.map((name) => [name, Network.text(name, parts[name] as Network.Part<never>)])
+  )

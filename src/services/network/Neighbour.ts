@@ -76,6 +76,8 @@ export interface Neighbour {
 
 // errors
 
+class Late extends Data.TaggedError("Late")<{ readonly reason: string }> {}
+
 /**
  * A service failed, or did not answer within its deadline.
  *
@@ -90,6 +92,10 @@ export class Unavailable extends Data.TaggedError("Unavailable")<{
   readonly cause: Cause.Cause<unknown>
 }> {
   readonly exitCode = codes.failed
+  /** Whether it did not answer within its deadline. */
+  get isLate(): boolean {
+    return Option.exists(Cause.failureOption(this.cause), (error) => error instanceof Late)
+  }
   override get message() {
     return `${this.name} is unavailable: ${this.reason}`
   }
@@ -97,7 +103,6 @@ export class Unavailable extends Data.TaggedError("Unavailable")<{
 
 // make
 
-class Late extends Data.TaggedError("Late")<{ readonly reason: string }> {}
 class Spoilt extends Data.TaggedError("Spoilt")<{ readonly reason: string }> {
   readonly isTransient = true
 }

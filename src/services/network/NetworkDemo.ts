@@ -1,12 +1,61 @@
-import { type Duration, Effect, Layer, Option } from "effect"
+import { Data, type Duration, Effect, Layer, Option, Schema } from "effect"
+import { codes } from "../host/ExitCodes.js"
 import { checkedDuration } from "../text/Numbers.js"
 import * as Api from "./Api.js"
 import * as Cache from "./Cache.js"
 import * as Database from "./Database.js"
+import type * as NetworkSettings from "./NetworkSettings.js"
 import * as OAuth from "./OAuth.js"
 import * as Storage from "./Storage.js"
 
 // The schema and the content of the guide's page, for the user `ada`.
+
+/**
+ * An order of a user, in the database.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Order {
+  readonly id: number
+  readonly item: string
+}
+
+/**
+ * The documents of a user, as the API answers.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Documents = Schema.Array(Schema.Struct({ title: Schema.String }))
+/**
+ * The unread messages of a user, as the API answers.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Messages = Schema.Array(Schema.Struct({ from: Schema.String, text: Schema.String }))
+
+/**
+ * Whether the name can be part of a path.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isUser = (user: string): boolean => /^[a-z\d][\w@.+-]{0,63}$/i.test(user)
+
+/**
+ * The name cannot be part of a path.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class InvalidUser extends Data.TaggedError("InvalidUser")<{ readonly user: string }> {
+  readonly exitCode = codes.usage
+  override get message() {
+    return `'${this.user}' is not a user; expected up to 64 letters, digits or any of @ . _ + -, the first none of them`
+  }
+}
 
 /**
  * The schema of the page's orders.
@@ -109,7 +158,10 @@ export const prepare = Effect.fn("NetworkDemo.prepare")(function* (options: Prep
  * @since 0.1.0
  * @category layers
  */
-export const layerEmbedded = Layer.effectDiscard(Effect.orDie(prepare())).pipe(
+export const layerEmbedded: Layer.Layer<
+  Api.Api | Cache.Cache | Database.Database | OAuth.OAuth | Storage.Storage,
+  NetworkSettings.MissingPackage | NetworkSettings.SettingError
+> = Layer.effectDiscard(Effect.orDie(prepare())).pipe(
   Layer.provideMerge(
     Layer.mergeAll(
       Api.layerEmbedded(answer),
