@@ -56,6 +56,8 @@ const freePort = () =>
     })
   })
 
+const { initdb, postgres, redis } = binaries()
+
 const children = []
 /** Starts a server and waits for the output that says that it is ready. */
 const start = (command, args, ready, options = {}) =>
@@ -75,13 +77,12 @@ const start = (command, args, ready, options = {}) =>
   })
 
 const stop = () => {
-  for (const child of children) child.kill("SIGKILL")
+  // At once. PostgreSQL ends its own processes on QUIT, and leaves them behind on KILL.
+  for (const child of children) child.kill(child.spawnfile === postgres ? "SIGQUIT" : "SIGKILL")
   rmSync(folder, { recursive: true, force: true })
 }
 process.on("exit", stop)
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1))
-
-const { initdb, postgres, redis } = binaries()
 
 const startPostgres = async () => {
   const data = join(folder, "postgres")
