@@ -125,11 +125,9 @@ export const load = <A>(
   user: string,
   imported: () => Promise<A>
 ): Effect.Effect<A, MissingPackage> =>
-  Effect.tryPromise({ try: imported, catch: (error) => error as NodeJS.ErrnoException }).pipe(
-    Effect.catchAll((error) => {
-      if (error.code !== "ERR_MODULE_NOT_FOUND" && error.code !== "MODULE_NOT_FOUND") return Effect.die(error)
-      const [, missing = name] =
-        /Cannot find (?:module|package) '(@[^/']+\/[^/']+|[^/'.][^/']*)/.exec(error.message) ?? []
-      return new MissingPackage({ package: missing, user })
-    })
-  )
+  Effect.catchAll(Effect.tryPromise(imported), ({ error }) => {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code !== "ERR_MODULE_NOT_FOUND" && code !== "MODULE_NOT_FOUND") return Effect.die(error)
+    const found = /Cannot find (?:module|package) '(@[^/']+\/[^/']+|[^/'.][^/']*)/.exec(message)
+    return new MissingPackage({ package: found?.[1] ?? name, user })
+  })
