@@ -19,7 +19,19 @@ const bundle = await rolldown({
   platform: "node",
   preserveEntrySignatures: false,
   plugins: [plugin(root)],
-  external: [...builtinModules, /^node:/, /^tsx/],
+  // What only one room needs is an optional peer: it is imported when a setting asks for it.
+  external: [
+    ...builtinModules,
+    /^node:/,
+    /^tsx/,
+    "@libsql/client",
+    "pg",
+    "pg-connection-string",
+    "pg-cursor",
+    "ioredis",
+    "openid-client",
+    "s3mini"
+  ],
   logLevel: "warn"
 })
 

@@ -163,15 +163,15 @@ export const concepts = [
     summary: "ask database, cache, OAuth, storage and two APIs at once, and show one page",
     first: "network",
     example: [
-      "database   120 ms  3 orders",
-      "cache       10 ms  41 visits",
-      "oauth       90 ms  ada@example.org, may read and write",
-      "storage    150 ms  2 files, 50 KiB",
-      "drive      130 ms  4 documents",
-      "chat       110 ms  2 messages unread",
-      "total      150 ms  one after another 610 ms"
+      "database  TIME  3 orders",
+      "cache     TIME  41 visits",
+      "oauth     TIME  aio, may read and write",
+      "storage   TIME  2 files, 50 KiB",
+      "drive     TIME  4 documents",
+      "chat      TIME  2 messages unread",
+      "total     TIME  one after another TIME"
     ],
-    exampleArgs: ["--virtual"]
+    exampleArgs: ["--timeout", "30s"]
   }
 ] as const satisfies ReadonlyArray<Concept>
 

@@ -74,7 +74,9 @@ describe("manifest", () => {
     "aio %s prints the guide's lines",
     async (name, { example, exampleArgs = [] }) => {
       const { code, stderr, stdout } = await aio([name, ...exampleArgs])
-      const measured = stdout.replace(/(after|within|before) \d[\d.]* m?s(?=\b)/g, "$1 TIME")
+      const measured = stdout
+        .replace(/(after|another|within|before) \d[\d.]* m?s(?=\b)/g, "$1 TIME")
+        .replace(/^(\w+ +?) {0,5}\d[\d.]* m?s {2}/gm, (_, name) => `${name.trimEnd().padEnd(8)}  TIME  `)
       expect({ code, stdout: measured }, stderr).toEqual({
         code: 0,
         stdout: example.map((line) => `${line}\n`).join("")

@@ -99,4 +99,20 @@ console.log([${entries.map((_, i) => `m${i}`).join(", ")}].filter((module) => Ob
       "chunks"
     ])
   })
+
+  it("imports without the optional packages, and aio names the one that is missing in one line, exit 2", () => {
+    const { peerDependenciesMeta } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+    const modules = join(folder, "node_modules")
+    const optional = [...Object.keys(peerDependenciesMeta), "@libsql/client"]
+    for (const name of optional) rmSync(join(modules, name), { force: true })
+    const { output, status } = run(process.execPath, ["consumer.js"], folder)
+    expect({ status, output: output.trim() }).toEqual({ status: 0, output: String(entries.length) })
+    expect(
+      run(process.execPath, [join(modules, "effect-asyncio/dist/bin/aio.cjs"), "network"], folder)
+    ).toEqual({
+      status: 2,
+      output:
+        "the embedded database needs the package '@libsql/client', which is not installed; npm install @libsql/client\n"
+    })
+  })
 })

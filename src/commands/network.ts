@@ -1,57 +1,155 @@
+import { createServer } from "node:http"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer } from "effect"
 import * as Network from "../programs/Network.js"
 import { codes } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
-import * as Apis from "../services/network/Apis.js"
+import * as Api from "../services/network/Api.js"
 import * as Cache from "../services/network/Cache.js"
 import * as Database from "../services/network/Database.js"
+import * as Neighbours from "../services/network/Neighbours.js"
+import * as NetworkDemo from "../services/network/NetworkDemo.js"
 import * as OAuth from "../services/network/OAuth.js"
 import * as Storage from "../services/network/Storage.js"
-import * as VirtualClock from "../services/time/VirtualClock.js"
+import * as Deadline from "../services/task/Deadline.js"
+import { formatDuration } from "../services/text/Durations.js"
 import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
 import * as Values from "./kernel/Values.js"
+import { app } from "./network/app.js"
+import { events } from "./network/events.js"
+import { policies, policy, user } from "./network/flags.js"
 
-const flags = {
-  user: Flag.withDefault(
-    Flag.kind("NAME", Values.text("a name"))(
-      "user",
-      "the user whose page is shown; the embedded services know ada"
-    ),
-    "ada"
-  ),
-  timeout: Flag.withDefault(
-    Flag.withText(
-      Flags.timeout,
-      "time limit of each part, like 100ms; a part that exceeds it is unavailable"
-    ),
-    1000,
-    "1s"
-  ),
-  onFailure: Flags.onFailure(["cancel", "continue", "collect"], "collect"),
-  virtual: Flags.virtual
-}
+const services = Layer.mergeAll(
+  Layer.provide(Api.layer(NetworkDemo.answer), NodeHttpClient.layerUndici),
+  Cache.layer,
+  Database.layer,
+  OAuth.layer,
+  Storage.layer
+)
 
-export const command = Command.provide(
+const failed = new ExitError({ exitCode: codes.failed, message: "" })
+
+const check = Command.provide(
+  Command.make(
+    "check",
+    {
+      summary: "ask each neighbour once, and print how it is configured and whether it is reachable",
+      usage: ["[OPTIONS]"],
+      flags: {
+        timeout: Flag.withDefault(
+          Flag.withText(Flags.timeout, "time limit of each answer, like 2s"),
+          5000,
+          "5s"
+        )
+      },
+      examples: [["network check", "the neighbours that the environment configures"]]
+    },
+    ({ timeout }) =>
+      Effect.gen(function* () {
+        const reason = `no answer within ${formatDuration(timeout)}`
+        const neighbours = {
+          database: yield* Database.Database,
+          cache: yield* Cache.Cache,
+          oauth: yield* OAuth.OAuth,
+          storage: yield* Storage.Storage,
+          api: yield* Api.Api
+        }
+        const states = yield* Effect.forEach(
+          Object.entries(neighbours),
+          ([name, neighbour]) =>
+            (neighbour.check as Effect.Effect<void, { readonly reason: string }>).pipe(
+              Deadline.timeout({
+                limit: timeout,
+                late: { reason, origin: name },
+                onTimeout: () => ({ reason })
+              }),
+              Effect.match({
+                onFailure: ({ reason }) => `unreachable: ${reason}`,
+                onSuccess: () => "reachable"
+              }),
+              Effect.map((state) => ({ name, state, configured: neighbour.configured }))
+            ),
+          { concurrency: "unbounded" }
+        )
+        for (const { configured, name, state } of states)
+          yield* Output.print(`${name.padEnd(8)}  ${state}  (${configured})`)
+        if (states.some(({ state }) => state !== "reachable")) return yield* failed
+      })
+  ),
+  services
+)
+
+const serve = Command.provide(
+  Command.make(
+    "serve",
+    {
+      summary: "serve the page: / for people, /api/page/USER for programs, /health and /metrics",
+      usage: ["[OPTIONS]"],
+      flags: {
+        port: Flag.withDefault(
+          Flag.value("port", {
+            value: "N",
+            text: "port to listen on; 0 is a free port",
+            parse: Values.port(0)
+          }),
+          0
+        ),
+        ...policy
+      }
+    },
+    ({ port, ...given }) =>
+      Effect.gen(function* () {
+        yield* NetworkDemo.prepare({ timeout: given.timeout })
+        yield* HttpServer.serveEffect(app)
+        const { address } = yield* HttpServer.HttpServer
+        if (address._tag === "TcpAddress")
+          yield* Output.print(`listening on http://127.0.0.1:${address.port}/`)
+        return yield* Effect.never
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(
+          Layer.merge(
+            Neighbours.layer(Network.names, policies(given)),
+            NodeHttpServer.layer(createServer, { port, host: "127.0.0.1" })
+          )
+        )
+      )
+  ),
+  services
+)
+
+const page = Command.provide(
   Command.make(
     "network",
     {
       summary: "query database, cache, OAuth, storage and two APIs at once, and show one page",
-      usage: ["[OPTIONS]"],
-      flags,
+      usage: ["[OPTIONS]", "check [OPTIONS]", "serve [OPTIONS]"],
+      flags: {
+        user,
+        ...policy,
+        json: Flags.json,
+        onFailure: Flags.onFailure(["cancel", "continue", "collect"], "collect"),
+        seed: Flag.toggle("demo-content", "first write the content of ada to the configured services too")
+      },
       examples: [
         ["network", "the page, with the time of each part and of all"],
-        ["network --virtual --user ada", "the same without waiting"]
+        ["network --slow database=300ms --fail cache || true", "what a bad neighbour does to the page"]
       ]
     },
-    ({ onFailure, timeout, user, virtual }) =>
+    ({ json, onFailure, seed, user, ...given }) =>
       Effect.gen(function* () {
-        const page = Network.dashboard(user, { onFailure, timeout })
-        const shown = yield* virtual ? VirtualClock.run(page) : page
-        yield* Effect.forEach(Network.render(shown), Output.print, { discard: true })
-        yield* Command.exit(Network.isComplete(shown) ? codes.ok : codes.failed)
-      })
+        yield* NetworkDemo.prepare({ all: seed, timeout: given.timeout })
+        const shown = yield* Network.page(user, { onFailure })
+        const lines = json ? events(shown) : Network.render(shown)
+        yield* Effect.forEach(lines, Output.print, { discard: true })
+        if (!Network.isComplete(shown)) return yield* failed
+      }).pipe(Effect.provide(Neighbours.layer(Network.names, policies(given))))
   ),
-  Layer.mergeAll(Apis.layer, Cache.layer, Database.layer, OAuth.layer, Storage.layer)
+  services
 )
+
+export const command = { ...page, children: [check, serve] }

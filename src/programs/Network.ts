@@ -1,26 +1,33 @@
-import { Cause, Clock, Data, Duration, Effect, Either, Exit, Option } from "effect"
-import { codes } from "../services/host/ExitCodes.js"
+import { Clock, Duration, Effect, Either, Option } from "effect"
 import * as Output from "../services/host/Output.js"
-import * as Apis from "../services/network/Apis.js"
+import * as Api from "../services/network/Api.js"
 import * as Cache from "../services/network/Cache.js"
 import * as Database from "../services/network/Database.js"
+import type { Unavailable } from "../services/network/Neighbour.js"
+import * as Neighbours from "../services/network/Neighbours.js"
+import * as NetworkDemo from "../services/network/NetworkDemo.js"
 import * as OAuth from "../services/network/OAuth.js"
 import * as Storage from "../services/network/Storage.js"
-import * as Causes from "../services/task/Causes.js"
-import * as Deadline from "../services/task/Deadline.js"
 import * as Gather from "../services/task/Gather.js"
 import { formatDuration } from "../services/text/Durations.js"
-import { checkedDuration } from "../services/text/Numbers.js"
 import { plural } from "../services/text/Plural.js"
 import { formatSize } from "../services/text/Sizes.js"
 
 /**
- * The parts of a page, one for each question over the network.
+ * The parts of a page, one for each question over the network, and the names of their neighbours.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const names = ["database", "cache", "oauth", "storage", "drive", "chat"] as const
+
+/**
+ * One of {@link names}.
  *
  * @since 0.1.0
  * @category models
  */
-export type PartName = "database" | "cache" | "oauth" | "storage" | "drive" | "chat"
+export type PartName = (typeof names)[number]
 
 /**
  * One part of a page.
@@ -32,6 +39,8 @@ export interface Part<A> {
   /** Time until its answer or its failure. */
   readonly took: Duration.Duration
   readonly value: Either.Either<A, Unavailable>
+  /** Why the value is the last answer instead of a new one. */
+  readonly stale: Unavailable | undefined
 }
 
 /**
@@ -43,13 +52,14 @@ export interface Part<A> {
 export interface Page {
   readonly user: string
   readonly parts: {
-    readonly database: Part<ReadonlyArray<Database.Order>>
+    readonly database: Part<ReadonlyArray<NetworkDemo.Order>>
     /** Visits of the user. */
     readonly cache: Part<number>
-    readonly oauth: Part<OAuth.Account>
+    /** What the issuer says of this program's token. */
+    readonly oauth: Part<OAuth.Introspection>
     readonly storage: Part<ReadonlyArray<Storage.Stored>>
-    readonly drive: Part<ReadonlyArray<Apis.Document>>
-    readonly chat: Part<ReadonlyArray<Apis.ChatMessage>>
+    readonly drive: Part<typeof NetworkDemo.Documents.Type>
+    readonly chat: Part<typeof NetworkDemo.Messages.Type>
   }
   /** Time from the first question to the last answer. */
   readonly total: Duration.Duration
@@ -57,137 +67,145 @@ export interface Page {
   readonly sum: Duration.Duration
 }
 
-/**
- * A part failed, or did not answer within `timeout`.
- *
- * @since 0.1.0
- * @category errors
- */
-export class Unavailable extends Data.TaggedError("Unavailable")<{
-  readonly part: PartName
-  /** `"connection refused"`, `"no answer within 500 ms"`. */
-  readonly reason: string
-  /** The failure of the service, or the interruption of a part that timed out. */
-  readonly cause: Cause.Cause<unknown>
-}> {
-  readonly exitCode = codes.failed
-  override get message() {
-    return `${this.part} is unavailable: ${this.reason}`
-  }
-}
+type Value<K extends PartName> = Page["parts"][K] extends Part<infer A> ? A : never
 
 /**
- * Settings of {@link dashboard}.
+ * Settings of {@link page}.
  *
  * @since 0.1.0
  * @category options
  */
-export interface DashboardOptions {
-  /** Timeout of a part, which is then cancelled and unavailable. Default 1 s. */
-  readonly timeout?: Duration.DurationInput | undefined
+export interface PageOptions {
   /**
    * The effect of an unavailable part on the page: `"collect"` shows it as unavailable, `"cancel"` fails the page and
    * cancels the other parts, `"continue"` fails the page when the others are done. Default `"collect"`.
    */
   readonly onFailure?: Gather.OnFailure | undefined
+  /** Whether the last answer stands in for one that fails, except for the OAuth part. Default true. */
+  readonly fallback?: boolean | undefined
+  /** Receives each part when it has ended. */
+  readonly onPart?: ((name: PartName, part: Part<unknown>) => Effect.Effect<void>) | undefined
 }
 
-const ask = Effect.fnUntraced(function* <A, E extends { readonly reason: string }, R>(
-  part: PartName,
-  limit: Duration.Duration,
-  effect: Effect.Effect<A, E, R>
-) {
-  const reason = `no answer within ${formatDuration(Duration.toMillis(limit))}`
-  const late = { reason, origin: part }
-  const before = yield* Clock.currentTimeNanos
-  const exit = yield* Effect.exit(Deadline.timeout(effect, { limit, late, onTimeout: () => ({ reason }) }))
-  const took = Duration.nanos((yield* Clock.currentTimeNanos) - before)
-  const unavailable = (cause: Cause.Cause<{ readonly reason: string }>) =>
-    new Unavailable({
-      part,
-      cause,
-      reason: Option.match(Cause.failureOption(cause), {
-        onNone: () => Causes.headline(cause),
-        onSome: (error) => error.reason
-      })
-    })
-  const value: Either.Either<A, Unavailable> = Exit.isSuccess(exit)
-    ? Either.right(exit.value)
-    : Either.left(unavailable(exit.cause))
-  return { took, value }
-})
-
-// #region example
 /**
- * Asks all questions of a user's page at once, so that the page takes as long as its slowest part, not as long as all
- * together. A part that fails or times out is unavailable, with the reason, and the page succeeds without it; with another
- * {@link DashboardOptions.onFailure} the page fails with {@link Unavailable}.
- *
- * @example
- * ```ts
- * import { Effect, Layer } from "effect"
- * import * as Network from "effect-asyncio/programs/Network"
- * import * as Apis from "effect-asyncio/services/Apis"
- * import * as Cache from "effect-asyncio/services/Cache"
- * import * as Database from "effect-asyncio/services/Database"
- * import * as OAuth from "effect-asyncio/services/OAuth"
- * import * as Storage from "effect-asyncio/services/Storage"
- *
- * const embedded = Layer.mergeAll(Apis.layer, Cache.layer, Database.layer, OAuth.layer, Storage.layer)
- *
- * export const page = Network.dashboard("ada", { timeout: "500 millis" }).pipe(Effect.provide(embedded))
- * ```
+ * What a page asks.
  *
  * @since 0.1.0
- * @category effects
+ * @category models
  */
-export const dashboard = Effect.fn("Network.dashboard")(function* (
-  user: string,
-  options: DashboardOptions = {}
-) {
-  const { onFailure = "collect" } = options
-  const limit = checkedDuration("timeout", options.timeout ?? "1 second")
-  const { documents, unread } = yield* Apis.Apis
+export type Services =
+  | Api.Api
+  | Cache.Cache
+  | Database.Database
+  | Neighbours.Neighbours
+  | OAuth.OAuth
+  | Storage.Storage
+
+// #region example
+const questions = Effect.fnUntraced(function* (user: string) {
+  const api = yield* Api.Api
   const cache = yield* Cache.Cache
   const database = yield* Database.Database
   const oauth = yield* OAuth.OAuth
   const storage = yield* Storage.Storage
+  return {
+    database: database.use(
+      (sql) =>
+        sql<NetworkDemo.Order>`SELECT id, item FROM orders WHERE customer = ${user} ORDER BY id DESC LIMIT 100`
+    ),
+    cache: Effect.map(cache.get(`visits:${user}`), (count) => Number(Option.getOrElse(count, () => 0))),
+    oauth: Effect.flatMap(oauth.token, ({ value }) =>
+      Effect.filterOrFail(
+        oauth.introspect(value),
+        ({ isActive }) => isActive,
+        () => new OAuth.OAuthError({ reason: "the token is not active", isTransient: true })
+      )
+    ),
+    storage: storage.list(`${user}/`),
+    drive: api.get(`users/${user}/documents`, NetworkDemo.Documents),
+    chat: api.get(`users/${user}/messages`, NetworkDemo.Messages)
+  }
+})
 
-  const part = <A, E extends { readonly reason: string }>(name: PartName, effect: Effect.Effect<A, E>) =>
-    Effect.filterOrFail(
-      ask(name, limit, effect),
-      (part) => onFailure === "collect" || Either.isRight(part.value),
-      (part) => Option.getOrThrow(Either.getLeft(part.value))
+/**
+ * Asks all questions of a user's page at once, so that the page takes as long as its slowest part, not as long as all
+ * together. Each is asked by the policy of its neighbour. A part that fails or times out is unavailable, with the reason, and
+ * the page succeeds without it; with another {@link PageOptions.onFailure} the page fails with `Unavailable`.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
+export const page = Effect.fn("Network.page")(function* (user: string, options: PageOptions = {}) {
+  const { fallback = true, onFailure = "collect", onPart } = options
+  if (!NetworkDemo.isUser(user)) return yield* new NetworkDemo.InvalidUser({ user })
+  const { get } = yield* Neighbours.Neighbours
+  const part = Effect.fnUntraced(function* <A, E>(name: PartName, question: Effect.Effect<A, E>) {
+    const neighbour = yield* get(name)
+    const before = yield* Clock.currentTimeNanos
+    const answer = yield* Effect.either(
+      fallback && name !== "oauth"
+        ? neighbour.callOrLast(user, question)
+        : Effect.map(neighbour.call(question), (value) => ({ value, stale: undefined }))
     )
-  const visits = Effect.map(
-    cache.get(`visits:${user}`),
-    Option.match({ onNone: () => 0, onSome: (count) => Number(count) })
-  )
+    const part: Part<A> = {
+      took: Duration.nanos((yield* Clock.currentTimeNanos) - before),
+      value: Either.map(answer, ({ value }) => value),
+      stale: Option.getOrUndefined(Either.getRight(answer))?.stale
+    }
+    yield* onPart?.(name, part) ?? Effect.void
+    return onFailure !== "collect" && Either.isLeft(part.value) ? yield* part.value.left : part
+  })
+  const ask = yield* questions(user)
   const before = yield* Clock.currentTimeNanos
-  const answers = yield* Gather.gather(
+  const [database, cache, oauth, storage, drive, chat] = yield* Gather.gather(
     [
-      part("database", database.orders(user)),
-      part("cache", visits),
-      part("oauth", oauth.account(user)),
-      part("storage", storage.list(`${user}/`)),
-      part("drive", documents(user)),
-      part("chat", unread(user))
+      part("database", ask.database),
+      part("cache", ask.cache),
+      part("oauth", ask.oauth),
+      part("storage", ask.storage),
+      part("drive", ask.drive),
+      part("chat", ask.chat)
     ],
-    { name: "dashboard", onFailure: onFailure === "continue" ? "continue" : "cancel" }
+    { name: "page", onFailure: onFailure === "continue" ? "continue" : "cancel" }
   )
   const total = Duration.nanos((yield* Clock.currentTimeNanos) - before)
-  const [orders, count, account, files, drive, chat] = answers
-  return {
-    user,
-    parts: { database: orders, cache: count, oauth: account, storage: files, drive, chat },
-    total,
-    sum: answers.reduce((sum, { took }) => Duration.sum(sum, took), Duration.zero)
-  } satisfies Page as Page
+  const parts: Page["parts"] = { database, cache, oauth, storage, drive, chat }
+  const sum = Object.values(parts).reduce((sum, { took }) => Duration.sum(sum, took), Duration.zero)
+  return { user, parts, total, sum } satisfies Page as Page
 })
 // #endregion
 
+const shortDuration = (took: Duration.Duration) => {
+  const ms = Duration.toMillis(took)
+  return ms < 9.95 ? `${ms.toFixed(1)} ms` : formatDuration(ms)
+}
+
 const row = (name: string, took: Duration.Duration, what: string) =>
-  `${name.padEnd(8)}  ${formatDuration(Duration.toMillis(took)).padStart(7)}  ${what}`
+  `${name.padEnd(8)}  ${shortDuration(took).padStart(7)}  ${what}`
+
+const said: { readonly [K in PartName]: (value: Value<K>) => string } = {
+  database: (orders) => plural(orders.length, "order"),
+  cache: (visits) => plural(visits, "visit"),
+  oauth: ({ scopes, subject = "a client" }) => `${subject}, may ${scopes.join(" and ")}`,
+  storage: (files) => {
+    const size = formatSize(files.reduce((sum, file) => sum + file.size, 0))
+    return `${plural(files.length, "file")}, ${size}`
+  },
+  drive: (documents) => plural(documents.length, "document"),
+  chat: (messages) => `${plural(messages.length, "message")} unread`
+}
+
+/**
+ * What a part says, in a few words.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
+export const text = <K extends PartName>(name: K, { stale, value }: Part<Value<K>>): string =>
+  Either.match(value, {
+    onLeft: ({ reason }) => `unavailable: ${reason}`,
+    onRight: (value) => said[name](value) + (stale === undefined ? "" : ` (the last answer: ${stale.reason})`)
+  })
 
 /**
  * A page as a small table: a line for each part, and the total beside the sum.
@@ -195,31 +213,19 @@ const row = (name: string, took: Duration.Duration, what: string) =>
  * @since 0.1.0
  * @category formatting
  */
-export const render = ({ parts, sum, total }: Page): ReadonlyArray<string> => {
-  const line = <A>(name: PartName, { took, value }: Part<A>, show: (value: A) => string) =>
-    row(name, took, Either.match(value, { onLeft: ({ reason }) => `unavailable: ${reason}`, onRight: show }))
-  return [
-    line("database", parts.database, (orders) => plural(orders.length, "order")),
-    line("cache", parts.cache, (visits) => plural(visits, "visit")),
-    line("oauth", parts.oauth, ({ email, scopes }) => `${email}, may ${scopes.join(" and ")}`),
-    line("storage", parts.storage, (files) => {
-      const size = formatSize(files.reduce((sum, file) => sum + file.size, 0))
-      return `${plural(files.length, "file")}, ${size}`
-    }),
-    line("drive", parts.drive, (documents) => plural(documents.length, "document")),
-    line("chat", parts.chat, (messages) => `${plural(messages.length, "message")} unread`),
-    row("total", total, `one after another ${formatDuration(Duration.toMillis(sum))}`)
-  ]
-}
+export const render = ({ parts, sum, total }: Page): ReadonlyArray<string> => [
+  ...names.map((name) => row(name, parts[name].took, text(name, parts[name] as Part<never>))),
+  row("total", total, `one after another ${shortDuration(sum)}`)
+]
 
 /**
- * Whether every part of the page is available.
+ * Whether every part of the page is available and new.
  *
  * @since 0.1.0
  * @category predicates
  */
 export const isComplete = ({ parts }: Page): boolean =>
-  Object.values(parts).every(({ value }) => value._tag === "Right")
+  Object.values(parts).every(({ stale, value }) => stale === undefined && value._tag === "Right")
 
 // #region example
 /**
@@ -228,9 +234,6 @@ export const isComplete = ({ parts }: Page): boolean =>
  * @since 0.1.0
  * @category examples
  */
-export const example: Effect.Effect<
-  void,
-  Unavailable,
-  Apis.Apis | Cache.Cache | Database.Database | OAuth.OAuth | Output.Output | Storage.Storage
-> = Effect.flatMap(dashboard("ada"), (page) => Effect.forEach(render(page), Output.print, { discard: true }))
+export const example: Effect.Effect<void, NetworkDemo.InvalidUser | Unavailable, Output.Output | Services> =
+  Effect.flatMap(page("ada"), (page) => Effect.forEach(render(page), Output.print, { discard: true }))
 // #endregion

@@ -5,7 +5,6 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, type Duration, Effect, Exit, Layer, Stream } from "effect"
 import * as GatherFiles from "../../src/programs/Gather.js"
 import * as LongRunning from "../../src/programs/LongRunning.js"
-import * as Network from "../../src/programs/Network.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as ServerCompare from "../../src/programs/ServerCompare.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
@@ -24,6 +23,11 @@ import * as ServerProcess from "../../src/services/http/ServerProcess.js"
 import * as ServerProcesses from "../../src/services/http/ServerProcesses.js"
 import * as spool from "../../src/services/job/internal/spool.js"
 import * as Jobs from "../../src/services/job/Jobs.js"
+import * as Api from "../../src/services/network/Api.js"
+import * as NetworkCache from "../../src/services/network/Cache.js"
+import * as Neighbour from "../../src/services/network/Neighbour.js"
+import * as NetworkDemo from "../../src/services/network/NetworkDemo.js"
+import * as OAuth from "../../src/services/network/OAuth.js"
 import * as CommandExecutor from "../../src/services/process/CommandExecutor.js"
 import * as Processes from "../../src/services/process/Processes.js"
 import * as ProcessesTest from "../../src/services/process/ProcessesTest.js"
@@ -44,6 +48,8 @@ import * as Probes from "../../src/services/supervision/Probes.js"
 import * as ScheduledRuns from "../../src/services/supervision/ScheduledRuns.js"
 import * as Services from "../../src/services/supervision/Services.js"
 import * as Supervisor from "../../src/services/supervision/Supervisor.js"
+import * as Bulkhead from "../../src/services/task/Bulkhead.js"
+import * as CircuitBreaker from "../../src/services/task/CircuitBreaker.js"
 import * as Deadline from "../../src/services/task/Deadline.js"
 import * as Gather from "../../src/services/task/Gather.js"
 import * as LoopWatch from "../../src/services/task/LoopWatch.js"
@@ -60,6 +66,7 @@ import * as MapJobs from "../../src/services/thread/MapJobs.js"
 import * as Timers from "../../src/services/time/Timers.js"
 import * as VirtualClock from "../../src/services/time/VirtualClock.js"
 import { Interleave } from "../../src/testing/index.js"
+import * as NeighbourhoodOfTests from "../support/Neighbourhood.js"
 
 // What is refused, beside NaN, a negative number and text that is no number (or no duration).
 const whole = [0, 1.5, Number.POSITIVE_INFINITY]
@@ -357,7 +364,32 @@ options(
 option("ServerCompare.CompareOptions.connections", "count", (one) =>
   Stream.runDrain(ServerCompare.compare({ models: [], connections: [one] }))
 )
-options("Network.DashboardOptions", { timeout: "time" }, (given) => Network.dashboard("ada", given))
+options(
+  "CircuitBreaker.Options",
+  { failures: "count", window: "someTime", reset: "someTime", probes: "count" },
+  (given) => CircuitBreaker.make({ name: "service", ...given })
+)
+options("Bulkhead.Options", { concurrency: "count", queue: "countOrNone" }, (given) =>
+  Bulkhead.make({ name: "service", ...given })
+)
+options(
+  "Neighbour.Policy",
+  { deadline: "someTime", retries: "anyCount", hedge: "time", remember: "anyCount" },
+  (given) => Neighbour.make("service", given)
+)
+options("Neighbour.Fault", { slow: "time" }, (fault) => Neighbour.make("service", { fault }))
+options("Cache.MemoryOptions", { capacity: "count" }, (given) => NetworkCache.makeMemory(given))
+options("NetworkDemo.PrepareOptions", { timeout: "time" }, (given) =>
+  Effect.provide(NetworkDemo.prepare(given), NeighbourhoodOfTests.layer())
+)
+options("OAuth.IssuerOptions", { lifetime: "count" }, (given) => OAuth.makeIssuer(given))
+options("Api.Options", { maxSize: "count", redirects: "countOrNone" }, (given) =>
+  Api.make(
+    Api.inProcess(() => ({})),
+    { url: new URL("http://localhost"), ...given }
+  )
+)
+
 options("ScheduledRuns.RunsOptions", { grace: "time", timeout: "time" }, (given) =>
   ScheduledRuns.run(command, { _tag: "Later", delay: 0 }, { handle: () => Effect.void, ...given })
 )

@@ -1,27 +1,28 @@
-import { Context, Data, type Duration, Effect, Layer } from "effect"
-
-// model
-
-/**
- * An order of a user.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Order {
-  readonly id: number
-  readonly item: string
-}
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlError from "@effect/sql/SqlError"
+import { Cause, Context, Data, Effect, Layer, Option, Redacted, type Scope } from "effect"
+import { codes } from "../host/ExitCodes.js"
+import { codeOf, isOfConnection, reasonOf } from "./internal/reasons.js"
+import * as NetworkSettings from "./NetworkSettings.js"
 
 // errors
 
 /**
- * The database did not answer a query.
+ * The database failed to answer a query.
  *
  * @since 0.1.0
  * @category errors
  */
-export class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly reason: string }> {
+export class DatabaseError extends Data.TaggedError("DatabaseError")<{
+  readonly reason: string
+  /** Whether the same query may succeed later: a connection that broke, a deadlock. */
+  readonly isTransient: boolean
+  readonly cause?: unknown
+}> {
+  readonly exitCode = codes.failed
   override get message() {
     return `database: ${this.reason}`
   }
@@ -30,7 +31,19 @@ export class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly 
 // tag
 
 /**
- * The database of an application server.
+ * The changes that make a schema, in order; the first is number 1. Each runs once, all that are due in one transaction.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Migrations = ReadonlyArray<{
+  readonly name: string
+  readonly up: (sql: SqlClient.SqlClient) => Effect.Effect<unknown, SqlError.SqlError>
+}>
+
+/**
+ * The SQL database of an application server. Statements are written with the `sql` template of `@effect/sql`, which passes
+ * values as parameters.
  *
  * @since 0.1.0
  * @category services
@@ -38,68 +51,212 @@ export class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly 
 export class Database extends Context.Tag("effect-asyncio/services/Database")<
   Database,
   {
-    /** The orders of the user, the latest first; empty for an unknown user. */
-    readonly orders: (user: string) => Effect.Effect<ReadonlyArray<Order>, DatabaseError>
+    readonly dialect: "sqlite" | "pg"
+    /** How it was configured, without secrets. */
+    readonly configured: string
+    /** Whether it is in this process. */
+    readonly isEmbedded: boolean
+    /** Runs a query. An interruption cancels it on the server too. */
+    readonly use: <A, E>(
+      query: (sql: SqlClient.SqlClient) => Effect.Effect<A, E>
+    ) => Effect.Effect<A, Exclude<E, SqlError.SqlError> | DatabaseError>
+    /**
+     * Brings the schema up to date; fails if the database has migrations that are not among these. Which have run is in a
+     * table, `effect_sql_migrations` by default.
+     */
+    readonly migrate: (migrations: Migrations, table?: string) => Effect.Effect<void, DatabaseError>
+    /** Succeeds if the database answers. */
+    readonly check: Effect.Effect<void, DatabaseError>
   }
 >() {}
 
-/**
- * The content of an embedded database and its behaviour.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Embedded {
-  readonly orders: Readonly<Record<string, ReadonlyArray<Order>>>
-  /** Time that each answer takes. */
-  readonly latency: Duration.DurationInput
-  /** Answers with this failure instead. */
-  readonly down?: string
-}
-
 // make
 
+// Classes of PostgreSQL's errors after which the same statement may succeed: connection, rollback, resources, operator.
+const transient = /^(08|40|53|57)[\dA-Z]{3}$/
+
+const isSqlError = (error: unknown): error is SqlError.SqlError =>
+  (error as { readonly _tag?: unknown } | undefined)?._tag === "SqlError"
+
+const failed = (error: SqlError.SqlError) =>
+  new DatabaseError({
+    reason: reasonOf(error),
+    isTransient:
+      isOfConnection(error) ||
+      transient.test(codeOf(error)) ||
+      /SQLITE_BUSY|terminated|timeout/i.test(`${codeOf(error)} ${reasonOf(error)}`),
+    cause: error
+  })
+
 /**
- * A database in memory. Its latency is a time of the current clock.
+ * A database over a client of `@effect/sql`.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = ({ down, latency, orders }: Embedded): Context.Tag.Service<Database> => ({
-  orders: (user) =>
-    Effect.zipRight(
-      Effect.sleep(latency),
-      down === undefined ? Effect.succeed(orders[user] ?? []) : new DatabaseError({ reason: down })
+export const make = (
+  sql: SqlClient.SqlClient,
+  settings: Pick<Context.Tag.Service<Database>, "configured" | "dialect" | "isEmbedded">
+): Effect.Effect<Context.Tag.Service<Database>, NetworkSettings.MissingPackage> =>
+  Effect.gen(function* () {
+    const Migrator = yield* NetworkSettings.load(
+      "@effect/sql",
+      "Database",
+      () => import("@effect/sql/Migrator")
     )
-})
+    const { SqlClient } = yield* NetworkSettings.load(
+      "@effect/sql",
+      "Database",
+      () => import("@effect/sql/SqlClient")
+    )
+    const use: Context.Tag.Service<Database>["use"] = (query) =>
+      Effect.suspend(() => query(sql)).pipe(
+        Effect.mapError((error) => (isSqlError(error) ? failed(error) : error))
+      ) as never
+    const migrate = (migrations: Migrations, table = "effect_sql_migrations") =>
+      Effect.gen(function* () {
+        yield* Migrator.make({})({
+          table,
+          loader: Effect.succeed(
+            migrations.map(({ name, up }, index) => [index + 1, name, Effect.succeed(up(sql))] as const)
+          )
+        }).pipe(Effect.provideService(SqlClient, sql))
+        const [last] = yield* sql<{ id: number }>`SELECT max(migration_id) AS id FROM ${sql(table)}`
+        if (Number(last?.id ?? 0) > migrations.length) {
+          return yield* new DatabaseError({
+            reason: `the schema has migration ${last?.id}, this program knows ${migrations.length}; use a newer program`,
+            isTransient: false
+          })
+        }
+      }).pipe(
+        // The Migrator dies where a migration fails.
+        Effect.catchAllCause((cause) => {
+          const error = Cause.squash(cause) as Error
+          if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+          if (error instanceof DatabaseError) return error
+          return isSqlError(error)
+            ? failed(error)
+            : new DatabaseError({ reason: `migration failed: ${reasonOf(error)}`, isTransient: false, cause })
+        })
+      )
+    return {
+      ...settings,
+      use,
+      migrate,
+      check: Effect.asVoid(use((sql) => sql`SELECT 1`))
+    }
+  })
 
 // layers
 
-/**
- * Embedded: some orders of the user `ada`, each answer after 120 ms.
- *
- * @since 0.1.0
- * @category layers
- */
-export const layer: Layer.Layer<Database> = Layer.succeed(
-  Database,
-  make({
-    latency: 120,
-    orders: {
-      ada: [
-        { id: 1843, item: "notes on a sketch" },
-        { id: 1842, item: "punched cards" },
-        { id: 1833, item: "difference engine" }
-      ]
-    }
+type Failure = NetworkSettings.MissingPackage | NetworkSettings.SettingError
+
+const sqlite = (url: string, configured: string, isEmbedded: boolean) =>
+  Effect.gen(function* () {
+    const client = yield* NetworkSettings.load(
+      "@effect/sql-libsql",
+      "the embedded database",
+      () => import("@effect/sql-libsql/LibsqlClient")
+    )
+    const reactivity = yield* NetworkSettings.load(
+      "@effect/experimental",
+      "the embedded database",
+      () => import("@effect/experimental/Reactivity")
+    )
+    const sql = yield* Effect.provide(client.make({ url }), reactivity.layer)
+    return yield* make(sql, { dialect: "sqlite", configured, isEmbedded })
   })
-)
+
+const temporary = Effect.gen(function* () {
+  const folder = yield* Effect.acquireRelease(
+    Effect.promise(() => mkdtemp(join(tmpdir(), "aio-database-"))),
+    (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
+  )
+  const database = yield* sqlite(`file:${join(folder, "data.sqlite")}`, "SQLite in a temporary file", true)
+  // What ends with the process needs no fsync.
+  yield* Effect.orDie(database.use((sql) => sql`PRAGMA synchronous = OFF`))
+  return database
+})
+
+interface Pool {
+  readonly on: (event: "error", listener: (error: Error) => void) => void
+  readonly end: () => Promise<void>
+}
+
+const postgres = (url: Redacted.Redacted<URL>) =>
+  Effect.gen(function* () {
+    const user = "DATABASE_URL"
+    const client = yield* NetworkSettings.load(
+      "@effect/sql-pg",
+      user,
+      () => import("@effect/sql-pg/PgClient")
+    )
+    const reactivity = yield* NetworkSettings.load(
+      "@effect/experimental",
+      user,
+      () => import("@effect/experimental/Reactivity")
+    )
+    const driver: string = "pg" // comes with @effect/sql-pg; without types of its own
+    const pg = yield* NetworkSettings.load("@effect/sql-pg", user, () => import(driver))
+    // A pool connects when a query needs it: a server that is down now may be up later.
+    const pool = Effect.acquireRelease(
+      Effect.sync(() => {
+        const pool: Pool = new pg.default.Pool({
+          connectionString: Redacted.value(url).href,
+          connectionTimeoutMillis: 5000,
+          application_name: "effect-asyncio",
+          max: 10
+        })
+        pool.on("error", () => undefined) // an idle connection that breaks is replaced
+        return pool
+      }),
+      (pool) =>
+        Effect.ignore(
+          Effect.timeoutOption(
+            Effect.tryPromise(() => pool.end()),
+            "1 second"
+          )
+        )
+    )
+    const sql = yield* Effect.provide(client.fromPool({ acquire: pool as never }), reactivity.layer)
+    return yield* make(sql, {
+      dialect: "pg",
+      isEmbedded: false,
+      configured: `PostgreSQL, ${NetworkSettings.shown(url)}`
+    })
+  }).pipe(Effect.catchTag("SqlError", Effect.die))
 
 /**
- * Empty and without latency, except for the given content.
+ * The embedded database: SQLite in a temporary file, which ends with the layer. Needs `@effect/sql`, `@effect/sql-libsql`
+ * and `@effect/experimental`.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerTest = (given: Partial<Embedded> = {}): Layer.Layer<Database> =>
-  Layer.succeed(Database, make({ latency: 0, orders: {}, ...given }))
+export const layerEmbedded: Layer.Layer<Database, Failure> = Layer.scoped(Database, temporary)
+
+/**
+ * By the setting `DATABASE_URL`: PostgreSQL for `postgres://user:password@host/database` (needs `@effect/sql-pg`), an SQLite
+ * file for `file:PATH`, {@link layerEmbedded} without it. A PostgreSQL server that is down fails the queries, not the layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Database, Failure> = Layer.scoped(
+  Database,
+  Effect.flatMap(
+    NetworkSettings.url(
+      "DATABASE_URL",
+      ["postgres:", "postgresql:", "file:"],
+      "postgres://user@host/database or file:data.sqlite"
+    ),
+    (url): Effect.Effect<Context.Tag.Service<Database>, Failure, Scope.Scope> => {
+      if (Option.isNone(url)) return temporary
+      if (Redacted.value(url.value).protocol !== "file:") return postgres(url.value)
+      return Effect.flatMap(NetworkSettings.text("DATABASE_URL"), (text) => {
+        const path = Option.getOrElse(text, () => "")
+        return sqlite(path, `SQLite, ${path}`, false)
+      })
+    }
+  )
+)

@@ -1,22 +1,20 @@
-import { Duration, Effect, Layer } from "effect"
+import { Duration, Effect, Option } from "effect"
 import * as Network from "../../../src/programs/Network.js"
-import * as Apis from "../../../src/services/network/Apis.js"
-import * as Cache from "../../../src/services/network/Cache.js"
-import * as Database from "../../../src/services/network/Database.js"
-import * as OAuth from "../../../src/services/network/OAuth.js"
-import * as Storage from "../../../src/services/network/Storage.js"
+import { failing, layer, takes } from "../../support/Neighbourhood.js"
 import { say } from "../Case.js"
 
-const services = Layer.mergeAll(
-  Apis.layerTest({ latency: { drive: 0, chat: 30 } }),
-  Cache.layerTest({ latency: 10 }),
-  Database.layerTest({ latency: 50, down: "connection refused" }),
-  OAuth.layerTest(),
-  Storage.layerTest({ latency: 10_000 })
+const services = layer(
+  {
+    database: failing(50, "connection refused"),
+    cache: takes(10, Option.none()),
+    storage: takes(10_000),
+    chat: takes(30)
+  },
+  { policy: { retries: 0, deadline: 100 } }
 )
 
 export default Effect.gen(function* () {
-  const { parts, total } = yield* Network.dashboard("ada", { timeout: 100 })
+  const { parts, total } = yield* Network.page("ada")
   for (const name of ["database", "cache", "storage", "chat"] as const) {
     const { value } = parts[name]
     yield* say(name, value._tag === "Left" ? value.left.reason : "ok")
