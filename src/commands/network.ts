@@ -1,11 +1,10 @@
-import { createServer } from "node:http"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer } from "effect"
 import * as Network from "../programs/Network.js"
 import { codes } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
+import * as HttpServerNode from "../services/http/HttpServerNode.js"
 import * as Api from "../services/network/Api.js"
 import * as Cache from "../services/network/Cache.js"
 import * as Database from "../services/network/Database.js"
@@ -30,8 +29,6 @@ const services = Layer.mergeAll(
   OAuth.layer,
   Storage.layer
 )
-
-const failed = new ExitError({ exitCode: codes.failed, message: "" })
 
 const check = Command.provide(
   Command.make(
@@ -77,7 +74,7 @@ const check = Command.provide(
         )
         for (const { configured, name, state } of states)
           yield* Output.print(`${name.padEnd(8)}  ${state}  (${configured})`)
-        if (states.some(({ state }) => state !== "reachable")) return yield* failed
+        yield* Command.exit(states.every(({ state }) => state === "reachable") ? codes.ok : codes.failed)
       })
   ),
   services
@@ -112,10 +109,7 @@ const serve = Command.provide(
       }).pipe(
         Effect.scoped,
         Effect.provide(
-          Layer.merge(
-            Neighbours.layer(Network.names, policies(given)),
-            NodeHttpServer.layer(createServer, { port, host: "127.0.0.1" })
-          )
+          Layer.merge(Neighbours.layer(Network.names, policies(given)), HttpServerNode.layer({ port }))
         )
       )
   ),
@@ -146,7 +140,7 @@ const page = Command.provide(
         const shown = yield* Network.page(user, { onFailure })
         const lines = json ? events(shown) : Network.render(shown)
         yield* Effect.forEach(lines, Output.print, { discard: true })
-        if (!Network.isComplete(shown)) return yield* failed
+        yield* Command.exit(Network.isComplete(shown) ? codes.ok : codes.failed)
       }).pipe(Effect.provide(Neighbours.layer(Network.names, policies(given))))
   ),
   services

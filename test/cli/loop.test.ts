@@ -270,7 +270,10 @@ describe("aio loop", () => {
       [["--on-failure", "panic", "f.ts"], /'panic' is not accepted; expected cancel or continue/],
       [["--dead-letter", "--json", "f.ts"], /--dead-letter needs a value/],
       [["--dead-letter", "x", "--on-failure", "cancel", "f.ts"], /omit --on-failure cancel/],
-      [["-0", "--format", "csv", "f.ts"], /-0 is --format null, which excludes --format csv; omit one of them/],
+      [
+        ["-0", "--format", "csv", "f.ts"],
+        /-0 is --format null, which excludes --format csv; omit one of them/
+      ],
       [["-a", "x", "--follow", "y", "f.ts"], /--arg-file and --follow exclude each other/],
       [["-a", "x", "f.ts"], /cannot read x: the file does not exist/],
       [["-i", "ndjson", "f.ts"], /unknown option -i; here it is .*--format FORMAT/],
@@ -309,10 +312,7 @@ describe("aio loop", () => {
     expect(await flaky("2")).toMatchObject({ code: 0, stdout: "a\n" })
     expect((await flaky("1")).stderr).toBe("Failed line 1 of standard input: not yet\n")
     const late = await aio(["-q", "--timeout", "50ms", "g.mjs#never"], "a\n")
-    expect([late.code, late.stderr]).toEqual([
-      124,
-      "Timed out line 1 of standard input: not done in 50ms\n"
-    ])
+    expect([late.code, late.stderr]).toEqual([124, "Timed out line 1 of standard input: not done in 50ms\n"])
     const open = Aio.start(["loop", "-q", "--batch", "9", "--within", "50ms", "g.mjs#size"], { cwd })
     await open.send("1\n2\n")
     await open.shows("2\n")
