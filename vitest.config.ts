@@ -17,8 +17,12 @@ const slow = [
   "test/faults/**/*.test.ts",
   "test/commands/examples.test.ts",
   "test/pack.test.ts",
-  "test/services/time/CronClockChanges.test.ts"
+  "test/services/time/CronClockChanges.test.ts",
+  "test/services/http/LoadDriver.test.ts",
+  "test/programs/ServerCompare.test.ts"
 ]
+// On servers that a script of their own starts: `npm run test:services`.
+const services = ["test/**/*.services.test.ts"]
 
 export default defineConfig({
   // What the guide's pages are made of, as in the bundle.
@@ -32,7 +36,11 @@ export default defineConfig({
       { extends: true, test: { name: "compiler", include: compiler } },
       {
         extends: true,
-        test: { name: "all", include: ["test/**/*.test.ts"], exclude: [...clocks, ...compiler, ...slow] }
+        test: {
+          name: "all",
+          include: ["test/**/*.test.ts"],
+          exclude: [...clocks, ...compiler, ...slow, ...services]
+        }
       },
       // What goes wrong outside, in hundreds of real processes, and what is true of every example, zone or entry point: not
       // part of `npm test` but of `npm run test:slow`.

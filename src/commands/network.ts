@@ -86,6 +86,7 @@ const serve = Command.provide(
     {
       summary: "serve the page: / for people, /api/page/USER for programs, /health and /metrics",
       usage: ["[OPTIONS]"],
+      examples: [["network serve --port 0", "on a free port of this machine"]],
       flags: {
         port: Flag.withDefault(
           Flag.value("port", {

@@ -231,21 +231,6 @@ describe.each(["loop", "executor"])("aio %s, integers", (name) => {
   })
 })
 
-describe.each([
-  ["loop", ["loop", "-q", "f.mjs"], "1000000"],
-  ["subprocess --dry-run", ["subprocess", "--dry-run", "echo", "{}"], "echo 1000000"]
-])("a million lines through aio %s", (_, words, last) => {
-  // As objects in memory they would be several times the heap.
-  it("need no memory for each", { timeout: 300_000 }, async () => {
-    const { code, stderr, stdout } = await Aio.run(words, {
-      cwd: folder(),
-      env: { NODE_OPTIONS: "--max-old-space-size=48" },
-      shell: 'seq 1000000 | "$@" | tail -n 1'
-    })
-    expect([code, stderr, stdout]).toEqual([0, "", `${last}\n`])
-  })
-})
-
 describe("items that look like options", () => {
   const hostile = ["--dry-run", "--joblog=x", "-q", "--", "-j", "--help", ":::x"]
 

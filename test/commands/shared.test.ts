@@ -116,9 +116,11 @@ describe("the environment", () => {
     "[NAME:]URL": "web:http://a/",
     "[NAME:][HOST:]N": "web:80",
     "[NAME:]COMMAND": "web:true",
-    "NAME:OTHER[,OTHER]": "web:db"
+    "NAME:OTHER[,OTHER]": "web:db",
+    "PART=DURATION": "database=300ms",
+    "PART[=REASON]": "cache"
   }
-  const textOf = ({ value, words }: Flag.Flag<unknown>) => words?.at(-1) ?? samples[value ?? ""] ?? "7"
+  const textOf = ({ value, words }: Flag.Flag<unknown>) => samples[value ?? ""] ?? words?.at(-1) ?? "7"
 
   it("sets each option of each command as the command line does", () => {
     let checked = 0

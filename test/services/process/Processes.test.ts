@@ -410,10 +410,10 @@ describe.each(backends)("Processes, %s", (backend) => {
       const file = path.join(yield* folder, "pids")
       const left = sh('setsid sleep 60 > /dev/null 2>&1 & echo $! >> "$1"; exit 1', file)
       yield* Effect.all(
-        Array.from({ length: 100 }, () => Processes.run(left)),
-        { concurrency: 2, discard: true }
+        Array.from({ length: 60 }, () => Processes.run(left)),
+        { concurrency: 4, discard: true }
       )
-      assert.deepStrictEqual((yield* pids(file, 100)).filter(isAlive), [])
+      assert.deepStrictEqual((yield* pids(file, 60)).filter(isAlive), [])
     }).pipe(live)
   )
 
