@@ -55,7 +55,7 @@ describe("AppFile", () => {
     [Layer.empty, "a Layer (of an HttpApi export HttpApiBuilder.toWebHandler)"]
   ] as ReadonlyArray<readonly [unknown, string]>)("refuses %s in one line", ([value, what]) =>
     Effect.gen(function* () {
-      const refused = yield* Effect.flip(load(value))
+      const refused = yield* Effect.flip(Effect.asVoid(load(value)))
       expect([refused._tag, refused.message]).toEqual([
         "ModuleError",
         `app.ts: export 'default' is ${what}; expected an HttpApp, an HttpRouter, or an object with fetch(request)`

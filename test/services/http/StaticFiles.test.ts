@@ -262,12 +262,14 @@ describe("StaticFiles", () => {
 
   it.live("refuses what is no folder", () =>
     Effect.gen(function* () {
-      const missing = yield* Effect.flip(StaticFiles.make(join(root, "nowhere")))
+      const missing = yield* Effect.flip(Effect.asVoid(StaticFiles.make(join(root, "nowhere"))))
       expect([missing.message, missing.exitCode]).toEqual([
         `'${join(root, "nowhere")}' does not exist; expected a folder of files to serve`,
         2
       ])
-      expect((yield* Effect.flip(StaticFiles.make(join(root, "a.txt")))).message).toContain("is not a folder")
+      expect((yield* Effect.flip(Effect.asVoid(StaticFiles.make(join(root, "a.txt"))))).message).toContain(
+        "is not a folder"
+      )
     })
   )
 })

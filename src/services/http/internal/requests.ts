@@ -204,6 +204,11 @@ export class Requests {
       })
   }
 
+  private refuse(request: ServerRequest) {
+    const rest = request.respond(unavailable)
+    if (rest !== undefined) this.fork(Effect.ignore(rest))
+  }
+
   private remove(start: Start) {
     this.apps.splice(this.apps.indexOf(start), 1)
   }
@@ -213,7 +218,7 @@ export class Requests {
     this.stats.requests++
     const app = this.apps.at(-1)
     if (app === undefined) {
-      request.respond(unavailable)
+      this.refuse(request)
       return false
     }
     this.stats.running++
@@ -253,7 +258,7 @@ export class Requests {
     if (request.fiber === undefined || request.reason !== undefined) return
     request.reason = reason
     this.stats.cancelled[reason]++
-    if (reason !== reasons.disconnected) request.respond(unavailable)
+    if (reason !== reasons.disconnected) this.refuse(request)
     request.fiber.unsafeInterruptAsFork(
       reason === reasons.disconnected
         ? HttpServerError.clientAbortFiberId
