@@ -52,16 +52,20 @@ const serve = (
       return yield* Server.serve(logged, { isTls: tls !== undefined, onListen })
     })
     return yield* serving.pipe(
-      Effect.provide(Metrics.layer),
-      Effect.provide(HttpServerNode.layer(options)),
-      Effect.provide(yield* nodeServices)
+      Effect.provide(
+        Layer.provideMerge(Metrics.layer, Layer.merge(HttpServerNode.layer(options), yield* nodeServices))
+      )
     )
   }).pipe(Effect.scoped)
 
 const explain = Server.example.pipe(
-  Effect.provide(HttpServer.layerTestClient.pipe(Layer.provide(FetchHttpClient.layer))),
-  // All connections are this process's own, and may wait for their turn on a slow machine.
-  Effect.provide(HttpServerNode.layer({ connectionsPerAddress: 10_000, idleTime: "1 minute" }))
+  Effect.provide(
+    HttpServer.layerTestClient.pipe(
+      Layer.provide(FetchHttpClient.layer),
+      // All connections are this process's own, and may wait for their turn on a slow machine.
+      Layer.provideMerge(HttpServerNode.layer({ connectionsPerAddress: 10_000, idleTime: "1 minute" }))
+    )
+  )
 )
 
 const compare = ({ json, model, out, quiet, threads }: Config) =>

@@ -201,7 +201,7 @@ export const failOnBlock: {
   if (Effect.isEffect(what)) return failing(what, options)
   const call = what as () => unknown
   return async () => {
-    const test = Effect.tryPromise({ try: async () => call(), catch: (error) => error })
+    const test = Effect.promise(async () => call()) // what it throws is thrown again below
     const exit = await Effect.runPromiseExit(failing(test, options))
     if (Exit.isFailure(exit)) throw Cause.squash(exit.cause)
     return exit.value

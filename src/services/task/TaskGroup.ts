@@ -221,6 +221,8 @@ const remember = (task: TaskId, cause: Cause.Cause<unknown>): void =>
  * @since 0.1.0
  * @category services
  */
+// One service at run time: `E` only collects the tasks' errors, and the compiler discards it with the requirement.
+// @effect-diagnostics-next-line genericEffectServices:off
 export class TaskGroup<out E = unknown> extends Context.Tag("effect-asyncio/services/TaskGroup")<
   TaskGroup<unknown>,
   Group<any, unknown>

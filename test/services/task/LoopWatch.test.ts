@@ -239,8 +239,9 @@ describe("LoopWatch", () => {
       const lines: Array<unknown> = []
       const logger = Logger.make(({ message }) => void lines.push(message))
       yield* Effect.sync(() => spin(100)).pipe(
-        Effect.provide(LoopWatch.layer({ threshold: 40 })),
-        Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+        Effect.provide(
+          Layer.provide(LoopWatch.layer({ threshold: 40 }), Logger.replace(Logger.defaultLogger, logger))
+        )
       )
       expect(String(lines)).toMatch(
         /^LoopWatch: event loop was blocked for \d+ ms: spin \(.*; move it to Executor\.blocking$/
