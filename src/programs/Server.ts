@@ -93,7 +93,7 @@ const chat = Effect.gen(function* () {
 
 /**
  * The routes: `/` answers `hi`; `/wait?ms=N` waits, `/cpu?ms=N` computes, `/block?ms=N` blocks the thread, and they answer
- * after that (400 for another N); `/ws` echoes each WebSocket message, `/chat` sends it to all who are there; `/health` and
+ * after that (400 for another N); `/ws` echoes each WebSocket message, `/chat` sends it to all members; `/health` and
  * `/metrics` are for machines.
  *
  * @example

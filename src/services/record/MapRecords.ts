@@ -18,6 +18,9 @@ import * as Unchanged from "./internal/unchanged.js"
 import * as LosslessJson from "./LosslessJson.js"
 import * as Records from "./Records.js"
 
+// The model of a mapped record, and the mapping. The mapping stays whole: the path without a closure for each record, the
+// attempts and the batches share what a record was before and how it may fail.
+
 /**
  * The second argument of the function, after the record's value.
  *

@@ -1,5 +1,5 @@
 // Quantiles of the times of answers where some requests still wait. Those that were answered alone would look quick on a
-// server that answers few: a client that waits for 2 s belongs to the result although nobody knows how long it will wait.
+// server that answers few: a client that waits for 2 s belongs to the result although it is not known how long it will wait.
 
 /** A quantile; with `atLeast`, so many requests still wait that it is only known not to be lower. */
 export interface Quantile {
