@@ -214,6 +214,8 @@ const remember = (task: TaskId, cause: Cause.Cause<unknown>): void =>
 
 // tag
 
+// One service at run time: `E` only collects the tasks' errors, and the compiler discards it with the requirement.
+// @effect-diagnostics genericEffectServices:off
 /**
  * The group that a program's tasks belong to. {@link scoped} opens one around an effect, {@link layer} for a whole app.
  * `E` is what its tasks fail with: each {@link start} adds its own, and `scoped` fails with all of them.
@@ -221,8 +223,6 @@ const remember = (task: TaskId, cause: Cause.Cause<unknown>): void =>
  * @since 0.1.0
  * @category services
  */
-// One service at run time: `E` only collects the tasks' errors, and the compiler discards it with the requirement.
-// @effect-diagnostics-next-line genericEffectServices:off
 export class TaskGroup<out E = unknown> extends Context.Tag("effect-asyncio/services/TaskGroup")<
   TaskGroup<unknown>,
   Group<any, unknown>
