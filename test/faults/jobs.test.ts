@@ -79,11 +79,11 @@ describe("aio subprocess", () => {
         .slice(1)
         .map((line) => line.split("\t")[0]!)
     const again: Array<string> = []
-    // Killed at the n-th event of a job that has begun or ended, thirty times: what was under way may run again.
-    for (let i = 0; i <= 30; i++) {
+    // Killed at the n-th event of a job that has begun or ended, fifteen times: what was under way may run again.
+    for (let i = 0; i <= 15; i++) {
       const [done, before] = [new Set(logged()), lines(ran).length]
       const running = Aio.start(words)
-      if (i < 30) {
+      if (i < 15) {
         await running.shows(`"event":"${i % 2 === 0 ? "started" : "finished"}"`, 1 + ((i * 5) % 13))
         running.kill("SIGKILL")
         await running.exited
