@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { Schema } from "effect"
 import * as Events from "../../src/services/host/Events.js"
+import * as Aio from "../support/Aio.js"
 import { run } from "../support/InProcess.js"
 
 const network = (args: ReadonlyArray<string>, env?: Record<string, string>) =>
@@ -198,5 +199,26 @@ describe("aio network", () => {
     const { code, stderr, stdout } = await network(["--user", "../bob"])
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" })
     expect(stderr).toMatch(/^'\.\.\/bob' is not a user; expected [^\n]+\n$/)
+  })
+
+  // Code from V8's cache has no `import()` of its own: the second run is such code.
+  it.each(["first", "second"])("imports the packages of all clients, built: %s run", async () => {
+    const at = `127.0.0.1:${closed}`
+    const { code, stderr, stdout } = await Aio.run(["network", "check", "--timeout", "20s"], {
+      env: {
+        DATABASE_URL: `postgres://${at}/x`,
+        REDIS_URL: `redis://${at}`,
+        OAUTH_ISSUER: `http://${at}`,
+        OAUTH_CLIENT_ID: "a",
+        OAUTH_CLIENT_SECRET: "b",
+        S3_ENDPOINT: `http://${at}`,
+        S3_BUCKET: "x",
+        S3_ACCESS_KEY_ID: "a",
+        S3_SECRET_ACCESS_KEY: "b",
+        API_URL: `http://${at}/`
+      }
+    })
+    expect([code, stderr]).toEqual([1, ""])
+    expect(stdout.match(/^\w+ +unreachable: /gm)?.length, stdout).toBe(5)
   })
 })

@@ -1,5 +1,6 @@
 import { Clock, Context, Data, Duration, Effect, Layer, Option, Redacted, type Scope } from "effect"
 import { codes } from "../host/ExitCodes.js"
+import { nativeImport } from "../source/NativeImport.js"
 import { checkedDuration, checkOptions, count, someTime } from "../text/Numbers.js"
 import { isOfConnection, reasonOf } from "./internal/reasons.js"
 import * as NetworkSettings from "./NetworkSettings.js"
@@ -135,7 +136,11 @@ const makeRedis = (
   url: Redacted.Redacted<URL>
 ): Effect.Effect<Context.Tag.Service<Cache>, NetworkSettings.MissingPackage, Scope.Scope> =>
   Effect.gen(function* () {
-    const { Redis } = yield* NetworkSettings.load("ioredis", "REDIS_URL", () => import("ioredis"))
+    const { Redis } = yield* NetworkSettings.load(
+      "ioredis",
+      "REDIS_URL",
+      (): Promise<typeof import("ioredis")> => nativeImport("ioredis")
+    )
     const redis = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const redis = new Redis(Redacted.value(url).href, {

@@ -5,6 +5,7 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as SqlError from "@effect/sql/SqlError"
 import { Cause, Context, Data, Effect, Layer, Option, Redacted, type Scope } from "effect"
 import { codes } from "../host/ExitCodes.js"
+import { nativeImport } from "../source/NativeImport.js"
 import { codeOf, isOfConnection, reasonOf } from "./internal/reasons.js"
 import * as NetworkSettings from "./NetworkSettings.js"
 
@@ -197,7 +198,7 @@ const postgres = (url: Redacted.Redacted<URL>) =>
       () => import("@effect/experimental/Reactivity")
     )
     const driver: string = "pg" // comes with @effect/sql-pg; without types of its own
-    const pg = yield* NetworkSettings.load("@effect/sql-pg", user, () => import(driver))
+    const pg = yield* NetworkSettings.load("@effect/sql-pg", user, () => nativeImport(driver))
     // A pool connects when a query needs it: a server that is down now may be up later.
     const pool = Effect.acquireRelease(
       Effect.sync(() => {

@@ -115,7 +115,8 @@ export const shown = (url: Redacted.Redacted<URL>): string => {
 // packages
 
 /**
- * Imports an optional package, when it is first needed.
+ * Imports an optional package, when it is first needed. A package that the built command does not contain is imported by
+ * `nativeImport`.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,6 +1,7 @@
 import type { JsonWebKey } from "node:crypto"
 import { Clock, Context, Data, Effect, Layer, Option, Redacted, type Scope } from "effect"
 import { codes } from "../host/ExitCodes.js"
+import { nativeImport } from "../source/NativeImport.js"
 import { checkOptions, count } from "../text/Numbers.js"
 import * as jwt from "./internal/jwt.js"
 import { isOfConnection, reasonOf } from "./internal/reasons.js"
@@ -264,7 +265,11 @@ const openId = (
     const clientSecret = yield* NetworkSettings.required("OAUTH_CLIENT_SECRET", "OAUTH_ISSUER")
     const scope = Option.getOrUndefined(yield* NetworkSettings.text("OAUTH_SCOPE"))
     const resource = Option.getOrUndefined(yield* NetworkSettings.text("OAUTH_RESOURCE"))
-    const client = yield* NetworkSettings.load("openid-client", "OAUTH_ISSUER", () => import("openid-client"))
+    const client = yield* NetworkSettings.load(
+      "openid-client",
+      "OAUTH_ISSUER",
+      (): Promise<typeof import("openid-client")> => nativeImport("openid-client")
+    )
     const server = Redacted.value(url)
 
     const ask = <A>(name: string, request: () => Promise<A>) =>

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { Context, Data, Duration, Effect, Exit, Layer, Option, Redacted, Stream } from "effect"
 import { codes } from "../host/ExitCodes.js"
+import { nativeImport } from "../source/NativeImport.js"
 import { checkedDuration, someTime } from "../text/Numbers.js"
 import { formatSize } from "../text/Sizes.js"
 import * as folders from "./internal/folderStorage.js"
@@ -209,7 +210,11 @@ const makeS3 = (endpoint: Redacted.Redacted<URL>) =>
     const secretAccessKey = yield* NetworkSettings.required("S3_SECRET_ACCESS_KEY", "S3_ENDPOINT")
     const bucket = Redacted.value(yield* NetworkSettings.required("S3_BUCKET", "S3_ENDPOINT"))
     const region = Option.getOrElse(yield* NetworkSettings.text("S3_REGION"), () => "us-east-1")
-    const library = yield* NetworkSettings.load("s3mini", "S3_ENDPOINT", () => import("s3mini"))
+    const library = yield* NetworkSettings.load(
+      "s3mini",
+      "S3_ENDPOINT",
+      (): Promise<typeof import("s3mini")> => nativeImport("s3mini")
+    )
     const url = new URL(Redacted.value(endpoint))
     url.pathname = `${url.pathname.replace(/\/+$/, "")}/${encodeURIComponent(bucket)}`
     const access = {
