@@ -9,13 +9,13 @@ const root = fileURLToPath(new URL("../..", import.meta.url))
 /** The TypeScript files of a folder. */
 const sources = (path: string) =>
   readdirSync(join(root, path), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts"))
+    .filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"))
     .map((name) => join(path, name))
 
 describe("aio await", { timeout: 90_000 }, () => {
   // What stands there is meant: a finding would be noise.
   it.each([
-    ["this project", ["--project", "."]],
+    ["this project", sources("src")],
     [
       "@effect/cli, and the parts of others that give effects as results",
       [
