@@ -1,7 +1,7 @@
-import * as HttpServer from "@effect/platform/HttpServer"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Effect, Layer } from "effect"
 import * as Network from "../programs/Network.js"
+import * as Server from "../programs/Server.js"
 import { codes } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
 import * as HttpServerNode from "../services/http/HttpServerNode.js"
@@ -17,7 +17,6 @@ import { formatDuration } from "../services/text/Durations.js"
 import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
-import * as Values from "./kernel/Values.js"
 import { app } from "./network/app.js"
 import { events } from "./network/events.js"
 import { policies, policy, user } from "./network/flags.js"
@@ -88,27 +87,16 @@ const serve = Command.provide(
       usage: ["[OPTIONS]"],
       examples: [["network serve --port 0", "on a free port of this machine"]],
       flags: {
-        port: Flag.withDefault(
-          Flag.value("port", {
-            value: "N",
-            text: "port to listen on; 0 is a free port",
-            parse: Values.port(0)
-          }),
-          0
-        ),
+        port: Flags.port,
         ...policy
       }
     },
     ({ port, ...given }) =>
       Effect.gen(function* () {
         yield* NetworkDemo.prepare({ timeout: given.timeout })
-        yield* HttpServer.serveEffect(app)
-        const { address } = yield* HttpServer.HttpServer
-        if (address._tag === "TcpAddress")
-          yield* Output.print(`listening on http://127.0.0.1:${address.port}/`)
-        return yield* Effect.never
+        const { print } = yield* Output.Output
+        return yield* Server.serve(app, { onListen: (url) => print(`listening on ${url}/`) })
       }).pipe(
-        Effect.scoped,
         Effect.provide(
           Layer.merge(Neighbours.layer(Network.names, policies(given)), HttpServerNode.layer({ port }))
         )

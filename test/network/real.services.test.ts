@@ -1,5 +1,3 @@
-import { createServer, type RequestListener } from "node:http"
-import type { AddressInfo } from "node:net"
 import { afterAll, describe, expect, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import * as Network from "../../src/programs/Network.js"
@@ -10,6 +8,7 @@ import * as Neighbours from "../../src/services/network/Neighbours.js"
 import * as NetworkDemo from "../../src/services/network/NetworkDemo.js"
 import * as OAuth from "../../src/services/network/OAuth.js"
 import * as Storage from "../../src/services/network/Storage.js"
+import * as Loopback from "../support/Loopback.js"
 import { texts } from "../support/Neighbourhood.js"
 import * as contract from "./contract.js"
 
@@ -33,19 +32,8 @@ contract.oauthContract("OAuth, OpenID Connect", oauth)
 contract.verificationContract("OAuth, OpenID Connect", configured(OAuth.layer, { OAUTH_RESOURCE: "urn:aio" }))
 contract.storageContract("Storage, S3", storage)
 
-const servers: Array<ReturnType<typeof createServer>> = []
-const serve = async (answer: RequestListener) => {
-  const server = createServer(answer)
-  servers.push(server)
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
-afterAll(() => {
-  for (const server of servers) {
-    server.closeAllConnections()
-    server.close()
-  }
-})
+const { serve } = Loopback
+afterAll(Loopback.close)
 
 describe("Database, PostgreSQL", () => {
   it.live("loses one query when its connection is killed, as an error that may pass, and no other", () =>

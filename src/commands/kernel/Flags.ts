@@ -103,6 +103,13 @@ export const timeout = span("timeout", "time limit of each, like 90s or 1h30m; a
 export const grace = (otherwise: string) =>
   pause("grace", "time from the stop signal to KILL", { default: otherwise })
 
+export const port = Flag.value("port", {
+  value: "N",
+  text: "port to listen on; 0 is a free port",
+  parse: Values.port(0),
+  default: "0"
+})
+
 export const stopSignal = Flag.value("stop-signal", {
   value: "SIGNAL",
   text: "the signal that asks a process to end",

@@ -78,12 +78,7 @@ export const flags = {
     parse: Values.integer(1, most),
     default: "1"
   }),
-  port: Flag.value("port", {
-    value: "N",
-    text: "port to listen on; 0 is a free port",
-    parse: Values.port(0),
-    default: "0"
-  }),
+  port: Flags.port,
   host: Flag.value("host", {
     value: "ADDRESS",
     text: "address to listen on; the default is reached from this machine only",

@@ -17,7 +17,7 @@ export interface Entry {
   readonly event: "request"
   /** When it came, as ISO 8601 in UTC. */
   readonly time: string
-  /** The address of the client; on a Unix socket there is none. */
+  /** The address of the client; undefined on a Unix socket. */
   readonly remote?: string
   readonly method: string
   /** As it was sent, with its query. */

@@ -11,7 +11,7 @@ import * as Neighbour from "./Neighbour.js"
 export class Neighbours extends Context.Tag("effect-asyncio/services/Neighbours")<
   Neighbours,
   {
-    /** The neighbour of this name; dies if there is none. */
+    /** The neighbour of this name; an unknown name is a defect. */
     readonly get: (name: string) => Effect.Effect<Neighbour.Neighbour>
     readonly all: ReadonlyArray<Neighbour.Neighbour>
   }

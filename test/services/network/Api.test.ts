@@ -1,26 +1,15 @@
-import { createServer, type RequestListener } from "node:http"
-import type { AddressInfo } from "node:net"
+import type { RequestListener } from "node:http"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { afterAll, describe, expect, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Fiber, Layer, Schema } from "effect"
 import * as Api from "../../../src/services/network/Api.js"
 import { apiContract as contract } from "../../network/contract.js"
+import * as Loopback from "../../support/Loopback.js"
 
 // The API over HTTP, with servers on loopback that answer what they should and what they should not.
 
-const servers: Array<ReturnType<typeof createServer>> = []
-const serve = async (answer: RequestListener) => {
-  const server = createServer(answer)
-  servers.push(server)
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
-afterAll(() => {
-  for (const server of servers) {
-    server.closeAllConnections()
-    server.close()
-  }
-})
+const { serve } = Loopback
+afterAll(Loopback.close)
 
 const json = (response: Parameters<RequestListener>[1], value: unknown, status = 200, headers = {}) =>
   response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(value))

@@ -47,7 +47,7 @@ export const create = async (root: string, key: string) => {
   }
 }
 
-/** Opens the file of the key; undefined if there is none. */
+/** Opens the file of the key; undefined if the key has no file. */
 export const open = async (root: string, key: string): Promise<fs.FileHandle | undefined> => {
   const path = join(root, key)
   try {

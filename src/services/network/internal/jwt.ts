@@ -51,7 +51,7 @@ export interface Decoded {
   readonly isSignedBy: (jwk: JsonWebKey) => boolean
 }
 
-/** What a token says, not verified yet; undefined if it is none, or of another algorithm. */
+/** The claims of a token, not verified yet; undefined if the text is not a JWT, or its algorithm is another. */
 export const decode = (token: string): Decoded | undefined => {
   const [header, payload, signature, ...more] = token.split(".")
   if (signature === undefined || more.length > 0 || token.length > 16_384) return undefined
