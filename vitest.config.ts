@@ -17,6 +17,7 @@ const slow = [
   "test/faults/**/*.test.ts",
   "test/commands/examples.test.ts",
   "test/pack.test.ts",
+  "test/notOurs.test.ts",
   "test/services/time/CronClockChanges.test.ts",
   "test/services/http/LoadDriver.test.ts",
   "test/programs/ServerCompare.test.ts"

@@ -49,13 +49,8 @@ describe("manifest", () => {
     for (const { name } of all) expect(stdout).toMatch(new RegExp(`^  ${name} `, "m"))
   })
 
-  it("runs the whole guide, and shows each concept with the code that runs", {
-    timeout: 60_000
-  }, async () => {
-    const whole = await aio(["guide", "--run"])
-    expect(whole.code, whole.stderr).toBe(0)
-    for (const { exampleArgs = [], name } of all) {
-      expect(whole.stdout).toContain(`$ ${["aio", name, ...exampleArgs].join(" ")}\n`)
+  it("shows each concept of the guide with the code that runs", async () => {
+    for (const { name } of all) {
       const shown = await InProcess.run(["guide", name, "--no-run"])
       expect(shown.code).toBe(0)
       expect(shown.stdout).not.toContain("\x1b")
@@ -64,7 +59,7 @@ describe("manifest", () => {
       for (const line of effect.split("\n")) expect(program).toContain(line.trim())
       expect(effect).toContain("example")
     }
-    expect((await aio(["guide"])).stdout.split("\n").length).toBeGreaterThan(all.length)
+    expect((await InProcess.run(["guide"])).stdout.split("\n").length).toBeGreaterThan(all.length)
     expect(await InProcess.run(["guide", "lop"])).toMatchObject({ code: 2, stdout: "" })
     expect((await InProcess.run(["guide", "--run", "loop"])).code).toBe(2)
   })

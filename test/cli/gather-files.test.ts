@@ -9,7 +9,6 @@ import {
   writeFileSync
 } from "node:fs"
 import { join } from "node:path"
-import { setImmediate as nextTurn } from "node:timers/promises"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
@@ -303,76 +302,6 @@ describe.concurrent("aio gather: files", () => {
     writeFileSync(path, text)
     return path
   }
-
-  it("kill -9 at any moment, then the same command, produces the right bytes and leaves no other file", async () => {
-    const body = bytes(6_000_000, 11)
-    const sum = FaultServer.sha256(body)
-    // Each attempt is served up to its mark, by what the client has taken, and then killed.
-    const marks = [0, 100_000, 1_300_000, 2_500_000, 4_100_000, 5_999_999, 6_000_000]
-    let mark = 0
-    let reached: () => void = () => undefined
-    const server = await serve({
-      "/f": file(body, '"v1"', (response, part) => {
-        const from = body.length - part.length
-        const end = Math.max(mark, from)
-        let at = from
-        const write = () => {
-          if (at >= end) {
-            if (end === body.length) response.end(reached)
-            else response.write("", reached)
-            return
-          }
-          const piece = body.subarray(at, Math.min(at + 50_000, end))
-          at += piece.length
-          response.write(piece, write)
-        }
-        response.flushHeaders()
-        write()
-      })
-    })
-    const dir = Aio.folder()
-    const args = ["gather", "-q", "-d", dir, server.url("/f")]
-    for (mark of marks) {
-      const served = new Promise<void>((resolve) => {
-        reached = resolve
-      })
-      const aio = Aio.start(args)
-      await served
-      // In one of the rounds there is surely something on the disk to go on with.
-      if (mark === 4_100_000)
-        while (parts(dir).every((name) => statSync(join(dir, name)).size === 0)) await nextTurn()
-      aio.kill("SIGKILL")
-      await aio.ended
-      if (existsSync(join(dir, "f"))) break // it was done before the last blow
-    }
-    mark = body.length
-    const { code, stderr } = await Aio.run(args)
-    expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
-    expect(FaultServer.sha256(readFileSync(join(dir, "f")))).toBe(sum)
-    expect(Aio.names(dir)).toEqual(["f"])
-    expect(server.seenAt("/f").some(({ headers }) => headers.range !== undefined)).toBe(true)
-  })
-
-  it("leftovers of a killed process that cannot be continued are removed", async () => {
-    const body = bytes(3_000_000)
-    const server = await serve({
-      "/f": inTurn(
-        file(body, null, (response, part) => void response.write(part.subarray(0, 2_500_000))),
-        file(body)
-      ),
-      "/other": ok("other")
-    })
-    const dir = Aio.folder()
-    const aio = Aio.start(["gather", "-q", "-d", dir, server.url("/f")])
-    while (!Aio.names(dir).some((name) => name.endsWith(".aio-tmp"))) await nextTurn()
-    // Another process does not take a living one's file for a leftover.
-    await Aio.run(["gather", "-q", "-d", dir, server.url("/other")])
-    expect(Aio.names(dir).filter((name) => name.endsWith(".aio-tmp"))).toHaveLength(1)
-    aio.kill("SIGKILL")
-    await aio.ended
-    await Aio.run(["gather", "-q", "-d", dir, server.url("/other")])
-    expect(Aio.names(dir)).toEqual(["other"])
-  })
 
   it("two processes with one name both end with a whole file", async () => {
     const one = bytes(2_000_000, 1)

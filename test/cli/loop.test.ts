@@ -2,7 +2,6 @@ import { execFileSync } from "node:child_process"
 import {
   appendFileSync,
   existsSync,
-  mkdirSync,
   readFileSync,
   renameSync,
   symlinkSync,
@@ -57,10 +56,6 @@ export const flaky = (line) => {
 }
 export const never = () => new Promise(() => undefined)
 export const size = (lines) => String(lines.length)
-export const logged = (line) => {
-  appendFileSync("log", line + "\\n")
-  return new Promise((resolve) => setTimeout(() => resolve(line), 1))
-}
 export const number = 1
 `
   )
@@ -382,51 +377,6 @@ describe("aio loop", () => {
     stopped.kill("SIGTERM")
     expect((await stopped.ended).code).toBe(143)
   })
-
-  it("resumes after a kill -9: each record at least once, none out of order", async () => {
-    const at = join(cwd, "resumed")
-    mkdirSync(at)
-    writeFileSync(join(at, "in"), numbers(3000))
-    const log = join(at, "log")
-    const words = ["loop", "-q", "-j", "4", "--checkpoint", "check", "../g.mjs#logged"]
-    const seen = () => (existsSync(log) ? readFileSync(log, "utf8").trim().split("\n").length : 0)
-    for (let round = 0; round < 3; round++) {
-      const before = seen()
-      const running = Aio.start(words, { cwd: at, shell: 'exec "$@" <in >>out' })
-      for (let i = 0; i < 1000 && (seen() < before + 700 || !existsSync(join(at, "check"))); i++) {
-        await new Promise((resolve) => setTimeout(resolve, 10))
-      }
-      running.kill("SIGKILL")
-      await running.ended
-    }
-    const last = Aio.start(words, { cwd: at, shell: 'exec "$@" <in >>out' })
-    expect((await last.ended).code).toBe(0)
-    const out = readFileSync(join(at, "out"), "utf8").trim().split("\n").map(Number)
-    expect([...new Set(out)]).toEqual(Array.from({ length: 3000 }, (_, i) => i + 1))
-    expect(out.length).toBeLessThan(3 * 3000) // it did go on, rather than begin anew
-    // Nothing is left to do, and what is appended is.
-    appendFileSync(join(at, "in"), "more\n")
-    writeFileSync(join(at, "out"), "")
-    expect((await Aio.start(words, { cwd: at, shell: 'exec "$@" <in >>out' }).ended).code).toBe(0)
-    expect(readFileSync(join(at, "out"), "utf8")).toBe("more\n")
-    // Another input is refused, and nothing is written.
-    const refused = async (text: string, ...more: ReadonlyArray<string>) => {
-      const { code, stderr, stdout } = await Aio.run(words.toSpliced(1, 0, ...more), { cwd: at, stdin: text })
-      expect([code, stdout]).toEqual([2, ""])
-      return stderr
-    }
-    const other = "aio loop: cannot use the checkpoint check: it is of another input: this one"
-    expect(await refused(`x${numbers(3000)}`)).toBe(`${other} begins with something else\n`)
-    expect(await refused(numbers(3000))).toBe(`${other} is shorter\n`)
-    expect(await refused(numbers(3))).toBe(`${other} is shorter\n`)
-    expect(await refused(numbers(3000), "--format", "ndjson")).toBe(
-      "aio loop: cannot use the checkpoint check: it is of records as lines, not ndjson\n"
-    )
-    expect(await refused(numbers(3000), "--follow", "in")).toMatch(
-      /it is of another input, standard input, not .*in\n$/
-    )
-    expect(await refused("", "-a", "in")).toMatch(/it is of another input, standard input, not .*in\n$/)
-  }, 120_000)
 
   it("reads a file, resumes after its checkpoint, and takes - for standard input", async () => {
     const at = Aio.folder()

@@ -268,36 +268,6 @@ describe("aio subprocess", () => {
     expect(halted.stderr).toMatch(/^Cancelled sh -c .*: 1 job has failed$/m)
   })
 
-  it("runs no job again that was logged before it was killed", async () => {
-    const at = Aio.folder()
-    const [log, ran] = [join(at, "log"), join(at, "ran")]
-    const items = Array.from({ length: 120 }, (_, i) => String(i + 1))
-    const job = ["--", "sh", "-c", `echo $0; echo $0 >> ${ran}`, ":::", ...items]
-    const words = ["subprocess", "-j2", "--json", "--joblog", log, "--resume", ...job]
-    for (const index of [20, 40, 60, 80, 100]) {
-      const running = Aio.start(words)
-      await running.shows(`"event":"finished","index":${index},`)
-      running.kill("SIGKILL")
-      await running.exited
-    }
-    const { code, stdout } = await Aio.run(words)
-    expect([code, stdout.match(/"reason":"it is in the job log"/g)!.length >= 80]).toEqual([0, true])
-    const runs = readFileSync(ran, "utf8").trim().split("\n")
-    expect([...new Set(runs)].sort()).toEqual([...items].sort())
-    // What was running or on its way to the log at a kill runs again: few jobs each time, not all before it.
-    expect(runs.length).toBeLessThan(120 + 5 * 15)
-  }, 60_000)
-
-  it("passes on bytes unchanged, including a line of 100 MB and bytes that are not UTF-8", async () => {
-    const long = "head -c 100000000 /dev/zero | tr '\\0' x; echo; printf 'a\\377\\000b'"
-    for (const mode of ["--group", "--line-buffer", "--ungroup"]) {
-      const { stdout } = await aio(["-q", mode, "--", "sh", "-c", long, ":::", "1"], {
-        shell: `"$@" | { head -c 99999998 | wc -c; od -An -c; }`
-      })
-      expect(stdout.trim().split(/\s+/)).toEqual(["99999998", "x", "x", "\\n", "a", "377", "\\0", "b"])
-    }
-  }, 60_000)
-
   it("passes items that are not UTF-8 to the command, the log and the output", async () => {
     const log = join(Aio.folder(), "log")
     const piped = (words: ReadonlyArray<string>) =>

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import * as App from "../../src/commands/App.js"
 import type * as Command from "../../src/commands/kernel/Command.js"
+import { type Concept, concepts } from "../../src/manifest.js"
 import * as Aio from "../support/Aio.js"
 
 // The examples of --help, as a person would run them: in a shell, in a folder with these files.
@@ -93,4 +94,13 @@ describe("the examples of --help", () => {
       }
     }
   )
+})
+
+describe("aio guide --run", () => {
+  it("runs the example of each concept", { timeout: 60_000 }, async () => {
+    const { code, stderr, stdout } = await Aio.run(["guide", "--run"])
+    expect(code, stderr).toBe(0)
+    for (const { exampleArgs = [], name } of concepts as ReadonlyArray<Concept>)
+      expect(stdout).toContain(`$ ${["aio", name, ...exampleArgs].join(" ")}\n`)
+  })
 })

@@ -70,3 +70,15 @@ describe("a stdout whose reader has gone", { concurrent: true }, () => {
     if (quiet.includes(name)) expect(stderr).toBe("")
   })
 })
+
+describe("aio subprocess", () => {
+  it("passes on bytes unchanged, including a line of 100 MB and bytes that are not UTF-8", async () => {
+    const long = "head -c 100000000 /dev/zero | tr '\\0' x; echo; printf 'a\\377\\000b'"
+    for (const mode of ["--group", "--line-buffer", "--ungroup"]) {
+      const { stdout } = await Aio.run(["subprocess", "-q", mode, "--", "sh", "-c", long, ":::", "1"], {
+        shell: `"$@" | { head -c 99999998 | wc -c; od -An -c; }`
+      })
+      expect(stdout.trim().split(/\s+/)).toEqual(["99999998", "x", "x", "\\n", "a", "377", "\\0", "b"])
+    }
+  }, 60_000)
+})

@@ -2,11 +2,12 @@ import { spawn } from "node:child_process"
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 import * as Terminal from "../support/Terminal.js"
 
-// A terminal that goes away: its window is closed, or the connection to it breaks. The kernel sends SIGHUP to the
+// A terminal that gets another width; and one that goes away: its window is closed, or the connection to it breaks. The kernel sends SIGHUP to the
 // foreground processes, and every write to the terminal fails from then on.
 
 afterAll(Aio.removeFolders)
@@ -54,5 +55,26 @@ describe.runIf(Terminal.available)("a terminal that goes away", { concurrent: tr
     terminal.kill("SIGKILL")
     expect(await content(join(cwd, "code"))).toBe("129\n")
     expect(await marker.left()).toEqual([])
+  })
+})
+
+const fixture = fileURLToPath(new URL("../commands/kernel/fixtures/screen.ts", import.meta.url))
+
+describe.runIf(Terminal.available)("a live area in a real terminal", { concurrent: true }, () => {
+  it.each([
+    [80, 30],
+    [40, 120],
+    [100, 41],
+    [25, 24]
+  ])("of %i columns that gets %i leaves its log and nothing else", async (before, after) => {
+    const terminal = Terminal.command(["--import", "tsx", fixture], before)
+    await terminal.shows(`LAST ${before - 1}`)
+    terminal.resize(after)
+    await terminal.shows(`LAST ${after - 1}`)
+    terminal.press("\n")
+    const { code, lines, written } = await terminal.ended
+    expect(code).toBe(0)
+    expect(lines.filter((line) => line !== "")).toEqual(["first", `now ${after}`, "last without a line end"])
+    expect(written).not.toContain("\x1b[2J")
   })
 })

@@ -4,7 +4,6 @@ import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { afterEach, describe, expect, it, vi } from "vitest"
 import * as Screen from "../../../src/commands/kernel/Screen.js"
-import * as Terminal from "../../support/Terminal.js"
 
 const { columns, rows } = process.stderr
 const resize = (size: { columns?: number | undefined; rows?: number | undefined }) =>
@@ -146,26 +145,5 @@ describe("Screen", () => {
         )
       )
     expect(moving).toEqual(["commands/kernel/Screen.ts"])
-  })
-})
-
-const fixture = fileURLToPath(new URL("fixtures/screen.ts", import.meta.url))
-
-describe.runIf(Terminal.available)("a live area in a real terminal", { concurrent: true }, () => {
-  it.each([
-    [80, 30],
-    [40, 120],
-    [100, 41],
-    [25, 24]
-  ])("of %i columns that gets %i leaves its log and nothing else", async (before, after) => {
-    const terminal = Terminal.command(["--import", "tsx", fixture], before)
-    await terminal.shows(`LAST ${before - 1}`)
-    terminal.resize(after)
-    await terminal.shows(`LAST ${after - 1}`)
-    terminal.press("\n")
-    const { code, lines, written } = await terminal.ended
-    expect(code).toBe(0)
-    expect(lines.filter((line) => line !== "")).toEqual(["first", `now ${after}`, "last without a line end"])
-    expect(written).not.toContain("\x1b[2J")
   })
 })
