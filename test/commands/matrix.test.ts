@@ -57,18 +57,17 @@ const folder = () => {
   return path
 }
 
-/** Runs the command with these bytes as standard input, from a file; `redirect` is read by the shell. */
+/** Runs the command with these bytes as standard input; with `redirect`, which a shell reads, they are a file's. */
 const run = (
   { name, options, words }: Reader,
   bytes: string | Buffer,
   more: { readonly options?: ReadonlyArray<string>; readonly redirect?: string } = {}
 ) => {
   const cwd = folder()
+  const args = [name, ...options, ...(more.options ?? []), ...words]
+  if (more.redirect === undefined) return InProcess.run(args, { cwd, stdin: bytes })
   writeFileSync(join(cwd, "stdin"), bytes)
-  return Aio.run([name, ...options, ...(more.options ?? []), ...words], {
-    cwd,
-    shell: `"$@" <stdin ${more.redirect ?? ""}`
-  })
+  return Aio.run(args, { cwd, shell: `"$@" <stdin ${more.redirect}` })
 }
 
 const lines = (reader: Reader, ...letters: ReadonlyArray<string>) =>
@@ -224,9 +223,9 @@ describe.each(["loop", "executor"])("aio %s, integers", (name) => {
   it("beyond 2^53 keep all their digits", async () => {
     const stdin = '{"id":9007199254740993,"big":123456789012345678901234567890}\n'
     const words = [name, "-q", "--format", "ndjson"]
-    const plain = await Aio.run([...words, "f.mjs"], { cwd: folder(), stdin })
+    const plain = await InProcess.run([...words, "f.mjs"], { cwd: folder(), stdin })
     expect([plain.code, plain.stdout]).toEqual([0, stdin])
-    const json = await Aio.run([...words, "--json", "f.mjs"], { cwd: folder(), stdin })
+    const json = await InProcess.run([...words, "--json", "f.mjs"], { cwd: folder(), stdin })
     expect(json.stdout).toContain('"value":{"id":9007199254740993,"big":123456789012345678901234567890}')
   })
 })
@@ -237,22 +236,22 @@ describe("items that look like options", () => {
   it("are items behind ::: and behind a function", async () => {
     const cwd = folder()
     mkdirSync(join(cwd, "in"))
-    const subprocess = await Aio.run(["subprocess", "-q", "-k", "printf", "%s\\n", ":::", ...hostile], {
+    const subprocess = await InProcess.run(["subprocess", "-q", "-k", "printf", "%s\\n", ":::", ...hostile], {
       cwd
     })
     expect(subprocess.stdout).toBe(`${hostile.join("\n")}\n`)
-    const executor = await Aio.run(["executor", "-q", "-j1", "f.mjs", ...hostile], { cwd })
+    const executor = await InProcess.run(["executor", "-q", "-j1", "f.mjs", ...hostile], { cwd })
     expect(executor.stdout).toBe(`${hostile.join("\n")}\n`)
     expect(() => readFileSync(join(cwd, "x"))).toThrow()
   })
 
   it("are operands of every list", async () => {
     const cwd = folder()
-    const gather = await Aio.run(["gather", "http://127.0.0.1:1/", "--dry-run"], { cwd })
+    const gather = await InProcess.run(["gather", "http://127.0.0.1:1/", "--dry-run"], { cwd })
     expect([gather.code, gather.stderr]).toEqual([2, expect.stringContaining("'--dry-run'")])
-    const files = await Aio.run(["await", "a.ts", "--json"], { cwd })
+    const files = await InProcess.run(["await", "a.ts", "--json"], { cwd })
     expect(files.code).toBe(2)
-    const tasks = await Aio.run(["tasks", "a=true", "--json"], { cwd })
+    const tasks = await InProcess.run(["tasks", "a=true", "--json"], { cwd })
     expect([tasks.code, tasks.stdout]).toEqual([2, ""])
   })
 })

@@ -22,7 +22,7 @@ export interface Running {
   readonly pid: number
   readonly kill: (signal: NodeJS.Signals) => void
   /** Writes to its standard input, and resolves when all but what a pipe holds is taken; `end` closes it. */
-  readonly send: (text: string) => Promise<void>
+  readonly send: (text: string | Uint8Array) => Promise<void>
   readonly end: () => void
   readonly ended: Promise<Result>
   /** The exit code, without waiting for its pipes. */
@@ -103,7 +103,10 @@ export const start = (args: ReadonlyArray<string>, options: SpawnOptions = {}): 
 }
 
 /** Runs `aio` to its end, with this text as standard input, or with /dev/null. */
-export const run = (args: ReadonlyArray<string>, options: SpawnOptions & { stdin?: string } = {}) => {
+export const run = (
+  args: ReadonlyArray<string>,
+  options: SpawnOptions & { readonly stdin?: string | Uint8Array } = {}
+) => {
   const running = start(args, { input: options.stdin === undefined ? "ignore" : "pipe", ...options })
   if (options.stdin !== undefined) void running.send(options.stdin)
   running.end()

@@ -11,7 +11,7 @@ import * as Aio from "./Aio.js"
 // `aio` within the test's own process: what a process of its own gives, in a tenth of the time. For words, formats,
 // policies and summaries. What is about signals, pipes, descriptors, kill or limits starts the built command: see Aio.ts.
 
-type Options = NonNullable<Parameters<typeof Aio.run>[1]>
+type Options = Aio.SpawnOptions & { readonly stdin?: string | Uint8Array }
 
 const collect = () => {
   const decoder = new TextDecoder()
@@ -26,10 +26,10 @@ const collect = () => {
 }
 
 /** Without a text, standard input is /dev/null. */
-const input = (stdin = "", source: "none" | "piped" = "piped") =>
+const input = (stdin: string | Uint8Array = "", source: "none" | "piped" = "piped") =>
   Layer.map(Input.layer, (context) => {
     const files = Context.get(context, Input.Input)
-    const text = Stream.succeed(new TextEncoder().encode(stdin))
+    const text = Stream.succeed(typeof stdin === "string" ? new TextEncoder().encode(stdin) : stdin)
     return Context.make(Input.Input, {
       ...files,
       stdin: text,
