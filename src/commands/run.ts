@@ -3,7 +3,7 @@ import * as Run from "../programs/Run.js"
 import { codes, ExitError, UsageError } from "../services/host/ExitCodes.js"
 import type * as Modules from "../services/source/Modules.js"
 import * as Deadline from "../services/task/Deadline.js"
-import { formatGiven } from "../services/text/Durations.js"
+import { notDoneIn } from "../services/text/Durations.js"
 import { guarded } from "../services/text/Foreign.js"
 import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
@@ -76,7 +76,7 @@ export const command = Command.make(
         Effect.provide(yield* Fiber.join(services))
       )
       const { timeout } = config
-      const message = `aio run: timed out after ${formatGiven(timeout ?? 0)}`
+      const message = `aio run: ${notDoneIn(timeout ?? 0)}`
       const within =
         timeout === undefined
           ? run

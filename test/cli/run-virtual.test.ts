@@ -55,10 +55,10 @@ describe("aio run --virtual", () => {
       stdout:
         "00:00:00.000  first\n00:00:00.000  second\n00:01:00.000  before\n01:30:00.000  after\n01:30:00.000  in "
     })
-    expect(stderr).toBe("not stamped\naio run: timed out after 2h\n")
+    expect(stderr).toBe("not stamped\naio run: not done in 2h\n")
     // more than a timer of Node's can hold
     const long = await aio("--virtual", "--timeout", "30 days", "virtual.mjs#never")
-    expect([long.code, long.stderr]).toEqual([124, "aio run: timed out after 30d\n"])
+    expect([long.code, long.stderr]).toEqual([124, "aio run: not done in 30d\n"])
   })
 
   it("runs the guide's hello too", async () => {

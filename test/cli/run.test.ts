@@ -181,7 +181,7 @@ describe("aio run, when the program fails", () => {
     assert.match(own.stderr, /^error: TimeoutException: Operation timed out after '10ms'\n/)
     // On a busy machine its own timer is due before it has ended.
     assert.match(given.stdout, /^ready\n/)
-    assert.deepStrictEqual([given.code, given.stderr], [124, "aio run: timed out after 10ms\n"])
+    assert.deepStrictEqual([given.code, given.stderr], [124, "aio run: not done in 10ms\n"])
   })
 
   it("reports that the program interrupted itself", async () => {

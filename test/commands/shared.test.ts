@@ -173,7 +173,7 @@ describe("--json of the commands that print a program's or the guide's text", ()
     ["throw new Error('no')", { status: "failed", reason: "no", exitCode: 1 }, []],
     [
       "await new Promise((done) => setTimeout(done, 60_000))",
-      { status: "timed_out", reason: "timed out after 50ms", exitCode: 124 },
+      { status: "timed_out", reason: "not done in 50ms", exitCode: 124 },
       ["--timeout", "50ms"]
     ]
   ])("aio run prints the start and the end on stderr: %s", async (body, end, options) => {

@@ -151,7 +151,7 @@ describe.each(modes)("a message that cannot cross, %s", (_, mode) => {
     expect([code, stdout]).toEqual([1, "ok\n".repeat(items.length / 2)])
     const failures = failuresOf(stderr)
     expect(failures["exit"]).toBe("it called process.exit(3)")
-    const late = "job odd.mjs#end ran for longer than 1s"
+    const late = "not done in 1s"
     expect([failures["spin"], failures["never"]]).toEqual([late, late])
     expect(failures["late"]).toMatch(/^uncaught Error: late \(/)
     if (kinds.includes("abort"))
@@ -201,7 +201,7 @@ describe.each(modes.slice(0, 2))("words of a job, %s", (_, mode) => {
       { env: marker.env }
     )
     expect([code, stdout]).toEqual([124, "from a worker\nfrom a worker\n"])
-    expect(failuresOf(stderr)).toEqual({ never: "job odd.mjs#worker ran for longer than 1s" })
+    expect(failuresOf(stderr)).toEqual({ never: "not done in 1s" })
     expect(marker.alive()).toEqual([])
   })
 })

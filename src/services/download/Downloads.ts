@@ -8,7 +8,7 @@ import { headline } from "../task/Causes.js"
 import * as Deadline from "../task/Deadline.js"
 import type * as Gather from "../task/Gather.js"
 import * as WorkerFibers from "../task/WorkerFibers.js"
-import { formatGiven } from "../text/Durations.js"
+import { notDoneIn } from "../text/Durations.js"
 import { anyCount, checkOptions, countOrInfinity, time } from "../text/Numbers.js"
 import * as Download from "./Download.js"
 import * as Downloader from "./Downloader.js"
@@ -218,12 +218,12 @@ export const downloads = <E = never, R = never>(
           ? attempts.settle(item, first)
           : Deadline.timeout(attempts.settle(item, first), {
               limit: timeout,
-              late: { reason: `not done in ${formatGiven(timeout)}`, origin: "timeout" },
+              late: { reason: notDoneIn(timeout), origin: "timeout" },
               onTimeout: () =>
                 new Download.DownloadError({
                   reason: "timeout",
                   url: item.url,
-                  detail: `not done in ${formatGiven(timeout)}`,
+                  detail: notDoneIn(timeout),
                   retryable: false
                 })
             })

@@ -1,7 +1,7 @@
 import { type Cause, Data, type Duration } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import * as Causes from "../task/Causes.js"
-import { formatGiven } from "../text/Durations.js"
+import { notDoneIn } from "../text/Durations.js"
 import { formatSize } from "../text/Sizes.js"
 import { howEnded, type Result } from "./ProcessOutcome.js"
 
@@ -111,8 +111,12 @@ export class CommandTimedOut extends Data.TaggedError("CommandTimedOut")<{
   readonly after: Duration.Duration
 }> {
   readonly exitCode = codes.timedOut
+  /** The message without the command, for an event that names it. */
+  get reason() {
+    return notDoneIn(this.after)
+  }
   override get message() {
-    return `${this.command} was not done in ${formatGiven(this.after)}`
+    return `${this.command} was ${this.reason}`
   }
 }
 

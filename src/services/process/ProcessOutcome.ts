@@ -84,6 +84,8 @@ export interface ProcessOutcome {
 /** A reason why a command did not run to its own end; a `ProcessError` is one. */
 interface Failure {
   readonly message: string
+  /** The message without the command's name. */
+  readonly reason?: string | undefined
   readonly exitCode?: number | undefined
 }
 
@@ -107,12 +109,12 @@ export const ofExited = (exited: Exited): ProcessOutcome => ({
  * @since 0.1.0
  * @category constructors
  */
-export const ofError = ({ exitCode = codes.failed, message }: Failure): ProcessOutcome => ({
+export const ofError = ({ exitCode = codes.failed, message, reason = message }: Failure): ProcessOutcome => ({
   exitCode,
   failureCode: exitCode,
   signal: undefined,
   usage: Option.none(),
-  detail: message
+  detail: reason
 })
 
 /**

@@ -12,7 +12,7 @@ import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
 import * as Deadline from "../task/Deadline.js"
 import * as Sleep from "../task/Sleep.js"
-import { formatGiven } from "../text/Durations.js"
+import { notDoneIn } from "../text/Durations.js"
 import { anyCount, checkOptions, time } from "../text/Numbers.js"
 import * as Unchanged from "./internal/unchanged.js"
 import * as LosslessJson from "./LosslessJson.js"
@@ -390,7 +390,7 @@ export const mapRecords: {
           timeout === undefined
             ? body
             : Effect.suspend(() => {
-                const message = `not done in ${formatGiven(timeout)}`
+                const message = notDoneIn(timeout)
                 return Deadline.timeout(body, {
                   limit: timeout,
                   late: { reason: message, origin: "timeout" },

@@ -9,7 +9,7 @@ import * as Processes from "../process/Processes.js"
 import * as ProcessOutcome from "../process/ProcessOutcome.js"
 import * as Cancellation from "../task/Cancellation.js"
 import * as Deadline from "../task/Deadline.js"
-import { formatGiven } from "../text/Durations.js"
+import { notDoneIn } from "../text/Durations.js"
 import { anyTime, checkedDuration, checkOptions, time } from "../text/Numbers.js"
 import type * as CivilTime from "../time/CivilTime.js"
 import type * as Cron from "../time/Cron.js"
@@ -227,7 +227,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
     const after = Duration.decode(timeout)
     return Deadline.timeout(body, {
       limit: after,
-      late: { reason: `not done in ${formatGiven(after)}`, origin: "timeout" },
+      late: { reason: notDoneIn(after), origin: "timeout" },
       onTimeout: () => new ProcessError.CommandTimedOut({ command: line, after })
     })
   }

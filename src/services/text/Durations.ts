@@ -30,6 +30,14 @@ export const formatGiven = (duration: Duration.DurationInput): string => {
 }
 
 /**
+ * The reason of work that was ended by its time limit: `not done in 1h 30m`.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
+export const notDoneIn = (limit: Duration.DurationInput): string => `not done in ${formatGiven(limit)}`
+
+/**
  * Milliseconds for people, rounded: `250 ms`, `1.5 s`, `2 m 05 s`, `1 h 05 m`.
  *
  * @since 0.1.0

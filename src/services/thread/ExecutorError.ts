@@ -1,5 +1,5 @@
 import { Data, type Duration } from "effect"
-import { formatGiven } from "../text/Durations.js"
+import { notDoneIn } from "../text/Durations.js"
 import type { Thrown } from "./internal/task.js"
 
 const labelled = (thrown: Thrown) =>
@@ -77,7 +77,7 @@ export class JobTimedOut extends Data.TaggedError("JobTimedOut")<{
   readonly after: Duration.Duration
 }> {
   override get message() {
-    return `job ${this.job} ran for longer than ${formatGiven(this.after)}`
+    return `job ${this.job} was ${notDoneIn(this.after)}`
   }
 }
 

@@ -1,7 +1,7 @@
 import { Effect, Layer } from "effect"
 import * as Deadline from "../task/Deadline.js"
 import { isEffect } from "../task/internal/fiberRuntime.js"
-import { formatGiven } from "../text/Durations.js"
+import { notDoneIn } from "../text/Durations.js"
 import { Executor } from "./Executor.js"
 import { type ExecutorError, JobFailed, JobTimedOut, NotSerializable } from "./ExecutorError.js"
 import * as InJob from "./InJob.js"
@@ -83,7 +83,7 @@ export const layer: Layer.Layer<Executor> = Layer.effect(
           ? result
           : Deadline.timeout(result, {
               limit: timeout,
-              late: { reason: `not done in ${formatGiven(timeout)}`, origin: "timeout" },
+              late: { reason: notDoneIn(timeout), origin: "timeout" },
               onTimeout: () => new JobTimedOut({ job: job.name, after: timeout })
             })
       }).pipe(thread.withPermits(1))

@@ -8,6 +8,7 @@ import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { headline } from "../task/Causes.js"
 import * as Sleep from "../task/Sleep.js"
+import { notDoneIn } from "../text/Durations.js"
 import { anyCount, checkedConcurrency, checkOptions, count, time } from "../text/Numbers.js"
 import { Executor, withTimeout } from "./Executor.js"
 import type { ExecutorError } from "./ExecutorError.js"
@@ -390,9 +391,12 @@ export const items = <E = never, R = never>(
           return { event: "finished" as const, ...known, ...what, ...times, attempts }
         }
         if (Either.isLeft(result)) {
-          const { _tag: error, message: reason } = result.left
-          const status = error === "JobTimedOut" ? "timed_out" : "failed"
-          return ended({ status, error, reason, stack: stackOf(result.left) })
+          const { left } = result
+          const end =
+            left._tag === "JobTimedOut"
+              ? { status: "timed_out" as const, reason: notDoneIn(left.after) }
+              : { status: "failed" as const, reason: left.message }
+          return ended({ ...end, error: left._tag, stack: stackOf(left) })
         }
         try {
           return ended({

@@ -18,7 +18,7 @@ describe("ProcessOutcome", () => {
     const missing = new ProcessError.CommandNotFound({ command: "x" })
     assert.deepStrictEqual(shown(Either.left(missing)), [127, 127, "cannot run x: command not found"])
     const late = new ProcessError.CommandTimedOut({ command: "x", after: Duration.seconds(1) })
-    assert.deepStrictEqual(shown(Either.left(late)), [124, 124, "x was not done in 1s"])
+    assert.deepStrictEqual(shown(Either.left(late)), [124, 124, "not done in 1s"])
     const lost = new ProcessError.CommandLost({ command: "x", detail: "its helper was killed" })
     assert.deepStrictEqual(shown(Either.left(lost)), [1, 1, "x was lost: its helper was killed"])
   })

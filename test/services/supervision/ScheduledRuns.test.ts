@@ -63,7 +63,7 @@ describe("ScheduledRuns", () => {
     [{ match: "job", exitCode: 3 }, { failed: 2, exitCode: 1 }, "exit code 3"],
     [{ match: "job", signal: "SIGSEGV" }, { failed: 2, exitCode: 1 }, "ended by SIGSEGV"],
     [{ match: "job", fails: "notFound" }, { failed: 2, exitCode: 127 }, "cannot run job: command not found"],
-    [{ match: "job", after: "1 hour" }, { timed_out: 2, exitCode: 124 }, "job was not done in 2s"]
+    [{ match: "job", after: "1 hour" }, { timed_out: 2, exitCode: 124 }, "not done in 2s"]
   ])("continues when a run fails: %j", ([script, expected, reason]) => {
     const { events, program } = seen(minutes, { times: 2, timeout: "2 seconds" })
     return Effect.gen(function* () {

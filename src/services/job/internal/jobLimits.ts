@@ -3,7 +3,7 @@ import * as ProcessError from "../../process/ProcessError.js"
 import * as Deadline from "../../task/Deadline.js"
 import * as Race from "../../task/Race.js"
 import * as Sleep from "../../task/Sleep.js"
-import { formatGiven } from "../../text/Durations.js"
+import { notDoneIn } from "../../text/Durations.js"
 
 /** How long a job may run: a duration, or a multiple of the median of those that succeeded. */
 export type Timeout = Duration.DurationInput | { readonly median: number }
@@ -32,7 +32,7 @@ export const make = (timeout: Timeout | undefined): JobLimits => {
       limit: (command, attempt) =>
         Deadline.timeout(attempt, {
           limit: after,
-          late: { reason: `not done in ${formatGiven(after)}`, origin: "timeout" },
+          late: { reason: notDoneIn(after), origin: "timeout" },
           onTimeout: () => new ProcessError.CommandTimedOut({ command, after })
         }),
       succeeded: () => undefined
