@@ -198,7 +198,7 @@ describe("aio long-running NAME=COMMAND", () => {
         "unknown option --backoff-max; here it is --retries N[,FIRST[,MAX]]"
       ],
       [["--for", "ever", "a=sleep 1"], "option --for: "],
-      [["--for", "1s"], "no command is given; write NAME='COMMAND', or -f PROCFILE"],
+      [["--for", "1s"], "no command is given; write [NAME=]'COMMAND', or -f PROCFILE"],
       [["--for", "0", "a=sleep 1"], "option --for: '0' is out of range; expected a duration above 0"],
       [["--log-size", "5", "a=sleep 1"], "option --log-size: '5' is 5 bytes; expected 4 KiB or more"],
       [

@@ -64,6 +64,54 @@ describe("aio tasks NAME=COMMAND", () => {
     expect(raw.stdout).toBe("no end\n\ufffd\n")
   })
 
+  it("takes commands without names, and scripts of package.json", async () => {
+    const cwd = Aio.folder()
+    const scripts = { "say:one": "echo 1", "say:two": "echo 2", other: "exit 1" }
+    writeFileSync(join(cwd, "package.json"), JSON.stringify({ scripts }))
+    const { code, stdout } = await aio(["-q", "echo a; echo b", "npm:say:*"], { cwd })
+    expect(code).toBe(0)
+    expect(lines(stdout)).toEqual(expect.arrayContaining(["echo | a", "echo | b", "one  | 1", "two  | 2"]))
+    expect(stdout).not.toContain("exit 1")
+  })
+
+  it("bounds the commands at once and their time, tries again, and groups output", async () => {
+    const cwd = Aio.folder()
+    const turns = (name: string) => `${name}=echo begin; sleep 0.1; echo end`
+    const one = await aio(["-q", "-j1", "--raw", turns("a"), turns("b")])
+    expect(one.stdout).toBe("begin\nend\nbegin\nend\n")
+    const grouped = await aio(["-q", "--raw", "--group", turns("a"), turns("b")])
+    expect(grouped.stdout).toBe("begin\nend\nbegin\nend\n")
+    const late = await aio(["-q", "--timeout", "200ms", "sleep 60"])
+    expect(late).toMatchObject({ code: 124, stderr: "Timed out sleep: not done in 200ms\n" })
+    const again = await aio(["--retries", "1,10ms", "a=echo x; [ -e done ] || { touch done; exit 3; }"], {
+      cwd
+    })
+    expect(again).toMatchObject({ code: 0, stdout: "a | x\na | x\n" })
+    expect(again.stderr).toContain("a: exit code 3; attempt 2 in ")
+  })
+
+  it("ends all with the first, and exits with the code that was asked for", async () => {
+    const marker = Aio.marker()
+    const words = ["--kill-others", "a=sleep 0.1", "b=sleep 60"]
+    const first = await aio(words, { env: marker.env })
+    expect([first.code, first.stderr]).toEqual([0, expect.stringContaining("Cancelled b: a has ended\n")])
+    expect(marker.alive()).toEqual([])
+    const both = ["-qq", "--on-failure", "continue", "a=exit 3", "b=sleep 0.2"]
+    for (const [success, code] of [
+      ["all", 1],
+      ["first", 1],
+      ["last", 0],
+      ["a", 1],
+      ["b", 0]
+    ] as const)
+      expect([success, (await aio(["--success", success, ...both])).code]).toEqual([success, code])
+  })
+
+  it("passes standard input to one command", async () => {
+    const { stdout } = await aio(["-q", "--stdin", "a", "a=cat", "b=cat; echo none"], { stdin: "text\n" })
+    expect(lines(stdout).sort()).toEqual(["a | text", "b | none"])
+  })
+
   it("shows times, pids and colours where they are asked for", async () => {
     const { stdout } = await aio(["-q", "--timestamps", "--prefix", "{pid}> ", "a=echo $$"])
     expect(stdout).toMatch(/^\d\d:\d\d:\d\d\.\d{3} (\d+)> \1\n$/)
@@ -146,10 +194,17 @@ describe("aio tasks NAME=COMMAND", () => {
     const empty = join(folder, "empty")
     writeFileSync(empty, "# nothing\n")
     const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
-      [["echo"], "'echo': the name is missing; write NAME='COMMAND'"],
+      [["=echo"], "'=echo': the name is missing before the command"],
+      [["npm:nope"], "'npm:nope': package.json has no script nope; it has "],
       [["a="], "'a=': a has no command"],
       [["a=x", "a=y"], "'a=y': the name a is already used ('a=x')"],
-      [["a b=x"], "'a b=x': 'a b' is not a name"],
+      [["a/b=x"], "'a/b=x': 'a/b' is not a name"],
+      [
+        ["--success", "c", "a=true"],
+        "option --success: 'c' is not a name; expected all, first, last or one of a"
+      ],
+      [["--stdin", "c", "a=true"], "option --stdin: 'c' is not a name; expected one of a"],
+      [["--jobs", "0", "a=x"], "option --jobs: '0' is out of range"],
       [["-f", file], `${file}, line 3: 'nonsense' has no ':'`],
       [["-f", empty], `${empty}: it has no commands; write NAME: COMMAND`],
       [["-f", join(folder, "none")], "the file does not exist"],
@@ -164,8 +219,8 @@ describe("aio tasks NAME=COMMAND", () => {
         ["--on-failure", "stop", "a=x"],
         "option --on-failure: 'stop' is not accepted; expected cancel or continue"
       ],
-      [["--grace", "1s"], "no command is given; write NAME='COMMAND', or -f PROCFILE"],
-      [["a=x", "--json"], "'--json' is not NAME='COMMAND'; options go before the first command"],
+      [["--grace", "1s"], "no command is given; write [NAME=]'COMMAND', or -f PROCFILE"],
+      [["a=x", "--json"], "'--json' is not [NAME=]'COMMAND'; options go before the first command"],
       [["--file", "x", "a=x"], "unknown option --file; here it is --procfile FILE (-f)"],
       [["--grace", "soon", "a=x"], "option --grace: "],
       [

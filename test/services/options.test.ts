@@ -21,6 +21,7 @@ import * as HttpServerTest from "../../src/services/http/HttpServerTest.js"
 import * as LoadDriver from "../../src/services/http/LoadDriver.js"
 import * as ServerProcess from "../../src/services/http/ServerProcess.js"
 import * as ServerProcesses from "../../src/services/http/ServerProcesses.js"
+import * as CommandGroup from "../../src/services/job/CommandGroup.js"
 import * as spool from "../../src/services/job/internal/spool.js"
 import * as Jobs from "../../src/services/job/Jobs.js"
 import * as Api from "../../src/services/network/Api.js"
@@ -419,6 +420,11 @@ options(
   jobs
 )
 option("Jobs.JobsOptions median", "positive", (median) => jobs({ timeout: { median } }))
+options(
+  "CommandGroup.CommandsOptions",
+  { concurrency: "countOrInfinity", timeout: "time", retries: "anyCount", grace: "time" },
+  (given: CommandGroup.CommandsOptions) => CommandGroup.run([], given)
+)
 options(
   "Interleave.Options",
   { runs: "count", seed: "any", depth: "count", maxSteps: "countOrInfinity", patience: "time" },

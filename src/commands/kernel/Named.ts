@@ -2,6 +2,7 @@ import * as Platform from "@effect/platform/Command"
 import { Effect, Either } from "effect"
 import * as Output from "../../services/host/Output.js"
 import * as CommandText from "../../services/process/CommandText.js"
+import * as NpmScripts from "../../services/supervision/NpmScripts.js"
 import * as Procfile from "../../services/supervision/Procfile.js"
 import * as StartOrder from "../../services/supervision/StartOrder.js"
 import { usage } from "./Command.js"
@@ -76,13 +77,20 @@ export const after = (text: string) =>
 
 /** The words of a command with named commands, for its description. */
 export const described = {
-  usage: ["[OPTIONS] NAME='COMMAND'...", "[OPTIONS] -f PROCFILE"],
+  usage: ["[OPTIONS] [NAME=]'COMMAND'...", "[OPTIONS] -f PROCFILE"],
   operands: "list",
-  arguments: [["NAME='COMMAND'", "a name, and the shell command that runs under it"]]
+  arguments: [
+    ["NAME='COMMAND'", "a name, and the shell command that runs under it"],
+    ["COMMAND", "the same, named after its npm script or its program"],
+    [
+      "npm:SCRIPT",
+      "a script of ./package.json; npm:lint:* all whose names begin so; pnpm, yarn, bun, node too"
+    ]
+  ]
 } as const
 
 /** How to give commands, for messages. */
-export const instead = "write NAME='COMMAND', or -f PROCFILE"
+export const instead = "write [NAME=]'COMMAND', or -f PROCFILE"
 
 type Config = Flag.Values<typeof flags> & { readonly after: ReadonlyArray<string> }
 
@@ -124,9 +132,9 @@ export const read = (config: Config, words: ReadonlyArray<string>) =>
     }
     const option = words.find((word) => word.startsWith("-"))
     if (option !== undefined) {
-      return yield* usage(`'${option}' is not NAME='COMMAND'; options go before the first command`)
+      return yield* usage(`'${option}' is not [NAME=]'COMMAND'; options go before the first command`)
     }
-    const entries = yield* Procfile.load(words, config.procfile)
+    const entries = yield* Procfile.load(yield* NpmScripts.expand(words), config.procfile)
     const names = entries.map(({ name }) => name)
     const order = yield* Either.mapLeft(StartOrder.parse(config.after, names), (problem) =>
       usage(`option --after: ${problem}`)

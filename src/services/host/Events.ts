@@ -191,6 +191,7 @@ export const Executor = Schema.Union(
 export const Tasks = Schema.Union(
   event("started", { ...item, command: text, pid: count }),
   output,
+  retrying,
   lingering,
   finished(exit),
   summary({})

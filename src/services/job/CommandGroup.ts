@@ -1,14 +1,20 @@
 import type * as Command from "@effect/platform/Command"
-import { Cause, Clock, Data, Deferred, Effect, Exit, FiberId, Option } from "effect"
+import { Cause, Clock, Data, Deferred, type Duration, Effect, Exit, FiberId, Option } from "effect"
 import * as EventLine from "../host/EventLine.js"
 import type * as Events from "../host/Events.js"
-import { ofMany } from "../host/ExitCodes.js"
+import { codes, ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import * as LineOutput from "../process/LineOutput.js"
 import * as Processes from "../process/Processes.js"
 import * as ProcessOutcome from "../process/ProcessOutcome.js"
+import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
+import * as Sleep from "../task/Sleep.js"
 import * as TaskGroup from "../task/TaskGroup.js"
+import { anyCount, checkOptions, countOrInfinity, time } from "../text/Numbers.js"
+import { statusOf } from "./internal/jobAttempts.js"
+import * as jobLimits from "./internal/jobLimits.js"
+import * as spool from "./internal/spool.js"
 
 /**
  * A command of a group.
@@ -35,6 +41,20 @@ export interface CommandRequest {
 export interface CommandsOptions extends Processes.StopOptions {
   /** The effect of one command's failure on the others; default `"cancel"`. */
   readonly onFailure?: "cancel" | "continue" | undefined
+  /** Whether the end of any command cancels the others, a successful one too; default false. */
+  readonly untilFirst?: boolean | undefined
+  /** Most commands that run at once; default unlimited. One that waits for others to succeed does not count. */
+  readonly concurrency?: number | undefined
+  /** Time limit of each attempt of a command; default unlimited. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** Further attempts of a command that failed; default 0. */
+  readonly retries?: number | undefined
+  /** The pauses before further attempts; default as in `Backoff.make`. */
+  readonly backoff?: Backoff.Backoff | undefined
+  /** Which commands decide the exit code: all, the first or the last one that ended by itself, or one by name; default all. */
+  readonly success?: "all" | "first" | "last" | { readonly name: string } | undefined
+  /** When output is reported: whole lines as they come, or all of a command when it has ended; default `"line"`. */
+  readonly output?: "line" | "group" | undefined
   /** Receives every event, cancellation and clean-up included. A command waits while its output is handled. */
   readonly onEvent?: ((event: CommandEvent) => Effect.Effect<void>) | undefined
 }
@@ -57,7 +77,8 @@ export type CommandEvent =
     }
 
 /**
- * How a command ended. `failed`: an exit code other than 0, a signal, or no process. `cancelled`: ended by the group.
+ * How a command ended. `failed`: an exit code other than 0, a signal, or no process. `timed_out`: ended by its time limit.
+ * `cancelled`: ended by the group.
  * `skipped`: never started, because the group ended before or a command that it waits for did not succeed.
  *
  * @since 0.1.0
@@ -108,14 +129,22 @@ export const run = Effect.fn("CommandGroup.run")(function* (
   requests: ReadonlyArray<CommandRequest>,
   options: CommandsOptions = {}
 ) {
-  const { grace, onEvent = () => Effect.void, onFailure = "cancel" } = options
+  checkOptions(options, { concurrency: countOrInfinity, retries: anyCount, timeout: time, grace: time })
+  const { concurrency = Number.POSITIVE_INFINITY, grace, onFailure = "cancel", retries = 0 } = options
+  const { onEvent = () => Effect.void, success = "all", untilFirst = false } = options
+  const limits = jobLimits.make(options.timeout)
+  const pauseBefore = Backoff.make(options.backoff)
+  const places = yield* Effect.makeSemaphore(Math.min(concurrency, requests.length + 1))
+  const makeSpool = yield* spool.make()
   const processes = yield* Processes.Processes
   const begun = yield* Clock.currentTimeNanos
   const since = (nanos: bigint) =>
     Effect.map(Clock.currentTimeNanos, (now) => EventLine.ms(Number(now - nanos) / 1e6))
   const outcomes = new Map<string, CommandOutcome>()
   const ended = new Map(requests.map(({ name }) => [name, Deferred.unsafeMake<boolean>(FiberId.none)]))
-  const exitCodes: Array<number> = []
+  // Of the commands that ended by themselves, in the order of their ends.
+  const ends: Array<{ readonly name: string; readonly code: number }> = []
+  const tasks = new Map<string, TaskGroup.Task<void, CommandEnded>>()
   let stopped: string | undefined
 
   const finish = (outcome: CommandOutcome) =>
@@ -136,6 +165,52 @@ export const run = Effect.fn("CommandGroup.run")(function* (
   ) => {
     const which = { index, name }
     let started: bigint | undefined
+    const report = (stream: "stdout" | "stderr", bytes: Uint8Array) =>
+      onEvent({ event: "output", ...which, stream, bytes })
+    const attempt = Effect.gen(function* () {
+      const held = options.output === "group" ? { stdout: makeSpool(), stderr: makeSpool() } : undefined
+      const lines = LineOutput.make(
+        (pid) => onEvent({ event: "started", ...which, pid, command: CommandText.commandText(command) }),
+        (stream, bytes) =>
+          held === undefined ? report(stream, bytes) : Effect.sync(() => held[stream].write(bytes))
+      )
+      // After the process is gone, which may write until then.
+      yield* Effect.addFinalizer(() =>
+        Effect.zipRight(
+          lines.end,
+          Effect.forEach(["stdout", "stderr"] as const, (stream) =>
+            held === undefined ? Effect.void : held[stream].drain((bytes) => report(stream, bytes))
+          )
+        )
+      )
+      const child = yield* processes.start(command, {
+        grace,
+        stopSignal,
+        onStarted: lines.onStarted,
+        onOutput: lines.onOutput,
+        until: "leader",
+        onLingering: (left, pid) =>
+          Effect.zipRight(
+            lines.begin,
+            Effect.suspend(() => onEvent({ event: "lingering", ...which, pid, left: EventLine.ms(left) }))
+          )
+      })
+      yield* lines.begin
+      return yield* child.exit
+    }).pipe(Effect.scoped)
+    const attempts = (nth: number): Effect.Effect<ProcessOutcome.ProcessOutcome> =>
+      Effect.gen(function* () {
+        const began = yield* Clock.currentTimeNanos
+        started ??= began
+        const limited = limits.limit(CommandText.commandText(command), attempt, began)
+        const outcome = ProcessOutcome.of(yield* Effect.either(limited))
+        if (outcome.exitCode === 0 || nth > retries) return outcome
+        const pause = yield* pauseBefore(nth - 1)
+        const reason = outcome.detail ?? ""
+        yield* onEvent({ event: "retrying", ...which, attempt: nth + 1, delay: EventLine.ms(pause), reason })
+        yield* Sleep.sleep(pause)
+        return yield* attempts(nth + 1)
+      })
     return Effect.gen(function* () {
       for (const other of after) {
         const deferred = ended.get(other)
@@ -143,46 +218,31 @@ export const run = Effect.fn("CommandGroup.run")(function* (
           return yield* skip(index, name, `${other} did not succeed`)
         }
       }
-      started = yield* Clock.currentTimeNanos
-      const lines = LineOutput.make(
-        (pid) => onEvent({ event: "started", ...which, pid, command: CommandText.commandText(command) }),
-        (stream, bytes) => onEvent({ event: "output", ...which, stream, bytes })
-      )
-      const body = Effect.gen(function* () {
-        yield* Effect.addFinalizer(() => lines.end) // after the process is gone, which may write until then
-        const child = yield* processes.start(command, {
-          grace,
-          stopSignal,
-          onStarted: lines.onStarted,
-          onOutput: lines.onOutput,
-          until: "leader",
-          onLingering: (left, pid) =>
-            Effect.zipRight(
-              lines.begin,
-              Effect.suspend(() => onEvent({ event: "lingering", ...which, pid, left: EventLine.ms(left) }))
-            )
-        })
-        yield* lines.begin
-        return yield* child.exit
-      }).pipe(Effect.scoped)
-      const exit = yield* Effect.either(body)
-      const duration = yield* since(started)
-      const { detail, exitCode, failureCode, signal } = ProcessOutcome.of(exit)
+      const found = yield* places.withPermits(1)(attempts(1))
+      const { detail, exitCode, failureCode, signal } = found
       const outcome: CommandOutcome = {
         event: "finished",
         ...which,
-        status: exitCode === 0 ? "succeeded" : "failed",
-        duration,
+        status: statusOf(found),
+        duration: yield* since(started!),
         ...(detail === undefined ? {} : { reason: detail }),
         exitCode,
         ...(signal === undefined ? {} : { signal })
       }
-      if (exitCode !== 0) exitCodes.push(failureCode)
+      ends.push({ name, code: exitCode === 0 ? 0 : failureCode })
       yield* finish(outcome)
-      if (outcome.status === "failed") return yield* new CommandEnded({ outcome })
+      if (outcome.status !== "succeeded") return yield* new CommandEnded({ outcome })
+      if (!untilFirst) return
+      yield* Effect.forEach(
+        tasks,
+        ([other, task]) =>
+          other === name ? Effect.void : task.cancel(`${name} has ended`, { origin: name }),
+        { concurrency: "unbounded", discard: true }
+      )
     }).pipe(
       Effect.onInterrupt((interruptors) => {
         const reason = Cancellation.fromInterruptors(interruptors)[0]?.reason ?? "cancelled"
+        if (outcomes.has(name)) return Effect.void
         if (started === undefined) return skip(index, name, reason)
         return Effect.flatMap(since(started), (duration) =>
           finish({ event: "finished", ...which, status: "cancelled", duration, reason })
@@ -194,6 +254,7 @@ export const run = Effect.fn("CommandGroup.run")(function* (
   const all = Effect.gen(function* () {
     for (const [i, request] of requests.entries()) {
       const task = yield* TaskGroup.start(request.name, run(i + 1, request))
+      tasks.set(request.name, task)
       // A task that is cancelled before its first step runs none of its own finalizers.
       yield* task.onDone(() =>
         outcomes.has(request.name)
@@ -209,12 +270,21 @@ export const run = Effect.fn("CommandGroup.run")(function* (
     }
     yield* TaskGroup.join
   })
+  const decisive = () => {
+    if (success === "all") return ends
+    if (typeof success === "string") return ends.slice(...(success === "first" ? [0, 1] : [-1]))
+    const found = ends.filter(({ name }) => name === success.name)
+    return found.length > 0 ? found : [{ name: success.name, code: codes.failed }]
+  }
   const summary = Effect.gen(function* () {
     const summary: CommandsSummary = {
       event: "summary",
       ...EventLine.tally([...outcomes.values()].map(({ status }) => status)),
       duration: yield* since(begun),
-      exitCode: ofMany(exitCodes, stopped)
+      exitCode: ofMany(
+        decisive().flatMap(({ code }) => (code === 0 ? [] : [code])),
+        stopped
+      )
     }
     yield* onEvent(summary)
     return summary
@@ -224,7 +294,11 @@ export const run = Effect.fn("CommandGroup.run")(function* (
       // A command that fails is an outcome; a defect comes from a callback.
       const report = ({ cause }: TaskGroup.TaskFailed) =>
         Cause.isDie(cause) ? Effect.failCause(cause as Cause.Cause<never>) : Effect.void
-      const group = TaskGroup.scoped(all, { name: "tasks", onFailure, report })
+      const group = TaskGroup.scoped(all, {
+        name: "tasks",
+        onFailure: untilFirst ? "cancel" : onFailure,
+        report
+      })
       const exit = yield* Effect.exit(restore(group))
       if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause))
         stopped = Cancellation.fromCause(exit.cause)[0]?.reason ?? ""
@@ -233,4 +307,4 @@ export const run = Effect.fn("CommandGroup.run")(function* (
       return unexpected ? yield* Effect.failCause(exit.cause as Cause.Cause<never>) : done
     })
   )
-})
+}, Effect.scoped)

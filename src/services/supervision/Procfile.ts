@@ -50,6 +50,17 @@ const entry = (where: string, given: string, command: string): Either.Either<Ent
   return command === "" ? fail(`${given} has no command`) : Either.right({ name: given, command })
 }
 
+/** The name of a `NAME=COMMAND` word: what is before the first `=`, unless that has blanks. */
+const nameBefore = (word: string): ReadonlyArray<string> => /^([^\s=]*)=/.exec(word)?.slice(1) ?? []
+
+/** The name of a command without one: its npm script, or its program. */
+const nameOf = (command: string): string => {
+  const [first = "", second, third] = command.split(/\s+/)
+  const script = /^(?:npm|pnpm|yarn|bun)$/.test(first) ? (second === "run" ? third : second) : undefined
+  const name = (script ?? first.slice(first.lastIndexOf("/") + 1)).replace(/[^A-Za-z0-9_.-]+/g, "-")
+  return /^\w/.test(name) ? name : "command"
+}
+
 /** Names are case-sensitive, as files are; each may be used once. */
 const unique = (
   entries: ReadonlyArray<readonly [where: string, entry: Entry]>
@@ -79,8 +90,9 @@ const decoded = (file: { readonly path: string; readonly text: string | Uint8Arr
 
 /**
  * Parses `NAME=COMMAND` words and a Procfile (the form of Heroku and foreman: `NAME: COMMAND` lines, `#` comments) into one
- * list in the given order, the file's lines first. Fails with the first invalid entry, named by its file and line; bytes of
- * a file must be UTF-8.
+ * list in the given order, the file's lines first. A word without a name is a command that gets the name of its npm script or
+ * its program, with a number where that is taken. Fails with the first invalid entry, named by its file and line; bytes of a
+ * file must be UTF-8.
  *
  * @example
  * ```ts
@@ -114,14 +126,18 @@ export const read = (
         )
       entries.push([where, yield* entry(where, text.slice(0, colon).trim(), text.slice(colon + 1).trim())])
     }
+    const taken = new Set([...entries.map(([, { name }]) => name), ...words.flatMap(nameBefore)])
+    const free = (name: string, nth = 1): string => {
+      const numbered = nth === 1 ? name : `${name}-${nth}`
+      return taken.has(numbered) ? free(name, nth + 1) : numbered
+    }
     for (const word of words) {
-      const equals = word.indexOf("=")
-      if (equals < 0) {
-        const detail = "the name is missing; write NAME='COMMAND', like web='python3 -m http.server'"
-        return yield* Either.left(new ProcfileError({ where: `'${brief(word)}'`, detail }))
-      }
       const where = `'${brief(word)}'`
-      entries.push([where, yield* entry(where, word.slice(0, equals), word.slice(equals + 1).trim())])
+      const [given] = nameBefore(word)
+      const name = given ?? free(nameOf(word.trim()))
+      taken.add(name)
+      const command = given === undefined ? word : word.slice(given.length + 1)
+      entries.push([where, yield* entry(where, name, command.trim())])
     }
     return yield* unique(entries)
   })

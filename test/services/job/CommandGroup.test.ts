@@ -24,6 +24,8 @@ describe("CommandGroup", () => {
           return `${event.name} ${event.stream} ${JSON.stringify(new TextDecoder().decode(event.bytes))}`
         case "finished":
           return `${event.name} ${event.status}${event.reason === undefined ? "" : `: ${event.reason}`} after ${event.duration}`
+        case "retrying":
+          return `${event.name} attempt ${event.attempt} in ${event.delay}: ${event.reason}`
         case "lingering":
           return `${event.name} lingers, ${event.left} left`
         default:
@@ -58,6 +60,85 @@ describe("CommandGroup", () => {
         'b stdout "fine"',
         "b succeeded after 1000",
         "2 ok, 0 failed, 0 cancelled, 0 skipped in 1000, 0"
+      ])
+    })
+  )
+
+  it.live("runs no more at once than it is told, and those that wait for others hold no place", () =>
+    Effect.gen(function* () {
+      const events = yield* play(["c ok a", "a ok", "b ok"], { concurrency: 1 })
+      const steps = events.flatMap((line) => /^(\w) (?:started|succeeded)/.exec(line)?.slice(1) ?? [])
+      assert.deepStrictEqual(steps.slice(0, 2), ["a", "a"])
+      assert.deepStrictEqual(
+        steps.filter((_, i) => i % 2 === 0),
+        steps.filter((_, i) => i % 2 === 1)
+      )
+      assert.strictEqual(events.at(-1), "3 ok, 0 failed, 0 cancelled, 0 skipped in 3000, 0")
+    })
+  )
+
+  it.live("tries a command again that fails or takes too long", () =>
+    Effect.gen(function* () {
+      const backoff = { first: "100 millis", jitter: 0 } as const
+      assert.deepStrictEqual(yield* play(["a bad"], { retries: 1, backoff }), [
+        "a started bad",
+        'a stderr "oh\\n"',
+        "a attempt 2 in 100: exit code 3",
+        "a started bad",
+        'a stderr "oh\\n"',
+        "a failed: exit code 3 after 4100",
+        "0 ok, 1 failed, 0 cancelled, 0 skipped in 4100, 1"
+      ])
+      const late = yield* play(["a long"], { timeout: "2 seconds", grace: "1 second" })
+      assert.deepStrictEqual(late.slice(-2), [
+        "a timed_out: not done in 2s after 3000",
+        "0 ok, 0 failed, 0 cancelled, 0 skipped in 3000, 124"
+      ])
+    })
+  )
+
+  it.live("cancels the others when any has ended, if it is to", () =>
+    Effect.gen(function* () {
+      const events = yield* play(["a ok", "b long"], { untilFirst: true, grace: "1 second" })
+      assert.deepStrictEqual(events.slice(-5), [
+        "a succeeded after 1000",
+        'b stdout "a\\n"',
+        'b stdout "b"',
+        "b cancelled: a has ended after 2000",
+        "1 ok, 0 failed, 1 cancelled, 0 skipped in 2000, 0"
+      ])
+    })
+  )
+
+  it.live.each([
+    ["all", ["a ok", "b bad"], 1],
+    ["first", ["a ok", "b bad"], 0],
+    ["last", ["a ok", "b bad"], 1],
+    ["first", ["a none", "b ok"], 127],
+    ["last", ["a none", "b ok"], 0],
+    [{ name: "b" }, ["a none", "b ok"], 0],
+    [{ name: "a" }, ["a bad", "b ok"], 1],
+    [{ name: "c" }, ["a ok", "b bad", "c ok b"], 1]
+  ] as const)("exits as the deciding command does: %j of %j with %i", ([success, words, code]) =>
+    Effect.gen(function* () {
+      const events = yield* play(words, { success, onFailure: "continue" })
+      assert.match(events.at(-1)!, new RegExp(`, ${code}$`))
+    })
+  )
+
+  it.live("reports all output of a command when it has ended, if it is to", () =>
+    Effect.gen(function* () {
+      const events = yield* play(["a long", "b ok"], {
+        output: "group",
+        timeout: "3 seconds",
+        grace: "0 millis"
+      })
+      assert.deepStrictEqual(events.slice(2, -1), [
+        'b stdout "fine"',
+        "b succeeded after 1000",
+        'a stdout "a\\n"',
+        'a stdout "b"',
+        "a timed_out: not done in 3s after 3000"
       ])
     })
   )

@@ -37,9 +37,31 @@ describe("Procfile", () => {
       problem(Procfile.read(["a=y"], { path: "P", text: "#\na: x" })),
       "'a=y': the name a is already used (P, line 2); names must be unique"
     )
-    assert.strictEqual(
-      problem(Procfile.read(["sleep 1"])),
-      "'sleep 1': the name is missing; write NAME='COMMAND', like web='python3 -m http.server'"
+    assert.strictEqual(problem(Procfile.read(["=y"])), "'=y': the name is missing before the command")
+    assert.strictEqual(problem(Procfile.read([""])), "'': command has no command")
+  })
+
+  it("gives a command without a name that of its npm script or its program", () => {
+    const words = [
+      "npm run lint:js",
+      "npm test",
+      "sleep=sleep 2",
+      "/bin/sleep 1",
+      "sleep 3",
+      "(cd x; ls a=b)",
+      "yarn dev"
+    ]
+    assert.deepStrictEqual(
+      Either.getOrThrow(Procfile.read(words)).map(({ command, name }) => [name, command]),
+      [
+        ["lint-js", "npm run lint:js"],
+        ["test", "npm test"],
+        ["sleep", "sleep 2"],
+        ["sleep-2", "/bin/sleep 1"],
+        ["sleep-3", "sleep 3"],
+        ["command", "(cd x; ls a=b)"],
+        ["dev", "yarn dev"]
+      ]
     )
   })
 
