@@ -2,6 +2,7 @@ import { Clock, Effect, Either, Layer } from "effect"
 import * as Scheduling from "../programs/Scheduling.js"
 import * as EventLine from "../services/host/EventLine.js"
 import * as Output from "../services/host/Output.js"
+import * as Crontab from "../services/supervision/Crontab.js"
 import * as Durations from "../services/text/Durations.js"
 import * as CivilTime from "../services/time/CivilTime.js"
 import * as Cron from "../services/time/Cron.js"
@@ -11,8 +12,8 @@ import * as Command from "./kernel/Command.js"
 import * as Flags from "./kernel/Flags.js"
 import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Values from "./kernel/Values.js"
-import { align, count, from, ifPast, repeating, running, tz } from "./schedule/flags.js"
-import { read, run, seriesOf, zoneOf } from "./schedule/run.js"
+import { align, count, crontab, from, ifPast, repeating, running, tz } from "./schedule/flags.js"
+import { read, run, runAll, seriesOf, zoneOf } from "./schedule/run.js"
 import * as view from "./schedule/view.js"
 
 const description = <F extends Parameters<typeof Command.make>[1]["flags"]>(
@@ -165,11 +166,26 @@ export const command = Command.provide(
   Command.make(
     "schedule",
     {
-      summary: "run a command later, at a time, every interval or by cron, or print the times",
-      usage: ["[--virtual]"],
-      flags: { virtual: Flags.virtual }
+      summary:
+        "run a command later, at a time, every interval or by cron, or the jobs of a crontab, or print the times",
+      usage: ["[--virtual]", "[OPTIONS] -f CRONTAB"],
+      flags: { crontab, virtual: Flags.virtual, ...repeating, ...running },
+      examples: [["schedule -f crontab --dry-run", "the next runs of the jobs of a crontab"]]
     },
-    () => Command.usage("no subcommand is given; expected later, at, every, cron or next"),
+    ({ crontab, virtual, ...config }) =>
+      Effect.gen(function* () {
+        if (crontab === undefined) {
+          return yield* Command.usage(
+            "no subcommand is given; expected later, at, every, cron, next or -f CRONTAB"
+          )
+        }
+        if (virtual) return yield* Command.usage("--virtual applies to the guide's example only")
+        if (config.shell)
+          return yield* Command.usage("--shell does not apply to a crontab: a shell reads its commands")
+        const jobs = yield* Effect.mapError(Crontab.load(crontab), ({ message }) => Command.usage(message))
+        const options = yield* seriesOf(config)
+        yield* runAll(jobs, options, config)
+      }),
     {
       example: {
         // Timers use the clock that they are built on, and the ones provided to commands are built on the live clock.

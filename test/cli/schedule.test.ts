@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
@@ -145,7 +145,61 @@ describe("aio schedule later and at", () => {
   })
 })
 
+describe("aio schedule -f CRONTAB", () => {
+  const crontab = (text: string) => {
+    const file = join(Aio.folder(), "crontab")
+    writeFileSync(file, text)
+    return file
+  }
+
+  it("previews and runs the jobs of a crontab, each with its zone and its input", async () => {
+    const file = crontab(
+      "GREETING=hi\n* * * * * cat; echo $GREETING%text\nCRON_TZ=Asia/Tokyo\n@daily echo night\n"
+    )
+    const planned = events((await aio(["-f", file, "--dry-run", "--times", "1", "--json"])).stdout)
+    expect(planned).toMatchObject([
+      { event: "planned", index: 1, name: "cat; echo $GREETING" },
+      { event: "planned", index: 1, name: "echo night", at: expect.stringMatching(/T00:00:00\+09:00$/) }
+    ])
+    const logs = join(Aio.folder(), "logs")
+    const words = ["-f", file, "--now", "--times", "1", "--log-dir", logs]
+    const { code, stderr, stdout } = await aio(words)
+    expect([code, lines(stdout).sort()]).toEqual([0, ["hi", "night", "text"]])
+    expect(stderr).toMatch(/^runs +2 succeeded$/m)
+    expect(readFileSync(join(logs, "cat.log"), "utf8")).toBe("text\nhi\n")
+    expect(readFileSync(join(logs, "echo.log"), "utf8")).toBe("night\n")
+  })
+
+  it("refuses what is no crontab in one line", async () => {
+    const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
+      [["-f", crontab("MAILTO=a@b.c\n")], "line 1: MAILTO is not supported"],
+      [["-f", crontab("* * * * *\n")], "line 1: '* * * * *' is not a job"],
+      [["-f", crontab("# nothing\n")], "it has no jobs"],
+      [["-f", "/nowhere/crontab"], "the file does not exist"],
+      [["-f", crontab("* * * * * x"), "--virtual"], "--virtual applies to the guide's example only"],
+      [["--times", "2"], "no subcommand is given"]
+    ]
+    for (const [args, message] of cases) {
+      const { code, stderr, stdout } = await aio(args)
+      expect([code, stdout, lines(stderr).length]).toEqual([2, "", 1])
+      expect(stderr).toContain(message)
+    }
+  })
+})
+
 describe("aio schedule every and cron", () => {
+  it("runs at once with --now, tries again, and puts times before lines", async () => {
+    const cwd = Aio.folder()
+    const script = "echo out; echo err >&2; [ -e done ] || { touch done; exit 3; }"
+    const words = ["every", "1h", "--now", "--times", "1", "--retries", "1,10ms", "--timestamps", "--shell"]
+    const { code, stderr, stdout } = await aio([...words, "--", script], { cwd, env: { TZ: "UTC" } })
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^(\d{4}-\d\d-\d\dT\S+\+00:00 out\n){2}$/)
+    expect(stderr).toMatch(/^\d{4}-\S+ err$/m)
+    expect(stderr).toContain("exit code 3; attempt 2 in ")
+    expect(stderr).toMatch(/^runs +1 succeeded$/m)
+  })
+
   it("runs the given number of times, and prints a summary", async () => {
     const { code, stderr, stdout } = await aio(["every", "50ms", "--times", "3", "--", "echo", "hi"])
     expect([code, stdout]).toEqual([0, "hi\nhi\nhi\n"])

@@ -26,7 +26,7 @@ describe("aio tasks NAME=COMMAND", () => {
 
   it("cancels the rest when one fails, and reports which and why", async () => {
     const marker = Aio.marker()
-    const { code, stderr } = await aio(["a=sleep 0.2; exit 3", "b=sleep 60 & sleep 60", "c=true"], {
+    const { code, stderr } = await aio(["a=sleep 0.5; exit 3", "b=sleep 60 & sleep 60", "c=true"], {
       env: marker.env
     })
     expect(code).toBe(1)
@@ -221,7 +221,7 @@ describe("aio tasks NAME=COMMAND", () => {
       ],
       [["--grace", "1s"], "no command is given; write [NAME=]'COMMAND', or -f PROCFILE"],
       [["a=x", "--json"], "'--json' is not [NAME=]'COMMAND'; options go before the first command"],
-      [["--file", "x", "a=x"], "unknown option --file; here it is --procfile FILE (-f)"],
+      [["--procfile", "x", "a=x"], "unknown option --procfile; here it is --file FILE (-f)"],
       [["--grace", "soon", "a=x"], "option --grace: "],
       [
         ["--stop-signal", "a:KILLL", "a=x"],

@@ -391,7 +391,7 @@ options("Api.Options", { maxSize: "count", redirects: "countOrNone" }, (given) =
   )
 )
 
-options("ScheduledRuns.RunsOptions", { grace: "time", timeout: "time" }, (given) =>
+options("ScheduledRuns.RunsOptions", { grace: "time", timeout: "time", retries: "anyCount" }, (given) =>
   ScheduledRuns.run(command, { _tag: "Later", delay: 0 }, { handle: () => Effect.void, ...given })
 )
 option("ScheduledRuns.When delay", "anyTime", (delay) =>

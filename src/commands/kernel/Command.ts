@@ -77,12 +77,12 @@ export interface Command<R> extends Argv.Grammar {
 }
 
 /** A subcommand: the handler gets the values of its options, which @effect/cli parses, and the other words. */
-export const make = <const F extends Flag.Flags, R = never, RE = never>(
+export const make = <const F extends Flag.Flags, R = never, RE = never, RC = never>(
   name: string,
   description: Description<F>,
   handler: (config: Flag.Values<F>, words: Words) => Effect.Effect<void, unknown, R>,
-  more: { readonly example?: Example<RE, F>; readonly children?: ReadonlyArray<Command<R>> } = {}
-): Command<R | RE> => {
+  more: { readonly example?: Example<RE, F>; readonly children?: ReadonlyArray<Command<RC>> } = {}
+): Command<R | RE | RC> => {
   const { example } = more
   const { flags } = description
   // Without options there is nothing to parse, and @effect/cli is not loaded.

@@ -49,11 +49,8 @@ export const maxLine = Flag.withDefault(
   "16M"
 )
 
-export const procfile = file(
-  "procfile",
-  "read commands from a Procfile with NAME: COMMAND lines; - is standard input",
-  { alias: "f" }
-)
+/** The file that names what runs: a Procfile or a crontab. */
+export const named = file("file", "read the commands of FILE; - is standard input", { alias: "f" })
 
 export const directory = folder("directory", "save files in DIR", { alias: "d" })
 
@@ -169,7 +166,7 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "-i": "--arg-file FILE (-a) for a file, --format FORMAT for a format",
   "--output": "--output-format FORMAT",
   "--on-error": "--on-failure cancel|continue, or --dead-letter FILE",
-  "--file": "--procfile FILE (-f)",
+  "--procfile": "--file FILE (-f)",
   "--overwrite": "--clobber",
   "--retry": retriesNow,
   "--tries": retriesNow,
@@ -179,4 +176,13 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--version": "aio --version",
   "--bar": "--progress",
   "--demo": "--compare for all models under load, --explain for five lines"
+}
+
+/** Logs of the output of commands. */
+export const logs = {
+  logDir: folder("log-dir", "write one log per command to DIR, NAME.log"),
+  logSize: size(4096)("log-size", "rotate a log at this size", { default: "10M" }),
+  logKeep: count(0)("log-keep", "how many rotated logs to keep, NAME.log.1 the newest", {
+    default: "5"
+  })
 }

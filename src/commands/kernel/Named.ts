@@ -50,7 +50,10 @@ const prefix: Flag.Parse<string> = (text) => {
 }
 
 export const flags = {
-  procfile: Flags.procfile,
+  file: Flag.withText(
+    Flags.named,
+    "read commands from a Procfile with NAME: COMMAND lines; - is standard input"
+  ),
   grace: Flags.grace("5s"),
   stopSignal: Flag.withText(
     perName("stop-signal", "SIGNAL", "", Values.signal),
@@ -127,14 +130,14 @@ export const assign = <A>(names: ReadonlyArray<string>, given: ReadonlyArray<Giv
 /** Reads the commands that words and a Procfile name, with their order and stop signals. Fails before anything has run. */
 export const read = (config: Config, words: ReadonlyArray<string>) =>
   Effect.gen(function* () {
-    if (words.length === 0 && config.procfile === undefined) {
+    if (words.length === 0 && config.file === undefined) {
       return yield* usage(`no command is given; ${instead}`)
     }
     const option = words.find((word) => word.startsWith("-"))
     if (option !== undefined) {
       return yield* usage(`'${option}' is not [NAME=]'COMMAND'; options go before the first command`)
     }
-    const entries = yield* Procfile.load(yield* NpmScripts.expand(words), config.procfile)
+    const entries = yield* Procfile.load(yield* NpmScripts.expand(words), config.file)
     const names = entries.map(({ name }) => name)
     const order = yield* Either.mapLeft(StartOrder.parse(config.after, names), (problem) =>
       usage(`option --after: ${problem}`)

@@ -69,11 +69,7 @@ export const flags = {
     default: "3"
   }),
   for: Flags.span("for", "stop all after this time, in reverse order of their start", { default: "never" }),
-  logDir: Flags.folder("log-dir", "write one log per command to DIR, NAME.log"),
-  logSize: Flags.size(4096)("log-size", "rotate a log at this size", { default: "10M" }),
-  logKeep: Flags.count(0)("log-keep", "how many rotated logs to keep, NAME.log.1 the newest", {
-    default: "5"
-  }),
+  ...Flags.logs,
   progress: Flag.withText(Flags.progress, "a table of all commands on the terminal", "on"),
   seed: Flag.withText(Flags.seed, "the example's random pauses, the same for the same seed"),
   virtual: Flag.withText(Flags.virtual, "the example in virtual time: ends at once, with the same lines")

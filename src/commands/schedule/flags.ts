@@ -14,6 +14,11 @@ export const tz = Flag.kind("ZONE", CivilTime.zone)("tz", "time zone, like Europ
 
 export const from = when("from", "print the times after this one, like 2027-03-27T12:00; default now")
 
+export const crontab = Flag.withText(
+  Flags.named,
+  "run the jobs of FILE, a user's crontab; - is standard input"
+)
+
 export const align = Flag.toggle(
   "align",
   "run at full intervals of the wall clock: 15m at :00, :15, :30 and :45"
@@ -30,15 +35,19 @@ export const ifPast = Flag.withDefault(
 export const running = {
   tz,
   shell: Flags.shell,
-  timeout: Flag.withText(Flags.timeout, "stop a run after this time"),
+  timeout: Flag.withText(Flags.timeout, "stop an attempt of a run after this time"),
+  retries: Flags.retries(0),
   grace: Flags.grace("5s"),
   stopSignal: Flags.stopSignal,
+  timestamps: Flag.withText(Flags.timestamps, "put the time before each line of output"),
+  ...Flags.logs,
   dryRun: Flag.withText(Flags.dryRun, "print the times of the runs; run nothing"),
   ...Flags.reporting
 }
 
 /** The options of the subcommands that run a command repeatedly. */
 export const repeating = {
+  now: Flag.toggle("now", "the first run at once, before the times of the schedule"),
   times: Flags.count(1)("times", "stop after this many runs"),
   until: when("until", "no run is due after this time, like 18:00 or 2027-01-31T09:00"),
   jitter: Flags.span("jitter", "delay each run by a random part of this time"),

@@ -1,6 +1,7 @@
 import * as Platform from "@effect/platform/Command"
 import { Clock, type DateTime, Effect, Either } from "effect"
 import * as EventLine from "../../services/host/EventLine.js"
+import { ExitError } from "../../services/host/ExitCodes.js"
 import * as Output from "../../services/host/Output.js"
 import * as CommandText from "../../services/process/CommandText.js"
 import * as Executables from "../../services/process/Executables.js"
@@ -44,38 +45,97 @@ export const read = (what: string, { operands, rest = [] }: Command.Words, confi
 /** How many runs `--dry-run` shows of a series without an end. */
 const previewed = 10
 
-/** Prints the times of the runs, by running the schedule in virtual time with a body that only prints. */
+const isRepeated = ({ when }: ScheduledRuns.ScheduledCommand): boolean =>
+  when._tag === "Every" || when._tag === "Cron"
+
+/** Prints the times of the runs, by running the schedules in virtual time with a body that only prints. */
 const preview = (
-  name: string,
-  when: ScheduledRuns.When,
+  jobs: ReadonlyArray<ScheduledRuns.ScheduledCommand>,
   options: ScheduledRuns.StartOptions,
   zone: DateTime.TimeZone,
   config: Running
 ) =>
   Effect.gen(function* () {
     const output = yield* Output.Output
-    const endless = options.times === undefined && options.until === undefined
-    const note = endless && (when._tag === "Every" || when._tag === "Cron")
-    const body = ({ run: index, skipped }: Timers.Tick) =>
-      Effect.flatMap(Clock.currentTimeMillis, (at) =>
-        output.print(
-          config.json
-            ? EventLine.encode({
-                event: "planned",
-                ...{ index, name, ...view.timeFields(at, skipped, zone) }
-              })
-            : `${CivilTime.format(at, zone)}  ${name}${view.moved(skipped)}`
-        )
-      )
+    const isEndless = (job: ScheduledRuns.ScheduledCommand) =>
+      options.times === undefined && options.until === undefined && isRepeated(job)
     const start = yield* Clock.currentTimeMillis
-    yield* ScheduledRuns.start(when, body, { ...options, ...(note ? { times: previewed } : {}) }).pipe(
-      Effect.flatMap((handle) => handle.await),
+    yield* Effect.forEach(jobs, (job) => {
+      const own = job.zone ?? zone
+      const body = ({ run: index, skipped }: Timers.Tick) =>
+        Effect.flatMap(Clock.currentTimeMillis, (at) =>
+          output.print(
+            config.json
+              ? EventLine.encode({
+                  event: "planned",
+                  ...{ index, name: job.name, ...view.timeFields(at, skipped, own) }
+                })
+              : `${CivilTime.format(at, own)}  ${job.name}${view.moved(skipped)}`
+          )
+        )
+      const times = isEndless(job) ? { times: previewed } : {}
+      return ScheduledRuns.start(job.when, body, { ...options, zone: own, ...times })
+    }).pipe(
+      Effect.flatMap((handles) => Effect.forEach(handles, (handle) => handle.await)),
       // The virtual wall clock is never set, so it need not be checked every minute.
       Effect.provide(Timers.layerWith({ recheck: "20 days" })),
       VirtualClock.run({ start, patience: 0 })
     )
-    if (note && config.quiet === 0) yield* output.note("and so on; limit the runs with --times or --until")
+    if (jobs.some(isEndless) && config.quiet === 0)
+      yield* output.note("and so on; limit the runs with --times or --until")
   })
+
+/** Runs the commands as scheduled, or previews the schedules. */
+export const runAll = (
+  jobs: ReadonlyArray<ScheduledRuns.ScheduledCommand>,
+  options: ScheduledRuns.StartOptions,
+  config: Running
+) =>
+  Effect.gen(function* () {
+    const zone = zoneOf(config.tz)
+    if (config.dryRun) return yield* preview(jobs, options, zone, config)
+    const output = yield* Output.Output
+    const clock = yield* Effect.clock
+    const {
+      grace,
+      json,
+      logDir: directory,
+      logKeep: keep,
+      logSize: maxSize,
+      stopSignal,
+      timeout,
+      timestamps
+    } = config
+    // A terminal is inherited, so that the command keeps its colours. Anything else is a pipe to this process, which
+    // notices when stdout is closed and stops.
+    const piped = json || timestamps || directory !== undefined
+    const child = (command: Platform.Command) =>
+      command.pipe(
+        Platform.stdout(piped || !output.stdout.interactive ? "pipe" : "inherit"),
+        Platform.stderr(piped || !output.stderr.interactive ? "pipe" : "inherit")
+      )
+    const repeated = jobs.length > 1 || jobs.some(isRepeated)
+    const { report } = yield* Reporter.make(
+      view.make({ zone, repeated, timestamps, now: () => clock.unsafeCurrentTimeMillis() }),
+      config
+    )
+    const { exitCode } = yield* ScheduledRuns.runAll(
+      jobs.map((job) => ({ ...job, command: child(job.command) })),
+      {
+        ...options,
+        ...config.retries,
+        ...{ grace, stopSignal, timeout, zone },
+        logs: directory === undefined ? undefined : { directory, keep, maxSize },
+        handle: (event) =>
+          event.event === "output" ? Effect.zipRight(report([event]), output.drained) : report([event])
+      }
+    ).pipe(
+      Effect.catchTag("LogFilesError", ({ exitCode, message }) =>
+        Effect.fail(new ExitError({ exitCode, message: `aio schedule: ${message}` }))
+      )
+    )
+    yield* Command.exit(exitCode)
+  }).pipe(Effect.scoped)
 
 /** Runs the command as scheduled, or previews the schedule. */
 export const run = (
@@ -83,34 +143,7 @@ export const run = (
   when: ScheduledRuns.When,
   options: ScheduledRuns.StartOptions,
   config: Running
-) =>
-  Effect.gen(function* () {
-    const zone = zoneOf(config.tz)
-    const settings = { name: line, zone, ...options }
-    if (config.dryRun) return yield* preview(line, when, settings, zone, config)
-    const output = yield* Output.Output
-    const clock = yield* Effect.clock
-    // A terminal is inherited, so that the command keeps its colours. Anything else is a pipe to this process, which
-    // notices when stdout is closed and stops.
-    const child = command.pipe(
-      Platform.stdout(config.json || !output.stdout.interactive ? "pipe" : "inherit"),
-      Platform.stderr(config.json || !output.stderr.interactive ? "pipe" : "inherit")
-    )
-    const repeated = when._tag === "Every" || when._tag === "Cron"
-    const { report } = yield* Reporter.make(
-      view.make({ zone, repeated, now: () => clock.unsafeCurrentTimeMillis() }),
-      config
-    )
-    const { exitCode } = yield* ScheduledRuns.run(child, when, {
-      ...settings,
-      grace: config.grace,
-      stopSignal: config.stopSignal,
-      timeout: config.timeout,
-      handle: (event) =>
-        event.event === "output" ? Effect.zipRight(report([event]), output.drained) : report([event])
-    })
-    yield* Command.exit(exitCode)
-  }).pipe(Effect.scoped)
+) => runAll([{ command, when, name: line }], options, config)
 
 export const seriesOf = ({ until: text, ...config }: Running & Repeating) =>
   Effect.gen(function* () {
@@ -127,6 +160,15 @@ export const seriesOf = ({ until: text, ...config }: Running & Repeating) =>
         `option --until: '${text}' is past (${CivilTime.format(until.at, zone)}); expected a future time`
       )
     }
-    const { catchUp, jitter, overlap, seed, times, window } = config
-    return { catchUp, jitter, overlap, seed, times, window, until: until?.at } as ScheduledRuns.StartOptions
+    const { catchUp, jitter, now: first, overlap, seed, times, window } = config
+    return {
+      catchUp,
+      jitter,
+      now: first,
+      overlap,
+      seed,
+      times,
+      window,
+      until: until?.at
+    } as ScheduledRuns.StartOptions
   })

@@ -2,6 +2,7 @@ import type { DateTime } from "effect"
 import type * as ScheduledRuns from "../../services/supervision/ScheduledRuns.js"
 import * as Durations from "../../services/text/Durations.js"
 import * as CivilTime from "../../services/time/CivilTime.js"
+import * as LinePrefix from "../kernel/LinePrefix.js"
 import * as Reporter from "../kernel/Reporter.js"
 
 /** Marks a time that a clock change has moved. */
@@ -40,10 +41,23 @@ const wire = (zone: DateTime.TimeZone) => {
 export const make = (options: {
   readonly zone: DateTime.TimeZone
   readonly repeated: boolean
+  /** Puts the time before each line of output. */
+  readonly timestamps: boolean
   readonly now: () => number
 }): Reporter.View<ScheduledRuns.RunEvent> => {
-  const { now, repeated, zone } = options
+  const { now, repeated, timestamps, zone } = options
   let first = true
+  const lines = { stdout: { open: false }, stderr: { open: false } }
+  const stamped = ({
+    bytes,
+    stream
+  }: {
+    readonly bytes: Uint8Array
+    readonly stream: "stdout" | "stderr"
+  }) =>
+    timestamps
+      ? LinePrefix.before(bytes, Buffer.from(`${CivilTime.format(now(), zone)} `), lines[stream])
+      : bytes
   return {
     json: wire(zone),
     show: (event) => {
@@ -60,7 +74,9 @@ export const make = (options: {
         case "started":
           return undefined
         case "output":
-          return event.stream === "stdout" ? { bytes: event.bytes } : { errors: event.bytes }
+          return event.stream === "stdout" ? { bytes: stamped(event) } : { errors: stamped(event) }
+        case "retrying":
+          return { note: Reporter.retrying(event) }
         case "lingering":
           return { note: Reporter.lingering(event) }
         case "finished": {

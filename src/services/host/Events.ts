@@ -233,6 +233,7 @@ export const Schedule = Schema.Union(
   event("started", { ...item, ...scheduled }),
   output,
   lingering,
+  retrying,
   finished(exit),
   /** Runs that do not take place: `count` of them, the first due at `at`, the last at `until`. */
   event("skipped", { name: text, at: time, until: time, count, reason: text }),

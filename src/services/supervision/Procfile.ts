@@ -1,11 +1,11 @@
-import { isUtf8 } from "node:buffer"
 import * as Command from "@effect/platform/Command"
 import type * as FileSystem from "@effect/platform/FileSystem"
-import { Data, Effect, Either, Stream } from "effect"
+import { Data, Effect, Either } from "effect"
 import * as Input from "../host/Input.js"
 import * as Executables from "../process/Executables.js"
 import type * as ProcessError from "../process/ProcessError.js"
-import { formatSize } from "../text/Sizes.js"
+import * as CommandNames from "./internal/commandNames.js"
+import { decoded, load as loadFile } from "./internal/smallFile.js"
 
 /**
  * A line of a Procfile: a name, and the command for a shell.
@@ -53,14 +53,6 @@ const entry = (where: string, given: string, command: string): Either.Either<Ent
 /** The name of a `NAME=COMMAND` word: what is before the first `=`, unless that has blanks. */
 const nameBefore = (word: string): ReadonlyArray<string> => /^([^\s=]*)=/.exec(word)?.slice(1) ?? []
 
-/** The name of a command without one: its npm script, or its program. */
-const nameOf = (command: string): string => {
-  const [first = "", second, third] = command.split(/\s+/)
-  const script = /^(?:npm|pnpm|yarn|bun)$/.test(first) ? (second === "run" ? third : second) : undefined
-  const name = (script ?? first.slice(first.lastIndexOf("/") + 1)).replace(/[^A-Za-z0-9_.-]+/g, "-")
-  return /^\w/.test(name) ? name : "command"
-}
-
 /** Names are case-sensitive, as files are; each may be used once. */
 const unique = (
   entries: ReadonlyArray<readonly [where: string, entry: Entry]>
@@ -75,17 +67,6 @@ const unique = (
     seen.set(name, where)
   }
   return Either.right(entries.map(([, entry]) => entry))
-}
-
-const decoded = (file: { readonly path: string; readonly text: string | Uint8Array }) => {
-  const { path, text } = file
-  if (typeof text === "string") return Either.right(text)
-  const bytes = Buffer.from(text.buffer, text.byteOffset, text.length)
-  if (isUtf8(bytes)) return Either.right(bytes.toString())
-  // In latin1 each byte is a character, so that lines keep their bytes.
-  const lines = bytes.toString("latin1").split("\n")
-  const line = lines.findIndex((line) => !isUtf8(Buffer.from(line, "latin1"))) + 1
-  return Either.left(new ProcfileError({ where: `${path}, line ${line}`, detail: "it is not UTF-8 text" }))
 }
 
 /**
@@ -111,11 +92,11 @@ export const read = (
 ): Either.Either<ReadonlyArray<Entry>, ProcfileError> =>
   Either.gen(function* () {
     const entries: Array<readonly [string, Entry]> = []
-    const given = file === undefined ? "" : yield* decoded(file)
-    for (const [i, line] of given
-      .replace(/^\uFEFF/, "")
-      .split(/\r?\n/)
-      .entries()) {
+    const given =
+      file === undefined
+        ? ""
+        : yield* Either.mapLeft(decoded(file.path, file.text), (problem) => new ProcfileError(problem))
+    for (const [i, line] of given.split(/\r?\n/).entries()) {
       const text = line.trim()
       if (text === "" || text.startsWith("#")) continue
       const where = `${file!.path}, line ${i + 1}`
@@ -127,23 +108,15 @@ export const read = (
       entries.push([where, yield* entry(where, text.slice(0, colon).trim(), text.slice(colon + 1).trim())])
     }
     const taken = new Set([...entries.map(([, { name }]) => name), ...words.flatMap(nameBefore)])
-    const free = (name: string, nth = 1): string => {
-      const numbered = nth === 1 ? name : `${name}-${nth}`
-      return taken.has(numbered) ? free(name, nth + 1) : numbered
-    }
     for (const word of words) {
       const where = `'${brief(word)}'`
       const [given] = nameBefore(word)
-      const name = given ?? free(nameOf(word.trim()))
-      taken.add(name)
+      const name = given ?? CommandNames.take(taken, word)
       const command = given === undefined ? word : word.slice(given.length + 1)
       entries.push([where, yield* entry(where, name, command.trim())])
     }
     return yield* unique(entries)
   })
-
-/** The longest file, in bytes. */
-const longest = 1024 * 1024
 
 /**
  * As {@link read}, with the file at the path; `-` is standard input. Fails when there is no entry, with `InputError` when the
@@ -157,17 +130,13 @@ export const load = Effect.fn("Procfile.load")(function* (
   path: string | undefined
 ) {
   if (path === undefined) return yield* read(words)
-  const input = yield* Input.Input
-  const where = path === "-" ? "standard input" : path
+  const { bytes, where } = yield* Effect.mapError(loadFile(path), (error) =>
+    error instanceof Input.InputError
+      ? error
+      : new ProcfileError({ where: error.where, detail: `${error.detail}; ${form}` })
+  )
+  const entries = yield* read(words, { path: where, text: bytes })
   const fail = (detail: string) => new ProcfileError({ where, detail })
-  const parts: Array<Uint8Array> = []
-  let size = 0
-  yield* Stream.runForEach(input.open(path), (bytes) => {
-    parts.push(bytes)
-    size += bytes.length
-    return size > longest ? fail(`it is longer than ${formatSize(longest)}; ${form}`) : Effect.void
-  })
-  const entries = yield* read(words, { path: where, text: Buffer.concat(parts) })
   return entries.length === 0 ? yield* fail(`it has no commands; ${form}`) : entries
 })
 

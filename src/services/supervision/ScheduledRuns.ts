@@ -1,19 +1,23 @@
 import type * as Command from "@effect/platform/Command"
-import { Cause, Clock, type DateTime, Duration, Effect, Either, Exit } from "effect"
+import { Cause, Clock, type DateTime, Deferred, Duration, Effect, Either, Exit } from "effect"
 import * as EventLine from "../host/EventLine.js"
 import type { Status } from "../host/Events.js"
-import { ofMany } from "../host/ExitCodes.js"
+import { codes, ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import * as ProcessError from "../process/ProcessError.js"
 import * as Processes from "../process/Processes.js"
 import * as ProcessOutcome from "../process/ProcessOutcome.js"
+import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
 import * as Deadline from "../task/Deadline.js"
+import * as Sleep from "../task/Sleep.js"
 import { notDoneIn } from "../text/Durations.js"
-import { anyTime, checkedDuration, checkOptions, time } from "../text/Numbers.js"
+import { anyCount, anyTime, checkedDuration, checkOptions, time } from "../text/Numbers.js"
 import type * as CivilTime from "../time/CivilTime.js"
 import type * as Cron from "../time/Cron.js"
 import * as Timers from "../time/Timers.js"
+import * as CommandNames from "./internal/commandNames.js"
+import * as LogFiles from "./LogFiles.js"
 
 /**
  * When an effect or a command runs: once after a delay (`Later`) or at a time that `CivilTime.read` gave (`At`); every
@@ -94,6 +98,13 @@ export const start = <A, R>(
  */
 export type RunEvent =
   | ({ readonly name: string } & (
+      | {
+          readonly event: "retrying"
+          readonly index: number
+          readonly attempt: number
+          readonly delay: number
+          readonly reason: string
+        }
       | { readonly event: "scheduled"; readonly at: number; readonly skipped: string | undefined }
       | {
           readonly event: "started"
@@ -163,8 +174,12 @@ export interface RunsOptions extends StartOptions {
   readonly grace?: Duration.DurationInput | undefined
   /** The signal that asks a run to end; default TERM. */
   readonly stopSignal?: NodeJS.Signals | undefined
-  /** The longest a run may take; default no limit. */
+  /** The longest an attempt of a run may take; default no limit. */
   readonly timeout?: Duration.DurationInput | undefined
+  /** Further attempts of a run that failed; default 0. */
+  readonly retries?: number | undefined
+  /** The pauses before further attempts; default as in `Backoff.make`. */
+  readonly backoff?: Backoff.Backoff | undefined
   /** Receives every event. The command's pipe is held until its output has been handled. */
   readonly handle: (event: RunEvent) => Effect.Effect<void>
 }
@@ -198,8 +213,9 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
   when: When,
   options: RunsOptions
 ) {
-  const { grace, handle, stopSignal, timeout, ...series } = options
-  checkOptions(options, { grace: time, timeout: time })
+  const { backoff, grace, handle, retries = 0, stopSignal, timeout, ...series } = options
+  checkOptions(options, { grace: time, timeout: time, retries: anyCount })
+  const pauseBefore = Backoff.make(backoff)
   const processes = yield* Processes.Processes
   const line = CommandText.commandLine(command)
   const { name = line } = options
@@ -231,6 +247,17 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
       onTimeout: () => new ProcessError.CommandTimedOut({ command: line, after })
     })
   }
+  const attempts = (index: number, nth: number): ReturnType<typeof execute> =>
+    Effect.gen(function* () {
+      const ended = yield* Effect.either(execute(index))
+      const { detail: reason } = ProcessOutcome.of(ended)
+      if (reason === undefined || nth > retries) return yield* ended
+      const pause = yield* pauseBefore(nth - 1)
+      const delay = EventLine.ms(pause)
+      yield* handle({ event: "retrying", index, name, attempt: nth + 1, delay, reason })
+      yield* Sleep.sleep(pause)
+      return yield* attempts(index, nth + 1)
+    })
   const outcomeOf = (exit: Exit.Exit<ProcessOutcome.Exited, ProcessError.ProcessError>) =>
     Effect.gen(function* () {
       if (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)) {
@@ -255,7 +282,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
       Effect.gen(function* () {
         const started = yield* Clock.currentTimeNanos
         yield* handle({ event: "started", index, name, at, skipped })
-        const ended = yield* outcomeOf(yield* Effect.exit(restore(execute(index))))
+        const ended = yield* outcomeOf(yield* Effect.exit(restore(attempts(index, 1))))
         counts[ended.status]++
         yield* handle({ event: "finished", index, name, duration: yield* since(started), ...ended })
       })
@@ -293,3 +320,81 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
     Effect.zipRight(Effect.suspend(summary))
   )
 })
+
+/**
+ * A command of {@link runAll}, and when it runs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ScheduledCommand {
+  readonly command: Command.Command
+  readonly when: When
+  /** The name in its events. */
+  readonly name: string
+  /** Default that of the options. */
+  readonly zone?: DateTime.TimeZone | undefined
+}
+
+/**
+ * Settings of {@link runAll}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface ScheduledOptions extends Omit<RunsOptions, "name"> {
+  /** A folder for a log of each command's output, named after its program. */
+  readonly logs?: ({ readonly directory: string } & LogFiles.Options) | undefined
+}
+
+/**
+ * As {@link run}, for several commands, each by its own schedule: the summary of all is the last event. The exit code is
+ * that of all runs together. Fails with `LogFilesError` when a log cannot be written.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
+export const runAll = Effect.fn("ScheduledRuns.runAll")(function* (
+  jobs: ReadonlyArray<ScheduledCommand>,
+  { logs, ...options }: ScheduledOptions
+) {
+  const taken = new Set<string>()
+  const unwritten = yield* Deferred.make<never, LogFiles.LogFilesError>()
+  const files = yield* Effect.forEach(jobs, ({ name }) =>
+    logs === undefined
+      ? Effect.succeed(undefined)
+      : LogFiles.open(logs.directory, CommandNames.take(taken, name), logs)
+  )
+  const begun = yield* Clock.currentTimeNanos
+  const summaries: Array<RunsSummary> = []
+  const all = Effect.forEach(
+    jobs,
+    ({ command, name, when, zone = options.zone }, i) => {
+      const file = files[i]
+      const handle = (event: RunEvent): Effect.Effect<void> => {
+        if (event.event === "summary") return Effect.sync(() => void summaries.push(event))
+        if (event.event !== "output" || file === undefined) return options.handle(event)
+        const written = Effect.catchAll(file.write(event.bytes), (error) => Deferred.fail(unwritten, error))
+        return Effect.zipRight(written, options.handle(event))
+      }
+      return run(command, when, { ...options, name, zone, handle })
+    },
+    { concurrency: "unbounded", discard: true }
+  )
+  const summary = Effect.gen(function* () {
+    const exitCodes = summaries.flatMap(({ exitCode }) => (exitCode === codes.ok ? [] : [exitCode]))
+    const counts = EventLine.tally([])
+    for (const one of summaries)
+      for (const status of Object.keys(counts) as Array<Status>) counts[status] += one[status]
+    const total: RunsSummary = {
+      event: "summary",
+      ...counts,
+      duration: EventLine.ms(Duration.toMillis(Duration.nanos((yield* Clock.currentTimeNanos) - begun))),
+      exitCode: exitCodes.find((code) => code > 128) ?? ofMany(exitCodes)
+    }
+    yield* options.handle(total)
+    return total
+  })
+  yield* Effect.onInterrupt(Effect.raceFirst(all, Deferred.await(unwritten)), () => summary)
+  return yield* summary
+}, Effect.scoped)

@@ -110,6 +110,8 @@ export interface SeriesOptions extends CallOptions {
    * runs after that one's clean-up. `"parallel"`: both run. Default `"skip"`.
    */
   readonly overlap?: Overlap | undefined
+  /** Whether the first run is due at once, before the times of the series. Default false. */
+  readonly now?: boolean | undefined
   /** Most runs. Default: no limit. */
   readonly times?: number | undefined
   /** No run is due after this. Default: no limit. */
@@ -276,6 +278,7 @@ const settingsOf = (options: SeriesOptions, name: string, recheck: number, seed:
     name,
     recheck,
     overlap: options.overlap ?? "skip",
+    now: options.now === true,
     times: options.times ?? Number.POSITIVE_INFINITY,
     until: options.until === undefined ? Number.POSITIVE_INFINITY : epochOf(options.until),
     jitter: Duration.toMillis(options.jitter ?? 0),

@@ -4,7 +4,7 @@ import * as CivilTime from "../../../src/services/time/CivilTime.js"
 
 describe("the view of aio schedule", () => {
   it("cuts the text of --json between characters, and ends with what is left of one", () => {
-    const { json } = View.make({ zone: CivilTime.local(), repeated: true, now: () => 0 })
+    const { json } = View.make({ zone: CivilTime.local(), repeated: true, timestamps: false, now: () => 0 })
     const which = { index: 1, name: "job" }
     const output = (...bytes: ReadonlyArray<number>) =>
       json!({ event: "output", ...which, stream: "stdout", bytes: Uint8Array.from(bytes) })

@@ -71,6 +71,8 @@ export interface Settings {
   /** The origin of its cancellations. */
   readonly name: string
   readonly overlap: Overlap
+  /** Whether the first run is due at once. */
+  readonly now: boolean
   readonly times: number
   readonly until: number
   readonly jitter: number
@@ -135,7 +137,8 @@ export class Series<R extends Run> implements Entry {
     private readonly settings: Settings
   ) {
     this.byWall = plan.byWall
-    this.schedule(this.planned(this.now()))
+    const now = this.now()
+    this.schedule(settings.now ? this.placed({ at: now }) : this.planned(now))
     this.settle()
   }
 

@@ -67,6 +67,7 @@ const start = (
     {
       name: "beat",
       overlap: "skip",
+      now: false,
       times: Number.POSITIVE_INFINITY,
       until: Number.POSITIVE_INFINITY,
       jitter: 0,
