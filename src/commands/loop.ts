@@ -59,40 +59,59 @@ export const command = Command.provide(
     {
       summary:
         "map a function or a command over a stream of records, in order and in bounded memory; unchanged records keep their bytes",
-      usage: ["[OPTIONS] MODULE#EXPORT", "[OPTIONS] -- CMD [ARG...]"],
+      usage: [
+        "[OPTIONS] MODULE#EXPORT [FILE...]",
+        "[OPTIONS] -e 'r => ...' [FILE...]",
+        "[OPTIONS] -- CMD [ARG...]"
+      ],
       operands: "list",
       arguments: [
         ["MODULE#EXPORT", "a function of a .ts or .js file; without #EXPORT its default export, or main"],
         [
           "CMD [ARG...]",
-          "a command for each record, with {} for the record; its stdout is the result; one word with blanks is for /bin/sh"
-        ]
+          "a command for each record, with {} for the record and {user.id} for a field of JSON or CSV; its stdout is the result; one word with blanks is for /bin/sh"
+        ],
+        ["FILE", "read its records instead of standard input; several are read one after the other"]
       ],
       flags,
       examples: [
         ["loop upper.ts < lines.txt", "each line through a function"],
         ["loop -a records.ndjson --format ndjson -j 8 square.ts#square", "eight records of JSON at a time"],
-        ["loop -a lines.txt -- echo {}", "a command for each line"]
+        ["loop --format ndjson -e 'r => r * 2' records.ndjson", "an expression for each record of a file"],
+        ["loop -a lines.txt --pipe -- tr a-z A-Z", "a command that reads each line"]
       ]
     },
-    (config, { operands: [own, extra], operands: all, rest }) =>
+    (config, { operands: all, rest }) =>
       Effect.gen(function* () {
+        const { eval: expression, pipe } = config
+        const [own] = expression === undefined || rest !== undefined ? all : [expression]
+        const files = rest !== undefined ? [] : expression === undefined ? all.slice(1) : all
         const { argFile, checkpoint, follow, json, outputFormat, progress, quiet, rotateWait } = config
         const input = yield* Input.Input
         if (own === undefined) {
-          return yield* Command.usage("no function is given; write MODULE#EXPORT, or -- CMD ARG… {}")
-        }
-        if (rest === undefined && extra !== undefined) {
           return yield* Command.usage(
-            isFile(own)
-              ? `unexpected '${extra}' behind the function ${own}; options go before it`
-              : `unexpected '${extra}'; ${behind(all)}`
+            "no function is given; write MODULE#EXPORT, -e 'r => ...', or -- CMD ARG... {}"
+          )
+        }
+        if (rest === undefined && expression === undefined && files.length > 0 && !isFile(own)) {
+          return yield* Command.usage(`unexpected '${files[0]}'; ${behind(all)}`)
+        }
+        if (rest !== undefined && expression !== undefined) {
+          return yield* Command.usage("-e and a command exclude each other; give one")
+        }
+        if (rest === undefined && pipe) {
+          return yield* Command.usage("--pipe is for a command: aio loop --pipe -- CMD ARG...")
+        }
+        const option = files.find((file) => file.startsWith("-") && file !== "-")
+        if (option !== undefined) {
+          return yield* Command.usage(
+            `unexpected '${option}' behind the function; options go before it, and a file is ./${option}`
           )
         }
         if (rest !== undefined && own.trim() === "") {
           return yield* Command.usage("the command is empty; write one like 'gzip -k {}'")
         }
-        const problem = conflict(config, input.isTerminal)
+        const problem = conflict(config, files, input.isTerminal)
         if (problem !== undefined) return yield* Command.usage(problem)
         yield* leanHeap
         const output = yield* Output.Output
@@ -100,8 +119,9 @@ export const command = Command.provide(
         // A command takes bytes, a function takes text.
         const isRaw = rest !== undefined && (format === "lines" || format === "null")
         const { end, ...form } = RecordWriter.formOf(format, { as: outputFormat, events: json })
-        const file = argFile === "-" ? undefined : argFile
-        const name = follow ?? file ?? "standard input"
+        const given = files.length > 0 ? files : [argFile ?? "-"]
+        const [file] = given[0] === "-" ? [] : given
+        const name = follow ?? given.map((path) => (path === "-" ? "standard input" : path)).join(", ")
         const place = (line: number) => `${format === "null" ? "item" : "line"} ${line} of ${name}`
         const view = View.make({ place, end, onGap: config.onGap, now: () => performance.now() })
         const reporter = yield* Reporter.make(view, { json, quiet, progress })
@@ -111,10 +131,14 @@ export const command = Command.provide(
 
         const f =
           rest === undefined
-            ? (yield* UserFunction.load(own, "a record", isFile(own) ? "" : `; ${behind([own])}`)).value
+            ? expression !== undefined
+              ? yield* UserFunction.evaluate(expression)
+              : (yield* UserFunction.load(own, "a record", isFile(own) ? "" : `; ${behind([own])}`)).value
             : yield* CommandMapper.make(rest, {
                 asText: json,
                 isRaw,
+                pipe,
+                fields: format === "ndjson" || format === "csv",
                 onStderr: (bytes, { index, line }) =>
                   report([{ event: "output", index, line, stream: "stderr", bytes }])
               })
@@ -122,8 +146,11 @@ export const command = Command.provide(
           follow === undefined
             ? {
                 _tag: "Input",
-                name: file === undefined ? name : resolve(file),
-                bytes: input.open(argFile ?? "-")
+                name: given.length === 1 && file !== undefined ? resolve(file) : name,
+                bytes: Items.joined(
+                  given.map((path) => input.open(path)),
+                  format === "null" ? 0 : 10
+                )
               }
             : { _tag: "File", path: follow, rotateWait },
           f,
@@ -150,7 +177,12 @@ export const command = Command.provide(
         ).pipe(Effect.mapError((error) => shown(place, error)))
         yield* Command.exit(exitCode)
       }).pipe(Effect.scoped),
-    { example: { run: () => Loops.example, instead: "write MODULE#EXPORT, or -- CMD ARG… {}" } }
+    {
+      example: {
+        run: () => Loops.example,
+        instead: "write MODULE#EXPORT, -e 'r => ...', or -- CMD ARG... {}"
+      }
+    }
   ),
   Layer.mergeAll(Checkpoints.layer, Modules.layer, ProcessServices.layer, SystemLoad.layer, Tail.layer)
 )

@@ -91,6 +91,56 @@ describe("aio loop", () => {
     expect(await json("stream", "effects.mjs")).toBe("1\n1\n2\n2\n")
   })
 
+  it("takes an expression for the function, and files behind it", async () => {
+    expect(await output(["-e", "(l) => l.toUpperCase()"], "a\nb\n")).toBe("A\nB\n")
+    const rows = '{"n":9007199254740993}\n'
+    expect(await output(["--format", "ndjson", "-e", "r => r"], rows)).toBe(rows)
+    expect(await output(["--format", "ndjson", "-e", "async (r) => r.n * 2"], '{"n":2}\n')).toBe("4\n")
+    // A file without a last line end does not run into the next one.
+    writeFileSync(join(cwd, "one"), "a\nb")
+    writeFileSync(join(cwd, "two"), "c\n")
+    expect(await output(["g.mjs", "one", "two", "one"])).toBe("A\nB\nC\nA\nB\n")
+    expect(await output(["-e", "l => l", "one", "-", "two"], "x")).toBe("a\nb\nx\nc\n")
+    expect(await output(["-0", "-e", "l => l", "one", "two"])).toBe("a\nb\0c\n\0")
+  })
+
+  it.each<[words: ReadonlyArray<string>, message: RegExp]>([
+    [["-e", "r => (", "one"], /option --eval: 'r => \(' is not JavaScript: /],
+    [["-e", "1 + 1"], /option --eval: '1 \+ 1' is not a function; write one like/],
+    [["-e", "r => r", "--", "cat"], /-e and a command exclude each other/],
+    [["--pipe", "g.mjs"], /--pipe is for a command/],
+    [["g.mjs", "one", "--json"], /unexpected '--json' behind the function/],
+    [["-a", "one", "g.mjs", "two"], /records come from FILEs or from --arg-file or --follow/],
+    [["--format", "csv", "g.mjs", "one", "two"], /several files of CSV/],
+    [["g.mjs", "nowhere"], /nowhere/]
+  ])("refuses %j", async (words, message) => {
+    const { code, stderr, stdout } = await aio(words)
+    expect([code, stdout, stderr.split("\n").length]).toEqual([2, "", 2])
+    expect(stderr).toMatch(message)
+  })
+
+  it("gives a command fields of a record, or the record on its stdin", async () => {
+    const rows = '{"user":{"id":9007199254740993,"name":"a b"},"tags":["x"]}\n'
+    const json = (...words: ReadonlyArray<string>) => output(["--format", "ndjson", "--", ...words], rows)
+    expect(await json("printf", "%s|%s|%s\\n", "{user.name}", "{user.id}", "{tags}")).toBe(
+      'a b|9007199254740993|["x"]\n'
+    )
+    expect(await json("echo {user.name} {tags[0]} | tr a-z A-Z")).toBe("A B X\n")
+    const csv = await output(["--format", "csv", "--", "echo", "{name}-{n}"], "n,name\n1,ada\n")
+    expect(csv).toBe("ada-1\n")
+    expect(await output(["--pipe", "--", "tr", "a-z", "A-Z"], "a\nb")).toBe("A\nB\n")
+    expect(await output(["--pipe", "--batch", "2", "--", "wc", "-l"], "a\nb\nc\n")).toMatch(/^\s*2\n\s*1\n$/)
+    expect(await output(["--", "echo", "{name}"], "a\n")).toBe("{name} a\n")
+    const missing = await aio(["--format", "ndjson", "--", "echo", "{nope}"], rows)
+    expect([missing.code, missing.stderr]).toEqual([
+      1,
+      expect.stringContaining("the record has no field nope")
+    ])
+    // An item that a shell would read is refused in a field too.
+    const quoted = await aio(["--format", "ndjson", "--", "echo '{user.name}'"], '{"user":{"name":"$(x)"}}\n')
+    expect([quoted.code, quoted.stderr]).toEqual([1, expect.stringContaining("a shell would interpret")])
+  })
+
   it("passes bytes on untouched when the function does not change them, and rounds no integer", async () => {
     const text = '{ "n" : 1.10, "id":12345678901234567890 }\r\n\n{"é":"\\u00e9"}\n{"n":1e2}'
     const kept = text.replace("\n\n", "\n")
@@ -256,7 +306,7 @@ describe("aio loop", () => {
       [["no.ts"], /no\.ts: no such file/],
       [["g.mjs#nope"], /g\.mjs: no export 'nope'/],
       [["g.mjs#number"], /g\.mjs: export 'number' is a number; expected a function that takes a record/],
-      [["f.ts", "g.ts"], /unexpected 'g\.ts' behind the function f\.ts/],
+      [["f.ts", "g.ts"], /cannot read g\.ts: the file does not exist/],
       [["--checkpoint", "c"], /no function is given/],
       [["--within", "1s", "f.ts"], /--within applies to --batch N only/],
       [["--key", "a", "--batch", "2", "f.ts"], /--key and --batch exclude each other/],

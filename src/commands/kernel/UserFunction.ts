@@ -1,5 +1,6 @@
-import { Effect, Either } from "effect"
+import { Cause, Effect, Either } from "effect"
 import * as Modules from "../../services/source/Modules.js"
+import { headline } from "../../services/task/Causes.js"
 import { usage } from "./Command.js"
 import * as Values from "./Values.js"
 
@@ -19,4 +20,15 @@ export const load = (word: string, takes: string, otherwise = "") =>
       return { path, name: found.name, value: value as (...given: ReadonlyArray<unknown>) => unknown }
     const kind = value === null ? "null" : `a ${typeof value}`
     return yield* usage(`${file}: export '${found.name}' is ${kind}; expected a function that takes ${takes}`)
+  })
+
+/** The function that an expression is: `r => r.n * 2`. */
+export const evaluate = (text: string) =>
+  Effect.gen(function* () {
+    const value = yield* Effect.try({
+      try: (): unknown => new Function(`"use strict"; return (${text}\n)`)(),
+      catch: (error) => usage(`option --eval: '${text}' is not JavaScript: ${headline(Cause.fail(error))}`)
+    })
+    if (typeof value === "function") return value as (...given: ReadonlyArray<unknown>) => unknown
+    return yield* usage(`option --eval: '${text}' is not a function; write one like 'r => r.n * 2'`)
   })

@@ -8,6 +8,13 @@ const one: Values.Jobs = { of: "number", n: 1 }
 
 /** The options of `aio loop`. */
 export const flags = {
+  eval: Flag.value("eval", {
+    alias: "e",
+    value: "'r => …'",
+    text: "the function, as a JavaScript expression; every word is then a FILE",
+    parse: Values.text("a function like r => r.n * 2")
+  }),
+  pipe: Flag.toggle("pipe", "the command reads the record on its standard input"),
   argFile: Flag.withText(
     Flags.argFile,
     "read the records of FILE; - is standard input, which is the default"
@@ -66,18 +73,26 @@ export const flags = {
 type Config = Flag.Values<typeof flags>
 
 /** What is wrong with options that exclude each other. */
-export const conflict = (config: Config, isTerminal: boolean): string | undefined => {
+export const conflict = (
+  config: Config,
+  files: ReadonlyArray<string>,
+  isTerminal: boolean
+): string | undefined => {
   const { argFile, batch, deadLetters, follow, format, key, onFailure, onGap, rotateWait, within } = config
   if (within !== undefined && batch === undefined) return "--within applies to --batch N only; give that too"
   if (key !== undefined && batch !== undefined)
     return "--key and --batch exclude each other: a batch has no one key"
   if (deadLetters !== undefined && onFailure === "cancel")
     return "--dead-letter continues after a failure; omit --on-failure cancel"
+  if (files.length > 0 && (argFile ?? follow) !== undefined)
+    return "records come from FILEs or from --arg-file or --follow; give one of them"
+  if (files.length > 1 && format === "csv")
+    return "several files of CSV would have several headers; give one, or run once for each"
   if (follow === undefined) {
     if (rotateWait !== undefined) return "--rotate-wait applies to --follow FILE only; give that too"
     if (onGap !== undefined) return "--on-gap applies to --follow FILE only; give that too"
-    return argFile === undefined && isTerminal
-      ? "no records are given; pipe them in, or name a file: -a FILE, or --follow FILE"
+    return argFile === undefined && files.length === 0 && isTerminal
+      ? "no records are given; pipe them in, or name a FILE, or --follow FILE"
       : undefined
   }
   if (argFile !== undefined) return "--arg-file and --follow exclude each other; give one of them"

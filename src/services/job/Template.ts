@@ -18,6 +18,8 @@ export interface Place {
    * identifies a job independently of its slot.
    */
   readonly slot?: number | undefined
+  /** The text of a field of the item, by its path: for templates with named places. */
+  readonly field?: ((path: string) => string) | undefined
 }
 
 /**
@@ -47,6 +49,15 @@ const parts: Readonly<Record<string, (value: string) => string>> = {
 }
 
 const pattern = /\{((?:[1-9]\d*)?)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}/g
+const named = /\{((?:[1-9]\d*)?)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}|\{([A-Za-z_$][\w$]*(?:\.[\w$]+|\[\d+\])*)\}/g
+
+/** What a place that is not `{#}` or `{%}` stands for. */
+const chosen = (
+  { field, values }: Pick<Place, "field" | "values">,
+  index: string,
+  path: string | undefined
+): ReadonlyArray<string> =>
+  path !== undefined ? [field?.(path) ?? ""] : index === "" ? values : [values[Number(index) - 1] ?? ""]
 
 /**
  * Reads words with `{}` (the item), `{.}` (without extension), `{/}` (base name), `{//}` (folder), `{/.}` (base name
@@ -55,26 +66,28 @@ const pattern = /\{((?:[1-9]\d*)?)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}/g
  * are sources.
  *
  * @param quote quotes items if a shell reads the words; default: no quoting.
+ * @param fields whether `{name}` and `{user.id}` are fields of the item; default false: they are text.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (
   words: ReadonlyArray<string>,
-  quote: (value: string) => string = (value) => value
+  quote: (value: string) => string = (value) => value,
+  fields = false
 ): Template => {
-  const places = words.some((word) => word.search(pattern) >= 0)
+  const places = words.some((word) => hasPlace(word, fields))
   if (!places) return ({ values }) => [...words, ...values.map(quote)]
-  return ({ seq, slot, values }) =>
+  return ({ field, seq, slot, values }) =>
     words.flatMap((word) => {
       const [, alone] = /^\{(\.|\/\/|\/\.|\/|)\}$/.exec(word) ?? []
       if (alone !== undefined) return values.map((value) => quote(parts[alone]!(value)))
       return word.replace(
-        pattern,
-        (_, index: string, part: string | undefined, number: string | undefined) => {
+        fields ? named : pattern,
+        (_, index = "", part: string | undefined, number: string | undefined, path: unknown) => {
           if (number !== undefined) return String(number === "#" ? seq : (slot ?? "{%}"))
-          const chosen = index === "" ? values : [values[Number(index) - 1] ?? ""]
-          return chosen.map((value) => quote(parts[part ?? ""]!(value))).join(" ")
+          const own = chosen({ field, values }, index, typeof path === "string" && fields ? path : undefined)
+          return own.map((value) => quote(parts[part ?? ""]!(value))).join(" ")
         }
       )
     })
@@ -131,22 +144,23 @@ const readIn = { "'": /[\s|&;<>()$`\\"'*?[\]#~!{}]/, '"': /[$`"]|\\[\\\n]/, "#":
  * @category functions
  */
 export const misread = (
-  command: string
-): ((place: Pick<Place, "values">) => string | undefined) | undefined => {
+  command: string,
+  fields = false
+): ((place: Pick<Place, "field" | "values">) => string | undefined) | undefined => {
   const within = quotesIn(command)
-  const found = [...command.matchAll(pattern)]
-  const places = found.flatMap(([place, index = "", part = "", number], i) => {
+  const found = [...command.matchAll(fields ? named : pattern)]
+  const places = found.flatMap(([place, index = "", part = "", number, path], i) => {
     const where = within[found[i]!.index] ?? ""
-    return where === "" || number !== undefined ? [] : [{ where, place, index, part }]
+    return where === "" || number !== undefined ? [] : [{ where, place, index, part, path }]
   })
   // Without a place, items are appended.
   if (found.length === 0 && within[command.length - 1] === "#") {
-    places.push({ where: "#", place: "it", index: "", part: "" })
+    places.push({ where: "#", place: "it", index: "", part: "", path: undefined })
   }
   if (places.length === 0) return undefined
-  return ({ values }) => {
-    for (const { index, part, place, where } of places) {
-      for (const value of index === "" ? values : [values[Number(index) - 1] ?? ""]) {
+  return (given) => {
+    for (const { index, part, path, place, where } of places) {
+      for (const value of chosen(given, index, path)) {
         const [read] = readIn[where].exec(parts[part]!(value)) ?? []
         if (read === undefined) continue
         const why =
@@ -159,6 +173,14 @@ export const misread = (
     return undefined
   }
 }
+
+/**
+ * Whether the word has a place for an item.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const hasPlace = (word: string, fields = false): boolean => word.search(fields ? named : pattern) >= 0
 
 /**
  * The highest source that a `{N}` refers to; 0 without any.

@@ -199,3 +199,37 @@ export const proper = <E, R>(items: Stream.Stream<Item, E, R>): Stream.Stream<It
       failure
     )
   })
+
+/**
+ * The bytes of several inputs, one after the other: the last item of each is ended with the byte `end` if it has no end, so
+ * that it does not run into the first item of the next.
+ *
+ * @since 0.1.0
+ * @category streams
+ */
+export const joined = <E, R>(
+  inputs: ReadonlyArray<Stream.Stream<Uint8Array, E, R>>,
+  end: number
+): Stream.Stream<Uint8Array, E, R> => {
+  const [only, ...others] = inputs
+  if (only === undefined) return Stream.empty
+  if (others.length === 0) return only
+  return Stream.fromIterable(inputs.entries()).pipe(
+    Stream.flatMap(([i, input]) =>
+      Stream.suspend(() => {
+        let last = end
+        const ended = Stream.suspend(() =>
+          last === end || i === inputs.length - 1 ? Stream.empty : Stream.make(Uint8Array.of(end))
+        )
+        return Stream.concat(
+          Stream.tap(input, (bytes) =>
+            Effect.sync(() => {
+              last = bytes.at(-1) ?? last
+            })
+          ),
+          ended
+        )
+      })
+    )
+  )
+}
