@@ -3,7 +3,7 @@ import { constants } from "node:os"
 import { resolve } from "node:path"
 import * as RawText from "../../text/RawText.js"
 import type { Backend, Request } from "./backend.js"
-import { endOf, errorName, type Libc } from "./libc.js"
+import { errorName, type Libc } from "./libc.js"
 import * as nodeSpawn from "./nodeSpawn.js"
 import * as pipes from "./pipes.js"
 import * as reaper from "./reaper.js"
@@ -95,13 +95,7 @@ export const make = (libc: Libc): Backend => ({
         stdout: out === undefined ? undefined : pipes.reader(out),
         stderr: err === undefined ? undefined : pipes.reader(err)
       })
-      reaper.watch(
-        libc,
-        pid,
-        (reaped) =>
-          listener.exited(reaped === undefined ? undefined : { ...endOf(reaped.status), usage: reaped }),
-        request.background !== true
-      )
+      reaper.watch(libc, pid, listener.exited, request.background !== true)
     }
     try {
       search(libc, request, theirs, spawned)
