@@ -17,25 +17,7 @@ export interface Plan {
   readonly stdio: ReadonlyArray<number | undefined>
 }
 
-export interface Libc {
-  /**
-   * Calls back with the pid, or minus the error number. The child has its own session, no blocked and no ignored signal.
-   * A thread of libuv's waits for its exec: the main thread would stand still for some milliseconds.
-   */
-  readonly spawn: (plan: Plan, onSpawned: (pid: number) => void) => void
-  /** Whether `Plan.cwd` is supported. */
-  readonly changesFolder: boolean
-  /** Both ends of a pipe that exec closes, or minus the error number. */
-  readonly pipe: () => readonly [number, number] | number
-  /** Makes a descriptor blocking: Node makes its own non-blocking, which programs do not expect. */
-  readonly block: (fd: number) => void
-  /** Reaps the child if it has ended; `"gone"` if there is no such child. */
-  readonly reap: (pid: number) => Ended | "running" | "gone"
-  /** Makes this process adopt orphaned descendants; false where the platform has no such thing. */
-  readonly adoptOrphans: (on: boolean) => boolean
-  /** Whether nothing can read what is written to this pipe any more. */
-  readonly hasNoReader: (fd: number) => boolean
-}
+export type Libc = ReturnType<typeof open>
 
 /** The values of macros, and what else differs, with the headers that define them. Linux: glibc and musl agree. */
 export interface Platform {
@@ -100,7 +82,7 @@ type Native = ((...args: ReadonlyArray<unknown>) => number) & {
   readonly async: (...args: ReadonlyArray<unknown>) => void
 }
 
-const open = (platform: Platform): Libc => {
+const open = (platform: Platform) => {
   const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi")
   const library = koffi.load(null)
   const native = (signature: string) => library.func(signature) as unknown as Native
@@ -171,8 +153,13 @@ const open = (platform: Platform): Libc => {
     (platform.microseconds === 8 ? Number(usage.readBigInt64LE(at + 8)) : usage.readInt32LE(at + 8)) / 1000
 
   return {
+    /** Whether `Plan.cwd` is supported. */
     changesFolder: addChdir !== undefined,
-    spawn: (plan, onSpawned) => {
+    /**
+     * Calls back with the pid, or minus the error number. The child has its own session, no blocked and no ignored signal.
+     * A thread of libuv's waits for its exec: the main thread would stand still for some milliseconds.
+     */
+    spawn: (plan: Plan, onSpawned: (pid: number) => void): void => {
       const { argv, block, cwd, envp, path } = blockOf(plan)
       const actions = Buffer.alloc(opaque)
       actionsInit(actions)
@@ -187,26 +174,31 @@ const open = (platform: Platform): Libc => {
         onSpawned(error === 0 ? block.readInt32LE() : -error)
       })
     },
-    pipe: () => {
+    /** Both ends of a pipe that exec closes, or minus the error number. */
+    pipe: (): readonly [number, number] | number => {
       const failed = pipe2 === undefined ? pipe(both) : pipe2(both, platform.closeOnExec)
       if (failed !== 0) return -koffi.errno()
       const [from, to] = [both.readInt32LE(0), both.readInt32LE(4)]
       if (pipe2 === undefined) for (const fd of [from, to]) fcntl(fd, setDescriptorFlags, "int", 1)
       return [from, to]
     },
-    block: (fd) => {
+    /** Makes a descriptor blocking: Node makes its own non-blocking, which programs do not expect. */
+    block: (fd: number): void => {
       const flags = fcntl(fd, getStatusFlags, "int", 0)
       if (flags >= 0) fcntl(fd, setStatusFlags, "int", flags & ~constants.O_NONBLOCK)
     },
-    reap: (pid) => {
+    /** Reaps the child if it has ended; `"gone"` if there is no such child. */
+    reap: (pid: number): Ended | "running" | "gone" => {
       const reaped = wait4(pid, status, noHang, usage)
       if (reaped !== pid) return reaped === 0 ? "running" : "gone"
       const peakMemory = Number(usage.readBigInt64LE(32)) * platform.memoryUnit
       return { ...endOf(status.readInt32LE()), usage: { user: time(0), system: time(16), peakMemory } }
     },
-    adoptOrphans: (on) =>
+    /** Makes this process adopt orphaned descendants; false where the platform has no such thing. */
+    adoptOrphans: (on: boolean): boolean =>
       platform.subreaper !== undefined && prctl?.(platform.subreaper, on ? 1 : 0, 0, 0, 0) === 0,
-    hasNoReader: (fd) => {
+    /** Whether nothing can read what is written to this pipe any more. */
+    hasNoReader: (fd: number): boolean => {
       const polled = Buffer.alloc(8) // struct pollfd: the descriptor, what is asked, what is answered
       polled.writeInt32LE(fd)
       return pollOnce(polled, 1, 0) > 0 && (polled.readInt16LE(6) & pollError) !== 0

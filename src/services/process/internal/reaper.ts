@@ -27,18 +27,15 @@ const budget = 1
 let resuming = false
 
 const callBack = () => {
+  resuming = false
   const begun = performance.now()
   for (const [pid, onEnded] of ended) {
     onEnded()
     ended.delete(pid)
     if (performance.now() - begun >= budget) break
   }
-  if (ended.size === 0 || resuming) return
-  resuming = true
-  setImmediate(() => {
-    resuming = false
-    callBack()
-  })
+  resuming = ended.size > 0
+  if (resuming) setImmediate(callBack)
 }
 
 const sweep = () => {
