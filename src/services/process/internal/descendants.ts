@@ -14,7 +14,7 @@ export interface Tree {
   readonly seen: Map<number, string>
   /** Whether its first process was reaped: the pid may be another's. */
   ended: boolean
-  /** Called for each descendant outside of the group when it is first found. */
+  /** Called for each descendant that is found outside of the group, at each look. */
   readonly onStray?: ((pid: number, start: string) => void) | undefined
 }
 
@@ -127,8 +127,13 @@ export const walk = (tree: Tree): void => {
   const childrenOf = childrenNow()
   const queue = tree.ended ? [] : [tree.group]
   for (const [pid, start] of tree.seen) {
-    if (statOf(pid)?.start === start) queue.push(pid)
-    else tree.seen.delete(pid)
+    const stat = statOf(pid)
+    if (stat?.start !== start) {
+      tree.seen.delete(pid)
+      continue
+    }
+    queue.push(pid)
+    if (stat.group !== tree.group) tree.onStray?.(pid, start) // it may have left the group since it was found
   }
   for (const pid of queue) {
     for (const child of childrenOf(pid)) if (note(tree, child)) queue.push(child)

@@ -42,8 +42,8 @@ export type Guardian = ReturnType<typeof make>
 /** Its trees have markers of {@link markerOf} with this prefix. */
 export const make = (backend: () => Backend, markers: string) => {
   const trees = new Set<Tree>()
-  /** The trees that the guardian knows. */
-  const known = new Set<Tree>()
+  /** The trees that the guardian knows, and what it knows of their descendants. */
+  const known = new Map<Tree, Set<string>>()
   let resident: { readonly pid: number; readonly to: Writable } | undefined
   const waiting: Array<() => void> = []
   let starting = false
@@ -56,15 +56,15 @@ export const make = (backend: () => Backend, markers: string) => {
   const flush = () => {
     timer = undefined
     let text = ""
-    for (const tree of known) {
+    for (const tree of known.keys()) {
       if (trees.has(tree)) continue
       known.delete(tree)
       text += `- ${idOf(tree)}\n`
     }
     for (const tree of trees) {
       if (known.has(tree)) continue
-      known.add(tree)
       const seen = [...tree.seen].map(([pid, start]) => `${pid}:${start}`)
+      known.set(tree, new Set(seen))
       text += `+ ${idOf(tree)} ${[tree.group, tree.marker, ...seen].join(" ")}\n`
     }
     write(text)
@@ -126,7 +126,10 @@ export const make = (backend: () => Backend, markers: string) => {
     },
     /** A descendant outside of its tree's group. */
     stray: (tree: Tree, pid: number, start: string): void => {
-      if (known.has(tree)) write(`s ${idOf(tree)} ${pid}:${start}\n`)
+      const [told, found] = [known.get(tree), `${pid}:${start}`]
+      if (told === undefined || told.has(found)) return
+      told.add(found)
+      write(`s ${idOf(tree)} ${found}\n`)
     },
     remove: (tree: Tree): void => {
       trees.delete(tree)
