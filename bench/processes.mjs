@@ -27,7 +27,12 @@ await compare(
     { name: "Processes (posix_spawn)", run: service("posix_spawn", "8", "pause") },
     { name: "Processes (node:child_process)", run: service("node", "8", "pause") },
     { name: "posix_spawn, without waits", run: service("posix_spawn", "8", "turn") },
-    { name: "node, without waits", run: service("node", "8", "turn") }
+    { name: "node, without waits", run: service("node", "8", "turn") },
+    // The machine's own share: the pause of a process that spawns nothing.
+    {
+      name: "a timer beside xargs -P8",
+      run: xargs && selfTimed([process.execPath, peer("beside.mjs"), xargs])
+    }
   ],
   { rounds: 9 }
 )

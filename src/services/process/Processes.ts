@@ -1,5 +1,16 @@
 import type * as Command from "@effect/platform/Command"
-import { Clock, Context, Duration, Effect, type Fiber, Layer, Option, Runtime, type Scope } from "effect"
+import {
+  Clock,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  type Fiber,
+  Layer,
+  Option,
+  Runtime,
+  type Scope
+} from "effect"
 import { refsOf } from "../task/internal/fiberRuntime.js"
 import { checkedDuration, checkOptions, time } from "../text/Numbers.js"
 import { commandLine } from "./CommandText.js"
@@ -276,7 +287,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
       yield* Effect.addFinalizer(() => Effect.promise(guarding.close))
       yield* Effect.addFinalizer(() =>
         Effect.suspend(() => {
-          const seen = new Map(tracking?.close())
+          const seen = tracking?.close() ?? new Map()
           const tree = { group: 0, marker: unique, seen, ended: true }
           return seen.size === 0 ? Effect.void : stopper.endTree(tree, {})
         })
@@ -329,7 +340,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             }
           }
           onStarted?.(pid)
-          child.onStarted?.()
+          Deferred.unsafeDone(child.started, Effect.void)
           queue.succeeded()
         }
         const failed = (code: string, message: string) => {
@@ -340,24 +351,18 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
           child.alone = tracking!.ended(child.tree!)
           Child.ended(child, how, () => commandLine(command))
         }
-        const refused = (error: unknown) => {
-          const { code, message } = error as NodeJS.ErrnoException
-          failed(code ?? "", message)
-        }
-        const spawn = () => {
+        const attempt = (step: () => void) => () => {
           try {
-            begin()
-            guarding.begin(() => {
-              try {
-                backend!.spawn(request, { started: startedAs, failed, exited })
-              } catch (error) {
-                refused(error)
-              }
-            })
+            step()
           } catch (error) {
-            refused(error)
+            const { code, message } = error as NodeJS.ErrnoException
+            failed(code ?? "", message)
           }
         }
+        const spawn = attempt(() => {
+          begin()
+          guarding.begin(attempt(() => backend!.spawn(request, { started: startedAs, failed, exited })))
+        })
         const begun = clock.unsafeCurrentTimeNanos()
         const child = Child.make(spawn, () => clock.unsafeCurrentTimeNanos() - begun)
         queue.add(child)
@@ -375,7 +380,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
               const child = launch(fiber, simple, startOptions)
               return Effect.zipRight(
                 Effect.addFinalizer(() => release(child, startOptions)),
-                restore(Child.started(child))
+                Effect.as(restore(Deferred.await(child.started)), child)
               )
             })
           )
@@ -386,7 +391,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             exit:
               startOptions.until === "leader"
                 ? stopper.untilLeader(child, startOptions)
-                : Child.outcomeOf(child),
+                : Deferred.await(child.exit),
             signal: (name) => Effect.sync(() => descendants.signalTree(tree, name, adopt())),
             stop: (grace = startOptions.grace) =>
               Effect.suspend(() => stopper.endTree(tree, { ...startOptions, grace })),
@@ -410,7 +415,7 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
               forget(child)
               return effect
             }
-            return Effect.matchCauseEffect(restore(limit(Child.outcomeOf(child, true))), {
+            return Effect.matchCauseEffect(restore(limit(Deferred.await(child.exit))), {
               onFailure: (cause) => released(Effect.failCause(cause)),
               onSuccess: (ended) => released(result(ended))
             })

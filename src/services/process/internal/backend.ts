@@ -50,6 +50,6 @@ export interface Listener {
 
 export interface Backend {
   readonly name: "posix_spawn" | "node"
-  /** Starts a process in a session of its own. Throws for words that no process can have. */
+  /** Starts a process in a session of its own. May throw for words that no process can have. */
   readonly spawn: (request: Request, listener: Listener) => void
 }

@@ -2,20 +2,10 @@ import type * as Command from "@effect/platform/Command"
 import { Duration, Effect } from "effect"
 import { anyCount, checkOptions, time } from "../../text/Numbers.js"
 import { commandLine } from "../CommandText.js"
-import { CommandFailed, CommandTimedOut, OutputTooLarge, type ProcessError } from "../ProcessError.js"
+import { CommandFailed, CommandTimedOut, OutputTooLarge } from "../ProcessError.js"
 import type { Exited, Result } from "../ProcessOutcome.js"
 
-/** The part of `run` beyond `start`: collects the output within bounds, and turns the end into a result or a failure. */
-export interface Capture {
-  /** Takes output; a returned effect is the failure of the run. */
-  readonly onOutput: (
-    stream: "stdout" | "stderr",
-    bytes: Uint8Array
-  ) => Effect.Effect<void, OutputTooLarge> | undefined
-  /** Bounds the time from the start to the end of the process. */
-  readonly limit: <A, R>(effect: Effect.Effect<A, ProcessError, R>) => Effect.Effect<A, ProcessError, R>
-  readonly result: (ended: Exited) => Effect.Effect<Result, CommandFailed>
-}
+// The part of `run` beyond `start`: collects the output within bounds, and turns the end into a result or a failure.
 
 /** The part of `Processes.RunOptions` for this module, which checks all of it. */
 interface Bounds {
@@ -30,7 +20,7 @@ const maxOutputDefault = 8 * 1024 * 1024
 const nothing = new Uint8Array(0)
 
 /** Makes the capture of one run of the command. */
-export const make = (command: Command.Command, options: Bounds): Capture => {
+export const make = (command: Command.Command, options: Bounds) => {
   checkOptions(options, { grace: time, maxOutput: anyCount, timeout: time })
   const { check, maxOutput = maxOutputDefault, onTooLarge = "fail", timeout } = options
   const captured = { stdout: [] as Array<Uint8Array>, stderr: [] as Array<Uint8Array> }
@@ -38,7 +28,11 @@ export const make = (command: Command.Command, options: Bounds): Capture => {
   const whole = (chunks: Array<Uint8Array>) =>
     chunks.length === 0 ? nothing : new Uint8Array(Buffer.concat(chunks))
   return {
-    onOutput: (stream, bytes) => {
+    /** Takes output; a returned effect is the failure of the run. */
+    onOutput: (
+      stream: keyof typeof sizes,
+      bytes: Uint8Array
+    ): Effect.Effect<void, OutputTooLarge> | undefined => {
       const room = maxOutput - sizes[stream]
       sizes[stream] += bytes.length
       if (bytes.length > room && onTooLarge === "fail") {
@@ -47,7 +41,8 @@ export const make = (command: Command.Command, options: Bounds): Capture => {
       if (room > 0) captured[stream].push(bytes.length <= room ? bytes : bytes.subarray(0, room))
       return undefined
     },
-    limit: (effect) =>
+    /** Bounds the time from the start to the end of the process. */
+    limit: <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | CommandTimedOut, R> =>
       timeout === undefined
         ? effect
         : Effect.timeoutFail(effect, {
@@ -55,12 +50,9 @@ export const make = (command: Command.Command, options: Bounds): Capture => {
             onTimeout: () =>
               new CommandTimedOut({ command: commandLine(command), after: Duration.decode(timeout) })
           }),
-    result: (ended) => {
+    result: (ended: Exited): Effect.Effect<Result, CommandFailed> => {
       const result: Result = {
-        exitCode: ended.exitCode,
-        signal: ended.signal,
-        duration: ended.duration,
-        usage: ended.usage,
+        ...ended,
         stdout: whole(captured.stdout),
         stderr: whole(captured.stderr),
         truncated: Math.max(sizes.stdout, sizes.stderr) > maxOutput

@@ -1,5 +1,5 @@
 import type { Readable, Writable } from "node:stream"
-import { Duration, Effect, type Fiber, Option, Stream } from "effect"
+import { Deferred, Duration, Effect, type Fiber, FiberId, Option, Stream } from "effect"
 import { CommandLost, InputFailed, type ProcessError } from "../ProcessError.js"
 import { type Exited, exitCodeOf, type Usage } from "../ProcessOutcome.js"
 import type * as Backend from "./backend.js"
@@ -16,11 +16,14 @@ export interface Child extends Start {
   ended: Backend.Ended | undefined
   /** Whether it is known that no process of its tree is left. */
   alone: boolean
-  /** Set once: its end, or its error. */
-  outcome: Effect.Effect<Exited, ProcessError> | undefined
-  onStarted: (() => void) | undefined
-  readonly onEnded: Set<() => void>
-  readonly onOutcome: Set<() => void>
+  /** Whether `exit` is decided. */
+  settled: boolean
+  /** Done when there is a process; fails if there is none. */
+  readonly started: Deferred.Deferred<void, ProcessError>
+  /** Done when its first process has ended, or with `exit`. */
+  readonly leader: Deferred.Deferred<void>
+  /** Its end, or its error. */
+  readonly exit: Deferred.Deferred<Exited, ProcessError>
   feeding: Fiber.RuntimeFiber<void> | undefined
   /** The fibers of `onOutput` that still take output. */
   readonly taking: Set<Fiber.RuntimeFiber<void>>
@@ -39,10 +42,10 @@ export const make = (spawn: (child: Child) => void, age: () => bigint): Child =>
     tree: undefined,
     ended: undefined,
     alone: false,
-    outcome: undefined,
-    onStarted: undefined,
-    onEnded: new Set(),
-    onOutcome: new Set(),
+    settled: false,
+    started: Deferred.unsafeMake(FiberId.none),
+    leader: Deferred.unsafeMake(FiberId.none),
+    exit: Deferred.unsafeMake(FiberId.none),
     feeding: undefined,
     taking: new Set(),
     streams: [],
@@ -69,9 +72,10 @@ export const exitedOf = (child: Child, { code, signal, usage }: Backend.Ended): 
 
 /** Gives the child its outcome, unless it has one. */
 export const settle = (child: Child, outcome: Effect.Effect<Exited, ProcessError>): void => {
-  child.outcome ??= outcome
-  child.onStarted?.()
-  for (const listener of child.onOutcome) listener()
+  child.settled = true
+  Deferred.unsafeDone(child.exit, outcome)
+  Deferred.unsafeDone(child.started, Effect.asVoid(outcome))
+  Deferred.unsafeDone(child.leader, Effect.void)
 }
 
 /** One of its pipes is closed, or its first process has ended: it is over with the last of these. */
@@ -86,45 +90,13 @@ export const ended = (child: Child, how: Backend.Ended | undefined, command: () 
     const detail = "another part of this program has reaped it"
     settle(child, Effect.fail(new CommandLost({ command: command(), detail })))
   }
-  for (const listener of child.onEnded) listener()
+  Deferred.unsafeDone(child.leader, Effect.void)
   closed(child)
 }
 
-/** Waits until there is a process; fails if there is none. */
-export const started = (child: Child): Effect.Effect<Child, ProcessError> =>
-  Effect.async((resume) => {
-    child.onStarted = () => {
-      child.onStarted = undefined
-      resume(child.tree === undefined ? Effect.as(child.outcome!, child) : Effect.succeed(child))
-    }
-    if (child.tree !== undefined || child.outcome !== undefined) child.onStarted()
-  })
-
-/** With `once`, interruption does not unregister: a stale callback is harmless and cheaper than a finalizer. */
-export const outcomeOf = (child: Child, once = false): Effect.Effect<Exited, ProcessError> =>
-  Effect.async((resume) => {
-    const listener = () => resume(child.outcome!)
-    if (child.outcome !== undefined) return listener()
-    child.onOutcome.add(listener)
-    return once ? undefined : Effect.sync(() => child.onOutcome.delete(listener))
-  })
-
-/** Waits for the end of its first process, or for an error. */
-export const leaderOf = (child: Child): Effect.Effect<void> =>
-  Effect.async((resume) => {
-    const listener = () => resume(Effect.void)
-    if (child.ended !== undefined || child.outcome !== undefined) return listener()
-    child.onEnded.add(listener)
-    child.onOutcome.add(listener)
-    return Effect.sync(() => {
-      child.onEnded.delete(listener)
-      child.onOutcome.delete(listener)
-    })
-  })
-
 /** Whether it is finished: it has ended, left no process behind, and all its output is taken. */
 export const isOver = (child: Child): boolean =>
-  child.alone && child.outcome !== undefined && child.taking.size === 0 && child.feeding === undefined
+  child.alone && child.settled && child.taking.size === 0 && child.feeding === undefined
 
 type Fork = (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
 
@@ -135,7 +107,7 @@ export const take = (
   onOutput: () => Effect.Effect<void, ProcessError> | undefined,
   fork: Fork
 ): void => {
-  if (child.outcome !== undefined) return
+  if (child.settled) return
   let wait: Effect.Effect<void, ProcessError> | undefined
   try {
     wait = onOutput()

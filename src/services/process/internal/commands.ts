@@ -73,8 +73,6 @@ export const startError = (
         : new CommandNotFound({ command: line })
     case "EACCES":
       return new CommandNotExecutable({ command: line, detail: "permission denied" })
-    case "ENOEXEC":
-      return new CommandNotExecutable({ command: line, detail: "it is not a program of this machine" })
     case "E2BIG":
       return new CommandNotStarted({ command: line, detail: "arguments and environment are too long" })
     default:

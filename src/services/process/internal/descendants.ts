@@ -14,7 +14,7 @@ export interface Tree {
   readonly seen: Map<number, string>
   /** Whether its first process was reaped: the pid may be another's. */
   ended: boolean
-  /** Called for each descendant outside of the group when it is first found. */
+  /** Called for each descendant that is found outside of the group, at each look. */
   readonly onStray?: ((pid: number, start: string) => void) | undefined
 }
 
@@ -89,6 +89,12 @@ export const statOf = (pid: number): Stat | undefined => {
     system: at(11) + at(13)
   }
 }
+/** What the machine runs now. */
+const everyStat = () =>
+  everyPid().flatMap((pid) => {
+    const stat = statOf(pid)
+    return stat === undefined ? [] : [{ pid, ...stat }]
+  })
 /** Whether processes that leave their group can be found: where there is /proc. */
 export const canFollow = (): boolean => statOf(process.pid) !== undefined
 
@@ -104,14 +110,8 @@ const childrenNow = (): ((pid: number) => ReadonlyArray<number>) => {
     return (pid) =>
       list(`/proc/${pid}/task`).flatMap((thread) => pidsIn(read(`/proc/${pid}/task/${thread}/children`)))
   }
-  const children = new Map<number, Array<number>>()
-  for (const pid of everyPid()) {
-    const parent = statOf(pid)?.parent ?? 0
-    const siblings = children.get(parent)
-    if (siblings === undefined) children.set(parent, [pid])
-    else siblings.push(pid)
-  }
-  return (pid) => children.get(pid) ?? []
+  const all = everyStat()
+  return (of) => all.flatMap(({ parent, pid }) => (parent === of ? [pid] : []))
 }
 
 /** Adds a descendant to the tree; false if it is known already or gone. */
@@ -127,8 +127,13 @@ export const walk = (tree: Tree): void => {
   const childrenOf = childrenNow()
   const queue = tree.ended ? [] : [tree.group]
   for (const [pid, start] of tree.seen) {
-    if (statOf(pid)?.start === start) queue.push(pid)
-    else tree.seen.delete(pid)
+    const stat = statOf(pid)
+    if (stat?.start !== start) {
+      tree.seen.delete(pid)
+      continue
+    }
+    queue.push(pid)
+    if (stat.group !== tree.group) tree.onStray?.(pid, start) // it may have left the group since it was found
   }
   for (const pid of queue) {
     for (const child of childrenOf(pid)) if (note(tree, child)) queue.push(child)
@@ -241,12 +246,9 @@ export const signalTree = (tree: Tree, signal: NodeJS.Signals | 0, adopt?: Adopt
 // an ended process would exist for ever. Without /proc no process is seen, and the group counts as alive.
 const onlyZombies = (group: number): boolean => {
   for (let before = ""; ; ) {
-    const all = everyPid().flatMap((pid) => {
-      const stat = statOf(pid)
-      return stat === undefined ? [] : [{ pid, stat }]
-    })
-    const members = all.filter(({ stat }) => stat.group === group)
-    if (all.length === 0 || members.some(({ stat }) => !isZombie(stat))) return false
+    const all = everyStat()
+    const members = all.filter((stat) => stat.group === group)
+    if (all.length === 0 || !members.every(isZombie)) return false
     // One that has ended since the pids were listed may have forked before.
     const pids = members.map(({ pid }) => pid).join(" ")
     if (pids === before) return true
@@ -309,18 +311,17 @@ export const end = (tree: Tree, { adopt, grace, signal }: Ending, onGone: () => 
 
 /** Processor time so far and memory now, of all of the tree; undefined if the platform does not report it. */
 export const usageOf = (tree: Tree) => {
+  const all = everyStat().filter(
+    ({ group, pid, start }) => group === tree.group || tree.seen.get(pid) === start
+  )
   const sum = { user: 0, system: 0, memory: 0, peakMemory: 0 }
-  let found = false
-  for (const pid of everyPid()) {
-    const stat = statOf(pid)
-    if (stat === undefined || (stat.group !== tree.group && tree.seen.get(pid) !== stat.start)) continue
-    found = true
-    sum.user += stat.user * 10
-    sum.system += stat.system * 10
+  for (const { pid, system, user } of all) {
+    sum.user += user * 10
+    sum.system += system * 10
     const status = read(`/proc/${pid}/status`)
     const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0)
     sum.memory += kib("VmRSS") * 1024
     sum.peakMemory += kib("VmHWM") * 1024
   }
-  return found ? sum : undefined
+  return all.length > 0 ? sum : undefined
 }

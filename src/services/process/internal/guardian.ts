@@ -20,18 +20,7 @@ done
 set | exec "$@"
 `
 
-export interface Guardian {
-  /** Starts the guardian, unless it runs, and calls back when it runs or cannot be started. */
-  readonly begin: (then?: () => void) => void
-  readonly add: (tree: Tree) => void
-  /** A descendant outside of its tree's group. */
-  readonly stray: (tree: Tree, pid: number, start: string) => void
-  readonly remove: (tree: Tree) => void
-  /** Ends the guardian; resolves when it is gone. */
-  readonly close: () => Promise<void>
-}
-
-/** Most jobs are over within this time, in milliseconds; the guardian finds their processes by the marker. */
+/** The guardian looks at what runs this often, in milliseconds; most jobs are over within, and found by the marker. */
 const shortest = 50
 
 interface How {
@@ -48,12 +37,13 @@ export const markerOf = (markers: string, id: number, { grace, signal }: How): s
 export const prefix = (): string =>
   `${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}.`
 
+export type Guardian = ReturnType<typeof make>
+
 /** Its trees have markers of {@link markerOf} with this prefix. */
-export const make = (backend: () => Backend, markers: string): Guardian => {
+export const make = (backend: () => Backend, markers: string) => {
   const trees = new Set<Tree>()
-  const known = new Set<Tree>()
-  let fresh: Array<Tree> = []
-  let removed = ""
+  /** The trees that the guardian knows, and what it knows of their descendants. */
+  const known = new Map<Tree, Set<string>>()
   let resident: { readonly pid: number; readonly to: Writable } | undefined
   const waiting: Array<() => void> = []
   let starting = false
@@ -63,23 +53,26 @@ export const make = (backend: () => Backend, markers: string): Guardian => {
 
   const idOf = ({ marker }: Tree) => marker.slice(markers.length, marker.indexOf(","))
   const write = (text: string) => void (text !== "" && resident?.to.write(text))
-  const describe = (tree: Tree) => {
-    known.add(tree)
-    const seen = [...tree.seen].map(([pid, start]) => `${pid}:${start}`)
-    return `+ ${idOf(tree)} ${[tree.group, tree.marker, ...seen].join(" ")}\n`
-  }
   const flush = () => {
     timer = undefined
-    const text =
-      removed +
-      fresh
-        .filter((tree) => trees.has(tree))
-        .map(describe)
-        .join("")
-    fresh = []
-    removed = ""
+    let text = ""
+    for (const tree of known.keys()) {
+      if (trees.has(tree)) continue
+      known.delete(tree)
+      text += `- ${idOf(tree)}\n`
+    }
+    for (const tree of trees) {
+      if (known.has(tree)) continue
+      const seen = [...tree.seen].map(([pid, start]) => `${pid}:${start}`)
+      known.set(tree, new Set(seen))
+      text += `+ ${idOf(tree)} ${[tree.group, tree.marker, ...seen].join(" ")}\n`
+    }
     write(text)
   }
+  const changed = () => {
+    timer ??= setTimeout(flush, shortest).unref()
+  }
+  /** Starts the guardian, unless it runs, and calls back when it runs or cannot be started. */
   const begin = (then?: () => void) => {
     if (resident !== undefined || closing) return then?.()
     if (then !== undefined) waiting.push(then)
@@ -111,7 +104,7 @@ export const make = (backend: () => Backend, markers: string): Guardian => {
           ;(stdin as Socket).unref()
           resident = { pid, to: stdin! }
           known.clear()
-          write([...trees].map(describe).join(""))
+          flush()
           if (closing) process.kill(pid, "SIGKILL")
           ready()
         },
@@ -127,22 +120,24 @@ export const make = (backend: () => Backend, markers: string): Guardian => {
   }
   return {
     begin,
-    add: (tree) => {
+    add: (tree: Tree): void => {
       trees.add(tree)
-      fresh.push(tree)
-      timer ??= setTimeout(flush, shortest).unref()
+      changed()
     },
-    stray: (tree, pid, start) => {
-      if (known.has(tree)) write(`s ${idOf(tree)} ${pid}:${start}\n`)
+    /** A descendant outside of its tree's group. */
+    stray: (tree: Tree, pid: number, start: string): void => {
+      const [told, found] = [known.get(tree), `${pid}:${start}`]
+      if (told === undefined || told.has(found)) return
+      told.add(found)
+      write(`s ${idOf(tree)} ${found}\n`)
     },
-    remove: (tree) => {
+    remove: (tree: Tree): void => {
       trees.delete(tree)
-      if (!known.delete(tree)) return
-      removed += `- ${idOf(tree)}\n`
-      timer ??= setTimeout(flush, shortest).unref()
+      changed()
     },
+    /** Ends the guardian; resolves when it is gone. */
     close: () =>
-      new Promise((resolve) => {
+      new Promise<void>((resolve) => {
         closing = true
         clearTimeout(timer)
         if (resident === undefined && !starting) return resolve()

@@ -1,6 +1,7 @@
 import { constants } from "node:fs"
 import { createRequire } from "node:module"
 import { endianness, constants as os } from "node:os"
+import type { Ended } from "./backend.js"
 
 // The only file that knows koffi, an optional package that calls C functions: libc's posix_spawn and its kin, their
 // signatures, the values of C macros, and the layout of C structures for each platform.
@@ -16,33 +17,7 @@ export interface Plan {
   readonly stdio: ReadonlyArray<number | undefined>
 }
 
-/** The status and usage of a process that was reaped: milliseconds, bytes. */
-export interface Reaped {
-  readonly status: number
-  readonly user: number
-  readonly system: number
-  readonly peakMemory: number
-}
-
-export interface Libc {
-  /**
-   * Calls back with the pid, or minus the error number. The child has its own session, no blocked and no ignored signal.
-   * A thread of libuv's waits for its exec: the main thread would stand still for some milliseconds.
-   */
-  readonly spawn: (plan: Plan, onSpawned: (pid: number) => void) => void
-  /** Whether `Plan.cwd` is supported. */
-  readonly changesFolder: boolean
-  /** Both ends of a pipe that exec closes, or minus the error number. */
-  readonly pipe: () => readonly [number, number] | number
-  /** Makes a descriptor blocking: Node makes its own non-blocking, which programs do not expect. */
-  readonly block: (fd: number) => void
-  /** Reaps the child if it has ended; `"gone"` if there is no such child. */
-  readonly reap: (pid: number) => Reaped | "running" | "gone"
-  /** Makes this process adopt orphaned descendants; false where the platform has no such thing. */
-  readonly adoptOrphans: (on: boolean) => boolean
-  /** Whether nothing can read what is written to this pipe any more. */
-  readonly hasNoReader: (fd: number) => boolean
-}
+export type Libc = ReturnType<typeof open>
 
 /** The values of macros, and what else differs, with the headers that define them. Linux: glibc and musl agree. */
 export interface Platform {
@@ -107,7 +82,7 @@ type Native = ((...args: ReadonlyArray<unknown>) => number) & {
   readonly async: (...args: ReadonlyArray<unknown>) => void
 }
 
-const open = (platform: Platform): Libc => {
+const open = (platform: Platform) => {
   const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi")
   const library = koffi.load(null)
   const native = (signature: string) => library.func(signature) as unknown as Native
@@ -118,29 +93,22 @@ const open = (platform: Platform): Libc => {
       return undefined
     }
   }
-  const posixSpawn = native(
-    "int posix_spawn(void *pid, void *path, void *actions, void *attributes, void *argv, void *envp)"
-  )
-  const actionsInit = native("int posix_spawn_file_actions_init(void *actions)")
-  const actionsDestroy = native("int posix_spawn_file_actions_destroy(void *actions)")
-  const addDup2 = native("int posix_spawn_file_actions_adddup2(void *actions, int from, int to)")
-  const addOpen = native(
-    "int posix_spawn_file_actions_addopen(void *actions, int fd, const char *path, int flags, int mode)"
-  )
-  const addChdir = optional("int posix_spawn_file_actions_addchdir_np(void *actions, void *path)")
-  const setFlags = native("int posix_spawnattr_setflags(void *attributes, short flags)")
-  const setDefaults = native("int posix_spawnattr_setsigdefault(void *attributes, void *signals)")
-  const setMask = native("int posix_spawnattr_setsigmask(void *attributes, void *signals)")
-  const attributesInit = native("int posix_spawnattr_init(void *attributes)")
-  const wait4 = native("int wait4(int pid, void *status, int options, void *usage)")
-  const fcntl = native("int fcntl(int fd, int command, ...)")
-  const pollOnce = native("int poll(void *fds, unsigned long count, int timeout)")
-  const pipe2 = platform.pipe2 ? native("int pipe2(void *fds, int flags)") : undefined
-  const pipe = native("int pipe(void *fds)")
-  const prctl =
-    platform.subreaper === undefined
-      ? undefined
-      : optional("int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)")
+  const posixSpawn = native("int posix_spawn(void *, void *, void *, void *, void *, void *)")
+  const actionsInit = native("int posix_spawn_file_actions_init(void *)")
+  const actionsDestroy = native("int posix_spawn_file_actions_destroy(void *)")
+  const addDup2 = native("int posix_spawn_file_actions_adddup2(void *, int, int)")
+  const addOpen = native("int posix_spawn_file_actions_addopen(void *, int, const char *, int, int)")
+  const addChdir = optional("int posix_spawn_file_actions_addchdir_np(void *, void *)")
+  const setFlags = native("int posix_spawnattr_setflags(void *, short)")
+  const setDefaults = native("int posix_spawnattr_setsigdefault(void *, void *)")
+  const setMask = native("int posix_spawnattr_setsigmask(void *, void *)")
+  const attributesInit = native("int posix_spawnattr_init(void *)")
+  const wait4 = native("int wait4(int, void *, int, void *)")
+  const fcntl = native("int fcntl(int, int, ...)")
+  const pollOnce = native("int poll(void *, unsigned long, int)")
+  const pipe2 = platform.pipe2 ? native("int pipe2(void *, int)") : undefined
+  const pipe = native("int pipe(void *)")
+  const prctl = optional("int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)")
 
   const attributes = Buffer.alloc(opaque)
   attributesInit(attributes)
@@ -185,8 +153,13 @@ const open = (platform: Platform): Libc => {
     (platform.microseconds === 8 ? Number(usage.readBigInt64LE(at + 8)) : usage.readInt32LE(at + 8)) / 1000
 
   return {
+    /** Whether `Plan.cwd` is supported. */
     changesFolder: addChdir !== undefined,
-    spawn: (plan, onSpawned) => {
+    /**
+     * Calls back with the pid, or minus the error number. The child has its own session, no blocked and no ignored signal.
+     * A thread of libuv's waits for its exec: the main thread would stand still for some milliseconds.
+     */
+    spawn: (plan: Plan, onSpawned: (pid: number) => void): void => {
       const { argv, block, cwd, envp, path } = blockOf(plan)
       const actions = Buffer.alloc(opaque)
       actionsInit(actions)
@@ -201,29 +174,31 @@ const open = (platform: Platform): Libc => {
         onSpawned(error === 0 ? block.readInt32LE() : -error)
       })
     },
-    pipe: () => {
+    /** Both ends of a pipe that exec closes, or minus the error number. */
+    pipe: (): readonly [number, number] | number => {
       const failed = pipe2 === undefined ? pipe(both) : pipe2(both, platform.closeOnExec)
       if (failed !== 0) return -koffi.errno()
       const [from, to] = [both.readInt32LE(0), both.readInt32LE(4)]
       if (pipe2 === undefined) for (const fd of [from, to]) fcntl(fd, setDescriptorFlags, "int", 1)
       return [from, to]
     },
-    block: (fd) => {
+    /** Makes a descriptor blocking: Node makes its own non-blocking, which programs do not expect. */
+    block: (fd: number): void => {
       const flags = fcntl(fd, getStatusFlags, "int", 0)
       if (flags >= 0) fcntl(fd, setStatusFlags, "int", flags & ~constants.O_NONBLOCK)
     },
-    reap: (pid) => {
+    /** Reaps the child if it has ended; `"gone"` if there is no such child. */
+    reap: (pid: number): Ended | "running" | "gone" => {
       const reaped = wait4(pid, status, noHang, usage)
       if (reaped !== pid) return reaped === 0 ? "running" : "gone"
-      return {
-        status: status.readInt32LE(),
-        user: time(0),
-        system: time(16),
-        peakMemory: Number(usage.readBigInt64LE(32)) * platform.memoryUnit
-      }
+      const peakMemory = Number(usage.readBigInt64LE(32)) * platform.memoryUnit
+      return { ...endOf(status.readInt32LE()), usage: { user: time(0), system: time(16), peakMemory } }
     },
-    adoptOrphans: (on) => prctl !== undefined && prctl(platform.subreaper, on ? 1 : 0, 0, 0, 0) === 0,
-    hasNoReader: (fd) => {
+    /** Makes this process adopt orphaned descendants; false where the platform has no such thing. */
+    adoptOrphans: (on: boolean): boolean =>
+      platform.subreaper !== undefined && prctl?.(platform.subreaper, on ? 1 : 0, 0, 0, 0) === 0,
+    /** Whether nothing can read what is written to this pipe any more. */
+    hasNoReader: (fd: number): boolean => {
       const polled = Buffer.alloc(8) // struct pollfd: the descriptor, what is asked, what is answered
       polled.writeInt32LE(fd)
       return pollOnce(polled, 1, 0) > 0 && (polled.readInt16LE(6) & pollError) !== 0
@@ -231,45 +206,31 @@ const open = (platform: Platform): Libc => {
   }
 }
 
-let loaded: Libc | undefined | "no"
+let loaded: Libc | false | undefined
 
 /** The C library; undefined where koffi has no binary or this file no layout. Loads koffi: 15 ms the first time. */
 export const load = (): Libc | undefined => {
-  if (loaded === undefined) {
-    const platform = platforms[process.platform]
-    try {
-      loaded =
-        platform !== undefined && endianness() === "LE" && architectures.includes(process.arch)
-          ? open(platform)
-          : "no"
-    } catch {
-      loaded = "no" // it is not installed, or does not fit this system
-    }
+  try {
+    const platform =
+      endianness() === "LE" && architectures.includes(process.arch) && platforms[process.platform]
+    loaded ??= platform ? open(platform) : false
+  } catch {
+    loaded = false // it is not installed, or does not fit this system
   }
-  return loaded === "no" ? undefined : loaded
+  return loaded || undefined
 }
 
-// The first of several names for one number is the usual one: EAGAIN and EWOULDBLOCK.
-const errorNames = new Map(
-  Object.entries(os.errno)
-    .reverse()
-    .map(([name, number]) => [number, name])
-)
-/** The name of an error number, as in `ENOENT`. */
-export const errorName = (number: number): string => errorNames.get(number) ?? `errno ${number}`
+/** Of several names for a number, the usual one: the first, as in EAGAIN and EWOULDBLOCK, SIGABRT and SIGIOT. */
+const nameOf = <Name extends string>(numbers: Readonly<Record<Name, number>>, number: number) =>
+  (Object.keys(numbers) as Array<Name>).find((name) => numbers[name] === number)
 
-// The first of several names for one number is the usual one: SIGABRT and SIGIOT.
-const signalNames = new Map(
-  Object.entries(os.signals)
-    .reverse()
-    .map(([name, number]) => [number, name as NodeJS.Signals])
-)
+/** The name of an error number, as in `ENOENT`. */
+export const errorName = (number: number): string => nameOf(os.errno, number) ?? `errno ${number}`
+
 /** The exit code or the signal of a status that `wait` has given. */
-export const endOf = (
-  status: number
-): { readonly code: number | null; readonly signal: NodeJS.Signals | null } => {
+export const endOf = (status: number): Pick<Ended, "code" | "signal"> => {
   const number = status & 0x7f
   if (number === 0) return { code: (status >> 8) & 0xff, signal: null }
-  const signal = signalNames.get(number)
+  const signal = nameOf(os.signals, number)
   return signal === undefined ? { code: 128 + number, signal: null } : { code: null, signal } // a real-time signal
 }

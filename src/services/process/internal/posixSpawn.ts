@@ -3,7 +3,7 @@ import { constants } from "node:os"
 import { resolve } from "node:path"
 import * as RawText from "../../text/RawText.js"
 import type { Backend, Request } from "./backend.js"
-import { endOf, errorName, type Libc } from "./libc.js"
+import { errorName, type Libc } from "./libc.js"
 import * as nodeSpawn from "./nodeSpawn.js"
 import * as pipes from "./pipes.js"
 import * as reaper from "./reaper.js"
@@ -25,38 +25,31 @@ const cString = (text: string): Buffer => {
 }
 
 /** Spawns the first of the places that can be executed, as execvp does; gives the pid, or minus the error number. */
-const search = (
+const search = async (
   libc: Libc,
   { args, cwd, env, extendEnv, file }: Request,
-  stdio: ReadonlyArray<number | undefined>,
-  onSpawned: (pid: number) => void
-): void => {
+  stdio: ReadonlyArray<number | undefined>
+): Promise<number> => {
   const variables: NodeJS.ProcessEnv = extendEnv ? { ...process.env, ...env } : env
   const words = args.map(cString)
   const envp = Object.entries(variables).map(([name, value]) => cString(`${name}=${value}`))
   const folder = cwd === process.cwd() ? undefined : cString(cwd)
-  const spawn = (path: string, argv: ReadonlyArray<Buffer>, then: (pid: number) => void) =>
-    libc.spawn({ path: cString(path), argv, envp, cwd: folder, stdio }, then)
-  const all = places(file, variables["PATH"])
-  // A spawn that fails costs as much as one that succeeds.
-  const left = all.length === 1 ? all : all.filter((place) => existsSync(resolve(cwd, place)))
-  const next = (at: number, error: number): void => {
-    const place = left[at]
-    if (place === undefined) {
-      onSpawned(error)
-      return
-    }
-    const settle = (pid: number) => {
-      if (pid === -EACCES) next(at + 1, pid)
-      else if (pid === -ENOENT || pid === -ENOTDIR) next(at + 1, error)
-      else onSpawned(pid)
-    }
-    spawn(place, [cString(file), ...words], (pid) => {
-      if (pid !== -ENOEXEC) return settle(pid)
-      spawn("/bin/sh", [cString("/bin/sh"), cString(place), ...words], settle) // a script without a first line
+  const spawn = (path: string, argv: ReadonlyArray<Buffer>) =>
+    new Promise<number>((resolve) => {
+      libc.spawn({ path: cString(path), argv, envp, cwd: folder, stdio }, resolve)
     })
+  const all = places(file, variables["PATH"])
+  let error = -ENOENT
+  for (const place of all) {
+    // A spawn that fails costs as much as one that succeeds.
+    if (all.length > 1 && !existsSync(resolve(cwd, place))) continue
+    let pid = await spawn(place, [cString(file), ...words])
+    // A script without a first line.
+    if (pid === -ENOEXEC) pid = await spawn("/bin/sh", [cString("/bin/sh"), cString(place), ...words])
+    if (pid === -EACCES) error = pid
+    else if (pid !== -ENOENT && pid !== -ENOTDIR) return pid
   }
-  next(0, -ENOENT)
+  return error
 }
 
 /** Starts processes by libc's posix_spawn. */
@@ -71,9 +64,9 @@ export const make = (libc: Libc): Backend => ({
     const close = (fds: ReadonlyArray<number | undefined>) => {
       for (const fd of fds) if (fd !== undefined && fd > 2) closeSync(fd)
     }
-    const fail = (error: number) => {
+    const fail = (code: string, message: string) => {
       close([...ours, ...theirs])
-      listener.failed(errorName(error), errorName(error))
+      listener.failed(code, message)
     }
     for (const [fd, how] of [request.stdin, request.stdout, request.stderr].entries()) {
       if (how === "inherit") {
@@ -81,12 +74,12 @@ export const make = (libc: Libc): Backend => ({
         theirs[fd] = fd
       } else if (how === "pipe") {
         const pipe = libc.pipe()
-        if (typeof pipe === "number") return fail(-pipe)
+        if (typeof pipe === "number") return fail(errorName(-pipe), errorName(-pipe))
         ;[ours[fd], theirs[fd]] = fd === 0 ? [pipe[1], pipe[0]] : pipe
       }
     }
     const spawned = (pid: number) => {
-      if (pid < 0) return fail(-pid)
+      if (pid < 0) return fail(errorName(-pid), errorName(-pid))
       close(theirs)
       const [to, out, err] = ours
       listener.started({
@@ -95,19 +88,8 @@ export const make = (libc: Libc): Backend => ({
         stdout: out === undefined ? undefined : pipes.reader(out),
         stderr: err === undefined ? undefined : pipes.reader(err)
       })
-      reaper.watch(
-        libc,
-        pid,
-        (reaped) =>
-          listener.exited(reaped === undefined ? undefined : { ...endOf(reaped.status), usage: reaped }),
-        request.background !== true
-      )
+      reaper.watch(libc, pid, listener.exited, request.background !== true)
     }
-    try {
-      search(libc, request, theirs, spawned)
-    } catch (error) {
-      close([...ours, ...theirs])
-      throw error
-    }
+    search(libc, request, theirs).then(spawned, ({ message }: Error) => fail("", message))
   }
 })

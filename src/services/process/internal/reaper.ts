@@ -1,11 +1,12 @@
 import { isMainThread } from "node:worker_threads"
-import type { Libc, Reaped } from "./libc.js"
+import type { Ended } from "./backend.js"
+import type { Libc } from "./libc.js"
 
 // Reaps the children that libuv does not know. One table for the process, because SIGCHLD is for all of it; only pids in
 // the table are waited for: other children are the host's.
 
 interface Entry {
-  readonly onEnded: (reaped: Reaped | undefined) => void
+  readonly onEnded: (how: Ended | undefined) => void
   /** Whether it keeps this process alive. */
   readonly holds: boolean
 }
@@ -26,18 +27,15 @@ const budget = 1
 let resuming = false
 
 const callBack = () => {
+  resuming = false
   const begun = performance.now()
   for (const [pid, onEnded] of ended) {
     onEnded()
     ended.delete(pid)
     if (performance.now() - begun >= budget) break
   }
-  if (ended.size === 0 || resuming) return
-  resuming = true
-  setImmediate(() => {
-    resuming = false
-    callBack()
-  })
+  resuming = ended.size > 0
+  if (resuming) setImmediate(callBack)
 }
 
 const sweep = () => {
@@ -60,12 +58,7 @@ const forget = (pid: number, { holds }: Entry) => {
 }
 
 /** Calls back when the child has ended; undefined if the host has reaped it. */
-export const watch = (
-  from: Libc,
-  pid: number,
-  onEnded: (reaped: Reaped | undefined) => void,
-  holds = true
-): void => {
+export const watch = (from: Libc, pid: number, onEnded: Entry["onEnded"], holds: boolean): void => {
   libc = from
   entries.set(pid, { onEnded, holds })
   if (timer === undefined) {

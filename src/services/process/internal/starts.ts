@@ -10,22 +10,6 @@ export interface Start {
   withdrawn: boolean
 }
 
-export interface Starts {
-  /** How many have begun, and have neither succeeded nor failed. */
-  readonly starting: number
-  /** Takes the descriptors in reserve. */
-  readonly open: () => void
-  readonly add: (start: Start) => void
-  /** Takes a start back; whether it was waiting. */
-  readonly withdraw: (start: Start) => boolean
-  readonly succeeded: () => void
-  /** Whether it is tried again, now or when a process has ended. */
-  readonly failed: (start: Start, code: string) => boolean
-  /** A process has ended: descriptors are free. */
-  readonly freed: () => void
-  readonly close: () => void
-}
-
 /** Descriptors that a start takes, and some for what it reads of /proc. */
 const reserved = 8
 
@@ -33,7 +17,7 @@ const reserved = 8
 const full = ["EAGAIN", "EMFILE", "ENFILE"]
 
 /** `running`: how many processes run, whose end frees descriptors. */
-export const make = (running: () => number): Starts => {
+export const make = (running: () => number) => {
   const waiting: Array<Start> = []
   let starting = 0
   let turning = false
@@ -53,8 +37,8 @@ export const make = (running: () => number): Starts => {
     })
     begin(start)
   }
-  // So that one process can start where the rest of the program has taken all other descriptors.
   const reserve: Array<number> = []
+  /** Takes descriptors in reserve: one process can start where the rest of the program has taken all others. */
   const open = () => {
     try {
       while (reserve.length < reserved) reserve.push(openSync("/dev/null", "r"))
@@ -65,31 +49,35 @@ export const make = (running: () => number): Starts => {
   const close = () => {
     for (const fd of reserve.splice(0)) closeSync(fd)
   }
+  /** A process has ended: descriptors are free. */
   const freed = () => {
     open()
     short = false
     next()
   }
   return {
+    /** How many have begun, and have neither succeeded nor failed. */
     get starting() {
       return starting
     },
     open,
-    add: (start) => {
+    add: (start: Start): void => {
       waiting.push(start)
       next()
     },
-    withdraw: (start) => {
+    /** Takes a start back; whether it was waiting. */
+    withdraw: (start: Start): boolean => {
       start.withdrawn = true
       const at = waiting.indexOf(start)
       if (at >= 0) waiting.splice(at, 1)
       return at >= 0
     },
-    succeeded: () => {
+    succeeded: (): void => {
       starting--
       freed()
     },
-    failed: (start, code) => {
+    /** Whether it is tried again, now or when a process has ended. */
+    failed: (start: Start, code: string): boolean => {
       starting--
       const isFull = full.includes(code)
       const others = running() + starting

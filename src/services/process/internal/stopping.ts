@@ -1,8 +1,8 @@
-import { Duration, Effect, Fiber, type Scope } from "effect"
+import { Clock, Deferred, Duration, Effect, Fiber, type Scope } from "effect"
 import { checkedDuration } from "../../text/Numbers.js"
 import type { ProcessError } from "../ProcessError.js"
 import type { Exited } from "../ProcessOutcome.js"
-import { type Child, exitedOf, leaderOf, outcomeOf, settle, started } from "./child.js"
+import { type Child, exitedOf, settle } from "./child.js"
 import * as descendants from "./descendants.js"
 
 // How children are ended, and what is waited for.
@@ -60,27 +60,13 @@ export const reporting = (
   )
 }
 
-/** Sleeps by the machine's clock. */
-const pause = (ms: number) =>
-  Effect.async<void>((resume) => {
-    const timer = setTimeout(() => resume(Effect.void), ms)
-    return Effect.sync(() => clearTimeout(timer))
-  })
+/** The machine's clock: processes are real whatever clock the program runs on. */
+const real = Clock.make()
+const pause = (ms: number) => real.sleep(Duration.millis(ms))
 
-/** Waits at most `ms` milliseconds by the machine's clock: processes are real whatever clock the program runs on. */
-const within = (ms: number, effect: Effect.Effect<unknown, unknown>): Effect.Effect<void> =>
-  Effect.raceFirst(Effect.interruptible(Effect.exit(effect)), Effect.interruptible(pause(ms))).pipe(
-    Effect.asVoid
-  )
-
-export interface Stopper {
-  /** Ends all of the tree; waits until no process of it is left. */
-  readonly endTree: (tree: descendants.Tree, options: Stopping) => Effect.Effect<void>
-  /** Ends a child that is not over, wherever it is in its life, and takes its output to the last byte. */
-  readonly release: (child: Child, options: Stopping) => Effect.Effect<void>
-  /** Waits for the first process of the tree, then for the end of the rest. */
-  readonly untilLeader: (child: Child, options: Stopping) => Effect.Effect<Exited, ProcessError>
-}
+/** Waits at most `ms` milliseconds. */
+const within = (ms: number, effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown> =>
+  Effect.raceFirst(Effect.interruptible(Effect.exit(effect)), Effect.interruptible(pause(ms)))
 
 /** `withdraw` takes a start back that waits; `forget` is called for a child of which no process is left. */
 export const make = (on: {
@@ -88,11 +74,12 @@ export const make = (on: {
   readonly adopt: () => descendants.Adopt | undefined
   readonly withdraw: (child: Child) => void
   readonly forget: (child: Child) => void
-}): Stopper => {
-  const endTree: Stopper["endTree"] = (
-    tree,
-    { grace = on.grace, onLingering, stopSignal: signal = "SIGTERM" }
-  ) =>
+}) => {
+  /** Ends all of the tree; waits until no process of it is left. */
+  const endTree = (
+    tree: descendants.Tree,
+    { grace = on.grace, onLingering, stopSignal: signal = "SIGTERM" }: Stopping
+  ): Effect.Effect<void> =>
     reporting(
       tree.group,
       { grace, onLingering },
@@ -107,18 +94,19 @@ export const make = (on: {
       if (!child.alone) yield* endTree(child.tree!, options)
       child.alone = true
       // An unreachable process may hold the pipes for ever.
-      if (child.outcome === undefined) yield* within(lastWords, outcomeOf(child))
+      yield* within(lastWords, Deferred.await(child.exit))
       on.forget(child)
       const killed = { code: null, signal: "SIGKILL", usage: undefined } as const
-      if (child.outcome === undefined) settle(child, Effect.succeed(exitedOf(child, child.ended ?? killed)))
+      settle(child, Effect.succeed(exitedOf(child, child.ended ?? killed)))
     })
   return {
     endTree,
-    release: (child, options) =>
+    /** Ends a child that is not over, wherever it is in its life, and takes its output to the last byte. */
+    release: (child: Child, options: Stopping): Effect.Effect<void> =>
       Effect.gen(function* () {
-        if (child.tree === undefined && child.outcome === undefined) {
+        if (child.tree === undefined && !child.settled) {
           on.withdraw(child)
-          yield* Effect.exit(started(child))
+          yield* Effect.exit(Deferred.await(child.started))
         }
         if (child.feeding !== undefined) yield* Fiber.interrupt(child.feeding)
         if (child.tree === undefined) return
@@ -127,12 +115,13 @@ export const make = (on: {
         if (child.taking.size > 0) yield* within(Duration.toMillis(grace), Fiber.awaitAll(child.taking))
         yield* Fiber.interruptAll(child.taking)
       }),
-    untilLeader: (child, options) =>
+    /** Waits for the first process of the tree, then for the end of the rest. */
+    untilLeader: (child: Child, options: Stopping): Effect.Effect<Exited, ProcessError> =>
       Effect.gen(function* () {
-        yield* leaderOf(child)
-        if (child.outcome === undefined) yield* within(wordsAfterLeader, outcomeOf(child))
-        if (child.outcome === undefined) yield* finish(child, options)
-        return yield* child.outcome!
+        yield* Deferred.await(child.leader)
+        yield* within(wordsAfterLeader, Deferred.await(child.exit))
+        if (!child.settled) yield* finish(child, options)
+        return yield* Deferred.await(child.exit)
       })
   }
 }

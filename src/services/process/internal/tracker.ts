@@ -11,16 +11,7 @@ import * as reaper from "./reaper.js"
 
 type Tree = descendants.Tree
 
-export interface Tracker {
-  /** Takes in the orphans that this process adopts, by which every process of a tree is found; undefined if it adopts none. */
-  readonly adopt: descendants.Adopt | undefined
-  readonly add: (tree: Tree) => void
-  /** Its first process was reaped: whether no process of it is left. */
-  readonly ended: (tree: Tree) => boolean
-  readonly remove: (tree: Tree) => void
-  /** Stops; the adopted processes that belong to no tree. */
-  readonly close: () => ReadonlyMap<number, string>
-}
+export type Tracker = ReturnType<typeof make>
 
 /** Milliseconds from a tree's start to its first walk, and most between two; most that the walks of one turn take. */
 const [firstPause, lastPause, budget] = [8, 1000, 2]
@@ -40,7 +31,7 @@ let adopters = 0
  * Adopts orphans if `libc` is given. `isStarting`: whether a child may run that is not known yet; its marker begins with
  * `markers`.
  */
-export const make = (libc: Libc | undefined, markers: string, isStarting: () => boolean): Tracker => {
+export const make = (libc: Libc | undefined, markers: string, isStarting: () => boolean) => {
   const trees = new Map<Tree, { at: number; pause: number }>()
   const lost = new Map<number, { readonly start: string; readonly of: Set<Tree> }>()
   const zombies = new Map<number, number>()
@@ -138,21 +129,23 @@ export const make = (libc: Libc | undefined, markers: string, isStarting: () => 
   }
 
   return {
-    get adopt() {
+    /** Takes in the orphans that this process adopts, by which every process of a tree is found. */
+    get adopt(): descendants.Adopt | undefined {
       return children === undefined ? undefined : adopt
     },
-    add: (tree) => {
+    add: (tree: Tree): void => {
       const at = performance.now() + firstPause
       trees.set(tree, { at, pause: firstPause })
       wakeAt(at)
     },
-    ended: (tree) => {
+    /** Its first process was reaped: whether no process of it is left. */
+    ended: (tree: Tree): boolean => {
       tree.ended = true
       if (descendants.signalGroup(tree.group, 0)) return false
       const { all, pids } = descendants.strays(tree, children && adopt, isOurs)
       return all && pids.length === 0
     },
-    remove: (tree) => {
+    remove: (tree: Tree): void => {
       if (children !== undefined && tree.seen.size > 0) adopt()
       trees.delete(tree)
       for (const [pid, { of, start }] of lost) {
@@ -167,7 +160,8 @@ export const make = (libc: Libc | undefined, markers: string, isStarting: () => 
       clearTimeout(timer)
       wakes = Number.POSITIVE_INFINITY
     },
-    close: () => {
+    /** Stops; the adopted processes that belong to no tree. */
+    close: (): Map<number, string> => {
       adopt(true)
       clearTimeout(timer)
       children?.close()
