@@ -30,7 +30,7 @@ export interface Options {
   readonly onReport: (report: LoopReports.Report) => void
   /** Called once if stacks cannot be taken here; stalls are reported all the same, without their places. */
   readonly onUnavailable: (why: string) => void
-  /** The watchdog itself writes a line to stderr about a loop that is blocked this long. */
+  /** The watchdog itself writes a line about a loop that is blocked this long. */
   readonly hanging?: Shared["hanging"]
 }
 
