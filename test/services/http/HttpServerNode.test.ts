@@ -86,7 +86,11 @@ const open = ({ agent, connect, options, to, webSocket }: Way, more: Options = {
 
 const closed = (socket: net.Socket) =>
   Effect.async<void>(
-    (resume) => void socket.resume().on("error", () => undefined).once("close", () => resume(Effect.void))
+    (resume) =>
+      void socket
+        .resume()
+        .on("error", () => undefined)
+        .once("close", () => resume(Effect.void))
   )
 
 const app = Effect.flatMap(request, (one) =>
