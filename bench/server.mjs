@@ -113,7 +113,7 @@ if (only === undefined || only === "sockets") {
   console.log("\nidle WebSockets: heap of the server for each, KiB")
   const bare = await perSocket("node", "/ws")
   console.log(`  ${"ws on node:http".padEnd(28)} ${bare.toFixed(1).padStart(9)} KiB`)
-  for (const kind of ["ours-router", "stock-router"]) {
+  for (const kind of ["ours-echo", "ours-router", "stock-echo", "stock-router"]) {
     const each = await perSocket(kind, "/ws")
     console.log(
       `  ${kind.padEnd(28)} ${each.toFixed(1).padStart(9)} KiB  ${(each - bare).toFixed(1)} on top of ws`
@@ -139,7 +139,7 @@ const at = (times, share) => times.toSorted((a, b) => a - b)[Math.floor(times.le
 const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
 
 // Clients that keep no rule, for a minute, while one that does asks for `/` every 10 ms: its answers and their times, and
-// the memory of the server afterwards beside that after ten seconds of the same.
+// the memory of the server afterwards beside that after twenty seconds of the same.
 if (only === undefined || only === "abuse") {
   const seconds = Number(process.env.BENCH_SECONDS ?? 60)
   const { ask, end, port } = await serving(
@@ -166,7 +166,7 @@ if (only === undefined || only === "abuse") {
     await sleep(6000) // for the limits of those that are left
     return { counts, other, times, ...(await ask("gc")) }
   }
-  const before = await abuse(10)
+  const before = await abuse(20)
   const after = await abuse(seconds)
   const { counts, other, times } = after
   console.log(`\nabuse for ${seconds} s, and a client that behaves`)
