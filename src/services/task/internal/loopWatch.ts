@@ -318,15 +318,12 @@ export const open = ({
   const interval = intervalOf(threshold)
   // While the loop is idle most of the time, half as many beats: each wakes the thread.
   const next = (): NodeJS.Timeout =>
-    setTimeout(
-      () => {
-        const idle = performance.nodeTiming.idleTime - lastIdle
-        rest = idle > interval / 2 ? 2 * interval : interval
-        beat()
-        if (!closed) timer = next()
-      },
-      rest
-    ).unref()
+    setTimeout(() => {
+      const idle = performance.nodeTiming.idleTime - lastIdle
+      rest = idle > interval / 2 ? 2 * interval : interval
+      beat()
+      if (!closed) timer = next()
+    }, rest).unref()
   let rest = interval
   let timer = next()
   const close = () => {
