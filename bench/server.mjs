@@ -5,17 +5,19 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { setTimeout as sleep } from "node:timers/promises"
 import { promisify } from "node:util"
-import { compare, root } from "./harness.mjs"
+import { compare, pythonWith, root } from "./harness.mjs"
 
 const peer = (name) => join(root, "bench/peers", name)
 const run = promisify(execFile)
 const only = process.env.BENCH_ONLY
+const python = pythonWith("aiohttp, uvloop")
 
 const servers = new Map()
 
 /** A process that prints lines, and answers those that it gets. */
 const started = (file, ...args) => {
-  const child = spawn(process.execPath, ["--expose-gc", peer(file), ...args], {
+  const runtime = file.endsWith(".py") ? [python] : [process.execPath, "--expose-gc"]
+  const child = spawn(runtime[0], [...runtime.slice(1), peer(file), ...args], {
     stdio: ["pipe", "pipe", "inherit"]
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
@@ -36,7 +38,7 @@ const serving = async (...args) => {
 /** A server in a process of its own, and the way to ask for its CPU time and memory. */
 const server = async (kind) => {
   if (servers.has(kind)) return servers.get(kind)
-  const made = await serving("server.mjs", kind)
+  const made = await serving(...(kind === "aiohttp" ? ["server_page.py"] : ["server.mjs", kind]))
   servers.set(kind, made)
   return made
 }
@@ -67,10 +69,14 @@ await titled(
   [
     { name: "HttpServerNode", run: answers("ours-hello", 10_000, ...get) },
     { name: "node:http", run: answers("node", 10_000, ...get) },
+    {
+      name: "aiohttp on uvloop",
+      run: python === undefined ? undefined : answers("aiohttp", 10_000, ...get)
+    },
     { name: "NodeHttpServer", run: answers("stock-hello", 10_000, ...get) },
     { name: "NodeHttpServer, no tracer", run: answers("untraced-hello", 10_000, ...get) }
   ],
-  { "node:http": 1 / 0.75 }
+  { "node:http": 1 / 0.75, "aiohttp on uvloop": 1 }
 )
 const route = ["GET", "/route40/7"]
 await titled(
