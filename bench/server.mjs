@@ -3,29 +3,42 @@
 import { execFile, spawn } from "node:child_process"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
+import { setTimeout as sleep } from "node:timers/promises"
 import { promisify } from "node:util"
-import { compare, root } from "./harness.mjs"
+import { compare, pythonWith, root } from "./harness.mjs"
 
 const peer = (name) => join(root, "bench/peers", name)
 const run = promisify(execFile)
 const only = process.env.BENCH_ONLY
+const python = pythonWith("aiohttp, uvloop")
 
 const servers = new Map()
 
-/** A server in a process of its own, and the way to ask for its CPU time and memory. */
-const server = async (kind) => {
-  if (servers.has(kind)) return servers.get(kind)
-  const child = spawn(process.execPath, ["--expose-gc", peer("server.mjs"), kind], {
+/** A process that prints lines, and answers those that it gets. */
+const started = (file, ...args) => {
+  const runtime = file.endsWith(".py") ? [python] : [process.execPath, "--expose-gc"]
+  const child = spawn(runtime[0], [...runtime.slice(1), peer(file), ...args], {
     stdio: ["pipe", "pipe", "inherit"]
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const next = async () => (await lines.next()).value
+  return { next, say: (line) => child.stdin.write(`${line}\n`), end: () => child.stdin.end() }
+}
+
+const serving = async (...args) => {
+  const { end, next, say } = started(...args)
   const port = Number(await next())
-  const ask = async () => {
-    child.stdin.write("\n")
+  const ask = async (question = "") => {
+    say(question)
     return JSON.parse(await next())
   }
-  const made = { port, ask, end: () => child.stdin.end() }
+  return { port, ask, end }
+}
+
+/** A server in a process of its own, and the way to ask for its CPU time and memory. */
+const server = async (kind) => {
+  if (servers.has(kind)) return servers.get(kind)
+  const made = await serving(...(kind === "aiohttp" ? ["server_page.py"] : ["server.mjs", kind]))
   servers.set(kind, made)
   return made
 }
@@ -56,10 +69,14 @@ await titled(
   [
     { name: "HttpServerNode", run: answers("ours-hello", 10_000, ...get) },
     { name: "node:http", run: answers("node", 10_000, ...get) },
+    {
+      name: "aiohttp on uvloop",
+      run: python === undefined ? undefined : answers("aiohttp", 10_000, ...get)
+    },
     { name: "NodeHttpServer", run: answers("stock-hello", 10_000, ...get) },
     { name: "NodeHttpServer, no tracer", run: answers("untraced-hello", 10_000, ...get) }
   ],
-  { "node:http": 1 / 0.75 }
+  { "node:http": 1 / 0.75, "aiohttp on uvloop": 1 }
 )
 const route = ["GET", "/route40/7"]
 await titled(
@@ -88,16 +105,13 @@ await titled(
 // What an idle WebSocket costs, beside one of bare `ws`.
 const perSocket = async (kind, path) => {
   const { ask, port } = await server(kind)
-  const count = Number(process.env.BENCH_SOCKETS ?? 2000)
-  const client = spawn(process.execPath, [peer("idle.mjs"), String(port), String(count), path], {
-    stdio: ["pipe", "pipe", "inherit"]
-  })
-  const lines = createInterface({ input: client.stdout })[Symbol.asyncIterator]()
+  const count = Number(process.env.BENCH_SOCKETS ?? 10_000)
+  const client = started("idle.mjs", String(port), String(count), path)
   const before = await ask()
-  client.stdin.write("\n")
-  await lines.next()
+  client.say("")
+  await client.next()
   const after = await ask()
-  client.stdin.end()
+  client.end()
   return (after.heap - before.heap) / count / 1024
 }
 
@@ -105,7 +119,7 @@ if (only === undefined || only === "sockets") {
   console.log("\nidle WebSockets: heap of the server for each, KiB")
   const bare = await perSocket("node", "/ws")
   console.log(`  ${"ws on node:http".padEnd(28)} ${bare.toFixed(1).padStart(9)} KiB`)
-  for (const kind of ["ours-router", "stock-router"]) {
+  for (const kind of ["ours-echo", "ours-router", "stock-echo", "stock-router"]) {
     const each = await perSocket(kind, "/ws")
     console.log(
       `  ${kind.padEnd(28)} ${each.toFixed(1).padStart(9)} KiB  ${(each - bare).toFixed(1)} on top of ws`
@@ -115,13 +129,85 @@ if (only === undefined || only === "sockets") {
   servers.clear()
 }
 
-// How long `/` takes while 1,000 other requests wait.
+// How long `/` takes while 1,000 other requests wait, beside the same without them.
 if (only === undefined || only === "waiting") {
-  console.log("\n1,000 requests wait, and 200 of / come one after another: ms")
+  console.log("\n200 of / come one after another, while other requests wait: ms")
   for (const kind of ["ours-router", "stock-router"]) {
     const { port } = await server(kind)
-    const { stdout } = await run(process.execPath, [peer("idle.mjs"), String(port), "1000", "/wait", "200"])
-    console.log(`  ${kind.padEnd(28)} ${stdout.trim().split("\n").at(-1)}`)
+    for (const count of ["0", "1000"]) {
+      const { stdout } = await run(process.execPath, [peer("idle.mjs"), String(port), count, "/wait", "200"])
+      console.log(`  ${`${kind}, ${count} wait`.padEnd(28)} ${stdout.trim().split("\n").at(-1)}`)
+    }
   }
   for (const { end } of servers.values()) end()
+}
+
+/** A percentile of times in ms. */
+const at = (times, share) => times.toSorted((a, b) => a - b)[Math.floor(times.length * share)].toFixed(1)
+const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
+
+// Clients that keep no rule, for a minute, while one that does asks for `/` every 10 ms: its answers and their times, and
+// the memory of the server afterwards beside that after twenty seconds of the same.
+if (only === undefined || only === "abuse") {
+  const seconds = Number(process.env.BENCH_SECONDS ?? 60)
+  const { ask, end, port } = await serving(
+    "guarded.mjs",
+    JSON.stringify({
+      connections: null,
+      headerTime: "2 seconds",
+      bodyTime: "4 seconds",
+      writeTime: "2 seconds"
+    })
+  )
+  const abuse = async (seconds) => {
+    const clients = started("abuse.mjs", String(port), "abuse", "2000")
+    const times = []
+    let other = 0
+    for (const until = performance.now() + seconds * 1000; performance.now() < until; await sleep(10)) {
+      const begun = performance.now()
+      const text = await (await fetch(`http://127.0.0.1:${port}/`)).text().catch(String)
+      times.push(performance.now() - begun)
+      if (text !== "hello") other++
+    }
+    clients.end()
+    const counts = JSON.parse(await clients.next())
+    await sleep(6000) // for the limits of those that are left
+    return { counts, other, times, ...(await ask("gc")) }
+  }
+  const before = await abuse(20)
+  const after = await abuse(seconds)
+  const { counts, other, times } = after
+  console.log(`\nabuse for ${seconds} s, and a client that behaves`)
+  console.log(
+    `  ${Object.entries(counts)
+      .map(([name, count]) => `${name} ${count}`)
+      .join(", ")}`
+  )
+  console.log(
+    `  answers ${times.length}, others ${other}; ms: p50 ${at(times, 0.5)}  p99 ${at(times, 0.99)}  all ${at(times, 0.9999)}`
+  )
+  for (const name of ["heap", "rss"])
+    console.log(
+      `  ${name} ${mib(before[name])} -> ${mib(after[name])}: ${(after[name] / before[name]).toFixed(2)} of before`
+    )
+  end()
+}
+
+// 1,000 connections with one request of 200 ms after the other; the server closes while they run.
+if (only === undefined || only === "drain") {
+  const seconds = Number(process.env.BENCH_SECONDS ?? 30)
+  const { ask, end, port } = await serving(
+    "guarded.mjs",
+    JSON.stringify({ connectionsPerAddress: null, grace: "30 seconds" })
+  )
+  const clients = started("abuse.mjs", String(port), "load", "1000")
+  await clients.next()
+  await sleep(seconds * 1000)
+  const { requests } = await ask("close")
+  const { answered, broken = 0, "not accepted": refused = 0 } = JSON.parse(await clients.next())
+  console.log(`\na drain after ${seconds} s with 1,000 connections`)
+  console.log(
+    `  accepted ${requests.total}, answered ${answered}, broken ${broken}, cancelled ${requests.cancelled["server is closing"]}, sent and not accepted ${refused}`
+  )
+  end()
 }

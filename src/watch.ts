@@ -39,7 +39,7 @@ const start = async () => {
   const watch = LoopWatch.open({
     threshold: threshold(),
     skipLoading: true,
-    hanging: { after: hangs, json, cwd },
+    hanging: { after: hangs, json, cwd, descriptor: 2 },
     onUnavailable: (why) => {
       process.stderr.write(`LoopWatch: no stacks can be taken here: ${why}\n`)
     },

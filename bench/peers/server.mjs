@@ -44,7 +44,7 @@ for (let i = 0; i < 50; i++) routes = HttpRouter.get(routes, `/route${i}/:id`, h
 routes = routes.pipe(
   HttpRouter.get("/", hello),
   HttpRouter.get("/wait", Effect.as(Effect.never, HttpServerResponse.empty())),
-  HttpRouter.get("/ws", Effect.scoped(echo))
+  HttpRouter.get("/ws", echo)
 )
 
 const User = Schema.Struct({ id: Schema.Number, name: Schema.String, tags: Schema.Array(Schema.String) })
@@ -56,6 +56,7 @@ const users = HttpApiBuilder.group(api, "users", (handlers) =>
 )
 const apps = {
   hello: HttpServer.serve(hello),
+  echo: HttpServer.serve(echo),
   router: HttpServer.serve(routes),
   api: HttpApiBuilder.serve().pipe(Layer.provide(HttpApiBuilder.api(api)), Layer.provide(users))
 }

@@ -104,7 +104,7 @@ export const command = Command.make(
       const { grace = 5000, processes = 1 } = config
       const [word] = all
       const watched = (onListen: (url: string) => Effect.Effect<void>) =>
-        WatchLoop.watched("aio server", serve(config, word, report, onListen), config)
+        WatchLoop.watched("aio server", serve(config, word, report, onListen), config, report)
       if (ServerProcesses.isWorker) {
         return yield* ServerProcesses.serving(watched)
       }

@@ -111,9 +111,9 @@ describe("aio server", { timeout: 60_000 }, () => {
     expect((await ended).code).toBe(143)
   })
 
-  it("serves a person's app over TLS with limits, and events of its schema", async () => {
+  it("serves a person's app over TLS with limits, and events of its schema, reports of --watch-loop included", async () => {
     const { child, ended, shows } = start(
-      ...["server", "--json", "--access-log", "--metrics", "--body-size", "10"],
+      ...["server", "--json", "--access-log", "--metrics", "--body-size", "10", "--watch-loop=50ms"],
       ...["--cert", fixture("cert.pem"), "--key", fixture("key.pem"), fixture("app.ts")]
     )
     const [, url] = await shows("stdout", /"event":"listening","url":"(https:[^"]+)"/)
@@ -131,6 +131,7 @@ describe("aio server", { timeout: 60_000 }, () => {
     expect(await ask("/upper", "short")).toEqual([200, "SHORT"])
     expect((await ask("/upper", "longer than ten"))[0]).toBe(413)
     expect(await ask("/fails")).toEqual([500, expect.anything()])
+    expect(await ask("/spins")).toEqual([200, "spun\n"])
     expect(await ask("/health")).toEqual([200, "ok\n"])
     child.kill("SIGTERM")
     const { code, stderr, stdout } = await ended
@@ -145,6 +146,9 @@ describe("aio server", { timeout: 60_000 }, () => {
     expect(events.filter(({ event }) => event === "failed")).toMatchObject([
       { url: "/fails", reason: "no rows" }
     ])
+    expect(events).toContainEqual(
+      expect.objectContaining({ event: "blocked", function: "spins", request: "GET /spins" })
+    )
     expect(events.filter(({ event }) => event === "request").length).toBeGreaterThanOrEqual(4)
   })
 

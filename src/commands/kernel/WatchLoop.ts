@@ -1,5 +1,6 @@
 import { Effect } from "effect"
 import * as EventLine from "../../services/host/EventLine.js"
+import type { ServerEvent } from "../../services/host/Events.js"
 import { codes, ExitError } from "../../services/host/ExitCodes.js"
 import * as Output from "../../services/host/Output.js"
 import { plural } from "../../services/text/Plural.js"
@@ -22,11 +23,18 @@ const standard = 100
 /** Milliseconds after which a loop that is still blocked is reported. */
 const hangs = 10_000
 
-/** Runs the program with {@link flags}: reports go to stderr. `called` are the words that call the command. */
+/** A report as an event of `--json`. */
+export type Event = Extract<ServerEvent, { readonly event: "blocked" | "starved" | "hanging" }>
+
+/**
+ * Runs the program with {@link flags}. `called` are the words that call the command. Reports go to stderr; the events of
+ * `--json` go to `emit`, if the command has its events on stdout.
+ */
 export const watched = <A, E, R>(
   called: string,
   program: Effect.Effect<A, E, R>,
-  { failOnBlock, json, watchLoop }: Config
+  { failOnBlock, json, watchLoop }: Config,
+  emit?: (event: Event) => Effect.Effect<void>
 ): Effect.Effect<A, E | ExitError, R | Output.Output> => {
   if (watchLoop === undefined && !failOnBlock) return program
   return Effect.gen(function* () {
@@ -41,11 +49,12 @@ export const watched = <A, E, R>(
           threshold: watchLoop ?? standard,
           hanging: hangs,
           json,
+          descriptor: json && emit !== undefined ? 1 : 2,
           onReport: (report) => {
             reports++
-            return output.note(
-              json ? EventLine.encode(LoopWatch.event(report)) : `LoopWatch: ${LoopWatch.text(report, cwd)}`
-            )
+            if (!json) return output.note(`LoopWatch: ${LoopWatch.text(report, cwd)}`)
+            const event = LoopWatch.event(report) as Event
+            return emit?.(event) ?? output.note(EventLine.encode(event))
           }
         }),
         program

@@ -24,6 +24,11 @@ export const view: Reporter.View<ServerEvent> = {
         return { failure: `process ${event.pid} ${event.reason}` }
       case "restarting":
         return { note: `another process starts in ${Durations.formatDuration(event.delay)}` }
+      // Without --json the whole reports are on stderr, with places relative to the folder.
+      case "blocked":
+      case "starved":
+      case "hanging":
+        return undefined
     }
   }
 }

@@ -320,9 +320,36 @@ export const ServerCompare = Schema.Union(
   })
 )
 
+const stall = {
+  /** Milliseconds in which the event loop did not turn. */
+  duration: milliseconds,
+  /** When that began. */
+  at: time,
+  function: optional(text),
+  file: optional(text),
+  line: optional(index),
+  column: optional(index),
+  /** The function of Node or V8 that the function called. */
+  call: optional(text),
+  /** The function went on there after a native call that blocked. */
+  native: Schema.Boolean,
+  fiber: optional(count),
+  span: optional(text),
+  /** An HTTP request: `GET /users`. */
+  request: optional(text),
+  /** The number of the worker thread; 0 is the main thread. */
+  thread: count,
+  /** How often this place has been reported. */
+  count: index,
+  suggestion: text
+}
+
+/** The reports of `--watch-loop`: `starved`: code that yields held back timers and I/O; `hanging`: still blocked. */
+const stalls = [event("blocked", stall), event("starved", stall), event("hanging", stall)] as const
+
 /**
  * The events of `aio server`. `request` only with `--access-log`, when the last of the answer was produced; `exited` and
- * `restarting` are of a process of `--processes`.
+ * `restarting` are of a process of `--processes`. `blocked`, `starved` and `hanging` are the reports of `--watch-loop`.
  *
  * @since 0.1.0
  * @category schemas
@@ -350,7 +377,8 @@ export const Server = Schema.Union(
   /** The server closes, and waits for this many requests. */
   event("closing", { running: count, grace: milliseconds }),
   event("exited", { pid: count, reason: text }),
-  event("restarting", { delay: milliseconds })
+  event("restarting", { delay: milliseconds }),
+  ...stalls
 )
 
 /**
@@ -360,30 +388,6 @@ export const Server = Schema.Union(
  * @category models
  */
 export type ServerEvent = typeof Server.Type
-
-const stall = {
-  /** Milliseconds in which the event loop did not turn. */
-  duration: milliseconds,
-  /** When that began. */
-  at: time,
-  function: optional(text),
-  file: optional(text),
-  line: optional(index),
-  column: optional(index),
-  /** The function of Node or V8 that the function called. */
-  call: optional(text),
-  /** The function went on there after a native call that blocked. */
-  native: Schema.Boolean,
-  fiber: optional(count),
-  span: optional(text),
-  /** An HTTP request: `GET /users`. */
-  request: optional(text),
-  /** The number of the worker thread; 0 is the main thread. */
-  thread: count,
-  /** How often this place has been reported. */
-  count: index,
-  suggestion: text
-}
 
 /**
  * The events of `aio run --json`, which go to stderr, because stdout is the program's: `name` is the file as it was given.
@@ -395,9 +399,7 @@ const stall = {
  */
 export const Run = Schema.Union(
   event("started", { ...item, pid: count }),
-  event("blocked", stall),
-  event("starved", stall),
-  event("hanging", stall),
+  ...stalls,
   finished({ exitCode: count })
 )
 

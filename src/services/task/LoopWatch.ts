@@ -39,12 +39,14 @@ export interface Options {
    */
   readonly onReport?: ((report: Report) => Effect.Effect<void>) | undefined
   /**
-   * When the loop is still blocked after this time, the watchdog's thread writes a line to stderr itself, because no fiber
-   * can. Default: never.
+   * When the loop is still blocked after this time, the watchdog's thread writes a line itself, because no fiber can.
+   * Default: never.
    */
   readonly hanging?: Duration.DurationInput | undefined
   /** Whether that line is NDJSON. Default: false. */
   readonly json?: boolean | undefined
+  /** The file descriptor that it is written to. Default: 2, stderr. */
+  readonly descriptor?: 1 | 2 | undefined
 }
 
 /**
@@ -97,7 +99,7 @@ export const make = (
     const hanging = checkedDuration("hanging", options.hanging ?? Number.POSITIVE_INFINITY, {
       duration: "some"
     })
-    const { json = false, onReport = logged } = options
+    const { descriptor = 2, json = false, onReport = logged } = options
     const reports = yield* PubSub.sliding<Report>(1024)
     const queue = yield* Queue.unbounded<Report>()
     const fork = Runtime.runFork(yield* Effect.runtime())
@@ -106,7 +108,7 @@ export const make = (
         open({
           threshold: Duration.toMillis(threshold),
           hanging: Duration.isFinite(hanging)
-            ? { after: Duration.toMillis(hanging), json, cwd: process.cwd() }
+            ? { after: Duration.toMillis(hanging), json, cwd: process.cwd(), descriptor }
             : undefined,
           onReport: (report) => queue.unsafeOffer(report),
           onUnavailable: (why) => {

@@ -269,10 +269,17 @@ const colors = [
 ] as const
 const dashes = ["", "8 4", "2 4", "10 3 2 3"]
 
+// Plain colours: renderers that are no browsers have no variables.
 const styles = (() => {
-  const of = (index: 0 | 1) =>
-    `svg{--ink:${["#1f2328", "#e6edf3"][index]};--ground:${["#ffffff", "#0d1117"][index]};--grid:${["#d8dee4", "#30363d"][index]};${colors.map((pair, i) => `--c${i}:${pair[index]}`).join(";")}}`
-  return `${of(0)}@media(prefers-color-scheme:dark){${of(1)}}`
+  const of = (index: 0 | 1) => {
+    const [ground, ink, grid] = [
+      ["#ffffff", "#1f2328", "#d8dee4"],
+      ["#0d1117", "#e6edf3", "#30363d"]
+    ][index]!
+    const series = colors.map((pair, i) => `.s${i}{fill:${pair[index]};stroke:${pair[index]}}`).join("")
+    return `rect{fill:${ground}}text{fill:${ink}}.grid line{stroke:${grid}}${series}`
+  }
+  return `text{font:13px system-ui,sans-serif;stroke:none}.title{font-weight:600;font-size:15px}${of(0)}.line{fill:none;stroke-width:2}@media(prefers-color-scheme:dark){${of(1)}.line{fill:none}}`
 })()
 
 const shapes: ReadonlyArray<(x: number, y: number) => string> = [
@@ -340,11 +347,9 @@ const panel = (chart: Chart, top: number, id: string): string => {
  */
 export const svg = (charts: ReadonlyArray<Chart>, title: string): string => {
   const height = size.height * Math.max(1, charts.length)
-  const series = colors.map((_, i) => `.s${i}{fill:var(--c${i});stroke:var(--c${i})}`).join("")
-  const style = `${styles}rect{fill:var(--ground)}text{font:13px system-ui,sans-serif;fill:var(--ink);stroke:none}.title{font-weight:600;font-size:15px}.grid line{stroke:var(--grid)}.line{fill:none;stroke-width:2}${series}`
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size.width} ${height}" width="${size.width}" height="${height}" role="group" aria-labelledby="chart-title">
 <title id="chart-title">${escape(title)}</title>
-<style>${style}</style>
+<style>${styles}</style>
 <rect width="100%" height="100%"/>
 ${charts.map((chart, i) => panel(chart, i * size.height, `c${i}`)).join("\n")}
 </svg>

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath, pathToFileURL } from "node:url"
@@ -68,7 +68,7 @@ describe("LoopWatch", () => {
     const found = new Map(reports.map((report) => [report["function"] ?? "", report]))
     // The spinning is done in a function of its own.
     expect([...found.keys()]).toEqual(
-      expect.arrayContaining(["spin", "regex", "jsonParse", "pbkdf2", "readFile"])
+      expect.arrayContaining(["spin", "regex", "jsonParse", "pbkdf2", "readFile", "query"])
     )
     expect(found.get("regex")).toMatchObject({ call: "RegExp.test", native: false })
     expect(found.get("pbkdf2")).toMatchObject({
@@ -76,6 +76,8 @@ describe("LoopWatch", () => {
       suggestion: expect.stringMatching(/^use pbkdf2 /)
     })
     expect(found.get("readFile")).toMatchObject({ call: "readFileSync" })
+    // The driver's native call has returned when V8 lets other code run: no function of V8 is named in its place.
+    expect(found.get("query")).not.toHaveProperty("call")
     for (const { schema, ...report } of reports) {
       expect(schema).toBe(2)
       const decoded = Schema.decodeUnknownEither(Events.Run)(report, { onExcessProperty: "error" })
@@ -109,6 +111,20 @@ describe("LoopWatch", () => {
       { event: "blocked", count: 1, thread: 0, native: false }
     ])
     expect(reports[0]!["duration"]).toBeGreaterThan(290)
+  })
+
+  it("reports a loop that is still blocked, from the watchdog's thread", async () => {
+    const { stderr, stdout } = spawnSync(process.execPath, [fixture("hangs.mjs")], { encoding: "utf8" })
+    expect(stderr).toBe("")
+    expect(
+      stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line))
+    ).toMatchObject([
+      { schema: 2, event: "hanging", function: "hangs", thread: 0 },
+      { event: "blocked", function: "hangs" }
+    ])
   })
 
   it("names worker threads that block, if they are watched", async () => {

@@ -38,7 +38,7 @@ export class Connections {
   /** Requests that wait in all connections. */
   waiting = 0
   private lingering = 0
-  /** The connections beneath TLS, which are none of HTTP until they have shaken hands. */
+  /** All connections beneath TLS, also those that have not shaken hands. */
   private readonly handshaking = new Set<NetSocket>()
   webSockets: WebSockets | undefined
 
@@ -56,6 +56,11 @@ export class Connections {
   attach(server: http.Server, event: "connection" | "secureConnection"): void {
     if (event === "secureConnection") {
       server.on("connection", (socket: NetSocket) => {
+        // A little more than the limit: the one too many is answered with 503 once it has shaken hands.
+        if (this.handshaking.size >= this.limits.connections + lingeringAtMost) {
+          this.stats.limits.connections++
+          return void socket.destroy()
+        }
         this.handshaking.add(socket)
         socket.once("close", () => this.handshaking.delete(socket))
       })
@@ -71,7 +76,12 @@ export class Connections {
       this.arrived(source, response)
     })
     server.on("upgrade", (source, socket, head) => this.upgrade(source, socket as NetSocket, head))
-    server.on("clientError", (error, socket) => (socket as Held)[held]?.broken(error))
+    server.on("clientError", (error, socket) => {
+      const connection = (socket as Held)[held]
+      // Without one it has not shaken hands.
+      if (connection === undefined) socket.destroy()
+      else connection.broken(error)
+    })
     server.on("timeout", (socket) => (socket as Held)[held]?.idle())
   }
 

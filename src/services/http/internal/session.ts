@@ -1,5 +1,5 @@
 import * as Socket from "@effect/platform/Socket"
-import { Context, Effect, Exit, Fiber, Runtime } from "effect"
+import { Cause, Context, Effect, Exit, Fiber, Runtime } from "effect"
 import type { Resolved } from "./limits.js"
 import type { Stats } from "./stats.js"
 
@@ -43,153 +43,209 @@ export interface Settings {
 
 const alreadyOpen = new Socket.SocketGenericError({ reason: "Open", cause: "the WebSocket is already open" })
 
+type Failing<E> = Effect.Effect<void, Socket.SocketError | E>
+type Forked = Fiber.RuntimeFiber<unknown, unknown>
+
+const encoder = new TextEncoder()
+
 /**
  * The socket of an upgraded request. `run` opens it. Up to `messagesWaiting` handlers of messages run at the same time, in
  * the order of arrival; beyond that reading pauses. A write waits while more than `backlog` bytes wait for the client, and
- * fails once the socket is closed.
+ * fails once the socket is closed. Thousands may be open and idle: what only messages need is made with the first one.
  */
-export const make = ({ limits, open, stats }: Settings): Socket.Socket => {
-  const opened = Effect.unsafeMakeLatch(false)
-  const writers = new Set<(resume: Effect.Effect<void, Socket.SocketError>) => void>()
-  let wire: Wire | undefined
-  let closed: Socket.SocketCloseError | undefined
-  let used = false
+class Session implements Socket.Socket, Holder {
+  readonly [Socket.TypeId]: Socket.TypeId = Socket.TypeId
+  private wire: Wire | undefined = undefined
+  private closedWith: Socket.SocketCloseError | undefined = undefined
+  private used = false
+  private opened: Effect.Latch | undefined = undefined
+  private writers: Set<(resume: Failing<never>) => void> | undefined = undefined
 
-  const wake = () => {
-    const waiting = [...writers]
-    writers.clear()
-    for (const resume of waiting) resume(closed ?? Effect.void)
-  }
+  // of the conversation
+  private handler: Handler<unknown, never> | undefined = undefined
+  private owner: Forked | undefined = undefined
+  private fork: ((effect: Effect.Effect<unknown, unknown>) => Forked) | undefined = undefined
+  private running: Set<Forked> | undefined = undefined
+  private inbox: Array<Message> | undefined = undefined
+  private next = 0
+  private paused = false
+  private resume: ((exit: Failing<unknown>) => void) | undefined = undefined
+  private ended: Failing<unknown> | undefined = undefined
 
-  const converse = <E, R>(
-    fiber: Fiber.RuntimeFiber<unknown, unknown>,
-    handler: Handler<E, R>,
-    onOpen: Effect.Effect<void> | undefined
-  ): Effect.Effect<void, Socket.SocketError | E, R> => {
-    const running = new Set<Fiber.RuntimeFiber<unknown, E>>()
-    let inbox: Array<Message> = []
-    let next = 0
-    let paused = false
-    let end: ((exit: Effect.Effect<void, Socket.SocketError | E>) => void) | undefined
-    let ended: Effect.Effect<void, Socket.SocketError | E> | undefined
-    let run: (effect: Effect.Effect<unknown, E, R>) => Fiber.RuntimeFiber<unknown, E>
+  constructor(private readonly settings: Settings) {}
 
-    const finish = (exit: Effect.Effect<void, Socket.SocketError | E>) => {
-      ended ??= exit
-      end?.(ended)
-    }
-    const deliver = (message: Message) => {
-      let result: ReturnType<Handler<E, R>>
-      try {
-        result = handler(message)
-      } catch (error) {
-        return finish(Effect.die(error))
-      }
-      if (!Effect.isEffect(result)) return
-      const fiber = run(result)
-      const exit = fiber.unsafePoll()
-      if (exit !== null) {
-        if (Exit.isFailure(exit)) finish(exit)
-        return
-      }
-      running.add(fiber)
-      fiber.addObserver((exit) => {
-        running.delete(fiber)
-        if (Exit.isFailure(exit)) finish(exit)
-        else pump()
-      })
-    }
-    const pump = () => {
-      while (next < inbox.length && running.size < limits.messagesWaiting && ended === undefined) {
-        deliver(inbox[next++]!)
-      }
-      if (next < inbox.length) return
-      inbox = []
-      next = 0
-      if (paused && running.size < limits.messagesWaiting && ended === undefined) {
-        paused = false
-        wire?.resume()
-      }
-    }
-    const holder: Holder = {
-      message: (message) => {
-        if (ended !== undefined) return
-        inbox.push(message)
-        pump()
-        if (!paused && running.size >= limits.messagesWaiting) {
-          paused = true
-          stats.limits.messagesWaiting++
-          wire?.pause()
-        }
-      },
-      drained: wake,
-      closed: (code, reason) => {
-        if (closed !== undefined) return
-        closed = new Socket.SocketCloseError({ reason: "Close", code, closeReason: reason })
-        stats.openSockets--
-        opened.unsafeOpen()
-        wake()
-        finish(Socket.defaultCloseCodeIsError(code) ? closed : Effect.void)
-      }
-    }
-    const close = (code: number) =>
-      Effect.suspend(() => {
-        if (closed === undefined) wire?.close(code)
-        return Fiber.interruptAll(running)
-      })
-    const conversation = Effect.async<void, Socket.SocketError | E>((resume) => {
-      if (ended !== undefined) return resume(ended)
-      end = resume
+  // Fields, because a caller may take them out of the socket.
+  readonly runRaw: Socket.Socket["runRaw"] = (handler, options) =>
+    Effect.withFiberRuntime((fiber) => {
+      if (this.used) return alreadyOpen
+      this.handler = handler as Handler<unknown, never>
+      this.owner = fiber
+      return this.converse(options?.onOpen) as Effect.Effect<void, any>
     })
-    return Effect.gen(function* () {
-      used = true
-      wire = yield* open(holder)
-      stats.sockets++
-      stats.openSockets++
-      run = Runtime.runFork(
-        Runtime.make({
-          context: Context.add(fiber.currentContext as Context.Context<R>, Socket.WebSocket, wire.socket),
-          fiberRefs: fiber.getFiberRefs(),
-          runtimeFlags: Runtime.defaultRuntimeFlags
-        })
-      )
-      opened.unsafeOpen()
-      yield* Effect.zipRight(onOpen ?? Effect.void, conversation).pipe(
-        Effect.interruptible,
-        Effect.onExit((exit) => close(Exit.isSuccess(exit) ? 1000 : Exit.isInterrupted(exit) ? 1001 : 1011))
-      )
-    }).pipe(Effect.uninterruptible)
+  readonly run: Socket.Socket["run"] = (handler, options) =>
+    this.runRaw(
+      (message) => handler(typeof message === "string" ? encoder.encode(message) : message),
+      options
+    )
+  get writer(): Socket.Socket["writer"] {
+    return Effect.succeed((chunk) => Effect.suspend(() => this.write(chunk)))
   }
 
-  const runRaw: Socket.Socket["runRaw"] = (handler, options) =>
-    Effect.withFiberRuntime((fiber) => (used ? alreadyOpen : converse(fiber, handler, options?.onOpen)))
+  // reading
 
-  const write = (chunk: Message | Socket.CloseEvent): Effect.Effect<void, Socket.SocketError> => {
-    if (wire === undefined)
+  private converse(onOpen: Effect.Effect<void> | undefined): Failing<unknown> {
+    this.used = true
+    const opening = Effect.flatMap(this.settings.open(this), (wire) => {
+      this.wire = wire
+      this.settings.stats.sockets++
+      this.settings.stats.openSockets++
+      this.opened?.unsafeOpen()
+      const talk = onOpen === undefined ? this.talk : Effect.zipRight(onOpen, this.talk)
+      return Effect.matchCauseEffect(Effect.interruptible(talk), {
+        onSuccess: () => this.close(1000),
+        onFailure: (cause) =>
+          Effect.zipRight(this.close(Cause.isInterrupted(cause) ? 1001 : 1011), Exit.failCause(cause))
+      })
+    })
+    return Effect.uninterruptible(opening)
+  }
+
+  private get talk() {
+    return Effect.async<void, unknown>((resume) => {
+      if (this.ended !== undefined) return resume(this.ended)
+      this.resume = resume
+    })
+  }
+
+  private finish(exit: Failing<unknown>) {
+    this.ended ??= exit
+    this.resume?.(this.ended)
+  }
+
+  /** With the context of the fiber that runs the conversation. */
+  private forked(effect: Effect.Effect<unknown, unknown>): Forked {
+    const { owner, wire } = this
+    this.fork ??= Runtime.runFork(
+      Runtime.make({
+        context: Context.add(
+          owner!.currentContext as Context.Context<never>,
+          Socket.WebSocket,
+          wire!.socket
+        ) as Context.Context<never>,
+        fiberRefs: owner!.getFiberRefs(),
+        runtimeFlags: Runtime.defaultRuntimeFlags
+      })
+    )
+    return this.fork(effect)
+  }
+
+  private deliver(message: Message) {
+    let result: ReturnType<Handler<unknown, never>>
+    try {
+      result = this.handler!(message)
+    } catch (error) {
+      return this.finish(Effect.die(error))
+    }
+    if (!Effect.isEffect(result)) return
+    const fiber = this.forked(result)
+    const exit = fiber.unsafePoll()
+    if (exit !== null) {
+      if (Exit.isFailure(exit)) this.finish(exit)
+      return
+    }
+    this.running ??= new Set()
+    this.running.add(fiber)
+    fiber.addObserver((exit) => {
+      this.running!.delete(fiber)
+      if (Exit.isFailure(exit)) this.finish(exit)
+      else this.pump()
+    })
+  }
+
+  private get isFull() {
+    return (this.running?.size ?? 0) >= this.settings.limits.messagesWaiting
+  }
+
+  private pump() {
+    const { inbox } = this
+    if (inbox !== undefined) {
+      while (this.next < inbox.length && !this.isFull && this.ended === undefined) {
+        this.deliver(inbox[this.next++]!)
+      }
+      if (this.next < inbox.length) return
+      this.inbox = undefined
+      this.next = 0
+    }
+    if (this.paused && !this.isFull && this.ended === undefined) {
+      this.paused = false
+      this.wire?.resume()
+    }
+  }
+
+  message(message: Message): void {
+    if (this.ended !== undefined) return
+    if (this.inbox === undefined && !this.isFull) this.deliver(message)
+    else {
+      this.inbox ??= []
+      this.inbox.push(message)
+      this.pump()
+    }
+    if (!this.paused && this.isFull) {
+      this.paused = true
+      this.settings.stats.limits.messagesWaiting++
+      this.wire?.pause()
+    }
+  }
+
+  // the end
+
+  closed(code: number, reason: string): void {
+    if (this.closedWith !== undefined) return
+    this.closedWith = new Socket.SocketCloseError({ reason: "Close", code, closeReason: reason })
+    this.settings.stats.openSockets--
+    this.opened?.unsafeOpen()
+    this.drained()
+    this.finish(Socket.defaultCloseCodeIsError(code) ? this.closedWith : Effect.void)
+  }
+
+  private close(code: number) {
+    if (this.closedWith === undefined) this.wire?.close(code)
+    return this.running === undefined ? Effect.void : Fiber.interruptAll(this.running)
+  }
+
+  // writing
+
+  drained(): void {
+    const { writers } = this
+    this.writers = undefined
+    for (const resume of writers ?? []) resume(this.closedWith ?? Effect.void)
+  }
+
+  private write(chunk: Message | Socket.CloseEvent): Failing<never> {
+    const { closedWith, settings, wire } = this
+    if (wire === undefined) {
+      this.opened ??= Effect.unsafeMakeLatch(false)
       return Effect.zipRight(
-        opened.await,
-        Effect.suspend(() => write(chunk))
+        this.opened.await,
+        Effect.suspend(() => this.write(chunk))
       )
-    if (closed !== undefined) return closed
+    }
+    if (closedWith !== undefined) return closedWith
     if (Socket.isCloseEvent(chunk)) {
       wire.close(chunk.code, chunk.reason)
       return Effect.void
     }
     wire.send(chunk)
-    if (wire.waiting() <= limits.backlog) return Effect.void
-    stats.limits.backlog++
+    if (wire.waiting() <= settings.limits.backlog) return Effect.void
+    settings.stats.limits.backlog++
     wire.blocked()
     return Effect.async((resume) => {
+      this.writers ??= new Set()
+      const { writers } = this
       writers.add(resume)
       return Effect.sync(() => void writers.delete(resume))
     })
   }
-  const encoder = new TextEncoder()
-  return Socket.Socket.of({
-    [Socket.TypeId]: Socket.TypeId,
-    run: (handler, options) =>
-      runRaw((message) => handler(typeof message === "string" ? encoder.encode(message) : message), options),
-    runRaw,
-    writer: Effect.succeed((chunk) => Effect.suspend(() => write(chunk)))
-  })
 }
+
+export const make = (settings: Settings): Socket.Socket => new Session(settings)

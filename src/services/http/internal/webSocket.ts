@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http"
 import type { Socket as NetSocket } from "node:net"
-import { type WebSocket, WebSocketServer } from "ws"
+import { type RawData, type WebSocket, WebSocketServer } from "ws"
 import { type Resolved, timer } from "./limits.js"
 import type { Holder, Wire } from "./session.js"
 import type { Stats } from "./stats.js"
@@ -21,12 +21,92 @@ const fitting = (reason: string) => {
   return room.subarray(0, new TextEncoder().encodeInto(reason, room).written)
 }
 
-interface Held extends Wire {
-  readonly number: number
+const held = Symbol("effect-asyncio/services/http/webSocket")
+type Holding<A> = A & { [held]: Held }
+
+/** The server's end. What Node and ws call are functions of all, which find it by the socket. */
+class Held implements Wire {
   /** Pings that were sent since the last frame came; Infinity once reading has paused. */
-  missed: number
-  readonly ping: () => void
-  readonly terminate: () => void
+  missed = 0
+
+  constructor(
+    readonly ws: WebSocket,
+    private readonly raw: NetSocket,
+    readonly holder: Holder,
+    readonly server: { readonly limits: Resolved; readonly stats: Stats; readonly open: Set<Held> },
+    readonly number: number
+  ) {
+    ;(ws as Holding<WebSocket>)[held] = this
+    ;(raw as Holding<NetSocket>)[held] = this
+    ws.on("pong", onPong).on("message", onMessage).on("error", onError).on("close", onClose)
+    raw.on("drain", onDrain).on("timeout", onTimeout)
+  }
+
+  get socket(): globalThis.WebSocket {
+    return this.ws as unknown as globalThis.WebSocket
+  }
+  send(message: string | Uint8Array): void {
+    this.ws.send(message)
+  }
+  waiting(): number {
+    return this.ws.bufferedAmount
+  }
+  blocked(): void {
+    this.raw.setTimeout(timer(this.server.limits.writeTime))
+  }
+  close(code: number, reason = ""): void {
+    this.ws.close(code, fitting(reason))
+    if (this.ws.isPaused) this.ws.resume() // the answer follows the paused messages
+  }
+  // The answers to pings wait behind what is not read.
+  pause(): void {
+    this.missed = Number.POSITIVE_INFINITY
+    this.ws.pause()
+  }
+  resume(): void {
+    this.missed = 0
+    this.ws.resume()
+  }
+  ping(): void {
+    this.ws.ping()
+  }
+  terminate(): void {
+    this.ws.terminate()
+  }
+  alive(): void {
+    if (this.missed !== Number.POSITIVE_INFINITY) this.missed = 0
+  }
+}
+
+function onPong(this: WebSocket) {
+  ;(this as Holding<WebSocket>)[held].alive()
+}
+function onMessage(this: WebSocket, data: RawData, isBinary: boolean) {
+  const one = (this as Holding<WebSocket>)[held]
+  one.alive()
+  // A copy: ws passes a view of the whole received chunk.
+  one.holder.message(isBinary ? new Uint8Array(data as Buffer) : data.toString())
+}
+function onError(this: WebSocket, error: NodeJS.ErrnoException) {
+  const { holder, server } = (this as Holding<WebSocket>)[held]
+  const code = violations[error.code ?? ""] ?? 1002
+  if (code === 1009) server.stats.limits.messageSize++
+  holder.closed(code, error.message)
+}
+function onClose(this: WebSocket, code: number, reason: Buffer) {
+  const one = (this as Holding<WebSocket>)[held]
+  one.server.open.delete(one)
+  one.holder.closed(code, reason.toString())
+}
+function onDrain(this: NetSocket) {
+  this.setTimeout(0)
+  ;(this as Holding<NetSocket>)[held].holder.drained()
+}
+function onTimeout(this: NetSocket) {
+  const { server, ws } = (this as Holding<NetSocket>)[held]
+  if (this.writableLength === 0) return
+  server.stats.limits.writeTime++
+  ws.terminate()
 }
 
 /** The WebSockets of one server. */
@@ -50,14 +130,14 @@ export const make = (limits: Resolved, stats: Stats) => {
   let opened = 0
   const ping = () => {
     tick++
-    for (const held of open) {
-      if ((held.number + tick) % ticks !== 0) continue
-      if (held.missed < 2) {
-        held.missed++
-        held.ping()
-      } else if (held.missed === 2) {
+    for (const one of open) {
+      if ((one.number + tick) % ticks !== 0) continue
+      if (one.missed < 2) {
+        one.missed++
+        one.ping()
+      } else if (one.missed === 2) {
         stats.limits.pingInterval++
-        held.terminate()
+        one.terminate()
       }
     }
     if (open.size === 0) {
@@ -66,64 +146,14 @@ export const make = (limits: Resolved, stats: Stats) => {
     }
   }
 
+  const shared = { limits, stats, open }
   const hold = (socket: WebSocket, raw: NetSocket, holder: Holder): Wire => {
-    const held: Held = {
-      socket: socket as unknown as globalThis.WebSocket,
-      number: opened++,
-      missed: 0,
-      send: (message) => socket.send(message),
-      waiting: () => socket.bufferedAmount,
-      blocked: () => {
-        raw.setTimeout(timer(limits.writeTime))
-      },
-      close: (code, reason = "") => {
-        socket.close(code, fitting(reason))
-        if (socket.isPaused) socket.resume() // the answer follows the paused messages
-      },
-      // The answers to pings wait behind what is not read.
-      pause: () => {
-        held.missed = Number.POSITIVE_INFINITY
-        socket.pause()
-      },
-      resume: () => {
-        held.missed = 0
-        socket.resume()
-      },
-      ping: () => socket.ping(),
-      terminate: () => socket.terminate()
-    }
-    const alive = () => {
-      if (held.missed !== Number.POSITIVE_INFINITY) held.missed = 0
-    }
-    socket.on("pong", alive)
-    socket.on("message", (data, isBinary) => {
-      alive()
-      // A copy: ws passes a view of the whole received chunk.
-      holder.message(isBinary ? new Uint8Array(data as Buffer) : data.toString())
-    })
-    socket.on("error", (error: NodeJS.ErrnoException) => {
-      const code = violations[error.code ?? ""] ?? 1002
-      if (code === 1009) stats.limits.messageSize++
-      holder.closed(code, error.message)
-    })
-    socket.on("close", (code, reason) => {
-      open.delete(held)
-      holder.closed(code, reason.toString())
-    })
-    raw.on("drain", () => {
-      raw.setTimeout(0)
-      holder.drained()
-    })
-    raw.on("timeout", () => {
-      if (raw.writableLength === 0) return
-      stats.limits.writeTime++
-      socket.terminate()
-    })
-    open.add(held)
+    const one = new Held(socket, raw, holder, shared, opened++)
+    open.add(one)
     if (pings === undefined && timer(limits.pingInterval) > 0) {
       pings = setInterval(ping, Math.max(1, limits.pingInterval / ticks)).unref()
     }
-    return held
+    return one
   }
 
   return {
@@ -137,7 +167,7 @@ export const make = (limits: Resolved, stats: Stats) => {
     },
     /** Sends a close frame to all. */
     close: (code: number, reason: string) => {
-      for (const held of open) held.close(code, reason)
+      for (const one of open) one.close(code, reason)
     }
   }
 }

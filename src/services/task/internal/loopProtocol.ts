@@ -23,8 +23,10 @@ export interface Shared {
   readonly expression: string
   /** Code below this folder belongs to LoopWatch. */
   readonly own: string
-  /** Write a line to stderr when the loop is still blocked after `after` milliseconds. */
-  readonly hanging: { readonly after: number; readonly json: boolean; readonly cwd: string } | undefined
+  /** Write a line to the descriptor when the loop is still blocked after `after` milliseconds. */
+  readonly hanging:
+    | { readonly after: number; readonly json: boolean; readonly cwd: string; readonly descriptor: 1 | 2 }
+    | undefined
 }
 
 /** Words of the shared memory: beats of the watched thread, and answers of the watchdog. */

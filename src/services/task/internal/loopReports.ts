@@ -83,17 +83,21 @@ export const placeOf = (
     return file !== undefined && !isRuntime(frame) && !isEffect(file) && !file.startsWith(own)
   })
   const inner = frames[at - 1]
-  const isCertain = inner !== undefined && (inner.file === undefined ? !late : isSync(inner.function))
+  const isCertain =
+    inner !== undefined &&
+    (inner.file === undefined ? !late && isPattern(inner.function) : isSync(inner.function))
   return { frame: frames[at], call: isCertain && isRuntime(inner) ? inner.function : undefined }
 }
+
+// Of V8's own functions, these let other code run while they work; any other is only entered after a native call.
+const isPattern = (name: string | undefined) => name !== undefined && /^(?:RegExp|String)\./.test(name)
 
 const isSync = (name: string | undefined) => name?.endsWith("Sync") === true
 
 const suggest = (event: Report["event"], call: string | undefined, column: boolean): string => {
   if (event === "starved")
     return "yield to timers and I/O (EventLoop.nextTurn), or move it to Executor.blocking"
-  if (call?.startsWith("RegExp.") === true || call === "String.replace" || call === "String.match")
-    return "bound the input or rewrite the pattern, or move it to Executor.blocking"
+  if (isPattern(call)) return "bound the input or rewrite the pattern, or move it to Executor.blocking"
   if (call !== undefined && isSync(call))
     return `use ${call.slice(0, -4).replace(/^.*\./, "")} without Sync, or move it to Executor.blocking`
   return column ? "move it to Executor.blocking" : "move what it computes to Executor.blocking"

@@ -3,7 +3,7 @@ import { readlinkSync } from "node:fs"
 import { createRequire, findSourceMap } from "node:module"
 import { basename, dirname } from "node:path"
 import { performance } from "node:perf_hooks"
-import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers"
+import { clearTimeout, setTimeout } from "node:timers"
 import { fileURLToPath } from "node:url"
 import { MessageChannel, receiveMessageOnPort, threadId, Worker } from "node:worker_threads"
 import { builtFile } from "../../host/BuiltFile.js"
@@ -30,7 +30,7 @@ export interface Options {
   readonly onReport: (report: LoopReports.Report) => void
   /** Called once if stacks cannot be taken here; stalls are reported all the same, without their places. */
   readonly onUnavailable: (why: string) => void
-  /** The watchdog itself writes a line to stderr about a loop that is blocked this long. */
+  /** The watchdog itself writes a line about a loop that is blocked this long. */
   readonly hanging?: Shared["hanging"]
 }
 
@@ -315,10 +315,20 @@ export const open = ({
   })
   port1.on("message", answered)
   port1.unref()
-  const timer = setInterval(beat, intervalOf(threshold)).unref()
+  const interval = intervalOf(threshold)
+  // While the loop is idle most of the time, half as many beats: each wakes the thread.
+  const next = (): NodeJS.Timeout =>
+    setTimeout(() => {
+      const idle = performance.nodeTiming.idleTime - lastIdle
+      rest = idle > interval / 2 ? 2 * interval : interval
+      beat()
+      if (!closed) timer = next()
+    }, rest).unref()
+  let rest = interval
+  let timer = next()
   const close = () => {
     closed = true
-    clearInterval(timer)
+    clearTimeout(timer)
     sampler.remove()
     port1.close()
     void worker?.terminate()

@@ -197,9 +197,9 @@ const watch = (shared: Shared, ask: Ask | undefined) => {
         ? encode(LoopReports.event(report))
         : `LoopWatch: ${LoopReports.text(report, hanging.cwd)}`
       try {
-        writeSync(2, `${line}\n`)
+        writeSync(hanging.descriptor, `${line}\n`)
       } catch {
-        // stderr is closed
+        // its reader has gone
       }
     }
   }
