@@ -377,7 +377,7 @@ options(
   { deadline: "someTime", retries: "anyCount", hedge: "time", remember: "anyCount" },
   (given) => Neighbour.make("service", given)
 )
-options("Neighbour.Fault", { slow: "time" }, (fault) => Neighbour.make("service", { fault }))
+options("Neighbour.Fault", { slow: "time", block: "time" }, (fault) => Neighbour.make("service", { fault }))
 options("Cache.MemoryOptions", { capacity: "count" }, (given) => NetworkCache.makeMemory(given))
 options("NetworkDemo.PrepareOptions", { timeout: "time" }, (given) =>
   Effect.provide(NetworkDemo.prepare(given), NeighbourhoodOfTests.layer())

@@ -1,5 +1,6 @@
 import { Cause, Data, Duration, Effect, Metric, Option } from "effect"
 import { codes } from "../host/ExitCodes.js"
+import * as Workload from "../http/Workload.js"
 import * as Backoff from "../task/Backoff.js"
 import * as Bulkhead from "../task/Bulkhead.js"
 import * as Causes from "../task/Causes.js"
@@ -49,6 +50,8 @@ export interface Fault {
   readonly slow?: Duration.DurationInput | undefined
   /** It fails with this reason. */
   readonly fail?: string | undefined
+  /** Its client blocks the thread for so long, as one that is not asynchronous does. */
+  readonly block?: Duration.DurationInput | undefined
 }
 
 /**
@@ -145,7 +148,7 @@ const calls = Metric.counter("network_calls", {
 export const make = (name: string, policy: Policy = {}): Effect.Effect<Neighbour> =>
   Effect.gen(function* () {
     checkOptions(policy, { deadline: someTime, retries: anyCount, hedge: time, remember: anyCount })
-    checkOptions(policy.fault ?? {}, { slow: time })
+    checkOptions(policy.fault ?? {}, { slow: time, block: time })
     const { fault, hedge, remember = 1000, retries = 2 } = policy
     const limit = Duration.decode(policy.deadline ?? "1 second")
     const pause = Backoff.make({ first: 20, max: 250, ...policy.backoff })
@@ -154,10 +157,11 @@ export const make = (name: string, policy: Policy = {}): Effect.Effect<Neighbour
     const reason = `no answer within ${formatDuration(Duration.toMillis(limit))}`
 
     const spoilt = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Spoilt, R> => {
-      const { fail, slow } = fault ?? {}
+      const { block, fail, slow } = fault ?? {}
       const failing: Effect.Effect<A, E | Spoilt, R> =
         fail === undefined ? effect : Effect.fail(new Spoilt({ reason: fail }))
-      return slow === undefined ? failing : Effect.zipRight(Sleep.sleep(slow), failing)
+      const slowed = slow === undefined ? failing : Effect.zipRight(Sleep.sleep(slow), failing)
+      return block === undefined ? slowed : Effect.zipRight(Workload.block(Duration.toMillis(block)), slowed)
     }
     const retried = <A, E, R>(attempt: Effect.Effect<A, E, R>, nth = 0): Effect.Effect<A, E, R> =>
       nth >= retries
