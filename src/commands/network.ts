@@ -113,12 +113,47 @@ const serve = Command.provide(
   services
 )
 
+const load = Command.make(
+  "load",
+  {
+    summary:
+      "measure pages whose parts are asked one at a time, all at once, and all at once with a client that blocks",
+    usage: ["[OPTIONS]"],
+    flags: {
+      connections: Flag.values("connections", {
+        value: "N",
+        text: "connections that ask for pages, each when it has the last one; may be repeated; default 1 and 50",
+        parse: Values.integer(1, 10_000)
+      }),
+      duration: Flag.withDefault(Flags.span("duration", "time that each load is measured"), 1000, "1s"),
+      wait: Flag.withDefault(Flags.span("wait", "time that each neighbour takes to answer"), 20, "20ms"),
+      out: Flags.out,
+      ...Flags.reporting
+    },
+    examples: [["network load --connections 10 --duration 200ms", "a short look"]]
+  },
+  ({ connections, duration, ...config }) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./network/load.js")),
+      (Load) =>
+        Effect.provide(
+          Load.run({
+            ...config,
+            connections: connections.length === 0 ? undefined : connections,
+            time: duration,
+            columns: process.stdout.columns || undefined
+          }),
+          Load.layer
+        )
+    )
+)
+
 const page = Command.provide(
   Command.make(
     "network",
     {
       summary: "query database, cache, OAuth, storage and two APIs at once, and show one page",
-      usage: ["[OPTIONS]", "check [OPTIONS]", "serve [OPTIONS]"],
+      usage: ["[OPTIONS]", "check [OPTIONS]", "serve [OPTIONS]", "load [OPTIONS]"],
       flags: {
         user,
         ...policy,
@@ -143,4 +178,4 @@ const page = Command.provide(
   services
 )
 
-export const command = { ...page, children: [check, serve] }
+export const command = { ...page, children: [check, serve, load] }
