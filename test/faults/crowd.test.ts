@@ -39,7 +39,7 @@ describe("Neighbour under 1,000 callers", () => {
           }
           isDead = false
           yield* Effect.repeat(Effect.zipRight(Effect.sleep(20), Network.page("ada")), {
-            until: Network.isComplete,
+            until: (page) => Network.isComplete(page),
             times: 200
           })
           expect(yield* state).toBe("closed")
