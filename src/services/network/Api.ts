@@ -2,7 +2,7 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import { Clock, Context, Data, Effect, Layer, Option, Redacted, Schema, Stream } from "effect"
+import { Clock, Context, Data, Effect, Layer, Option, type ParseResult, Redacted, Schema, Stream } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { checkOptions, count } from "../text/Numbers.js"
 import { formatSize } from "../text/Sizes.js"
@@ -92,6 +92,14 @@ const retryAfterOf = (value: string | undefined, now: number): number | undefine
   return Number.isNaN(date) ? undefined : Math.max(0, date - now)
 }
 
+/** A decoder is built once for a schema: that takes longer than to decode. */
+const decoders = new WeakMap<object, (text: string) => Effect.Effect<unknown, ParseResult.ParseError>>()
+const decoderOf = <A, I>(schema: Schema.Schema<A, I>) => {
+  const known = decoders.get(schema) ?? Schema.decode(Schema.parseJson(schema))
+  decoders.set(schema, known)
+  return known as (text: string) => Effect.Effect<A, ParseResult.ParseError>
+}
+
 const retried = new Set([408, 425, 429])
 
 /**
@@ -177,7 +185,7 @@ export const make = (
           })
         }
         const text = yield* bodyOf(response)
-        return yield* Effect.mapError(Schema.decode(Schema.parseJson(schema))(text), (error) =>
+        return yield* Effect.mapError(decoderOf(schema)(text), (error) =>
           refused(`the answer is not what was expected: ${reasonOf(error.message.split("\n").at(-1))}`)
         )
       })
