@@ -80,16 +80,7 @@ console.log(
 // 1,000 connections, the database dead: it refuses after 10 ms.
 const deadline = 1000
 const seconds = Number(process.env.BENCH_SECONDS ?? 30)
-const dead = await serve(
-  "--slow",
-  "database=10ms",
-  "--fail",
-  "database",
-  "--timeout",
-  `${deadline}ms`,
-  "--bulkhead",
-  "1000"
-)
+const dead = await serve("--slow", "database=10ms", "--fail", "database", "--timeout", `${deadline}ms`)
 const load = join(root, "node_modules/autocannon/autocannon.js")
 const { stdout } = await run(
   process.execPath,
