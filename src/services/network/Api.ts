@@ -2,7 +2,18 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import { Clock, Context, Data, Effect, Layer, Option, type ParseResult, Redacted, Schema, Stream } from "effect"
+import {
+  Clock,
+  Context,
+  Data,
+  Effect,
+  Layer,
+  Option,
+  type ParseResult,
+  Redacted,
+  Schema,
+  Stream
+} from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { checkOptions, count } from "../text/Numbers.js"
 import { formatSize } from "../text/Sizes.js"
