@@ -1,11 +1,12 @@
-// npm run test:services [-- words for vitest]: the contract of the network services on real servers, PostgreSQL, Redis, an
-// OpenID issuer and an S3 server, each a process of its own on loopback with its data in a temporary folder.
+// npm run test:services [-- words for vitest]: the contract of the network services on real servers, PostgreSQL, Redis, nginx,
+// an OpenID issuer and an S3 server, each a process of its own on loopback with its data in a temporary folder, and the page
+// in headless Chromium.
 import { spawn, spawnSync } from "node:child_process"
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { bin, install, root } from "./project.mjs"
+import { bin, build, install, root } from "./project.mjs"
 
 const which = (name) => spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim()
 const binaries = () => {
@@ -15,32 +16,41 @@ const binaries = () => {
     .map((version) => join(home, version, "bin"))
     .find((path) => existsSync(join(path, "initdb")))
   const of = (name) => (folder === undefined ? which(name) : join(folder, name))
-  return { initdb: of("initdb"), postgres: of("postgres"), redis: which("redis-server") }
+  return {
+    initdb: of("initdb"),
+    postgres: of("postgres"),
+    redis: which("redis-server"),
+    // Not on the PATH of every user.
+    nginx: which("nginx") || (existsSync("/usr/sbin/nginx") ? "/usr/sbin/nginx" : ""),
+    chromium: which("chromium") || which("chromium-browser") || which("google-chrome")
+  }
+}
+/** Debian's packages. */
+const packages = {
+  initdb: "postgresql",
+  postgres: "postgresql",
+  redis: "redis-server",
+  nginx: "nginx-light",
+  chromium: "chromium"
 }
 
 const isRoot = process.getuid?.() === 0
-const missing = () => Object.entries(binaries()).filter(([, path]) => path === "")
+const missing = () =>
+  Object.entries(binaries()).flatMap(([name, path]) => (path === "" ? [packages[name]] : []))
 if (missing().length > 0 && isRoot && which("apt-get") !== "") {
   const options = {
     stdio: ["ignore", "ignore", "inherit"],
     env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
   }
   spawnSync("apt-get", ["update", "-qq"], options)
-  spawnSync(
-    "apt-get",
-    ["install", "-y", "-qq", "--no-install-recommends", "postgresql", "redis-server"],
-    options
-  )
+  spawnSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...new Set(missing())], options)
 }
 if (missing().length > 0) {
-  console.error(
-    `services: ${missing()
-      .map(([name]) => name)
-      .join(" and ")} not found; install postgresql and redis-server`
-  )
+  console.error(`services: not found; install ${[...new Set(missing())].join(", ")}`)
   process.exit(1)
 }
 install()
+build()
 
 const folder = mkdtempSync(join(tmpdir(), "aio-services-"))
 // PostgreSQL refuses to run as root.
@@ -56,7 +66,7 @@ const freePort = () =>
     })
   })
 
-const { initdb, postgres, redis } = binaries()
+const { chromium, initdb, nginx, postgres, redis } = binaries()
 
 const children = []
 /** Starts a server and waits for the output that says that it is ready. */
@@ -117,6 +127,39 @@ const startRedis = async () => {
   return { REDIS_URL: `redis://:redis-password@127.0.0.1:${port}/0` }
 }
 
+/** The API of the contract and of the page, as JSON that nginx serves. */
+const startNginx = async () => {
+  const port = await freePort()
+  const file = join(folder, "nginx.conf")
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+    .map((name) => `${name}_temp_path ${join(folder, `nginx-${name}`)};`)
+    .join(" ")
+  const json = (path, value, status = 200) =>
+    `location ${path} { return ${status} '${JSON.stringify(value)}'; }`
+  writeFileSync(
+    file,
+    `daemon off; master_process off; error_log stderr notice; pid ${join(folder, "nginx.pid")};
+events {}
+http {
+  access_log off; default_type application/json; ${temporary}
+  server {
+    listen 127.0.0.1:${port};
+    ${json("= /v1/notes", [{ title: "é" }])}
+    ${json("= /v1/users/ada/documents", [{ title: "Note A" }, { title: "Note G" }])}
+    ${json("= /v1/users/ada/messages", [{ from: "mary", text: "dinner at eight?" }])}
+    ${json("~ ^/v1/users/[^/]+/(documents|messages)$", [])}
+    location = /v1/busy { add_header Retry-After 7 always; return 503 '{}'; }
+    location = /v1/moved { return 302 /v1/notes; }
+    ${json("= /v1/", {})}
+    ${json("/", {}, 404)}
+  }
+}
+`
+  )
+  await start(nginx, ["-c", file, "-e", "stderr"], /using the "\w+" event method/)
+  return { API_URL: `http://127.0.0.1:${port}/v1` }
+}
+
 const startNode = async (file) => {
   const [, settings] = await start(
     process.execPath,
@@ -135,6 +178,7 @@ try {
   const settings = await Promise.all([
     startPostgres(),
     startRedis(),
+    startNginx(),
     startNode("issuer.mjs"),
     startNode("s3.mjs")
   ])
@@ -144,7 +188,11 @@ try {
     {
       cwd: root,
       stdio: "inherit",
-      env: { ...process.env, AIO_TEST_SERVICES: JSON.stringify(Object.assign({}, ...settings)) }
+      env: {
+        ...process.env,
+        AIO_TEST_SERVICES: JSON.stringify(Object.assign({}, ...settings)),
+        AIO_TEST_BINARIES: JSON.stringify({ chromium, redis })
+      }
     }
   )
   status = await new Promise((resolve) => child.once("close", (code) => resolve(code ?? 1)))

@@ -4,6 +4,7 @@ import * as Network from "../programs/Network.js"
 import * as Server from "../programs/Server.js"
 import { codes } from "../services/host/ExitCodes.js"
 import * as Output from "../services/host/Output.js"
+import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as HttpServerNode from "../services/http/HttpServerNode.js"
 import * as Api from "../services/network/Api.js"
 import * as Cache from "../services/network/Cache.js"
@@ -17,6 +18,7 @@ import { formatDuration } from "../services/text/Durations.js"
 import * as Command from "./kernel/Command.js"
 import * as Flag from "./kernel/Flag.js"
 import * as Flags from "./kernel/Flags.js"
+import * as Values from "./kernel/Values.js"
 import { app } from "./network/app.js"
 import { events } from "./network/events.js"
 import { policies, policy, user } from "./network/flags.js"
@@ -26,8 +28,12 @@ const services = Layer.mergeAll(
   Cache.layer,
   Database.layer,
   OAuth.layer,
-  Storage.layer
+  Storage.layer,
+  SystemLoad.layer
 )
+
+const atOnce = ({ jobs }: { readonly jobs: Values.Jobs | undefined }) =>
+  Effect.map(SystemLoad.SystemLoad, ({ cpus }) => jobs && Values.jobCount(jobs, cpus))
 
 const check = Command.provide(
   Command.make(
@@ -95,7 +101,9 @@ const serve = Command.provide(
       Effect.gen(function* () {
         yield* NetworkDemo.prepare({ timeout: given.timeout })
         const { print } = yield* Output.Output
-        return yield* Server.serve(app, { onListen: (url) => print(`listening on ${url}/`) })
+        return yield* Server.serve(app({ concurrency: yield* atOnce(given) }), {
+          onListen: (url) => print(`listening on ${url}/`)
+        })
       }).pipe(
         Effect.provide(
           Layer.merge(Neighbours.layer(Network.names, policies(given)), HttpServerNode.layer({ port }))
@@ -105,12 +113,47 @@ const serve = Command.provide(
   services
 )
 
+const load = Command.make(
+  "load",
+  {
+    summary:
+      "measure pages whose parts are asked one at a time, all at once, and all at once with a client that blocks",
+    usage: ["[OPTIONS]"],
+    flags: {
+      connections: Flag.values("connections", {
+        value: "N",
+        text: "connections that ask for pages, each when it has the last one; may be repeated; default 1 and 50",
+        parse: Values.integer(1, 10_000)
+      }),
+      duration: Flag.withDefault(Flags.span("duration", "time that each load is measured"), 1000, "1s"),
+      wait: Flag.withDefault(Flags.span("wait", "time that each neighbour takes to answer"), 20, "20ms"),
+      out: Flags.out,
+      ...Flags.reporting
+    },
+    examples: [["network load --connections 10 --duration 200ms", "a short look"]]
+  },
+  ({ connections, duration, ...config }) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./network/load.js")),
+      (Load) =>
+        Effect.provide(
+          Load.run({
+            ...config,
+            connections: connections.length === 0 ? undefined : connections,
+            time: duration,
+            columns: process.stdout.columns || undefined
+          }),
+          Load.layer
+        )
+    )
+)
+
 const page = Command.provide(
   Command.make(
     "network",
     {
       summary: "query database, cache, OAuth, storage and two APIs at once, and show one page",
-      usage: ["[OPTIONS]", "check [OPTIONS]", "serve [OPTIONS]"],
+      usage: ["[OPTIONS]", "check [OPTIONS]", "serve [OPTIONS]", "load [OPTIONS]"],
       flags: {
         user,
         ...policy,
@@ -126,7 +169,7 @@ const page = Command.provide(
     ({ json, onFailure, seed, user, ...given }) =>
       Effect.gen(function* () {
         yield* NetworkDemo.prepare({ all: seed, timeout: given.timeout })
-        const shown = yield* Network.page(user, { onFailure })
+        const shown = yield* Network.page(user, { onFailure, concurrency: yield* atOnce(given) })
         const lines = json ? events(shown) : Network.render(shown)
         yield* Effect.forEach(lines, Output.print, { discard: true })
         yield* Command.exit(Network.isComplete(shown) ? codes.ok : codes.failed)
@@ -135,4 +178,4 @@ const page = Command.provide(
   services
 )
 
-export const command = { ...page, children: [check, serve] }
+export const command = { ...page, children: [check, serve, load] }

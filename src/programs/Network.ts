@@ -83,6 +83,8 @@ export interface PageOptions {
   readonly onFailure?: Gather.OnFailure | undefined
   /** Whether the last answer stands in for one that fails, except for the OAuth part. Default true. */
   readonly fallback?: boolean | undefined
+  /** How many parts are asked at once; 1 is one after the other. Default all. */
+  readonly concurrency?: number | undefined
   /** Receives each part when it has ended. */
   readonly onPart?: ((name: PartName, part: Part<unknown>) => Effect.Effect<void>) | undefined
 }
@@ -136,7 +138,7 @@ const questions = Effect.fnUntraced(function* (user: string) {
  * @category effects
  */
 export const page = Effect.fn("Network.page")(function* (user: string, options: PageOptions = {}) {
-  const { fallback = true, onFailure = "collect", onPart } = options
+  const { concurrency = names.length, fallback = true, onFailure = "collect", onPart } = options
   if (!NetworkDemo.isUser(user)) return yield* new NetworkDemo.InvalidUser({ user })
   const { get } = yield* Neighbours.Neighbours
   const part = Effect.fnUntraced(function* <A, E>(name: PartName, question: Effect.Effect<A, E>) {
@@ -166,7 +168,7 @@ export const page = Effect.fn("Network.page")(function* (user: string, options: 
       part("drive", ask.drive),
       part("chat", ask.chat)
     ],
-    { name: "page", onFailure: onFailure === "continue" ? "continue" : "cancel" }
+    { name: "page", concurrency, onFailure: onFailure === "continue" ? "continue" : "cancel" }
   )
   const total = Duration.nanos((yield* Clock.currentTimeNanos) - before)
   const parts: Page["parts"] = { database, cache, oauth, storage, drive, chat }

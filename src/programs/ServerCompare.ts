@@ -1,8 +1,6 @@
 import type * as Command from "@effect/platform/Command"
-import { Clock, Duration, Effect, Either, Ref, Stream } from "effect"
-import * as EventLine from "../services/host/EventLine.js"
-import { codes } from "../services/host/ExitCodes.js"
-import * as LoadDriver from "../services/http/LoadDriver.js"
+import { Duration, Stream } from "effect"
+import type * as LoadDriver from "../services/http/LoadDriver.js"
 import * as ServerMeasurement from "../services/http/ServerMeasurement.js"
 import * as ServerProcess from "../services/http/ServerProcess.js"
 import type * as Processes from "../services/process/Processes.js"
@@ -158,27 +156,22 @@ const nameOf = ({ connections, model, path, webSockets }: Step): string =>
 export const compare = (
   options: CompareOptions = {}
 ): Stream.Stream<Event, LoadDriver.LoadError, LoadDriver.LoadDriver | Processes.Processes> =>
-  Stream.unwrap(
-    Effect.gen(function* () {
-      checkOptions(options, { webSockets: countOrNone, threads: count, time: someTime })
-      const {
-        command = aio,
-        connections = [1, 100, 1000, 5000],
-        threads = 4,
-        time = 600,
-        webSockets = 1000
-      } = options
-      for (const one of connections) checkedNumber("connections", one)
-      const waiting = checkedDuration("wait", options.wait ?? 100, someTime)
-      const wait = Math.max(1, Math.round(Duration.toMillis(waiting)))
-      const driver = yield* LoadDriver.LoadDriver
-      yield* driver.check
-      const begun = yield* Clock.currentTimeMillis
-      const most = yield* driver.mostConnections
+  Stream.suspend(() => {
+    checkOptions(options, { webSockets: countOrNone, threads: count, time: someTime })
+    const {
+      command = aio,
+      connections = [1, 100, 1000, 5000],
+      threads = 4,
+      time = 600,
+      webSockets = 1000
+    } = options
+    for (const one of connections) checkedNumber("connections", one)
+    const waiting = checkedDuration("wait", options.wait ?? 100, someTime)
+    const wait = Math.max(1, Math.round(Duration.toMillis(waiting)))
+    const run = (most: number) => {
       const allowed = [...new Set(connections.map((one) => Math.min(one, most)))]
       const sockets = Math.max(0, Math.min(webSockets, most - busy))
-      const lower = connections.some((one) => one > most) || sockets < webSockets
-      const steps = (options.models ?? models).flatMap((model): ReadonlyArray<Step> => {
+      return (options.models ?? models).flatMap((model): ReadonlyArray<Step> => {
         const hello = { model, path: "/", connections: Math.min(busy, most) }
         return [
           { ...hello, load: "hello", webSockets: 0 },
@@ -189,52 +182,18 @@ export const compare = (
           ...(sockets > 0 ? [{ ...hello, load: "sockets", webSockets: sockets } as const] : [])
         ]
       })
-      const failed = yield* Ref.make(0)
-      const one = (step: Step, at: number) => {
+    }
+    const wanted = Math.max(...connections, webSockets === 0 ? 0 : webSockets + busy)
+    return ServerMeasurement.series({ threads, wait }, wanted, (most) =>
+      run(most).map((step) => {
         const { connections, load, model, path, webSockets } = step
-        const [index, name] = [at + 1, nameOf(step)]
-        const tried = ServerMeasurement.measure(command(model, threads), path, {
-          connections,
-          webSockets,
-          time
-        }).pipe(
-          Effect.scoped,
-          Effect.either,
-          Effect.timed,
-          Effect.flatMap(([took, measured]): Effect.Effect<Event> => {
-            if (Either.isRight(measured)) {
-              return Effect.succeed({
-                event: "measured",
-                index,
-                name,
-                model,
-                load,
-                connections,
-                ...measured.right
-              })
-            }
-            const reason = measured.left.message
-            const duration = EventLine.ms(Duration.toMillis(took))
-            return Effect.as(
-              Ref.update(failed, (n) => n + 1),
-              { event: "finished", index, name, status: "failed", duration, reason }
-            )
-          })
-        )
-        const started: Event = { event: "started", index, name, total: steps.length }
-        return Stream.concat(Stream.make(started), Stream.fromEffect(tried))
-      }
-      const note: Event = {
-        event: "note",
-        reason: `connections are at most ${most}: the limit of open files is too low for more (ulimit -n)`
-      }
-      const end = Effect.map(Effect.zip(Ref.get(failed), Clock.currentTimeMillis), ([failed, now]): Event => {
-        const exitCode = failed > 0 ? codes.failed : codes.ok
-        return { event: "compared", threads, wait, failed, duration: now - begun, exitCode }
+        return {
+          name: nameOf(step),
+          command: command(model, threads),
+          path,
+          load: { connections, webSockets, time },
+          labels: { model, load, connections }
+        }
       })
-      return Stream.fromIterable(lower ? [note] : []).pipe(
-        Stream.concat(Stream.flatMap(Stream.fromIterable(steps.entries()), ([at, step]) => one(step, at))),
-        Stream.concat(Stream.fromEffect(end))
-      )
-    })
-  )
+    )
+  })

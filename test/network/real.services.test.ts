@@ -1,5 +1,6 @@
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { afterAll, describe, expect, it } from "@effect/vitest"
-import { ConfigProvider, Duration, Effect, Fiber, Layer, Option, Redacted, Stream } from "effect"
+import { Duration, Effect, Fiber, Layer, Option, Redacted, Schema, Stream } from "effect"
 import * as Network from "../../src/programs/Network.js"
 import * as Api from "../../src/services/network/Api.js"
 import * as Cache from "../../src/services/network/Cache.js"
@@ -11,26 +12,22 @@ import * as Storage from "../../src/services/network/Storage.js"
 import * as Loopback from "../support/Loopback.js"
 import { texts } from "../support/Neighbourhood.js"
 import * as contract from "./contract.js"
+import { configured, settings } from "./settings.js"
 
 // The services on real servers, which scripts/services.mjs has started.
-
-const settings = JSON.parse(process.env["AIO_TEST_SERVICES"] ?? "{}") as Record<string, string>
-const configured = <A, E, R>(layer: Layer.Layer<A, E, R>, more: Record<string, string> = {}) =>
-  Layer.provide(
-    layer,
-    Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries({ ...settings, ...more }))))
-  )
 
 const database = configured(Database.layer)
 const cache = configured(Cache.layer)
 const oauth = configured(OAuth.layer)
 const storage = configured(Storage.layer)
+const api = Layer.provide(configured(Api.layer(() => undefined)), NodeHttpClient.layerUndici)
 
 contract.databaseContract("Database, PostgreSQL", database)
 contract.cacheContract("Cache, Redis", cache)
 contract.oauthContract("OAuth, OpenID Connect", oauth)
 contract.verificationContract("OAuth, OpenID Connect", configured(OAuth.layer, { OAUTH_RESOURCE: "urn:aio" }))
 contract.storageContract("Storage, S3", storage)
+contract.apiContract("Api, nginx", api)
 
 const { serve } = Loopback
 afterAll(Loopback.close)
@@ -171,17 +168,32 @@ describe("Storage, S3", () => {
   )
 })
 
+describe("Api, nginx", () => {
+  it.live("reads Retry-After, and follows a redirect within the API", () =>
+    Effect.gen(function* () {
+      const { get } = yield* Api.Api
+      expect(yield* Effect.flip(get("busy", Schema.Unknown))).toMatchObject({
+        message: "api: status 503",
+        isTransient: true,
+        retryAfter: 7000
+      })
+      expect(yield* get("moved", Schema.Unknown)).toEqual([{ title: "é" }])
+    }).pipe(Effect.provide(api))
+  )
+})
+
 describe("the page", () => {
   it.live("is whole on real services, and shows what they hold", () =>
     Effect.gen(function* () {
       yield* NetworkDemo.prepare({ all: true })
       const page = yield* Network.page("ada")
-      const { database, cache, storage, oauth } = texts(page)
-      expect({ database, cache, storage, oauth }).toEqual({
+      expect(texts(page)).toEqual({
         database: "3 orders",
         cache: "41 visits",
         storage: "2 files, 50 KiB",
-        oauth: "aio, may read and write"
+        oauth: "aio, may read and write",
+        drive: "2 documents",
+        chat: "1 message unread"
       })
       expect(Duration.toMillis(page.total)).toBeLessThan(Duration.toMillis(page.sum))
     }).pipe(
@@ -191,7 +203,7 @@ describe("the page", () => {
           cache,
           oauth,
           storage,
-          Api.layerEmbedded(NetworkDemo.answer),
+          api,
           Neighbours.layer(Network.names, { policy: { deadline: "20 seconds" } })
         )
       )

@@ -5,6 +5,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, type Duration, Effect, Exit, Layer, Stream } from "effect"
 import * as GatherFiles from "../../src/programs/Gather.js"
 import * as LongRunning from "../../src/programs/LongRunning.js"
+import * as Network from "../../src/programs/Network.js"
+import * as NetworkLoad from "../../src/programs/NetworkLoad.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as ServerCompare from "../../src/programs/ServerCompare.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
@@ -362,6 +364,15 @@ options(
   { webSockets: "countOrNone", threads: "count", wait: "someTime", time: "someTime" },
   (given) => Stream.runDrain(ServerCompare.compare({ models: [], ...given }))
 )
+options("NetworkLoad.LoadOptions", { wait: "someTime", time: "someTime" }, (given) =>
+  Stream.runDrain(NetworkLoad.compare({ models: [], ...given }))
+)
+option("NetworkLoad.LoadOptions.connections", "count", (one) =>
+  Stream.runDrain(NetworkLoad.compare({ models: [], connections: [one] }))
+)
+options("Network.PageOptions", { concurrency: "countOrInfinity" }, (given) =>
+  Effect.provide(Network.page("ada", given), NeighbourhoodOfTests.layer())
+)
 option("ServerCompare.CompareOptions.connections", "count", (one) =>
   Stream.runDrain(ServerCompare.compare({ models: [], connections: [one] }))
 )
@@ -378,7 +389,7 @@ options(
   { deadline: "someTime", retries: "anyCount", hedge: "time", remember: "anyCount" },
   (given) => Neighbour.make("service", given)
 )
-options("Neighbour.Fault", { slow: "time" }, (fault) => Neighbour.make("service", { fault }))
+options("Neighbour.Fault", { slow: "time", block: "time" }, (fault) => Neighbour.make("service", { fault }))
 options("Cache.MemoryOptions", { capacity: "count" }, (given) => NetworkCache.makeMemory(given))
 options("NetworkDemo.PrepareOptions", { timeout: "time" }, (given) =>
   Effect.provide(NetworkDemo.prepare(given), NeighbourhoodOfTests.layer())

@@ -146,6 +146,9 @@ export const quiet = Flag.level("quiet", "no notes and no summary on stderr; -qq
 
 export const progress = Flag.negatable("progress", "progress on the terminal")
 
+/** For a picture, whose ending says its kind. */
+export const out = file("out", "write the picture to FILE.svg or FILE.html")
+
 export const dryRun = Flag.toggle("dry-run", "print what would run; run nothing")
 
 /** What every command that reports has. */

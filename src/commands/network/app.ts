@@ -40,17 +40,18 @@ const refused = (error: { readonly message: string }) => Effect.succeed(json({ e
 
 const user = Effect.map(HttpRouter.params, ({ user = "" }) => user)
 
-const page = Effect.flatMap(user, (user) => Network.page(user)).pipe(
-  Effect.map((page) => json(answerOf(page))),
-  Effect.catchTag("InvalidUser", refused)
-)
+const page = (options: Network.PageOptions) =>
+  Effect.flatMap(user, (user) => Network.page(user, options)).pipe(
+    Effect.map((page) => json(answerOf(page))),
+    Effect.catchTag("InvalidUser", refused)
+  )
 
 const encoder = new TextEncoder()
 const event = (name: string, data: unknown) =>
   encoder.encode(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`)
 
 // The page is asked for by a fiber of the response's stream: a client that goes away cancels it.
-const events = Effect.gen(function* () {
+const events = Effect.fnUntraced(function* (options: Network.PageOptions) {
   const name = yield* user
   if (!NetworkDemo.isUser(name)) return yield* refused(new NetworkDemo.InvalidUser({ user: name }))
   const services = yield* Effect.context<Network.Services>()
@@ -58,6 +59,7 @@ const events = Effect.gen(function* () {
     Effect.gen(function* () {
       const mailbox = yield* Mailbox.make<Uint8Array>(16)
       const asked = Network.page(name, {
+        ...options,
         onPart: (part, value) => mailbox.offer(event("part", partOf(part, value)))
       })
       yield* asked.pipe(
@@ -83,17 +85,18 @@ const health = Effect.flatMap(Neighbours.Neighbours, ({ all }) =>
   )
 )
 
-export const app = HttpRouter.empty.pipe(
-  HttpRouter.get("/", HttpServerResponse.html(html)),
-  HttpRouter.get("/api/page/:user", page),
-  HttpRouter.get("/events/:user", events),
-  HttpRouter.get("/health", health),
-  HttpRouter.get(
-    "/metrics",
-    Effect.map(prometheus.snapshot, (text) =>
-      HttpServerResponse.text(text, { contentType: "text/plain; version=0.0.4; charset=utf-8" })
-    )
-  ),
-  Effect.catchTag("RouteNotFound", () => Effect.succeed(json({ error: "not found" }, 404))),
-  Effect.map(secure)
-)
+export const app = (options: Network.PageOptions = {}) =>
+  HttpRouter.empty.pipe(
+    HttpRouter.get("/", HttpServerResponse.html(html)),
+    HttpRouter.get("/api/page/:user", page(options)),
+    HttpRouter.get("/events/:user", events(options)),
+    HttpRouter.get("/health", health),
+    HttpRouter.get(
+      "/metrics",
+      Effect.map(prometheus.snapshot, (text) =>
+        HttpServerResponse.text(text, { contentType: "text/plain; version=0.0.4; charset=utf-8" })
+      )
+    ),
+    Effect.catchTag("RouteNotFound", () => Effect.succeed(json({ error: "not found" }, 404))),
+    Effect.map(secure)
+  )

@@ -19,6 +19,13 @@ const spoiling =
       : Either.left(`'${name}' is not accepted; expected ${names.slice(0, -1).join(", ")} or ${names.at(-1)}`)
   }
 
+const lasting = (fault: (ms: number) => Neighbour.Fault) =>
+  spoiling((value) =>
+    value === undefined
+      ? Either.left("no duration is given; expected one like database=300ms")
+      : Either.map(Values.duration(value), fault)
+  )
+
 export const user = Flag.withDefault(
   Flag.value("user", {
     value: "NAME",
@@ -42,6 +49,11 @@ export const policy = {
     Flags.retries(2),
     "further attempts after an error that may pass; the pause before them is FIRST (20ms) and doubles up to MAX (250ms)"
   ),
+  bulkhead: Flag.withDefault(
+    Flags.count(1)("bulkhead", "calls of each part that run at once; 100 more wait for their turn"),
+    10
+  ),
+  jobs: Flag.withText(Flags.jobs, "parts of a page that are asked at once; 1 is one after the other", "all"),
   hedge: Flag.value("hedge", {
     value: "DURATION",
     text: "ask a second time beside the first after this time without an answer",
@@ -51,11 +63,13 @@ export const policy = {
     value: "PART=DURATION",
     text: "each answer of this part takes so much longer",
     words: names,
-    parse: spoiling((value) =>
-      value === undefined
-        ? Either.left("no duration is given; expected one like database=300ms")
-        : Either.map(Values.duration(value), (slow) => ({ slow }))
-    )
+    parse: lasting((slow) => ({ slow }))
+  }),
+  block: Flag.values("block", {
+    value: "PART=DURATION",
+    text: "the client of this part blocks the thread for so long, and with it every other part and request",
+    words: names,
+    parse: lasting((block) => ({ block }))
   }),
   fail: Flag.values("fail", {
     value: "PART[=REASON]",
@@ -70,11 +84,17 @@ export const policies = (
   given: Flag.Values<typeof policy>
 ): { readonly policy: Neighbour.Policy; readonly policies: Readonly<Record<string, Neighbour.Policy>> } => {
   const faults = new Map<string, Neighbour.Fault>()
-  for (const [name, fault] of [...given.slow, ...given.fail])
+  for (const [name, fault] of [...given.slow, ...given.block, ...given.fail])
     faults.set(name, { ...faults.get(name), ...fault })
   const { backoff, retries } = given.retries
   return {
-    policy: { deadline: given.timeout, retries, hedge: given.hedge, backoff },
+    policy: {
+      deadline: given.timeout,
+      retries,
+      hedge: given.hedge,
+      backoff,
+      bulkhead: { concurrency: given.bulkhead }
+    },
     policies: Object.fromEntries(Array.from(faults, ([name, fault]) => [name, { fault }]))
   }
 }

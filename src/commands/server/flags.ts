@@ -98,7 +98,7 @@ export const flags = {
     "compare",
     "measure every model under the same loads beside what the guide says, then end"
   ),
-  out: file("out", "FILE", "write the picture of --compare to FILE.svg or FILE.html"),
+  out: Flag.withText(Flags.out, "write the picture of --compare to FILE.svg or FILE.html"),
   explain: Flag.toggle(
     "explain",
     "show in five lines how waiting and blocking affect other requests, then end"

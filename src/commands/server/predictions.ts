@@ -1,38 +1,14 @@
 import type { Load, Measured, Model } from "../../programs/ServerCompare.js"
-import { formatDuration } from "../../services/text/Durations.js"
-import { formatSize } from "../../services/text/Sizes.js"
+import { integer, memory, number, type Predicted, quantile, time } from "../kernel/Comparison.js"
 
 // What the guide's explanation says, sentence by sentence, beside what was measured. Whether a sentence holds is computed
 // from the measurements, by the rule that stands next to it.
-
-/** A sentence of the guide; `holds` is undefined if what it needs was not measured. */
-export interface Predicted {
-  readonly event: "predicted"
-  readonly claim: string
-  readonly measured: string
-  readonly holds?: boolean
-}
 
 export interface Settings {
   readonly threads: number
   /** Milliseconds that a request of the load `wait` waits. */
   readonly wait: number
 }
-
-export const integer = (value: number): string => Math.round(value).toLocaleString("en")
-
-/** A number of two digits, or a whole one: `0.031`, `1.9`, `15,204`. */
-export const number = (value: number): string =>
-  Math.abs(value) >= 10 ? integer(value) : `${Number(value.toPrecision(2))}`
-
-/** Milliseconds, also less than one. */
-export const time = (ms: number): string =>
-  ms < 1 ? `${integer(ms * 1000)} µs` : ms < 10 ? `${number(ms)} ms` : formatDuration(ms)
-
-export const quantile = (value: { readonly ms: number; readonly atLeast: boolean } | undefined): string =>
-  value === undefined ? "-" : `${value.atLeast ? "≥" : ""}${time(value.ms)}`
-
-export const memory = (bytes: number): string => formatSize(Math.round(bytes))
 
 /** Noise of a second's measurement: what changes throughput by less counts as no change. */
 const noise = 0.2

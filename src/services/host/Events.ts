@@ -276,6 +276,46 @@ const atLeast = Schema.Struct({ ms: amount, atLeast: Schema.Boolean }).annotatio
   description: "a quantile; with atLeast, more requests than that still waited"
 })
 
+const comparison = <const Models extends ReadonlyArray<string>, Labels extends Schema.Struct.Fields>(
+  models: Models,
+  labels: Labels
+) =>
+  Schema.Union(
+    event("note", { reason: text }),
+    event("started", item),
+    event("measured", {
+      ...item,
+      model: Schema.Literal(...models),
+      ...labels,
+      connections: count,
+      connected: count,
+      webSockets: count,
+      requests: count,
+      refused: count,
+      throughput: amount,
+      p50: optional(atLeast),
+      p99: optional(atLeast),
+      errors: count,
+      failures: Schema.Array(text),
+      timeWait: optional(count),
+      cpu: optional(amount),
+      cpuPerRequest: optional(milliseconds),
+      switches: optional(amount),
+      memory: optional(count),
+      memoryPerConnection: optional(amount)
+    }),
+    event("finished", { ...item, status: Schema.Literal("failed"), duration: milliseconds, reason: text }),
+    event("predicted", { claim: text, measured: text, holds: optional(Schema.Boolean) }),
+    event("summary", {
+      measured: count,
+      failed: count,
+      predictions: count,
+      held: count,
+      duration: milliseconds,
+      exitCode: count
+    })
+  )
+
 /**
  * The events of `aio server --compare`: `name` is model and load. `measured` is a load on a fresh server, with answers a
  * second, processors used, and bytes of memory; `predicted` is a sentence of the guide beside what was measured, without
@@ -284,41 +324,17 @@ const atLeast = Schema.Struct({ ms: amount, atLeast: Schema.Boolean }).annotatio
  * @since 0.1.0
  * @category schemas
  */
-export const ServerCompare = Schema.Union(
-  event("note", { reason: text }),
-  event("started", item),
-  event("measured", {
-    ...item,
-    model: Schema.Literal("event-loop", "threads", "blocking"),
-    load: Schema.Literal("hello", "wait", "sockets"),
-    connections: count,
-    connected: count,
-    webSockets: count,
-    requests: count,
-    refused: count,
-    throughput: amount,
-    p50: optional(atLeast),
-    p99: optional(atLeast),
-    errors: count,
-    failures: Schema.Array(text),
-    timeWait: optional(count),
-    cpu: optional(amount),
-    cpuPerRequest: optional(milliseconds),
-    switches: optional(amount),
-    memory: optional(count),
-    memoryPerConnection: optional(amount)
-  }),
-  event("finished", { ...item, status: Schema.Literal("failed"), duration: milliseconds, reason: text }),
-  event("predicted", { claim: text, measured: text, holds: optional(Schema.Boolean) }),
-  event("summary", {
-    measured: count,
-    failed: count,
-    predictions: count,
-    held: count,
-    duration: milliseconds,
-    exitCode: count
-  })
-)
+export const ServerCompare = comparison(["event-loop", "threads", "blocking"], {
+  load: Schema.Literal("hello", "wait", "sockets")
+})
+
+/**
+ * The events of `aio network load`, as those of {@link ServerCompare}.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const NetworkLoad = comparison(["one-at-a-time", "at-once", "blocking"], {})
 
 const stall = {
   /** Milliseconds in which the event loop did not turn. */
@@ -431,7 +447,7 @@ export const byCommand = {
   "long-running": LongRunning,
   schedule: Schedule,
   await: Await,
-  network: Network,
+  network: Schema.Union(...Network.members, ...NetworkLoad.members),
   guide: Guide,
   server: Schema.Union(...Server.members, ...ServerCompare.members)
 }

@@ -1,5 +1,7 @@
 import type * as Command from "@effect/platform/Command"
-import { Clock, Effect, Option, type Scope } from "effect"
+import { Clock, Duration, Effect, Either, Option, Ref, type Scope, Stream } from "effect"
+import * as EventLine from "../host/EventLine.js"
+import { codes } from "../host/ExitCodes.js"
 import type * as Processes from "../process/Processes.js"
 import * as LoadDriver from "./LoadDriver.js"
 import * as ServerProcess from "./ServerProcess.js"
@@ -114,3 +116,105 @@ export const measure = Effect.fn("ServerMeasurement.measure")(function* (
   const result = yield* LoadDriver.run(server.url + path, load, look)
   return of(result, (load.webSockets ?? 0) > 0, at)
 })
+
+/**
+ * One load of a series: the server that it meets, and `labels` by which its measurement is known.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Step<out Labels> {
+  /** For people. */
+  readonly name: string
+  readonly command: Command.Command
+  readonly path: string
+  readonly load: LoadDriver.LoadOptions
+  readonly labels: Labels
+}
+
+/**
+ * What happens in a series of loads; `compared` has the settings of all. Durations are milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SeriesEvent<Labels, Settings> =
+  | { readonly event: "note"; readonly reason: string }
+  | { readonly event: "started"; readonly index: number; readonly name: string; readonly total: number }
+  | (Measurement & Labels & { readonly event: "measured"; readonly index: number; readonly name: string })
+  | {
+      readonly event: "finished"
+      readonly index: number
+      readonly name: string
+      readonly status: "failed"
+      readonly duration: number
+      readonly reason: string
+    }
+  | (Settings & {
+      readonly event: "compared"
+      readonly failed: number
+      readonly duration: number
+      readonly exitCode: number
+    })
+
+/**
+ * Drives the loads one after another, each on a fresh server, and emits what was measured. A load that fails is `finished`
+ * as failed, and the others go on. `steps` gets the most connections that the limit of open files allows; where `wanted` is
+ * more, a note says so. Fails at once with `LoadError` if the load generator is not installed.
+ *
+ * @since 0.1.0
+ * @category streams
+ */
+export const series = <Labels extends object, Settings extends object>(
+  settings: Settings,
+  wanted: number,
+  steps: (most: number) => ReadonlyArray<Step<Labels>>
+): Stream.Stream<
+  SeriesEvent<Labels, Settings>,
+  LoadDriver.LoadError,
+  LoadDriver.LoadDriver | Processes.Processes
+> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      type Event = SeriesEvent<Labels, Settings>
+      const driver = yield* LoadDriver.LoadDriver
+      yield* driver.check
+      const begun = yield* Clock.currentTimeMillis
+      const most = yield* driver.mostConnections
+      const all = steps(most)
+      const failed = yield* Ref.make(0)
+      const one = ({ command, labels, load, name, path }: Step<Labels>, at: number) => {
+        const index = at + 1
+        const tried = measure(command, path, load).pipe(
+          Effect.scoped,
+          Effect.either,
+          Effect.timed,
+          Effect.flatMap(([took, measured]): Effect.Effect<Event> => {
+            if (Either.isRight(measured)) {
+              return Effect.succeed({ event: "measured", index, name, ...labels, ...measured.right })
+            }
+            const reason = measured.left.message
+            const duration = EventLine.ms(Duration.toMillis(took))
+            return Effect.as(
+              Ref.update(failed, (n) => n + 1),
+              { event: "finished", index, name, status: "failed", duration, reason }
+            )
+          })
+        )
+        const started: Event = { event: "started", index, name, total: all.length }
+        return Stream.concat(Stream.make(started), Stream.fromEffect(tried))
+      }
+      const note: Event = {
+        event: "note",
+        reason: `connections are at most ${most}: the limit of open files is too low for more (ulimit -n)`
+      }
+      const end = Effect.map(Effect.zip(Ref.get(failed), Clock.currentTimeMillis), ([failed, now]): Event => {
+        const exitCode = failed > 0 ? codes.failed : codes.ok
+        return { event: "compared", ...settings, failed, duration: now - begun, exitCode }
+      })
+      return Stream.fromIterable(wanted > most ? [note] : []).pipe(
+        Stream.concat(Stream.flatMap(Stream.fromIterable(all.entries()), ([at, step]) => one(step, at))),
+        Stream.concat(Stream.fromEffect(end))
+      )
+    })
+  )

@@ -2,7 +2,18 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import { Clock, Context, Data, Effect, Layer, Option, Redacted, Schema, Stream } from "effect"
+import {
+  Clock,
+  Context,
+  Data,
+  Effect,
+  Layer,
+  Option,
+  type ParseResult,
+  Redacted,
+  Schema,
+  Stream
+} from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { checkOptions, count } from "../text/Numbers.js"
 import { formatSize } from "../text/Sizes.js"
@@ -92,6 +103,14 @@ const retryAfterOf = (value: string | undefined, now: number): number | undefine
   return Number.isNaN(date) ? undefined : Math.max(0, date - now)
 }
 
+/** A decoder is built once for a schema: that takes longer than to decode. */
+const decoders = new WeakMap<object, (text: string) => Effect.Effect<unknown, ParseResult.ParseError>>()
+const decoderOf = <A, I>(schema: Schema.Schema<A, I>) => {
+  const known = decoders.get(schema) ?? Schema.decode(Schema.parseJson(schema))
+  decoders.set(schema, known)
+  return known as (text: string) => Effect.Effect<A, ParseResult.ParseError>
+}
+
 const retried = new Set([408, 425, 429])
 
 /**
@@ -144,6 +163,10 @@ export const make = (
 
     const bodyOf = (response: HttpClientResponse.HttpClientResponse) =>
       Effect.suspend(() => {
+        const announced = response.headers["content-length"] ?? ""
+        // A body of a known length needs no look at each of its pieces.
+        if (/^\d+$/.test(announced) && Number(announced) <= maxSize)
+          return Effect.mapError(response.text, broken)
         const parts: Array<Uint8Array> = []
         let size = 0
         return Stream.runForEach(Stream.mapError(response.stream, broken), (part) => {
@@ -173,7 +196,7 @@ export const make = (
           })
         }
         const text = yield* bodyOf(response)
-        return yield* Effect.mapError(Schema.decode(Schema.parseJson(schema))(text), (error) =>
+        return yield* Effect.mapError(decoderOf(schema)(text), (error) =>
           refused(`the answer is not what was expected: ${reasonOf(error.message.split("\n").at(-1))}`)
         )
       })
@@ -213,9 +236,11 @@ export const inProcess = (answer: Answer): HttpClient.HttpClient =>
     Effect.try({
       try: () => {
         const found = answer(decodeURIComponent(url.pathname).replace(/^\/api(?=\/)/, ""))
+        const text = found === undefined ? "{}" : JSON.stringify(found)
+        const headers = { "content-type": "application/json", "content-length": `${Buffer.byteLength(text)}` }
         return HttpClientResponse.fromWeb(
           request,
-          found === undefined ? new Response("{}", { status: 404 }) : Response.json(found)
+          new Response(text, { status: found === undefined ? 404 : 200, headers })
         )
       },
       catch: (cause) => new HttpClientError.RequestError({ request, reason: "Transport", cause })

@@ -1,7 +1,9 @@
 import { Cause, Data, Duration, Effect, Metric, Option } from "effect"
 import { codes } from "../host/ExitCodes.js"
+import * as Workload from "../http/Workload.js"
 import * as Backoff from "../task/Backoff.js"
 import * as Bulkhead from "../task/Bulkhead.js"
+import * as Cancellation from "../task/Cancellation.js"
 import * as Causes from "../task/Causes.js"
 import * as CircuitBreaker from "../task/CircuitBreaker.js"
 import * as Deadline from "../task/Deadline.js"
@@ -49,6 +51,8 @@ export interface Fault {
   readonly slow?: Duration.DurationInput | undefined
   /** It fails with this reason. */
   readonly fail?: string | undefined
+  /** Its client blocks the thread for so long, as one that is not asynchronous does. */
+  readonly block?: Duration.DurationInput | undefined
 }
 
 /**
@@ -110,12 +114,20 @@ class Spoilt extends Data.TaggedError("Spoilt")<{ readonly reason: string }> {
 const field = (error: unknown, name: "isTransient" | "reason" | "retryAfter"): unknown =>
   typeof error === "object" && error !== null ? (error as Record<string, unknown>)[name] : undefined
 
-/** An answer that refuses the request is no failure of the service. */
-const isOfService = (cause: Cause.Cause<unknown>): boolean => {
-  if (Cause.isInterruptedOnly(cause)) return false
-  const error = Option.getOrUndefined(Cause.failureOption(cause))
-  return error === undefined || error instanceof Late || field(error, "isTransient") === true
-}
+const isRefusal = (error: unknown): boolean => error instanceof CircuitBreaker.CircuitOpen
+
+/** An attempt that the deadline of its call ended is a failure of the service; an answer that refuses the request is none. */
+const isOfService =
+  (late: Cancellation.Cancellation) =>
+  (cause: Cause.Cause<unknown>): boolean => {
+    if (Cause.isInterruptedOnly(cause)) {
+      return Cancellation.fromCause(cause).some(
+        ({ origin, reason }) => reason === late.reason && origin === late.origin
+      )
+    }
+    const error = Option.getOrUndefined(Cause.failureOption(cause))
+    return error === undefined || field(error, "isTransient") === true
+  }
 
 const durations = Metric.timer("network_call", "time of the calls, by neighbour")
 const calls = Metric.counter("network_calls", {
@@ -124,9 +136,9 @@ const calls = Metric.counter("network_calls", {
 })
 
 /**
- * Makes the calls to one service by a policy: a circuit breaker, within it a deadline, within that retries and hedging, and
- * for each attempt a place in the bulkhead. A call that is cancelled cancels its attempts, with its reason. Dies with a
- * `RangeError` when a setting is out of range.
+ * Makes the calls to one service by a policy: a deadline, within it retries and hedging, and for each attempt a place in the
+ * bulkhead and the circuit breaker, so that an open one refuses the calls that wait, too. A call that is cancelled cancels its
+ * attempts, with its reason. Dies with a `RangeError` when a setting is out of range.
  *
  * @example
  * ```ts
@@ -145,19 +157,21 @@ const calls = Metric.counter("network_calls", {
 export const make = (name: string, policy: Policy = {}): Effect.Effect<Neighbour> =>
   Effect.gen(function* () {
     checkOptions(policy, { deadline: someTime, retries: anyCount, hedge: time, remember: anyCount })
-    checkOptions(policy.fault ?? {}, { slow: time })
+    checkOptions(policy.fault ?? {}, { slow: time, block: time })
     const { fault, hedge, remember = 1000, retries = 2 } = policy
     const limit = Duration.decode(policy.deadline ?? "1 second")
     const pause = Backoff.make({ first: 20, max: 250, ...policy.backoff })
     const bulkhead = yield* Bulkhead.make({ name, ...policy.bulkhead })
-    const breaker = yield* CircuitBreaker.make({ name, ...policy.breaker, isFailure: isOfService })
     const reason = `no answer within ${formatDuration(Duration.toMillis(limit))}`
+    const late = { reason, origin: name }
+    const breaker = yield* CircuitBreaker.make({ name, ...policy.breaker, isFailure: isOfService(late) })
 
     const spoilt = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Spoilt, R> => {
-      const { fail, slow } = fault ?? {}
+      const { block, fail, slow } = fault ?? {}
       const failing: Effect.Effect<A, E | Spoilt, R> =
         fail === undefined ? effect : Effect.fail(new Spoilt({ reason: fail }))
-      return slow === undefined ? failing : Effect.zipRight(Sleep.sleep(slow), failing)
+      const slowed = slow === undefined ? failing : Effect.zipRight(Sleep.sleep(slow), failing)
+      return block === undefined ? slowed : Effect.zipRight(Workload.block(Duration.toMillis(block)), slowed)
     }
     const retried = <A, E, R>(attempt: Effect.Effect<A, E, R>, nth = 0): Effect.Effect<A, E, R> =>
       nth >= retries
@@ -168,7 +182,8 @@ export const make = (name: string, policy: Policy = {}): Effect.Effect<Neighbour
               : Effect.flatMap(pause(nth), (ms) =>
                   Effect.zipRight(
                     Sleep.sleep(Math.max(ms, Number(field(error, "retryAfter") ?? 0))),
-                    retried(attempt, nth + 1)
+                    // The failure says more than the breaker that it opened.
+                    Effect.catchIf(retried(attempt, nth + 1), isRefusal, () => Effect.fail(error))
                   )
                 )
           )
@@ -189,24 +204,17 @@ export const make = (name: string, policy: Policy = {}): Effect.Effect<Neighbour
     const remembered = new Map<string, unknown>()
 
     const call = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, Unavailable, R> =>
-      breaker
-        .protect(
-          Deadline.timeout(retried(hedged(bulkhead.limit(spoilt(effect)))), {
-            limit,
-            late: { reason, origin: name },
-            onTimeout: () => new Late({ reason })
-          })
-        )
-        .pipe(
-          Metric.trackDuration(duration),
-          Effect.tap(() => succeeded),
-          Effect.catchAllCause((cause) =>
-            Cause.isInterruptedOnly(cause)
-              ? Effect.failCause(cause as Cause.Cause<never>)
-              : Effect.zipRight(failed, unavailable(cause))
-          ),
-          Effect.withSpan(`network.${name}`)
-        )
+      retried(hedged(bulkhead.limit(breaker.protect(spoilt(effect))))).pipe(
+        Deadline.timeout({ limit, late, onTimeout: () => new Late({ reason }) }),
+        Metric.trackDuration(duration),
+        Effect.tap(() => succeeded),
+        Effect.catchAllCause((cause) =>
+          Cause.isInterruptedOnly(cause)
+            ? Effect.failCause(cause as Cause.Cause<never>)
+            : Effect.zipRight(failed, unavailable(cause))
+        ),
+        Effect.withSpan(`network.${name}`)
+      )
     return {
       name,
       call,

@@ -14,7 +14,7 @@ const chat = Effect.suspend(() =>
     : Effect.succeed([])
 )
 const { dispose, handler } = HttpApp.toWebHandlerLayer(
-  app,
+  app(),
   Layer.orDie(
     layer(
       { database: failing(0, "connection refused"), chat },

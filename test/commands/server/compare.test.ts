@@ -3,8 +3,9 @@ import { join } from "node:path"
 import * as PlatformCommand from "@effect/platform/Command"
 import { afterAll, describe, expect, it } from "@effect/vitest"
 import { Effect, Either, FastCheck as fc, Layer, Schema } from "effect"
+import * as Comparison from "../../../src/commands/kernel/Comparison.js"
 import * as Compare from "../../../src/commands/server/compare.js"
-import * as CompareView from "../../../src/commands/server/compareView.js"
+import { report } from "../../../src/commands/server/compareView.js"
 import { predictions } from "../../../src/commands/server/predictions.js"
 import { type Load, type Measured, type Model, models } from "../../../src/programs/ServerCompare.js"
 import * as Events from "../../../src/services/host/Events.js"
@@ -229,13 +230,13 @@ describe("the view of a comparison", () => {
         fc.integer({ min: 20, max: 120 }),
         (all, columns) => {
           const plain = all.map((each) => ({ ...each, name: "n", failures: each.failures.map(() => "E") }))
-          const compared = { measured: plain, ...settings }
-          const lines = CompareView.lines(compared, columns)
+          const compared = report(plain, settings)
+          const lines = Comparison.lines(compared, columns)
           expect(lines.join("\n")).not.toMatch(/NaN|Infinity|undefined/)
           const from = lines.findIndex((line) => line.startsWith("answers a"))
           const to = lines.indexOf("what the guide says, and what was measured")
           for (const line of lines.slice(from, to)) expect(Width.of(line)).toBeLessThanOrEqual(columns)
-          for (const picture of Object.values(CompareView.pictures)) {
+          for (const picture of Object.values(Comparison.pictures)) {
             expect(picture(compared)).not.toMatch(/NaN|Infinity|undefined/)
           }
         }
@@ -245,11 +246,8 @@ describe("the view of a comparison", () => {
   })
 
   it("escapes what it was given", () => {
-    const compared = {
-      measured: [one("threads", "wait", { errors: 1, failures: ["<script>"] })],
-      ...settings
-    }
-    const html = CompareView.pictures[".html"]!(compared)
+    const compared = report([one("threads", "wait", { errors: 1, failures: ["<script>"] })], settings)
+    const html = Comparison.pictures[".html"]!(compared)
     expect([html.includes("<script>"), html.includes("1 &lt;script&gt;")]).toEqual([false, true])
   })
 })
