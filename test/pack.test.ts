@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process"
 import {
+  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -102,6 +103,24 @@ console.log([${entries.map((_, i) => `m${i}`).join(", ")}].filter((module) => Ob
       "chunks",
       "serverWorker.cjs"
     ])
+  })
+
+  it("is all that examples/importer needs: it compiles, and its tests pass", { timeout: 120_000 }, () => {
+    cpSync(join(root, "examples/importer"), join(folder, "importer"), { recursive: true })
+    const example = join(folder, "importer")
+    const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+    const asked = JSON.parse(readFileSync(join(example, "package.json"), "utf8"))
+    // It names versions that are here.
+    for (const [name, range] of Object.entries({ ...asked.dependencies, ...asked.devDependencies }))
+      if (devDependencies[name] !== undefined && name !== "typescript")
+        expect([name, range]).toEqual([name, `^${devDependencies[name]}`])
+    expect(run(join(root, "node_modules/.bin/tsc"), ["-p", example], example)).toEqual({
+      status: 0,
+      output: ""
+    })
+    const { output, status } = run(process.execPath, ["--test", "dist/test/"], example)
+    expect(status, output).toBe(0)
+    expect(/^# pass (\d+)$/m.exec(output)?.[1], output).toBe("5")
   })
 
   it("imports without the optional packages, and aio names the one that is missing in one line, exit 2", () => {
