@@ -3,6 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { Duration } from "effect"
 import type { Dispatcher } from "undici"
+import { withPackage } from "../../host/OptionalPackage.js"
 import {
   type Downloaded,
   makeHistory,
@@ -13,7 +14,6 @@ import {
   show,
   type Target
 } from "../Download.js"
-import { publicOnly, refusePrivate } from "./addresses.js"
 import { classify, Failure } from "./failure.js"
 import { existing } from "./fileSink.js"
 import { discardPartial, Folder, findPartial, type Partial, readPartial } from "./partials.js"
@@ -55,7 +55,10 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
   const connectTimeout = Duration.toMillis(options.connectTimeout ?? 10_000)
   const stallTimeout = Duration.toMillis(options.stallTimeout ?? 30_000)
   const silence = timeoutOf(stallTimeout)
-  const lookup = denyPrivate ? publicOnly : undefined
+  const addresses = denyPrivate
+    ? await withPackage("denyPrivate", "ipaddr.js", () => import("./addresses.js"))
+    : undefined
+  const lookup = addresses?.publicOnly
   let keep = true
   const dispatchers: Array<Dispatcher> = []
   const dial = async (careful: boolean): Promise<Dispatcher> => {
@@ -143,8 +146,8 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       const { partial, ranged, url } = transfer
       // Only a GET can be repeated to learn how its connection ends.
       if (sent.method !== "GET" && url.protocol === "https:") transfer.careful = true
-      if (denyPrivate) {
-        await refusePrivate(url, viaProxy)
+      if (addresses !== undefined) {
+        await addresses.refusePrivate(url, viaProxy)
         if (transfer.over) return
       }
       transfer.progressed = false
