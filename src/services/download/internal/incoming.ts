@@ -2,8 +2,7 @@ import * as Headers from "@effect/platform/Headers"
 import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
 import * as UrlParams from "@effect/platform/UrlParams"
 import { Chunk, Effect, Inspectable, Option, Stream } from "effect"
-import { DownloadError, type Head, type Receiver, type Request, show } from "../Download.js"
-import type { Session } from "../Downloader.js"
+import { DownloadError, type Downloaded, type Head, type Receiver, type Request, show } from "../Download.js"
 
 // A response as @effect/platform has it, on the callbacks of a transfer.
 
@@ -53,6 +52,17 @@ class Pieces {
       })
     }
   )
+}
+
+/** A session of `Downloader`. */
+interface Session {
+  readonly start: (
+    request: Request,
+    callbacks: {
+      readonly succeed: (downloaded: Downloaded) => void
+      readonly fail: (error: DownloadError) => void
+    }
+  ) => Effect.Effect<void>
 }
 
 /** A response whose head has arrived. */
