@@ -7,7 +7,7 @@ import * as HttpClientError from "@effect/platform/HttpClientError"
 import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
-import { Clock, Context, Duration, Effect, Layer, Option, type Scope, Stream } from "effect"
+import { type Cause, Clock, Context, Duration, Effect, Layer, Option, type Scope, Stream } from "effect"
 import * as Backoff from "../task/Backoff.js"
 import * as Deadline from "../task/Deadline.js"
 import * as Sleep from "../task/Sleep.js"
@@ -92,18 +92,15 @@ interface Body {
 }
 
 /** The body as bytes if it can be sent twice, else as a stream. */
-const toBody = (body: HttpBody.HttpBody): Effect.Effect<Body, unknown> => {
+const toBody = (body: HttpBody.HttpBody): Effect.Effect<Body, Cause.UnknownException> => {
   const whole = (from: ConstructorParameters<typeof globalThis.Response>[0]) =>
-    Effect.tryPromise({
-      try: async () => {
-        const response = new globalThis.Response(from)
-        const type = response.headers.get("content-type")
-        return {
-          body: new Uint8Array(await response.arrayBuffer()),
-          ...(type === null ? {} : { headers: { "content-type": type } })
-        }
-      },
-      catch: (cause) => cause
+    Effect.tryPromise(async () => {
+      const response = new globalThis.Response(from)
+      const type = response.headers.get("content-type")
+      return {
+        body: new Uint8Array(await response.arrayBuffer()),
+        ...(type === null ? {} : { headers: { "content-type": type } })
+      }
     })
   switch (body._tag) {
     case "Empty":

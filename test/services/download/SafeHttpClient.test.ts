@@ -6,7 +6,7 @@ import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Option, Schema, Stream } from "effect"
+import { Deferred, Effect, Fiber, Layer, Option, Schema, Stream } from "effect"
 import { DownloadError } from "../../../src/services/download/Download.js"
 import * as Downloader from "../../../src/services/download/Downloader.js"
 import * as DownloaderTest from "../../../src/services/download/DownloaderTest.js"
@@ -369,23 +369,25 @@ describe("SafeHttpClient", () => {
       const missing = yield* HttpClient.get(`${url}/8`)
       return [answer.status, yield* answer.json, missing.status]
     }).pipe(
-      Effect.provide(SafeHttpClient.layerWith({ isIdempotent: () => true })),
       Effect.provide(
-        DownloaderTest.layer({
-          [url]: ({ body, method, url }) =>
-            ++asked === 1
-              ? Effect.fail(
-                  new DownloadError({
-                    reason: "status",
-                    url: url.href,
-                    detail: "HTTP 429",
-                    status: 429,
-                    retryable: true,
-                    retryAfter: 240_000
-                  })
-                )
-              : Effect.succeed(JSON.stringify([method, String(Buffer.from(body as Uint8Array))]))
-        })
+        Layer.provide(
+          SafeHttpClient.layerWith({ isIdempotent: () => true }),
+          DownloaderTest.layer({
+            [url]: ({ body, method, url }) =>
+              ++asked === 1
+                ? Effect.fail(
+                    new DownloadError({
+                      reason: "status",
+                      url: url.href,
+                      detail: "HTTP 429",
+                      status: 429,
+                      retryable: true,
+                      retryAfter: 240_000
+                    })
+                  )
+                : Effect.succeed(JSON.stringify([method, String(Buffer.from(body as Uint8Array))]))
+          })
+        )
       ),
       VirtualClock.run()
     )
