@@ -124,7 +124,7 @@ export const deadlines = FastCheck.array(FastCheck.integer({ min: 0, max: 4 }), 
 export const liveIsOrdered = (given: ReadonlyArray<number>): Effect.Effect<void> =>
   Effect.gen(function* () {
     const timers = yield* Timers.Timers
-    const base = Math.ceil(yield* Clock.currentTimeMillis) + 1
+    const base = Math.ceil(yield* Clock.currentTimeMillis) + 10
     const runs: Array<number> = []
     const handles = []
     for (const [n, due] of given.entries())
@@ -132,11 +132,14 @@ export const liveIsOrdered = (given: ReadonlyArray<number>): Effect.Effect<void>
         yield* timers.callAt(
           base + due,
           Effect.map(Clock.currentTimeMillis, (now) => {
-            expect(now).toBeGreaterThanOrEqual(base + due)
+            expect(now).toBeGreaterThanOrEqual(base + due - 1) // of the wall clock, whose fraction is cut off
             runs.push(n)
           })
         )
       )
+    // A busy machine may ask for a call when its time has passed: that one is due at once, in order of request.
+    const inTime = (yield* Clock.currentTimeMillis) < base
     for (const handle of handles) yield* Effect.flatten(handle.await)
+    if (!inTime) return
     expect(runs).toEqual(given.map((_, n) => n).sort((a, b) => given[a]! - given[b]! || a - b))
   }).pipe(Effect.provide(Timers.layer))
