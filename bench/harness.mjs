@@ -50,7 +50,11 @@ export const selfTimed = (argv) => {
  * Prints a table: the first contender is ours. A contender without `run` is not installed, and its row says missing.
  * `targets` maps a peer's name to the largest ratio (ours / peer) that is claimed.
  */
-export const compare = async (title, contenders, { rounds = 7, targets = {} } = {}) => {
+export const compare = async (
+  title,
+  contenders,
+  { rounds = Number(process.env["ROUNDS"] ?? 7), targets = {} } = {}
+) => {
   console.log(`\n${title} (median of ${rounds} rounds)`)
   const present = contenders.filter(({ run }) => run !== undefined)
   const times = new Map(present.map(({ name }) => [name, []]))

@@ -3,6 +3,7 @@ import { it } from "vitest"
 
 // `npm run fuzz` sets these; without them a campaign runs as a short test.
 const seconds = Number(process.env["FUZZ_SECONDS"] ?? 5)
+const most = process.env["FUZZ_RUNS"] === undefined ? undefined : Number(process.env["FUZZ_RUNS"])
 const seed = process.env["FUZZ_SEED"] === undefined ? undefined : Number(process.env["FUZZ_SEED"])
 
 /**
@@ -32,9 +33,10 @@ export const campaign = <Ts extends [unknown, ...Array<unknown>]>(
           await previous()
         }) as FastCheck.IAsyncProperty<Ts>,
         {
-          numRuns: Number.MAX_SAFE_INTEGER,
+          ...(most === undefined
+            ? { numRuns: Number.MAX_SAFE_INTEGER, interruptAfterTimeLimit: seconds * 1000 }
+            : { numRuns: most }),
           maxSkipsPerRun: 10_000,
-          interruptAfterTimeLimit: seconds * 1000,
           markInterruptAsFailure: false,
           ...parameters,
           seed: used
@@ -43,6 +45,6 @@ export const campaign = <Ts extends [unknown, ...Array<unknown>]>(
       if (runs === 0) throw new Error("no case was run")
       console.log(`${title}: ${runs} cases`)
     },
-    seconds * 1000 + 600_000
+    (most ?? seconds) * 1000 + 600_000
   )
 }

@@ -1,5 +1,5 @@
-// npm run fuzz [-- NAME … --seconds N --seed S]: runs fuzz/NAME.fuzz.ts, or all of them, each model for N seconds
-// (default 60). Words that begin with --reporter or --outputFile go to vitest.
+// npm run fuzz [-- NAME … --seconds N --runs N --seed S]: runs fuzz/NAME.fuzz.ts, or all of them, each model for N seconds
+// (default 60) or N cases. Words that begin with --reporter or --outputFile go to vitest.
 import { spawnSync } from "node:child_process"
 import { parseArgs } from "node:util"
 import { bin, build, install, root } from "./project.mjs"
@@ -8,6 +8,7 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     seconds: { type: "string", default: "60" },
+    runs: { type: "string" },
     seed: { type: "string" },
     reporter: { type: "string", multiple: true, default: [] },
     outputFile: { type: "string" }
@@ -15,9 +16,10 @@ const { positionals, values } = parseArgs({
 })
 if (
   !(Number(values.seconds) > 0) ||
+  !(Number(values.runs ?? 1) > 0) ||
   (values.seed !== undefined && !Number.isSafeInteger(Number(values.seed)))
 ) {
-  console.error("fuzz: --seconds expects a number above 0, --seed a whole number")
+  console.error("fuzz: --seconds and --runs expect a number above 0, --seed a whole number")
   process.exit(2)
 }
 install()
@@ -38,6 +40,7 @@ const { status } = spawnSync(
     env: {
       ...process.env,
       FUZZ_SECONDS: values.seconds,
+      ...(values.runs === undefined ? {} : { FUZZ_RUNS: values.runs }),
       ...(values.seed === undefined ? {} : { FUZZ_SEED: values.seed })
     }
   }

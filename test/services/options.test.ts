@@ -14,6 +14,7 @@ import * as Downloader from "../../src/services/download/Downloader.js"
 import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
 import * as Downloads from "../../src/services/download/Downloads.js"
 import * as hostQueue from "../../src/services/download/internal/hostQueue.js"
+import * as SafeHttpClient from "../../src/services/download/SafeHttpClient.js"
 import * as Input from "../../src/services/host/Input.js"
 import * as Output from "../../src/services/host/Output.js"
 import * as SystemLoad from "../../src/services/host/SystemLoad.js"
@@ -144,6 +145,9 @@ options(
     maxRedirects: "anyCount"
   },
   (given) => Effect.scoped(Effect.flatMap(Downloader.Downloader, ({ open }) => open(given)))
+)
+options("SafeHttpClient.Options", { retries: "anyCount", timeout: "time", maxSize: "anyCount" }, (given) =>
+  Effect.scoped(SafeHttpClient.make(given))
 )
 option("Download.Request.maxSize", "anyCount", (maxSize) =>
   Effect.gen(function* () {

@@ -1,4 +1,4 @@
-import { Cause, Effect, Exit, FastCheck } from "effect"
+import { Cause, Effect, Exit, FastCheck, FiberRef, RuntimeFlags, RuntimeFlagsPatch } from "effect"
 
 // Effects made at random, for properties that compare a way of running many with what Effect itself has for it.
 
@@ -6,7 +6,11 @@ import { Cause, Effect, Exit, FastCheck } from "effect"
 export type Program =
   | { readonly kind: "succeeds" | "fails" | "dies" | "throws" | "interrupts" }
   | { readonly kind: "sleeps"; readonly ms: number; readonly next: Program }
-  | { readonly kind: "yields" | "computes" | "uninterruptible" | "forks"; readonly next: Program }
+  | {
+      readonly kind: "yields" | "computes" | "uninterruptible" | "forks" | "sets" | "flags"
+      readonly next: Program
+    }
+  | { readonly kind: "nests"; readonly inner: ReadonlyArray<Program>; readonly next: Program }
   | { readonly kind: "ensuring"; readonly ms: number; readonly breaks: boolean; readonly next: Program }
 
 const ms = FastCheck.integer({ min: 0, max: 9 })
@@ -20,7 +24,12 @@ export const program: FastCheck.Arbitrary<Program> = FastCheck.letrec<{ program:
     }),
     FastCheck.record({ kind: FastCheck.constant("sleeps"), ms, next: tie("program") }),
     FastCheck.record({
-      kind: FastCheck.constantFrom("yields", "computes", "uninterruptible", "forks"),
+      kind: FastCheck.constantFrom("yields", "computes", "uninterruptible", "forks", "sets", "flags"),
+      next: tie("program")
+    }),
+    FastCheck.record({
+      kind: FastCheck.constant("nests"),
+      inner: FastCheck.array(tie("program"), { maxLength: 2 }),
       next: tie("program")
     }),
     FastCheck.record({
@@ -32,11 +41,39 @@ export const program: FastCheck.Arbitrary<Program> = FastCheck.letrec<{ program:
   ) as FastCheck.Arbitrary<Program>
 })).program
 
+/** What programs set, and succeed with: an item must not see what another one has set. */
+const ref = FiberRef.unsafeMake(0)
+
+/** Runs programs within a program, and waits for the end of all: as what is tried has it, or as Effect has it. */
+export type Nest = (
+  inner: ReadonlyArray<Effect.Effect<string, string>>
+) => Effect.Effect<ReadonlyArray<Exit.Exit<string, string>>>
+
+/** Puts back what the effect sets, for effects that run one after the other in one fiber. */
+export const isolated = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Effect.getRuntimeFlags, (before) =>
+    Effect.locally(effect, ref, 0).pipe(
+      Effect.ensuring(
+        Effect.flatMap(Effect.getRuntimeFlags, (after) =>
+          Effect.patchRuntimeFlags(RuntimeFlags.diff(after, before))
+        )
+      )
+    )
+  )
+
+/** Effect's own, except that FiberRefs and flags stay in the item: docs/effect.md names that difference. */
+export const stock: Nest = (inner) =>
+  Effect.all(
+    inner.map((one) => Effect.exit(isolated(one))),
+    { concurrency: "unbounded" }
+  )
+
 /** The program as an effect. Its failures and defects are named after `name`, and `raised` is given each as it is raised. */
 export const toEffect = (
   self: Program,
   name: string,
-  raised: (what: string) => void = () => undefined
+  raised: (what: string) => void = () => undefined,
+  nest: Nest = stock
 ): Effect.Effect<string, string> => {
   const raise = (what: string): string => {
     raised(`${name} ${what}`)
@@ -46,7 +83,9 @@ export const toEffect = (
   const made = (program: Program): Effect.Effect<string, string> => {
     switch (program.kind) {
       case "succeeds":
-        return Effect.succeed(name)
+        return Effect.zipWith(FiberRef.get(ref), Effect.getRuntimeFlags, (set, flags) =>
+          [name, set, RuntimeFlags.isEnabled(flags, RuntimeFlags.OpSupervision)].join(" ")
+        )
       case "fails":
         return Effect.suspend(() => Effect.fail(raise("fails")))
       case "dies":
@@ -70,6 +109,22 @@ export const toEffect = (
         return Effect.uninterruptible(made(program.next))
       case "forks":
         return Effect.zipRight(Effect.fork(Effect.interruptible(Effect.never)), made(program.next))
+      case "sets":
+        return Effect.zipRight(
+          FiberRef.update(ref, (n) => n + 1),
+          made(program.next)
+        )
+      case "flags":
+        return Effect.zipRight(
+          Effect.patchRuntimeFlags(RuntimeFlagsPatch.enable(RuntimeFlags.OpSupervision)),
+          made(program.next)
+        )
+      case "nests":
+        // Its outcomes are values, and what they were is not raised.
+        return Effect.zipRight(
+          nest(program.inner.map((one) => toEffect(one, name, undefined, nest))),
+          made(program.next)
+        )
       case "ensuring": {
         const cleanUp = `clean-up ${++cleanUps}`
         return Effect.ensuring(

@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream"
 import { Data, type Duration } from "effect"
 
 // The model of a download: the request, its target, its result or failure.
@@ -89,15 +90,55 @@ export interface History {
 export const makeHistory = (): History => ({ lengths: new Map(), refused: 0 })
 
 /**
- * One GET, redirects included.
+ * The head of a response.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Head {
+  readonly status: number
+  /** Lower-case names; an array for a repeated header. */
+  readonly headers: Readonly<Record<string, string | Array<string> | undefined>>
+  /** The URL of the response, after redirects. */
+  readonly url: URL
+}
+
+/**
+ * Takes a response in place of a file; `Downloader.response` is the same as an effect.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Receiver {
+  /** Called when the request is about to be sent: before that, no server can have acted on it. */
+  readonly onSend?: (() => void) | undefined
+  /** Whether a response of status 300 or more is that failure, as it is by default; else it is received like any other. */
+  readonly refuses?: ((failure: Failure) => boolean) | undefined
+  /** Called with the head; `resume` is to be called when `data` has returned false and more is wanted. */
+  readonly head: (head: Head, resume: () => void) => void
+  /** Called with each decoded piece of the body, whose bytes are overwritten afterwards. False asks for a pause. */
+  readonly data: (piece: Uint8Array) => boolean
+}
+
+/**
+ * One request, redirects included: a GET, unless it has a `receiver`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Request {
   readonly url: URL
+  /** `Authorization`, `Cookie`, `Proxy-Authorization` and `Host` are sent to the origin of `url` only. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** Without a target the body is read, decoded and counted, and not kept. */
+  /** Further headers, in lower case, that are sent to the origin of `url` only; default none. */
+  readonly secrets?: ReadonlySet<string> | undefined
+  /** Default GET. Redirects change it as browsers do: 303, and 301 and 302 of a POST, become a GET. */
+  readonly method?: string | undefined
+  /** Sent with the request; never to another origin. A stream is sent once. */
+  readonly body?: Uint8Array | Readable | undefined
+  /** Takes the response; excludes `target`. */
+  readonly receiver?: Receiver | undefined
+  /** Without a target or a receiver the body is read, decoded and counted, and not kept. */
   readonly target?: Target | undefined
   readonly checksum?: Checksum | undefined
   /** Most decoded bytes; default unlimited, and 1 GiB for a compressed body, which may be a bomb. */
@@ -217,7 +258,7 @@ export interface SessionOptions {
   readonly stallTimeout?: Duration.DurationInput | undefined
   /** Bytes a second over all transfers together; default unlimited. */
   readonly limitRate?: number | undefined
-  /** Redirects followed for one request; default 10. */
+  /** Redirects followed for one request; default 10. With 0 a receiver takes the redirect itself. */
   readonly maxRedirects?: number | undefined
   /** Refuses addresses that are not public, checked after DNS and at every redirect; default false. */
   readonly denyPrivate?: boolean | undefined

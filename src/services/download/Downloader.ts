@@ -1,4 +1,5 @@
 import { readdirSync } from "node:fs"
+import type * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
 import { Context, Data, Effect, Layer, type Scope } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { describe, tryFolder } from "../host/OwnFiles.js"
@@ -65,6 +66,53 @@ export const fetch = (session: Session, request: Request): Effect.Effect<Downloa
       fail: (error) => resume(Effect.fail(error))
     })
   )
+
+/**
+ * A response whose body is read once: as a stream, as bytes, as text, or decoded, for instance by
+ * `HttpIncomingMessage.schemaBodyJson`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Response extends HttpIncomingMessage.HttpIncomingMessage<DownloadError> {
+  readonly status: number
+  /** After redirects. */
+  readonly url: URL
+}
+
+/**
+ * One attempt at a request whose body is taken in place of a file, with the limits and rules of a download: decoded,
+ * bounded by `maxSize`, whole or an error. Succeeds with the head; the end of the scope closes the connection. A status of
+ * 400 or more is a failure.
+ *
+ * @example
+ * import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
+ * import { Effect, Schema } from "effect"
+ * import * as Downloader from "effect-asyncio/services/Downloader"
+ *
+ * const Release = Schema.Struct({ tag: Schema.String })
+ *
+ * const program = Effect.gen(function* () {
+ *   const session = yield* (yield* Downloader.Downloader).open({ denyPrivate: true })
+ *   const url = new URL("https://example.com/latest.json")
+ *   const response = yield* Downloader.response(session, { url, maxSize: 1_000_000 })
+ *   return yield* HttpIncomingMessage.schemaBodyJson(Release)(response)
+ * }).pipe(Effect.scoped, Effect.provide(Downloader.layer))
+ *
+ * @since 0.1.0
+ * @category effects
+ */
+export const response = (
+  session: Session,
+  request: Omit<Request, "target" | "receiver">
+): Effect.Effect<Response, DownloadError, Scope.Scope> =>
+  Effect.gen(function* () {
+    // Loaded here: files need no @effect/platform.
+    const { receive, Response } = yield* Effect.promise(() => import("./internal/incoming.js"))
+    return yield* Effect.uninterruptibleMask((restore) =>
+      Effect.tap(restore(receive(session, request)), ({ abort }) => Effect.addFinalizer(() => abort))
+    ).pipe(Effect.map((received) => new Response(received)))
+  })
 
 /**
  * No file can be saved in a folder; `message` names the reason.

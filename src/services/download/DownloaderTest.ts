@@ -25,32 +25,51 @@ export class Files extends Context.Tag("effect-asyncio/services/DownloaderTest/F
 
 /**
  * Serves from memory: each URL's script is an effect, so it can wait on TestClock, fail, or answer differently the
- * second time. Applies `maxSize` and `existing`; saves into {@link Files}. An unscripted URL is a 404.
+ * second time; or a function of the request, its method and body included. Applies `maxSize` and `existing`; saves into {@link Files}. An unscripted URL is a 404.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer = (scripts: Readonly<Record<string, Scripted>>): Layer.Layer<Downloader | Files> =>
+export const layer = (
+  scripts: Readonly<Record<string, Scripted | ((request: Request) => Scripted)>>
+): Layer.Layer<Downloader | Files> =>
   Layer.effectContext(
     Effect.gen(function* () {
       const files = yield* Ref.make(HashMap.empty<string, Uint8Array>())
       const fail = (request: Request, reason: Reason, detail: string, status?: number) =>
         new DownloadError({ reason, url: request.url.href, detail, retryable: false, status })
       const fetch = Effect.fnUntraced(function* (request: Request) {
-        const { maxSize = Number.POSITIVE_INFINITY, target } = request
+        const { maxSize = Number.POSITIVE_INFINITY, receiver, target } = request
         const path = target === undefined ? undefined : `${target.directory}/${target.name}`
         const there = path === undefined ? Option.none() : HashMap.get(yield* Ref.get(files), path)
         if (Option.isSome(there) && target?.existing === "keep") {
           return { size: there.value.length, path, skipped: true, resumedFrom: 0, status: 0 }
         }
         const script = scripts[request.url.href]
-        if (script === undefined) return yield* fail(request, "status", "404 Not Found", 404)
-        const body = yield* script
+        receiver?.onSend?.()
+        let status = 200
+        const body = yield* (
+          script === undefined
+            ? fail(request, "status", "404 Not Found", 404)
+            : Effect.isEffect(script)
+              ? script
+              : script(request)
+        ).pipe(
+          Effect.catchIf(
+            (error) => error.status !== undefined && receiver?.refuses?.(error) === false,
+            (error) => {
+              status = error.status!
+              return Effect.succeed("")
+            }
+          )
+        )
         const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body
         if (bytes.length > maxSize)
           return yield* fail(request, "too-large", `more than ${formatSize(maxSize)}`)
+        receiver?.head({ status, headers: {}, url: request.url }, () => undefined)
+        receiver?.data(bytes)
         if (path !== undefined) yield* Ref.update(files, HashMap.set(path, bytes))
-        return { size: bytes.length, path, skipped: false, resumedFrom: 0, status: 200 }
+        return { size: bytes.length, path, skipped: false, resumedFrom: 0, status }
       })
       const open = (options: SessionOptions = {}) =>
         Effect.map(Effect.runtime(), (runtime): Session => {

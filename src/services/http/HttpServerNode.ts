@@ -97,7 +97,7 @@ const make = (
 /**
  * Provides the platform's `HttpServer` over `node:http` (or `node:https`), WebSockets (RFC 6455) over `ws`, and what
  * `HttpServerResponse.file` needs. It listens while the layer is built, and answers 503 until an app is served. A fiber
- * for each request, interrupted when its client disconnects; {@link Limits} lists what it accepts of its clients.
+ * for each request, interrupted when its client disconnects; `HttpServer.Limits` lists what it accepts of its clients.
  *
  * When the scope of `serve` closes it drains: it stops listening, closes idle connections, sends 1001 to WebSockets, gives
  * running requests the grace period, and cancels those that are left.

@@ -243,8 +243,9 @@ export const layerWith = (options: {
       const find = Effect.suspend(() => {
         const main = builtFile("services/http/internal/loadMain.js")
         const generator = resolvePackage(options.generator, main)
-        return generator === undefined
-          ? new LoadError({ reason: "missing", detail: options.generator })
+        if (generator === undefined) return new LoadError({ reason: "missing", detail: options.generator })
+        return resolvePackage("ws", main) === undefined
+          ? new LoadError({ reason: "missing", detail: "ws" })
           : Effect.succeed({ main, generator })
       })
       const drive: LoadDriver["Type"]["run"] = (url, options = {}, onPhase = () => Effect.void) =>

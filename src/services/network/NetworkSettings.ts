@@ -1,5 +1,6 @@
 import { Config, Data, Effect, Option, Redacted } from "effect"
 import { codes } from "../host/ExitCodes.js"
+import { missing } from "../host/OptionalPackage.js"
 
 // Settings of the clients of this room, read through Effect's `Config`: from the environment, unless another provider is
 // set. An empty value counts as none.
@@ -36,7 +37,7 @@ export class MissingPackage extends Data.TaggedError("MissingPackage")<{
 }> {
   readonly exitCode = codes.usage
   override get message() {
-    return `${this.user} needs the package '${this.package}', which is not installed; npm install ${this.package}`
+    return missing(this.user, this.package)
   }
 }
 

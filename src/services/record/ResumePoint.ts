@@ -136,7 +136,7 @@ export const inputPlace = (position: unknown): Either.Either<InputPlace, string>
   Either.mapLeft(decodeInputPlace(position), () => damaged)
 
 /**
- * Checks a place that was read from a checkpoint of {@link followed}, of records in this format.
+ * Checks a place that was read from a checkpoint of `FollowRecords.followed`, of records in this format.
  *
  * @since 0.1.0
  * @category parsing

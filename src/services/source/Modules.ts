@@ -5,6 +5,7 @@ import { pathToFileURL } from "node:url"
 import { Context, Data, Effect, Layer } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { shown } from "../host/Failures.js"
+import { PackageMissing } from "../host/OptionalPackage.js"
 import { guarded, isError, readText } from "../text/Foreign.js"
 import { didYouMean } from "../text/Spelling.js"
 import { nativeImport } from "./NativeImport.js"
@@ -107,6 +108,7 @@ const explain = async (file: string, path: string, cwd: string, thrown: unknown)
     new ModuleError({ reason, file, message: text })
   const place = (at: string) => at.replace(/^(.*?)((?::\d+)*)$/, (_, file, row) => shown(file, cwd) + row)
 
+  if (thrown instanceof PackageMissing) return fail("ImportNotFound", `${file}: ${message}`)
   const transform = /^(.+:\d+:\d+): ERROR: (.*)$/m.exec(message)
   if (name === "TransformError" && transform !== null) {
     return fail("Syntax", `${place(transform[1]!)}: syntax error: ${transform[2]}`)

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises"
 import Module, { createRequire, register } from "node:module"
 import { dirname, extname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
+import { withPackage } from "../host/OptionalPackage.js"
 import { nativeImport } from "./NativeImport.js"
 
 // Loads TypeScript as it is, types unchecked, on this thread. Threads of an executor load this file: Node's modules only.
@@ -70,7 +71,9 @@ const preload = async (path: string): Promise<void> => {
 
 const enableTypeScript = (): Promise<void> => {
   ready ??= (async () => {
-    const esm: typeof import("tsx/esm/api") = await nativeImport("tsx/esm/api")
+    const esm: typeof import("tsx/esm/api") = await withPackage("TypeScript", "tsx", () =>
+      nativeImport("tsx/esm/api")
+    )
     const cjs: typeof import("tsx/cjs/api") = await nativeImport("tsx/cjs/api")
     cjs.register()
     esm.register()

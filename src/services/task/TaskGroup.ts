@@ -9,19 +9,17 @@ import {
   Exit,
   Fiber,
   FiberId,
-  FiberRefs,
   Function as Fn,
   GlobalValue,
   Layer,
   Option,
-  RuntimeFlags,
   Scope,
   type Types
 } from "effect"
 import { anyNumber, checkedConcurrency, checkedNumber } from "../text/Numbers.js"
 import * as Cancellation from "./Cancellation.js"
 import * as Causes from "./Causes.js"
-import { flagsOf, forkNow, refsOf, setRefs } from "./internal/fiberRuntime.js"
+import { forkTask } from "./internal/forkTask.js"
 import * as startLine from "./internal/startLine.js"
 import {
   currentTask,
@@ -412,19 +410,7 @@ const build = (
         task.stepped = true
         return effect
       })
-      // Set around the fork and not inside the fiber, so that a supervisor sees it from the start.
-      const refs = refsOf(starter)
-      const fiberId = starter.id()
-      setRefs(
-        starter,
-        FiberRefs.updateAs(refs, { fiberId, fiberRef: currentTask, value: Option.some<TaskId>(task) })
-      )
-      const fiber = forkNow(
-        Effect.forkDaemon(body),
-        starter,
-        RuntimeFlags.enable(flagsOf(starter), RuntimeFlags.Interruption)
-      )
-      setRefs(starter, refs)
+      const fiber = forkTask(body, starter, Option.some<TaskId>(task))
       task.fiber = fiber
       // An observer and not `onExit`: a task that never takes its first step has no `onExit`.
       fiber.addObserver((exit) => ended(task, exit))

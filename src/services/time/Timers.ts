@@ -224,7 +224,7 @@ export class Timers extends Context.Tag("effect-asyncio/services/Timers")<
       options?: CallOptions
     ) => Effect.Effect<Handle<A, E>, never, R>
     /**
-     * {@link callLater} for code that is not an effect: the callback of a library, or a loop that schedules very many. The
+     * `callLater` for code that is not an effect: the callback of a library, or a loop that schedules very many. The
      * effect runs with the FiberRefs of the calling fiber, or with those of the service outside of any fiber.
      */
     readonly unsafeCallLater: <A, E>(

@@ -8,7 +8,8 @@ import * as Downloader from "../Downloader.js"
 // When descriptors run short, fewer attempts run at once: an attempt that gets none starves until another attempt ends,
 // and new downloads wait while one starves.
 
-const longestRetryAfter = 300_000 // ms
+/** In ms. */
+export const longestRetryAfter = 300_000
 
 export interface Attempts<Item> {
   /** Begins the first attempt; the result aborts it. */

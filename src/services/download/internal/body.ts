@@ -31,11 +31,15 @@ export const readBody = (
   status: number,
   headers: Headers,
   {
+    empty = false,
     endProves,
     names,
     piece,
-    ranged
+    ranged,
+    received = false
   }: {
+    /** Whether there is no body, whatever the head says. */
+    readonly empty?: boolean
     /** Whether an orderly end of the connection can be distinguished from a broken one. */
     readonly endProves: boolean
     /** Names of the file, if `identity` was requested. */
@@ -43,8 +47,12 @@ export const readBody = (
     readonly piece: Piece | undefined
     /** Whether a range was requested. */
     readonly ranged: boolean
+    /** Whether a caller takes the body as it is, a part of a file or not. */
+    readonly received?: boolean
   }
 ): Body | "end" | "range" => {
+  if (empty)
+    return { rest: false, encodings: { undo: [] }, validator: undefined, sent: undefined, total: undefined }
   const given = one(headers["content-length"])
   const length = given === undefined ? undefined : Number(given)
   const transfer = one(headers["transfer-encoding"])?.trim().toLowerCase() ?? "identity"
@@ -57,6 +65,7 @@ export const readBody = (
     throw new Failure("decode", `Content-Encoding '${encodings.unknown}' is unknown`, false)
   }
   const encoded = encodings.undo.length > 0
+  if (received) return { rest: false, encodings, validator: undefined, sent: length, total: undefined }
   const validator = strongValidator(headers)
   if (status === 206) {
     const why = whyNotJoined(headers, piece, length) ?? (encoded ? "the part sent is compressed" : undefined)

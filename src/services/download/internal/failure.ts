@@ -1,6 +1,7 @@
 import * as path from "node:path"
 import { describe } from "../../host/OwnFiles.js"
-import type { Reason, Request } from "../Download.js"
+import * as Printable from "../../text/Printable.js"
+import { type Reason, type Failure as Report, type Request, show } from "../Download.js"
 import * as undici from "./undici.js"
 
 /** Why a transfer fails, before it is reported as a `DownloadError`. */
@@ -12,6 +13,16 @@ export class Failure extends Error {
     readonly more: { readonly retryAfter?: number | undefined; readonly status?: number } = {}
   ) {
     super(message)
+  }
+
+  report(url: URL): Report {
+    return {
+      reason: this.reason,
+      url: show(url),
+      detail: Printable.line(this.message), // it may quote the server
+      retryable: this.retryable,
+      ...this.more
+    }
   }
 }
 

@@ -1,10 +1,29 @@
 import type { Request } from "../Download.js"
 import { Failure } from "./failure.js"
 
-// The headers of a GET, and the target of a redirect.
+// The headers of a request, and the target of a redirect.
 
 /** Headers that are sent only to the origin of the request's own URL. */
-const secrets = new Set(["authorization", "cookie", "proxy-authorization"])
+const secrets = new Set(["authorization", "cookie", "host", "proxy-authorization"])
+const ofBody = /^content-/
+
+/** What is sent: redirects may change it. */
+export interface Sent {
+  readonly method: string
+  readonly body: Request["body"]
+}
+
+/** The method and the body after a redirect; throws if the body may not be sent there. */
+export const resent = ({ body, method }: Sent, request: Request, next: URL, status: number): Sent => {
+  if ((status === 303 && method !== "HEAD") || (status < 303 && method === "POST"))
+    return { method: "GET", body: undefined }
+  const refuse = (why: string) =>
+    new Failure("redirect", `HTTP ${status} to ${next.origin}: ${why}`, false, { status })
+  if (body === undefined) return { method, body }
+  if (next.origin !== request.url.origin) throw refuse("a body is not sent to another origin")
+  if (!(body instanceof Uint8Array)) throw refuse("a streamed body is not sent twice")
+  return { method, body }
+}
 
 const textDecoded = (text: string): string => {
   try {
@@ -21,7 +40,12 @@ export interface Rest {
 }
 
 /** The headers of a request, whose URL `url` may be that of a redirect. */
-export const headersFor = (request: Request, url: URL, rest: Rest | undefined): Record<string, string> => {
+export const headersFor = (
+  request: Request,
+  url: URL,
+  rest: Rest | undefined,
+  withBody = true
+): Record<string, string> => {
   const headers: Record<string, string> = {
     "user-agent": "aio",
     accept: "*/*",
@@ -33,7 +57,9 @@ export const headersFor = (request: Request, url: URL, rest: Rest | undefined): 
   }
   for (const [name, value] of Object.entries(request.headers ?? {})) {
     const key = name.toLowerCase()
-    if (url.origin === request.url.origin || !secrets.has(key)) headers[key] = value
+    if (!withBody && ofBody.test(key)) continue
+    if (url.origin === request.url.origin || !(secrets.has(key) || request.secrets?.has(key) === true))
+      headers[key] = value
   }
   if (rest !== undefined) {
     headers["range"] = `bytes=${rest.offset}-`

@@ -20,6 +20,8 @@ import * as undici from "./undici.js"
 const passingStatus = new Set([408, 425, 429, 502, 503, 504])
 const retryableStatus = new Set([...passingStatus, 500])
 const redirects = new Set([301, 302, 303, 307, 308])
+/** Statuses whose responses have no body, whatever their head says. */
+const emptyStatus = new Set([204, 205, 304])
 const retryAfter = (header: string | undefined): number | undefined => {
   if (header === undefined) return undefined
   const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now()
@@ -47,6 +49,10 @@ export interface Transfer {
   readonly limiter: ((bytes: number) => number) | undefined
   /** The URL of the current request: the original one, or that of a redirect. */
   url: URL
+  /** The method of the current request. */
+  method: string
+  /** Whether redirects are followed; else they are received. */
+  readonly redirects: boolean
   /** Whether the outcome is decided, or the transfer aborted. */
   over: boolean
   controller: Dispatcher.DispatchController | undefined
@@ -91,7 +97,7 @@ export const refuseFolder = ({ folder, request: { target } }: Transfer, name: st
 /** The handler of one response. */
 export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
   const { history, limiter, request } = transfer
-  const { target } = request
+  const { receiver, target } = request
   let own: Dispatcher.DispatchController | undefined
   let connection: undici.Connection | undefined
   let interim = 0
@@ -126,7 +132,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
       return
     }
     transfer.hash?.update(chunk)
-    if (transfer.sink?.write(chunk) === true) {
+    if (transfer.sink?.write(chunk) === true || receiver?.data(chunk) === false) {
       if (transfer.decoder === undefined) pause("disk")
       else transfer.decoder.pause()
     }
@@ -208,6 +214,8 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
     history.lengths.set(validator, length)
   }
 
+  const wantMore = () => (transfer.decoder === undefined ? unpause("disk") : transfer.decoder.resume())
+
   const onEnd = () => {
     if (transfer.over) return
     if (transfer.decoder === undefined) onWhole()
@@ -224,6 +232,8 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         ? { offset: partial.offset, validator: partial.sidecar.validator, total: partial.sidecar.total }
         : undefined
     const body = readBody(status, headers, {
+      empty: transfer.method === "HEAD" || emptyStatus.has(status),
+      received: receiver !== undefined,
       endProves: careful || connection === undefined || !undici.isEncrypted(connection),
       // With identity requested, an encoding can only be the file's own.
       names: target && [target.name, request.url.pathname, transfer.url.pathname, suggested ?? ""],
@@ -263,6 +273,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
     } else if (limit !== undefined && (expected ?? 0) > limit) {
       throw new Failure("too-large", `${formatSize(expected!)}, more than ${formatSize(limit)}`, false)
     }
+    receiver?.head({ status, headers, url: transfer.url }, wantMore)
     if (target !== undefined) openSink(target, suggested, encoded ? undefined : validator)
   }
 
@@ -296,13 +307,14 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         ? { url: show(request.url), validator, total: expected }
         : undefined,
       partial,
-      () => (transfer.decoder === undefined ? unpause("disk") : transfer.decoder.resume()),
+      wantMore,
       transfer.fail
     )
   }
 
   return {
     onRequestStart: (started) => {
+      receiver?.onSend?.()
       own = started
       transfer.controller = started
       if (transfer.over) started.abort(new Error("over"))
@@ -315,7 +327,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         if (status < 200) {
           if (++interim > mostInterim)
             throw new Failure("protocol", `more than ${mostInterim} interim answers`, false)
-        } else if (redirects.has(status)) {
+        } else if (redirects.has(status) && transfer.redirects) {
           passBody(() => transfer.redirect(one(headers["location"]), status))
         } else if (status === 416 && transfer.ranged) {
           // The partial file is not a part of the server's current version.
@@ -332,11 +344,11 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         } else if (status >= 300) {
           const detail = `HTTP ${status} ${statusMessage ?? ""}`.trim()
           const after = status === 429 || status === 503 ? retryAfter(one(headers["retry-after"])) : undefined
-          passBody(() =>
-            transfer.fail(
-              new Failure("status", detail, retryableStatus.has(status), { status, retryAfter: after })
-            )
-          )
+          const more = { status, retryAfter: after }
+          const failure = new Failure("status", detail, retryableStatus.has(status), more)
+          if (receiver !== undefined && receiver.refuses?.(failure.report(request.url)) === false)
+            onBody(status, headers)
+          else passBody(() => transfer.fail(failure))
         } else onBody(status, headers)
       })
     },

@@ -3,7 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { Duration } from "effect"
 import type { Dispatcher } from "undici"
-import * as Printable from "../../text/Printable.js"
+import { withPackage } from "../../host/OptionalPackage.js"
 import {
   type Downloaded,
   makeHistory,
@@ -14,12 +14,11 @@ import {
   show,
   type Target
 } from "../Download.js"
-import { publicOnly, refusePrivate } from "./addresses.js"
 import { classify, Failure } from "./failure.js"
 import { existing } from "./fileSink.js"
 import { discardPartial, Folder, findPartial, type Partial, readPartial } from "./partials.js"
 import type { Proxies } from "./proxies.js"
-import { headersFor, redirected } from "./request.js"
+import { headersFor, redirected, resent, type Sent } from "./request.js"
 import { makeHandler, mostRefused, refuseFolder, type Transfer } from "./response.js"
 import { SmallFiles } from "./smallFiles.js"
 import { makeDispatcher, timeoutOf } from "./undici.js"
@@ -56,7 +55,10 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
   const connectTimeout = Duration.toMillis(options.connectTimeout ?? 10_000)
   const stallTimeout = Duration.toMillis(options.stallTimeout ?? 30_000)
   const silence = timeoutOf(stallTimeout)
-  const lookup = denyPrivate ? publicOnly : undefined
+  const addresses = denyPrivate
+    ? await withPackage("denyPrivate", "ipaddr.js", () => import("./addresses.js"))
+    : undefined
+  const lookup = addresses?.publicOnly
   let keep = true
   const dispatchers: Array<Dispatcher> = []
   const dial = async (careful: boolean): Promise<Dispatcher> => {
@@ -90,7 +92,8 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
   const viaProxy = proxies.http !== "" || proxies.https !== ""
 
   const start: Transfers["start"] = (request, callbacks) => {
-    const { target } = request
+    const { body, method = "GET", receiver, target } = request
+    let sent: Sent = { method, body }
     let hops = 0
 
     const keptBytes = (bytes: number) => {
@@ -118,14 +121,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       else if (ranged && ofRange.has(failure.reason)) history.refused++
       const forget =
         failure.reason === "range" || failure.reason === "checksum" || failure.reason === "too-large"
-      const report = () =>
-        callbacks.fail({
-          reason: failure.reason,
-          url: show(request.url),
-          detail: Printable.line(failure.message), // it may quote the server
-          retryable: failure.retryable,
-          ...failure.more
-        })
+      const report = () => callbacks.fail(failure.report(request.url))
       const spared = failure.reason === "descriptors" ? spare() : undefined
       Promise.all([close(forget), spared]).then(report, report)
     }
@@ -140,19 +136,23 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     const redirect: Transfer["redirect"] = (location, status) => {
       const next = redirected(transfer.url, location, status)
       if (++hops > maxRedirects) throw new Failure("redirect", `more than ${maxRedirects} redirects`, false)
+      sent = resent(sent, request, next, status)
+      transfer.method = sent.method
       transfer.url = next
       guard(dispatch)
     }
 
     const dispatch = async (): Promise<void> => {
-      const { careful, partial, ranged, url } = transfer
-      if (denyPrivate) {
-        await refusePrivate(url, viaProxy)
+      const { partial, ranged, url } = transfer
+      // Only a GET can be repeated to learn how its connection ends.
+      if (sent.method !== "GET" && url.protocol === "https:") transfer.careful = true
+      if (addresses !== undefined) {
+        await addresses.refusePrivate(url, viaProxy)
         if (transfer.over) return
       }
       transfer.progressed = false
       let using = dispatcher
-      if (careful) {
+      if (transfer.careful) {
         carefulDispatcher ??= dial(true)
         using = await carefulDispatcher
         if (transfer.over) return
@@ -165,11 +165,12 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         {
           origin: url.origin,
           path: url.pathname + url.search,
-          method: "GET",
+          method: sent.method as Dispatcher.HttpMethod,
+          body: sent.body ?? null,
           // The agent has them too, but a proxy's agent does not pass them on.
           headersTimeout: silence,
           bodyTimeout: silence,
-          headers: headersFor(request, url, rest)
+          headers: headersFor(request, url, rest, sent.body === body)
         },
         makeHandler(transfer)
       )
@@ -233,6 +234,8 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       history: request.history ?? makeHistory(),
       limiter,
       url: request.url,
+      method,
+      redirects: receiver === undefined || maxRedirects > 0,
       over: false,
       controller: undefined,
       sink: undefined,

@@ -4,6 +4,7 @@ import { Server as NetServerClass } from "node:net"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import { SocketGenericError } from "@effect/platform/Socket"
 import { Effect } from "effect"
+import { withPackage } from "../../host/OptionalPackage.js"
 import { reasons } from "../HttpServer.js"
 import { type Resolved, timer } from "./limits.js"
 import { NodeRequest, type Connection as Owner, responseOf } from "./nodeRequest.js"
@@ -200,7 +201,7 @@ export class Connections {
     this.webSockets !== undefined
       ? Effect.succeed(this.webSockets)
       : Effect.map(
-          Effect.promise(() => import("./webSocket.js")),
+          Effect.promise(() => withPackage("a WebSocket", "ws", () => import("./webSocket.js"))),
           ({ make }) => {
             this.webSockets ??= make(this.limits, this.stats)
             return this.webSockets

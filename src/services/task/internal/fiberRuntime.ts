@@ -1,5 +1,5 @@
 import { createHook } from "node:async_hooks"
-import type { Effect, Exit, Fiber, FiberId, FiberRefs, RuntimeFlags, Scope } from "effect"
+import type { Effect, Exit, Fiber, FiberId, FiberRefs, Option, RuntimeFlags, Scope } from "effect"
 
 // The one file that uses internals of Effect's fibers and data types (written for Effect 3.22). Other modules call these
 // functions, which are named by their purpose; scripts/privateNames.mjs refuses the private names elsewhere, and
@@ -79,6 +79,37 @@ export const forkNow = <A, E, R>(
 ): Fiber.RuntimeFiber<A, E> =>
   (fork as unknown as Fork).effect_instruction_i0(parent, { runtimeFlags })
     .effect_instruction_i0 as Fiber.RuntimeFiber<A, E>
+
+/** The key of the global scope, the parent of daemons, among the global values. */
+export const daemonScope: unique symbol = Symbol.for("effect/FiberScope/Global") as never
+
+export interface DaemonScope {
+  readonly add: (flags: RuntimeFlags.RuntimeFlags, child: AnyFiber) => void
+}
+
+type FiberRuntimeClass = new (
+  id: FiberId.Runtime,
+  refs: FiberRefs.FiberRefs,
+  flags: RuntimeFlags.RuntimeFlags
+) => AnyFiber & { readonly resume: (effect: Effect.Effect<unknown, unknown>) => void }
+
+/** `Effect.forkDaemon` with these FiberRefs and flags for the child, at once: `parent` is the running fiber. */
+export const makeChild = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  parent: Option.Some<AnyFiber>,
+  id: FiberId.Runtime,
+  refs: FiberRefs.FiberRefs,
+  flags: RuntimeFlags.RuntimeFlags,
+  scope: DaemonScope
+): Fiber.RuntimeFiber<A, E> => {
+  const fiber = new (parent.value.constructor as FiberRuntimeClass)(id, refs, flags)
+  const supervisor = fiber.currentSupervisor
+  supervisor.onStart(fiber.currentContext, effect as Effect.Effect<A, E>, parent, fiber)
+  fiber.addObserver((exit) => supervisor.onEnd(exit, fiber))
+  scope.add(flags, fiber)
+  fiber.resume(effect as never)
+  return fiber as unknown as Fiber.RuntimeFiber<A, E>
+}
 
 // fibers seen from outside
 

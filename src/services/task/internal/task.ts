@@ -157,6 +157,7 @@ export class TaskImpl<A, E> implements Task<A, E> {
 
   unsafeEnd(exit: Exit.Exit<A, E>): void {
     this.exit = exit
+    this.fiber = undefined // a task that is kept does not keep its fiber
     this.ended = ++shared.ended
     const listeners = this.listeners
     this.listeners = undefined

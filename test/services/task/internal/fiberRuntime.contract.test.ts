@@ -17,6 +17,8 @@ import {
   Supervisor
 } from "effect"
 import * as FiberRuntime from "../../../../src/services/task/internal/fiberRuntime.js"
+import { forkTask } from "../../../../src/services/task/internal/forkTask.js"
+import { currentTask } from "../../../../src/services/task/internal/task.js"
 import * as WorkerFibers from "../../../../src/services/task/WorkerFibers.js"
 import * as Timers from "../../../../src/services/time/Timers.js"
 import { suspended, until } from "../../../support/Waits.js"
@@ -518,6 +520,66 @@ describe("the contract with Effect: time", () => {
       yield* Scope.close(used, Exit.void)
       expect(ran, says).toEqual(["late", "own"])
       expect(FiberRuntime.closedEmpty(used, Exit.void), says).toBe(true)
+    })
+  )
+})
+
+describe("the contract with Effect: makeChild", () => {
+  it.live("is Effect.forkDaemon: supervised, a root, with the FiberRefs that a fork gives it", () =>
+    Effect.gen(function* () {
+      const says = broken(
+        "a child fiber is made otherwise than by makeChild",
+        "the tasks of a TaskGroup miss what other fibers have; mend makeChild, or let forkTask use forkNow always"
+      )
+      const plain = FiberRef.unsafeMake("initial")
+      const forks = FiberRef.unsafeMake(0, { fork: (n) => n + 1 })
+      const started: Array<string> = []
+      class Watch extends Supervisor.AbstractSupervisor<void> {
+        override value = Effect.void
+        override onStart(_: unknown, __: unknown, parent: Option.Option<unknown>, fiber: unknown) {
+          started.push(`${Option.isSome(parent)} ${Exit.isExit(fiber)}`)
+        }
+        override onEnd() {
+          started.push("end")
+        }
+      }
+      const seen = Effect.gen(function* () {
+        const fiber = yield* self
+        const roots = yield* Fiber.roots
+        const { parent } = Option.getOrThrow(yield* FiberRef.get(currentTask))
+        return [
+          yield* FiberRef.get(plain),
+          yield* FiberRef.get(forks),
+          [...roots].some((one) => (one as unknown) === fiber),
+          Option.isNone(parent),
+          RuntimeFlags.interruption(FiberRuntime.flagsOf(fiber)),
+          FiberRuntime.observersOf(fiber)
+        ]
+      })
+      const task = Option.some({ id: 1, name: "one", group: "g", parent: Option.none() })
+      const fork = Effect.withFiberRuntime<unknown>((fiber) =>
+        Effect.flatten(Fiber.await(forkTask(seen, fiber as never, task)))
+      )
+      const both = (refs: Effect.Effect<void>) =>
+        Effect.gen(function* () {
+          yield* refs
+          return [
+            yield* fork,
+            yield* Effect.flatten(
+              Effect.flatMap(Effect.forkDaemon(Effect.locally(seen, currentTask, task)), (fiber) =>
+                Fiber.await(fiber)
+              )
+            )
+          ]
+        }).pipe(Effect.uninterruptible, Effect.supervised(new Watch()))
+      const [ours, stock] = yield* both(FiberRef.set(plain, "set"))
+      // A fork in an uninterruptible region is uninterruptible; a task is not.
+      expect(ours, says).toEqual(["set", 0, true, true, true, 3])
+      expect(stock, says).toEqual(["set", 0, true, true, false, 3])
+      expect(started, says).toEqual(["true false", "end", "true false", "end"])
+      const [changed, forked] = yield* both(FiberRef.set(forks, 5))
+      expect(changed, says).toEqual(["set", 6, true, true, true, 3])
+      expect(forked, says).toEqual(["set", 6, true, true, false, 3])
     })
   )
 })
