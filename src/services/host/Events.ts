@@ -23,13 +23,13 @@ export type Status = typeof Status.Type
 const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 const text = Schema.String
-const number = Schema.Number
+const number = Schema.Finite
 const count = Schema.NonNegativeInt
 // Not Positive with int: its JSON Schema is one of any number.
 const index = Schema.Int.pipe(Schema.greaterThanOrEqualTo(1)).annotations({
   description: "the number in the order of the input, from 1"
 })
-const milliseconds = Schema.NonNegative.annotations({ description: "milliseconds" })
+const milliseconds = Schema.NonNegative.pipe(Schema.finite()).annotations({ description: "milliseconds" })
 const time = text.annotations({ description: "a time of day with its offset, as ISO 8601" })
 const stream = Schema.Literal("stdout", "stderr")
 

@@ -10,7 +10,9 @@ import * as ProcessOutcome from "../process/ProcessOutcome.js"
 import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
 import * as Deadline from "../task/Deadline.js"
+import * as Race from "../task/Race.js"
 import * as Sleep from "../task/Sleep.js"
+import * as TaskGroup from "../task/TaskGroup.js"
 import { notDoneIn } from "../text/Durations.js"
 import { anyCount, anyTime, checkedDuration, checkOptions, time } from "../text/Numbers.js"
 import type * as CivilTime from "../time/CivilTime.js"
@@ -367,20 +369,21 @@ export const runAll = Effect.fn("ScheduledRuns.runAll")(function* (
   )
   const begun = yield* Clock.currentTimeNanos
   const summaries: Array<RunsSummary> = []
-  const all = Effect.forEach(
-    jobs,
-    ({ command, name, when, zone = options.zone }, i) => {
-      const file = files[i]
-      const handle = (event: RunEvent): Effect.Effect<void> => {
-        if (event.event === "summary") return Effect.sync(() => void summaries.push(event))
-        if (event.event !== "output" || file === undefined) return options.handle(event)
-        const written = Effect.catchAll(file.write(event.bytes), (error) => Deferred.fail(unwritten, error))
-        return Effect.zipRight(written, options.handle(event))
-      }
-      return run(command, when, { ...options, name, zone, handle })
-    },
-    { concurrency: "unbounded", discard: true }
-  )
+  const body = ({ command, name, when, zone = options.zone }: ScheduledCommand, i: number) => {
+    const file = files[i]
+    const handle = (event: RunEvent): Effect.Effect<void> => {
+      if (event.event === "summary") return Effect.sync(() => void summaries.push(event))
+      if (event.event !== "output" || file === undefined) return options.handle(event)
+      const written = Effect.catchAll(file.write(event.bytes), (error) => Deferred.fail(unwritten, error))
+      return Effect.zipRight(written, options.handle(event))
+    }
+    return Race.first(run(command, when, { ...options, name, zone, handle }), Deferred.await(unwritten))
+  }
+  // A group passes the reason of a cancellation on to the runs.
+  const all = Effect.zipRight(
+    Effect.forEach(jobs, (job, i) => TaskGroup.start(job.name, body(job, i)), { discard: true }),
+    TaskGroup.join
+  ).pipe(TaskGroup.scoped({ name: "schedule" }))
   const summary = Effect.gen(function* () {
     const exitCodes = summaries.flatMap(({ exitCode }) => (exitCode === codes.ok ? [] : [exitCode]))
     const counts = EventLine.tally([])
@@ -395,6 +398,8 @@ export const runAll = Effect.fn("ScheduledRuns.runAll")(function* (
     yield* options.handle(total)
     return total
   })
-  yield* Effect.onInterrupt(Effect.raceFirst(all, Deferred.await(unwritten)), () => summary)
-  return yield* summary
+  // The summary is the last event of an interrupted run, too.
+  return yield* Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.exit(restore(all)), (exit) => Effect.zipLeft(summary, exit))
+  )
 }, Effect.scoped)

@@ -11,20 +11,27 @@ import { echo } from "./support.js"
 const handshake =
   "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-/** Reads frames from the beginning of the bytes, and returns what is left of them. */
-const read = (bytes: Buffer, onFrame: (shown: string) => void): Buffer => {
+/** Reads frames from the beginning of the bytes; returns what is left of them, and how much the next frame needs. */
+const read = (
+  bytes: Buffer,
+  onFrame: (shown: string) => void
+): { readonly rest: Buffer; readonly needed: number } => {
   let at = 0
+  let needed = 2
   while (bytes.length >= at + 2) {
     const short = bytes[at + 1]! & 127
     const head = short < 126 ? 2 : short === 126 ? 4 : 10
+    needed = head
     if (bytes.length < at + head) break
     const length =
       short < 126 ? short : short === 126 ? bytes.readUInt16BE(at + 2) : Number(bytes.readBigUInt64BE(at + 2))
-    if (bytes.length < at + head + length) break
+    needed = head + length
+    if (bytes.length < at + needed) break
     onFrame(Autobahn.shown(bytes[at]! & 15, bytes.subarray(at + head, at + head + length)))
-    at += head + length
+    at += needed
+    needed = 2
   }
-  return bytes.subarray(at)
+  return { rest: bytes.subarray(at), needed }
 }
 
 /** Sends the pieces, each once the one before is written, and returns the frames of the server until it closes. */
@@ -32,7 +39,9 @@ const converse = (port: number, sent: ReadonlyArray<Buffer>) =>
   Effect.async<ReadonlyArray<string>>((resume) => {
     const frames: Array<string> = []
     const socket = net.connect({ port, host: "127.0.0.1", noDelay: true }, () => socket.write(handshake))
-    const chunks: Array<Buffer> = []
+    let chunks: Array<Buffer> = []
+    let size = 0
+    let needed = 0
     let shaken = false
     const send = (i: number) => {
       const piece = sent[i]
@@ -40,7 +49,8 @@ const converse = (port: number, sent: ReadonlyArray<Buffer>) =>
     }
     socket.on("data", (chunk: Buffer) => {
       chunks.push(chunk)
-      if (shaken && chunk.length === 65_536) return // more of a large frame follows
+      size += chunk.length
+      if (size < needed) return
       let got = Buffer.concat(chunks)
       if (!shaken) {
         const end = got.indexOf("\r\n\r\n")
@@ -49,11 +59,10 @@ const converse = (port: number, sent: ReadonlyArray<Buffer>) =>
         got = got.subarray(end + 4)
         send(0)
       }
-      chunks.splice(
-        0,
-        chunks.length,
-        read(got, (shown) => frames.push(shown))
-      )
+      const { needed: next, rest } = read(got, (shown) => frames.push(shown))
+      chunks = [rest]
+      size = rest.length
+      needed = next
       if (frames.at(-1)?.startsWith("close") === true) socket.end()
     })
     socket.on("error", () => undefined).on("close", () => resume(Effect.succeed(frames)))
