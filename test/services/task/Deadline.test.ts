@@ -147,7 +147,7 @@ describe("Deadline", () => {
       const before = timers()
       yield* within(Effect.void)
       yield* Effect.exit(within(Effect.fail("no")))
-      const fiber = yield* Effect.fork(within(Effect.async<void>(() => {})))
+      const fiber = yield* Effect.fork(within(Deferred.await(yield* Deferred.make<void>())))
       yield* Effect.yieldNow()
       assert.strictEqual(timers(), before + 1)
       yield* Cancellation.cancel(fiber, { reason: "enough", origin: "test" })
