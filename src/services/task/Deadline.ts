@@ -1,4 +1,15 @@
-import { Cause, Duration, Effect, Exit, Fiber, FiberId, Option } from "effect"
+import {
+  Cause,
+  Clock,
+  Context,
+  DefaultServices,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  FiberId,
+  Option
+} from "effect"
 import { dual } from "effect/Function"
 import { checkedDuration } from "../text/Numbers.js"
 import * as Cancellation from "./Cancellation.js"
@@ -50,36 +61,79 @@ export const timeout: {
   })
 )
 
+/** The longest delay of `setTimeout`. */
+const longest = 2 ** 31 - 1
+
 const limited = <A, E, R, E2>(
   effect: Effect.Effect<A, E, R>,
   limit: Duration.Duration,
   { late, onTimeout }: Options<E2>
 ): Effect.Effect<A, E | E2, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      const why = { ...late } // its identity tells this limit from others with the same reason
-      let running: Fiber.RuntimeFiber<A, E> | undefined
-      // Among equal deadlines the body's comes first: a turn of the clock follows those that wake in order of request, and
-      // Effect's TestClock, which wakes the latest request first, has this one before the body's.
-      const watchdog = yield* Sleep.sleep(limit).pipe(
-        Effect.zipRight(Sleep.sleep(0)),
-        Effect.zipRight(Effect.suspend(() => Fiber.interruptAsFork(running!, Cancellation.toFiberId(why)))),
-        Effect.interruptible,
-        Effect.fork
-      )
-      running = yield* Effect.fork(restore(effect))
-      const exit = yield* restore(Fiber.await(running)).pipe(
-        Effect.onInterrupt((by) =>
-          Fiber.interruptAs(running!, FiberId.combineAll(by)).pipe(
-            Effect.zipLeft(Fiber.interrupt(watchdog)),
-            Effect.flatMap((exit) => Causes.raise(Causes.failuresOf(exit)))
+  Effect.uninterruptibleMask((restore) => {
+    const why = { ...late } // its identity tells this limit from others with the same reason
+    let running: Fiber.RuntimeFiber<A, E> | undefined
+    const interrupt = () => running!.unsafeInterruptAsFork(Cancellation.toFiberId(why))
+    const body = restore(effect)
+
+    return Effect.clockWith((clock) => {
+      // A fiber that sleeps costs more than most bodies, so on the live clock a timer is set instead.
+      const isLive = clock === Context.get(DefaultServices.liveServices, Clock.Clock)
+      const begun = isLive
+        ? Effect.map(Effect.fork(body), (fiber) => {
+            running = fiber
+            return setTimer(Duration.toMillis(limit), interrupt)
+          })
+        : Effect.flatMap(watch(limit, interrupt), (watchdog) =>
+            Effect.map(Effect.fork(body), (fiber) => {
+              running = fiber
+              return Fiber.interrupt(watchdog)
+            })
           )
-        )
+      return Effect.flatMap(begun, (stop) =>
+        Effect.flatMap(awaited(running!, restore, stop), (exit) => {
+          if (Exit.isSuccess(exit) || !Cancellation.fromCause(exit.cause).includes(why)) return exit
+          const broken = Option.getOrElse(Cause.keepDefects(exit.cause), () => Cause.empty)
+          return Effect.failCause(Causes.sequential<E | E2>(Cause.fail(onTimeout()), broken))
+        })
       )
-      yield* Fiber.interrupt(watchdog)
-      yield* Fiber.inheritAll(running)
-      if (Exit.isSuccess(exit) || !Cancellation.fromCause(exit.cause).includes(why)) return yield* exit
-      const broken = Option.getOrElse(Cause.keepDefects(exit.cause), () => Cause.empty)
-      return yield* Effect.failCause(Causes.sequential<E | E2>(Cause.fail(onTimeout()), broken))
     })
+  })
+
+/** The exit of the fiber, which has been joined; an interruption is passed on to it, with what its clean-up raises. */
+const awaited = <A, E>(
+  running: Fiber.RuntimeFiber<A, E>,
+  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  stop: Effect.Effect<unknown>
+): Effect.Effect<Exit.Exit<A, E>> =>
+  Effect.matchCauseEffect(restore(Fiber.await(running)), {
+    onFailure: (cause) =>
+      Fiber.interruptAs(running, FiberId.combineAll(Cause.interruptors(cause))).pipe(
+        Effect.zipLeft(stop),
+        Effect.flatMap((exit) => Effect.failCause(Causes.sequential(cause, Causes.failuresOf(exit) as never)))
+      ),
+    onSuccess: (exit) => Effect.as(Effect.zipRight(stop, Fiber.inheritAll(running)), exit)
+  })
+
+/** Calls the function after the limit; the effect ends that. */
+const setTimer = (limit: number, onLimit: () => void): Effect.Effect<void> => {
+  let timer: NodeJS.Timeout
+  const wait = (left: number) => {
+    // The timers of the body that are due now come first.
+    timer =
+      left > longest
+        ? setTimeout(wait, longest, left - longest)
+        : setTimeout(() => (timer = setTimeout(onLimit)), left)
+  }
+  wait(limit)
+  return Effect.sync(() => clearTimeout(timer))
+}
+
+// Among equal deadlines the body's comes first: a turn of the clock follows those that wake in order of request, and
+// Effect's TestClock, which wakes the latest request first, has this one before the body's.
+const watch = (limit: Duration.Duration, onLimit: () => void) =>
+  Sleep.sleep(limit).pipe(
+    Effect.zipRight(Sleep.sleep(0)),
+    Effect.zipRight(Effect.sync(onLimit)),
+    Effect.interruptible,
+    Effect.fork
   )

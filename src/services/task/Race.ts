@@ -1,4 +1,4 @@
-import { Cause, Effect, Fiber, FiberId, Option } from "effect"
+import { Cause, Effect, type Exit, Fiber, FiberId, Option } from "effect"
 import { dual } from "effect/Function"
 import * as Cancellation from "./Cancellation.js"
 import { failuresOf, parallel, raise } from "./Causes.js"
@@ -32,7 +32,10 @@ export const first: {
           yield* Effect.fork(restore(one)),
           yield* Effect.fork(restore(other))
         ]
-        const ended = Effect.raceFirst(Fiber.await(racing[0]), Fiber.await(racing[1]))
+        // Observers: `Effect.raceFirst` would fork a fiber for each wait.
+        const ended = Effect.async<Exit.Exit<A | A2, E | E2>>((resume) => {
+          for (const fiber of racing) fiber.addObserver((exit) => resume(Effect.succeed(exit)))
+        })
         const exit = yield* Effect.onInterrupt(restore(ended), (interruptors) => {
           const [why] = Cancellation.fromInterruptors(interruptors)
           const id = why === undefined ? FiberId.none : Cancellation.toFiberId(why)

@@ -35,6 +35,8 @@ describe("Storage in a folder", () => {
       expect((yield* Effect.flip(get("out/secret"))).message).toBe("storage: a link leads out of the folder")
       expect((yield* Effect.flip(get("file"))).message).toBe("storage: the file is a link")
       expect(yield* list("")).toEqual([])
+      for (const prefix of ["out/", "out/s", "../outside/", "./", "/"])
+        expect(yield* list(prefix)).toEqual([])
       yield* put("file", some)
       expect(readFileSync(join(outside, "secret"), "utf8")).toBe("secret")
       expect(readdirSync(outside)).toEqual(["secret"])
@@ -70,6 +72,22 @@ describe("Storage in a folder", () => {
       expect((yield* Effect.flip(presign("a", { method: "GET", expires: 1000 }))).message).toBe(
         "storage: a folder has no URLs"
       )
+    })
+  )
+
+  it.live("reads only the folder that a prefix names, and those below it", () =>
+    Effect.gen(function* () {
+      const root = join(parent, "listed")
+      const { list, put } = Storage.makeFolder(root)
+      for (const key of ["a/b/1", "a/b/2", "a/bc/3", "a/4", "ab/5"]) yield* put(key, some)
+      const keys = (prefix: string) => Effect.map(list(prefix), (found) => found.map(({ key }) => key))
+      expect(yield* keys("a/b/")).toEqual(["a/b/1", "a/b/2"])
+      expect(yield* keys("a/b")).toEqual(["a/b/1", "a/b/2", "a/bc/3"])
+      expect(yield* keys("a")).toEqual(["a/4", "a/b/1", "a/b/2", "a/bc/3", "ab/5"])
+      expect(yield* keys("a/4/")).toEqual([])
+      expect(yield* keys("none/")).toEqual([])
+      symlinkSync("loop", join(root, "loop"))
+      expect(yield* keys("loop/")).toEqual([])
     })
   )
 })

@@ -130,4 +130,36 @@ describe("Deadline", () => {
       assert.deepStrictEqual(yield* Fiber.await(fiber), Exit.fail("late"))
     })
   )
+
+  it.live("cancels on the live clock at the limit, and awaits the clean-up", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const slow = Effect.onInterrupt(Effect.never, reasonsOf(seen))
+      assert.deepStrictEqual(yield* Effect.exit(within(slow, 5)), Exit.fail("late"))
+      assert.deepStrictEqual(seen, [late.reason])
+      assert.strictEqual(yield* within(Effect.as(Effect.sleep(5), "in time"), "60 days"), "in time")
+    })
+  )
+
+  it.live("leaves no timer on the live clock behind, however the effect ends", () =>
+    Effect.gen(function* () {
+      const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length
+      const before = timers()
+      yield* within(Effect.void)
+      yield* Effect.exit(within(Effect.fail("no")))
+      const fiber = yield* Effect.fork(within(Deferred.await(yield* Deferred.make<void>())))
+      yield* Effect.yieldNow()
+      assert.strictEqual(timers(), before + 1)
+      yield* Cancellation.cancel(fiber, { reason: "enough", origin: "test" })
+      assert.strictEqual(timers(), before)
+    })
+  )
+
+  it.live("leaves the other children of its caller alone", () =>
+    Effect.gen(function* () {
+      const child = yield* Effect.fork(Effect.never)
+      assert.deepStrictEqual(yield* Effect.exit(within(Effect.never, 1)), Exit.fail("late"))
+      assert.isTrue(Option.isNone(yield* Fiber.poll(child)))
+    })
+  )
 })

@@ -69,23 +69,30 @@ export const remove = async (root: string, key: string): Promise<void> => {
   if (file !== undefined) await fs.rm(join(root, key), { force: true })
 }
 
-/** The keys with the prefix and their sizes, in the order of their bytes. */
+/** The keys with the prefix and their sizes, in the order of their bytes. Reads only folders that can hold one. */
 export const list = async (root: string, prefix: string) => {
   const found: Array<{ key: string; size: number }> = []
   const walk = async (folder: string): Promise<void> => {
     const entries = await fs.readdir(join(root, folder), { withFileTypes: true }).catch((error) => {
-      if (error.code === "ENOENT") return []
+      if (error.code === "ENOENT" || error.code === "ENOTDIR") return []
       throw error
     })
-    for (const entry of entries) {
-      const key = folder + entry.name
-      if (entry.isDirectory() && (`${key}/`.startsWith(prefix) || prefix.startsWith(`${key}/`)))
-        await walk(`${key}/`)
-      if (!entry.isFile() || entry.name.startsWith(mark) || !key.startsWith(prefix)) continue
-      const stat = await fs.stat(join(root, key)).catch(() => undefined) // removed meanwhile
-      if (stat !== undefined) found.push({ key, size: stat.size })
-    }
+    await Promise.all(
+      entries.map(async (entry) => {
+        const key = folder + entry.name
+        if (entry.isDirectory() && `${key}/`.startsWith(prefix)) await walk(`${key}/`)
+        if (!entry.isFile() || entry.name.startsWith(mark) || !key.startsWith(prefix)) return
+        const stat = await fs.stat(join(root, key)).catch(() => undefined) // removed meanwhile
+        if (stat !== undefined) found.push({ key, size: stat.size })
+      })
+    )
   }
-  await walk("")
+  const parts = prefix.split("/").slice(0, -1)
+  if (parts.length > 0 && problem(parts.join("/")) !== undefined) return []
+  for (let n = 1; n <= parts.length; n++) {
+    const stat = await fs.lstat(join(root, ...parts.slice(0, n))).catch(() => undefined)
+    if (stat?.isDirectory() !== true) return [] // a link is not followed
+  }
+  await walk(parts.map((part) => `${part}/`).join(""))
   return found.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)))
 }
