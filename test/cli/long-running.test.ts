@@ -124,8 +124,8 @@ describe("aio long-running NAME=COMMAND", () => {
     const [first, second, ...rest] = lines(stdout)
     expect([first, second].sort()).toEqual(["web 5000 up go", "web 5001 up go"])
     expect(rest).toEqual(["job 5100"])
-    const one = await aio(["-q", "--restart", "web:never", "--scale", "web=1", "web=echo ${PORT-none}"])
-    expect(one.stdout).toBe("web.1 | none\n")
+    const one = await aio(["-q", "--restart", "web:never", "--scale", "web=1", "web=echo x$PORT"])
+    expect(one.stdout).toBe("web.1 | x\n")
   })
 
   it("runs a command in its folder, with the variables of files that are not set yet", async () => {

@@ -83,3 +83,44 @@ export default Effect.all([Effect.logTrace("t"), Effect.logDebug("d"), Effect.lo
     ])
   })
 })
+
+describe("aio run --watch", () => {
+  const program = (text: string) => `import { Effect } from "effect"
+export default Effect.zipRight(Effect.sync(() => console.log(${text}, process.argv[2], process.env.EFFECT_ASYNCIO_RUN_WATCHED)), Effect.never).pipe(
+  Effect.ensuring(Effect.sync(() => console.log("closed")))
+)
+`
+
+  it("ends the run and starts it anew after a change; leaves nothing behind", async () => {
+    const marker = Aio.marker()
+    const cwd = folder({ "src/p.ts": program("'one'"), "src/lib.ts": "", ".env": "A=1", ".git/x.ts": "" })
+    const args = ["run", "--watch", "--env-file", ".env", "src/p.ts", "word"]
+    const running = Aio.start(args, { cwd, env: marker.env })
+    await running.shows("one word undefined")
+    writeFileSync(join(cwd, ".git/x.ts"), "ignored")
+    writeFileSync(join(cwd, "out.txt"), "no source")
+    writeFileSync(join(cwd, "src/p.ts"), program("'two'"))
+    await running.shows("two word undefined")
+    writeFileSync(join(cwd, "src/p.ts"), "export default () => Promise.reject(new Error('three'))")
+    await running.shows("waiting for a change")
+    writeFileSync(join(cwd, ".env"), "A=2")
+    await running.shows("three", 2)
+    running.kill("SIGTERM")
+    const { code, stderr, stdout } = await running.ended
+    expect({ code, stdout }).toEqual({
+      code: 143,
+      stdout: "one word undefined\nclosed\ntwo word undefined\nclosed\n"
+    })
+    expect(stderr).toContain("aio run: src/p.ts has changed; starting again\n")
+    expect(stderr).toContain("aio run: ended with exit code 1; waiting for a change\n")
+    expect(stderr).toContain("aio run: .env has changed; starting again\n")
+    expect(stderr).not.toContain("x.ts")
+    expect(stderr).not.toContain("out.txt")
+    expect(await marker.left()).toEqual([])
+  })
+
+  it("refuses a path that does not exist", async () => {
+    const { code, stderr } = await InProcess.run(["run", "--watch=none", "p.ts"], { cwd: folder({ "p.ts": "" }) })
+    expect([code, stderr]).toEqual([2, "aio run: option --watch: cannot watch none: it does not exist\n"])
+  })
+})
