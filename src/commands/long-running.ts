@@ -18,9 +18,9 @@ const run = (config: Flag.Values<typeof flags>, operands: ReadonlyArray<string>)
         "--virtual and --seed apply to the guide's example only; commands run in real time"
       )
     }
-    const requests = yield* Named.read(config, operands)
+    const { groups, requests } = yield* Named.read(config, operands, config)
     const names = requests.map(({ name }) => name)
-    const { health, policies, ready } = yield* Effect.all(checks(config, names))
+    const { health, policies, ready } = yield* Effect.all(checks(config, groups))
     const clock = yield* Effect.clock
     const view = View.make({
       names,

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
@@ -114,6 +114,41 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(never.stderr).toContain("Failed b: a was never ready\n")
   })
 
+  it("scales a command, gives each instance its PORT, and applies options to a command or to one instance", async () => {
+    const { code, stdout } = await aio([
+      ...["-q", "--restart", "never", "--scale", "web=2,idle=0", "--port-base", "5000"],
+      ...["--ready-log", "web:up", "--ready-log", "web.2:go", "--after", "job:web,idle", "--raw"],
+      ...["web=echo web $PORT up go", "job=echo job $PORT", "idle=echo idle"]
+    ])
+    expect(code).toBe(0)
+    const [first, second, ...rest] = lines(stdout)
+    expect([first, second].sort()).toEqual(["web 5000 up go", "web 5001 up go"])
+    expect(rest).toEqual(["job 5100"])
+    const one = await aio(["-q", "--restart", "web:never", "--scale", "web=1", "web=echo x$PORT"])
+    expect(one.stdout).toBe("web.1 | x\n")
+  })
+
+  it("runs a command in its folder, with the variables of files that are not set yet", async () => {
+    const folder = Aio.folder()
+    mkdirSync(join(folder, "sub"))
+    writeFileSync(join(folder, "sub/here"), "#!/bin/sh\nbasename $(pwd)\n", { mode: 0o755 })
+    writeFileSync(join(folder, "a.env"), "# one\nexport A='a b'\nB=\"x\\ny\"\nSET=file\nPORT=1\n")
+    writeFileSync(join(folder, "b.env"), "C=c # comment\nA=later\n")
+    const files = ["--env-file", "a.env", "--env-file", "b.env", "--port-base", "7000"]
+    const { code, stderr, stdout } = await aio(
+      [
+        ...["-q", "--raw", "--restart", "never", "--workdir", "b:sub", ...files],
+        ...["--after", "b:a", 'a=echo "$A-$B-$C-$SET-$PORT"', "b=./here"]
+      ],
+      { cwd: folder, env: { SET: "environment" } }
+    )
+    expect({ code, stderr, stdout }).toEqual({
+      code: 0,
+      stderr: "",
+      stdout: "later-x\ny-c-environment-7000\nsub\n"
+    })
+  })
+
   it("ends in time while commands wait for descriptors, and starts none of them then", async () => {
     const services = Array.from({ length: 30 }, (_, i) => `s${i}=echo up; exec sleep 600`)
     const { code, stdout } = await aio(["-q", "--for", "500ms", "--grace", "200ms", ...services], {
@@ -204,6 +239,26 @@ describe("aio long-running NAME=COMMAND", () => {
       [
         ["--restart", "b:never", "a=sleep 1"],
         "'b:never' is not accepted; expected always, on-failure or never; and 'b' is not one of the names a"
+      ],
+      [["--env-file", "none.env", "a=sleep 1"], "option --env-file: cannot read none.env: the file does not"],
+      [["--env-file", folder, "a=sleep 1"], `option --env-file: cannot read ${folder}: it is a folder`],
+      [["--env-file", process.execPath, "a=sleep 1"], "contains a null byte"],
+      [["--workdir", "a:none", "a=sleep 1"], "option --workdir: cannot use none: it does not exist"],
+      [["--workdir", "/etc/passwd", "a=sleep 1"], "option --workdir: /etc/passwd is not a folder"],
+      [["--port", "5000", "a=sleep 1"], "unknown option --port; here it is --port-base N"],
+      [["--port-base", "0", "a=sleep 1"], "option --port-base: '0' is not a port; expected 1 to 65535"],
+      [
+        ["--port-base", "65500", "a=sleep 1", "b=sleep 1"],
+        "option --port-base: 65500: the port of b would be 65600; expected at most 65535"
+      ],
+      [["--scale", "a", "a=sleep 1"], "option --scale: 'a' is not a scale; expected NAME=N, N from 0 to 100"],
+      [["--scale", "a=101", "a=sleep 1"], "option --scale: 'a=101' is not a scale"],
+      [["--scale", "b=2", "a=sleep 1"], "option --scale: unknown name 'b'; expected one of a"],
+      [["--scale", "a=0", "a=sleep 1"], "option --scale: no command is left"],
+      [["--scale", "a=2", "a=sleep 1", "a.2=sleep 1"], "option --scale: two commands would be named a.2"],
+      [
+        ["--scale", "a=2", "--restart", "a.3:never", "a=sleep 1"],
+        "and 'a.3' is not one of the names a, a.1, a.2"
       ],
       [["--stop-signal", "SIGNOPE", "a=sleep 1"], "option --stop-signal: 'SIGNOPE' is not a signal"],
       [["-f", join(folder, "Procfile")], "the file does not exist"]

@@ -113,6 +113,8 @@ describe("the environment", () => {
     "[NAME:]SIGNAL": "web:INT",
     "[NAME:]always|on-failure|never": "web:never",
     "[NAME:]REGEX": "web:x",
+    "[NAME:]DIR": "web:d",
+    "NAME=N[,NAME=N]": "web=2,db=0",
     "[NAME:]URL": "web:http://a/",
     "[NAME:][HOST:]N": "web:80",
     "[NAME:]COMMAND": "web:true",

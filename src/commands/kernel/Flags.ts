@@ -54,6 +54,12 @@ export const named = file("file", "read the commands of FILE; - is standard inpu
 
 export const directory = folder("directory", "save files in DIR", { alias: "d" })
 
+export const envFile = Flag.values("env-file", {
+  value: "FILE",
+  text: "set the variables of FILE, NAME=VALUE lines; those that are set already win",
+  parse: Values.text("a file")
+})
+
 export const shell = Flag.toggle("shell", "the command is one string for /bin/sh")
 
 // how much at once, in which order
@@ -178,6 +184,15 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--backoff-max": retriesNow,
   "--version": "aio --version",
   "--bar": "--progress",
+  "--port": "--port-base N",
+  "-p": "--port-base N",
+  "--env": "--env-file FILE",
+  "-e": "--env-file FILE",
+  "--formation": "--scale NAME=N[,NAME=N]",
+  "-m": "--scale NAME=N[,NAME=N]",
+  "--cwd": "--workdir [NAME:]DIR",
+  "--directory": "--workdir [NAME:]DIR",
+  "-d": "--workdir [NAME:]DIR",
   "--demo": "--compare for all models under load, --explain for five lines"
 }
 

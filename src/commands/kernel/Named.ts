@@ -1,4 +1,5 @@
 import * as Platform from "@effect/platform/Command"
+import * as FileSystem from "@effect/platform/FileSystem"
 import { Effect, Either } from "effect"
 import * as Output from "../../services/host/Output.js"
 import * as CommandText from "../../services/process/CommandText.js"
@@ -6,6 +7,7 @@ import * as NpmScripts from "../../services/supervision/NpmScripts.js"
 import * as Procfile from "../../services/supervision/Procfile.js"
 import * as StartOrder from "../../services/supervision/StartOrder.js"
 import { usage } from "./Command.js"
+import * as EnvFile from "./EnvFile.js"
 import * as Flag from "./Flag.js"
 import * as Flags from "./Flags.js"
 import * as Prefixed from "./Prefixed.js"
@@ -61,6 +63,8 @@ export const flags = {
     "TERM"
   ),
   onFailure: Flags.onFailure(["cancel", "continue"], "cancel"),
+  envFile: Flags.envFile,
+  workdir: perName("workdir", "DIR", "the folder that a command runs in", Values.text("a folder")),
   prefix: Flag.withDefault(
     Flag.value("prefix", {
       value: "TEMPLATE",
@@ -97,11 +101,19 @@ export const instead = "write [NAME=]'COMMAND', or -f PROCFILE"
 
 type Config = Flag.Values<typeof flags> & { readonly after: ReadonlyArray<string> }
 
-/** The values by name of options for all or for one command; a value with a name wins, and of several the last. */
-export const assign = <A>(names: ReadonlyArray<string>, given: ReadonlyArray<Given<A>>) =>
+/** The names of commands, each with those of its instances: its own unless it is scaled. */
+export type Names = ReadonlyMap<string, ReadonlyArray<string>>
+
+/**
+ * The values by name of options for all or for one command; a value with the name of an instance wins, then one with that
+ * of its command, and of several the last.
+ */
+export const assign = <A>(groups: Names, given: ReadonlyArray<Given<A>>) =>
   Effect.gen(function* () {
-    const own = new Map<string, readonly [option: string, value: A]>()
-    const all = new Map<string, readonly [option: string, value: A]>()
+    const instances = [...groups.values()].flat()
+    const names = [...groups.keys(), ...instances]
+    const each = () => new Map<string, readonly [option: string, value: A]>()
+    const [all, group, own] = [each(), each(), each()]
     for (const { option, parse, text } of given) {
       const name = names.find((name) => text.startsWith(`${name}:`))
       const other = nameBefore(text)
@@ -111,12 +123,13 @@ export const assign = <A>(names: ReadonlyArray<string>, given: ReadonlyArray<Giv
           const more =
             name !== undefined || other === undefined
               ? ""
-              : `; and '${other}' is not one of the names ${names.join(", ")}`
+              : `; and '${other}' is not one of the names ${[...new Set(names)].join(", ")}`
           return usage(`option --${option}: ${problem}${more}`)
         }
       )
-      const target = name === undefined ? all : own
-      for (const one of name === undefined ? names : [name]) {
+      const many = name === undefined ? instances : groups.get(name)
+      const target = name === undefined ? all : many === undefined ? own : group
+      for (const one of many ?? [name!]) {
         const [before = option] = target.get(one) ?? []
         if (before !== option) {
           return yield* usage(`option --${option}: cannot be combined with --${before} for ${one}; give one`)
@@ -124,11 +137,41 @@ export const assign = <A>(names: ReadonlyArray<string>, given: ReadonlyArray<Giv
         target.set(one, [option, value])
       }
     }
-    return new Map([...all, ...own].map(([name, [, value]]) => [name, value]))
+    return new Map([...all, ...group, ...own].map(([name, [, value]]) => [name, value]))
   })
 
-/** Reads the commands that words and a Procfile name, with their order and stop signals. Fails before anything has run. */
-export const read = (config: Config, words: ReadonlyArray<string>) =>
+const checkFolder = (folder: string) =>
+  Effect.flatMap(FileSystem.FileSystem, (fs) => fs.stat(folder)).pipe(
+    Effect.catchAll((error) =>
+      usage(
+        `option --workdir: cannot use ${folder}: ${error._tag === "SystemError" && error.reason === "NotFound" ? "it does not exist" : error.message}`
+      )
+    ),
+    Effect.filterOrFail(
+      ({ type }) => type === "Directory",
+      () => usage(`option --workdir: ${folder} is not a folder`)
+    )
+  )
+
+/** How many instances of commands there are, and their ports, for {@link read}. */
+export interface Instances {
+  readonly scale?: ReadonlyMap<string, number> | undefined
+  readonly portBase?: number | undefined
+}
+
+/** The port of an instance: of each command 100 above that of the one before. */
+const portOf = (base: number, command: number, instance: number, name: string) => {
+  const port = base + command * 100 + instance
+  return port < 65_536
+    ? Effect.succeed(port)
+    : usage(`option --port-base: ${base}: the port of ${name} would be ${port}; expected at most 65535`)
+}
+
+/**
+ * Reads the commands that words and a Procfile name, with their order, stop signals, folders and variables. Fails before
+ * anything has run.
+ */
+export const read = (config: Config, words: ReadonlyArray<string>, { portBase, scale }: Instances = {}) =>
   Effect.gen(function* () {
     if (words.length === 0 && config.file === undefined) {
       return yield* usage(`no command is given; ${instead}`)
@@ -138,28 +181,75 @@ export const read = (config: Config, words: ReadonlyArray<string>) =>
       return yield* usage(`'${option}' is not [NAME=]'COMMAND'; options go before the first command`)
     }
     const entries = yield* Procfile.load(yield* NpmScripts.expand(words), config.file)
-    const names = entries.map(({ name }) => name)
-    const order = yield* Either.mapLeft(StartOrder.parse(config.after, names), (problem) =>
+    const groups = yield* instancesOf(
+      entries.map(({ name }) => name),
+      scale
+    )
+    const order = yield* Either.mapLeft(StartOrder.parse(config.after, [...groups.keys()]), (problem) =>
       usage(`option --after: ${problem}`)
     )
-    const stopSignals = yield* assign(names, config.stopSignal)
-    // A command that starts after others may be built by them.
-    yield* Procfile.check(entries.filter(({ name }) => !order.has(name)))
+    const stopSignals = yield* assign(groups, config.stopSignal)
+    const folders = yield* assign(groups, config.workdir)
+    yield* Effect.forEach(new Set(folders.values()), checkFolder)
+    // A command that starts after others may be built by them; one in a folder of its own is looked up there.
+    yield* Procfile.check(
+      entries.filter(
+        ({ command, name }) =>
+          !order.has(name) &&
+          !(/^[^\s/]+\//.test(command) && groups.get(name)!.some((one) => folders.has(one)))
+      )
+    )
     // The pipe to this process would switch off the colours of commands.
     const { colors } = (yield* Output.Output).stdout
-    const env = colors ? { FORCE_COLOR: process.env["FORCE_COLOR"] ?? "1" } : {}
-    return entries.map(({ command, name }) => ({
-      name,
-      command: Platform.env(CommandText.shell(command), env),
-      after: order.get(name),
-      stopSignal: stopSignals.get(name)
-    }))
+    const env = {
+      ...(yield* EnvFile.read(config.envFile)),
+      ...(colors ? { FORCE_COLOR: process.env["FORCE_COLOR"] ?? "1" } : {})
+    }
+    const requests = yield* Effect.forEach(entries, (entry, i) =>
+      Effect.forEach(groups.get(entry.name)!, (name, instance) =>
+        Effect.gen(function* () {
+          const folder = folders.get(name)
+          const port =
+            portBase === undefined ? {} : { PORT: String(yield* portOf(portBase, i, instance, name)) }
+          const command = Platform.env(CommandText.shell(entry.command), { ...env, ...port })
+          return {
+            name,
+            command: folder === undefined ? command : Platform.workingDirectory(command, folder),
+            after: [...(order.get(entry.name) ?? [])].flatMap((other) => groups.get(other)!),
+            stopSignal: stopSignals.get(name)
+          }
+        })
+      )
+    )
+    return { groups, requests: requests.flat() }
   }).pipe(
     Effect.catchTags({
       InputError: (error) => usage(error.message),
       ProcfileError: (error) => usage(error.message)
     })
   )
+
+/** The instances of each command: `web.1`, `web.2`. */
+const instancesOf = (names: ReadonlyArray<string>, scale: ReadonlyMap<string, number> = new Map()) =>
+  Effect.gen(function* () {
+    const unknown = [...scale.keys()].find((name) => !names.includes(name))
+    if (unknown !== undefined) {
+      return yield* usage(`option --scale: unknown name '${unknown}'; expected one of ${names.join(", ")}`)
+    }
+    const groups = new Map(
+      names.map((name) => {
+        const count = scale.get(name)
+        return [
+          name,
+          count === undefined ? [name] : Array.from({ length: count }, (_, i) => `${name}.${i + 1}`)
+        ] as const
+      })
+    )
+    const all = [...groups.values()].flat()
+    const twice = all.find((name, i) => all.indexOf(name) !== i)
+    if (twice !== undefined) return yield* usage(`option --scale: two commands would be named ${twice}`)
+    return all.length === 0 ? yield* usage("option --scale: no command is left") : groups
+  })
 
 /** The view of the commands' output, as the options ask for it. */
 export const prefixed = (config: Config, names: ReadonlyArray<string>) =>

@@ -28,8 +28,37 @@ const log: Flag.Parse<{ readonly log: RegExp }> = (text) =>
       `'${text}' is not a regular expression: ${(error as Error).message.replace(/^.*\/: /, "")}`
   })
 
+/** `web=2,worker=3`. */
+const scale: Flag.Parse<ReadonlyArray<readonly [name: string, count: number]>> = (text) =>
+  Either.all(
+    text.split(",").map((part) => {
+      const [, name, digits = ""] = /^([^=]+)=(\d{1,4})$/.exec(part) ?? []
+      return name === undefined || Number(digits) > mostInstances
+        ? Either.left(`'${part}' is not a scale; expected NAME=N, N from 0 to ${mostInstances}, like web=2`)
+        : Either.right([name, Number(digits)] as const)
+    })
+  )
+
+/** The ports of the instances of two commands are 100 apart. */
+const mostInstances = 100
+
+const scaled = Flag.values("scale", {
+  value: "NAME=N[,NAME=N]",
+  text: "run N instances of a command, NAME.1 to NAME.N; 0 leaves it out",
+  parse: scale
+})
+
 export const flags = {
   ...Named.flags,
+  scale: {
+    ...scaled,
+    read: (given: ReadonlyArray<string>) => Either.map(scaled.read(given), (found) => new Map(found.flat()))
+  } satisfies Flag.Flag<ReadonlyMap<string, number>>,
+  portBase: Flag.value("port-base", {
+    value: "N",
+    text: "set PORT: N for the first command, 100 more for each further one, 1 more for each instance",
+    parse: Values.port(1)
+  }),
   after: Named.after("WEB:DB,CACHE starts and restarts web only while db and cache are ready"),
   restart: Flag.withText(
     Named.perName("restart", policies.join("|"), "", Flag.oneOf(policies)),
@@ -76,7 +105,7 @@ export const flags = {
 }
 
 /** The readiness and health checks by name. */
-export const checks = (config: Flag.Values<typeof flags>, names: ReadonlyArray<string>) => ({
+export const checks = (config: Flag.Values<typeof flags>, names: Named.Names) => ({
   policies: Named.assign(names, config.restart),
   ready: Named.assign<NonNullable<Services.ServiceRequest["ready"]>>(names, [
     ...config.readyLog,
