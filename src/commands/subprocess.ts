@@ -1,5 +1,5 @@
 import * as Platform from "@effect/platform/Command"
-import { Effect, Iterable, identity, Layer, Stream } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import * as Subprocess from "../programs/Subprocess.js"
 import { leanHeap, steadyYoungGeneration } from "../services/host/HeapTuning.js"
 import * as Input from "../services/host/Input.js"
@@ -8,18 +8,16 @@ import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as JobLog from "../services/job/JobLog.js"
 import * as Jobs from "../services/job/Jobs.js"
 import * as Template from "../services/job/Template.js"
-import * as TemplateJobs from "../services/job/TemplateJobs.js"
 import * as Executables from "../services/process/Executables.js"
-import * as Items from "../services/record/Items.js"
 import * as Command from "./kernel/Command.js"
 import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Reporter from "./kernel/Reporter.js"
 import { rawWords } from "./kernel/rawWords.js"
 import * as stdout from "./kernel/stdout.js"
 import { stopOnSignal } from "./kernel/stopOnSignal.js"
-import * as Values from "./kernel/Values.js"
 import { type Config, flags, modes, problem } from "./subprocess/flags.js"
 import * as JobView from "./subprocess/view.js"
+import * as Work from "./subprocess/work.js"
 
 const run = (config: Config, { operands }: Command.Words) =>
   Effect.gen(function* () {
@@ -27,40 +25,12 @@ const run = (config: Config, { operands }: Command.Words) =>
     const output = yield* Output.Output
     const { cpus } = yield* SystemLoad.SystemLoad
     const { command, sources } = yield* Effect.mapError(Template.split(rawWords(operands)), Command.usage)
-    const wrong = problem(config, command, sources, input.isTerminal)
+    const wrong = problem(config, command, sources, input)
     if (wrong !== undefined) return yield* Command.usage(wrong)
 
-    const jobs = TemplateJobs.make(command, { shell: config.shell })
-    // A missing program, and an item that a shell would interpret, are reported before any job runs.
-    if (jobs.program !== undefined) yield* Executables.check(Platform.make(jobs.program))
-    const readable = (values: ReadonlyArray<string>) => {
-      const misread = jobs.misread?.(values)
-      return misread === undefined ? Effect.succeed(values) : Command.usage(misread)
-    }
-    if (jobs.misread !== undefined) {
-      yield* Effect.forEach(Template.product(sources), readable, { discard: true })
-    }
-    const path = config.argFile ?? "-"
-    const format = yield* Command.formatOf(config)
-    const items = Items.read(path, { format, encoding: "raw", maxLine: config.maxLine }).pipe(
-      Items.proper,
-      Stream.mapBoth({
-        onSuccess: ({ text }): ReadonlyArray<string> => [text],
-        onFailure: ({ message }) => Command.usage(message)
-      })
-    )
-    const requests =
-      sources.length > 0
-        ? Iterable.map(Template.product(sources), jobs.next)
-        : items.pipe(
-            jobs.misread === undefined ? identity : Stream.mapEffect(readable),
-            Stream.map(jobs.next)
-          )
-    // A file is counted by reading it once more; a pipe can be read only once.
-    const total = Effect.gen(function* () {
-      if (sources.length > 0) return Iterable.size(Template.product(sources))
-      return (yield* input.isOnce(path)) ? undefined : yield* Stream.runCount(items)
-    })
+    const { program, requests, total } = yield* Work.make(config, command, sources)
+    // A missing program is reported before any job runs.
+    if (program !== undefined) yield* Executables.check(Platform.make(program))
 
     const { expect, view } = JobView.make({
       tag: config.tag,
@@ -91,7 +61,7 @@ const run = (config: Config, { operands }: Command.Words) =>
     const taken = log === undefined ? output.drained : output.written
     const { exitCode } = yield* stopOnSignal((stop) =>
       Jobs.run(requests, {
-        concurrency: config.jobs && Values.jobCount(config.jobs, cpus),
+        concurrency: Work.concurrency(config, cpus),
         output: modes(config)[0],
         ...config.retries,
         timeout: config.timeout,
@@ -100,6 +70,7 @@ const run = (config: Config, { operands }: Command.Words) =>
         stopSignal: config.stopSignal,
         halt: config.onFailure === "cancel" ? Jobs.firstFailure : config.halt,
         load: config.load,
+        spoolMax: config.spoolMax,
         memfree: config.memfree,
         results: config.results,
         log,
@@ -117,18 +88,29 @@ export const command = Command.provide(
     {
       summary:
         "run a command for each item, many at once: no process is left behind, and an interrupted run resumes where it stopped",
-      usage: ["[OPTIONS] CMD [ARG...] ::: ITEM... [:::[+] ITEM...]", "[OPTIONS] CMD [ARG...] < ITEMS"],
+      usage: [
+        "[OPTIONS] CMD [ARG...] ::: ITEM... [:::[+] ITEM...]",
+        "[OPTIONS] CMD [ARG...] < ITEMS",
+        "[OPTIONS] --pipe CMD [ARG...] < INPUT",
+        "[OPTIONS] < COMMANDS"
+      ],
       operands: "list",
       arguments: [
         ["CMD [ARG...]", "the command; a shell reads it if it is one word with blanks"],
         ["::: ITEM...", "the items, whatever they begin with; several lists give all combinations"],
         [":::+ ITEM...", "items that advance with those of the list before"],
-        ["{}", "in the command: the item; without any of these the item is the last word"],
+        [
+          "{}",
+          "in the command: the item, with -n and -X all items as separate words; without any of these it is the last word"
+        ],
         [
           "{.} {/} {/.} {//}",
           "its path without extension, its base name, that without extension, its folder"
         ],
-        ["{1} {2} {2.} ...", "the item of the first list, of the second, that without extension"],
+        [
+          "{1} {2} {2.} ...",
+          "the item of the first list, of the second, that without extension; with -n the first and second item, with --colsep column"
+        ],
         ["{#} {%}", "the number of the job, from 1; the slot where it runs, from 1 to --jobs"]
       ],
       flags,
@@ -138,6 +120,12 @@ export const command = Command.provide(
           "subprocess -k 'echo {.} | wc -c' ::: a.txt b.txt",
           "a shell command for each item, output in order"
         ],
+        ["subprocess -X -a lines.txt echo", "as many items as fit in each command, as xargs runs it"],
+        [
+          "subprocess --pipe --block 1M -k wc -l < lines.txt",
+          "blocks of whole lines, each the stdin of a job"
+        ],
+        ["subprocess -j 4 < commands.txt", "each line is a command for a shell"],
         ["subprocess -a urls.txt --joblog log --resume echo {}", "items of a file; skip jobs done before"]
       ]
     },
@@ -145,7 +133,8 @@ export const command = Command.provide(
     {
       example: {
         run: () => Subprocess.example,
-        instead: "write CMD ARG... ::: ITEM..., or a command for the items on standard input"
+        instead: "write CMD ARG... ::: ITEM..., or a command for the items on standard input",
+        reads: true
       }
     }
   ),

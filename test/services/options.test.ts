@@ -27,6 +27,7 @@ import * as ServerProcesses from "../../src/services/http/ServerProcesses.js"
 import * as CommandGroup from "../../src/services/job/CommandGroup.js"
 import * as spool from "../../src/services/job/internal/spool.js"
 import * as Jobs from "../../src/services/job/Jobs.js"
+import * as TemplateJobs from "../../src/services/job/TemplateJobs.js"
 import * as Api from "../../src/services/network/Api.js"
 import * as NetworkCache from "../../src/services/network/Cache.js"
 import * as Neighbour from "../../src/services/network/Neighbour.js"
@@ -121,7 +122,9 @@ options("Tail.OpenOptions", { rotateWait: "time" }, (given) =>
 options("FollowRecords.FollowOptions", { rotateWait: "time" }, (given) =>
   Stream.runDrain(FollowRecords.follow("/nowhere", given)).pipe(Effect.provide(Tail.layer))
 )
-options("Spool.Options", { memory: "anyCount" }, (given) => Effect.scoped(spool.make(given)))
+options("Spool.Options", { memory: "anyCount", most: "countOrInfinity" }, (given) =>
+  Effect.scoped(spool.make(given))
+)
 options("Gather.GatherOptions", { concurrency: "countOrInfinity" }, (given) =>
   Gather.gather([Effect.void], given)
 )
@@ -430,9 +433,16 @@ options(
     retries: "anyCount",
     delay: "time",
     load: "positive",
-    memfree: "finite"
+    memfree: "finite",
+    spoolMax: "count"
   },
   jobs
+)
+options("TemplateJobs.BatchOptions", { maxArgs: "count", maxChars: "count" }, (given) =>
+  Stream.runDrain(TemplateJobs.batches({ length: () => 0 }, given)(Stream.empty))
+)
+options("TemplateJobs.BlockOptions", { block: "count", items: "count", maxLine: "count" }, (given) =>
+  Stream.runDrain(TemplateJobs.cut(Stream.empty, given))
 )
 option("Jobs.JobsOptions median", "positive", (median) => jobs({ timeout: { median } }))
 options(

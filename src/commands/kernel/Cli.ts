@@ -30,6 +30,7 @@ const isExample = (command: Command.Command<never>, sorted: Argv.Sorted, asked: 
     const option = sorted.given.find((name) => !example.flags.includes(name))
     if (option !== undefined) return false
     if (asked || (yield* Input.Input).source !== "piped") return true
+    if (example.reads) return false
     return yield* Command.usage(
       `no work is given; ${example.instead} (the guide's example: aio guide ${command.name})`
     )

@@ -67,12 +67,16 @@ export interface Example<R, F extends Flag.Flags> {
   readonly flags?: ReadonlyArray<keyof F>
   /** What to write for work of one's own: `write a URL, or -a FILE`. */
   readonly instead: string
+  /** Whether standard input is work of its own; default false: the bare command refuses it. */
+  readonly reads?: boolean
 }
 
 export interface Command<R> extends Argv.Grammar {
   readonly description: Description<Flag.Flags>
   readonly children: ReadonlyArray<Command<R>>
-  readonly example: { readonly flags: ReadonlyArray<string>; readonly instead: string } | undefined
+  readonly example:
+    | { readonly flags: ReadonlyArray<string>; readonly instead: string; readonly reads: boolean }
+    | undefined
   readonly run: (sorted: Argv.Sorted, asExample: boolean) => Effect.Effect<void, unknown, R>
 }
 
@@ -104,6 +108,7 @@ export const make = <const F extends Flag.Flags, R = never, RE = never, RC = nev
         ? undefined
         : {
             instead: example.instead,
+            reads: example.reads === true,
             flags: (example.flags ?? []).map((key) => flags[key]!.name)
           },
     run: (sorted, asExample) =>

@@ -161,6 +161,7 @@ export const dryRun = Flag.toggle("dry-run", "print what would run; run nothing"
 export const reporting = { json, quiet }
 
 const jobsNow = "--jobs N (-j)"
+const argsNow = "--max-args N (-n)"
 const retriesNow = "--retries N[,FIRST[,MAX]]"
 
 /** Spellings of earlier versions and of other tools, and what they are here. Shown when the command has no such option. */
@@ -170,6 +171,11 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--max-procs": jobsNow,
   "--parallel-max": jobsNow,
   "-P": jobsNow,
+  "-N": argsNow,
+  "-L": argsNow,
+  "--max-replace-args": argsNow,
+  "--max-lines": argsNow,
+  "-m": "--xargs (-X)",
   "--input": "--arg-file FILE (-a) for a file, --format FORMAT for a format",
   "--input-file": "--arg-file FILE (-a)",
   "-i": "--arg-file FILE (-a) for a file, --format FORMAT for a format",
@@ -193,6 +199,7 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--cwd": "--workdir [NAME:]DIR",
   "--directory": "--workdir [NAME:]DIR",
   "-d": "--workdir [NAME:]DIR",
+  "--eta": "--progress",
   "--demo": "--compare for all models under load, --explain for five lines"
 }
 

@@ -1,4 +1,5 @@
 import { Either } from "effect"
+import type { Input } from "../../services/host/Input.js"
 import type * as Jobs from "../../services/job/Jobs.js"
 import * as Template from "../../services/job/Template.js"
 import * as Flag from "../kernel/Flag.js"
@@ -29,9 +30,38 @@ const load: Flag.Parse<number> = (text) =>
     ? Either.right(Number(text))
     : Either.left(`'${text}' is not a load; expected a number above 0, as uptime shows it`)
 
+/** A number of jobs at once: one of `Values.jobs`, or 0 for as many as possible. */
+const jobs: Flag.Parse<Values.Jobs | "most"> = (text) =>
+  text.trim() === "0" ? Either.right("most" as const) : Values.jobs(text)
+
+const regex: Flag.Parse<RegExp> = (text) => {
+  try {
+    const found = new RegExp(text)
+    return found.test("")
+      ? Either.left(
+          `'${text}' matches nothing at all; expected a pattern that takes a character, like '\\t' or ', *'`
+        )
+      : Either.right(found)
+  } catch (error) {
+    return Either.left(`${(error as Error).message}; expected a pattern like '\\t' or ', *'`)
+  }
+}
+
 /** The options of `aio subprocess`. */
 export const flags = {
-  jobs: Flag.withText(Flags.jobs, Flags.jobs.text, "the processors"),
+  jobs: {
+    ...Flag.kind(Flags.jobs.value!, jobs)("jobs", `${Flags.jobs.text}; 0: as many as possible`, {
+      alias: "j",
+      default: "the processors"
+    }),
+    insteadOf: "max-procs"
+  },
+  maxProcs: {
+    ...Flag.kind(Flags.jobs.value!, jobs)("max-procs", "--jobs, as xargs and GNU parallel spell it too", {
+      alias: "P"
+    }),
+    insteadOf: "jobs"
+  },
   argFile: Flag.withText(Flags.argFile, "read items from FILE; - is standard input, the default"),
   format: Flag.withText(
     Flags.format(["lines", "null"]),
@@ -39,6 +69,19 @@ export const flags = {
   ),
   nul: Flags.nul,
   maxLine: Flags.maxLine,
+  maxArgs: Flags.count(1)("max-args", "give each command N items; with --pipe N lines", { alias: "n" }),
+  xargs: Flag.toggle("xargs", "give each command as many items as fit, as xargs does", "X"),
+  maxChars: Flags.size(1)("max-chars", "with -n or -X: longest command line, 128K by default", {
+    alias: "s"
+  }),
+  colsep: Flag.kind("REGEX", regex)("colsep", "split each item at REGEX: {1} {2} are its columns"),
+  replace: Flag.kind("STR", Values.text("a text like %"))(
+    "replace",
+    "the place of the item in the command; {} is then text",
+    { alias: "I" }
+  ),
+  pipe: Flag.toggle("pipe", "cut the input into blocks of whole lines, each the stdin of a job"),
+  block: Flags.size(1)("block", "with --pipe: the size of a block, 1M by default"),
   group: Flag.toggle("group", "each job's output when it has ended: the default"),
   keepOrder: Flag.withText(Flags.keepOrder, "each job's output when it has ended, in the order of the input"),
   lineBuffer: Flag.toggle("line-buffer", "whole lines of output as they come"),
@@ -72,6 +115,10 @@ export const flags = {
     "results",
     "save stdout, stderr and exit code of each job in a folder of its own in DIR"
   ),
+  spoolMax: Flags.size(1024)(
+    "spool-max",
+    "end all jobs when more output than this waits to be printed; default no limit"
+  ),
   load: Flag.kind("N", load)("load", "start no job while the machine's load is N or more"),
   memfree: Flags.size(1024 * 1024)("memfree", "start no job while less memory is free"),
   dryRun: Flags.dryRun,
@@ -98,20 +145,33 @@ export const problem = (
   config: Config,
   command: ReadonlyArray<string>,
   sources: ReadonlyArray<Template.Source>,
-  isTerminal: boolean
+  input: Pick<Input["Type"], "isTerminal" | "source">
 ): string | undefined => {
   const [mode, ...others] = modes(config)
-  const lists = Math.max(1, sources.length)
+  const several = config.maxArgs !== undefined || config.xargs
+  const lists =
+    config.colsep !== undefined || (config.xargs && config.maxArgs === undefined)
+      ? Number.POSITIVE_INFINITY
+      : (config.maxArgs ?? Math.max(1, sources.length))
   const highest = Template.highest(command)
+  const isPlaced = command.some((word) => /\{\d*(\.|\/\/|\/\.|\/)?\}/.test(word))
+  const reads = sources.length === 0 && (config.argFile !== undefined || input.source === "piped")
   const wrong: ReadonlyArray<readonly [boolean, string]> = [
-    [command.length === 0, "no command is given; write CMD ARG... ::: ITEM..."],
+    [
+      command.length === 0 && (!reads || config.pipe),
+      "no command is given; write CMD ARG... ::: ITEM..., or pipe whole commands in, one on each line"
+    ],
     [command[0]?.trim() === "", "the command is empty; write one like 'gzip -k {}'"],
+    [
+      command.length === 0 && (several || config.colsep !== undefined || config.replace !== undefined),
+      "--max-args, --xargs, --colsep and --replace need a command; without one, each line is a command"
+    ],
     [
       sources.length > 0 && config.argFile !== undefined,
       "items come from ::: or from --arg-file, not from both; omit one"
     ],
     [
-      sources.length === 0 && config.argFile === undefined && isTerminal,
+      sources.length === 0 && config.argFile === undefined && input.isTerminal,
       "no items are given; write ::: ITEM... after the command, or pipe them in, one on each line"
     ],
     [others.length > 0, "--group, --line-buffer, --keep-order and --ungroup exclude each other; give one"],
@@ -120,12 +180,34 @@ export const problem = (
       "--ungroup lets jobs write to stdout themselves; it excludes --tag, --json and --results"
     ],
     [
+      config.spoolMax !== undefined && (mode === "inherit" || mode === "line"),
+      "--spool-max limits output that waits; with --line-buffer and --ungroup none does: omit one"
+    ],
+    [
       config.halt !== undefined && config.onFailure !== undefined,
       "--halt and --on-failure both say when to end; give one"
     ],
     [
       (config.resume || config.resumeFailed) && config.joblog === undefined,
       "--resume and --resume-failed need --joblog FILE"
+    ],
+    [config.jobs !== undefined && config.maxProcs !== undefined, "-j and -P are the same; give one"],
+    [
+      config.pipe && (sources.length > 0 || config.colsep !== undefined || config.xargs),
+      "--pipe gives the input to the stdin of jobs; it excludes :::, --xargs and --colsep"
+    ],
+    [
+      config.pipe && isPlaced,
+      "with --pipe no item is a word of the command; it can have {#} and {%}, and other braces only in a script"
+    ],
+    [
+      config.block !== undefined && (!config.pipe || config.maxArgs !== undefined),
+      "--block needs --pipe, and excludes --max-args, which cuts blocks by lines"
+    ],
+    [config.maxChars !== undefined && (!several || config.pipe), "--max-chars needs --max-args or --xargs"],
+    [
+      several && (sources.length > 1 || config.colsep !== undefined),
+      "--max-args and --xargs take items of one list, without --colsep"
     ],
     [highest > lists, `{${highest}} refers to list ${highest} of items; lists given: ${lists}`]
   ]

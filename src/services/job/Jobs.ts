@@ -121,7 +121,9 @@ export interface JobsOptions extends Processes.StopOptions {
   readonly memfree?: number | undefined
   /** A folder for each job's output and exit code, as in `JobResults`; default none. */
   readonly results?: string | undefined
-  /** Called as each further 64 MiB of output wait in files: a chance to check that the output still has a reader. */
+  /** Most bytes of output that wait for their turn, in memory and in files; more is a {@link SpoolError}. Default no limit. */
+  readonly spoolMax?: number | undefined
+  /** Called as each further 8 MiB of output wait in files: a chance to check that the output still has a reader. */
   readonly onSpooled?: (() => void) | undefined
   /**
    * When this effect ends, all jobs end, with its result as the reason: as with a `halt` of `now`, and unlike an
@@ -161,7 +163,7 @@ class Halted extends Data.TaggedError("Halted")<{ readonly cancellation: Cancell
 const positive: Range = { least: 0, above: true, whole: false, infinite: true }
 
 const checkJobs = ({ timeout, ...options }: JobsOptions): void => {
-  checkOptions(options, { concurrency: count, retries: anyCount, delay: time, grace: time })
+  checkOptions(options, { concurrency: count, retries: anyCount, spoolMax: count, delay: time, grace: time })
   checkOptions(options, { load: positive, memfree: { least: 0, whole: false } })
   if (typeof timeout === "object" && "median" in timeout) checkOptions(timeout, { median: positive })
   else checkOptions({ timeout }, { timeout: time })
@@ -197,7 +199,14 @@ const open = <E>(
     const clock = yield* Effect.clock
     const begun = clock.unsafeCurrentTimeNanos()
     const mode = options.output ?? "group"
-    const output = yield* jobOutput.make(mode, { emit, emitted, full, room, send }, options.onSpooled)
+    const output = yield* jobOutput.make(
+      mode,
+      { emit, emitted, full, room, send },
+      {
+        most: options.spoolMax,
+        onMuch: options.onSpooled
+      }
+    )
     const limits = jobLimits.make(options.timeout)
     const tallied = tally.make(halt)
     const attempt = jobAttempts.make({

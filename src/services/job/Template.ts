@@ -48,8 +48,15 @@ const parts: Readonly<Record<string, (value: string) => string>> = {
   "/.": (value) => stem(base(value))
 }
 
-const pattern = /\{((?:[1-9]\d*)?)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}/g
-const named = /\{((?:[1-9]\d*)?)(\.|\/\/|\/\.|\/)?\}|\{(#|%)\}|\{([A-Za-z_$][\w$]*(?:\.[\w$]+|\[\d+\])*)\}/g
+const literal = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")
+
+/** Finds places; `place` stands for the item, fields are found only where `fields` is set. */
+const patternOf = (fields: boolean, place = "{}"): RegExp =>
+  new RegExp(
+    `${literal(place)}|\\{(?!\\})((?:[1-9]\\d*)?)(\\.|//|/\\.|/)?\\}|\\{(#|%)\\}|\\{(${fields ? "[A-Za-z_$][\\w$]*(?:\\.[\\w$]+|\\[\\d+\\])*" : "(?!)"})\\}`,
+    "g"
+  )
+const pattern = patternOf(false)
 
 /** What a place that is not `{#}` or `{%}` stands for. */
 const chosen = (
@@ -67,6 +74,7 @@ const chosen = (
  *
  * @param quote quotes items if a shell reads the words; default: no quoting.
  * @param fields whether `{name}` and `{user.id}` are fields of the item; default false: they are text.
+ * @param place what stands for the item in place of `{}`, which is text then; the others stay. Default `{}`.
  *
  * @since 0.1.0
  * @category constructors
@@ -74,19 +82,21 @@ const chosen = (
 export const make = (
   words: ReadonlyArray<string>,
   quote: (value: string) => string = (value) => value,
-  fields = false
+  fields = false,
+  place = "{}"
 ): Template => {
-  const places = words.some((word) => hasPlace(word, fields))
+  const found = patternOf(fields, place)
+  const places = words.some((word) => word.search(found) >= 0)
   if (!places) return ({ values }) => [...words, ...values.map(quote)]
   return ({ field, seq, slot, values }) =>
     words.flatMap((word) => {
-      const [, alone] = /^\{(\.|\/\/|\/\.|\/|)\}$/.exec(word) ?? []
+      const alone = word === place ? "" : /^\{(\.|\/\/|\/\.|\/)\}$/.exec(word)?.[1]
       if (alone !== undefined) return values.map((value) => quote(parts[alone]!(value)))
       return word.replace(
-        fields ? named : pattern,
-        (_, index = "", part: string | undefined, number: string | undefined, path: unknown) => {
+        found,
+        (_, index = "", part: string | undefined, number: string | undefined, path: string | undefined) => {
           if (number !== undefined) return String(number === "#" ? seq : (slot ?? "{%}"))
-          const own = chosen({ field, values }, index, typeof path === "string" && fields ? path : undefined)
+          const own = chosen({ field, values }, index, path)
           return own.map((value) => quote(parts[part ?? ""]!(value))).join(" ")
         }
       )
@@ -145,10 +155,11 @@ const readIn = { "'": /[\s|&;<>()$`\\"'*?[\]#~!{}]/, '"': /[$`"]|\\[\\\n]/, "#":
  */
 export const misread = (
   command: string,
-  fields = false
+  fields = false,
+  place = "{}"
 ): ((place: Pick<Place, "field" | "values">) => string | undefined) | undefined => {
   const within = quotesIn(command)
-  const found = [...command.matchAll(fields ? named : pattern)]
+  const found = [...command.matchAll(patternOf(fields, place))]
   const places = found.flatMap(([place, index = "", part = "", number, path], i) => {
     const where = within[found[i]!.index] ?? ""
     return where === "" || number !== undefined ? [] : [{ where, place, index, part, path }]
@@ -180,7 +191,8 @@ export const misread = (
  * @since 0.1.0
  * @category predicates
  */
-export const hasPlace = (word: string, fields = false): boolean => word.search(fields ? named : pattern) >= 0
+export const hasPlace = (word: string, fields = false, place = "{}"): boolean =>
+  word.search(patternOf(fields, place)) >= 0
 
 /**
  * The highest source that a `{N}` refers to; 0 without any.

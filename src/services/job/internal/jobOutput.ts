@@ -45,9 +45,9 @@ export interface JobOutput {
 export const make = (
   mode: Mode,
   { emit, full, room, send }: Emitter<JobEvent>,
-  onSpooled: (() => void) | undefined
+  options: spool.Options = {}
 ): Effect.Effect<JobOutput, never, Scope.Scope> =>
-  Effect.map(spool.make({ onMuch: onSpooled }), (makeSpool) => {
+  Effect.map(spool.make(options), (makeSpool) => {
     const event =
       ({ index, label, name }: Job) =>
       (stream: "stdout" | "stderr", bytes: Uint8Array): JobOutputEvent => ({

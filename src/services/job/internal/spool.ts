@@ -6,7 +6,8 @@ import { Data, Effect, type Scope } from "effect"
 import { codes } from "../../host/ExitCodes.js"
 import { countBuffer } from "../../host/HeapTuning.js"
 import { describe } from "../../host/OwnFiles.js"
-import { anyCount, checkOptions } from "../../text/Numbers.js"
+import { anyCount, checkOptions, countOrInfinity } from "../../text/Numbers.js"
+import * as Sizes from "../../text/Sizes.js"
 
 // Output that waits for its turn: in memory while all of it is small, in unlinked temporary files beyond that.
 
@@ -19,9 +20,13 @@ import { anyCount, checkOptions } from "../../text/Numbers.js"
 export class SpoolError extends Data.TaggedError("SpoolError")<{
   readonly folder: string
   readonly detail: string
+  /** The limit that was reached; undefined if the folder cannot be written. */
+  readonly most?: number | undefined
 }> {
   readonly exitCode = codes.failed
   override get message() {
+    if (this.most !== undefined)
+      return `more than ${Sizes.formatGiven(this.most)} of output would wait until it is due; raise --spool-max, or emit it as it comes with --line-buffer`
     return `cannot keep output in ${this.folder} until it is due: ${this.detail}; set TMPDIR to another folder`
   }
 }
@@ -43,20 +48,24 @@ const block = 16 * 1024
 export interface Options {
   /** Bytes that all spools together hold outside of files; default 8 MiB. */
   readonly memory?: number | undefined
-  /** Called as each further 64 MiB go to files: a chance to check that the output still has a reader. */
+  /** Most bytes that all spools together hold, in memory and in files; more is a {@link SpoolError}. Default no limit. */
+  readonly most?: number | undefined
+  /** Called as each further 8 MiB go to files: a chance to check that the output still has a reader. */
   readonly onMuch?: (() => void) | undefined
 }
 
-const much = 64 * 1024 * 1024
+const much = 8 * 1024 * 1024
 
 /** Makes spools that close with the scope. */
 export const make = ({
   memory = 8 * 1024 * 1024,
+  most = Number.POSITIVE_INFINITY,
   onMuch
 }: Options = {}): Effect.Effect<() => Spool, never, Scope.Scope> =>
   Effect.gen(function* () {
-    checkOptions({ memory }, { memory: anyCount })
+    checkOptions({ memory, most }, { memory: anyCount, most: countOrInfinity })
     let held = 0
+    let waiting = 0
     let filed = 0
     const open = new Set<number>()
     yield* Effect.addFinalizer(() =>
@@ -86,6 +95,7 @@ export const make = ({
       let kept = 0
       let fd: number | undefined
       let size = 0
+      let closed = false
       const toFile = (bytes: Uint8Array) => {
         for (let at = 0; at < bytes.length; ) at += writeSync(fd!, bytes, at)
         filed += bytes.length
@@ -100,6 +110,8 @@ export const make = ({
       }
       const close = () => {
         release()
+        if (!closed) waiting -= size
+        closed = true
         if (fd !== undefined && open.delete(fd)) closeSync(fd)
         fd = undefined
       }
@@ -107,6 +119,8 @@ export const make = ({
         size: () => size,
         write: (bytes) => {
           size += bytes.length
+          waiting += bytes.length
+          if (waiting > most) throw new SpoolError({ folder: tmpdir(), detail: "the limit", most })
           if (fd === undefined && held + bytes.length > memory) {
             checked(() => {
               fd = temporary()

@@ -20,7 +20,7 @@ describe("jobOutput", () => {
         full: () => false,
         whenRoom: () => undefined
       })
-      const output = yield* jobOutput.make(mode, events, undefined)
+      const output = yield* jobOutput.make(mode, events)
       const finish = (index: number, sink: jobOutput.Sink) =>
         output.finish(index, sink, () => void seen.push(`${index} done`)) ?? Effect.void
       return { finish, output, seen }
