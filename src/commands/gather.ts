@@ -8,6 +8,7 @@ import { leanHeap } from "../services/host/HeapTuning.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as GuideServer from "../services/http/GuideServer.js"
 import { flags } from "./gather/flags.js"
+import * as Place from "./gather/place.js"
 import * as View from "./gather/view.js"
 import * as Command from "./kernel/Command.js"
 import type * as Flag from "./kernel/Flag.js"
@@ -17,18 +18,20 @@ import * as Values from "./kernel/Values.js"
 
 const wrong = (error: { readonly message: string }) => Command.usage(error.message)
 
+type Config = Flag.Values<typeof flags>
+
 const parseUrl = (text: string) =>
   text.startsWith("-")
     ? Command.usage(`'${text}' is not a URL; options go before the first URL`)
     : Effect.mapError(DownloadList.parseUrl(text), Command.usage)
 
-const gather = (sources: Gather.Sources, config: Flag.Values<typeof flags>, stop: Effect.Effect<string>) =>
+const gather = (sources: Gather.Sources, config: Config, place: Place.Place, stop: Effect.Effect<string>) =>
   Effect.gen(function* () {
     const { clobber, header, jobs, onFailure, resume, retries, ...given } = config
     const clock = yield* Effect.clock
     let count: number | undefined
     const view = View.make({
-      saves: config.directory !== undefined,
+      bodies: place.bodies,
       replaces: clobber !== false,
       onFailure,
       files: () => count,
@@ -38,6 +41,8 @@ const gather = (sources: Gather.Sources, config: Flag.Values<typeof flags>, stop
     const settings: Gather.FilesOptions = {
       ...given,
       ...retries,
+      directory: place.directory,
+      receive: place.bodies === "printed" ? yield* Gather.toStdout : undefined,
       concurrency: Values.jobCount(jobs, (yield* SystemLoad.SystemLoad).cpus),
       onFailure,
       existing: clobber === false ? "keep" : "replace",
@@ -71,36 +76,44 @@ export const command = Command.provide(
       arguments: [["URL", "http://… or https://…; options go before the first URL"]],
       flags,
       examples: [
-        ["gather -d files https://example.org/a.zip https://example.org/b.zip", "save two files"],
+        ["gather https://example.org/a.zip", "save a file in the current folder"],
+        ["gather -o - https://example.org/a.json", "print a file"],
         ["gather -d files -j 4 --no-clobber -a urls.txt", "save what a list names, except for what is there"],
-        ["gather --json https://example.org/a.zip", "read a file without saving it, and print events"],
+        [
+          "gather --json --discard https://example.org/a.zip",
+          "read a file without saving it, and print events"
+        ],
         ["gather --dry-run -d files -a urls.txt", "print what would be saved where"]
       ]
     },
     (config, { operands }) =>
       Effect.gen(function* () {
-        const { argFile, checksum, directory } = config
+        const { argFile, checksum } = config
         if (operands.length === 0 && argFile === undefined) {
           return yield* Command.usage("no URL is given; write a URL, or -a FILE")
         }
-        if (checksum !== undefined && (operands.length !== 1 || argFile !== undefined)) {
+        const one = operands.length === 1 && argFile === undefined
+        if (checksum !== undefined && !one) {
           return yield* Command.usage("--checksum is for one URL; in a list write URL, TAB, sha256:HEX")
         }
+        const place = yield* Place.placeOf(config, one)
         const urls = yield* Effect.forEach(operands, parseUrl)
         const format = yield* Command.formatOf(config)
-        const requests = urls.map((url) => ({ url, checksum }))
+        const requests = urls.map((url) => ({ url, checksum, name: place.name }))
         const sources = { requests, list: argFile, format, maxLine: config.maxLine }
         yield* leanHeap
-        if (!config.dryRun) return yield* stopOnSignal((stop) => gather(sources, config, stop))
+        if (!config.dryRun) return yield* stopOnSignal((stop) => gather(sources, config, place, stop))
         const view = View.make({
-          saves: directory !== undefined,
+          bodies: place.bodies,
           replaces: true,
           onFailure: config.onFailure,
           files: () => undefined,
           now: () => 0
         })
         const { report } = yield* Reporter.make(view, config)
-        yield* Stream.runForEachChunk(Gather.plan(sources, directory), report).pipe(Effect.mapError(wrong))
+        yield* Stream.runForEachChunk(Gather.plan(sources, place.directory), report).pipe(
+          Effect.mapError(wrong)
+        )
       }).pipe(Effect.scoped),
     { example: { run: () => Gather.example, instead: "write a URL, or -a FILE" } }
   ),

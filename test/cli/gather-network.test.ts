@@ -25,7 +25,8 @@ const { bytes, dropAfter, inTurn, ok, raw, redirect, status } = FaultServer
 
 /** Runs `aio gather --json`; what became of each URL, by its path, and the events. */
 const outcomes = async (args: ReadonlyArray<string>, options: Aio.SpawnOptions = {}) => {
-  const { code, stderr, stdout } = await InProcess.run(["gather", "--json", ...args], options)
+  const place = args.includes("-d") ? [] : ["--discard"]
+  const { code, stderr, stdout } = await InProcess.run(["gather", "--json", ...place, ...args], options)
   const events: Array<any> = stdout
     .split("\n")
     .filter((line) => line !== "")

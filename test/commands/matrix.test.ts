@@ -44,7 +44,7 @@ const readers: ReadonlyArray<Reader> = [
   },
   {
     name: "gather",
-    options: ["-q", "-j1", "-a", "-"],
+    options: ["-q", "-j1", "--discard", "-a", "-"],
     words: [],
     item: (a) => `http://127.0.0.1:${port}/${a}`,
     out: (a) => `http://127.0.0.1:${port}/${a}`

@@ -769,7 +769,7 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
         "/missing": status(404)
       })
       const urls = [server.url("/missing"), ...paths.map(server.url)]
-      const { code, lines } = await Terminal.start(["gather", "-j8", ...urls], columns).ended
+      const { code, lines } = await Terminal.start(["gather", "-j8", "--discard", ...urls], columns).ended
       expect(code).toBe(1)
       // A line that is longer than the terminal's is continued in the next.
       const text = lines.join(columns === 80 ? "\n" : "").replaceAll("\n", " ")
@@ -817,10 +817,15 @@ describe.runIf(Terminal.available)("aio gather: on a terminal", { concurrent: tr
 
   it("a transfer that times out at the end is counted and reported", async () => {
     const server = await serve({ "/f": ok("f"), "/held": () => undefined })
-    const { lines } = await Terminal.start(["gather", "--timeout=1s", server.url("/f"), server.url("/held")])
-      .ended
+    const { lines } = await Terminal.start([
+      "gather",
+      "--discard",
+      "--timeout=1s",
+      server.url("/f"),
+      server.url("/held")
+    ]).ended
     expect(lines.slice(0, 3)).toEqual([
-      `Read ${server.url("/f")}, size 1 (not saved; -d DIR saves it)`,
+      `Read ${server.url("/f")}, size 1`,
       `Timed out ${server.url("/held")}: not done in 1s`,
       "files       1 succeeded, 1 timed out"
     ])

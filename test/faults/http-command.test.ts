@@ -28,7 +28,10 @@ describe("aio gather and what servers do wrong", () => {
     return (server.address() as net.AddressInfo).port
   }
   const gather = async (args: ReadonlyArray<string>, options: Aio.SpawnOptions & { stdin?: string } = {}) => {
-    const { code, stderr, stdout } = await Aio.run(["gather", "--json", "--retries=0", ...args], options)
+    const { code, stderr, stdout } = await Aio.run(
+      ["gather", "--json", "--retries=0", ...(args.includes("-d") ? [] : ["--discard"]), ...args],
+      options
+    )
     const ends: Record<string, string> = {}
     for (const line of stdout.split("\n").filter((line) => line !== "")) {
       const { bytes, cause, event, name, reason, status } = JSON.parse(line)

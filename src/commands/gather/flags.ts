@@ -16,7 +16,15 @@ const header: Flag.Parse<readonly [name: string, value: string]> = (text) => {
 
 /** The options of `aio gather`. */
 export const flags = {
-  directory: Flag.withText(Flags.directory, "save files in DIR; without it they are read and counted"),
+  directory: Flag.withText(Flags.directory, "save files in DIR", "the current folder"),
+  output: Flags.file(
+    "output",
+    "save the one URL as FILE, within DIR if that is given; - is standard output",
+    {
+      alias: "o"
+    }
+  ),
+  discard: Flag.toggle("discard", "read and count the files, and save nothing"),
   argFile: Flag.withText(
     Flags.argFile,
     "read URLs from FILE too: a URL a line, then TAB and a file name, TAB and sha256:HEX; - is standard input"

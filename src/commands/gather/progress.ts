@@ -10,6 +10,7 @@ interface Transfer {
   readonly label: string
   readonly bytes: number
   readonly total: number | undefined
+  readonly meter: Meter
 }
 
 export interface Progress {
@@ -18,6 +19,7 @@ export interface Progress {
 }
 
 const barWidth = 20
+const leastName = 8
 
 /** The speed is that of the last 5 s, measured 5 times a second. */
 const span = 5000
@@ -25,17 +27,69 @@ const pause = 200
 
 const label = (url: string) => url.slice(url.lastIndexOf("/", url.length - 2) + 1)
 
-const bar = ({ bytes, label, total }: Transfer, columns: number): string => {
-  const amount = total === undefined ? formatSize(bytes) : `${formatSize(bytes)} of ${formatSize(total)}`
-  const done = total === undefined || total === 0 ? 0 : Math.round(Math.min(1, bytes / total) * barWidth)
-  const drawn = columns < 60 ? "" : `${"━".repeat(done)}${" ".repeat(barWidth - done)} `
-  const room = Math.max(8, Math.min(40, columns - drawn.length - amount.length - 1))
-  const name = label.length <= room ? label : `…${label.slice(label.length - room + 1)}`
-  return Width.cut(`${drawn}${name.padEnd(room)} ${amount}`, columns)
+/** Measures the speed of bytes that arrive: bytes a second, once there is a time to measure. */
+interface Meter {
+  readonly speed: (arrived: number) => number | undefined
 }
 
-const timeLeft = (ms: number) =>
-  `${ms < 59_000 ? `${Math.max(1, Math.ceil(ms / 1000))} s` : formatDuration(ms)} left`
+const makeMeter = (now: () => number, begun: number): Meter => {
+  let marks = [{ time: now(), arrived: begun }]
+  return {
+    speed: (arrived) => {
+      const time = now()
+      if (time - marks.at(-1)!.time >= pause) marks.push({ time, arrived })
+      const from = marks.findLastIndex((mark) => time - mark.time >= span)
+      if (from > 0) marks = marks.slice(from)
+      const [first] = marks
+      return time - first!.time < pause
+        ? undefined
+        : ((arrived - first!.arrived) / (time - first!.time)) * 1000
+    }
+  }
+}
+
+const percent = (bytes: number, total: number | undefined) =>
+  total === undefined || total === 0 ? undefined : `${Math.min(100, Math.floor((100 * bytes) / total))}%`
+
+const perSecond = (rate: number | undefined) =>
+  rate === undefined ? undefined : `${formatSize(Math.max(0, Math.round(rate)))}/s`
+
+const timeLeft = (bytes: number, total: number | undefined, rate: number | undefined) => {
+  if (total === undefined || rate === undefined || !(rate > 0)) return undefined
+  const ms = (Math.max(0, total - bytes) / rate) * 1000
+  return `${ms < 59_000 ? `${Math.max(1, Math.ceil(ms / 1000))} s` : formatDuration(ms)} left`
+}
+
+/** The parts that there are, without those that matter least where they do not fit into the room. */
+const fit = (
+  parts: Record<string, string | undefined>,
+  least: ReadonlyArray<string>,
+  room: number
+): string => {
+  const line = () => Object.values(parts).filter(Boolean).join("  ")
+  for (const part of least) if (line().length > room) parts[part] = undefined
+  return line()
+}
+
+/** A transfer's bar and name, then how far it is. */
+const bar = ({ bytes, label, meter, total }: Transfer, columns: number): string => {
+  const done = total === undefined || total === 0 ? 0 : Math.round(Math.min(1, bytes / total) * barWidth)
+  const drawn = columns < 60 ? "" : `${"━".repeat(done)}${" ".repeat(barWidth - done)} `
+  const rate = meter.speed(bytes)
+  const far = fit(
+    {
+      percent: percent(bytes, total),
+      amount: total === undefined ? formatSize(bytes) : `${formatSize(bytes)} of ${formatSize(total)}`,
+      speed: perSecond(rate),
+      left: timeLeft(bytes, total, rate)
+    },
+    total === undefined ? ["left", "amount"] : ["amount", "left", "speed"],
+    columns - drawn.length - leastName - 1
+  )
+  const room = Math.max(leastName, Math.min(40, columns - drawn.length - far.length - 1))
+  const name = label.length <= room ? label : `…${label.slice(label.length - room + 1)}`
+  return Width.cut(`${drawn}${name.padEnd(room)} ${far}`, columns)
+}
 
 export const make = (options: {
   /** How many files there are, if that is known. */
@@ -49,7 +103,7 @@ export const make = (options: {
   let failed = 0
   let whole = { files: 0, bytes: 0 } // downloaded
   let arrived = 0 // in this run
-  let marks = [{ time: now(), arrived }]
+  const meter = makeMeter(now, 0)
 
   const count = (event: DownloadEvent) => {
     if (event.event === "summary" || event.event === "started" || event.event === "note") return
@@ -57,7 +111,10 @@ export const make = (options: {
     if (event.event === "progress") {
       // What the first event of a transfer counts may be of an earlier run.
       arrived += before === undefined ? 0 : Math.max(0, event.bytes - before.bytes)
-      active.set(event.index, { label: label(event.name), bytes: event.bytes, total: event.total })
+      const { bytes, total } = event
+      // Fewer bytes than before: it has begun anew.
+      const kept = before !== undefined && before.bytes <= bytes ? before.meter : makeMeter(now, bytes)
+      active.set(event.index, { label: label(event.name), bytes, total, meter: kept })
       return
     }
     active.delete(event.index)
@@ -80,38 +137,23 @@ export const make = (options: {
     return known === 0 ? undefined : known + Math.max(0, all - ended - sized.length) * (known / count)
   }
 
-  const speed = (): number | undefined => {
-    const time = now()
-    if (time - marks.at(-1)!.time >= pause) marks.push({ time, arrived })
-    const from = marks.findLastIndex((mark) => time - mark.time >= span)
-    if (from > 0) marks = marks.slice(from)
-    const [first] = marks
-    return time - first!.time < pause ? undefined : ((arrived - first!.arrived) / (time - first!.time)) * 1000
-  }
-
   const total = (columns: number): string => {
     const received = [...active.values()].reduce((sum, { bytes }) => sum + bytes, whole.bytes)
     const all = expected()
-    const rate = speed()
-    const parts: Record<"files" | "failed" | "percent" | "bytes" | "speed" | "left", string | undefined> = {
-      files: `${files() === undefined ? ended : `${ended}/${files()}`} files`,
-      failed: failed === 0 ? undefined : `${failed} failed`,
-      percent: all === undefined ? undefined : `${Math.min(100, Math.floor((100 * received) / all))}%`,
-      bytes: formatSize(received),
-      speed: rate === undefined ? undefined : `${formatSize(Math.round(rate))}/s`,
-      left:
-        all === undefined || rate === undefined || rate === 0
-          ? undefined
-          : timeLeft((Math.max(0, all - received) / rate) * 1000)
-    }
-    const line = () =>
-      Object.values(parts)
-        .filter((part) => part !== undefined)
-        .join("  ")
-    for (const part of ["bytes", "failed", "files"] as const) {
-      if (line().length > columns) parts[part] = undefined
-    }
-    return Width.cut(line(), columns)
+    const rate = meter.speed(arrived)
+    const line = fit(
+      {
+        files: `${files() === undefined ? ended : `${ended}/${files()}`} files`,
+        failed: failed === 0 ? undefined : `${failed} failed`,
+        percent: percent(received, all),
+        bytes: formatSize(received),
+        speed: perSecond(rate),
+        left: timeLeft(received, all, rate)
+      },
+      ["bytes", "failed", "files"],
+      columns
+    )
+    return Width.cut(line, columns)
   }
 
   return {

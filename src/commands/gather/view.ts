@@ -14,8 +14,9 @@ const mostNotes = 100
 
 /** How `aio gather` shows its events. */
 export const make = (options: {
-  /** Whether files are saved, and whether one that exists is replaced. */
-  readonly saves: boolean
+  /** Whether files are saved, read and discarded, or printed. */
+  readonly bodies: "saved" | "discarded" | "printed"
+  /** Whether a file that exists is replaced. */
   readonly replaces: boolean
   /** By `collect` failures are results. */
   readonly onFailure: "cancel" | "continue" | "collect"
@@ -23,7 +24,7 @@ export const make = (options: {
   readonly files: () => number | undefined
   readonly now: () => number
 }): Reporter.View<Event> => {
-  const { onFailure, replaces, saves } = options
+  const { bodies, onFailure, replaces } = options
   const progress = Progress.make(options)
   const notes = new Set<string>()
   let existing: string | undefined
@@ -32,11 +33,8 @@ export const make = (options: {
   const finished = (event: Finished): Reporter.Shown | undefined => {
     const { bytes, name, path, reason, status } = event
     if (status === "succeeded") {
-      return {
-        line: saves
-          ? `Downloaded ${name}, size ${bytes}`
-          : `Read ${name}, size ${bytes} (not saved; -d DIR saves it)`
-      }
+      if (bodies === "printed") return undefined
+      return { line: `${bodies === "saved" ? "Downloaded" : "Read"} ${name}, size ${bytes}` }
     }
     if (status === "skipped") {
       // The summary counts what was never begun.
@@ -53,7 +51,7 @@ export const make = (options: {
   }
 
   const kept = ({ exitCode, kept = { files: 0, bytes: 0 }, succeeded }: Summary): string | undefined => {
-    if (!saves || (kept.files === 0 && exitCode <= 128)) return undefined
+    if (bodies !== "saved" || (kept.files === 0 && exitCode <= 128)) return undefined
     const size = kept.files === 0 ? "" : `, ${formatSize(kept.bytes)}`
     const how = succeeded > 0 && replaces ? ", with --no-clobber to keep existing files" : ""
     return `${plural(kept.files, "partial file")}${size}; run the same command again to continue${how}`

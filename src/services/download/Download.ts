@@ -110,6 +110,11 @@ export interface Head {
  * @category models
  */
 export interface Receiver {
+  /**
+   * Whether the body is requested and taken as that of a file: whole, and without an encoding that is not the file's own.
+   * Default false.
+   */
+  readonly asFile?: boolean | undefined
   /** Called when the request is about to be sent: before that, no server can have acted on it. */
   readonly onSend?: (() => void) | undefined
   /** Whether a response of status 300 or more is that failure, as it is by default; else it is received like any other. */

@@ -51,6 +51,11 @@ export interface DownloadsOptions extends Download.SessionOptions {
   /** As in `Download.Target`; default false. */
   readonly contentDisposition?: boolean | undefined
   /**
+   * Takes each body in place of a file; excludes `directory`. A transfer is not retried once its first bytes have been
+   * taken. Default: none.
+   */
+  readonly receive?: ((request: Download.DownloadRequest) => Download.Receiver) | undefined
+  /**
    * Names that are already taken, made with `NameClaims.make`: for instance of requests that were checked before the first
    * download. Each request's name is checked as it arrives in any case.
    */
@@ -97,6 +102,8 @@ interface Item extends outcomes.Item {
   readonly history: Download.History
   /** The name from `Content-Disposition` that an earlier attempt has claimed. */
   claimed?: string
+  /** Whether a receiver has taken bytes of the body. */
+  taken: boolean
 }
 
 const buffered = 1024
@@ -169,6 +176,18 @@ export const downloads = <E = never, R = never>(
               fsync: options.fsync,
               contentDisposition: options.contentDisposition
             }
+      const receiver = (item: Item): Download.Receiver | undefined => {
+        const receiver = options.receive?.(item.request)
+        return (
+          receiver && {
+            ...receiver,
+            data: (piece) => {
+              item.taken = true
+              return receiver.data(piece)
+            }
+          }
+        )
+      }
       const resolveName = (item: Item, suggested: string): string | undefined => {
         if (suggested !== item.claimed && !claims.claim(suggested)) return undefined
         item.claimed = suggested
@@ -183,6 +202,7 @@ export const downloads = <E = never, R = never>(
         },
         headers: options.headers,
         target: target(item),
+        receiver: receiver(item),
         checksum: item.request.checksum,
         maxSize: options.maxSize,
         history: item.history,
@@ -208,6 +228,7 @@ export const downloads = <E = never, R = never>(
           if (item.attempts === 0) item.attempts = 1
           return toRequest(item)
         },
+        mayRetry: ({ taken }) => !taken,
         onRetry: report.retrying
       })
 
@@ -319,7 +340,8 @@ export const downloads = <E = never, R = never>(
               notes: new Set(),
               attempts: 0,
               begun: report.begun,
-              kept: 0
+              kept: 0,
+              taken: false
             }
             if (options.directory === undefined || (yield* claims.begin(request))) items.push(item)
             else {

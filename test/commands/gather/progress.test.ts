@@ -126,14 +126,40 @@ describe("progress", () => {
     count(progress(1, 5 * MiB, 10 * MiB))
     count({ ...progress(2, MiB), name: `https://a.example/${"long-".repeat(20)}name.bin` } as DownloadEvent)
     expect(lines(79).slice(1)).toEqual([
-      `━━━━━━━━━━${" ".repeat(11)}f1.bin${" ".repeat(34)} 5.0 MiB of 10 MiB`,
+      `━━━━━━━━━━${" ".repeat(11)}f1.bin${" ".repeat(29)} 50%  5.0 MiB of 10 MiB`,
       `${" ".repeat(21)}…-long-long-long-long-long-long-name.bin 1.0 MiB`
     ])
     expect(lines(39).slice(1)).toEqual([
-      "f1.bin                5.0 MiB of 10 MiB",
+      "f1.bin           50%  5.0 MiB of 10 MiB",
       "…g-long-long-long-long-name.bin 1.0 MiB"
     ])
   })
+
+  it.each([
+    [
+      100,
+      10 * MiB,
+      `${"━".repeat(12)}${" ".repeat(8)} f1.bin${" ".repeat(29)} 60%  6.0 MiB of 10 MiB  1.0 MiB/s  4 s left`
+    ],
+    [60, 10 * MiB, `${"━".repeat(12)}${" ".repeat(8)} f1.bin         60%  1.0 MiB/s  4 s left`],
+    [40, 10 * MiB, "f1.bin          60%  1.0 MiB/s  4 s left"],
+    [26, 10 * MiB, "f1.bin      60%  1.0 MiB/s"],
+    [14, 10 * MiB, "f1.bin     60%"],
+    [40, undefined, "f1.bin                6.0 MiB  1.0 MiB/s"],
+    [20, undefined, "f1.bin     1.0 MiB/s"]
+  ])(
+    "a bar at %d columns has the percentage, the speed and the time left, of %s bytes",
+    (columns, total, line) => {
+      let time = 0
+      const { count, lines } = Progress.make({ files: () => 1, now: () => time })
+      count(progress(1, 5 * MiB, total))
+      time = 1000
+      count(progress(1, 6 * MiB, total))
+      expect(lines(columns)[1]!.trimEnd()).toBe(line)
+      count(progress(1, MiB, total)) // it has begun anew
+      expect(lines(columns)[1]).not.toMatch(/-|\/s/)
+    }
+  )
 
   const event = fc.oneof(
     fc

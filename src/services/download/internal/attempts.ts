@@ -35,10 +35,12 @@ export const make = <Item>(options: {
   /** The pause before the nth retry, from 0, in milliseconds; `Retry-After` may be longer. */
   readonly pauseBefore: (nth: number) => Effect.Effect<number>
   readonly toRequest: (item: Item) => Download.Request
+  /** Whether the item may be requested again after a failure. */
+  readonly mayRetry: (item: Item) => boolean
   /** Called before the wait for the attempt of that number; the delay is in milliseconds. */
   readonly onRetry: (item: Item, attempt: number, delay: number, error: Download.DownloadError) => void
 }): Attempts<Item> => {
-  const { onRetry, pauseBefore, retries, session, toRequest } = options
+  const { mayRetry, onRetry, pauseBefore, retries, session, toRequest } = options
   let running = 0
   const starved = new Set<() => void>()
   const waiting = new Set<() => void>()
@@ -96,7 +98,7 @@ export const make = <Item>(options: {
           result = yield* attempt(item)
           continue
         }
-        if (!error.retryable || made > retries) return yield* error
+        if (!error.retryable || made > retries || !mayRetry(item)) return yield* error
         const { retryAfter = 0 } = error
         if (retryAfter > longestRetryAfter) {
           return yield* new Download.DownloadError({

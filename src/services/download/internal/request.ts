@@ -7,6 +7,10 @@ import { Failure } from "./failure.js"
 const secrets = new Set(["authorization", "cookie", "host", "proxy-authorization"])
 const ofBody = /^content-/
 
+/** Whether the body is wanted as it is. */
+export const isFile = ({ receiver, target }: Request): boolean =>
+  target !== undefined || receiver?.asFile === true
+
 /** What is sent: redirects may change it. */
 export interface Sent {
   readonly method: string
@@ -49,7 +53,7 @@ export const headersFor = (
   const headers: Record<string, string> = {
     "user-agent": "aio",
     accept: "*/*",
-    "accept-encoding": request.target === undefined ? "gzip, deflate, br" : "identity"
+    "accept-encoding": isFile(request) ? "identity" : "gzip, deflate, br"
   }
   if (url.username !== "" || url.password !== "") {
     const user = `${textDecoded(url.username)}:${textDecoded(url.password)}`

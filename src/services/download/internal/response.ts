@@ -11,6 +11,7 @@ import { Decoder } from "./encodings.js"
 import { broke, Failure } from "./failure.js"
 import { FileSink } from "./fileSink.js"
 import { discardPartial, type Folder, findPartial, type Partial } from "./partials.js"
+import { isFile } from "./request.js"
 import * as undici from "./undici.js"
 
 // Handles one response: a redirect, a failure, the rest of a partial file or a whole file. Only a body whose head proves
@@ -233,10 +234,12 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         : undefined
     const body = readBody(status, headers, {
       empty: transfer.method === "HEAD" || emptyStatus.has(status),
-      received: receiver !== undefined,
+      received: receiver !== undefined && receiver.asFile !== true,
       endProves: careful || connection === undefined || !undici.isEncrypted(connection),
       // With identity requested, an encoding can only be the file's own.
-      names: target && [target.name, request.url.pathname, transfer.url.pathname, suggested ?? ""],
+      names: isFile(request)
+        ? [target?.name ?? "", request.url.pathname, transfer.url.pathname, suggested ?? ""]
+        : undefined,
       piece,
       ranged
     })
