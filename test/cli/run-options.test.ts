@@ -120,7 +120,9 @@ export default Effect.zipRight(Effect.sync(() => console.log(${text}, process.ar
   })
 
   it("refuses a path that does not exist", async () => {
-    const { code, stderr } = await InProcess.run(["run", "--watch=none", "p.ts"], { cwd: folder({ "p.ts": "" }) })
+    const { code, stderr } = await InProcess.run(["run", "--watch=none", "p.ts"], {
+      cwd: folder({ "p.ts": "" })
+    })
     expect([code, stderr]).toEqual([2, "aio run: option --watch: cannot watch none: it does not exist\n"])
   })
 })

@@ -195,7 +195,6 @@ export const elsewhere: Readonly<Record<string, string>> = {
   "--env": "--env-file FILE",
   "-e": "--env-file FILE",
   "--formation": "--scale NAME=N[,NAME=N]",
-  "-m": "--scale NAME=N[,NAME=N]",
   "--cwd": "--workdir [NAME:]DIR",
   "--directory": "--workdir [NAME:]DIR",
   "-d": "--workdir [NAME:]DIR",
