@@ -285,6 +285,15 @@ describe("aio subprocess", () => {
     expect(bytes(typed)).toBe("357 277 275 . b . a 377 .")
   })
 
+  it("gives a command several items, runs commands of its input, and feeds blocks to jobs", async () => {
+    expect((await aio(["-qkn2", "echo", "{2}", "{}"], { stdin: "a\nb\nc\n" })).stdout).toBe("b a b\n c\n")
+    expect((await aio(["-qkP2"], { stdin: "echo a | cat\necho b\n" })).stdout).toBe("a\nb\n")
+    expect((await aio(["-qk", "--pipe", "-n2", "wc", "-l"], { stdin: "a\nb\nc\n" })).stdout).toBe("2\n1\n")
+    expect((await aio(["-qkj0", "--colsep", ",", "echo", "{2}"], { stdin: "a,b\n" })).stdout).toBe("b\n")
+    const unread = await aio(["-q", "--pipe", "true"], { shell: 'seq 300000 | "$@"' })
+    expect([unread.code, unread.stderr]).toEqual([0, ""])
+  })
+
   it.each([
     ["its timeout", 124, ["--timeout", "300ms"], "1"],
     ["the failure of another", 1, ["--halt", "now,fail=1"], "0"]
@@ -371,10 +380,14 @@ describe("aio subprocess", () => {
     const log = join(at, "log")
     appendFileSync(log, "nonsense\n")
     for (const [args, code, line] of [
-      [["-j0", "--", "echo", ":::", "1"], 2, /option --jobs: '0' is out of range; expected 1 or more/],
+      [["-j0%", "--", "echo", ":::", "1"], 2, /option --jobs: '0%' is out of range; expected 1 or more/],
+      [["--colsep", "(", "echo"], 2, /option --colsep: Invalid regular expression/],
+      [["-X", "--colsep", ",", "echo"], 2, /--max-args and --xargs take items of one list, without --colsep/],
+      [["--pipe", "wc", "{}"], 2, /with --pipe no item is a word of the command/],
+      [["--block", "1M", "wc"], 2, /--block needs --pipe/],
       [["-j", "x", "--", "echo", ":::", "1"], 2, /'x' is not a number of jobs; expected 8, 50% .* or \+2/],
       [["-j", "1000000", "--", "echo", ":::", "1"], 2, /'1000000' is out of range; expected at most 100000/],
-      [["-j", "3"], 2, /no command is given; write CMD ARG\.\.\. ::: ITEM\.\.\./],
+      [["-j", "3", ":::", "a"], 2, /no command is given; write CMD ARG\.\.\. ::: ITEM\.\.\./],
       [["--halt", "now,fail=101%", "--", "echo", ":::", "1"], 2, /'now,fail=101%' is not a rule/],
       [["--results", "", "--", "echo", ":::", "1"], 2, /option --results: '' is empty; expected a folder/],
       [["--", "echo", ":::"], 2, /':::' has no items after it/],

@@ -182,8 +182,8 @@ export const batches =
       checkOptions({ maxArgs, maxChars }, { maxArgs: count, maxChars: count })
       const most = maxArgs ?? Number.POSITIVE_INFINITY
       const fixed = length([])
-      // A blank between two items in a part of a word; a template without places has it too.
-      const between = 1
+      // In a part of a word there is a blank between two items.
+      const between = Math.max(0, length(["", ""]) - 2 * length([""]) + fixed)
       let index = 0
       let batch: Array<string> = []
       let size = fixed
@@ -197,11 +197,11 @@ export const batches =
         const found: Array<ReadonlyArray<string>> = []
         for (const item of chunk) {
           index++
-          const more = length([item]) - fixed + between
-          if (fixed + more - between > maxChars) return new ItemTooLong({ index, item, most: maxChars })
-          if (batch.length > 0 && size + more > maxChars) found.push(taken())
+          const more = length([item]) - fixed
+          if (fixed + more > maxChars) return new ItemTooLong({ index, item, most: maxChars })
+          if (batch.length > 0 && size + between + more > maxChars) found.push(taken())
+          size += more + (batch.length > 0 ? between : 0)
           batch.push(item)
-          size += more
           if (batch.length === most) found.push(taken())
         }
         return Effect.succeed(Chunk.unsafeFromArray(found))
