@@ -3,6 +3,7 @@
 // behind. A failure names the seed that repeats its run.
 import { spawn } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
+import { setTimeout as setTimeoutPromise } from "node:timers/promises"
 import { parseArgs } from "node:util"
 import { aio, build } from "./project.mjs"
 
@@ -128,7 +129,11 @@ const run = async (seed) => {
 
   if (moment === "start") await pause(early)
   else {
-    await Promise.race([up, pause(longest)])
+    // Aborted once it is up: a timer that is left over would hold a single seed for 30 s.
+    const waited = new AbortController()
+    const timedOut = setTimeoutPromise(longest, undefined, { signal: waited.signal }).catch(() => undefined)
+    await Promise.race([up, timedOut])
+    waited.abort()
     await pause(below(100))
   }
   let kills = 0
