@@ -61,7 +61,7 @@ const timeLeft = (bytes: number, total: number | undefined, rate: number | undef
 }
 
 /** The parts that there are, without those that matter least where they do not fit into the room. */
-const fitting = (
+const fitted = (
   parts: Record<string, string | undefined>,
   least: ReadonlyArray<string>,
   room: number
@@ -76,7 +76,7 @@ const bar = ({ bytes, label, meter, total }: Transfer, columns: number): string 
   const done = total === undefined || total === 0 ? 0 : Math.round(Math.min(1, bytes / total) * barWidth)
   const drawn = columns < 60 ? "" : `${"━".repeat(done)}${" ".repeat(barWidth - done)} `
   const rate = meter.speed(bytes)
-  const far = fitting(
+  const far = fitted(
     {
       percent: percent(bytes, total),
       amount: total === undefined ? formatSize(bytes) : `${formatSize(bytes)} of ${formatSize(total)}`,
@@ -141,7 +141,7 @@ export const make = (options: {
     const received = [...active.values()].reduce((sum, { bytes }) => sum + bytes, whole.bytes)
     const all = expected()
     const rate = meter.speed(arrived)
-    const line = fitting(
+    const line = fitted(
       {
         files: `${files() === undefined ? ended : `${ended}/${files()}`} files`,
         failed: failed === 0 ? undefined : `${failed} failed`,
