@@ -27,12 +27,12 @@ const parseUrl = (text: string) =>
 
 const gather = (sources: Gather.Sources, config: Config, place: Place.Place, stop: Effect.Effect<string>) =>
   Effect.gen(function* () {
-    const { clobber, header, jobs, onFailure, resume, retries, ...given } = config
+    const { clobber, header, jobs, mtime, onFailure, resume, retries, timestamping, ...given } = config
     const clock = yield* Effect.clock
     let count: number | undefined
     const view = View.make({
       bodies: place.bodies,
-      replaces: clobber !== false,
+      replaces: clobber !== false && !timestamping,
       onFailure,
       files: () => count,
       now: () => Number(clock.unsafeCurrentTimeNanos() / 1_000_000n)
@@ -45,7 +45,8 @@ const gather = (sources: Gather.Sources, config: Config, place: Place.Place, sto
       receive: place.bodies === "printed" ? yield* Gather.toStdout : undefined,
       concurrency: Values.jobCount(jobs, (yield* SystemLoad.SystemLoad).cpus),
       onFailure,
-      existing: clobber === false ? "keep" : "replace",
+      existing: timestamping ? "newer" : clobber === false ? "keep" : "replace",
+      mtime: mtime !== false,
       resume: resume !== false,
       headers: Object.fromEntries(header),
       progress: config.json || isLive,

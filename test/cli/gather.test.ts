@@ -659,7 +659,9 @@ describe.concurrent("aio gather", () => {
         "--max-line",
         "--max-redirects",
         "--max-size",
+        "--mtime",
         "--no-clobber",
+        "--no-mtime",
         "--no-resume",
         "--null",
         "--on-failure",
@@ -670,7 +672,8 @@ describe.concurrent("aio gather", () => {
         "--resume",
         "--retries",
         "--stall-timeout",
-        "--timeout"
+        "--timeout",
+        "--timestamping"
       ].sort()
     )
   })

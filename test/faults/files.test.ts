@@ -288,7 +288,9 @@ describe("aio gather: existing entries of the folder", () => {
     const small = new SmallFiles()
     // The first are written by the thread pool, later ones by a thread of their own.
     const saves = Array.from({ length: 24 }, () =>
-      small.save(join(dir, "planted"), join(dir, "f"), Buffer.from("body")).catch((error) => error.code)
+      small
+        .save(join(dir, "planted"), join(dir, "f"), Buffer.from("body"), undefined)
+        .catch((error) => error.code)
     )
     expect(new Set(await Promise.all(saves))).toEqual(new Set(["EEXIST"]))
     await small.close()

@@ -63,6 +63,16 @@ export const flags = {
     "replace files that exist; --no-clobber keeps them, unless a checksum says that they are wrong",
     "--clobber"
   ),
+  timestamping: Flag.toggle(
+    "timestamping",
+    "replace a file that exists only if the server's is newer; with a checksum, only if it is wrong",
+    "N"
+  ),
+  mtime: Flag.negatable(
+    "mtime",
+    "give files the server's modification time; --no-mtime leaves the time of the download",
+    "--mtime"
+  ),
   resume: Flag.negatable(
     "resume",
     "continue partial files of an earlier run that are the same version; --no-resume keeps none either",

@@ -17,8 +17,22 @@ export const placeOf = (
   /** Whether there is one URL. */
   one: boolean
 ): Effect.Effect<Place, Command.Problem> => {
-  const { contentDisposition, directory, discard, json, output } = config
+  const { clobber, contentDisposition, directory, discard, json, output, timestamping } = config
   const given = directory !== undefined ? "--directory" : output !== undefined ? "--output" : undefined
+  if (timestamping) {
+    const excluded =
+      clobber === false
+        ? "--no-clobber"
+        : contentDisposition
+          ? "--content-disposition"
+          : discard
+            ? "--discard"
+            : output === "-"
+              ? "--output -"
+              : undefined
+    if (excluded !== undefined)
+      return Command.usage(`--timestamping compares with the saved file; omit it or ${excluded}`)
+  }
   if (discard) {
     if (given !== undefined) return Command.usage(`--discard saves nothing; omit it or ${given}`)
     return Effect.succeed({ bodies: "discarded", directory: undefined, name: undefined })

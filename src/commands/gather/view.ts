@@ -1,3 +1,4 @@
+import { notModified } from "../../services/download/Downloads.js"
 import type * as Events from "../../services/host/Events.js"
 import { codes } from "../../services/host/ExitCodes.js"
 import { plural } from "../../services/text/Plural.js"
@@ -27,8 +28,8 @@ export const make = (options: {
   const { bodies, onFailure, replaces } = options
   const progress = Progress.make(options)
   const notes = new Set<string>()
-  let existing: string | undefined
-  let existed = 0
+  /** Files that are kept, by why, and the first of them. */
+  const kept = { exist: { files: 0, first: "" }, unmodified: { files: 0, first: "" } }
 
   const finished = (event: Finished): Reporter.Shown | undefined => {
     const { bytes, name, path, reason, status } = event
@@ -40,8 +41,8 @@ export const make = (options: {
       // The summary counts what was never begun.
       if (path === undefined)
         return reason?.startsWith("never begun") ? undefined : { note: `${name}: ${reason}` }
-      existing ??= path
-      existed++
+      const why = reason === notModified ? kept.unmodified : kept.exist
+      if (why.files++ === 0) why.first = path
       return undefined
     }
     // The summary counts what a signal or a wrong line of the list has cancelled.
@@ -50,12 +51,15 @@ export const make = (options: {
     return onFailure === "collect" ? { line: Reporter.failed(event) } : { failure: Reporter.failed(event) }
   }
 
-  const kept = ({ exitCode, kept = { files: 0, bytes: 0 }, succeeded }: Summary): string | undefined => {
+  const keptParts = ({ exitCode, kept = { files: 0, bytes: 0 }, succeeded }: Summary): string | undefined => {
     if (bodies !== "saved" || (kept.files === 0 && exitCode <= 128)) return undefined
     const size = kept.files === 0 ? "" : `, ${formatSize(kept.bytes)}`
     const how = succeeded > 0 && replaces ? ", with --no-clobber to keep existing files" : ""
     return `${plural(kept.files, "partial file")}${size}; run the same command again to continue${how}`
   }
+
+  const of = ({ files, first }: { files: number; first: string }, one: string, more: string) =>
+    files === 0 ? [] : files === 1 ? `${first} ${one}` : `${files} files ${more}`
 
   const summary = (event: Summary): Reporter.Shown | undefined => {
     const { bytes, cancelled, causes, duration, exitCode, failed, retries, skipped, succeeded, timed_out } =
@@ -64,14 +68,15 @@ export const make = (options: {
     const none = succeeded + failed + cancelled + skipped + timed_out === 0
     if (exitCode === codes.SIGPIPE || (exitCode === codes.usage && none)) return undefined
     const why = Object.entries(causes).map(([cause, times]) => `${cause} ${times}`)
-    const continued = kept(event)
+    const continued = keptParts(event)
     return {
       note:
-        existed === 0
-          ? undefined
-          : existed === 1
-            ? `${existing} already exists`
-            : `${existed} files already exist`,
+        [
+          of(kept.exist, "already exists", "already exist"),
+          of(kept.unmodified, "is not modified", "are not modified")
+        ]
+          .flat()
+          .join("; ") || undefined,
       summary: Reporter.summary("files", event, [
         ["bytes", formatSize(bytes)],
         ["throughput", `${formatSize(Math.round(bytes / Math.max(duration / 1000, 0.001)))}/s`],

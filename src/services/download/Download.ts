@@ -59,9 +59,13 @@ export interface Target {
   readonly contentDisposition?: boolean | undefined
   /**
    * An existing file of that name is replaced when the new one is complete (default), or kept and not downloaded; if the
-   * request has a checksum, only a file that matches it is kept.
+   * request has a checksum, only a file that matches it is kept. With `"newer"` and no checksum a file is kept if the
+   * server's is not newer: `If-Modified-Since` has its time, and a response with the same length and no later
+   * `Last-Modified` counts as one of status 304. This compares with `name`, not with a name from the server.
    */
-  readonly existing?: "replace" | "keep" | undefined
+  readonly existing?: "replace" | "keep" | "newer" | undefined
+  /** Gives the file the time of `Last-Modified`; default false. */
+  readonly mtime?: boolean | undefined
   /** Continues the partial file of an earlier attempt or process, if it is provably the same version; default true. */
   readonly resume?: boolean | undefined
   /** Makes file and folder survive a power cut before the download counts as done; default false. */
@@ -174,11 +178,11 @@ export interface Downloaded {
   readonly size: number
   /** The path of the file, if it was saved. */
   readonly path: string | undefined
-  /** The file already existed and `existing` is `"keep"`: nothing was downloaded. */
+  /** The file already existed and `existing` is `"keep"`, or it is not modified: nothing was downloaded. */
   readonly skipped: boolean
   /** Bytes of an earlier attempt that were not downloaded again. */
   readonly resumedFrom: number
-  /** HTTP status of the last response; 0 when skipped. */
+  /** HTTP status of the last response; when skipped, 304 if the file is not modified, else 0. */
   readonly status: number
   /** An oddity of the response, as a sentence. */
   readonly note?: string | undefined

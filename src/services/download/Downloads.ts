@@ -43,7 +43,9 @@ export interface DownloadsOptions extends Download.SessionOptions {
   /** Most bytes of a decoded body; default unlimited, and 1 GiB for a compressed body. */
   readonly maxSize?: number | undefined
   /** As in `Download.Target`; default `"replace"`. */
-  readonly existing?: "replace" | "keep" | undefined
+  readonly existing?: Download.Target["existing"]
+  /** As in `Download.Target`; default false. */
+  readonly mtime?: boolean | undefined
   /** As in `Download.Target`; default true. */
   readonly resume?: boolean | undefined
   /** As in `Download.Target`; default false. */
@@ -93,6 +95,14 @@ export type Finished = Extract<DownloadEvent, { readonly event: "finished" }>
  * @category events
  */
 export type Summary = Extract<DownloadEvent, { readonly event: "summary" }>
+
+/**
+ * The `reason` of a download that is skipped because the file is not modified.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const notModified = outcomes.notModified
 
 class FirstFailure extends Data.TaggedError("FirstFailure")<{
   readonly cancellation: Cancellation.Cancellation
@@ -172,6 +182,7 @@ export const downloads = <E = never, R = never>(
               directory: options.directory,
               name: NameClaims.nameOf(item.request),
               existing: options.existing,
+              mtime: options.mtime,
               resume: options.resume,
               fsync: options.fsync,
               contentDisposition: options.contentDisposition

@@ -19,6 +19,12 @@ export const strongValidator = (headers: Headers): string | undefined => {
   return Date.parse(date) - Date.parse(modified) >= 60_000 ? modified : undefined
 }
 
+/** The time of `Last-Modified`, if it is one. */
+export const lastModified = (headers: Headers): Date | undefined => {
+  const time = Date.parse(one(headers["last-modified"]) ?? "")
+  return Number.isNaN(time) ? undefined : new Date(time)
+}
+
 /** Bytes `from` up to, not including, `end`. */
 export interface Range {
   readonly from: number

@@ -96,6 +96,8 @@ export class FileSink {
     /** Identifies the version of these bytes; without it they cannot be continued later. */
     readonly version: { readonly [K in "url" | "validator" | "total"]: Sidecar[K] | undefined } | undefined,
     readonly resumed: Partial | undefined,
+    /** The time that the file gets. */
+    readonly modified: Date | undefined,
     /** Called when more bytes are accepted again after `write` has requested a pause. */
     readonly onDrain: () => void,
     readonly onError: (error: unknown) => void
@@ -249,17 +251,18 @@ export class FileSink {
 
   /** The body has arrived and been verified: writes the remaining bytes and renames. Returns the final path. */
   async finish(): Promise<string> {
-    const { name, target } = this
+    const { modified, name, target } = this
     const final = path.join(target.directory, name)
     if (this.#chunks !== undefined) {
       const chunks = this.#chunks
       this.#chunks = []
       const temporary = ownName(target, "aio-tmp")
       const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
-      if (target.fsync !== true) await this.folder.writer.save(temporary, final, body)
+      if (target.fsync !== true) await this.folder.writer.save(temporary, final, body, modified)
       else {
         this.#path = temporary
         await fsp.writeFile(temporary, body, { flag: "wx", flush: true })
+        if (modified !== undefined) await fsp.utimes(temporary, new Date(), modified).catch(() => undefined)
         await fsp.rename(temporary, final)
       }
     } else {
@@ -275,6 +278,8 @@ export class FileSink {
           syscall: "write"
         })
       }
+      // A file system without times is no failure.
+      if (modified !== undefined) await this.#file!.utimes(new Date(), modified).catch(() => undefined)
       if (target.fsync === true) await this.#file!.sync()
       await this.#file!.close()
       this.#file = undefined

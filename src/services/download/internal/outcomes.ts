@@ -10,6 +10,9 @@ import type * as Download from "../Download.js"
 type Event = Exclude<typeof Events.Gather.Type, { readonly event: "planned" }>
 type Finished = Extract<Event, { readonly event: "finished" }>
 
+/** Why a download with `existing: "newer"` is skipped. */
+export const notModified = "not modified"
+
 /** What the events of a download tell of it. */
 export interface Item {
   readonly index: number
@@ -83,7 +86,10 @@ export const make = (clock: Clock.Clock, emit: (event: Event) => void) => {
         ...(path === undefined ? {} : { path }),
         ...(checksum === undefined ? {} : { sha256: checksum.hex })
       }
-      if (skipped) return finish(item, "skipped", { reason: "it already exists", ...file })
+      if (skipped) {
+        const reason = status === 304 ? notModified : "it already exists"
+        return finish(item, "skipped", { reason, ...file })
+      }
       bytes += size - resumedFrom
       const resumed = resumedFrom === 0 ? {} : { resumedFrom }
       finish(item, "succeeded", { ...file, ...resumed, httpStatus: status })

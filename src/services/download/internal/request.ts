@@ -47,7 +47,11 @@ export interface Rest {
 export const headersFor = (
   request: Request,
   url: URL,
-  rest: Rest | undefined,
+  only: {
+    readonly rest: Rest | undefined
+    /** Asks for the file only if it is newer than this time. */
+    readonly since: number | undefined
+  },
   withBody = true
 ): Record<string, string> => {
   const headers: Record<string, string> = {
@@ -65,6 +69,8 @@ export const headersFor = (
     if (url.origin === request.url.origin || !(secrets.has(key) || request.secrets?.has(key) === true))
       headers[key] = value
   }
+  const { rest, since } = only
+  if (since !== undefined) headers["if-modified-since"] = new Date(since).toUTCString()
   if (rest !== undefined) {
     headers["range"] = `bytes=${rest.offset}-`
     headers["if-range"] = rest.validator

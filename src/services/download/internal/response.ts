@@ -5,7 +5,7 @@ import { plural } from "../../text/Plural.js"
 import { formatSize } from "../../text/Sizes.js"
 import { type Downloaded, type History, type Request, show, type Target } from "../Download.js"
 import { fromContentDisposition } from "../FileName.js"
-import { type Headers, one } from "./answers.js"
+import { type Headers, lastModified, one } from "./answers.js"
 import { readBody } from "./body.js"
 import { Decoder } from "./encodings.js"
 import { broke, Failure } from "./failure.js"
@@ -86,6 +86,10 @@ export interface Transfer {
   readonly mayKeep: (name: string) => boolean
   /** Whether an existing file of that name is kept: then the transfer is over. */
   readonly kept: (name: string) => Promise<boolean>
+  /** The existing file that is kept unless the server's is newer. */
+  since: { readonly size: number; readonly mtimeMs: number } | undefined
+  /** Keeps that file: the transfer is over. */
+  readonly keepUnmodified: () => Promise<void>
   /** Reports the bytes on the disk from which a further attempt continues. */
   readonly keptBytes: (bytes: number) => void
 }
@@ -249,6 +253,11 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
     }
     if (body === "range") return passBody(transfer.askWhole, false)
     const { encodings, total, validator } = body
+    const { since } = transfer
+    const modified = lastModified(headers)
+    // Some servers take If-Modified-Since for another time than exactly theirs as no condition.
+    if (since !== undefined && !body.rest && total === since.size && modified && +modified <= since.mtimeMs)
+      return passBody(transfer.keepUnmodified, false)
     const encoded = encodings.undo.length > 0
     if (body.rest) received = size = piece!.offset
     else {
@@ -277,11 +286,19 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
       throw new Failure("too-large", `${formatSize(expected!)}, more than ${formatSize(limit)}`, false)
     }
     receiver?.head({ status, headers, url: transfer.url }, wantMore)
-    if (target !== undefined) openSink(target, suggested, encoded ? undefined : validator)
+    if (target !== undefined) {
+      const time = target.mtime === true ? modified : undefined
+      openSink(target, suggested, encoded ? undefined : validator, time)
+    }
   }
 
   /** Decides the file's name, and takes the bytes under it; without a validator they cannot be continued later. */
-  const openSink = (target: Target, suggested: string | undefined, validator: string | undefined) => {
+  const openSink = (
+    target: Target,
+    suggested: string | undefined,
+    validator: string | undefined,
+    modified: Date | undefined
+  ) => {
     const { folder, partial } = transfer
     if (folder === undefined) return
     let name = partial?.sidecar.name ?? target.name
@@ -310,6 +327,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         ? { url: show(request.url), validator, total: expected }
         : undefined,
       partial,
+      modified,
       wantMore,
       transfer.fail
     )
@@ -330,6 +348,8 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         if (status < 200) {
           if (++interim > mostInterim)
             throw new Failure("protocol", `more than ${mostInterim} interim answers`, false)
+        } else if (status === 304 && transfer.since !== undefined) {
+          passBody(transfer.keepUnmodified)
         } else if (redirects.has(status) && transfer.redirects) {
           passBody(() => transfer.redirect(one(headers["location"]), status))
         } else if (status === 416 && transfer.ranged) {

@@ -12,6 +12,8 @@ interface Save {
   readonly temporary: string
   readonly final: string
   readonly body: Buffer
+  /** The time that the file gets. */
+  readonly modified: Date | undefined
   readonly done: (error: Error | undefined) => void
 }
 
@@ -22,11 +24,14 @@ type Answer = ReadonlyArray<{
   readonly syscall: string
 } | null>
 
+/** Names in pairs, temporary and final; lengths; times in seconds; and all bodies. */
+type Batch = [Array<string>, Array<number>, Array<number | undefined>, ArrayBuffer]
+
 // Runs in the thread; self-contained, because only its source is sent there.
 const work = () => {
   const fs = require("node:fs") as typeof import("node:fs")
   const { parentPort } = require("node:worker_threads") as typeof import("node:worker_threads")
-  parentPort!.on("message", ([names, lengths, bodies]: [Array<string>, Array<number>, ArrayBuffer]) => {
+  parentPort!.on("message", ([names, lengths, times, bodies]: Batch) => {
     let offset = 0
     const answer = lengths.map((length, i) => {
       const body = new Uint8Array(bodies, offset, length)
@@ -38,6 +43,12 @@ const work = () => {
         created = true
         try {
           for (let at = 0; at < length; ) at += fs.writeSync(fd, body, at)
+          const time = times[i]
+          try {
+            if (time !== undefined) fs.futimesSync(fd, Date.now() / 1000, time)
+          } catch {
+            // a file system without times is no failure
+          }
         } finally {
           fs.closeSync(fd)
         }
@@ -61,10 +72,11 @@ export class SmallFiles {
   #idle: (() => void) | undefined
 
   /** Writes the body under its temporary name and renames it; removes the file after a failure. */
-  async save(temporary: string, final: string, body: Buffer): Promise<void> {
+  async save(temporary: string, final: string, body: Buffer, modified: Date | undefined): Promise<void> {
     if (this.#begun++ < few) {
       try {
         await fsp.writeFile(temporary, body, { flag: "wx" })
+        if (modified !== undefined) await fsp.utimes(temporary, new Date(), modified).catch(() => undefined)
         await fsp.rename(temporary, final)
       } catch (error) {
         // A file that existed before belongs to another program.
@@ -78,6 +90,7 @@ export class SmallFiles {
         temporary,
         final,
         body,
+        modified,
         done: (error) => (error === undefined ? resolve() : reject(error))
       })
       if (this.#waiting.length === 1 && this.#out === undefined) setImmediate(() => this.#send())
@@ -96,9 +109,10 @@ export class SmallFiles {
       offset += body.length
     }
     const names = batch.flatMap(({ final, temporary }) => [temporary, final])
+    const times = batch.map(({ modified }) => modified && modified.getTime() / 1000)
     const lengths = batch.map(({ body }) => body.length)
     this.#worker ??= this.#start()
-    this.#worker.postMessage([names, lengths, bodies.buffer], [bodies.buffer])
+    this.#worker.postMessage([names, lengths, times, bodies.buffer] satisfies Batch, [bodies.buffer])
   }
 
   #start(): Worker {

@@ -170,7 +170,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
           // The agent has them too, but a proxy's agent does not pass them on.
           headersTimeout: silence,
           bodyTimeout: silence,
-          headers: headersFor(request, url, rest, sent.body === body)
+          headers: headersFor(request, url, { rest, since: transfer.since?.mtimeMs }, sent.body === body)
         },
         makeHandler(transfer)
       )
@@ -181,7 +181,10 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     }
     let looked: string | undefined // the last name of which an existing file was checked
     const mayKeep: Transfer["mayKeep"] = (name) => {
-      if (target?.existing !== "keep" || looked === name) return false
+      if (target === undefined) return false
+      const { existing } = target
+      const keeps = existing === "keep" || (existing === "newer" && request.checksum !== undefined)
+      if (!keeps || looked === name) return false
       if (fs.lstatSync(path.join(target.directory, name), { throwIfNoEntry: false }) === undefined)
         return false
       looked = name
@@ -200,6 +203,23 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       return false
     }
 
+    /** The existing file that may be new enough. */
+    const since = (target: Target): Transfer["since"] => {
+      if (target.existing !== "newer" || request.checksum !== undefined) return undefined
+      try {
+        const stat = fs.statSync(path.join(target.directory, target.name))
+        return stat.isFile() ? stat : undefined
+      } catch {
+        return undefined
+      }
+    }
+    const keepUnmodified = async () => {
+      const { size } = transfer.since!
+      const file = path.join(target!.directory, target!.name)
+      await close(true)
+      callbacks.succeed({ size, path: file, skipped: true, resumedFrom: 0, status: 304 })
+    }
+
     const begin = async (): Promise<void> => {
       if (target !== undefined) {
         const folder = await openFolder(target)
@@ -207,6 +227,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         note(folder.takeNote())
         if (mayKeep(target.name) && (await kept(target.name))) return
         if (target.contentDisposition !== true) refuseFolder(transfer, target.name)
+        transfer.since = since(target)
         let partial: Partial | undefined
         if (target.resume !== false) partial = await findPartial(folder, target, show(request.url), note)
         transfer.partial = partial
@@ -258,6 +279,8 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         return dispatch()
       },
       redirect,
+      since: undefined,
+      keepUnmodified,
       mayKeep,
       kept,
       keptBytes

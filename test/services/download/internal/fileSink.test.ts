@@ -35,6 +35,7 @@ describe("FileSink", () => {
         "f",
         undefined,
         undefined,
+        undefined,
         onDrain,
         (error) => errors.push(error)
       )
@@ -54,6 +55,7 @@ describe("FileSink", () => {
       { directory, name: "f" },
       "f",
       { url: "http://a.example/f", validator: '"v1"', total: 400_000 },
+      undefined,
       undefined,
       () => undefined,
       (error) => errors.push(error)

@@ -3,17 +3,19 @@ import { headersFor, redirected } from "../../../../src/services/download/intern
 
 const url = (text: string) => new URL(text)
 
+const all = { rest: undefined, since: undefined }
+
 describe("headersFor", () => {
   const headers = { Authorization: "secret", Cookie: "secret", "X-Trace": "1" }
 
   it("sends secrets to the request's own origin alone", () => {
     const request = { url: url("https://a.example/f"), headers }
-    expect(headersFor(request, url("https://a.example/g"), undefined)).toMatchObject({
+    expect(headersFor(request, url("https://a.example/g"), all)).toMatchObject({
       authorization: "secret",
       cookie: "secret",
       "x-trace": "1"
     })
-    const elsewhere = headersFor(request, url("https://b.example/f"), undefined)
+    const elsewhere = headersFor(request, url("https://b.example/f"), all)
     expect(elsewhere).toMatchObject({ "x-trace": "1" })
     expect(Object.keys(elsewhere)).not.toContain("authorization")
     expect(Object.keys(elsewhere)).not.toContain("cookie")
@@ -22,21 +24,21 @@ describe("headersFor", () => {
   it("asks for a file as it is, and for the rest of one only if it is the same version", () => {
     const target = { directory: "d", name: "f" }
     const request = { url: url("https://a.example/f"), target }
-    expect(headersFor(request, request.url, { offset: 7, validator: '"v1"' })).toMatchObject({
+    expect(
+      headersFor(request, request.url, { ...all, rest: { offset: 7, validator: '"v1"' } })
+    ).toMatchObject({
       "accept-encoding": "identity",
       range: "bytes=7-",
       "if-range": '"v1"'
     })
-    expect(headersFor({ url: request.url }, request.url, undefined)["accept-encoding"]).toBe(
-      "gzip, deflate, br"
-    )
+    expect(headersFor({ url: request.url }, request.url, all)["accept-encoding"]).toBe("gzip, deflate, br")
   })
 
   it("makes basic authorization of the URL's user, with literal percent signs too", () => {
     const { authorization } = headersFor(
       { url: url("https://a:b@a.example/") },
       url("https://a%25:%zz@a.example/"),
-      undefined
+      all
     )
     expect(Buffer.from(authorization!.slice("Basic ".length), "base64").toString()).toBe("a%:%zz")
   })
