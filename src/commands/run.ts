@@ -102,7 +102,8 @@ export const command = Command.make(
           services.layer
         )
       }
-      Object.assign(process.env, yield* EnvFile.read(config.envFile))
+      for (const [name, value] of Object.entries(yield* EnvFile.read(config.envFile)))
+        process.env[name] = value
       process.argv = [process.argv[0]!, path, ...(given[0] === "--" ? given.slice(1) : given)]
       const services = yield* Effect.fork(nodeServices)
       const [modules, ProgramFile] = yield* sources

@@ -462,6 +462,7 @@ const exempt = new Set([
   "CivilTime.Options.now",
   "ProcessesTest.Script.exitCode",
   "Splitter.Options.from",
+  "TemplateJobs.BlockOptions.end",
   "LongRunning.ExampleOptions.seed"
 ])
 

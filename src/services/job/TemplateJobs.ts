@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto"
 import { existsSync } from "node:fs"
 import * as Command from "@effect/platform/Command"
-import { Chunk, Data, Effect, Stream } from "effect"
+import { Chunk, Data, Effect, Predicate, Stream } from "effect"
+import { dual } from "effect/Function"
 import { codes } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import { checkOptions, count } from "../text/Numbers.js"
@@ -251,22 +252,33 @@ export interface BlockOptions {
  * @since 0.1.0
  * @category streams
  */
-export const cut = <E, R>(
-  bytes: Stream.Stream<Uint8Array, E, R>,
-  { block = 1024 * 1024, end = 10, items, maxLine = 16 * 1024 * 1024 }: BlockOptions = {}
-): Stream.Stream<Uint8Array, E | ItemTooLong, R> =>
-  Stream.suspend(() => {
-    checkOptions({ block, items, maxLine }, { block: count, items: count, maxLine: count })
-    const cutter = blocks.make({ size: block, records: items, end, longest: maxLine })
-    const found = (push: () => ReadonlyArray<Uint8Array>) =>
-      Effect.try({
-        try: () => Chunk.unsafeFromArray(push()),
-        catch: () => new ItemTooLong({ index: undefined, item: "", most: maxLine })
-      })
-    return bytes.pipe(
-      // One chunk at a time: a block is passed on before the next is read.
-      Stream.rechunk(1),
-      Stream.mapChunksEffect((chunk) => found(() => [...chunk].flatMap((part) => cutter.push(part)))),
-      Stream.concat(Stream.unwrap(Effect.map(found(cutter.end), Stream.fromChunk)))
-    )
-  })
+export const cut: {
+  (
+    options?: BlockOptions
+  ): <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) => Stream.Stream<Uint8Array, E | ItemTooLong, R>
+  <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>,
+    options?: BlockOptions
+  ): Stream.Stream<Uint8Array, E | ItemTooLong, R>
+} = dual(
+  (args) => Predicate.hasProperty(args[0], Stream.StreamTypeId),
+  <E, R>(
+    bytes: Stream.Stream<Uint8Array, E, R>,
+    { block = 1024 * 1024, end = 10, items, maxLine = 16 * 1024 * 1024 }: BlockOptions = {}
+  ): Stream.Stream<Uint8Array, E | ItemTooLong, R> =>
+    Stream.suspend(() => {
+      checkOptions({ block, items, maxLine }, { block: count, items: count, maxLine: count })
+      const cutter = blocks.make({ size: block, records: items, end, longest: maxLine })
+      const found = (push: () => ReadonlyArray<Uint8Array>) =>
+        Effect.try({
+          try: () => Chunk.unsafeFromArray(push()),
+          catch: () => new ItemTooLong({ index: undefined, item: "", most: maxLine })
+        })
+      return bytes.pipe(
+        // One chunk at a time: a block is passed on before the next is read.
+        Stream.rechunk(1),
+        Stream.mapChunksEffect((chunk) => found(() => [...chunk].flatMap((part) => cutter.push(part)))),
+        Stream.concat(Stream.unwrap(Effect.map(found(cutter.end), Stream.fromChunk)))
+      )
+    })
+)
