@@ -14,6 +14,7 @@ import * as Aio from "../support/Aio.js"
 
 const files: Readonly<Record<string, string>> = {
   "lines.txt": "one\ntwo\nthree\n",
+  "commands.txt": "echo one\necho two\n",
   "records.ndjson": "1\n2\n3\n",
   "upper.ts": "export default (line: string) => line.toUpperCase()\n",
   "square.ts": "export const square = (text: string) => Number(text) ** 2\n",
