@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Effect, Either } from "effect"
+import { DateTime, Effect, Either, Layer } from "effect"
 import * as CommandText from "../../../src/services/process/CommandText.js"
 import * as ProcessesTest from "../../../src/services/process/ProcessesTest.js"
 import * as Crontab from "../../../src/services/supervision/Crontab.js"
@@ -80,17 +80,12 @@ MAILTO=""
               seen.push(`${event.succeeded} ok, ${event.failed} failed, ${event.exitCode}`)
           })
       })
-      yield* run.pipe(
-        Effect.provide(Timers.layer),
-        Effect.provide(
-          ProcessesTest.layerTest([
-            { match: "/bin/sh -c hourly", stdout: "h" },
-            { match: "/bin/sh -c nightly", exitCode: 3 },
-            { match: "/bin/sh -c once" }
-          ])
-        ),
-        VirtualClock.run({ start: 0 })
-      )
+      const processes = ProcessesTest.layerTest([
+        { match: "/bin/sh -c hourly", stdout: "h" },
+        { match: "/bin/sh -c nightly", exitCode: 3 },
+        { match: "/bin/sh -c once" }
+      ])
+      yield* run.pipe(Effect.provide(Layer.merge(Timers.layer, processes)), VirtualClock.run({ start: 0 }))
       assert.deepStrictEqual(seen, [
         "once started 1",
         "hourly started 1",
