@@ -15,6 +15,7 @@ import * as Aio from "../support/Aio.js"
 const files: Readonly<Record<string, string>> = {
   "lines.txt": "one\ntwo\nthree\n",
   "commands.txt": "echo one\necho two\n",
+  crontab: "30 2 * * * echo backup\n",
   "records.ndjson": "1\n2\n3\n",
   "upper.ts": "export default (line: string) => line.toUpperCase()\n",
   "square.ts": "export const square = (text: string) => Number(text) ** 2\n",
