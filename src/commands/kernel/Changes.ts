@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises"
 import { resolve, sep } from "node:path"
 import { Effect, Queue } from "effect"
 import { usage } from "./Command.js"
@@ -32,7 +33,6 @@ const named = (paths: ReadonlySet<string>): string => {
  */
 export const watch = (given: ReadonlyArray<string>, matters: (path: string) => boolean = () => true) =>
   Effect.gen(function* () {
-    const { stat } = yield* Effect.promise(() => import("node:fs/promises"))
     const roots = given.map((path) => resolve(path))
     yield* Effect.forEach(roots, (root, i) =>
       Effect.tryPromise({
