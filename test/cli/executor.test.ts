@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { afterAll, describe, expect, it } from "vitest"
+import { afterAll, describe, expect, it, vi } from "vitest"
 import * as Aio from "../support/Aio.js"
 import * as InProcess from "../support/InProcess.js"
 
@@ -221,6 +221,25 @@ describe("aio executor", () => {
     expect([late.code, marker.alive()]).toEqual([124, []])
     const running = Aio.start(["executor", ...kind, `${module}#f`, "1"], { env: marker.env })
     await running.shows("up")
+    running.kill("SIGKILL")
+    await running.exited
+    expect(await marker.left()).toEqual([])
+  })
+
+  it("leaves no process in synchronous code that never ends when it is killed with KILL", async () => {
+    const marker = Aio.marker()
+    const module = join(Aio.folder(), "stuck.mjs")
+    const begun = `${module}.begun`
+    writeFileSync(
+      module,
+      `import { writeFileSync } from "node:fs"
+       export const f = (file) => {
+         writeFileSync(file, "")
+         for (;;);
+       }`
+    )
+    const running = Aio.start(["executor", "--processes", `${module}#f`, begun], { env: marker.env })
+    await vi.waitFor(() => expect(existsSync(begun)).toBe(true), { timeout: 20_000 })
     running.kill("SIGKILL")
     await running.exited
     expect(await marker.left()).toEqual([])
