@@ -1,6 +1,11 @@
 import { eastAsianWidth } from "get-east-asian-width"
 
-const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" })
+// Made when it is first needed: it takes a fifth of the start of a command.
+let segmenter: Intl.Segmenter | undefined
+const graphemesOf = (text: string) => {
+  segmenter ??= new Intl.Segmenter("en", { granularity: "grapheme" })
+  return segmenter.segment(text)
+}
 
 const isAscii = /^[\x20-\x7e]*$/
 // A grapheme that begins with a mark, a control or a format character takes no column of its own.
@@ -22,7 +27,7 @@ const ofGrapheme = (grapheme: string): number => {
 export const of = (text: string): number => {
   if (isAscii.test(text)) return text.length
   let columns = 0
-  for (const { segment } of graphemes.segment(text)) columns += ofGrapheme(segment)
+  for (const { segment } of graphemesOf(text)) columns += ofGrapheme(segment)
   return columns
 }
 
@@ -34,9 +39,10 @@ export const of = (text: string): number => {
  * @category functions
  */
 export const rows = (text: string, columns: number): number => {
+  if (isAscii.test(text)) return Math.max(1, Math.ceil(text.length / columns))
   let full = 1
   let taken = 0
-  for (const { segment } of graphemes.segment(text)) {
+  for (const { segment } of graphemesOf(text)) {
     const width = ofGrapheme(segment)
     if (taken + width > columns) {
       full++
@@ -60,7 +66,7 @@ export const cut = (text: string, columns: number): string => {
   }
   let taken = 0
   let end = 0 // of what fits beside the ellipsis
-  for (const { index, segment } of graphemes.segment(text)) {
+  for (const { index, segment } of graphemesOf(text)) {
     const next = taken + ofGrapheme(segment)
     if (next > columns) return columns < 1 ? "" : `${text.slice(0, end)}…`
     taken = next
