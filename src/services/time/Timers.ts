@@ -348,13 +348,14 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
     let asker: Asker = { host, fiberRefs: runtime.fiberRefs, byWall: false }
     const request = <A, E>(
       effect: Effect.Effect<A, E>,
-      byWall: boolean,
       wait: number,
-      callOptions: CallOptions | undefined
+      callOptions: CallOptions | undefined,
+      at?: number // of the wall clock
     ): Call<A, E> => {
       const fiber = FiberRuntime.currentFiber()
+      const byWall = at !== undefined
       // To the nanosecond, so that 0.1 + 0.2 and 0.3 are one deadline.
-      const deadline = byWall ? wall() + wait : Math.round((monotonic() + wait) * 1e6) / 1e6
+      const deadline = at ?? Math.round((monotonic() + wait) * 1e6) / 1e6
       const fiberRefs = fiber === undefined ? runtime.fiberRefs : FiberRuntime.refsOf(fiber)
       // Mostly the same fiber requests several in a row.
       if (asker.fiberRefs !== fiberRefs || asker.byWall !== byWall) asker = { host, fiberRefs, byWall }
@@ -425,7 +426,7 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
         typeof delay === "number" && delay > 0
           ? delay
           : Duration.toMillis(checkedDuration("delay", delay, anyTime))
-      return request(effect, false, Math.max(0, wait), callOptions)
+      return request(effect, Math.max(0, wait), callOptions)
     }
     // What it requires is in the FiberRefs.
     const callLater: Timers["Type"]["callLater"] = (delay, effect, callOptions) =>
@@ -436,12 +437,15 @@ export const make = (options: Options = {}): Effect.Effect<Timers["Type"], never
       unsafeCallLater,
       callAt: (time, effect, callOptions) =>
         Effect.suspend(() => {
-          const wait = epochOf(time) - wall()
-          return Number.isNaN(wait)
-            ? Effect.dieMessage("callAt: the time is not a number; give milliseconds or a valid Date")
-            : Effect.succeed(
-                request(effect as Effect.Effect<any, any>, wait > 0, Math.max(0, wait), callOptions)
-              )
+          const at = epochOf(time)
+          if (Number.isNaN(at)) {
+            return Effect.dieMessage("callAt: the time is not a number; give milliseconds or a valid Date")
+          }
+          const wait = at - wall()
+          const call = effect as Effect.Effect<any, any>
+          return Effect.succeed(
+            wait > 0 ? request(call, wait, callOptions, at) : request(call, 0, callOptions)
+          )
         }),
       every: (interval, body, everyOptions = {}) =>
         Effect.suspend(() => {

@@ -120,6 +120,23 @@ describe("Timers", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.scoped(
+    "begins calls at one time of day in order of request, though the clock goes on while they ask",
+    () =>
+      Effect.gen(function* () {
+        const { clock } = yield* settable
+        let readings = 0
+        const going = Object.assign(Object.create(clock), {
+          unsafeCurrentTimeMillis: () => (readings < 40 ? readings++ % 3 : clock.unsafeCurrentTimeMillis())
+        }) as Clock.Clock
+        const { log, say, timers } = yield* Effect.withClock(setup(), going)
+        yield* Effect.forEach(names, (name) => timers.callAt(1000, say(name)))
+        readings = 40
+        yield* TestClock.adjust(2000)
+        expect(log).toEqual(names)
+      })
+  )
+
   it.scoped("runs callbacks that are due at once on the next turn, in order of request, never inline", () =>
     Effect.gen(function* () {
       const { log, say, timers } = yield* setup()
