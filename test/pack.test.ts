@@ -188,5 +188,30 @@ console.log(Cause.squash(exit.cause).message)
       status: 0,
       output: "denyPrivate needs the package 'ipaddr.js', which is not installed; npm install ipaddr.js\n"
     })
+    writeFileSync(
+      join(folder, "socket.mjs"),
+      `import http from "node:http"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as HttpServerNode from "effect-asyncio/services/HttpServerNode"
+import { Cause, Effect } from "effect"
+const talk = Effect.flatMap(HttpServerRequest.upgrade, (socket) => socket.runRaw(() => undefined))
+const app = Effect.map(Effect.exit(talk), (exit) => HttpServerResponse.text(Cause.squash(exit.cause).message))
+const headers = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": 13, "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==" }
+const main = Effect.gen(function* () {
+  yield* HttpServer.serveEffect(app)
+  const { address } = yield* HttpServer.HttpServer
+  return yield* Effect.async((resume) => {
+    http.get({ port: address.port, headers }, (response) => response.setEncoding("utf8").on("data", (text) => resume(Effect.succeed(text))))
+  })
+})
+console.log(await Effect.runPromise(Effect.scoped(Effect.provide(main, HttpServerNode.layer()))))
+`
+    )
+    expect(await run(process.execPath, ["socket.mjs"], folder)).toEqual({
+      status: 0,
+      output: "a WebSocket needs the package 'ws', which is not installed; npm install ws\n"
+    })
   })
 })
