@@ -1,7 +1,10 @@
+import * as PersistedCache from "@effect/experimental/PersistedCache"
+import * as Persistence from "@effect/experimental/Persistence"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Option, Redacted, Schema, Stream } from "effect"
+import { Effect, Layer, Option, PrimaryKey, Redacted, Schema, Stream } from "effect"
 import * as Api from "../../src/services/network/Api.js"
 import * as Cache from "../../src/services/network/Cache.js"
+import * as CachePersistence from "../../src/services/network/CachePersistence.js"
 import * as Database from "../../src/services/network/Database.js"
 import * as OAuth from "../../src/services/network/OAuth.js"
 import * as Storage from "../../src/services/network/Storage.js"
@@ -90,10 +93,54 @@ export const databaseContract = suite<Database.Database>({
   )
 })
 
-const cache = (body: (cache: typeof Cache.Cache.Service) => Test<never>) =>
+const cache = (body: (cache: typeof Cache.Cache.Service) => Test<Cache.Cache>) =>
   Effect.flatMap(Cache.Cache, (cache) => Effect.zipRight(cache.clear("contract:"), body(cache)))
 
+class Square extends Schema.TaggedRequest<Square>()("Square", {
+  failure: Schema.String,
+  success: Schema.DateFromNumber,
+  payload: { of: Schema.Number }
+}) {
+  [PrimaryKey.symbol]() {
+    return String(this.of)
+  }
+}
+
 export const cacheContract = suite<Cache.Cache>({
+  "keeps the results of Effect's PersistedCache, failures too, and looks each up once": cache((cache) =>
+    Effect.gen(function* () {
+      const looked: Array<number> = []
+      const make = PersistedCache.make({
+        storeId: "contract:squares",
+        lookup: ({ of }: Square) =>
+          Effect.suspend(() => {
+            looked.push(of)
+            return of < 0 ? Effect.fail("negative") : Effect.succeed(new Date(of * of))
+          }),
+        timeToLive: () => "1 minute"
+      })
+      // Each has a memory of its own, as after a restart.
+      for (const squares of [yield* make, yield* make]) {
+        expect(yield* squares.get(new Square({ of: 3 }))).toEqual(new Date(9))
+        expect(yield* Effect.flip(squares.get(new Square({ of: -1 })))).toBe("negative")
+      }
+      expect(looked).toEqual([3, -1])
+      const store = yield* Effect.flatMap(Persistence.BackingPersistence, ({ make }) =>
+        make("contract:squares")
+      )
+      yield* cache.set("contract:squares:3", "not JSON")
+      expect(yield* store.getMany(["3", "4"])).toEqual([Option.none(), Option.none()])
+      yield* store.setMany([["4", { a: [1] }, Option.none()]])
+      expect(yield* store.get("4")).toEqual(Option.some({ a: [1] }))
+      yield* cache.set("contract:other", "1")
+      yield* store.clear
+      expect(yield* store.getMany(["3", "4", "-1"])).toEqual([Option.none(), Option.none(), Option.none()])
+      expect(yield* cache.get("contract:other")).toEqual(Option.some("1"))
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.provideMerge(Persistence.layerResult, CachePersistence.layer))
+    )
+  ),
   "returns what was set, byte for byte, and nothing for what was not or is removed": cache((cache) =>
     Effect.gen(function* () {
       const value = "a\r\n\0é😀 "

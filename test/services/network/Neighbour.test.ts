@@ -79,6 +79,24 @@ describe("Neighbour", () => {
     })
   )
 
+  it.effect("refuses the calls that wait in its bulkhead when its breaker opens", () =>
+    Effect.gen(function* () {
+      const neighbour = yield* Neighbour.make("api", {
+        retries: 0,
+        bulkhead: { concurrency: 1, queue: 10 },
+        breaker: { failures: 1 }
+      })
+      const failing = counted(Effect.zipRight(Effect.sleep(10), transient("503")))
+      const fibers = yield* Effect.forEach([1, 2, 3], () =>
+        Effect.fork(Effect.flip(neighbour.call(failing.effect)))
+      )
+      yield* TestClock.adjust(10)
+      const reasons = (yield* Fiber.joinAll(fibers)).map(({ reason }) => reason)
+      expect(reasons).toEqual(["503", expect.stringContaining("is open"), expect.stringContaining("is open")])
+      expect(failing.calls.n).toBe(1)
+    })
+  )
+
   it.effect(
     "hedges: asks again after a time without an answer; the first answer counts and the other is cancelled",
     () =>
