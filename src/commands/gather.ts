@@ -3,6 +3,7 @@ import * as Gather from "../programs/Gather.js"
 import * as Downloader from "../services/download/Downloader.js"
 import * as DownloadList from "../services/download/DownloadList.js"
 import type * as Downloads from "../services/download/Downloads.js"
+import * as StdoutBody from "../services/download/StdoutBody.js"
 import { codes, ExitError } from "../services/host/ExitCodes.js"
 import { leanHeap } from "../services/host/HeapTuning.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
@@ -42,7 +43,7 @@ const gather = (sources: Gather.Sources, config: Config, place: Place.Place, sto
       ...given,
       ...retries,
       directory: place.directory,
-      receive: place.bodies === "printed" ? yield* Gather.toStdout : undefined,
+      receive: place.bodies === "printed" ? yield* StdoutBody.receiver : undefined,
       concurrency: Values.jobCount(jobs, (yield* SystemLoad.SystemLoad).cpus),
       onFailure,
       existing: timestamping ? "newer" : clobber === false ? "keep" : "replace",
