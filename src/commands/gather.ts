@@ -17,7 +17,11 @@ import * as Reporter from "./kernel/Reporter.js"
 import { stopOnSignal } from "./kernel/stopOnSignal.js"
 import * as Values from "./kernel/Values.js"
 
-const wrong = (error: { readonly message: string }) => Command.usage(error.message)
+/** Bad input is wrong usage; a list of checksums that the network does not give is a failure. */
+const wrong = ({ exitCode, message }: { readonly exitCode?: number; readonly message: string }) =>
+  exitCode === codes.failed
+    ? new ExitError({ exitCode, message: `aio gather: ${message}` })
+    : Command.usage(message)
 
 type Config = Flag.Values<typeof flags>
 
@@ -90,19 +94,24 @@ export const command = Command.provide(
     },
     (config, { operands }) =>
       Effect.gen(function* () {
-        const { argFile, checksum } = config
+        const { argFile, checksum, checksums, forceDirectories, user } = config
         if (operands.length === 0 && argFile === undefined) {
           return yield* Command.usage("no URL is given; write a URL, or -a FILE")
         }
         const one = operands.length === 1 && argFile === undefined
         if (checksum !== undefined && !one) {
-          return yield* Command.usage("--checksum is for one URL; in a list write URL, TAB, sha256:HEX")
+          return yield* Command.usage(
+            "--checksum is for one URL; in a list write URL, TAB, sha256:HEX, or use --checksums FILE"
+          )
         }
         const place = yield* Place.placeOf(config, one)
         const urls = yield* Effect.forEach(operands, parseUrl)
         const format = yield* Command.formatOf(config)
         const requests = urls.map((url) => ({ url, checksum, name: place.name }))
-        const sources = { requests, list: argFile, format, maxLine: config.maxLine }
+        if (user !== undefined && config.header.some(([name]) => name.toLowerCase() === "authorization"))
+          return yield* Command.usage("--user and --header Authorization name a user each; omit one of them")
+        const { maxLine } = config
+        const sources = { requests, list: argFile, format, maxLine, checksums, forceDirectories, user }
         yield* leanHeap
         if (!config.dryRun) return yield* stopOnSignal((stop) => gather(sources, config, place, stop))
         const view = View.make({

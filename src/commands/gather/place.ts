@@ -17,7 +17,8 @@ export const placeOf = (
   /** Whether there is one URL. */
   one: boolean
 ): Effect.Effect<Place, Command.Problem> => {
-  const { clobber, contentDisposition, directory, discard, json, output, timestamping } = config
+  const { clobber, contentDisposition, directory, discard, forceDirectories, json, output, timestamping } =
+    config
   const given = directory !== undefined ? "--directory" : output !== undefined ? "--output" : undefined
   if (timestamping) {
     const excluded =
@@ -32,6 +33,10 @@ export const placeOf = (
               : undefined
     if (excluded !== undefined)
       return Command.usage(`--timestamping compares with the saved file; omit it or ${excluded}`)
+  }
+  if (forceDirectories && (discard || output !== undefined)) {
+    const other = discard ? "--discard saves nothing" : "--output names the file"
+    return Command.usage(`${other}; omit it or --force-directories`)
   }
   if (discard) {
     if (given !== undefined) return Command.usage(`--discard saves nothing; omit it or ${given}`)

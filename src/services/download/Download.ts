@@ -4,13 +4,21 @@ import { Data, type Duration } from "effect"
 // The model of a download: the request, its target, its result or failure.
 
 /**
+ * How a checksum is computed. `md5` and `sha1` find damage, and no forgery.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Algorithm = "md5" | "sha1" | "sha256" | "sha512"
+
+/**
  * A file's expected content.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Checksum {
-  readonly algorithm: "sha256"
+  readonly algorithm: Algorithm
   /** Lower-case hexadecimal. */
   readonly hex: string
 }
@@ -23,7 +31,7 @@ export interface Checksum {
  */
 export interface DownloadRequest {
   readonly url: URL
-  /** The file name under `directory`; default: the name that the URL's path suggests. */
+  /** The file name under `directory`, which may have folders (`a/b.bin`); default: the name that the URL's path suggests. */
   readonly name?: string | undefined
   readonly checksum?: Checksum | undefined
   /** The origin of the request, for errors: `urls.txt, line 12`. */
@@ -53,7 +61,10 @@ export const show = (url: URL): string => {
 export interface Target {
   /** The folder; created if it is missing. */
   readonly directory: string
-  /** A plain file name; `FileName.fromUrl` makes one from a URL. */
+  /**
+   * A plain file name, or a path of such below `directory` (`FileName.isSafePath`), whose folders are made and may not be links;
+   * `FileName.fromUrl` makes one from a URL.
+   */
   readonly name: string
   /** Takes the name from `Content-Disposition` if the server sends a usable one. */
   readonly contentDisposition?: boolean | undefined

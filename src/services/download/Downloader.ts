@@ -6,6 +6,7 @@ import { describe, tryFolder } from "../host/OwnFiles.js"
 import { anyCount, checkOptions } from "../text/Numbers.js"
 import * as Printable from "../text/Printable.js"
 import { DownloadError, type Downloaded, type Request, type SessionOptions } from "./Download.js"
+import { whyOutside } from "./internal/place.js"
 import { readProxies } from "./internal/proxies.js"
 import { checkSession } from "./internal/session.js"
 
@@ -160,6 +161,20 @@ export const foldersIn = (directory: string): Effect.Effect<ReadonlySet<string>>
     } catch {
       return new Set()
     }
+  })
+
+/**
+ * Fails if a link or a file is in the place of a folder of this name (`a/b.bin`) below the directory: a check before the first
+ * download, and repeated at each.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
+export const checkPlace = (directory: string, name: string): Effect.Effect<void, DirectoryError> =>
+  Effect.suspend(() => {
+    if (!name.includes("/")) return Effect.void
+    const detail = whyOutside({ directory, name })
+    return detail === undefined ? Effect.void : new DirectoryError({ directory, detail })
   })
 
 /**

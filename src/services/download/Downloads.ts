@@ -1,3 +1,4 @@
+import { dirname, join } from "node:path"
 import { Cause, Data, Deferred, type Duration, Effect, Exit, Option, Stream } from "effect"
 import type * as Events from "../host/Events.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
@@ -200,7 +201,8 @@ export const downloads = <E = never, R = never>(
         )
       }
       const resolveName = (item: Item, suggested: string): string | undefined => {
-        if (suggested !== item.claimed && !claims.claim(suggested)) return undefined
+        const folder = dirname(NameClaims.nameOf(item.request))
+        if (suggested !== item.claimed && !claims.claim(join(folder, suggested))) return undefined
         item.claimed = suggested
         return suggested
       }

@@ -17,6 +17,7 @@ import {
 import { classify, Failure } from "./failure.js"
 import { existing } from "./fileSink.js"
 import { discardPartial, Folder, findPartial, type Partial, readPartial } from "./partials.js"
+import { inFolder, whyOutside } from "./place.js"
 import type { Proxies } from "./proxies.js"
 import { headersFor, redirected, resent, type Sent } from "./request.js"
 import { makeHandler, mostRefused, refuseFolder, type Transfer } from "./response.js"
@@ -91,7 +92,8 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
   }
   const viaProxy = proxies.http !== "" || proxies.https !== ""
 
-  const start: Transfers["start"] = (request, callbacks) => {
+  const start: Transfers["start"] = (given, callbacks) => {
+    const request = inFolder(given)
     const { body, method = "GET", receiver, target } = request
     let sent: Sent = { method, body }
     let hops = 0
@@ -199,7 +201,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         callbacks.succeed({ size: there.size, path: file, skipped: true, resumedFrom: 0, status: 0 })
         return true
       }
-      note(`${file} is there, but its sha256 is another; it is fetched again`)
+      note(`${file} is there, but its ${request.checksum!.algorithm} is another; it is fetched again`)
       return false
     }
 
@@ -222,6 +224,8 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
 
     const begin = async (): Promise<void> => {
       if (target !== undefined) {
+        const why = whyOutside(given.target!)
+        if (why !== undefined) throw new Failure("file", why, false)
         const folder = await openFolder(target)
         transfer.folder = folder
         note(folder.takeNote())
