@@ -8,6 +8,7 @@ import { codes, ExitError } from "../services/host/ExitCodes.js"
 import { leanHeap } from "../services/host/HeapTuning.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as GuideServer from "../services/http/GuideServer.js"
+import { readAuthorities } from "./gather/authorities.js"
 import { flags } from "./gather/flags.js"
 import * as Place from "./gather/place.js"
 import * as View from "./gather/view.js"
@@ -23,7 +24,7 @@ const wrong = ({ exitCode, message }: { readonly exitCode?: number; readonly mes
     ? new ExitError({ exitCode, message: `aio gather: ${message}` })
     : Command.usage(message)
 
-type Config = Flag.Values<typeof flags>
+type Config = Flag.Values<typeof flags> & { readonly ca: string | undefined }
 
 const parseUrl = (text: string) =>
   text.startsWith("-")
@@ -112,8 +113,10 @@ export const command = Command.provide(
           return yield* Command.usage("--user and --header Authorization name a user each; omit one of them")
         const { maxLine } = config
         const sources = { requests, list: argFile, format, maxLine, checksums, forceDirectories, user }
+        const ca = config.cacert === undefined ? undefined : yield* readAuthorities(config.cacert)
         yield* leanHeap
-        if (!config.dryRun) return yield* stopOnSignal((stop) => gather(sources, config, place, stop))
+        if (!config.dryRun)
+          return yield* stopOnSignal((stop) => gather(sources, { ...config, ca }, place, stop))
         const view = View.make({
           bodies: place.bodies,
           replaces: true,

@@ -29,20 +29,23 @@ const file = (text: string) => {
 }
 
 describe.concurrent("aio gather: checksums", () => {
-  it.each(["md5", "sha1", "sha256", "sha512"])("%s: a file that does not match is not kept", async (algorithm) => {
-    const server = await serve({ "/f": ok("body") })
-    const dir = Aio.folder()
-    const run = (hex: string) =>
-      gather("-q", "--json", "-d", dir, "--checksum", `${algorithm}:${hex}`, server.url("/f"))
-    const wrong = await run(sum(algorithm, "other"))
-    expect(wrong.code).toBe(1)
-    expect(wrong.stdout).toContain(`"reason":"${algorithm} is ${sum(algorithm, "body")}, not `)
-    expect(Aio.names(dir)).toEqual([])
-    const right = await run(sum(algorithm, "body").toUpperCase())
-    expect(right.code).toBe(0)
-    expect(right.stdout).toContain(`"${algorithm}":"${sum(algorithm, "body")}"`)
-    expect(Aio.names(dir)).toEqual(["f"])
-  })
+  it.each(["md5", "sha1", "sha256", "sha512"])(
+    "%s: a file that does not match is not kept",
+    async (algorithm) => {
+      const server = await serve({ "/f": ok("body") })
+      const dir = Aio.folder()
+      const run = (hex: string) =>
+        gather("-q", "--json", "-d", dir, "--checksum", `${algorithm}:${hex}`, server.url("/f"))
+      const wrong = await run(sum(algorithm, "other"))
+      expect(wrong.code).toBe(1)
+      expect(wrong.stdout).toContain(`"reason":"${algorithm} is ${sum(algorithm, "body")}, not `)
+      expect(Aio.names(dir)).toEqual([])
+      const right = await run(sum(algorithm, "body").toUpperCase())
+      expect(right.code).toBe(0)
+      expect(right.stdout).toContain(`"${algorithm}":"${sum(algorithm, "body")}"`)
+      expect(Aio.names(dir)).toEqual(["f"])
+    }
+  )
 
   it("a list of URLs has checksums of each algorithm", async () => {
     const server = await serve({ "/a": ok("a"), "/b": ok("b") })
@@ -69,7 +72,10 @@ describe.concurrent("aio gather: checksums", () => {
 
   it("--checksums URL is downloaded with retries; what matches is kept with --no-clobber, the rest replaced", async () => {
     const server = await serve({
-      "/SHA1SUMS": inTurn(status(503), ok(`SHA1 (a) = ${sum("sha1", "a")}\nSHA1 (b) = ${sum("sha1", "b")}\n`)),
+      "/SHA1SUMS": inTurn(
+        status(503),
+        ok(`SHA1 (a) = ${sum("sha1", "a")}\nSHA1 (b) = ${sum("sha1", "b")}\n`)
+      ),
       "/a": ok("a"),
       "/b": ok("b")
     })
@@ -92,7 +98,15 @@ describe.concurrent("aio gather: checksums", () => {
       InProcess.run(["gather", "-q", "-d", dir, "--checksums", list, "-a", "-"], {
         stdin: `${server.url("/b")}${more}\n`
       })
-    const { code, stderr } = await gather("-q", "-d", dir, "--checksums", list, server.url("/a"), server.url("/b"))
+    const { code, stderr } = await gather(
+      "-q",
+      "-d",
+      dir,
+      "--checksums",
+      list,
+      server.url("/a"),
+      server.url("/b")
+    )
     expect([code, stderr]).toEqual([
       2,
       `aio gather: the checksums of ${list}: ${server.url("/b")} is not among them; leave it out, or give it a checksum of its own\n`
@@ -118,7 +132,10 @@ describe.concurrent("aio gather: checksums", () => {
       code: 1,
       stderr: `aio gather: the checksums of ${server.url("/none")}: HTTP 404 Not Found\n`
     })
-    expect(await run(file(""))).toMatchObject({ code: 2, stderr: expect.stringContaining("no line is a checksum") })
+    expect(await run(file(""))).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("no line is a checksum")
+    })
     expect(server.seenAt("/a")).toEqual([])
   })
 })

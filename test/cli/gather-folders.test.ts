@@ -38,7 +38,11 @@ describe.concurrent("aio gather: folders", () => {
       )
     })
     const dir = Aio.folder()
-    const names = list(`${server.url("/a")}\ta/b.bin`, `${server.url("/a")}\tc/b.bin`, `${server.url("/b")}\ta/x/y`)
+    const names = list(
+      `${server.url("/a")}\ta/b.bin`,
+      `${server.url("/a")}\tc/b.bin`,
+      `${server.url("/b")}\ta/x/y`
+    )
     const plan = await gather(["--dry-run", "-d", dir, "-a", names])
     expect(plan.stdout).toContain(`${server.url("/a")} -> ${dir}/a/b.bin\n`)
     const { code } = await Aio.run(["gather", "-q", "--retries=2,10ms", "-d", dir, "-a", names])
@@ -56,9 +60,14 @@ describe.concurrent("aio gather: folders", () => {
   it.each(["/etc/x", "../x", "a/../x", "a//x", "a/", "./x", "a/.x", "a\\x", "a/\u0001x", "C:/x"])(
     "the name %j in a list is refused",
     async (name) => {
-      const { code, stderr } = await gather(["-d", Aio.folder(), "-a", "-"], `http://127.0.0.1:9/f\t${name}\n`)
+      const { code, stderr } = await gather(
+        ["-d", Aio.folder(), "-a", "-"],
+        `http://127.0.0.1:9/f\t${name}\n`
+      )
       expect(code).toBe(2)
-      expect(stderr).toMatch(/^aio gather: line 1 of standard input: '[^\n]*' is not a file name within the folder; [^\n]*\n$/)
+      expect(stderr).toMatch(
+        /^aio gather: line 1 of standard input: '[^\n]*' is not a file name within the folder; [^\n]*\n$/
+      )
     }
   )
 
@@ -101,7 +110,11 @@ describe.concurrent("aio gather: folders", () => {
     const { code } = await Aio.run(["gather", "-q", "-x", "-d", dir, ...urls])
     expect(code).toBe(0)
     const host = join(dir, `127.0.0.1+${server.port}`)
-    for (const [path, body] of [["a/f", "1"], ["b/f", "2"], ["b/index.html", "3"]] as const)
+    for (const [path, body] of [
+      ["a/f", "1"],
+      ["b/f", "2"],
+      ["b/index.html", "3"]
+    ] as const)
       expect(readFileSync(join(host, path), "utf8")).toBe(body)
     // A name of its own wins.
     await gather(["-q", "-x", "-d", dir, "-a", list(`${urls[0]}\tmine`)])

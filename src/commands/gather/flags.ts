@@ -95,6 +95,7 @@ export const flags = {
     "save each file below its URL's host and folders: DIR/example.org/a/b.zip",
     "x"
   ),
+  cacert: Flags.file("cacert", "trust the authorities in FILE (PEM), and no others"),
   user: Flag.kind("NAME:PASSWORD", user)(
     "user",
     "user of URLs that name none, sent to their own origin only; AIO_GATHER_USER keeps it off the command line"

@@ -280,6 +280,8 @@ export interface SessionOptions {
   readonly limitRate?: number | undefined
   /** Redirects followed for one request; default 10. With 0 a receiver takes the redirect itself. */
   readonly maxRedirects?: number | undefined
+  /** Certificates of the only authorities that are trusted, as PEM; default: those of Node. */
+  readonly ca?: string | undefined
   /** Refuses addresses that are not public, checked after DNS and at every redirect; default false. */
   readonly denyPrivate?: boolean | undefined
 }

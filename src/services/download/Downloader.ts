@@ -20,10 +20,14 @@ export class ProxyError extends Data.TaggedError("ProxyError")<{
   readonly variable: string
   /** Without user and password. */
   readonly value: string
+  /** Whether it is a SOCKS proxy, which is not supported. */
+  readonly socks: boolean
 }> {
   readonly exitCode = codes.usage
   override get message() {
     const shown = Printable.line(this.value)
+    if (this.socks)
+      return `the environment variable ${this.variable} names a SOCKS proxy ('${shown}'), which is not supported; expected http://host:port, or unset it`
     return `the environment variable ${this.variable} is not a proxy ('${shown}'); expected http://host:port`
   }
 }
@@ -213,8 +217,8 @@ export const mapUrl =
   })
 
 /**
- * The network and the file system: undici and node:fs. Honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (either
- * case) of the environment, and Node's own `NODE_EXTRA_CA_CERTS`.
+ * The network and the file system: undici and node:fs. Honours `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
+ * `NO_PROXY` (either case) of the environment, and Node's own `NODE_EXTRA_CA_CERTS`.
  *
  * @since 0.1.0
  * @category layers

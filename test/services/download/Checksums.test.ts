@@ -4,7 +4,8 @@ import * as Checksums from "../../../src/services/download/Checksums.js"
 
 const hex = (length: number, digit = "a") => digit.repeat(length)
 const [md5, sha1, sha256, sha512] = [hex(32), hex(40), hex(64), hex(128)]
-const read = (text: string, list = "SUMS") => Either.getOrThrowWith(Checksums.read(text, list), (error) => error)
+const read = (text: string, list = "SUMS") =>
+  Either.getOrThrowWith(Checksums.read(text, list), (error) => error)
 const of = (text: string, url: string, list?: string, name?: string) => {
   const found = Checksums.find(read(text, list), { url: new URL(url, "https://a.example/"), name })
   return Either.isRight(found) ? `${found.right.algorithm}:${found.right.hex}` : found.left.message
@@ -22,8 +23,16 @@ describe("Checksums", () => {
     ["BSD", `MD5 (f) = ${md5}\n`, `md5:${md5}`],
     ["BSD with a dash", `SHA-256 (f) = ${sha256}`, `sha256:${sha256}`],
     ["a path in front", `${md5}  ./f`, `md5:${md5}`],
-    ["lines that are none, as in a signed list", `-----BEGIN-----\nHash: x\n\n# f\n${md5}  f\n`, `md5:${md5}`],
-    ["the strongest of several", `MD5 (f) = ${md5}\nSHA512 (f) = ${sha512}\nSHA1 (f) = ${sha1}`, `sha512:${sha512}`],
+    [
+      "lines that are none, as in a signed list",
+      `-----BEGIN-----\nHash: x\n\n# f\n${md5}  f\n`,
+      `md5:${md5}`
+    ],
+    [
+      "the strongest of several",
+      `MD5 (f) = ${md5}\nSHA512 (f) = ${sha512}\nSHA1 (f) = ${sha1}`,
+      `sha512:${sha512}`
+    ],
     ["an algorithm that is not computed here", `SHA384 (f) = ${hex(96)}\nSHA1 (f) = ${sha1}`, `sha1:${sha1}`]
   ])("reads a list of the form: %s", (_, text, checksum) => {
     expect(of(text, "/f")).toBe(checksum)

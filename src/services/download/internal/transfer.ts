@@ -18,11 +18,11 @@ import { classify, Failure } from "./failure.js"
 import { existing } from "./fileSink.js"
 import { discardPartial, Folder, findPartial, type Partial, readPartial } from "./partials.js"
 import { inFolder, whyOutside } from "./place.js"
-import type { Proxies } from "./proxies.js"
+import { makeProxyOf, type Proxies } from "./proxies.js"
 import { headersFor, redirected, resent, type Sent } from "./request.js"
 import { makeHandler, mostRefused, refuseFolder, type Transfer } from "./response.js"
 import { SmallFiles } from "./smallFiles.js"
-import { makeDispatcher, timeoutOf } from "./undici.js"
+import { type Dispatching, makeDispatcher, timeoutOf } from "./undici.js"
 
 // The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher
 // (`npm run bench -- gather`): through @effect/platform's HttpClient a small file costs several times as much.
@@ -61,14 +61,23 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     : undefined
   const lookup = addresses?.publicOnly
   let keep = true
-  const dispatchers: Array<Dispatcher> = []
-  const dial = async (careful: boolean): Promise<Dispatcher> => {
-    const dispatcher = await makeDispatcher({ connectTimeout, stallTimeout, lookup, proxies, careful, keep })
+  const dispatchers: Array<Dispatching> = []
+  const dial = async (careful: boolean): Promise<Dispatching> => {
+    const { ca } = options
+    const dispatcher = await makeDispatcher({
+      connectTimeout,
+      stallTimeout,
+      lookup,
+      ca,
+      proxies,
+      careful,
+      keep
+    })
     dispatchers.push(dispatcher)
     return dispatcher
   }
   let dispatcher = await dial(false)
-  let carefulDispatcher: Promise<Dispatcher> | undefined
+  let carefulDispatcher: Promise<Dispatching> | undefined
   /** Descriptors run short: closes idle connections, and keeps none from now on. */
   const spare = async () => {
     if (!keep) return
@@ -90,7 +99,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     }
     return folder
   }
-  const viaProxy = proxies.http !== "" || proxies.https !== ""
+  const proxyOf = makeProxyOf(proxies)
 
   const start: Transfers["start"] = (given, callbacks) => {
     const request = inFolder(given)
@@ -149,7 +158,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       // Only a GET can be repeated to learn how its connection ends.
       if (sent.method !== "GET" && url.protocol === "https:") transfer.careful = true
       if (addresses !== undefined) {
-        await addresses.refusePrivate(url, viaProxy)
+        await addresses.refusePrivate(url, proxyOf(url) !== "")
         if (transfer.over) return
       }
       transfer.progressed = false
