@@ -610,9 +610,11 @@ describe.concurrent("aio gather: faulty servers", () => {
         expect((await run(one.cert, url, { HTTPS_PROXY: through.url })).ends).toEqual({ "/ok": "finished 1" })
         const bad = join(Aio.folder(), "bad.pem")
         writeFileSync(bad, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        const empty = join(Aio.folder(), "empty.pem")
+        writeFileSync(empty, "")
         for (const [file, why] of [
           ["/no/such.pem", "no such file or folder"],
-          [import.meta.filename, "it has no certificate; expected PEM"],
+          [empty, "it has no certificate; expected PEM"],
           [bad, "a certificate in it is damaged"]
         ] as const)
           expect(await Aio.run(["gather", "--discard", "--cacert", file, url])).toMatchObject({

@@ -46,6 +46,10 @@ export const flags = {
     "16"
   ),
   perHost: Flags.count(1)("per-host", "transfers at once from one host"),
+  split: Flags.count(1, 64)(
+    "split",
+    "connections for one file, each for a segment of 1 MiB or more, where the server proves that they belong together"
+  ),
   retries: Flags.retries(3),
   timeout: Flag.withText(Flags.timeout, "time limit of a transfer, with its retries"),
   stallTimeout: Flags.span("stall-timeout", "longest time without a byte", { default: "30s" }),

@@ -79,6 +79,11 @@ export interface Target {
   readonly mtime?: boolean | undefined
   /** Continues the partial file of an earlier attempt or process, if it is provably the same version; default true. */
   readonly resume?: boolean | undefined
+  /**
+   * Most connections for this file; default 1. A file whose server names its version (a strong validator) and its length, and sends
+   * ranges, is downloaded in so many segments of a MiB or more; each is joined on the same proof as a continued file.
+   */
+  readonly split?: number | undefined
   /** Makes file and folder survive a power cut before the download counts as done; default false. */
   readonly fsync?: boolean | undefined
 }

@@ -49,6 +49,8 @@ export interface DownloadsOptions extends Download.SessionOptions {
   readonly mtime?: boolean | undefined
   /** As in `Download.Target`; default true. */
   readonly resume?: boolean | undefined
+  /** As in `Download.Target`, up to 64; default 1. */
+  readonly split?: number | undefined
   /** As in `Download.Target`; default false. */
   readonly fsync?: boolean | undefined
   /** As in `Download.Target`; default false. */
@@ -153,7 +155,7 @@ export const downloads = <E = never, R = never>(
   withOwnScope(list, (requests) =>
     Effect.gen(function* () {
       checkOptions(options, { concurrency: countOrInfinity, perHost: countOrInfinity, retries: anyCount })
-      checkOptions(options, { maxSize: anyCount, timeout: time })
+      checkOptions(options, { maxSize: anyCount, split: { least: 1, most: 64, whole: true }, timeout: time })
       const { concurrency = 16, onFailure = "continue", retries = 3 } = options
       const session = yield* (yield* Downloader.Downloader).open(options)
       const claims = options.claims ?? NameClaims.make()
@@ -185,6 +187,7 @@ export const downloads = <E = never, R = never>(
               existing: options.existing,
               mtime: options.mtime,
               resume: options.resume,
+              split: options.split,
               fsync: options.fsync,
               contentDisposition: options.contentDisposition
             }

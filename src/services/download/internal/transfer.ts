@@ -14,14 +14,16 @@ import {
   show,
   type Target
 } from "../Download.js"
+import { one } from "./answers.js"
 import { classify, Failure } from "./failure.js"
 import { existing } from "./fileSink.js"
-import { discardPartial, Folder, findPartial, type Partial, readPartial } from "./partials.js"
+import { bytesOf, discardPartial, Folder, findPartial, type Partial, readPartial } from "./partials.js"
 import { inFolder, whyOutside } from "./place.js"
 import { makeProxyOf, type Proxies } from "./proxies.js"
-import { headersFor, redirected, resent, type Sent } from "./request.js"
+import { headersFor, redirected, resent, type Sent, secretsKept } from "./request.js"
 import { makeHandler, mostRefused, refuseFolder, type Transfer } from "./response.js"
 import { SmallFiles } from "./smallFiles.js"
+import { divide, make as makeSplit } from "./split.js"
 import { type Dispatching, makeDispatcher, timeoutOf } from "./undici.js"
 
 // The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher
@@ -112,15 +114,16 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     }
     /** Ends the transfer and closes its resources; a continuable part stays unless `forget`. */
     const close = (forget: boolean): Promise<void> => {
-      const { controller, decoder, folder, limiting, partial, sink } = transfer
+      const { controller, decoder, folder, limiting, partial, sink, split } = transfer
       transfer.over = true
       clearTimeout(limiting)
       controller?.abort(new Error("over"))
       decoder?.destroy()
-      if (sink !== undefined) transfer.closing ??= sink.abandon(forget).then(keptBytes)
+      const stopped = split?.stop() ?? Promise.resolve()
+      if (sink !== undefined) transfer.closing ??= stopped.then(() => sink.abandon(forget)).then(keptBytes)
       else if (partial !== undefined && target !== undefined && folder !== undefined) {
         if (forget) transfer.closing ??= discardPartial(folder, target, partial.file)
-        else keptBytes(partial.offset)
+        else keptBytes(bytesOf(partial))
       }
       return transfer.closing ?? Promise.resolve()
     }
@@ -214,6 +217,32 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       return false
     }
 
+    const beginSplit: Transfer["beginSplit"] = (from, headers, whole) => {
+      const { partial, sink, url } = transfer
+      const { total, validator } = sink?.version ?? {}
+      if (transfer.over || sink === undefined || total === undefined || validator === undefined) return
+      const missing = partial?.sidecar.missing ?? [[from, total]]
+      const most = target?.split ?? 1
+      if (
+        missing.length === 1 &&
+        (divide(missing, most).length < 2 || one(headers["accept-ranges"]) === "none")
+      )
+        return
+      transfer.hash = undefined
+      transfer.split = makeSplit({
+        most,
+        missing,
+        total,
+        validator,
+        sink,
+        request: { url, secrets: request.secrets, headers: secretsKept(request, url) },
+        start,
+        onProgress: request.onProgress,
+        whole,
+        fail
+      })
+    }
+
     /** The existing file that may be new enough. */
     const since = (target: Target): Transfer["since"] => {
       if (target.existing !== "newer" || request.checksum !== undefined) return undefined
@@ -254,7 +283,11 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
           if (!lengths.has(validator)) lengths.set(validator, total!)
           transfer.ranged = refused < mostRefused
         }
-        if (request.checksum !== undefined && partial !== undefined) {
+        if (
+          request.checksum !== undefined &&
+          partial !== undefined &&
+          partial.sidecar.missing === undefined
+        ) {
           const hash = createHash(request.checksum.algorithm)
           transfer.hash = hash
           for await (const chunk of readPartial(partial)) hash.update(chunk as Buffer)
@@ -273,6 +306,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       over: false,
       controller: undefined,
       sink: undefined,
+      split: undefined,
       decoder: undefined,
       folder: undefined,
       partial: undefined,
@@ -292,6 +326,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         return dispatch()
       },
       redirect,
+      beginSplit,
       since: undefined,
       keepUnmodified,
       mayKeep,
