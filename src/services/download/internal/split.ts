@@ -99,13 +99,15 @@ export const make = (options: {
   readonly whole: () => void
   readonly fail: (error: unknown) => void
 }): Split => {
-  const { most, onProgress, request, sink, total, validator } = options
-  const gaps: Array<Gap> = divide(options.missing, most).map(([at, end]) => ({ at, end, taken: false }))
+  const { onProgress, request, sink, total, validator } = options
+  const gaps: Array<Gap> = divide(options.missing, options.most).map(([at, end]) => ({ at, end, taken: false }))
   /** The segment of the first connection. */
   let first: Gap | undefined = gaps[0]
   if (first !== undefined) first.taken = true
-  /** Whether the server has refused a range: the first connection goes on alone. */
-  let alone = false
+  /** Connections at once: fewer after the server has refused one. */
+  let most = options.most
+  /** Whether a response has proved that the server sends segments; until then the first connection goes on. */
+  let proven = false
   let over = false
   let running = 0
   let progressAt = 0
@@ -135,10 +137,9 @@ export const make = (options: {
   }
 
   const refuse = (gap: Gap, why: unknown) => {
-    alone = true
     gap.taken = false
-    // Without the first connection nothing brings the rest: the next attempt continues the file in one piece.
-    if (first === undefined) fail(why)
+    most = running + (first === undefined ? 0 : 1)
+    if (most === 0) fail(why)
   }
 
   const fetch = (gap: Gap, failed: number) => {
@@ -170,7 +171,7 @@ export const make = (options: {
         retryAfter,
         ...(status === undefined ? {} : { status })
       })
-      if (!retryable || times >= retries) return refuse(gap, failure)
+      if (!retryable || times >= retries) return refuse(gap, retryable ? failure : noSegments)
       running++ // its slot stays
       const pause = setTimeout(
         () => {
@@ -198,6 +199,7 @@ export const make = (options: {
             more = resume
             const why = whyNot(status, headers, { from, end, total, validator })
             if (why !== undefined) cut(why)
+            else proven = true
           },
           data: (piece) => {
             if (over || ended) return true
@@ -231,7 +233,7 @@ export const make = (options: {
 
   /** Begins as many segments as there are free connections. */
   const fill = () => {
-    const free = () => !over && !alone && running + (first === undefined ? 0 : 1) < most
+    const free = () => !over && running + (first === undefined ? 0 : 1) < most
     for (const gap of [...gaps]) {
       if (!free()) return
       if (gap.taken) continue
@@ -251,10 +253,10 @@ export const make = (options: {
     )
   }
 
-  /** Lets the first connection go on through segments that no other one fetches; what is written of them is written again. */
+  /** Lets the first connection go on through a segment that no other one fetches; what is written of it is written again. */
   const extend = () => {
     const next = gaps[1]
-    if (first === undefined || gaps[0] !== first || next === undefined || next.taken || !alone) return false
+    if (first === undefined || gaps[0] !== first || next === undefined || next.taken) return false
     first.end = next.end
     gaps.splice(1, 1)
     return true
@@ -271,29 +273,29 @@ export const make = (options: {
     take: (position, length) => {
       if (first === undefined) return 0
       while (position + length > first.end && extend());
-      const taken = Math.min(length, first.end - position)
-      first.at = position + taken
+      const taken = proven ? Math.min(length, Math.max(0, first.end - position)) : length
+      first.at = Math.min(position + taken, first.end)
       return taken
     },
     enough: (position) => {
       if (first === undefined) return true
       while (position >= first.end && extend());
-      return position >= first.end
+      return proven && position >= first.end
     },
     leave: (position) => {
       const gap = first
       if (gap === undefined || over) return
       sink.flush()
       first = undefined
-      gap.at = position
-      if (position < gap.end) {
-        gap.taken = false
-        if (alone)
-          return fail(new Failure("dropped", `${position} of ${plural(total, "byte")} arrived`, true))
-      } else {
-        close(gap)
-        if (alone && gaps.some(({ taken }) => !taken)) return fail(noSegments)
+      if (!proven && position === total) {
+        gaps.length = 0
+        void stop()
+        return options.whole()
       }
+      if (position < gap.end) {
+        gap.at = position
+        gap.taken = false
+      } else close(gap)
       fill()
     },
     resume: () => {
