@@ -1,6 +1,6 @@
 import { join } from "node:path"
 import { Chunk, Effect, Either, Stream } from "effect"
-import * as Checksums from "../services/download/Checksums.js"
+import { type ChecksumsError, find, load } from "../services/download/Checksums.js"
 import * as Download from "../services/download/Download.js"
 import * as Downloader from "../services/download/Downloader.js"
 import * as DownloadList from "../services/download/DownloadList.js"
@@ -12,6 +12,8 @@ import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as GuideServer from "../services/http/GuideServer.js"
 import * as Items from "../services/record/Items.js"
+
+export { ChecksumsError } from "../services/download/Checksums.js"
 
 // #region example
 /**
@@ -199,7 +201,7 @@ export interface Files {
   readonly count: number | undefined
   readonly events: Stream.Stream<
     Downloads.DownloadEvent,
-    ListFailure | Checksums.ChecksumsError | NameClaims.NameTaken | Downloader.ProxyError,
+    ListFailure | ChecksumsError | NameClaims.NameTaken | Downloader.ProxyError,
     Downloader.Downloader | Input.Input
   >
 }
@@ -217,27 +219,25 @@ export interface Files {
 export const files = Effect.fn("Gather.files")(function* (sources: Sources, options: FilesOptions = {}) {
   const { contentDisposition, directory } = options
   const claims = NameClaims.make()
-  const opened = yield* open(sources)
-  const { known } = opened
-  const sums = sources.checksums === undefined ? undefined : yield* Checksums.load(sources.checksums, options)
+  const { known, ...opened } = yield* open(sources)
+  const sums = sources.checksums === undefined ? undefined : yield* load(sources.checksums, options)
   const checked = <E, R>(requests: Stream.Stream<Download.DownloadRequest, E, R>) =>
     sums === undefined
       ? requests
       : Stream.mapEffect(requests, (request) =>
           request.checksum !== undefined
             ? Effect.succeed(request)
-            : Effect.map(Checksums.find(sums, request), (checksum) => ({ ...request, checksum }))
+            : Effect.map(find(sums, request), (checksum) => ({ ...request, checksum }))
         )
   const all = checked(opened.all)
   const folders = directory === undefined ? undefined : yield* Downloader.foldersIn(directory)
-  const check = (directory: string) => (request: Download.DownloadRequest) =>
-    Effect.flatMap(
-      claims.check(request),
-      (name): Effect.Effect<void, Downloader.DirectoryError | NameClaims.FolderInTheWay> =>
-        folders?.has(name) === true && contentDisposition !== true
-          ? new NameClaims.FolderInTheWay({ directory, name, source: request.source })
-          : Downloader.checkPlace(directory, name)
-    )
+  const check = (directory: string) =>
+    Effect.fnUntraced(function* (request: Download.DownloadRequest) {
+      const name = yield* claims.check(request)
+      if (folders?.has(name) === true && contentDisposition !== true)
+        return yield* new NameClaims.FolderInTheWay({ directory, name, source: request.source })
+      return yield* Downloader.checkPlace(directory, name)
+    })
   let count = 0
   yield* Stream.runForEachChunk(known ? all : checked(Stream.fromIterable(opened.given)), (chunk) => {
     count += chunk.length

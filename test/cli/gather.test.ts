@@ -568,7 +568,7 @@ describe.concurrent("aio gather", () => {
         ["--overwrite", url],
         "unknown option --overwrite; here it is --clobber (see aio gather --help; words that start with - go after --)"
       ],
-      [["-x", url], "unknown option -x (see aio gather --help; words that start with - go after --)"],
+      [["-y", url], "unknown option -y (see aio gather --help; words that start with - go after --)"],
       [["--retries"], "option --retries needs a value (--retries N[,FIRST[,MAX]])"],
       [["--json=yes", url], "option --json takes no value, but 'yes' was given"],
       [
@@ -641,7 +641,9 @@ describe.concurrent("aio gather", () => {
     expect([...new Set(stdout.match(/(?<!option )--[a-z-]+/g))].sort()).toEqual(
       [
         "--arg-file",
+        "--cacert",
         "--checksum",
+        "--checksums",
         "--clobber",
         "--connect-timeout",
         "--content-disposition",
@@ -649,6 +651,7 @@ describe.concurrent("aio gather", () => {
         "--directory",
         "--discard",
         "--dry-run",
+        "--force-directories",
         "--format",
         "--fsync",
         "--header",
@@ -671,9 +674,11 @@ describe.concurrent("aio gather", () => {
         "--quiet",
         "--resume",
         "--retries",
+        "--split",
         "--stall-timeout",
         "--timeout",
-        "--timestamping"
+        "--timestamping",
+        "--user"
       ].sort()
     )
   })

@@ -7,6 +7,7 @@ import * as Printable from "../text/Printable.js"
 import { formatSize } from "../text/Sizes.js"
 import * as Download from "./Download.js"
 import * as Downloader from "./Downloader.js"
+import type { DownloadsOptions } from "./Downloads.js"
 import * as FileName from "./FileName.js"
 
 // Lists of checksums as sha256sum and its relatives write them, and which of their names is a download's.
@@ -35,11 +36,16 @@ export const parse = (text: string): Download.Checksum | undefined => {
   return hexOf(hex, name.toLowerCase() as Download.Algorithm)
 }
 
-/** A list of checksums cannot be read or does not fit; `message` names it. */
+/**
+ * A list of checksums cannot be read, or a download is not in it; `message` names the list.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ChecksumsError extends Data.TaggedError("ChecksumsError")<{
   /** The path or the URL of the list. */
   readonly list: string
-  /** `LIST: detail`, except when a download is not in it. */
+  /** What is wrong with it. */
   readonly detail: string
   /** The place of the request that is not in the list. */
   readonly source?: string | undefined
@@ -156,11 +162,7 @@ const mostBytes = 64 * 1024 * 1024
 const longestPause = 30_000
 
 /** Settings of {@link load}, as those of `Downloads.downloads`. */
-export interface Options extends Download.SessionOptions {
-  readonly headers?: Readonly<Record<string, string>> | undefined
-  readonly retries?: number | undefined
-  readonly backoff?: Backoff.Backoff | undefined
-}
+export type Options = Download.SessionOptions & Pick<DownloadsOptions, "backoff" | "headers" | "retries">
 
 /** {@link read} of a file, `-` (standard input) or a URL, which is downloaded with the same retries as any file. */
 export const load = (

@@ -100,7 +100,11 @@ export const make = (options: {
   readonly fail: (error: unknown) => void
 }): Split => {
   const { onProgress, request, sink, total, validator } = options
-  const gaps: Array<Gap> = divide(options.missing, options.most).map(([at, end]) => ({ at, end, taken: false }))
+  const gaps: Array<Gap> = divide(options.missing, options.most).map(([at, end]) => ({
+    at,
+    end,
+    taken: false
+  }))
   /** The segment of the first connection. */
   let first: Gap | undefined = gaps[0]
   if (first !== undefined) first.taken = true
