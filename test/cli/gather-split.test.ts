@@ -160,10 +160,13 @@ describe.concurrent("aio gather --split", () => {
   it("a killed download is continued in its segments, and without --split from its beginning", async () => {
     for (const then of [["--split=4"], []]) {
       let stalls = true
-      const server = await serve({
+      let server: FaultServer.FaultServer | undefined
+      server = await serve({
         "/f": ranges({
-          part: ({ response }, piece) => {
-            if (stalls) response.write(piece.subarray(0, 700_000))
+          part: (exchange, piece) => {
+            if (stalls) exchange.response.write(piece.subarray(0, 700_000))
+            else if (then.length > 0 && exchange.request.headers.range?.endsWith("-") === true)
+              return slowly(exchange, piece, server!.arrived("/f", 8))
             return stalls
           }
         })
