@@ -166,8 +166,7 @@ else {
           name: "aria2c -x 8 -s 8",
           prepare: fresh,
           run:
-            aria2c &&
-            command([aria2c, "-q", "-x", "8", "-s", "8", "-k", "1M", "-d", out, `${base}/limited`])
+            aria2c && command([aria2c, "-q", "-x", "8", "-s", "8", "-k", "1M", "-d", out, `${base}/limited`])
         },
         {
           name: "curl",
