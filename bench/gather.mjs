@@ -50,6 +50,8 @@ else {
   for (let i = 0; i < count; i++) writeFileSync(join(site, "small", `f${i}`), Buffer.alloc(4096, i))
   closeSync(openSync(join(site, "large"), "w"))
   truncateSync(join(site, "large"), 2 ** 30)
+  closeSync(openSync(join(site, "limited"), "w"))
+  truncateSync(join(site, "limited"), 64 * 2 ** 20)
   const port = 20_000 + (process.pid % 20_000)
   const base = `http://127.0.0.1:${port}`
   writeFileSync(
@@ -58,7 +60,7 @@ else {
      events { worker_connections 1024; }
      http { access_log off; sendfile on; keepalive_requests 100000;
        client_body_temp_path ${work}/a; proxy_temp_path ${work}/b; fastcgi_temp_path ${work}/c; uwsgi_temp_path ${work}/d; scgi_temp_path ${work}/e;
-       server { listen 127.0.0.1:${port}; root ${site}; location /any/ { try_files /small/f0 =404; } } }`
+       server { listen 127.0.0.1:${port}; root ${site}; location = /limited { limit_rate 8m; } location /any/ { try_files /small/f0 =404; } } }`
   )
   const server = spawn(nginx, ["-p", work, "-c", join(work, "nginx.conf")], { stdio: "inherit" })
   try {
@@ -151,6 +153,28 @@ else {
         }
       ],
       { rounds: 5, targets: { curl: 1.35 } }
+    )
+    await compare(
+      "aio gather --split 8: one file of 64 MiB, 8 MiB a second for each connection, whole process",
+      [
+        {
+          name: "aio gather --split 8",
+          prepare: fresh,
+          run: command([process.execPath, aio, "gather", "-q", "--split", "8", "-d", out, `${base}/limited`])
+        },
+        {
+          name: "aria2c -x 8 -s 8",
+          prepare: fresh,
+          run:
+            aria2c && command([aria2c, "-q", "-x", "8", "-s", "8", "-k", "1M", "-d", out, `${base}/limited`])
+        },
+        {
+          name: "curl",
+          prepare: fresh,
+          run: curl && command([curl, "-s", "-o", join(out, "limited"), `${base}/limited`])
+        }
+      ],
+      { rounds: 3, targets: { "aria2c -x 8 -s 8": 1 } }
     )
     // For the memory: nothing is kept of a URL but its name, so many cost less than 40 MiB more than few.
     const list = (n) => {

@@ -24,7 +24,7 @@ if (status !== 0 || !/Checked [1-9]\d* files out of/.test(stdout)) {
 const src = join(root, "src")
 const wrong = [...problems(src), ...privateNamesIn(src), ...patchesIn(src)]
 const runs = readdirSync(join(root, "src/programs"))
-  .filter((file) => file !== "Run.ts" && file !== "Gather.ts")
+  .filter((file) => file !== "Run.ts")
   .filter((file) =>
     /Effect\.(run[A-Z]\w+|provide)\b|\bprocess\.|\bDate\b|\bset(Timeout|Interval|Immediate)\b/.test(
       readFileSync(join(root, "src/programs", file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "")

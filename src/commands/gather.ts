@@ -3,10 +3,12 @@ import * as Gather from "../programs/Gather.js"
 import * as Downloader from "../services/download/Downloader.js"
 import * as DownloadList from "../services/download/DownloadList.js"
 import type * as Downloads from "../services/download/Downloads.js"
+import * as StdoutBody from "../services/download/StdoutBody.js"
 import { codes, ExitError } from "../services/host/ExitCodes.js"
 import { leanHeap } from "../services/host/HeapTuning.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as GuideServer from "../services/http/GuideServer.js"
+import { readAuthorities } from "./gather/authorities.js"
 import { flags } from "./gather/flags.js"
 import * as Place from "./gather/place.js"
 import * as View from "./gather/view.js"
@@ -16,9 +18,13 @@ import * as Reporter from "./kernel/Reporter.js"
 import { stopOnSignal } from "./kernel/stopOnSignal.js"
 import * as Values from "./kernel/Values.js"
 
-const wrong = (error: { readonly message: string }) => Command.usage(error.message)
+/** Bad input is wrong usage; a list of checksums that the network does not give is a failure. */
+const wrong = ({ exitCode, message }: { readonly exitCode?: number; readonly message: string }) =>
+  exitCode === codes.failed
+    ? new ExitError({ exitCode, message: `aio gather: ${message}` })
+    : Command.usage(message)
 
-type Config = Flag.Values<typeof flags>
+type Config = Flag.Values<typeof flags> & { readonly ca: string | undefined }
 
 const parseUrl = (text: string) =>
   text.startsWith("-")
@@ -42,7 +48,7 @@ const gather = (sources: Gather.Sources, config: Config, place: Place.Place, sto
       ...given,
       ...retries,
       directory: place.directory,
-      receive: place.bodies === "printed" ? yield* Gather.toStdout : undefined,
+      receive: place.bodies === "printed" ? yield* StdoutBody.receiver : undefined,
       concurrency: Values.jobCount(jobs, (yield* SystemLoad.SystemLoad).cpus),
       onFailure,
       existing: timestamping ? "newer" : clobber === false ? "keep" : "replace",
@@ -89,21 +95,28 @@ export const command = Command.provide(
     },
     (config, { operands }) =>
       Effect.gen(function* () {
-        const { argFile, checksum } = config
+        const { argFile, checksum, checksums, forceDirectories, user } = config
         if (operands.length === 0 && argFile === undefined) {
           return yield* Command.usage("no URL is given; write a URL, or -a FILE")
         }
         const one = operands.length === 1 && argFile === undefined
         if (checksum !== undefined && !one) {
-          return yield* Command.usage("--checksum is for one URL; in a list write URL, TAB, sha256:HEX")
+          return yield* Command.usage(
+            "--checksum is for one URL; in a list write URL, TAB, sha256:HEX, or use --checksums FILE"
+          )
         }
         const place = yield* Place.placeOf(config, one)
         const urls = yield* Effect.forEach(operands, parseUrl)
         const format = yield* Command.formatOf(config)
         const requests = urls.map((url) => ({ url, checksum, name: place.name }))
-        const sources = { requests, list: argFile, format, maxLine: config.maxLine }
+        if (user !== undefined && config.header.some(([name]) => name.toLowerCase() === "authorization"))
+          return yield* Command.usage("--user and --header Authorization name a user each; omit one of them")
+        const { maxLine } = config
+        const sources = { requests, list: argFile, format, maxLine, checksums, forceDirectories, user }
+        const ca = config.cacert === undefined ? undefined : yield* readAuthorities(config.cacert)
         yield* leanHeap
-        if (!config.dryRun) return yield* stopOnSignal((stop) => gather(sources, config, place, stop))
+        if (!config.dryRun)
+          return yield* stopOnSignal((stop) => gather(sources, { ...config, ca }, place, stop))
         const view = View.make({
           bodies: place.bodies,
           replaces: true,

@@ -1,15 +1,19 @@
 import { join } from "node:path"
 import { Chunk, Effect, Either, Stream } from "effect"
+import { type ChecksumsError, find, load } from "../services/download/Checksums.js"
 import * as Download from "../services/download/Download.js"
 import * as Downloader from "../services/download/Downloader.js"
 import * as DownloadList from "../services/download/DownloadList.js"
 import * as Downloads from "../services/download/Downloads.js"
+import * as FileName from "../services/download/FileName.js"
 import * as NameClaims from "../services/download/NameClaims.js"
 import type * as Events from "../services/host/Events.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as GuideServer from "../services/http/GuideServer.js"
 import * as Items from "../services/record/Items.js"
+
+export { ChecksumsError } from "../services/download/Checksums.js"
 
 // #region example
 /**
@@ -49,6 +53,12 @@ export interface Sources extends ListOptions {
   readonly requests: ReadonlyArray<Download.DownloadRequest>
   /** The path of a list, for {@link readList}; `-` is standard input. Default: no list. */
   readonly list?: string | undefined
+  /** The path or the URL of a list of checksums like `SHA256SUMS`; each request without a checksum must be in it. Default: none. */
+  readonly checksums?: string | undefined
+  /** Saves requests without a name under their URL's host and folders: `FileName.mirrored`. Default false. */
+  readonly forceDirectories?: boolean | undefined
+  /** User and password of URLs that have none, for their own origin only. Default: none. */
+  readonly user?: { readonly name: string; readonly password: string } | undefined
 }
 
 /**
@@ -110,14 +120,28 @@ export const readList = (
     )
   )
 
+/** A request with what all of them share: names by their URLs, a user. */
+const completed =
+  ({ forceDirectories = false, user }: Sources) =>
+  (request: Download.DownloadRequest): Download.DownloadRequest => {
+    const name = request.name ?? (forceDirectories ? FileName.mirrored(request.url) : undefined)
+    if (user === undefined || request.url.username !== "") return { ...request, name }
+    const url = new URL(request.url)
+    url.username = encodeURIComponent(user.name)
+    url.password = encodeURIComponent(user.password)
+    return { ...request, name, url }
+  }
+
 const open = Effect.fnUntraced(function* ({ list, requests, ...options }: Sources) {
-  const known = Stream.fromIterable(requests)
-  if (list === undefined) return { all: known, known: true }
+  const complete = completed({ requests, ...options })
+  const given = requests.map(complete)
+  const known = Stream.fromIterable(given)
+  if (list === undefined) return { all: known, given, known: true }
   const once = yield* Effect.mapError(
     (yield* Input.Input).isOnce(list),
     ({ detail }) => new DownloadList.ListError({ list, place: undefined, detail })
   )
-  return { all: Stream.concat(known, readList(list, options)), known: !once }
+  return { all: Stream.concat(known, Stream.map(readList(list, options), complete)), given, known: !once }
 })
 
 /**
@@ -159,39 +183,6 @@ export const plan = (
   )
 
 /**
- * Writes a body to stdout as it arrives: for `receive` of `Downloads.downloads`. Pauses a transfer while the reader of
- * stdout is behind.
- *
- * @since 0.1.0
- * @category effects
- */
-export const toStdout: Effect.Effect<() => Download.Receiver, never, Output.Output> = Effect.map(
-  Output.Output,
-  ({ drained, write }) =>
-    () => {
-      let resume: (() => void) | undefined
-      let ahead = 0
-      return {
-        asFile: true,
-        head: (_, more) => {
-          resume = more
-        },
-        data: (piece) => {
-          Effect.runSync(write(Buffer.from(piece)))
-          ahead += piece.length
-          if (ahead < mostAhead) return true
-          ahead = 0
-          Effect.runFork(Effect.map(drained, () => resume?.()))
-          return false
-        }
-      }
-    }
-)
-
-/** Bytes that are written before the reader of stdout is waited for. */
-const mostAhead = 1024 * 1024
-
-/**
  * Settings of {@link files}: those of `Downloads.DownloadsOptions` except for the claims, which are made here.
  *
  * @since 0.1.0
@@ -210,7 +201,7 @@ export interface Files {
   readonly count: number | undefined
   readonly events: Stream.Stream<
     Downloads.DownloadEvent,
-    ListFailure | NameClaims.NameTaken | Downloader.ProxyError,
+    ListFailure | ChecksumsError | NameClaims.NameTaken | Downloader.ProxyError,
     Downloader.Downloader | Input.Input
   >
 }
@@ -228,16 +219,27 @@ export interface Files {
 export const files = Effect.fn("Gather.files")(function* (sources: Sources, options: FilesOptions = {}) {
   const { contentDisposition, directory } = options
   const claims = NameClaims.make()
-  const { all, known } = yield* open(sources)
+  const { known, ...opened } = yield* open(sources)
+  const sums = sources.checksums === undefined ? undefined : yield* load(sources.checksums, options)
+  const checked = <E, R>(requests: Stream.Stream<Download.DownloadRequest, E, R>) =>
+    sums === undefined
+      ? requests
+      : Stream.mapEffect(requests, (request) =>
+          request.checksum !== undefined
+            ? Effect.succeed(request)
+            : Effect.map(find(sums, request), (checksum) => ({ ...request, checksum }))
+        )
+  const all = checked(opened.all)
   const folders = directory === undefined ? undefined : yield* Downloader.foldersIn(directory)
-  const check = (directory: string) => (request: Download.DownloadRequest) =>
-    Effect.flatMap(claims.check(request), (name) =>
-      folders?.has(name) === true && contentDisposition !== true
-        ? new NameClaims.FolderInTheWay({ directory, name, source: request.source })
-        : Effect.void
-    )
+  const check = (directory: string) =>
+    Effect.fnUntraced(function* (request: Download.DownloadRequest) {
+      const name = yield* claims.check(request)
+      if (folders?.has(name) === true && contentDisposition !== true)
+        return yield* new NameClaims.FolderInTheWay({ directory, name, source: request.source })
+      return yield* Downloader.checkPlace(directory, name)
+    })
   let count = 0
-  yield* Stream.runForEachChunk(known ? all : Stream.fromIterable(sources.requests), (chunk) => {
+  yield* Stream.runForEachChunk(known ? all : checked(Stream.fromIterable(opened.given)), (chunk) => {
     count += chunk.length
     return directory === undefined ? Effect.void : Effect.forEach(chunk, check(directory), { discard: true })
   })

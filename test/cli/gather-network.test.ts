@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process"
-import { readFileSync } from "node:fs"
+import { readFileSync, writeFileSync } from "node:fs"
 import * as http from "node:http"
 import * as https from "node:https"
 import * as net from "node:net"
@@ -443,7 +443,9 @@ describe.concurrent("aio gather: faulty servers", () => {
     /** A forward proxy that answers for `*.example` itself, passes CONNECT to `tunnelTo`, and keeps what it saw. */
     const proxy = async (tunnelTo?: number) => {
       const seen: Array<string> = []
+      const users = new Set<string | undefined>()
       const server = http.createServer((request, response) => {
+        users.add(request.headers["proxy-authorization"])
         seen.push(`GET ${request.url}`)
         const { hostname, pathname } = new URL(request.url!)
         if (pathname === "/private") response.writeHead(302, { location: "http://127.0.0.1:9/x" }).end()
@@ -452,6 +454,7 @@ describe.concurrent("aio gather: faulty servers", () => {
       })
       server.on("connect", (request, socket: net.Socket) => {
         seen.push(`CONNECT ${request.url}`)
+        users.add(request.headers["proxy-authorization"])
         const up = net.connect(tunnelTo!, "127.0.0.1", () => {
           socket.write("HTTP/1.1 200 Connection established\r\n\r\n")
           up.pipe(socket).pipe(up)
@@ -464,7 +467,7 @@ describe.concurrent("aio gather: faulty servers", () => {
         server.close()
         server.closeAllConnections()
       })
-      return { seen, url: `http://127.0.0.1:${(server.address() as net.AddressInfo).port}` }
+      return { seen, users, url: `http://127.0.0.1:${(server.address() as net.AddressInfo).port}` }
     }
 
     it("HTTP_PROXY is used, except for the hosts of NO_PROXY", async () => {
@@ -485,6 +488,48 @@ describe.concurrent("aio gather: faulty servers", () => {
         { env: { http_proxy: through.url } }
       )
       expect(ends).toEqual({ "/one": "finished 21", "/stalls": "stalled: nothing arrived for 1 s" })
+    })
+
+    it("--user goes to the origin of each URL, and to no other; a URL's own user wins", async () => {
+      const other = await serve({ "/there": ok("x") })
+      const server = await serve({
+        "/f": ok("x"),
+        "/own": ok("x"),
+        "/in": redirect("/f"),
+        "/out": redirect(other.url("/there"))
+      })
+      const own = server.url("/own").replace("//", "//me:mine@")
+      const basic = (user: string) => `Basic ${Buffer.from(user).toString("base64")}`
+      await outcomes(["--user", "ad\u00e0:s:%41", own, ...["/f", "/in", "/out"].map(server.url)])
+      expect(new Set(server.seen.map(({ headers, path }) => `${path} ${headers.authorization}`))).toEqual(
+        new Set([
+          `/own ${basic("me:mine")}`,
+          ...["/f", "/in", "/out"].map((at) => `${at} ${basic("ad\u00e0:s:%41")}`)
+        ])
+      )
+      expect(other.seen.map(({ headers }) => headers.authorization)).toEqual([undefined])
+      const listed = await Aio.run(["gather", "--json", "--discard", "-a", "-"], {
+        stdin: server.url("/f"),
+        env: { AIO_GATHER_USER: "a:secret" }
+      })
+      expect(server.seen.at(-1)!.headers.authorization).toBe(basic("a:secret"))
+      expect(listed.stdout + listed.stderr).not.toContain("secret")
+    })
+
+    it.each([
+      [["--user", "me"], "option --user: no password; expected NAME:PASSWORD, or NAME: for an empty one"],
+      [
+        ["--user", "me:a\nb"],
+        "option --user: it has a control character, which no user or password may have"
+      ],
+      [
+        ["--user", "a:b", "--header", "authorization: x"],
+        "--user and --header Authorization name a user each"
+      ]
+    ])("%j is refused without a word of the password", async (args, message) => {
+      const { code, stderr } = await Aio.run(["gather", ...args, "http://127.0.0.1:9/f"])
+      expect([code, stderr.split("\n").length]).toEqual([2, 2])
+      expect(stderr).toContain(`aio gather: ${message}`)
     })
 
     it("--deny-private holds behind a proxy, which itself may be private", async () => {
@@ -551,6 +596,43 @@ describe.concurrent("aio gather: faulty servers", () => {
           "/in": "finished 6"
         })
         expect(plain.seen).toEqual([])
+      })
+
+      it("--cacert trusts the authorities of a file, and no others", async () => {
+        const [one, other] = [await secure({ "/ok": ok("1") }), await secure({ "/ok": ok("2") })]
+        const run = (cert: string, url: string, env = {}) =>
+          outcomes(["--retries=0", "--cacert", cert, url], { env })
+        expect((await run(one.cert, one.server.url("/ok"))).ends).toEqual({ "/ok": "finished 1" })
+        const refused = await run(one.cert, other.server.url("/ok"), { NODE_EXTRA_CA_CERTS: other.cert })
+        expect(refused.ends["/ok"]).toMatch(/^tls: /)
+        const through = await proxy(one.server.port)
+        const url = "https://files.example/ok"
+        expect((await run(one.cert, url, { HTTPS_PROXY: through.url })).ends).toEqual({ "/ok": "finished 1" })
+        const bad = join(Aio.folder(), "bad.pem")
+        writeFileSync(bad, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        const empty = join(Aio.folder(), "empty.pem")
+        writeFileSync(empty, "")
+        for (const [file, why] of [
+          ["/no/such.pem", "no such file or folder"],
+          [empty, "it has no certificate; expected PEM"],
+          [bad, "a certificate in it is damaged"]
+        ] as const)
+          expect(await Aio.run(["gather", "--discard", "--cacert", file, url])).toMatchObject({
+            code: 2,
+            stderr: `aio gather: option --cacert: cannot read ${file}: ${why}\n`
+          })
+      })
+
+      it("a tunnel is asked for with the proxy's user, also one without a password", async () => {
+        const { cert, server } = await secure({ "/ok": ok("secret") })
+        for (const user of ["u:p%20w", "u"]) {
+          const through = await proxy(server.port)
+          const env = { ALL_PROXY: through.url.replace("//", `//${user}@`), NODE_EXTRA_CA_CERTS: cert }
+          const { ends } = await outcomes(["https://files.example/ok", "http://a.example/p"], { env })
+          expect(ends).toEqual({ "/ok": "finished 6", "/p": "finished 17" })
+          const sent = `Basic ${Buffer.from(user === "u" ? "u:" : "u:p w").toString("base64")}`
+          expect(through.users).toEqual(new Set([sent]))
+        }
       })
 
       it("another name than the certificate's is refused, and so is one end that does not speak TLS", async () => {

@@ -522,11 +522,11 @@ describe.concurrent("aio gather", () => {
       ],
       [
         ["--checksum", "md5:00", url],
-        "option --checksum: 'md5:00' is not a checksum; expected sha256: and 64 hexadecimal digits (see aio gather --help)"
+        "option --checksum: 'md5:00' is not a checksum; expected sha256: and 64 hexadecimal digits, sha512: and 128, sha1: and 40, or md5: and 32 (see aio gather --help)"
       ],
       [
         ["--checksum", `sha256:${"0".repeat(64)}`, url, `${url}y`],
-        "--checksum is for one URL; in a list write URL, TAB, sha256:HEX"
+        "--checksum is for one URL; in a list write URL, TAB, sha256:HEX, or use --checksums FILE"
       ],
       [
         ["--header", "no colon", url],
@@ -568,7 +568,7 @@ describe.concurrent("aio gather", () => {
         ["--overwrite", url],
         "unknown option --overwrite; here it is --clobber (see aio gather --help; words that start with - go after --)"
       ],
-      [["-x", url], "unknown option -x (see aio gather --help; words that start with - go after --)"],
+      [["-y", url], "unknown option -y (see aio gather --help; words that start with - go after --)"],
       [["--retries"], "option --retries needs a value (--retries N[,FIRST[,MAX]])"],
       [["--json=yes", url], "option --json takes no value, but 'yes' was given"],
       [
@@ -582,15 +582,15 @@ describe.concurrent("aio gather", () => {
       ],
       [
         ["-a", list("bad-sum", `${url}\tsha256:12\n`)],
-        `line 1 of ${join(lists, "bad-sum")}: 'sha256:12' is not a checksum; expected sha256: and 64 hexadecimal digits`
+        `line 1 of ${join(lists, "bad-sum")}: 'sha256:12' is not a checksum; expected sha256: and 64 hexadecimal digits, sha512: and 128, sha1: and 40, or md5: and 32`
       ],
       [
         ["-a", list("bad-name", `${url}\t../x\n`)],
-        `line 1 of ${join(lists, "bad-name")}: '../x' is not a plain file name; leave out folders, leading dots and special characters`
+        `line 1 of ${join(lists, "bad-name")}: '../x' is not a file name within the folder; leave out '..', a / in front, leading dots and special characters`
       ],
       [
         ["-a", list("third", `${url}\ta\tb\n`)],
-        `line 1 of ${join(lists, "third")}: 'b' is a third field; expected URL, TAB, file name, TAB, sha256:HEX`
+        `line 1 of ${join(lists, "third")}: 'b' is a third field; expected URL, TAB, file name, TAB, checksum`
       ],
       [
         ["-a", list("control", "http://a\x1b[2J/x y\n")],
@@ -641,7 +641,9 @@ describe.concurrent("aio gather", () => {
     expect([...new Set(stdout.match(/(?<!option )--[a-z-]+/g))].sort()).toEqual(
       [
         "--arg-file",
+        "--cacert",
         "--checksum",
+        "--checksums",
         "--clobber",
         "--connect-timeout",
         "--content-disposition",
@@ -649,6 +651,7 @@ describe.concurrent("aio gather", () => {
         "--directory",
         "--discard",
         "--dry-run",
+        "--force-directories",
         "--format",
         "--fsync",
         "--header",
@@ -671,9 +674,11 @@ describe.concurrent("aio gather", () => {
         "--quiet",
         "--resume",
         "--retries",
+        "--split",
         "--stall-timeout",
         "--timeout",
-        "--timestamping"
+        "--timestamping",
+        "--user"
       ].sort()
     )
   })

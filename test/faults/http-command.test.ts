@@ -175,6 +175,15 @@ describe("aio gather and what servers do wrong", () => {
     )
   })
 
+  it("a SOCKS proxy is refused with a word", async () => {
+    const env = { ALL_PROXY: "socks5://u:p@127.0.0.1:9" }
+    const { code, stderr } = await gather(["http://127.0.0.1:9/x"], { env })
+    expect([code, stderr]).toEqual([
+      2,
+      "aio gather: the environment variable ALL_PROXY names a SOCKS proxy ('127.0.0.1:9'), which is not supported; expected http://host:port, or unset it\n"
+    ])
+  })
+
   it.each([
     ["http://u:p@b\u00fccher.example/a%20b?q=1#frag", "http://xn--bcher-kva.example/a%20b?q=1#frag"],
     ["http://127.1/x", "http://127.0.0.1/x"],

@@ -134,6 +134,7 @@ options(
     concurrency: "countOrInfinity",
     perHost: "countOrInfinity",
     retries: "anyCount",
+    split: "count",
     timeout: "time",
     maxSize: "anyCount"
   },

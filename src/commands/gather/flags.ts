@@ -14,6 +14,14 @@ const header: Flag.Parse<readonly [name: string, value: string]> = (text) => {
   return Either.right([match[1]!, match[2]!])
 }
 
+const user: Flag.Parse<{ readonly name: string; readonly password: string }> = (text) => {
+  const colon = text.indexOf(":")
+  if (colon < 0) return Either.left("no password; expected NAME:PASSWORD, or NAME: for an empty one")
+  if (/[\0-\x1f\x7f]/.test(text))
+    return Either.left("it has a control character, which no user or password may have")
+  return Either.right({ name: text.slice(0, colon), password: text.slice(colon + 1) })
+}
+
 /** The options of `aio gather`. */
 export const flags = {
   directory: Flag.withText(Flags.directory, "save files in DIR", "the current folder"),
@@ -27,7 +35,7 @@ export const flags = {
   discard: Flag.toggle("discard", "read and count the files, and save nothing"),
   argFile: Flag.withText(
     Flags.argFile,
-    "read URLs from FILE too: a URL a line, then TAB and a file name, TAB and sha256:HEX; - is standard input"
+    "read URLs from FILE too: a URL a line, then TAB and a file name, TAB and a checksum; - is standard input"
   ),
   format: Flags.format(["lines", "null"]),
   nul: Flags.nul,
@@ -38,6 +46,10 @@ export const flags = {
     "16"
   ),
   perHost: Flags.count(1)("per-host", "transfers at once from one host"),
+  split: Flags.count(1, 64)(
+    "split",
+    "connections for one file, each for a segment of 1 MiB or more, where the server proves that they belong together"
+  ),
   retries: Flags.retries(3),
   timeout: Flag.withText(Flags.timeout, "time limit of a transfer, with its retries"),
   stallTimeout: Flags.span("stall-timeout", "longest time without a byte", { default: "30s" }),
@@ -53,9 +65,13 @@ export const flags = {
     text: "send this with every request; Authorization and Cookie stay with the URL's own origin",
     parse: header
   }),
-  checksum: Flag.kind("sha256:HEX", DownloadList.parseChecksum)(
+  checksum: Flag.kind("ALGORITHM:HEX", DownloadList.parseChecksum)(
     "checksum",
-    "what the one URL's file must have"
+    "what the one URL's file must have: sha256:HEX, sha512:HEX, sha1:HEX or md5:HEX"
+  ),
+  checksums: Flags.file(
+    "checksums",
+    "check each file by a list like SHA256SUMS, a FILE or a URL; a URL that is not in it is refused"
   ),
   onFailure: Flags.onFailure(["cancel", "continue", "collect"], "continue"),
   clobber: Flag.negatable(
@@ -77,6 +93,16 @@ export const flags = {
     "resume",
     "continue partial files of an earlier run that are the same version; --no-resume keeps none either",
     "--resume"
+  ),
+  forceDirectories: Flag.toggle(
+    "force-directories",
+    "save each file below its URL's host and folders: DIR/example.org/a/b.zip",
+    "x"
+  ),
+  cacert: Flags.file("cacert", "trust the authorities in FILE (PEM), and no others"),
+  user: Flag.kind("NAME:PASSWORD", user)(
+    "user",
+    "user of URLs that name none, sent to their own origin only; AIO_GATHER_USER keeps it off the command line"
   ),
   contentDisposition: Flag.toggle("content-disposition", "take file names from the server"),
   fsync: Flag.toggle("fsync", "a finished file survives a power cut"),

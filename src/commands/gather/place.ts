@@ -17,7 +17,18 @@ export const placeOf = (
   /** Whether there is one URL. */
   one: boolean
 ): Effect.Effect<Place, Command.Problem> => {
-  const { clobber, contentDisposition, directory, discard, json, output, timestamping } = config
+  const {
+    clobber,
+    contentDisposition,
+    directory,
+    discard,
+    forceDirectories,
+    json,
+    output,
+    resume,
+    split,
+    timestamping
+  } = config
   const given = directory !== undefined ? "--directory" : output !== undefined ? "--output" : undefined
   if (timestamping) {
     const excluded =
@@ -32,6 +43,19 @@ export const placeOf = (
               : undefined
     if (excluded !== undefined)
       return Command.usage(`--timestamping compares with the saved file; omit it or ${excluded}`)
+  }
+  if (forceDirectories && (discard || output !== undefined)) {
+    const other = discard ? "--discard saves nothing" : "--output names the file"
+    return Command.usage(`${other}; omit it or --force-directories`)
+  }
+  if (split !== undefined && split > 1) {
+    const other =
+      discard || output === "-"
+        ? [discard ? "--discard" : "--output -", "saves no segments"]
+        : resume === false
+          ? ["--no-resume", "keeps no partial file, in which segments are joined"]
+          : undefined
+    if (other !== undefined) return Command.usage(`${other[0]} ${other[1]}; omit it or --split`)
   }
   if (discard) {
     if (given !== undefined) return Command.usage(`--discard saves nothing; omit it or ${given}`)

@@ -4,13 +4,21 @@ import { Data, type Duration } from "effect"
 // The model of a download: the request, its target, its result or failure.
 
 /**
+ * How a checksum is computed. `md5` and `sha1` find damage, and no forgery.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Algorithm = "md5" | "sha1" | "sha256" | "sha512"
+
+/**
  * A file's expected content.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Checksum {
-  readonly algorithm: "sha256"
+  readonly algorithm: Algorithm
   /** Lower-case hexadecimal. */
   readonly hex: string
 }
@@ -23,7 +31,7 @@ export interface Checksum {
  */
 export interface DownloadRequest {
   readonly url: URL
-  /** The file name under `directory`; default: the name that the URL's path suggests. */
+  /** The file name under `directory`, which may have folders (`a/b.bin`); default: the name that the URL's path suggests. */
   readonly name?: string | undefined
   readonly checksum?: Checksum | undefined
   /** The origin of the request, for errors: `urls.txt, line 12`. */
@@ -53,7 +61,10 @@ export const show = (url: URL): string => {
 export interface Target {
   /** The folder; created if it is missing. */
   readonly directory: string
-  /** A plain file name; `FileName.fromUrl` makes one from a URL. */
+  /**
+   * A plain file name, or a path of such below `directory` (`FileName.isSafePath`), whose folders are made and may not be links;
+   * `FileName.fromUrl` makes one from a URL.
+   */
   readonly name: string
   /** Takes the name from `Content-Disposition` if the server sends a usable one. */
   readonly contentDisposition?: boolean | undefined
@@ -68,6 +79,11 @@ export interface Target {
   readonly mtime?: boolean | undefined
   /** Continues the partial file of an earlier attempt or process, if it is provably the same version; default true. */
   readonly resume?: boolean | undefined
+  /**
+   * Most connections for this file; default 1. A file whose server names its version (a strong validator) and its length, and sends
+   * ranges, is downloaded in so many segments of a MiB or more; each is joined on the same proof as a continued file.
+   */
+  readonly split?: number | undefined
   /** Makes file and folder survive a power cut before the download counts as done; default false. */
   readonly fsync?: boolean | undefined
 }
@@ -269,6 +285,8 @@ export interface SessionOptions {
   readonly limitRate?: number | undefined
   /** Redirects followed for one request; default 10. With 0 a receiver takes the redirect itself. */
   readonly maxRedirects?: number | undefined
+  /** Certificates of the only authorities that are trusted, as PEM; default: those of Node. */
+  readonly ca?: string | undefined
   /** Refuses addresses that are not public, checked after DNS and at every redirect; default false. */
   readonly denyPrivate?: boolean | undefined
 }

@@ -1,6 +1,7 @@
 import { Data, Either } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import * as Printable from "../text/Printable.js"
+import * as Checksums from "./Checksums.js"
 import type * as Download from "./Download.js"
 import * as FileName from "./FileName.js"
 
@@ -48,15 +49,17 @@ export const parseUrl = (text: string, shown = text): Either.Either<URL, string>
 }
 
 /**
- * Reads `sha256:HEX`; the left side is the problem.
+ * Reads `sha256:HEX`, `sha512:HEX`, `sha1:HEX` or `md5:HEX`; the left side is the problem.
  *
  * @since 0.1.0
  * @category parsing
  */
 export const parseChecksum = (text: string): Either.Either<Download.Checksum, string> =>
-  /^sha256:[0-9a-f]{64}$/i.test(text)
-    ? Either.right({ algorithm: "sha256", hex: text.slice(7).toLowerCase() })
-    : Either.left(`${quote(text)} is not a checksum; expected sha256: and 64 hexadecimal digits`)
+  Either.fromNullable(
+    Checksums.parse(text),
+    () =>
+      `${quote(text)} is not a checksum; expected sha256: and 64 hexadecimal digits, sha512: and 128, sha1: and 40, or md5: and 32`
+  )
 
 /**
  * A list that cannot be read, or a line of one that is not a download; `message` names it and what is accepted.
@@ -79,7 +82,7 @@ export class ListError extends Data.TaggedError("ListError")<{
 }
 
 /**
- * Reads a line of a list: a URL, optionally followed by TAB and a file name, and by TAB and `sha256:HEX`. The left side is
+ * Reads a line of a list: a URL, optionally followed by TAB and a file name, which may have folders (`a/b.bin`), and by TAB and a checksum like `sha256:HEX`. The left side is
  * the problem.
  *
  * @since 0.1.0
@@ -93,15 +96,15 @@ export const parseLine = (line: string): Either.Either<Download.DownloadRequest,
   const request: { url: URL; name?: string; checksum?: Download.Checksum } = { url: url.right }
   for (const field of fields) {
     if (field === "") continue
-    if (/^sha256:/i.test(field)) {
+    if (/^(md5|sha1|sha256|sha512):/i.test(field)) {
       const checksum = parseChecksum(field)
       if (Either.isLeft(checksum)) return Either.left(checksum.left)
       request.checksum = checksum.right
     } else if (request.name !== undefined) {
-      return Either.left(`${quote(field)} is a third field; expected URL, TAB, file name, TAB, sha256:HEX`)
-    } else if (FileName.fromNetwork(field) !== field) {
+      return Either.left(`${quote(field)} is a third field; expected URL, TAB, file name, TAB, checksum`)
+    } else if (!FileName.isSafePath(field)) {
       return Either.left(
-        `${quote(field)} is not a plain file name; leave out folders, leading dots and special characters`
+        `${quote(field)} is not a file name within the folder; leave out '..', a / in front, leading dots and special characters`
       )
     } else request.name = field
   }

@@ -6,6 +6,7 @@ import { describe, tryFolder } from "../host/OwnFiles.js"
 import { anyCount, checkOptions } from "../text/Numbers.js"
 import * as Printable from "../text/Printable.js"
 import { DownloadError, type Downloaded, type Request, type SessionOptions } from "./Download.js"
+import { whyOutside } from "./internal/place.js"
 import { readProxies } from "./internal/proxies.js"
 import { checkSession } from "./internal/session.js"
 
@@ -19,10 +20,14 @@ export class ProxyError extends Data.TaggedError("ProxyError")<{
   readonly variable: string
   /** Without user and password. */
   readonly value: string
+  /** Whether it is a SOCKS proxy, which is not supported. */
+  readonly socks: boolean
 }> {
   readonly exitCode = codes.usage
   override get message() {
     const shown = Printable.line(this.value)
+    if (this.socks)
+      return `the environment variable ${this.variable} names a SOCKS proxy ('${shown}'), which is not supported; expected http://host:port, or unset it`
     return `the environment variable ${this.variable} is not a proxy ('${shown}'); expected http://host:port`
   }
 }
@@ -163,6 +168,20 @@ export const foldersIn = (directory: string): Effect.Effect<ReadonlySet<string>>
   })
 
 /**
+ * Fails if a link or a file is in the place of a folder of this name (`a/b.bin`) below the directory: a check before the first
+ * download, and repeated at each.
+ *
+ * @since 0.1.0
+ * @category effects
+ */
+export const checkPlace = (directory: string, name: string): Effect.Effect<void, DirectoryError> =>
+  Effect.suspend(() => {
+    if (!name.includes("/")) return Effect.void
+    const detail = whyOutside({ directory, name })
+    return detail === undefined ? Effect.void : new DirectoryError({ directory, detail })
+  })
+
+/**
  * Downloads and saves. Retries, concurrency and names are up to its callers: see `Downloads.downloads`.
  *
  * @since 0.1.0
@@ -198,8 +217,8 @@ export const mapUrl =
   })
 
 /**
- * The network and the file system: undici and node:fs. Honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (either
- * case) of the environment, and Node's own `NODE_EXTRA_CA_CERTS`.
+ * The network and the file system: undici and node:fs. Honours `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
+ * `NO_PROXY` (either case) of the environment, and Node's own `NODE_EXTRA_CA_CERTS`.
  *
  * @since 0.1.0
  * @category layers

@@ -1,3 +1,4 @@
+import { dirname, join } from "node:path"
 import { Cause, Data, Deferred, type Duration, Effect, Exit, Option, Stream } from "effect"
 import type * as Events from "../host/Events.js"
 import * as EventBuffer from "../stream/EventBuffer.js"
@@ -48,6 +49,8 @@ export interface DownloadsOptions extends Download.SessionOptions {
   readonly mtime?: boolean | undefined
   /** As in `Download.Target`; default true. */
   readonly resume?: boolean | undefined
+  /** As in `Download.Target`, up to 64; default 1. */
+  readonly split?: number | undefined
   /** As in `Download.Target`; default false. */
   readonly fsync?: boolean | undefined
   /** As in `Download.Target`; default false. */
@@ -152,7 +155,7 @@ export const downloads = <E = never, R = never>(
   withOwnScope(list, (requests) =>
     Effect.gen(function* () {
       checkOptions(options, { concurrency: countOrInfinity, perHost: countOrInfinity, retries: anyCount })
-      checkOptions(options, { maxSize: anyCount, timeout: time })
+      checkOptions(options, { maxSize: anyCount, split: { least: 1, most: 64, whole: true }, timeout: time })
       const { concurrency = 16, onFailure = "continue", retries = 3 } = options
       const session = yield* (yield* Downloader.Downloader).open(options)
       const claims = options.claims ?? NameClaims.make()
@@ -184,6 +187,7 @@ export const downloads = <E = never, R = never>(
               existing: options.existing,
               mtime: options.mtime,
               resume: options.resume,
+              split: options.split,
               fsync: options.fsync,
               contentDisposition: options.contentDisposition
             }
@@ -200,7 +204,8 @@ export const downloads = <E = never, R = never>(
         )
       }
       const resolveName = (item: Item, suggested: string): string | undefined => {
-        if (suggested !== item.claimed && !claims.claim(suggested)) return undefined
+        const folder = dirname(NameClaims.nameOf(item.request))
+        if (suggested !== item.claimed && !claims.claim(join(folder, suggested))) return undefined
         item.claimed = suggested
         return suggested
       }

@@ -67,6 +67,15 @@ export const fromNetwork = (name: string): string | undefined => {
   return unreserved(short) // the cut may have left a reserved name
 }
 
+/** Percent-decoded, unless its bytes are not UTF-8. */
+const decode = (segment: string): string => {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return segment
+  }
+}
+
 /**
  * The file name that a URL suggests: its last path segment, percent-decoded; `index.html` if that is empty.
  *
@@ -75,13 +84,54 @@ export const fromNetwork = (name: string): string | undefined => {
  */
 export const fromUrl = (url: URL): string => {
   const segment = url.pathname.slice(url.pathname.lastIndexOf("/") + 1)
-  let decoded = segment
-  try {
-    decoded = decodeURIComponent(segment)
-  } catch {
-    // the percent-encoded bytes are not UTF-8: the name stays encoded
-  }
-  return fromNetwork(decoded) ?? "index.html"
+  return fromNetwork(decode(segment)) ?? "index.html"
+}
+
+/**
+ * Whether a name needs no change to be safe below any folder: a file name, or a path of such with `/` between them.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isSafePath = (name: string): boolean =>
+  name.split("/").every((part) => fromNetwork(part) === part)
+
+/** A segment of a URL's path as a name: decoded if that is safe, else with all that is not plain encoded. */
+const fromSegment = (segment: string): string => {
+  const decoded = decode(segment)
+  if (fromNetwork(decoded) === decoded) return decoded
+  const encode = (character: string) =>
+    [...Buffer.from(character)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("")
+  // A `%` of the URL's own spelling stays.
+  const plain = shorten(segment)
+    .replace(/[^\w.~%+-]/gu, encode)
+    .replace(/^\.+|\.+$/g, (dots) => "%2E".repeat(dots.length))
+  return fromNetwork(plain) ?? encode(segment)
+}
+
+/** Segments of a longer path that count: the last ones. */
+const deepest = 64
+
+/**
+ * The path that mirrors a URL: its host (with `+PORT` if it has one), the folders of its path and the name, all percent-decoded
+ * where that is safe, and encoded where not. Without the query, as {@link fromUrl}.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const mirrored = (url: URL): string => {
+  const segments = url.pathname.split("/").slice(1)
+  const folders = segments
+    .slice(0, -1)
+    .filter((segment) => segment !== "")
+    .slice(-deepest)
+  const host = fromSegment(url.hostname.replace(/[[\]]/g, "").replaceAll(":", "-"))
+  const name = segments.at(-1)!
+  return [
+    url.port === "" ? host : `${host}+${url.port}`,
+    ...folders.map(fromSegment),
+    name === "" ? "index.html" : fromSegment(name)
+  ].join("/")
 }
 
 /** The parameters of a header such as `attachment; filename="a b"`, names in lower case, in one pass. */

@@ -27,6 +27,9 @@ export class NameTaken extends Data.TaggedError("NameTaken")<{
     const where = `${source === undefined ? "" : `${source}: `}${url}: `
     if (same)
       return `${where}it is listed already, with another checksum or without one; list it once, with the right one`
+    const [file, path] = name.length < taken.length ? [name, taken] : [taken, name]
+    if (path.toLowerCase().startsWith(`${file.toLowerCase()}/`))
+      return `${where}'${path}' needs the folder '${file}', which is a file of the same list; give one of them another name`
     const other = name === taken ? "" : `, and '${name}' is the same file where case does not count`
     return `${where}another URL is saved as '${taken}' already${other}; give one of them a name of its own (URL, TAB, name)`
   }
@@ -51,7 +54,7 @@ export class FolderInTheWay extends Data.TaggedError("FolderInTheWay")<{
 }
 
 /**
- * The file name under which a request is saved.
+ * The name under which a request is saved, which may have folders.
  *
  * @since 0.1.0
  * @category functions
@@ -102,13 +105,34 @@ const identify = ({ href }: URL): string => {
  */
 export const make = (): NameClaims => {
   const claims = new Map<string, Claim>()
+  /** The folders of names that have some: no file has their names. */
+  const folders = new Map<string, string>()
   const keyOf = (name: string) => name.toLowerCase() // some file systems ignore case
+  /** Another name that needs a file where this one needs a folder, or a folder where this one is a file. */
+  const inTheWay = (name: string): string | undefined => {
+    const below = folders.get(keyOf(name))
+    if (below !== undefined) return below
+    const above: Array<string> = []
+    for (let end = name.indexOf("/"); end >= 0; end = name.indexOf("/", end + 1)) {
+      const folder = keyOf(name.slice(0, end))
+      const file = claims.get(folder)
+      if (file !== undefined) return file.name
+      above.push(folder)
+    }
+    for (const folder of above) if (!folders.has(folder)) folders.set(folder, name)
+    return undefined
+  }
   const take = (request: Download.DownloadRequest): Claim | NameTaken => {
     const name = nameOf(request)
     const key = keyOf(name)
     const url = identify(request.url)
-    const checksum = request.checksum?.hex
+    const checksum = request.checksum?.hex // of one algorithm, by its length
     const earlier = claims.get(key)
+    const blocked = earlier === undefined ? inTheWay(name) : undefined
+    if (blocked !== undefined) {
+      const { source, url } = request
+      return new NameTaken({ name, taken: blocked, url: Download.show(url), source, same: false })
+    }
     if (earlier === undefined) {
       const claim = { name, url, checksum, begun: false }
       claims.set(key, claim)
@@ -127,7 +151,7 @@ export const make = (): NameClaims => {
   return {
     claim: (name) => {
       const key = keyOf(name)
-      if (claims.has(key)) return false
+      if (claims.has(key) || inTheWay(name) !== undefined) return false
       claims.set(key, { name, url: undefined, checksum: undefined, begun: true })
       return true
     },

@@ -94,7 +94,10 @@ export const Gather = Schema.Union(
     bytes: optional(count),
     path: optional(text),
     /** The checksum that the file was found to have, if one was expected. */
+    md5: optional(text),
+    sha1: optional(text),
     sha256: optional(text),
+    sha512: optional(text),
     /** Bytes of an earlier attempt that were not downloaded again. */
     resumedFrom: optional(count),
     attempts: optional(count),

@@ -21,13 +21,13 @@ describe("DownloadList", () => {
     ["nonsense", "'nonsense' is not a URL; expected https://host/path"],
     [
       "https://a.example\t.hidden",
-      "'.hidden' is not a plain file name; leave out folders, leading dots and special characters"
+      "'.hidden' is not a file name within the folder; leave out '..', a / in front, leading dots and special characters"
     ],
     [
       "https://a.example\tsha256:xyz",
-      "'sha256:xyz' is not a checksum; expected sha256: and 64 hexadecimal digits"
+      "'sha256:xyz' is not a checksum; expected sha256: and 64 hexadecimal digits, sha512: and 128, sha1: and 40, or md5: and 32"
     ],
-    ["https://a.example\ta\tb", "'b' is a third field; expected URL, TAB, file name, TAB, sha256:HEX"]
+    ["https://a.example\ta\tb", "'b' is a third field; expected URL, TAB, file name, TAB, checksum"]
   ])("parseLine answers with the problem: %j", (line, problem) => {
     expect(DownloadList.parseLine(line)).toEqual(Either.left(problem))
   })
@@ -39,5 +39,8 @@ describe("DownloadList", () => {
       Either.right({ algorithm: "sha256", hex: sum })
     )
     expect(Either.isLeft(DownloadList.parseChecksum(`sha1:${sum}`))).toBe(true)
+    expect(DownloadList.parseChecksum(`MD5:${"AB".repeat(16)}`)).toEqual(
+      Either.right({ algorithm: "md5", hex: "ab".repeat(16) })
+    )
   })
 })

@@ -129,6 +129,24 @@ describe("SafeName", () => {
     })
   })
 
+  describe("mirrored", () => {
+    it.each([
+      ["https://a.example/", "a.example/index.html"],
+      ["http://a.example:8080/b//c/d.txt?q=1#f", "a.example+8080/b/c/d.txt"],
+      ["http://[::1]:80/f", "--1/f"],
+      ["http://a.example/%E2%82%AC/a%20b", "a.example/€/a b"],
+      ["http://a.example/a%2Fb/..%2F..%2Fetc", "a.example/a%2Fb/%2E%2E%2F..%2Fetc"],
+      ["http://a.example/%2e%2e/.git/x", "a.example/%2Egit/x"],
+      ["http://a.example/a%5Cb/%00/con/a:b", "a.example/a%5Cb/%00/_con/a%3Ab"],
+      ["http://a.example/%FF/...", "a.example/%FF/%2E%2E%2E"],
+      [`http://a.example/${"x/".repeat(1000)}y`, `a.example/${"x/".repeat(64)}y`]
+    ])("%s", (url, path) => {
+      const name = FileName.mirrored(new URL(url))
+      expect(name).toBe(path)
+      expect(FileName.isSafePath(name)).toBe(true)
+    })
+  })
+
   describe("fromContentDisposition", () => {
     it.each([
       ["attachment; filename=plain.txt", "plain.txt"],

@@ -25,6 +25,13 @@ export const lastModified = (headers: Headers): Date | undefined => {
   return Number.isNaN(time) ? undefined : new Date(time)
 }
 
+/** The wait that `Retry-After` asks for, in ms. */
+export const retryAfter = (header: string | undefined): number | undefined => {
+  if (header === undefined) return undefined
+  const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now()
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined
+}
+
 /** Bytes `from` up to, not including, `end`. */
 export interface Range {
   readonly from: number

@@ -6,6 +6,7 @@ import { plural } from "../../text/Plural.js"
 import type { Checksum, Target } from "../Download.js"
 import {
   active,
+  bytesOf,
   discardPartial,
   encodeSidecar,
   type Folder,
@@ -76,7 +77,8 @@ export class FileSink {
   #size = 0
   #block: Buffer | undefined
   #filled = 0
-  #full: Array<Buffer> = []
+  #next: number // where the current block begins in the file
+  #full: Array<{ readonly bytes: Buffer; readonly at: number }> = []
   #free: Array<Buffer> = []
   #file: fsp.FileHandle | undefined
   #pump: Promise<void> | undefined
@@ -86,7 +88,8 @@ export class FileSink {
   #path: string | undefined
   #kept = 0 // bytes of the file when it has been closed
   #resumable = false
-  #sidecar: { readonly text: string | undefined } | undefined
+  #opening: Promise<void> | undefined
+  #missing: ((next: number) => ReadonlyArray<readonly [from: number, end: number]>) | undefined
 
   constructor(
     readonly folder: Folder,
@@ -101,7 +104,9 @@ export class FileSink {
     /** Called when more bytes are accepted again after `write` has requested a pause. */
     readonly onDrain: () => void,
     readonly onError: (error: unknown) => void
-  ) {}
+  ) {
+    this.#next = resumed?.offset ?? 0
+  }
 
   /** Copies a chunk, which the caller may reuse afterwards; true requests a pause. */
   write(chunk: Buffer): boolean {
@@ -110,7 +115,8 @@ export class FileSink {
     if (this.#chunks === undefined) {
       if (chunk.length >= blockSize / 4 && this.#prompt) {
         this.#seal() // the bytes in the block come first
-        this.#now(chunk)
+        this.#now(chunk, this.#next)
+        this.#next += chunk.length
       } else this.#copy(chunk)
     } else {
       this.#chunks.push(Buffer.from(chunk))
@@ -123,11 +129,12 @@ export class FileSink {
   // Fast writes are synchronous: passing a gigabyte to another thread and core costs twice the processor time of writing
   // it. A slow write (a full page cache, a slow network disk) would block everything else, so after one the thread pool
   // writes, until it is fast again.
-  #now(bytes: Buffer) {
+  #now(bytes: Buffer, from: number) {
     if (this.#error !== undefined) return
     const begun = performance.now()
     try {
-      for (let rest = bytes; rest.length > 0; ) rest = rest.subarray(fs.writeSync(this.#file!.fd, rest))
+      for (let at = 0; at < bytes.length; )
+        at += fs.writeSync(this.#file!.fd, bytes, at, bytes.length - at, from + at)
     } catch (error) {
       this.#error = error
       this.onError(error)
@@ -161,14 +168,13 @@ export class FileSink {
   /** Queues the current block for the disk: it is full, or the last one. */
   #seal() {
     if (this.#block === undefined || this.#filled === 0) return
-    if (this.#prompt) {
-      this.#now(this.#block.subarray(0, this.#filled))
-      this.#filled = 0
-      return
-    }
-    this.#full.push(this.#block.subarray(0, this.#filled))
-    this.#block = undefined
+    const bytes = this.#block.subarray(0, this.#filled)
+    const at = this.#next
+    this.#next += this.#filled
     this.#filled = 0
+    if (this.#prompt) return this.#now(bytes, at)
+    this.#full.push({ bytes, at })
+    this.#block = undefined
     this.#pumpOut()
   }
 
@@ -192,19 +198,19 @@ export class FileSink {
   }
 
   async #drain(): Promise<void> {
-    this.#file ??= await this.#open()
+    await this.#opened()
     for (let block = this.#full.shift(); block !== undefined; block = this.#full.shift()) {
-      if (!this.#slow) this.#now(block)
+      const { bytes, at } = block
+      if (!this.#slow) this.#now(bytes, at)
       else {
         const begun = performance.now()
         // A nearly full disk first makes a short write; a second attempt returns the error itself.
-        for (let rest = block; rest.length > 0; ) {
-          rest = rest.subarray((await this.#file.write(rest)).bytesWritten)
-        }
+        for (let done = 0; done < bytes.length; )
+          done += (await this.#file!.write(bytes, done, bytes.length - done, at + done)).bytesWritten
         this.#slow = performance.now() - begun > slowWrite
       }
       if (this.#error !== undefined) return
-      if (block.length === blockSize) this.#free.push(block)
+      if (bytes.length === blockSize) this.#free.push(bytes)
       if (this.#paused && this.#full.length < mostBlocks / 2) {
         this.#paused = false
         this.onDrain()
@@ -216,12 +222,70 @@ export class FileSink {
   get sidecar(): string | undefined {
     const { name, resumed, version } = this
     if (version === undefined) return undefined
-    this.#sidecar ??= {
-      text:
-        encodeSidecar({ version: 1, ...version, name }) ??
-        (resumed === undefined ? undefined : encodeSidecar({ ...resumed.sidecar, name }))
+    const missing = this.#missing?.(this.#next)
+    return (
+      encodeSidecar({ version: 1, ...version, name, missing }) ??
+      (resumed === undefined ? undefined : encodeSidecar({ ...resumed.sidecar, name, missing }))
+    )
+  }
+
+  /**
+   * Takes segments beside what `write` writes, from when this has resolved: `missing` has the ranges that are not written yet,
+   * given where `write` has got to.
+   */
+  async inSegments(missing: (next: number) => ReadonlyArray<readonly [number, number]>): Promise<void> {
+    this.#missing = missing
+    this.#spill()
+    await this.#opened()
+  }
+
+  /** {@link write} of a segment, at its place. */
+  writeAt(chunk: Buffer, at: number): boolean {
+    if (this.#error !== undefined) return false
+    if (this.#prompt) this.#now(chunk, at)
+    else {
+      this.#full.push({ bytes: Buffer.from(chunk), at })
+      this.#pumpOut()
     }
-    return this.#sidecar.text
+    this.#paused = this.#full.length >= mostBlocks
+    return this.#paused
+  }
+
+  /** Writes the bytes in the current block too. */
+  flush(): void {
+    this.#seal()
+  }
+
+  /** Records which ranges are written, if no write is under way. The record on the disk is never ahead of the file. */
+  save(): void {
+    if (this.#path === undefined || !this.#resumable || this.#pump !== undefined || this.#full.length > 0)
+      return
+    const { sidecar } = this
+    if (sidecar === undefined) return
+    const temporary = ownName(this.target, "aio-tmp")
+    try {
+      fs.writeFileSync(temporary, sidecar, { flag: "wx" })
+      fs.renameSync(temporary, sidecarOf(this.#path))
+    } catch {
+      fs.rmSync(temporary, { force: true }) // the earlier record stays
+    }
+  }
+
+  /** The checksum of a file in segments, which arrive in no order. */
+  async digest(algorithm: string): Promise<string> {
+    await this.#pumped()
+    if (this.#error !== undefined) throw this.#error
+    const hash = createHash(algorithm)
+    for await (const chunk of fs.createReadStream(this.#path!, { highWaterMark: blockSize }))
+      hash.update(chunk as Buffer)
+    return hash.digest("hex")
+  }
+
+  #opened(): Promise<void> {
+    this.#opening ??= this.#open().then((file) => {
+      this.#file = file
+    })
+    return this.#opening
   }
 
   async #open(): Promise<fsp.FileHandle> {
@@ -269,7 +333,8 @@ export class FileSink {
       this.#seal()
       await this.#pumped()
       if (this.#error !== undefined) throw this.#error
-      const expected = (this.resumed?.offset ?? 0) + this.#size
+      const expected =
+        this.#missing === undefined ? (this.resumed?.offset ?? 0) + this.#size : this.version!.total!
       const { size } = await this.#file!.stat()
       if (size !== expected) {
         await this.abandon(true)
@@ -301,21 +366,26 @@ export class FileSink {
   /** The download ended early: keeps a continuable part (unless `forget`), removes the rest; returns the kept bytes. */
   async abandon(forget: boolean): Promise<number> {
     // Received bytes in memory are kept too, if they can be continued.
-    if (!forget && this.#error === undefined && this.#size > 0 && this.sidecar !== undefined) {
+    const keeps = !forget && this.#error === undefined
+    if (keeps && (this.#size > 0 || this.#missing !== undefined) && this.sidecar !== undefined) {
       this.#spill()
       this.#seal()
     } else this.#full = []
+    await this.#opening?.catch(() => undefined)
     await this.#pumped()
-    const kept = (await this.#file?.stat().catch(() => undefined))?.size ?? this.#kept
+    if (keeps && this.#missing !== undefined) this.save()
+    const missing = this.#missing?.(this.#next).reduce((sum, [from, end]) => sum + (end - from), 0)
+    const size = (await this.#file?.stat().catch(() => undefined))?.size ?? this.#kept
     await this.#file?.close().catch(() => undefined)
     this.#file = undefined
     // The continued file may not have been opened yet.
     if (this.#path === undefined) {
       if (this.resumed === undefined) return 0
-      if (!forget) return this.resumed.offset
+      if (!forget) return bytesOf(this.resumed)
       await discardPartial(this.folder, this.target, this.resumed.file)
       return 0
     }
+    const kept = missing === undefined ? size : this.version!.total! - missing
     if (!this.#resumable) await fsp.rm(this.#path, { force: true })
     else if (forget || kept === 0) await discardPartial(this.folder, this.target, this.#path)
     active.delete(this.#path)

@@ -84,7 +84,7 @@ export const make = (clock: Clock.Clock, emit: (event: Event) => void) => {
       const file = {
         bytes: size,
         ...(path === undefined ? {} : { path }),
-        ...(checksum === undefined ? {} : { sha256: checksum.hex })
+        ...(checksum === undefined ? {} : { [checksum.algorithm]: checksum.hex })
       }
       if (skipped) {
         const reason = status === 304 ? notModified : "it already exists"

@@ -20,6 +20,8 @@ import type { SmallFiles } from "./smallFiles.js"
 /** Most bytes of a sidecar; a version that would need more is not kept. */
 const mostSidecar = 16 * 1024
 
+const position = Schema.NonNegative.pipe(Schema.int())
+
 /** The sidecar of a partial file. */
 const Sidecar = Schema.Struct({
   version: Schema.Literal(1),
@@ -29,7 +31,9 @@ const Sidecar = Schema.Struct({
     Schema.maxLength(1024),
     Schema.pattern(/^(?!W\/)[\x21-\x7e\x80-\xff][\x20-\x7e\x80-\xff]*$/)
   ),
-  total: Schema.optional(Schema.NonNegative.pipe(Schema.int())),
+  total: Schema.optional(position),
+  /** Of a file in segments: the ranges that are not written, in order; each from its first byte up to, not including, its last. */
+  missing: Schema.optional(Schema.Array(Schema.Tuple(position, position))),
   /** The final name of the file; only the first response may have contained it. */
   name: Schema.String.pipe(Schema.filter((name) => fromNetwork(name) === name))
 })
@@ -151,6 +155,11 @@ export class TakenError extends Error {
   readonly code = "EBUSY"
 }
 
+/** Whether the ranges are in order, apart, and within the file. */
+const inOrder = (ranges: ReadonlyArray<readonly [number, number]>, total: number | undefined): boolean =>
+  total !== undefined &&
+  ranges.every(([from, end], i) => from < end && end <= total && (i === 0 || ranges[i - 1]![1] <= from))
+
 /** The continuable partial file; a text if a note should report why it is not continued; else undefined. */
 const inspect = (folder: Folder, file: string, target: Target, url: string): Partial | string | undefined => {
   const stat = fs.lstatSync(file, { throwIfNoEntry: false })
@@ -170,13 +179,27 @@ const inspect = (folder: Folder, file: string, target: Target, url: string): Par
   const sidecar = decode(text)
   if (Either.isLeft(sidecar)) return "what describes it was not written by this program, or is torn"
   if (sidecar.right.url !== url) return undefined
-  const { name, total } = sidecar.right
+  const { missing, name, total } = sidecar.right
+  const wanted = target.contentDisposition === true ? name : target.name
+  const known = { ...sidecar.right, name: wanted }
+  if (missing !== undefined && missing.length > 0) {
+    const written = missing.at(-1)![1] === total ? missing.at(-1)![0] : (total ?? 0)
+    if (!inOrder(missing, total) || stat.size < written)
+      return "what describes it is wrong about its segments"
+    const [[offset]] = missing as readonly [readonly [number, number]]
+    if ((target.split ?? 1) > 1) return { offset, sidecar: known, file, stat }
+    // Without segments only what is whole from the beginning counts.
+    return offset > 0 ? { offset, sidecar: { ...known, missing: undefined }, file, stat } : undefined
+  }
   // The last byte of a complete file is requested again, so that the server still has to name its version.
   const offset = stat.size === total ? stat.size - 1 : stat.size
   if (offset <= 0 || (total !== undefined && offset >= total)) return undefined
-  const wanted = target.contentDisposition === true ? name : target.name
-  return { offset, sidecar: { ...sidecar.right, name: wanted }, file, stat }
+  return { offset, sidecar: { ...known, missing: undefined }, file, stat }
 }
+
+/** The bytes of a partial file that count. */
+export const bytesOf = ({ offset, sidecar: { missing, total } }: Partial): number =>
+  missing === undefined ? offset : missing.reduce((sum, [from, end]) => sum - (end - from), total!)
 
 /** Finds the partial file of an earlier attempt at this URL, and discards unusable ones; `note` receives the reason. */
 export const findPartial = async (
@@ -189,7 +212,7 @@ export const findPartial = async (
   for (const file of folder.partials.get(target.name) ?? []) {
     if (active.has(file)) continue
     const found = inspect(folder, file, target, url)
-    if (typeof found === "object" && found.offset > (best?.offset ?? 0)) {
+    if (typeof found === "object" && bytesOf(found) > (best === undefined ? 0 : bytesOf(best))) {
       if (best !== undefined) await discardPartial(folder, target, best.file)
       best = found
       continue
@@ -207,7 +230,7 @@ export const discardPartial = async (folder: Folder, target: Target, file: strin
   folder.remove(target.name, file)
 }
 
-const { O_APPEND, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants
+const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants
 
 /** Opens the same file that was checked, under its current name. */
 const reopen = async ({ stat }: Partial, file: string, flags: number): Promise<fsp.FileHandle> => {
@@ -228,7 +251,7 @@ export const readPartial = async function* (partial: Partial): AsyncGenerator<Bu
   yield* handle.createReadStream({ end: partial.offset - 1 }) // closes the handle
 }
 
-/** Renames a partial file to a name of this process, and opens it to continue at its end. */
+/** Renames a partial file to a name of this process, and opens it to continue at its offset. */
 export const takePartial = async (
   folder: Folder,
   target: Target,
@@ -239,9 +262,9 @@ export const takePartial = async (
     throw error.code === "ENOENT" ? new TakenError("another process continues this file") : error
   })
   await discardPartial(folder, target, partial.file)
-  const handle = await reopen(partial, file, O_WRONLY | O_APPEND)
+  const handle = await reopen(partial, file, O_WRONLY)
   try {
-    await handle.truncate(partial.offset)
+    if (partial.sidecar.missing === undefined) await handle.truncate(partial.offset)
     return handle
   } catch (error) {
     await handle.close()

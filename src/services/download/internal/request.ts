@@ -43,6 +43,17 @@ export interface Rest {
   readonly validator: string
 }
 
+/** The given headers, without secrets if the URL is of another origin. */
+export const secretsKept = (request: Request, url: URL): Record<string, string> => {
+  const kept: Record<string, string> = {}
+  for (const [name, value] of Object.entries(request.headers ?? {})) {
+    const key = name.toLowerCase()
+    if (url.origin === request.url.origin || !(secrets.has(key) || request.secrets?.has(key) === true))
+      kept[key] = value
+  }
+  return kept
+}
+
 /** The headers of a request, whose URL `url` may be that of a redirect. */
 export const headersFor = (
   request: Request,
@@ -63,12 +74,8 @@ export const headersFor = (
     const user = `${textDecoded(url.username)}:${textDecoded(url.password)}`
     headers["authorization"] = `Basic ${Buffer.from(user).toString("base64")}`
   }
-  for (const [name, value] of Object.entries(request.headers ?? {})) {
-    const key = name.toLowerCase()
-    if (!withBody && ofBody.test(key)) continue
-    if (url.origin === request.url.origin || !(secrets.has(key) || request.secrets?.has(key) === true))
-      headers[key] = value
-  }
+  for (const [key, value] of Object.entries(secretsKept(request, url)))
+    if (withBody || !ofBody.test(key)) headers[key] = value
   const { rest, since } = only
   if (since !== undefined) headers["if-modified-since"] = new Date(since).toUTCString()
   if (rest !== undefined) {

@@ -5,13 +5,14 @@ import { plural } from "../../text/Plural.js"
 import { formatSize } from "../../text/Sizes.js"
 import { type Downloaded, type History, type Request, show, type Target } from "../Download.js"
 import { fromContentDisposition } from "../FileName.js"
-import { type Headers, lastModified, one } from "./answers.js"
+import { type Headers, lastModified, one, retryAfter } from "./answers.js"
 import { readBody } from "./body.js"
 import { Decoder } from "./encodings.js"
 import { broke, Failure } from "./failure.js"
 import { FileSink } from "./fileSink.js"
-import { discardPartial, type Folder, findPartial, type Partial } from "./partials.js"
+import { bytesOf, discardPartial, type Folder, findPartial, type Partial } from "./partials.js"
 import { isFile } from "./request.js"
+import type { Split } from "./split.js"
 import * as undici from "./undici.js"
 
 // Handles one response: a redirect, a failure, the rest of a partial file or a whole file. Only a body whose head proves
@@ -23,12 +24,6 @@ const retryableStatus = new Set([...passingStatus, 500])
 const redirects = new Set([301, 302, 303, 307, 308])
 /** Statuses whose responses have no body, whatever their head says. */
 const emptyStatus = new Set([204, 205, 304])
-const retryAfter = (header: string | undefined): number | undefined => {
-  if (header === undefined) return undefined
-  const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now()
-  return Number.isFinite(ms) ? Math.max(0, ms) : undefined
-}
-
 /** Most bytes of a decoded body, if no other limit is set. */
 const mostDecoded = 2 ** 30
 /** Limits on reading an unwanted body so that its connection can be reused: bytes, and ms. */
@@ -58,6 +53,8 @@ export interface Transfer {
   over: boolean
   controller: Dispatcher.DispatchController | undefined
   sink: FileSink | undefined
+  /** The further connections of a file in segments. */
+  split: Split | undefined
   decoder: Decoder | undefined
   folder: Folder | undefined
   /** The partial file to continue. */
@@ -77,6 +74,8 @@ export interface Transfer {
   readonly fail: (error: unknown) => void
   /** Fails the transfer if the step throws or rejects, unless it is over by then. */
   readonly guard: (step: () => void | Promise<void>) => void
+  /** Begins further connections, if the file is to be split and its head proves its version; `whole` is called at the end. */
+  readonly beginSplit: (from: number, headers: Headers, whole: () => void) => void
   /** Sends the next request. */
   readonly dispatch: () => Promise<void>
   /** Requests the whole file, because the partial file cannot be continued. */
@@ -145,12 +144,19 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
 
   const onWhole = () =>
     transfer.guard(async () => {
-      if (expected !== undefined && received !== expected) {
+      if (transfer.split === undefined && expected !== undefined && received !== expected) {
         throw new Failure("dropped", `${received} of ${plural(expected, "byte")} arrived`, true)
       }
-      if (version !== undefined) sameLength(version, size)
       const { checksum } = request
-      const actual = transfer.hash?.digest("hex")
+      if (transfer.split !== undefined) {
+        transfer.sink!.flush()
+        size = expected!
+      }
+      if (version !== undefined) sameLength(version, size)
+      const actual =
+        transfer.split === undefined
+          ? transfer.hash?.digest("hex")
+          : checksum && (await transfer.sink!.digest(checksum.algorithm))
       if (checksum !== undefined && actual !== checksum.hex) {
         // The continued part may be corrupt on the disk: then the whole file is downloaded.
         const resumed = transfer.partial !== undefined
@@ -182,7 +188,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         size,
         path: file,
         skipped: false,
-        resumedFrom: transfer.partial?.offset ?? 0,
+        resumedFrom: transfer.partial === undefined ? 0 : bytesOf(transfer.partial),
         status: transfer.partial === undefined ? 200 : 206,
         ...(note === undefined ? {} : { note })
       })
@@ -219,11 +225,16 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
     history.lengths.set(validator, length)
   }
 
+  const onDrain = () => {
+    wantMore()
+    transfer.split?.resume()
+  }
   const wantMore = () => (transfer.decoder === undefined ? unpause("disk") : transfer.decoder.resume())
 
   const onEnd = () => {
     if (transfer.over) return
-    if (transfer.decoder === undefined) onWhole()
+    if (transfer.split !== undefined) transfer.split.leave(received)
+    else if (transfer.decoder === undefined) onWhole()
     else transfer.decoder.end()
   }
 
@@ -289,6 +300,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
     if (target !== undefined) {
       const time = target.mtime === true ? modified : undefined
       openSink(target, suggested, encoded ? undefined : validator, time)
+      transfer.beginSplit(received, headers, onWhole)
     }
   }
 
@@ -328,7 +340,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         : undefined,
       partial,
       modified,
-      wantMore,
+      onDrain,
       transfer.fail
     )
   }
@@ -375,7 +387,8 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
         } else onBody(status, headers)
       })
     },
-    onResponseData: (_controller, chunk) => {
+    onResponseData: (_controller, arrived) => {
+      let chunk = arrived
       if (skipBody) {
         ignored += chunk.length
         if (ignored > mostIgnored) own?.abort(new Error("body of no interest"))
@@ -383,10 +396,21 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
       }
       if (transfer.over) return
       transfer.progressed = true
+      const { split } = transfer
+      if (split !== undefined) chunk = chunk.subarray(0, split.take(received, chunk.length))
       received += chunk.length
       if (transfer.decoder === undefined) onDecoded(chunk)
       else if (!transfer.decoder.write(chunk)) pause("decoder")
-      if (request.onProgress !== undefined) {
+      if (split !== undefined) {
+        split.progress()
+        if (split.enough(received) && received !== expected) {
+          skipBody = true
+          transfer.controller = undefined
+          own?.abort(new Error("other connections have the rest"))
+          split.leave(received)
+          return
+        }
+      } else if (request.onProgress !== undefined) {
         const now = Date.now()
         if (now - progressAt >= 100) {
           progressAt = now
@@ -408,7 +432,7 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
       if (connection === undefined) onEnd()
       else {
         undici.ifInOrder(connection, (inOrder) => {
-          if (inOrder) onEnd()
+          if (inOrder || transfer.split !== undefined) onEnd()
           else transfer.fail(new Failure("dropped", broke, true))
         })
       }
@@ -416,6 +440,8 @@ export const makeHandler = (transfer: Transfer): Dispatcher.DispatchHandler => {
     onResponseError: (_controller, error) => {
       done = true
       if (skipBody) return goOn()
+      // Its segment is one like the others.
+      if (transfer.split !== undefined && !transfer.over) return transfer.split.leave(received)
       const malformed = connection === undefined && undici.kindOf(error) === "wrong-length"
       transfer.fail(malformed ? new Failure("protocol", "the head of the answer is malformed", false) : error)
     }

@@ -14,14 +14,17 @@ import {
   show,
   type Target
 } from "../Download.js"
+import { one } from "./answers.js"
 import { classify, Failure } from "./failure.js"
 import { existing } from "./fileSink.js"
-import { discardPartial, Folder, findPartial, type Partial, readPartial } from "./partials.js"
-import type { Proxies } from "./proxies.js"
-import { headersFor, redirected, resent, type Sent } from "./request.js"
+import { bytesOf, discardPartial, Folder, findPartial, type Partial, readPartial } from "./partials.js"
+import { inFolder, whyOutside } from "./place.js"
+import { makeProxyOf, type Proxies } from "./proxies.js"
+import { headersFor, redirected, resent, type Sent, secretsKept } from "./request.js"
 import { makeHandler, mostRefused, refuseFolder, type Transfer } from "./response.js"
 import { SmallFiles } from "./smallFiles.js"
-import { makeDispatcher, timeoutOf } from "./undici.js"
+import { divide, make as makeSplit } from "./split.js"
+import { type Dispatching, makeDispatcher, timeoutOf } from "./undici.js"
 
 // The hot path of `aio gather`: one GET is plain callbacks on undici's dispatcher
 // (`npm run bench -- gather`): through @effect/platform's HttpClient a small file costs several times as much.
@@ -60,14 +63,23 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     : undefined
   const lookup = addresses?.publicOnly
   let keep = true
-  const dispatchers: Array<Dispatcher> = []
-  const dial = async (careful: boolean): Promise<Dispatcher> => {
-    const dispatcher = await makeDispatcher({ connectTimeout, stallTimeout, lookup, proxies, careful, keep })
+  const dispatchers: Array<Dispatching> = []
+  const dial = async (careful: boolean): Promise<Dispatching> => {
+    const { ca } = options
+    const dispatcher = await makeDispatcher({
+      connectTimeout,
+      stallTimeout,
+      lookup,
+      ca,
+      proxies,
+      careful,
+      keep
+    })
     dispatchers.push(dispatcher)
     return dispatcher
   }
   let dispatcher = await dial(false)
-  let carefulDispatcher: Promise<Dispatcher> | undefined
+  let carefulDispatcher: Promise<Dispatching> | undefined
   /** Descriptors run short: closes idle connections, and keeps none from now on. */
   const spare = async () => {
     if (!keep) return
@@ -89,9 +101,10 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     }
     return folder
   }
-  const viaProxy = proxies.http !== "" || proxies.https !== ""
+  const proxyOf = makeProxyOf(proxies)
 
-  const start: Transfers["start"] = (request, callbacks) => {
+  const start: Transfers["start"] = (given, callbacks) => {
+    const request = inFolder(given)
     const { body, method = "GET", receiver, target } = request
     let sent: Sent = { method, body }
     let hops = 0
@@ -101,15 +114,16 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
     }
     /** Ends the transfer and closes its resources; a continuable part stays unless `forget`. */
     const close = (forget: boolean): Promise<void> => {
-      const { controller, decoder, folder, limiting, partial, sink } = transfer
+      const { controller, decoder, folder, limiting, partial, sink, split } = transfer
       transfer.over = true
       clearTimeout(limiting)
       controller?.abort(new Error("over"))
       decoder?.destroy()
-      if (sink !== undefined) transfer.closing ??= sink.abandon(forget).then(keptBytes)
+      const stopped = split?.stop() ?? Promise.resolve()
+      if (sink !== undefined) transfer.closing ??= stopped.then(() => sink.abandon(forget)).then(keptBytes)
       else if (partial !== undefined && target !== undefined && folder !== undefined) {
         if (forget) transfer.closing ??= discardPartial(folder, target, partial.file)
-        else keptBytes(partial.offset)
+        else keptBytes(bytesOf(partial))
       }
       return transfer.closing ?? Promise.resolve()
     }
@@ -147,7 +161,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       // Only a GET can be repeated to learn how its connection ends.
       if (sent.method !== "GET" && url.protocol === "https:") transfer.careful = true
       if (addresses !== undefined) {
-        await addresses.refusePrivate(url, viaProxy)
+        await addresses.refusePrivate(url, proxyOf(url) !== "")
         if (transfer.over) return
       }
       transfer.progressed = false
@@ -199,8 +213,34 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         callbacks.succeed({ size: there.size, path: file, skipped: true, resumedFrom: 0, status: 0 })
         return true
       }
-      note(`${file} is there, but its sha256 is another; it is fetched again`)
+      note(`${file} is there, but its ${request.checksum!.algorithm} is another; it is fetched again`)
       return false
+    }
+
+    const beginSplit: Transfer["beginSplit"] = (from, headers, whole) => {
+      const { partial, sink, url } = transfer
+      const { total, validator } = sink?.version ?? {}
+      if (transfer.over || sink === undefined || total === undefined || validator === undefined) return
+      const missing = partial?.sidecar.missing ?? [[from, total]]
+      const most = target?.split ?? 1
+      if (
+        missing.length === 1 &&
+        (divide(missing, most).length < 2 || one(headers["accept-ranges"]) === "none")
+      )
+        return
+      transfer.hash = undefined
+      transfer.split = makeSplit({
+        most,
+        missing,
+        total,
+        validator,
+        sink,
+        request: { url, secrets: request.secrets, headers: secretsKept(request, url) },
+        start,
+        onProgress: request.onProgress,
+        whole,
+        fail
+      })
     }
 
     /** The existing file that may be new enough. */
@@ -222,6 +262,8 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
 
     const begin = async (): Promise<void> => {
       if (target !== undefined) {
+        const why = whyOutside(given.target!)
+        if (why !== undefined) throw new Failure("file", why, false)
         const folder = await openFolder(target)
         transfer.folder = folder
         note(folder.takeNote())
@@ -241,7 +283,11 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
           if (!lengths.has(validator)) lengths.set(validator, total!)
           transfer.ranged = refused < mostRefused
         }
-        if (request.checksum !== undefined && partial !== undefined) {
+        if (
+          request.checksum !== undefined &&
+          partial !== undefined &&
+          partial.sidecar.missing === undefined
+        ) {
           const hash = createHash(request.checksum.algorithm)
           transfer.hash = hash
           for await (const chunk of readPartial(partial)) hash.update(chunk as Buffer)
@@ -260,6 +306,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
       over: false,
       controller: undefined,
       sink: undefined,
+      split: undefined,
       decoder: undefined,
       folder: undefined,
       partial: undefined,
@@ -279,6 +326,7 @@ export const make = async (options: Options, proxies: Proxies): Promise<Transfer
         return dispatch()
       },
       redirect,
+      beginSplit,
       since: undefined,
       keepUnmodified,
       mayKeep,

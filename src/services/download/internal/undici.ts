@@ -4,7 +4,7 @@ import type { buildConnector as Build, Dispatcher } from "undici"
 import buildConnector from "undici/lib/core/connect.js"
 import Agent from "undici/lib/dispatcher/agent.js"
 import Pool from "undici/lib/dispatcher/pool.js"
-import type { Proxies } from "./proxies.js"
+import { makeProxyOf, type Proxies } from "./proxies.js"
 
 // The one file that uses internals of undici, and of how a socket of Node reads; undici.contract.test.ts states each
 // assumption. One file, because its parts share the socket: how it reads, how it ends, how it is connected.
@@ -312,6 +312,8 @@ export interface Dialing {
   readonly stallTimeout: number
   /** How names become addresses. */
   readonly lookup?: LookupFunction | undefined
+  /** Certificates of authorities, as PEM, in place of Node's. */
+  readonly ca?: string | undefined
   readonly proxies: Proxies
   /** Requires that TLS is closed by a close_notify, for bodies without another end. */
   readonly careful: boolean
@@ -319,35 +321,60 @@ export interface Dialing {
   readonly keep: boolean
 }
 
+/** What a transfer needs of a dispatcher of undici. */
+export interface Dispatching {
+  readonly dispatch: (options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler) => boolean
+  readonly close: () => Promise<void>
+  readonly destroy: () => Promise<void>
+}
+
 /** Connects directly or through proxies, and watches how each connection ends. */
-export const makeDispatcher = async (dialing: Dialing): Promise<Dispatcher> => {
-  const { careful, connectTimeout: timeout, keep, lookup, proxies } = dialing
+export const makeDispatcher = async (dialing: Dialing): Promise<Dispatching> => {
+  const { ca, careful, connectTimeout: timeout, keep, lookup, proxies } = dialing
   const silence = timeoutOf(dialing.stallTimeout)
   const agent = { headersTimeout: silence, bodyTimeout: silence, pipelining: keep ? 1 : 0, factory }
-  const direct = { timeout, ...(lookup === undefined ? {} : { lookup }) }
-  const secure = buildConnector({ timeout })
-  if (proxies.http === "" && proxies.https === "") {
-    const connect = careful ? carried(buildConnector(direct), secure) : reading(direct)
-    return new Agent({ ...agent, connect })
-  }
-  const [{ default: EnvHttpProxyAgent }, { default: ask }] = await Promise.all([
-    import("undici/lib/dispatcher/env-http-proxy-agent.js"),
+  const tls = { timeout, ...(ca === undefined ? {} : { ca }) }
+  const direct = { ...tls, ...(lookup === undefined ? {} : { lookup }) }
+  const secure = buildConnector(tls)
+  const straight = new Agent({
+    ...agent,
+    connect: careful ? carried(buildConnector(direct), secure) : reading(direct)
+  })
+  if (proxies.http === "" && proxies.https === "") return straight
+  const [{ default: ProxyAgent }, { default: ask }] = await Promise.all([
+    import("undici/lib/dispatcher/proxy-agent.js"),
     import("undici/lib/api/api-connect.js")
   ])
-  const tls = { timeout }
+  const proxyOf = makeProxyOf(proxies)
   // The proxy itself may have a private address; the transfer checks the requested URLs.
-  return new EnvHttpProxyAgent({
-    ...agent,
-    httpProxy: proxies.http,
-    httpsProxy: proxies.https,
-    noProxy: proxies.except,
-    proxyTunnel: false,
-    connect: careful ? carried(secure, secure) : tls,
-    proxyTls: tls,
-    requestTls: tls,
-    clientFactory: (origin: URL, options: object) =>
-      new ProxyPool(origin, careful ? { connect: carried(secure, secure) } : options, ask, careful)
-  })
+  const through = (proxy: string): Dispatching => {
+    const uri = new URL(proxy)
+    const user = `${decodeURIComponent(uri.username)}:${decodeURIComponent(uri.password)}`
+    uri.username = uri.password = ""
+    return new ProxyAgent({
+      ...agent,
+      uri: uri.href,
+      // undici itself leaves out a user without a password.
+      ...(user === ":" ? {} : { token: `Basic ${Buffer.from(user).toString("base64")}` }),
+      proxyTunnel: false,
+      connect: careful ? carried(secure, secure) : tls,
+      proxyTls: tls,
+      requestTls: tls,
+      clientFactory: (origin: URL, options: object) =>
+        new ProxyPool(origin, careful ? { connect: carried(secure, secure) } : options, ask, careful)
+    })
+  }
+  const agents = new Map<string, Dispatching>([["", straight]])
+  for (const proxy of [proxies.http, proxies.https]) if (!agents.has(proxy)) agents.set(proxy, through(proxy))
+  const all = (end: (agent: Dispatching) => Promise<void>) => async () => {
+    await Promise.all([...agents.values()].map(end))
+  }
+  return {
+    dispatch: (options, handler) =>
+      agents.get(proxyOf(new URL(String(options.origin))))!.dispatch(options, handler),
+    close: all((agent) => agent.close()),
+    destroy: all((agent) => agent.destroy())
+  }
 }
 
 /** The meaning of an error of undici. */

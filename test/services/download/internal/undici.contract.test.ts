@@ -4,10 +4,15 @@ import type { Dispatcher } from "undici"
 import connect from "undici/lib/api/api-connect.js"
 import buildConnector from "undici/lib/core/connect.js"
 import Agent from "undici/lib/dispatcher/agent.js"
-import ProxyAgent from "undici/lib/dispatcher/env-http-proxy-agent.js"
 import Pool from "undici/lib/dispatcher/pool.js"
+import ProxyAgent from "undici/lib/dispatcher/proxy-agent.js"
 import { afterEach, describe, expect, it } from "vitest"
-import { kindOf, makeDispatcher, timeoutOf } from "../../../../src/services/download/internal/undici.js"
+import {
+  type Dispatching,
+  kindOf,
+  makeDispatcher,
+  timeoutOf
+} from "../../../../src/services/download/internal/undici.js"
 
 // What internal/undici.ts takes for granted of undici and of Node's sockets, an assumption a test, against undici
 // itself. A failure is a sentence that says what broke.
@@ -46,7 +51,7 @@ interface Outcome {
   readonly error: unknown
 }
 const get = (
-  dispatcher: Dispatcher,
+  dispatcher: Dispatching,
   origin: string,
   more: Partial<Dispatcher.DispatchHandler> = {},
   options: Partial<Dispatcher.DispatchOptions> = {}
@@ -71,7 +76,7 @@ const get = (
       }
     )
   })
-const owned = <D extends Dispatcher>(dispatcher: D): D => {
+const owned = <D extends Dispatching>(dispatcher: D): D => {
   cleanups.push(() => dispatcher.destroy())
   return dispatcher
 }
@@ -136,7 +141,7 @@ describe("undici's inside", () => {
       "core/connect": buildConnector,
       "dispatcher/agent": Agent,
       "dispatcher/pool": Pool,
-      "dispatcher/env-http-proxy-agent": ProxyAgent,
+      "dispatcher/proxy-agent": ProxyAgent,
       "api/api-connect": connect
     })) {
       holds(`undici/lib/${path}.js does not export a function or a class any more`, typeof part, "function")
@@ -278,9 +283,7 @@ describe("undici's inside", () => {
     let connector: ((options: object, callback: () => void) => unknown) | undefined
     const agent = owned(
       new Proxies({
-        httpProxy: "",
-        httpsProxy: "http://127.0.0.1:1",
-        noProxy: "",
+        uri: "http://127.0.0.1:1",
         clientFactory: (_origin: URL, options: { connect?: unknown }) => {
           holds("clientFactory is not given its `connect`", typeof options.connect, "function")
           return Object.assign(client, { close: async () => undefined, destroy: async () => undefined })
