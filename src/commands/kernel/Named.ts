@@ -140,6 +140,23 @@ export const assign = <A>(groups: Names, given: ReadonlyArray<Given<A>>) =>
     return new Map([...all, ...group, ...own].map(([name, [, value]]) => [name, value]))
   })
 
+/** As {@link assign}, for an option whose values add up. */
+export const collect = (
+  groups: Names,
+  given: ReadonlyArray<Given<string>>
+): ReadonlyMap<string, ReadonlyArray<string>> => {
+  const instances = [...groups.values()].flat()
+  const found = new Map<string, Array<string>>()
+  for (const { text } of given) {
+    const name = [...groups.keys(), ...instances].find((name) => text.startsWith(`${name}:`))
+    const value = name === undefined ? text : text.slice(name.length + 1)
+    for (const one of name === undefined ? instances : (groups.get(name) ?? [name])) {
+      found.set(one, [...(found.get(one) ?? []), value])
+    }
+  }
+  return found
+}
+
 const checkFolder = (folder: string) =>
   Effect.flatMap(FileSystem.FileSystem, (fs) => fs.stat(folder)).pipe(
     Effect.catchAll((error) =>
