@@ -62,6 +62,7 @@ export const make = (
       })
     )
   return {
+    untilItAnswers,
     /** The checks of a service; `state` gives that of its current run. */
     of: (
       request: {
