@@ -11,18 +11,21 @@ import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Timestamps from "./kernel/Timestamps.js"
 import * as Control from "./long-running/control.js"
 import { checks, flags } from "./long-running/flags.js"
+import * as ProcfileOptions from "./long-running/procfileOptions.js"
 import * as States from "./long-running/states.js"
 import * as View from "./long-running/view.js"
 import * as Watch from "./long-running/watch.js"
 
-const run = (config: Flag.Values<typeof flags>, operands: ReadonlyArray<string>) =>
+const run = (given: Flag.Values<typeof flags>, operands: ReadonlyArray<string>) =>
   Effect.gen(function* () {
-    if (config.virtual || config.seed !== undefined) {
+    if (given.virtual || given.seed !== undefined) {
       return yield* Command.usage(
         "--virtual and --seed apply to the guide's example only; commands run in real time"
       )
     }
-    const { groups, requests } = yield* Named.read(config, operands, config)
+    const entries = yield* Named.entries(given, operands)
+    const config = yield* ProcfileOptions.merged(given, entries)
+    const { groups, requests } = yield* Named.read(config, entries, config)
     const names = requests.map(({ name }) => name)
     const { health, policies, ready } = yield* Effect.all(checks(config, groups))
     const clock = yield* Effect.clock

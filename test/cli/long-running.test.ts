@@ -68,6 +68,30 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(readFileSync(join(folder, "logs/db.log"), "utf8")).toBe("db listens\ndb ends\n")
   })
 
+  it("takes the options of commands from comments of the Procfile, and those of the command line first", async () => {
+    const folder = Aio.folder()
+    const file = join(folder, "Procfile")
+    const db = "# aio: --ready-log '^db is up' --scale 2\ndb: echo db is up; sleep 60\n"
+    writeFileSync(file, `# aio: --after db --restart always --stop-signal INT\nweb: echo web\n${db}`)
+    const { code, stderr, stdout } = await aio([
+      ...["-f", file, "--for", "1s", "--restart", "web:never", "--scale", "db=1", "--raw"]
+    ])
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "db is up\nweb\n" })
+    expect(stderr).toMatch(/^web waits for db.1\ndb.1 is ready after .*\nweb exited after /)
+    const cases: ReadonlyArray<readonly [string, string]> = [
+      ["--after cache", "option --after: 'web:cache': unknown name 'cache'; expected one of web"],
+      ["--ready-port 0", `${file}, line 2: option --ready-port: '0' is not a port`],
+      ["--json", `${file}, line 2: unknown option --json`],
+      ["db", `${file}, line 2: 'db' is not an option; write # aio: --after db`]
+    ]
+    for (const [options, message] of cases) {
+      writeFileSync(file, `\n# aio: ${options}\nweb: sleep 60\n`)
+      const { code, stderr } = await aio(["-f", file])
+      expect(stderr).toContain(`aio long-running: ${message}`)
+      expect([code, lines(stderr).length]).toEqual([2, 1])
+    }
+  })
+
   it("checks readiness and health by URL, port and command", async () => {
     let sick = false
     const server = createServer((_, response) => response.writeHead(sick ? 503 : 200).end())
@@ -151,7 +175,7 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(stderr).toContain("stopping web: src/a.ts has changed\n")
     expect(stderr).toContain("stopping web: web.conf has changed\n")
     expect(stdout.match(/other \| other/g)).toHaveLength(1)
-    expect(stdout.match(/once  \| once/g)).toHaveLength(2)
+    expect(stdout.match(/once {2}\| once/g)).toHaveLength(2)
   })
 
   it("is asked for its state, and to restart, stop and start commands, in the same folder", async () => {
