@@ -138,7 +138,7 @@ export const command = Command.provide(
                 asText: json,
                 isRaw,
                 pipe,
-                fields: format === "ndjson" || format === "csv",
+                fields: format === "ndjson" || format === "csv" || format === "json",
                 onStderr: (bytes, { index, line }) =>
                   report([{ event: "output", index, line, stream: "stderr", bytes }])
               })

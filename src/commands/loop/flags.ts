@@ -23,7 +23,7 @@ export const flags = {
   nul: Flags.nul,
   outputFormat: Flag.choice("output-format", ["lines", "ndjson"], {
     text: "results are strings as they are, or everything as JSON",
-    default: "as the records are, JSON for csv"
+    default: "as the records are, a line of JSON for csv and json"
   }),
   jobs: Flag.withDefault(Flags.jobs, one, "1"),
   unordered: Flags.unordered,
@@ -96,6 +96,7 @@ export const conflict = (
       : undefined
   }
   if (argFile !== undefined) return "--arg-file and --follow exclude each other; give one of them"
+  if (format === "json") return "--follow takes lines, ndjson or null; a rotation would cut an array of JSON"
   return format === "csv"
     ? "--follow takes lines, ndjson or null; a CSV's header would be lost with a rotation"
     : undefined
