@@ -130,11 +130,27 @@ describe("aio loop", () => {
     expect(bad.stderr).toBe(
       "aio loop: line 2 of standard input is not JSON: unexpected '3'; expected , or ] behind an element\n"
     )
-    const one = await aio(["-q", "--format", "json", "--on-failure", "continue", "-e", "r => r"], "[1,\nx, 3]")
+    const one = await aio(
+      ["-q", "--format", "json", "--on-failure", "continue", "-e", "r => r"],
+      "[1,\nx, 3]"
+    )
     expect(one).toMatchObject({ code: 1, stdout: "1\n3\n" })
     expect(one.stderr).toMatch(/^Failed line 2 of standard input: not JSON: /)
     const followed = await aio(["--format", "json", "-F", "one", "-e", "r => r"])
     expect(followed).toMatchObject({ code: 2 })
+  })
+
+  it("takes TSV, whose fields may hold commas", async () => {
+    const rows = 'n\tname\n1\t"a\tb"\n2\tc,d\n'
+    expect(await output(["--format", "tsv", "-e", "r => r.name"], rows)).toBe('"a\\tb"\n"c,d"\n')
+    expect(await output(["--format", "tsv", "--", "echo", "{n} {name}"], "n\tname\n1\tada, b\n")).toBe(
+      "1 ada, b\n"
+    )
+    const bad = await aio(["-q", "--format", "tsv", "-e", "r => r"], "a\tb\n1\n")
+    expect(bad).toMatchObject({ code: 2, stdout: "" })
+    expect(bad.stderr).toContain(
+      "line 2 of standard input is not TSV: another number of fields than columns; give rows"
+    )
   })
 
   it("continues in an array of JSON behind a checkpoint", async () => {

@@ -27,6 +27,7 @@ const formats: Readonly<Record<Records.Format, string>> = {
   null: "text that ends with NUL",
   ndjson: "a line of JSON",
   csv: "a row of CSV with a header",
+  tsv: "a row of TSV with a header",
   json: "a JSON value, or an element of an array of them"
 }
 

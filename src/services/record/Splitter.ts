@@ -51,5 +51,9 @@ export const make = (options: Options): Splitter => {
   checkOptions(options, { maxLine: countOrInfinity })
   const { encoding, format, from, maxLine = maxLineDefault, origin } = options
   const setting = { format, from, limit: Math.min(maxLine, longest), origin, isRaw: encoding === "raw" }
-  return format === "csv" ? rows(setting) : format === "json" ? values(setting) : lines(setting)
+  return format === "csv" || format === "tsv"
+    ? rows(setting)
+    : format === "json"
+      ? values(setting)
+      : lines(setting)
 }
