@@ -31,15 +31,13 @@ describe("JSON values", () => {
   })
 
   it("have a problem of their own, which costs no other", () => {
-    assert.deepStrictEqual<unknown>(
-      read('[1, tru,\n{"a" 1}, 2]'),
-      [
-        [1, 1, 1],
-        [2, 1, "not JSON: Unexpected token ',' "] as never,
-        [3, 2, "not JSON: Expected ':' after property name"],
-        [4, 2, 2]
-      ].map((row) => (row[0] === 2 ? [2, 1, read("tru")[0]![2]] : row))
-    )
+    assert.deepStrictEqual<unknown>(read('[1, tru,\n{"a" 1}, 2]'), [
+      [1, 1, 1],
+      [2, 1, read("tru")[0]![2]],
+      [3, 2, "not JSON: Expected ':' after property name"],
+      [4, 2, 2]
+    ])
+    assert.match(String(read("tru")[0]![2]), /^not JSON: /)
     assert.deepStrictEqual(
       read(Buffer.concat([Buffer.from('["'), Buffer.from([0xff]), Buffer.from('",1]')])).map(
         ([, , value]) => value
