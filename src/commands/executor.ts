@@ -31,7 +31,7 @@ const flags = {
     "100%"
   ),
   argFile: Flags.argFile,
-  format: Flags.format(["lines", "null", "ndjson"]),
+  format: Flags.format(["lines", "null", "ndjson", "json"]),
   nul: Flags.nul,
   maxLine: Flags.maxLine,
   unordered: Flags.unordered,

@@ -34,7 +34,7 @@ const right = (problem: string): string =>
     ? "allow more with --max-line"
     : problem.startsWith("not JSON")
       ? "give a JSON value a line"
-      : problem.startsWith("not CSV")
+      : problem.startsWith("not CSV") || problem.startsWith("not TSV")
         ? "give rows like the header, quotes doubled within quotes"
         : "give text in UTF-8"
 
@@ -138,7 +138,7 @@ export const command = Command.provide(
                 asText: json,
                 isRaw,
                 pipe,
-                fields: format === "ndjson" || format === "csv",
+                fields: format !== "lines" && format !== "null",
                 onStderr: (bytes, { index, line }) =>
                   report([{ event: "output", index, line, stream: "stderr", bytes }])
               })

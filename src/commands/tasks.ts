@@ -92,7 +92,7 @@ export const command = Command.provide(
     },
     (config, { operands }) =>
       Effect.gen(function* () {
-        const { requests } = yield* Named.read(config, operands)
+        const { requests } = yield* Named.read(config, yield* Named.entries(config, operands))
         const names = requests.map(({ name }) => name)
         const { killOthers, stdin, success } = config
         const decides =

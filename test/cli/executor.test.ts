@@ -162,6 +162,20 @@ describe("aio executor", () => {
     expect(stderr.trimEnd().split("\n").length).toBe(1)
   })
 
+  it("takes the elements of an array of JSON as items", async () => {
+    const { code, stderr, stdout } = await aio(["-q", "--format", "json", of("json")], {
+      stdin: '[{"a": 1},\n 9007199254740993]'
+    })
+    expect({ code, stderr, lines: stdout.trim().split("\n") }).toMatchObject({ code: 0, stderr: "" })
+    expect(stdout).toContain('{"got":{"a":1}')
+    expect(stdout).toContain('{"got":9007199254740993')
+    const bad = await aio(["-q", "--format", "json", of("json")], { stdin: "[1,\n2" })
+    expect([bad.code, bad.stderr]).toEqual([
+      2,
+      "aio executor: line 2 of standard input is not JSON: the array has no ]\n"
+    ])
+  })
+
   it("names the line that is not JSON, and loses no other under continue", async () => {
     const stdin = "1\nnope\n3\n"
     const all = ["-j1", "--format", "ndjson", of("json")]

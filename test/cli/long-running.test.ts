@@ -68,6 +68,30 @@ describe("aio long-running NAME=COMMAND", () => {
     expect(readFileSync(join(folder, "logs/db.log"), "utf8")).toBe("db listens\ndb ends\n")
   })
 
+  it("takes the options of commands from comments of the Procfile, and those of the command line first", async () => {
+    const folder = Aio.folder()
+    const file = join(folder, "Procfile")
+    const db = "# aio: --ready-log '^db is up' --scale 2\ndb: echo db is up; sleep 60\n"
+    writeFileSync(file, `# aio: --after db --restart always --stop-signal INT\nweb: echo web\n${db}`)
+    const { code, stderr, stdout } = await aio([
+      ...["-f", file, "--for", "1s", "--restart", "web:never", "--scale", "db=1", "--raw"]
+    ])
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "db is up\nweb\n" })
+    expect(stderr).toMatch(/^web waits for db.1\ndb.1 is ready after .*\nweb exited after /)
+    const cases: ReadonlyArray<readonly [string, string]> = [
+      ["--after cache", "option --after: 'web:cache': unknown name 'cache'; expected one of web"],
+      ["--ready-port 0", `${file}, line 2: option --ready-port: '0' is not a port`],
+      ["--json", `${file}, line 2: unknown option --json`],
+      ["db", `${file}, line 2: 'db' is not an option; write # aio: --after db`]
+    ]
+    for (const [options, message] of cases) {
+      writeFileSync(file, `\n# aio: ${options}\nweb: sleep 60\n`)
+      const { code, stderr } = await aio(["-f", file])
+      expect(stderr).toContain(`aio long-running: ${message}`)
+      expect([code, lines(stderr).length]).toEqual([2, 1])
+    }
+  })
+
   it("checks readiness and health by URL, port and command", async () => {
     let sick = false
     const server = createServer((_, response) => response.writeHead(sick ? 503 : 200).end())
@@ -92,6 +116,107 @@ describe("aio long-running NAME=COMMAND", () => {
     server.close()
     expect(code).toBe(143)
     expect(stderr).toContain(`unhealthy: 2 checks in a row failed, the last with: ${url}: status 503\n`)
+  })
+
+  it("takes a port without a host only from a process of the command itself", async () => {
+    const server = createServer(() => undefined)
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    const { port } = server.address() as AddressInfo
+    const listener = join(Aio.folder(), "listen.cjs")
+    const code = `require("net").createServer().listen(+process.argv[2], function () { console.log(this.address().port) })`
+    writeFileSync(listener, code)
+    const probe = Aio.start(["long-running", `a=node ${listener} 0`])
+    await probe.shows("a | ")
+    probe.kill("SIGTERM")
+    const own = /a \| (\d+)/.exec((await probe.ended).stdout)![1]!
+    const running = Aio.start([
+      "long-running",
+      ...["--ready-port", `stranger:${port}`, "--ready-port", `own:${own}`, "--after", "next:own"],
+      "stranger=sleep 60",
+      `own=node ${listener} ${own} & wait`,
+      "next=echo next; sleep 60"
+    ])
+    await running.shows("own is ready")
+    await running.shows("next     | next")
+    running.kill("SIGTERM")
+    const { stderr } = await running.ended
+    server.close()
+    expect(stderr).not.toContain("stranger is ready")
+  })
+
+  it("restarts a command when files change, and keeps one that has ended", async () => {
+    const folder = Aio.folder()
+    mkdirSync(join(folder, "src/logs"), { recursive: true })
+    const env = { XDG_RUNTIME_DIR: folder }
+    const watch = [
+      "--watch",
+      "once:src",
+      "--watch",
+      "web:src",
+      "--watch",
+      "web:web.conf",
+      "--log-dir",
+      "src/logs"
+    ]
+    writeFileSync(join(folder, "web.conf"), "")
+    const running = Aio.start(
+      ["long-running", ...watch, "once=echo once", "web=echo web; sleep 60", "other=echo other; sleep 60"],
+      { cwd: folder, env }
+    )
+    await running.shows("once exited")
+    for (const text of ["web   | web", "other | other"]) await running.shows(text)
+    writeFileSync(join(folder, "src/a.ts"), "")
+    await running.shows("once  | once", 2)
+    await running.shows("web   | web", 2)
+    writeFileSync(join(folder, "web.conf"), "x")
+    await running.shows("web   | web", 3)
+    running.kill("SIGTERM")
+    const { stderr, stdout } = await running.ended
+    expect(stderr).toContain("stopping web: src/a.ts has changed\n")
+    expect(stderr).toContain("stopping web: web.conf has changed\n")
+    expect(stdout.match(/other \| other/g)).toHaveLength(1)
+    expect(stdout.match(/once {2}\| once/g)).toHaveLength(2)
+  })
+
+  it("is asked for its state, and to restart, stop and start commands, in the same folder", async () => {
+    const folder = Aio.folder()
+    const options = { cwd: folder, env: { XDG_RUNTIME_DIR: folder } }
+    const ask = (...args: ReadonlyArray<string>) => Aio.run(["long-running", ...args], options)
+    expect(await ask("status")).toMatchObject({
+      code: 1,
+      stderr: "aio long-running status: nothing runs in this folder that takes requests\n"
+    })
+    const running = Aio.start(
+      ["long-running", "--scale", "web=2", "db=echo db; sleep 60", "web=echo web; sleep 60"],
+      options
+    )
+    for (const text of ["db    | db", "web.1 | web", "web.2 | web"]) await running.shows(text)
+    expect((await ask("status")).stdout).toMatch(
+      /^NAME .*\ndb +ready +\d+ .*\nweb\.1 +ready .*\nweb\.2 +ready .*\n$/
+    )
+    expect(await ask("restart", "web")).toMatchObject({ code: 0, stderr: "restarted web.1, web.2\n" })
+    expect(await ask("stop", "db")).toMatchObject({ code: 0, stderr: "stopped db\n" })
+    const { stdout } = await ask("status", "--json", "db", "web.1")
+    const decode = Schema.decodeUnknownSync(
+      Schema.extend(Schema.Struct({ schema: Schema.Literal(2) }), Events.LongRunning),
+      { onExcessProperty: "error" }
+    )
+    expect(lines(stdout).map((line) => decode(JSON.parse(line)))).toMatchObject([
+      { event: "status", index: 1, name: "db", state: "stopped", restarts: 0, reason: "stop requested" },
+      { event: "status", index: 2, name: "web.1", state: "ready", restarts: 1, reason: "restart requested" }
+    ])
+    expect(await ask("start")).toMatchObject({ code: 0, stderr: "started db, web.1, web.2\n" })
+    await running.shows("db    | db", 2)
+    expect((await ask("logs", "db")).stdout).toBe("db\ndb\n")
+    expect((await ask("logs", "web.2", "db")).stdout).toBe("web.2 | web\nweb.2 | web\ndb | db\ndb | db\n")
+    expect(await ask("stop", "cache")).toMatchObject({
+      code: 2,
+      stderr: "aio long-running stop: unknown name 'cache'; expected one of db, web, web.1, web.2\n"
+    })
+    expect(await ask("status", "--pid", "0")).toMatchObject({ code: 2 })
+    running.kill("SIGTERM")
+    expect(await running.ended).toMatchObject({ code: 143 })
+    expect(Aio.names(join(folder, "effect-asyncio"))).toEqual([])
   })
 
   it("names a process that lingers, and leaves no process behind", async () => {
@@ -244,6 +369,7 @@ describe("aio long-running NAME=COMMAND", () => {
       [["--env-file", folder, "a=sleep 1"], `option --env-file: cannot read ${folder}: it is a folder`],
       [["--env-file", process.execPath, "a=sleep 1"], "contains a null byte"],
       [["--workdir", "a:none", "a=sleep 1"], "option --workdir: cannot use none: it does not exist"],
+      [["--watch", "a:none", "a=sleep 1"], "option --watch: cannot watch none: it does not exist"],
       [["--workdir", "/etc/passwd", "a=sleep 1"], "option --workdir: /etc/passwd is not a folder"],
       [["--port", "5000", "a=sleep 1"], "unknown option --port; here it is --port-base N"],
       [["--port-base", "0", "a=sleep 1"], "option --port-base: '0' is not a port; expected 1 to 65535"],

@@ -119,6 +119,48 @@ describe("aio loop", () => {
     expect(stderr).toMatch(message)
   })
 
+  it("takes pretty-printed JSON and the elements of arrays, rounds no integer, and names the line that is wrong", async () => {
+    const json = '[\n  {"n": 9007199254740993,\n   "s": ["a"]},\n  2\n]\n{"n":3} "x"'
+    expect(await output(["--format", "json", "-e", "r => r"], json)).toBe(
+      '{"n":9007199254740993,"s":["a"]}\n2\n{"n":3}\n"x"\n'
+    )
+    expect(await output(["--format", "json", "--", "echo", "{n}"], '[{"n":1},{"n":2}]')).toBe("1\n2\n")
+    const bad = await aio(["-q", "--format", "json", "--on-failure", "continue", "-e", "r => r"], "[1,\n2 3]")
+    expect(bad).toMatchObject({ code: 2, stdout: "1\n2\n" })
+    expect(bad.stderr).toBe(
+      "aio loop: line 2 of standard input is not JSON: unexpected '3'; expected , or ] behind an element\n"
+    )
+    const one = await aio(
+      ["-q", "--format", "json", "--on-failure", "continue", "-e", "r => r"],
+      "[1,\nx, 3]"
+    )
+    expect(one).toMatchObject({ code: 1, stdout: "1\n3\n" })
+    expect(one.stderr).toMatch(/^Failed line 2 of standard input: not JSON: /)
+    const followed = await aio(["--format", "json", "-F", "one", "-e", "r => r"])
+    expect(followed).toMatchObject({ code: 2 })
+  })
+
+  it("takes TSV, whose fields may hold commas", async () => {
+    const rows = 'n\tname\n1\t"a\tb"\n2\tc,d\n'
+    expect(await output(["--format", "tsv", "-e", "r => r.name"], rows)).toBe('"a\\tb"\n"c,d"\n')
+    expect(await output(["--format", "tsv", "--", "echo", "{n} {name}"], "n\tname\n1\tada, b\n")).toBe(
+      "1 ada, b\n"
+    )
+    const bad = await aio(["-q", "--format", "tsv", "-e", "r => r"], "a\tb\n1\n")
+    expect(bad).toMatchObject({ code: 2, stdout: "" })
+    expect(bad.stderr).toContain(
+      "line 2 of standard input is not TSV: another number of fields than columns; give rows"
+    )
+  })
+
+  it("continues in an array of JSON behind a checkpoint", async () => {
+    const input = join(cwd, "array.json")
+    writeFileSync(input, "[1,\n2,\n3, 4]")
+    const args = ["--format", "json", "--checkpoint", join(cwd, "array.checkpoint"), "-e", "r => r * 10"]
+    expect(await output(["--take", "2", ...args, input])).toBe("10\n20\n")
+    expect(await output([...args, input])).toBe("30\n40\n")
+  })
+
   it("gives a command fields of a record, or the record on its stdin", async () => {
     const rows = '{"user":{"id":9007199254740993,"name":"a b"},"tags":["x"]}\n'
     const json = (...words: ReadonlyArray<string>) => output(["--format", "ndjson", "--", ...words], rows)

@@ -26,7 +26,9 @@ const formats: Readonly<Record<Records.Format, string>> = {
   lines: "a line of text",
   null: "text that ends with NUL",
   ndjson: "a line of JSON",
-  csv: "a row of CSV with a header"
+  csv: "a row of CSV with a header",
+  tsv: "a row of TSV with a header",
+  json: "a JSON value, or an element of an array of them"
 }
 
 /** The format of items; a command passes those that it reads. `Command.formatOf` has the value. */

@@ -140,6 +140,23 @@ export const assign = <A>(groups: Names, given: ReadonlyArray<Given<A>>) =>
     return new Map([...all, ...group, ...own].map(([name, [, value]]) => [name, value]))
   })
 
+/** As {@link assign}, for an option whose values add up. */
+export const collect = (
+  groups: Names,
+  given: ReadonlyArray<Given<string>>
+): ReadonlyMap<string, ReadonlyArray<string>> => {
+  const instances = [...groups.values()].flat()
+  const found = new Map<string, Array<string>>()
+  for (const { text } of given) {
+    const name = [...groups.keys(), ...instances].find((name) => text.startsWith(`${name}:`))
+    const value = name === undefined ? text : text.slice(name.length + 1)
+    for (const one of name === undefined ? instances : (groups.get(name) ?? [name])) {
+      found.set(one, [...(found.get(one) ?? []), value])
+    }
+  }
+  return found
+}
+
 const checkFolder = (folder: string) =>
   Effect.flatMap(FileSystem.FileSystem, (fs) => fs.stat(folder)).pipe(
     Effect.catchAll((error) =>
@@ -167,11 +184,8 @@ const portOf = (base: number, command: number, instance: number, name: string) =
     : usage(`option --port-base: ${base}: the port of ${name} would be ${port}; expected at most 65535`)
 }
 
-/**
- * Reads the commands that words and a Procfile name, with their order, stop signals, folders and variables. Fails before
- * anything has run.
- */
-export const read = (config: Config, words: ReadonlyArray<string>, { portBase, scale }: Instances = {}) =>
+/** The commands that words and a Procfile name. */
+export const entries = (config: Pick<Config, "file">, words: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     if (words.length === 0 && config.file === undefined) {
       return yield* usage(`no command is given; ${instead}`)
@@ -180,7 +194,21 @@ export const read = (config: Config, words: ReadonlyArray<string>, { portBase, s
     if (option !== undefined) {
       return yield* usage(`'${option}' is not [NAME=]'COMMAND'; options go before the first command`)
     }
-    const entries = yield* Procfile.load(yield* NpmScripts.expand(words), config.file)
+    return yield* Procfile.load(yield* NpmScripts.expand(words), config.file)
+  }).pipe(
+    Effect.catchTags({
+      InputError: (error) => usage(error.message),
+      ProcfileError: (error) => usage(error.message)
+    })
+  )
+
+/** The commands, with their order, stop signals, folders and variables. Fails before anything has run. */
+export const read = (
+  config: Config,
+  entries: ReadonlyArray<Procfile.Entry>,
+  { portBase, scale }: Instances = {}
+) =>
+  Effect.gen(function* () {
     const groups = yield* instancesOf(
       entries.map(({ name }) => name),
       scale
@@ -222,12 +250,7 @@ export const read = (config: Config, words: ReadonlyArray<string>, { portBase, s
       )
     )
     return { groups, requests: requests.flat() }
-  }).pipe(
-    Effect.catchTags({
-      InputError: (error) => usage(error.message),
-      ProcfileError: (error) => usage(error.message)
-    })
-  )
+  })
 
 /** The instances of each command: `web.1`, `web.2`. */
 const instancesOf = (names: ReadonlyArray<string>, scale: ReadonlyMap<string, number> = new Map()) =>

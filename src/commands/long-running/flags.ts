@@ -79,7 +79,12 @@ export const flags = {
   }),
   readyLog: Named.perName("ready-log", "REGEX", "ready when a line of its output matches", log),
   readyHttp: Named.perName("ready-http", "URL", "ready when the URL answers with a status below 400", url),
-  readyPort: Named.perName("ready-port", "[HOST:]N", "ready when the port accepts connections", port),
+  readyPort: Named.perName(
+    "ready-port",
+    "[HOST:]N",
+    "ready when a process of the command listens on port N, or HOST:N accepts connections",
+    port
+  ),
   readyExec: Named.perName("ready-exec", "COMMAND", "ready when the command exits with 0", exec),
   readyTimeout: Flags.span("ready-timeout", "fail a run that is not ready within this time", {
     default: "1m"
@@ -97,6 +102,12 @@ export const flags = {
   healthFailures: Flags.count(1)("health-failures", "failed health checks in a row before a restart", {
     default: "3"
   }),
+  watch: Named.perName(
+    "watch",
+    "PATH",
+    "restart when a file, or a file below a folder, has changed",
+    Values.text("a file or a folder")
+  ),
   for: Flags.span("for", "stop all after this time, in reverse order of their start", { default: "never" }),
   ...Flags.logs,
   progress: Flag.withText(Flags.progress, "a table of all commands on the terminal", "on"),

@@ -23,7 +23,7 @@ export const flags = {
   nul: Flags.nul,
   outputFormat: Flag.choice("output-format", ["lines", "ndjson"], {
     text: "results are strings as they are, or everything as JSON",
-    default: "as the records are, JSON for csv"
+    default: "as the records are, a line of JSON for csv, tsv and json"
   }),
   jobs: Flag.withDefault(Flags.jobs, one, "1"),
   unordered: Flags.unordered,
@@ -86,8 +86,8 @@ export const conflict = (
     return "--dead-letter continues after a failure; omit --on-failure cancel"
   if (files.length > 0 && (argFile ?? follow) !== undefined)
     return "records come from FILEs or from --arg-file or --follow; give one of them"
-  if (files.length > 1 && format === "csv")
-    return "several files of CSV would have several headers; give one, or run once for each"
+  if (files.length > 1 && (format === "csv" || format === "tsv"))
+    return `several files of ${format.toUpperCase()} would have several headers; give one, or run once for each`
   if (follow === undefined) {
     if (rotateWait !== undefined) return "--rotate-wait applies to --follow FILE only; give that too"
     if (onGap !== undefined) return "--on-gap applies to --follow FILE only; give that too"
@@ -96,7 +96,8 @@ export const conflict = (
       : undefined
   }
   if (argFile !== undefined) return "--arg-file and --follow exclude each other; give one of them"
-  return format === "csv"
+  if (format === "json") return "--follow takes lines, ndjson or null; a rotation would cut an array of JSON"
+  return format === "csv" || format === "tsv"
     ? "--follow takes lines, ndjson or null; a CSV's header would be lost with a rotation"
     : undefined
 }

@@ -216,6 +216,15 @@ export const LongRunning = Schema.Union(
   event("restarting", { ...item, run: count, delay: milliseconds }),
   event("sampled", { ...item, pid: count, cpu: number, memory: count }),
   event("stopping", { ...item, reason: text }),
+  /** A service, as `aio long-running status` lists it; `duration` is the age of its run, `reason` how the last one ended. */
+  event("status", {
+    ...item,
+    state: text,
+    pid: optional(count),
+    duration: optional(milliseconds),
+    restarts: count,
+    reason: optional(text)
+  }),
   lingering,
   finished({ restarts: count }),
   summary({})

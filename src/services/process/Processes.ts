@@ -21,6 +21,7 @@ import { requestOf, startError, supported } from "./internal/commands.js"
 import * as descendants from "./internal/descendants.js"
 import * as guardian from "./internal/guardian.js"
 import * as libc from "./internal/libc.js"
+import * as listening from "./internal/listening.js"
 import * as nodeSpawn from "./internal/nodeSpawn.js"
 import * as pipes from "./internal/pipes.js"
 import * as posixSpawn from "./internal/posixSpawn.js"
@@ -121,6 +122,8 @@ export interface Process {
   readonly stop: (grace?: Duration.DurationInput) => Effect.Effect<void>
   /** The usage of the group so far, with its current `memory` in bytes. None if the platform does not report it. */
   readonly usage: Effect.Effect<Option.Option<Usage & { readonly memory: number }>>
+  /** Whether a process of the tree listens on the TCP port. None where the platform does not show it: only Linux does. */
+  readonly listens: (port: number) => Effect.Effect<Option.Option<boolean>>
 }
 
 // tag
@@ -398,7 +401,8 @@ export const layerWith = (options: Options): Layer.Layer<Processes> =>
             usage: Effect.sync(() => {
               const used = descendants.usageOf(tree)
               return Option.map(Child.usageOf(used), (usage) => ({ ...usage, memory: used!.memory }))
-            })
+            }),
+            listens: (port) => Effect.sync(() => Option.fromNullable(listening.listens(tree, port, adopt())))
           }
         })
 

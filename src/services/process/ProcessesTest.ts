@@ -191,7 +191,8 @@ export const layerTest = (scripts: ReadonlyArray<Script>): Layer.Layer<Processes
             exit: Deferred.await(ended),
             signal,
             stop,
-            usage: Effect.succeedNone
+            usage: Effect.succeedNone,
+            listens: () => Effect.succeedNone
           }
         })
       const run: Processes["Type"]["run"] = (command, options = {}) =>

@@ -98,7 +98,7 @@ class FromRecord implements Item {
   }
   get text() {
     const { value } = this
-    if (typeof value === "string" && this.format !== "ndjson") return value
+    if (typeof value === "string" && this.format !== "ndjson" && this.format !== "json") return value
     const { chunk, from, to } = this.record
     return RawText.decode(chunk.subarray(from, to)).replace(/\r$/, "")
   }
@@ -157,7 +157,7 @@ export const read = (
   )
 
 /**
- * The items that arguments are: JSON for `"ndjson"`, else texts as they are.
+ * The items that arguments are: JSON for `"ndjson"` and `"json"`, else texts as they are.
  *
  * @since 0.1.0
  * @category constructors
@@ -168,7 +168,7 @@ export const words = (
 ): ReadonlyArray<Item> =>
   Array.from(texts, (text, i): Item => {
     const common = { index: i + 1, line: i + 1, text, place: `argument ${i + 1}` }
-    if (format !== "ndjson") return { ...common, value: text, problem: undefined }
+    if (format !== "ndjson" && format !== "json") return { ...common, value: text, problem: undefined }
     try {
       return { ...common, value: LosslessJson.parse(text), problem: undefined }
     } catch (error) {

@@ -9,7 +9,7 @@ import * as Splitter from "./Splitter.js"
 
 /**
  * Splits bytes into records; a record that is not one of its format has a `problem`. Fails with
- * {@link Records.RecordFailed} if the header of a CSV cannot be used.
+ * {@link Records.RecordFailed} if the header of a CSV cannot be used, and where JSON values cannot be told apart.
  *
  * @since 0.1.0
  * @category streams
@@ -42,12 +42,14 @@ export const records: {
       >
       const write = (found: ReadonlyArray<Records.Record>, next: Step): Step => {
         if (found.length === 0) return next
-        const [header] = found
-        return header!.index === 0
-          ? Channel.fail(
-              new Records.RecordFailed({ record: header!, detail: header!.problem!, exitCode: codes.usage })
-            )
-          : Channel.flatMap(Channel.write(Chunk.unsafeFromArray(found)), () => next)
+        const last = found.at(-1)!
+        if (last.index > 0) return Channel.flatMap(Channel.write(Chunk.unsafeFromArray(found)), () => next)
+        const failed: Step = Channel.fail(
+          new Records.RecordFailed({ record: last, detail: last.problem!, exitCode: codes.usage })
+        )
+        return found.length === 1
+          ? failed
+          : Channel.flatMap(Channel.write(Chunk.unsafeFromArray(found.slice(0, -1))), () => failed)
       }
       // A channel rather than `Stream.mapChunksEffect`: the effect of each chunk would outlive it, and its records with
       // it, by some collections of the young generation, each of which copies them (a third of the time of a whole run).

@@ -46,7 +46,7 @@ export const formOf = (
   { as, events = false }: { readonly as?: "lines" | "ndjson" | undefined; readonly events?: boolean } = {}
 ): Form => {
   if (events) return { output: "ndjson", untouched: format === "ndjson", end: "\n" }
-  const output = as ?? (format === "ndjson" || format === "csv" ? "ndjson" : "lines")
+  const output = as ?? (format === "lines" || format === "null" ? "lines" : "ndjson")
   const own = as === undefined && format === "null" ? "null" : output
   return { output, untouched: format === own, end: as === undefined ? endOf(format) : "\n" }
 }

@@ -6,12 +6,14 @@ import * as LosslessJson from "./LosslessJson.js"
 
 /**
  * The format of records: a line (`"lines"`), a line of JSON (`"ndjson"`; blank lines are skipped), a text that ends with
- * NUL (`"null"`), or a row of a CSV whose first row names the columns (`"csv"`).
+ * NUL (`"null"`), a row of a CSV whose first row names the columns (`"csv"`), the same
+ * with tabs (`"tsv"`), or a JSON value among others, over any number of
+ * lines, where the elements of an array at the top are records (`"json"`).
  *
  * @since 0.1.0
  * @category models
  */
-export type Format = "lines" | "ndjson" | "null" | "csv"
+export type Format = "lines" | "ndjson" | "null" | "csv" | "tsv" | "json"
 
 /**
  * All formats, for options and schemas.
@@ -19,7 +21,14 @@ export type Format = "lines" | "ndjson" | "null" | "csv"
  * @since 0.1.0
  * @category constants
  */
-export const formats = ["lines", "ndjson", "null", "csv"] as const satisfies ReadonlyArray<Format>
+export const formats = [
+  "lines",
+  "ndjson",
+  "null",
+  "csv",
+  "tsv",
+  "json"
+] as const satisfies ReadonlyArray<Format>
 
 const unread: unique symbol = Symbol("unread")
 

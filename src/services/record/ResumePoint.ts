@@ -244,7 +244,7 @@ export const recordsFrom: {
               new OtherInput({ detail: "it is of another input: this one begins with something else" })
             )
       })
-      const skipped = from === undefined || format === "csv" ? 0 : from.position
+      const skipped = from === undefined || ["csv", "tsv", "json"].includes(format) ? 0 : from.position
       const rest = (chunk: Uint8Array) => {
         const left = skipped - seen
         seen += chunk.length

@@ -1,5 +1,6 @@
 import { checkOptions, countOrInfinity } from "../text/Numbers.js"
 import { rows } from "./internal/csv.js"
+import { values } from "./internal/json.js"
 import { longest } from "./internal/limits.js"
 import { lines } from "./internal/lines.js"
 import type * as Records from "./Records.js"
@@ -30,8 +31,8 @@ export interface Options {
  */
 export interface Splitter {
   /**
-   * The records that end in these bytes, which they keep. A record with the index 0 is an unusable header of a CSV: none
-   * follows it.
+   * The records that end in these bytes, which they keep. A record with the index 0 is an unusable header of a CSV, or a
+   * place where JSON values cannot be told apart: none follows it.
    */
   readonly push: (bytes: Uint8Array) => ReadonlyArray<Records.Record>
   /** The last record, if it has no end. */
@@ -50,5 +51,9 @@ export const make = (options: Options): Splitter => {
   checkOptions(options, { maxLine: countOrInfinity })
   const { encoding, format, from, maxLine = maxLineDefault, origin } = options
   const setting = { format, from, limit: Math.min(maxLine, longest), origin, isRaw: encoding === "raw" }
-  return format === "csv" ? rows(setting) : lines(setting)
+  return format === "csv" || format === "tsv"
+    ? rows(setting)
+    : format === "json"
+      ? values(setting)
+      : lines(setting)
 }

@@ -16,6 +16,8 @@ import { decoded, load as loadFile } from "./internal/smallFile.js"
 export interface Entry {
   readonly name: string
   readonly command: string
+  /** The words of the `# aio:` comments above the line, and the place of the first; absent without one. */
+  readonly options?: { readonly where: string; readonly words: ReadonlyArray<string> }
 }
 
 /**
@@ -50,6 +52,12 @@ const entry = (where: string, given: string, command: string): Either.Either<Ent
   return command === "" ? fail(`${given} has no command`) : Either.right({ name: given, command })
 }
 
+/** The words of a comment; quotes hold words with blanks together. */
+const wordsOf = (text: string): ReadonlyArray<string> =>
+  (text.match(/(?:"[^"]*"|'[^']*'|[^\s"']+)+/g) ?? []).map((word) =>
+    word.replace(/"([^"]*)"|'([^']*)'/g, (_, double, single) => double ?? single)
+  )
+
 /** The name of a `NAME=COMMAND` word: what is before the first `=`, unless that has blanks. */
 const nameBefore = (word: string): ReadonlyArray<string> => /^([^\s=]*)=/.exec(word)?.slice(1) ?? []
 
@@ -71,7 +79,7 @@ const unique = (
 
 /**
  * Parses `NAME=COMMAND` words and a Procfile (the form of Heroku and foreman: `NAME: COMMAND` lines, `#` comments) into one
- * list in the given order, the file's lines first. A word without a name is a command that gets the name of its npm script or
+ * list in the given order, the file's lines first. Comments like `# aio: --after db` above a line are its options. A word without a name is a command that gets the name of its npm script or
  * its program, with a number where that is taken. Fails with the first invalid entry, named by its file and line; bytes of a
  * file must be UTF-8.
  *
@@ -96,16 +104,27 @@ export const read = (
       file === undefined
         ? ""
         : yield* Either.mapLeft(decoded(file.path, file.text), (problem) => new ProcfileError(problem))
+    let options: Entry["options"]
     for (const [i, line] of given.split(/\r?\n/).entries()) {
       const text = line.trim()
+      const where = `${file?.path}, line ${i + 1}`
+      const [, comment] = /^#\s*aio:(.*)$/.exec(text) ?? []
+      if (comment !== undefined) {
+        options = { where: options?.where ?? where, words: [...(options?.words ?? []), ...wordsOf(comment)] }
+      }
       if (text === "" || text.startsWith("#")) continue
-      const where = `${file!.path}, line ${i + 1}`
       const colon = text.indexOf(":")
       if (colon < 0)
         return yield* Either.left(
           new ProcfileError({ where, detail: `'${brief(text)}' has no ':'; ${form}` })
         )
-      entries.push([where, yield* entry(where, text.slice(0, colon).trim(), text.slice(colon + 1).trim())])
+      const found = yield* entry(where, text.slice(0, colon).trim(), text.slice(colon + 1).trim())
+      entries.push([where, options === undefined ? found : { ...found, options }])
+      options = undefined
+    }
+    if (options !== undefined) {
+      const { where } = options
+      return yield* Either.left(new ProcfileError({ where, detail: "no command follows these options" }))
     }
     const taken = new Set([...entries.map(([, { name }]) => name), ...words.flatMap(nameBefore)])
     for (const word of words) {

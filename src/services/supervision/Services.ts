@@ -1,8 +1,8 @@
 import type * as Command from "@effect/platform/Command"
-import { Cause, Clock, Deferred, Duration, Effect, Exit, Option } from "effect"
+import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, Option } from "effect"
 import * as EventLine from "../host/EventLine.js"
 import type * as Events from "../host/Events.js"
-import { codes, ofMany } from "../host/ExitCodes.js"
+import { ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
 import * as Processes from "../process/Processes.js"
 import * as Cancellation from "../task/Cancellation.js"
@@ -11,7 +11,9 @@ import * as Sleep from "../task/Sleep.js"
 import * as TaskGroup from "../task/TaskGroup.js"
 import { formatDuration } from "../text/Durations.js"
 import { checkOptions, time } from "../text/Numbers.js"
+import * as probing from "./internal/probing.js"
 import * as readiness from "./internal/readiness.js"
+import * as requesting from "./internal/requests.js"
 import * as serviceRun from "./internal/serviceRun.js"
 import * as LogFiles from "./LogFiles.js"
 import * as Probes from "./Probes.js"
@@ -47,7 +49,8 @@ export interface ServiceRequest {
   readonly after?: Iterable<string> | undefined
   /**
    * Readiness of the service: a probe that is answered, or a matching line of its output, the last one before its end included.
-   * Default: its start. A pattern that takes longer than a second for a line fails the run.
+   * Default: its start. A pattern that takes longer than a second for a line fails the run. A port without a host must
+   * belong to a process of the service (on Linux; see `Processes.Process.listens`).
    */
   readonly ready?: Probe | { readonly log: RegExp } | undefined
   readonly health?: Probe | undefined
@@ -55,6 +58,32 @@ export interface ServiceRequest {
   readonly restart?: Supervisor.Restart | undefined
   /** As in `Processes.StopOptions`; default: that of {@link ServicesOptions}. */
   readonly stopSignal?: NodeJS.Signals | undefined
+  /** Whether it waits for {@link Controls.restart} after its last run, instead of ending for good; default false. */
+  readonly stays?: boolean | undefined
+}
+
+/**
+ * What a service was asked is not possible; `message` names the reason.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NotControlled extends Data.TaggedError("NotControlled")<{ readonly message: string }> {}
+
+/**
+ * What running services can be asked. Each returns when no process of the run before it is left, and fails with
+ * `NotControlled` for a service that is not known or has ended for good.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Controls {
+  /** Ends the run of the service, and starts it again without a pause; it is no restart within `maxRestarts`. */
+  readonly restart: (name: string, reason: string) => Effect.Effect<void, NotControlled>
+  /** Ends the run of the service, which stays stopped until a start or restart. */
+  readonly stop: (name: string, reason: string) => Effect.Effect<void, NotControlled>
+  /** Starts a service that is stopped; no effect on one that runs. */
+  readonly start: (name: string, reason: string) => Effect.Effect<void, NotControlled>
 }
 
 /**
@@ -79,6 +108,8 @@ export interface ServicesOptions
   readonly sample?: Duration.DurationInput | undefined
   /** A folder for one log per service. */
   readonly logs?: ({ readonly directory: string } & LogFiles.Options) | undefined
+  /** Runs beside the services, and is interrupted at their end. */
+  readonly control?: ((controls: Controls) => Effect.Effect<unknown>) | undefined
   /** Receives every event, shutdown included. A command's pipe is held until its output has been handled. */
   readonly onEvent?: ((event: ServiceEvent) => Effect.Effect<void>) | undefined
 }
@@ -90,7 +121,7 @@ export interface ServicesOptions
  * @category events
  */
 export type ServiceEvent =
-  | Exclude<typeof Events.LongRunning.Type, { readonly event: "output" }>
+  | Exclude<typeof Events.LongRunning.Type, { readonly event: "output" | "status" }>
   /** Whole lines, except parts of a line longer than 1 MiB and the rest at the end. */
   | {
       readonly event: "output"
@@ -108,13 +139,6 @@ export type ServiceEvent =
  * @category models
  */
 export type ServiceOutcome = Extract<ServiceEvent, { readonly event: "finished" }>
-
-/** The pause between two readiness checks. */
-const probeEvery = "250 millis"
-/** Time limit of the last readiness check of a service that has ended well. */
-const lastAnswer = "5 seconds"
-/** How many turns the end of a command may come after the failed health check that it caused: about 20 ms. */
-const endTurns = 20
 
 /**
  * Keeps named commands running, each as a task (as foreman, supervisord and process-compose do). Returns when all have
@@ -168,6 +192,7 @@ export const run = Effect.fn("Services.run")(function* (
     report: () => Effect.void
   })
   const names = new Set(requests.map(({ name }) => name))
+  const asked = new Map(requests.map(({ name }) => [name, requesting.make()]))
   const ready = readiness.make()
   const outcomes = new Map<string, ServiceOutcome>()
   const failures: Array<number> = []
@@ -178,17 +203,7 @@ export const run = Effect.fn("Services.run")(function* (
   const started: Array<string> = []
   const over = yield* Deferred.make<string, LogFiles.LogFilesError>()
 
-  const ask = (probe: Probe): Effect.Effect<void, unknown> => {
-    if ("http" in probe) return probes.http(probe.http)
-    if ("port" in probe) return probes.port(probe.port, probe.host)
-    return Effect.flatMap(processes.run(probe.exec, { onTooLarge: "truncate", grace }), ({ exitCode }) =>
-      exitCode === 0
-        ? Effect.void
-        : new serviceRun.ServiceEnded({ message: `exit code ${exitCode}`, exitCode })
-    )
-  }
-  const untilItAnswers = (probe: Probe): Effect.Effect<void> =>
-    Effect.catchAll(ask(probe), () => Effect.zipRight(Sleep.sleep(probeEvery), untilItAnswers(probe)))
+  const checks = probing.make(processes, probes, grace)
 
   // During shutdown no service is restarted, and the end of one is not a failure: each waits for its turn.
   let stopping = false
@@ -207,8 +222,10 @@ export const run = Effect.fn("Services.run")(function* (
     const others = [...(request.after ?? [])].filter((other) => names.has(other))
     const pattern = request.ready !== undefined && "log" in request.ready ? request.ready.log : undefined
     let restarts = 0
-    /** The number of the run, 0 before the first. */
+    /** The number of the run, 0 before the first, and of the last one before a request. */
     let current = 0
+    let before = 0
+    let begunAt: bigint | undefined
     let state = serviceRun.makeState()
     let reportedReady = false
 
@@ -259,32 +276,7 @@ export const run = Effect.fn("Services.run")(function* (
       yield* ready.await(others)
       yield* turn
     })
-    const isReady = Effect.suspend(() => {
-      const { logged, spawned } = state
-      const probe = request.ready
-      const answered =
-        probe === undefined ? Effect.void : "log" in probe ? Deferred.await(logged) : untilItAnswers(probe)
-      return Effect.zipRight(Deferred.await(spawned), answered)
-    })
-    const check =
-      request.health &&
-      Effect.catchAll(ask(request.health), (error) =>
-        // A check that fails because the command has just ended adds nothing to the end of the run.
-        Effect.gen(function* () {
-          const checked = state
-          for (let turns = 0; turns < endTurns && !checked.over; turns++) yield* Sleep.sleep(0)
-          if (!checked.over) return yield* Effect.fail(error)
-        })
-      )
-    /** Whether a run that ended before it was reported ready was ready nevertheless. */
-    const wasReady = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<boolean> => {
-      const probe = request.ready
-      if (probe === undefined) return Deferred.isDone(state.spawned)
-      if ("log" in probe) return Effect.succeed(state.matched)
-      // It may have ended between two checks. The answer matters only when the service has ended for good.
-      if (restart === "always" || Exit.isFailure(exit)) return Effect.succeed(false)
-      return Effect.raceFirst(Effect.isSuccess(ask(probe)), Effect.as(Sleep.sleep(lastAnswer), false))
-    }
+    const { health: check, isReady, wasReady } = checks.of(request, restart, () => state)
     const reportReady = (run: number, duration: number) =>
       Effect.suspend(() => {
         reportedReady = true
@@ -294,7 +286,8 @@ export const run = Effect.fn("Services.run")(function* (
           () => (state.over ? Effect.void : ready.up(name))
         )
       })
-    const handle = (event: Supervisor.Event): Effect.Effect<unknown> => {
+    const handle = (told: Supervisor.Event): Effect.Effect<unknown> => {
+      const event = { ...told, run: told.run + before }
       switch (event.event) {
         case "started":
           if (current === 0) started.push(name)
@@ -302,6 +295,7 @@ export const run = Effect.fn("Services.run")(function* (
           reportedReady = false
           state = serviceRun.makeState()
           return Effect.map(Clock.currentTimeNanos, (now) => {
+            begunAt = now
             first ??= now
           })
         case "ready":
@@ -309,20 +303,14 @@ export const run = Effect.fn("Services.run")(function* (
         case "exited": {
           const { exit, run } = event
           state.over = true
+          begunAt = undefined
           ready.down(name)
-          const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
-          const { exitCode, signal } =
-            Option.isSome(error) && error.value instanceof serviceRun.ServiceEnded
-              ? error.value
-              : { exitCode: Exit.isSuccess(exit) ? codes.ok : undefined, signal: undefined }
           const exited = {
             event: "exited",
             ...which,
             run,
             duration: EventLine.ms(event.duration),
-            reason: Exit.isSuccess(exit) ? "exit code 0" : Causes.headline(exit.cause),
-            ...(exitCode === undefined ? {} : { exitCode }),
-            ...(signal === undefined ? {} : { signal })
+            ...serviceRun.howEnded(exit)
           } as const
           const late = reportedReady ? Effect.succeed(false) : wasReady(exit)
           return Effect.zipRight(
@@ -337,17 +325,38 @@ export const run = Effect.fn("Services.run")(function* (
           return onEvent({ ...which, ...event })
       }
     }
-    return Effect.gen(function* () {
-      const exit = yield* Effect.exit(
-        Supervisor.supervise(unlessStopping(runOnce), {
-          ...options,
-          restart,
-          waitFor,
-          ready: isReady,
-          health: check && { ...health, check },
-          onEvent: (event) => (stopping ? Effect.void : Effect.asVoid(handle(event)))
-        })
+    const runs = Effect.exit(
+      Supervisor.supervise(unlessStopping(runOnce), {
+        ...options,
+        restart,
+        waitFor,
+        ready: isReady,
+        health: check && { ...health, check },
+        onEvent: (event) => (stopping ? Effect.void : Effect.asVoid(handle(event)))
+      })
+    )
+    const onAsked = (reason: string) =>
+      begunAt === undefined ? Effect.void : onEvent({ event: "stopping", ...which, reason })
+    const onEnded = (reason: string) =>
+      Effect.gen(function* () {
+        if (begunAt === undefined) return
+        ready.down(name)
+        yield* onEvent({ event: "exited", ...which, run: current, duration: yield* since(begunAt), reason })
+        begunAt = undefined
+      })
+    const onAgain = Effect.suspend(() => {
+      before = current
+      if (current === 0) return Effect.void
+      restarts = current
+      return onEvent({ event: "restarting", ...which, run: current + 1, delay: 0 })
+    })
+    const stays = (exit: Exit.Exit<unknown, unknown>) =>
+      Effect.as(
+        Exit.isSuccess(exit) && reportedReady ? ready.up(name) : Effect.void,
+        request.stays === true && !stopping
       )
+    return Effect.gen(function* () {
+      const exit = yield* asked.get(name)!.live({ runs, onAgain, onAsked, onEnded, stays })
       yield* turn // a failed health check, too, is not a failure during shutdown
       if (Exit.isSuccess(exit)) return yield* finish("succeeded", undefined, reportedReady)
       const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
@@ -359,7 +368,7 @@ export const run = Effect.fn("Services.run")(function* (
       ) {
         return yield* finish("skipped", error.message)
       }
-      failures.push(failureCode(error))
+      failures.push(serviceRun.failureCode(error))
       yield* finish("failed", Causes.headline(exit.cause))
       if (onFailure === "cancel") yield* Deferred.succeed(over, `sibling ${name} failed`)
     }).pipe(
@@ -392,6 +401,15 @@ export const run = Effect.fn("Services.run")(function* (
         yield* tasks.get(name)!.cancel(reason, { origin: "long-running" })
       }
     })
+
+  const control = (verb: requesting.Verb) => (name: string, reason: string) =>
+    Effect.suspend(() => {
+      const message = requesting.problem(name, asked, stopping, outcomes.get(name))
+      return message === undefined ? asked.get(name)!.ask(verb, reason) : new NotControlled({ message })
+    })
+  const { control: beside = () => Effect.void } = options
+  const controls = { restart: control("restart"), stop: control("stop"), start: control("start") }
+  yield* Effect.forkScoped(Effect.catchAllCause(beside(controls), (cause) => Deferred.failCause(over, cause)))
 
   // The failure of a service is an outcome; a defect of a callback ends everything.
   const allEnded = Effect.asVoid(
@@ -430,16 +448,3 @@ export const run = Effect.fn("Services.run")(function* (
   )
   return requests.map(({ name }) => outcomes.get(name)!)
 }, Effect.scoped)
-
-/** The exit code for a service that has failed for good with this error. */
-const failureCode = (error: unknown): number => {
-  if (error instanceof Supervisor.TooManyRestarts) {
-    return failureCode(
-      Exit.isFailure(error.last) ? Option.getOrUndefined(Cause.failureOption(error.last.cause)) : undefined
-    )
-  }
-  // A process that ran has an exit code of its own; the code of an error says why there was no process.
-  const { exitCode = codes.failed } =
-    error === undefined || error instanceof serviceRun.ServiceEnded ? {} : (error as { exitCode?: number })
-  return exitCode
-}

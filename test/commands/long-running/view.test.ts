@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Prefixed from "../../../src/commands/kernel/Prefixed.js"
+import * as States from "../../../src/commands/long-running/states.js"
 import * as View from "../../../src/commands/long-running/view.js"
 import type * as Services from "../../../src/services/supervision/Services.js"
 
@@ -18,14 +19,16 @@ describe("the view of aio long-running", () => {
   const web = { index: 1, name: "web" } as const
   const play = (events: ReadonlyArray<readonly [at: number, event: Services.ServiceEvent]>) => {
     let at = 0
+    const states = States.make(["web", "db"], () => at)
     const view = View.make({
-      names: ["web", "db"],
+      states,
       checked: new Map([["db", true]]),
       prefixed,
       now: () => at
     })
     const shown = events.map(([now, event]) => {
       at = now
+      states.take(event)
       return view.show(event)
     })
     return { shown, table: view.live!(80) }

@@ -21,6 +21,21 @@ describe("Procfile", () => {
     assert.deepStrictEqual(Either.getOrThrow(Procfile.read([])), [])
   })
 
+  it("gives a command the options of the comments above it", () => {
+    const text =
+      '# aio: --after db\n# a comment\n#aio: --ready-log \'it is "up"\' --x="a b"\nweb: w\n# aio:\ndb: d\n'
+    assert.deepStrictEqual(Either.getOrThrow(Procfile.read([], { path: "P", text })), [
+      {
+        name: "web",
+        command: "w",
+        options: { where: "P, line 1", words: ["--after", "db", "--ready-log", 'it is "up"', "--x=a b"] }
+      },
+      { name: "db", command: "d", options: { where: "P, line 5", words: [] } }
+    ])
+    const last = problem(Procfile.read([], { path: "P", text: "a: b\n# aio: --after b\n" }))
+    assert.strictEqual(last, "P, line 2: no command follows these options")
+  })
+
   it("reports the first invalid entry with its file and line", () => {
     const file = (text: string) => problem(Procfile.read([], { path: "P", text }))
     assert.strictEqual(

@@ -538,4 +538,105 @@ describe("Services", () => {
       )
     }).pipe(Effect.provide(layers))
   )
+
+  describe("control", () => {
+    it.live(
+      "restarts, stops and starts a service on request, and each returns when the old run is over",
+      () =>
+        Effect.gen(function* () {
+          const { lines, run } = record(
+            [
+              { name: "a", run: "stubborn" },
+              { name: "b", run: "server", after: ["a"] }
+            ],
+            {
+              duration: "1 minute",
+              grace: "2 seconds",
+              control: (controls) =>
+                Effect.gen(function* () {
+                  const at = (what: string) =>
+                    Effect.map(Clock.currentTimeMillis, (now) => void lines.push(`${now / 1000} ${what}`))
+                  yield* Effect.sleep("10 seconds")
+                  yield* controls.restart("a", "a request")
+                  yield* at("restarted")
+                  yield* controls.stop("b", "a request")
+                  yield* controls.stop("b", "a request")
+                  yield* Effect.sleep("5 seconds")
+                  yield* controls.start("b", "a request")
+                  yield* controls.start("b", "a request")
+                  yield* at("started again")
+                  const wrong = yield* Effect.flip(controls.stop("c", "a request"))
+                  yield* at(String(wrong))
+                }).pipe(Effect.orDie)
+            }
+          )
+          yield* run.pipe(Effect.provide(layers), VirtualClock.run())
+          assert.deepStrictEqual(
+            lines.filter((line) => Number.parseFloat(line) >= 10 && Number.parseFloat(line) < 60).sort(),
+            [
+              "10 a is stopping: a request",
+              "11 a lingers, 1000 left",
+              "12 a exited after 12000: a request",
+              "12 a run 2 in 0",
+              "12 restarted",
+              "12 a started",
+              "12 b is stopping: a request",
+              "12 b exited after 12000: a request",
+              "17 b run 2 in 0",
+              "17 started again",
+              "17 NotControlled: unknown name 'c'; expected one of a, b",
+              "17 b started",
+              "12 a ready after 0",
+              "17 b ready after 0"
+            ].sort()
+          )
+        })
+    )
+
+    it.live("keeps a service that stays, and ends one that does not", () =>
+      Effect.gen(function* () {
+        const { lines, run } = record([{ name: "a", run: "once", stays: true }], {
+          duration: "9 seconds",
+          control: ({ restart }) =>
+            Effect.zipRight(Effect.sleep("5 seconds"), Effect.orDie(restart("a", "src has changed")))
+        })
+        yield* run.pipe(Effect.provide(layers), VirtualClock.run())
+        assert.deepStrictEqual(lines, [
+          "0 a started",
+          "0 a ready after 0",
+          "1 a exited after 1000: exit code 0",
+          "5 a run 2 in 0",
+          "5 a started",
+          "5 a ready after 0",
+          "6 a exited after 1000: exit code 0",
+          "9 a is stopping: the run time of 9.0 s is over",
+          "9 a cancelled: the run time of 9.0 s is over, 1 restart"
+        ])
+        const messages: Array<string> = []
+        yield* Services.run(
+          [
+            { name: "a", command: Command.make("once") },
+            { name: "b", command: Command.make("server") }
+          ],
+          {
+            duration: "9 seconds",
+            control: ({ start }) =>
+              Effect.zipRight(Effect.sleep("5 seconds"), Effect.flip(start("a", "a request"))).pipe(
+                Effect.tap((error) => Effect.sync(() => void messages.push(String(error)))),
+                Effect.orDie
+              )
+          }
+        ).pipe(Effect.provide(layers), VirtualClock.run())
+        assert.include(messages[0], "a has ended for good: exit code 0")
+      })
+    )
+
+    it.live("ends everything when control dies", () =>
+      Effect.gen(function* () {
+        const { run } = record([{ name: "a", run: "server" }], { control: () => Effect.dieMessage("boom") })
+        const exit = yield* run.pipe(Effect.provide(layers), VirtualClock.run(), Effect.exit)
+        assert.include(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "", "boom")
+      })
+    )
+  })
 })

@@ -8,7 +8,7 @@ const mark = Buffer.from("\ufeff")
 const lineFeed = 10
 const carriageReturn = 13
 const quote = 34
-const comma = 44
+const [comma, tab] = [44, 9]
 
 /** The state of the parser before the next byte of a row. */
 enum At {
@@ -22,7 +22,7 @@ enum At {
 }
 
 /** A row's fields, or its problem. */
-const fieldsOf = (text: string): ReadonlyArray<string> | string => {
+const fieldsOf = (text: string, separator: number): ReadonlyArray<string> | string => {
   const fields: Array<string> = []
   let behind = false // there is text after a closing quote
   for (let at = 0; ; at++) {
@@ -40,7 +40,7 @@ const fieldsOf = (text: string): ReadonlyArray<string> | string => {
       fields.push(doubled ? field.replaceAll('""', '"') : field)
       at++
     }
-    const place = text.charCodeAt(at) === comma ? at : text.indexOf(",", at)
+    const place = text.charCodeAt(at) === separator ? at : text.indexOf(String.fromCharCode(separator), at)
     const to = place < 0 ? text.length : place
     if (!isQuoted) fields.push(text.slice(from, to))
     else if (to > at) behind = true
@@ -77,7 +77,9 @@ const rowOf = (names: ReadonlyArray<string>, fields: ReadonlyArray<string>): obj
 }
 
 /** Splits the rows of a CSV. */
-export const rows = ({ from, limit, origin }: Setting) => {
+export const rows = ({ format, from, limit, origin }: Setting) => {
+  const separator = format === "tsv" ? tab : comma
+  const name = format.toUpperCase()
   const nothing = without(origin)
   const skip = from?.index ?? 0 // the columns are at the top, so earlier rows are read again
   let names: ReadonlyArray<string> | undefined
@@ -143,14 +145,14 @@ export const rows = ({ from, limit, origin }: Setting) => {
     if (!header && ++index <= skip) return
     const row = new Records.Row(header ? 0 : index, begun, blockOf(chunk), start, to, next, position)
     if (!isUtf8(chunk.subarray(start, to))) return give(row, undefined, "not UTF-8", found)
-    const fields = fieldsOf(chunk.toString("utf8", start, to))
+    const fields = fieldsOf(chunk.toString("utf8", start, to), separator)
     const problem = typeof fields === "string" ? fields : header ? sameNames(fields) : undefined
     if (typeof fields === "string" || problem !== undefined) {
-      return give(row, undefined, `not CSV: ${problem}`, found)
+      return give(row, undefined, `not ${name}: ${problem}`, found)
     }
     if (names === undefined) names = fields
     else if (fields.length !== names.length) {
-      give(row, undefined, "not CSV: another number of fields than columns", found)
+      give(row, undefined, `not ${name}: another number of fields than columns`, found)
     } else {
       row.fields = fields
       give(row, rowOf(names, fields), undefined, found)
@@ -212,7 +214,7 @@ export const rows = ({ from, limit, origin }: Setting) => {
         else if (byte === lineFeed && size === 0 && i === first) {
           first++ // belongs to the CR before it
           most++
-        } else if (byte === comma) at = At.FieldStart
+        } else if (byte === separator) at = At.FieldStart
         else if (byte === quote && at !== At.Field && at !== At.QuoteReturn) at = At.Quotes
         else if (byte === carriageReturn && at === At.Quote) at = At.QuoteReturn
         else at = At.Field

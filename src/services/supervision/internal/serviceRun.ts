@@ -1,12 +1,14 @@
 import type * as Command from "@effect/platform/Command"
-import { Clock, Data, Deferred, Duration, Effect, FiberId, Option } from "effect"
+import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, FiberId, Option } from "effect"
 import { codes } from "../../host/ExitCodes.js"
 import * as LineOutput from "../../process/LineOutput.js"
 import * as Processes from "../../process/Processes.js"
 import * as ProcessOutcome from "../../process/ProcessOutcome.js"
+import * as Causes from "../../task/Causes.js"
 import * as Sleep from "../../task/Sleep.js"
 import { formatDuration } from "../../text/Durations.js"
 import type * as LogFiles from "../LogFiles.js"
+import * as Supervisor from "../Supervisor.js"
 import { someMatch } from "./patterns.js"
 
 /** A command ended with an exit code other than 0 or by a signal. */
@@ -24,6 +26,8 @@ export interface RunState {
   readonly spawned: Deferred.Deferred<void>
   /** Done when a line matched; fails when the pattern was too slow. */
   readonly logged: Deferred.Deferred<void, ServiceEnded>
+  /** Its first process, once there is one. */
+  child: Processes.Process | undefined
   matched: boolean
   over: boolean
 }
@@ -31,6 +35,7 @@ export interface RunState {
 export const makeState = (): RunState => ({
   spawned: Deferred.unsafeMake(FiberId.none),
   logged: Deferred.unsafeMake(FiberId.none),
+  child: undefined,
   matched: false,
   over: false
 })
@@ -113,6 +118,7 @@ export const run = (settings: RunSettings) =>
           Effect.suspend(() => settings.onLingering(left, pid))
         )
     })
+    state.child = child
     yield* lines.begin
     if (sample !== undefined) yield* Effect.forkScoped(sampling(child, sample, settings.onSample))
     const exited = yield* Effect.ensuring(
@@ -126,3 +132,26 @@ export const run = (settings: RunSettings) =>
     if (exitCode !== 0)
       return yield* new ServiceEnded({ message: ProcessOutcome.howEnded(exited), exitCode, signal })
   }).pipe(Effect.scoped)
+
+/** How a run has ended, for its event. */
+export const howEnded = (exit: Exit.Exit<unknown, unknown>) => {
+  if (Exit.isSuccess(exit)) return { reason: "exit code 0", exitCode: codes.ok }
+  const reason = Causes.headline(exit.cause)
+  const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
+  if (!(error instanceof ServiceEnded)) return { reason }
+  const { exitCode, signal } = error
+  return signal === undefined ? { reason, exitCode } : { reason, exitCode, signal }
+}
+
+/** The exit code for a service that has failed for good with this error. */
+export const failureCode = (error: unknown): number => {
+  if (error instanceof Supervisor.TooManyRestarts) {
+    return failureCode(
+      Exit.isFailure(error.last) ? Option.getOrUndefined(Cause.failureOption(error.last.cause)) : undefined
+    )
+  }
+  // A process that ran has an exit code of its own; the code of an error says why there was no process.
+  const { exitCode = codes.failed } =
+    error === undefined || error instanceof ServiceEnded ? {} : (error as { exitCode?: number })
+  return exitCode
+}

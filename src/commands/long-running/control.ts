@@ -1,0 +1,212 @@
+import { Effect, Either, Schema } from "effect"
+import * as ControlSocket from "../../services/host/ControlSocket.js"
+import * as EventLine from "../../services/host/EventLine.js"
+import type * as Events from "../../services/host/Events.js"
+import { codes, ExitError } from "../../services/host/ExitCodes.js"
+import * as Output from "../../services/host/Output.js"
+import type * as Services from "../../services/supervision/Services.js"
+import * as Command from "../kernel/Command.js"
+import * as Flag from "../kernel/Flag.js"
+import * as Flags from "../kernel/Flags.js"
+import type * as Named from "../kernel/Named.js"
+import type * as States from "./states.js"
+import * as View from "./view.js"
+
+// aio long-running status, restart, stop, start, logs: requests to an `aio long-running` that runs in the same folder.
+
+const Verb = Schema.Literal("restart", "start", "stop")
+const Request = Schema.Struct({
+  verb: Schema.Literal("status", "logs", ...Verb.literals),
+  names: Schema.Array(Schema.String)
+})
+const Status = Schema.Struct({
+  index: Schema.Number,
+  name: Schema.String,
+  state: Schema.String,
+  pid: Schema.optional(Schema.Number),
+  since: Schema.optional(Schema.Number),
+  restarts: Schema.Number,
+  lastExit: Schema.String,
+  cpu: Schema.String,
+  memory: Schema.String
+})
+const Answer = Schema.Union(
+  Schema.Struct({ error: Schema.String, isUsage: Schema.optional(Schema.Boolean) }),
+  Schema.Struct({ states: Schema.Array(Status) }),
+  Schema.Struct({ logs: Schema.Array(Schema.Struct({ name: Schema.String, base64: Schema.String })) }),
+  Schema.Struct({ done: Schema.Array(Schema.String) })
+)
+
+/** The last bytes of output that are kept of each service. */
+const kept = 64 * 1024
+
+/** The last output of each service. */
+export const makeLogs = () => {
+  const logs = new Map<string, { parts: Array<Uint8Array>; size: number }>()
+  return {
+    take: (event: Services.ServiceEvent): void => {
+      if (event.event !== "output") return
+      const log = logs.get(event.name) ?? { parts: [], size: 0 }
+      logs.set(event.name, log)
+      log.parts.push(Uint8Array.from(event.bytes))
+      log.size += event.bytes.length
+      while (log.size - log.parts[0]!.length >= kept) log.size -= log.parts.shift()!.length
+    },
+    of: (name: string): Buffer => Buffer.concat(logs.get(name)?.parts ?? []).subarray(-kept)
+  }
+}
+
+/** Answers the requests of the same user, for as long as the services run. Without a socket the services run as well. */
+export const serve = (
+  groups: Named.Names,
+  states: States.States,
+  logs: ReturnType<typeof makeLogs>,
+  controls: Services.Controls
+) => {
+  const all = [...groups.values()].flat()
+  const answer = (given: unknown) =>
+    Effect.gen(function* () {
+      const { names, verb } = yield* Schema.decodeUnknown(Request)(given)
+      const unknown = names.find((name) => !groups.has(name) && !all.includes(name))
+      if (unknown !== undefined) {
+        const error = `unknown name '${unknown}'; expected one of ${[...new Set([...groups.keys(), ...all])].join(", ")}`
+        return { error, isUsage: true }
+      }
+      const meant = names.length === 0 ? all : names.flatMap((name) => groups.get(name) ?? [name])
+      switch (verb) {
+        case "status":
+          return { states: states.all.filter(({ name }) => meant.includes(name)) }
+        case "logs":
+          return { logs: meant.map((name) => ({ name, base64: logs.of(name).toString("base64") })) }
+        default: {
+          // Many are stopped as at the end: in reverse order.
+          const order = verb === "stop" ? [...meant].reverse() : meant
+          yield* Effect.forEach(order, (name) => controls[verb](name, `${verb} requested`))
+          return { done: order }
+        }
+      }
+    }).pipe(
+      Effect.catchTags({
+        ParseError: () => Effect.succeed({ error: "the request is not known" }),
+        NotControlled: ({ message }) => Effect.succeed({ error: message })
+      }),
+      Effect.map((value: typeof Answer.Encoded) => JSON.stringify(value))
+    )
+  return Effect.scoped(Effect.zipRight(ControlSocket.serve(answer), Effect.never))
+}
+
+const flags = {
+  pid: Flag.withText(
+    Flags.count(1)("pid", ""),
+    "the pid of the aio long-running to ask, where several run in this folder"
+  )
+}
+
+const ask = (verb: (typeof Request.Type)["verb"], names: ReadonlyArray<string>, pid: number | undefined) =>
+  Effect.gen(function* () {
+    const bytes = yield* ControlSocket.call({ verb, names }, { pid })
+    const answer = Schema.decodeUnknownEither(Schema.parseJson(Answer))(bytes.toString())
+    if (Either.isLeft(answer)) {
+      return yield* new ControlSocket.ControlError({
+        message: "the answer is not complete; the command may have ended"
+      })
+    }
+    if (!("error" in answer.right)) return answer.right
+    const { error, isUsage } = answer.right
+    return yield* isUsage === true ? Command.usage(error) : new ControlSocket.ControlError({ message: error })
+  }).pipe(
+    Effect.catchTag("ControlError", ({ message }) =>
+      Effect.fail(new ExitError({ exitCode: codes.failed, message: `aio long-running ${verb}: ${message}` }))
+    )
+  )
+
+const described = (verb: string) =>
+  ({
+    usage: ["[OPTIONS] [NAME...]"],
+    operands: "mixed",
+    arguments: [["NAME", `the commands to ${verb}; default all`]]
+  }) as const
+
+const status = Command.make(
+  "status",
+  {
+    ...described("list"),
+    summary: "list the commands of the aio long-running that runs in this folder",
+    flags: { ...flags, json: Flags.json },
+    examples: [["long-running status --help", "its options"]]
+  },
+  ({ json, pid }, words) =>
+    Effect.gen(function* () {
+      const answer = yield* ask("status", Command.everyWord(words), pid)
+      if (!("states" in answer)) return
+      const now = Date.now()
+      if (!json) {
+        yield* Effect.forEach(View.table(answer.states, now), (line) => Output.print(line))
+        return
+      }
+      for (const { index, lastExit, name, pid, restarts, since, state } of answer.states) {
+        const event: typeof Events.LongRunning.Type = {
+          event: "status",
+          index,
+          name,
+          state,
+          ...(pid === undefined ? {} : { pid }),
+          ...(since === undefined ? {} : { duration: EventLine.ms(now - since) }),
+          restarts,
+          ...(lastExit === "" ? {} : { reason: lastExit })
+        }
+        yield* Output.print(EventLine.encode(event))
+      }
+    })
+)
+
+const logs = Command.make(
+  "logs",
+  {
+    ...described("print"),
+    summary: "print the last 64 KiB of output of each command",
+    flags,
+    examples: [["long-running logs --help", "its options"]]
+  },
+  ({ pid }, words) =>
+    Effect.gen(function* () {
+      const answer = yield* ask("logs", Command.everyWord(words), pid)
+      if (!("logs" in answer)) return
+      for (const { base64, name } of answer.logs) {
+        const bytes = Buffer.from(base64, "base64")
+        if (answer.logs.length === 1) yield* (yield* Output.Output).write(bytes)
+        else {
+          const lines = bytes.toString().replace(/\n$/, "").split("\n")
+          if (bytes.length > 0) yield* Output.print(lines.map((line) => `${name} | ${line}`).join("\n"))
+        }
+      }
+    })
+)
+
+const changing = (verb: typeof Verb.Type, done: string, summary: string) =>
+  Command.make(
+    verb,
+    { ...described(verb), summary, flags, examples: [[`long-running ${verb} --help`, "its options"]] },
+    ({ pid }, words) =>
+      Effect.gen(function* () {
+        const answer = yield* ask(verb, Command.everyWord(words), pid)
+        if ("done" in answer) yield* (yield* Output.Output).note(`${done} ${answer.done.join(", ")}`)
+      })
+  )
+
+/** The subcommands. */
+export const children = [
+  status,
+  changing(
+    "restart",
+    "restarted",
+    "end commands and start them again; returns when the old processes are gone"
+  ),
+  changing(
+    "stop",
+    "stopped",
+    "end commands, which stay stopped until a start; returns when their processes are gone"
+  ),
+  changing("start", "started", "start commands that were stopped"),
+  logs
+]
