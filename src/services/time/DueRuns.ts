@@ -1,7 +1,7 @@
 import { type DateTime, Utils } from "effect"
 import type * as CivilTime from "./CivilTime.js"
 import type * as Cron from "./Cron.js"
-import { anchored, byRule } from "./internal/plans.js"
+import { byRule } from "./internal/plans.js"
 import { type Overlap, type Plan, Series, type SeriesEvent, type Tick } from "./internal/series.js"
 
 // The rules of `Timers` for series whose state is kept elsewhere, in a database: one decision at a time, without clocks,
@@ -102,15 +102,24 @@ export const once = (time: CivilTime.Time): Times => ({
 })
 
 /**
- * Every so many milliseconds after `anchor`.
+ * Every so many milliseconds after `anchor`, to the millisecond and at least one apart.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const every = (interval: number, anchor: number): Times => ({
-  ...anchored(interval, anchor),
-  byWall: true
-})
+export const every = (interval: number, anchor: number): Times => {
+  const step = Math.max(1, interval)
+  return {
+    byWall: true,
+    fixed: true,
+    after: (time) => {
+      const passed = Math.floor((time - anchor) / step)
+      const at = Math.round(anchor + (passed + 1) * step)
+      return { at: at > time ? at : Math.round(anchor + (passed + 2) * step) }
+    },
+    count: (time, until) => Math.round((until - time) / step)
+  }
+}
 
 /**
  * The times of a rule, by the clock of a zone; `Cron.aligned` gives that of full intervals.
