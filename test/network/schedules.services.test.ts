@@ -18,9 +18,7 @@ const fresh = () => {
     use((sql) => sql`CREATE SCHEMA ${sql(name)}`)
   )
   const location = parse(`${url}?options=${encodeURIComponent(`-c search_path=${name}`)}`)
-  return Layer.unwrapEffect(
-    Effect.as(Effect.scoped(made), Store.layer(location, [Schedules.tables]))
-  )
+  return Layer.unwrapEffect(Effect.as(Effect.scoped(made), Store.layer(location, [Schedules.tables])))
 }
 
 scheduleContract("Schedules, PostgreSQL", fresh)
@@ -28,11 +26,16 @@ scheduleContract("Schedules, PostgreSQL", fresh)
 describe("Schedules, PostgreSQL", () => {
   it.live("runs each run once, with several servers at work", () =>
     Effect.gen(function* () {
-      const ids = yield* Effect.forEach(Array.from({ length: 60 }), (_, i) => Schedules.add(`job ${i}`, later(i % 7)))
+      const ids = yield* Effect.forEach(Array.from({ length: 60 }), (_, i) =>
+        Schedules.add(`job ${i}`, later(i % 7))
+      )
       const servers = [1, 2, 3].map(() =>
         server(() => Effect.as(Effect.sleep(20), { status: "succeeded", exitCode: 0 }), { concurrency: 5 })
       )
-      yield* Effect.all(servers.map(({ serve }) => Effect.scoped(serve)), { concurrency: "unbounded" })
+      yield* Effect.all(
+        servers.map(({ serve }) => Effect.scoped(serve)),
+        { concurrency: "unbounded" }
+      )
       const ran = servers.flatMap(({ runs }) => runs.map(({ schedule }) => schedule))
       expect(ran.sort()).toEqual([...ids].sort())
       expect(servers.every(({ runs }) => runs.length > 0)).toBe(true)
@@ -61,27 +64,34 @@ describe("Schedules, PostgreSQL", () => {
     })
   )
 
-  it.live("refuses wrong credentials and a database that does not exist, and reports a server that is down", () =>
-    Effect.gen(function* () {
-      const refusal = (text: string) =>
-        Effect.map(Effect.flip(Effect.scoped(Store.open(parse(text), [Schedules.tables]))), (error) => ({
-          code: error.exitCode,
-          message: error.message
-        }))
-      const at = (change: (url: URL) => void) => {
-        const changed = new URL(url)
-        change(changed)
-        return changed.href
-      }
-      const unknown = yield* refusal(at((one) => Object.assign(one, { username: "nobody_such", password: "secret" })))
-      expect(unknown).toMatchObject({ code: 2 })
-      expect(unknown.message).not.toContain("secret")
-      expect(yield* refusal(at((one) => Object.assign(one, { pathname: "/nothing" })))).toMatchObject({ code: 2 })
-      const down = yield* refusal("postgres://ada@127.0.0.1:1/jobs")
-      expect(down).toEqual({
-        code: 1,
-        message: "the store postgres://ada@127.0.0.1:1/jobs: the server cannot be reached: connection refused"
+  it.live(
+    "refuses wrong credentials and a database that does not exist, and reports a server that is down",
+    () =>
+      Effect.gen(function* () {
+        const refusal = (text: string) =>
+          Effect.map(Effect.flip(Effect.scoped(Store.open(parse(text), [Schedules.tables]))), (error) => ({
+            code: error.exitCode,
+            message: error.message
+          }))
+        const at = (change: (url: URL) => void) => {
+          const changed = new URL(url)
+          change(changed)
+          return changed.href
+        }
+        const unknown = yield* refusal(
+          at((one) => Object.assign(one, { username: "nobody_such", password: "secret" }))
+        )
+        expect(unknown).toMatchObject({ code: 2 })
+        expect(unknown.message).not.toContain("secret")
+        expect(yield* refusal(at((one) => Object.assign(one, { pathname: "/nothing" })))).toMatchObject({
+          code: 2
+        })
+        const down = yield* refusal("postgres://ada@127.0.0.1:1/jobs")
+        expect(down).toEqual({
+          code: 1,
+          message:
+            "the store postgres://ada@127.0.0.1:1/jobs: the server cannot be reached: connection refused"
+        })
       })
-    })
   )
 })

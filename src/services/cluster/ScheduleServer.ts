@@ -420,8 +420,15 @@ export const serve = (
           yield* Effect.forkDaemon(Cancellation.cancel(fiber, { reason: stop!, origin: "schedule" }))
       }
       const limit = Math.min(batch, concurrency - active.size)
-      const ready = sqlReady(limit, now)
-      const claimed = limit > 0 ? yield* ready : []
+      // Nothing is locked while nothing is to be done.
+      const isReady = yield* store.use(
+        (sql) => sql`SELECT id FROM aio_schedule_runs
+          WHERE status = 'waiting' AND ready <= ${now} AND work IN ${sql.in(works)} LIMIT 1`
+      )
+      const claimed =
+        limit > 0 && isReady.length > 0
+          ? yield* store.transaction((sql) => claims.claim(sql, isShared, { limit, now, owner: me, works }))
+          : []
       for (const one of claimed) {
         const fiber = yield* Effect.forkDaemon(execute(one, me))
         active.set(one.run.id, { fiber, run: one.run })
@@ -436,8 +443,6 @@ export const serve = (
       const wait = Math.max(0, Math.min(...times.map((at) => at - now)))
       return Math.min(poll, limit > claimed.length ? wait : poll)
     })
-    const sqlReady = (limit: number, now: number) =>
-      store.transaction((sql) => claims.claim(sql, isShared, { limit, now, owner: me, works }))
 
     let failing = false
     const loop = Effect.gen(function* () {
