@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
@@ -236,5 +237,25 @@ describe("aio schedule serve", () => {
     await aio("serve", "--until-done")
     const starts = appended(file)
     expect(new Set(starts).size).toBe(starts.length)
+  })
+})
+
+describe("docs/durable.md", () => {
+  it("goes from one process to a file in five commands, as written there", async () => {
+    const page = readFileSync(new URL("../../docs/durable.md", import.meta.url), "utf8")
+    const [, block = ""] = /## From one process to a file\n+```sh\n([\s\S]*?)```/.exec(page) ?? []
+    expect(block.trim().split("\n").length).toBe(5)
+    const cwd = Aio.folder()
+    const script = `aio() { "${process.execPath}" "${Aio.command}" "$@"; }\nset -e\n${block}`
+    const { status, stdout } = spawnSync("sh", ["-c", script], {
+      cwd,
+      encoding: "utf8",
+      env: { PATH: process.env["PATH"], HOME: cwd, TZ: "UTC" }
+    })
+    expect(status).toBe(0)
+    expect(stdout).toMatch(
+      /^tea\nID .+\n(\w{8}) +20\S+ +- +0 +echo tea\ntea\nID .+\n\1 +done +succeeded +0 +echo tea\n20\S+ {2}\1-1-1 {2}succeeded\n {4}tea\n$/
+    )
+    expect(existsSync(join(cwd, ".local/state/effect-asyncio/schedules.sqlite"))).toBe(true)
   })
 })

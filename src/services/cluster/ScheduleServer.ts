@@ -276,13 +276,21 @@ export const serve = (
 
     // runs
 
-    /** Again until the store answers, or until the server has closed. */
+    const lost = (error: Store.StoreError) => handle({ event: "note", reason: error.message })
+    const reportedOnce = <A, E>(write: Effect.Effect<A, E | Store.StoreError>) => {
+      let isFirst = true
+      return Effect.tapError(write, (error) => {
+        const isNew = isFirst && error instanceof Store.StoreError && error.isTransient
+        isFirst = false
+        return isNew ? lost(error) : Effect.void
+      })
+    }
+    /** Again until the store answers, or until the server has closed; the first failure is reported. */
     const persist = <A, E>(write: Effect.Effect<A, E | Store.StoreError>) =>
-      Effect.retry(write, {
+      Effect.retry(reportedOnce(write), {
         schedule: Schedule.spaced(Math.max(100, poll)),
         while: (error) => error instanceof Store.StoreError && error.isTransient && !isClosed
       })
-    const lost = (error: Store.StoreError) => handle({ event: "note", reason: error.message })
 
     const execute = (
       { row, run }: { readonly row: rows.ScheduleRow; readonly run: rows.RunRow },
