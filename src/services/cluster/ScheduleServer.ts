@@ -19,7 +19,7 @@ import * as OwnedBy from "../host/OwnedBy.js"
 import type * as CommandRun from "../supervision/CommandRun.js"
 import type * as ScheduledRuns from "../supervision/ScheduledRuns.js"
 import * as Cancellation from "../task/Cancellation.js"
-import { anyCount, checkOptions, someTime, time } from "../text/Numbers.js"
+import { checkOptions, count, someTime, time } from "../text/Numbers.js"
 import * as claims from "./internal/scheduleClaims.js"
 import type * as rows from "./internal/scheduleRows.js"
 import * as Schedules from "./Schedules.js"
@@ -172,7 +172,7 @@ export const serve = (
   Store.Store | Scope.Scope
 > =>
   Effect.gen(function* () {
-    checkOptions(options, { poll: someTime, drain: time, concurrency: anyCount, keep: anyCount })
+    checkOptions(options, { poll: someTime, drain: time, concurrency: count, keep: count })
     const store = yield* Store.Store
     const { concurrency = 100, handle, runners, untilDone = false } = options
     const poll = Duration.toMillis(options.poll ?? "1 second")

@@ -7,6 +7,7 @@ import * as ProcessOutcome from "../process/ProcessOutcome.js"
 import * as Cancellation from "../task/Cancellation.js"
 import * as Deadline from "../task/Deadline.js"
 import { notDoneIn } from "../text/Durations.js"
+import { checkOptions, time } from "../text/Numbers.js"
 
 /**
  * Settings of {@link attempt}.
@@ -49,6 +50,7 @@ export const attempt = (
   command: Command.Command,
   { started = Effect.void, timeout, ...options }: Options
 ): Effect.Effect<ProcessOutcome.Exited, ProcessError.ProcessError, Processes.Processes> => {
+  if (timeout !== undefined) checkOptions({ timeout }, { timeout: time })
   const body = Effect.scoped(
     Effect.flatMap(Processes.start(command, { ...options, until: "leader" }), ({ exit }) =>
       Effect.zipRight(Effect.uninterruptible(started), exit)
