@@ -14,7 +14,9 @@ export const floors = [
   ["source"],
   ["process"],
   ["record", "thread", "download", "http"],
-  ["job", "supervision", "network", "cluster"],
+  ["job", "supervision", "network"],
+  // More than one process: runs schedules of supervision and opens the databases and storages of network.
+  ["cluster"],
   ["programs", "testing"],
   ["commands"],
   ["main", "watch"]

@@ -3,9 +3,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as SqlError from "@effect/sql/SqlError"
-import { Cause, Context, Data, Effect, Layer, Option, Redacted, type Scope } from "effect"
+import { Cause, Context, Data, Effect, Layer, Option, Redacted, Scope } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { nativeImport } from "../source/NativeImport.js"
+import * as OneConnection from "./internal/oneConnection.js"
 import { codeOf, isOfConnection, reasonOf } from "./internal/reasons.js"
 import * as NetworkSettings from "./NetworkSettings.js"
 
@@ -19,6 +20,8 @@ import * as NetworkSettings from "./NetworkSettings.js"
  */
 export class DatabaseError extends Data.TaggedError("DatabaseError")<{
   readonly reason: string
+  /** The code of the driver's error: `28P01`, `SQLITE_FULL`, `ECONNREFUSED`; empty without one. */
+  readonly code?: string
   /** Whether the same query may succeed later: a connection that broke, a deadlock. */
   readonly isTransient: boolean
   readonly cause?: unknown
@@ -82,6 +85,7 @@ const isSqlError = (error: unknown): error is SqlError.SqlError =>
 const failed = (error: SqlError.SqlError) =>
   new DatabaseError({
     reason: reasonOf(error),
+    code: codeOf(error),
     isTransient:
       isOfConnection(error) ||
       transient.test(codeOf(error)) ||
@@ -152,7 +156,23 @@ export const make = (
 
 type Failure = NetworkSettings.MissingPackage | NetworkSettings.SettingError
 
-const sqlite = (url: string, configured: string, isEmbedded: boolean) =>
+/**
+ * Opens an SQLite database in the current scope: `url` is `file:PATH`. One connection serves statements and transactions,
+ * and waits for the locks of other processes without blocking the event loop. Fails if there is no database at the path and
+ * none can be made.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const sqlite = (
+  url: string,
+  configured: string,
+  isEmbedded = false
+): Effect.Effect<
+  Context.Tag.Service<Database>,
+  NetworkSettings.MissingPackage | DatabaseError,
+  Scope.Scope
+> =>
   Effect.gen(function* () {
     const client = yield* NetworkSettings.load(
       "@effect/sql-libsql",
@@ -164,7 +184,26 @@ const sqlite = (url: string, configured: string, isEmbedded: boolean) =>
       "the embedded database",
       () => import("@effect/experimental/Reactivity")
     )
-    const sql = yield* Effect.provide(client.make({ url }), reactivity.layer)
+    const open = (config: Parameters<typeof client.make>[0]) =>
+      Effect.provide(client.make(config), reactivity.layer)
+    // The client that is made in it is closed by the connection itself.
+    const scope = yield* Scope.make()
+    const connect = () =>
+      (Effect.runSync(Scope.extend(open({ url }), scope)) as unknown as { sdk: OneConnection.Client }).sdk
+    const connection = yield* Effect.acquireRelease(
+      Effect.try({
+        try: () => OneConnection.make(connect),
+        catch: (cause) =>
+          new DatabaseError({
+            reason: `the file cannot be opened: ${reasonOf(cause)}`,
+            code: codeOf(cause),
+            isTransient: false,
+            cause
+          })
+      }),
+      ({ close }) => Effect.sync(close)
+    )
+    const sql = yield* open({ liveClient: connection as never })
     return yield* make(sql, { dialect: "sqlite", configured, isEmbedded })
   })
 
@@ -173,7 +212,11 @@ const temporary = Effect.gen(function* () {
     Effect.promise(() => mkdtemp(join(tmpdir(), "aio-database-"))),
     (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
   )
-  const database = yield* sqlite(`file:${join(folder, "data.sqlite")}`, "SQLite in a temporary file", true)
+  const database = yield* Effect.catchTag(
+    sqlite(`file:${join(folder, "data.sqlite")}`, "SQLite in a temporary file", true),
+    "DatabaseError",
+    Effect.die
+  )
   // What ends with the process needs no fsync.
   yield* Effect.orDie(database.use((sql) => sql`PRAGMA synchronous = OFF`))
   return database
@@ -184,9 +227,18 @@ interface Pool {
   readonly end: () => Promise<void>
 }
 
-const postgres = (url: Redacted.Redacted<URL>) =>
+/**
+ * Opens a pool of connections to PostgreSQL in the current scope; a server that is down fails the queries. `user` is what
+ * needs the packages, for the message when one is missing. With `timeout` (milliseconds) a query without an answer fails.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const postgres = (
+  url: Redacted.Redacted<URL>,
+  { timeout, user = "DATABASE_URL" }: { readonly timeout?: number; readonly user?: string } = {}
+): Effect.Effect<Context.Tag.Service<Database>, NetworkSettings.MissingPackage, Scope.Scope> =>
   Effect.gen(function* () {
-    const user = "DATABASE_URL"
     const client = yield* NetworkSettings.load(
       "@effect/sql-pg",
       user,
@@ -206,6 +258,8 @@ const postgres = (url: Redacted.Redacted<URL>) =>
           connectionString: Redacted.value(url).href,
           connectionTimeoutMillis: 5000,
           application_name: "effect-asyncio",
+          keepAlive: true,
+          query_timeout: timeout,
           max: 10
         })
         pool.on("error", () => undefined) // an idle connection that breaks is replaced
@@ -256,7 +310,11 @@ export const layer: Layer.Layer<Database, Failure> = Layer.scoped(
       if (Redacted.value(url.value).protocol !== "file:") return postgres(url.value)
       return Effect.flatMap(NetworkSettings.text("DATABASE_URL"), (text) => {
         const path = Option.getOrElse(text, () => "")
-        return sqlite(path, `SQLite, ${path}`, false)
+        return Effect.catchTag(
+          sqlite(path, `SQLite, ${path}`),
+          "DatabaseError",
+          ({ reason }) => new NetworkSettings.SettingError({ setting: "DATABASE_URL", problem: reason })
+        )
       })
     }
   )
