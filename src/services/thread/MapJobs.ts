@@ -180,8 +180,13 @@ export const runChunk = <Input, A>(
     )
   )
 
-/** Whether another attempt may succeed: not if the failure depends only on function and input. */
-const canRetry = (error: ExecutorError): boolean =>
+/**
+ * Whether another attempt may succeed: not if the failure depends only on function and input.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const canRetry = (error: ExecutorError): boolean =>
   error._tag !== "NotSerializable" && error._tag !== "JobRefused" && !(error._tag === "WorkerCrashed" && error.reason === "closed")
 
 /**

@@ -2,6 +2,7 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as SqlError from "@effect/sql/SqlError"
 import type { Fragment } from "@effect/sql/Statement"
 import { type Context, Effect } from "effect"
+import * as Printable from "../../text/Printable.js"
 import type * as Store from "../Store.js"
 
 // The queue of jobs in a store: one set of statements for SQLite and PostgreSQL, each for a batch of rows.
@@ -36,6 +37,11 @@ export const tables: Store.Tables = {
   ]
 }
 
+/** Whether the text names a group: it is part of a channel's name. */
+export const isGroup = (text: string): boolean => /^[\w.-]{1,40}$/.test(text)
+export const groupProblem = (text: string): string =>
+  `'${Printable.line(text)}' is no group; expected letters, digits, '.', '_' and '-', at most 40`
+
 /** The channels of PostgreSQL on which a group's runners, and the submitter of a run, are woken. */
 export const channels = {
   group: (group: string) => `aio_g_${group}`,
@@ -48,7 +54,9 @@ export const cancelled = "cancelled"
 /** How often a job that has failed runs again; durations in milliseconds. */
 export interface Settings {
   readonly retries?: number | undefined
-  readonly backoff?: { readonly first?: number; readonly factor?: number; readonly max?: number; readonly jitter?: number }
+  readonly backoff?:
+    | { readonly first?: number; readonly factor?: number; readonly max?: number; readonly jitter?: number }
+    | undefined
 }
 
 export interface Run {
@@ -270,17 +278,13 @@ export const make = (store: Service) => {
     /** Gives claims back that have not run, or will run again; they do not count as attempts. */
     giveBack: (
       runner: string,
-      group: string,
       claims: ReadonlyArray<{ readonly run: string; readonly idx: number; readonly attempt: number }>
     ) =>
-      use((sql) =>
-        Effect.zipRight(
-          sql`UPDATE aio_jobs SET state = 0, runner = NULL, attempt = aio_jobs.attempt - 1
-            FROM ${given(sql, dialect, { run: "TEXT", idx: "INTEGER", attempt: "INTEGER" }, claims)}
-            WHERE aio_jobs.run = x.run AND aio_jobs.idx = x.idx AND aio_jobs.attempt = x.attempt AND aio_jobs.state = 1
-              AND aio_jobs.runner = ${runner}`,
-          notify(sql, channels.group(group))
-        )
+      use(
+        (sql) => sql`UPDATE aio_jobs SET state = 0, runner = NULL, attempt = aio_jobs.attempt - 1
+          FROM ${given(sql, dialect, { run: "TEXT", idx: "INTEGER", attempt: "INTEGER" }, claims)}
+          WHERE aio_jobs.run = x.run AND aio_jobs.idx = x.idx AND aio_jobs.attempt = x.attempt AND aio_jobs.state = 1
+            AND aio_jobs.runner = ${runner}`
       ),
     refuse: (run: string, runner: string, reason: string) =>
       use(
@@ -291,17 +295,20 @@ export const make = (store: Service) => {
      * Declares the runner dead, unless its beat has moved on: its jobs are ready again, and those under which too many
      * runners have died get the result `poison`. True if it was there.
      */
-    bury: (runner: string, beat: number, group: string, poison: string) =>
+    bury: (runner: string, beat: number, group: string, poison: (tries: number) => string) =>
       transaction((sql) =>
         Effect.gen(function* () {
           const dead = yield* sql`DELETE FROM aio_runners WHERE id = ${runner} AND beat = ${beat} RETURNING id`
           if (dead.length === 0) return false
           const lost = sql`j.state = 1 AND j.runner = ${runner}`
-          const over = sql`EXISTS (SELECT 1 FROM aio_runs r WHERE r.id = j.run AND j.attempt >= r.tries)`
-          yield* sql`INSERT INTO aio_poison (run, idx, grp, job, attempts)
-            SELECT j.run, j.idx, r.grp, r.module || '#' || r.name, j.attempt FROM aio_jobs j JOIN aio_runs r ON r.id = j.run
-            WHERE ${lost} AND j.attempt >= r.tries ON CONFLICT DO NOTHING`
-          const poisoned = yield* sql<{ run: string }>`UPDATE aio_jobs AS j SET state = 2, result = ${poison} WHERE ${lost} AND ${over} RETURNING run`
+          const poisoned = yield* sql<{ run: string; idx: number; attempt: number; job: string }>`
+            SELECT j.run, j.idx, j.attempt, r.module || '#' || r.name AS job FROM aio_jobs j JOIN aio_runs r ON r.id = j.run
+            WHERE ${lost} AND j.attempt >= r.tries`
+          for (const { attempt, idx, job, run } of poisoned) {
+            yield* sql`UPDATE aio_jobs SET state = 2, result = ${poison(attempt)} WHERE run = ${run} AND idx = ${idx}`
+            yield* sql`INSERT INTO aio_poison (run, idx, grp, job, attempts) VALUES (${run}, ${idx}, ${group}, ${job}, ${attempt})
+              ON CONFLICT DO NOTHING`
+          }
           yield* sql`UPDATE aio_jobs AS j SET state = 0, runner = NULL WHERE ${lost}`
           yield* sql`DELETE FROM aio_refusals WHERE runner = ${runner}`
           for (const run of new Set(poisoned.map(({ run }) => run))) yield* notify(sql, channels.run(run))

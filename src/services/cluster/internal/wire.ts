@@ -73,7 +73,7 @@ export const poison = (tries: number): string => write({ lost: tries } satisfies
 export const unreadable = (reason: string): string => write({ unreadable: reason } satisfies Result)
 
 const plain = (error: ExecutorError): Omit<ExecutorError, "name" | "stack"> => {
-  const fields: Record<string, unknown> = { _tag: error._tag, ...error }
+  const fields: Record<string, unknown> = { ...error }
   return (error._tag === "JobTimedOut" ? { ...fields, after: Duration.toMillis(error.after) } : fields) as never
 }
 
