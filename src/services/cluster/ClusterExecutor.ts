@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto"
 import { Duration, Effect, Either, Layer, type Scope } from "effect"
-import { codes } from "../host/ExitCodes.js"
 import type { MissingPackage } from "../network/NetworkSettings.js"
 import { anyCount, checkOptions, count, type Range, time } from "../text/Numbers.js"
 import { Executor } from "../thread/Executor.js"
-import { type ExecutorError, NotSerializable, QueueFull } from "../thread/ExecutorError.js"
+import { type ExecutorError, JobRefused, NotSerializable, QueueFull } from "../thread/ExecutorError.js"
 import { type AnyFiber, contextOf, settings } from "../thread/internal/settings.js"
 import { type Cancel, forkLike, register } from "../thread/internal/starter.js"
 import type { Job, Settled } from "../thread/Job.js"
 import * as Code from "./internal/code.js"
+import { located } from "./internal/location.js"
 import { patient } from "./internal/patience.js"
 import * as Queue from "./internal/queue.js"
 import * as Submission from "./internal/submission.js"
@@ -66,13 +66,6 @@ export interface Options {
 const workers: Range = { most: 2 ** 16 - 1 }
 const mebibyte = 1024 * 1024
 
-/** The store's location. */
-export const located = (text: string): Effect.Effect<Store.Location, Store.StoreError> =>
-  Either.mapLeft(
-    Store.parse(text),
-    (reason) => new Store.StoreError({ store: "", reason, exitCode: codes.usage, isTransient: false })
-  )
-
 const make = (
   options: Options
 ): Effect.Effect<typeof Executor.Service, Store.StoreError | MissingPackage | RunError, Scope.Scope> =>
@@ -107,8 +100,11 @@ const make = (
 
     /** Where the job's rows go; the left is why nowhere. */
     const submissionOf = ({ name: job, task }: Job<any, unknown>): Either.Either<Submission.Submission, ExecutorError> => {
-      const refuse = (detail: string) => Either.left(new NotSerializable({ job, part: "function", detail }))
-      if (task?._tag !== "Module") return refuse("runners have modules and no functions; name it by Job.fromModule")
+      const refuse = (reason: string) => Either.left(new JobRefused({ job, reason }))
+      if (task?._tag !== "Module") {
+        const detail = "a runner has modules and runs no source that is sent to it; name it by Job.fromModule"
+        return Either.left(new NotSerializable({ job, part: "function", detail }))
+      }
       const key = `${task.url}#${task.name}`
       const known = submissions.get(key)
       if (known !== undefined) return Either.right(known)
