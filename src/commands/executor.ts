@@ -50,7 +50,7 @@ const flags = {
     text: "run the jobs on the runners of this store (aio runner --store STORE), not in this process",
     parse: Values.text("a store")
   }),
-  group: { ...Flags.group, default: undefined },
+  group: Flags.group,
   code: Flags.code,
   run: Flag.value("run", {
     value: "ID",

@@ -73,7 +73,7 @@ const serve = (store: string, config: Config) =>
         const { serve } = yield* Effect.promise(() => import("../services/cluster/RunnerHealth.js"))
         yield* Output.note(`health: http://127.0.0.1:${yield* serve({ port: health })}/health`)
       }
-      const { id } = yield* snapshot
+      const { group, id } = yield* snapshot
       yield* Output.note(`runner ${id} of group ${group}: ${maxWorkers} at once`)
       yield* failure
     }).pipe(Effect.provide(Layer.provide(runner, executor)))

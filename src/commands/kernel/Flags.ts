@@ -140,9 +140,8 @@ export const store = Flag.value("store", {
 
 export const group = Flag.value("group", {
   value: "NAME",
-  text: "jobs go to the runners of this group",
-  parse: Values.text("a group"),
-  default: "default"
+  text: "jobs go to the runners of this group; default 'default'",
+  parse: Values.text("a group")
 })
 
 export const code = folder(
