@@ -1,4 +1,4 @@
-import { appendFileSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
@@ -191,9 +191,12 @@ describe("a cluster", { timeout: 120_000 }, () => {
       return state / 2 ** 32
     }
     const runners = await Promise.all([runner(), runner(), runner()])
-    let submitted = submit(kills * 40, 20)
+    const all = kills * 50
+    let submitted = submit(all, 150)
     await submitted.running.shows("run ")
-    for (let i = 0; i < kills; i++) {
+    let isOver = false
+    void submitted.running.ended.then(({ code }) => (isOver = code === 0))
+    for (let i = 0; i < kills && !isOver; i++) {
       await sleep(random() * 500)
       const drawn = random()
       if (drawn < 0.1) {
@@ -201,20 +204,20 @@ describe("a cluster", { timeout: 120_000 }, () => {
         await postgres.start()
       } else if (drawn < 0.25) {
         submitted.running.kill("SIGKILL")
-        const { stderr } = await submitted.running.ended
-        const [, run] = /^run ([\w-]{36});/m.exec(stderr) ?? []
-        if (run === undefined) throw new Error(`no run: ${stderr}`)
-        const words = [...submitted.words.slice(0, 7), "--run", run, "jobs.mjs#noted"]
-        submitted = { ...submitted, running: start(words) }
-        await submitted.running.shows("run ")
+        const { code, stderr } = await submitted.running.ended
+        if (code === 0) break
+        const [, run = ""] = /^run ([\w-]{36});/m.exec(stderr) ?? []
+        const running = start([...submitted.words.slice(0, 7), "--run", run, "jobs.mjs#noted"])
+        submitted = { ...submitted, running }
+        void running.ended.then(({ code }) => (isOver = code === 0))
+        await running.shows("run ")
       } else {
         const at = Math.floor(random() * runners.length)
         runners[at]!.kill(random() < 0.5 ? "SIGKILL" : "SIGTERM")
         runners[at] = await runner()
       }
     }
-    await whole(submitted, kills * 40)
-    appendFileSync(join(folder, "soak"), `${ran(submitted.file).length}\n`)
-    expect(new Set(ran(submitted.file)).size).toBe(kills * 40)
+    await whole(submitted, all)
+    expect(new Set(ran(submitted.file)).size).toBe(all)
   })
 })
