@@ -1,23 +1,20 @@
 import type * as Command from "@effect/platform/Command"
-import { Cause, Clock, type DateTime, Deferred, Duration, Effect, Either, Exit } from "effect"
+import { Clock, type DateTime, Deferred, Duration, Effect } from "effect"
 import * as EventLine from "../host/EventLine.js"
 import type { Status } from "../host/Events.js"
 import { codes, ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
-import * as ProcessError from "../process/ProcessError.js"
-import * as Processes from "../process/Processes.js"
 import * as ProcessOutcome from "../process/ProcessOutcome.js"
 import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
-import * as Deadline from "../task/Deadline.js"
 import * as Race from "../task/Race.js"
 import * as Sleep from "../task/Sleep.js"
 import * as TaskGroup from "../task/TaskGroup.js"
-import { notDoneIn } from "../text/Durations.js"
 import { anyCount, anyTime, checkedDuration, checkOptions, time } from "../text/Numbers.js"
 import type * as CivilTime from "../time/CivilTime.js"
 import type * as Cron from "../time/Cron.js"
 import * as Timers from "../time/Timers.js"
+import * as CommandRun from "./CommandRun.js"
 import * as CommandNames from "./internal/commandNames.js"
 import * as LogFiles from "./LogFiles.js"
 
@@ -218,7 +215,6 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
   const { backoff, grace, handle, retries = 0, stopSignal, timeout, ...series } = options
   checkOptions(options, { grace: time, timeout: time, retries: anyCount })
   const pauseBefore = Backoff.make(backoff)
-  const processes = yield* Processes.Processes
   const line = CommandText.commandLine(command)
   const { name = line } = options
   const begun = yield* Clock.currentTimeNanos
@@ -227,28 +223,14 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
   const since = (nanos: bigint) =>
     Effect.map(Clock.currentTimeNanos, (now) => EventLine.ms(Duration.toMillis(Duration.nanos(now - nanos))))
 
-  const execute = (index: number) => {
-    const body = Effect.scoped(
-      Effect.flatMap(
-        processes.start(command, {
-          grace,
-          stopSignal,
-          until: "leader",
-          onOutput: (stream, bytes) => handle({ event: "output", index, name, stream, bytes }),
-          onLingering: (left, pid) =>
-            handle({ event: "lingering", index, name, pid, left: EventLine.ms(left) })
-        }),
-        ({ exit }) => exit
-      )
-    )
-    if (timeout === undefined) return body
-    const after = Duration.decode(timeout)
-    return Deadline.timeout(body, {
-      limit: after,
-      late: { reason: notDoneIn(after), origin: "timeout" },
-      onTimeout: () => new ProcessError.CommandTimedOut({ command: line, after })
+  const execute = (index: number) =>
+    CommandRun.attempt(command, {
+      grace,
+      stopSignal,
+      timeout,
+      onOutput: (stream, bytes) => handle({ event: "output", index, name, stream, bytes }),
+      onLingering: (left, pid) => handle({ event: "lingering", index, name, pid, left: EventLine.ms(left) })
     })
-  }
   const attempts = (index: number, nth: number): ReturnType<typeof execute> =>
     Effect.gen(function* () {
       const ended = yield* Effect.either(execute(index))
@@ -260,31 +242,15 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
       yield* Sleep.sleep(pause)
       return yield* attempts(index, nth + 1)
     })
-  const outcomeOf = (exit: Exit.Exit<ProcessOutcome.Exited, ProcessError.ProcessError>) =>
-    Effect.gen(function* () {
-      if (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)) {
-        const [why] = Cancellation.fromCause(exit.cause)
-        return { status: "cancelled" as const, reason: why?.reason ?? "cancelled" }
-      }
-      // A defect ends the series: only a failure of the command is the failure of one run.
-      const result = yield* Effect.either(exit)
-      const { detail, exitCode, failureCode, signal } = ProcessOutcome.of(result)
-      if (detail === undefined) return { status: "succeeded" as const, exitCode }
-      failures.push(failureCode)
-      const late = Either.isLeft(result) && result.left._tag === "CommandTimedOut"
-      return {
-        status: late ? ("timed_out" as const) : ("failed" as const),
-        reason: detail,
-        exitCode,
-        ...(signal === undefined ? {} : { signal })
-      }
-    })
   const once = ({ at, run: index, skipped }: Timers.Tick) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const started = yield* Clock.currentTimeNanos
         yield* handle({ event: "started", index, name, at, skipped })
-        const ended = yield* outcomeOf(yield* Effect.exit(restore(attempts(index, 1))))
+        const { failureCode, ...ended } = yield* CommandRun.ended(
+          yield* Effect.exit(restore(attempts(index, 1)))
+        )
+        if (failureCode !== undefined) failures.push(failureCode)
         counts[ended.status]++
         yield* handle({ event: "finished", index, name, duration: yield* since(started), ...ended })
       })

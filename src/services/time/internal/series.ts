@@ -107,7 +107,8 @@ export interface Host<R extends Run> {
   readonly ended: (tally: Tally) => void
 }
 
-interface Planned {
+/** A time of a series that has been planned. */
+export interface Planned {
   /** By the clock of the plan, without jitter. */
   readonly time: number
   /** Milliseconds since the epoch. */
@@ -115,6 +116,15 @@ interface Planned {
   readonly skipped: string | undefined
   /** By the clock of the plan, with the jitter. */
   readonly deadline: number
+}
+
+/** What a series has come to, for one that continues another: see `DueRuns`. */
+export interface Restored<R> {
+  readonly next: Planned | undefined
+  /** How many runs have been started or wait. */
+  readonly accepted: number
+  readonly queue: ReadonlyArray<Tick>
+  readonly active: Iterable<R>
 }
 
 export class Series<R extends Run> implements Entry {
@@ -134,9 +144,17 @@ export class Series<R extends Run> implements Entry {
   constructor(
     private readonly host: Host<R>,
     private readonly plan: Plan,
-    private readonly settings: Settings
+    private readonly settings: Settings,
+    restored?: Restored<R>
   ) {
     this.byWall = plan.byWall
+    if (restored !== undefined) {
+      this.next = restored.next
+      this.accepted = restored.accepted
+      this.queue = [...restored.queue]
+      for (const run of restored.active) this.active.add(run)
+      return
+    }
     const now = this.now()
     this.schedule(settings.now ? this.placed({ at: now }) : this.planned(now))
     this.settle()
@@ -145,6 +163,11 @@ export class Series<R extends Run> implements Entry {
   /** When the next run is due, in milliseconds since the epoch; Infinity after the last one. */
   get when(): number {
     return this.next?.at ?? Number.POSITIVE_INFINITY
+  }
+
+  /** For a {@link Restored} one. */
+  get state(): Omit<Restored<R>, "active"> {
+    return { next: this.next, accepted: this.accepted, queue: this.queue }
   }
 
   private now(): number {
