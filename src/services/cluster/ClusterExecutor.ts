@@ -18,12 +18,17 @@ import * as Store from "./Store.js"
 // The submitter's side: an executor whose jobs run in other processes, by way of a store.
 
 /**
- * The pauses before further attempts, as in `Backoff.Backoff`; durations in milliseconds.
+ * The pauses before further attempts, as in `Backoff.Backoff`, as it goes through the store: durations in milliseconds.
  *
  * @since 0.1.0
  * @category options
  */
-export type Pauses = NonNullable<Queue.Settings["backoff"]>
+export interface Pauses {
+  readonly first?: number
+  readonly factor?: number
+  readonly max?: number
+  readonly jitter?: number
+}
 
 /**
  * Settings of {@link layer}.

@@ -180,6 +180,12 @@ const make = (
 
     // claims
 
+    // A claim that has failed may be in the store all the same: its answer was lost with the connection.
+    let isUnsure = false
+    const askToClaim = patient(Number.POSITIVE_INFINITY, () => {
+      storeFailures++
+      isUnsure = true
+    })
     const wanted = () =>
       maxWorkers + Math.min(ahead.rows, Math.ceil((maxWorkers * ahead.time) / Math.max(0.05, claims.rowTime())))
     let turn = 0
@@ -197,13 +203,17 @@ const make = (
         const url = yield* urlOf(run)
         if (url === undefined) continue
         const share = Math.ceil(room / (order.length - i))
-        const rows = yield* ask(queue.claim(run.id, id, share))
+        const rows = yield* askToClaim(queue.claim(run.id, id, share))
         yield* claims.start(run, url, rows, maxWorkers)
         if (rows.length === share) claims.wants(Math.ceil(wanted() / 2))
       }
     })
     const claimLoop = Effect.gen(function* () {
       yield* claimSome
+      if (isUnsure) {
+        yield* claims.returnLost
+        isUnsure = false
+      }
       yield* wake.wait
       if (cancelled) {
         cancelled = false

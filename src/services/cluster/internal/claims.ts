@@ -118,6 +118,8 @@ export const make = ({
     /** Cancels the rows that others have now, or that were cancelled. */
     readonly dropLost: Effect.Effect<void, Store.StoreError>
     readonly dropAll: Effect.Effect<void>
+    /** Gives back what it does not hold: of a claim whose answer was lost. */
+    readonly returnLost: Effect.Effect<void, Store.StoreError>
     /** Ends with the rows that run, or without them after the grace period. */
     readonly drain: (maxWorkers: number, grace: Duration.Duration) => Effect.Effect<void>
   },
@@ -225,6 +227,10 @@ export const make = ({
         const mine = new Set((yield* ask(queue.held(runner(), all.map(({ claim: { attempt, idx, run } }) => ({ run, idx, attempt }))))).map(keyOf))
         const waiting = new Set(done.map(keyOf))
         yield* drop(all.filter(({ claim }) => held.has(keyOf(claim)) && !mine.has(keyOf(claim)) && !waiting.has(keyOf(claim))))
+      }),
+      returnLost: Effect.gen(function* () {
+        const lost = (yield* ask(queue.owned(runner()))).filter((claim) => !held.has(keyOf(claim)))
+        if (lost.length > 0) yield* ask(queue.giveBack(runner(), lost))
       }),
       dropAll: Effect.suspend(() => {
         done = []

@@ -3,6 +3,7 @@ import type * as SqlError from "@effect/sql/SqlError"
 import type { Fragment } from "@effect/sql/Statement"
 import { type Context, Effect } from "effect"
 import * as Printable from "../../text/Printable.js"
+import type * as ClusterStatus from "../ClusterStatus.js"
 import type * as Store from "../Store.js"
 
 // The queue of jobs in a store: one set of statements for SQLite and PostgreSQL, each for a batch of rows.
@@ -275,6 +276,12 @@ export const make = (store: Service) => {
           JOIN aio_jobs j ON j.run = x.run AND j.idx = x.idx
           WHERE j.attempt = x.attempt AND j.state = 1 AND j.runner = ${runner}`
       ),
+    /** All claims of the runner, by a scan of the table. */
+    owned: (runner: string) =>
+      use(
+        (sql) => sql<{ readonly run: string; readonly idx: number; readonly attempt: number }>`
+          SELECT run, idx, attempt FROM aio_jobs WHERE state = 1 AND runner = ${runner}`
+      ),
     /** Gives claims back that have not run, or will run again; they do not count as attempts. */
     giveBack: (
       runner: string,
@@ -339,41 +346,16 @@ export const make = (store: Service) => {
 
     status: use((sql) =>
       Effect.all({
-        runners: sql<RunnerRow>`SELECT id, grp, host, pid, workers, running FROM aio_runners ORDER BY grp, id`,
-        runs: sql<RunRow>`SELECT r.id, r.grp, r.module, r.name,
+        runners: sql<ClusterStatus.RunnerRow>`SELECT id, grp, host, pid, workers, running FROM aio_runners ORDER BY grp, id`,
+        runs: sql<ClusterStatus.RunRow>`SELECT r.id, r.grp, r.module, r.name,
             CAST(COALESCE(SUM(CASE WHEN j.state = 0 THEN 1 END), 0) AS INTEGER) AS ready,
             CAST(COALESCE(SUM(CASE WHEN j.state = 1 THEN 1 END), 0) AS INTEGER) AS running,
             CAST(COALESCE(SUM(CASE WHEN j.state = 2 THEN 1 END), 0) AS INTEGER) AS done
           FROM aio_runs r LEFT JOIN aio_jobs j ON j.run = r.id GROUP BY r.id, r.grp, r.module, r.name ORDER BY r.grp, r.id`,
-        poison: sql<PoisonRow>`SELECT run, idx, grp, job, attempts FROM aio_poison ORDER BY run, idx LIMIT 1000`
+        poison: sql<ClusterStatus.PoisonRow>`SELECT run, idx, grp, job, attempts FROM aio_poison ORDER BY run, idx LIMIT 1000`
       })
     )
   }
 }
 
 export type Queue = ReturnType<typeof make>
-
-export interface RunnerRow {
-  readonly id: string
-  readonly grp: string
-  readonly host: string
-  readonly pid: number
-  readonly workers: number
-  readonly running: number
-}
-export interface RunRow {
-  readonly id: string
-  readonly grp: string
-  readonly module: string
-  readonly name: string
-  readonly ready: number
-  readonly running: number
-  readonly done: number
-}
-export interface PoisonRow {
-  readonly run: string
-  readonly idx: number
-  readonly grp: string
-  readonly job: string
-  readonly attempts: number
-}
