@@ -50,17 +50,30 @@ const startPostgres = async () => {
   const id = (flag) => Number(spawnSync("id", [flag, "nobody"], { encoding: "utf8" }).stdout)
   const user = process.getuid() === 0 ? { uid: id("-u"), gid: id("-g") } : {}
   if (user.uid !== undefined) for (const path of [folder, data]) chownSync(path, user.uid, user.gid)
-  spawnSync(bin("initdb"), ["-D", data, "-U", "aio", "-A", "trust", "-E", "UTF8", "--locale=C"], { ...user, cwd: folder })
+  spawnSync(bin("initdb"), ["-D", data, "-U", "aio", "-A", "trust", "-E", "UTF8", "--locale=C"], {
+    ...user,
+    cwd: folder
+  })
   const port = 20_000 + (process.pid % 20_000)
-  const settings = { listen_addresses: "127.0.0.1", port, unix_socket_directories: data, max_connections: 100 }
+  const settings = {
+    listen_addresses: "127.0.0.1",
+    port,
+    unix_socket_directories: data,
+    max_connections: 100
+  }
   const words = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
-  await start(bin("postgres"), ["-D", data, ...words], /ready to accept connections/, { ...user, cwd: folder })
+  await start(bin("postgres"), ["-D", data, ...words], /ready to accept connections/, {
+    ...user,
+    cwd: folder
+  })
   return `postgres://aio@127.0.0.1:${port}/postgres`
 }
 
 const startRunner = async (store) => {
   const words = ["runner", "--store", store, "--max-workers", "2", "--health", "0"]
-  const { child, said } = await start(process.execPath, [aio, ...words], /at once/, { cwd: root + "/bench/peers" })
+  const { child, said } = await start(process.execPath, [aio, ...words], /at once/, {
+    cwd: root + "/bench/peers"
+  })
   return { child, health: /http:\S+/.exec(said)[0] }
 }
 const withRunners = async (store, n, body) => {
@@ -77,7 +90,8 @@ const installGraphile = () => {
   return spawnSync("npm", words, { cwd: home }).status === 0 ? home : undefined
 }
 
-const tiny = (store, n, chunk = 1) => selfTimed([process.execPath, peer("cluster.mjs"), "map", store, `${n}`, `${chunk}`])
+const tiny = (store, n, chunk = 1) =>
+  selfTimed([process.execPath, peer("cluster.mjs"), "map", store, `${n}`, `${chunk}`])
 
 const url = await startPostgres()
 const sqlite = join(folder, "jobs.sqlite")
@@ -88,12 +102,16 @@ if (url === undefined) console.log("PostgreSQL is not installed: SQLite only")
 for (const n of [1, 2, 4]) {
   await withRunners(sqlite, n, async () => {
     const onPostgres = async () => {
-      const workers = graphile && (await Promise.all(Array.from({ length: n }, () => {
-        const argv = words("worker", url)
-        const child = spawn(argv[0], argv.slice(1), { stdio: "ignore" })
-        children.add(child)
-        return child
-      })))
+      const workers =
+        graphile &&
+        (await Promise.all(
+          Array.from({ length: n }, () => {
+            const argv = words("worker", url)
+            const child = spawn(argv[0], argv.slice(1), { stdio: "ignore" })
+            children.add(child)
+            return child
+          })
+        ))
       await compare(
         `5,000 tiny jobs through a store, ${n} runners`,
         [
@@ -115,13 +133,19 @@ for (const n of [1, 2, 4]) {
   })
 }
 
-const latency = (argv) => spawnSync(argv[0], argv.slice(1), { encoding: "utf8" }).stdout.trim().split(" ").map(Number)
+const latency = (argv) =>
+  spawnSync(argv[0], argv.slice(1), { encoding: "utf8" }).stdout.trim().split(" ").map(Number)
 console.log("\nstart of a job when the queue is empty, ms")
-for (const [name, store] of [["PostgreSQL", url], ["SQLite", sqlite]]) {
+for (const [name, store] of [
+  ["PostgreSQL", url],
+  ["SQLite", sqlite]
+]) {
   if (store === undefined) continue
   await withRunners(store, 1, async () => {
     const [p50, p99, r50, r99] = latency([process.execPath, peer("cluster.mjs"), "latency", store, "200"])
-    console.log(`  ${name.padEnd(16)} p50 ${p50}, p99 ${p99}; its result p50 ${r50}, p99 ${r99}  (p50 below 50: ${p50 < 50 ? "yes" : "NO"})`)
+    console.log(
+      `  ${name.padEnd(16)} p50 ${p50}, p99 ${p99}; its result p50 ${r50}, p99 ${r99}  (p50 below 50: ${p50 < 50 ? "yes" : "NO"})`
+    )
   })
 }
 if (graphile !== undefined) {
@@ -139,7 +163,10 @@ if (url !== undefined) {
   const { createHash } = await import("node:crypto")
   const { readFileSync } = await import("node:fs")
   const args = `${serialize([[1]]).toString("base64")} ${serialize({ context: undefined, timeout: undefined }).toString("base64")}`
-  const version = createHash("sha256").update(readFileSync(peer("cluster-jobs.mjs"))).digest("hex").slice(0, 32)
+  const version = createHash("sha256")
+    .update(readFileSync(peer("cluster-jobs.mjs")))
+    .digest("hex")
+    .slice(0, 32)
   const { Client } = createRequire(join(root, "package.json"))("pg")
   const client = new Client({ connectionString: url })
   await client.connect()
@@ -169,7 +196,9 @@ if (url !== undefined) {
     })
     first ??= took
     const ratio = took / first
-    console.log(`  ${String(depth).padStart(9)} queued: ${took.toFixed(0)} µs a job, ${ratio.toFixed(2)} of the first  (at most 1.5: ${ratio <= 1.5 ? "yes" : "NO"})`)
+    console.log(
+      `  ${String(depth).padStart(9)} queued: ${took.toFixed(0)} µs a job, ${ratio.toFixed(2)} of the first  (at most 1.5: ${ratio <= 1.5 ? "yes" : "NO"})`
+    )
     await client.query("DELETE FROM aio_runs WHERE id = $1", [`depth-${depth}`])
     await client.query("TRUNCATE aio_jobs")
   }

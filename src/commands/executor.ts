@@ -57,7 +57,10 @@ const flags = {
     text: "with --cluster: continue this run, with the same items in the same order",
     parse: Values.text("a run")
   }),
-  tries: Flags.count(1)("tries", "with --cluster: a job that so many runners had when they died fails; default 3"),
+  tries: Flags.count(1)(
+    "tries",
+    "with --cluster: a job that so many runners had when they died fails; default 3"
+  ),
   progress: Flags.progress,
   ...Flags.reporting
 }
@@ -94,14 +97,25 @@ const consoleTo = (report: (events: ReadonlyArray<ExecutorView.JobOutput>) => Ef
   })
 
 /** What is wrong with options that go to runners, or belong to them. */
-const clusterProblem = ({ cluster, code, group, jobs, maxMemory, processes, run, tries }: Config): string | undefined => {
+const clusterProblem = ({
+  cluster,
+  code,
+  group,
+  jobs,
+  maxMemory,
+  processes,
+  run,
+  tries
+}: Config): string | undefined => {
   if (cluster !== undefined) {
     const [own] = [
       ["--jobs", jobs !== undefined],
       ["--max-memory", maxMemory !== undefined],
       ["--processes", processes]
     ].find(([, given]) => given) ?? [undefined]
-    return own === undefined ? undefined : `${own} is for this process; with --cluster the runners have it: aio runner ${own}`
+    return own === undefined
+      ? undefined
+      : `${own} is for this process; with --cluster the runners have it: aio runner ${own}`
   }
   const [given] = Object.entries({ group, code, run, tries }).find(([, value]) => value !== undefined) ?? []
   return given === undefined ? undefined : `--${given} applies to --cluster STORE only`
@@ -182,7 +196,10 @@ export const command = Command.provide(
       examples: [
         ["executor square.ts#square 1 2 3", "three results, in the order of the items"],
         ["executor --json -a lines.txt upper.ts", "an event for each line of a file"],
-        ["executor --cluster jobs.sqlite square.ts#square 1 2 3", "on the runners of a store: aio runner --store jobs.sqlite"]
+        [
+          "executor --cluster jobs.sqlite square.ts#square 1 2 3",
+          "on the runners of a store: aio runner --store jobs.sqlite"
+        ]
       ]
     },
     (config, { operands: [target, ...words] }) =>

@@ -20,13 +20,18 @@ const flags = {
   processes: Flag.toggle("processes", "child processes instead of threads, for code that may crash"),
   maxMemory: Flags.size(4 * 1024 * 1024)("max-memory", "heap of each thread; a job that needs more fails"),
   maxResult: Flags.size(1024)("max-result", "largest result of a job; a larger one fails", { default: "1M" }),
-  grace: Flag.withText(Flags.grace("10s"), "time that running jobs have to end after a signal; then they go back"),
+  grace: Flag.withText(
+    Flags.grace("10s"),
+    "time that running jobs have to end after a signal; then they go back"
+  ),
   health: Flag.value("health", {
     value: "N",
     text: "serve /health and /metrics on this port of 127.0.0.1; 0 is a free port",
     parse: Values.port(0)
   }),
-  deadAfter: Flags.span("dead-after", "exit with 1 when the store has not answered for this long", { default: "60s" }),
+  deadAfter: Flags.span("dead-after", "exit with 1 when the store has not answered for this long", {
+    default: "60s"
+  }),
   list: Flag.toggle("list", "print the runners, runs and given-up jobs of the store, and run nothing"),
   json: Flag.toggle("json", "with --list: one JSON object a line")
 }
@@ -45,13 +50,25 @@ const list = (store: string, json: boolean) =>
     }
     const rows = [
       ...runners.map(({ grp, host, id, pid, running, workers }) => [
-        "runner", id, grp, `${host} ${pid}`, `${running} held, ${workers} workers`
+        "runner",
+        id,
+        grp,
+        `${host} ${pid}`,
+        `${running} held, ${workers} workers`
       ]),
       ...runs.map(({ done, grp, id, module, name, ready, running }) => [
-        "run", id, grp, `${module}#${name}`, `${ready} ready, ${running} running, ${done} done`
+        "run",
+        id,
+        grp,
+        `${module}#${name}`,
+        `${ready} ready, ${running} running, ${done} done`
       ]),
       ...poison.map(({ attempts, grp, idx, job, run }) => [
-        "poison", `${run}/${idx}`, grp, job, `${attempts} runners died`
+        "poison",
+        `${run}/${idx}`,
+        grp,
+        job,
+        `${attempts} runners died`
       ])
     ]
     if (rows.length === 0) return yield* Output.note("the store has no runners, runs and given-up jobs")
@@ -94,7 +111,8 @@ export const command = Command.provide(
     },
     (config) => {
       const { json, store } = config
-      if (store === undefined) return Command.usage("no store is given; expected --store FILE or --store postgres://…")
+      if (store === undefined)
+        return Command.usage("no store is given; expected --store FILE or --store postgres://…")
       if (config.list) return list(store, json)
       return json ? Command.usage("--json applies to --list only") : serve(store, config)
     }

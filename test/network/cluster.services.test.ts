@@ -47,8 +47,21 @@ let tests = 0
 const submit = (n: number, ms: number, ...more: ReadonlyArray<string>) => {
   const file = join(folder, `ran-${++tests}`)
   const items = join(folder, `items-${tests}.ndjson`)
-  writeFileSync(items, Array.from({ length: n }, (_, i) => `${JSON.stringify({ file, ms, n: i })}\n`).join(""))
-  const words = ["executor", "--cluster", postgres.url, "--format", "ndjson", "-a", items, ...more, "jobs.mjs#noted"]
+  writeFileSync(
+    items,
+    Array.from({ length: n }, (_, i) => `${JSON.stringify({ file, ms, n: i })}\n`).join("")
+  )
+  const words = [
+    "executor",
+    "--cluster",
+    postgres.url,
+    "--format",
+    "ndjson",
+    "-a",
+    items,
+    ...more,
+    "jobs.mjs#noted"
+  ]
   return { file, running: start(words), words }
 }
 const ran = (file: string) => (existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [])
@@ -145,7 +158,9 @@ describe("a cluster", { timeout: 120_000 }, () => {
     between.cut()
     const ended = await one.ended
     expect(ended.code).toBe(1)
-    expect(ended.stderr).toMatch(/the runner's (heartbeat|claims) were not done in 3s; it ends so that its supervisor starts it again/)
+    expect(ended.stderr).toMatch(
+      /the runner's (heartbeat|claims) were not done in 3s; it ends so that its supervisor starts it again/
+    )
     between.close()
   })
 
@@ -174,7 +189,10 @@ describe("a cluster", { timeout: 120_000 }, () => {
       ["executor", "--cluster", postgres.url, "--tries", "2", "jobs.mjs#deadly", "1"],
       { cwd: code }
     )
-    expect({ exit, stderr }).toMatchObject({ exit: 1, stderr: expect.stringContaining("2 runners died while they had it") })
+    expect({ exit, stderr }).toMatchObject({
+      exit: 1,
+      stderr: expect.stringContaining("2 runners died while they had it")
+    })
     await whole(submit(10, 0), 10)
     expect(await list()).toMatch(/poison .* jobs\.mjs#deadly +2 runners died/)
     keeper.on = false

@@ -44,7 +44,11 @@ export const make = async (): Promise<Postgres> => {
   let child: ChildProcess | undefined
   const start = () =>
     new Promise<void>((resolve, reject) => {
-      const started = spawn(binaries["postgres"]!, ["-D", data, ...words], { ...user, cwd: folder, stdio: ["ignore", "ignore", "pipe"] })
+      const started = spawn(binaries["postgres"]!, ["-D", data, ...words], {
+        ...user,
+        cwd: folder,
+        stdio: ["ignore", "ignore", "pipe"]
+      })
       child = started
       let said = ""
       started.stderr.on("data", (bytes) => {
@@ -78,7 +82,10 @@ export const proxy = async (to: number) => {
   let isCut = false
   const server = createServer((from) => {
     const other = connect(to, "127.0.0.1")
-    for (const [one, two] of [[from, other], [other, from]] as const) {
+    for (const [one, two] of [
+      [from, other],
+      [other, from]
+    ] as const) {
       sockets.add(one)
       one.on("data", (bytes) => two.write(bytes))
       one.on("error", () => undefined)

@@ -83,7 +83,13 @@ const make = (
       maxSize: count,
       patience: time
     })
-    const { capacity = 10_000, code = process.cwd(), group = "default", maxSize = mebibyte, maxWorkers = 64 } = options
+    const {
+      capacity = 10_000,
+      code = process.cwd(),
+      group = "default",
+      maxSize = mebibyte,
+      maxWorkers = 64
+    } = options
     const location = yield* located(options.store)
     if (!Queue.isGroup(group)) return yield* new RunError({ message: Queue.groupProblem(group) })
     const ask = patient(Duration.toMillis(options.patience ?? "1 minute"))
@@ -91,10 +97,14 @@ const make = (
     const owner = randomUUID()
     const taken = options.run === undefined ? undefined : yield* ask(queue.takeRun(options.run, owner))
     if (options.run !== undefined && taken === undefined) {
-      return yield* new RunError({ message: `the store has no run '${options.run}'; it has ended, or the id is wrong` })
+      return yield* new RunError({
+        message: `the store has no run '${options.run}'; it has ended, or the id is wrong`
+      })
     }
     if (taken !== undefined && taken.grp !== group) {
-      return yield* new RunError({ message: `the run ${taken.id} belongs to the group ${taken.grp}, not ${group}` })
+      return yield* new RunError({
+        message: `the run ${taken.id} belongs to the group ${taken.grp}, not ${group}`
+      })
     }
 
     const submissions = new Map<string, Submission.Working>()
@@ -104,7 +114,10 @@ const make = (
     const fork = forkLike(yield* Effect.withFiberRuntime<AnyFiber>((fiber) => Effect.succeed(fiber)))
 
     /** Where the job's rows go; the left is why nowhere. */
-    const submissionOf = ({ name: job, task }: Job<any, unknown>): Either.Either<Submission.Submission, ExecutorError> => {
+    const submissionOf = ({
+      name: job,
+      task
+    }: Job<any, unknown>): Either.Either<Submission.Submission, ExecutorError> => {
       const refuse = (reason: string) => Either.left(new JobRefused({ job, reason }))
       if (task?._tag !== "Module") {
         const detail = "a runner has modules and runs no source that is sent to it; name it by Job.fromModule"
@@ -120,7 +133,9 @@ const make = (
         const same = taken.module === module && taken.name === task.name && taken.version === version
         if (!same || submissions.size > 0) {
           const asked = `${module}#${task.name}, version ${version.slice(0, 8)}`
-          return refuse(`the run ${taken.id} is of ${taken.module}#${taken.name}, version ${taken.version.slice(0, 8)}, not of ${asked}`)
+          return refuse(
+            `the run ${taken.id} is of ${taken.module}#${taken.name}, version ${taken.version.slice(0, 8)}, not of ${asked}`
+          )
         }
       }
       const { backoff, resumable = taken !== undefined, retries, tries = 3 } = options
@@ -129,7 +144,14 @@ const make = (
         queue,
         ask,
         job,
-        run: { id: taken?.id ?? randomUUID(), module, version, name: task.name, settings: { retries, backoff }, tries },
+        run: {
+          id: taken?.id ?? randomUUID(),
+          module,
+          version,
+          name: task.name,
+          settings: { retries, backoff },
+          tries
+        },
         group,
         owner,
         resumable,
@@ -182,13 +204,15 @@ const make = (
           })
         )
     })
-    return register(executor, (fiber, job) => (inputs, onSettled) =>
-      start(
-        fiber,
-        job,
-        inputs.map((input) => [input]),
-        onSettled
-      )
+    return register(
+      executor,
+      (fiber, job) => (inputs, onSettled) =>
+        start(
+          fiber,
+          job,
+          inputs.map((input) => [input]),
+          onSettled
+        )
     )
   })
 
@@ -223,5 +247,7 @@ const make = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Executor, Store.StoreError | MissingPackage | RunError> =>
+export const layer = (
+  options: Options
+): Layer.Layer<Executor, Store.StoreError | MissingPackage | RunError> =>
   Layer.scoped(Executor, make(options))

@@ -138,7 +138,9 @@ const make = (
     const turned = { heartbeat: performance.now(), claims: performance.now() }
     const ask = patient(Number.POSITIVE_INFINITY, () => storeFailures++)
 
-    const queue = Queue.make(yield* patient(Duration.toMillis(patience))(Store.open(location, [Queue.tables])))
+    const queue = Queue.make(
+      yield* patient(Duration.toMillis(patience))(Store.open(location, [Queue.tables]))
+    )
     const about = { host: hostname(), pid: process.pid, workers: maxWorkers }
     yield* ask(queue.register(id, group, about))
     let cancelled = false
@@ -161,7 +163,9 @@ const make = (
           const before = loaded.get(url)
           return before === undefined || before === run.version
             ? Either.right(url)
-            : Either.left(`it has loaded version ${before.slice(0, 8)} of ${run.module}, which has changed since; start it again`)
+            : Either.left(
+                `it has loaded version ${before.slice(0, 8)} of ${run.module}, which has changed since; start it again`
+              )
         })
         if (Either.isRight(found)) {
           if (urls.size >= 10_000) urls.clear()
@@ -173,7 +177,10 @@ const make = (
         without.add(run.id)
         refused++
         return Effect.as(
-          Effect.zipRight(Effect.logWarning(`run ${run.id} is refused: ${found.left}`), ask(queue.refuse(run.id, id, found.left))),
+          Effect.zipRight(
+            Effect.logWarning(`run ${run.id} is refused: ${found.left}`),
+            ask(queue.refuse(run.id, id, found.left))
+          ),
           undefined
         )
       })
@@ -187,7 +194,8 @@ const make = (
       isUnsure = true
     })
     const wanted = () =>
-      maxWorkers + Math.min(ahead.rows, Math.ceil((maxWorkers * ahead.time) / Math.max(0.05, claims.rowTime())))
+      maxWorkers +
+      Math.min(ahead.rows, Math.ceil((maxWorkers * ahead.time) / Math.max(0.05, claims.rowTime())))
     let turn = 0
     /** Claims until there are no more jobs, or enough. */
     const claimSome = Effect.gen(function* () {
@@ -227,7 +235,9 @@ const make = (
       const begun = performance.now()
       if (!(yield* ask(queue.beat(id, claims.size())))) {
         evicted++
-        yield* Effect.logWarning(`other runners have declared runner ${id} dead; its jobs run there, and it begins anew`)
+        yield* Effect.logWarning(
+          `other runners have declared runner ${id} dead; its jobs run there, and it begins anew`
+        )
         yield* claims.dropAll
         without.clear()
         id = randomUUID()
@@ -251,7 +261,8 @@ const make = (
       yield* Sleep.sleep(pause)
       for (const loop of ["heartbeat", "claims"] as const) {
         silent[loop] = turned[loop] === before[loop] ? silent[loop] + pause : 0
-        if (silent[loop] > Duration.toMillis(patience)) return yield* new RunnerDead({ silence: patience, loop })
+        if (silent[loop] > Duration.toMillis(patience))
+          return yield* new RunnerDead({ silence: patience, loop })
       }
     }).pipe(Effect.forever)
 

@@ -187,7 +187,9 @@ export const runChunk = <Input, A>(
  * @category predicates
  */
 export const canRetry = (error: ExecutorError): boolean =>
-  error._tag !== "NotSerializable" && error._tag !== "JobRefused" && !(error._tag === "WorkerCrashed" && error.reason === "closed")
+  error._tag !== "NotSerializable" &&
+  error._tag !== "JobRefused" &&
+  !(error._tag === "WorkerCrashed" && error.reason === "closed")
 
 /**
  * Maps a job over inputs, on all threads (asyncio: `Executor.map`). The first failure ends the stream and cancels the

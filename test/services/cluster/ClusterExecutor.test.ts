@@ -37,9 +37,11 @@ const runnerOf = ({ code, store }: Place, options: Partial<Runner.Options> = {},
   )
 const submitter = ({ code, store }: Place, options: Partial<ClusterExecutor.Options> = {}) =>
   ClusterExecutor.layer({ store, code, ...options })
-const job = <F extends (...args: any) => unknown>({ url }: Place, name: string) => Job.fromModule<F>(url, name)
+const job = <F extends (...args: any) => unknown>({ url }: Place, name: string) =>
+  Job.fromModule<F>(url, name)
 
-const lines = (file: string) => (existsSync(file) ? readFileSync(file, "utf8").trim().split("\n").map(Number) : [])
+const lines = (file: string) =>
+  existsSync(file) ? readFileSync(file, "utf8").trim().split("\n").map(Number) : []
 const until = (holds: () => boolean) =>
   Effect.repeat(Effect.sleep(5), { until: holds, times: 2000 }).pipe(
     Effect.tap(() => expect(holds()).toBe(true))
@@ -52,13 +54,18 @@ describe("ClusterExecutor", () => {
     const at = place()
     return Effect.gen(function* () {
       expect(yield* Executor.run(job<(a: string, b: string) => string>(at, "pair"), "a", "b")).toBe("a b")
-      expect(yield* Executor.run(job<() => unknown>(at, "kept"))).toEqual({ at: new Date(0), map: new Map([["a", 1n]]) })
+      expect(yield* Executor.run(job<() => unknown>(at, "kept"))).toEqual({
+        at: new Date(0),
+        map: new Map([["a", 1n]])
+      })
       const inc = job<(n: number) => number>(at, "inc")
       for (const chunk of [1, 7]) {
         const all = yield* Stream.runCollect(MapJobs.map(inc, range(100), { chunk }))
         expect([...all]).toEqual(range(100).map((n) => n + 1))
       }
-      const odd = yield* Stream.runCollect(MapJobs.each(job<(n: number) => number>(at, "odd"), range(4), { chunk: 4 }))
+      const odd = yield* Stream.runCollect(
+        MapJobs.each(job<(n: number) => number>(at, "odd"), range(4), { chunk: 4 })
+      )
       expect([...odd].map(({ result }) => Either.getOrElse(result, (error) => error.message))).toEqual([
         0,
         "job jobs.mjs#odd failed: RangeError: 1 is odd",
@@ -82,7 +89,10 @@ describe("ClusterExecutor", () => {
         Executor.withRefs({ tenant }),
         Effect.annotateLogs("request", 7)
       )
-      expect(context).toMatchObject({ annotations: { request: 7 }, refs: { tenant: "ada", "aio.job": expect.stringMatching(/^[\w-]{36}\/0$/) } })
+      expect(context).toMatchObject({
+        annotations: { request: 7 },
+        refs: { tenant: "ada", "aio.job": expect.stringMatching(/^[\w-]{36}\/0$/) }
+      })
       const error = yield* Effect.flip(
         Executor.run(Job.fromModule<() => void>(url, "endless")).pipe(Executor.withTimeout(50))
       )
@@ -94,7 +104,12 @@ describe("ClusterExecutor", () => {
     const at = place()
     return Effect.gen(function* () {
       const flaky = job<(about: { n: number; times: number }) => number>(at, "flaky")
-      const all = yield* Stream.runCollect(MapJobs.each(flaky, [0, 2, 9].map((times, n) => ({ n, times }))))
+      const all = yield* Stream.runCollect(
+        MapJobs.each(
+          flaky,
+          [0, 2, 9].map((times, n) => ({ n, times }))
+        )
+      )
       expect([...all].map(({ attempts, result }) => [Either.isRight(result), attempts])).toEqual([
         [true, 1],
         [true, 3],
@@ -121,7 +136,10 @@ describe("ClusterExecutor", () => {
       const inc = job<(n: unknown) => unknown>(at, "inc")
       const sent = yield* Effect.flip(Executor.run(inc, "y".repeat(200_000)))
       expect(sent).toMatchObject({ _tag: "NotSerializable", part: "arguments" })
-      expect(yield* Effect.flip(Executor.run(inc, () => 1))).toMatchObject({ _tag: "NotSerializable", part: "arguments" })
+      expect(yield* Effect.flip(Executor.run(inc, () => 1))).toMatchObject({
+        _tag: "NotSerializable",
+        part: "arguments"
+      })
     }).pipe(Effect.provide([submitter(at, { maxSize: 100 * 1024 }), runnerOf(at, { maxResult: 100 * 1024 })]))
   })
 
@@ -136,7 +154,9 @@ describe("ClusterExecutor", () => {
       expect(version.message).toMatch(
         /^job jobs\.mjs#inc is refused: no runner of group default can run it: it has version \w{8} of jobs\.mjs, and the job asks for \w{8}$/
       )
-      const file = yield* Effect.flip(Executor.run(Job.fromModule<() => number>(pathToFileURL(join(other.code, "new.mjs")), "f")))
+      const file = yield* Effect.flip(
+        Executor.run(Job.fromModule<() => number>(pathToFileURL(join(other.code, "new.mjs")), "f"))
+      )
       expect(file.message).toMatch(/: it has no new\.mjs: no such file$/)
       const outside = yield* Effect.flip(Executor.run(job<(n: number) => number>(at, "inc"), 1))
       expect(outside.message).toMatch(/ is not in the folder of the code, /)
@@ -166,44 +186,59 @@ describe("ClusterExecutor", () => {
         yield* until(() => lines(file).length === 1)
         yield* Fiber.interrupt(fiber)
         const { snapshot } = Context.get(runner, Runner.Runner)
-        yield* Effect.repeat(Effect.zipLeft(snapshot, Effect.sleep(5)), { until: ({ held }) => held === 0, times: 2000 })
+        yield* Effect.repeat(Effect.zipLeft(snapshot, Effect.sleep(5)), {
+          until: ({ held }) => held === 0,
+          times: 2000
+        })
         expect(yield* snapshot).toMatchObject({ held: 0, recorded: 0, dropped: 1 })
       }).pipe(Effect.provide(submitter(at)))
       expect((yield* ClusterStatus.read(at.store)).runs).toEqual([])
     }).pipe(Effect.scoped)
   })
 
-  it.live("a run is continued by its id: what has a result does not run again, other inputs are refused", () => {
-    const at = place()
-    const file = join(at.folder, "ran")
-    const inputs = (some: ReadonlyArray<number>) => some.map((n) => ({ file, n, ms: 0 }))
-    return Effect.gen(function* () {
-      yield* Layer.build(runnerOf(at))
-      const noted = job<(about: object) => number>(at, "noted")
-      let run = ""
-      // A submitter that is killed closes nothing.
-      const killed = yield* Scope.make()
-      const first = yield* Layer.buildWithScope(submitter(at, { resumable: true, onRun: (id) => Effect.sync(() => void (run = id)) }), killed)
-      const some = yield* Stream.runCollect(MapJobs.map(noted, inputs(range(10)))).pipe(Effect.provide(first))
-      expect([...some]).toEqual(range(10))
-      const again = yield* Stream.runCollect(MapJobs.map(noted, inputs(range(20)))).pipe(Effect.provide(submitter(at, { run })))
-      expect([...again]).toEqual(range(20))
-      expect(lines(file)).toEqual(expect.arrayContaining(range(20)))
-      expect(lines(file)).toHaveLength(20)
-      // The one that was taken over is told, and ends nothing.
-      const lost = yield* Effect.flip(Executor.run(noted, inputs([99])[0]!)).pipe(Effect.provide(first))
-      expect(lost.message).toContain(`the run ${run} was ended, or is continued by another process`)
-      yield* Scope.close(killed, Exit.void)
-      const gone = yield* Effect.flip(Layer.build(submitter(at, { run })))
-      expect(gone).toMatchObject({ _tag: "RunError", exitCode: 2 })
-    }).pipe(Effect.scoped)
-  })
+  it.live(
+    "a run is continued by its id: what has a result does not run again, other inputs are refused",
+    () => {
+      const at = place()
+      const file = join(at.folder, "ran")
+      const inputs = (some: ReadonlyArray<number>) => some.map((n) => ({ file, n, ms: 0 }))
+      return Effect.gen(function* () {
+        yield* Layer.build(runnerOf(at))
+        const noted = job<(about: object) => number>(at, "noted")
+        let run = ""
+        // A submitter that is killed closes nothing.
+        const killed = yield* Scope.make()
+        const first = yield* Layer.buildWithScope(
+          submitter(at, { resumable: true, onRun: (id) => Effect.sync(() => void (run = id)) }),
+          killed
+        )
+        const some = yield* Stream.runCollect(MapJobs.map(noted, inputs(range(10)))).pipe(
+          Effect.provide(first)
+        )
+        expect([...some]).toEqual(range(10))
+        const again = yield* Stream.runCollect(MapJobs.map(noted, inputs(range(20)))).pipe(
+          Effect.provide(submitter(at, { run }))
+        )
+        expect([...again]).toEqual(range(20))
+        expect(lines(file)).toEqual(expect.arrayContaining(range(20)))
+        expect(lines(file)).toHaveLength(20)
+        // The one that was taken over is told, and ends nothing.
+        const lost = yield* Effect.flip(Executor.run(noted, inputs([99])[0]!)).pipe(Effect.provide(first))
+        expect(lost.message).toContain(`the run ${run} was ended, or is continued by another process`)
+        yield* Scope.close(killed, Exit.void)
+        const gone = yield* Effect.flip(Layer.build(submitter(at, { run })))
+        expect(gone).toMatchObject({ _tag: "RunError", exitCode: 2 })
+      }).pipe(Effect.scoped)
+    }
+  )
 
   it.live("a run that is continued refuses other inputs and another function", () => {
     const at = place()
     return Effect.gen(function* () {
       let run = ""
-      const first = yield* Layer.build(submitter(at, { resumable: true, onRun: (id) => Effect.sync(() => void (run = id)) }))
+      const first = yield* Layer.build(
+        submitter(at, { resumable: true, onRun: (id) => Effect.sync(() => void (run = id)) })
+      )
       const inc = job<(n: number) => number>(at, "inc")
       yield* Layer.build(runnerOf(at))
       expect(yield* Executor.run(inc, 1).pipe(Effect.provide(first))).toBe(2)
@@ -222,10 +257,18 @@ describe("ClusterExecutor", () => {
     return Effect.gen(function* () {
       const noted = job<(about: object) => number>(at, "noted")
       const map = (some: ReadonlyArray<number>) =>
-        Stream.runDrain(MapJobs.map(noted, some.map((n) => ({ file, n, ms: 5 }))))
+        Stream.runDrain(
+          MapJobs.map(
+            noted,
+            some.map((n) => ({ file, n, ms: 5 }))
+          )
+        )
       const long = yield* Effect.fork(map(range(200)).pipe(Effect.provide(submitter(at))))
       const status = Effect.map(ClusterStatus.read(at.store), ({ runs }) => runs[0]?.ready ?? 0)
-      yield* Effect.repeat(Effect.zipLeft(status, Effect.sleep(5)), { until: (ready) => ready === 200, times: 1000 })
+      yield* Effect.repeat(Effect.zipLeft(status, Effect.sleep(5)), {
+        until: (ready) => ready === 200,
+        times: 1000
+      })
       const runner = yield* Layer.build(runnerOf(at, {}, 1))
       yield* map([1000, 1001]).pipe(Effect.provide(submitter(at)))
       const before = lines(file).length
@@ -239,15 +282,26 @@ describe("ClusterExecutor", () => {
     const at = place()
     return Effect.gen(function* () {
       let read = 0
-      const endless = Stream.tap(Stream.iterate(0, (n) => n + 1), () => Effect.sync(() => void read++))
+      const endless = Stream.tap(
+        Stream.iterate(0, (n) => n + 1),
+        () => Effect.sync(() => void read++)
+      )
       const inc = job<(n: number) => number>(at, "inc")
       yield* Effect.gen(function* () {
         const fiber = yield* Effect.fork(Stream.runDrain(MapJobs.map(inc, Stream.rechunk(endless, 1))))
         const status = Effect.map(ClusterStatus.read(at.store), ({ runs }) => runs[0]?.ready ?? 0)
-        yield* Effect.repeat(Effect.zipLeft(status, Effect.sleep(5)), { until: (ready) => ready === 32, times: 1000 })
+        yield* Effect.repeat(Effect.zipLeft(status, Effect.sleep(5)), {
+          until: (ready) => ready === 32,
+          times: 1000
+        })
         expect(read).toBeLessThan(40)
         yield* Fiber.interrupt(fiber)
-        const many = yield* Effect.fork(Effect.all(range(40).map((n) => Executor.run(inc, n)), { concurrency: "unbounded" }))
+        const many = yield* Effect.fork(
+          Effect.all(
+            range(40).map((n) => Executor.run(inc, n)),
+            { concurrency: "unbounded" }
+          )
+        )
         const exit = yield* Fiber.await(many)
         expect(String(exit)).toContain("QueueFull")
       }).pipe(Effect.provide(submitter(at, { maxWorkers: 2, capacity: 32 })))
@@ -256,33 +310,42 @@ describe("ClusterExecutor", () => {
 })
 
 describe("Runner", () => {
-  it.live("gives running jobs the grace period, and returns the others to the queue without counting them", () => {
-    const at = place()
-    const file = join(at.folder, "ran")
-    const go = join(at.folder, "go")
-    return Effect.gen(function* () {
-      const held = job<(about: object) => number>(at, "held")
-      const scope = yield* Scope.make()
-      const first = yield* Layer.buildWithScope(runnerOf(at, { grace: "20 seconds" }, 1), scope)
-      const all = yield* Effect.fork(
-        Stream.runCollect(MapJobs.map(held, range(4).map((n) => ({ file, n, until: go })))).pipe(
-          Effect.provide(submitter(at))
+  it.live(
+    "gives running jobs the grace period, and returns the others to the queue without counting them",
+    () => {
+      const at = place()
+      const file = join(at.folder, "ran")
+      const go = join(at.folder, "go")
+      return Effect.gen(function* () {
+        const held = job<(about: object) => number>(at, "held")
+        const scope = yield* Scope.make()
+        const first = yield* Layer.buildWithScope(runnerOf(at, { grace: "20 seconds" }, 1), scope)
+        const all = yield* Effect.fork(
+          Stream.runCollect(
+            MapJobs.map(
+              held,
+              range(4).map((n) => ({ file, n, until: go }))
+            )
+          ).pipe(Effect.provide(submitter(at)))
         )
-      )
-      yield* until(() => lines(file).length === 1)
-      const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
-      const { isHealthy: _, snapshot } = Context.get(first, Runner.Runner)
-      yield* Effect.repeat(Effect.zipLeft(snapshot, Effect.sleep(5)), { until: ({ held, isDraining }) => isDraining && held === 1, times: 1000 })
-      writeFileSync(go, "")
-      yield* Fiber.join(closing)
-      expect((yield* snapshot).recorded).toBe(1)
-      yield* Layer.build(runnerOf(at))
-      expect([...(yield* Fiber.join(all))]).toEqual(range(4))
-      // The one that ran was not run again.
-      expect(lines(file).sort()).toEqual(range(4))
-      expect((yield* ClusterStatus.read(at.store)).poison).toEqual([])
-    }).pipe(Effect.scoped)
-  })
+        yield* until(() => lines(file).length === 1)
+        const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+        const { isHealthy: _, snapshot } = Context.get(first, Runner.Runner)
+        yield* Effect.repeat(Effect.zipLeft(snapshot, Effect.sleep(5)), {
+          until: ({ held, isDraining }) => isDraining && held === 1,
+          times: 1000
+        })
+        writeFileSync(go, "")
+        yield* Fiber.join(closing)
+        expect((yield* snapshot).recorded).toBe(1)
+        yield* Layer.build(runnerOf(at))
+        expect([...(yield* Fiber.join(all))]).toEqual(range(4))
+        // The one that ran was not run again.
+        expect(lines(file).sort()).toEqual(range(4))
+        expect((yield* ClusterStatus.read(at.store)).poison).toEqual([])
+      }).pipe(Effect.scoped)
+    }
+  )
 
   it.live("a job whose runner has stood still runs elsewhere, and the late result is dropped", () => {
     const at = place()
@@ -302,7 +365,10 @@ describe("Runner", () => {
       expect(yield* Fiber.join(result)).toBe(1)
       expect(yield* Context.get(quick, Runner.Runner).snapshot).toMatchObject({ buried: 1, recorded: 1 })
       const { snapshot } = Context.get(slow, Runner.Runner)
-      yield* Effect.repeat(Effect.zipLeft(snapshot, Effect.sleep(5)), { until: ({ evicted }) => evicted === 1, times: 2000 })
+      yield* Effect.repeat(Effect.zipLeft(snapshot, Effect.sleep(5)), {
+        until: ({ evicted }) => evicted === 1,
+        times: 2000
+      })
       expect(yield* snapshot).toMatchObject({ recorded: 0, dropped: 1, held: 0 })
     }).pipe(Effect.scoped, Effect.provide(quiet))
   })
@@ -311,10 +377,11 @@ describe("Runner", () => {
     const at = place()
     return Effect.gen(function* () {
       const port = yield* RunnerHealth.serve({})
-      const get = (path: string) => Effect.promise(async () => {
-        const response = await fetch(`http://127.0.0.1:${port}${path}`)
-        return [response.status, await response.text()] as const
-      })
+      const get = (path: string) =>
+        Effect.promise(async () => {
+          const response = await fetch(`http://127.0.0.1:${port}${path}`)
+          return [response.status, await response.text()] as const
+        })
       const [status, health] = yield* get("/health")
       expect(status).toBe(200)
       expect(JSON.parse(health)).toMatchObject({ status: "ok", group: "default", held: 0 })
@@ -324,35 +391,44 @@ describe("Runner", () => {
     }).pipe(Effect.scoped, Effect.provide(runnerOf(at)))
   })
 
-  it.live("does not leave the folder of its code: links, packages and other kinds of file are no jobs", () => {
-    const at = place()
-    const other = place()
-    // The submitter's folder has real files where the runner's has a link, a package and a text.
-    mkdirSync(join(other.code, "node_modules"))
-    mkdirSync(join(at.code, "node_modules"))
-    const source = "export const f = () => 1\n"
-    const outside = join(at.folder, "outside.mjs")
-    writeFileSync(outside, source)
-    symlinkSync(outside, join(at.code, "link.mjs"))
-    for (const name of ["link.mjs", "node_modules/p.mjs", "data.txt"]) writeFileSync(join(other.code, name), source)
-    for (const name of ["node_modules/p.mjs", "data.txt"]) writeFileSync(join(at.code, name), source)
-    return Effect.gen(function* () {
-      for (const [name, why] of [
-        ["link.mjs", "it is a link out of the folder"],
-        ["node_modules/p.mjs", "a job names a file of its code by a path within the folder"],
-        ["data.txt", "it is no JavaScript or TypeScript file"]
-      ] as const) {
-        const error = yield* Effect.flip(Executor.run(Job.fromModule<() => number>(pathToFileURL(join(other.code, name)), "f")))
-        expect(error.message).toContain(`it has no ${name}: ${why}`)
-      }
-    }).pipe(Effect.provide([submitter({ ...at, code: other.code }), runnerOf(at)]), Effect.provide(quiet))
-  })
+  it.live(
+    "does not leave the folder of its code: links, packages and other kinds of file are no jobs",
+    () => {
+      const at = place()
+      const other = place()
+      // The submitter's folder has real files where the runner's has a link, a package and a text.
+      mkdirSync(join(other.code, "node_modules"))
+      mkdirSync(join(at.code, "node_modules"))
+      const source = "export const f = () => 1\n"
+      const outside = join(at.folder, "outside.mjs")
+      writeFileSync(outside, source)
+      symlinkSync(outside, join(at.code, "link.mjs"))
+      for (const name of ["link.mjs", "node_modules/p.mjs", "data.txt"])
+        writeFileSync(join(other.code, name), source)
+      for (const name of ["node_modules/p.mjs", "data.txt"]) writeFileSync(join(at.code, name), source)
+      return Effect.gen(function* () {
+        for (const [name, why] of [
+          ["link.mjs", "it is a link out of the folder"],
+          ["node_modules/p.mjs", "a job names a file of its code by a path within the folder"],
+          ["data.txt", "it is no JavaScript or TypeScript file"]
+        ] as const) {
+          const error = yield* Effect.flip(
+            Executor.run(Job.fromModule<() => number>(pathToFileURL(join(other.code, name)), "f"))
+          )
+          expect(error.message).toContain(`it has no ${name}: ${why}`)
+        }
+      }).pipe(Effect.provide([submitter({ ...at, code: other.code }), runnerOf(at)]), Effect.provide(quiet))
+    }
+  )
 
   it.live("refuses a store that is none, and a group without a name", () => {
     const at = place()
     return Effect.gen(function* () {
       const wrong = yield* Effect.flip(Layer.build(runnerOf({ ...at, store: "redis://localhost" })))
-      expect(wrong).toMatchObject({ exitCode: 2, message: expect.stringContaining("is no store; expected FILE") })
+      expect(wrong).toMatchObject({
+        exitCode: 2,
+        message: expect.stringContaining("is no store; expected FILE")
+      })
       const group = yield* Effect.flip(Layer.build(runnerOf(at, { group: 'a"; DROP' })))
       expect(group.message).toMatch(/^'a"; DROP' is no group; expected letters/)
     }).pipe(Effect.scoped)

@@ -11,7 +11,8 @@ const connections = () => {
       close: () => noted.push(`${me} closed`),
       execute: async (statement) => {
         noted.push(`${me} ${String(statement)}`)
-        if (statement === "busy" && me === 1) throw Object.assign(new Error("locked"), { code: "SQLITE_BUSY" })
+        if (statement === "busy" && me === 1)
+          throw Object.assign(new Error("locked"), { code: "SQLITE_BUSY" })
         return statement
       }
     }
@@ -36,6 +37,14 @@ describe("one connection", () => {
       await transaction.commit()
     }
     await Promise.all([transact("a"), transact("b"), client.execute("c")])
-    expect(noted).toEqual(["1 BEGIN IMMEDIATE", "1 a", "1 COMMIT", "1 BEGIN IMMEDIATE", "1 b", "1 COMMIT", "1 c"])
+    expect(noted).toEqual([
+      "1 BEGIN IMMEDIATE",
+      "1 a",
+      "1 COMMIT",
+      "1 BEGIN IMMEDIATE",
+      "1 b",
+      "1 COMMIT",
+      "1 c"
+    ])
   })
 })

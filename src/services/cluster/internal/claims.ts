@@ -46,7 +46,9 @@ const runRow = (
   { backoff, retries = 0 }: Queue.Settings
 ): Effect.Effect<ReadonlyArray<Settled<unknown>>, never, Executor> => {
   const isChunk = inputs.every(({ length }) => length === 1)
-  const once = (some: Wire.Request["inputs"]): Effect.Effect<ReadonlyArray<Settled<unknown>>, never, Executor> =>
+  const once = (
+    some: Wire.Request["inputs"]
+  ): Effect.Effect<ReadonlyArray<Settled<unknown>>, never, Executor> =>
     isChunk
       ? MapJobs.runChunk(
           job as Job<[unknown], unknown>,
@@ -65,9 +67,11 @@ const runRow = (
         )
   const pauseBefore = Backoff.make(backoff)
   return Effect.gen(function* () {
-    let settled = [...(yield* once(inputs))]
+    const settled = [...(yield* once(inputs))]
     for (let attempt = 1; attempt <= retries; attempt++) {
-      const failed = settled.flatMap(({ result }, i) => (Either.isLeft(result) && MapJobs.canRetry(result.left) ? [i] : []))
+      const failed = settled.flatMap(({ result }, i) =>
+        Either.isLeft(result) && MapJobs.canRetry(result.left) ? [i] : []
+      )
       if (failed.length === 0) break
       yield* Sleep.sleep(yield* pauseBefore(attempt - 1))
       const again = yield* once(failed.map((i) => inputs[i]!))
@@ -142,7 +146,9 @@ export const make = ({
           name: `${run.module}#${run.name}`,
           task: { _tag: "Module", url, name: run.name }
         }
-        const request = yield* Effect.either(Effect.try({ try: () => Wire.decodeRequest(args), catch: reasonOf }))
+        const request = yield* Effect.either(
+          Effect.try({ try: () => Wire.decodeRequest(args), catch: reasonOf })
+        )
         if (Either.isLeft(request)) return Wire.unreadable(request.left)
         const id = `${run.id}/${idx}`
         const settled = yield* asRequested(request.right, id)(runRow(job, request.right.inputs, run.settings))
@@ -224,9 +230,20 @@ export const make = ({
       dropLost: Effect.gen(function* () {
         if (held.size === 0) return
         const all = [...held.values()]
-        const mine = new Set((yield* ask(queue.held(runner(), all.map(({ claim: { attempt, idx, run } }) => ({ run, idx, attempt }))))).map(keyOf))
+        const mine = new Set(
+          (yield* ask(
+            queue.held(
+              runner(),
+              all.map(({ claim: { attempt, idx, run } }) => ({ run, idx, attempt }))
+            )
+          )).map(keyOf)
+        )
         const waiting = new Set(done.map(keyOf))
-        yield* drop(all.filter(({ claim }) => held.has(keyOf(claim)) && !mine.has(keyOf(claim)) && !waiting.has(keyOf(claim))))
+        yield* drop(
+          all.filter(
+            ({ claim }) => held.has(keyOf(claim)) && !mine.has(keyOf(claim)) && !waiting.has(keyOf(claim))
+          )
+        )
       }),
       returnLost: Effect.gen(function* () {
         const lost = (yield* ask(queue.owned(runner()))).filter((claim) => !held.has(keyOf(claim)))

@@ -35,7 +35,11 @@ export const find = (folder: string, module: string, version: string): Either.Ei
   const shown = Printable.line(module)
   const parts = module.split("/")
   const no = (why: string) => Either.left(`it has no ${shown}: ${why}`)
-  if (module.includes("\0") || isAbsolute(module) || parts.some((part) => part === ".." || part === "node_modules")) {
+  if (
+    module.includes("\0") ||
+    isAbsolute(module) ||
+    parts.some((part) => part === ".." || part === "node_modules")
+  ) {
     return no("a job names a file of its code by a path within the folder")
   }
   if (!extensions.has(extname(module))) return no("it is no JavaScript or TypeScript file")
@@ -47,8 +51,14 @@ export const find = (folder: string, module: string, version: string): Either.Ei
     const found = versionOf(file)
     return found === version
       ? Either.right(pathToFileURL(file).href)
-      : Either.left(`it has version ${found.slice(0, 8)} of ${shown}, and the job asks for ${version.slice(0, 8)}`)
+      : Either.left(
+          `it has version ${found.slice(0, 8)} of ${shown}, and the job asks for ${version.slice(0, 8)}`
+        )
   } catch (error) {
-    return no((error as NodeJS.ErrnoException).code === "ENOENT" ? "no such file" : String((error as NodeJS.ErrnoException).code))
+    return no(
+      (error as NodeJS.ErrnoException).code === "ENOENT"
+        ? "no such file"
+        : String((error as NodeJS.ErrnoException).code)
+    )
   }
 }

@@ -6,5 +6,6 @@ import * as Store from "../Store.js"
 export const located = (text: string): Effect.Effect<Store.Location, Store.StoreError> =>
   Either.mapLeft(
     Store.parse(text),
-    (reason) => new Store.StoreError({ store: "of the jobs", reason, exitCode: codes.usage, isTransient: false })
+    (reason) =>
+      new Store.StoreError({ store: "of the jobs", reason, exitCode: codes.usage, isTransient: false })
   )

@@ -83,7 +83,12 @@ type Sql = SqlClient.SqlClient
 type Rows = ReadonlyArray<Readonly<Record<string, string | number>>>
 
 /** Rows as a table `x`, in one parameter. */
-const given = (sql: Sql, dialect: Service["dialect"], columns: Readonly<Record<string, "INTEGER" | "TEXT">>, rows: Rows): Fragment => {
+const given = (
+  sql: Sql,
+  dialect: Service["dialect"],
+  columns: Readonly<Record<string, "INTEGER" | "TEXT">>,
+  rows: Rows
+): Fragment => {
   const json = JSON.stringify(rows)
   const names = Object.entries(columns)
   return dialect === "pg"
@@ -132,7 +137,12 @@ export const make = (store: Service) => {
         ([row]) => row
       ),
     /** Adds jobs, and gives the number of those that are new; -1 if the run is gone or has another owner. */
-    add: (run: string, group: string, owner: string, rows: ReadonlyArray<{ readonly idx: number; readonly args: string }>) =>
+    add: (
+      run: string,
+      group: string,
+      owner: string,
+      rows: ReadonlyArray<{ readonly idx: number; readonly args: string }>
+    ) =>
       use((sql) =>
         Effect.gen(function* () {
           const x = given(sql, dialect, { idx: "INTEGER", args: "TEXT" }, rows)
@@ -141,7 +151,9 @@ export const make = (store: Service) => {
             RETURNING idx`
           const added = isPg
             ? Number(
-                (yield* sql<{ n: number }>`WITH i AS (${insert}), n AS (SELECT CAST(count(*) AS INTEGER) AS n FROM i)
+                (yield* sql<{
+                  n: number
+                }>`WITH i AS (${insert}), n AS (SELECT CAST(count(*) AS INTEGER) AS n FROM i)
                   SELECT n, pg_notify(${channels.group(group)}, '') FROM n`)[0]!.n
               )
             : (yield* insert).length
@@ -184,7 +196,10 @@ export const make = (store: Service) => {
     /** Shows that the owner lives; false if the run is gone or has another owner. */
     beatRun: (run: string, owner: string) =>
       Effect.map(
-        use((sql) => sql`UPDATE aio_runs SET beat = beat + 1 WHERE id = ${run} AND owner = ${owner} RETURNING id`),
+        use(
+          (sql) =>
+            sql`UPDATE aio_runs SET beat = beat + 1 WHERE id = ${run} AND owner = ${owner} RETURNING id`
+        ),
         ({ length }) => length > 0
       ),
     /** How many runners the group has, and why those that refuse the run do. */
@@ -196,13 +211,20 @@ export const make = (store: Service) => {
             sql<{ readonly reason: string }>`SELECT reason FROM aio_refusals
               WHERE run = ${run} AND runner IN (SELECT id FROM aio_runners WHERE grp = ${group})`
           ]),
-          ([runners, refusals]) => ({ runners: runners.length, refusals: refusals.map(({ reason }) => reason) })
+          ([runners, refusals]) => ({
+            runners: runners.length,
+            refusals: refusals.map(({ reason }) => reason)
+          })
         )
       ),
 
     // of runners
 
-    register: (id: string, group: string, about: { readonly host: string; readonly pid: number; readonly workers: number }) =>
+    register: (
+      id: string,
+      group: string,
+      about: { readonly host: string; readonly pid: number; readonly workers: number }
+    ) =>
       use(
         (sql) => sql`INSERT INTO aio_runners (id, grp, host, pid, workers, running, beat)
           VALUES (${id}, ${group}, ${about.host}, ${about.pid}, ${about.workers}, 0, 1)`
@@ -211,7 +233,8 @@ export const make = (store: Service) => {
     beat: (id: string, running: number) =>
       Effect.map(
         use(
-          (sql) => sql`UPDATE aio_runners SET beat = beat + 1, running = ${running} WHERE id = ${id} RETURNING id`
+          (sql) =>
+            sql`UPDATE aio_runners SET beat = beat + 1, running = ${running} WHERE id = ${id} RETURNING id`
         ),
         ({ length }) => length > 0
       ),
@@ -219,7 +242,10 @@ export const make = (store: Service) => {
     beats: (group: string) =>
       use((sql) =>
         Effect.all({
-          runners: sql<{ readonly id: string; readonly beat: number }>`SELECT id, beat FROM aio_runners WHERE grp = ${group}`,
+          runners: sql<{
+            readonly id: string
+            readonly beat: number
+          }>`SELECT id, beat FROM aio_runners WHERE grp = ${group}`,
           runs: sql<{ readonly id: string; readonly beat: number }>`
             SELECT id, beat FROM aio_runs WHERE grp = ${group} AND kept = 0`
         })
@@ -253,23 +279,38 @@ export const make = (store: Service) => {
     /** Records results of attempts that are still the runner's, wakes their submitters, and gives the number recorded. */
     record: (
       runner: string,
-      rows: ReadonlyArray<{ readonly run: string; readonly idx: number; readonly attempt: number; readonly result: string }>
+      rows: ReadonlyArray<{
+        readonly run: string
+        readonly idx: number
+        readonly attempt: number
+        readonly result: string
+      }>
     ) =>
       use((sql) => {
-        const x = given(sql, dialect, { run: "TEXT", idx: "INTEGER", attempt: "INTEGER", result: "TEXT" }, rows)
+        const x = given(
+          sql,
+          dialect,
+          { run: "TEXT", idx: "INTEGER", attempt: "INTEGER", result: "TEXT" },
+          rows
+        )
         const update = sql`UPDATE aio_jobs SET state = 2, result = x.result FROM ${x}
           WHERE aio_jobs.run = x.run AND aio_jobs.idx = x.idx AND aio_jobs.attempt = x.attempt AND aio_jobs.state = 1
             AND aio_jobs.runner = ${runner} RETURNING aio_jobs.run`
         return isPg
           ? Effect.map(
-              sql<{ n: number }>`WITH d AS (${update}) SELECT CAST(count(*) AS INTEGER) AS n, pg_notify('aio_r_' || run, '')
+              sql<{
+                n: number
+              }>`WITH d AS (${update}) SELECT CAST(count(*) AS INTEGER) AS n, pg_notify('aio_r_' || run, '')
                 FROM d GROUP BY run`,
               (counts) => counts.reduce((sum, { n }) => sum + n, 0)
             )
           : Effect.map(update, ({ length }) => length)
       }),
     /** Of these claims those that are still the runner's. */
-    held: (runner: string, claims: ReadonlyArray<{ readonly run: string; readonly idx: number; readonly attempt: number }>) =>
+    held: (
+      runner: string,
+      claims: ReadonlyArray<{ readonly run: string; readonly idx: number; readonly attempt: number }>
+    ) =>
       use(
         (sql) => sql<{ readonly run: string; readonly idx: number }>`
           SELECT j.run, j.idx FROM ${given(sql, dialect, { run: "TEXT", idx: "INTEGER", attempt: "INTEGER" }, claims)}
@@ -295,7 +336,9 @@ export const make = (store: Service) => {
       ),
     refuse: (run: string, runner: string, reason: string) =>
       use(
-        (sql) => sql`INSERT INTO aio_refusals (run, runner, reason) SELECT CAST(${run} AS TEXT), CAST(${runner} AS TEXT), CAST(${reason} AS TEXT)
+        (
+          sql
+        ) => sql`INSERT INTO aio_refusals (run, runner, reason) SELECT CAST(${run} AS TEXT), CAST(${runner} AS TEXT), CAST(${reason} AS TEXT)
           WHERE EXISTS (SELECT 1 FROM aio_runs WHERE id = ${run}) ON CONFLICT DO NOTHING`
       ),
     /**
@@ -305,7 +348,8 @@ export const make = (store: Service) => {
     bury: (runner: string, beat: number, group: string, poison: (tries: number) => string) =>
       transaction((sql) =>
         Effect.gen(function* () {
-          const dead = yield* sql`DELETE FROM aio_runners WHERE id = ${runner} AND beat = ${beat} RETURNING id`
+          const dead =
+            yield* sql`DELETE FROM aio_runners WHERE id = ${runner} AND beat = ${beat} RETURNING id`
           if (dead.length === 0) return false
           const lost = sql`j.state = 1 AND j.runner = ${runner}`
           const poisoned = yield* sql<{ run: string; idx: number; attempt: number; job: string }>`

@@ -1,12 +1,12 @@
-import { Cause, Effect, type Either as EitherType, Either, Fiber } from "effect"
+import { Cause, Effect, Either, type Either as EitherType, Fiber } from "effect"
 import * as Sleep from "../../task/Sleep.js"
 import { plural } from "../../text/Plural.js"
 import { type ExecutorError, JobRefused } from "../../thread/ExecutorError.js"
 import type { Cancel } from "../../thread/internal/starter.js"
 import type { Settled } from "../../thread/Job.js"
 import type * as Store from "../Store.js"
-import { isEarly, makeSignal } from "./signal.js"
 import * as Queue from "./queue.js"
+import { isEarly, makeSignal } from "./signal.js"
 import * as Wake from "./wake.js"
 import * as Wire from "./wire.js"
 
@@ -53,7 +53,19 @@ export interface Submission {
   readonly close: Effect.Effect<void>
 }
 
-export const make = ({ ask, group, job, location, maxSize, onRun, owner, queue, resumable, run, taken }: Options): Submission => {
+export const make = ({
+  ask,
+  group,
+  job,
+  location,
+  maxSize,
+  onRun,
+  owner,
+  queue,
+  resumable,
+  run,
+  taken
+}: Options): Submission => {
   const { id } = run
   const rows = new Map<number, Row>()
   let outbox: Array<Row> = []
@@ -130,7 +142,14 @@ export const make = ({ ask, group, job, location, maxSize, onRun, owner, queue, 
     yield* unsent.wait
     while (outbox.length > 0) {
       const some = takeBatch()
-      const added = yield* ask(queue.add(id, group, owner, some.map(({ args, idx }) => ({ idx, args }))))
+      const added = yield* ask(
+        queue.add(
+          id,
+          group,
+          owner,
+          some.map(({ args, idx }) => ({ idx, args }))
+        )
+      )
       if (added < 0) return yield* lost
       if (added < some.length) {
         const idx = some.map(({ idx }) => idx)
@@ -140,7 +159,9 @@ export const make = ({ ask, group, job, location, maxSize, onRun, owner, queue, 
           return before !== undefined && Wire.inputsOf(before) !== Wire.inputsOf(args)
         })
         if (other !== undefined) {
-          return yield* refused(`input ${other.idx + 1} is not that of the run ${id}; a run continues with the same inputs`)
+          return yield* refused(
+            `input ${other.idx + 1} is not that of the run ${id}; a run continues with the same inputs`
+          )
         }
       }
       for (const row of some) row.sent = true
@@ -174,7 +195,9 @@ export const make = ({ ask, group, job, location, maxSize, onRun, owner, queue, 
       }
       if (runners === 0 && !warned) {
         warned = true
-        yield* Effect.logWarning(`no runner of group ${group} is there; ${plural(waiting.length, "job")} wait`)
+        yield* Effect.logWarning(
+          `no runner of group ${group} is there; ${plural(waiting.length, "job")} wait`
+        )
       }
     }
   })
@@ -223,4 +246,5 @@ export interface Working extends Submission {
   readonly fiber: Fiber.RuntimeFiber<void>
 }
 
-export const end = ({ close, fiber }: Working): Effect.Effect<void> => Effect.zipRight(Fiber.interrupt(fiber), close)
+export const end = ({ close, fiber }: Working): Effect.Effect<void> =>
+  Effect.zipRight(Fiber.interrupt(fiber), close)

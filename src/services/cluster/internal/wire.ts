@@ -74,7 +74,9 @@ export const unreadable = (reason: string): string => write({ unreadable: reason
 
 const plain = (error: ExecutorError): Omit<ExecutorError, "name" | "stack"> => {
   const fields: Record<string, unknown> = { ...error }
-  return (error._tag === "JobTimedOut" ? { ...fields, after: Duration.toMillis(error.after) } : fields) as never
+  return (
+    error._tag === "JobTimedOut" ? { ...fields, after: Duration.toMillis(error.after) } : fields
+  ) as never
 }
 
 const ofPlain = (error: Record<string, any>): ExecutorError => {
@@ -91,14 +93,20 @@ const ofPlain = (error: Record<string, any>): ExecutorError => {
 }
 
 /** A result of more bytes than the limit is a failure of its inputs. */
-export const encodeResult = (job: string, settled: ReadonlyArray<Settled<unknown>>, limit: number): string => {
+export const encodeResult = (
+  job: string,
+  settled: ReadonlyArray<Settled<unknown>>,
+  limit: number
+): string => {
   const refuse = (run: number, attempts: number, detail: string): Ended => ({
     run,
     attempts,
     error: plain(new NotSerializable({ job, part: "result", detail }))
   })
   const one = ({ attempts = 1, result, run }: Settled<unknown>): Ended =>
-    Either.isRight(result) ? { run, attempts, value: result.right } : { run, attempts, error: plain(result.left) }
+    Either.isRight(result)
+      ? { run, attempts, value: result.right }
+      : { run, attempts, error: plain(result.left) }
   const attempt = (list: ReadonlyArray<Ended>, most: number): string => {
     const text = write(list)
     if (!within(text, most)) throw new RangeError(tooLarge(text, most))
@@ -131,9 +139,11 @@ export const decodeResult = (job: string, count: number, text: string): Readonly
     }))
   try {
     const result = read(text) as Result
-    if ("lost" in result) return all(`${result.lost} runners died while they had it; it is not tried again`, "signal")
+    if ("lost" in result)
+      return all(`${result.lost} runners died while they had it; it is not tried again`, "signal")
     if ("unreadable" in result) return all(`its inputs cannot be read: ${result.unreadable}`, "start")
-    if (!Array.isArray(result) || result.length !== count) throw new RangeError("it has another number of results")
+    if (!Array.isArray(result) || result.length !== count)
+      throw new RangeError("it has another number of results")
     return result.map((ended: Ended) => ({
       run: ended.run,
       attempts: ended.attempts,
