@@ -12,7 +12,8 @@ import * as Command from "./kernel/Command.js"
 import * as Flags from "./kernel/Flags.js"
 import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Values from "./kernel/Values.js"
-import { align, count, crontab, from, ifPast, repeating, running, tz } from "./schedule/flags.js"
+import { align, count, crontab, from, ifPast, recording, repeating, running, tz } from "./schedule/flags.js"
+import { children as records } from "./schedule/records.js"
 import { read, run, runAll, seriesOf, zoneOf } from "./schedule/run.js"
 import * as view from "./schedule/view.js"
 
@@ -32,10 +33,12 @@ const description = <F extends Parameters<typeof Command.make>[1]["flags"]>(
 
 const later = Command.make(
   "later",
-  description("run a command after a delay: 90s, 1h30m, 250ms, 2 days", "DELAY", running, [
-    "schedule later 100ms -- echo tea",
-    "a line after a tenth of a second"
-  ]),
+  description(
+    "run a command after a delay: 90s, 1h30m, 250ms, 2 days",
+    "DELAY",
+    { ...recording, ...running },
+    ["schedule later 100ms -- echo tea", "a line after a tenth of a second"]
+  ),
   (config, words) =>
     Effect.gen(function* () {
       const call = yield* read("delay", words, config)
@@ -49,7 +52,7 @@ const at = Command.make(
   description(
     "run a command at a time: 2027-01-31T09:00, with an offset or in --tz, or the next 09:00",
     "WHEN",
-    { ifPast, ...running },
+    { ifPast, ...recording, ...running },
     ["schedule at --dry-run 18:30 -- echo tea", "when that will be"]
   ),
   (config, words) =>
@@ -72,7 +75,7 @@ const every = Command.make(
   description(
     "run a command every interval, first after one interval; the duration of a run does not shift later ones",
     "INTERVAL",
-    { align, ...repeating, ...running },
+    { align, ...recording, ...repeating, ...running },
     ["schedule every 50ms --times 3 -- echo tick", "three runs"],
     ["schedule every 15m --align --dry-run -- echo tick", "the times of the first ten"]
   ),
@@ -90,7 +93,7 @@ const cron = Command.make(
   description(
     "run a command by a cron expression (5 or 6 fields, names, L, W, #, @daily); clock changes as in Debian's cron",
     "EXPR",
-    { ...repeating, ...running },
+    { ...recording, ...repeating, ...running },
     ["schedule cron --dry-run '30 2 * * *' -- echo backup", "the next ten nights"]
   ),
   (config, words) =>
@@ -176,7 +179,7 @@ export const command = Command.provide(
       Effect.gen(function* () {
         if (crontab === undefined) {
           return yield* Command.usage(
-            "no subcommand is given; expected later, at, every, cron, next or -f CRONTAB"
+            "no subcommand is given; expected later, at, every, cron, next, list, serve or -f CRONTAB"
           )
         }
         if (virtual) return yield* Command.usage("--virtual applies to the guide's example only")
@@ -192,9 +195,9 @@ export const command = Command.provide(
         run: ({ virtual }) =>
           virtual ? VirtualClock.run(Effect.provide(Scheduling.example, Timers.layer)) : Scheduling.example,
         flags: ["virtual"],
-        instead: "write a subcommand: later, at, every, cron or next"
+        instead: "write a subcommand: later, at, every, cron, next, list or serve"
       },
-      children: [later, at, every, cron, next]
+      children: [later, at, every, cron, next, ...records]
     }
   ),
   Layer.merge(ProcessServices.layer, Timers.layer)

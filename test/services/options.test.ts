@@ -10,6 +10,8 @@ import * as NetworkLoad from "../../src/programs/NetworkLoad.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as ServerCompare from "../../src/programs/ServerCompare.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
+import * as ScheduleServer from "../../src/services/cluster/ScheduleServer.js"
+import * as Store from "../../src/services/cluster/Store.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
 import * as DownloaderTest from "../../src/services/download/DownloaderTest.js"
 import * as Downloads from "../../src/services/download/Downloads.js"
@@ -48,6 +50,7 @@ import * as EventBuffer from "../../src/services/stream/EventBuffer.js"
 import * as Generators from "../../src/services/stream/Generators.js"
 import * as MapConcurrent from "../../src/services/stream/MapConcurrent.js"
 import * as Pacing from "../../src/services/stream/Pacing.js"
+import * as CommandRun from "../../src/services/supervision/CommandRun.js"
 import * as LogFiles from "../../src/services/supervision/LogFiles.js"
 import * as Probes from "../../src/services/supervision/Probes.js"
 import * as ScheduledRuns from "../../src/services/supervision/ScheduledRuns.js"
@@ -411,6 +414,17 @@ options("Api.Options", { maxSize: "count", redirects: "countOrNone" }, (given) =
 
 options("ScheduledRuns.RunsOptions", { grace: "time", timeout: "time", retries: "anyCount" }, (given) =>
   ScheduledRuns.run(command, { _tag: "Later", delay: 0 }, { handle: () => Effect.void, ...given })
+)
+options("CommandRun.Options", { timeout: "time" }, (given) =>
+  Effect.flatMap(Effect.void, () => CommandRun.attempt(command, given))
+)
+options(
+  "ScheduleServer.Options",
+  { poll: "someTime", drain: "time", concurrency: "count", keep: "count" },
+  (given) =>
+    Effect.scoped(ScheduleServer.serve({ runners: new Map(), handle: () => Effect.void, ...given })).pipe(
+      Effect.provideService(Store.Store, {} as never)
+    )
 )
 option("ScheduledRuns.When delay", "anyTime", (delay) =>
   ScheduledRuns.start({ _tag: "Later", delay }, () => Effect.void)

@@ -69,5 +69,24 @@ export const repeating = {
   })
 }
 
+export const store = Flag.kind("STORE", Values.text("a file, or postgres://user@host/database"))(
+  "store",
+  "where durable schedules are: FILE, sqlite:FILE or postgres://user@host/database",
+  { default: "a file in the user's state folder" }
+)
+
+/** The options of the subcommands that can record a schedule instead of running it. */
+export const recording = {
+  durable: Flag.toggle(
+    "durable",
+    "record it in the store and print its id, instead of waiting; aio schedule serve runs it"
+  ),
+  name: Flag.kind("NAME", Values.text("a name"))("name", "for --durable: its name in lists", {
+    default: "the command line"
+  }),
+  store: Flag.withText(store, "for --durable: FILE, sqlite:FILE or postgres://user@host/database")
+}
+
+export type Recording = Flag.Values<typeof recording>
 export type Running = Flag.Values<typeof running>
 export type Repeating = Flag.Values<typeof repeating>

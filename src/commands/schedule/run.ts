@@ -11,7 +11,7 @@ import * as Timers from "../../services/time/Timers.js"
 import * as VirtualClock from "../../services/time/VirtualClock.js"
 import * as Command from "../kernel/Command.js"
 import * as Reporter from "../kernel/Reporter.js"
-import type { Repeating, Running } from "./flags.js"
+import type { Recording, Repeating, Running } from "./flags.js"
 import * as view from "./view.js"
 
 // What the subcommands of `aio schedule` share: their words, a preview, a run.
@@ -137,13 +137,19 @@ export const runAll = (
     yield* Command.exit(exitCode)
   }).pipe(Effect.scoped)
 
-/** Runs the command as scheduled, or previews the schedule. */
+/** Runs the command as scheduled, previews the schedule, or records it. */
 export const run = (
   { command, line }: { readonly command: Platform.StandardCommand; readonly line: string },
   when: ScheduledRuns.When,
   options: ScheduledRuns.StartOptions,
-  config: Running
-) => runAll([{ command, when, name: line }], options, config)
+  config: Running & Recording
+) =>
+  config.durable && !config.dryRun
+    ? Effect.flatMap(
+        Effect.promise(() => import("./durable.js")),
+        ({ record }) => record({ command, line }, when, { ...options, zone: zoneOf(config.tz) }, config)
+      )
+    : runAll([{ command, when, name: line }], options, config)
 
 export const seriesOf = ({ until: text, ...config }: Running & Repeating) =>
   Effect.gen(function* () {

@@ -221,9 +221,23 @@ export const LongRunning = Schema.Union(
 )
 
 const scheduled = { at: time, movedFrom: optional(time) }
+/** Of a durable schedule: its id, and that of the run, which the command receives as `AIO_RUN_ID`. */
+const durable = { schedule: optional(text), run: optional(text) }
+const withIds = Schema.extend(Schema.Struct(durable))
+const ran = {
+  id: text,
+  name: text,
+  attempt: count,
+  at: time,
+  status: Schema.Literal(...Status.literals, "waiting", "queued", "claimed", "running"),
+  started: optional(time),
+  ended: optional(time),
+  exitCode: optional(count),
+  reason: optional(text)
+}
 
 /**
- * The events of `aio schedule`: `name` is the command line, `index` the number of the run.
+ * The events of `aio schedule`: `name` is the command line, or the name of a durable schedule, `index` the number of the run.
  *
  * @since 0.1.0
  * @category schemas
@@ -231,14 +245,34 @@ const scheduled = { at: time, movedFrom: optional(time) }
 export const Schedule = Schema.Union(
   event("planned", { ...item, ...scheduled }),
   event("next", { index, ...scheduled }),
-  event("scheduled", { name: text, ...scheduled }),
-  event("started", { ...item, ...scheduled }),
-  output,
-  lingering,
-  retrying,
-  finished(exit),
+  event("scheduled", { name: text, ...scheduled, ...durable }),
+  event("started", { ...item, ...scheduled, ...durable }),
+  output.pipe(withIds),
+  lingering.pipe(withIds),
+  retrying.pipe(withIds),
+  finished({ ...exit, ...durable }),
   /** Runs that do not take place: `count` of them, the first due at `at`, the last at `until`. */
-  event("skipped", { name: text, at: time, until: time, count, reason: text }),
+  event("skipped", { name: text, at: time, until: time, count, reason: text, ...durable }),
+  /** A durable schedule has been recorded. */
+  event("recorded", { id: text, name: text, at: time }),
+  /** `aio schedule list` and `show`: a durable schedule; `at` is its next run. */
+  event("schedule", {
+    id: text,
+    name: text,
+    state: Schema.Literal("active", "paused", "done", "cancelled"),
+    created: time,
+    at: optional(time),
+    missed: count,
+    last: optional(Schema.Struct(ran))
+  }),
+  /** `aio schedule show`: a run on record, with the end of its output; `count` runs that did not take place. */
+  event("ran", { ...ran, count, text: optional(text) }),
+  /** `aio schedule cancel`, `pause` and `resume`: whether that changed anything. */
+  event("changed", { id: text, state: text, changed: Schema.Boolean }),
+  event("triggered", { id: text, run: text }),
+  /** `aio schedule serve` has been asked to end, and waits for this many runs. */
+  event("closing", { running: count, grace: milliseconds }),
+  event("note", { reason: text }),
   summary({})
 )
 

@@ -7,6 +7,7 @@ import * as ProcessOutcome from "../process/ProcessOutcome.js"
 import * as Cancellation from "../task/Cancellation.js"
 import * as Deadline from "../task/Deadline.js"
 import { notDoneIn } from "../text/Durations.js"
+import { checkOptions, time } from "../text/Numbers.js"
 
 /**
  * Settings of {@link attempt}.
@@ -18,6 +19,8 @@ export interface Options
   extends Pick<Processes.StartOptions, "grace" | "onLingering" | "onOutput" | "onStarted" | "stopSignal"> {
   /** The longest it may take; default no limit. */
   readonly timeout?: Duration.DurationInput | undefined
+  /** Run when the process has been started, while it runs; default nothing. */
+  readonly started?: Effect.Effect<void> | undefined
 }
 
 /**
@@ -45,10 +48,13 @@ export interface Ended {
  */
 export const attempt = (
   command: Command.Command,
-  { timeout, ...options }: Options
+  { started = Effect.void, timeout, ...options }: Options
 ): Effect.Effect<ProcessOutcome.Exited, ProcessError.ProcessError, Processes.Processes> => {
+  if (timeout !== undefined) checkOptions({ timeout }, { timeout: time })
   const body = Effect.scoped(
-    Effect.flatMap(Processes.start(command, { ...options, until: "leader" }), ({ exit }) => exit)
+    Effect.flatMap(Processes.start(command, { ...options, until: "leader" }), ({ exit }) =>
+      Effect.zipRight(Effect.uninterruptible(started), exit)
+    )
   )
   if (timeout === undefined) return body
   const after = Duration.decode(timeout)

@@ -4,6 +4,7 @@ import * as EventLine from "../host/EventLine.js"
 import type { Status } from "../host/Events.js"
 import { codes, ofMany } from "../host/ExitCodes.js"
 import * as CommandText from "../process/CommandText.js"
+import * as Processes from "../process/Processes.js"
 import * as ProcessOutcome from "../process/ProcessOutcome.js"
 import * as Backoff from "../task/Backoff.js"
 import * as Cancellation from "../task/Cancellation.js"
@@ -215,6 +216,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
   const { backoff, grace, handle, retries = 0, stopSignal, timeout, ...series } = options
   checkOptions(options, { grace: time, timeout: time, retries: anyCount })
   const pauseBefore = Backoff.make(backoff)
+  const processes = yield* Processes.Processes
   const line = CommandText.commandLine(command)
   const { name = line } = options
   const begun = yield* Clock.currentTimeNanos
@@ -230,7 +232,7 @@ export const run = Effect.fn("ScheduledRuns.run")(function* (
       timeout,
       onOutput: (stream, bytes) => handle({ event: "output", index, name, stream, bytes }),
       onLingering: (left, pid) => handle({ event: "lingering", index, name, pid, left: EventLine.ms(left) })
-    })
+    }).pipe(Effect.provideService(Processes.Processes, processes))
   const attempts = (index: number, nth: number): ReturnType<typeof execute> =>
     Effect.gen(function* () {
       const ended = yield* Effect.either(execute(index))

@@ -1,8 +1,9 @@
 import { type DateTime, Utils } from "effect"
 import type * as CivilTime from "./CivilTime.js"
 import type * as Cron from "./Cron.js"
-import { anchored, byRule } from "./internal/plans.js"
-import { type Overlap, type Plan, Series, type SeriesEvent, type Tick } from "./internal/series.js"
+import { byRule } from "./internal/plans.js"
+import { Series } from "./internal/series.js"
+import type { Overlap, SeriesEvent, Tick } from "./Timers.js"
 
 // The rules of `Timers` for series whose state is kept elsewhere, in a database: one decision at a time, without clocks,
 // fibers and waiting.
@@ -13,7 +14,14 @@ import { type Overlap, type Plan, Series, type SeriesEvent, type Tick } from "./
  * @since 0.1.0
  * @category models
  */
-export type Times = Plan
+export interface Times {
+  readonly byWall: boolean
+  /** Whether they keep times of day when the wall clock is set back. */
+  readonly fixed: boolean
+  readonly after: (time: number) => { readonly at: number; readonly skipped?: string | undefined } | undefined
+  /** The number of times after `time` and until `until`. */
+  readonly count: (time: number, until: number) => number
+}
 
 /**
  * The rules of a series; durations are milliseconds, times milliseconds since the epoch. As `Timers.SeriesOptions`.
@@ -102,15 +110,24 @@ export const once = (time: CivilTime.Time): Times => ({
 })
 
 /**
- * Every so many milliseconds after `anchor`.
+ * Every so many milliseconds after `anchor`, to the millisecond and at least one apart.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const every = (interval: number, anchor: number): Times => ({
-  ...anchored(interval, anchor),
-  byWall: true
-})
+export const every = (interval: number, anchor: number): Times => {
+  const step = Math.max(1, interval)
+  return {
+    byWall: true,
+    fixed: true,
+    after: (time) => {
+      const passed = Math.floor((time - anchor) / step)
+      const at = Math.round(anchor + (passed + 1) * step)
+      return { at: at > time ? at : Math.round(anchor + (passed + 2) * step) }
+    },
+    count: (time, until) => Math.round((until - time) / step)
+  }
+}
 
 /**
  * The times of a rule, by the clock of a zone; `Cron.aligned` gives that of full intervals.
@@ -203,7 +220,7 @@ export const begin = (times: Times, rules: Rules, now: number): State =>
   decide(times, rules, now, undefined, () => undefined).state
 
 /**
- * The decision when the deadline of the next run has passed: which runs start, wait, or do not take place, and when the
+ * The decision when the next run's deadline has passed: which runs start, wait, or do not take place, and when the
  * next one is due.
  *
  * @example

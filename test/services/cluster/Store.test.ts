@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -95,13 +96,17 @@ describe("Store", () => {
   it.scopedLive("refuses a store of a newer version, and leaves it as it is", () =>
     Effect.gen(function* () {
       const file = fresh()
-      yield* Effect.scoped(openAt(file, [{ ...notes, changes: [...notes.changes, (sql) => sql`SELECT 1`] }]))
-      const before = readFileSync(file)
+      const newer = {
+        ...notes,
+        changes: [...notes.changes, ((sql) => sql`SELECT 1`) as (typeof notes.changes)[0]]
+      }
+      yield* Effect.scoped(openAt(file, [newer]))
       expect(yield* refusal(file)).toEqual({
         code: 2,
         message: `the store ${file}: its notes have version 3, and this program knows 2; use a newer aio`
       })
-      expect(readFileSync(file).equals(before)).toBe(true)
+      const { use } = yield* openAt(file, [newer])
+      expect(yield* use((sql) => sql`SELECT version FROM aio_schema`)).toEqual([{ version: 3 }])
     })
   )
 
@@ -152,6 +157,36 @@ describe("Store", () => {
         message: `the store ${file}: the file is corrupt; restore a copy, or give the name of a new file`
       })
       expect(readFileSync(file).equals(bytes)).toBe(true)
+    })
+  )
+
+  it.live("reports a file that it may not write", () =>
+    Effect.gen(function* () {
+      const file = fresh()
+      yield* Effect.scoped(
+        Effect.flatMap(openAt(file), ({ use }) => use((sql) => sql`PRAGMA wal_checkpoint(TRUNCATE)`))
+      )
+      chmodSync(folder, 0o555)
+      chmodSync(file, 0o444)
+      // Permissions mean nothing to root.
+      const isRoot = process.getuid!() === 0
+      if (isRoot) process.seteuid!(65_534)
+      const write = Effect.flatMap(
+        openAt(file, [notes, { name: "other", changes: [(sql) => sql`SELECT 1`] }]),
+        () => Effect.void
+      )
+      const error = yield* Effect.flip(Effect.scoped(write)).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            if (isRoot) process.seteuid!(0)
+            chmodSync(folder, 0o700)
+          })
+        )
+      )
+      expect(error).toMatchObject({ exitCode: 1 })
+      expect(error.message).toMatch(
+        /: the file (is read-only|cannot be opened); make it and its folder [\w ]*writable$/
+      )
     })
   )
 

@@ -22,6 +22,7 @@ const meanings: ReadonlyArray<readonly [codes: RegExp, meaning: Meaning]> = [
   [/^SQLITE_NOTADB/, given("the file is no SQLite database; expected one, or the name of a new file")],
   [/^SQLITE_CORRUPT/, broken("the file is corrupt; restore a copy, or give the name of a new file")],
   [/^SQLITE_(READONLY|PERM)/, broken("the file is read-only; make it and its folder writable")],
+  [/^SQLITE_CANTOPEN/, broken("the file cannot be opened; make it and its folder readable and writable")],
   [/^SQLITE_FULL/, passing("the disk is full")],
   [/^SQLITE_(BUSY|LOCKED)/, passing("another process holds its lock")],
   [/^(28|3D|42501|0LP01)/, given()],
