@@ -72,7 +72,7 @@ const startPostgres = async () => {
 const startRunner = async (store) => {
   const words = ["runner", "--store", store, "--max-workers", "2", "--health", "0"]
   const { child, said } = await start(process.execPath, [aio, ...words], /at once/, {
-    cwd: root + "/bench/peers"
+    cwd: `${root}/bench/peers`
   })
   return { child, health: /http:\S+/.exec(said)[0] }
 }

@@ -8,11 +8,11 @@ const [folder, mode, connectionString, n] = process.argv.slice(2)
 const require = createRequire(join(folder, "package.json"))
 const { Logger, makeWorkerUtils, run } = require("graphile-worker")
 const { Client } = require("pg")
-const logger = new Logger(() => () => {})
+const logger = new Logger(() => () => undefined)
 
 if (mode === "worker") {
   const taskList = {
-    tiny: async () => {},
+    tiny: async () => undefined,
     now: async (_, { query }) => {
       await query("INSERT INTO bench_starts VALUES ($1)", [Date.now()])
     }
