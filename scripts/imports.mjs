@@ -32,6 +32,8 @@ const open = {
   process: ["task"],
   thread: ["task"],
   http: ["task"],
+  // An executor of its own: the settings of jobs, and how a map starts them.
+  cluster: ["thread"],
   watch: ["task"]
 }
 

@@ -191,7 +191,7 @@ try {
       env: {
         ...process.env,
         AIO_TEST_SERVICES: JSON.stringify(Object.assign({}, ...settings)),
-        AIO_TEST_BINARIES: JSON.stringify({ chromium, redis })
+        AIO_TEST_BINARIES: JSON.stringify({ chromium, initdb, postgres, redis })
       }
     }
   )

@@ -34,6 +34,11 @@ const loaders: Record<Name, Load> = {
 
 const helpers: Command.App<Main>["entries"] = [
   {
+    name: "runner",
+    summary: "run the jobs that aio executor --cluster sends, on this machine",
+    load: async () => (await import("./runner.js")).command
+  },
+  {
     name: "guide",
     summary: "read the guide, concept by concept, and run its examples",
     load: async () => (await import("./guide.js")).command

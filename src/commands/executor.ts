@@ -45,6 +45,22 @@ const flags = {
   grace: Flag.withText(Flags.grace("1s"), "time between asking a job to end and ending its thread"),
   onFailure: Flags.onFailure(["cancel", "continue"], "cancel"),
   processes: Flag.toggle("processes", "child processes instead of threads, for code that may crash"),
+  cluster: Flag.value("cluster", {
+    value: "STORE",
+    text: "run the jobs on the runners of this store (aio runner --store STORE), not in this process",
+    parse: Values.text("a store")
+  }),
+  group: Flags.group,
+  code: Flags.code,
+  run: Flag.value("run", {
+    value: "ID",
+    text: "with --cluster: continue this run, with the same items in the same order",
+    parse: Values.text("a run")
+  }),
+  tries: Flags.count(1)(
+    "tries",
+    "with --cluster: a job that so many runners had when they died fails; default 3"
+  ),
   progress: Flags.progress,
   ...Flags.reporting
 }
@@ -80,6 +96,31 @@ const consoleTo = (report: (events: ReadonlyArray<ExecutorView.JobOutput>) => Ef
     return Effect.succeed<Console.Console>({ ...console, log: to("stdout"), error: to("stderr") })
   })
 
+/** What is wrong with options that go to runners, or belong to them. */
+const clusterProblem = ({
+  cluster,
+  code,
+  group,
+  jobs,
+  maxMemory,
+  processes,
+  run,
+  tries
+}: Config): string | undefined => {
+  if (cluster !== undefined) {
+    const [own] = [
+      ["--jobs", jobs !== undefined],
+      ["--max-memory", maxMemory !== undefined],
+      ["--processes", processes]
+    ].find(([, given]) => given) ?? [undefined]
+    return own === undefined
+      ? undefined
+      : `${own} is for this process; with --cluster the runners have it: aio runner ${own}`
+  }
+  const [given] = Object.entries({ group, code, run, tries }).find(([, value]) => value !== undefined) ?? []
+  return given === undefined ? undefined : `--${given} applies to --cluster STORE only`
+}
+
 const map = (target: string, given: ReadonlyArray<string>, config: Config) =>
   Effect.gen(function* () {
     const { name, path } = yield* Effect.provide(UserFunction.load(target, "an item"), Modules.layer)
@@ -100,7 +141,16 @@ const map = (target: string, given: ReadonlyArray<string>, config: Config) =>
       maxMemory: config.maxMemory,
       grace: config.grace
     }
-    const { chunk, onFailure, timeout, unordered } = config
+    const { chunk, cluster, onFailure, timeout, unordered } = config
+    const executor =
+      cluster !== undefined
+        ? yield* Effect.map(
+            Effect.promise(() => import("./executor/cluster.js")),
+            ({ layer }) => layer({ ...config, cluster }, (run) => report([{ event: "submitted", run }]))
+          )
+        : config.processes
+          ? Executor.layerProcesses(workers)
+          : Executor.layerThreads(workers)
     const encode = config.json ? ResultText.json : ResultText.line
     yield* MapJobs.items(job, inputs, {
       chunk,
@@ -108,7 +158,7 @@ const map = (target: string, given: ReadonlyArray<string>, config: Config) =>
       onFailure,
       timeout,
       unordered,
-      ...config.retries
+      ...(cluster === undefined ? config.retries : {})
     }).pipe(
       Stream.runForEachChunk((events) => {
         const all = [...events]
@@ -124,7 +174,7 @@ const map = (target: string, given: ReadonlyArray<string>, config: Config) =>
         return Effect.zipRight(report(shown), output.drained)
       }),
       Effect.mapError((error) => Command.usage(error.message)),
-      Effect.provide(config.processes ? Executor.layerProcesses(workers) : Executor.layerThreads(workers)),
+      Effect.provide(executor),
       Effect.withConsole(yield* consoleTo(report))
     )
     if (bad !== undefined) return yield* Command.usage(`${bad}; ${goOn}`)
@@ -145,7 +195,11 @@ export const command = Command.provide(
       flags,
       examples: [
         ["executor square.ts#square 1 2 3", "three results, in the order of the items"],
-        ["executor --json -a lines.txt upper.ts", "an event for each line of a file"]
+        ["executor --json -a lines.txt upper.ts", "an event for each line of a file"],
+        [
+          "executor --cluster jobs.sqlite square.ts#square 1 2 3",
+          "on the runners of a store: aio runner --store jobs.sqlite"
+        ]
       ]
     },
     (config, { operands: [target, ...words] }) =>
@@ -163,6 +217,8 @@ export const command = Command.provide(
             "no items are given; write them after the function, or pipe them in, one a line"
           )
         }
+        const problem = clusterProblem(config)
+        if (problem !== undefined) return yield* Command.usage(problem)
         yield* map(target, given, config)
       }),
     { example: { run: () => Executors.example, instead: "write MODULE#EXPORT ITEM..." } }

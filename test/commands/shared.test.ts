@@ -119,6 +119,8 @@ describe("the environment", () => {
     "[NAME:]URL": "web:http://a/",
     "[NAME:][HOST:]N": "web:80",
     "[NAME:]COMMAND": "web:true",
+    STORE: "jobs.sqlite",
+    ID: "7",
     "NAME:OTHER[,OTHER]": "web:db",
     "PART=DURATION": "database=300ms",
     "PART[=REASON]": "cache"

@@ -132,6 +132,25 @@ export const virtual = Flag.toggle(
 
 export const timestamps = Flag.toggle("timestamps", "put the time before each line of output")
 
+// more than one machine
+
+export const store = Flag.value("store", {
+  value: "STORE",
+  text: "where what outlives a process is: FILE, sqlite:FILE or postgres://user@host/database",
+  parse: Values.text("a store")
+})
+
+export const group = Flag.value("group", {
+  value: "NAME",
+  text: "jobs go to the runners of this group; default 'default'",
+  parse: Values.text("a group")
+})
+
+export const code = folder(
+  "code",
+  "the folder of the code that runners share: jobs name files in it; default the working directory"
+)
+
 // the event loop
 
 export const watchLoop = Flag.value("watch-loop", {

@@ -172,6 +172,8 @@ const quantiles = Schema.Struct({ p50: milliseconds, p95: milliseconds, p99: mil
  * @category schemas
  */
 export const Executor = Schema.Union(
+  /** With `--cluster`: the run is in the store, and `--run` continues it by this id. */
+  event("submitted", { run: text }),
   event("output", { stream, text }),
   finished({
     /** Milliseconds in the queue. */

@@ -114,9 +114,24 @@ export class QueueFull extends Data.TaggedError("QueueFull")<{
 }
 
 /**
+ * The executor of a cluster does not run the job: no runner has its code, or the store has failed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class JobRefused extends Data.TaggedError("JobRefused")<{
+  readonly job: string
+  readonly reason: string
+}> {
+  override get message() {
+    return `job ${this.job} is refused: ${this.reason}`
+  }
+}
+
+/**
  * How a job fails.
  *
  * @since 0.1.0
  * @category errors
  */
-export type ExecutorError = JobFailed | WorkerCrashed | JobTimedOut | NotSerializable | QueueFull
+export type ExecutorError = JobFailed | WorkerCrashed | JobTimedOut | NotSerializable | QueueFull | JobRefused

@@ -48,6 +48,8 @@ export interface Settled<A> {
   readonly result: Either.Either<A, ExecutorError>
   /** Milliseconds that the job ran. */
   readonly run: number
+  /** Attempts that the executor has made by itself; default 1. */
+  readonly attempts?: number | undefined
 }
 
 const sources = new WeakMap<object, Task | undefined>()

@@ -123,9 +123,9 @@ export const each = <Input, A, E = never, R = never>(
           kept,
           full,
           whenRoom,
-          give: (index, input, { result, run }, attempts, asked) => {
+          give: (index, input, { attempts: made = 1, result, run }, attempts, asked) => {
             const wait = Math.max(0, performance.now() - asked - run)
-            emit({ index, input, result, run, wait, attempts })
+            emit({ index, input, result, run, wait, attempts: attempts + made - 1 })
           },
           onEnd
         })
@@ -180,9 +180,16 @@ export const runChunk = <Input, A>(
     )
   )
 
-/** Whether another attempt may succeed: not if the failure depends only on function and input. */
-const canRetry = (error: ExecutorError): boolean =>
-  error._tag !== "NotSerializable" && !(error._tag === "WorkerCrashed" && error.reason === "closed")
+/**
+ * Whether another attempt may succeed: not if the failure depends only on function and input.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const canRetry = (error: ExecutorError): boolean =>
+  error._tag !== "NotSerializable" &&
+  error._tag !== "JobRefused" &&
+  !(error._tag === "WorkerCrashed" && error.reason === "closed")
 
 /**
  * Maps a job over inputs, on all threads (asyncio: `Executor.map`). The first failure ends the stream and cancels the

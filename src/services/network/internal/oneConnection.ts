@@ -21,47 +21,43 @@ const isBusy = (error: unknown): boolean => codeOf(error).startsWith("SQLITE_BUS
 /** A client whose transactions use its one connection; other statements wait until the transaction ends. */
 export const make = (connect: () => Client) => {
   let client = connect()
-  let transaction: Promise<void> | undefined
-  const alone = async () => {
-    while (transaction !== undefined) await transaction
+  let last = Promise.resolve()
+  /** Waits for its turn; the function ends it. */
+  const turn = (): Promise<() => void> => {
+    const before = last
+    let end: (() => void) | undefined
+    last = new Promise((resolve) => {
+      end = resolve
+    })
+    return before.then(() => end!)
   }
-  const patiently = async (statement: Statement): Promise<unknown> => {
-    const end = performance.now() + patience
+  /** Runs the statement in a turn, which it keeps if `keeps`, and tries again while another process holds the lock. */
+  const patiently = async (statement: Statement, keeps = false): Promise<readonly [unknown, () => void]> => {
+    const limit = performance.now() + patience
     for (;;) {
+      const end = await turn()
       try {
-        return await client.execute(statement)
+        const result = await client.execute(statement)
+        if (!keeps) end()
+        return [result, end]
       } catch (error) {
-        if (!isBusy(error)) throw error
-        // The driver does not reset a statement that met a lock, and SQLite commits no transaction beside it.
-        client.close()
-        client = connect()
-        if (performance.now() > end) throw error
+        // The driver does not reset a statement that met a lock, and SQLite commits nothing beside it: what the next turn
+        // wrote on this connection would be lost.
+        if (isBusy(error)) {
+          client.close()
+          client = connect()
+        }
+        end()
+        if (!isBusy(error) || performance.now() > limit) throw error
         await setTimeout(10 + 20 * Math.random())
       }
     }
   }
   return {
     close: () => client.close(),
-    execute: async (statement: Statement) => {
-      await alone()
-      return patiently(statement)
-    },
+    execute: async (statement: Statement) => (await patiently(statement))[0],
     transaction: async () => {
-      await alone()
-      let resolve: (() => void) | undefined
-      transaction = new Promise((ended) => {
-        resolve = ended
-      })
-      const end = () => {
-        transaction = undefined
-        resolve?.()
-      }
-      try {
-        await patiently("BEGIN IMMEDIATE")
-      } catch (error) {
-        end()
-        throw error
-      }
+      const [, end] = await patiently("BEGIN IMMEDIATE", true)
       const rollback = () => client.execute("ROLLBACK").finally(end)
       return {
         execute: (statement: Statement) => client.execute(statement),

@@ -1,0 +1,121 @@
+import { Effect, Layer } from "effect"
+import * as Output from "../services/host/Output.js"
+import * as SystemLoad from "../services/host/SystemLoad.js"
+import * as Table from "../services/text/Table.js"
+import * as Executor from "../services/thread/Executor.js"
+import * as Command from "./kernel/Command.js"
+import * as Flag from "./kernel/Flag.js"
+import * as Flags from "./kernel/Flags.js"
+import * as OwnProcess from "./kernel/OwnProcess.js"
+import * as Values from "./kernel/Values.js"
+
+const flags = {
+  store: Flags.store,
+  group: Flags.group,
+  code: Flags.code,
+  maxWorkers: Flag.kind("N|N%|+N", Values.jobs)(
+    "max-workers",
+    "jobs that run at once: a number, a share of the processors, or so many more; default one a processor"
+  ),
+  processes: Flag.toggle("processes", "child processes instead of threads, for code that may crash"),
+  maxMemory: Flags.size(4 * 1024 * 1024)("max-memory", "heap of each thread; a job that needs more fails"),
+  maxResult: Flags.size(1024)("max-result", "largest result of a job; a larger one fails", { default: "1M" }),
+  grace: Flag.withText(
+    Flags.grace("10s"),
+    "time that running jobs have to end after a signal; then they go back"
+  ),
+  health: Flag.value("health", {
+    value: "N",
+    text: "serve /health and /metrics on this port of 127.0.0.1; 0 is a free port",
+    parse: Values.port(0)
+  }),
+  deadAfter: Flags.span("dead-after", "exit with 1 when the store has not answered for this long", {
+    default: "60s"
+  }),
+  list: Flag.toggle("list", "print the runners, runs and given-up jobs of the store, and run nothing"),
+  json: Flag.toggle("json", "with --list: one JSON object a line")
+}
+
+type Config = Flag.Values<typeof flags>
+
+const list = (store: string, json: boolean) =>
+  Effect.gen(function* () {
+    const { read } = yield* Effect.promise(() => import("../services/cluster/ClusterStatus.js"))
+    const { poison, runners, runs } = yield* read(store)
+    if (json) {
+      const lines = Object.entries({ runner: runners, run: runs, poison }).flatMap(([kind, rows]) =>
+        rows.map((row) => JSON.stringify({ kind, ...row }))
+      )
+      return yield* Effect.forEach(lines, Output.print, { discard: true })
+    }
+    const rows = [
+      ...runners.map(({ grp, host, id, pid, running, workers }) => [
+        "runner",
+        id,
+        grp,
+        `${host} ${pid}`,
+        `${running} held, ${workers} workers`
+      ]),
+      ...runs.map(({ done, grp, id, module, name, ready, running }) => [
+        "run",
+        id,
+        grp,
+        `${module}#${name}`,
+        `${ready} ready, ${running} running, ${done} done`
+      ]),
+      ...poison.map(({ attempts, grp, idx, job, run }) => [
+        "poison",
+        `${run}/${idx}`,
+        grp,
+        job,
+        `${attempts} runners died`
+      ])
+    ]
+    if (rows.length === 0) return yield* Output.note("the store has no runners, runs and given-up jobs")
+    yield* Effect.forEach(Table.aligned(rows), Output.print, { discard: true })
+  })
+
+const serve = (store: string, config: Config) =>
+  Effect.gen(function* () {
+    const Runner = yield* Effect.promise(() => import("../services/cluster/Runner.js"))
+    const { cpus } = yield* SystemLoad.SystemLoad
+    const { code, deadAfter, grace, group, health, maxMemory, maxResult, processes } = config
+    const maxWorkers = config.maxWorkers === undefined ? cpus : Values.jobCount(config.maxWorkers, cpus)
+    const workers = { maxWorkers, maxMemory, grace: "1 second" } as const
+    const executor = processes ? Executor.layerProcesses(workers) : Executor.layerThreads(workers)
+    const runner = Runner.layer({ store, group, code, maxResult, grace, patience: deadAfter })
+    yield* Effect.gen(function* () {
+      const { failure, snapshot } = yield* Runner.Runner
+      if (health !== undefined) {
+        const { serve } = yield* Effect.promise(() => import("../services/cluster/RunnerHealth.js"))
+        yield* Output.note(`health: http://127.0.0.1:${yield* serve({ port: health })}/health`)
+      }
+      const { group, id } = yield* snapshot
+      yield* Output.note(`runner ${id} of group ${group}: ${maxWorkers} at once`)
+      yield* failure
+    }).pipe(Effect.provide(Layer.provide(runner, executor)))
+  }).pipe(Effect.scoped)
+
+export const command = Command.provide(
+  Command.make(
+    "runner",
+    {
+      summary:
+        "run jobs that aio executor --cluster, or ClusterExecutor, puts into a store; any number of runners share one",
+      usage: ["--store STORE [OPTIONS]"],
+      flags,
+      examples: [
+        ["runner --store jobs.sqlite --list", "what is in the store"],
+        ["runner --store postgres://jobs@db.example.org/jobs --code lib --health 8080", "a node of a cluster"]
+      ]
+    },
+    (config) => {
+      const { json, store } = config
+      if (store === undefined)
+        return Command.usage("no store is given; expected --store FILE or --store postgres://…")
+      if (config.list) return list(store, json)
+      return json ? Command.usage("--json applies to --list only") : serve(store, config)
+    }
+  ),
+  Layer.mergeAll(OwnProcess.guarded, SystemLoad.layer)
+)

@@ -1,0 +1,270 @@
+import { type Duration, Effect, Either, Fiber, FiberRef, Tracer } from "effect"
+import * as Backoff from "../../task/Backoff.js"
+import * as Sleep from "../../task/Sleep.js"
+import { Executor, withRefs, withTimeout } from "../../thread/Executor.js"
+import { reasonOf } from "../../thread/internal/task.js"
+import type { Job, Settled } from "../../thread/Job.js"
+import * as MapJobs from "../../thread/MapJobs.js"
+import type * as Store from "../Store.js"
+import type * as Queue from "./queue.js"
+import { makeSignal } from "./signal.js"
+import * as Wire from "./wire.js"
+
+// What a runner holds: rows that it has claimed, each in a fiber, until their results are recorded.
+
+/** Most rows, and characters, of one statement. */
+const batch = { rows: 500, characters: 4 * 1024 * 1024 }
+
+interface Held {
+  readonly claim: Queue.Claimed
+  readonly fiber: Fiber.RuntimeFiber<unknown>
+}
+
+interface Done {
+  readonly run: string
+  readonly idx: number
+  readonly attempt: number
+  readonly result: string
+}
+
+export interface Options {
+  readonly ask: <A>(ask: Effect.Effect<A, Store.StoreError>) => Effect.Effect<A, Store.StoreError>
+  readonly queue: Queue.Queue
+  readonly maxResult: number
+  /** The id under which it claims at this moment. */
+  readonly runner: () => string
+  /** Called when fewer rows are held than were wanted. */
+  readonly onRoom: () => void
+}
+
+const keyOf = ({ idx, run }: { readonly run: string; readonly idx: number }) => `${run} ${idx}`
+
+/** The job of a row, once for each of its inputs, with the further attempts of those that have failed. */
+const runRow = (
+  job: Job<Array<any>, unknown>,
+  inputs: Wire.Request["inputs"],
+  { backoff, retries = 0 }: Queue.Settings
+): Effect.Effect<ReadonlyArray<Settled<unknown>>, never, Executor> => {
+  const isChunk = inputs.every(({ length }) => length === 1)
+  const once = (
+    some: Wire.Request["inputs"]
+  ): Effect.Effect<ReadonlyArray<Settled<unknown>>, never, Executor> =>
+    isChunk
+      ? MapJobs.runChunk(
+          job as Job<[unknown], unknown>,
+          some.map(([input]) => input)
+        )
+      : Effect.flatMap(Executor, ({ run }) =>
+          Effect.forEach(some, (args) =>
+            Effect.suspend(() => {
+              const begun = performance.now()
+              return Effect.map(Effect.either(run(job, [...args])), (result) => ({
+                result,
+                run: performance.now() - begun
+              }))
+            })
+          )
+        )
+  const pauseBefore = Backoff.make(backoff)
+  return Effect.gen(function* () {
+    const settled = [...(yield* once(inputs))]
+    for (let attempt = 1; attempt <= retries; attempt++) {
+      const failed = settled.flatMap(({ result }, i) =>
+        Either.isLeft(result) && MapJobs.canRetry(result.left) ? [i] : []
+      )
+      if (failed.length === 0) break
+      yield* Sleep.sleep(yield* pauseBefore(attempt - 1))
+      const again = yield* once(failed.map((i) => inputs[i]!))
+      for (const [at, i] of failed.entries()) settled[i] = { ...again[at]!, attempts: attempt + 1 }
+    }
+    return settled
+  })
+}
+
+/** Where the fiber that asked for the job was: its log annotations, span and FiberRefs, its timeout, and the job's id. */
+const asRequested =
+  ({ context, timeout }: Wire.Request, id: string) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+    const refs = Object.entries({ ...context?.refs, "aio.job": id }).map(
+      ([name, value]) => [name, FiberRef.unsafeMake(value)] as const
+    )
+    let placed = withRefs(self, Object.fromEntries(refs))
+    if (timeout !== undefined) placed = withTimeout(placed, timeout)
+    if (context === undefined) return placed
+    placed = Effect.annotateLogs(placed, context.annotations)
+    if (context.span === undefined) return placed
+    return Effect.withParentSpan(placed, Tracer.externalSpan(context.span)) as Effect.Effect<A, E, R>
+  }
+
+export const make = ({
+  ask,
+  maxResult,
+  onRoom,
+  queue,
+  runner
+}: Options): Effect.Effect<
+  {
+    /** Records results, until the store fails for good. */
+    readonly recordLoop: Effect.Effect<never, Store.StoreError>
+    readonly size: () => number
+    readonly recorded: () => number
+    readonly dropped: () => number
+    /** Milliseconds that a row takes, about. */
+    readonly rowTime: () => number
+    /** Calls `onRoom` when fewer than this many rows are left. */
+    readonly wants: (rows: number) => void
+    readonly start: (
+      run: Queue.Run,
+      url: string,
+      rows: ReadonlyArray<Queue.Claimed>,
+      maxWorkers: number
+    ) => Effect.Effect<void, Store.StoreError>
+    /** Cancels the rows that others have now, or that were cancelled. */
+    readonly dropLost: Effect.Effect<void, Store.StoreError>
+    readonly dropAll: Effect.Effect<void>
+    /** Gives back what it does not hold: of a claim whose answer was lost. */
+    readonly returnLost: Effect.Effect<void, Store.StoreError>
+    /** Ends with the rows that run, or without them after the grace period. */
+    readonly drain: (maxWorkers: number, grace: Duration.Duration) => Effect.Effect<void>
+  },
+  never,
+  Executor
+> =>
+  Effect.gen(function* () {
+    const executor = yield* Executor
+    const held = new Map<string, Held>()
+    let done: Array<Done> = []
+    let recorded = 0
+    let dropped = 0
+    let room = 0
+    let rowTime = 20 // until the first row has run
+    const finished = makeSignal()
+
+    const execute = (run: Queue.Run, url: string, { args, attempt, idx }: Queue.Claimed) =>
+      Effect.gen(function* () {
+        const job: Job<Array<any>, unknown> = {
+          name: `${run.module}#${run.name}`,
+          task: { _tag: "Module", url, name: run.name }
+        }
+        const request = yield* Effect.either(
+          Effect.try({ try: () => Wire.decodeRequest(args), catch: reasonOf })
+        )
+        if (Either.isLeft(request)) return Wire.unreadable(request.left)
+        const id = `${run.id}/${idx}`
+        const settled = yield* asRequested(request.right, id)(runRow(job, request.right.inputs, run.settings))
+        let time = 0
+        for (const { run } of settled) time += run
+        rowTime += (Math.max(0.05, time) - rowTime) * 0.1
+        return Wire.encodeResult(job.name, settled, maxResult)
+      }).pipe(
+        Effect.provideService(Executor, executor),
+        Effect.map((result) => {
+          done.push({ run: run.id, idx, attempt, result })
+          finished.set()
+        })
+      )
+
+    const forget = (claim: { readonly run: string; readonly idx: number }) => {
+      held.delete(keyOf(claim))
+      if (held.size < room) {
+        room = 0
+        onRoom()
+      }
+    }
+
+    const record = Effect.gen(function* () {
+      let characters = 0
+      let length = 0
+      while (length < done.length && length < batch.rows && characters < batch.characters) {
+        characters += done[length++]!.result.length
+      }
+      const some = done.slice(0, length)
+      const count = yield* ask(queue.record(runner(), some))
+      // Removed afterwards: a drain waits until there are none.
+      const gone = new Set(some)
+      done = done.filter((one) => !gone.has(one))
+      recorded += count
+      dropped += some.length - count
+      for (const one of some) forget(one)
+    })
+    const recordLoop = Effect.forever(
+      Effect.zipRight(
+        finished.wait,
+        Effect.whileLoop({ while: () => done.length > 0, body: () => record, step: () => undefined })
+      )
+    )
+
+    const drop = (some: ReadonlyArray<Held>) =>
+      Effect.suspend(() => {
+        for (const { claim } of some) {
+          dropped++
+          forget(claim)
+        }
+        return Effect.asVoid(Effect.forkDaemon(Fiber.interruptAll(some.map(({ fiber }) => fiber))))
+      })
+
+    return {
+      recordLoop,
+      size: () => held.size,
+      recorded: () => recorded,
+      dropped: () => dropped,
+      rowTime: () => rowTime,
+      wants: (rows) => {
+        room = rows
+      },
+      start: (run, url, rows, maxWorkers) =>
+        Effect.gen(function* () {
+          // Under a row that was claimed before a runner may have died: it does not wait behind others, so that rows which
+          // only waited do not count as tried.
+          const back: Array<Queue.Claimed> = []
+          for (const claim of rows) {
+            if (claim.attempt > 1 && held.size >= maxWorkers) {
+              back.push(claim)
+              continue
+            }
+            const fiber = yield* Effect.forkDaemon(Effect.interruptible(execute(run, url, claim)))
+            held.set(keyOf(claim), { claim, fiber })
+          }
+          if (back.length > 0) yield* ask(queue.giveBack(runner(), back))
+        }),
+      dropLost: Effect.gen(function* () {
+        if (held.size === 0) return
+        const all = [...held.values()]
+        const mine = new Set(
+          (yield* ask(
+            queue.held(
+              runner(),
+              all.map(({ claim: { attempt, idx, run } }) => ({ run, idx, attempt }))
+            )
+          )).map(keyOf)
+        )
+        const waiting = new Set(done.map(keyOf))
+        yield* drop(
+          all.filter(
+            ({ claim }) => held.has(keyOf(claim)) && !mine.has(keyOf(claim)) && !waiting.has(keyOf(claim))
+          )
+        )
+      }),
+      returnLost: Effect.gen(function* () {
+        const lost = (yield* ask(queue.owned(runner()))).filter((claim) => !held.has(keyOf(claim)))
+        if (lost.length > 0) yield* ask(queue.giveBack(runner(), lost))
+      }),
+      dropAll: Effect.suspend(() => {
+        done = []
+        return drop([...held.values()])
+      }),
+      drain: (maxWorkers, grace) =>
+        Effect.gen(function* () {
+          const waiting = new Set(done.map(keyOf))
+          const unfinished = [...held.values()].filter(({ claim }) => !waiting.has(keyOf(claim)))
+          // Jobs start in the order of their claims.
+          yield* drop(unfinished.slice(maxWorkers))
+          const empty = Effect.iterate(undefined, {
+            while: () => held.size > 0,
+            body: () => Sleep.sleep(10)
+          })
+          yield* Effect.timeoutOption(Effect.interruptible(empty), grace)
+          yield* drop([...held.values()])
+        })
+    }
+  })

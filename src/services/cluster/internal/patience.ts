@@ -1,0 +1,22 @@
+import { Effect } from "effect"
+import * as Sleep from "../../task/Sleep.js"
+import * as Store from "../Store.js"
+
+/** Pauses before the store is asked again, in milliseconds: the last one for ever. */
+const pauses = [20, 50, 100, 200, 500, 1000]
+
+/** Asks the store again while its failures may pass, for so many milliseconds. */
+export const patient =
+  (limit: number, onFailure?: () => void) =>
+  <A, E, R>(ask: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.suspend(() => {
+      const since = performance.now()
+      const attempt = (nth: number): Effect.Effect<A, E, R> =>
+        Effect.catchAll(ask, (error) => {
+          if (!(error instanceof Store.StoreError)) return Effect.fail(error)
+          onFailure?.()
+          if (!error.isTransient || performance.now() - since > limit) return Effect.fail(error)
+          return Effect.zipRight(Sleep.sleep(pauses[Math.min(nth, pauses.length - 1)]!), attempt(nth + 1))
+        })
+      return attempt(0)
+    })

@@ -1,0 +1,116 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { chownSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { connect, createServer, type Socket } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { binaries } from "./settings.js"
+
+// A PostgreSQL of a test's own, which can be killed and started again, and a proxy that can stop forwarding.
+
+// PostgreSQL refuses to run as root.
+const id = (flag: string) => Number(spawnSync("id", [flag, "nobody"], { encoding: "utf8" }).stdout)
+const user = process.getuid?.() === 0 ? { uid: id("-u"), gid: id("-g") } : {}
+
+const freePort = () =>
+  new Promise<number>((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { readonly port: number }
+      server.close(() => resolve(port))
+    })
+  })
+
+export interface Postgres {
+  readonly port: number
+  readonly url: string
+  readonly kill: () => Promise<void>
+  readonly start: () => Promise<void>
+  readonly remove: () => Promise<void>
+}
+
+export const make = async (): Promise<Postgres> => {
+  const folder = mkdtempSync(join(tmpdir(), "aio-postgres-"))
+  const data = join(folder, "data")
+  mkdirSync(data, { mode: 0o700 })
+  if (user.uid !== undefined) for (const path of [folder, data]) chownSync(path, user.uid, user.gid)
+  const made = spawnSync(
+    binaries["initdb"]!,
+    ["-D", data, "-U", "aio", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
+    { ...user, cwd: folder, encoding: "utf8" }
+  )
+  if (made.status !== 0) throw new Error(made.stderr)
+  const port = await freePort()
+  const settings = { listen_addresses: "127.0.0.1", port, unix_socket_directories: data, max_connections: 60 }
+  const words = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
+  let child: ChildProcess | undefined
+  const start = () =>
+    new Promise<void>((resolve, reject) => {
+      const started = spawn(binaries["postgres"]!, ["-D", data, ...words], {
+        ...user,
+        cwd: folder,
+        stdio: ["ignore", "ignore", "pipe"]
+      })
+      child = started
+      let said = ""
+      started.stderr.on("data", (bytes) => {
+        said = (said + bytes).slice(-10_000)
+        if (said.includes("ready to accept connections")) resolve()
+      })
+      started.once("close", () => reject(new Error(said)))
+    })
+  const kill = async () => {
+    const ended = new Promise((resolve) => child?.once("close", resolve) ?? resolve(undefined))
+    // QUIT ends its own processes too, at once and without a checkpoint, as a crash does.
+    child?.kill("SIGQUIT")
+    await ended
+  }
+  await start()
+  return {
+    port,
+    url: `postgres://aio@127.0.0.1:${port}/postgres`,
+    start,
+    kill,
+    remove: async () => {
+      await kill()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+}
+
+/** Forwards to the port, until it is cut: then bytes wait, in both directions, and no connection ends. */
+export const proxy = async (to: number) => {
+  const sockets = new Set<Socket>()
+  let isCut = false
+  const server = createServer((from) => {
+    const other = connect(to, "127.0.0.1")
+    for (const [one, two] of [
+      [from, other],
+      [other, from]
+    ] as const) {
+      sockets.add(one)
+      one.on("data", (bytes) => two.write(bytes))
+      one.on("error", () => undefined)
+      one.on("close", () => {
+        sockets.delete(one)
+        two.destroy()
+      })
+      if (isCut) one.pause()
+    }
+  }).listen(0, "127.0.0.1")
+  await new Promise((resolve) => server.once("listening", resolve))
+  const { port } = server.address() as { readonly port: number }
+  return {
+    url: `postgres://aio@127.0.0.1:${port}/postgres`,
+    cut: () => {
+      isCut = true
+      for (const socket of sockets) socket.pause()
+    },
+    mend: () => {
+      isCut = false
+      for (const socket of sockets) socket.resume()
+    },
+    close: () => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    }
+  }
+}
