@@ -209,7 +209,13 @@ describe("ClusterExecutor", () => {
         // A submitter that is killed closes nothing.
         const killed = yield* Scope.make()
         const first = yield* Layer.buildWithScope(
-          submitter(at, { resumable: true, onRun: (id) => Effect.sync(() => void (run = id)) }),
+          submitter(at, {
+            resumable: true,
+            onRun: (id) =>
+              Effect.sync(() => {
+                run = id
+              })
+          }),
           killed
         )
         const some = yield* Stream.runCollect(MapJobs.map(noted, inputs(range(10)))).pipe(
@@ -237,7 +243,13 @@ describe("ClusterExecutor", () => {
     return Effect.gen(function* () {
       let run = ""
       const first = yield* Layer.build(
-        submitter(at, { resumable: true, onRun: (id) => Effect.sync(() => void (run = id)) })
+        submitter(at, {
+          resumable: true,
+          onRun: (id) =>
+            Effect.sync(() => {
+              run = id
+            })
+        })
       )
       const inc = job<(n: number) => number>(at, "inc")
       yield* Layer.build(runnerOf(at))

@@ -158,10 +158,12 @@ export const make = ({
         return Wire.encodeResult(job.name, settled, maxResult)
       }).pipe(
         Effect.provideService(Executor, executor),
-        Effect.map((result) => {
-          done.push({ run: run.id, idx, attempt, result })
-          finished.set()
-        })
+        Effect.flatMap((result) =>
+          Effect.sync(() => {
+            done.push({ run: run.id, idx, attempt, result })
+            finished.set()
+          })
+        )
       )
 
     const forget = (claim: { readonly run: string; readonly idx: number }) => {
