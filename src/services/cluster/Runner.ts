@@ -87,7 +87,7 @@ export class RunnerDead extends Data.TaggedError("RunnerDead")<{
 }> {
   readonly exitCode = codes.failed
   override get message() {
-    return `the runner's ${this.loop} were ${notDoneIn(this.silence)}; it ends so that its supervisor starts it again`
+    return `${this.loop} ${notDoneIn(this.silence)}; the runner ends so that its supervisor starts it again`
   }
 }
 
@@ -270,6 +270,11 @@ const make = (
       Effect.forkDaemon(
         Effect.interruptible(Effect.catchAllCause(loop, (cause) => Deferred.failCause(failure, cause)))
       )
+    // A query to a store that is cut off ends by its own time limit, long after the runner.
+    const within = (limit: Duration.DurationInput) => (effect: Effect.Effect<unknown>) =>
+      Effect.interruptible(Effect.timeoutOption(Effect.disconnect(effect), limit))
+    const end = (loops: ReadonlyArray<Fiber.RuntimeFiber<unknown, unknown>>) =>
+      within("2 seconds")(Fiber.interruptAll(loops))
     const recording = yield* fork(claims.recordLoop)
     const beating = yield* fork(live)
     const claiming = yield* fork(claimLoop)
@@ -277,11 +282,14 @@ const make = (
     yield* Effect.addFinalizer(() =>
       Effect.gen(function* () {
         isDraining = true
-        yield* Fiber.interruptAll([claiming, watching])
+        yield* end([claiming, watching])
         // What a claim has taken that was interrupted goes back with `leave`.
         if (claims.size() > 0) yield* claims.drain(maxWorkers, grace)
-        yield* Fiber.interruptAll([recording, beating])
-        yield* Effect.timeoutOption(Effect.ignore(ask(queue.leave(id, group))), "5 seconds")
+        yield* end([recording, beating])
+        yield* Effect.timeoutOption(
+          Effect.disconnect(Effect.ignore(ask(queue.leave(id, group)))),
+          "5 seconds"
+        )
       })
     )
 

@@ -266,10 +266,13 @@ export const postgres = (
         return pool
       }),
       (pool) =>
-        Effect.ignore(
-          Effect.timeoutOption(
-            Effect.tryPromise(() => pool.end()),
-            "1 second"
+        // Interruptible, or the time limit would wait for a connection that is cut off.
+        Effect.interruptible(
+          Effect.ignore(
+            Effect.timeoutOption(
+              Effect.tryPromise(() => pool.end()),
+              "1 second"
+            )
           )
         )
     )
