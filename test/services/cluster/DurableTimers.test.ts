@@ -61,6 +61,10 @@ describe("DurableTimers", () => {
       expect(runs[0]![0].at).toBeInstanceOf(Date)
       expect(runs[0]![1].due).toBeGreaterThanOrEqual(begun + 50)
       expect(shown.last!.started).toBeGreaterThanOrEqual(runs[0]![1].due)
+      // By now the server waits for its poll, an hour long.
+      yield* Effect.sleep(100)
+      yield* over((yield* timers.callLater(timer, 0, mail)).id)
+      expect(runs.length).toBe(2)
     })
   )
 
