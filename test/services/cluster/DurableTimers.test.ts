@@ -112,7 +112,7 @@ describe("DurableTimers", () => {
     Effect.gen(function* () {
       const { runs, timer } = mailer(({ attempt }) => {
         if (attempt === 1) throw new Error("thrown")
-        return attempt === 2 ? Effect.fail(new Error("no route")) : Effect.void
+        return attempt === 2 ? Effect.fail("no route") : Effect.void
       })
       const context = yield* Layer.build(DurableTimers.layer([timer], quiet))
       const { callLater } = Context.get(context, DurableTimers.DurableTimers)
