@@ -331,7 +331,10 @@ describe("aio schedule, wrong usage", () => {
       ["next", "@daily", "--from", "noon"],
       "next: option --from: time 'noon' is not a time; write one like 2027-01-31T09:00, 2027-01-31T09:00:00+01:00 or 09:00"
     ],
-    [["weekly"], "unknown subcommand 'weekly' (one of later, at, every, cron, next)"]
+    [
+      ["weekly"],
+      "unknown subcommand 'weekly' (one of later, at, every, cron, next, list, show, cancel, pause, resume, trigger, serve)"
+    ]
   ])("%j exits 2 with one line", async (words, line) => {
     const { code, stderr, stdout } = await aio(words)
     expect({ code, stdout, stderr }).toEqual({

@@ -1,4 +1,5 @@
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
@@ -238,4 +239,32 @@ describe("a cluster", { timeout: 120_000 }, () => {
     await whole(submitted, all)
     expect(new Set(ran(submitted.file)).size).toBe(all)
   })
+})
+
+it("the five commands of docs/cluster.md do as it says", { timeout: 120_000 }, () => {
+  const page = readFileSync(new URL("../../docs/cluster.md", import.meta.url), "utf8")
+  const [, block = ""] = /## To three runners\n+```sh\n([\s\S]*?)```/.exec(page) ?? []
+  expect(block.trim().split("\n")).toHaveLength(5)
+  const shop = join(folder, "shop")
+  mkdirSync(join(shop, "lib"), { recursive: true })
+  for (const file of ["square.mjs", "lib/square.mjs"])
+    writeFileSync(join(shop, file), "export const square = (n) => n * n\n")
+  const aio = join(shop, "aio")
+  writeFileSync(aio, `#!/bin/sh\nexec '${process.execPath}' '${Aio.command}' "$@"\n`)
+  chmodSync(aio, 0o755)
+  const here = block.replace(/STORE=\S+/, `STORE='${postgres.url}'`).replace("808$n", "0") // any free port
+  const { status, stderr, stdout } = spawnSync(
+    "bash",
+    ["-c", `trap 'kill $(jobs -p); wait' EXIT\nset -e\n${here}`],
+    {
+      cwd: shop,
+      encoding: "utf8",
+      env: { ...process.env, PATH: `${shop}:${process.env["PATH"]}` }
+    }
+  )
+  expect(
+    stdout.split("\n").filter((line) => /^\d+$/.test(line)),
+    stderr
+  ).toEqual(["1", "4", "9", "1", "4", "9"])
+  expect(status, stderr).toBe(0)
 })

@@ -10,7 +10,9 @@ import * as NetworkLoad from "../../src/programs/NetworkLoad.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as ServerCompare from "../../src/programs/ServerCompare.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
+import * as ClusterExecutor from "../../src/services/cluster/ClusterExecutor.js"
 import * as DurableTimers from "../../src/services/cluster/DurableTimers.js"
+import * as Runner from "../../src/services/cluster/Runner.js"
 import * as ScheduleServer from "../../src/services/cluster/ScheduleServer.js"
 import * as Store from "../../src/services/cluster/Store.js"
 import * as Downloader from "../../src/services/download/Downloader.js"
@@ -437,6 +439,24 @@ options("DurableTimers.CallOptions", { retries: "anyCount" }, (given) =>
       given
     )
   ).pipe(Effect.provide(DurableTimers.layerClient), Effect.provideService(Store.Store, {} as never))
+)
+options(
+  "ClusterExecutor.Options",
+  {
+    maxWorkers: "count",
+    capacity: "count",
+    retries: "anyCount",
+    tries: "count",
+    maxSize: "count",
+    patience: "time"
+  },
+  (given) => Layer.launch(ClusterExecutor.layer({ store: "/dev/null/none", ...given }))
+)
+options(
+  "Runner.Options",
+  { maxResult: "count", grace: "time", heartbeat: "someTime", patience: "someTime" },
+  (given) =>
+    Layer.launch(Layer.provide(Runner.layer({ store: "/dev/null/none", ...given }), InlineExecutor.layer))
 )
 option("ScheduledRuns.When delay", "anyTime", (delay) =>
   ScheduledRuns.start({ _tag: "Later", delay }, () => Effect.void)

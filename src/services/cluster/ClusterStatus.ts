@@ -1,3 +1,4 @@
+import type * as SqlClient from "@effect/sql/SqlClient"
 import { Effect } from "effect"
 import type { MissingPackage } from "../network/NetworkSettings.js"
 import { located } from "./internal/location.js"
@@ -64,6 +65,17 @@ export interface ClusterStatus {
   readonly poison: ReadonlyArray<PoisonRow>
 }
 
+const query = (sql: SqlClient.SqlClient) =>
+  Effect.all({
+    runners: sql<RunnerRow>`SELECT id, grp, host, pid, workers, running FROM aio_runners ORDER BY grp, id`,
+    runs: sql<RunRow>`SELECT r.id, r.grp, r.module, r.name,
+        CAST(COALESCE(SUM(CASE WHEN j.state = 0 THEN 1 END), 0) AS INTEGER) AS ready,
+        CAST(COALESCE(SUM(CASE WHEN j.state = 1 THEN 1 END), 0) AS INTEGER) AS running,
+        CAST(COALESCE(SUM(CASE WHEN j.state = 2 THEN 1 END), 0) AS INTEGER) AS done
+      FROM aio_runs r LEFT JOIN aio_jobs j ON j.run = r.id GROUP BY r.id, r.grp, r.module, r.name ORDER BY r.grp, r.id`,
+    poison: sql<PoisonRow>`SELECT run, idx, grp, job, attempts FROM aio_poison ORDER BY run, idx LIMIT 1000`
+  })
+
 /**
  * Reads what is in the store: `FILE`, `sqlite:FILE` or `postgres://user@host/database`.
  *
@@ -74,6 +86,6 @@ export const read = (store: string): Effect.Effect<ClusterStatus, Store.StoreErr
   Effect.scoped(
     Effect.gen(function* () {
       const opened = yield* Store.open(yield* located(store), [Queue.tables])
-      return yield* Queue.make(opened).status
+      return yield* opened.use(query)
     })
   )

@@ -3,7 +3,6 @@ import type * as SqlError from "@effect/sql/SqlError"
 import type { Fragment } from "@effect/sql/Statement"
 import { type Context, Effect } from "effect"
 import * as Printable from "../../text/Printable.js"
-import type * as ClusterStatus from "../ClusterStatus.js"
 import type * as Store from "../Store.js"
 
 // The queue of jobs in a store: one set of statements for SQLite and PostgreSQL, each for a batch of rows.
@@ -384,21 +383,7 @@ export const make = (store: Service) => {
           yield* sql`UPDATE aio_jobs SET state = 0, runner = NULL, attempt = attempt - 1 WHERE state = 1 AND runner = ${runner}`
           yield* notify(sql, channels.group(group))
         })
-      ),
-
-    // of operators
-
-    status: use((sql) =>
-      Effect.all({
-        runners: sql<ClusterStatus.RunnerRow>`SELECT id, grp, host, pid, workers, running FROM aio_runners ORDER BY grp, id`,
-        runs: sql<ClusterStatus.RunRow>`SELECT r.id, r.grp, r.module, r.name,
-            CAST(COALESCE(SUM(CASE WHEN j.state = 0 THEN 1 END), 0) AS INTEGER) AS ready,
-            CAST(COALESCE(SUM(CASE WHEN j.state = 1 THEN 1 END), 0) AS INTEGER) AS running,
-            CAST(COALESCE(SUM(CASE WHEN j.state = 2 THEN 1 END), 0) AS INTEGER) AS done
-          FROM aio_runs r LEFT JOIN aio_jobs j ON j.run = r.id GROUP BY r.id, r.grp, r.module, r.name ORDER BY r.grp, r.id`,
-        poison: sql<ClusterStatus.PoisonRow>`SELECT run, idx, grp, job, attempts FROM aio_poison ORDER BY run, idx LIMIT 1000`
-      })
-    )
+      )
   }
 }
 
