@@ -92,7 +92,7 @@ const serve = (store: string, config: Config) =>
       }
       const { group, id } = yield* snapshot
       yield* Output.note(`runner ${id} of group ${group}: ${maxWorkers} at once`)
-      yield* failure
+      return yield* failure
     }).pipe(Effect.provide(Layer.provide(runner, executor)))
   }).pipe(Effect.scoped)
 

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { basename } from "node:path"
 import * as Command from "@effect/platform/Command"
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, type Duration, Effect, Exit, Layer, Stream } from "effect"
+import { Cause, type Duration, Effect, Exit, Layer, Schema, Stream } from "effect"
 import * as GatherFiles from "../../src/programs/Gather.js"
 import * as LongRunning from "../../src/programs/LongRunning.js"
 import * as Network from "../../src/programs/Network.js"
@@ -11,6 +11,7 @@ import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as ServerCompare from "../../src/programs/ServerCompare.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
 import * as ClusterExecutor from "../../src/services/cluster/ClusterExecutor.js"
+import * as DurableTimers from "../../src/services/cluster/DurableTimers.js"
 import * as Runner from "../../src/services/cluster/Runner.js"
 import * as ScheduleServer from "../../src/services/cluster/ScheduleServer.js"
 import * as Store from "../../src/services/cluster/Store.js"
@@ -428,6 +429,16 @@ options(
     Effect.scoped(ScheduleServer.serve({ runners: new Map(), handle: () => Effect.void, ...given })).pipe(
       Effect.provideService(Store.Store, {} as never)
     )
+)
+options("DurableTimers.CallOptions", { retries: "anyCount" }, (given) =>
+  Effect.flatMap(DurableTimers.DurableTimers, ({ callLater }) =>
+    callLater(
+      DurableTimers.make({ name: "t", payload: Schema.Void, run: () => Effect.void }),
+      0,
+      undefined,
+      given
+    )
+  ).pipe(Effect.provide(DurableTimers.layerClient), Effect.provideService(Store.Store, {} as never))
 )
 options(
   "ClusterExecutor.Options",

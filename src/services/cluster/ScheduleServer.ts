@@ -94,6 +94,8 @@ export interface Options {
   readonly drain?: Duration.DurationInput | undefined
   /** Ends when no schedule that it runs has a further run; default false. */
   readonly untilDone?: boolean | undefined
+  /** Called when it serves the store, with an effect that makes it look for changes at once. Default: does nothing. */
+  readonly onServing?: ((wake: Effect.Effect<void>) => Effect.Effect<void>) | undefined
   readonly handle: (event: ServerEvent) => Effect.Effect<void>
 }
 
@@ -174,7 +176,7 @@ export const serve = (
   Effect.gen(function* () {
     checkOptions(options, { poll: someTime, drain: time, concurrency: count, keep: count })
     const store = yield* Store.Store
-    const { concurrency = 100, handle, runners, untilDone = false } = options
+    const { concurrency = 100, handle, onServing, runners, untilDone = false } = options
     const poll = Duration.toMillis(options.poll ?? "1 second")
     const drain = Duration.toMillis(options.drain ?? "30 seconds")
     const keep: claims.Keep = { runs: options.keep ?? 20 }
@@ -189,7 +191,7 @@ export const serve = (
     let me = ""
     let isClosed = false
     let woken = yield* Deferred.make<void>()
-    const wake = Effect.suspend(() => Deferred.succeed(woken, undefined))
+    const wake = Effect.asVoid(Effect.suspend(() => Deferred.succeed(woken, undefined)))
 
     // the server's own row
 
@@ -232,6 +234,7 @@ export const serve = (
         { discard: true }
       )
     yield* Effect.flatMap(register, reported)
+    if (onServing !== undefined) yield* onServing(wake)
 
     let beaten = monotonic()
     const seen = new Map<string, { readonly beat: number; readonly since: number }>()
