@@ -16,6 +16,7 @@ const compiler = [
 const slow = [
   "test/faults/**/*.test.ts",
   "test/cli/await.test.ts",
+  "test/cli/durable.test.ts",
   "test/cli/run-options.test.ts",
   "test/commands/examples.test.ts",
   "test/pack.test.ts",

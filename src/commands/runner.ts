@@ -84,7 +84,7 @@ const serve = (store: string, config: Config) =>
     const workers = { maxWorkers, maxMemory, grace: "1 second" } as const
     const executor = processes ? Executor.layerProcesses(workers) : Executor.layerThreads(workers)
     const runner = Runner.layer({ store, group, code, maxResult, grace, patience: deadAfter })
-    yield* Effect.gen(function* () {
+    return yield* Effect.gen(function* () {
       const { failure, snapshot } = yield* Runner.Runner
       if (health !== undefined) {
         const { serve } = yield* Effect.promise(() => import("../services/cluster/RunnerHealth.js"))
