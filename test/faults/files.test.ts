@@ -526,7 +526,8 @@ describe("lists of downloads", () => {
   const long = "a".repeat(1024 * 1024)
   const tooLong = (line: number) => `line ${line} of standard input is longer than 1 MiB`
   const beginning = `'${"a".repeat(80)}…'`
-  const noName = "is not a plain file name; leave out folders, leading dots and special characters"
+  const noName =
+    "is not a file name within the folder; leave out '..', a / in front, leading dots and special characters"
   const noUrl = "is not a URL; expected https://host/path"
   const name = (field: string) => `http://a.example/\t${field}`
   it.each([
@@ -551,14 +552,14 @@ describe("lists of downloads", () => {
     [
       "a password in the third field",
       name("n\thttp://user:secret@host/"),
-      "line 1: 'http://host/' is a third field; expected URL, TAB, file name, TAB, sha256:HEX"
+      "line 1: 'http://host/' is a third field; expected URL, TAB, file name, TAB, checksum"
     ],
     ["a password in a line that is too long", `http://user:secret@host/${long}`, tooLong(1)],
     ["ESC in a name", name("\x1b]0;pwn\x07x"), `line 1: '\\x1b]0;pwn\\x07x' ${noName}`],
     [
       "ESC in a checksum",
       name("x\tsha256:\x1b[2Jz"),
-      "line 1: 'sha256:\\x1b[2Jz' is not a checksum; expected sha256: and 64 hexadecimal digits"
+      "line 1: 'sha256:\\x1b[2Jz' is not a checksum; expected sha256: and 64 hexadecimal digits, sha512: and 128, sha1: and 40, or md5: and 32"
     ],
     ["C1 in a URL", "x\x9b2J y", `line 1: 'x\\u{9b}2J y' ${noUrl}`],
     ["a bidi override in a name", name("photo\u202egpj.exe"), `line 1: 'photo\\u{202e}gpj.exe' ${noName}`],
