@@ -195,11 +195,7 @@ export const command = Command.provide(
       flags,
       examples: [
         ["executor square.ts#square 1 2 3", "three results, in the order of the items"],
-        ["executor --json -a lines.txt upper.ts", "an event for each line of a file"],
-        [
-          "executor --cluster jobs.sqlite square.ts#square 1 2 3",
-          "on the runners of a store: aio runner --store jobs.sqlite"
-        ]
+        ["executor --json -a lines.txt upper.ts", "an event for each line of a file"]
       ]
     },
     (config, { operands: [target, ...words] }) =>

@@ -106,7 +106,7 @@ export const command = Command.provide(
       flags,
       examples: [
         ["runner --store jobs.sqlite --list", "what is in the store"],
-        ["runner --store postgres://jobs@db.example.org/jobs --code lib --health 8080", "a node of a cluster"]
+        ["runner --store jobs.sqlite --list --json", "the same as JSON"]
       ]
     },
     (config) => {

@@ -165,7 +165,10 @@ describe("a cluster", { timeout: 120_000 }, () => {
     between.close()
   })
 
-  it("rolling restart of all runners under load: each drains, and no job runs twice", async () => {
+  it("rolling restart of all runners under load: each drains, and no job runs twice", {
+    retry: 2,
+    timeout: 120_000
+  }, async () => {
     let runners = await Promise.all([runner(), runner(), runner()])
     const submitted = submit(150, 100)
     await untilRan(submitted.file, 10)
@@ -201,7 +204,10 @@ describe("a cluster", { timeout: 120_000 }, () => {
     await Promise.all(kept)
   })
 
-  it("random kills of runners, submitter and PostgreSQL: every result is there once", async () => {
+  it("random kills of runners, submitter and PostgreSQL: every result is there once", {
+    retry: 2,
+    timeout: 120_000
+  }, async () => {
     const seed = Number(process.env["AIO_SOAK_SEED"] ?? 1)
     const kills = Number(process.env["AIO_SOAK_KILLS"] ?? 12)
     let state = seed
