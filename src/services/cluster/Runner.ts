@@ -11,7 +11,7 @@ import * as Claims from "./internal/claims.js"
 import * as Code from "./internal/code.js"
 import { located } from "./internal/location.js"
 import * as Observer from "./internal/observer.js"
-import { patient } from "./internal/patience.js"
+import { patient, within } from "./internal/patience.js"
 import * as Queue from "./internal/queue.js"
 import * as Wake from "./internal/wake.js"
 import { RunError } from "./RunError.js"
@@ -270,9 +270,6 @@ const make = (
       Effect.forkDaemon(
         Effect.interruptible(Effect.catchAllCause(loop, (cause) => Deferred.failCause(failure, cause)))
       )
-    // A query to a store that is cut off ends by its own time limit, long after the runner.
-    const within = (limit: Duration.DurationInput) => (effect: Effect.Effect<unknown>) =>
-      Effect.interruptible(Effect.timeoutOption(Effect.disconnect(effect), limit))
     const end = (loops: ReadonlyArray<Fiber.RuntimeFiber<unknown, unknown>>) =>
       within("2 seconds")(Fiber.interruptAll(loops))
     const recording = yield* fork(claims.recordLoop)
@@ -286,10 +283,7 @@ const make = (
         // What a claim has taken that was interrupted goes back with `leave`.
         if (claims.size() > 0) yield* claims.drain(maxWorkers, grace)
         yield* end([recording, beating])
-        yield* Effect.timeoutOption(
-          Effect.disconnect(Effect.ignore(ask(queue.leave(id, group)))),
-          "5 seconds"
-        )
+        yield* within("5 seconds")(ask(queue.leave(id, group)))
       })
     )
 

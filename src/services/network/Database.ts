@@ -266,14 +266,9 @@ export const postgres = (
         return pool
       }),
       (pool) =>
-        // Interruptible, or the time limit would wait for a connection that is cut off.
-        Effect.interruptible(
-          Effect.ignore(
-            Effect.timeoutOption(
-              Effect.tryPromise(() => pool.end()),
-              "1 second"
-            )
-          )
+        // Interruptible within its own fiber, or the time limit would wait for a connection that is cut off.
+        Effect.ignore(
+          Effect.timeoutOption(Effect.interruptible(Effect.tryPromise(() => pool.end())), "1 second")
         )
     )
     const sql = yield* Effect.provide(client.fromPool({ acquire: pool as never }), reactivity.layer)

@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { type Duration, Effect } from "effect"
 import * as Sleep from "../../task/Sleep.js"
 import * as Store from "../Store.js"
 
@@ -20,3 +20,19 @@ export const patient =
         })
       return attempt(0)
     })
+
+/**
+ * What a finalizer still asks of the store, for so long at most, whether it fails or not: a query to a store that is cut off
+ * goes on alone until its own time limit.
+ */
+export const within =
+  (limit: Duration.DurationInput) =>
+  (ask: Effect.Effect<unknown, Store.StoreError>): Effect.Effect<void> =>
+    // Interruptible in its own fiber; that of the finalizer may have been interrupted already.
+    ask.pipe(
+      Effect.ignore,
+      Effect.disconnect,
+      Effect.interruptible,
+      Effect.timeoutOption(limit),
+      Effect.asVoid
+    )

@@ -5,6 +5,7 @@ import { type ExecutorError, JobRefused } from "../../thread/ExecutorError.js"
 import type { Cancel } from "../../thread/internal/starter.js"
 import type { Settled } from "../../thread/Job.js"
 import type * as Store from "../Store.js"
+import { within } from "./patience.js"
 import * as Queue from "./queue.js"
 import { isEarly, makeSignal } from "./signal.js"
 import * as Wake from "./wake.js"
@@ -233,9 +234,7 @@ export const make = ({
   const close = Effect.suspend(() => {
     const healthy = broken === undefined
     fail(refused("its executor was closed"))
-    return healthy
-      ? Effect.asVoid(Effect.timeoutOption(Effect.ignore(ask(queue.endRun(id, group, owner))), "5 seconds"))
-      : Effect.void
+    return healthy ? within("5 seconds")(ask(queue.endRun(id, group, owner))) : Effect.void
   })
 
   return { size: () => rows.size, submit, work, close }
