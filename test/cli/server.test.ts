@@ -195,6 +195,14 @@ describe("aio server", { timeout: 60_000 }, () => {
     await expect(fetch(url)).rejects.toThrow()
   })
 
+  it("--processes: kills a process that does not end within the grace period", async () => {
+    const { child, ended } = await serving("--processes", "2", "--grace", "200ms")
+    const { stdout } = spawnSync("ps", ["-o", "pid=", "--ppid", String(child.pid)], { encoding: "utf8" })
+    process.kill(Number(stdout.trim().split(/\s+/)[0]), "SIGSTOP")
+    child.kill("SIGTERM")
+    expect((await ended).code).toBe(143)
+  })
+
   it("explains waiting and blocking in five lines, and ends", async () => {
     const { code, stderr, stdout } = await InProcess.run(["server", "--explain"])
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" })

@@ -104,17 +104,16 @@ export const run = (options: Options): Effect.Effect<never, ProcessRefused> =>
       Effect.gen(function* () {
         for (const worker of alive.keys())
           worker.send({ type: "stop", reason } satisfies Stop, () => undefined)
-        const last = yield* Effect.timeoutOption(
-          Effect.iterate(alive.size, {
-            while: (left) => left > 0,
-            body: () =>
-              Effect.map(Queue.take(heard), (message) => {
-                if (message.type === "exit") alive.delete(message.worker)
-                return alive.size
-              })
-          }),
-          grace
-        )
+        const gone = Effect.iterate(alive.size, {
+          while: (left) => left > 0,
+          body: () =>
+            Effect.map(Queue.take(heard), (message) => {
+              if (message.type === "exit") alive.delete(message.worker)
+              return alive.size
+            })
+        })
+        // Interruptible in its own fiber: within a finalizer the time limit would otherwise wait for it.
+        const last = yield* Effect.timeoutOption(Effect.interruptible(gone), grace)
         if (last._tag === "None") for (const worker of alive.keys()) worker.process.kill("SIGKILL")
       })
     let listening = false
