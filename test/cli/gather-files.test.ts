@@ -14,15 +14,7 @@ import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
 import * as InProcess from "../support/InProcess.js"
 
-const servers: Array<FaultServer.FaultServer> = []
-const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
-  const server = await FaultServer.start(handlers)
-  servers.push(server)
-  return server
-}
-afterAll(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()))
-})
+const serve = FaultServer.starter()
 const mounted: Array<string> = []
 afterAll(() => {
   for (const dir of mounted) execFileSync("umount", [dir])

@@ -7,15 +7,7 @@ import * as InProcess from "../support/InProcess.js"
 
 // Names with folders: in a list, and by -x.
 
-const servers: Array<FaultServer.FaultServer> = []
-const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
-  const server = await FaultServer.start(handlers)
-  servers.push(server)
-  return server
-}
-afterAll(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()))
-})
+const serve = FaultServer.starter()
 afterAll(Aio.removeFolders)
 
 const { bytes, ok } = FaultServer

@@ -11,11 +11,7 @@ import * as FaultServer from "../support/FaultServer.js"
 import * as InProcess from "../support/InProcess.js"
 
 const closers: Array<() => unknown> = []
-const serve = async (...args: Parameters<typeof FaultServer.start>) => {
-  const server = await FaultServer.start(...args)
-  closers.push(server.close)
-  return server
-}
+const serve = FaultServer.starter()
 afterAll(async () => {
   await Promise.all(closers.splice(0).map((close) => close()))
 })

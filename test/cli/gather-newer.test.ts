@@ -7,15 +7,7 @@ import * as InProcess from "../support/InProcess.js"
 
 // The server's modification time, and -N.
 
-const servers: Array<FaultServer.FaultServer> = []
-const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
-  const server = await FaultServer.start(handlers)
-  servers.push(server)
-  return server
-}
-afterAll(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()))
-})
+const serve = FaultServer.starter()
 afterAll(Aio.removeFolders)
 
 const old = new Date("2020-01-02T03:04:05Z")

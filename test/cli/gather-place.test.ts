@@ -8,15 +8,7 @@ import * as InProcess from "../support/InProcess.js"
 
 // Where the bodies go: into the current folder, -d DIR, -o FILE, standard output, nowhere.
 
-const servers: Array<FaultServer.FaultServer> = []
-const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
-  const server = await FaultServer.start(handlers)
-  servers.push(server)
-  return server
-}
-afterAll(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()))
-})
+const serve = FaultServer.starter()
 afterAll(Aio.removeFolders)
 
 const { bytes, dropAfter, ok } = FaultServer

@@ -8,15 +8,7 @@ import * as FaultServer from "../support/FaultServer.js"
 import { idle } from "../support/Idle.js"
 import * as InProcess from "../support/InProcess.js"
 
-const servers: Array<FaultServer.FaultServer> = []
-const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
-  const server = await FaultServer.start(handlers)
-  servers.push(server)
-  return server
-}
-afterAll(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()))
-})
+const serve = FaultServer.starter()
 afterAll(Aio.removeFolders)
 
 const gather = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>

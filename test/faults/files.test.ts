@@ -26,16 +26,8 @@ import * as Terminal from "../support/Terminal.js"
 
 // Contents of the folder, names, lists and links: everything that an attack or another program can put there.
 
-const servers: Array<FaultServer.FaultServer> = []
-const serve = async (handlers: Readonly<Record<string, FaultServer.Handler>>) => {
-  const server = await FaultServer.start(handlers)
-  servers.push(server)
-  return server
-}
-afterAll(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()))
-  Aio.removeFolders()
-})
+const serve = FaultServer.starter()
+afterAll(Aio.removeFolders)
 
 const { bytes, file, ok, sha256, status } = FaultServer
 const body = bytes(300_000)

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto"
 import * as http from "node:http"
 import type { AddressInfo, Socket } from "node:net"
+import { afterAll } from "vitest"
 
 /** What a handler may do with one request, faults included. */
 export interface Exchange {
@@ -77,6 +78,19 @@ export const start = async (
         server.close(() => resolve())
         server.closeAllConnections()
       })
+  }
+}
+
+/** As {@link start}, for the test file that calls this: the servers are closed after its tests. */
+export const starter = (): typeof start => {
+  const servers: Array<FaultServer> = []
+  afterAll(async () => {
+    await Promise.all(servers.map(({ close }) => close()))
+  })
+  return async (...args) => {
+    const server = await start(...args)
+    servers.push(server)
+    return server
   }
 }
 
