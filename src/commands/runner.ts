@@ -106,7 +106,10 @@ export const command = Command.provide(
       flags,
       examples: [
         ["runner --store jobs.sqlite --list", "what is in the store"],
-        ["runner --store jobs.sqlite --list --json", "the same as JSON"]
+        [
+          "runner --store jobs.sqlite --group images --health 0",
+          "run the jobs of a group until it is stopped"
+        ]
       ]
     },
     (config) => {

@@ -70,8 +70,8 @@ describe("the examples of --help", () => {
     let served = false
     const add = (text: string) => {
       output += text
-      // A server runs until it is asked to end.
-      if (served || !output.startsWith("listening on ")) return
+      // A server or a runner runs until it is asked to end.
+      if (served || !/^listening on |^runner \S+ of group /m.test(output)) return
       served = true
       process.kill(-child.pid!, "SIGTERM")
     }

@@ -1,4 +1,4 @@
-import { Duration, type Effect, type Layer } from "effect"
+import type { Effect, Layer } from "effect"
 import * as ClusterExecutor from "../../services/cluster/ClusterExecutor.js"
 import type { Executor } from "../../services/thread/Executor.js"
 import type * as Values from "../kernel/Values.js"
@@ -16,9 +16,6 @@ export const layer = (
   onRun: (id: string) => Effect.Effect<void>
 ): Layer.Layer<Executor, Layer.Layer.Error<ReturnType<typeof ClusterExecutor.layer>>> => {
   const { code, group, retries, run, tries } = config
-  const { first, max } = retries.backoff
-  const ms = (duration: Duration.DurationInput | undefined) =>
-    duration === undefined ? {} : Duration.toMillis(duration)
   return ClusterExecutor.layer({
     store: config.cluster,
     group,
@@ -27,10 +24,6 @@ export const layer = (
     tries,
     onRun,
     resumable: true,
-    retries: retries.retries,
-    backoff: {
-      ...(first === undefined ? {} : { first: ms(first) as number }),
-      ...(max === undefined ? {} : { max: ms(max) as number })
-    }
+    ...retries
   })
 }

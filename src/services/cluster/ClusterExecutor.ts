@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { Duration, Effect, Either, Layer, type Scope } from "effect"
 import type { MissingPackage } from "../network/NetworkSettings.js"
+import * as Backoff from "../task/Backoff.js"
 import { anyCount, checkOptions, count, type Range, time } from "../text/Numbers.js"
 import { Executor } from "../thread/Executor.js"
 import { type ExecutorError, JobRefused, NotSerializable, QueueFull } from "../thread/ExecutorError.js"
@@ -16,19 +17,6 @@ import { RunError } from "./RunError.js"
 import * as Store from "./Store.js"
 
 // The submitter's side: an executor whose jobs run in other processes, by way of a store.
-
-/**
- * The pauses before further attempts, as in `Backoff.Backoff`, as it goes through the store: durations in milliseconds.
- *
- * @since 0.1.0
- * @category options
- */
-export interface Pauses {
-  readonly first?: number
-  readonly factor?: number
-  readonly max?: number
-  readonly jitter?: number
-}
 
 /**
  * Settings of {@link layer}.
@@ -50,7 +38,7 @@ export interface Options {
   /** Further attempts, on its runner, for a job that has failed; default 0. */
   readonly retries?: number | undefined
   /** The pauses before them. */
-  readonly backoff?: Pauses | undefined
+  readonly backoff?: Backoff.Backoff | undefined
   /** A job that this many runners had when they died fails; default 3. */
   readonly tries?: number | undefined
   /** Bytes of a job's arguments; larger ones fail with `NotSerializable`. Default 1 MiB. */
@@ -94,6 +82,7 @@ const make = (
     if (!Queue.isGroup(group)) return yield* new RunError({ message: Queue.groupProblem(group) })
     const ask = patient(Duration.toMillis(options.patience ?? "1 minute"))
     const queue = Queue.make(yield* ask(Store.open(location, [Queue.tables])))
+    const backoff = Backoff.inMillis(options.backoff ?? {})
     const owner = randomUUID()
     const taken = options.run === undefined ? undefined : yield* ask(queue.takeRun(options.run, owner))
     if (options.run !== undefined && taken === undefined) {
@@ -138,7 +127,7 @@ const make = (
           )
         }
       }
-      const { backoff, resumable = taken !== undefined, retries, tries = 3 } = options
+      const { resumable = taken !== undefined, retries, tries = 3 } = options
       const submission = Submission.make({
         location,
         queue,

@@ -16,7 +16,7 @@ import {
   type Scope
 } from "effect"
 import { codes } from "../host/ExitCodes.js"
-import type * as Backoff from "../task/Backoff.js"
+import * as Backoff from "../task/Backoff.js"
 import * as Causes from "../task/Causes.js"
 import {
   anyCount,
@@ -133,7 +133,7 @@ export interface Options extends Pick<ScheduleServer.Options, "poll" | "concurre
 // errors
 
 /**
- * A payload cannot be recorded: it does not have the type of its schema, or it is none after JSON. Exit code 2.
+ * A payload cannot be recorded: it does not match its schema, or not any more after a round trip through JSON. Exit code 2.
  *
  * @since 0.1.0
  * @category errors
@@ -279,7 +279,6 @@ const rulesOf = (options: EveryOptions) =>
   Effect.gen(function* () {
     const { backoff = {}, catchUp, jitter, now, overlap, retries, times, until, window } = options
     checkOptions(options, { times: anyCount, retries: anyCount, jitter: time, seed: anyNumber, window: time })
-    checkOptions(backoff, { first: time, max: time })
     // The delays of a series stay the same in the next process.
     const seed = options.seed ?? (jitter === undefined ? undefined : yield* Random.nextIntBetween(0, 2 ** 31))
     const ms = (duration: Duration.DurationInput | undefined) => duration && millis(duration)
@@ -288,7 +287,7 @@ const rulesOf = (options: EveryOptions) =>
       until: until === undefined ? undefined : DateTime.unsafeMake(until).epochMillis,
       jitter: ms(jitter),
       window: ms(window),
-      backoff: given({ ...backoff, first: ms(backoff.first), max: ms(backoff.max) })
+      backoff: given(Backoff.inMillis(backoff))
     }) as Schedules.Spec["rules"]
   })
 

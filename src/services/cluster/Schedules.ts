@@ -362,7 +362,7 @@ const find = (sql: SqlClient.SqlClient, store: string, id: string) =>
   })
 
 /**
- * A schedule and the record of its runs, the newest last. Fails with `ScheduleError` if there is none with this id.
+ * A schedule and the record of its runs, the newest last. Fails with `ScheduleError` if no schedule has this id.
  *
  * @since 0.1.0
  * @category effects

@@ -4,6 +4,7 @@ import { connect, createServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Data, Effect, Exit, Runtime, type Scope } from "effect"
+import * as OwnedBy from "./OwnedBy.js"
 
 // A Unix socket on which a running command takes requests of the same user. It is in a folder that only this user may
 // enter, and has the digest of the command's working directory and the pid in its name. A request is a line of JSON; the
@@ -50,15 +51,6 @@ const made = (folder: string): string => {
 const digest = (directory: string): string =>
   createHash("sha256").update(fs.realpathSync(directory)).digest("hex").slice(0, 16)
 
-const isLive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM"
-  }
-}
-
 /** The sockets of a folder whose processes run; the others are removed. */
 const sockets = (
   folder: string
@@ -67,7 +59,7 @@ const sockets = (
     const [, of, digits] = /^([0-9a-f]{16})-(\d{1,10})-\d+\.sock$/.exec(name) ?? []
     if (of === undefined) return []
     const path = join(folder, name)
-    if (isLive(Number(digits))) return [{ pid: Number(digits), of, path }]
+    if (OwnedBy.isLive(`${digits}:`)) return [{ pid: Number(digits), of, path }]
     fs.rmSync(path, { force: true })
     return []
   })
@@ -91,8 +83,7 @@ export const serve = (
       try: () => {
         const folder = made(folderOf(env))
         sockets(folder)
-        const path = join(folder, `${digest(directory)}-${process.pid}-${++count}.sock`)
-        return path
+        return join(folder, `${digest(directory)}-${process.pid}-${++count}.sock`)
       },
       catch: failed
     })

@@ -18,8 +18,24 @@ export interface Backoff {
   readonly jitter?: number | undefined
 }
 
+/**
+ * The same, with durations as numbers of milliseconds, for JSON. Throws a `RangeError` when a setting is out of range.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const inMillis = (backoff: Backoff): Backoff => {
+  check(backoff)
+  const ms = (duration: Duration.DurationInput | undefined) =>
+    duration === undefined ? undefined : Math.min(Duration.toMillis(duration), Number.MAX_SAFE_INTEGER)
+  return { ...backoff, first: ms(backoff.first), max: ms(backoff.max) }
+}
+
 const positive: Range = { least: 0, above: true, whole: false }
 const share: Range = { least: 0, most: 1, whole: false }
+
+const check = (backoff: Backoff) =>
+  checkOptions(backoff, { first: time, factor: positive, max: time, jitter: share })
 
 /**
  * The pause before the nth retry in a row, counted from 0, in milliseconds; its jitter is drawn from Effect's `Random`.
@@ -40,7 +56,7 @@ const share: Range = { least: 0, most: 1, whole: false }
  * @category constructors
  */
 export const make = (backoff: Backoff = {}): ((nth: number) => Effect.Effect<number>) => {
-  checkOptions(backoff, { first: time, factor: positive, max: time, jitter: share })
+  check(backoff)
   const { factor = 2, jitter = 0.2 } = backoff
   const first = Duration.toMillis(backoff.first ?? "500 millis")
   const max = Duration.toMillis(backoff.max ?? "30 seconds")

@@ -92,7 +92,7 @@ describe("ControlSocket", () => {
     })
   )
 
-  it.scopedLive("bounds a request, and survives what is none", () =>
+  it.scopedLive("bounds a request, and survives bytes that are not one", () =>
     Effect.gen(function* () {
       const { directory, env, own } = yield* setting
       yield* ControlSocket.serve(echo, directory, env)

@@ -6,14 +6,11 @@ import { reasonOf } from "../../thread/internal/task.js"
 import type { Job, Settled } from "../../thread/Job.js"
 import * as MapJobs from "../../thread/MapJobs.js"
 import type * as Store from "../Store.js"
-import type * as Queue from "./queue.js"
+import * as Queue from "./queue.js"
 import { makeSignal } from "./signal.js"
 import * as Wire from "./wire.js"
 
 // What a runner holds: rows that it has claimed, each in a fiber, until their results are recorded.
-
-/** Most rows, and characters, of one statement. */
-const batch = { rows: 500, characters: 4 * 1024 * 1024 }
 
 interface Held {
   readonly claim: Queue.Claimed
@@ -175,12 +172,10 @@ export const make = ({
     }
 
     const record = Effect.gen(function* () {
-      let characters = 0
-      let length = 0
-      while (length < done.length && length < batch.rows && characters < batch.characters) {
-        characters += done[length++]!.result.length
-      }
-      const some = done.slice(0, length)
+      const some = done.slice(
+        0,
+        Queue.batchOf(done, ({ result }) => result)
+      )
       const count = yield* ask(queue.record(runner(), some))
       // Removed afterwards: a drain waits until there are none.
       const gone = new Set(some)

@@ -3,8 +3,8 @@ import type * as Store from "../Store.js"
 import type * as Queue from "./queue.js"
 import * as Wire from "./wire.js"
 
-// Who is dead: a beat that stands still for some looks in a row is of a process that is dead, stopped, or cut off. Looks and
-// not clocks decide: after a pause of its own, or of the store, an observer begins to count anew, so that clock jumps, a
+// Decides which processes are dead: one whose beat stays the same for some looks in a row has died, was stopped, or is cut off.
+// Looks decide and not clocks: after a pause of its own, or of the store, an observer begins to count anew, so that clock jumps, a
 // suspended machine or a restarted database kill nothing.
 
 /** Looks without a beat: of a runner, and of a submitter, which beats each 10 seconds. */

@@ -2,6 +2,7 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as SqlError from "@effect/sql/SqlError"
 import type { Fragment } from "@effect/sql/Statement"
 import { type Context, Effect } from "effect"
+import type * as Backoff from "../../task/Backoff.js"
 import * as Printable from "../../text/Printable.js"
 import type * as Store from "../Store.js"
 
@@ -13,6 +14,16 @@ import type * as Store from "../Store.js"
 // compared with another machine's: a runner is dead when its beat stands still for an observer (see runner.ts).
 
 export type Service = Context.Tag.Service<Store.Store>
+
+/** How many of these go into one statement: at most 500 rows, and few when they are long. */
+export const batchOf = <A>(all: ReadonlyArray<A>, textOf: (one: A) => string): number => {
+  let characters = 0
+  let length = 0
+  while (length < all.length && length < 500 && characters < 4 * 1024 * 1024) {
+    characters += textOf(all[length++]!).length
+  }
+  return length
+}
 
 export const state = { ready: 0, running: 1, done: 2 } as const
 
@@ -51,12 +62,10 @@ export const channels = {
 /** The payload of a notification that jobs are gone. */
 export const cancelled = "cancelled"
 
-/** How often a job that has failed runs again; durations in milliseconds. */
+/** How often a job that has failed runs again, as JSON: durations are numbers of milliseconds. */
 export interface Settings {
   readonly retries?: number | undefined
-  readonly backoff?:
-    | { readonly first?: number; readonly factor?: number; readonly max?: number; readonly jitter?: number }
-    | undefined
+  readonly backoff?: Backoff.Backoff | undefined
 }
 
 export interface Run {
@@ -105,7 +114,7 @@ const indexes = (sql: Sql, dialect: Service["dialect"], values: ReadonlyArray<nu
 export const make = (store: Service) => {
   const { dialect, transaction, use } = store
   const isPg = dialect === "pg"
-  /** Wakes those who listen on the channel; on SQLite they poll. */
+  /** Wakes the processes that listen on the channel; on SQLite they poll. */
   const notify = (sql: Sql, channel: string, payload = ""): Effect.Effect<unknown, SqlError.SqlError> =>
     isPg ? sql`SELECT pg_notify(${channel}, ${payload})` : Effect.void
   const mine = (sql: Sql, run: string, owner: string) =>

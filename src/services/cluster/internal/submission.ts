@@ -13,9 +13,6 @@ import * as Wire from "./wire.js"
 
 // A run from its submitter's side: rows out in batches, results in, each in one fiber.
 
-/** Most rows, and characters, of one statement. */
-const batch = { rows: 500, characters: 4 * 1024 * 1024 }
-
 /** How often a submitter shows that it lives, and looks for runners while no result comes, in milliseconds. */
 const beatEvery = 10_000
 const lookEvery = 1000
@@ -130,19 +127,13 @@ export const make = ({
     }
   }
 
-  const takeBatch = (): ReadonlyArray<Row> => {
-    let characters = 0
-    let length = 0
-    while (length < outbox.length && length < batch.rows && characters < batch.characters) {
-      characters += outbox[length++]!.args.length
-    }
-    return outbox.splice(0, length)
-  }
-
   const send = Effect.gen(function* () {
     yield* unsent.wait
     while (outbox.length > 0) {
-      const some = takeBatch()
+      const some = outbox.splice(
+        0,
+        Queue.batchOf(outbox, ({ args }) => args)
+      )
       const added = yield* ask(
         queue.add(
           id,
