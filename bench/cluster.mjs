@@ -2,10 +2,11 @@
 // of a start; and the cost of a job as the queue grows. PostgreSQL is Debian's, started here, with fsync as it is by default.
 // graphile-worker 0.16 (0.17 and later need Node 22) is installed into a temporary folder.
 import { spawn, spawnSync } from "node:child_process"
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { prepare } from "../scripts/postgres.mjs"
 import { aio, compare, root, selfTimed } from "./harness.mjs"
 
 const folder = mkdtempSync(join(tmpdir(), "aio-bench-cluster-"))
@@ -14,6 +15,7 @@ process.on("exit", () => {
   for (const child of children) child.kill(child.spawnfile.endsWith("postgres") ? "SIGQUIT" : "SIGKILL")
   rmSync(folder, { recursive: true, force: true })
 })
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1))
 const peer = (name) => join(root, "bench/peers", name)
 const rounds = Number(process.env["ROUNDS"] ?? 3)
 
@@ -45,28 +47,11 @@ const startPostgres = async () => {
   const version = existsSync(home) ? readdirSync(home).sort((a, b) => Number(b) - Number(a))[0] : undefined
   if (version === undefined) return undefined
   const bin = (name) => join(home, version, "bin", name)
-  const data = join(folder, "postgres")
-  mkdirSync(data, { mode: 0o700 })
-  const id = (flag) => Number(spawnSync("id", [flag, "nobody"], { encoding: "utf8" }).stdout)
-  const user = process.getuid() === 0 ? { uid: id("-u"), gid: id("-g") } : {}
-  if (user.uid !== undefined) for (const path of [folder, data]) chownSync(path, user.uid, user.gid)
-  spawnSync(bin("initdb"), ["-D", data, "-U", "aio", "-A", "trust", "-E", "UTF8", "--locale=C"], {
-    ...user,
-    cwd: folder
-  })
   const port = 20_000 + (process.pid % 20_000)
-  const settings = {
-    listen_addresses: "127.0.0.1",
-    port,
-    unix_socket_directories: data,
-    max_connections: 100
-  }
-  const words = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
-  await start(bin("postgres"), ["-D", data, ...words], /ready to accept connections/, {
-    ...user,
-    cwd: folder
-  })
-  return `postgres://aio@127.0.0.1:${port}/postgres`
+  const settings = { max_connections: 100 }
+  const { options, url, words } = prepare({ folder, initdb: bin("initdb"), port, settings })
+  await start(bin("postgres"), words, /ready to accept connections/, options)
+  return url
 }
 
 const startRunner = async (store) => {

@@ -2,10 +2,11 @@
 // an OpenID issuer and an S3 server, each a process of its own on loopback with its data in a temporary folder, and the page
 // in headless Chromium.
 import { spawn, spawnSync } from "node:child_process"
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { prepare } from "./postgres.mjs"
 import { bin, build, install, root } from "./project.mjs"
 
 const which = (name) => spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim()
@@ -53,10 +54,6 @@ install()
 build()
 
 const folder = mkdtempSync(join(tmpdir(), "aio-services-"))
-// PostgreSQL refuses to run as root.
-const id = (flag) => Number(spawnSync("id", [flag, "nobody"], { encoding: "utf8" }).stdout)
-const user = isRoot ? { uid: id("-u"), gid: id("-g") } : {}
-
 const freePort = () =>
   new Promise((resolve) => {
     const server = createServer()
@@ -95,29 +92,10 @@ process.on("exit", stop)
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1))
 
 const startPostgres = async () => {
-  const data = join(folder, "postgres")
-  mkdirSync(data, { mode: 0o700 })
-  if (isRoot) {
-    chownSync(folder, user.uid, user.gid)
-    chownSync(data, user.uid, user.gid)
-  }
-  const made = spawnSync(initdb, ["-D", data, "-U", "aio", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"], {
-    ...user,
-    cwd: folder,
-    encoding: "utf8"
-  })
-  if (made.status !== 0) throw new Error(`initdb: ${made.stderr}`)
-  const port = await freePort()
-  const settings = {
-    listen_addresses: "127.0.0.1",
-    port,
-    unix_socket_directories: data,
-    fsync: "off",
-    max_connections: 30
-  }
-  const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
-  await start(postgres, ["-D", data, ...args], /ready to accept connections/, user)
-  return { DATABASE_URL: `postgres://aio@127.0.0.1:${port}/postgres` }
+  const settings = { fsync: "off", max_connections: 30 }
+  const { options, url, words } = prepare({ folder, initdb, port: await freePort(), settings })
+  await start(postgres, words, /ready to accept connections/, options)
+  return { DATABASE_URL: url }
 }
 
 const startRedis = async () => {

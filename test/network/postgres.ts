@@ -1,15 +1,12 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { chownSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
 import { connect, createServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { prepare } from "../../scripts/postgres.mjs"
 import { binaries } from "./settings.js"
 
 // A PostgreSQL of a test's own, which can be killed and started again, and a proxy that can stop forwarding.
-
-// PostgreSQL refuses to run as root.
-const id = (flag: string) => Number(spawnSync("id", [flag, "nobody"], { encoding: "utf8" }).stdout)
-const user = process.getuid?.() === 0 ? { uid: id("-u"), gid: id("-g") } : {}
 
 const freePort = () =>
   new Promise<number>((resolve) => {
@@ -29,24 +26,14 @@ export interface Postgres {
 
 export const make = async (): Promise<Postgres> => {
   const folder = mkdtempSync(join(tmpdir(), "aio-postgres-"))
-  const data = join(folder, "data")
-  mkdirSync(data, { mode: 0o700 })
-  if (user.uid !== undefined) for (const path of [folder, data]) chownSync(path, user.uid, user.gid)
-  const made = spawnSync(
-    binaries["initdb"]!,
-    ["-D", data, "-U", "aio", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
-    { ...user, cwd: folder, encoding: "utf8" }
-  )
-  if (made.status !== 0) throw new Error(made.stderr)
   const port = await freePort()
-  const settings = { listen_addresses: "127.0.0.1", port, unix_socket_directories: data, max_connections: 60 }
-  const words = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
+  const initdb = binaries["initdb"]!
+  const { options, url, words } = prepare({ folder, initdb, port, settings: { max_connections: 60 } })
   let child: ChildProcess | undefined
   const start = () =>
     new Promise<void>((resolve, reject) => {
-      const started = spawn(binaries["postgres"]!, ["-D", data, ...words], {
-        ...user,
-        cwd: folder,
+      const started = spawn(binaries["postgres"]!, words, {
+        ...options,
         stdio: ["ignore", "ignore", "pipe"]
       })
       child = started
@@ -66,7 +53,7 @@ export const make = async (): Promise<Postgres> => {
   await start()
   return {
     port,
-    url: `postgres://aio@127.0.0.1:${port}/postgres`,
+    url,
     start,
     kill,
     remove: async () => {
