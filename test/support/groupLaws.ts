@@ -183,6 +183,59 @@ export const orderedIsSequential = law(
     })
 )
 
+export const mapEndsWhatItStarts = law(
+  "mapConcurrent: interrupted or failed at any step, each body that has begun has ended, and no result comes twice",
+  FastCheck.record({
+    programs: FastCheck.array(Programs.program, { maxLength: 12 }),
+    concurrency,
+    ahead: FastCheck.integer({ min: 0, max: 9 }),
+    slow: FastCheck.integer({ min: 0, max: 4 }),
+    keys: FastCheck.integer({ min: 0, max: 3 }),
+    unordered: FastCheck.boolean(),
+    interruptedAt
+  }),
+  ({ ahead, concurrency, interruptedAt, keys, programs, slow, unordered }) =>
+    Effect.gen(function* () {
+      const raised: Array<string> = []
+      const running = new Set<number>()
+      const got: Array<number> = []
+      const body = (n: number) =>
+        Effect.suspend(() => {
+          running.add(n)
+          return Programs.toEffect(programs[n]!, `${n}`, (what) => raised.push(what))
+        }).pipe(
+          Effect.as(n),
+          Effect.ensuring(Effect.sync(() => running.delete(n)))
+        )
+      const options = {
+        concurrency,
+        backpressure: ahead + (Number.isFinite(concurrency) ? concurrency : 1),
+        unordered,
+        ...(keys > 0 ? { key: (n: number) => n % keys } : {})
+      }
+      const mapped = MapConcurrent.mapConcurrent(Stream.fromIterable(programs.keys()), body, options)
+      const take = (n: number) =>
+        Effect.zipRight(
+          Effect.sleep(slow),
+          Effect.sync(() => got.push(n))
+        )
+      const exit = yield* run(Stream.runForEach(mapped, take), interruptedAt)
+      expect([...running]).toEqual([])
+      expect(new Set(got).size).toBe(got.length)
+      if (!unordered) expect(got).toEqual(got.map((_, n) => n))
+      if (keys > 0) {
+        for (let key = 0; key < keys; key++) {
+          const ofKey = got.filter((n) => n % keys === key)
+          expect(ofKey).toEqual(ofKey.toSorted((a, b) => a - b))
+        }
+      }
+      if (Exit.isSuccess(exit)) {
+        expect(raised).toEqual([])
+        expect(got.toSorted((a, b) => a - b)).toEqual([...programs.keys()])
+      } else expect(raised).toEqual(expect.arrayContaining([...Programs.failures(exit.cause)]))
+    })
+)
+
 export const groupLosesNothing = law(
   "TaskGroup: what was raised is in the cause or was reported",
   FastCheck.record({ body: Programs.program, programs, onFailure, interruptedAt, concurrency }),
@@ -313,5 +366,6 @@ export const laws: ReadonlyArray<Law<any>> = [
   gatherLosesNothing,
   gatherIsForEach,
   orderedIsSequential,
+  mapEndsWhatItStarts,
   groupLosesNothing
 ]
