@@ -89,7 +89,10 @@ export const make = (options: Options): Effect.Effect<Engine, Store.StoreError, 
         Effect.flatMap(Clock.currentTimeMillis, (now) => askHere(query(now))),
         Effect.sync(changed.set)
       )
-    const resultOf = (workflow: WorkflowModule.Any, row: Pick<rows.Execution, "result" | "state"> | undefined) =>
+    const resultOf = (
+      workflow: WorkflowModule.Any,
+      row: Pick<rows.Execution, "result" | "state"> | undefined
+    ) =>
       row?.result != null && (row.state === "done" || row.state === "suspended")
         ? results.read(workflow, row.result)
         : Effect.succeed(undefined)

@@ -152,7 +152,12 @@ export const next = (
 /** Takes executions that are ready. */
 export const claim = (
   store: Service,
-  { limit, now, owner, workflows }: Readonly<Record<"limit" | "now", number>> & {
+  {
+    limit,
+    now,
+    owner,
+    workflows
+  }: Readonly<Record<"limit" | "now", number>> & {
     readonly owner: string
     readonly workflows: ReadonlyArray<string>
   }
@@ -180,11 +185,7 @@ export const suspend = (
   )
 
 /** Gives an execution back, for any process to continue. */
-export const release = (
-  { use }: Service,
-  claim: Claim,
-  due: number
-): Effect.Effect<void, Store.StoreError> =>
+export const release = ({ use }: Service, claim: Claim, due: number): Effect.Effect<void, Store.StoreError> =>
   use((sql) =>
     Effect.asVoid(
       sql`UPDATE aio_workflows SET state = 'ready', owner = NULL, due = ${due} WHERE ${mine(sql, claim)}`
@@ -198,10 +199,13 @@ export const complete = (
 ): Effect.Effect<boolean, Store.StoreError> =>
   store.transaction((sql) =>
     Effect.gen(function* () {
-      const done = yield* sql`UPDATE aio_workflows SET state = 'done', owner = NULL, result = ${result}, due = ${now}
+      const done =
+        yield* sql`UPDATE aio_workflows SET state = 'done', owner = NULL, result = ${result}, due = ${now}
         WHERE ${mine(sql, { id, claim })} RETURNING id`
       if (done.length === 0) return false
-      const parents = yield* sql<{ parent: string }>`DELETE FROM aio_workflow_parents WHERE id = ${id} RETURNING parent`
+      const parents = yield* sql<{
+        parent: string
+      }>`DELETE FROM aio_workflow_parents WHERE id = ${id} RETURNING parent`
       if (parents.length > 0)
         yield* wake(
           sql,
@@ -260,7 +264,14 @@ export interface Start {
  */
 export const beginStep = (
   { use }: Service,
-  { attempt, claim, id, last, name, now }: Claim & {
+  {
+    attempt,
+    claim,
+    id,
+    last,
+    name,
+    now
+  }: Claim & {
     readonly name: string
     readonly attempt: number
     readonly last: boolean
@@ -281,7 +292,13 @@ export const beginStep = (
 /** Records the result of a step. False if the execution has another owner. */
 export const finishStep = (
   { transaction }: Service,
-  { attempt, claim, id, name, result }: Claim & {
+  {
+    attempt,
+    claim,
+    id,
+    name,
+    result
+  }: Claim & {
     readonly name: string
     readonly attempt: number
     readonly result: string
@@ -365,7 +382,11 @@ export const fireClocks = (
 /** The newest executions, with the number of their steps that have finished. */
 export const list = (
   { use }: Service,
-  { limit, state, workflow }: {
+  {
+    limit,
+    state,
+    workflow
+  }: {
     readonly limit: number
     readonly state: State | undefined
     readonly workflow: string | undefined

@@ -77,7 +77,11 @@ export interface Options {
 }
 
 const named = ({ claim, instance }: Run) =>
-  Effect.annotateLogs({ workflow: instance.workflow.name, execution: instance.executionId, claim: claim.claim })
+  Effect.annotateLogs({
+    workflow: instance.workflow.name,
+    execution: instance.executionId,
+    claim: claim.claim
+  })
 
 /** The clock of a sleep that began before: a sleep that was cut off does not start over. */
 const since = (begun: number) =>
@@ -230,7 +234,9 @@ export const make = ({ engine, lib, onChange, onSettled, results, store }: Optio
       run.isDropped = true
       // Without it the body's compensations would run.
       run.instance.suspended = true
-      return run.fiber === undefined ? Effect.void : Effect.asVoid(Effect.forkDaemon(Fiber.interrupt(run.fiber)))
+      return run.fiber === undefined
+        ? Effect.void
+        : Effect.asVoid(Effect.forkDaemon(Fiber.interrupt(run.fiber)))
     })
 
   return {

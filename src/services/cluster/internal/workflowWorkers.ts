@@ -3,6 +3,7 @@ import { readFileSync, readlinkSync } from "node:fs"
 import { Clock, Effect } from "effect"
 import * as OwnedBy from "../../host/OwnedBy.js"
 import type * as Store from "../Store.js"
+import { patient } from "./patience.js"
 import type * as rows from "./workflowRows.js"
 
 // Which processes run executions of a store. Each shows that it lives by a beat; what a dead one held becomes ready again, for
@@ -13,6 +14,8 @@ import type * as rows from "./workflowRows.js"
 export const lease = 15_000
 /** How often a process shows that it lives, in milliseconds. */
 export const heartbeat = 3_000
+/** How long a store that cannot be reached is asked to begin with, in milliseconds. */
+const patience = 60_000
 /** An execution whose process died so often, while it finished no step, is suspended. */
 const mostCuts = 10
 
@@ -56,12 +59,13 @@ export const make = ({ cutOff, holds, keepOnly, store }: Options) =>
       const id = randomUUID()
       const now = yield* Clock.currentTimeMillis
       yield* store.use(
-        (sql) => sql`INSERT INTO aio_workflow_workers ${sql.insert({
-          id,
-          place: here ?? id,
-          process: OwnedBy.self,
-          beat: now
-        })}`
+        (sql) =>
+          sql`INSERT INTO aio_workflow_workers ${sql.insert({
+            id,
+            place: here ?? id,
+            process: OwnedBy.self,
+            beat: now
+          })}`
       )
       me = id
       beaten = monotonic()
@@ -117,7 +121,8 @@ export const make = ({ cutOff, holds, keepOnly, store }: Options) =>
         }
         // Of a claim whose answer was lost there is a row and no run.
         const held = yield* store.use(
-          (sql) => sql<rows.Claim>`SELECT id, claim FROM aio_workflows WHERE state = 'running' AND owner = ${me}`
+          (sql) =>
+            sql<rows.Claim>`SELECT id, claim FROM aio_workflows WHERE state = 'running' AND owner = ${me}`
         )
         yield* keepOnly(held)
         for (const { claim, id } of held.filter((claim) => !holds(claim)))
@@ -140,7 +145,7 @@ export const make = ({ cutOff, holds, keepOnly, store }: Options) =>
     return {
       /** The owner of what is claimed now. */
       me: () => me,
-      join: Effect.zipRight(register, beat(true)),
+      join: Effect.zipRight(patient(patience)(register), patient(patience)(beat(true))),
       beat: beat(false),
       /** Gives back what it still holds. */
       leave: Effect.suspend(() =>
