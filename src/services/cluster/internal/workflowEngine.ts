@@ -253,11 +253,15 @@ export const make = (options: Options): Effect.Effect<Engine, Store.StoreError, 
 
     // the loop
 
-    const claim = (now: number, limit: number) =>
+    const openNames = () =>
+      [...entries.values()].flatMap(({ isClosing, workflow }) => (isClosing ? [] : [workflow.name]))
+    // Of those that may have killed their process one runs at a time: the others are not cut off with it again.
+    const hasSuspect = () => [...runs.active].some(({ isSuspect }) => isSuspect)
+    const claim = (now: number, limit: number, isSuspect: boolean) =>
       Effect.gen(function* () {
-        const open = [...entries.values()].filter(({ isClosing }) => !isClosing)
-        const workflows = open.map(({ workflow }) => workflow.name)
-        const claimed = yield* rows.claim(store, { limit, now, owner: workers.me(), workflows })
+        const workflows = openNames()
+        if (limit <= 0 || workflows.length === 0) return 0
+        const claimed = yield* rows.claim(store, { limit, now, owner: workers.me(), workflows, isSuspect })
         for (const row of claimed) {
           const entry = entries.get(row.workflow)
           yield* entry === undefined || entry.isClosing
@@ -295,21 +299,19 @@ export const make = (options: Options): Effect.Effect<Engine, Store.StoreError, 
         prunedAt = monotonic()
         yield* Effect.iterate(true, { while: Boolean, body: () => rows.prune(store, now - options.keep) })
       }
-      const open = [...entries.values()].filter(({ isClosing }) => !isClosing)
-      const next = yield* rows.next(
-        store,
-        open.map(({ workflow }) => workflow.name)
-      )
+      const next = yield* rows.next(store, openNames(), !hasSuspect())
       if (next.clock !== null && next.clock <= now) {
         yield* rows.fireClocks(store, codec.voidExit, now)
         return 0
       }
       const limit = Math.min(batch, options.concurrency - runs.active.size)
-      const wait = Math.min(options.poll, (next.clock ?? Number.POSITIVE_INFINITY) - now)
+      const wait = Math.min(options.poll, Workers.heartbeat, (next.clock ?? Number.POSITIVE_INFINITY) - now)
       if (next.ready === null || limit <= 0) return wait
       if (next.ready > now) return Math.min(wait, next.ready - now)
+      const claimed = yield* claim(now, limit, false)
+      const suspects = claimed < limit && !hasSuspect() ? yield* claim(now, 1, true) : 0
       // None is claimed while others claim the same.
-      return (yield* claim(now, limit)) > 0 ? 0 : Math.min(wait, 10)
+      return claimed + suspects > 0 ? 0 : Math.min(wait, 10)
     })
 
     const loop = Effect.gen(function* () {

@@ -21,6 +21,8 @@ export interface Execution {
   /** How often it was claimed. */
   readonly claim: number
   readonly interrupt: number
+  /** How often its process died since a step of it finished. */
+  readonly cuts: number
   /** Ready: not before. Done: since when. */
   readonly due: number
   /** Of `done` and `suspended`. */
@@ -134,30 +136,39 @@ export const interrupt = (store: Service, id: string, now: number): Effect.Effec
     )
   )
 
-/** When the next clock is due, and the next execution of these workflows is ready. */
+/** From so many on, it may be what its process died of. */
+export const suspectCuts = 3
+
+const ofKind = (sql: SqlClient.SqlClient, isSuspect: boolean) =>
+  isSuspect ? sql`cuts >= ${suspectCuts}` : sql`cuts < ${suspectCuts}`
+
+/** When the next clock is due, and the next execution of these workflows is ready, a suspect or not. */
 export const next = (
   { use }: Service,
-  workflows: ReadonlyArray<string>
+  workflows: ReadonlyArray<string>,
+  withSuspects: boolean
 ): Effect.Effect<{ readonly clock: number | null; readonly ready: number | null }, Store.StoreError> =>
   use((sql) =>
     Effect.map(
       sql<{ clock: number | null; ready: number | null }>`SELECT
         (SELECT min(due) FROM aio_workflow_events WHERE exit IS NULL) AS clock,
-        (SELECT min(due) FROM aio_workflows WHERE state = 'ready' AND workflow IN ${sql.in(["", ...workflows])})
-          AS ready`,
+        (SELECT min(due) FROM aio_workflows WHERE state = 'ready' AND workflow IN ${sql.in(["", ...workflows])}
+          AND (${withSuspects ? 1 : 0} = 1 OR ${ofKind(sql, false)})) AS ready`,
       ([row]) => row!
     )
   )
 
-/** Takes executions that are ready. */
+/** Takes executions that are ready, suspects or others. */
 export const claim = (
   store: Service,
   {
+    isSuspect,
     limit,
     now,
     owner,
     workflows
   }: Readonly<Record<"limit" | "now", number>> & {
+    readonly isSuspect: boolean
     readonly owner: string
     readonly workflows: ReadonlyArray<string>
   }
@@ -166,7 +177,7 @@ export const claim = (
     (sql) => sql<Execution>`UPDATE aio_workflows
       SET state = 'running', owner = ${owner}, claim = claim + 1, woken = 0, result = NULL
       WHERE id IN (SELECT id FROM aio_workflows
-        WHERE state = 'ready' AND due <= ${now} AND workflow IN ${sql.in(workflows)}
+        WHERE state = 'ready' AND due <= ${now} AND workflow IN ${sql.in(workflows)} AND ${ofKind(sql, isSuspect)}
         ORDER BY due LIMIT ${limit} ${forUpdate(store, "SKIP LOCKED")}) RETURNING *`
   )
 

@@ -49,6 +49,8 @@ export interface Run {
   isCompensating: boolean
   /** A step did not start because the process ends. */
   isHeldBack: boolean
+  /** Its process died again and again; until a step of it has finished. */
+  isSuspect: boolean
   /** It records nothing any more: others have its execution, or shall have it. */
   isDropped: boolean
 }
@@ -163,6 +165,7 @@ export const make = ({ engine, lib, onChange, onSettled, results, store }: Optio
         run.isDropped = true
         return yield* suspended
       }
+      run.isSuspect = false
       return new Complete({ exit: yield* codec.readExit(text) })
     })
 
@@ -258,6 +261,7 @@ export const make = ({ engine, lib, onChange, onSettled, results, store }: Optio
           fiber: undefined,
           isCompensating: false,
           isHeldBack: false,
+          isSuspect: row.cuts >= rows.suspectCuts,
           isDropped: false
         }
         ofScope.set(instance.scope, run)
