@@ -29,7 +29,7 @@ const fresh = () => {
 
 workflowContract("DurableWorkflows, PostgreSQL", fresh)
 
-const places = Array.from({ length: 3 }, inSchema)
+const places = Array.from({ length: 4 }, inSchema)
 beforeAll(() => Effect.runPromise(Effect.forEach(places, ({ made }) => made)))
 workflowKills("workflows in PostgreSQL", () => places.pop()!.url)
 

@@ -80,22 +80,19 @@ const untilState = (state: DurableWorkflows.Execution["state"], n = 1) =>
     times: 4000
   })
 
-/** Lets a multiple of 3 seconds pass since the process began, until its beat shows that it has had a turn then. */
+/** Lets the process have a turn: to resume what does not exist wakes its loop. */
+const nudge = Effect.flatMap(WorkflowEngine.WorkflowEngine, ({ resume }) =>
+  Effect.zipRight(resume(Order, "nothing"), sleep(2))
+)
+
+/** Lets time pass, until the process has shown a beat of it; one is due each 3 seconds. */
 const pass = (ms: number) =>
   Effect.gen(function* () {
     yield* TestClock.adjust(ms)
-    const now = yield* Clock.currentTimeMillis
+    const since = (yield* Clock.currentTimeMillis) - 3000
     const { use } = yield* Store.Store
-    const { resume } = yield* WorkflowEngine.WorkflowEngine
-    // To resume what does not exist wakes the loop.
-    const nudge = Effect.zipRight(resume(Order, "nothing"), sleep(2))
-    yield* Effect.repeat(
-      Effect.zipRight(
-        nudge,
-        use((sql) => sql`SELECT id FROM aio_workflow_workers WHERE beat = ${now}`)
-      ),
-      { until: ({ length }) => length > 0, times: 4000 }
-    )
+    const beats = use((sql) => sql`SELECT id FROM aio_workflow_workers WHERE beat > ${since}`)
+    yield* Effect.repeat(Effect.zipRight(nudge, beats), { until: ({ length }) => length > 0, times: 4000 })
   })
 
 export const workflowContract = (name: string, fresh: () => Layer.Layer<Store.Store, any>) => {
@@ -706,7 +703,7 @@ export const workflowContract = (name: string, fresh: () => Layer.Layer<Store.St
               yield* TestClock.adjust(2_999)
               expect(yield* DurableWorkflows.list({ state: "suspended" })).toHaveLength(1)
               yield* TestClock.adjust(1)
-              yield* untilState("done", 2)
+              yield* Effect.zipRight(nudge, untilState("done", 2))
               expect(noted).toEqual(["short", "long"])
             })
           )
@@ -732,10 +729,16 @@ export const workflowContract = (name: string, fresh: () => Layer.Layer<Store.St
               expect(yield* DurableWorkflows.list({ state: "running" })).toHaveLength(1)
               // A beat begins the time anew.
               yield* use((sql) => sql`UPDATE aio_workflow_workers SET beat = 8 WHERE id = 'other'`)
-              yield* beats(6)
+              yield* beats(5)
               expect(yield* DurableWorkflows.list({ state: "running" })).toHaveLength(1)
-              yield* beats(1)
-              yield* untilState("done")
+              yield* Effect.repeat(
+                Effect.zipRight(pass(3_000), DurableWorkflows.list({ state: "running" })),
+                {
+                  until: ({ length }) => length === 0,
+                  times: 4
+                }
+              )
+              yield* Effect.zipRight(nudge, untilState("done"))
               const result = yield* Approval.poll(executionId)
               expect(result).toEqual(new Workflow.Complete({ exit: Exit.succeed(1) }))
             })

@@ -14,7 +14,9 @@ interface Started {
   readonly child: ChildProcess
   readonly lines: () => ReadonlyArray<string>
   readonly shows: (n: number) => Promise<void>
-  readonly kill: () => Promise<void>
+  /** Ends it, or waits for its end. */
+  readonly kill: (signal?: 0) => Promise<void>
+  readonly text: () => string
 }
 
 export const workflowKills = (name: string, storeIn: (folder: string) => string) => {
@@ -51,8 +53,9 @@ export const workflowKills = (name: string, storeIn: (folder: string) => string)
           for (let i = 0; i < 4000 && lines().length < n; i++) await pause(10)
           expect(lines().length).toBeGreaterThanOrEqual(n)
         },
-        kill: () => {
-          child.kill("SIGKILL")
+        text: () => text,
+        kill: (signal) => {
+          child.kill(signal ?? "SIGKILL")
           return closed
         }
       }
@@ -100,6 +103,31 @@ export const workflowKills = (name: string, storeIn: (folder: string) => string)
       await one.shows(2)
       expect(results(one.lines())).toEqual([["1 1 1", "1 2 2", "1 3 1"]])
       expect(notes()).toEqual(["1 1 1", "1 2 1", "1 2 2", "1 3 1"])
+    })
+
+    it("a step that kills its process each time is suspended after ten times, and takes no other execution with it", async () => {
+      const { file, start } = scene()
+      writeFileSync(`${file}.kill-13`, "")
+      const client = start("--execute", "10-15")
+      let server = start("--serve")
+      for (let i = 0; i < 20; i++) {
+        const ended = server.kill(0)
+        const settled = async () => {
+          while (
+            server.child.exitCode === null &&
+            server.child.signalCode === null &&
+            !server.text().includes("is suspended")
+          )
+            await pause(10)
+        }
+        await Promise.race([ended, settled()])
+        if (server.text().includes("is suspended")) break
+        server = start("--serve")
+      }
+      expect(server.text()).toContain("is suspended: its process died 10 times in a row")
+      await client.shows(6)
+      const done = results(client.lines()).map(([first]) => first!.split(" ")[0])
+      expect(done.sort()).toEqual(["10", "11", "12", "14", "15"])
     })
 
     it("kill -9 at random moments, 24 times: each execution has one result, and no finished step ran again", async () => {
