@@ -3,19 +3,20 @@ import { Context, Duration, Effect, Layer } from "effect"
 import * as NetworkSettings from "../network/NetworkSettings.js"
 import { checkOptions, count, someTime, time } from "../text/Numbers.js"
 import * as Engine from "./internal/workflowEngine.js"
+import type { State } from "./internal/workflowRows.js"
 import * as rows from "./internal/workflowRows.js"
 import * as Store from "./Store.js"
 
 // The engine of `@effect/workflow` over a store: workflows of several steps, of which a finished one never runs again.
 
 export { Unrecordable } from "./internal/workflowCodec.js"
+export type { State } from "./internal/workflowRows.js"
 export { CurrentStart } from "./internal/workflowRuns.js"
 
 // model
 
 /**
- * An execution on record. `ready` waits for a process that has registered its workflow, `suspended` for an event: a clock,
- * a `DurableDeferred`, a child, or `resume`. Times are milliseconds since the epoch.
+ * An execution on record.
  *
  * @since 0.1.0
  * @category models
@@ -23,9 +24,10 @@ export { CurrentStart } from "./internal/workflowRuns.js"
 export interface Execution {
   readonly workflow: string
   readonly executionId: string
-  readonly state: rows.State
+  readonly state: State
   /** Whether `interrupt` was called for it. */
   readonly isInterrupted: boolean
+  /** Milliseconds since the epoch. */
   readonly created: number
   /** How many of its steps have a result. */
   readonly steps: number
@@ -72,7 +74,7 @@ export const list = ({
   workflow
 }: {
   readonly limit?: number | undefined
-  readonly state?: rows.State | undefined
+  readonly state?: State | undefined
   readonly workflow?: string | undefined
 } = {}): Effect.Effect<ReadonlyArray<Execution>, Store.StoreError, Store.Store> =>
   Effect.gen(function* () {

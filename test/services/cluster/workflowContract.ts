@@ -17,12 +17,13 @@ import {
   Layer,
   Schedule,
   Schema,
-  type Scope,
+  Scope,
   TestClock,
   TestServices
 } from "effect"
 import * as DurableWorkflows from "../../../src/services/cluster/DurableWorkflows.js"
 import * as Store from "../../../src/services/cluster/Store.js"
+import { suspended } from "../../support/Waits.js"
 
 // What holds for workflows on SQLite and on PostgreSQL alike.
 
@@ -256,6 +257,35 @@ export const workflowContract = (name: string, fresh: () => Layer.Layer<Store.St
         expect(noted).toEqual(["one", "two", "two", "three"])
         expect(starts).toEqual([1, 2])
         expect(undone).toEqual([])
+      })
+    )
+
+    test(
+      "lets a step finish when its process ends, starts no other one, and runs no compensation",
+      Effect.gen(function* () {
+        const { noted, step } = notes()
+        const begun = yield* Deferred.make<void>()
+        const latch = yield* Deferred.make<void>()
+        const live = Order.toLayer(({ at, id }) =>
+          Effect.gen(function* () {
+            const first = Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(latch))
+            yield* Order.withCompensation(step("one", first), () => step("undo one"))
+            yield* step("two")
+            return { id, at }
+          })
+        )
+        const scope = yield* Scope.make()
+        const engine = yield* Scope.extend(Layer.build(serving(live, { drain: "1 hour" })), scope)
+        yield* Effect.provide(Order.execute(order, { discard: true }), engine)
+        yield* Deferred.await(begun)
+        const ends = yield* Effect.fork(Scope.close(scope, Exit.void))
+        // It waits for the step now.
+        yield* suspended(ends)
+        yield* Deferred.succeed(latch, undefined)
+        yield* Fiber.join(ends)
+        expect(yield* DurableWorkflows.list()).toMatchObject([{ state: "ready", steps: 1 }])
+        expect(yield* within(live)(Order.execute(order))).toEqual(order)
+        expect(noted).toEqual(["one", "two"])
       })
     )
 

@@ -8,7 +8,13 @@ import type * as Store from "../Store.js"
 
 type Service = Store.Store["Type"]
 
-/** `ready` waits for a process, `running` has one, `suspended` waits for an event. */
+/**
+ * The state of an execution: `ready` waits for a process that has registered its workflow, `running` has one, `suspended`
+ * waits for an event: a clock, a `DurableDeferred`, a child, or `resume`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type State = "ready" | "running" | "suspended" | "done"
 
 export interface Execution {
