@@ -158,6 +158,34 @@ export const workflowContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
+    test(
+      "records each attempt of a step that is retried, in replays too",
+      Effect.gen(function* () {
+        const attempts: Array<number> = []
+        const Retried = Workflow.make({
+          name: "retried",
+          payload: {},
+          success: Schema.Number,
+          error: OutOfStock,
+          idempotencyKey: () => ""
+        })
+        const take = Activity.make({
+          name: "take",
+          success: Schema.Number,
+          error: OutOfStock,
+          execute: Effect.gen(function* () {
+            const attempt = yield* Activity.CurrentAttempt
+            attempts.push(attempt)
+            return attempt < 3 ? yield* new OutOfStock({ item: "tea" }) : attempt
+          })
+        })
+        const pause = DurableClock.sleep({ name: "pause", duration: 1, inMemoryThreshold: Duration.zero })
+        const live = Retried.toLayer(() => Effect.zipLeft(Activity.retry(take, { times: 5 }), pause))
+        expect(yield* within(live)(Retried.execute(undefined))).toBe(3)
+        expect(attempts).toEqual([1, 2, 3])
+      })
+    )
+
     const Approval = Workflow.make({
       name: "approval",
       payload: { id: Schema.String },

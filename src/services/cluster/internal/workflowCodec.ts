@@ -1,8 +1,8 @@
 import type * as Workflow from "@effect/workflow/Workflow"
-import { type Context, Data, Effect, Exit, ParseResult, Schema } from "effect"
+import { type Context, Data, Effect, Exit, Schema } from "effect"
 import { codes } from "../../host/ExitCodes.js"
-import * as Printable from "../../text/Printable.js"
 import { formatSize } from "../../text/Sizes.js"
+import { problem } from "./problem.js"
 
 // What of workflows is recorded, as JSON.
 
@@ -25,13 +25,6 @@ export class Unrecordable extends Data.TaggedError("Unrecordable")<{
   override get message() {
     return `${this.value} cannot be recorded: ${this.reason}`
   }
-}
-
-/** Where a value does not match its schema, in one line. */
-export const problem = (error: ParseResult.ParseError): string => {
-  const [first] = ParseResult.ArrayFormatter.formatErrorSync(error)
-  const path = first?.path.map(String).join(".") ?? ""
-  return Printable.line(`${path === "" ? "" : `${path}: `}${first?.message ?? error.message}`)
 }
 
 /** Of a schema whose context is that of the calling fiber, or is provided as `context`. */

@@ -2,7 +2,7 @@ import type * as WorkflowModule from "@effect/workflow/Workflow"
 import type * as EngineModule from "@effect/workflow/WorkflowEngine"
 import { Cause, Clock, Duration, Effect, Exit, FiberRef, Option, type Scope } from "effect"
 import * as Store from "../Store.js"
-import { patient } from "./patience.js"
+import { patient, within } from "./patience.js"
 import { makeSignal } from "./signal.js"
 import * as codec from "./workflowCodec.js"
 import * as rows from "./workflowRows.js"
@@ -295,7 +295,7 @@ export const make = (options: Options): Effect.Effect<Engine, Store.StoreError, 
       if (options.isClient) return options.poll
       yield* workers.beat
       const now = yield* Clock.currentTimeMillis
-      if (monotonic() - prunedAt >= pruning) {
+      if (Number.isFinite(options.keep) && monotonic() - prunedAt >= pruning) {
         prunedAt = monotonic()
         yield* Effect.iterate(true, { while: Boolean, body: () => rows.prune(store, now - options.keep) })
       }
@@ -334,9 +334,7 @@ export const make = (options: Options): Effect.Effect<Engine, Store.StoreError, 
     })
 
     if (!options.isClient)
-      yield* Effect.acquireRelease(workers.join, () =>
-        Effect.ignore(Effect.timeoutOption(Effect.interruptible(workers.leave), "5 seconds"))
-      )
+      yield* Effect.acquireRelease(workers.join, () => within("5 seconds")(workers.leave))
     yield* Effect.forkScoped(
       Effect.onExit(loop, (exit) =>
         Effect.suspend(() => {
