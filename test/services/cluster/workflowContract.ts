@@ -762,6 +762,7 @@ export const workflowContract = (name: string, fresh: () => Layer.Layer<Store.St
               // Another one runs from its beginning to its end now.
               yield* Sleepy.execute({ name: "none", duration: Duration.zero })
               expect(noted).toEqual(["short", "none"])
+              expect(yield* DurableWorkflows.list({ state: "suspended" })).toHaveLength(1)
               yield* TestClock.adjust(1)
               yield* Effect.zipRight(nudge, untilState("done", 3))
               expect(noted).toEqual(["short", "none", "long"])
