@@ -115,7 +115,11 @@ export const make = (options: Options): Effect.Effect<Engine, Store.StoreError, 
           set: signal.set
         }
         const look = Effect.gen(function* () {
-          yield* change((now) => rows.add(store, row, undefined, now))
+          const isNew = yield* Effect.flatMap(Clock.currentTimeMillis, (now) =>
+            ask(rows.add(store, row, now))
+          )
+          changed.set()
+          if (isNew && failure === undefined) yield* signal.wait
           for (;;) {
             const found = yield* ask(rows.find(store, row.id))
             if (found === undefined) return yield* Effect.dieMessage(`execution ${row.execution} was removed`)
@@ -136,7 +140,7 @@ export const make = (options: Options): Effect.Effect<Engine, Store.StoreError, 
       Effect.gen(function* () {
         const found = runs.isOver(run)
           ? yield* runs.ask(run, rows.find(store, row.id))
-          : yield* runs.ask(run, rows.add(store, row, run.claim.id, yield* Clock.currentTimeMillis))
+          : yield* runs.ask(run, rows.addChild(store, row, run.claim.id, yield* Clock.currentTimeMillis))
         changed.set()
         const result = found?.state === "done" ? yield* resultOf(workflow, found) : undefined
         return result ?? new Suspended({})
@@ -184,7 +188,7 @@ export const make = (options: Options): Effect.Effect<Engine, Store.StoreError, 
           const id = rows.idOf(workflow.name, executionId)
           const row = { id, workflow: workflow.name, execution: executionId, payload: text }
           yield* warn(workflow.name)
-          if (discard) return yield* change((now) => rows.add(store, row, undefined, now))
+          if (discard) return yield* change((now) => rows.add(store, row, now))
           const run = parent && runs.of(parent)
           return yield* run === undefined ? waitFor(workflow, row) : childOf(run, workflow, row)
         })) as EngineModule.Encoded["execute"],
@@ -256,7 +260,7 @@ export const make = (options: Options): Effect.Effect<Engine, Store.StoreError, 
     const openNames = () =>
       [...entries.values()].flatMap(({ isClosing, workflow }) => (isClosing ? [] : [workflow.name]))
     // Of those that may have killed their process one runs at a time: the others are not cut off with it again.
-    const hasSuspect = () => [...runs.active].some(({ isSuspect }) => isSuspect)
+    const hasSuspect = () => [...runs.active].some(({ cuts }) => cuts >= rows.suspectCuts)
     const claim = (now: number, limit: number, isSuspect: boolean) =>
       Effect.gen(function* () {
         const workflows = openNames()

@@ -94,26 +94,43 @@ const some = Effect.map(({ length }: ReadonlyArray<unknown>) => length > 0)
 
 // executions
 
-/**
- * Records an execution, unless it is on record, and returns it. `parent` is woken when it is done.
- */
+type Given = Pick<Execution, "execution" | "id" | "payload" | "workflow">
+
+/** Records an execution, unless it is on record; true if it was not. */
 export const add = (
+  { dialect, use }: Service,
+  { execution, id, payload, workflow }: Given,
+  now: number
+): Effect.Effect<boolean, Store.StoreError> =>
+  use((sql) => {
+    const text = (value: string) => sql`CAST(${value} AS TEXT)`
+    const time = sql`CAST(${now} AS DOUBLE PRECISION)`
+    const turn = dialect === "pg" ? sql`pg_advisory_xact_lock(hashtextextended(${id}, 0))` : sql.literal("1")
+    return some(sql`INSERT INTO aio_workflows
+      (id, workflow, execution, payload, state, claim, woken, interrupt, cuts, due, created)
+      SELECT ${text(id)}, ${text(workflow)}, ${text(execution)}, ${text(payload)}, 'ready', 0, 0, 0, 0, ${time}, ${time}
+      FROM (SELECT ${turn}) AS turn WHERE 1 = 1 ON CONFLICT DO NOTHING RETURNING id`)
+  })
+
+/** Records an execution, unless it is on record, and returns it. Its parent is woken when it is done. */
+export const addChild = (
   store: Service,
-  execution: Pick<Execution, "execution" | "id" | "payload" | "workflow">,
-  parent: string | undefined,
+  execution: Given,
+  parent: string,
   now: number
 ): Effect.Effect<Pick<Execution, "result" | "state">, Store.StoreError> =>
-  store.transaction((sql) =>
-    Effect.gen(function* () {
-      yield* alone(store, execution.id)
-      const row = { state: "ready", claim: 0, woken: 0, interrupt: 0, cuts: 0, due: now, created: now }
-      yield* sql`INSERT INTO aio_workflows ${sql.insert({ ...execution, ...row })} ON CONFLICT DO NOTHING`
-      const [found] = yield* sql<Execution>`SELECT state, result FROM aio_workflows
-        WHERE id = ${execution.id} ${forUpdate(store)}`
-      if (parent !== undefined && found!.state !== "done")
-        yield* sql`INSERT INTO aio_workflow_parents ${sql.insert({ id: execution.id, parent })} ON CONFLICT DO NOTHING`
-      return found!
-    })
+  Effect.zipRight(
+    add(store, execution, now),
+    store.transaction((sql) =>
+      Effect.gen(function* () {
+        const { id } = execution
+        const [found] = yield* sql<Execution>`SELECT state, result FROM aio_workflows
+          WHERE id = ${id} ${forUpdate(store)}`
+        if (found!.state !== "done")
+          yield* sql`INSERT INTO aio_workflow_parents ${sql.insert({ id, parent })} ON CONFLICT DO NOTHING`
+        return found!
+      })
+    )
   )
 
 export const find = ({ use }: Service, id: string): Effect.Effect<Execution | undefined, Store.StoreError> =>
@@ -229,7 +246,6 @@ export const complete = (
           parents.map(({ parent }) => parent),
           now
         )
-      yield* sql`DELETE FROM aio_workflow_events WHERE id = ${id} AND exit IS NULL`
       return true
     })
   )
@@ -274,10 +290,12 @@ export interface Start {
   readonly starts: number
   /** When it started first. */
   readonly begun: number
+  /** It has finished before, and does not start. */
+  readonly result: string | null
 }
 
 /**
- * Records that a step starts. Undefined if the execution has another owner, or is to be interrupted and `last` is false.
+ * Records that a step starts, unless it has finished. Undefined if the execution has another owner, or is to be interrupted and `last` is false.
  */
 export const beginStep = (
   { use }: Service,
@@ -300,15 +318,16 @@ export const beginStep = (
       sql<Start>`INSERT INTO aio_workflow_steps (id, name, attempt, starts, begun)
         SELECT id, CAST(${name} AS TEXT), CAST(${attempt} AS INTEGER), 1, CAST(${now} AS DOUBLE PRECISION)
         FROM aio_workflows WHERE ${mine(sql, { id, claim })} AND interrupt <= ${last ? 1 : 0}
-        ON CONFLICT (id, name, attempt) DO UPDATE SET starts = aio_workflow_steps.starts + 1
-        RETURNING starts, begun`,
+        ON CONFLICT (id, name, attempt) DO UPDATE SET starts = aio_workflow_steps.starts
+          + CASE WHEN aio_workflow_steps.result IS NULL THEN 1 ELSE 0 END
+        RETURNING starts, begun, result`,
       ([row]) => row
     )
   )
 
 /** Records the result of a step. False if the execution has another owner. */
 export const finishStep = (
-  { transaction }: Service,
+  { dialect, use }: Service,
   {
     attempt,
     claim,
@@ -321,17 +340,17 @@ export const finishStep = (
     readonly result: string
   }
 ): Effect.Effect<boolean, Store.StoreError> =>
-  transaction((sql) =>
-    Effect.gen(function* () {
-      const held = yield* some(
-        sql`UPDATE aio_workflows SET cuts = 0 WHERE ${mine(sql, { id, claim })} RETURNING id`
-      )
-      if (held)
-        yield* sql`UPDATE aio_workflow_steps SET result = ${result}
-          WHERE id = ${id} AND name = ${name} AND attempt = ${attempt}`
-      return held
-    })
+  use((sql) =>
+    // A takeover waits, or is seen.
+    some(sql`WITH held AS (SELECT id FROM aio_workflows
+        WHERE ${mine(sql, { id, claim })} ${sql.literal(dialect === "pg" ? "FOR SHARE" : "")})
+      UPDATE aio_workflow_steps SET result = ${result} FROM held
+      WHERE aio_workflow_steps.id = held.id AND name = ${name} AND attempt = ${attempt} RETURNING name`)
   )
+
+/** An execution goes on: its process has not died of it. */
+export const forgive = ({ use }: Service, claim: Claim): Effect.Effect<void, Store.StoreError> =>
+  use((sql) => Effect.asVoid(sql`UPDATE aio_workflows SET cuts = 0 WHERE ${mine(sql, claim)}`))
 
 // events
 

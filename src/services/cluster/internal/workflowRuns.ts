@@ -49,8 +49,10 @@ export interface Run {
   isCompensating: boolean
   /** A step did not start because the process ends. */
   isHeldBack: boolean
-  /** Its process died again and again; until a step of it has finished. */
-  isSuspect: boolean
+  /** How often its process died since a step of it finished. */
+  cuts: number
+  /** Its steps have most likely finished before. */
+  isReplay: boolean
   /** It records nothing any more: others have its execution, or shall have it. */
   isDropped: boolean
 }
@@ -136,12 +138,18 @@ export const make = ({ engine, lib, onChange, onSettled, results, store }: Optio
   const step = (instance: Instance, run: Run, activity: Activity.Any, attempt: number) =>
     Effect.gen(function* () {
       const key = { ...run.claim, name: activity.name, attempt }
-      const known = yield* ask(run, rows.stepResult(store, key.id, key.name, attempt))
-      if (known !== undefined) return new Complete({ exit: yield* codec.readExit(known) })
-      if (isOver(run)) return yield* suspended
+      const finished = (text: string) =>
+        Effect.map(codec.readExit(text), (exit): Result => new Complete({ exit }))
+      if (run.isReplay || isOver(run)) {
+        const known = yield* ask(run, rows.stepResult(store, key.id, key.name, attempt))
+        if (known !== undefined) return yield* finished(known)
+        if (isOver(run)) return yield* suspended
+        run.isReplay = false
+      }
       const now = yield* Clock.currentTimeMillis
       const start = yield* ask(run, rows.beginStep(store, { ...key, last: run.isCompensating, now }))
       if (start === undefined) return yield* Effect.zipRight(refused(run), suspended)
+      if (start.result !== null) return yield* finished(start.result)
       const inner = WorkflowInstance.initial(instance.workflow, instance.executionId)
       ofScope.set(inner.scope, run)
       const own = activity.executeEncoded as Effect.Effect<unknown, unknown, EngineModule.WorkflowInstance>
@@ -165,8 +173,11 @@ export const make = ({ engine, lib, onChange, onSettled, results, store }: Optio
         run.isDropped = true
         return yield* suspended
       }
-      run.isSuspect = false
-      return new Complete({ exit: yield* codec.readExit(text) })
+      if (run.cuts > 0) {
+        run.cuts = 0
+        yield* ask(run, rows.forgive(store, run.claim))
+      }
+      return yield* finished(text)
     })
 
   /** The last steps of a body, from the end of its own code: its compensations have run when it succeeds. */
@@ -261,7 +272,8 @@ export const make = ({ engine, lib, onChange, onSettled, results, store }: Optio
           fiber: undefined,
           isCompensating: false,
           isHeldBack: false,
-          isSuspect: row.cuts >= rows.suspectCuts,
+          cuts: row.cuts,
+          isReplay: row.claim > 1,
           isDropped: false
         }
         ofScope.set(instance.scope, run)
