@@ -12,6 +12,7 @@ import * as ServerCompare from "../../src/programs/ServerCompare.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
 import * as ClusterExecutor from "../../src/services/cluster/ClusterExecutor.js"
 import * as DurableTimers from "../../src/services/cluster/DurableTimers.js"
+import * as DurableWorkflows from "../../src/services/cluster/DurableWorkflows.js"
 import * as Runner from "../../src/services/cluster/Runner.js"
 import * as ScheduleServer from "../../src/services/cluster/ScheduleServer.js"
 import * as Store from "../../src/services/cluster/Store.js"
@@ -439,6 +440,15 @@ options("DurableTimers.CallOptions", { retries: "anyCount" }, (given) =>
       given
     )
   ).pipe(Effect.provide(DurableTimers.layerClient), Effect.provideService(Store.Store, {} as never))
+)
+options(
+  "DurableWorkflows.Options",
+  { poll: "someTime", concurrency: "count", keep: "time", drain: "time" },
+  (given) =>
+    Effect.provideService(Effect.scoped(Layer.build(DurableWorkflows.layer(given))), Store.Store, {} as never)
+)
+option("DurableWorkflows.list.limit", "count", (limit) =>
+  Effect.provideService(DurableWorkflows.list({ limit }), Store.Store, {} as never)
 )
 options(
   "ClusterExecutor.Options",

@@ -10,7 +10,6 @@ import {
   Exit,
   Fiber,
   Layer,
-  ParseResult,
   Random,
   Schema,
   type Scope
@@ -31,6 +30,7 @@ import * as Printable from "../text/Printable.js"
 import * as CivilTime from "../time/CivilTime.js"
 import type * as Cron from "../time/Cron.js"
 import type * as Timers from "../time/Timers.js"
+import { problem } from "./internal/problem.js"
 import * as ScheduleServer from "./ScheduleServer.js"
 import * as Schedules from "./Schedules.js"
 import * as Store from "./Store.js"
@@ -213,12 +213,6 @@ export const make = <A, I, E, R = never>(timer: {
   /** Runs at least once for each due run. Its failure is recorded and tried again as `retries` say; its value is dropped. */
   readonly run: (payload: A, run: Run) => Effect.Effect<unknown, E, R>
 }): Timer<A, R> => timer
-
-const problem = (error: ParseResult.ParseError): string => {
-  const [first] = ParseResult.ArrayFormatter.formatErrorSync(error)
-  const path = first?.path.map(String).join(".") ?? ""
-  return Printable.line(`${path === "" ? "" : `${path}: `}${first?.message ?? error.message}`)
-}
 
 /** JSON has no `undefined`: that of a timer without a payload is recorded as null. */
 const decode = <A>(timer: Timer<A, any>, recorded: unknown): Effect.Effect<A, string> => {
