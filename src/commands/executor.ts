@@ -79,7 +79,8 @@ const inputsOf = (given: ReadonlyArray<string>, config: Config) =>
   Effect.gen(function* () {
     const format = yield* Command.formatOf(config)
     if (given.length === 0) {
-      return Stream.map(Items.read(config.argFile ?? "-", { format, maxLine: config.maxLine }), inputOf)
+      const items = Items.read(config.argFile ?? "-", { format, maxLine: config.maxLine })
+      return Stream.map(items, (item) => ({ ...inputOf(item), place: item.place }))
     }
     const items = Items.words(given, { format })
     const wrong = items.find(({ problem }) => problem !== undefined)

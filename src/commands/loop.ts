@@ -1,5 +1,6 @@
+import { fstatSync } from "node:fs"
 import { resolve } from "node:path"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Option } from "effect"
 import * as Loops from "../programs/Loops.js"
 import { ExitError, ofMany } from "../services/host/ExitCodes.js"
 import { leanHeap } from "../services/host/HeapTuning.js"
@@ -7,6 +8,7 @@ import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as CommandMapper from "../services/job/CommandMapper.js"
+import * as Columns from "../services/record/Columns.js"
 import * as Items from "../services/record/Items.js"
 import * as RecordRun from "../services/record/RecordRun.js"
 import * as RecordWriter from "../services/record/RecordWriter.js"
@@ -19,7 +21,7 @@ import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Reporter from "./kernel/Reporter.js"
 import * as UserFunction from "./kernel/UserFunction.js"
 import * as Values from "./kernel/Values.js"
-import { conflict, flags } from "./loop/flags.js"
+import { conflict, flags, tableOf } from "./loop/flags.js"
 import * as View from "./loop/view.js"
 
 /** Where a command goes, for words that are one. */
@@ -34,9 +36,21 @@ const right = (problem: string): string =>
     ? "allow more with --max-line"
     : problem.startsWith("not JSON")
       ? "give a JSON value a line"
-      : problem.startsWith("not CSV") || problem.startsWith("not TSV")
+      : problem.startsWith("not CSV")
         ? "give rows like the header, quotes doubled within quotes"
-        : "give text in UTF-8"
+        : problem.startsWith("not TSV")
+          ? "give rows like the header, a tab within a field as \\t"
+          : "give text in UTF-8"
+
+/** Whether stdout is a file that has content: of an earlier run, where one is resumed. */
+const isBegun = (): boolean => {
+  try {
+    const stat = fstatSync(1)
+    return stat.isFile() && stat.size > 0
+  } catch {
+    return false
+  }
+}
 
 /** The line of a failure that ends the run; the failure of a function was reported as an event. */
 const shown = (place: (line: number) => string, error: RecordRun.ReportedError) => {
@@ -87,6 +101,7 @@ export const command = Command.provide(
         const [own] = expression === undefined || rest !== undefined ? all : [expression]
         const files = rest !== undefined ? [] : expression === undefined ? all.slice(1) : all
         const { argFile, checkpoint, follow, json, outputFormat, progress, quiet, rotateWait } = config
+        const table = tableOf(config)
         const input = yield* Input.Input
         if (own === undefined) {
           return yield* Command.usage(
@@ -101,6 +116,11 @@ export const command = Command.provide(
         }
         if (rest === undefined && pipe) {
           return yield* Command.usage("--pipe is for a command: aio loop --pipe -- CMD ARG...")
+        }
+        if (rest !== undefined && table !== undefined) {
+          return yield* Command.usage(
+            `--output-format ${table} is for the objects of a function; the output of a command is written as it is`
+          )
         }
         const option = files.find((file) => file.startsWith("-") && file !== "-")
         if (option !== undefined) {
@@ -118,12 +138,30 @@ export const command = Command.provide(
         const format = yield* Command.formatOf(config)
         // A command takes bytes, a function takes text.
         const isRaw = rest !== undefined && (format === "lines" || format === "null")
-        const { end, ...form } = RecordWriter.formOf(format, { as: outputFormat, events: json })
+        // A run that resumes continues a table.
+        const resumes =
+          checkpoint === undefined
+            ? Effect.succeed(false)
+            : Effect.flatMap(Checkpoints.Checkpoints, ({ read }) => read(checkpoint)).pipe(
+                Effect.mapBoth({
+                  onFailure: ({ message }) => Command.usage(message),
+                  onSuccess: (found) => Option.isSome(found) || isBegun()
+                })
+              )
+        const as =
+          outputFormat === "csv" || outputFormat === "tsv"
+            ? Columns.make(outputFormat, {
+                fields: config.fields,
+                header: (config.header ?? true) && !(yield* resumes)
+              })
+            : outputFormat
+        const header = typeof as === "object" ? as.header : undefined
+        const { end, ...form } = RecordWriter.formOf(format, { as, events: json })
         const given = files.length > 0 ? files : [argFile ?? "-"]
         const [file] = given[0] === "-" ? [] : given
         const name = follow ?? given.map((path) => (path === "-" ? "standard input" : path)).join(", ")
         const place = (line: number) => `${format === "null" ? "item" : "line"} ${line} of ${name}`
-        const view = View.make({ place, end, onGap: config.onGap, now: () => performance.now() })
+        const view = View.make({ place, end, header, onGap: config.onGap, now: () => performance.now() })
         const reporter = yield* Reporter.make(view, { json, quiet, progress })
         const settled = checkpoint === undefined ? output.drained : output.written
         const report = (events: ReadonlyArray<RecordRun.RunEvent>) =>

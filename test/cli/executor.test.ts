@@ -41,6 +41,11 @@ export const who = async () => {
 export const value = 1
 const { x } = {}
 export const closure = () => missing + 1
+export const some = (text) => (text === "none" ? undefined : text)
+export const within = ({ keep }) => (keep ? { kept: keep, gone: undefined } : [undefined])
+
+const helper = async (n) => { await null; if (n === 2) throw new Error("deep"); return n }
+export const inner = async (n) => helper(Number(n))
 `
 )
 const of = (name: string) => `${jobs}#${name}`
@@ -65,8 +70,45 @@ describe("aio executor", () => {
   it("gives text as it is and everything else as JSON", async () => {
     const { stdout } = await aio(["-q", "--format", "ndjson", of("json")], { stdin: '{"a":[1]}\n"text"\n' })
     expect(stdout).toBe('{"got":{"a":[1]},"big":1,"map":[[1,[2]]]}\n{"got":"text","big":1,"map":[[1,[2]]]}\n')
-    expect((await aio(["-q", of("nothing"), "a"])).stdout).toBe("null\n")
   })
+
+  it("writes no line for undefined, as aio loop does", async () => {
+    expect(await aio(["-q", of("some"), "a", "none", "b"])).toMatchObject({ code: 0, stdout: "a\nb\n" })
+    const events = (await aio(["--json", "-j1", of("some"), "none"])).stdout
+    expect(JSON.parse(events.split("\n")[0]!)).toEqual({
+      ...{ schema: 2, event: "finished", index: 1, name: "none", status: "succeeded" },
+      ...{ duration: expect.any(Number), wait: expect.any(Number), attempts: 1 }
+    })
+    const stdin = '[{"keep": 1}, {"part": [1]}]'
+    const within = await aio(["--format", "json", "--on-failure", "continue", of("within")], { stdin })
+    expect([within.code, within.stdout]).toEqual([1, '{"kept":1}\n'])
+    expect(within.stderr).toContain(
+      'Failed {"part": [1]} (line 1 of standard input): the result cannot be written: undefined cannot'
+    )
+  })
+
+  it.each([[[]], [["--processes"]], [["--chunk", "8"]]])(
+    "names the place of a failure: in the function, and in the input, with %j",
+    async (options) => {
+      const list = file("items.txt", "a\n\nbad\n")
+      const all = [...options, "--on-failure", "continue"]
+      const { stderr } = await aio([...all, "-a", list, of("picky")])
+      const thrown = `job jobs.mjs#picky failed: RangeError: not this one (${jobs}:6:29)`
+      expect(stderr).toContain(`Failed bad (line 3 of ${list}): ${thrown}\n`)
+      expect((await aio([...all, of("picky"), "bad"])).stderr).toContain(`Failed bad: ${thrown}\n`)
+      const nul = await aio([...all, "-0", of("picky")], { stdin: "a\0bad\0" })
+      expect(nul.stderr).toContain(`Failed bad (item 2 of standard input): ${thrown}\n`)
+      const json = await aio([...all, "--json", "--format", "json", of("inner")], { stdin: "[1,\n2]" })
+      expect(JSON.parse(json.stdout.split("\n")[1]!)).toMatchObject({
+        ...{ index: 2, name: "2", place: "line 2 of standard input", error: "JobFailed" },
+        stack: expect.stringContaining(`${jobs}:`)
+      })
+      const deep = await aio([...all, of("inner"), "2"])
+      expect(deep.stderr).toMatch(
+        /^Failed 2: job jobs\.mjs#inner failed: Error: deep \(.*jobs\.mjs:28:62\)\n/m
+      )
+    }
+  )
 
   it("runs TypeScript as it is, and effects", async () => {
     const ts = join(process.cwd(), "test/fixtures/executor/jobs.ts")

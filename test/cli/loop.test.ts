@@ -141,7 +141,7 @@ describe("aio loop", () => {
   })
 
   it("takes TSV, whose fields may hold commas", async () => {
-    const rows = 'n\tname\n1\t"a\tb"\n2\tc,d\n'
+    const rows = "n\tname\n1\ta\\tb\n2\tc,d\n"
     expect(await output(["--format", "tsv", "-e", "r => r.name"], rows)).toBe('"a\\tb"\n"c,d"\n')
     expect(await output(["--format", "tsv", "--", "echo", "{n} {name}"], "n\tname\n1\tada, b\n")).toBe(
       "1 ada, b\n"
@@ -149,8 +149,33 @@ describe("aio loop", () => {
     const bad = await aio(["-q", "--format", "tsv", "-e", "r => r"], "a\tb\n1\n")
     expect(bad).toMatchObject({ code: 2, stdout: "" })
     expect(bad.stderr).toContain(
-      "line 2 of standard input is not TSV: another number of fields than columns; give rows"
+      "line 2 of standard input is not TSV: another number of fields than columns; give rows like the header, a tab within a field as \\t"
     )
+  })
+
+  it("writes objects as CSV and TSV, under one header, and fails the records that are no rows", async () => {
+    const rows = '{"id":12345678901234567890,"name":"a,\\"b\\""}\n{"name":"c\\td"}\n{"x":1}\n'
+    const all = ["--format", "ndjson", "--on-failure", "continue", "--output-format"]
+    const csv = await aio(["-q", ...all, "csv", "-e", "r => r"], rows)
+    expect(csv).toEqual({
+      code: 1,
+      signal: null,
+      stdout: 'id,name\n12345678901234567890,"a,""b"""\n,c\td\n',
+      stderr: "Failed line 3 of standard input: its field 'x' is not one of the columns id, name\n"
+    })
+    const tsv = await aio(
+      ["-q", ...all, "tsv", "--fields", "name,id", "--dead-letter", "rows.dead", "-e", "r => r"],
+      rows
+    )
+    expect(tsv.stdout).toBe('name\tid\na,"b"\t12345678901234567890\nc\\td\t\n')
+    expect(readFileSync(join(cwd, "rows.dead"), "utf8")).toBe('{"x":1}\n')
+    const some = ["--format", "csv", "--output-format", "csv"]
+    expect(
+      await output([...some, "-e", "r => r.a > 1 ? r : undefined"], 'a,b\r\n1,2\r\n"3","x\r\ny"\r\n')
+    ).toBe('a,b\n3,"x\r\ny"\n')
+    expect(await output([...some, "--no-header", "-e", "r => r"], "a\n1\n")).toBe("1\n")
+    expect(await output([...some, "--fields", "a", "-e", "r => undefined"], "a\n1\n")).toBe("a\n")
+    expect(await output([...some, "-e", "r => r"], "a\n")).toBe("")
   })
 
   it("continues in an array of JSON behind a checkpoint", async () => {
@@ -355,6 +380,15 @@ describe("aio loop", () => {
       [["--key", "a b", "f.ts"], /'a b' is not an expression/],
       [["--rate", "fast", "f.ts"], /'fast' is not a rate; expected one like 10\/s/],
       [["--on-failure", "panic", "f.ts"], /'panic' is not accepted; expected cancel or continue/],
+      [["--fields", "a", "f.ts"], /--fields applies to --output-format csv and tsv only/],
+      [["--no-header", "f.ts"], /--header applies to --output-format csv and tsv only/],
+      [["--output-format", "csv", "--fields", "a,a", "f.ts"], /columns 1 and 2 are both named 'a'/],
+      [["--output-format", "csv", "--json", "f.ts"], /--json writes events and --output-format csv rows/],
+      [
+        ["--output-format", "tsv", "--checkpoint", "c", "f.ts"],
+        /--checkpoint with .* tsv needs --fields NAME/
+      ],
+      [["--output-format", "csv", "--", "cat"], /csv is for the objects of a function/],
       [["--dead-letter", "--json", "f.ts"], /--dead-letter needs a value/],
       [["--dead-letter", "x", "--on-failure", "cancel", "f.ts"], /omit --on-failure cancel/],
       [

@@ -137,6 +137,37 @@ describe("aio loop", () => {
     )
     expect(await refused("", "-a", "in")).toMatch(/it is of another input, standard input, not .*in\n$/)
   }, 120_000)
+
+  it.each([
+    ["a file", ">> out"],
+    ["a pipe", "| tee -a out > /dev/null"]
+  ])(
+    "killed and resumed, a CSV in %s has one header",
+    async (kind, to) => {
+      const { at, cwd } = folder(8000)
+      writeFileSync(
+        at("row.mjs"),
+        `import { logged } from "./f.mjs"\nexport default async (n) => ({ n: await logged(n) })`
+      )
+      const words = loop("-j4", "--output-format", "csv", "--fields", "n,more", "row.mjs")
+      const start = () =>
+        Aio.start(words, { cwd, shell: `sh -c 'echo $$ > pid; exec "$0" "$@"' "$@" < in ${to}` })
+      const checkpoint = () => (existsSync(at("ck")) ? readFileSync(at("ck"), "utf8") : "")
+      for (let round = 1; round <= 3; round++) {
+        const before = checkpoint()
+        const running = start()
+        // In a file the header shows before the first checkpoint, too.
+        if (round === 1 && kind === "a file") await until(() => lines(at("out")).length > 20)
+        else await until(() => checkpoint() !== before)
+        process.kill(Number(readFileSync(at("pid"), "utf8")), "SIGKILL")
+        await running.ended
+      }
+      expect((await start().ended).code).toBe(0)
+      const [header, ...rows] = lines(at("out"))
+      expect([header, new Set(rows)]).toEqual(["n,more", new Set(numbers(8000).map((n) => `${n},`))])
+    },
+    60_000
+  )
 })
 
 describe("aio subprocess", () => {

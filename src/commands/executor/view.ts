@@ -34,7 +34,7 @@ export const make = (options: {
   let failed = 0
   return {
     json: (event) => {
-      if (event.event !== "finished" || event.status !== "succeeded") return event
+      if (event.event !== "finished" || event.value === undefined) return event
       const { value, ...fields } = event
       return EventLine.encodeWith(fields, value as string)
     },
@@ -55,11 +55,16 @@ export const make = (options: {
         }
         case "finished": {
           done++
-          if (event.status === "succeeded") return { bytes: `${event.value}\n` }
+          if (event.status === "succeeded") {
+            return event.value === undefined ? undefined : { bytes: `${event.value}\n` }
+          }
           failed++
-          const place = event.stack === undefined ? undefined : Failures.place(event.stack, options.cwd)
-          const reason = `${event.reason}${place === undefined ? "" : ` (${place})`}`
-          return { failure: Reporter.failed({ ...event, reason }) }
+          const thrown = event.stack === undefined ? undefined : Failures.place(event.stack, options.cwd)
+          const reason = `${event.reason}${thrown === undefined ? "" : ` (${thrown})`}`
+          // The reason of a bad item begins with its place.
+          const from = event.error === "BadInput" || event.place === event.name ? undefined : event.place
+          const name = from === undefined ? event.name : `${Reporter.brief(event.name)} (${from})`
+          return { failure: Reporter.failed({ ...event, name, reason }) }
         }
       }
     }

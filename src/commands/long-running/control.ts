@@ -1,4 +1,4 @@
-import { Effect, Either, Schema } from "effect"
+import { Effect, Either, Exit, Mailbox, Schema, Stream } from "effect"
 import * as ControlSocket from "../../services/host/ControlSocket.js"
 import * as EventLine from "../../services/host/EventLine.js"
 import type * as Events from "../../services/host/Events.js"
@@ -16,8 +16,14 @@ import * as View from "./view.js"
 
 const Verb = Schema.Literal("restart", "start", "stop")
 const Request = Schema.Struct({
-  verb: Schema.Literal("status", "logs", ...Verb.literals),
+  verb: Schema.Literal("status", "logs", "follow", ...Verb.literals),
   names: Schema.Array(Schema.String)
+})
+/** A line of the answer to `follow`: output of a command, or how many bytes of it are left out. */
+const Followed = Schema.Struct({
+  name: Schema.String,
+  base64: Schema.optional(Schema.String),
+  lost: Schema.optional(Schema.Number)
 })
 const Status = Schema.Struct({
   index: Schema.Number,
@@ -40,19 +46,74 @@ const Answer = Schema.Union(
 /** The last bytes of output that are kept of each service. */
 const kept = 64 * 1024
 
-/** The last output of each service. */
+/** Most bytes that wait for a follower: it never holds up a service, but loses output. */
+const mostWaiting = 1024 * 1024
+
+/** Most followers at once: other requests need a connection too. */
+const mostFollowers = 8
+
+interface Follower {
+  readonly names: ReadonlyArray<string>
+  readonly lines: Mailbox.Mailbox<string>
+  waiting: number
+  readonly lost: Map<string, number>
+}
+
+/** The last output of each service, and who follows it. */
 export const makeLogs = () => {
   const logs = new Map<string, { parts: Array<Uint8Array>; size: number }>()
+  const followers = new Set<Follower>()
+  let ended = false
+  const last = (name: string): Buffer => Buffer.concat(logs.get(name)?.parts ?? []).subarray(-kept)
+  const put = (follower: Follower, line: typeof Followed.Type): void => {
+    const text = `${JSON.stringify(line)}\n`
+    follower.waiting += text.length
+    follower.lines.unsafeOffer(text)
+  }
+  const pass = (follower: Follower, name: string, bytes: Uint8Array): void => {
+    const lost = follower.lost.get(name) ?? 0
+    if (follower.waiting > mostWaiting) {
+      follower.lost.set(name, lost + bytes.length)
+      return
+    }
+    if (lost > 0) put(follower, { name, lost })
+    follower.lost.delete(name)
+    put(follower, { name, base64: Buffer.from(bytes).toString("base64") })
+  }
   return {
+    /** What there is, and what comes, as lines; undefined if too many follow. */
+    follow: (names: ReadonlyArray<string>): Effect.Effect<Stream.Stream<string> | undefined> =>
+      Effect.gen(function* () {
+        if (followers.size >= mostFollowers) return undefined
+        const follower = { names, lines: yield* Mailbox.make<string>(), waiting: 0, lost: new Map() }
+        for (const name of names) if (last(name).length > 0) pass(follower, name, last(name))
+        if (ended) yield* follower.lines.end
+        else followers.add(follower)
+        return Mailbox.toStream(follower.lines).pipe(
+          Stream.tap((line) =>
+            Effect.sync(() => {
+              follower.waiting -= line.length
+            })
+          ),
+          Stream.ensuring(Effect.sync(() => followers.delete(follower)))
+        )
+      }),
     take: (event: Services.ServiceEvent): void => {
+      if (event.event === "summary") {
+        ended = true
+        for (const { lines } of followers) lines.unsafeDone(Exit.void)
+      }
       if (event.event !== "output") return
+      for (const follower of followers) {
+        if (follower.names.includes(event.name)) pass(follower, event.name, event.bytes)
+      }
       const log = logs.get(event.name) ?? { parts: [], size: 0 }
       logs.set(event.name, log)
       log.parts.push(Uint8Array.from(event.bytes))
       log.size += event.bytes.length
       while (log.size - log.parts[0]!.length >= kept) log.size -= log.parts.shift()!.length
     },
-    of: (name: string): Buffer => Buffer.concat(logs.get(name)?.parts ?? []).subarray(-kept)
+    of: last
   }
 }
 
@@ -76,6 +137,12 @@ export const serve = (
       switch (verb) {
         case "status":
           return { states: states.all.filter(({ name }) => meant.includes(name)) }
+        case "follow":
+          return (
+            (yield* logs.follow(meant)) ?? {
+              error: `${mostFollowers} follow already; end one of them, or ask without --follow`
+            }
+          )
         case "logs":
           return { logs: meant.map((name) => ({ name, base64: logs.of(name).toString("base64") })) }
         default: {
@@ -90,7 +157,9 @@ export const serve = (
         ParseError: () => Effect.succeed({ error: "the request is not known" }),
         NotControlled: ({ message }) => Effect.succeed({ error: message })
       }),
-      Effect.map((value: typeof Answer.Encoded) => JSON.stringify(value))
+      Effect.map((value: typeof Answer.Encoded | Stream.Stream<string>) =>
+        Stream.StreamTypeId in value ? value : JSON.stringify(value)
+      )
     )
   return Effect.scoped(Effect.zipRight(ControlSocket.serve(answer), Effect.never))
 }

@@ -1,3 +1,4 @@
+import * as Columns from "../../services/record/Columns.js"
 import * as RecordKey from "../../services/record/RecordKey.js"
 import * as Records from "../../services/record/Records.js"
 import * as Flag from "../kernel/Flag.js"
@@ -21,10 +22,17 @@ export const flags = {
   ),
   format: Flags.format(Records.formats),
   nul: Flags.nul,
-  outputFormat: Flag.choice("output-format", ["lines", "ndjson"], {
-    text: "results are strings as they are, or everything as JSON",
+  outputFormat: Flag.choice("output-format", ["lines", "ndjson", "csv", "tsv"], {
+    text: "results are strings as they are, everything as JSON, or objects as rows of a table",
     default: "as the records are, a line of JSON for csv, tsv and json"
   }),
+  fields: Flag.value("fields", {
+    value: "NAME,…",
+    text: "the columns of CSV and TSV output, in order; a field that is none of them fails its record",
+    parse: Columns.names,
+    default: "those of the first result"
+  }),
+  header: Flag.negatable("header", "the names of the columns, above CSV and TSV output"),
   jobs: Flag.withDefault(Flags.jobs, one, "1"),
   unordered: Flags.unordered,
   key: Flag.kind("EXPR", RecordKey.parse)(
@@ -72,6 +80,10 @@ export const flags = {
 
 type Config = Flag.Values<typeof flags>
 
+/** The format of the output, if it is a table. */
+export const tableOf = ({ outputFormat }: Config): Columns.Format | undefined =>
+  outputFormat === "csv" || outputFormat === "tsv" ? outputFormat : undefined
+
 /** What is wrong with options that exclude each other. */
 export const conflict = (
   config: Config,
@@ -79,6 +91,13 @@ export const conflict = (
   isTerminal: boolean
 ): string | undefined => {
   const { argFile, batch, deadLetters, follow, format, key, onFailure, onGap, rotateWait, within } = config
+  const table = tableOf(config)
+  if (table === undefined && (config.fields !== undefined || config.header !== undefined))
+    return `--${config.fields === undefined ? "header" : "fields"} applies to --output-format csv and tsv only`
+  if (table !== undefined && config.json)
+    return `--json writes events and --output-format ${table} rows; give one of them`
+  if (table !== undefined && config.checkpoint !== undefined && config.fields === undefined)
+    return `--checkpoint with --output-format ${table} needs --fields NAME,…: the columns are the same in each run`
   if (within !== undefined && batch === undefined) return "--within applies to --batch N only; give that too"
   if (key !== undefined && batch !== undefined)
     return "--key and --batch exclude each other: a batch has no one key"

@@ -166,7 +166,8 @@ export const Loop = Schema.Union(
 const quantiles = Schema.Struct({ p50: milliseconds, p95: milliseconds, p99: milliseconds })
 
 /**
- * The events of `aio executor`: `name` is the item's text, `value` the result.
+ * The events of `aio executor`: `name` is the item's text, `place` where it is from (`line 3 of items.txt`), `value` the
+ * result, if there is one.
  *
  * @since 0.1.0
  * @category schemas
@@ -179,6 +180,7 @@ export const Executor = Schema.Union(
     /** Milliseconds in the queue. */
     wait: milliseconds,
     attempts: count,
+    place: optional(text),
     value: optional(Schema.Unknown),
     /** The name of the error's class. */
     error: optional(text),

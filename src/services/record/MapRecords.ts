@@ -14,6 +14,7 @@ import * as Deadline from "../task/Deadline.js"
 import * as Sleep from "../task/Sleep.js"
 import { notDoneIn } from "../text/Durations.js"
 import { anyCount, checkOptions, time } from "../text/Numbers.js"
+import type * as Columns from "./Columns.js"
 import * as Unchanged from "./internal/unchanged.js"
 import * as LosslessJson from "./LosslessJson.js"
 import * as Records from "./Records.js"
@@ -63,8 +64,8 @@ export interface MapRecordsOptions extends Omit<MapConcurrent.MapConcurrentOptio
   readonly onFailure?: "cancel" | "continue" | undefined
   /** Runs before the pause of a retry, and for a record that is cancelled while it is mapped. */
   readonly onEvent?: ((event: RecordEvent) => Effect.Effect<void>) | undefined
-  /** How results are written: strings as they are, or everything as JSON. Default `"ndjson"`. */
-  readonly output?: "lines" | "ndjson" | undefined
+  /** How results are written: strings as they are, everything as JSON, or objects as rows of a table. Default `"ndjson"`. */
+  readonly output?: "lines" | "ndjson" | Columns.Columns | undefined
   /** Whether a value that is returned unchanged is written as its record's bytes; default true. */
   readonly untouched?: boolean | undefined
 }
@@ -290,8 +291,9 @@ export const mapRecords: {
       rate,
       retries = 0,
       timeout,
-      untouched = true
+      untouched: keepsBytes = true
     } = options
+    const untouched = keepsBytes && typeof output === "string"
     let pauseBefore: (nth: number) => Effect.Effect<number>
     const source = Stream.suspend(() => {
       checkOptions(options, { retries: anyCount, timeout: time })
@@ -301,7 +303,9 @@ export const mapRecords: {
     const innocent = Unchanged.changesNothing(f)
     const wantsContext = readsContext(f)
 
-    const text = (value: unknown): string | Uint8Array => {
+    type Cells = ReadonlyArray<Columns.Cells>
+    const text = (value: unknown): string | Uint8Array | Columns.Cells => {
+      if (typeof output === "object") return output.cells(value)
       if (value instanceof RawResult) return value.bytes
       if (output === "lines" && typeof value === "string") {
         if (value.isWellFormed()) return value
@@ -350,11 +354,11 @@ export const mapRecords: {
         if (at < 0 || values[at] !== value) return undefined
         return was[at] === null || Unchanged.isUnchanged(value, was[at]) ? records[at] : undefined
       }
-      const written: Array<string | Uint8Array | Records.Record> = []
+      const written: Array<Records.Record | ReturnType<typeof text>> = []
       for (const [place, value] of results.entries()) {
         if (value !== undefined) written.push(kept(value, place) ?? text(value))
       }
-      return new MappedRecord(records, written)
+      return new MappedRecord(records, written as MappedRecord["results"]) // cells become rows below
     }
     const remember = (value: unknown): Was => (innocent || !untouched ? null : Unchanged.snapshot(value))
 
@@ -424,6 +428,34 @@ export const mapRecords: {
       })
     }
 
+    // Rows are made in the order of the results, because the columns may be those of the first.
+    const inRows = (outcomes: Stream.Stream<RecordOutcome, E | Failed, R>) => {
+      if (typeof output === "string") return outcomes
+      let stop: FailedRecord | undefined
+      const rows = Stream.map(outcomes, (outcome): RecordOutcome => {
+        if (!(outcome instanceof MappedRecord)) return outcome
+        const { records } = outcome
+        try {
+          return new MappedRecord(records, output.rows(outcome.results as ReadonlyArray<unknown> as Cells))
+        } catch (error) {
+          const cause = Cause.die(error)
+          return new FailedRecord(records, clipped(headline(cause)), codes.failed, cause)
+        }
+      })
+      if (onFailure === "continue") return rows
+      return Stream.concat(
+        Stream.takeWhile(rows, (outcome) => {
+          if (outcome instanceof FailedRecord) stop = outcome
+          return stop === undefined
+        }),
+        Stream.suspend(() =>
+          stop === undefined
+            ? Stream.empty
+            : Stream.fromEffect(failed(stop.records, stop.reason, stop.failure))
+        )
+      )
+    }
+
     // A record whose key throws is a key of its own, and fails when its turn comes.
     const keyless = new WeakMap<Records.Record, unknown>()
     const keyOf = (record: Records.Record): unknown => {
@@ -467,7 +499,7 @@ export const mapRecords: {
       const keyed = key === undefined ? {} : { key: keyOf }
       // Without concurrency no result waits for a slow record, so all records of a chunk may be taken at once.
       const { backpressure = (options.concurrency ?? 1) === 1 ? 1024 : undefined } = options
-      return MapConcurrent.mapReady(limited, one, { ...options, ...keyed, backpressure })
+      return inRows(MapConcurrent.mapReady(limited, one, { ...options, ...keyed, backpressure }))
     }
     const many = (
       all: ReadonlyArray<Records.Record>
@@ -486,13 +518,13 @@ export const mapRecords: {
     }
     const batches = Pacing.batchWithin(source, batch)
     const { key: _, ...plain } = options
-    return Stream.mapChunks(
-      MapConcurrent.mapConcurrent(
-        rate === undefined ? batches : Pacing.rateLimited(batches, rate),
-        many,
-        plain
-      ),
-      (chunk) => Chunk.unsafeFromArray(Chunk.toReadonlyArray(chunk).flat())
+    const outcomes = MapConcurrent.mapConcurrent(
+      rate === undefined ? batches : Pacing.rateLimited(batches, rate),
+      many,
+      plain
+    )
+    return inRows(
+      Stream.mapChunks(outcomes, (chunk) => Chunk.unsafeFromArray(Chunk.toReadonlyArray(chunk).flat()))
     )
   }
 )

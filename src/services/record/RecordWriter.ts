@@ -1,4 +1,5 @@
 import * as EventLine from "../host/EventLine.js"
+import type * as Columns from "./Columns.js"
 import type * as MapRecords from "./MapRecords.js"
 import * as Records from "./Records.js"
 
@@ -35,16 +36,20 @@ export interface Form extends Required<Pick<MapRecords.MapRecordsOptions, "outpu
 const endOf = (format: Records.Format): string => (format === "null" ? "\0" : "\n")
 
 /**
- * The form of results: `as` lines or JSON, by default as the records are (JSON for the rows of a CSV); for `events` every
- * value is JSON. Records are written unchanged where that is their own form.
+ * The form of results: `as` lines, JSON or rows of a table, by default as the records are (JSON for the rows of a CSV); for
+ * `events` every value is JSON. Records are written unchanged where that is their own form, which a table never is.
  *
  * @since 0.1.0
  * @category functions
  */
 export const formOf = (
   format: Records.Format,
-  { as, events = false }: { readonly as?: "lines" | "ndjson" | undefined; readonly events?: boolean } = {}
+  {
+    as,
+    events = false
+  }: { readonly as?: "lines" | "ndjson" | Columns.Columns | undefined; readonly events?: boolean } = {}
 ): Form => {
+  if (typeof as === "object") return { output: as, untouched: false, end: "\n" }
   if (events) return { output: "ndjson", untouched: format === "ndjson", end: "\n" }
   const output = as ?? (format === "lines" || format === "null" ? "lines" : "ndjson")
   const own = as === undefined && format === "null" ? "null" : output

@@ -39,14 +39,14 @@ const bounded = (text: string): string => {
 }
 
 /**
- * A result of a job as JSON: maps, sets and typed arrays as arrays, large integers with all digits, undefined as `null`.
+ * A result of a job as JSON: maps, sets and typed arrays as arrays, large integers with all digits. Undefined is no result.
  * Throws if it cannot be represented, or is longer than the longest string.
  *
  * @since 0.1.0
  * @category formatting
  */
-export const json = (value: unknown): string =>
-  value === undefined ? "null" : bounded(LosslessJson.encode(withArrays(value)))
+export const json = (value: unknown): string | undefined =>
+  value === undefined ? undefined : bounded(LosslessJson.encode(withArrays(value)))
 
 /**
  * A result of a job as a line: text as it is, everything else as {@link json}.
@@ -54,4 +54,5 @@ export const json = (value: unknown): string =>
  * @since 0.1.0
  * @category formatting
  */
-export const line = (value: unknown): string => (typeof value === "string" ? bounded(value) : json(value))
+export const line = (value: unknown): string | undefined =>
+  typeof value === "string" ? bounded(value) : json(value)

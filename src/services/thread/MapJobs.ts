@@ -235,6 +235,8 @@ export const map = <Input, A, E = never, R = never>(
  */
 export interface ItemInput {
   readonly text: string
+  /** Where it is from, like `line 3 of items.txt`; it is in the event of its end. */
+  readonly place?: string | undefined
   readonly value: Either.Either<unknown, string>
 }
 
@@ -283,13 +285,15 @@ export interface ItemFinished {
   readonly index: number
   /** The item's text. */
   readonly name: string
+  /** Where the item is from, if that is known: `line 3 of items.txt`. */
+  readonly place?: string
   readonly status: "succeeded" | "failed" | "timed_out"
   /** How long its job ran. */
   readonly duration: number
   /** How long it waited for a thread. */
   readonly wait: number
   readonly attempts: number
-  /** The result, if it succeeded. */
+  /** The result, if it succeeded with one. */
   readonly value?: unknown
   /** Why it failed. */
   readonly reason?: string
@@ -365,21 +369,21 @@ export const items = <E = never, R = never>(
       // Running items, by their numbers among the values; and the bad items whose events are not emitted yet.
       let count = 0
       let values = 0
-      const under = new Map<number, { readonly index: number; readonly name: string }>()
+      const under = new Map<number, Pick<ItemFinished, "index" | "name" | "place">>()
       let bad: Array<ItemFinished> = []
       const source = Symbol.iterator in inputs ? Stream.fromIterable(inputs) : inputs
       const given = source.pipe(
         // Items after a bad one are not started if the first failure ends all.
         Stream.takeWhile(() => !(onFailure === "cancel" && bad.length > 0)),
-        Stream.filterMap(({ text, value }) => {
-          const index = ++count
+        Stream.filterMap(({ place, text, value }) => {
+          const which = { index: ++count, name: text, ...(place === undefined ? {} : { place }) }
           if (Either.isRight(value)) {
-            under.set(values++, { index, name: text })
+            under.set(values++, which)
             return Option.some(value.right)
           }
           const nothing = { duration: 0, wait: 0, attempts: 0 }
           const failure = { status: "failed", error: "BadInput", reason: value.left } as const
-          bad.push({ event: "finished", index, name: text, ...failure, ...nothing })
+          bad.push({ event: "finished", ...which, ...failure, ...nothing })
           return Option.none()
         })
       )

@@ -2,7 +2,7 @@ import { isUtf8 } from "node:buffer"
 import * as Records from "../Records.js"
 import { type Setting, tooLong, without } from "./limits.js"
 
-// Rows of a CSV as in RFC 4180: one state machine over bytes.
+// Rows of a CSV as in RFC 4180, or of a TSV, which has escapes in place of quotes: one state machine over bytes.
 
 const mark = Buffer.from("\ufeff")
 const lineFeed = 10
@@ -21,8 +21,18 @@ enum At {
   QuoteReturn
 }
 
-/** A row's fields, or its problem. */
-const fieldsOf = (text: string, separator: number): ReadonlyArray<string> | string => {
+const escaped: Readonly<Record<string, string>> = { t: "\t", n: "\n", r: "\r", "\\": "\\" }
+
+/** The fields of a row of a TSV: a backslash before any other character is itself. */
+const unescapedFields = (text: string): ReadonlyArray<string> => {
+  const fields = text.split("\t")
+  return text.includes("\\")
+    ? fields.map((field) => field.replace(/\\([tnr\\])/g, (_, c: string) => escaped[c]!))
+    : fields
+}
+
+/** The fields of a row of a CSV, or its problem. */
+export const fieldsOf = (text: string): ReadonlyArray<string> | string => {
   const fields: Array<string> = []
   let behind = false // there is text after a closing quote
   for (let at = 0; ; at++) {
@@ -40,7 +50,7 @@ const fieldsOf = (text: string, separator: number): ReadonlyArray<string> | stri
       fields.push(doubled ? field.replaceAll('""', '"') : field)
       at++
     }
-    const place = text.charCodeAt(at) === separator ? at : text.indexOf(String.fromCharCode(separator), at)
+    const place = text.charCodeAt(at) === comma ? at : text.indexOf(",", at)
     const to = place < 0 ? text.length : place
     if (!isQuoted) fields.push(text.slice(from, to))
     else if (to > at) behind = true
@@ -50,7 +60,7 @@ const fieldsOf = (text: string, separator: number): ReadonlyArray<string> | stri
 }
 
 /** The problem of a header with two columns of one name, because an object could hold only one of them. */
-const sameNames = (names: ReadonlyArray<string>): string | undefined => {
+export const sameNames = (names: ReadonlyArray<string>): string | undefined => {
   const places = new Map<string, number>()
   for (const [i, name] of names.entries()) {
     const before = places.get(name)
@@ -78,7 +88,8 @@ const rowOf = (names: ReadonlyArray<string>, fields: ReadonlyArray<string>): obj
 
 /** Splits the rows of a CSV. */
 export const rows = ({ format, from, limit, origin }: Setting) => {
-  const separator = format === "tsv" ? tab : comma
+  const isTsv = format === "tsv"
+  const separator = isTsv ? tab : comma
   const name = format.toUpperCase()
   const nothing = without(origin)
   const skip = from?.index ?? 0 // the columns are at the top, so earlier rows are read again
@@ -137,7 +148,8 @@ export const rows = ({ format, from, limit, origin }: Setting) => {
     }
     const header = names === undefined
     const start = first + lead
-    if (to === start) return // an empty line is skipped
+    // An empty line is skipped, unless it is the empty value of the only column: a TSV has no other way to write that.
+    if (to === start && !(isTsv && names?.length === 1)) return
     if (to - start > limit) {
       overlong(position - (next - first), found)
       return
@@ -145,7 +157,8 @@ export const rows = ({ format, from, limit, origin }: Setting) => {
     if (!header && ++index <= skip) return
     const row = new Records.Row(header ? 0 : index, begun, blockOf(chunk), start, to, next, position)
     if (!isUtf8(chunk.subarray(start, to))) return give(row, undefined, "not UTF-8", found)
-    const fields = fieldsOf(chunk.toString("utf8", start, to), separator)
+    const text = chunk.toString("utf8", start, to)
+    const fields = isTsv ? unescapedFields(text) : fieldsOf(text)
     const problem = typeof fields === "string" ? fields : header ? sameNames(fields) : undefined
     if (typeof fields === "string" || problem !== undefined) {
       return give(row, undefined, `not ${name}: ${problem}`, found)
@@ -215,7 +228,7 @@ export const rows = ({ format, from, limit, origin }: Setting) => {
           first++ // belongs to the CR before it
           most++
         } else if (byte === separator) at = At.FieldStart
-        else if (byte === quote && at !== At.Field && at !== At.QuoteReturn) at = At.Quotes
+        else if (byte === quote && !isTsv && at !== At.Field && at !== At.QuoteReturn) at = At.Quotes
         else if (byte === carriageReturn && at === At.Quote) at = At.QuoteReturn
         else at = At.Field
         if (i >= most && !skipping && !over) overlong(received + first - size, found)
