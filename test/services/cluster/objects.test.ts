@@ -167,8 +167,12 @@ describe("values beyond their size", () => {
         ["s3://key:secret@bucket", "storage: 's3:…' is no storage; expected a folder or s3://BUCKET"],
         ["s3://bucket", "S3_ENDPOINT: is not set; s3://BUCKET needs it"]
       ] as const) {
-        for (const layer of [submitter(at, { storage }), runnerOf(at, { storage })])
-          expect(yield* Effect.flip(Layer.build(layer))).toMatchObject({
+        const builds = [
+          Effect.asVoid(Layer.build(submitter(at, { storage }))),
+          Effect.asVoid(Layer.build(runnerOf(at, { storage })))
+        ]
+        for (const build of builds)
+          expect(yield* Effect.flip(build)).toMatchObject({
             _tag: "RunError",
             message,
             exitCode: 2
