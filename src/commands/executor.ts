@@ -52,6 +52,7 @@ const flags = {
   }),
   group: Flags.group,
   code: Flags.code,
+  storage: Flags.storage,
   run: Flag.value("run", {
     value: "ID",
     text: "with --cluster: continue this run, with the same items in the same order",
@@ -106,6 +107,7 @@ const clusterProblem = ({
   maxMemory,
   processes,
   run,
+  storage,
   tries
 }: Config): string | undefined => {
   if (cluster !== undefined) {
@@ -118,7 +120,8 @@ const clusterProblem = ({
       ? undefined
       : `${own} is for this process; with --cluster the runners have it: aio runner ${own}`
   }
-  const [given] = Object.entries({ group, code, run, tries }).find(([, value]) => value !== undefined) ?? []
+  const [given] =
+    Object.entries({ group, code, storage, run, tries }).find(([, value]) => value !== undefined) ?? []
   return given === undefined ? undefined : `--${given} applies to --cluster STORE only`
 }
 
@@ -147,7 +150,7 @@ const map = (target: string, given: ReadonlyArray<string>, config: Config) =>
       cluster !== undefined
         ? yield* Effect.map(
             Effect.promise(() => import("./executor/cluster.js")),
-            ({ layer }) => layer({ ...config, cluster }, (run) => report([{ event: "submitted", run }]))
+            ({ layer }) => layer({ ...config, cluster }, job, (run) => report([{ event: "submitted", run }]))
           )
         : config.processes
           ? Executor.layerProcesses(workers)

@@ -13,13 +13,20 @@ const flags = {
   store: Flags.store,
   group: Flags.group,
   code: Flags.code,
+  storage: Flags.storage,
   maxWorkers: Flag.kind("N|N%|+N", Values.jobs)(
     "max-workers",
     "jobs that run at once: a number, a share of the processors, or so many more; default one a processor"
   ),
   processes: Flag.toggle("processes", "child processes instead of threads, for code that may crash"),
   maxMemory: Flags.size(4 * 1024 * 1024)("max-memory", "heap of each thread; a job that needs more fails"),
-  maxResult: Flags.size(1024)("max-result", "largest result of a job; a larger one fails", { default: "1M" }),
+  maxResult: Flags.size(1024)(
+    "max-result",
+    "largest result in the store; a larger one goes to --storage, or fails",
+    {
+      default: "1M"
+    }
+  ),
   grace: Flag.withText(
     Flags.grace("10s"),
     "time that running jobs have to end after a signal; then they go back"
@@ -79,11 +86,11 @@ const serve = (store: string, config: Config) =>
   Effect.gen(function* () {
     const Runner = yield* Effect.promise(() => import("../services/cluster/Runner.js"))
     const { cpus } = yield* SystemLoad.SystemLoad
-    const { code, deadAfter, grace, group, health, maxMemory, maxResult, processes } = config
+    const { code, deadAfter, grace, group, health, maxMemory, maxResult, processes, storage } = config
     const maxWorkers = config.maxWorkers === undefined ? cpus : Values.jobCount(config.maxWorkers, cpus)
     const workers = { maxWorkers, maxMemory, grace: "1 second" } as const
     const executor = processes ? Executor.layerProcesses(workers) : Executor.layerThreads(workers)
-    const runner = Runner.layer({ store, group, code, maxResult, grace, patience: deadAfter })
+    const runner = Runner.layer({ store, group, code, storage, maxResult, grace, patience: deadAfter })
     return yield* Effect.gen(function* () {
       const { failure, snapshot } = yield* Runner.Runner
       if (health !== undefined) {

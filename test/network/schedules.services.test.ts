@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Fiber, Layer } from "effect"
 import * as Schedules from "../../src/services/cluster/Schedules.js"
 import * as Store from "../../src/services/cluster/Store.js"
+import { durableTimersContract } from "../services/cluster/durableTimersContract.js"
 import { later, scheduleContract, server } from "../services/cluster/scheduleContract.js"
 import { settings } from "./settings.js"
 
@@ -22,6 +23,7 @@ const fresh = () => {
 }
 
 scheduleContract("Schedules, PostgreSQL", fresh)
+durableTimersContract("DurableTimers, PostgreSQL", fresh)
 
 describe("Schedules, PostgreSQL", () => {
   it.live("runs each run once, with several servers at work", () =>

@@ -151,6 +151,12 @@ export const code = folder(
   "the folder of the code that runners share: jobs name files in it; default the working directory"
 )
 
+export const storage = Flag.value("storage", {
+  value: "DIR|s3://BUCKET",
+  text: "where values are that are too large for the store: a folder, or a bucket with the settings S3_…",
+  parse: Values.text("a storage")
+})
+
 // the event loop
 
 export const watchLoop = Flag.value("watch-loop", {

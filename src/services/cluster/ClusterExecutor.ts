@@ -9,7 +9,9 @@ import { type AnyFiber, contextOf, settings } from "../thread/internal/settings.
 import { type Cancel, forkLike, register } from "../thread/internal/starter.js"
 import type { Job, Settled } from "../thread/Job.js"
 import * as Code from "./internal/code.js"
+import * as Continued from "./internal/continued.js"
 import { located } from "./internal/location.js"
+import * as Objects from "./internal/objects.js"
 import { patient } from "./internal/patience.js"
 import * as Queue from "./internal/queue.js"
 import * as Submission from "./internal/submission.js"
@@ -41,8 +43,13 @@ export interface Options {
   readonly backoff?: Backoff.Backoff | undefined
   /** A job that this many runners had when they died fails; default 3. */
   readonly tries?: number | undefined
-  /** Bytes of a job's arguments; larger ones fail with `NotSerializable`. Default 1 MiB. */
+  /** Bytes of a job's arguments; larger ones go to `storage`, and fail with `NotSerializable` without one. Default 1 MiB. */
   readonly maxSize?: number | undefined
+  /**
+   * Where arguments above `maxSize` go, and from where large results come: a folder, or `s3://BUCKET`, as `Storage.open` reads
+   * it. The same as that of the runners. Default: none.
+   */
+  readonly storage?: string | undefined
   /** How long a store that does not answer is asked again; default 1 minute. */
   readonly patience?: Duration.DurationInput | undefined
   /**
@@ -52,6 +59,8 @@ export interface Options {
   readonly resumable?: boolean | undefined
   /** Continues this run, with the same inputs in the same order: what has a result does not run again. */
   readonly run?: string | undefined
+  /** With `run`: the job that will be asked for; the layer fails with `RunError` if the run is of another one. */
+  readonly job?: Job<any, unknown> | undefined
   /** Called with the id of each run, when it is in the store. Default: does nothing. */
   readonly onRun?: ((id: string) => Effect.Effect<void>) | undefined
 }
@@ -80,21 +89,31 @@ const make = (
     } = options
     const location = yield* located(options.store)
     if (!Queue.isGroup(group)) return yield* new RunError({ message: Queue.groupProblem(group) })
-    const ask = patient(Duration.toMillis(options.patience ?? "1 minute"))
+    const patience = Duration.toMillis(options.patience ?? "1 minute")
+    const ask = patient(patience)
+    const objects = yield* Objects.make(options.storage, patience)
     const queue = Queue.make(yield* ask(Store.open(location, [Queue.tables])))
     const backoff = Backoff.inMillis(options.backoff ?? {})
     const owner = randomUUID()
-    const taken = options.run === undefined ? undefined : yield* ask(queue.takeRun(options.run, owner))
-    if (options.run !== undefined && taken === undefined) {
-      return yield* new RunError({
-        message: `the store has no run '${options.run}'; it has ended, or the id is wrong`
+
+    const placeOf = ({
+      name: job,
+      task
+    }: Job<any, unknown>): Either.Either<Continued.Of, JobRefused | NotSerializable> => {
+      if (task?._tag !== "Module") {
+        const detail = "a runner has modules and runs no source that is sent to it; name it by Job.fromModule"
+        return Either.left(new NotSerializable({ job, part: "function", detail }))
+      }
+      return Either.mapBoth(Code.name(code, task.url), {
+        onLeft: (reason) => new JobRefused({ job, reason }),
+        onRight: (found) => ({ ...found, name: task.name })
       })
     }
-    if (taken !== undefined && taken.grp !== group) {
-      return yield* new RunError({
-        message: `the run ${taken.id} belongs to the group ${taken.grp}, not ${group}`
-      })
-    }
+    const { job: wanted, run: id } = options
+    const of = id === undefined || wanted === undefined ? undefined : placeOf(wanted)
+    if (of !== undefined && Either.isLeft(of)) return yield* new RunError({ message: of.left.message })
+    const taken =
+      id === undefined ? undefined : yield* Continued.take({ ask, queue, id, group, owner, of: of?.right })
 
     const submissions = new Map<string, Submission.Working>()
     yield* Effect.addFinalizer(() =>
@@ -103,41 +122,31 @@ const make = (
     const fork = forkLike(yield* Effect.withFiberRuntime<AnyFiber>((fiber) => Effect.succeed(fiber)))
 
     /** Where the job's rows go; the left is why nowhere. */
-    const submissionOf = ({
-      name: job,
-      task
-    }: Job<any, unknown>): Either.Either<Submission.Submission, ExecutorError> => {
-      const refuse = (reason: string) => Either.left(new JobRefused({ job, reason }))
-      if (task?._tag !== "Module") {
-        const detail = "a runner has modules and runs no source that is sent to it; name it by Job.fromModule"
-        return Either.left(new NotSerializable({ job, part: "function", detail }))
-      }
-      const key = `${task.url}#${task.name}`
+    const submissionOf = (job: Job<any, unknown>): Either.Either<Submission.Submission, ExecutorError> => {
+      const key = job.task?._tag === "Module" ? `${job.task.url}#${job.task.name}` : ""
       const known = submissions.get(key)
       if (known !== undefined) return Either.right(known)
-      const found = Code.name(code, task.url)
-      if (Either.isLeft(found)) return refuse(found.left)
-      const { module, version } = found.right
+      const place = placeOf(job)
+      if (Either.isLeft(place)) return Either.left(place.left)
+      const { module, name, version } = place.right
       if (taken !== undefined) {
-        const same = taken.module === module && taken.name === task.name && taken.version === version
-        if (!same || submissions.size > 0) {
-          const asked = `${module}#${task.name}, version ${version.slice(0, 8)}`
-          return refuse(
-            `the run ${taken.id} is of ${taken.module}#${taken.name}, version ${taken.version.slice(0, 8)}, not of ${asked}`
-          )
-        }
+        const reason =
+          Continued.problem(taken, place.right) ??
+          (submissions.size > 0 ? `the run ${taken.id} has one function already` : undefined)
+        if (reason !== undefined) return Either.left(new JobRefused({ job: job.name, reason }))
       }
       const { resumable = taken !== undefined, retries, tries = 3 } = options
       const submission = Submission.make({
         location,
         queue,
+        objects,
         ask,
-        job,
+        job: job.name,
         run: {
           id: taken?.id ?? randomUUID(),
           module,
           version,
-          name: task.name,
+          name,
           settings: { retries, backoff },
           tries
         },
@@ -215,8 +224,9 @@ const make = (
  * the job's id as `"aio.job"`, for effects that must not be repeated. Interrupted, a job's result is no longer recorded, and its
  * runner cancels it within 2 seconds. Output of a job goes to its runner's.
  *
- * Fails with `StoreError` if the store cannot be opened, with `RunError` for a run that is not there; a job fails with
- * `JobRefused` if no runner has its code or the store has failed for longer than `patience`. Needs what `Store.open` needs.
+ * Fails with `StoreError` if the store cannot be opened, with `RunError` for a run that is not there or of another job, and for a
+ * storage that is none; a job fails with `JobRefused` if no runner has its code or the store has failed for longer than
+ * `patience`. Needs what `Store.open` needs.
  *
  * @example
  * ```ts

@@ -10,9 +10,11 @@ import { Executor } from "../thread/Executor.js"
 import * as Claims from "./internal/claims.js"
 import * as Code from "./internal/code.js"
 import { located } from "./internal/location.js"
+import * as Objects from "./internal/objects.js"
 import * as Observer from "./internal/observer.js"
 import { patient, within } from "./internal/patience.js"
 import * as Queue from "./internal/queue.js"
+import * as Sweeper from "./internal/sweeper.js"
 import * as Wake from "./internal/wake.js"
 import { RunError } from "./RunError.js"
 import * as Store from "./Store.js"
@@ -33,8 +35,13 @@ export interface Options {
   readonly group?: string | undefined
   /** The folder of the code: jobs name its files, and no others. Default: the working directory. */
   readonly code?: string | undefined
-  /** Bytes of a job's result; a larger one fails with `NotSerializable`. Default 1 MiB. */
+  /** Bytes of a job's result; a larger one goes to `storage`, and fails with `NotSerializable` without one. Default 1 MiB. */
   readonly maxResult?: number | undefined
+  /**
+   * Where results above `maxResult` go, and from where large arguments come: a folder, or `s3://BUCKET`, as `Storage.open` reads
+   * it. The same as that of the submitters. Default: none.
+   */
+  readonly storage?: string | undefined
   /** Time that running jobs have to end when the scope closes; then they go back into the queue. Default 10 seconds. */
   readonly grace?: Duration.DurationInput | undefined
   /**
@@ -126,6 +133,7 @@ const make = (
     const patience = Duration.decode(options.patience ?? "1 minute")
     if (!Queue.isGroup(group)) return yield* new RunError({ message: Queue.groupProblem(group) })
     const location = yield* located(options.store)
+    const objects = yield* Objects.make(options.storage, Duration.toMillis(patience))
     const executor = yield* Executor
     const { maxWorkers } = executor
 
@@ -147,31 +155,40 @@ const make = (
     const wake = yield* Wake.make(location, Queue.channels.group(group), (payload) => {
       if (payload === Queue.cancelled) cancelled = true
     })
-    const claims = yield* Claims.make({ ask, queue, maxResult, runner: () => id, onRoom: wake.now })
+    const claims = yield* Claims.make({
+      ask,
+      queue,
+      group,
+      objects,
+      maxResult,
+      runner: () => id,
+      onRoom: wake.now
+    })
     const observer = Observer.make({ queue, group, heartbeat })
 
     // the code of runs, and the runs of which it has none
 
     const urls = new Map<string, string>()
     const without = new Set<string>()
-    const loaded = new Map<string, string>() // the version of each file that threads have loaded
+    const loaded = new Map<string, string>() // the digest of each file that threads have loaded
     const urlOf = (run: Queue.Run) =>
       Effect.suspend(() => {
         const known = urls.get(run.id)
         if (known !== undefined || without.has(run.id)) return Effect.succeed(known)
-        const found = Either.flatMap(Code.find(code, run.module, run.version), (url) => {
-          const before = loaded.get(url)
-          return before === undefined || before === run.version
-            ? Either.right(url)
-            : Either.left(
-                `it has loaded version ${before.slice(0, 8)} of ${run.module}, which has changed since; start it again`
-              )
+        const found = Either.flatMap(Code.find(code, run.module, run.version), ({ files, url }) => {
+          const changed = [...files.keys()].find(
+            (file) => (loaded.get(file) ?? files.get(file)) !== files.get(file)
+          )
+          return changed === undefined
+            ? Either.right({ files, url })
+            : Either.left(`it has loaded ${changed}, which has changed since; start it again`)
         })
         if (Either.isRight(found)) {
+          const { files, url } = found.right
           if (urls.size >= 10_000) urls.clear()
-          urls.set(run.id, found.right)
-          loaded.set(found.right, run.version)
-          return Effect.succeed(found.right)
+          urls.set(run.id, url)
+          for (const [file, digest] of files) loaded.set(file, digest)
+          return Effect.succeed(url)
         }
         if (without.size >= 10_000) without.clear()
         without.add(run.id)
@@ -276,10 +293,11 @@ const make = (
     const beating = yield* fork(live)
     const claiming = yield* fork(claimLoop)
     const watching = yield* fork(watch)
+    const sweeping = yield* fork(Sweeper.sweep({ ask, group, objects, queue, every: 15 * heartbeat }))
     yield* Effect.addFinalizer(() =>
       Effect.gen(function* () {
         isDraining = true
-        yield* end([claiming, watching])
+        yield* end([claiming, watching, sweeping])
         // What a claim has taken that was interrupted goes back with `leave`.
         if (claims.size() > 0) yield* claims.drain(maxWorkers, grace)
         yield* end([recording, beating])
@@ -313,7 +331,7 @@ const make = (
  * the grace period, and what has not ended goes back into the queue. Any number of runners share a store. A job names an export
  * of a file in the folder `code`, and nothing else is run.
  *
- * Fails with `StoreError` if the store cannot be opened, and with `RunError` if the group has no valid name.
+ * Fails with `StoreError` if the store cannot be opened, and with `RunError` if the group has no valid name or the storage is none.
  *
  * @example
  * ```ts

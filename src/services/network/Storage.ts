@@ -6,6 +6,7 @@ import { Context, Data, Duration, Effect, Exit, Layer, Option, Redacted, Stream 
 import { codes } from "../host/ExitCodes.js"
 import { nativeImport } from "../source/NativeImport.js"
 import { checkedDuration, someTime } from "../text/Numbers.js"
+import * as Printable from "../text/Printable.js"
 import { formatSize } from "../text/Sizes.js"
 import * as folders from "./internal/folderStorage.js"
 import { isOfConnection, reasonOf } from "./internal/reasons.js"
@@ -204,11 +205,11 @@ export const makeFolder = (root: string, isEmbedded = false): Service => ({
   check: Effect.asVoid(ask(() => stat(root)))
 })
 
-const makeS3 = (endpoint: Redacted.Redacted<URL>) =>
+const makeS3 = (endpoint: Redacted.Redacted<URL>, given?: string) =>
   Effect.gen(function* () {
     const accessKeyId = yield* NetworkSettings.required("S3_ACCESS_KEY_ID", "S3_ENDPOINT")
     const secretAccessKey = yield* NetworkSettings.required("S3_SECRET_ACCESS_KEY", "S3_ENDPOINT")
-    const bucket = Redacted.value(yield* NetworkSettings.required("S3_BUCKET", "S3_ENDPOINT"))
+    const bucket = given ?? Redacted.value(yield* NetworkSettings.required("S3_BUCKET", "S3_ENDPOINT"))
     const region = Option.getOrElse(yield* NetworkSettings.text("S3_REGION"), () => "us-east-1")
     const library = yield* NetworkSettings.load(
       "s3mini",
@@ -337,6 +338,40 @@ const makeS3 = (endpoint: Redacted.Redacted<URL>) =>
     return service
   })
 
+const s3Endpoint = NetworkSettings.url("S3_ENDPOINT", ["https:", "http:"], "https://s3.example.org")
+
+/**
+ * The storage that a text names: a folder, or `s3://BUCKET` with the endpoint and the credentials of {@link layer}'s settings.
+ * Fails with `SettingError` if it names none, or a setting is missing. A server that is down fails the calls.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as Storage from "effect-asyncio/services/Storage"
+ *
+ * export const program = Effect.flatMap(Storage.open("/srv/objects"), ({ list }) => list("reports/"))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const open = (
+  text: string
+): Effect.Effect<Service, NetworkSettings.MissingPackage | NetworkSettings.SettingError> =>
+  Effect.gen(function* () {
+    const [, scheme] = /^([a-z][\w+.-]+):/i.exec(text) ?? []
+    if (scheme === undefined && text.trim() !== "") return makeFolder(resolve(text))
+    const [, bucket] = /^s3:\/\/([\w.-]+)\/?$/i.exec(text) ?? []
+    if (bucket === undefined) {
+      // The text may hold a password: a message shows its scheme only.
+      const shown = scheme === undefined ? Printable.line(text) : `${scheme}:…`
+      const problem = `'${shown}' is no storage; expected a folder or s3://BUCKET`
+      return yield* new NetworkSettings.SettingError({ setting: "storage", problem })
+    }
+    yield* NetworkSettings.required("S3_ENDPOINT", "s3://BUCKET")
+    return yield* makeS3(Option.getOrThrow(yield* s3Endpoint), bucket)
+  })
+
 // layers
 
 const temporary = Effect.map(
@@ -367,11 +402,7 @@ export const layer: Layer.Layer<Storage, NetworkSettings.MissingPackage | Networ
   Layer.scoped(
     Storage,
     Effect.gen(function* () {
-      const endpoint = yield* NetworkSettings.url(
-        "S3_ENDPOINT",
-        ["https:", "http:"],
-        "https://s3.example.org"
-      )
+      const endpoint = yield* s3Endpoint
       if (Option.isSome(endpoint)) return yield* makeS3(endpoint.value)
       const folder = yield* NetworkSettings.text("STORAGE_DIR")
       return Option.isSome(folder) ? makeFolder(resolve(folder.value)) : yield* temporary

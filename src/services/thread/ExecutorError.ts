@@ -114,7 +114,8 @@ export class QueueFull extends Data.TaggedError("QueueFull")<{
 }
 
 /**
- * The executor of a cluster does not run the job: no runner has its code, or the store has failed.
+ * The executor of a cluster does not run the job: no runner has its code, or the store has failed. Or the Schemas of a
+ * `TypedJob` and of its module do not match.
  *
  * @since 0.1.0
  * @category errors

@@ -1,9 +1,8 @@
-import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath, pathToFileURL } from "node:url"
+import { pathToFileURL } from "node:url"
 import { afterAll, describe, expect, it } from "@effect/vitest"
-import { Context, Effect, Either, Exit, Fiber, FiberRef, Layer, Logger, Scope, Stream } from "effect"
-import * as ClusterExecutor from "../../../src/services/cluster/ClusterExecutor.js"
+import { Context, Effect, Either, Exit, Fiber, FiberRef, Layer, Scope, Stream } from "effect"
 import * as ClusterStatus from "../../../src/services/cluster/ClusterStatus.js"
 import * as Runner from "../../../src/services/cluster/Runner.js"
 import * as RunnerHealth from "../../../src/services/cluster/RunnerHealth.js"
@@ -11,43 +10,12 @@ import * as Executor from "../../../src/services/thread/Executor.js"
 import * as Job from "../../../src/services/thread/Job.js"
 import * as MapJobs from "../../../src/services/thread/MapJobs.js"
 import * as Aio from "../../support/Aio.js"
+import { job, jobs, lines, place, quiet, range, runnerOf, submitter, until } from "./clusterPlace.js"
 
 // Submitter and runners in the test's process, over an SQLite file. Real processes, PostgreSQL and what goes wrong between
 // them: test/network/cluster.services.test.ts.
 
 afterAll(Aio.removeFolders)
-
-const jobs = fileURLToPath(new URL("../../fixtures/cluster/jobs.mjs", import.meta.url))
-
-/** A folder with the code, and a store in it. */
-const place = () => {
-  const folder = Aio.folder()
-  const code = join(folder, "code")
-  mkdirSync(code)
-  copyFileSync(jobs, join(code, "jobs.mjs"))
-  const file = join(code, "jobs.mjs")
-  return { folder, code, file, store: join(folder, "jobs.sqlite"), url: pathToFileURL(file) }
-}
-type Place = ReturnType<typeof place>
-
-const runnerOf = ({ code, store }: Place, options: Partial<Runner.Options> = {}, maxWorkers = 2) =>
-  Layer.provide(
-    Runner.layer({ store, code, heartbeat: 100, ...options }),
-    Executor.layerThreads({ maxWorkers, grace: 0 })
-  )
-const submitter = ({ code, store }: Place, options: Partial<ClusterExecutor.Options> = {}) =>
-  ClusterExecutor.layer({ store, code, ...options })
-const job = <F extends (...args: any) => unknown>({ url }: Place, name: string) =>
-  Job.fromModule<F>(url, name)
-
-const lines = (file: string) =>
-  existsSync(file) ? readFileSync(file, "utf8").trim().split("\n").map(Number) : []
-const until = (holds: () => boolean) =>
-  Effect.repeat(Effect.sleep(5), { until: holds, times: 2000 }).pipe(
-    Effect.tap(() => expect(holds()).toBe(true))
-  )
-const range = (n: number) => Array.from({ length: n }, (_, i) => i)
-const quiet = Logger.remove(Logger.defaultLogger)
 
 describe("ClusterExecutor", () => {
   it.live("runs jobs of modules on a runner: values, failures and results in order, chunks too", () => {

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto"
 import { type Duration, Effect, Either, Fiber, FiberRef, Tracer } from "effect"
 import * as Backoff from "../../task/Backoff.js"
 import * as Sleep from "../../task/Sleep.js"
@@ -6,6 +7,7 @@ import { reasonOf } from "../../thread/internal/task.js"
 import type { Job, Settled } from "../../thread/Job.js"
 import * as MapJobs from "../../thread/MapJobs.js"
 import type * as Store from "../Store.js"
+import * as Objects from "./objects.js"
 import * as Queue from "./queue.js"
 import { makeSignal } from "./signal.js"
 import * as Wire from "./wire.js"
@@ -27,6 +29,8 @@ interface Done {
 export interface Options {
   readonly ask: <A>(ask: Effect.Effect<A, Store.StoreError>) => Effect.Effect<A, Store.StoreError>
   readonly queue: Queue.Queue
+  readonly group: string
+  readonly objects: Objects.Objects
   readonly maxResult: number
   /** The id under which it claims at this moment. */
   readonly runner: () => string
@@ -95,7 +99,9 @@ const asRequested =
 
 export const make = ({
   ask,
+  group,
   maxResult,
+  objects,
   onRoom,
   queue,
   runner
@@ -137,14 +143,39 @@ export const make = ({
     let rowTime = 20 // until the first row has run
     const finished = makeSignal()
 
+    const noted = new Set<string>() // runs that are known to have objects
+    const store = (run: string, idx: number, bytes: Uint8Array) =>
+      Effect.gen(function* () {
+        if (!noted.has(run)) {
+          yield* ask(queue.noteStored(run, group))
+          if (noted.size >= 10_000) noted.clear()
+          noted.add(run)
+        }
+        // A name of its own: another attempt may store its result at the same time.
+        return yield* objects.put(run, `${idx}-${randomUUID()}`, bytes)
+      })
+    /** Removes the objects of results that were not recorded. The answer to a record may have been lost: the row decides. */
+    const removeUnrecorded = (some: ReadonlyArray<Done>) =>
+      Effect.forEach(
+        some.filter(({ result }) => Objects.isReference(result)),
+        ({ idx, result, run }) =>
+          Effect.flatMap(ask(queue.results(run, [idx])), ([row]) =>
+            row?.result === result ? Effect.void : objects.remove(run, [result])
+          ),
+        { discard: true }
+      )
+
     const execute = (run: Queue.Run, url: string, { args, attempt, idx }: Queue.Claimed) =>
       Effect.gen(function* () {
         const job: Job<Array<any>, unknown> = {
           name: `${run.module}#${run.name}`,
           task: { _tag: "Module", url, name: run.name }
         }
+        const inputs = Objects.isReference(args) ? objects.get(run.id, args) : Effect.succeed(undefined)
         const request = yield* Effect.either(
-          Effect.try({ try: () => Wire.decodeRequest(args), catch: reasonOf })
+          Effect.flatMap(inputs, (stored) =>
+            Effect.try({ try: () => Wire.decodeRequest(args, stored), catch: reasonOf })
+          )
         )
         if (Either.isLeft(request)) return Wire.unreadable(request.left)
         const id = `${run.id}/${idx}`
@@ -152,7 +183,11 @@ export const make = ({
         let time = 0
         for (const { run } of settled) time += run
         rowTime += (Math.max(0.05, time) - rowTime) * 0.1
-        return Wire.encodeResult(job.name, settled, maxResult)
+        const bytes = Wire.encodeResult(job.name, settled, { limit: maxResult, isStored: objects.isThere })
+        if (bytes.length <= maxResult || !objects.isThere) return Buffer.from(bytes).toString("base64")
+        return yield* Effect.catchAll(store(run.id, idx, bytes), ({ message }) =>
+          Effect.succeed(Wire.unstored(job.name, settled, message))
+        )
       }).pipe(
         Effect.provideService(Executor, executor),
         Effect.flatMap((result) =>
@@ -182,6 +217,7 @@ export const make = ({
       done = done.filter((one) => !gone.has(one))
       recorded += count
       dropped += some.length - count
+      if (count < some.length) yield* removeUnrecorded(some)
       for (const one of some) forget(one)
     })
     const recordLoop = Effect.forever(

@@ -1,11 +1,12 @@
 import { type Duration, Effect } from "effect"
+import { StorageError } from "../../network/Storage.js"
 import * as Sleep from "../../task/Sleep.js"
 import * as Store from "../Store.js"
 
 /** Pauses before the store is asked again, in milliseconds: the last one for ever. */
 const pauses = [20, 50, 100, 200, 500, 1000]
 
-/** Asks the store again while its failures may pass, for so many milliseconds. */
+/** Asks the store, or a storage, again while its failures may pass, for so many milliseconds. */
 export const patient =
   (limit: number, onFailure?: () => void) =>
   <A, E, R>(ask: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -13,7 +14,7 @@ export const patient =
       const since = performance.now()
       const attempt = (nth: number): Effect.Effect<A, E, R> =>
         Effect.catchAll(ask, (error) => {
-          if (!(error instanceof Store.StoreError)) return Effect.fail(error)
+          if (!(error instanceof Store.StoreError || error instanceof StorageError)) return Effect.fail(error)
           onFailure?.()
           if (!error.isTransient || performance.now() - since > limit) return Effect.fail(error)
           return Effect.zipRight(Sleep.sleep(pauses[Math.min(nth, pauses.length - 1)]!), attempt(nth + 1))
@@ -27,7 +28,7 @@ export const patient =
  */
 export const within =
   (limit: Duration.DurationInput) =>
-  (ask: Effect.Effect<unknown, Store.StoreError>): Effect.Effect<void> =>
+  (ask: Effect.Effect<unknown, Store.StoreError | StorageError>): Effect.Effect<void> =>
     // Interruptible in its own fiber; that of the finalizer may have been interrupted already.
     ask.pipe(
       Effect.ignore,

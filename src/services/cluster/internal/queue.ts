@@ -44,7 +44,9 @@ export const tables: Store.Tables = {
         sql`CREATE TABLE aio_refusals (run TEXT NOT NULL, runner TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (run, runner))`,
         sql`CREATE TABLE aio_poison (run TEXT NOT NULL, idx INTEGER NOT NULL, grp TEXT NOT NULL, job TEXT NOT NULL,
           attempts INTEGER NOT NULL, PRIMARY KEY (run, idx))`
-      ])
+      ]),
+    // The runs that may have objects in the storage: their rows outlive them until the objects are gone.
+    (sql) => sql`CREATE TABLE aio_stored (run TEXT PRIMARY KEY, grp TEXT NOT NULL)`
   ]
 }
 
@@ -135,15 +137,18 @@ export const make = (store: Service) => {
           VALUES (${run.id}, ${group}, ${run.module}, ${run.name}, ${run.version}, ${JSON.stringify(run.settings)}, ${run.tries},
             ${kept ? 1 : 0}, ${owner}, 0) ON CONFLICT DO NOTHING`
       ),
-    /** The run, which has this owner from now on; the owner before it is refused. */
-    takeRun: (id: string, owner: string) =>
+    /** The run of this id, if there is one. */
+    run: (id: string) =>
       Effect.map(
         use(
-          (sql) => sql<Run & { readonly settings: string; readonly grp: string }>`
-            UPDATE aio_runs SET owner = ${owner} WHERE id = ${id} RETURNING id, grp, module, name, version, settings, tries`
+          (sql) => sql<Omit<Run, "settings" | "tries"> & { readonly grp: string }>`
+            SELECT id, grp, module, name, version FROM aio_runs WHERE id = ${id}`
         ),
         ([row]) => row
       ),
+    /** The run has this owner from now on; the owner before it is refused. */
+    takeRun: (id: string, owner: string) =>
+      use((sql) => sql`UPDATE aio_runs SET owner = ${owner} WHERE id = ${id}`),
     /** Adds jobs, and gives the number of those that are new; -1 if the run is gone or has another owner. */
     add: (
       run: string,
@@ -183,22 +188,27 @@ export const make = (store: Service) => {
           SELECT idx, attempt, result FROM aio_jobs
           WHERE run = ${run} AND state = 2 AND idx IN ${indexes(sql, dialect, idx)} ORDER BY idx LIMIT 1000`
       ),
-    /** Removes jobs: their results are not recorded any more. */
-    remove: (run: string, group: string, idx: ReadonlyArray<number>, wake: boolean) =>
+    /** Removes jobs whose results have been read. */
+    remove: (run: string, idx: ReadonlyArray<number>) =>
+      use((sql) => sql`DELETE FROM aio_jobs WHERE run = ${run} AND idx IN ${indexes(sql, dialect, idx)}`),
+    /** Removes jobs: their results are not recorded any more. Gives the texts of those that have one. */
+    cancel: (run: string, group: string, idx: ReadonlyArray<number>) =>
       use((sql) =>
-        Effect.zipRight(
-          sql`DELETE FROM aio_jobs WHERE run = ${run} AND idx IN ${indexes(sql, dialect, idx)}`,
-          wake ? notify(sql, channels.group(group), cancelled) : Effect.void
+        Effect.zipLeft(
+          sql<{ readonly result: string | null }>`DELETE FROM aio_jobs
+            WHERE run = ${run} AND idx IN ${indexes(sql, dialect, idx)} RETURNING result`,
+          notify(sql, channels.group(group), cancelled)
         )
       ),
-    /** Ends a run: nothing of it is left, and runners stop its jobs. */
+    /** Ends a run: nothing of it is left, and runners stop its jobs. False if it has another owner. */
     endRun: (run: string, group: string, owner: string) =>
       transaction((sql) =>
         Effect.gen(function* () {
           const [owned] = yield* sql`SELECT 1 AS yes WHERE ${mine(sql, run, owner)}`
-          if (owned === undefined) return
+          if (owned === undefined) return false
           yield* removeRun(sql, run)
           yield* notify(sql, channels.group(group), cancelled)
+          return true
         })
       ),
     /** Shows that the owner lives; false if the run is gone or has another owner. */
@@ -225,6 +235,22 @@ export const make = (store: Service) => {
           })
         )
       ),
+
+    // of objects in the storage
+
+    /** Before the first object of the run. */
+    noteStored: (run: string, group: string) =>
+      use((sql) => sql`INSERT INTO aio_stored (run, grp) VALUES (${run}, ${group}) ON CONFLICT DO NOTHING`),
+    /** Runs of the group that have ended, and may have left objects. */
+    endedStored: (group: string) =>
+      Effect.map(
+        use(
+          (sql) => sql<{ readonly run: string }>`SELECT run FROM aio_stored s
+            WHERE grp = ${group} AND NOT EXISTS (SELECT 1 FROM aio_runs r WHERE r.id = s.run) ORDER BY run LIMIT 1000`
+        ),
+        (rows) => rows.map(({ run }) => run)
+      ),
+    forgetStored: (run: string) => use((sql) => sql`DELETE FROM aio_stored WHERE run = ${run}`),
 
     // of runners
 

@@ -1,10 +1,11 @@
 import { Cause, Effect, Either, type Either as EitherType, Fiber } from "effect"
 import * as Sleep from "../../task/Sleep.js"
 import { plural } from "../../text/Plural.js"
-import { type ExecutorError, JobRefused } from "../../thread/ExecutorError.js"
+import { type ExecutorError, JobRefused, NotSerializable } from "../../thread/ExecutorError.js"
 import type { Cancel } from "../../thread/internal/starter.js"
 import type { Settled } from "../../thread/Job.js"
 import type * as Store from "../Store.js"
+import * as Objects from "./objects.js"
 import { within } from "./patience.js"
 import * as Queue from "./queue.js"
 import { isEarly, makeSignal } from "./signal.js"
@@ -19,15 +20,22 @@ const lookEvery = 1000
 
 interface Row {
   readonly idx: number
-  readonly args: string
+  args: string
+  /** Inputs that go to the storage before the row is sent. */
+  large: Uint8Array | undefined
   readonly count: number
   readonly onSettled: (settled: ReadonlyArray<Settled<any>>) => void
+  /** Whether it is in the store, and its result is not known. */
   sent: boolean
 }
+
+/** How many objects a submitter sends or receives at a time. */
+const objectsAtOnce = 4
 
 export interface Options {
   readonly location: Store.Location
   readonly queue: Queue.Queue
+  readonly objects: Objects.Objects
   readonly ask: <A>(ask: Effect.Effect<A, Store.StoreError>) => Effect.Effect<A, Store.StoreError>
   readonly job: string
   readonly run: Queue.Run
@@ -57,6 +65,7 @@ export const make = ({
   job,
   location,
   maxSize,
+  objects,
   onRun,
   owner,
   queue,
@@ -67,8 +76,10 @@ export const make = ({
   const { id } = run
   const rows = new Map<number, Row>()
   let outbox: Array<Row> = []
-  let removing: Array<{ readonly idx: number; readonly onGone: () => void }> = []
+  let removing: Array<{ readonly idx: number; readonly args: string; readonly onGone: () => void }> = []
+  let arrived: Array<{ readonly row: Row; readonly result: string }> = []
   const unsent = makeSignal()
+  const unfetched = makeSignal()
   const unwanted = makeSignal()
   let next = 0
   let broken: ExecutorError | undefined
@@ -90,11 +101,13 @@ export const make = ({
 
   const submit = (request: Wire.Request, onSettled: Row["onSettled"]): Cancel => {
     const { length: count } = request.inputs
-    const args: EitherType.Either<string, ExecutorError> =
-      broken === undefined ? Wire.encodeRequest(job, request, maxSize) : Either.left(broken)
-    if (Either.isLeft(args)) {
+    const encoded: EitherType.Either<Wire.EncodedRequest, ExecutorError> =
+      broken === undefined
+        ? Wire.encodeRequest(job, request, { limit: maxSize, isStored: objects.isThere })
+        : Either.left(broken)
+    if (Either.isLeft(encoded)) {
       if (count === 1 || broken !== undefined) {
-        onSettled(failures(args.left, count))
+        onSettled(failures(encoded.left, count))
         return (onGone) => onGone()
       }
       // One of the inputs cannot cross: each goes by itself.
@@ -111,7 +124,7 @@ export const make = ({
         for (const cancel of cancels) cancel(() => --open === 0 && onGone())
       }
     }
-    const row: Row = { idx: next++, args: args.right, count, onSettled, sent: false }
+    const row: Row = { idx: next++, ...encoded.right, count, onSettled, sent: false }
     rows.set(row.idx, row)
     outbox.push(row)
     unsent.set()
@@ -122,18 +135,48 @@ export const make = ({
         if (at >= 0) outbox.splice(at, 1)
         return onGone()
       }
-      removing.push({ idx: row.idx, onGone })
+      removing.push({ idx: row.idx, args: row.args, onGone })
       unwanted.set()
     }
   }
 
+  /** Puts the inputs into the storage, under a name that another submitter of the same run and inputs gives them too. */
+  const store = (row: Row, large: Uint8Array) =>
+    Effect.gen(function* () {
+      const stored = yield* Effect.either(
+        objects.put(id, `${row.idx}-${Objects.sha256(large).slice(0, 32)}`, large)
+      )
+      if (Either.isLeft(stored)) {
+        const { message: detail } = stored.left
+        return settle(row, failures(new NotSerializable({ job, part: "arguments", detail }), row.count))
+      }
+      row.args = stored.right + row.args
+      row.large = undefined
+      if (!rows.has(row.idx)) yield* objects.remove(id, [row.args])
+    })
+  const storeLarge = (some: ReadonlyArray<Row>) =>
+    Effect.gen(function* () {
+      const large = some.filter(({ large }) => large !== undefined)
+      if (large.length === 0) return some
+      yield* ask(queue.noteStored(id, group))
+      yield* Effect.forEach(large, (row) => store(row, row.large!), {
+        concurrency: objectsAtOnce,
+        discard: true
+      })
+      // Those that were cancelled meanwhile, or cannot be stored, do not go.
+      return some.filter(({ idx }) => rows.has(idx))
+    })
+
   const send = Effect.gen(function* () {
     yield* unsent.wait
     while (outbox.length > 0) {
-      const some = outbox.splice(
-        0,
-        Queue.batchOf(outbox, ({ args }) => args)
+      const some = yield* storeLarge(
+        outbox.splice(
+          0,
+          Queue.batchOf(outbox, ({ args }) => args)
+        )
       )
+      if (some.length === 0) continue
       const added = yield* ask(
         queue.add(
           id,
@@ -162,6 +205,46 @@ export const make = ({
     }
   }).pipe(Effect.forever)
 
+  /** Removes rows whose results have been read, and the objects that these texts of theirs refer to. */
+  const removeRead = (
+    read: ReadonlyArray<{ readonly idx: number; readonly texts: ReadonlyArray<string> }>
+  ) =>
+    read.length === 0 || resumable
+      ? Effect.void
+      : Effect.zipRight(
+          ask(
+            queue.remove(
+              id,
+              read.map(({ idx }) => idx)
+            )
+          ),
+          objects.remove(
+            id,
+            read.flatMap(({ texts }) => texts)
+          )
+        )
+
+  const fetch = Effect.gen(function* () {
+    yield* unfetched.wait
+    const some = arrived
+    arrived = []
+    yield* Effect.forEach(
+      some,
+      ({ result, row }) =>
+        Effect.gen(function* () {
+          const bytes = yield* Effect.either(objects.get(id, result))
+          settle(
+            row,
+            Either.isRight(bytes)
+              ? Wire.decodeResult(job, row.count, bytes.right)
+              : failures(new NotSerializable({ job, part: "result", detail: bytes.left }), row.count)
+          )
+          yield* removeRead([{ idx: row.idx, texts: [row.args, result] }])
+        }),
+      { concurrency: objectsAtOnce, discard: true }
+    )
+  }).pipe(Effect.forever)
+
   const receive = Effect.gen(function* () {
     let looked = performance.now()
     let warned = false
@@ -171,14 +254,19 @@ export const make = ({
       for (const row of rows.values()) if (row.sent) waiting.push(row.idx)
       const found = waiting.length === 0 ? [] : yield* ask(queue.results(id, waiting))
       if (waiting.length === 0 || found.length > 0) looked = performance.now()
+      const read: Array<{ readonly idx: number; readonly texts: ReadonlyArray<string> }> = []
       for (const { idx, result } of found) {
         const row = rows.get(idx)
+        if (row !== undefined && Objects.isReference(result)) {
+          row.sent = false
+          arrived.push({ row, result })
+          unfetched.set()
+          continue
+        }
+        read.push({ idx, texts: row === undefined ? [result] : [row.args] })
         if (row !== undefined) settle(row, Wire.decodeResult(job, row.count, result))
       }
-      if (found.length > 0 && !resumable) {
-        const idx = found.map(({ idx }) => idx)
-        yield* ask(queue.remove(id, group, idx, false))
-      }
+      yield* removeRead(read)
       if (isEarly(looked, lookEvery)) continue
       looked = performance.now()
       const { refusals, runners } = yield* ask(queue.prospects(id, group))
@@ -204,15 +292,17 @@ export const make = ({
     const some = removing
     removing = []
     const idx = some.map(({ idx }) => idx)
-    yield* Effect.ignore(ask(queue.remove(id, group, idx, true)))
+    const removed = yield* Effect.either(ask(queue.cancel(id, group, idx)))
     for (const { onGone } of some) onGone()
+    const results = Either.getOrElse(removed, () => []).map(({ result }) => result ?? "")
+    yield* objects.remove(id, [...some.map(({ args }) => args), ...results])
   }).pipe(Effect.forever)
 
   const work = Effect.gen(function* () {
     wake = yield* Wake.make(location, Queue.channels.run(id))
     if (!taken) yield* ask(queue.createRun(run, group, owner, resumable))
     yield* onRun(id)
-    yield* Effect.all([send, receive, beat, remove], { concurrency: "unbounded", discard: true })
+    yield* Effect.all([send, receive, fetch, beat, remove], { concurrency: "unbounded", discard: true })
   }).pipe(
     Effect.scoped,
     Effect.catchAllCause((cause) => {
@@ -225,7 +315,11 @@ export const make = ({
   const close = Effect.suspend(() => {
     const healthy = broken === undefined
     fail(refused("its executor was closed"))
-    return healthy ? within("5 seconds")(ask(queue.endRun(id, group, owner))) : Effect.void
+    // Objects that are left here are removed by a runner.
+    const end = Effect.flatMap(ask(queue.endRun(id, group, owner)), (ended) =>
+      ended ? objects.removeRun(id) : Effect.void
+    )
+    return healthy ? within("5 seconds")(end) : Effect.void
   })
 
   return { size: () => rows.size, submit, work, close }

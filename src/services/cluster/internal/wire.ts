@@ -11,19 +11,28 @@ import {
 import type { Order } from "../../thread/internal/protocol.js"
 import { reasonOf, whereUncloneable } from "../../thread/internal/task.js"
 import type { Settled } from "../../thread/Job.js"
+import * as Objects from "./objects.js"
 
-// Inputs and results as text in the store: structured clone, as between threads, in V8's format, as base64. Reading it makes
-// plain values and evaluates nothing.
+// Inputs and results as text in the store: structured clone, as between threads, in V8's format, as base64; those that are too
+// large are objects in a storage. Reading them makes plain values and evaluates nothing.
 
 const write = (value: unknown): string => serialize(value).toString("base64")
-const read = (text: string): unknown => deserialize(Buffer.from(text, "base64"))
+const read = (given: string | Uint8Array): unknown =>
+  deserialize(typeof given === "string" ? Buffer.from(given, "base64") : given)
 
-/** Characters of base64 that a limit in bytes allows. */
-const within = (text: string, limit: number) => text.length <= Math.ceil(limit / 3) * 4
+/** What a row has room for, in bytes, and whether there is a storage for more. */
+export interface Room {
+  readonly limit: number
+  readonly isStored: boolean
+}
 
-const tooLarge = (text: string, limit: number) =>
-  `it takes ${formatSize(Math.floor((text.length * 3) / 4))}, and at most ${formatSize(limit)} goes through the store; ` +
-  "put it into Storage and pass its key"
+const most = ({ isStored, limit }: Room) => (isStored ? Math.max(limit, Objects.largest) : limit)
+
+const tooLarge = (bytes: number, limit: number, { isStored }: Room) =>
+  `it takes ${formatSize(bytes)}, and at most ${formatSize(limit)} goes through the ` +
+  (isStored
+    ? "storage"
+    : "store; give a storage for more to submitter and runners: --storage, or Options.storage")
 
 /** What a row asks for: the arguments of each call, and what else the requesting fiber sends along. */
 export interface Request {
@@ -33,16 +42,28 @@ export interface Request {
   readonly timeout: number | undefined
 }
 
-/** The text of a request, the inputs first; the left is why they cannot cross. */
+/** The text of a request, the inputs first. Inputs for the storage are not in it: it begins with the space behind them. */
+export interface EncodedRequest {
+  readonly args: string
+  readonly large: Uint8Array | undefined
+}
+
+/** The left is why the inputs cannot cross. */
 export const encodeRequest = (
   job: string,
   { inputs, ...rest }: Request,
-  limit: number
-): Either.Either<string, NotSerializable> => {
+  room: Room
+): Either.Either<EncodedRequest, NotSerializable> => {
   const refuse = (detail: string) => Either.left(new NotSerializable({ job, part: "arguments", detail }))
   try {
-    const text = write(inputs)
-    return within(text, limit) ? Either.right(`${text} ${write(rest)}`) : refuse(tooLarge(text, limit))
+    const bytes = serialize(inputs)
+    const behind = ` ${write(rest)}`
+    if (bytes.length > most(room)) return refuse(tooLarge(bytes.length, most(room), room))
+    return Either.right(
+      bytes.length > room.limit
+        ? { args: behind, large: bytes }
+        : { args: bytes.toString("base64") + behind, large: undefined }
+    )
   } catch (error) {
     return refuse(whereUncloneable(inputs.length === 1 ? inputs[0] : inputs, "arguments", error))
   }
@@ -51,9 +72,10 @@ export const encodeRequest = (
 /** The part of a request that a resumed submitter must ask for again. */
 export const inputsOf = (text: string): string => text.slice(0, text.indexOf(" "))
 
-/** Throws if the text cannot be read. */
-export const decodeRequest = (text: string): Request => {
-  const [inputs, rest] = text.split(" ").map(read)
+/** Throws if the text, or the inputs from the storage, cannot be read. */
+export const decodeRequest = (text: string, stored?: Uint8Array): Request => {
+  const [first = "", behind = ""] = text.split(" ")
+  const [inputs, rest] = [read(stored ?? first), read(behind)]
   if (!Array.isArray(inputs) || inputs.length === 0 || !inputs.every((args) => Array.isArray(args))) {
     throw new TypeError("they are no list")
   }
@@ -92,53 +114,62 @@ const ofPlain = (error: Record<string, any>): ExecutorError => {
   }
 }
 
-/** A result of more bytes than the limit is a failure of its inputs. */
+const refuse = (job: string, { attempts = 1, run }: Settled<unknown>, detail: string): Ended => ({
+  run,
+  attempts,
+  error: plain(new NotSerializable({ job, part: "result", detail }))
+})
+
+/** The result of a row whose results cannot be stored. */
+export const unstored = (job: string, settled: ReadonlyArray<Settled<unknown>>, detail: string): string =>
+  write(settled.map((item) => refuse(job, item, detail)))
+
+/** The results of a row as bytes: for the row, or above its limit for the storage. One that is too large fails its input. */
 export const encodeResult = (
   job: string,
   settled: ReadonlyArray<Settled<unknown>>,
-  limit: number
-): string => {
-  const refuse = (run: number, attempts: number, detail: string): Ended => ({
-    run,
-    attempts,
-    error: plain(new NotSerializable({ job, part: "result", detail }))
-  })
+  room: Room
+): Uint8Array => {
   const one = ({ attempts = 1, result, run }: Settled<unknown>): Ended =>
     Either.isRight(result)
       ? { run, attempts, value: result.right }
       : { run, attempts, error: plain(result.left) }
-  const attempt = (list: ReadonlyArray<Ended>, most: number): string => {
-    const text = write(list)
-    if (!within(text, most)) throw new RangeError(tooLarge(text, most))
-    return text
+  const attempt = (list: ReadonlyArray<Ended>, limit: number): Uint8Array => {
+    const bytes = serialize(list)
+    if (bytes.length > limit) throw new RangeError(tooLarge(bytes.length, limit, room))
+    return bytes
   }
   try {
-    return attempt(settled.map(one), limit)
+    return attempt(settled.map(one), most(room))
   } catch {
     // Each by itself: those that cannot cross, or take more than their share, fail.
-    const share = Math.floor(limit / settled.length)
-    return write(
+    const share = Math.floor(most(room) / settled.length)
+    return serialize(
       settled.map((item) => {
         try {
           attempt([one(item)], share)
           return one(item)
         } catch (error) {
-          return refuse(item.run, item.attempts ?? 1, reasonOf(error))
+          return refuse(job, item, reasonOf(error))
         }
       })
     )
   }
 }
 
-/** The results of a row of `count` inputs. */
-export const decodeResult = (job: string, count: number, text: string): ReadonlyArray<Settled<any>> => {
+/** The results of a row of `count` inputs: of its text, or of the bytes in the storage. */
+export const decodeResult = (
+  job: string,
+  count: number,
+  given: string | Uint8Array
+): ReadonlyArray<Settled<any>> => {
   const all = (detail: string, reason: "signal" | "start") =>
     Array.from({ length: count }, () => ({
       run: 0,
       result: Either.left(new WorkerCrashed({ job, reason, detail }))
     }))
   try {
-    const result = read(text) as Result
+    const result = read(given) as Result
     if ("lost" in result)
       return all(`${result.lost} runners died while they had it; it is not tried again`, "signal")
     if ("unreadable" in result) return all(`its inputs cannot be read: ${result.unreadable}`, "start")
