@@ -11,6 +11,7 @@ import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as ServerCompare from "../../src/programs/ServerCompare.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
 import * as ClusterExecutor from "../../src/services/cluster/ClusterExecutor.js"
+import * as ClusterProcesses from "../../src/services/cluster/ClusterProcesses.js"
 import * as DurableTimers from "../../src/services/cluster/DurableTimers.js"
 import * as Runner from "../../src/services/cluster/Runner.js"
 import * as ScheduleServer from "../../src/services/cluster/ScheduleServer.js"
@@ -451,6 +452,11 @@ options(
     patience: "time"
   },
   (given) => Layer.launch(ClusterExecutor.layer({ store: "/dev/null/none", ...given }))
+)
+options(
+  "ClusterProcesses.Options",
+  { timeout: "time", tries: "count", maxSize: "count", patience: "time" },
+  (given) => Layer.launch(ClusterProcesses.layer({ store: "/dev/null/none", ...given }))
 )
 options(
   "Runner.Options",

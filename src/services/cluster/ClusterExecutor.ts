@@ -9,12 +9,10 @@ import { type AnyFiber, contextOf, settings } from "../thread/internal/settings.
 import { type Cancel, forkLike, register } from "../thread/internal/starter.js"
 import type { Job, Settled } from "../thread/Job.js"
 import * as Code from "./internal/code.js"
-import { located } from "./internal/location.js"
-import { patient } from "./internal/patience.js"
-import * as Queue from "./internal/queue.js"
+import * as Session from "./internal/session.js"
 import * as Submission from "./internal/submission.js"
-import { RunError } from "./RunError.js"
-import * as Store from "./Store.js"
+import type { RunError } from "./RunError.js"
+import type * as Store from "./Store.js"
 
 // The submitter's side: an executor whose jobs run in other processes, by way of a store.
 
@@ -71,30 +69,10 @@ const make = (
       maxSize: count,
       patience: time
     })
-    const {
-      capacity = 10_000,
-      code = process.cwd(),
-      group = "default",
-      maxSize = mebibyte,
-      maxWorkers = 64
-    } = options
-    const location = yield* located(options.store)
-    if (!Queue.isGroup(group)) return yield* new RunError({ message: Queue.groupProblem(group) })
-    const ask = patient(Duration.toMillis(options.patience ?? "1 minute"))
-    const queue = Queue.make(yield* ask(Store.open(location, [Queue.tables])))
+    const { capacity = 10_000, code = process.cwd(), maxSize = mebibyte, maxWorkers = 64 } = options
     const backoff = Backoff.inMillis(options.backoff ?? {})
-    const owner = randomUUID()
-    const taken = options.run === undefined ? undefined : yield* ask(queue.takeRun(options.run, owner))
-    if (options.run !== undefined && taken === undefined) {
-      return yield* new RunError({
-        message: `the store has no run '${options.run}'; it has ended, or the id is wrong`
-      })
-    }
-    if (taken !== undefined && taken.grp !== group) {
-      return yield* new RunError({
-        message: `the run ${taken.id} belongs to the group ${taken.grp}, not ${group}`
-      })
-    }
+    const session = yield* Session.open(options)
+    const { taken } = session
 
     const submissions = new Map<string, Submission.Working>()
     yield* Effect.addFinalizer(() =>
@@ -129,9 +107,7 @@ const make = (
       }
       const { resumable = taken !== undefined, retries, tries = 3 } = options
       const submission = Submission.make({
-        location,
-        queue,
-        ask,
+        ...session,
         job,
         run: {
           id: taken?.id ?? randomUUID(),
@@ -141,8 +117,6 @@ const make = (
           settings: { retries, backoff },
           tries
         },
-        group,
-        owner,
         resumable,
         taken: taken !== undefined,
         maxSize,

@@ -7,6 +7,7 @@ import * as Sleep from "../task/Sleep.js"
 import { notDoneIn } from "../text/Durations.js"
 import { checkOptions, count, someTime, time } from "../text/Numbers.js"
 import { Executor } from "../thread/Executor.js"
+import * as Builtins from "./internal/builtins.js"
 import * as Claims from "./internal/claims.js"
 import * as Code from "./internal/code.js"
 import { located } from "./internal/location.js"
@@ -21,6 +22,14 @@ import * as Store from "./Store.js"
 // batches.
 
 /**
+ * A job that a runner has beside those of its code: `RunnerCommands.job`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type BuiltinJob = Builtins.BuiltinJob
+
+/**
  * Settings of {@link layer}.
  *
  * @since 0.1.0
@@ -31,8 +40,10 @@ export interface Options {
   readonly store: string
   /** The group whose jobs it runs; default `default`. */
   readonly group?: string | undefined
-  /** The folder of the code: jobs name its files, and no others. Default: the working directory. */
+  /** The folder of the code: jobs name its files, and no others. Default: the working directory; with `builtins` none. */
   readonly code?: string | undefined
+  /** Jobs beside those of the code, which any submitter of the store can ask for. Default none. */
+  readonly builtins?: ReadonlyArray<BuiltinJob> | undefined
   /** Bytes of a job's result; a larger one fails with `NotSerializable`. Default 1 MiB. */
   readonly maxResult?: number | undefined
   /** Time that running jobs have to end when the scope closes; then they go back into the queue. Default 10 seconds. */
@@ -108,9 +119,6 @@ export class Runner extends Context.Tag("effect-asyncio/services/Runner")<
   }
 >() {}
 
-/** Milliseconds of work that a runner claims ahead of its workers, and the most rows. */
-const ahead = { time: 100, rows: 512 }
-
 const make = (
   options: Options
 ): Effect.Effect<
@@ -120,7 +128,8 @@ const make = (
 > =>
   Effect.gen(function* () {
     checkOptions(options, { maxResult: count, grace: time, heartbeat: someTime, patience: someTime })
-    const { code = process.cwd(), group = "default", maxResult = 1024 * 1024 } = options
+    const { builtins = [], group = "default", maxResult = 1024 * 1024 } = options
+    const { code = builtins.length === 0 ? process.cwd() : undefined } = options
     const grace = Duration.decode(options.grace ?? "10 seconds")
     const heartbeat = Duration.toMillis(options.heartbeat ?? "2 seconds")
     const patience = Duration.decode(options.patience ?? "1 minute")
@@ -152,25 +161,42 @@ const make = (
 
     // the code of runs, and the runs of which it has none
 
-    const urls = new Map<string, string>()
+    const ofCode = Claims.makeLane(maxWorkers, 20)
+    // A command or a download is taken to be long: what is claimed ahead keeps other runners idle.
+    const ofBuiltins = new Map(
+      builtins.map((job) => [
+        job,
+        Claims.ofBuiltin(Claims.makeLane(job.atOnce ?? maxWorkers, 1000), job, maxResult)
+      ])
+    )
+    const targets = new Map<string, Claims.Target>()
     const without = new Set<string>()
     const loaded = new Map<string, string>() // the version of each file that threads have loaded
-    const urlOf = (run: Queue.Run) =>
+    const find = (run: Queue.Run): Either.Either<Claims.Target, string> => {
+      if (Builtins.isBuiltin(run.module)) {
+        const job = Builtins.find(builtins, run)
+        return typeof job === "string" ? Either.left(job) : Either.right(ofBuiltins.get(job)!)
+      }
+      if (code === undefined) return Either.left("it runs no code; start it with --code DIR")
+      return Either.flatMap(Code.find(code, run.module, run.version), (url) => {
+        const before = loaded.get(url)
+        if (before !== undefined && before !== run.version) {
+          return Either.left(
+            `it has loaded version ${before.slice(0, 8)} of ${run.module}, which has changed since; start it again`
+          )
+        }
+        loaded.set(url, run.version)
+        return Either.right(Claims.ofModule(ofCode, url))
+      })
+    }
+    const targetOf = (run: Queue.Run) =>
       Effect.suspend(() => {
-        const known = urls.get(run.id)
+        const known = targets.get(run.id)
         if (known !== undefined || without.has(run.id)) return Effect.succeed(known)
-        const found = Either.flatMap(Code.find(code, run.module, run.version), (url) => {
-          const before = loaded.get(url)
-          return before === undefined || before === run.version
-            ? Either.right(url)
-            : Either.left(
-                `it has loaded version ${before.slice(0, 8)} of ${run.module}, which has changed since; start it again`
-              )
-        })
+        const found = find(run)
         if (Either.isRight(found)) {
-          if (urls.size >= 10_000) urls.clear()
-          urls.set(run.id, found.right)
-          loaded.set(found.right, run.version)
+          if (targets.size >= 10_000) targets.clear()
+          targets.set(run.id, found.right)
           return Effect.succeed(found.right)
         }
         if (without.size >= 10_000) without.clear()
@@ -193,27 +219,24 @@ const make = (
       storeFailures++
       isUnsure = true
     })
-    const wanted = () =>
-      maxWorkers +
-      Math.min(ahead.rows, Math.ceil((maxWorkers * ahead.time) / Math.max(0.05, claims.rowTime())))
     let turn = 0
     /** Claims until there are no more jobs, or enough. */
     const claimSome = Effect.gen(function* () {
       const runs = yield* ask(queue.openRuns(group))
       turned.claims = performance.now()
-      claims.wants(0)
       // Each run has its share, and another one is first each time.
       turn++
       const order = runs.map((_, i) => runs[(i + turn) % runs.length]!)
       for (const [i, run] of order.entries()) {
-        const room = wanted() - claims.size()
-        if (room <= 0) break
-        const url = yield* urlOf(run)
-        if (url === undefined) continue
-        const share = Math.ceil(room / (order.length - i))
+        const target = yield* targetOf(run)
+        if (target === undefined) continue
+        const { lane } = target
+        const most = Claims.wanted(lane)
+        if (lane.held >= most) continue
+        const share = Math.ceil((most - lane.held) / (order.length - i))
         const rows = yield* askToClaim(queue.claim(run.id, id, share))
-        yield* claims.start(run, url, rows, maxWorkers)
-        if (rows.length === share) claims.wants(Math.ceil(wanted() / 2))
+        yield* claims.start(run, target, rows)
+        if (rows.length === share) lane.room = Math.max(lane.atOnce, Math.ceil(most / 2))
       }
     })
     const claimLoop = Effect.gen(function* () {
@@ -281,7 +304,7 @@ const make = (
         isDraining = true
         yield* end([claiming, watching])
         // What a claim has taken that was interrupted goes back with `leave`.
-        if (claims.size() > 0) yield* claims.drain(maxWorkers, grace)
+        if (claims.size() > 0) yield* claims.drain(grace)
         yield* end([recording, beating])
         yield* within("5 seconds")(ask(queue.leave(id, group)))
       })

@@ -43,8 +43,8 @@ export interface Options {
 export interface Submission {
   /** Rows without a result. */
   readonly size: () => number
-  /** Asks for some inputs in one row. */
-  readonly submit: (request: Wire.Request, onSettled: Row["onSettled"]) => Cancel
+  /** Asks for some inputs in one row: the next one, or that of this number, which only a run that is continued has already. */
+  readonly submit: (request: Wire.Request, onSettled: Row["onSettled"], idx?: number) => Cancel
   /** Sends and receives until it fails; then every row has failed. */
   readonly work: Effect.Effect<void>
   /** Settles what is left, and removes the run, unless the store has failed: another process may continue it. */
@@ -88,7 +88,7 @@ export const make = ({
   }
   const lost = refused(`the run ${id} was ended, or is continued by another process`)
 
-  const submit = (request: Wire.Request, onSettled: Row["onSettled"]): Cancel => {
+  const submit: Submission["submit"] = (request, onSettled, idx) => {
     const { length: count } = request.inputs
     const args: EitherType.Either<string, ExecutorError> =
       broken === undefined ? Wire.encodeRequest(job, request, maxSize) : Either.left(broken)
@@ -111,7 +111,7 @@ export const make = ({
         for (const cancel of cancels) cancel(() => --open === 0 && onGone())
       }
     }
-    const row: Row = { idx: next++, args: args.right, count, onSettled, sent: false }
+    const row: Row = { idx: idx ?? next++, args: args.right, count, onSettled, sent: false }
     rows.set(row.idx, row)
     outbox.push(row)
     unsent.set()
