@@ -15,11 +15,15 @@ const flags = {
   group: Flags.group,
   code: Flag.withText(
     Flags.code,
-    "the folder of the code that runners share: jobs name files in it; default the working directory, or none with --commands"
+    "the folder of the code that runners share: jobs name files in it; default the working directory, or none with --commands or --downloads"
   ),
   commands: Flag.toggle(
     "commands",
     "run the command lines of aio subprocess --cluster too: whoever can write to the store runs any command as this user"
+  ),
+  downloads: Flags.folder(
+    "downloads",
+    "make the downloads of aio gather --cluster too, into DIR: whoever can write to the store sends requests from here and replaces its files"
   ),
   maxWorkers: Flag.kind("N|N%|+N", Values.jobs)(
     "max-workers",
@@ -91,6 +95,13 @@ const commandsOf = (hasWorkers: boolean) =>
     return yield* Effect.provide(job, yield* Layer.build(hasWorkers ? Processes.layer : layer))
   })
 
+const downloadsOf = (directory: string) =>
+  Effect.gen(function* () {
+    const { job } = yield* Effect.promise(() => import("../services/cluster/RunnerDownloads.js"))
+    const { layer } = yield* Effect.promise(() => import("../services/download/Downloader.js"))
+    return yield* Effect.provide(job({ directory }), layer)
+  })
+
 const serve = (store: string, config: Config) =>
   Effect.gen(function* () {
     const Runner = yield* Effect.promise(() => import("../services/cluster/Runner.js"))
@@ -99,7 +110,10 @@ const serve = (store: string, config: Config) =>
     const maxWorkers = config.maxWorkers === undefined ? cpus : Values.jobCount(config.maxWorkers, cpus)
     const workers = { maxWorkers, maxMemory, grace: "1 second" } as const
     const executor = processes ? Executor.layerProcesses(workers) : Executor.layerThreads(workers)
-    const builtins = config.commands ? [yield* commandsOf(processes)] : []
+    const builtins = [
+      ...(config.commands ? [yield* commandsOf(processes)] : []),
+      ...(config.downloads === undefined ? [] : [yield* downloadsOf(config.downloads)])
+    ]
     const runner = Runner.layer({ store, group, code, builtins, maxResult, grace, patience: deadAfter })
     return yield* Effect.gen(function* () {
       const { failure, snapshot } = yield* Runner.Runner

@@ -190,8 +190,17 @@ describe("aio subprocess --cluster", () => {
   it("the commands of docs/cluster.md do as it says", () => {
     const page = readFileSync(new URL("../../docs/cluster.md", import.meta.url), "utf8")
     const [, block = ""] = /\n## Commands\n+```sh\n([\s\S]*?)```/.exec(page) ?? []
-    const script = `aio() { '${process.execPath}' '${Aio.command}' "$@"; }; trap 'kill $(jobs -p); wait' EXIT\n${block}`
-    const { stderr, stdout } = spawnSync("bash", ["-c", script], { cwd: Aio.folder(), encoding: "utf8" })
+    const cwd = Aio.folder()
+    const aio = join(cwd, "aio")
+    writeFileSync(aio, `#!/bin/sh\nexec '${process.execPath}' '${Aio.command}' "$@"\n`, { mode: 0o755 })
+    const script = `trap 'kill $(jobs -p); wait' EXIT\n${block}`
+    const env = { ...process.env, PATH: `${cwd}:${process.env["PATH"]}` }
+    const { stderr, stdout } = spawnSync("bash", ["-c", script], {
+      cwd,
+      encoding: "utf8",
+      env,
+      timeout: 60_000
+    })
     expect(stdout, stderr).toBe(["a", "b", "c"].map((item) => `${item} on ${hostname()}\n`).join(""))
   })
 

@@ -105,6 +105,7 @@ const make = (
     const run: Processes.Processes["Type"]["run"] = (command, given = {}) =>
       Effect.gen(function* () {
         checkOptions(given, { grace: time, maxOutput: anyCount, timeout: time })
+        checkOptions(given.place ?? {}, { job: count, attempt: count })
         const line = CommandText.commandLine(command)
         const { job, attempt } = given.place ?? { job: ++next, attempt: 1 }
         if (job > commands || attempt > attempts) {
@@ -116,7 +117,7 @@ const make = (
           const cancel = submission.submit(
             { inputs: [[request]], context: undefined, timeout: undefined },
             ([settled]) => resume(Effect.succeed(settled!)),
-            (attempt - 1) * commands + job - 1
+            { idx: (attempt - 1) * commands + job - 1 }
           )
           return Effect.async<void>((resume) => cancel(() => resume(Effect.void)))
         })

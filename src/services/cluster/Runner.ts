@@ -150,7 +150,12 @@ const make = (
     const queue = Queue.make(
       yield* patient(Duration.toMillis(patience))(Store.open(location, [Queue.tables]))
     )
-    const about = { host: hostname(), pid: process.pid, workers: maxWorkers }
+    const about = {
+      host: hostname(),
+      pid: process.pid,
+      workers: maxWorkers,
+      offers: builtins.map(Builtins.offerOf)
+    }
     yield* ask(queue.register(id, group, about))
     let cancelled = false
     const wake = yield* Wake.make(location, Queue.channels.group(group), (payload) => {

@@ -96,6 +96,8 @@ export const Gather = Schema.Union(
     /** Of the decoded body, or of the file that exists. */
     bytes: optional(count),
     path: optional(text),
+    /** The machine that has the file, with `--cluster`. */
+    host: optional(text),
     /** The checksum that the file was found to have, if one was expected. */
     md5: optional(text),
     sha1: optional(text),

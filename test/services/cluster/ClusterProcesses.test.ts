@@ -155,14 +155,15 @@ describe("ClusterProcesses", () => {
     }).pipe(Effect.provide(submitter(at)), Effect.provide(quiet))
   })
 
-  it.live.each([
+  const here: ReadonlyArray<readonly [string, Command.Command, string]> = [
     ["a pipeline", Command.make("true").pipe(Command.pipeTo(Command.make("cat"))), "is for one machine"],
     ["a stdin of this process", Command.make("true").pipe(Command.stdin("inherit")), "its stdin is that of"],
     ["a stdout of this process", Command.make("true").pipe(Command.stdout("inherit")), "its output goes"],
     ["a large stdin", Command.make("true").pipe(Command.feed("x".repeat(2000))), "at most 1000 B"],
     ["a large command", Command.make("true", "x".repeat(2000)), "it takes 2.1 KiB, and at most 1000 B"],
     ["a word with NUL", Command.make("true", "\0"), ""]
-  ])("refuses %s, and nothing runs", ([, command, reason]) => {
+  ]
+  it.live.each(here)("refuses %s, and nothing runs", ([, command, reason]) => {
     const at = place()
     return Effect.gen(function* () {
       const error = yield* Effect.flip(Processes.run(command))

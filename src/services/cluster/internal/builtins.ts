@@ -26,7 +26,17 @@ export const commands = {
   without: "it runs no command lines; start it with aio runner --commands to allow them"
 } as const
 
-const known: ReadonlyArray<{ readonly module: string; readonly without: string }> = [commands]
+export const downloads = {
+  module: `${prefix}download`,
+  version: "1",
+  without: "it saves no downloads; start it with aio runner --downloads DIR to allow them"
+} as const
+
+const known: ReadonlyArray<{ readonly module: string; readonly without: string }> = [commands, downloads]
+
+/** How a runner's row lists the job. */
+export const offerOf = ({ module, version }: { readonly module: string; readonly version: string }): string =>
+  `${module} ${version}`
 
 export const isBuiltin = (module: string): boolean => module.startsWith(prefix)
 

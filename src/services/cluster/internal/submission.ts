@@ -21,7 +21,8 @@ interface Row {
   readonly idx: number
   readonly args: string
   readonly count: number
-  readonly onSettled: (settled: ReadonlyArray<Settled<any>>) => void
+  readonly wants: string | undefined
+  readonly onSettled: (settled: ReadonlyArray<Settled<any>>, runner?: string | null) => void
   sent: boolean
 }
 
@@ -43,8 +44,17 @@ export interface Options {
 export interface Submission {
   /** Rows without a result. */
   readonly size: () => number
-  /** Asks for some inputs in one row: the next one, or that of this number, which only a run that is continued has already. */
-  readonly submit: (request: Wire.Request, onSettled: Row["onSettled"], idx?: number) => Cancel
+  /** Asks for some inputs in one row. */
+  readonly submit: (
+    request: Wire.Request,
+    onSettled: Row["onSettled"],
+    at?: {
+      /** The row of this number, which only a run that is continued has already; default the next one. */
+      readonly idx?: number
+      /** For this runner, unless it is gone; default for any. */
+      readonly wants?: string
+    }
+  ) => Cancel
   /** Sends and receives until it fails; then every row has failed. */
   readonly work: Effect.Effect<void>
   /** Settles what is left, and removes the run, unless the store has failed: another process may continue it. */
@@ -74,8 +84,8 @@ export const make = ({
   let broken: ExecutorError | undefined
   let wake: Wake.Wake | undefined
 
-  const settle = (row: Row, settled: ReadonlyArray<Settled<any>>) => {
-    if (rows.delete(row.idx)) row.onSettled(settled)
+  const settle = (row: Row, settled: ReadonlyArray<Settled<any>>, runner?: string | null) => {
+    if (rows.delete(row.idx)) row.onSettled(settled, runner)
   }
   const refused = (reason: string) => new JobRefused({ job, reason })
   const failures = (error: ExecutorError, count: number): ReadonlyArray<Settled<any>> =>
@@ -88,7 +98,7 @@ export const make = ({
   }
   const lost = refused(`the run ${id} was ended, or is continued by another process`)
 
-  const submit: Submission["submit"] = (request, onSettled, idx) => {
+  const submit: Submission["submit"] = (request, onSettled, at = {}) => {
     const { length: count } = request.inputs
     const args: EitherType.Either<string, ExecutorError> =
       broken === undefined ? Wire.encodeRequest(job, request, maxSize) : Either.left(broken)
@@ -111,7 +121,14 @@ export const make = ({
         for (const cancel of cancels) cancel(() => --open === 0 && onGone())
       }
     }
-    const row: Row = { idx: idx ?? next++, args: args.right, count, onSettled, sent: false }
+    const row: Row = {
+      idx: at.idx ?? next++,
+      wants: at.wants,
+      args: args.right,
+      count,
+      onSettled,
+      sent: false
+    }
     rows.set(row.idx, row)
     outbox.push(row)
     unsent.set()
@@ -139,7 +156,7 @@ export const make = ({
           id,
           group,
           owner,
-          some.map(({ args, idx }) => ({ idx, args }))
+          some.map(({ args, idx, wants }) => ({ idx, args, ...(wants === undefined ? {} : { wants }) }))
         )
       )
       if (added < 0) return yield* lost
@@ -171,9 +188,9 @@ export const make = ({
       for (const row of rows.values()) if (row.sent) waiting.push(row.idx)
       const found = waiting.length === 0 ? [] : yield* ask(queue.results(id, waiting))
       if (waiting.length === 0 || found.length > 0) looked = performance.now()
-      for (const { idx, result } of found) {
+      for (const { idx, result, runner } of found) {
         const row = rows.get(idx)
-        if (row !== undefined) settle(row, Wire.decodeResult(job, row.count, result))
+        if (row !== undefined) settle(row, Wire.decodeResult(job, row.count, result), runner)
       }
       if (found.length > 0 && !resumable) {
         const idx = found.map(({ idx }) => idx)
