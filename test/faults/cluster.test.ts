@@ -1,4 +1,6 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, afterEach, describe, expect, it } from "@effect/vitest"
@@ -30,6 +32,38 @@ const untilLines = async (file: string, n: number) => {
 }
 
 describe("kill -9 of a runner", () => {
+  it("the downloads of its hosts are made by another, and each file is whole and there once", async () => {
+    const cwd = Aio.folder()
+    const body = "x".repeat(100_000)
+    const requested: Array<string> = []
+    const server = createServer((request, response) => {
+      requested.push(request.url!)
+      response.write(body.slice(0, 50_000))
+      setTimeout(() => response.end(body.slice(50_000)), 1000)
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    const { port } = server.address() as AddressInfo
+    try {
+      const [first] = [await runner(cwd, "--downloads", "mirror"), await runner(cwd, "--downloads", "mirror")]
+      const urls = ["127.0.0.1", "localhost"].flatMap((host, at) =>
+        [1, 2, 3].map((n) => `http://${host}:${port}/${at}-${n}`)
+      )
+      const submitter = start(cwd, "gather", "--cluster", "jobs.sqlite", ...urls)
+      for (let i = 0; i < 1000 && requested.length < 6; i++) await sleep(10)
+      first.kill("SIGKILL")
+      const { code, stderr } = await submitter.ended
+      expect([code, stderr]).toEqual([0, expect.stringContaining("6 succeeded")])
+      const files = readdirSync(join(cwd, "mirror")).filter((name) => !name.startsWith("."))
+      expect(files).toEqual(["0-1", "0-2", "0-3", "1-1", "1-2", "1-3"])
+      for (const name of files) expect(readFileSync(join(cwd, "mirror", name), "utf8")).toBe(body)
+      // Those of one host were cut off, and requested again.
+      expect(requested.length).toBeGreaterThanOrEqual(9)
+    } finally {
+      server.closeAllConnections()
+      server.close()
+    }
+  })
+
   it("its commands end with it and run on another, and each has one result, in order", async () => {
     const cwd = Aio.folder()
     const [first] = await Promise.all([runner(cwd, "--commands"), runner(cwd, "--commands")])

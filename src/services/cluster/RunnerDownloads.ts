@@ -1,4 +1,5 @@
 import { hostname } from "node:os"
+import { resolve } from "node:path"
 import { Effect, Either, Scope } from "effect"
 import { DownloadError } from "../download/Download.js"
 import * as Downloader from "../download/Downloader.js"
@@ -52,7 +53,8 @@ export const job = ({
   readonly directory: string
 }): Effect.Effect<Runner.BuiltinJob, Downloader.DirectoryError, Downloader.Downloader | Scope.Scope> =>
   Effect.gen(function* () {
-    yield* Downloader.checkDirectory(directory)
+    const folder = resolve(directory)
+    yield* Downloader.checkDirectory(folder)
     const downloader = yield* Downloader.Downloader
     const scope = yield* Effect.scope
     const sessions = new Map<string, Downloader.Session>()
@@ -84,7 +86,7 @@ export const job = ({
           const fetch = Downloader.fetch(session, {
             url: new URL(url),
             headers,
-            target: target && { ...target, directory },
+            target: target && { ...target, directory: folder },
             checksum: request.checksum,
             maxSize: request.maxSize,
             history,
