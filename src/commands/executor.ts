@@ -45,23 +45,12 @@ const flags = {
   grace: Flag.withText(Flags.grace("1s"), "time between asking a job to end and ending its thread"),
   onFailure: Flags.onFailure(["cancel", "continue"], "cancel"),
   processes: Flag.toggle("processes", "child processes instead of threads, for code that may crash"),
-  cluster: Flag.value("cluster", {
-    value: "STORE",
-    text: "run the jobs on the runners of this store (aio runner --store STORE), not in this process",
-    parse: Values.text("a store")
-  }),
+  cluster: Flags.cluster,
   group: Flags.group,
   code: Flags.code,
   storage: Flags.storage,
-  run: Flag.value("run", {
-    value: "ID",
-    text: "with --cluster: continue this run, with the same items in the same order",
-    parse: Values.text("a run")
-  }),
-  tries: Flags.count(1)(
-    "tries",
-    "with --cluster: a job that so many runners had when they died fails; default 3"
-  ),
+  run: Flags.run,
+  tries: Flags.tries,
   progress: Flags.progress,
   ...Flags.reporting
 }

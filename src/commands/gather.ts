@@ -33,7 +33,8 @@ const parseUrl = (text: string) =>
 
 const gather = (sources: Gather.Sources, config: Config, place: Place.Place, stop: Effect.Effect<string>) =>
   Effect.gen(function* () {
-    const { clobber, header, jobs, mtime, onFailure, resume, retries, timestamping, ...given } = config
+    const { clobber, cluster, header, jobs, mtime, onFailure, resume, retries, timestamping, ...given } =
+      config
     const clock = yield* Effect.clock
     let count: number | undefined
     const view = View.make({
@@ -51,6 +52,7 @@ const gather = (sources: Gather.Sources, config: Config, place: Place.Place, sto
       receive: place.bodies === "printed" ? yield* StdoutBody.receiver : undefined,
       concurrency: Values.jobCount(jobs, (yield* SystemLoad.SystemLoad).cpus),
       onFailure,
+      remote: cluster !== undefined,
       existing: timestamping ? "newer" : clobber === false ? "keep" : "replace",
       mtime: mtime !== false,
       resume: resume !== false,
@@ -58,15 +60,21 @@ const gather = (sources: Gather.Sources, config: Config, place: Place.Place, sto
       progress: config.json || isLive,
       stop: Effect.map(stop, (reason) => ({ reason, origin: "process" }))
     }
+    // Lists of checksums are read here, also when files are downloaded elsewhere.
     const files = yield* Effect.mapError(Gather.files(sources, settings), wrong)
     count = files.count
     let end: Downloads.Summary | undefined
-    yield* Stream.runForEachChunk(files.events, (chunk) =>
+    const remote =
+      cluster === undefined
+        ? undefined
+        : (yield* Effect.promise(() => import("./gather/cluster.js"))).make(cluster, config.group)
+    const all = Stream.runForEachChunk(Stream.mapError(files.events, wrong), (chunk) =>
       Effect.suspend(() => {
         for (const event of chunk) if (event.event === "summary") end = event
-        return report(chunk)
+        return remote === undefined ? report(chunk) : Effect.zipRight(remote.check, report(chunk))
       })
-    ).pipe(Effect.mapError(wrong))
+    )
+    yield* remote === undefined ? all : Effect.provide(all, remote.layer)
     const exitCode = end?.exitCode ?? codes.ok
     // The kernel exits with the code of a signal.
     if (exitCode !== codes.ok && exitCode <= 128) return yield* new ExitError({ exitCode, message: "" })

@@ -1,6 +1,7 @@
 import { Effect, Layer } from "effect"
 import * as Output from "../services/host/Output.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
+import * as Processes from "../services/process/Processes.js"
 import * as Table from "../services/text/Table.js"
 import * as Executor from "../services/thread/Executor.js"
 import * as Command from "./kernel/Command.js"
@@ -12,8 +13,19 @@ import * as Values from "./kernel/Values.js"
 const flags = {
   store: Flags.store,
   group: Flags.group,
-  code: Flags.code,
+  code: Flag.withText(
+    Flags.code,
+    "the folder of the code that runners share: jobs name files in it; default the working directory, or none with --commands or --downloads"
+  ),
   storage: Flags.storage,
+  commands: Flag.toggle(
+    "commands",
+    "run the command lines of aio subprocess --cluster too: whoever can write to the store runs any command as this user"
+  ),
+  downloads: Flags.folder(
+    "downloads",
+    "make the downloads of aio gather --cluster too, into DIR: whoever can write to the store sends requests from here and replaces its files"
+  ),
   maxWorkers: Flag.kind("N|N%|+N", Values.jobs)(
     "max-workers",
     "jobs that run at once: a number, a share of the processors, or so many more; default one a processor"
@@ -82,6 +94,21 @@ const list = (store: string, json: boolean) =>
     yield* Effect.forEach(Table.aligned(rows), Output.print, { discard: true })
   })
 
+/** The command lines of submitters; orphans are adopted unless workers of another kind are children as well. */
+const commandsOf = (hasWorkers: boolean) =>
+  Effect.gen(function* () {
+    const { job } = yield* Effect.promise(() => import("../services/cluster/RunnerCommands.js"))
+    const { layer } = yield* Effect.promise(() => import("./kernel/ProcessServices.js"))
+    return yield* Effect.provide(job, yield* Layer.build(hasWorkers ? Processes.layer : layer))
+  })
+
+const downloadsOf = (directory: string) =>
+  Effect.gen(function* () {
+    const { job } = yield* Effect.promise(() => import("../services/cluster/RunnerDownloads.js"))
+    const { layer } = yield* Effect.promise(() => import("../services/download/Downloader.js"))
+    return yield* Effect.provide(job({ directory }), layer)
+  })
+
 const serve = (store: string, config: Config) =>
   Effect.gen(function* () {
     const Runner = yield* Effect.promise(() => import("../services/cluster/Runner.js"))
@@ -90,7 +117,14 @@ const serve = (store: string, config: Config) =>
     const maxWorkers = config.maxWorkers === undefined ? cpus : Values.jobCount(config.maxWorkers, cpus)
     const workers = { maxWorkers, maxMemory, grace: "1 second" } as const
     const executor = processes ? Executor.layerProcesses(workers) : Executor.layerThreads(workers)
-    const runner = Runner.layer({ store, group, code, storage, maxResult, grace, patience: deadAfter })
+    const builtins = [
+      ...(config.commands ? [yield* commandsOf(processes)] : []),
+      ...(config.downloads === undefined ? [] : [yield* downloadsOf(config.downloads)])
+    ]
+    const runner = Runner.layer({
+      ...{ store, group, code, storage, builtins, maxResult, grace },
+      patience: deadAfter
+    })
     return yield* Effect.gen(function* () {
       const { failure, snapshot } = yield* Runner.Runner
       if (health !== undefined) {

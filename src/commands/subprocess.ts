@@ -29,12 +29,14 @@ const run = (config: Config, { operands }: Command.Words) =>
     if (wrong !== undefined) return yield* Command.usage(wrong)
 
     const { program, requests, total } = yield* Work.make(config, command, sources)
+    const { cluster } = config
     // A missing program is reported before any job runs.
-    if (program !== undefined) yield* Executables.check(Platform.make(program))
+    if (program !== undefined && cluster === undefined) yield* Executables.check(Platform.make(program))
 
     const { expect, view } = JobView.make({
       tag: config.tag,
       interactive: output.stdout.interactive,
+      remote: cluster !== undefined,
       now: () => performance.now()
     })
     const reporter = yield* Reporter.make<JobView.Event>(view, config)
@@ -59,12 +61,19 @@ const run = (config: Config, { operands }: Command.Words) =>
     yield* steadyYoungGeneration
     // A job in the log must have had its output written; without a log, output need only be accepted.
     const taken = log === undefined ? output.drained : output.written
-    const { exitCode } = yield* stopOnSignal((stop) =>
-      Jobs.run(requests, {
+    const remote =
+      cluster === undefined
+        ? undefined
+        : (yield* Effect.promise(() => import("./subprocess/cluster.js"))).make(
+            { ...config, cluster },
+            (run) => reporter.report([{ event: "submitted", run }])
+          )
+    const { exitCode } = yield* stopOnSignal((stop) => {
+      const all = Jobs.run(requests, {
         concurrency: Work.concurrency(config, cpus),
         output: modes(config)[0],
         ...config.retries,
-        timeout: config.timeout,
+        timeout: remote === undefined ? config.timeout : undefined,
         delay: config.delay,
         grace: config.grace,
         stopSignal: config.stopSignal,
@@ -76,9 +85,13 @@ const run = (config: Config, { operands }: Command.Words) =>
         log,
         onSpooled: stdout.endWithoutReader,
         stop,
-        deliver: (events) => Effect.zipRight(reporter.report(events), taken)
+        deliver: (events) => {
+          const delivered = Effect.zipRight(reporter.report(events), taken)
+          return remote === undefined ? delivered : Effect.zipRight(remote.check, delivered)
+        }
       })
-    )
+      return remote === undefined ? all : Effect.provide(all, remote.layer)
+    })
     yield* Command.exit(exitCode)
   }).pipe(Effect.scoped)
 
@@ -126,7 +139,11 @@ export const command = Command.provide(
           "blocks of whole lines, each the stdin of a job"
         ],
         ["subprocess -j 4 < commands.txt", "each line is a command for a shell"],
-        ["subprocess -a urls.txt --joblog log --resume echo {}", "items of a file; skip jobs done before"]
+        ["subprocess -a urls.txt --joblog log --resume echo {}", "items of a file; skip jobs done before"],
+        [
+          "subprocess --cluster jobs.sqlite --dry-run echo {} ::: a b",
+          "without --dry-run: on the runners of a store"
+        ]
       ]
     },
     run,

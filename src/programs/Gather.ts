@@ -183,12 +183,15 @@ export const plan = (
   )
 
 /**
- * Settings of {@link files}: those of `Downloads.DownloadsOptions` except for the claims, which are made here.
+ * Settings of {@link files}: those of `Downloads.DownloadsOptions`, but for the claims, which are made here.
  *
  * @since 0.1.0
  * @category options
  */
-export type FilesOptions = Omit<Downloads.DownloadsOptions, "claims">
+export interface FilesOptions extends Omit<Downloads.DownloadsOptions, "claims"> {
+  /** Whether the directory is another machine's (`ClusterDownloader`): then it is not looked at here. Default false. */
+  readonly remote?: boolean | undefined
+}
 
 /**
  * The downloads of {@link files}.
@@ -217,7 +220,7 @@ export interface Files {
  * @category effects
  */
 export const files = Effect.fn("Gather.files")(function* (sources: Sources, options: FilesOptions = {}) {
-  const { contentDisposition, directory } = options
+  const { contentDisposition, directory, remote = false } = options
   const claims = NameClaims.make()
   const { known, ...opened } = yield* open(sources)
   const sums = sources.checksums === undefined ? undefined : yield* load(sources.checksums, options)
@@ -230,20 +233,20 @@ export const files = Effect.fn("Gather.files")(function* (sources: Sources, opti
             : Effect.map(find(sums, request), (checksum) => ({ ...request, checksum }))
         )
   const all = checked(opened.all)
-  const folders = directory === undefined ? undefined : yield* Downloader.foldersIn(directory)
+  const folders = directory === undefined || remote ? undefined : yield* Downloader.foldersIn(directory)
   const check = (directory: string) =>
     Effect.fnUntraced(function* (request: Download.DownloadRequest) {
       const name = yield* claims.check(request)
       if (folders?.has(name) === true && contentDisposition !== true)
         return yield* new NameClaims.FolderInTheWay({ directory, name, source: request.source })
-      return yield* Downloader.checkPlace(directory, name)
+      if (!remote) yield* Downloader.checkPlace(directory, name)
     })
   let count = 0
   yield* Stream.runForEachChunk(known ? all : checked(Stream.fromIterable(opened.given)), (chunk) => {
     count += chunk.length
     return directory === undefined ? Effect.void : Effect.forEach(chunk, check(directory), { discard: true })
   })
-  if (directory !== undefined) yield* Downloader.checkDirectory(directory)
+  if (directory !== undefined && !remote) yield* Downloader.checkDirectory(directory)
   const events = Downloads.downloads(all, { ...options, claims })
   return { count: known ? count : undefined, events } satisfies Files as Files
 })

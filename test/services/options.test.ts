@@ -10,7 +10,9 @@ import * as NetworkLoad from "../../src/programs/NetworkLoad.js"
 import * as Scheduling from "../../src/programs/Scheduling.js"
 import * as ServerCompare from "../../src/programs/ServerCompare.js"
 import * as Subprocess from "../../src/programs/Subprocess.js"
+import * as ClusterDownloader from "../../src/services/cluster/ClusterDownloader.js"
 import * as ClusterExecutor from "../../src/services/cluster/ClusterExecutor.js"
+import * as ClusterProcesses from "../../src/services/cluster/ClusterProcesses.js"
 import * as DurableTimers from "../../src/services/cluster/DurableTimers.js"
 import * as DurableWorkflows from "../../src/services/cluster/DurableWorkflows.js"
 import * as Runner from "../../src/services/cluster/Runner.js"
@@ -461,6 +463,14 @@ options(
     patience: "time"
   },
   (given) => Layer.launch(ClusterExecutor.layer({ store: "/dev/null/none", ...given }))
+)
+options("ClusterDownloader.Options", { tries: "count", patience: "time" }, (given) =>
+  Layer.launch(ClusterDownloader.layer({ store: "/dev/null/none", ...given }))
+)
+options(
+  "ClusterProcesses.Options",
+  { timeout: "time", tries: "count", maxSize: "count", patience: "time" },
+  (given) => Layer.launch(ClusterProcesses.layer({ store: "/dev/null/none", ...given }))
 )
 options(
   "Runner.Options",

@@ -203,10 +203,7 @@ export const mapEndsWhatItStarts = law(
         Effect.suspend(() => {
           running.add(n)
           return Programs.toEffect(programs[n]!, `${n}`, (what) => raised.push(what))
-        }).pipe(
-          Effect.as(n),
-          Effect.ensuring(Effect.sync(() => running.delete(n)))
-        )
+        }).pipe(Effect.as(n), Effect.ensuring(Effect.sync(() => running.delete(n))))
       const options = {
         concurrency,
         backpressure: ahead + (Number.isFinite(concurrency) ? concurrency : 1),

@@ -17,18 +17,12 @@ const short = (ms: number): string =>
 const times = ({ p50, p95, p99 }: MapJobs.Quantiles) =>
   `p50 ${short(p50)}, p95 ${short(p95)}, p99 ${short(p99)}`
 
-/** A run is in the store. */
-export interface Submitted {
-  readonly event: "submitted"
-  readonly run: string
-}
-
 /** A line per result; failures with the place in the source; `total` is the number of items, if known. */
 export const make = (options: {
   readonly cwd: string
   readonly total: number | undefined
   readonly now: () => number
-}): Reporter.View<MapJobs.ItemEvent | JobOutput | Submitted> => {
+}): Reporter.View<MapJobs.ItemEvent | JobOutput | Reporter.Submitted> => {
   const begun = options.now()
   let done = 0
   let failed = 0
@@ -46,7 +40,7 @@ export const make = (options: {
     show: (event) => {
       switch (event.event) {
         case "submitted":
-          return { note: `run ${event.run}; if this process is killed, --run ${event.run} continues it` }
+          return { note: Reporter.submitted(event) }
         case "output":
           return { failure: event.text }
         case "summary": {

@@ -110,6 +110,11 @@ export const flags = {
     "deny-private",
     "refuse addresses that are not public, at every redirect, after DNS"
   ),
+  cluster: Flag.withText(
+    Flags.cluster,
+    "download on the runners of this store (aio runner --store STORE --downloads DIR), into their folders; the URLs of a host on one of them"
+  ),
+  group: Flags.group,
   dryRun: Flag.withText(Flags.dryRun, "print URLs and files; download nothing"),
   progress: Flag.withText(Flags.progress, Flags.progress.text, "--progress on a terminal"),
   ...Flags.reporting

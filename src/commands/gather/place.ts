@@ -12,6 +12,37 @@ export interface Place {
   readonly name: string | undefined
 }
 
+/** What is wrong with options that go to runners, or are of this machine. */
+const clusterProblem = (config: Flag.Values<typeof flags>): string | undefined => {
+  if (config.cluster === undefined) {
+    return config.group === undefined ? undefined : "--group applies to --cluster STORE only"
+  }
+  const { cacert, contentDisposition, directory, limitRate, output } = config
+  const wrong: ReadonlyArray<readonly [boolean, string]> = [
+    [
+      directory !== undefined,
+      "--directory is of this machine; with --cluster the runners have it: aio runner --downloads DIR"
+    ],
+    [
+      output !== undefined,
+      "--output is of this machine; with --cluster a file is named in a list (-a): URL, TAB, name"
+    ],
+    [
+      contentDisposition,
+      "--content-disposition names files as they come; with --cluster a file has the name of its URL, or of a list"
+    ],
+    [
+      limitRate !== undefined,
+      "--limit-rate is over the transfers of one machine; with --cluster give --jobs or --per-host"
+    ],
+    [
+      cacert !== undefined,
+      "--cacert is a file of this machine; with --cluster set NODE_EXTRA_CA_CERTS for the runners"
+    ]
+  ]
+  return wrong.find(([is]) => is)?.[1]
+}
+
 export const placeOf = (
   config: Flag.Values<typeof flags>,
   /** Whether there is one URL. */
@@ -29,6 +60,8 @@ export const placeOf = (
     split,
     timestamping
   } = config
+  const elsewhere = clusterProblem(config)
+  if (elsewhere !== undefined) return Command.usage(elsewhere)
   const given = directory !== undefined ? "--directory" : output !== undefined ? "--output" : undefined
   if (timestamping) {
     const excluded =

@@ -146,6 +146,23 @@ export const group = Flag.value("group", {
   parse: Values.text("a group")
 })
 
+export const cluster = Flag.value("cluster", {
+  value: "STORE",
+  text: "run on the runners of this store (aio runner --store STORE), not on this machine",
+  parse: Values.text("a store")
+})
+
+export const run = Flag.value("run", {
+  value: "ID",
+  text: "with --cluster: continue this run, with the same items in the same order",
+  parse: Values.text("a run")
+})
+
+export const tries = count(1)(
+  "tries",
+  "with --cluster: a job that so many runners had when they died fails; default 3"
+)
+
 export const code = folder(
   "code",
   "the folder of the code that runners share: jobs name files in it; default the working directory"

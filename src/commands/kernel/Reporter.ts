@@ -221,6 +221,15 @@ export const lingering = (event: {
 }): string =>
   `waiting for ${brief(event.name)} (pid ${event.pid}), which is killed in ${Durations.formatDuration(event.left)}`
 
+/** A run is in a store. */
+export interface Submitted {
+  readonly event: "submitted"
+  readonly run: string
+}
+
+export const submitted = ({ run }: Submitted): string =>
+  `run ${run}; if this process is killed, --run ${run} continues it`
+
 /** The line before another attempt. */
 export const retrying = (event: {
   readonly name: string

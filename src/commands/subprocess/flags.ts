@@ -82,7 +82,12 @@ export const flags = {
   ),
   pipe: Flag.toggle("pipe", "cut the input into blocks of whole lines, each the stdin of a job"),
   block: Flags.size(1)("block", "with --pipe: the size of a block, 1M by default"),
-  group: Flag.toggle("group", "each job's output when it has ended: the default"),
+  group: Flag.value("group", {
+    value: "NAME",
+    bare: "",
+    text: "each job's output when it has ended: the default; with --cluster --group=NAME: the runners of this group",
+    parse: Either.right
+  }),
   keepOrder: Flag.withText(Flags.keepOrder, "each job's output when it has ended, in the order of the input"),
   lineBuffer: Flag.toggle("line-buffer", "whole lines of output as they come"),
   ungroup: Flag.toggle("ungroup", "jobs write to stdout and stderr themselves", "u"),
@@ -121,6 +126,12 @@ export const flags = {
   ),
   load: Flag.kind("N", load)("load", "start no job while the machine's load is N or more"),
   memfree: Flags.size(1024 * 1024)("memfree", "start no job while less memory is free"),
+  cluster: Flag.withText(
+    Flags.cluster,
+    "run the commands on the runners of this store (aio runner --store STORE --commands), as their users and in their folders"
+  ),
+  run: Flags.run,
+  tries: Flags.tries,
   dryRun: Flags.dryRun,
   progress: Flags.progress,
   ...Flags.reporting
@@ -130,15 +141,50 @@ export const flags = {
 export type Config = Flag.Values<typeof flags>
 
 /** The modes of output that are asked for. */
-export const modes = ({ group, keepOrder, lineBuffer, ungroup }: Config) =>
+export const modes = ({ cluster, group, keepOrder, lineBuffer, ungroup }: Config) =>
   (
     [
       ["line", lineBuffer],
       ["keepOrder", keepOrder],
       ["inherit", ungroup],
-      ["group", group]
+      ["group", group !== undefined && cluster === undefined]
     ] as const
   ).flatMap(([mode, on]) => (on ? [mode] : []))
+
+const isShare = (jobs: Values.Jobs | "most" | undefined) => typeof jobs === "object" && jobs.of !== "number"
+
+/** What is wrong with options that go to runners, or are of this machine. */
+const clusterProblem = (config: Config): string | undefined => {
+  const { cluster, group, run, timeout, tries } = config
+  if (cluster === undefined) {
+    const given =
+      run !== undefined
+        ? "--run"
+        : tries !== undefined
+          ? "--tries"
+          : group === undefined || group === ""
+            ? undefined
+            : `--group=${group}`
+    return given && `${given} applies to --cluster STORE only`
+  }
+  const wrong: ReadonlyArray<readonly [boolean, string]> = [
+    [group === "", "with --cluster --group names the runners' group; write --group=NAME"],
+    [
+      config.ungroup || config.lineBuffer,
+      "--ungroup and --line-buffer show output as it comes; with --cluster it comes when its job has ended"
+    ],
+    [
+      config.delay !== undefined || config.load !== undefined || config.memfree !== undefined,
+      "--delay, --load and --memfree are for jobs that start here; with --cluster their runners start them"
+    ],
+    [typeof timeout === "object", "--timeout N% follows jobs that run here; with --cluster give a duration"],
+    [
+      isShare(config.jobs) || isShare(config.maxProcs),
+      "N% and +N count the processors of this machine; with --cluster give --jobs a number"
+    ]
+  ]
+  return wrong.find(([is]) => is)?.[1]
+}
 
 /** What is wrong with options and words together; undefined if nothing is. */
 export const problem = (
@@ -211,5 +257,5 @@ export const problem = (
     ],
     [highest > lists, `{${highest}} refers to list ${highest} of items; lists given: ${lists}`]
   ]
-  return wrong.find(([is]) => is)?.[1]
+  return wrong.find(([is]) => is)?.[1] ?? clusterProblem(config)
 }

@@ -8,7 +8,9 @@ import * as LinePrefix from "../kernel/LinePrefix.js"
 import * as Reporter from "../kernel/Reporter.js"
 
 /** What `aio subprocess` reports. */
-export type Event = JobEvent | Extract<typeof Events.Subprocess.Type, { readonly event: "planned" }>
+export type Event =
+  | JobEvent
+  | Extract<typeof Events.Subprocess.Type, { readonly event: "planned" | "submitted" }>
 
 /** Settings of {@link make}. */
 export interface Settings {
@@ -16,6 +18,8 @@ export interface Settings {
   readonly tag: boolean
   /** Whether results go to a terminal: then no item reaches it with control characters. */
   readonly interactive: boolean
+  /** Whether jobs run elsewhere, and start without an event at that time. */
+  readonly remote?: boolean
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number
 }
@@ -24,7 +28,7 @@ export interface Settings {
 const width = 20
 
 /** The view of jobs; `expect` gives it the number of all jobs, for the progress. */
-export const make = ({ interactive, now, tag }: Settings) => {
+export const make = ({ interactive, now, remote, tag }: Settings) => {
   const open = new Map<string, { open: boolean }>()
   const running = new Set<number>()
   const begun = now()
@@ -44,6 +48,8 @@ export const make = ({ interactive, now, tag }: Settings) => {
 
   const show = (event: Event): Reporter.Shown | undefined => {
     switch (event.event) {
+      case "submitted":
+        return { note: Reporter.submitted(event) }
       case "planned":
         return { bytes: RawText.encode(`${safe(event.name)}\n`) }
       case "started":
@@ -94,7 +100,7 @@ export const make = ({ interactive, now, tag }: Settings) => {
       all === undefined || ended === 0 || ended >= all
         ? ""
         : `, ${Durations.formatDuration((spent / ended) * (all - ended))} left`
-    const line = `${ended}${all === undefined ? "" : ` of ${all}`} done, ${failed} failed, ${running.size} running${left}`
+    const line = `${ended}${all === undefined ? "" : ` of ${all}`} done, ${failed} failed${remote === true ? "" : `, ${running.size} running`}${left}`
     if (!all || line.length + width + 1 > columns) return [line]
     // A file can have more items than when it was counted.
     const done = Math.min(width, Math.round((ended / all) * width))

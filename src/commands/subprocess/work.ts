@@ -107,10 +107,17 @@ export const make = (
 /** The most jobs that -j0 runs at once; beyond, the processes of most machines run out. */
 const most = 4096
 
+/** The most jobs that are in a store at once, without -j: the runners decide how many of them run. */
+const submitted = 1024
+
 /** How many jobs run at once; undefined: the processors. Each job may have three pipes and two files open. */
-export const concurrency = ({ jobs, maxProcs }: Config, cpus: number): number | undefined => {
+export const concurrency = ({ cluster, jobs, maxProcs }: Config, cpus: number): number | undefined => {
   const given = jobs ?? maxProcs
-  if (given !== "most") return given && Values.jobCount(given, cpus)
+  if (given === undefined && cluster !== undefined) return Math.min(submitted, mostHere())
+  return given === "most" ? mostHere() : given && Values.jobCount(given, cpus)
+}
+
+const mostHere = (): number => {
   try {
     const [, open] = /^Max open files +(\d+)/m.exec(readFileSync("/proc/self/limits", "latin1")) ?? []
     return Math.max(1, Math.min(most, Math.floor((Number(open ?? 1024) - 64) / 5)))

@@ -10,13 +10,10 @@ import { type Cancel, forkLike, register } from "../thread/internal/starter.js"
 import type { Job, Settled } from "../thread/Job.js"
 import * as Code from "./internal/code.js"
 import * as Continued from "./internal/continued.js"
-import { located } from "./internal/location.js"
-import * as Objects from "./internal/objects.js"
-import { patient } from "./internal/patience.js"
-import * as Queue from "./internal/queue.js"
+import * as Session from "./internal/session.js"
 import * as Submission from "./internal/submission.js"
 import { RunError } from "./RunError.js"
-import * as Store from "./Store.js"
+import type * as Store from "./Store.js"
 
 // The submitter's side: an executor whose jobs run in other processes, by way of a store.
 
@@ -80,21 +77,8 @@ const make = (
       maxSize: count,
       patience: time
     })
-    const {
-      capacity = 10_000,
-      code = process.cwd(),
-      group = "default",
-      maxSize = mebibyte,
-      maxWorkers = 64
-    } = options
-    const location = yield* located(options.store)
-    if (!Queue.isGroup(group)) return yield* new RunError({ message: Queue.groupProblem(group) })
-    const patience = Duration.toMillis(options.patience ?? "1 minute")
-    const ask = patient(patience)
-    const objects = yield* Objects.make(options.storage, patience)
-    const queue = Queue.make(yield* ask(Store.open(location, [Queue.tables])))
+    const { capacity = 10_000, code = process.cwd(), maxSize = mebibyte, maxWorkers = 64 } = options
     const backoff = Backoff.inMillis(options.backoff ?? {})
-    const owner = randomUUID()
 
     const placeOf = ({
       name: job,
@@ -109,11 +93,12 @@ const make = (
         onRight: (found) => ({ ...found, name: task.name })
       })
     }
-    const { job: wanted, run: id } = options
-    const of = id === undefined || wanted === undefined ? undefined : placeOf(wanted)
-    if (of !== undefined && Either.isLeft(of)) return yield* new RunError({ message: of.left.message })
-    const taken =
-      id === undefined ? undefined : yield* Continued.take({ ask, queue, id, group, owner, of: of?.right })
+    const wanted = options.run === undefined || options.job === undefined ? undefined : placeOf(options.job)
+    if (wanted !== undefined && Either.isLeft(wanted)) {
+      return yield* new RunError({ message: wanted.left.message })
+    }
+    const session = yield* Session.open({ ...options, of: wanted?.right })
+    const { taken } = session
 
     const submissions = new Map<string, Submission.Working>()
     yield* Effect.addFinalizer(() =>
@@ -137,10 +122,7 @@ const make = (
       }
       const { resumable = taken !== undefined, retries, tries = 3 } = options
       const submission = Submission.make({
-        location,
-        queue,
-        objects,
-        ask,
+        ...session,
         job: job.name,
         run: {
           id: taken?.id ?? randomUUID(),
@@ -150,8 +132,6 @@ const make = (
           settings: { retries, backoff },
           tries
         },
-        group,
-        owner,
         resumable,
         taken: taken !== undefined,
         maxSize,

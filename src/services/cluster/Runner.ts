@@ -7,6 +7,7 @@ import * as Sleep from "../task/Sleep.js"
 import { notDoneIn } from "../text/Durations.js"
 import { checkOptions, count, someTime, time } from "../text/Numbers.js"
 import { Executor } from "../thread/Executor.js"
+import * as Builtins from "./internal/builtins.js"
 import * as Claims from "./internal/claims.js"
 import * as Code from "./internal/code.js"
 import { located } from "./internal/location.js"
@@ -23,6 +24,14 @@ import * as Store from "./Store.js"
 // batches.
 
 /**
+ * A job that a runner has beside those of its code: `RunnerCommands.job`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type BuiltinJob = Builtins.BuiltinJob
+
+/**
  * Settings of {@link layer}.
  *
  * @since 0.1.0
@@ -33,8 +42,10 @@ export interface Options {
   readonly store: string
   /** The group whose jobs it runs; default `default`. */
   readonly group?: string | undefined
-  /** The folder of the code: jobs name its files, and no others. Default: the working directory. */
+  /** The folder of the code: jobs name its files, and no others. Default: the working directory; with `builtins` none. */
   readonly code?: string | undefined
+  /** Jobs beside those of the code, which any submitter of the store can ask for. Default none. */
+  readonly builtins?: ReadonlyArray<BuiltinJob> | undefined
   /** Bytes of a job's result; a larger one goes to `storage`, and fails with `NotSerializable` without one. Default 1 MiB. */
   readonly maxResult?: number | undefined
   /**
@@ -115,9 +126,6 @@ export class Runner extends Context.Tag("effect-asyncio/services/Runner")<
   }
 >() {}
 
-/** Milliseconds of work that a runner claims ahead of its workers, and the most rows. */
-const ahead = { time: 100, rows: 512 }
-
 const make = (
   options: Options
 ): Effect.Effect<
@@ -127,7 +135,8 @@ const make = (
 > =>
   Effect.gen(function* () {
     checkOptions(options, { maxResult: count, grace: time, heartbeat: someTime, patience: someTime })
-    const { code = process.cwd(), group = "default", maxResult = 1024 * 1024 } = options
+    const { builtins = [], group = "default", maxResult = 1024 * 1024 } = options
+    const { code = builtins.length === 0 ? process.cwd() : undefined } = options
     const grace = Duration.decode(options.grace ?? "10 seconds")
     const heartbeat = Duration.toMillis(options.heartbeat ?? "2 seconds")
     const patience = Duration.decode(options.patience ?? "1 minute")
@@ -149,7 +158,12 @@ const make = (
     const queue = Queue.make(
       yield* patient(Duration.toMillis(patience))(Store.open(location, [Queue.tables]))
     )
-    const about = { host: hostname(), pid: process.pid, workers: maxWorkers }
+    const about = {
+      host: hostname(),
+      pid: process.pid,
+      workers: maxWorkers,
+      offers: builtins.map(Builtins.offerOf)
+    }
     yield* ask(queue.register(id, group, about))
     let cancelled = false
     const wake = yield* Wake.make(location, Queue.channels.group(group), (payload) => {
@@ -168,27 +182,43 @@ const make = (
 
     // the code of runs, and the runs of which it has none
 
-    const urls = new Map<string, string>()
+    const ofCode = Claims.makeLane(maxWorkers, 20)
+    // A command or a download is taken to be long: what is claimed ahead keeps other runners idle.
+    const ofBuiltins = new Map(
+      builtins.map((job) => [
+        job,
+        Claims.ofBuiltin(Claims.makeLane(job.atOnce ?? maxWorkers, 1000), job, maxResult)
+      ])
+    )
+    const targets = new Map<string, Claims.Target>()
     const without = new Set<string>()
     const loaded = new Map<string, string>() // the digest of each file that threads have loaded
-    const urlOf = (run: Queue.Run) =>
+    const find = (run: Queue.Run): Either.Either<Claims.Target, string> => {
+      if (Builtins.isBuiltin(run.module)) {
+        const job = Builtins.find(builtins, run)
+        return typeof job === "string" ? Either.left(job) : Either.right(ofBuiltins.get(job)!)
+      }
+      if (code === undefined) return Either.left("it runs no code; start it with --code DIR")
+      return Either.flatMap(Code.find(code, run.module, run.version), ({ files, url }) => {
+        const changed = [...files.keys()].find(
+          (file) => (loaded.get(file) ?? files.get(file)) !== files.get(file)
+        )
+        if (changed !== undefined) {
+          return Either.left(`it has loaded ${changed}, which has changed since; start it again`)
+        }
+        for (const [file, digest] of files) loaded.set(file, digest)
+        return Either.right(Claims.ofModule(ofCode, url))
+      })
+    }
+    const targetOf = (run: Queue.Run) =>
       Effect.suspend(() => {
-        const known = urls.get(run.id)
+        const known = targets.get(run.id)
         if (known !== undefined || without.has(run.id)) return Effect.succeed(known)
-        const found = Either.flatMap(Code.find(code, run.module, run.version), ({ files, url }) => {
-          const changed = [...files.keys()].find(
-            (file) => (loaded.get(file) ?? files.get(file)) !== files.get(file)
-          )
-          return changed === undefined
-            ? Either.right({ files, url })
-            : Either.left(`it has loaded ${changed}, which has changed since; start it again`)
-        })
+        const found = find(run)
         if (Either.isRight(found)) {
-          const { files, url } = found.right
-          if (urls.size >= 10_000) urls.clear()
-          urls.set(run.id, url)
-          for (const [file, digest] of files) loaded.set(file, digest)
-          return Effect.succeed(url)
+          if (targets.size >= 10_000) targets.clear()
+          targets.set(run.id, found.right)
+          return Effect.succeed(found.right)
         }
         if (without.size >= 10_000) without.clear()
         without.add(run.id)
@@ -210,27 +240,24 @@ const make = (
       storeFailures++
       isUnsure = true
     })
-    const wanted = () =>
-      maxWorkers +
-      Math.min(ahead.rows, Math.ceil((maxWorkers * ahead.time) / Math.max(0.05, claims.rowTime())))
     let turn = 0
     /** Claims until there are no more jobs, or enough. */
     const claimSome = Effect.gen(function* () {
       const runs = yield* ask(queue.openRuns(group))
       turned.claims = performance.now()
-      claims.wants(0)
       // Each run has its share, and another one is first each time.
       turn++
       const order = runs.map((_, i) => runs[(i + turn) % runs.length]!)
       for (const [i, run] of order.entries()) {
-        const room = wanted() - claims.size()
-        if (room <= 0) break
-        const url = yield* urlOf(run)
-        if (url === undefined) continue
-        const share = Math.ceil(room / (order.length - i))
+        const target = yield* targetOf(run)
+        if (target === undefined) continue
+        const { lane } = target
+        const most = Claims.wanted(lane)
+        if (lane.held >= most) continue
+        const share = Math.ceil((most - lane.held) / (order.length - i))
         const rows = yield* askToClaim(queue.claim(run.id, id, share))
-        yield* claims.start(run, url, rows, maxWorkers)
-        if (rows.length === share) claims.wants(Math.ceil(wanted() / 2))
+        yield* claims.start(run, target, rows)
+        if (rows.length === share) lane.room = Math.max(lane.atOnce, Math.ceil(most / 2))
       }
     })
     const claimLoop = Effect.gen(function* () {
@@ -299,7 +326,7 @@ const make = (
         isDraining = true
         yield* end([claiming, watching, sweeping])
         // What a claim has taken that was interrupted goes back with `leave`.
-        if (claims.size() > 0) yield* claims.drain(maxWorkers, grace)
+        if (claims.size() > 0) yield* claims.drain(grace)
         yield* end([recording, beating])
         yield* within("5 seconds")(ask(queue.leave(id, group)))
       })

@@ -202,6 +202,8 @@ export interface Downloaded {
   readonly status: number
   /** An oddity of the response, as a sentence. */
   readonly note?: string | undefined
+  /** The machine that has the file, if `Downloader` is that of other machines. */
+  readonly host?: string | undefined
 }
 
 /**

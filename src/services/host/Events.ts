@@ -68,6 +68,9 @@ const output = event("output", { ...item, stream, text })
 /** The process was asked to end and still runs; it is killed after `left` milliseconds. */
 const lingering = event("lingering", { ...item, pid: count, left: milliseconds })
 
+/** With `--cluster`: the run is in the store, and `--run` continues it by this id. */
+const submitted = event("submitted", { run: text })
+
 const cause = Schema.Literal(
   ...(["dns", "connect", "tls", "stalled", "timeout", "dropped", "protocol"] as const),
   ...(["status", "redirect", "private-address", "too-large", "decode", "range", "checksum"] as const),
@@ -93,6 +96,8 @@ export const Gather = Schema.Union(
     /** Of the decoded body, or of the file that exists. */
     bytes: optional(count),
     path: optional(text),
+    /** The machine that has the file, with `--cluster`. */
+    host: optional(text),
     /** The checksum that the file was found to have, if one was expected. */
     md5: optional(text),
     sha1: optional(text),
@@ -123,6 +128,7 @@ export const Gather = Schema.Union(
  * @category schemas
  */
 export const Subprocess = Schema.Union(
+  submitted,
   event("planned", item),
   event("started", { ...item, attempt: count, pid: count, slot: count }),
   output,
@@ -131,6 +137,8 @@ export const Subprocess = Schema.Union(
   event("waiting", { for: Schema.Literal("load", "memory"), value: number }),
   finished({
     ...exit,
+    /** Where it ran, with `--cluster`. */
+    host: optional(text),
     /** 0: it was not run. */
     attempts: count,
     usage: optional(Schema.Struct({ user: milliseconds, system: milliseconds, peakMemory: count }))
@@ -173,8 +181,7 @@ const quantiles = Schema.Struct({ p50: milliseconds, p95: milliseconds, p99: mil
  * @category schemas
  */
 export const Executor = Schema.Union(
-  /** With `--cluster`: the run is in the store, and `--run` continues it by this id. */
-  event("submitted", { run: text }),
+  submitted,
   event("output", { stream, text }),
   finished({
     /** Milliseconds in the queue. */

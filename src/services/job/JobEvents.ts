@@ -10,7 +10,9 @@ type Event<Name extends OnTheWire["event"]> = Extract<OnTheWire, { readonly even
  * @since 0.1.0
  * @category events
  */
-export type JobEvent = Exclude<OnTheWire, { readonly event: "planned" | "output" }> | JobOutputEvent
+export type JobEvent =
+  | Exclude<OnTheWire, { readonly event: "submitted" | "planned" | "output" }>
+  | JobOutputEvent
 
 /**
  * Whole lines of a job's output, unless a line is longer than 1 MiB; at the job's end the rest.

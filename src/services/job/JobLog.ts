@@ -28,6 +28,8 @@ export interface Entry {
   readonly received: number
   readonly exitCode: number
   readonly signal: NodeJS.Signals | undefined
+  /** Where it ran; undefined: on this machine, which GNU parallel writes as `:`. */
+  readonly host?: string | undefined
   readonly command: string
 }
 
@@ -244,11 +246,11 @@ export const open = (path: string, resume: Resume): Effect.Effect<JobLog, JobLog
     if (known === undefined || known.whole === 0) yield* write(`${header}\n`)
     return {
       wasDone: doneIn(known?.runs ?? new Map(), resume),
-      append: ({ command, exitCode, received, runtime, seq, signal, started }) =>
+      append: ({ command, exitCode, host = ":", received, runtime, seq, signal, started }) =>
         write(
           `${[
             seq,
-            ":",
+            host,
             (started / 1000).toFixed(3),
             (runtime / 1000).toFixed(3).padStart(10),
             0,

@@ -230,7 +230,7 @@ const open = <E>(
     }
     const finish = (
       job: tally.Ended,
-      more: Pick<JobFinished, "attempts" | "exitCode" | "reason" | "signal" | "usage">
+      more: Pick<JobFinished, "attempts" | "exitCode" | "host" | "reason" | "signal" | "usage">
     ) => {
       const { duration, index, name, status } = job
       giveUp(tallied.ended(job))
@@ -269,12 +269,21 @@ const open = <E>(
           begin
         )
         return Effect.flatMap(attempted, ({ began, outcome, runtime }) => {
-          const { detail, exitCode, failureCode, signal } = outcome
+          const { detail, exitCode, failureCode, host, signal } = outcome
           const isFailed = exitCode !== 0
           const end = (): Effect.Effect<void, JobsError | Halted> => {
             lane.cancelled = undefined
             const received = sink.received()
-            const entry = { seq: index, started: began, runtime, received, exitCode, signal, command: name }
+            const entry = {
+              seq: index,
+              started: began,
+              runtime,
+              received,
+              exitCode,
+              signal,
+              host,
+              command: name
+            }
             const written = output.finish(index, sink, () => log?.ended(entry, emitted()))
             const ended = () => {
               if (!isFailed) limits.succeeded(runtime)

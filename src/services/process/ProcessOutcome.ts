@@ -30,6 +30,8 @@ export interface Exited {
   readonly duration: Duration.Duration
   /** If the backend reports it: `posix_spawn` does, `node:child_process` does not. */
   readonly usage: Option.Option<Usage>
+  /** The machine where it ran, if `Processes` is that of other machines. */
+  readonly host?: string | undefined
 }
 
 /**
@@ -77,6 +79,8 @@ export interface ProcessOutcome {
   readonly failureCode: number
   readonly signal: NodeJS.Signals | undefined
   readonly usage: Option.Option<Usage>
+  /** As in {@link Exited}. */
+  readonly host?: string | undefined
   /** Why it failed; undefined if it succeeded. */
   readonly detail: string | undefined
 }
@@ -100,6 +104,7 @@ export const ofExited = (exited: Exited): ProcessOutcome => ({
   failureCode: codes.failed,
   signal: exited.signal,
   usage: exited.usage,
+  host: exited.host,
   detail: exited.exitCode === 0 ? undefined : howEnded(exited)
 })
 

@@ -99,6 +99,19 @@ export interface RunOptions extends StopOptions {
   readonly onOutput?: StartOptions["onOutput"]
   /** As in {@link StartOptions}. */
   readonly onLingering?: StartOptions["onLingering"]
+  /** For layers that record results, such as `ClusterProcesses`. Default: the next command, at its first attempt. */
+  readonly place?: Place | undefined
+}
+
+/**
+ * Which command of a run this is, and which attempt at it; both from 1.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Place {
+  readonly job: number
+  readonly attempt: number
 }
 
 /**

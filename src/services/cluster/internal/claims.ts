@@ -7,6 +7,7 @@ import { reasonOf } from "../../thread/internal/task.js"
 import type { Job, Settled } from "../../thread/Job.js"
 import * as MapJobs from "../../thread/MapJobs.js"
 import type * as Store from "../Store.js"
+import type { BuiltinJob } from "./builtins.js"
 import * as Objects from "./objects.js"
 import * as Queue from "./queue.js"
 import { makeSignal } from "./signal.js"
@@ -14,8 +15,46 @@ import * as Wire from "./wire.js"
 
 // What a runner holds: rows that it has claimed, each in a fiber, until their results are recorded.
 
+/** Rows of one kind: those of the code, or of one job that the runner has itself. */
+export interface Lane {
+  /** How many run at once. */
+  readonly atOnce: number
+  /** Rows that are claimed and not recorded. */
+  held: number
+  /** Below so many the runner claims more at once, and not at its next poll. */
+  room: number
+  /** Milliseconds that a row takes, about. */
+  rowTime: number
+}
+
+/** How long a drain waits for what it has interrupted. */
+const lastWait = "20 seconds"
+
+/** Milliseconds of work that a runner claims ahead of its workers, and the most rows. */
+const ahead = { time: 100, rows: 512 }
+
+/** A lane; until its first row has run, a row is taken to last `rowTime` milliseconds. */
+export const makeLane = (atOnce: number, rowTime: number): Lane => ({ atOnce, held: 0, room: 0, rowTime })
+
+/** How many rows a lane may hold: those that run, and those that are soon over. */
+export const wanted = ({ atOnce, rowTime }: Lane): number =>
+  atOnce + Math.min(ahead.rows, Math.floor((atOnce * ahead.time) / Math.max(0.05, rowTime)))
+
+/** What runs the rows of a run. */
+export interface Target {
+  readonly lane: Lane
+  /** The calls of a row, each to its end. */
+  readonly calls: (
+    run: Queue.Run,
+    inputs: Wire.Request["inputs"],
+    /** The job's id. */
+    id: string
+  ) => Effect.Effect<ReadonlyArray<Settled<unknown>>, never, Executor>
+}
+
 interface Held {
   readonly claim: Queue.Claimed
+  readonly lane: Lane
   readonly fiber: Fiber.RuntimeFiber<unknown>
 }
 
@@ -37,6 +76,8 @@ export interface Options {
   /** Called when fewer rows are held than were wanted. */
   readonly onRoom: () => void
 }
+
+const jobOf = ({ module, name }: Queue.Run) => `${module}#${name}`
 
 const keyOf = ({ idx, run }: { readonly run: string; readonly idx: number }) => `${run} ${idx}`
 
@@ -82,6 +123,31 @@ const runRow = (
   })
 }
 
+/** Rows that name an export of this file. */
+export const ofModule = (lane: Lane, url: string): Target => ({
+  lane,
+  calls: (run, inputs) =>
+    runRow({ name: jobOf(run), task: { _tag: "Module", url, name: run.name } }, inputs, run.settings)
+})
+
+/** Rows for a job that the runner has itself; those claimed ahead wait here. */
+export const ofBuiltin = (lane: Lane, { run: call }: BuiltinJob, maxResult: number): Target => {
+  const running = Effect.unsafeMakeSemaphore(lane.atOnce)
+  return {
+    lane,
+    calls: (run, inputs, id) =>
+      Effect.forEach(inputs, ([request]) =>
+        Effect.suspend(() => {
+          const begun = performance.now()
+          return Effect.map(
+            Effect.either(call(request, { job: jobOf(run), id, maxResult })),
+            (result): Settled<unknown> => ({ result, run: performance.now() - begun })
+          )
+        })
+      ).pipe(running.withPermits(1))
+  }
+}
+
 /** Where the fiber that asked for the job was: its log annotations, span and FiberRefs, its timeout, and the job's id. */
 const asRequested =
   ({ context, timeout }: Wire.Request, id: string) =>
@@ -112,15 +178,10 @@ export const make = ({
     readonly size: () => number
     readonly recorded: () => number
     readonly dropped: () => number
-    /** Milliseconds that a row takes, about. */
-    readonly rowTime: () => number
-    /** Calls `onRoom` when fewer than this many rows are left. */
-    readonly wants: (rows: number) => void
     readonly start: (
       run: Queue.Run,
-      url: string,
-      rows: ReadonlyArray<Queue.Claimed>,
-      maxWorkers: number
+      target: Target,
+      rows: ReadonlyArray<Queue.Claimed>
     ) => Effect.Effect<void, Store.StoreError>
     /** Cancels the rows that others have now, or that were cancelled. */
     readonly dropLost: Effect.Effect<void, Store.StoreError>
@@ -128,7 +189,7 @@ export const make = ({
     /** Gives back what it does not hold: of a claim whose answer was lost. */
     readonly returnLost: Effect.Effect<void, Store.StoreError>
     /** Ends with the rows that run, or without them after the grace period. */
-    readonly drain: (maxWorkers: number, grace: Duration.Duration) => Effect.Effect<void>
+    readonly drain: (grace: Duration.Duration) => Effect.Effect<void>
   },
   never,
   Executor
@@ -139,8 +200,6 @@ export const make = ({
     let done: Array<Done> = []
     let recorded = 0
     let dropped = 0
-    let room = 0
-    let rowTime = 20 // until the first row has run
     const finished = makeSignal()
 
     const noted = new Set<string>() // runs that are known to have objects
@@ -165,12 +224,8 @@ export const make = ({
         { discard: true }
       )
 
-    const execute = (run: Queue.Run, url: string, { args, attempt, idx }: Queue.Claimed) =>
+    const execute = (run: Queue.Run, { calls, lane }: Target, { args, attempt, idx }: Queue.Claimed) =>
       Effect.gen(function* () {
-        const job: Job<Array<any>, unknown> = {
-          name: `${run.module}#${run.name}`,
-          task: { _tag: "Module", url, name: run.name }
-        }
         const inputs = Objects.isReference(args) ? objects.get(run.id, args) : Effect.succeed(undefined)
         const request = yield* Effect.either(
           Effect.flatMap(inputs, (stored) =>
@@ -179,14 +234,15 @@ export const make = ({
         )
         if (Either.isLeft(request)) return Wire.unreadable(request.left)
         const id = `${run.id}/${idx}`
-        const settled = yield* asRequested(request.right, id)(runRow(job, request.right.inputs, run.settings))
+        const settled = yield* asRequested(request.right, id)(calls(run, request.right.inputs, id))
         let time = 0
         for (const { run } of settled) time += run
-        rowTime += (Math.max(0.05, time) - rowTime) * 0.1
-        const bytes = Wire.encodeResult(job.name, settled, { limit: maxResult, isStored: objects.isThere })
+        lane.rowTime += (Math.max(0.05, time) - lane.rowTime) * 0.1
+        const job = jobOf(run)
+        const bytes = Wire.encodeResult(job, settled, { limit: maxResult, isStored: objects.isThere })
         if (bytes.length <= maxResult || !objects.isThere) return Buffer.from(bytes).toString("base64")
         return yield* Effect.catchAll(store(run.id, idx, bytes), ({ message }) =>
-          Effect.succeed(Wire.unstored(job.name, settled, message))
+          Effect.succeed(Wire.unstored(job, settled, message))
         )
       }).pipe(
         Effect.provideService(Executor, executor),
@@ -199,9 +255,13 @@ export const make = ({
       )
 
     const forget = (claim: { readonly run: string; readonly idx: number }) => {
-      held.delete(keyOf(claim))
-      if (held.size < room) {
-        room = 0
+      const key = keyOf(claim)
+      const lane = held.get(key)?.lane
+      if (lane === undefined) return
+      held.delete(key)
+      lane.held--
+      if (lane.held < lane.room) {
+        lane.room = 0
         onRoom()
       }
     }
@@ -227,13 +287,14 @@ export const make = ({
       )
     )
 
+    /** The fiber ends when all that ran has ended. */
     const drop = (some: ReadonlyArray<Held>) =>
       Effect.suspend(() => {
         for (const { claim } of some) {
           dropped++
           forget(claim)
         }
-        return Effect.asVoid(Effect.forkDaemon(Fiber.interruptAll(some.map(({ fiber }) => fiber))))
+        return Effect.forkDaemon(Fiber.interruptAll(some.map(({ fiber }) => fiber)))
       })
 
     return {
@@ -241,22 +302,20 @@ export const make = ({
       size: () => held.size,
       recorded: () => recorded,
       dropped: () => dropped,
-      rowTime: () => rowTime,
-      wants: (rows) => {
-        room = rows
-      },
-      start: (run, url, rows, maxWorkers) =>
+      start: (run, target, rows) =>
         Effect.gen(function* () {
           // Under a row that was claimed before a runner may have died: it does not wait behind others, so that rows which
           // only waited do not count as tried.
           const back: Array<Queue.Claimed> = []
           for (const claim of rows) {
-            if (claim.attempt > 1 && held.size >= maxWorkers) {
+            const { lane } = target
+            if (claim.attempt > 1 && lane.held >= lane.atOnce) {
               back.push(claim)
               continue
             }
-            const fiber = yield* Effect.forkDaemon(Effect.interruptible(execute(run, url, claim)))
-            held.set(keyOf(claim), { claim, fiber })
+            const fiber = yield* Effect.forkDaemon(Effect.interruptible(execute(run, target, claim)))
+            held.set(keyOf(claim), { claim, lane, fiber })
+            lane.held++
           }
           if (back.length > 0) yield* ask(queue.giveBack(runner(), back))
         }),
@@ -284,20 +343,28 @@ export const make = ({
       }),
       dropAll: Effect.suspend(() => {
         done = []
-        return drop([...held.values()])
+        return Effect.asVoid(drop([...held.values()]))
       }),
-      drain: (maxWorkers, grace) =>
+      drain: (grace) =>
         Effect.gen(function* () {
           const waiting = new Set(done.map(keyOf))
           const unfinished = [...held.values()].filter(({ claim }) => !waiting.has(keyOf(claim)))
           // Jobs start in the order of their claims.
-          yield* drop(unfinished.slice(maxWorkers))
+          const started = new Map<Lane, number>()
+          const waits = ({ lane }: Held) => {
+            const nth = (started.get(lane) ?? 0) + 1
+            started.set(lane, nth)
+            return nth > lane.atOnce
+          }
+          yield* drop(unfinished.filter(waits))
           const empty = Effect.iterate(undefined, {
             while: () => held.size > 0,
             body: () => Sleep.sleep(10)
           })
           yield* Effect.timeoutOption(Effect.interruptible(empty), grace)
-          yield* drop([...held.values()])
+          // A command has a grace period of its own; only then does it go back to the others.
+          const gone = yield* drop([...held.values()])
+          yield* Effect.timeoutOption(Effect.interruptible(Fiber.await(gone)), lastWait)
         })
     }
   })

@@ -46,7 +46,13 @@ export const tables: Store.Tables = {
           attempts INTEGER NOT NULL, PRIMARY KEY (run, idx))`
       ]),
     // The runs that may have objects in the storage: their rows outlive them until the objects are gone.
-    (sql) => sql`CREATE TABLE aio_stored (run TEXT PRIMARY KEY, grp TEXT NOT NULL)`
+    (sql) => sql`CREATE TABLE aio_stored (run TEXT PRIMARY KEY, grp TEXT NOT NULL)`,
+    // What a runner has beside its code, and the runner that a job is for while that lives.
+    (sql) =>
+      Effect.all([
+        sql`ALTER TABLE aio_runners ADD COLUMN offers TEXT`,
+        sql`ALTER TABLE aio_jobs ADD COLUMN wants TEXT`
+      ])
   ]
 }
 
@@ -154,13 +160,13 @@ export const make = (store: Service) => {
       run: string,
       group: string,
       owner: string,
-      rows: ReadonlyArray<{ readonly idx: number; readonly args: string }>
+      rows: ReadonlyArray<{ readonly idx: number; readonly args: string; readonly wants?: string }>
     ) =>
       use((sql) =>
         Effect.gen(function* () {
-          const x = given(sql, dialect, { idx: "INTEGER", args: "TEXT" }, rows)
-          const insert = sql`INSERT INTO aio_jobs (run, idx, state, attempt, args)
-            SELECT CAST(${run} AS TEXT), x.idx, 0, 0, x.args FROM ${x} WHERE ${mine(sql, run, owner)} ON CONFLICT DO NOTHING
+          const x = given(sql, dialect, { idx: "INTEGER", args: "TEXT", wants: "TEXT" }, rows)
+          const insert = sql`INSERT INTO aio_jobs (run, idx, state, attempt, args, wants)
+            SELECT CAST(${run} AS TEXT), x.idx, 0, 0, x.args, x.wants FROM ${x} WHERE ${mine(sql, run, owner)} ON CONFLICT DO NOTHING
             RETURNING idx`
           const added = isPg
             ? Number(
@@ -184,8 +190,8 @@ export const make = (store: Service) => {
     /** The results of these jobs that are there. */
     results: (run: string, idx: ReadonlyArray<number>) =>
       use(
-        (sql) => sql<{ readonly idx: number; readonly attempt: number; readonly result: string }>`
-          SELECT idx, attempt, result FROM aio_jobs
+        (sql) => sql<{ readonly idx: number; readonly runner: string | null; readonly result: string }>`
+          SELECT idx, runner, result FROM aio_jobs
           WHERE run = ${run} AND state = 2 AND idx IN ${indexes(sql, dialect, idx)} ORDER BY idx LIMIT 1000`
       ),
     /** Removes jobs whose results have been read. */
@@ -251,17 +257,28 @@ export const make = (store: Service) => {
         (rows) => rows.map(({ run }) => run)
       ),
     forgetStored: (run: string) => use((sql) => sql`DELETE FROM aio_stored WHERE run = ${run}`),
+    /** The group's runners, and what each has beside its code, as JSON. */
+    runners: (group: string) =>
+      use(
+        (sql) => sql<{ readonly id: string; readonly offers: string | null }>`
+          SELECT id, offers FROM aio_runners WHERE grp = ${group} ORDER BY id`
+      ),
 
     // of runners
 
     register: (
       id: string,
       group: string,
-      about: { readonly host: string; readonly pid: number; readonly workers: number }
+      about: {
+        readonly host: string
+        readonly pid: number
+        readonly workers: number
+        readonly offers: ReadonlyArray<string>
+      }
     ) =>
       use(
-        (sql) => sql`INSERT INTO aio_runners (id, grp, host, pid, workers, running, beat)
-          VALUES (${id}, ${group}, ${about.host}, ${about.pid}, ${about.workers}, 0, 1)`
+        (sql) => sql`INSERT INTO aio_runners (id, grp, host, pid, workers, running, beat, offers)
+          VALUES (${id}, ${group}, ${about.host}, ${about.pid}, ${about.workers}, 0, 1, ${JSON.stringify(about.offers)})`
       ),
     /** Shows that the runner lives; false if others have declared it dead. */
     beat: (id: string, running: number) =>
@@ -295,12 +312,14 @@ export const make = (store: Service) => {
         (rows) => rows.map((row): Run => ({ ...row, settings: JSON.parse(row.settings) as Settings }))
       ),
     /**
-     * Takes at most `most` jobs of the run for the runner. The runner's row is locked with them: either it is declared dead
+     * Takes at most `most` jobs of the run for the runner, none of those for another one that lives. The runner's row is locked with them: either it is declared dead
      * first and claims none, or its death gives these back too.
      */
     claim: (run: string, runner: string, most: number) =>
       use((sql) => {
-        const found = sql`SELECT idx FROM aio_jobs WHERE run = ${run} AND state = 0 ORDER BY idx LIMIT ${most}`
+        const found = sql`SELECT idx FROM aio_jobs WHERE run = ${run} AND state = 0
+          AND (wants IS NULL OR wants = ${runner} OR NOT EXISTS (SELECT 1 FROM aio_runners w WHERE w.id = wants))
+          ORDER BY idx LIMIT ${most}`
         return isPg
           ? sql<Claimed>`WITH me AS MATERIALIZED (SELECT id FROM aio_runners WHERE id = ${runner} FOR SHARE),
               f AS MATERIALIZED (${found} FOR UPDATE SKIP LOCKED)

@@ -24,7 +24,8 @@ interface Row {
   /** Inputs that go to the storage before the row is sent. */
   large: Uint8Array | undefined
   readonly count: number
-  readonly onSettled: (settled: ReadonlyArray<Settled<any>>) => void
+  readonly wants: string | undefined
+  readonly onSettled: (settled: ReadonlyArray<Settled<any>>, runner?: string | null) => void
   /** Whether it is in the store, and its result is not known. */
   sent: boolean
 }
@@ -52,7 +53,16 @@ export interface Submission {
   /** Rows without a result. */
   readonly size: () => number
   /** Asks for some inputs in one row. */
-  readonly submit: (request: Wire.Request, onSettled: Row["onSettled"]) => Cancel
+  readonly submit: (
+    request: Wire.Request,
+    onSettled: Row["onSettled"],
+    at?: {
+      /** The row of this number, which only a run that is continued has already; default the next one. */
+      readonly idx?: number
+      /** For this runner, unless it is gone; default for any. */
+      readonly wants?: string
+    }
+  ) => Cancel
   /** Sends and receives until it fails; then every row has failed. */
   readonly work: Effect.Effect<void>
   /** Settles what is left, and removes the run, unless the store has failed: another process may continue it. */
@@ -77,7 +87,7 @@ export const make = ({
   const rows = new Map<number, Row>()
   let outbox: Array<Row> = []
   let removing: Array<{ readonly idx: number; readonly args: string; readonly onGone: () => void }> = []
-  let arrived: Array<{ readonly row: Row; readonly result: string }> = []
+  let arrived: Array<{ readonly row: Row; readonly result: string; readonly runner: string | null }> = []
   const unsent = makeSignal()
   const unfetched = makeSignal()
   const unwanted = makeSignal()
@@ -85,8 +95,8 @@ export const make = ({
   let broken: ExecutorError | undefined
   let wake: Wake.Wake | undefined
 
-  const settle = (row: Row, settled: ReadonlyArray<Settled<any>>) => {
-    if (rows.delete(row.idx)) row.onSettled(settled)
+  const settle = (row: Row, settled: ReadonlyArray<Settled<any>>, runner?: string | null) => {
+    if (rows.delete(row.idx)) row.onSettled(settled, runner)
   }
   const refused = (reason: string) => new JobRefused({ job, reason })
   const failures = (error: ExecutorError, count: number): ReadonlyArray<Settled<any>> =>
@@ -99,7 +109,7 @@ export const make = ({
   }
   const lost = refused(`the run ${id} was ended, or is continued by another process`)
 
-  const submit = (request: Wire.Request, onSettled: Row["onSettled"]): Cancel => {
+  const submit: Submission["submit"] = (request, onSettled, at = {}) => {
     const { length: count } = request.inputs
     const encoded: EitherType.Either<Wire.EncodedRequest, ExecutorError> =
       broken === undefined
@@ -124,7 +134,14 @@ export const make = ({
         for (const cancel of cancels) cancel(() => --open === 0 && onGone())
       }
     }
-    const row: Row = { idx: next++, ...encoded.right, count, onSettled, sent: false }
+    const row: Row = {
+      idx: at.idx ?? next++,
+      wants: at.wants,
+      ...encoded.right,
+      count,
+      onSettled,
+      sent: false
+    }
     rows.set(row.idx, row)
     outbox.push(row)
     unsent.set()
@@ -182,7 +199,7 @@ export const make = ({
           id,
           group,
           owner,
-          some.map(({ args, idx }) => ({ idx, args }))
+          some.map(({ args, idx, wants }) => ({ idx, args, ...(wants === undefined ? {} : { wants }) }))
         )
       )
       if (added < 0) return yield* lost
@@ -230,14 +247,15 @@ export const make = ({
     arrived = []
     yield* Effect.forEach(
       some,
-      ({ result, row }) =>
+      ({ result, row, runner }) =>
         Effect.gen(function* () {
           const bytes = yield* Effect.either(objects.get(id, result))
           settle(
             row,
             Either.isRight(bytes)
               ? Wire.decodeResult(job, row.count, bytes.right)
-              : failures(new NotSerializable({ job, part: "result", detail: bytes.left }), row.count)
+              : failures(new NotSerializable({ job, part: "result", detail: bytes.left }), row.count),
+            runner
           )
           yield* removeRead([{ idx: row.idx, texts: [row.args, result] }])
         }),
@@ -255,16 +273,16 @@ export const make = ({
       const found = waiting.length === 0 ? [] : yield* ask(queue.results(id, waiting))
       if (waiting.length === 0 || found.length > 0) looked = performance.now()
       const read: Array<{ readonly idx: number; readonly texts: ReadonlyArray<string> }> = []
-      for (const { idx, result } of found) {
+      for (const { idx, result, runner } of found) {
         const row = rows.get(idx)
         if (row !== undefined && Objects.isReference(result)) {
           row.sent = false
-          arrived.push({ row, result })
+          arrived.push({ row, result, runner })
           unfetched.set()
           continue
         }
         read.push({ idx, texts: row === undefined ? [result] : [row.args] })
-        if (row !== undefined) settle(row, Wire.decodeResult(job, row.count, result))
+        if (row !== undefined) settle(row, Wire.decodeResult(job, row.count, result), runner)
       }
       yield* removeRead(read)
       if (isEarly(looked, lookEvery)) continue

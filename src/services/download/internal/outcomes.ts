@@ -78,12 +78,13 @@ export const make = (clock: Clock.Clock, emit: (event: Event) => void) => {
     begun,
     note,
     succeeded: (item: Item, downloaded: Download.Downloaded) => {
-      const { path, resumedFrom, size, skipped, status } = downloaded
+      const { host, path, resumedFrom, size, skipped, status } = downloaded
       if (downloaded.note !== undefined) note(item, downloaded.note)
       const { checksum } = item.request
       const file = {
         bytes: size,
         ...(path === undefined ? {} : { path }),
+        ...(host === undefined ? {} : { host }),
         ...(checksum === undefined ? {} : { [checksum.algorithm]: checksum.hex })
       }
       if (skipped) {

@@ -36,8 +36,9 @@ export const statusOf = ({ exitCode, failureCode }: ProcessOutcome.ProcessOutcom
   exitCode === 0 ? "succeeded" : failureCode === codes.timedOut ? "timed_out" : "failed"
 
 /** What an event has of an outcome; absent fields are left out, as in the schema. */
-export const fieldsOf = ({ detail, exitCode, signal, usage }: ProcessOutcome.ProcessOutcome) => ({
+export const fieldsOf = ({ detail, exitCode, host, signal, usage }: ProcessOutcome.ProcessOutcome) => ({
   exitCode,
+  ...(host === undefined ? {} : { host }),
   ...(signal === undefined ? {} : { signal }),
   ...(detail === undefined ? {} : { reason: detail }),
   ...(Option.isNone(usage)
@@ -101,6 +102,7 @@ export const make = ({
       {
         grace,
         stopSignal,
+        place: { job: index, attempt: number },
         onLingering: (left) => Effect.sync(() => emit({ event: "lingering", index, name, pid, left })),
         onStarted: (started) => {
           pid = started

@@ -1,0 +1,53 @@
+import type { Effect } from "effect"
+import type { NotSerializable } from "../../thread/ExecutorError.js"
+
+// Jobs that a runner has beside those of its code folder, where its owner has allowed them. A run names one by a module of
+// this prefix, which no file has, and by the version of its requests and results.
+
+/** A job of a runner's own. */
+export interface BuiltinJob {
+  readonly module: string
+  readonly version: string
+  /** How many run at once; default: as many as the runner's executor has workers. */
+  readonly atOnce?: number | undefined
+  /** Runs a request, which comes from the store and may be anything; its result takes `maxResult` bytes at most. */
+  readonly run: (
+    request: unknown,
+    about: { readonly job: string; readonly id: string; readonly maxResult: number }
+  ) => Effect.Effect<unknown, NotSerializable>
+}
+
+const prefix = "aio:"
+
+/** The name in a run, and what a runner without the job answers. */
+export const commands = {
+  module: `${prefix}command`,
+  version: "1",
+  without: "it runs no command lines; start it with aio runner --commands to allow them"
+} as const
+
+export const downloads = {
+  module: `${prefix}download`,
+  version: "1",
+  without: "it saves no downloads; start it with aio runner --downloads DIR to allow them"
+} as const
+
+const known: ReadonlyArray<{ readonly module: string; readonly without: string }> = [commands, downloads]
+
+/** How a runner's row lists the job. */
+export const offerOf = ({ module, version }: { readonly module: string; readonly version: string }): string =>
+  `${module} ${version}`
+
+export const isBuiltin = (module: string): boolean => module.startsWith(prefix)
+
+/** The job of this name and version; a text is why the runner has none. */
+export const find = (
+  builtins: ReadonlyArray<BuiltinJob>,
+  { module, version }: { readonly module: string; readonly version: string }
+): BuiltinJob | string => {
+  const found = builtins.find((one) => one.module === module)
+  if (found === undefined) return known.find((one) => one.module === module)?.without ?? `it has no ${module}`
+  return found.version === version
+    ? found
+    : `it has version ${found.version} of ${module}, and the job asks for ${version}; use the same aio on both`
+}
