@@ -96,10 +96,7 @@ const some = Effect.map(({ length }: ReadonlyArray<unknown>) => length > 0)
 
 type Given = Pick<Execution, "execution" | "id" | "payload" | "workflow">
 
-/**
- * Records an execution, unless it is on record; true if it was not. On PostgreSQL it takes the lock of {@link alone}, whose
- * result is compared because an unused one is not computed.
- */
+/** Records an execution, unless it is on record; true if it was not. In one statement, which waits as {@link alone} does. */
 export const add = (
   { dialect, use }: Service,
   { execution, id, payload, workflow }: Given,
