@@ -29,6 +29,39 @@ const fresh = () => {
 
 workflowContract("DurableWorkflows, PostgreSQL", fresh)
 
+describe("DurableWorkflows, PostgreSQL", () => {
+  it.live(
+    "records an execution after an event of it that is on its way: the execution sees it, or is woken by it",
+    () =>
+      Effect.gen(function* () {
+        const { transaction, use } = yield* Store.Store
+        const Trip = Workflow.make({ name: "trip", payload: {}, idempotencyKey: () => "" })
+        const executionId = yield* Trip.executionId(undefined as never)
+        const waits = use((sql) => sql`SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`)
+        const locked = yield* Deferred.make<void>()
+        // Outside of the transaction, whose connection it would use.
+        const executed = yield* Deferred.await(locked).pipe(
+          Effect.zipRight(Trip.execute(undefined, { discard: true })),
+          Effect.provide(Layer.fresh(DurableWorkflows.layerClient())),
+          Effect.fork
+        )
+        yield* transaction((sql) =>
+          Effect.gen(function* () {
+            yield* sql`SELECT pg_advisory_xact_lock(hashtextextended(${JSON.stringify(["trip", executionId])}, 0))`
+            yield* Deferred.succeed(locked, undefined)
+            yield* Effect.repeat(Effect.zipRight(Effect.sleep(5), waits), {
+              until: ({ length }) => length > 0,
+              times: 2000
+            })
+            expect(yield* waits).toHaveLength(1)
+          })
+        )
+        yield* Fiber.join(executed)
+        expect(yield* DurableWorkflows.list()).toHaveLength(1)
+      }).pipe(Effect.provide(fresh()))
+  )
+})
+
 const places = Array.from({ length: 4 }, inSchema)
 beforeAll(() => Effect.runPromise(Effect.forEach(places, ({ made }) => made)))
 workflowKills("workflows in PostgreSQL", () => places.pop()!.url)

@@ -96,7 +96,7 @@ const some = Effect.map(({ length }: ReadonlyArray<unknown>) => length > 0)
 
 type Given = Pick<Execution, "execution" | "id" | "payload" | "workflow">
 
-/** Records an execution, unless it is on record; true if it was not. */
+/** Records an execution, unless it is on record; true if it was not. In one statement, which waits as {@link alone} does. */
 export const add = (
   { dialect, use }: Service,
   { execution, id, payload, workflow }: Given,
@@ -105,11 +105,12 @@ export const add = (
   use((sql) => {
     const text = (value: string) => sql`CAST(${value} AS TEXT)`
     const time = sql`CAST(${now} AS DOUBLE PRECISION)`
-    const turn = dialect === "pg" ? sql`pg_advisory_xact_lock(hashtextextended(${id}, 0))` : sql.literal("1")
+    const lock = sql`CAST(pg_advisory_xact_lock(hashtextextended(${id}, 0)) AS TEXT)`
+    const turn = dialect === "pg" ? lock : sql.literal("''")
     return some(sql`INSERT INTO aio_workflows
       (id, workflow, execution, payload, state, claim, woken, interrupt, cuts, due, created)
       SELECT ${text(id)}, ${text(workflow)}, ${text(execution)}, ${text(payload)}, 'ready', 0, 0, 0, 0, ${time}, ${time}
-      FROM (SELECT ${turn}) AS turn WHERE 1 = 1 ON CONFLICT DO NOTHING RETURNING id`)
+      FROM (SELECT ${turn} AS taken) AS turn WHERE taken IS NOT NULL ON CONFLICT DO NOTHING RETURNING id`)
   })
 
 /** Records an execution, unless it is on record, and returns it. Its parent is woken when it is done. */
