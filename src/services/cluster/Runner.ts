@@ -7,6 +7,7 @@ import * as Sleep from "../task/Sleep.js"
 import { notDoneIn } from "../text/Durations.js"
 import { checkOptions, count, someTime, time } from "../text/Numbers.js"
 import { Executor } from "../thread/Executor.js"
+import type { NotSerializable } from "../thread/ExecutorError.js"
 import * as Builtins from "./internal/builtins.js"
 import * as Claims from "./internal/claims.js"
 import * as Code from "./internal/code.js"
@@ -24,12 +25,24 @@ import * as Store from "./Store.js"
 // batches.
 
 /**
- * A job that a runner has beside those of its code: `RunnerCommands.job`.
+ * A job that a runner has beside those of its code, where its owner has allowed it: `RunnerCommands.job`, `RunnerDownloads.job`.
  *
  * @since 0.1.0
  * @category models
  */
-export type BuiltinJob = Builtins.BuiltinJob
+export interface BuiltinJob {
+  /** Its name in a run, which no file has: `aio:command`. */
+  readonly module: string
+  /** Of its requests and results: another version is refused. */
+  readonly version: string
+  /** How many run at once; default: as many as the executor has workers. */
+  readonly atOnce?: number | undefined
+  /** Runs a request, which comes from the store and may be anything; its result takes `maxResult` bytes at most. */
+  readonly run: (
+    request: unknown,
+    about: { readonly job: string; readonly id: string; readonly maxResult: number }
+  ) => Effect.Effect<unknown, NotSerializable>
+}
 
 /**
  * Settings of {@link layer}.
@@ -187,7 +200,7 @@ const make = (
     const ofBuiltins = new Map(
       builtins.map((job) => [
         job,
-        Claims.ofBuiltin(Claims.makeLane(job.atOnce ?? maxWorkers, 1000), job, maxResult)
+        Claims.ofBuiltin(Claims.makeLane(job.atOnce ?? maxWorkers, 1000), job.run, maxResult)
       ])
     )
     const targets = new Map<string, Claims.Target>()

@@ -75,6 +75,7 @@ describe("ClusterDownloader", () => {
       const runners = yield* Effect.forEach(["a", "b"], (name) => Layer.build(runner(at, name)))
       const urls = servers.flatMap(({ origin }, n) => [1, 2, 3].map((i) => `${origin}/${n}-${i}`))
       const events = yield* Effect.provide(finished(urls, { concurrency: 4 }), submitter(at))
+      expect(events.filter((event) => "reason" in event)).toEqual([])
       expect(events.at(-1)).toMatchObject({ event: "summary", succeeded: 12, exitCode: 0 })
       const done = events.filter((event) => event.event === "finished")
       for (const event of done) {

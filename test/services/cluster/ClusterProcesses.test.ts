@@ -152,7 +152,7 @@ describe("ClusterProcesses", () => {
         Effect.sync(() => existsSync(file))
       ).pipe(Effect.provide(runner(at)))
       expect(both).toBe(false)
-    }).pipe(Effect.provide(submitter(at)), Effect.provide(quiet))
+    }).pipe(Effect.provide([submitter(at), quiet]))
   })
 
   const here: ReadonlyArray<readonly [string, Command.Command, string]> = [
@@ -238,7 +238,7 @@ describe("ClusterProcesses", () => {
         yield* Processes.run(Command.make("touch", go))
         expect(yield* Fiber.join(fiber)).toMatchObject({ exitCode: 0 })
       }).pipe(Effect.provide(runner(at)))
-    }).pipe(Effect.provide(submitter(at)), Effect.provide(quiet))
+    }).pipe(Effect.provide([submitter(at), quiet]))
   })
 
   it.live("long commands are claimed as workers are free, so that no other runner idles", () => {
@@ -297,7 +297,7 @@ describe("ClusterProcesses", () => {
               yield* Stream.runDrain(
                 Jobs.stream(requests, { concurrency: 2, retries: 1, backoff: { first: 0 } })
               ).pipe(Effect.provide(built))
-              yield* Effect.never
+              return yield* Effect.never
             })
           )
         )

@@ -1,21 +1,5 @@
-import type { Effect } from "effect"
-import type { NotSerializable } from "../../thread/ExecutorError.js"
-
 // Jobs that a runner has beside those of its code folder, where its owner has allowed them. A run names one by a module of
 // this prefix, which no file has, and by the version of its requests and results.
-
-/** A job of a runner's own. */
-export interface BuiltinJob {
-  readonly module: string
-  readonly version: string
-  /** How many run at once; default: as many as the runner's executor has workers. */
-  readonly atOnce?: number | undefined
-  /** Runs a request, which comes from the store and may be anything; its result takes `maxResult` bytes at most. */
-  readonly run: (
-    request: unknown,
-    about: { readonly job: string; readonly id: string; readonly maxResult: number }
-  ) => Effect.Effect<unknown, NotSerializable>
-}
 
 const prefix = "aio:"
 
@@ -34,17 +18,18 @@ export const downloads = {
 
 const known: ReadonlyArray<{ readonly module: string; readonly without: string }> = [commands, downloads]
 
+interface Named {
+  readonly module: string
+  readonly version: string
+}
+
 /** How a runner's row lists the job. */
-export const offerOf = ({ module, version }: { readonly module: string; readonly version: string }): string =>
-  `${module} ${version}`
+export const offerOf = ({ module, version }: Named): string => `${module} ${version}`
 
 export const isBuiltin = (module: string): boolean => module.startsWith(prefix)
 
 /** The job of this name and version; a text is why the runner has none. */
-export const find = (
-  builtins: ReadonlyArray<BuiltinJob>,
-  { module, version }: { readonly module: string; readonly version: string }
-): BuiltinJob | string => {
+export const find = <A extends Named>(builtins: ReadonlyArray<A>, { module, version }: Named): A | string => {
   const found = builtins.find((one) => one.module === module)
   if (found === undefined) return known.find((one) => one.module === module)?.without ?? `it has no ${module}`
   return found.version === version

@@ -3,11 +3,11 @@ import { type Duration, Effect, Either, Fiber, FiberRef, Tracer } from "effect"
 import * as Backoff from "../../task/Backoff.js"
 import * as Sleep from "../../task/Sleep.js"
 import { Executor, withRefs, withTimeout } from "../../thread/Executor.js"
+import type { ExecutorError } from "../../thread/ExecutorError.js"
 import { reasonOf } from "../../thread/internal/task.js"
 import type { Job, Settled } from "../../thread/Job.js"
 import * as MapJobs from "../../thread/MapJobs.js"
 import type * as Store from "../Store.js"
-import type { BuiltinJob } from "./builtins.js"
 import * as Objects from "./objects.js"
 import * as Queue from "./queue.js"
 import { makeSignal } from "./signal.js"
@@ -131,7 +131,14 @@ export const ofModule = (lane: Lane, url: string): Target => ({
 })
 
 /** Rows for a job that the runner has itself; those claimed ahead wait here. */
-export const ofBuiltin = (lane: Lane, { run: call }: BuiltinJob, maxResult: number): Target => {
+export const ofBuiltin = (
+  lane: Lane,
+  call: (
+    request: unknown,
+    about: { readonly job: string; readonly id: string; readonly maxResult: number }
+  ) => Effect.Effect<unknown, ExecutorError>,
+  maxResult: number
+): Target => {
   const running = Effect.unsafeMakeSemaphore(lane.atOnce)
   return {
     lane,
