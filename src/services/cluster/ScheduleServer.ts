@@ -377,7 +377,7 @@ export const serve = (
         // What another server holds is this one's if that one dies.
         const held = yield* store.use(
           (sql) => sql`SELECT id FROM aio_schedule_runs
-            WHERE status IN ('queued', 'claimed', 'running') AND work IN ${sql.in(works)} LIMIT 1`
+            WHERE status IN ('claimed', 'running') AND owner <> ${presence.id()} AND work IN ${sql.in(works)} LIMIT 1`
         )
         if (held.length === 0) return undefined
       }
