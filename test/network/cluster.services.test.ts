@@ -4,8 +4,11 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Storage from "../../src/services/network/Storage.js"
 import * as Aio from "../support/Aio.js"
 import * as Postgres from "./postgres.js"
+import { configured, settings } from "./settings.js"
 
 // Runners and submitters as processes, over PostgreSQL, and what goes wrong between them. In each test every job has one
 // result in the output, whatever happened: nothing is lost, and nothing is done twice on record. How often a job ran is in a
@@ -135,9 +138,29 @@ describe("a cluster", { timeout: 120_000 }, () => {
     await whole(submitted, 40)
     const took = performance.now() - since
     await sleep(Math.max(0, 20_000 - took))
+    // A run that is not over when it wakes: what it had claimed has another owner, and nothing of it is on record.
+    const next = submit(20, 300)
     first.kill("SIGCONT")
     await first.shows("declared")
-    await whole(submit(10, 0), 10)
+    await whole(next, 20)
+    // Nothing twice on record: of the first run only what had no result ran again.
+    const twice = ran(submitted.file).filter((n, i, all) => all.indexOf(n) !== i)
+    expect(new Set(twice).size).toBe(twice.length)
+    expect(await list()).not.toContain("poison")
+  })
+
+  it("a result of some MiB goes through S3, and none is left there", async () => {
+    const env = { ...settings }
+    const bucket = ["--storage", `s3://${settings["S3_BUCKET"]}`]
+    const one = Aio.start(["runner", "--store", postgres.url, ...bucket], { cwd: code, env, input: "ignore" })
+    started.add(one)
+    await one.shows("at once")
+    const words = ["executor", "--cluster", postgres.url, ...bucket, "--format", "ndjson", "jobs.mjs#large"]
+    const { code: exit, stderr, stdout } = await Aio.run([...words, "3000000", "5"], { cwd: code, env })
+    expect(stderr).not.toContain("Failed")
+    expect({ exit, length: stdout.length }).toEqual({ exit: 0, length: 3_000_007 })
+    const left = Effect.flatMap(Storage.Storage, ({ list }) => list("aio-jobs/"))
+    expect(await Effect.runPromise(Effect.provide(left, configured(Storage.layer)))).toEqual([])
   })
 
   it("a partition between a runner and PostgreSQL: its jobs run elsewhere; mended, it begins anew", async () => {

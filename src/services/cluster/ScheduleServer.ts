@@ -1,5 +1,3 @@
-import { randomUUID } from "node:crypto"
-import { hostname } from "node:os"
 import {
   Clock,
   Data,
@@ -15,12 +13,13 @@ import {
 } from "effect"
 import * as EventLine from "../host/EventLine.js"
 import { codes, ofMany } from "../host/ExitCodes.js"
-import * as OwnedBy from "../host/OwnedBy.js"
 import type * as CommandRun from "../supervision/CommandRun.js"
 import type * as ScheduledRuns from "../supervision/ScheduledRuns.js"
 import * as Cancellation from "../task/Cancellation.js"
 import { checkOptions, count, someTime, time } from "../text/Numbers.js"
+import { outputTail } from "./internal/outputTail.js"
 import * as claims from "./internal/scheduleClaims.js"
+import * as Presence from "./internal/schedulePresence.js"
 import type * as rows from "./internal/scheduleRows.js"
 import * as Schedules from "./Schedules.js"
 import * as Store from "./Store.js"
@@ -120,42 +119,12 @@ export class AlreadyServed extends Data.TaggedError("AlreadyServed")<{
 
 // settings
 
-/** How long a server on PostgreSQL may be silent until others take back its runs, in milliseconds. */
-const lease = 15_000
-/** How often a server reports that it runs, in milliseconds. */
-const heartbeat = 3_000
-/** The end of the output that is recorded, in bytes. */
-const recorded = 16_384
 /** Most schedules that are decided on in one turn. */
 const batch = 100
-
-interface ServerRow {
-  readonly id: string
-  readonly pid: number
-  readonly host: string
-  readonly process: string
-  readonly beat: number
-}
 
 interface Active {
   readonly fiber: Fiber.RuntimeFiber<void>
   readonly run: rows.RunRow
-}
-
-/** Keeps the end of what a run writes. */
-const tail = () => {
-  let kept = Buffer.alloc(0)
-  return {
-    add: (bytes: Uint8Array) => {
-      kept = Buffer.concat([kept, bytes]).subarray(-recorded)
-    },
-    // A first character that was cut is left out, and so is what PostgreSQL does not store.
-    text: () =>
-      kept
-        .toString("utf8")
-        .replace(/^\uFFFD+/, "")
-        .replaceAll("\0", "")
-  }
 }
 
 /**
@@ -188,36 +157,17 @@ export const serve = (
     const counts = EventLine.tally([])
     const failures: Array<number> = []
     const active = new Map<string, Active>()
-    let me = ""
     let isClosed = false
     let woken = yield* Deferred.make<void>()
     const wake = Effect.asVoid(Effect.suspend(() => Deferred.succeed(woken, undefined)))
 
-    // the server's own row
-
-    const register = store.transaction((sql) =>
-      Effect.gen(function* () {
-        const now = yield* Clock.currentTimeMillis
-        const others = yield* sql<ServerRow>`SELECT * FROM aio_schedule_servers`
-        for (const { beat, host, id, pid, process } of isShared ? [] : others) {
-          const isLive = host === hostname() ? OwnedBy.isLive(process) : now - beat < 4 * lease
-          if (isLive) return yield* new AlreadyServed({ store: store.shown, pid, host })
-          yield* sql`DELETE FROM aio_schedule_servers WHERE id = ${id}`
-        }
-        me = randomUUID()
-        yield* sql`INSERT INTO aio_schedule_servers ${sql.insert({
-          id: me,
-          pid: process.pid,
-          host: hostname(),
-          process: OwnedBy.self,
-          started: now,
-          beat: now
-        })}`
-        yield* claims.replan(sql, now)
-        return yield* claims.recover(sql, isShared, keep, now)
-      })
-    )
-    const reported = (cut: Effect.Effect.Success<ReturnType<typeof claims.recover>>) =>
+    const presence = Presence.make({
+      store,
+      keep,
+      monotonic,
+      refuse: ({ host, pid }) => new AlreadyServed({ store: store.shown, pid, host })
+    })
+    const reported = (cut: Presence.Cut) =>
       Effect.forEach(
         cut,
         ({ ended, name = "", retry, run }) =>
@@ -233,48 +183,19 @@ export const serve = (
           }),
         { discard: true }
       )
-    yield* Effect.flatMap(register, reported)
+    yield* Effect.flatMap(presence.register, reported)
     if (onServing !== undefined) yield* onServing(wake)
 
-    let beaten = monotonic()
-    const seen = new Map<string, { readonly beat: number; readonly since: number }>()
     const beat = Effect.gen(function* () {
-      if (monotonic() - beaten < heartbeat) return
-      const pause = monotonic() - beaten
-      const now = yield* Clock.currentTimeMillis
-      const found = yield* store.use(
-        (sql) => sql`UPDATE aio_schedule_servers SET beat = ${now} WHERE id = ${me} RETURNING id`
-      )
-      beaten = monotonic()
-      if (found.length === 0) {
-        // It was stopped for longer than its lease: others have taken back its runs.
-        yield* handle({
-          event: "note",
-          reason: "this server was silent for too long; its runs were taken back"
-        })
-        yield* cancelAll("the server was silent for too long")
-        return yield* Effect.flatMap(register, reported)
-      }
-      if (!isShared) return
-      const others = yield* store.use((sql) => sql<ServerRow>`SELECT id, beat FROM aio_schedule_servers`)
-      // After a gap of this server's own, the others may not have been seen for the same reason.
-      if (pause > 2 * heartbeat) seen.clear()
-      const dead = others.filter(({ beat, id }) => {
-        const last = seen.get(id)
-        if (last?.beat !== beat) seen.set(id, { beat, since: monotonic() })
-        return id !== me && last?.beat === beat && monotonic() - last.since > lease
+      const cut = yield* presence.beat
+      if (cut !== "taken back") return yield* reported(cut)
+      // It was stopped for longer than its lease.
+      yield* handle({
+        event: "note",
+        reason: "this server was silent for too long; its runs were taken back"
       })
-      if (dead.length === 0) return
-      yield* Effect.flatMap(
-        store.transaction((sql) =>
-          Effect.gen(function* () {
-            for (const { beat, id } of dead)
-              yield* sql`DELETE FROM aio_schedule_servers WHERE id = ${id} AND beat = ${beat}`
-            return yield* claims.recover(sql, isShared, keep, yield* Clock.currentTimeMillis)
-          })
-        ),
-        reported
-      )
+      yield* cancelAll("the server was silent for too long")
+      return yield* Effect.flatMap(presence.register, reported)
     })
 
     // runs
@@ -304,7 +225,7 @@ export const serve = (
           const from = monotonic()
           const index = Math.max(1, run.number)
           const fields = { index, name: row.name, schedule: row.id, run: run.id }
-          const kept = tail()
+          const kept = outputTail()
           const runner = runners.get(run.work)
           const spec = Schedules.specOf(row.spec)
           const started = Effect.gen(function* () {
@@ -423,7 +344,7 @@ export const serve = (
       yield* Effect.forEach(due, ({ id }) => decide(id, now), { discard: true })
       const stops = yield* store.use(
         (sql) => sql<rows.RunRow>`SELECT id, stop FROM aio_schedule_runs
-          WHERE status IN ('claimed', 'running') AND owner = ${me} AND stop IS NOT NULL`
+          WHERE status IN ('claimed', 'running') AND owner = ${presence.id()} AND stop IS NOT NULL`
       )
       for (const { id, stop } of stops) {
         const fiber = active.get(id)?.fiber
@@ -438,10 +359,12 @@ export const serve = (
       )
       const claimed =
         limit > 0 && isReady.length > 0
-          ? yield* store.transaction((sql) => claims.claim(sql, isShared, { limit, now, owner: me, works }))
+          ? yield* store.transaction((sql) =>
+              claims.claim(sql, isShared, { limit, now, owner: presence.id(), works })
+            )
           : []
       for (const one of claimed) {
-        const fiber = yield* Effect.forkDaemon(execute(one, me))
+        const fiber = yield* Effect.forkDaemon(execute(one, presence.id()))
         active.set(one.run.id, { fiber, run: one.run })
       }
       const [next] = yield* store.use(
@@ -450,7 +373,14 @@ export const serve = (
           (SELECT min(ready) FROM aio_schedule_runs WHERE status = 'waiting' AND work IN ${sql.in(works)}) AS more`
       )
       const times = [next?.at, next?.more].filter((at) => at != null)
-      if (untilDone && times.length === 0 && active.size === 0) return undefined
+      if (untilDone && times.length === 0 && active.size === 0) {
+        // What another server holds is this one's if that one dies.
+        const held = yield* store.use(
+          (sql) => sql`SELECT id FROM aio_schedule_runs
+            WHERE status IN ('claimed', 'running') AND owner <> ${presence.id()} AND work IN ${sql.in(works)} LIMIT 1`
+        )
+        if (held.length === 0) return undefined
+      }
       const wait = Math.max(0, Math.min(...times.map((at) => at - now)))
       return Math.min(poll, limit > claimed.length ? wait : poll)
     })
@@ -486,7 +416,7 @@ export const serve = (
         isClosed = true
         const why = Cancellation.fromExit(exit)[0]?.reason ?? "the server has ended"
         if (Option.isNone(ended)) yield* cancelAll(why)
-        yield* Effect.ignore(store.use((sql) => sql`DELETE FROM aio_schedule_servers WHERE id = ${me}`))
+        yield* Effect.ignore(presence.leave)
         const summary: ScheduledRuns.RunsSummary = {
           event: "summary",
           ...counts,

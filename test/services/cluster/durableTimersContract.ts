@@ -37,7 +37,7 @@ const over = (id: string) =>
 /** `fresh` makes the tables of a test. */
 export const durableTimersContract = (name: string, fresh: () => Layer.Layer<Store.Store, unknown>) => {
   const test = (text: string, body: Effect.Effect<void, unknown, Store.Store | Scope.Scope>) =>
-    it.scopedLive(text, () => Effect.provide(body, fresh()))
+    it.live(text, () => Effect.provide(Effect.scoped(body), fresh()))
 
   describe(name, () => {
     test(

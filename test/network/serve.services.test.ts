@@ -1,0 +1,89 @@
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "@effect/vitest"
+import * as Aio from "../support/Aio.js"
+import * as Postgres from "./postgres.js"
+
+// aio schedule serve as processes, over a PostgreSQL that is killed. Each due run is on record as succeeded once.
+
+let postgres: Postgres.Postgres
+const cwd = Aio.folder()
+beforeAll(async () => {
+  postgres = await Postgres.make()
+})
+afterAll(async () => {
+  await postgres.remove()
+  Aio.removeFolders()
+})
+const started = new Set<Aio.Running>()
+afterEach(async () => {
+  for (const running of started) running.kill("SIGKILL")
+  await Promise.all([...started].map(({ ended }) => ended))
+  started.clear()
+})
+
+const options = () => ({ cwd, env: { TZ: "UTC", AIO_STORE: postgres.url } })
+const aio = (...words: ReadonlyArray<string>) => Aio.run(["schedule", ...words], options())
+const serve = (...words: ReadonlyArray<string>) => {
+  const running = Aio.start(["schedule", "serve", "--poll", "50ms", "--keep", "500", ...words], {
+    ...options(),
+    input: "ignore"
+  })
+  started.add(running)
+  return running
+}
+let files = 0
+/** A series of runs that note their ids in a file. */
+const series = async (count: number, script = "") => {
+  const file = join(cwd, `ran-${++files}`)
+  const { stdout } = await aio(
+    ...["every", "100ms", "--times", String(count), "--overlap", "queueAll", "--catch-up", "all"],
+    ...[
+      "--retries",
+      "5,1ms,1ms",
+      "--durable",
+      "-q",
+      "--",
+      "sh",
+      "-c",
+      `echo $AIO_RUN_ID >> ${file}; ${script}`
+    ]
+  )
+  return { file, id: stdout.trim() }
+}
+const ran = (file: string) => (existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [])
+const untilRan = async (file: string, n: number) => {
+  for (let i = 0; i < 3000 && ran(file).length < n; i++) await sleep(10)
+  expect(ran(file).length).toBeGreaterThanOrEqual(n)
+}
+const runsOf = async (id: string) => {
+  const lines = (await aio("show", id, "--json")).stdout.trim().split("\n")
+  const [schedule, ...runs] = lines.map((line) => JSON.parse(line) as Readonly<Record<string, any>>)
+  return { schedule: schedule!, runs }
+}
+/** Each number has succeeded once on record, under an id that its command had. */
+const whole = async ({ file, id }: { readonly file: string; readonly id: string }, count: number) => {
+  const { runs, schedule } = await runsOf(id)
+  expect(schedule).toMatchObject({ state: "done", missed: 0 })
+  const succeeded = runs.filter(({ status }) => status === "succeeded")
+  const numbers = succeeded.map((run) => Number(run["id"].split("-")[1])).sort((a, b) => a - b)
+  expect(numbers).toEqual(Array.from({ length: count }, (_, i) => i + 1))
+  expect(ran(file)).toEqual(expect.arrayContaining(succeeded.map((run) => run["id"])))
+  return runs
+}
+
+describe("aio schedule serve on PostgreSQL", { timeout: 120_000 }, () => {
+  it("goes on when PostgreSQL is killed and started again: each run takes place once", async () => {
+    const made = await series(40, "sleep 0.05")
+    const running = serve("--until-done")
+    await untilRan(made.file, 5)
+    await postgres.kill()
+    await running.shows("cannot be reached")
+    await postgres.start()
+    expect((await running.ended).code).toBe(0)
+    const runs = await whole(made, 40)
+    expect(runs).toHaveLength(40)
+    expect(ran(made.file)).toHaveLength(40)
+  })
+})
