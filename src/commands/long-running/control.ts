@@ -1,10 +1,11 @@
-import { Effect, Either, Schema } from "effect"
+import { Effect, Either, Exit, Mailbox, Schema, Stream } from "effect"
 import * as ControlSocket from "../../services/host/ControlSocket.js"
 import * as EventLine from "../../services/host/EventLine.js"
 import type * as Events from "../../services/host/Events.js"
 import { codes, ExitError } from "../../services/host/ExitCodes.js"
 import * as Output from "../../services/host/Output.js"
 import type * as Services from "../../services/supervision/Services.js"
+import * as Plural from "../../services/text/Plural.js"
 import * as Command from "../kernel/Command.js"
 import * as Flag from "../kernel/Flag.js"
 import * as Flags from "../kernel/Flags.js"
@@ -16,9 +17,16 @@ import * as View from "./view.js"
 
 const Verb = Schema.Literal("restart", "start", "stop")
 const Request = Schema.Struct({
-  verb: Schema.Literal("status", "logs", ...Verb.literals),
+  verb: Schema.Literal("status", "logs", "follow", ...Verb.literals),
   names: Schema.Array(Schema.String)
 })
+/** A line of the answer to `follow`: whose output comes, then the output, or how many bytes of it are left out. */
+const Followed = Schema.Union(
+  Schema.Struct({ names: Schema.Array(Schema.String) }),
+  Schema.Struct({ name: Schema.String, base64: Schema.String }),
+  Schema.Struct({ name: Schema.String, lost: Schema.Number }),
+  Schema.Struct({ error: Schema.String, isUsage: Schema.optional(Schema.Boolean) })
+)
 const Status = Schema.Struct({
   index: Schema.Number,
   name: Schema.String,
@@ -40,19 +48,75 @@ const Answer = Schema.Union(
 /** The last bytes of output that are kept of each service. */
 const kept = 64 * 1024
 
-/** The last output of each service. */
+/** Most bytes that wait for a follower: it never holds up a service, but loses output. */
+const mostWaiting = 1024 * 1024
+
+/** Most followers at once: other requests need a connection too. */
+const mostFollowers = 8
+
+interface Follower {
+  readonly names: ReadonlyArray<string>
+  readonly lines: Mailbox.Mailbox<string>
+  waiting: number
+  readonly lost: Map<string, number>
+}
+
+/** The last output of each service, and who follows it. */
 export const makeLogs = () => {
   const logs = new Map<string, { parts: Array<Uint8Array>; size: number }>()
+  const followers = new Set<Follower>()
+  let ended = false
+  const last = (name: string): Buffer => Buffer.concat(logs.get(name)?.parts ?? []).subarray(-kept)
+  const put = (follower: Follower, line: typeof Followed.Type): void => {
+    const text = `${JSON.stringify(line)}\n`
+    follower.waiting += text.length
+    follower.lines.unsafeOffer(text)
+  }
+  const pass = (follower: Follower, name: string, bytes: Uint8Array): void => {
+    const lost = follower.lost.get(name) ?? 0
+    if (follower.waiting > mostWaiting) {
+      follower.lost.set(name, lost + bytes.length)
+      return
+    }
+    if (lost > 0) put(follower, { name, lost })
+    follower.lost.delete(name)
+    put(follower, { name, base64: Buffer.from(bytes).toString("base64") })
+  }
   return {
+    /** What there is, and what comes, as lines; undefined if too many follow. */
+    follow: (names: ReadonlyArray<string>): Effect.Effect<Stream.Stream<string> | undefined> =>
+      Effect.gen(function* () {
+        if (followers.size >= mostFollowers) return undefined
+        const follower = { names, lines: yield* Mailbox.make<string>(), waiting: 0, lost: new Map() }
+        put(follower, { names })
+        for (const name of names) if (last(name).length > 0) pass(follower, name, last(name))
+        if (ended) yield* follower.lines.end
+        else followers.add(follower)
+        return Mailbox.toStream(follower.lines).pipe(
+          Stream.tap((line) =>
+            Effect.sync(() => {
+              follower.waiting -= line.length
+            })
+          ),
+          Stream.ensuring(Effect.sync(() => followers.delete(follower)))
+        )
+      }),
     take: (event: Services.ServiceEvent): void => {
+      if (event.event === "summary") {
+        ended = true
+        for (const { lines } of followers) lines.unsafeDone(Exit.void)
+      }
       if (event.event !== "output") return
+      for (const follower of followers) {
+        if (follower.names.includes(event.name)) pass(follower, event.name, event.bytes)
+      }
       const log = logs.get(event.name) ?? { parts: [], size: 0 }
       logs.set(event.name, log)
       log.parts.push(Uint8Array.from(event.bytes))
       log.size += event.bytes.length
       while (log.size - log.parts[0]!.length >= kept) log.size -= log.parts.shift()!.length
     },
-    of: (name: string): Buffer => Buffer.concat(logs.get(name)?.parts ?? []).subarray(-kept)
+    of: last
   }
 }
 
@@ -76,6 +140,12 @@ export const serve = (
       switch (verb) {
         case "status":
           return { states: states.all.filter(({ name }) => meant.includes(name)) }
+        case "follow":
+          return (
+            (yield* logs.follow(meant)) ?? {
+              error: `${mostFollowers} follow already; end one of them, or ask without --follow`
+            }
+          )
         case "logs":
           return { logs: meant.map((name) => ({ name, base64: logs.of(name).toString("base64") })) }
         default: {
@@ -90,7 +160,9 @@ export const serve = (
         ParseError: () => Effect.succeed({ error: "the request is not known" }),
         NotControlled: ({ message }) => Effect.succeed({ error: message })
       }),
-      Effect.map((value: typeof Answer.Encoded) => JSON.stringify(value))
+      Effect.map((value: typeof Answer.Encoded | Stream.Stream<string>) =>
+        Stream.StreamTypeId in value ? value : JSON.stringify(value)
+      )
     )
   return Effect.scoped(Effect.zipRight(ControlSocket.serve(answer), Effect.never))
 }
@@ -102,23 +174,65 @@ const flags = {
   )
 }
 
+const cutOff = new ControlSocket.ControlError({
+  message: "the answer is not complete; the command may have ended"
+})
+
 const ask = (verb: (typeof Request.Type)["verb"], names: ReadonlyArray<string>, pid: number | undefined) =>
   Effect.gen(function* () {
     const bytes = yield* ControlSocket.call({ verb, names }, { pid })
     const answer = Schema.decodeUnknownEither(Schema.parseJson(Answer))(bytes.toString())
     if (Either.isLeft(answer)) {
-      return yield* new ControlSocket.ControlError({
-        message: "the answer is not complete; the command may have ended"
-      })
+      return yield* cutOff
     }
-    if (!("error" in answer.right)) return answer.right
-    const { error, isUsage } = answer.right
-    return yield* isUsage === true ? Command.usage(error) : new ControlSocket.ControlError({ message: error })
-  }).pipe(
-    Effect.catchTag("ControlError", ({ message }) =>
-      Effect.fail(new ExitError({ exitCode: codes.failed, message: `aio long-running ${verb}: ${message}` }))
+    return "error" in answer.right ? yield* refused(answer.right) : answer.right
+  }).pipe(Effect.mapError(shown(verb)))
+
+const refused = ({ error, isUsage }: { readonly error: string; readonly isUsage?: boolean | undefined }) =>
+  isUsage === true ? Command.usage(error) : new ControlSocket.ControlError({ message: error })
+
+const shown = (verb: string) => (error: Command.Problem | ControlSocket.ControlError) =>
+  error._tag === "ControlError"
+    ? new ExitError({ exitCode: codes.failed, message: `aio long-running ${verb}: ${error.message}` })
+    : error
+
+/** Prints output as it comes: of one command as it is, of several in whole lines with their names. */
+const follow = (names: ReadonlyArray<string>, pid: number | undefined) =>
+  Effect.gen(function* () {
+    const output = yield* Output.Output
+    const texts = EventLine.texts()
+    const rests = new Map<string, string>()
+    let isOne = true
+    const labelled = (name: string, text: string) =>
+      output.write(text.replace(/^(?!$)|^(?=\n)/gm, `${name} | `))
+    const put = (name: string, bytes: Uint8Array) => {
+      if (isOne) return output.write(bytes)
+      const all = (rests.get(name) ?? "") + texts.decode(name, bytes)
+      const end = all.lastIndexOf("\n") + 1
+      rests.set(name, all.slice(end))
+      return end === 0 ? Effect.void : labelled(name, all.slice(0, end))
+    }
+    const lines = ControlSocket.follow({ verb: "follow", names }, { pid }).pipe(
+      Stream.decodeText(),
+      Stream.splitLines,
+      Stream.mapEffect((line) => Schema.decodeUnknown(Schema.parseJson(Followed))(line)),
+      Stream.catchTag("ParseError", () => Stream.fail(cutOff))
     )
-  )
+    type Failure = Command.Problem | ControlSocket.ControlError
+    yield* Stream.runForEach(lines, (line): Effect.Effect<void, Failure> => {
+      if ("error" in line) return refused(line)
+      if ("names" in line) {
+        isOne = line.names.length === 1
+        return Effect.void
+      }
+      return "lost" in line
+        ? output.note(
+            `${line.name}: ${Plural.plural(line.lost, "byte")} are left out; they were read too slowly`
+          )
+        : Effect.zipRight(put(line.name, Buffer.from(line.base64, "base64")), output.drained)
+    })
+    for (const [name, rest] of rests) if (rest !== "") yield* labelled(name, `${rest}\n`)
+  }).pipe(Effect.mapError(shown("logs")))
 
 const described = (verb: string) =>
   ({
@@ -164,12 +278,17 @@ const logs = Command.make(
   "logs",
   {
     ...described("print"),
-    summary: "print the last 64 KiB of output of each command",
-    flags,
+    summary: "print the last 64 KiB of output of each command, and with --follow all that comes",
+    flags: {
+      ...flags,
+      follow: Flag.toggle("follow", "print output as it comes, until the commands have ended", "F")
+    },
     examples: [["long-running logs --help", "its options"]]
   },
-  ({ pid }, words) =>
+  (config, words) =>
     Effect.gen(function* () {
+      const { pid } = config
+      if (config.follow) return yield* follow(Command.everyWord(words), pid)
       const answer = yield* ask("logs", Command.everyWord(words), pid)
       if (!("logs" in answer)) return
       for (const { base64, name } of answer.logs) {

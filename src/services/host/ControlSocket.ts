@@ -3,7 +3,7 @@ import * as fs from "node:fs"
 import { connect, createServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Data, Effect, Exit, Runtime, type Scope } from "effect"
+import { Data, Effect, Exit, Runtime, type Scope, Stream } from "effect"
 import * as OwnedBy from "./OwnedBy.js"
 
 // A Unix socket on which a running command takes requests of the same user. It is in a folder that only this user may
@@ -69,8 +69,31 @@ const failed = (error: unknown) => new ControlError({ message: (error as Error).
 /** The sockets that this process has made. */
 let count = 0
 
-/** Answers one request: a value of JSON. */
-export type Answer = (request: unknown) => Effect.Effect<string | Uint8Array>
+/** How long the rest of an answer may take at the end, in milliseconds. */
+const atEnd = 1000
+
+/** Answers one request: a value of JSON. A stream is interrupted when its reader has gone. */
+export type Answer = (request: unknown) => Effect.Effect<string | Uint8Array | Stream.Stream<string>>
+
+const drained = (socket: Socket) =>
+  Effect.async<void>((resume) => {
+    socket.once("drain", () => resume(Effect.void))
+  })
+
+/** The reader of a stream asks for nothing else: the end of its side is its own. */
+const gone = (socket: Socket) =>
+  Effect.async<void>((resume) => {
+    const done = () => resume(Effect.void)
+    if (socket.readableEnded || socket.destroyed) return done()
+    socket.once("end", done)
+    socket.once("close", done)
+  })
+
+/** Writes all of a stream, as fast as the reader takes it. */
+const written = (socket: Socket, parts: Stream.Stream<string>) =>
+  Stream.runForEach(parts, (part) =>
+    Effect.suspend(() => (socket.write(part) ? Effect.void : drained(socket)))
+  )
 
 /** Takes requests for the command of this process, until the scope closes. Fails with `ControlError`. */
 export const serve = (
@@ -113,7 +136,13 @@ export const serve = (
             return Effect.succeed(refusal("a request is a line of JSON"))
           }
         })
-        fork(reply).addObserver((exit) => {
+        fork(
+          Effect.flatMap(reply, (value) =>
+            typeof value === "string" || value instanceof Uint8Array
+              ? Effect.succeed(value)
+              : Effect.as(Effect.raceFirst(written(socket, value), gone(socket)), "")
+          )
+        ).addObserver((exit) => {
           socket.end(Exit.isSuccess(exit) ? exit.value : refusal("the command has ended"))
         })
       })
@@ -126,8 +155,15 @@ export const serve = (
       }),
       () =>
         Effect.async<void>((resume) => {
-          for (const socket of open) socket.destroy()
-          server.close(() => resume(Effect.void))
+          // An answer that has been given leaves; all else is cut off.
+          for (const socket of open) if (!socket.writableEnded) socket.destroy()
+          const timer = setTimeout(() => {
+            for (const socket of open) socket.destroy()
+          }, atEnd)
+          server.close(() => {
+            clearTimeout(timer)
+            resume(Effect.void)
+          })
           fs.rmSync(path, { force: true })
         })
     )
@@ -137,6 +173,26 @@ export const serve = (
 
 /** An answer that is an error. */
 export const refusal = (message: string): string => JSON.stringify({ error: message })
+
+/** The bytes that the socket answers, as they come. */
+const listen = (path: string, request: unknown): Stream.Stream<Buffer, ControlError> =>
+  Stream.asyncScoped<Buffer, ControlError>(
+    (emit) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const socket = connect(path, () => socket.write(`${JSON.stringify(request)}\n`))
+          socket.on("data", (bytes) => {
+            socket.pause()
+            void emit.single(bytes).then(() => socket.resume())
+          })
+          socket.on("error", (error) => void emit.fail(failed(error)))
+          socket.on("end", () => void emit.end())
+          return socket
+        }),
+        (socket) => Effect.sync(() => socket.destroy())
+      ),
+    16
+  )
 
 /** The bytes that the socket answers. */
 const ask = (path: string, request: unknown): Effect.Effect<Buffer, ControlError> =>
@@ -154,22 +210,13 @@ const ask = (path: string, request: unknown): Effect.Effect<Buffer, ControlError
     return Effect.sync(() => socket.destroy())
   })
 
-/**
- * Sends a request to the command that runs in the directory, or to that with the pid, and returns its answer. Fails with
- * `ControlError` when none or more than one runs there.
- */
-export const call = (
-  request: unknown,
-  {
-    directory = process.cwd(),
-    env = process.env,
-    pid
-  }: {
-    readonly directory?: string
-    readonly env?: Readonly<Record<string, string | undefined>>
-    readonly pid?: number | undefined
-  } = {}
-): Effect.Effect<Buffer, ControlError> =>
+interface CallOptions {
+  readonly directory?: string
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly pid?: number | undefined
+}
+
+const found = ({ directory = process.cwd(), env = process.env, pid }: CallOptions) =>
   Effect.gen(function* () {
     const all = yield* Effect.try({
       try: () => {
@@ -183,8 +230,8 @@ export const call = (
       },
       catch: failed
     })
-    const [found] = all
-    if (found === undefined) {
+    const [only] = all
+    if (only === undefined) {
       const where = pid === undefined ? "in this folder" : `with the pid ${pid}`
       return yield* new ControlError({ message: `nothing runs ${where} that takes requests` })
     }
@@ -192,5 +239,16 @@ export const call = (
       const pids = all.map(({ pid }) => pid).join(", ")
       return yield* new ControlError({ message: `several run in this folder (${pids}); name one with --pid` })
     }
-    return yield* ask(found.path, request)
+    return only.path
   })
+
+/**
+ * Sends a request to the command that runs in the directory, or to that with the pid, and returns its answer. Fails with
+ * `ControlError` when none or more than one runs there.
+ */
+export const call = (request: unknown, options: CallOptions = {}): Effect.Effect<Buffer, ControlError> =>
+  Effect.flatMap(found(options), (path) => ask(path, request))
+
+/** {@link call}, with the answer as it comes, until the command ends it. */
+export const follow = (request: unknown, options: CallOptions = {}): Stream.Stream<Buffer, ControlError> =>
+  Stream.unwrap(Effect.map(found(options), (path) => listen(path, request)))
