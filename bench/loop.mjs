@@ -82,6 +82,46 @@ export const asked = (record) => { if (record.id < 0) throw new Error("no"); ret
     ],
     { rounds: Number(process.env.ROUNDS ?? 3), targets: { "jq -c .": 1 } }
   )
+  // The same work in each language: a filter, a field, and a table.
+  const some = join(work, "some.ndjson")
+  const lines = Number(process.env.RECORDS ?? 500_000)
+  const out = openSync(some, "w")
+  for (let n = 0; n < lines; n += 1000) {
+    writeSync(out, Array.from({ length: 1000 }, (_, i) => record(n + i)).join(""))
+  }
+  closeSync(out)
+  const mlr = which("mlr")
+  const quiet = (argv) => command(["sh", "-c", '"$@" >/dev/null', "sh", ...argv])
+  const evaluated = (...words) =>
+    quiet([process.execPath, aio, "loop", "-q", "--format", "ndjson", ...words, some])
+  const compared = (title, ours, theirs, miller) =>
+    compare(
+      `aio loop -e: ${title} of ${lines} records, whole process`,
+      [
+        { name: "aio loop -e", run: ours },
+        { name: "jq", run: jq && quiet([jq, ...theirs, some]) },
+        { name: "Miller", run: mlr && quiet([mlr, ...miller, some]) }
+      ],
+      { rounds: Number(process.env.ROUNDS ?? 3), targets: { jq: 1, Miller: 1 } }
+    )
+  await compared(
+    "those that are active",
+    evaluated("-e", "r => r.active ? r : undefined"),
+    ["-c", "select(.active)"],
+    ["--ijsonl", "--ojsonl", "filter", "$active"]
+  )
+  await compared(
+    "one field",
+    evaluated("--output-format", "lines", "-e", "r => r.name"),
+    ["-r", ".name"],
+    ["--ijsonl", "--onidx", "cut", "-f", "name"]
+  )
+  await compared(
+    "two fields as CSV",
+    evaluated("--output-format", "csv", "-e", "r => ({ id: r.id, name: r.name })"),
+    ["-r", "[.id, .name] | @csv"],
+    ["--ijsonl", "--ocsv", "cut", "-f", "id,name"]
+  )
   // A line that never ends: refused at 16 MiB, whatever follows.
   const long = join(work, "long")
   const half = join(work, "half")

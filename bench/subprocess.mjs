@@ -1,4 +1,7 @@
 // The command: many small jobs beside GNU parallel and xargs, and the memory of much output and of many items.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { aio, command, compare, which } from "./harness.mjs"
 
 const parallel = which("parallel")
@@ -68,3 +71,27 @@ await compare(
   ],
   { rounds: 1 }
 )
+
+// 256 MiB of lines in blocks of 1 MiB, each the stdin of a job.
+const folder = mkdtempSync(join(tmpdir(), "aio-bench-"))
+try {
+  const input = join(folder, "in")
+  writeFileSync(input, "a line of input that is not very long, as logs have them\n".repeat(4_700_000))
+  const fed = (argv) => command(["sh", "-c", `"$@" < ${input} > /dev/null`, "sh", ...argv])
+  await compare(
+    "aio subprocess --pipe: 256 MiB in blocks of 1 MiB through wc -l, 4 at once, whole process",
+    [
+      {
+        name: "aio subprocess --pipe",
+        run: fed([node, aio, "subprocess", "-q", "-j4", "--pipe", "--block", "1M", "wc", "-l"])
+      },
+      {
+        name: "parallel --pipe",
+        run: parallel && fed([parallel, "--will-cite", "-j4", "--pipe", "--block", "1M", "wc", "-l"])
+      }
+    ],
+    { rounds: Number(process.env.ROUNDS ?? 5), targets: { "parallel --pipe": 1 } }
+  )
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}

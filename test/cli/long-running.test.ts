@@ -1,4 +1,6 @@
+import { execFileSync } from "node:child_process"
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { writeFile } from "node:fs/promises"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
@@ -217,6 +219,51 @@ describe("aio long-running NAME=COMMAND", () => {
     running.kill("SIGTERM")
     expect(await running.ended).toMatchObject({ code: 143 })
     expect(Aio.names(join(folder, "effect-asyncio"))).toEqual([])
+  })
+
+  it("is followed by logs, up to its last output, whatever comes in pieces", async () => {
+    const folder = Aio.folder()
+    const options = { cwd: folder, env: { XDG_RUNTIME_DIR: folder } }
+    execFileSync("mkfifo", [join(folder, "go")])
+    const web =
+      "trap 'echo bye; exit 0' TERM; echo up; read x < go; printf 'half '; sleep 0.1; echo line; exec 2>&-; while :; do sleep 0.1; done"
+    const running = Aio.start(["long-running", `web=${web}`, "db=echo db; exec sleep 60"], options)
+    await running.shows("web | up")
+    await running.shows("db  | db")
+    const follow = (...words: ReadonlyArray<string>) => Aio.start(["long-running", "logs", ...words], options)
+    const [one, all] = [follow("--follow", "web"), follow("-F")]
+    await one.shows("up\n")
+    await all.shows("web | up\n")
+    await all.shows("db | db\n")
+    const write = (text: string) => writeFile(join(folder, "go"), `${text}\n`)
+    await write("1")
+    await one.shows("half line\n")
+    await all.shows("web | half line\n")
+    const gone = follow("-F")
+    await gone.shows("db | db")
+    gone.kill("SIGINT")
+    expect((await gone.ended).code).toBe(130)
+    expect(await Aio.run(["long-running", "logs", "-F", "cache"], options)).toMatchObject({
+      code: 2,
+      stderr: "aio long-running logs: unknown name 'cache'; expected one of web, db\n"
+    })
+    const many = Array.from({ length: 6 }, () => follow("-F", "db"))
+    await Promise.all(many.map((each) => each.shows("db")))
+    expect(await Aio.run(["long-running", "logs", "-F"], options)).toMatchObject({
+      code: 1,
+      stderr: "aio long-running logs: 8 follow already; end one of them, or ask without --follow\n"
+    })
+    expect((await Aio.run(["long-running", "status"], options)).code).toBe(0)
+    running.kill("SIGTERM")
+    expect((await running.ended).code).toBe(143)
+    expect(await one.ended).toMatchObject({ code: 0, stdout: "up\nhalf line\nbye\n", stderr: "" })
+    const { code, stdout } = await all.ended
+    expect([code, lines(stdout).sort()]).toEqual([0, ["db | db", "web | bye", "web | half line", "web | up"]])
+    await Promise.all(many.map((each) => each.ended))
+    expect(await Aio.run(["long-running", "logs", "-F"], options)).toMatchObject({
+      code: 1,
+      stderr: "aio long-running logs: nothing runs in this folder that takes requests\n"
+    })
   })
 
   it("names a process that lingers, and leaves no process behind", async () => {

@@ -5,6 +5,7 @@ import type * as Events from "../../services/host/Events.js"
 import { codes, ExitError } from "../../services/host/ExitCodes.js"
 import * as Output from "../../services/host/Output.js"
 import type * as Services from "../../services/supervision/Services.js"
+import * as Plural from "../../services/text/Plural.js"
 import * as Command from "../kernel/Command.js"
 import * as Flag from "../kernel/Flag.js"
 import * as Flags from "../kernel/Flags.js"
@@ -19,12 +20,13 @@ const Request = Schema.Struct({
   verb: Schema.Literal("status", "logs", "follow", ...Verb.literals),
   names: Schema.Array(Schema.String)
 })
-/** A line of the answer to `follow`: output of a command, or how many bytes of it are left out. */
-const Followed = Schema.Struct({
-  name: Schema.String,
-  base64: Schema.optional(Schema.String),
-  lost: Schema.optional(Schema.Number)
-})
+/** A line of the answer to `follow`: whose output comes, then the output, or how many bytes of it are left out. */
+const Followed = Schema.Union(
+  Schema.Struct({ names: Schema.Array(Schema.String) }),
+  Schema.Struct({ name: Schema.String, base64: Schema.String }),
+  Schema.Struct({ name: Schema.String, lost: Schema.Number }),
+  Schema.Struct({ error: Schema.String, isUsage: Schema.optional(Schema.Boolean) })
+)
 const Status = Schema.Struct({
   index: Schema.Number,
   name: Schema.String,
@@ -86,6 +88,7 @@ export const makeLogs = () => {
       Effect.gen(function* () {
         if (followers.size >= mostFollowers) return undefined
         const follower = { names, lines: yield* Mailbox.make<string>(), waiting: 0, lost: new Map() }
+        put(follower, { names })
         for (const name of names) if (last(name).length > 0) pass(follower, name, last(name))
         if (ended) yield* follower.lines.end
         else followers.add(follower)
@@ -171,23 +174,65 @@ const flags = {
   )
 }
 
+const cutOff = new ControlSocket.ControlError({
+  message: "the answer is not complete; the command may have ended"
+})
+
 const ask = (verb: (typeof Request.Type)["verb"], names: ReadonlyArray<string>, pid: number | undefined) =>
   Effect.gen(function* () {
     const bytes = yield* ControlSocket.call({ verb, names }, { pid })
     const answer = Schema.decodeUnknownEither(Schema.parseJson(Answer))(bytes.toString())
     if (Either.isLeft(answer)) {
-      return yield* new ControlSocket.ControlError({
-        message: "the answer is not complete; the command may have ended"
-      })
+      return yield* cutOff
     }
-    if (!("error" in answer.right)) return answer.right
-    const { error, isUsage } = answer.right
-    return yield* isUsage === true ? Command.usage(error) : new ControlSocket.ControlError({ message: error })
-  }).pipe(
-    Effect.catchTag("ControlError", ({ message }) =>
-      Effect.fail(new ExitError({ exitCode: codes.failed, message: `aio long-running ${verb}: ${message}` }))
+    return "error" in answer.right ? yield* refused(answer.right) : answer.right
+  }).pipe(Effect.mapError(shown(verb)))
+
+const refused = ({ error, isUsage }: { readonly error: string; readonly isUsage?: boolean | undefined }) =>
+  isUsage === true ? Command.usage(error) : new ControlSocket.ControlError({ message: error })
+
+const shown = (verb: string) => (error: Command.Problem | ControlSocket.ControlError) =>
+  error._tag === "ControlError"
+    ? new ExitError({ exitCode: codes.failed, message: `aio long-running ${verb}: ${error.message}` })
+    : error
+
+/** Prints output as it comes: of one command as it is, of several in whole lines with their names. */
+const follow = (names: ReadonlyArray<string>, pid: number | undefined) =>
+  Effect.gen(function* () {
+    const output = yield* Output.Output
+    const texts = EventLine.texts()
+    const rests = new Map<string, string>()
+    let isOne = true
+    const labelled = (name: string, text: string) =>
+      output.write(text.replace(/^(?!$)|^(?=\n)/gm, `${name} | `))
+    const put = (name: string, bytes: Uint8Array) => {
+      if (isOne) return output.write(bytes)
+      const all = (rests.get(name) ?? "") + texts.decode(name, bytes)
+      const end = all.lastIndexOf("\n") + 1
+      rests.set(name, all.slice(end))
+      return end === 0 ? Effect.void : labelled(name, all.slice(0, end))
+    }
+    const lines = ControlSocket.follow({ verb: "follow", names }, { pid }).pipe(
+      Stream.decodeText(),
+      Stream.splitLines,
+      Stream.mapEffect((line) => Schema.decodeUnknown(Schema.parseJson(Followed))(line)),
+      Stream.catchTag("ParseError", () => Stream.fail(cutOff))
     )
-  )
+    type Failure = Command.Problem | ControlSocket.ControlError
+    yield* Stream.runForEach(lines, (line): Effect.Effect<void, Failure> => {
+      if ("error" in line) return refused(line)
+      if ("names" in line) {
+        isOne = line.names.length === 1
+        return Effect.void
+      }
+      return "lost" in line
+        ? output.note(
+            `${line.name}: ${Plural.plural(line.lost, "byte")} are left out; they were read too slowly`
+          )
+        : Effect.zipRight(put(line.name, Buffer.from(line.base64, "base64")), output.drained)
+    })
+    for (const [name, rest] of rests) if (rest !== "") yield* labelled(name, `${rest}\n`)
+  }).pipe(Effect.mapError(shown("logs")))
 
 const described = (verb: string) =>
   ({
@@ -233,12 +278,17 @@ const logs = Command.make(
   "logs",
   {
     ...described("print"),
-    summary: "print the last 64 KiB of output of each command",
-    flags,
+    summary: "print the last 64 KiB of output of each command, and with --follow all that comes",
+    flags: {
+      ...flags,
+      follow: Flag.toggle("follow", "print output as it comes, until the commands have ended", "F")
+    },
     examples: [["long-running logs --help", "its options"]]
   },
-  ({ pid }, words) =>
+  (config, words) =>
     Effect.gen(function* () {
+      const { pid } = config
+      if (config.follow) return yield* follow(Command.everyWord(words), pid)
       const answer = yield* ask("logs", Command.everyWord(words), pid)
       if (!("logs" in answer)) return
       for (const { base64, name } of answer.logs) {

@@ -3,7 +3,7 @@ import * as fs from "node:fs"
 import { connect, createServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Data, Effect, Exit, Fiber, Runtime, type Scope, Stream } from "effect"
+import { Data, Effect, Exit, Runtime, type Scope, Stream } from "effect"
 import * as OwnedBy from "./OwnedBy.js"
 
 // A Unix socket on which a running command takes requests of the same user. It is in a folder that only this user may
@@ -80,6 +80,15 @@ const drained = (socket: Socket) =>
     socket.once("drain", () => resume(Effect.void))
   })
 
+/** The reader of a stream asks for nothing else: the end of its side is its own. */
+const gone = (socket: Socket) =>
+  Effect.async<void>((resume) => {
+    const done = () => resume(Effect.void)
+    if (socket.readableEnded || socket.destroyed) return done()
+    socket.once("end", done)
+    socket.once("close", done)
+  })
+
 /** Writes all of a stream, as fast as the reader takes it. */
 const written = (socket: Socket, parts: Stream.Stream<string>) =>
   Stream.runForEach(parts, (part) =>
@@ -127,17 +136,15 @@ export const serve = (
             return Effect.succeed(refusal("a request is a line of JSON"))
           }
         })
-        const answering = fork(
+        fork(
           Effect.flatMap(reply, (value) =>
             typeof value === "string" || value instanceof Uint8Array
               ? Effect.succeed(value)
-              : Effect.as(written(socket, value), "")
+              : Effect.as(Effect.raceFirst(written(socket, value), gone(socket)), "")
           )
-        )
-        answering.addObserver((exit) => {
+        ).addObserver((exit) => {
           socket.end(Exit.isSuccess(exit) ? exit.value : refusal("the command has ended"))
         })
-        socket.on("close", () => fork(Fiber.interruptFork(answering)))
       })
     })
     server.maxConnections = most
