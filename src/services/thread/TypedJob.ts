@@ -189,9 +189,7 @@ export const implement = <Args extends ReadonlyArray<any>, A, E>(
     return Effect.flatMap(answer(given), (answered) => {
       if ("success" in answered) return Effect.succeed(answered.success)
       if ("refused" in answered) return Effect.fail(wrong(answered.refused))
-      return Effect.fail(
-        Either.getOrElse(decode(contract.error, answered.failure), wrong)
-      )
+      return Effect.fail(Either.getOrElse(decode(contract.error, answered.failure), wrong))
     })
   }
   return Object.assign(implemented, { args: contract.args, success: contract.success, error: contract.error })
