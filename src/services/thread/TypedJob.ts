@@ -75,6 +75,8 @@ type Answer = { readonly [mark]: 1 } & (
   | { readonly refused: string }
 )
 
+const wrong = (why: string): unknown => new TypeError(why)
+
 const isOurs = (value: unknown): value is { readonly [mark]: 1 } =>
   typeof value === "object" && value !== null && mark in value && value[mark] === 1
 
@@ -143,7 +145,12 @@ export const implement = <Args extends ReadonlyArray<any>, A, E>(
         return isThenable(value)
           ? // It cannot be interrupted: its thread is ended after the grace period.
             Effect.uninterruptible(
-              Effect.tryPromise({ try: () => value as PromiseLike<A>, catch: (error) => error })
+              Effect.async<A, unknown>((resume) => {
+                ;(value as PromiseLike<A>).then(
+                  (result) => resume(Effect.succeed(result)),
+                  (error) => resume(Effect.fail(error))
+                )
+              })
             )
           : Effect.succeed(value as A)
       } catch (error) {
@@ -181,10 +188,8 @@ export const implement = <Args extends ReadonlyArray<any>, A, E>(
     if (given.length === 1 && isOurs(request)) return answer((request as Request).args)
     return Effect.flatMap(answer(given), (answered) => {
       if ("success" in answered) return Effect.succeed(answered.success)
-      if ("refused" in answered) return Effect.fail(new TypeError(answered.refused))
-      return Effect.fail(
-        Either.getOrElse(decode(contract.error, answered.failure), (why) => new TypeError(why))
-      )
+      if ("refused" in answered) return Effect.fail(wrong(answered.refused))
+      return Effect.fail(Either.getOrElse(decode(contract.error, answered.failure), wrong))
     })
   }
   return Object.assign(implemented, { args: contract.args, success: contract.success, error: contract.error })
