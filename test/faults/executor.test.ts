@@ -371,7 +371,7 @@ describe("executor, items", () => {
     expect(stderr.split("\n").slice(0, 3)).toEqual([
       expect.stringMatching(new RegExp(`^Failed nope: line 4 of ${file} is not JSON: `)),
       expect.stringMatching(/^Failed caf.*: line 5 of .* is not UTF-8$/),
-      "Failed 1e400: the result cannot be written: Infinity cannot be represented in JSON (at r)"
+      `Failed 1e400 (line 7 of ${file}): the result cannot be written: Infinity cannot be represented in JSON (at r)`
     ])
     const json = await aio(["--json", "--format", "ndjson", `${module}#same`, "123456789012345678901"])
     expect(json.stdout.split("\n")[0]).toMatch(/"value":123456789012345678901\}$/)
