@@ -72,7 +72,8 @@ describe("aio schedule --durable", () => {
     const words = ["--times", "1", "--retries", "1,10ms", "--durable", "-q", "--", "false"]
     await aio("cron", "* * * * * *", ...words)
     const served = await aio("serve", "--until-done", "--json")
-    const seen = events(served.stdout)
+    // A time that passed before it served is skipped.
+    const seen = events(served.stdout).filter(({ event }) => event !== "skipped")
     expect([served.code, seen.map(({ event }) => event)]).toEqual([
       1,
       ["started", "finished", "retrying", "started", "finished", "summary"]

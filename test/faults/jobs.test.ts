@@ -79,11 +79,11 @@ describe("aio subprocess", () => {
         .slice(1)
         .map((line) => line.split("\t")[0]!)
     const again: Array<string> = []
-    // Killed at the n-th event of a job that has begun or ended, fifteen times: what was under way may run again.
-    for (let i = 0; i <= 15; i++) {
+    // Killed at the n-th event of a job that has begun or ended, nine times: what was under way may run again.
+    for (let i = 0; i <= 9; i++) {
       const [done, before] = [new Set(logged()), lines(ran).length]
       const running = Aio.start(words)
-      if (i < 15) {
+      if (i < 9) {
         await running.shows(`"event":"${i % 2 === 0 ? "started" : "finished"}"`, 1 + ((i * 5) % 13))
         running.kill("SIGKILL")
         await running.exited
@@ -129,7 +129,7 @@ describe("aio subprocess", () => {
       const start = () => Aio.start(words, { cwd, shell: 'exec "$@" < in' })
       const name = (line: string) => line.split("\t")[8]!
       let before: ReadonlyArray<string> = []
-      for (let i = 0; i < 6; i++) {
+      for (let i = 0; i < 3; i++) {
         const running = start()
         await running.shows('"event":"finished"', lines("log").length + 1 + ((i * 5) % 7))
         running.kill("SIGKILL")
