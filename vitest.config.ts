@@ -57,8 +57,8 @@ export default defineConfig({
     // Modules are loaded once for each worker, not once for each file: that halves the time of short files. A test
     // puts back what it changes in the process (environment, working directory, listeners).
     isolate: false,
-    // Vitest's default is one worker less than there are processors; much of the time here is spent waiting.
-    maxWorkers: "150%",
+    // Vitest's default is one worker less than there are processors; most of the time here is spent waiting.
+    maxWorkers: "100%",
     minWorkers: 1
   }
 })

@@ -22,9 +22,7 @@ const start = (command, args, stdio) => {
 
 const [first, ...rest] = process.argv.slice(2)
 if (first === "slow") {
-  // They start many processes themselves, and CI runs the tests on real servers beside them.
-  const args = ["run", "--project=slow", "--maxWorkers=100%", ...rest]
-  process.exitCode = (await start(bin("vitest"), args, "inherit")).code
+  process.exitCode = (await start(bin("vitest"), ["run", "--project=slow", ...rest], "inherit")).code
 } else {
   const words = process.argv.slice(2)
   // A file that is named runs, whatever its project.
