@@ -7,8 +7,10 @@ import * as Wire from "./wire.js"
 // Looks decide and not clocks: after a pause of its own, or of the store, an observer begins to count anew, so that clock jumps, a
 // suspended machine or a restarted database kill nothing.
 
-/** Looks without a beat: of a runner, and of a submitter, which beats each 10 seconds. */
-const misses = { runner: 5, submitter: 30 }
+/** Looks without a beat of a runner that is dead. */
+const misses = 5
+/** Milliseconds without a beat of a submitter that is gone: it beats each 10 seconds, whatever the runners' heartbeat. */
+const silence = 60_000
 
 interface Seen {
   readonly beat: number
@@ -40,8 +42,8 @@ export const make = ({
         next.set(key, { beat, missed })
         return missed
       }
-      const dead = runners.filter(({ beat, id }) => still(`runner ${id}`, beat) >= misses.runner && id !== me)
-      const gone = runs.filter(({ beat, id }) => still(`run ${id}`, beat) >= misses.submitter)
+      const dead = runners.filter(({ beat, id }) => still(`runner ${id}`, beat) >= misses && id !== me)
+      const gone = runs.filter(({ beat, id }) => still(`run ${id}`, beat) >= silence / heartbeat)
       seen = next
       const buried: Array<string> = []
       for (const { beat, id } of dead) {
