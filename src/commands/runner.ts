@@ -20,11 +20,11 @@ const flags = {
   storage: Flags.storage,
   commands: Flag.toggle(
     "commands",
-    "run the command lines of aio subprocess --cluster too: whoever can write to the store runs any command as this user"
+    "run the command lines of aio subprocess --cluster too: write access to the store then is access to this user's shell"
   ),
   downloads: Flags.folder(
     "downloads",
-    "make the downloads of aio gather --cluster too, into DIR: whoever can write to the store sends requests from here and replaces its files"
+    "make the downloads of aio gather --cluster too, into DIR: write access to the store then allows requests from this machine and replaces files of DIR"
   ),
   maxWorkers: Flag.kind("N|N%|+N", Values.jobs)(
     "max-workers",

@@ -4,11 +4,12 @@ import { createServer, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { hostname } from "node:os"
 import { join } from "node:path"
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "@effect/vitest"
+import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { Either, Schema } from "effect"
 import * as Events from "../../src/services/host/Events.js"
 import * as Aio from "../support/Aio.js"
 import * as InProcess from "../support/InProcess.js"
+import * as Started from "../support/Started.js"
 
 // aio gather --cluster and aio runner --downloads as processes, over SQLite.
 
@@ -30,17 +31,8 @@ afterAll(() => {
   server.close()
   Aio.removeFolders()
 })
-const started = new Set<Aio.Running>()
-afterEach(async () => {
-  for (const running of started) running.kill("SIGKILL")
-  await Promise.all([...started].map(({ ended }) => ended))
-  started.clear()
-})
-const start = (cwd: string, ...args: ReadonlyArray<string>) => {
-  const running = Aio.start(args, { cwd, input: "ignore" })
-  started.add(running)
-  return running
-}
+const starting = Started.starter()
+const start = (cwd: string, ...args: ReadonlyArray<string>) => starting(args, { cwd })
 const runner = async (cwd: string, ...more: ReadonlyArray<string>) => {
   const running = start(cwd, "runner", "--store", "jobs.sqlite", ...more)
   await running.shows("at once")

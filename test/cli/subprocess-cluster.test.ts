@@ -3,26 +3,18 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { hostname } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { afterAll, afterEach, describe, expect, it } from "@effect/vitest"
+import { afterAll, describe, expect, it } from "@effect/vitest"
 import { Either, Schema } from "effect"
 import * as Events from "../../src/services/host/Events.js"
 import * as Aio from "../support/Aio.js"
 import * as InProcess from "../support/InProcess.js"
+import * as Started from "../support/Started.js"
 
 // aio subprocess --cluster and aio runner --commands as processes, over SQLite. A runner that is killed: test/faults/cluster.test.ts.
 
 afterAll(Aio.removeFolders)
-const started = new Set<Aio.Running>()
-afterEach(async () => {
-  for (const running of started) running.kill("SIGKILL")
-  await Promise.all([...started].map(({ ended }) => ended))
-  started.clear()
-})
-const start = (cwd: string, ...args: ReadonlyArray<string>) => {
-  const running = Aio.start(args, { cwd, input: "ignore" })
-  started.add(running)
-  return running
-}
+const starting = Started.starter()
+const start = (cwd: string, ...args: ReadonlyArray<string>) => starting(args, { cwd })
 const runner = async (cwd: string, ...more: ReadonlyArray<string>) => {
   const running = start(cwd, "runner", "--store", "jobs.sqlite", "--max-workers", "2", ...more)
   await running.shows("at once")
@@ -34,11 +26,7 @@ const submit = (cwd: string, args: ReadonlyArray<string>, stdin?: string) =>
     ...(stdin === undefined ? {} : { stdin })
   })
 
-const lines = (file: string) => (existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [])
-const untilLines = async (file: string, n: number) => {
-  for (let i = 0; i < 3000 && lines(file).length < n; i++) await sleep(10)
-  expect(lines(file).length).toBeGreaterThanOrEqual(n)
-}
+const { lines, untilLines } = Started
 const list = async (cwd: string) =>
   (await Aio.run(["runner", "--store", "jobs.sqlite", "--list"], { cwd })).stdout
 const numbers = Array.from({ length: 12 }, (_, i) => String(i))

@@ -3,33 +3,21 @@ import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { afterAll, afterEach, describe, expect, it } from "@effect/vitest"
+import { afterAll, describe, expect, it } from "@effect/vitest"
 import * as Aio from "../support/Aio.js"
+import * as Started from "../support/Started.js"
 
 // Runners that are killed under what they run for aio subprocess and aio gather. Functions: test/network/cluster.services.test.ts.
 
 afterAll(Aio.removeFolders)
-const started = new Set<Aio.Running>()
-afterEach(async () => {
-  for (const running of started) running.kill("SIGKILL")
-  await Promise.all([...started].map(({ ended }) => ended))
-  started.clear()
-})
-const start = (cwd: string, ...args: ReadonlyArray<string>) => {
-  const running = Aio.start(args, { cwd, input: "ignore" })
-  started.add(running)
-  return running
-}
+const starting = Started.starter()
+const start = (cwd: string, ...args: ReadonlyArray<string>) => starting(args, { cwd })
 const runner = async (cwd: string, ...more: ReadonlyArray<string>) => {
   const running = start(cwd, "runner", "--store", "jobs.sqlite", "--max-workers", "2", ...more)
   await running.shows("at once")
   return running
 }
-const lines = (file: string) => (existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [])
-const untilLines = async (file: string, n: number) => {
-  for (let i = 0; i < 3000 && lines(file).length < n; i++) await sleep(10)
-  expect(lines(file).length).toBeGreaterThanOrEqual(n)
-}
+const { lines, untilLines } = Started
 
 describe("kill -9 of a runner", () => {
   it("the downloads of its hosts are made by another, and each file is whole and there once", async () => {

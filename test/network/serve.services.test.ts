@@ -1,8 +1,7 @@
-import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "@effect/vitest"
+import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import * as Aio from "../support/Aio.js"
+import * as Started from "../support/Started.js"
 import * as Postgres from "./postgres.js"
 
 // aio schedule serve as processes, over a PostgreSQL that is killed. Each due run is on record as succeeded once.
@@ -16,23 +15,12 @@ afterAll(async () => {
   await postgres.remove()
   Aio.removeFolders()
 })
-const started = new Set<Aio.Running>()
-afterEach(async () => {
-  for (const running of started) running.kill("SIGKILL")
-  await Promise.all([...started].map(({ ended }) => ended))
-  started.clear()
-})
+const start = Started.starter()
 
 const options = () => ({ cwd, env: { TZ: "UTC", AIO_STORE: postgres.url } })
 const aio = (...words: ReadonlyArray<string>) => Aio.run(["schedule", ...words], options())
-const serve = (...words: ReadonlyArray<string>) => {
-  const running = Aio.start(["schedule", "serve", "--poll", "50ms", "--keep", "500", ...words], {
-    ...options(),
-    input: "ignore"
-  })
-  started.add(running)
-  return running
-}
+const serve = (...words: ReadonlyArray<string>) =>
+  start(["schedule", "serve", "--poll", "50ms", "--keep", "500", ...words], options())
 let files = 0
 /** A series of runs that note their ids in a file. */
 const series = async (count: number, script = "") => {
@@ -52,11 +40,7 @@ const series = async (count: number, script = "") => {
   )
   return { file, id: stdout.trim() }
 }
-const ran = (file: string) => (existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [])
-const untilRan = async (file: string, n: number) => {
-  for (let i = 0; i < 3000 && ran(file).length < n; i++) await sleep(10)
-  expect(ran(file).length).toBeGreaterThanOrEqual(n)
-}
+const { lines: ran, untilLines: untilRan } = Started
 const runsOf = async (id: string) => {
   const lines = (await aio("show", id, "--json")).stdout.trim().split("\n")
   const [schedule, ...runs] = lines.map((line) => JSON.parse(line) as Readonly<Record<string, any>>)

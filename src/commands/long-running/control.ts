@@ -61,7 +61,7 @@ interface Follower {
   readonly lost: Map<string, number>
 }
 
-/** The last output of each service, and who follows it. */
+/** The last output of each service, and its followers. */
 export const makeLogs = () => {
   const logs = new Map<string, { parts: Array<Uint8Array>; size: number }>()
   const followers = new Set<Follower>()

@@ -28,7 +28,7 @@ export const flags = {
   }),
   fields: Flag.value("fields", {
     value: "NAME,…",
-    text: "the columns of CSV and TSV output, in order; a field that is none of them fails its record",
+    text: "the columns of CSV and TSV output, in order; a field without a column fails its record",
     parse: Columns.names,
     default: "those of the first result"
   }),

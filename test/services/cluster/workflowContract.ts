@@ -626,7 +626,7 @@ export const workflowContract = (name: string, fresh: () => Layer.Layer<Store.St
     )
 
     test(
-      "keeps what is done for its time, and then removes it, with events that nobody waits for",
+      "keeps what is done for its time, and then removes it, with events for which nothing waits",
       Effect.gen(function* () {
         const { use } = yield* Store.Store
         const { noted, step } = notes()
