@@ -19,7 +19,14 @@ export const prepare = ({ folder, initdb, port, settings }) => {
   const words = ["-D", data, "-U", "aio", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
   const made = spawnSync(initdb, words, { ...options, encoding: "utf8" })
   if (made.status !== 0) throw new Error(`initdb: ${made.stderr}`)
-  const all = { listen_addresses: "127.0.0.1", port, unix_socket_directories: data, ...settings }
+  // Each test and bench is of processes that end, not of a machine that does.
+  const all = {
+    fsync: "off",
+    listen_addresses: "127.0.0.1",
+    port,
+    unix_socket_directories: data,
+    ...settings
+  }
   return {
     words: ["-D", data, ...Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`])],
     options,

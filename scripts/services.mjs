@@ -92,7 +92,7 @@ process.on("exit", stop)
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1))
 
 const startPostgres = async () => {
-  const settings = { fsync: "off", max_connections: 30 }
+  const settings = { max_connections: 30 }
   const { options, url, words } = prepare({ folder, initdb, port: await freePort(), settings })
   await start(postgres, words, /ready to accept connections/, options)
   return { DATABASE_URL: url }

@@ -50,7 +50,7 @@ describe("aio run --env-file", () => {
 })
 
 describe("aio run --log-level", () => {
-  const program = `import { Effect } from "effect"
+  const program = `import * as Effect from "effect/Effect"
 export default Effect.all([Effect.logTrace("t"), Effect.logDebug("d"), Effect.log("i"), Effect.logWarning("w"), Effect.logError("e")])
 `
 
@@ -85,7 +85,7 @@ export default Effect.all([Effect.logTrace("t"), Effect.logDebug("d"), Effect.lo
 })
 
 describe("aio run --watch", () => {
-  const program = (text: string) => `import { Effect } from "effect"
+  const program = (text: string) => `import * as Effect from "effect/Effect"
 export default Effect.zipRight(Effect.sync(() => console.log(${text}, process.argv[2], process.env.EFFECT_ASYNCIO_RUN_WATCHED)), Effect.never).pipe(
   Effect.ensuring(Effect.sync(() => console.log("closed")))
 )

@@ -114,7 +114,7 @@ describe("aio run", () => {
   it("takes a file outside any package for a module when it is written as one", async () => {
     const cwd = folder({
       "main.ts": [
-        'import { Console } from "effect"',
+        'import * as Console from "effect/Console"',
         'import { name } from "./name.js"',
         "const text: string = await Promise.resolve(name)",
         "export default Console.log(text)"
@@ -251,7 +251,8 @@ describe("aio run, on bad input", () => {
   })
 
   it("names file and line of a syntax error, in an imported file too", async () => {
-    const bad = 'import { Effect } from "effect"\nexport const job = Effect.sync(() => {\n  const = 3\n})\n'
+    const bad =
+      'import * as Effect from "effect/Effect"\nexport const job = Effect.sync(() => {\n  const = 3\n})\n'
     const cwd = folder({
       "package.json": '{"type":"module"}',
       "bad.ts": bad,
@@ -272,7 +273,7 @@ describe("aio run, on bad input", () => {
   it("names an import that cannot be found", async () => {
     const cwd = folder(
       {
-        "effect.ts": 'import { Effect } from "effect"\nexport default Effect.void',
+        "effect.ts": 'import * as Effect from "effect/Effect"\nexport default Effect.void',
         "near.ts": 'import { job } from "./jobs/job.js"\nexport default job',
         "far.mjs": 'import { job } from "@acme/jobs/fast"\nexport default job',
         "required.cjs": 'module.exports = require("./jobs")'

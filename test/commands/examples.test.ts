@@ -20,7 +20,7 @@ const files: Readonly<Record<string, string>> = {
   "records.ndjson": "1\n2\n3\n",
   "upper.ts": "export default (line: string) => line.toUpperCase()\n",
   "square.ts": "export const square = (text: string) => Number(text) ** 2\n",
-  "hello.ts": 'import { Effect } from "effect"\n\nexport default Effect.log("hello")\n',
+  "hello.ts": 'import * as Effect from "effect/Effect"\n\nexport default Effect.log("hello")\n',
   Procfile: "one: sleep 0.1\ntwo: echo two\n",
   "urls.txt": "http://example.org/a\nhttp://example.org/b\n",
   "tsconfig.json": '{ "extends": "../../tsconfig.json", "include": ["*.ts"] }\n'

@@ -13,21 +13,20 @@ const sources = (path: string) =>
     .map((name) => join(path, name))
 
 describe("aio await", { timeout: 90_000 }, () => {
-  // What stands there is meant: a finding would be noise.
-  it.each([
-    ["this project", sources("src")],
-    [
-      "@effect/cli, and the parts of others that give effects as results",
+  // What stands there is meant: a finding would be noise. In one call, because TypeScript reads what they import once.
+  it("finds nothing in clean code: this project, @effect/cli, and the parts of others that give effects as results", async () => {
+    const { code, stderr, stdout } = await Aio.run(
       [
+        "await",
+        ...sources("src"),
         ...sources("node_modules/@effect/cli/src"),
         "node_modules/@effect/platform/src/HttpLayerRouter.ts",
         "node_modules/@effect/rpc/src/RpcServer.ts",
         "node_modules/@effect/cluster/src/MessageStorage.ts",
         "node_modules/@effect/experimental/src/EventLogServer.ts"
-      ]
-    ]
-  ])("finds nothing in clean code: %s", async (_, args) => {
-    const { code, stderr, stdout } = await Aio.run(["await", ...args], { cwd: root })
+      ],
+      { cwd: root }
+    )
     expect([stdout, code]).toEqual(["", 0])
     expect(stderr).toMatch(/^\d+ files, 0 findings$/m)
   })

@@ -26,7 +26,7 @@ beforeAll(() => {
   symlinkSync(join(root, "node_modules"), join(cwd, "node_modules"))
   writeFileSync(
     join(cwd, "f.mjs"),
-    `import { Effect } from "effect"
+    `import * as Effect from "effect/Effect"
 export default (r) => r
 export const wrap = (r) => ({ r })
 export const later = async (r, _) => ({ r })

@@ -1,5 +1,7 @@
 import { join } from "node:path"
-import { workflowKills } from "../services/cluster/workflowKills.js"
+import { workflowDeaths, workflowKills } from "../services/cluster/workflowKills.js"
 
 let files = 0
-workflowKills("workflows in an SQLite file", (folder) => join(folder, `${++files}.sqlite`))
+const store = (folder: string) => join(folder, `${++files}.sqlite`)
+workflowKills("workflows in an SQLite file", store)
+workflowDeaths("workflows in an SQLite file", store)

@@ -229,7 +229,7 @@ describe("a cluster", { timeout: 120_000 }, () => {
 
   it("random kills of runners, submitter and PostgreSQL: every result is there once", async () => {
     const seed = Number(process.env["AIO_SOAK_SEED"] ?? 1)
-    const kills = Number(process.env["AIO_SOAK_KILLS"] ?? 12)
+    const kills = Number(process.env["AIO_SOAK_KILLS"] ?? 6)
     let state = seed
     const random = () => {
       state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0

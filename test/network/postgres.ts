@@ -30,6 +30,7 @@ export const make = async (): Promise<Postgres> => {
   const initdb = binaries["initdb"]!
   const { options, url, words } = prepare({ folder, initdb, port, settings: { max_connections: 60 } })
   let child: ChildProcess | undefined
+  let closed: Promise<unknown> = Promise.resolve()
   const start = () =>
     new Promise<void>((resolve, reject) => {
       const started = spawn(binaries["postgres"]!, words, {
@@ -37,6 +38,7 @@ export const make = async (): Promise<Postgres> => {
         stdio: ["ignore", "ignore", "pipe"]
       })
       child = started
+      closed = new Promise((resolve) => started.once("close", resolve))
       let said = ""
       started.stderr.on("data", (bytes) => {
         said = (said + bytes).slice(-10_000)
@@ -45,10 +47,9 @@ export const make = async (): Promise<Postgres> => {
       started.once("close", () => reject(new Error(said)))
     })
   const kill = async () => {
-    const ended = new Promise((resolve) => child?.once("close", resolve) ?? resolve(undefined))
     // QUIT ends its own processes too, at once and without a checkpoint, as a crash does.
     child?.kill("SIGQUIT")
-    await ended
+    await closed
   }
   await start()
   return {

@@ -62,7 +62,7 @@ describe("DurableWorkflows, PostgreSQL", () => {
   )
 })
 
-const places = Array.from({ length: 4 }, inSchema)
+const places = Array.from({ length: 3 }, inSchema)
 beforeAll(() => Effect.runPromise(Effect.forEach(places, ({ made }) => made)))
 workflowKills("workflows in PostgreSQL", () => places.pop()!.url)
 

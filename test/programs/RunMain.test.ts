@@ -6,7 +6,7 @@ import { describe, expect, it } from "@effect/vitest"
 const run = (body: string) => {
   const url = new URL("../../dist/programs/Run.js", import.meta.url)
   const script = `
-    import { Effect, Logger, Supervisor } from "effect"
+    import * as Effect from "effect/Effect"; import * as Logger from "effect/Logger"; import * as Supervisor from "effect/Supervisor"
     import * as Run from ${JSON.stringify(fileURLToPath(url))}
     const before = { logger: { ...Logger.defaultLogger }, none: { ...Supervisor.none } }
     const changed = () => [

@@ -22,7 +22,7 @@ interface Started {
 /** A soak sets more. */
 const kills = Number(process.env["AIO_SOAK_KILLS"] ?? 6)
 
-export const workflowKills = (name: string, storeIn: (folder: string) => string) => {
+const scenes = (storeIn: (folder: string) => string) => {
   const folder = mkdtempSync(join(tmpdir(), "aio-workflow-kills-"))
   const started = new Set<Started>()
   afterEach(async () => {
@@ -31,7 +31,7 @@ export const workflowKills = (name: string, storeIn: (folder: string) => string)
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
   let tests = 0
-  const scene = () => {
+  return () => {
     const store = storeIn(folder)
     const file = join(folder, `steps-${++tests}`)
     const start = (...words: ReadonlyArray<string>): Started => {
@@ -72,9 +72,13 @@ export const workflowKills = (name: string, storeIn: (folder: string) => string)
     }
     return { file, notes, start, untilNoted }
   }
-  const results = (lines: ReadonlyArray<string>) =>
-    lines.slice(1).map((line) => JSON.parse(line) as ReadonlyArray<string>)
+}
 
+const results = (lines: ReadonlyArray<string>) =>
+  lines.slice(1).map((line) => JSON.parse(line) as ReadonlyArray<string>)
+
+export const workflowKills = (name: string, storeIn: (folder: string) => string) => {
+  const scene = scenes(storeIn)
   describe(name, { timeout: 240_000 }, () => {
     it("kill -9 in the second of three steps: the first one does not run again, the second one does", async () => {
       const { file, notes, start, untilNoted } = scene()
@@ -108,6 +112,36 @@ export const workflowKills = (name: string, storeIn: (folder: string) => string)
       expect(notes()).toEqual(["1 1 1", "1 2 1", "1 2 2", "1 3 1"])
     })
 
+    it("kill -9 at random moments: each execution has one result, and no finished step ran again", async () => {
+      const { notes, start } = scene()
+      const count = 30
+      const client = start("--execute", `1-${count}`, "--steps", "6", "--ms", "25")
+      const servers = [start("--serve"), start("--serve")]
+      for (let i = 0; i < kills; i++) {
+        await servers[i % 2]!.shows(1)
+        await pause(Math.random() * 250)
+        await servers[i % 2]!.kill()
+        servers[i % 2] = start("--serve")
+      }
+      await client.shows(count + 1)
+      const all = results(client.lines())
+      expect(all.map((steps) => steps[0]!.split(" ")[0]).sort()).toEqual(
+        Array.from({ length: count }, (_, i) => String(i + 1)).sort()
+      )
+      expect(new Set(notes()).size).toBe(notes().length)
+      const last = new Map(notes().map((line) => [line.replace(/ \d+$/, ""), line]))
+      const steps = all.flat()
+      expect(steps.length).toBe(count * 6)
+      for (const step of steps) expect(last.get(step.replace(/ \d+$/, ""))).toBe(step)
+      expect(last.size).toBe(count * 6)
+    })
+  })
+}
+
+/** What takes many processes, and does not depend on the store. */
+export const workflowDeaths = (name: string, storeIn: (folder: string) => string) => {
+  const scene = scenes(storeIn)
+  describe(name, { timeout: 240_000 }, () => {
     it("a step that kills its process each time is suspended after ten times, and takes no other execution with it", async () => {
       const { file, start } = scene()
       writeFileSync(`${file}.kill-13`, "")
@@ -131,30 +165,6 @@ export const workflowKills = (name: string, storeIn: (folder: string) => string)
       await client.shows(6)
       const done = results(client.lines()).map(([first]) => first!.split(" ")[0])
       expect(done.sort()).toEqual(["10", "11", "12", "14", "15"])
-    })
-
-    it("kill -9 at random moments: each execution has one result, and no finished step ran again", async () => {
-      const { notes, start } = scene()
-      const count = 30
-      const client = start("--execute", `1-${count}`, "--steps", "6", "--ms", "25")
-      const servers = [start("--serve"), start("--serve")]
-      for (let i = 0; i < kills; i++) {
-        await servers[i % 2]!.shows(1)
-        await pause(Math.random() * 250)
-        await servers[i % 2]!.kill()
-        servers[i % 2] = start("--serve")
-      }
-      await client.shows(count + 1)
-      const all = results(client.lines())
-      expect(all.map((steps) => steps[0]!.split(" ")[0]).sort()).toEqual(
-        Array.from({ length: count }, (_, i) => String(i + 1)).sort()
-      )
-      expect(new Set(notes()).size).toBe(notes().length)
-      const last = new Map(notes().map((line) => [line.replace(/ \d+$/, ""), line]))
-      const steps = all.flat()
-      expect(steps.length).toBe(count * 6)
-      for (const step of steps) expect(last.get(step.replace(/ \d+$/, ""))).toBe(step)
-      expect(last.size).toBe(count * 6)
     })
   })
 }

@@ -575,7 +575,7 @@ describe.each(backends)("Processes, %s", (backend) => {
       const tool = `
         import { readdirSync } from "node:fs"
         import * as Command from "@effect/platform/Command"
-        import { Effect } from "effect"
+        import * as Effect from "effect/Effect"
         import * as Processes from ${JSON.stringify(new URL("../../../dist/services/process/Processes.js", import.meta.url).href)}
         const command = (script) => Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)})
         const behind = command('sleep 60 > /dev/null 2>&1 & echo $! >> "$1"; exit 3')
@@ -617,7 +617,7 @@ describe.each(backends)("Processes, %s", (backend) => {
       const file = path.join(yield* folder, "pids")
       const tool = `
         import * as Command from "@effect/platform/Command"
-        import { Effect } from "effect"
+        import * as Effect from "effect/Effect"
         import * as Processes from ${JSON.stringify(new URL("../../../dist/services/process/Processes.js", import.meta.url).href)}
         const script = 'exec 2> /dev/null; trap "" TERM; trap "echo asked > $1.asked; exit" USR1; setsid sleep 60 & echo $! >> "$1"; ${unmarked}; echo $$ >> "$1"; while :; do sleep 0.05; done'
         const run = (options) => Processes.run(Command.make("sh", "-c", script, "sh", ${JSON.stringify(file)}), options)

@@ -108,12 +108,13 @@ export const make = ({ cutOff, holds, keepOnly, store }: Options) =>
     const beat = (isJoining: boolean): Effect.Effect<void, Store.StoreError> =>
       Effect.gen(function* () {
         if (!isJoining && monotonic() - beaten < heartbeat) return
-        const pause = monotonic() - beaten
+        const begun = monotonic()
+        const pause = begun - beaten
         const now = yield* Clock.currentTimeMillis
         const found = yield* store.use(
           (sql) => sql`UPDATE aio_workflow_workers SET beat = ${now} WHERE id = ${me} RETURNING id`
         )
-        beaten = monotonic()
+        beaten = begun
         if (found.length === 0) {
           yield* Effect.logWarning("this process was silent for too long; others continue its workflows")
           yield* keepOnly([])
