@@ -1,13 +1,14 @@
-// Jobs through a store: SQLite and PostgreSQL, 1, 2 and 4 runners, beside graphile-worker on the same PostgreSQL; the latency
-// of a start; and the cost of a job as the queue grows. PostgreSQL is Debian's, started here, with fsync as it is by default.
-// graphile-worker 0.16 (0.17 and later need Node 22) is installed into a temporary folder.
+// Jobs through a store: SQLite and PostgreSQL, 1, 2 and 4 runners, beside graphile-worker on the same PostgreSQL and
+// BullMQ on Redis; the latency of a start; and the cost of a job as the queue grows. PostgreSQL and Redis are Debian's, started
+// here: PostgreSQL with fsync as it is by default, Redis in memory. graphile-worker 0.16 (0.17 and later need Node 22) and
+// BullMQ are installed into a temporary folder.
 import { spawn, spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { prepare } from "../scripts/postgres.mjs"
-import { aio, compare, root, selfTimed } from "./harness.mjs"
+import { aio, compare, root, selfTimed, which } from "./harness.mjs"
 
 const folder = mkdtempSync(join(tmpdir(), "aio-bench-cluster-"))
 const children = new Set()
@@ -48,7 +49,7 @@ const startPostgres = async () => {
   if (version === undefined) return undefined
   const bin = (name) => join(home, version, "bin", name)
   const port = 20_000 + (process.pid % 20_000)
-  const settings = { max_connections: 100 }
+  const settings = { max_connections: 100, fsync: "on" }
   const { options, url, words } = prepare({ folder, initdb: bin("initdb"), port, settings })
   await start(bin("postgres"), words, /ready to accept connections/, options)
   return url
@@ -67,12 +68,20 @@ const withRunners = async (store, n, body) => {
   await Promise.all(runners.map(({ child }) => stop(child)))
   return result
 }
-const installGraphile = () => {
-  const home = join(folder, "graphile")
+/** The folder of installed packages; undefined if they cannot be had. */
+const installed = (name, ...packages) => {
+  const home = join(folder, name)
   mkdirSync(home)
   writeFileSync(join(home, "package.json"), "{}")
-  const words = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "graphile-worker@0.16.6"]
+  const words = ["install", "--no-audit", "--no-fund", "--ignore-scripts", ...packages]
   return spawnSync("npm", words, { cwd: home }).status === 0 ? home : undefined
+}
+const startRedis = async () => {
+  const redis = which("redis-server")
+  if (redis === undefined) return undefined
+  const port = `${40_000 + (process.pid % 20_000)}`
+  await start(redis, ["--port", port, "--bind", "127.0.0.1", "--save", ""], /Ready to accept connections/)
+  return port
 }
 
 const tiny = (store, n, chunk = 1) =>
@@ -80,35 +89,44 @@ const tiny = (store, n, chunk = 1) =>
 
 const url = await startPostgres()
 const sqlite = join(folder, "jobs.sqlite")
-const graphile = url === undefined ? undefined : installGraphile()
-const words = (...more) => [process.execPath, peer("graphile.mjs"), graphile, ...more]
+const redis = await startRedis()
+const graphile = url && installed("graphile", "graphile-worker@0.16.6")
+const bullmq = redis && installed("bullmq", "bullmq@6.7.0", "ioredis@5.11.1")
+/** The words of the peers' processes, if they are there: their submitters, and their workers. */
+const peers = {
+  "graphile-worker":
+    graphile && ((mode, ...more) => [process.execPath, peer("graphile.mjs"), graphile, mode, url, ...more]),
+  BullMQ: bullmq && ((mode, ...more) => [process.execPath, peer("bullmq.mjs"), bullmq, mode, redis, ...more])
+}
+const startWorker = (words) => {
+  const [command, ...args] = words("worker")
+  const child = spawn(command, args, { stdio: "ignore" })
+  children.add(child)
+  return child
+}
 if (url === undefined) console.log("PostgreSQL is not installed: SQLite only")
 
 for (const n of [1, 2, 4]) {
   await withRunners(sqlite, n, async () => {
     const onPostgres = async () => {
-      const workers =
-        graphile &&
-        (await Promise.all(
-          Array.from({ length: n }, () => {
-            const argv = words("worker", url)
-            const child = spawn(argv[0], argv.slice(1), { stdio: "ignore" })
-            children.add(child)
-            return child
-          })
-        ))
+      const workers = Object.values(peers).flatMap((words) =>
+        words === undefined ? [] : Array.from({ length: n }, () => startWorker(words))
+      )
       await compare(
         `5,000 tiny jobs through a store, ${n} runners`,
         [
           { name: "PostgreSQL", run: tiny(url, 5000) },
-          { name: "graphile-worker", run: graphile && selfTimed(words("submit", url, "5000")) },
+          ...Object.entries(peers).map(([name, words]) => ({
+            name,
+            run: words && selfTimed(words("submit", "5000"))
+          })),
           { name: "PostgreSQL, chunk 64", run: tiny(url, 5000, 64) },
           { name: "SQLite", run: tiny(sqlite, 5000) },
           { name: "SQLite, chunk 64", run: tiny(sqlite, 5000, 64) }
         ],
         { rounds, targets: { "graphile-worker": 1 } }
       )
-      for (const child of workers ?? []) child.kill("SIGKILL")
+      for (const child of workers) child.kill("SIGKILL")
     }
     if (url !== undefined) await withRunners(url, n, onPostgres)
     else {
@@ -133,12 +151,11 @@ for (const [name, store] of [
     )
   })
 }
-if (graphile !== undefined) {
-  const argv = words("worker", url)
-  const child = spawn(argv[0], argv.slice(1), { stdio: "ignore" })
-  children.add(child)
-  const [p50, p99] = latency(words("latency", url, "100"))
-  console.log(`  graphile-worker  p50 ${p50}, p99 ${p99}`)
+for (const [name, words] of Object.entries(peers)) {
+  if (words === undefined) continue
+  const child = startWorker(words)
+  const [p50, p99] = latency(words("latency", "100"))
+  console.log(`  ${name.padEnd(16)} p50 ${p50}, p99 ${p99}`)
   child.kill("SIGKILL")
 }
 

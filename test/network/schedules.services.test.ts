@@ -26,6 +26,15 @@ scheduleContract("Schedules, PostgreSQL", fresh)
 durableTimersContract("DurableTimers, PostgreSQL", fresh)
 
 describe("Schedules, PostgreSQL", () => {
+  it.live("say which tables the store was opened without", () =>
+    Effect.gen(function* () {
+      const { message } = yield* Effect.flip(Schedules.list())
+      expect(message).toContain(
+        "it has no table aio_schedules; open it with the tables of each service that uses it"
+      )
+    }).pipe(Effect.provide(Store.layer(parse(url), [])))
+  )
+
   it.live("runs each run once, with several servers at work", () =>
     Effect.gen(function* () {
       const ids = yield* Effect.forEach(Array.from({ length: 60 }), (_, i) =>

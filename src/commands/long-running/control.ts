@@ -72,14 +72,16 @@ export const makeLogs = () => {
     follower.waiting += text.length
     follower.lines.unsafeOffer(text)
   }
+  /** Says what was left out. */
+  const report = (follower: Follower): void => {
+    for (const [name, lost] of follower.lost) put(follower, { name, lost })
+    follower.lost.clear()
+  }
   const pass = (follower: Follower, name: string, bytes: Uint8Array): void => {
-    const lost = follower.lost.get(name) ?? 0
     if (follower.waiting > mostWaiting) {
-      follower.lost.set(name, lost + bytes.length)
+      follower.lost.set(name, (follower.lost.get(name) ?? 0) + bytes.length)
       return
     }
-    if (lost > 0) put(follower, { name, lost })
-    follower.lost.delete(name)
     put(follower, { name, base64: Buffer.from(bytes).toString("base64") })
   }
   return {
@@ -96,6 +98,7 @@ export const makeLogs = () => {
           Stream.tap((line) =>
             Effect.sync(() => {
               follower.waiting -= line.length
+              if (follower.waiting <= mostWaiting) report(follower)
             })
           ),
           Stream.ensuring(Effect.sync(() => followers.delete(follower)))
@@ -104,7 +107,10 @@ export const makeLogs = () => {
     take: (event: Services.ServiceEvent): void => {
       if (event.event === "summary") {
         ended = true
-        for (const { lines } of followers) lines.unsafeDone(Exit.void)
+        for (const follower of followers) {
+          report(follower)
+          follower.lines.unsafeDone(Exit.void)
+        }
       }
       if (event.event !== "output") return
       for (const follower of followers) {

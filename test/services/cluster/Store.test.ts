@@ -12,6 +12,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Exit, Fiber } from "effect"
+import * as Schedules from "../../../src/services/cluster/Schedules.js"
 import * as Store from "../../../src/services/cluster/Store.js"
 
 const folder = mkdtempSync(join(tmpdir(), "aio-store-"))
@@ -140,6 +141,19 @@ describe("Store", () => {
         message: `the store ${missing}: there is no folder ${join(folder, "missing")}; make it first`
       })
       expect(existsSync(join(folder, "missing"))).toBe(false)
+    })
+  )
+
+  it.scopedLive("says which tables it was opened without", () =>
+    Effect.gen(function* () {
+      const store = yield* openAt(fresh(), [])
+      const { exitCode, isTransient, message } = yield* Effect.flip(
+        Effect.provideService(Schedules.list(), Store.Store, store)
+      )
+      expect(message).toContain(
+        "it has no table aio_schedules; open it with the tables of each service that uses it"
+      )
+      expect([exitCode, isTransient]).toEqual([2, false])
     })
   )
 

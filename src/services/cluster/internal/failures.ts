@@ -30,8 +30,17 @@ const meanings: ReadonlyArray<readonly [codes: RegExp, meaning: Meaning]> = [
   [/^ENOTFOUND|^EAI_AGAIN/, passing("the server cannot be reached: its name has no address")]
 ]
 
+/** A program's own mistake: a store that was opened without the tables of what uses it. */
+const noTable = /no such table: (aio_\w+)|relation "(aio_\w+)" does not exist/
+
 /** Of a database's error. */
 export const of = ({ code = "", isTransient, reason }: Database.DatabaseError): Required<Meaning> => {
+  const missing = noTable.exec(reason)
+  if (missing !== null)
+    return {
+      ...given(),
+      reason: `it has no table ${missing[1] ?? missing[2]}; open it with the tables of each service that uses it, as Schedules.tables`
+    }
   const [, meaning = isTransient ? passing() : broken()] = meanings.find(([codes]) => codes.test(code)) ?? []
   return { reason, ...meaning }
 }
