@@ -136,6 +136,25 @@ describe("faults of real services", () => {
     }).pipe(Effect.provide(configured(Database.layer)))
   )
 
+  it.live("a connection that ends within a transaction is an error that may pass, and no defect", () =>
+    Effect.gen(function* () {
+      const { use } = yield* Database.Database
+      const ends = (more: Effect.Effect<unknown>) =>
+        Effect.flip(
+          use((sql) =>
+            sql.withTransaction(
+              Effect.zipRight(Effect.ignore(sql`SELECT pg_terminate_backend(pg_backend_pid())`), more)
+            )
+          )
+        )
+      // At its commit, and at its rollback.
+      for (const more of [Effect.void, Effect.die("no")]) {
+        expect(yield* ends(more)).toMatchObject({ _tag: "DatabaseError", isTransient: true })
+        expect(yield* use((sql) => sql`SELECT 1 AS one`)).toEqual([{ one: 1 }])
+      }
+    }).pipe(Effect.provide(configured(Database.layer)))
+  )
+
   it.live("a server without a free connection is an error that may pass", () =>
     Effect.gen(function* () {
       const { use } = yield* Database.Database

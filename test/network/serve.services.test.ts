@@ -1,4 +1,6 @@
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import * as Aio from "../support/Aio.js"
 import * as Started from "../support/Started.js"
@@ -65,9 +67,41 @@ describe("aio schedule serve on PostgreSQL", { timeout: 120_000 }, () => {
     await postgres.kill()
     await running.shows("cannot be reached")
     await postgres.start()
-    expect((await running.ended).code).toBe(0)
+    const { code, stderr } = await running.ended
+    expect(code, stderr).toBe(0)
     const runs = await whole(made, 40)
     expect(runs).toHaveLength(40)
     expect(ran(made.file)).toHaveLength(40)
+  })
+
+  it("SIGSTOP for longer than the lease: another one tries its run again, and what the woken one reports is dropped", async () => {
+    const file = join(cwd, `ran-${++files}`)
+    const go = `${file}-go`
+    const script = `echo $AIO_RUN_ID >> ${file}; [ "\${AIO_RUN_ID##*-}" = 2 ] || while [ ! -e ${go} ]; do sleep 0.1; done`
+    const words = ["later", "0", "--retries", "1,10ms", "--durable", "-q", "--", "sh", "-c", script]
+    const id = (await aio(...words)).stdout.trim()
+    const first = serve()
+    await untilRan(file, 1)
+    // A run that is not on record as started would start again under the same id.
+    const status = async () => (await runsOf(id)).runs[0]!["status"]
+    for (let i = 0; i < 100 && (await status()) !== "running"; i++) await sleep(10)
+    first.kill("SIGSTOP")
+    const second = serve("--until-done")
+    await untilRan(file, 2)
+    expect((await second.ended).stderr).toContain("cut off")
+    const { runs, schedule } = await runsOf(id)
+    expect(runs.map(({ id, status }) => [id, status])).toEqual(
+      expect.arrayContaining([
+        [`${id}-1-1`, "failed"],
+        [`${id}-1-2`, "succeeded"]
+      ])
+    )
+    writeFileSync(go, "")
+    first.kill("SIGCONT")
+    await first.shows("silent")
+    first.kill("SIGTERM")
+    await first.ended
+    expect(await runsOf(id)).toEqual({ runs, schedule })
+    expect(ran(file)).toEqual([`${id}-1-1`, `${id}-1-2`])
   })
 })

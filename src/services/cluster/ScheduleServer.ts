@@ -329,11 +329,17 @@ export const serve = (
         )
       )
 
+    /** The store has not answered the last turn. */
+    let failing = false
     let offset = (yield* Clock.currentTimeMillis) - monotonic()
     /** What is due now; returns how long nothing else is, in milliseconds, or undefined when nothing will ever be. */
     const turn = Effect.gen(function* () {
       yield* beat
       const now = yield* Clock.currentTimeMillis
+      if (failing) {
+        const mine = { held: [...active.keys()], now, owner: presence.id() }
+        yield* store.transaction((sql) => claims.giveBack(sql, mine))
+      }
       const isSetBack = now - monotonic() < offset - 1000
       offset = now - monotonic()
       if (isSetBack) yield* store.transaction((sql) => claims.replan(sql, now))
@@ -385,7 +391,6 @@ export const serve = (
       return Math.min(poll, limit > claimed.length ? wait : poll)
     })
 
-    let failing = false
     const loop = Effect.gen(function* () {
       for (;;) {
         woken = yield* Deferred.make<void>()

@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as SqlError from "@effect/sql/SqlError"
-import { Context, Data, Effect, Either, Layer, Redacted, type Scope } from "effect"
+import { type Cause, Context, Data, Effect, Either, Layer, Redacted, type Scope } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import * as Database from "../network/Database.js"
 import * as NetworkSettings from "../network/NetworkSettings.js"
@@ -216,7 +216,19 @@ export const open = (
       shown,
       sql,
       use,
-      transaction: (queries) => use((sql) => sql.withTransaction(queries(sql)))
+      transaction: (queries) =>
+        use((sql) => {
+          // What made the rollback, where that fails too: without a connection, or where SQLite has done it already.
+          let failure: Cause.Cause<any> | undefined
+          const noted = Effect.tapErrorCause(queries(sql), (cause) =>
+            Effect.sync(() => {
+              failure = cause
+            })
+          )
+          return Effect.catchAllDefect(sql.withTransaction(noted), (defect) =>
+            failure === undefined ? Effect.die(defect) : Effect.failCause(failure)
+          )
+        })
     }
     if (location._tag === "Sqlite") {
       // A reader does not block the owner. Other than the write of a page, a commit survives a power cut.

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as SqlError from "@effect/sql/SqlError"
-import { Cause, Context, Data, Effect, Layer, Option, Redacted, Scope } from "effect"
+import { Cause, Chunk, Context, Data, Effect, Layer, Option, Redacted, Scope } from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { nativeImport } from "../source/NativeImport.js"
 import * as OneConnection from "./internal/oneConnection.js"
@@ -89,7 +89,7 @@ const failed = (error: SqlError.SqlError) =>
     isTransient:
       isOfConnection(error) ||
       transient.test(codeOf(error)) ||
-      /SQLITE_BUSY|terminated|timeout/i.test(`${codeOf(error)} ${reasonOf(error)}`),
+      /SQLITE_BUSY|terminated|not queryable|timeout/i.test(`${codeOf(error)} ${reasonOf(error)}`),
     cause: error
   })
 
@@ -115,8 +115,17 @@ export const make = (
       () => import("@effect/sql/SqlClient")
     )
     const use: Context.Tag.Service<Database>["use"] = (query) =>
-      Effect.suspend(() => query(sql)).pipe(
-        Effect.mapError((error) => (isSqlError(error) ? failed(error) : error))
+      Effect.catchAllCause(
+        Effect.suspend((): Effect.Effect<unknown, unknown> => query(sql)),
+        (cause) => {
+          // Of the failures, and of the defects: @effect/sql dies where a transaction cannot be ended.
+          const error = Option.orElse(Option.filter(Cause.failureOption(cause), isSqlError), () =>
+            Chunk.findFirst(Cause.defects(cause), isSqlError)
+          )
+          return Option.isSome(error) && !Cause.isInterrupted(cause)
+            ? Effect.fail(failed(error.value))
+            : Effect.failCause(cause)
+        }
       ) as never
     const migrate = (migrations: Migrations, table = "effect_sql_migrations") =>
       Effect.gen(function* () {

@@ -147,13 +147,13 @@ describe("Store", () => {
   it.scopedLive("says which tables it was opened without", () =>
     Effect.gen(function* () {
       const store = yield* openAt(fresh(), [])
-      const { exitCode, isTransient, message } = yield* Effect.flip(
+      const { exitCode, message } = yield* Effect.flip(
         Effect.provideService(Schedules.list(), Store.Store, store)
       )
       expect(message).toContain(
         "it has no table aio_schedules; open it with the tables of each service that uses it"
       )
-      expect([exitCode, isTransient]).toEqual([2, false])
+      expect(exitCode).toBe(2)
     })
   )
 
@@ -220,6 +220,19 @@ describe("Store", () => {
         (yield* store.use((sql) => sql`SELECT id FROM aio_notes ORDER BY id`)).map(({ id }) => id)
       ).toEqual(["b", "c", "d"])
       yield* Fiber.join(both)
+    })
+  )
+
+  it.scopedLive("reports why a transaction failed, also where its end fails too", () =>
+    Effect.gen(function* () {
+      const store = yield* openAt(fresh())
+      const ended = Effect.flip(store.transaction((sql) => sql`ROLLBACK`))
+      expect((yield* ended).message).toContain("no transaction is active")
+      const failed = store.transaction((sql) => Effect.zipRight(sql`ROLLBACK`, sql`SELECT * FROM nowhere`))
+      expect((yield* Effect.flip(failed)).message).toContain("no such table: nowhere")
+      const own = store.transaction((sql) => Effect.zipRight(sql`ROLLBACK`, Effect.fail("mine" as const)))
+      expect(yield* Effect.flip(own)).toBe("mine")
+      expect(yield* store.use((sql) => sql`SELECT * FROM aio_notes`)).toEqual([])
     })
   )
 

@@ -120,6 +120,20 @@ export const claim = (
       })
   })
 
+/** Gives back what this owner has claimed without being told: the store failed behind the claim. */
+export const giveBack = (
+  sql: SqlClient.SqlClient,
+  { held, now, owner }: { held: ReadonlyArray<string>; now: number; owner: string }
+) =>
+  Effect.gen(function* () {
+    const others = held.length === 0 ? sql`` : sql`AND id NOT IN ${sql.in(held)}`
+    const found = yield* sql<{ job: string }>`UPDATE aio_schedule_runs SET owner = NULL, reason = stop,
+        status = CASE WHEN stop IS NULL THEN 'waiting' ELSE 'cancelled' END,
+        ended = CASE WHEN stop IS NOT NULL THEN CAST(${now} AS DOUBLE PRECISION) END
+      WHERE status = 'claimed' AND owner = ${owner} ${others} RETURNING job`
+    for (const { job } of found) yield* rows.settle(sql, job)
+  })
+
 /** Records that it runs. False if it is not this owner's any more. */
 export const started = (sql: SqlClient.SqlClient, run: string, owner: string, now: number) =>
   Effect.map(

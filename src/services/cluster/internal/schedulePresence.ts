@@ -67,13 +67,14 @@ export const make = <E extends Cause.YieldableError>({
 
   /** When it is time, shows that the server lives and takes back the runs of others that do not; or its own were taken back. */
   const beat = Effect.gen(function* () {
-    const pause = monotonic() - beaten
+    const begun = monotonic()
+    const pause = begun - beaten
     if (pause < heartbeat) return []
     const now = yield* Clock.currentTimeMillis
     const found = yield* store.use(
       (sql) => sql`UPDATE aio_schedule_servers SET beat = ${now} WHERE id = ${me} RETURNING id`
     )
-    beaten = monotonic()
+    beaten = begun
     if (found.length === 0) return "taken back" as const
     if (!isShared) return []
     const others = yield* store.use((sql) => sql<ServerRow>`SELECT id, beat FROM aio_schedule_servers`)
