@@ -14,7 +14,7 @@ import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Values from "./kernel/Values.js"
 import { align, count, crontab, from, ifPast, recording, repeating, running, tz } from "./schedule/flags.js"
 import { children as records } from "./schedule/records.js"
-import { read, run, runAll, seriesOf, zoneOf } from "./schedule/run.js"
+import { read, run, seriesOf, zoneOf } from "./schedule/run.js"
 import * as view from "./schedule/view.js"
 
 const description = <F extends Parameters<typeof Command.make>[1]["flags"]>(
@@ -43,7 +43,7 @@ const later = Command.make(
     Effect.gen(function* () {
       const call = yield* read("delay", words, config)
       const delay = yield* Either.mapLeft(Durations.duration(call.given), Command.usage)
-      yield* run(call, { _tag: "Later", delay }, {}, config)
+      yield* run([{ ...call, when: { _tag: "Later", delay } }], {}, config)
     })
 )
 
@@ -66,7 +66,7 @@ const at = Command.make(
           `'${call.given}' is past (${CivilTime.format(time.at, zone)}); expected a future time, or --if-past run to run it at once`
         )
       }
-      yield* run(call, { _tag: "At", time }, {}, config)
+      yield* run([{ ...call, when: { _tag: "At", time } }], {}, config)
     })
 )
 
@@ -84,7 +84,11 @@ const every = Command.make(
       const call = yield* read("interval", words, config)
       const every = yield* Either.mapLeft(Values.span(call.given), Command.usage)
       const options = yield* seriesOf(config)
-      yield* run(call, { _tag: "Every", interval: every, align: config.align }, options, config)
+      yield* run(
+        [{ ...call, when: { _tag: "Every", interval: every, align: config.align } }],
+        options,
+        config
+      )
     })
 )
 
@@ -101,7 +105,7 @@ const cron = Command.make(
       const call = yield* read("cron expression", words, config)
       const cron = yield* Either.mapLeft(Cron.parse(call.given), Command.usage)
       const options = yield* seriesOf(config)
-      yield* run(call, { _tag: "Cron", cron }, options, config)
+      yield* run([{ ...call, when: { _tag: "Cron", cron } }], options, config)
     })
 )
 
@@ -172,7 +176,7 @@ export const command = Command.provide(
       summary:
         "run a command later, at a time, every interval or by cron, or the jobs of a crontab, or print the times",
       usage: ["[--virtual]", "[OPTIONS] -f CRONTAB"],
-      flags: { crontab, virtual: Flags.virtual, ...repeating, ...running },
+      flags: { crontab, virtual: Flags.virtual, ...recording, ...repeating, ...running },
       examples: [["schedule -f crontab --dry-run", "the next runs of the jobs of a crontab"]]
     },
     ({ crontab, virtual, ...config }) =>
@@ -186,8 +190,10 @@ export const command = Command.provide(
         if (config.shell)
           return yield* Command.usage("--shell does not apply to a crontab: a shell reads its commands")
         const jobs = yield* Effect.mapError(Crontab.load(crontab), ({ message }) => Command.usage(message))
+        if (config.durable && jobs.some(({ when }) => when._tag === "Later"))
+          return yield* Command.usage("@reboot does not apply with --durable: a recorded job has times")
         const options = yield* seriesOf(config)
-        yield* runAll(jobs, options, config)
+        yield* run(jobs, options, config)
       }),
     {
       example: {

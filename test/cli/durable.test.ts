@@ -82,6 +82,50 @@ describe("aio schedule --durable", () => {
   })
 })
 
+describe("aio schedule -f CRONTAB --durable", () => {
+  const crontab =
+    'WHO="ada l"\n@daily echo "$WHO $AIO_RUN_ID" a\\%b; cat%one%two\nCRON_TZ=Asia/Tokyo\n0 9 * * 1-5 true\n'
+
+  it("records each job with its variables, its standard input and its time zone", async () => {
+    const { aio, cwd } = place()
+    writeFileSync(join(cwd, "crontab"), crontab)
+    const added = await aio("-f", "crontab", "--durable")
+    expect(added.code).toBe(0)
+    const ids = added.stdout.trim().split("\n")
+    expect(ids).toHaveLength(2)
+    expect(added.stderr).toMatch(
+      /^echo .*: at \d{4}-\d\d-\d\dT00:00:00.*; aio schedule serve runs it\ntrue: at \d{4}-\d\d-\d\dT09:00:00\+09:00.*\n$/
+    )
+    const run = (await aio("trigger", ids[0]!)).stdout.trim()
+    await aio("cancel", ids[1]!)
+    const serving = Aio.start(["schedule", "serve", "--poll", "50ms"], {
+      cwd,
+      env: { TZ: "UTC", AIO_STORE: join(cwd, "jobs.sqlite") },
+      input: "ignore"
+    })
+    await serving.shows("two\n")
+    serving.kill("SIGTERM")
+    expect((await serving.ended).stdout).toBe(`ada l ${run} a%b\none\ntwo\n`)
+  })
+
+  it("refuses what a record cannot keep, and adds nothing", async () => {
+    const { aio, cwd } = place()
+    writeFileSync(join(cwd, "crontab"), crontab)
+    writeFileSync(join(cwd, "boot"), `${crontab}@reboot true\n`)
+    const refused = async (...words: ReadonlyArray<string>) => {
+      const { code, stderr, stdout } = await aio(...words)
+      expect([code, stdout]).toEqual([2, ""])
+      return stderr
+    }
+    expect(await refused("-f", "boot", "--durable")).toContain("@reboot does not apply with --durable")
+    expect(await refused("-f", "crontab", "--durable", "--name", "x")).toContain("--name is for one schedule")
+    expect(await refused("-f", "crontab", "--durable", "--log-dir", "logs")).toContain(
+      "--log-dir does not apply"
+    )
+    expect((await aio("list", "--json")).stdout).toBe("")
+  })
+})
+
 describe("bad input of durable schedules", () => {
   it.each([
     [

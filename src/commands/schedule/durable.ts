@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs"
 import { homedir } from "node:os"
 import { isAbsolute, join } from "node:path"
 import type * as Platform from "@effect/platform/Command"
-import { DateTime, Duration, Effect, Option, Random } from "effect"
+import { DateTime, Duration, Effect, HashMap, Option, Random, Stream } from "effect"
 import * as CommandRunner from "../../services/cluster/CommandRunner.js"
 import * as ScheduleServer from "../../services/cluster/ScheduleServer.js"
 import * as Schedules from "../../services/cluster/Schedules.js"
@@ -20,7 +20,7 @@ import type * as Cron from "../../services/time/Cron.js"
 import * as Command from "../kernel/Command.js"
 import * as Reporter from "../kernel/Reporter.js"
 import * as Values from "../kernel/Values.js"
-import type { Recording, Repeating, Running } from "./flags.js"
+import type { Recording, Running } from "./flags.js"
 import * as view from "./view.js"
 
 // Durable schedules: what the subcommands of records.ts do.
@@ -69,62 +69,78 @@ const whenOf = (when: ScheduledRuns.When): Schedules.Spec["when"] => {
   }
 }
 
-/** Records a schedule and prints its id. */
+/** Records schedules and prints their ids. */
 export const record = (
-  { command, line }: { readonly command: Platform.StandardCommand; readonly line: string },
-  when: ScheduledRuns.When,
+  jobs: ReadonlyArray<ScheduledRuns.ScheduledCommand>,
   options: ScheduledRuns.StartOptions & { readonly zone: DateTime.TimeZone },
-  config: Running & Recording & Partial<Repeating>
+  config: Running & Recording
 ) =>
   Effect.gen(function* () {
     if (config.logDir !== undefined || config.timestamps)
       return yield* Command.usage(
         `--${config.timestamps ? "timestamps" : "log-dir"} does not apply with --durable: aio schedule show has the output`
       )
-    const name = config.name ?? line
+    if (config.name !== undefined && jobs.length > 1)
+      return yield* Command.usage(
+        "--name is for one schedule; those of a crontab have the names of their commands"
+      )
     const { catchUp, jitter, now, overlap, times, until, window } = options
     const millis = (duration: Duration.DurationInput | undefined) =>
       duration === undefined ? undefined : Duration.toMillis(duration)
     const { retries } = config.retries
     const seed = options.seed ?? (jitter === undefined ? undefined : yield* Random.nextIntBetween(0, 2 ** 31))
-    const spec: Schedules.Spec = {
-      when: whenOf(when),
-      zone: DateTime.zoneToString(options.zone),
-      rules: given({
-        ...{ catchUp, now, overlap, retries, seed, times },
-        until: until as number | undefined,
-        jitter: millis(jitter),
-        window: millis(window),
-        backoff: given({
-          first: millis(config.retries.backoff.first),
-          max: millis(config.retries.backoff.max)
-        })
-      }) as Schedules.Spec["rules"],
-      work: {
-        _tag: "Command",
-        ...given({
-          file: command.command,
-          args: command.args,
-          cwd: process.cwd(),
-          timeout: config.timeout,
-          grace: config.grace,
-          stopSignal: config.stopSignal
-        })
-      } as Schedules.Spec["work"]
-    }
+    const specOf = ({ command, when, zone = options.zone }: ScheduledRuns.ScheduledCommand) =>
+      Effect.gen(function* () {
+        const { args, command: file, env, stdin } = command as Platform.StandardCommand
+        const fed =
+          typeof stdin === "string"
+            ? undefined
+            : yield* Effect.orDie(Stream.mkString(Stream.decodeText(stdin)))
+        const spec: Schedules.Spec = {
+          when: whenOf(when),
+          zone: DateTime.zoneToString(zone),
+          rules: given({
+            ...{ catchUp, now, overlap, retries, seed, times },
+            until: until as number | undefined,
+            jitter: millis(jitter),
+            window: millis(window),
+            backoff: given({
+              first: millis(config.retries.backoff.first),
+              max: millis(config.retries.backoff.max)
+            })
+          }) as Schedules.Spec["rules"],
+          work: {
+            _tag: "Command",
+            ...given({
+              ...{ file, args, cwd: process.cwd(), stdin: fed },
+              env: HashMap.isEmpty(env) ? undefined : Object.fromEntries(env),
+              timeout: config.timeout,
+              grace: config.grace,
+              stopSignal: config.stopSignal
+            })
+          } as Schedules.Spec["work"]
+        }
+        return spec
+      })
     const output = yield* Output.Output
     yield* opened(
       config,
-      Effect.gen(function* () {
-        const id = yield* Schedules.add(name, spec)
-        const { next } = yield* Schedules.show(id)
-        const at = CivilTime.format(next!, options.zone)
-        if (config.json)
-          return yield* output.print(EventLine.encode({ event: "recorded", ...{ id, name, at } }))
-        yield* output.print(id)
-        if (config.quiet === 0)
-          yield* output.note(`${Printable.line(name)}: at ${at}; aio schedule serve runs it`)
-      })
+      Effect.forEach(
+        jobs,
+        (job) =>
+          Effect.gen(function* () {
+            const name = config.name ?? job.name
+            const id = yield* Schedules.add(name, yield* specOf(job))
+            const { next } = yield* Schedules.show(id)
+            const at = CivilTime.format(next!, job.zone ?? options.zone)
+            if (config.json)
+              return yield* output.print(EventLine.encode({ event: "recorded", ...{ id, name, at } }))
+            yield* output.print(id)
+            if (config.quiet === 0)
+              yield* output.note(`${Printable.line(name)}: at ${at}; aio schedule serve runs it`)
+          }),
+        { discard: true }
+      )
     )
   })
 

@@ -39,7 +39,7 @@ export const read = (what: string, { operands, rest = [] }: Command.Words, confi
     ) as Platform.StandardCommand
     // Reported now, not when the command is due.
     if (!config.dryRun) yield* Executables.check(command)
-    return { given, command, line: config.shell ? file : CommandText.commandLine(command) }
+    return { given, command, name: config.shell ? file : CommandText.commandLine(command) }
   })
 
 /** How many runs `--dry-run` shows of a series without an end. */
@@ -86,7 +86,7 @@ const preview = (
   })
 
 /** Runs the commands as scheduled, or previews the schedules. */
-export const runAll = (
+const runAll = (
   jobs: ReadonlyArray<ScheduledRuns.ScheduledCommand>,
   options: ScheduledRuns.StartOptions,
   config: Running
@@ -137,19 +137,18 @@ export const runAll = (
     yield* Command.exit(exitCode)
   }).pipe(Effect.scoped)
 
-/** Runs the command as scheduled, previews the schedule, or records it. */
+/** Runs the commands as scheduled, previews the schedules, or records them. */
 export const run = (
-  { command, line }: { readonly command: Platform.StandardCommand; readonly line: string },
-  when: ScheduledRuns.When,
+  jobs: ReadonlyArray<ScheduledRuns.ScheduledCommand>,
   options: ScheduledRuns.StartOptions,
   config: Running & Recording
 ) =>
   config.durable && !config.dryRun
     ? Effect.flatMap(
         Effect.promise(() => import("./durable.js")),
-        ({ record }) => record({ command, line }, when, { ...options, zone: zoneOf(config.tz) }, config)
+        ({ record }) => record(jobs, { ...options, zone: zoneOf(config.tz) }, config)
       )
-    : runAll([{ command, when, name: line }], options, config)
+    : runAll(jobs, options, config)
 
 export const seriesOf = ({ until: text, ...config }: Running & Repeating) =>
   Effect.gen(function* () {

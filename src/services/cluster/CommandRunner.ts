@@ -15,8 +15,10 @@ export const make: Effect.Effect<ScheduleServer.Runner, never, Processes.Process
   (processes): ScheduleServer.Runner =>
     ({ id, work }, { lingering, output, started }) => {
       if (work._tag !== "Command") return Effect.dieMessage(`${work.timer} is not a command`)
-      const { args, cwd, env, file, grace, stopSignal, timeout } = work
-      const command = Command.make(file, ...args).pipe(Command.env({ ...env, AIO_RUN_ID: id }))
+      const { args, cwd, env, file, grace, stdin, stopSignal, timeout } = work
+      const command = Command.make(file, ...args).pipe(Command.env({ ...env, AIO_RUN_ID: id }), (command) =>
+        stdin === undefined ? command : Command.feed(command, stdin)
+      )
       const attempt = CommandRun.attempt(
         cwd === undefined ? command : Command.workingDirectory(command, cwd),
         {

@@ -61,6 +61,8 @@ export const Command = Schema.TaggedStruct("Command", {
   args: Schema.Array(Schema.String),
   cwd: optional(Schema.String),
   env: optional(Schema.Record({ key: Schema.String, value: Schema.String })),
+  /** Its standard input; default none. */
+  stdin: optional(Schema.String),
   timeout: optional(milliseconds),
   grace: optional(milliseconds),
   stopSignal: optional(Schema.String)
