@@ -68,12 +68,12 @@ const list = (store: string, json: boolean) =>
       return yield* Effect.forEach(lines, Output.print, { discard: true })
     }
     const rows = [
-      ...runners.map(({ grp, host, id, pid, running, workers }) => [
+      ...runners.map(({ grp, host, id, offers, pid, running, workers }) => [
         "runner",
         id,
         grp,
         `${host} ${pid}`,
-        `${running} held, ${workers} workers`
+        [`${running} held`, `${workers} workers`, ...offers].join(", ")
       ]),
       ...runs.map(({ done, grp, id, module, name, ready, running }) => [
         "run",

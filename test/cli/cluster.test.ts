@@ -104,7 +104,9 @@ describe("aio executor --cluster", () => {
     await first.shows("run ")
     for (let i = 0; i < 1000 && ran(join(folder, "ran")).length === 0; i++) await sleep(10)
     const listed = (await start("runner", "--list", "--json").ended).stdout.trim().split("\n")
-    const run: string = listed.map((line) => JSON.parse(line)).find(({ kind }) => kind === "run").id
+    const kinds = listed.map((line) => JSON.parse(line))
+    expect(kinds.find(({ kind }) => kind === "runner")).toMatchObject({ grp: "default", offers: [] })
+    const run: string = kinds.find(({ kind }) => kind === "run").id
     for (const [words, line] of [
       [["--run", run, "jobs.mjs#inc"], `the run ${run} is of jobs.mjs#held, version`],
       [

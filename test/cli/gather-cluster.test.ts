@@ -91,7 +91,7 @@ describe("aio gather --cluster", () => {
     for (let i = 0; i < 1000 && open.size > 0; i++) await new Promise((done) => setTimeout(done, 10))
     expect(open.size).toBe(0)
     const { stdout } = await Aio.run(["runner", "--store", "jobs.sqlite", "--list"], { cwd })
-    expect(stdout).not.toContain("run ")
+    expect(stdout).toMatch(/^runner +\S+ +default +\S+ \d+ +\d+ held, \d+ workers, downloads\n$/)
   })
 
   it("without a runner that allows downloads it ends with one line that names the option", async () => {

@@ -1,12 +1,14 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import { Effect } from "effect"
 import type { MissingPackage } from "../network/NetworkSettings.js"
+import * as Builtins from "./internal/builtins.js"
 import { located } from "./internal/location.js"
 import * as Queue from "./internal/queue.js"
 import * as Store from "./Store.js"
 
 /**
- * A runner: `running` is the number of rows that it held at its last heartbeat, `workers` how many jobs run at once.
+ * A runner: `running` is the number of rows that it held at its last heartbeat, `workers` how many jobs run at once, `offers`
+ * what it runs beside functions: `commands`, `downloads`.
  *
  * @since 0.1.0
  * @category models
@@ -18,6 +20,7 @@ export interface RunnerRow {
   readonly pid: number
   readonly workers: number
   readonly running: number
+  readonly offers: ReadonlyArray<string>
 }
 
 /**
@@ -67,7 +70,11 @@ export interface ClusterStatus {
 
 const query = (sql: SqlClient.SqlClient) =>
   Effect.all({
-    runners: sql<RunnerRow>`SELECT id, grp, host, pid, workers, running FROM aio_runners ORDER BY grp, id`,
+    runners: Effect.map(
+      sql<Omit<RunnerRow, "offers"> & { readonly offers: string | null }>`
+        SELECT id, grp, host, pid, workers, running, offers FROM aio_runners ORDER BY grp, id`,
+      (rows) => rows.map((row): RunnerRow => ({ ...row, offers: Builtins.titles(row.offers) }))
+    ),
     runs: sql<RunRow>`SELECT r.id, r.grp, r.module, r.name,
         CAST(COALESCE(SUM(CASE WHEN j.state = 0 THEN 1 END), 0) AS INTEGER) AS ready,
         CAST(COALESCE(SUM(CASE WHEN j.state = 1 THEN 1 END), 0) AS INTEGER) AS running,

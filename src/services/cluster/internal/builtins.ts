@@ -6,17 +6,19 @@ const prefix = "aio:"
 /** The name in a run, and what a runner without the job answers. */
 export const commands = {
   module: `${prefix}command`,
+  title: "commands",
   version: "1",
   without: "it runs no command lines; start it with aio runner --commands to allow them"
 } as const
 
 export const downloads = {
   module: `${prefix}download`,
+  title: "downloads",
   version: "1",
   without: "it saves no downloads; start it with aio runner --downloads DIR to allow them"
 } as const
 
-const known: ReadonlyArray<{ readonly module: string; readonly without: string }> = [commands, downloads]
+const known = [commands, downloads]
 
 interface Named {
   readonly module: string
@@ -25,6 +27,14 @@ interface Named {
 
 /** How a runner's row lists the job. */
 export const offerOf = ({ module, version }: Named): string => `${module} ${version}`
+
+/** What a runner's row lists, for people. */
+export const titles = (offers: string | null): ReadonlyArray<string> => {
+  const listed = offers === null ? [] : (JSON.parse(offers) as ReadonlyArray<string>)
+  return known.flatMap(({ module, title }) =>
+    listed.some((offer) => offer.startsWith(`${module} `)) ? [title] : []
+  )
+}
 
 export const isBuiltin = (module: string): boolean => module.startsWith(prefix)
 
