@@ -8,21 +8,24 @@ const clocks = [
   "test/services/time/VirtualClock.test.ts",
   "test/testing/**/*.test.ts"
 ]
-const compiler = [
-  "test/services/source/Diagnostics.test.ts",
-  "test/services/source/internal/typescript.contract.test.ts"
-]
+const compiler = ["test/services/source/internal/typescript.contract.test.ts"]
+const slowCompiler = ["test/services/source/Diagnostics.test.ts"]
 
 const slow = [
   "test/faults/**/*.test.ts",
   "test/cli/await.test.ts",
+  "test/cli/*cluster.test.ts",
   "test/cli/durable.test.ts",
+  "test/cli/run-virtual.test.ts",
   "test/cli/run-options.test.ts",
   "test/commands/examples.test.ts",
   "test/pack.test.ts",
   "test/notOurs.test.ts",
-  "test/services/time/CronClockChanges.test.ts",
+  "test/programs/RunMain.test.ts",
   "test/services/http/LoadDriver.test.ts",
+  "test/services/task/LoopWatch.test.ts",
+  "test/services/thread/ExecutorWorkers.test.ts",
+  "test/services/time/CronClockChanges.test.ts",
   "test/programs/ServerCompare.test.ts"
 ]
 // On servers that a script of their own starts: `npm run test:services`.
@@ -43,12 +46,13 @@ export default defineConfig({
         test: {
           name: "all",
           include: ["test/**/*.test.ts"],
-          exclude: [...clocks, ...compiler, ...slow, ...services]
+          exclude: [...clocks, ...compiler, ...slow, ...slowCompiler, ...services]
         }
       },
       // What goes wrong outside, in hundreds of real processes, and what is true of every example, zone or entry point: not
       // part of `npm test` but of `npm run test:slow`.
-      { extends: true, test: { name: "slow", include: slow } }
+      { extends: true, test: { name: "slow", include: slow } },
+      { extends: true, test: { name: "slow-compiler", include: slowCompiler } }
     ],
     sequence: { sequencer: HeavyFirst },
     testTimeout: 60_000,

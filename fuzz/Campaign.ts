@@ -22,26 +22,26 @@ export const campaign = <Ts extends [unknown, ...Array<unknown>]>(
       let runs = 0
       let turn = performance.now()
       console.log(`${title}: seed ${used}`)
-      await FastCheck.assert(
-        property.beforeEach(async (previous) => {
-          runs++
-          if (performance.now() - turn > 1000) {
-            // Cases that only compute would starve vitest's own messages until they time out.
-            await new Promise((resolve) => setImmediate(resolve))
-            turn = performance.now()
-          }
-          await previous()
-        }) as FastCheck.IAsyncProperty<Ts>,
-        {
-          ...(most === undefined
-            ? { numRuns: Number.MAX_SAFE_INTEGER, interruptAfterTimeLimit: seconds * 1000 }
-            : { numRuns: most }),
-          maxSkipsPerRun: 10_000,
-          markInterruptAsFailure: false,
-          ...parameters,
-          seed: used
+      const counted = property.beforeEach(async (previous) => {
+        runs++
+        if (performance.now() - turn > 1000) {
+          // Cases that only compute would starve vitest's own messages until they time out.
+          await new Promise((resolve) => setImmediate(resolve))
+          turn = performance.now()
         }
-      )
+        await previous()
+      }) as FastCheck.IAsyncProperty<Ts>
+      const check = (limit: FastCheck.Parameters<Ts>) =>
+        FastCheck.assert(counted, {
+          ...{ maxSkipsPerRun: 10_000, markInterruptAsFailure: false },
+          ...{ ...parameters, ...limit, seed: used }
+        })
+      if (most !== undefined) await check({ numRuns: most })
+      else {
+        // However long it takes, one case: a limit that ends before it is a failure of fast-check.
+        await check({ numRuns: 1 })
+        await check({ numRuns: Number.MAX_SAFE_INTEGER, interruptAfterTimeLimit: seconds * 1000 })
+      }
       if (runs === 0) throw new Error("no case was run")
       console.log(`${title}: ${runs} cases`)
     },

@@ -2,7 +2,15 @@
 // nothing may be installed yet.
 import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 
@@ -48,8 +56,16 @@ export const run = (command, args, options = {}) => {
   if (status !== 0) process.exit(status ?? (signal === "SIGINT" ? 130 : 1))
 }
 
-/** The Effect diagnostics: not in the lock file, where npm would have to name its builds for every platform. */
-const analyser = "@effect/tsgo@0.45.0"
+/**
+ * The Effect diagnostics: not in the lock file, where npm would have to name its builds for every platform, and installed apart,
+ * because npm would change what the lock file has put beside them.
+ */
+const installAnalyser = (quiet) => {
+  const apart = join(root, "node_modules/.cache/analyser")
+  run("npm", ["install", "--prefix", apart, ...quiet, "@effect/tsgo@0.45.0"])
+  for (const path of ["@effect/tsgo", ".bin/effect-tsgo"])
+    symlinkSync(join(apart, "node_modules", path), join(root, "node_modules", path))
+}
 
 export const install = () =>
   whenStale(
@@ -59,7 +75,7 @@ export const install = () =>
       console.error("installing (once)…")
       const quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
       run("npm", ["ci", ...quiet])
-      run("npm", ["install", "--no-save", "--no-package-lock", ...quiet, analyser])
+      installAnalyser(quiet)
     }
   )
 

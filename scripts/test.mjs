@@ -22,11 +22,11 @@ const start = (command, args, stdio) => {
 
 const [first, ...rest] = process.argv.slice(2)
 if (first === "slow") {
-  process.exitCode = (await start(bin("vitest"), ["run", "--project=slow", ...rest], "inherit")).code
+  process.exitCode = (await start(bin("vitest"), ["run", "--project=slow*", ...rest], "inherit")).code
 } else {
   const words = process.argv.slice(2)
   // A file that is named runs, whatever its project.
-  const projects = words.some((word) => word.startsWith("test/")) ? [] : ["--project=!slow"]
+  const projects = words.some((word) => word.startsWith("test/")) ? [] : ["--project=!slow*"]
   const checking = start(process.execPath, [join(root, "scripts/check.mjs")], ["ignore", "pipe", "pipe"])
   const tests = await start(bin("vitest"), ["run", ...projects, ...words], "inherit")
   const check = await checking

@@ -12,7 +12,7 @@ const events = (stdout: string) =>
     .map((line) => JSON.parse(line) as Readonly<Record<string, any>>)
 
 /** A soak sets more. */
-const kills = Number(process.env["AIO_SOAK_KILLS"] ?? 12)
+const kills = Number(process.env["AIO_SOAK_KILLS"] ?? 8)
 
 describe("aio schedule serve under kill -9", () => {
   it("loses no run and records each one once, killed at random moments", async () => {

@@ -5,6 +5,9 @@ import * as Aio from "../support/Aio.js"
 
 afterAll(Aio.removeFolders)
 
+/** A soak sets more. */
+const kills = Number(process.env["AIO_SOAK_KILLS"] ?? 5)
+
 const aio = (args: ReadonlyArray<string>, options: Parameters<typeof Aio.run>[1] = {}) =>
   Aio.run(["subprocess", ...args], options)
 
@@ -69,7 +72,7 @@ describe("aio subprocess", () => {
   it("loses no job when it is killed at any moment and called again", async () => {
     const at = Aio.folder()
     const [log, ran] = [join(at, "log"), join(at, "ran")]
-    const items = Array.from({ length: 300 }, (_, i) => String(i + 1))
+    const items = Array.from({ length: 200 }, (_, i) => String(i + 1))
     const job = ["--", "sh", "-c", `echo $0 >> ${ran}`, ":::", ...items]
     const words = ["subprocess", "-q", "-j3", "--json", "--joblog", log, "--resume", ...job]
     const lines = (path: string) =>
@@ -79,11 +82,11 @@ describe("aio subprocess", () => {
         .slice(1)
         .map((line) => line.split("\t")[0]!)
     const again: Array<string> = []
-    // Killed at the n-th event of a job that has begun or ended, nine times: what was under way may run again.
-    for (let i = 0; i <= 9; i++) {
+    // Killed at the n-th event of a job that has begun or ended: what was under way may run again.
+    for (let i = 0; i <= kills; i++) {
       const [done, before] = [new Set(logged()), lines(ran).length]
       const running = Aio.start(words)
-      if (i < 9) {
+      if (i < kills) {
         await running.shows(`"event":"${i % 2 === 0 ? "started" : "finished"}"`, 1 + ((i * 5) % 13))
         running.kill("SIGKILL")
         await running.exited
@@ -110,7 +113,7 @@ describe("aio subprocess", () => {
     "killed and resumed, %s: no job of the log runs again, and no item is lost",
     async (_, options, command) => {
       const cwd = Aio.folder()
-      const numbers = Array.from({ length: 300 }, (_, i) => String(i + 1))
+      const numbers = Array.from({ length: 150 }, (_, i) => String(i + 1))
       const items = command.length === 0 ? numbers.map((item) => `echo ${item} >> ran`) : numbers
       writeFileSync(join(cwd, "in"), `${items.join("\n")}\n`)
       const words = [
