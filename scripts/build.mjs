@@ -1,6 +1,6 @@
 // npm run build: the library (dist/programs, dist/services, dist/testing, with types) and the command (dist/bin).
 import { spawnSync } from "node:child_process"
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { builtinModules } from "node:module"
 import { join } from "node:path"
 import { rolldown } from "rolldown"
@@ -11,6 +11,20 @@ import { aio, bin, root, run } from "./project.mjs"
 const dist = join(root, `dist.${process.pid}`)
 process.on("exit", () => rmSync(dist, { recursive: true, force: true }))
 run(bin("tsc"), ["-p", "tsconfig.build.json", "--outDir", dist])
+
+// "effect" loads all its modules, twice as many as a program needs: what is imported from it is imported from its own module.
+const narrow = (_, names) =>
+  names
+    .split(",")
+    .map((name) => name.trim().split(" as "))
+    .map(([name, as = name]) => `import * as ${as} from "effect/${name}"`)
+    .join("; ")
+for (const name of readdirSync(dist, { recursive: true }).filter((name) => name.endsWith(".js"))) {
+  const file = join(dist, name)
+  const text = readFileSync(file, "utf8")
+  const narrowed = text.replace(/^import \{ ([^}]*) \} from "effect"/gm, narrow)
+  if (narrowed !== text) writeFileSync(file, narrowed)
+}
 
 // One chunk a subcommand, loaded when it is called. Names carry a hash of the content: V8 checks a code cache
 // against nothing but the length of the source.

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { afterAll, describe, expect, it, layer } from "@effect/vitest"
+import { afterAll, describe, expect, it } from "@effect/vitest"
 import {
   Arbitrary,
   Duration,
@@ -12,6 +12,7 @@ import {
   FastCheck,
   HashSet,
   Layer,
+  ManagedRuntime,
   Option,
   Schema,
   Stream
@@ -60,103 +61,98 @@ const layers = [
 ] as const
 
 // One executor for all: each worker of its own would load TypeScript and the schemas anew.
-for (const [where, executor] of layers) {
-  layer(executor, { excludeTestServices: true })(`a typed job on ${where}`, (it) => {
-    it.effect("arguments, results and errors arrive as their types", () =>
-      Effect.gen(function* () {
-        const ada = booking("ada")
-        const found = Option.getOrThrow(yield* TypedJob.run(book, ada, Duration.seconds(1)))
-        expect(found).toBeInstanceOf(Booking)
-        expect(Equal.equals(found.tags, ada.tags)).toBe(true)
-        expect({ ...found, tags: 0 }).toEqual({ ...ada, tags: 0 })
-        expect(yield* TypedJob.run(book, booking("waits"), Duration.zero)).toEqual(Option.none())
-        for (const guest of ["fails", "throws", "rejects"]) {
-          const error = yield* Effect.flip(TypedJob.run(book, booking(guest), Duration.seconds(1)))
-          expect(error).toBeInstanceOf(Full)
-          expect(error).toMatchObject({ _tag: "Full", until: new Date(1000), free: 2n ** 70n })
-          expect(error.message).toBe("full until 1970-01-01T00:00:01.000Z")
-        }
-      })
-    )
+describe.each(layers)("a typed job on %s", (_, layer) => {
+  const runtime = ManagedRuntime.make(layer)
+  afterAll(() => runtime.dispose())
+  const test = (title: string, body: () => Effect.Effect<void, unknown, Executor.Executor>) =>
+    it(title, () => runtime.runPromise(body()))
 
-    it.effect("a failure that no schema describes is a JobFailed, and so is one beside a defect", () =>
-      Effect.gen(function* () {
-        const broken = yield* Effect.flip(TypedJob.run(book, booking("breaks"), Duration.zero))
-        expect(broken).toMatchObject({
-          _tag: "JobFailed",
-          message: "job jobs.ts#book failed: RangeError: out of rooms"
-        })
-        const both = yield* Effect.flip(TypedJob.run(book, booking("dies"), Duration.zero))
-        expect(both).toMatchObject({ _tag: "JobFailed" })
-      })
-    )
+  test("arguments, results and errors arrive as their types", () =>
+    Effect.gen(function* () {
+      const ada = booking("ada")
+      const found = Option.getOrThrow(yield* TypedJob.run(book, ada, Duration.seconds(1)))
+      expect(found).toBeInstanceOf(Booking)
+      expect(Equal.equals(found.tags, ada.tags)).toBe(true)
+      expect({ ...found, tags: 0 }).toEqual({ ...ada, tags: 0 })
+      expect(yield* TypedJob.run(book, booking("waits"), Duration.zero)).toEqual(Option.none())
+      for (const guest of ["fails", "throws", "rejects"]) {
+        const error = yield* Effect.flip(TypedJob.run(book, booking(guest), Duration.seconds(1)))
+        expect(error).toBeInstanceOf(Full)
+        expect(error).toMatchObject({ _tag: "Full", until: new Date(1000), free: 2n ** 70n })
+        expect(error.message).toBe("full until 1970-01-01T00:00:01.000Z")
+      }
+    }))
 
-    it.effect("schemas that do not match refuse the job, on either side", () =>
-      Effect.gen(function* () {
-        const refusal = <A, B>(job: TypedJob.TypedJob<[A], B>, arg: unknown = { guest: "ada" }) =>
-          Effect.map(Effect.flip(TypedJob.run(job, arg as A)), ({ _tag, message }) => ({ _tag, message }))
-        const before = TypedJob.contract(Contracts.echoBefore)
-        expect(yield* refusal(TypedJob.fromModule(url, "echo", before))).toEqual({
-          _tag: "JobRefused",
-          message: "job jobs.ts#echo is refused: its module does not take these arguments: 0.from: is missing"
-        })
-        const other = TypedJob.contract({ args: [Booking], success: Schema.NumberFromString })
-        expect(yield* refusal(TypedJob.fromModule(url, "echo", other), booking("ada"))).toMatchObject({
-          _tag: "JobRefused",
-          message: expect.stringContaining(
-            "its result does not match the schema here: Expected string, actual {"
-          )
-        })
-        const unkept = TypedJob.contract({ ...Contracts.book, error: Schema.Struct({ code: Schema.Number }) })
-        const error = yield* Effect.flip(
-          TypedJob.run(TypedJob.fromModule(url, "book", unkept), booking("fails"), Duration.zero)
+  test("a failure that no schema describes is a JobFailed, and so is one beside a defect", () =>
+    Effect.gen(function* () {
+      const broken = yield* Effect.flip(TypedJob.run(book, booking("breaks"), Duration.zero))
+      expect(broken).toMatchObject({
+        _tag: "JobFailed",
+        message: "job jobs.ts#book failed: RangeError: out of rooms"
+      })
+      const both = yield* Effect.flip(TypedJob.run(book, booking("dies"), Duration.zero))
+      expect(both).toMatchObject({ _tag: "JobFailed" })
+    }))
+
+  test("schemas that do not match refuse the job, on either side", () =>
+    Effect.gen(function* () {
+      const refusal = <A, B>(job: TypedJob.TypedJob<[A], B>, arg: unknown = { guest: "ada" }) =>
+        Effect.map(Effect.flip(TypedJob.run(job, arg as A)), ({ _tag, message }) => ({ _tag, message }))
+      const before = TypedJob.contract(Contracts.echoBefore)
+      expect(yield* refusal(TypedJob.fromModule(url, "echo", before))).toEqual({
+        _tag: "JobRefused",
+        message: "job jobs.ts#echo is refused: its module does not take these arguments: 0.from: is missing"
+      })
+      const other = TypedJob.contract({ args: [Booking], success: Schema.NumberFromString })
+      expect(yield* refusal(TypedJob.fromModule(url, "echo", other), booking("ada"))).toMatchObject({
+        _tag: "JobRefused",
+        message: expect.stringContaining(
+          "its result does not match the schema here: Expected string, actual {"
         )
-        expect(error).toMatchObject({
-          _tag: "JobRefused",
-          reason: "its error does not match the schema here: code: is missing"
-        })
-        expect(yield* Effect.flip(TypedJob.run(book, booking("lies"), Duration.zero))).toMatchObject({
-          _tag: "JobRefused",
-          reason: expect.stringContaining("its module's result is not what its schema describes: ")
-        })
-        expect(yield* refusal(TypedJob.fromModule(url, "plain", before))).toMatchObject({
-          _tag: "JobRefused",
-          message: expect.stringContaining("expected one that TypedJob.implement made")
-        })
-        const wrong = yield* refusal(echo, { ...booking("ada"), guest: "" })
-        expect(wrong).toMatchObject({
-          _tag: "NotSerializable",
-          message: expect.stringContaining("arguments of job")
-        })
       })
-    )
+      const unkept = TypedJob.contract({ ...Contracts.book, error: Schema.Struct({ code: Schema.Number }) })
+      const error = yield* Effect.flip(
+        TypedJob.run(TypedJob.fromModule(url, "book", unkept), booking("fails"), Duration.zero)
+      )
+      expect(error).toMatchObject({
+        _tag: "JobRefused",
+        reason: "its error does not match the schema here: code: is missing"
+      })
+      expect(yield* Effect.flip(TypedJob.run(book, booking("lies"), Duration.zero))).toMatchObject({
+        _tag: "JobRefused",
+        reason: expect.stringContaining("its module's result is not what its schema describes: ")
+      })
+      expect(yield* refusal(TypedJob.fromModule(url, "plain", before))).toMatchObject({
+        _tag: "JobRefused",
+        message: expect.stringContaining("expected one that TypedJob.implement made")
+      })
+      const wrong = yield* refusal(echo, { ...booking("ada"), guest: "" })
+      expect(wrong).toMatchObject({
+        _tag: "NotSerializable",
+        message: expect.stringContaining("arguments of job")
+      })
+    }))
 
-    it.effect("each has the end of each input in its place, and map fails with the first error", () =>
-      Effect.gen(function* () {
-        const wrong = { ...booking("ada"), guest: "" } as unknown as Contracts.Booking
-        const inputs = [booking("ada"), wrong, booking("bob")]
-        const items = yield* Stream.runCollect(TypedJob.each(echo, Stream.fromIterable(inputs), { chunk: 2 }))
-        expect(
-          [...items].map(({ index, input, result }) => [
-            index,
-            input === inputs[index],
-            Either.isRight(result)
-          ])
-        ).toEqual([
-          [0, true, true],
-          [1, true, false],
-          [2, true, true]
-        ])
-        const names: Array<string> = []
-        const mapped = TypedJob.map(echo, inputs).pipe(
-          Stream.runForEach(({ guest }) => Effect.sync(() => names.push(guest)))
-        )
-        expect(yield* Effect.flip(mapped)).toMatchObject({ _tag: "NotSerializable", part: "arguments" })
-        expect(names).toEqual(["ada"])
-      })
-    )
-  })
-}
+  test("each has the end of each input in its place, and map fails with the first error", () =>
+    Effect.gen(function* () {
+      const wrong = { ...booking("ada"), guest: "" } as unknown as Contracts.Booking
+      const inputs = [booking("ada"), wrong, booking("bob")]
+      const items = yield* Stream.runCollect(TypedJob.each(echo, Stream.fromIterable(inputs), { chunk: 2 }))
+      expect(
+        [...items].map(({ index, input, result }) => [index, input === inputs[index], Either.isRight(result)])
+      ).toEqual([
+        [0, true, true],
+        [1, true, false],
+        [2, true, true]
+      ])
+      const names: Array<string> = []
+      const mapped = TypedJob.map(echo, inputs).pipe(
+        Stream.runForEach(({ guest }) => Effect.sync(() => names.push(guest)))
+      )
+      expect(yield* Effect.flip(mapped)).toMatchObject({ _tag: "NotSerializable", part: "arguments" })
+      expect(names).toEqual(["ada"])
+    }))
+})
 
 describe("a typed job", () => {
   it.live("every value of its schemas makes the way there and back", () =>

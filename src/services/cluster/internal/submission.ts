@@ -88,6 +88,8 @@ export const make = ({
   let outbox: Array<Row> = []
   let removing: Array<{ readonly idx: number; readonly args: string; readonly onGone: () => void }> = []
   let arrived: Array<{ readonly row: Row; readonly result: string; readonly runner: string | null }> = []
+  /** Rows that are on their way into the store. */
+  const adding = new Set<number>()
   const unsent = makeSignal()
   const unfetched = makeSignal()
   const unwanted = makeSignal()
@@ -194,6 +196,7 @@ export const make = ({
         )
       )
       if (some.length === 0) continue
+      for (const { idx } of some) adding.add(idx)
       const added = yield* ask(
         queue.add(
           id,
@@ -202,6 +205,8 @@ export const make = ({
           some.map(({ args, idx, wants }) => ({ idx, args, ...(wants === undefined ? {} : { wants }) }))
         )
       )
+      adding.clear()
+      if (removing.length > 0) unwanted.set()
       if (added < 0) return yield* lost
       if (added < some.length) {
         const idx = some.map(({ idx }) => idx)
@@ -307,8 +312,10 @@ export const make = ({
 
   const remove = Effect.gen(function* () {
     yield* unwanted.wait
-    const some = removing
-    removing = []
+    // What is not in the store yet would be removed before it is there, and run.
+    const some = removing.filter(({ idx }) => !adding.has(idx))
+    removing = removing.filter(({ idx }) => adding.has(idx))
+    if (some.length === 0) return
     const idx = some.map(({ idx }) => idx)
     const removed = yield* Effect.either(ask(queue.cancel(id, group, idx)))
     for (const { onGone } of some) onGone()
