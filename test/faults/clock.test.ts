@@ -1,51 +1,17 @@
-import { writeFileSync } from "node:fs"
-import { join } from "node:path"
-import { pathToFileURL } from "node:url"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
+import * as SetClock from "../support/SetClock.js"
 
-// A wall clock that is set while `aio schedule` waits. A module that is loaded first adds the number in a file to the time
-// of day; the monotonic clock stays as it is, as for a clock that is set by hand or by NTP.
+// A wall clock that is set while `aio schedule` waits.
 
 afterAll(Aio.removeFolders)
 
-const shim = `
-import { readFileSync } from "node:fs"
-const Real = Date
-const offset = () => {
-  try {
-    return Number(readFileSync(process.env.CLOCK_OFFSET, "utf8"))
-  } catch {
-    return 0
-  }
-}
-globalThis.Date = class Date extends Real {
-  constructor(...words) {
-    if (words.length === 0) super(Real.now() + offset())
-    else super(...words)
-  }
-  static now() {
-    return Real.now() + offset()
-  }
-}
-`
 const hour = 3_600_000
 
 /** `aio schedule` with its clock; `set` changes the clock by so many milliseconds. */
 const start = (words: ReadonlyArray<string>) => {
-  const folder = Aio.folder()
-  const file = join(folder, "offset")
-  const set = (by: number) => writeFileSync(file, String(by))
-  set(0)
-  writeFileSync(join(folder, "shim.mjs"), shim)
-  const running = Aio.start(["schedule", ...words, "--json", "--", "true"], {
-    env: {
-      NODE_OPTIONS: `--import ${pathToFileURL(join(folder, "shim.mjs"))}`,
-      CLOCK_OFFSET: file,
-      TZ: "UTC"
-    }
-  })
-  return { running, set }
+  const { env, set } = SetClock.make(Aio.folder())
+  return { running: Aio.start(["schedule", ...words, "--json", "--", "true"], { env }), set }
 }
 
 const eventsOf = (stdout: string): ReadonlyArray<any> =>

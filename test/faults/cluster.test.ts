@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, describe, expect, it } from "@effect/vitest"
 import * as Aio from "../support/Aio.js"
+import * as SetClock from "../support/SetClock.js"
 import * as Started from "../support/Started.js"
 
 // Runners that are killed under what they run for aio subprocess and aio gather. Functions: test/network/cluster.services.test.ts.
@@ -71,5 +72,34 @@ describe("kill -9 of a runner", () => {
     const ids = (n: string | undefined) => ran().flatMap(([number, , , id]) => (number === n ? [id] : []))
     for (const [n, , , id] of cut) expect(ids(n)).toEqual([id, id])
     await untilLines(join(cwd, "ran"), numbers.length + cut.length)
+  })
+})
+
+describe("a clock that is set", () => {
+  it("under a runner and its submitter ends no job, and none runs twice", async () => {
+    const cwd = Aio.folder()
+    const { env, set } = SetClock.make(cwd)
+    const own = async () => {
+      const words = ["runner", "--store", "jobs.sqlite", "--max-workers", "2", "--commands"]
+      const running = starting(words, { cwd, env })
+      await running.shows("at once")
+    }
+    // The clock of the other machine stays right.
+    await Promise.all([own(), runner(cwd, "--commands")])
+    const numbers = Array.from({ length: 30 }, (_, i) => String(i))
+    const script = "echo {} >> ran; sleep 0.4; echo {}"
+    const words = ["subprocess", "-k", "--cluster", "jobs.sqlite", script, ":::", ...numbers]
+    const submitter = starting(words, { cwd, env })
+    for (const [at, by] of [
+      [4, 3_600_000],
+      [12, -7_200_000],
+      [20, 0]
+    ] as const) {
+      await untilLines(join(cwd, "ran"), at)
+      set(by)
+    }
+    const { code, stdout } = await submitter.ended
+    expect([code, stdout]).toEqual([0, numbers.map((n) => `${n}\n`).join("")])
+    expect([...lines(join(cwd, "ran"))].sort()).toEqual([...numbers].sort())
   })
 })
