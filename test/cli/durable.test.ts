@@ -118,6 +118,8 @@ describe("aio schedule -f CRONTAB --durable", () => {
       return stderr
     }
     expect(await refused("-f", "boot", "--durable")).toContain("@reboot does not apply with --durable")
+    expect(await refused("-f", "crontab", "--name", "x")).toContain("--name applies to --durable only")
+    expect(await refused("later", "0", "--name", "x", "--", "true")).toContain("--name applies to --durable")
     expect(await refused("-f", "crontab", "--durable", "--name", "x")).toContain("--name is for one schedule")
     expect(await refused("-f", "crontab", "--durable", "--log-dir", "logs")).toContain(
       "--log-dir does not apply"

@@ -373,13 +373,15 @@ export const serve = (
         const fiber = yield* Effect.forkDaemon(execute(one, presence.id()))
         active.set(one.run.id, { fiber, run: one.run })
       }
+      // Before the store is asked: a run that ends meanwhile makes the next one in its queue ready.
+      const isIdle = active.size === 0
       const [next] = yield* store.use(
         (sql) => sql<{ at: number | null; more: number | null }>`SELECT
           (SELECT min(deadline) FROM aio_schedules WHERE state = 'active' AND work IN ${sql.in(works)}) AS at,
           (SELECT min(ready) FROM aio_schedule_runs WHERE status = 'waiting' AND work IN ${sql.in(works)}) AS more`
       )
       const times = [next?.at, next?.more].filter((at) => at != null)
-      if (untilDone && times.length === 0 && active.size === 0) {
+      if (untilDone && times.length === 0 && isIdle) {
         // What another server holds is this one's if that one dies.
         const held = yield* store.use(
           (sql) => sql`SELECT id FROM aio_schedule_runs

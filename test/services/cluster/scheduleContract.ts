@@ -126,6 +126,23 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
     )
 
     live(
+      "serves until all is done, also when a run ends while the store answers",
+      Effect.gen(function* () {
+        const store = yield* Store.Store
+        // The question what is due next is answered late, of all that the server asks.
+        const isNext = (rows: unknown) => JSON.stringify(rows).startsWith('[{"at":')
+        const late = ((query) =>
+          Effect.tap(store.use(query), (rows) =>
+            isNext(rows) ? Effect.sleep(40) : Effect.void
+          )) as typeof store.use
+        yield* Schedules.add("tick", every(1, { times: 6, overlap: "queueAll", catchUp: "all" }))
+        const { runs, serve } = server(() => Effect.as(Effect.sleep(5), ok), { poll: 10 })
+        yield* Effect.provideService(Effect.scoped(serve), Store.Store, { ...store, use: late })
+        expect(runs.map(({ number }) => number)).toEqual([1, 2, 3, 4, 5, 6])
+      })
+    )
+
+    live(
       "keeps its place in the series, and what it missed, from one server to the next",
       Effect.gen(function* () {
         const offset = yield* Ref.make(0)
