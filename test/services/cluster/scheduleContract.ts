@@ -67,10 +67,10 @@ export const shifted = (offset: Ref.Ref<number>) =>
 
 export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.Store, unknown>): void => {
   describe(name, () => {
-    const live = (text: string, test: Effect.Effect<void, unknown, Store.Store>) =>
-      it.live(text, () => Effect.provide(test, fresh()))
+    const test = (text: string, body: Effect.Effect<void, unknown, Store.Store>) =>
+      it.live(text, () => Effect.provide(body, fresh()))
 
-    live(
+    test(
       "runs what is due once, with an id, and records its end",
       Effect.gen(function* () {
         const id = yield* Schedules.add("tea", later(20))
@@ -95,7 +95,7 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
-    live(
+    test(
       "tries a run again by its policy, as another run with another id",
       Effect.gen(function* () {
         const id = yield* Schedules.add("tea", later(0, { retries: 2, backoff: { first: 10, jitter: 0 } }))
@@ -111,7 +111,7 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
-    live(
+    test(
       "runs a series as often as it says, and keeps the last runs on record",
       Effect.gen(function* () {
         const id = yield* Schedules.add("tick", every(20, { times: 5, overlap: "queueAll", catchUp: "all" }))
@@ -125,7 +125,7 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
-    live(
+    test(
       "serves until all is done, also when a run ends while the store answers",
       Effect.gen(function* () {
         const store = yield* Store.Store
@@ -142,7 +142,7 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
-    live(
+    test(
       "keeps its place in the series, and what it missed, from one server to the next",
       Effect.gen(function* () {
         const offset = yield* Ref.make(0)
@@ -162,7 +162,7 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
-    live(
+    test(
       "holds the overlap policy across servers: a run that waits starts when the other has ended",
       Effect.gen(function* () {
         const id = yield* Schedules.add("tick", every(30, { times: 2, overlap: "queueOne" }))
@@ -181,7 +181,7 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
-    live(
+    test(
       "cancels a schedule and its run, and says so when it was over already",
       Effect.gen(function* () {
         const id = yield* Schedules.add("tick", every(10, { retries: 5 }))
@@ -198,7 +198,7 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
-    live(
+    test(
       "pauses, resumes without what was due meanwhile, and runs what is triggered",
       Effect.gen(function* () {
         const id = yield* Schedules.add("tick", every(60_000, {}))
@@ -213,7 +213,7 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
-    live(
+    test(
       "refuses what it does not know, and what never runs",
       Effect.gen(function* () {
         const unknown = yield* Effect.flip(Schedules.cancel("nothing"))
@@ -235,7 +235,7 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
-    live(
+    test(
       "waits for its runs when it is asked to end, and cancels those that take too long",
       Effect.gen(function* () {
         const id = yield* Schedules.add("long", later(0))
@@ -261,7 +261,7 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
-    live(
+    test(
       "continues by the new time when the clock is set back",
       Effect.gen(function* () {
         const offset = yield* Ref.make(0)
@@ -280,7 +280,7 @@ export const scheduleContract = (name: string, fresh: () => Layer.Layer<Store.St
       })
     )
 
-    live(
+    test(
       "pauses a schedule that it cannot read, and runs the others",
       Effect.gen(function* () {
         const store = yield* Store.Store
