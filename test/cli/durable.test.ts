@@ -1,7 +1,9 @@
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { Effect } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
+import * as Store from "../../src/services/cluster/Store.js"
 import * as Aio from "../support/Aio.js"
 import * as InProcess from "../support/InProcess.js"
 
@@ -106,6 +108,20 @@ describe("aio schedule -f CRONTAB --durable", () => {
     await serving.shows("two\n")
     serving.kill("SIGTERM")
     expect((await serving.ended).stdout).toBe(`ada l ${run} a%b\none\ntwo\n`)
+  })
+
+  it("gives each job a jitter of its own", async () => {
+    const { aio, cwd, store } = place()
+    writeFileSync(join(cwd, "crontab"), "@daily true\n".repeat(4))
+    await aio("-f", "crontab", "--durable", "--jitter", "1h")
+    const deadlines = Store.open({ _tag: "Sqlite", file: store }, []).pipe(
+      Effect.flatMap(({ use }) =>
+        use((sql) => sql<{ deadline: number }>`SELECT deadline FROM aio_schedules`)
+      ),
+      Effect.scoped,
+      Effect.runPromise
+    )
+    expect(new Set((await deadlines).map(({ deadline }) => deadline)).size).toBe(4)
   })
 
   it("refuses what a record cannot keep, and adds nothing", async () => {

@@ -88,10 +88,12 @@ export const record = (
     const millis = (duration: Duration.DurationInput | undefined) =>
       duration === undefined ? undefined : Duration.toMillis(duration)
     const { retries } = config.retries
-    const seed = options.seed ?? (jitter === undefined ? undefined : yield* Random.nextIntBetween(0, 2 ** 31))
     const specOf = ({ command, when, zone = options.zone }: ScheduledRuns.ScheduledCommand) =>
       Effect.gen(function* () {
         const { args, command: file, env, stdin } = command as Platform.StandardCommand
+        // Each job has a jitter of its own.
+        const seed =
+          options.seed ?? (jitter === undefined ? undefined : yield* Random.nextIntBetween(0, 2 ** 31))
         const fed =
           typeof stdin === "string"
             ? undefined
