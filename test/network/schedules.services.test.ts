@@ -1,26 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Either, Fiber, Layer } from "effect"
+import { Effect, Fiber } from "effect"
 import * as Schedules from "../../src/services/cluster/Schedules.js"
 import * as Store from "../../src/services/cluster/Store.js"
 import { durableTimersContract } from "../services/cluster/durableTimersContract.js"
 import { later, scheduleContract, server } from "../services/cluster/scheduleContract.js"
-import { settings } from "./settings.js"
+import * as PgSchema from "./schema.js"
 
 // Durable schedules on a real PostgreSQL, each test in a schema of its own.
 
-const url = settings["DATABASE_URL"] ?? ""
-const parse = (text: string) => Either.getOrThrow(Store.parse(text))
-let schemas = 0
-
-/** The tables of a test, in a schema that is made for it. */
-const fresh = () => {
-  const name = `schedules_${process.pid}_${++schemas}`
-  const made = Effect.flatMap(Store.open(parse(url), []), ({ use }) =>
-    use((sql) => sql`CREATE SCHEMA ${sql(name)}`)
-  )
-  const location = parse(`${url}?options=${encodeURIComponent(`-c search_path=${name}`)}`)
-  return Layer.unwrapEffect(Effect.as(Effect.scoped(made), Store.layer(location, [Schedules.tables])))
-}
+const fresh = () => PgSchema.fresh([Schedules.tables])
 
 scheduleContract("Schedules, PostgreSQL", fresh)
 durableTimersContract("DurableTimers, PostgreSQL", fresh)
@@ -32,7 +20,7 @@ describe("Schedules, PostgreSQL", () => {
       expect(message).toContain(
         "it has no table aio_schedules; open it with the tables of each service that uses it"
       )
-    }).pipe(Effect.provide(Store.layer(parse(url), [])))
+    }).pipe(Effect.provide(Store.layer(PgSchema.parse(PgSchema.url), [])))
   )
 
   it.live("runs each run once, with several servers at work", () =>
@@ -125,11 +113,9 @@ describe("Schedules, PostgreSQL", () => {
 
   it.live("brings the tables up to date once, when several processes open the store", () =>
     Effect.gen(function* () {
-      const name = `schedules_${process.pid}_${++schemas}`
-      yield* Effect.scoped(
-        Effect.flatMap(Store.open(parse(url), []), ({ use }) => use((sql) => sql`CREATE SCHEMA ${sql(name)}`))
-      )
-      const location = parse(`${url}?options=${encodeURIComponent(`-c search_path=${name}`)}`)
+      const { made, url } = PgSchema.inSchema()
+      yield* made
+      const location = PgSchema.parse(url)
       const versions = yield* Effect.all(
         Array.from({ length: 5 }, () =>
           Effect.scoped(
@@ -149,12 +135,15 @@ describe("Schedules, PostgreSQL", () => {
     () =>
       Effect.gen(function* () {
         const refusal = (text: string) =>
-          Effect.map(Effect.flip(Effect.scoped(Store.open(parse(text), [Schedules.tables]))), (error) => ({
-            code: error.exitCode,
-            message: error.message
-          }))
+          Effect.map(
+            Effect.flip(Effect.scoped(Store.open(PgSchema.parse(text), [Schedules.tables]))),
+            (error) => ({
+              code: error.exitCode,
+              message: error.message
+            })
+          )
         const at = (change: (url: URL) => void) => {
-          const changed = new URL(url)
+          const changed = new URL(PgSchema.url)
           change(changed)
           return changed.href
         }

@@ -2,30 +2,17 @@ import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import * as Activity from "@effect/workflow/Activity"
 import * as DurableDeferred from "@effect/workflow/DurableDeferred"
 import * as Workflow from "@effect/workflow/Workflow"
-import { Deferred, Effect, Either, Fiber, Layer, Schema } from "effect"
+import { Deferred, Effect, Fiber, Layer, Schema } from "effect"
 import * as DurableWorkflows from "../../src/services/cluster/DurableWorkflows.js"
 import * as Store from "../../src/services/cluster/Store.js"
 import { workflowContract } from "../services/cluster/workflowContract.js"
 import { workflowKills } from "../services/cluster/workflowKills.js"
 import * as Postgres from "./postgres.js"
-import { settings } from "./settings.js"
+import * as PgSchema from "./schema.js"
 
 // Workflows on a real PostgreSQL, each test in a schema of its own.
 
-const url = settings["DATABASE_URL"] ?? ""
-const parse = (text: string) => Either.getOrThrow(Store.parse(text))
-let schemas = 0
-const inSchema = () => {
-  const name = `workflows_${process.pid}_${++schemas}`
-  const made = Effect.flatMap(Store.open(parse(url), []), ({ use }) =>
-    use((sql) => sql`CREATE SCHEMA ${sql(name)}`)
-  )
-  return { made: Effect.scoped(made), url: `${url}?options=${encodeURIComponent(`-c search_path=${name}`)}` }
-}
-const fresh = () => {
-  const { made, url } = inSchema()
-  return Layer.unwrapEffect(Effect.as(made, Store.layer(parse(url), [DurableWorkflows.tables])))
-}
+const fresh = () => PgSchema.fresh([DurableWorkflows.tables])
 
 workflowContract("DurableWorkflows, PostgreSQL", fresh)
 
@@ -62,7 +49,7 @@ describe("DurableWorkflows, PostgreSQL", () => {
   )
 })
 
-const places = Array.from({ length: 3 }, inSchema)
+const places = Array.from({ length: 3 }, PgSchema.inSchema)
 beforeAll(() => Effect.runPromise(Effect.forEach(places, ({ made }) => made)))
 workflowKills("workflows in PostgreSQL", () => places.pop()!.url)
 
@@ -113,7 +100,7 @@ describe("workflows, and PostgreSQL that is killed", () => {
           yield* Fiber.join(done)
           return yield* Fiber.join(executed)
         })
-        const store = Store.layer(parse(postgres.url), [DurableWorkflows.tables])
+        const store = Store.layer(PgSchema.parse(postgres.url), [DurableWorkflows.tables])
         const engine = Layer.provideMerge(live, DurableWorkflows.layer({ poll: "50 millis" }))
         const result = yield* Effect.scoped(
           Effect.flatMap(Layer.build(Layer.provide(engine, store)), (context) =>
