@@ -54,8 +54,8 @@ export default defineConfig({
           exclude: [...clocks, ...compiler, ...slow, ...slowCompiler, ...services]
         }
       },
-      // What goes wrong outside, in hundreds of real processes, and what is true of every example, zone or entry point: not
-      // part of `npm test` but of `npm run test:slow`.
+      // What goes wrong outside, in hundreds of real processes, what waits for servers, runners and worker threads, and what is
+      // true of every example, zone or entry point: not part of `npm test` but of `npm run test:slow`.
       { extends: true, test: { name: "slow", include: slow } },
       { extends: true, test: { name: "slow-compiler", include: slowCompiler } }
     ],

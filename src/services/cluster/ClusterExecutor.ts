@@ -204,8 +204,8 @@ const make = (
  * the job's id as `"aio.job"`, for effects that must not be repeated. Interrupted, a job's result is no longer recorded, and its
  * runner cancels it within 2 seconds. Output of a job goes to its runner's.
  *
- * Fails with `StoreError` if the store cannot be opened, with `RunError` for a run that is not there or of another job, and for a
- * storage that is none; a job fails with `JobRefused` if no runner has its code or the store has failed for longer than
+ * Fails with `StoreError` if the store cannot be opened, with `RunError` for a run that is not there or of another job, and if
+ * `storage` names no storage; a job fails with `JobRefused` if no runner has its code or the store has failed for longer than
  * `patience`. Needs what `Store.open` needs.
  *
  * @example

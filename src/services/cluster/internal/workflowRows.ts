@@ -137,7 +137,7 @@ export const addChild = (
 export const find = ({ use }: Service, id: string): Effect.Effect<Execution | undefined, Store.StoreError> =>
   use((sql) => Effect.map(sql<Execution>`SELECT * FROM aio_workflows WHERE id = ${id}`, ([row]) => row))
 
-/** Which of them nobody needs to wait for any longer. */
+/** Those of the executions that are suspended or done: a wait for one of these is over. */
 export const settled = (
   { use }: Service,
   ids: ReadonlyArray<string>
