@@ -16,7 +16,7 @@ export const divergences: ReadonlyArray<Divergence> = [
     case: "cancel-requests",
     reason:
       "Task.cancel is a request that takes effect when the canceller next waits. Here cancel returns when the " +
-      "clean-up is over: whoever has cancelled something may rely on its resources being free.",
+      "clean-up is over, so that the caller may rely on the resources being free.",
     python: ["cancel returns", "work cleans up"],
     here: ["work cleans up", "cancel returns"]
   },
@@ -24,7 +24,7 @@ export const divergences: ReadonlyArray<Divergence> = [
     case: "cancel-twice",
     reason:
       "A second Task.cancel raises CancelledError anew, in the middle of the clean-up, and so breaks it off. Here a " +
-      "finalizer is not interruptible: however often one asks, it runs to its end.",
+      "finalizer is not interruptible and runs to its end, however many requests arrive.",
     python: ["clean-up begins", "cancel again", "over"],
     here: ["clean-up begins", "cancel again", "clean-up ends", "over"]
   },
@@ -40,8 +40,8 @@ export const divergences: ReadonlyArray<Divergence> = [
   {
     case: "unobserved-failure",
     reason:
-      "CPython reports a failure that nobody retrieved when the task is collected as garbage, here at once, elsewhere " +
-      "any time or never. A group reports it when it closes: by then nobody can look at it any more, and the " +
+      "CPython reports a failure that was not retrieved when the task is collected as garbage, here at once, elsewhere " +
+      "any time or never. A group reports it when it closes: by then it cannot be retrieved any more, and the " +
       "moment is the same every time.",
     python: ["reported: lost", "main goes on", "over"],
     here: ["main goes on", "reported: lost", "over"]
@@ -49,7 +49,7 @@ export const divergences: ReadonlyArray<Divergence> = [
   {
     case: "gather-continue",
     reason:
-      'gather fails at once and leaves the others running, with nobody to wait for them. Under "continue" they run ' +
+      'gather fails at once and leaves the others running, without waiting for them. Under "continue" they run ' +
       "on too, but the failure comes when all are done: no task outlives the call that started it.",
     python: ["b ends", "failed: early", "a ends", "c ends"],
     here: ["b ends", "a ends", "c ends", "failed: early"]
@@ -80,6 +80,14 @@ export const divergences: ReadonlyArray<Divergence> = [
     here: ["reported: clean-up broke", "group cancelled"]
   },
   {
+    case: "group-body-and-task-fail",
+    reason:
+      "asyncio and trio raise an exception group with the body's error and the failure of a task's clean-up. Here the " +
+      "group fails with the body's error, which is typed, and the clean-up's failure is reported.",
+    python: ["failed: body work"],
+    here: ["failed: body", "reported: work"]
+  },
+  {
     case: "group-two-fail",
     reason:
       "asyncio cancels the siblings of a failed task on the next turn, so a task that is due in the same turn still " +
@@ -107,7 +115,7 @@ export const divergences: ReadonlyArray<Divergence> = [
     case: "generator-break",
     reason:
       "Python leaves an asynchronous generator suspended when its loop is left by break, and finalises it later, in a " +
-      "task of the loop's own, unless one wrote contextlib.aclosing around it. Here the clean-up is over before " +
+      "task of the loop's own, unless contextlib.aclosing is around it. Here the clean-up is over before " +
       "the consumer goes on, always (the case generator-aclosing is the same on both sides).",
     python: ["got 0", "got 1", "after the loop", "finalised"],
     here: ["got 0", "got 1", "finalised", "after the loop"]
@@ -198,7 +206,7 @@ export const divergences: ReadonlyArray<Divergence> = [
     case: "server-disconnect",
     reason:
       "A stream handler hears that its client has gone only when it next reads or writes. Here the request is a fiber " +
-      "that is cancelled with its client: nobody computes what nobody will read.",
+      "that is cancelled with its client: a result that will not be read is not computed.",
     python: ["handler runs", "client has gone", "handler ran to its end"],
     here: ["handler runs", "client has gone", "handler cancelled"]
   }
