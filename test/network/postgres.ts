@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { connect, createServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { prepare } from "../../scripts/postgres.mjs"
 import { binaries } from "./settings.js"
 
@@ -21,6 +21,8 @@ export interface Postgres {
   readonly url: string
   readonly kill: () => Promise<void>
   readonly start: () => Promise<void>
+  /** Runs statements in a connection of their own, which stays open until it is ended. */
+  readonly ask: (statements: string) => Promise<{ readonly end: () => Promise<void> }>
   readonly remove: () => Promise<void>
 }
 
@@ -57,6 +59,20 @@ export const make = async (): Promise<Postgres> => {
     url,
     start,
     kill,
+    ask: (statements) =>
+      new Promise((resolve, reject) => {
+        const words = [url, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+        const client = spawn(join(dirname(initdb), "psql"), words)
+        const closed = new Promise<void>((resolve) => client.once("close", () => resolve()))
+        const end = () => {
+          client.stdin.end()
+          return closed
+        }
+        client.once("error", reject)
+        client.stderr.once("data", (bytes) => reject(new Error(String(bytes))))
+        client.stdout.once("data", () => resolve({ end }))
+        client.stdin.write(`${statements};\n\\echo done\n`)
+      }),
     remove: async () => {
       await kill()
       rmSync(folder, { recursive: true, force: true })
