@@ -2,7 +2,6 @@ import { fstatSync } from "node:fs"
 import { resolve } from "node:path"
 import { Effect, Layer, Option } from "effect"
 import * as Loops from "../programs/Loops.js"
-import { ExitError, ofMany } from "../services/host/ExitCodes.js"
 import { leanHeap } from "../services/host/HeapTuning.js"
 import * as Input from "../services/host/Input.js"
 import * as Output from "../services/host/Output.js"
@@ -21,6 +20,7 @@ import * as ProcessServices from "./kernel/ProcessServices.js"
 import * as Reporter from "./kernel/Reporter.js"
 import * as UserFunction from "./kernel/UserFunction.js"
 import * as Values from "./kernel/Values.js"
+import { shown } from "./loop/failure.js"
 import { conflict, flags, tableOf } from "./loop/flags.js"
 import * as View from "./loop/view.js"
 
@@ -30,18 +30,6 @@ const behind = (words: ReadonlyArray<string>) =>
 
 const isFile = (word: string) => /\.[cm]?[jt]sx?(?:#|$)/.test(word)
 
-/** The accepted input, for messages. */
-const right = (problem: string): string =>
-  problem.startsWith("longer than")
-    ? "allow more with --max-line"
-    : problem.startsWith("not JSON")
-      ? "give a JSON value a line"
-      : problem.startsWith("not CSV")
-        ? "give rows like the header, quotes doubled within quotes"
-        : problem.startsWith("not TSV")
-          ? "give rows like the header, a tab within a field as \\t"
-          : "give text in UTF-8"
-
 /** Whether stdout is a file that has content: of an earlier run, where one is resumed. */
 const isBegun = (): boolean => {
   try {
@@ -50,21 +38,6 @@ const isBegun = (): boolean => {
   } catch {
     return false
   }
-}
-
-/** The line of a failure that ends the run; the failure of a function was reported as an event. */
-const shown = (place: (line: number) => string, error: RecordRun.ReportedError) => {
-  if (error._tag === "Gap") {
-    const { exitCode, message } = error
-    return new ExitError({ exitCode, message: `aio loop: ${message}; --on-gap warn continues` })
-  }
-  if (error._tag !== "RecordFailed") return Command.usage(error.message)
-  const { detail, exitCode, record } = error
-  const message = Items.describe(place(record.line), detail)
-  if (record.index === 0) return Command.usage(message) // a CSV's header, which --on-failure does not cover
-  return record.problem === undefined
-    ? new ExitError({ exitCode: ofMany([exitCode]), message: "" })
-    : Command.usage(`${message}; ${right(record.problem)}, or go on with --on-failure continue`)
 }
 
 export const command = Command.provide(

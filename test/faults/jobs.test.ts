@@ -69,38 +69,42 @@ describe("aio subprocess", () => {
     expect(count()).toBeLessThan(32)
   })
 
-  it("loses no job when it is killed at any moment and called again", async () => {
-    const at = Aio.folder()
-    const [log, ran] = [join(at, "log"), join(at, "ran")]
-    const items = Array.from({ length: 200 }, (_, i) => String(i + 1))
-    const job = ["--", "sh", "-c", `echo $0 >> ${ran}`, ":::", ...items]
-    const words = ["subprocess", "-q", "-j3", "--json", "--joblog", log, "--resume", ...job]
-    const lines = (path: string) =>
-      existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1) : []
-    const logged = () =>
-      lines(log)
-        .slice(1)
-        .map((line) => line.split("\t")[0]!)
-    const again: Array<string> = []
-    // Killed at the n-th event of a job that has begun or ended: what was under way may run again.
-    for (let i = 0; i <= kills; i++) {
-      const [done, before] = [new Set(logged()), lines(ran).length]
-      const running = Aio.start(words)
-      if (i < kills) {
-        await running.shows(`"event":"${i % 2 === 0 ? "started" : "finished"}"`, 1 + ((i * 5) % 13))
-        running.kill("SIGKILL")
-        await running.exited
-      } else expect((await running.ended).code).toBe(0)
-      again.push(
-        ...lines(ran)
-          .slice(before)
-          .filter((item) => done.has(item))
-      )
-    }
-    expect(again).toEqual([])
-    expect([...new Set(lines(ran))].sort()).toEqual([...items].sort())
-    expect(logged().sort()).toEqual([...items].sort())
-  }, 60_000)
+  it(
+    "loses no job when it is killed at any moment and called again",
+    async () => {
+      const at = Aio.folder()
+      const [log, ran] = [join(at, "log"), join(at, "ran")]
+      const items = Array.from({ length: 40 * kills }, (_, i) => String(i + 1))
+      const job = ["--", "sh", "-c", `echo $0 >> ${ran}`, ":::", ...items]
+      const words = ["subprocess", "-q", "-j3", "--json", "--joblog", log, "--resume", ...job]
+      const lines = (path: string) =>
+        existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1) : []
+      const logged = () =>
+        lines(log)
+          .slice(1)
+          .map((line) => line.split("\t")[0]!)
+      const again: Array<string> = []
+      // Killed at the n-th event of a job that has begun or ended: what was under way may run again.
+      for (let i = 0; i <= kills; i++) {
+        const [done, before] = [new Set(logged()), lines(ran).length]
+        const running = Aio.start(words)
+        if (i < kills) {
+          await running.shows(`"event":"${i % 2 === 0 ? "started" : "finished"}"`, 1 + ((i * 5) % 13))
+          running.kill("SIGKILL")
+          await running.exited
+        } else expect((await running.ended).code).toBe(0)
+        again.push(
+          ...lines(ran)
+            .slice(before)
+            .filter((item) => done.has(item))
+        )
+      }
+      expect(again).toEqual([])
+      expect([...new Set(lines(ran))].sort()).toEqual([...items].sort())
+      expect(logged().sort()).toEqual([...items].sort())
+    },
+    60_000 + 5000 * kills
+  )
 
   // The job writes what it is given to `ran`, with its number; its name in the log has these items.
   it.each<[how: string, options: ReadonlyArray<string>, command: ReadonlyArray<string>]>([

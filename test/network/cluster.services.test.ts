@@ -266,9 +266,12 @@ describe("a cluster", { timeout: 120_000 }, () => {
     await Promise.all(kept)
   })
 
-  it("random kills of runners, submitter and PostgreSQL: every result is there once", async () => {
+  const kills = Number(process.env["AIO_SOAK_KILLS"] ?? 6)
+  const timeout = 120_000 + 5000 * kills
+  it("random kills of runners, submitter and PostgreSQL: every result is there once", {
+    timeout
+  }, async () => {
     const seed = Number(process.env["AIO_SOAK_SEED"] ?? 1)
-    const kills = Number(process.env["AIO_SOAK_KILLS"] ?? 6)
     let state = seed
     const random = () => {
       state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0

@@ -112,9 +112,12 @@ export const workflowKills = (name: string, storeIn: (folder: string) => string)
       expect(notes()).toEqual(["1 1 1", "1 2 1", "1 2 2", "1 3 1"])
     })
 
-    it("kill -9 at random moments: each execution has one result, and no finished step ran again", async () => {
+    const timeout = 120_000 + 5000 * kills
+    it("kill -9 at random moments: each execution has one result, and no finished step ran again", {
+      timeout
+    }, async () => {
       const { notes, start } = scene()
-      const count = 30
+      const count = 5 * kills
       const client = start("--execute", `1-${count}`, "--steps", "6", "--ms", "25")
       const servers = [start("--serve"), start("--serve")]
       for (let i = 0; i < kills; i++) {
