@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { pathToFileURL } from "node:url"
 import { prepare } from "../scripts/postgres.mjs"
 import { aio, compare, root, selfTimed, which } from "./harness.mjs"
 
@@ -162,13 +163,9 @@ for (const [name, words] of Object.entries(peers)) {
 if (url !== undefined) {
   // A run as a submitter makes it; its rows are made by the database.
   const { serialize } = await import("node:v8")
-  const { createHash } = await import("node:crypto")
-  const { readFileSync } = await import("node:fs")
+  const { name } = await import("../dist/services/cluster/internal/code.js")
   const args = `${serialize([[1]]).toString("base64")} ${serialize({ context: undefined, timeout: undefined }).toString("base64")}`
-  const version = createHash("sha256")
-    .update(readFileSync(peer("cluster-jobs.mjs")))
-    .digest("hex")
-    .slice(0, 32)
+  const { version } = name(join(root, "bench/peers"), pathToFileURL(peer("cluster-jobs.mjs")).href).right
   const { Client } = createRequire(join(root, "package.json"))("pg")
   const client = new Client({ connectionString: url })
   await client.connect()
@@ -189,7 +186,10 @@ if (url !== undefined) {
     const took = await withRunners(url, 1, async ([{ health }]) => {
       const recorded = async () => (await (await fetch(health)).json()).recorded
       const until = async (n) => {
-        while ((await recorded()) < n) await new Promise((resolve) => setTimeout(resolve, 20))
+        for (let i = 0; (await recorded()) < n; i++) {
+          if (i === 10_000) throw new Error(`fewer than ${n} jobs are recorded`)
+          await new Promise((resolve) => setTimeout(resolve, 20))
+        }
         return { n: await recorded(), at: performance.now() }
       }
       const from = await until(2000)

@@ -301,19 +301,23 @@ export const make = (store: Service) => {
             SELECT id, beat FROM aio_runs WHERE grp = ${group} AND kept = 0`
         })
       ),
-    /** The group's runs with jobs that wait. */
+    /**
+     * The group's runs with jobs that wait. PostgreSQL makes a join of EXISTS, and reads all jobs where most belong to one run;
+     * with the order it takes the first one from the index.
+     */
     openRuns: (group: string) =>
       Effect.map(
         use(
           (sql) => sql<Omit<Run, "settings"> & { readonly settings: string }>`
             SELECT id, module, name, version, settings, tries FROM aio_runs r
-            WHERE grp = ${group} AND EXISTS (SELECT 1 FROM aio_jobs j WHERE j.run = r.id AND j.state = 0) ORDER BY id`
+            WHERE grp = ${group} AND (
+              SELECT idx FROM aio_jobs j WHERE j.run = r.id AND j.state = 0 ORDER BY idx LIMIT 1) IS NOT NULL ORDER BY id`
         ),
         (rows) => rows.map((row): Run => ({ ...row, settings: JSON.parse(row.settings) as Settings }))
       ),
     /**
-     * Takes at most `most` jobs of the run for the runner, none of those for another one that lives. The runner's row is locked with them: either it is declared dead
-     * first and claims none, or its death gives these back too.
+     * Takes at most `most` jobs of the run for the runner, none of those for another one that lives. The runner's row is
+     * locked with them: either it is declared dead first and claims none, or its death gives these back too.
      */
     claim: (run: string, runner: string, most: number) =>
       use((sql) => {
