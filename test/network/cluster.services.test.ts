@@ -203,18 +203,22 @@ describe("a cluster", { timeout: 120_000 }, () => {
     expect(await Effect.runPromise(Effect.provide(left, configured(Storage.layer)))).toEqual([])
   })
 
-  it("a partition between a runner and PostgreSQL: its jobs run elsewhere; mended, it begins anew", async () => {
-    const between = await Postgres.proxy(postgres.port)
-    const [first] = await Promise.all([runner(between.url, "--dead-after", "5m"), runner()])
-    const submitted = submit(40, 200)
-    await untilRan(submitted.file, 10)
-    between.cut()
-    await whole(submitted, 40)
-    between.mend()
-    await first.shows("declared")
-    await whole(submit(10, 0), 10)
-    between.close()
-  })
+  const ways: ReadonlyArray<Postgres.Cut> = ["requests", "answers"]
+  it.each(ways)(
+    "a partition in one direction (%s) between a runner and PostgreSQL: its jobs run elsewhere; mended, it begins anew",
+    async (how) => {
+      const between = await Postgres.proxy(postgres.port)
+      const [first] = await Promise.all([runner(between.url, "--dead-after", "5m"), runner()])
+      const submitted = submit(40, 200)
+      await untilRan(submitted.file, 10)
+      between.cut(how)
+      await whole(submitted, 40)
+      between.mend()
+      await first.shows("declared")
+      await whole(submit(10, 0), 10)
+      between.close()
+    }
+  )
 
   it("a runner that is cut off ends with 1 for its supervisor", async () => {
     const between = await Postgres.proxy(postgres.port)

@@ -80,40 +80,44 @@ export const make = async (): Promise<Postgres> => {
   }
 }
 
-/** Forwards to the port, until it is cut: then bytes wait, in both directions, and no connection ends. */
+/** The direction in which nothing passes. */
+export type Cut = "requests" | "answers" | "both"
+
+/** Forwards to the port, until it is cut: then bytes wait, and no connection ends. */
 export const proxy = async (to: number) => {
-  const sockets = new Set<Socket>()
-  let isCut = false
+  const sockets = new Map<Socket, Cut>()
+  let now: Cut | undefined
+  const isHeld = (of: Cut) => now === "both" || now === of
   const server = createServer((from) => {
     const other = connect(to, "127.0.0.1")
-    for (const [one, two] of [
-      [from, other],
-      [other, from]
+    for (const [one, two, of] of [
+      [from, other, "requests"],
+      [other, from, "answers"]
     ] as const) {
-      sockets.add(one)
+      sockets.set(one, of)
       one.on("data", (bytes) => two.write(bytes))
       one.on("error", () => undefined)
       one.on("close", () => {
         sockets.delete(one)
         two.destroy()
       })
-      if (isCut) one.pause()
+      if (isHeld(of)) one.pause()
     }
   }).listen(0, "127.0.0.1")
   await new Promise((resolve) => server.once("listening", resolve))
   const { port } = server.address() as { readonly port: number }
   return {
     url: `postgres://aio@127.0.0.1:${port}/postgres`,
-    cut: () => {
-      isCut = true
-      for (const socket of sockets) socket.pause()
+    cut: (how: Cut = "both") => {
+      now = how
+      for (const [socket, of] of sockets) if (isHeld(of)) socket.pause()
     },
     mend: () => {
-      isCut = false
-      for (const socket of sockets) socket.resume()
+      now = undefined
+      for (const socket of sockets.keys()) socket.resume()
     },
     close: () => {
-      for (const socket of sockets) socket.destroy()
+      for (const socket of sockets.keys()) socket.destroy()
       server.close()
     }
   }
