@@ -211,13 +211,11 @@ export const make = ({
       if (added < some.length) {
         const idx = some.map(({ idx }) => idx)
         const known = new Map((yield* ask(queue.inputs(id, idx))).map(({ args, idx }) => [idx, args]))
-        const other = some.find(({ args, idx }) => {
-          const before = known.get(idx)
-          return before !== undefined && Wire.inputsOf(before) !== Wire.inputsOf(args)
-        })
-        if (other !== undefined) {
+        for (const { args, idx } of some) {
+          const before = known.get(idx) ?? args
+          if (yield* Wire.areSame(before, args, (text) => objects.get(id, text))) continue
           return yield* refused(
-            `input ${other.idx + 1} is not that of the run ${id}; a run continues with the same inputs`
+            `input ${idx + 1} is not that of the run ${id}; a run continues with the same inputs`
           )
         }
       }

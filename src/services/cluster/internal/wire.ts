@@ -1,5 +1,6 @@
+import { isDeepStrictEqual } from "node:util"
 import { deserialize, serialize } from "node:v8"
-import { Duration, Either } from "effect"
+import { Duration, Effect, Either } from "effect"
 import { formatSize } from "../../text/Sizes.js"
 import {
   type ExecutorError,
@@ -69,8 +70,25 @@ export const encodeRequest = (
   }
 }
 
-/** The part of a request that a resumed submitter must ask for again. */
-export const inputsOf = (text: string): string => text.slice(0, text.indexOf(" "))
+/** The inputs in the text of a request, or the reference to their object. */
+const inputsOf = (text: string): string => text.slice(0, text.indexOf(" "))
+
+/**
+ * Whether the inputs of two requests are the same, as those of a run that is continued must be. V8 writes one value in several
+ * ways, by how it holds it, so texts that differ are read. `get` reads an object.
+ */
+export const areSame = (
+  one: string,
+  other: string,
+  get: (text: string) => Effect.Effect<Uint8Array, string>
+): Effect.Effect<boolean> => {
+  if (inputsOf(one) === inputsOf(other)) return Effect.succeed(true)
+  const inputs = (text: string): Effect.Effect<unknown, unknown> =>
+    Objects.isReference(text)
+      ? Effect.flatMap(get(text), (bytes) => Effect.try(() => read(bytes)))
+      : Effect.try(() => read(inputsOf(text)))
+  return Effect.orElseSucceed(Effect.zipWith(inputs(one), inputs(other), isDeepStrictEqual), () => false)
+}
 
 /** Throws if the text, or the inputs from the storage, cannot be read. */
 export const decodeRequest = (text: string, stored?: Uint8Array): Request => {
