@@ -64,6 +64,8 @@ const gather = (sources: Gather.Sources, config: Config, place: Place.Place, sto
     const files = yield* Effect.mapError(Gather.files(sources, settings), wrong)
     count = files.count
     let end: Downloads.Summary | undefined
+    // From the first event on: V8 refuses code that was cached under other flags, and by then all of it is loaded.
+    const lean = yield* Effect.once(leanHeap)
     const remote =
       cluster === undefined
         ? undefined
@@ -71,7 +73,8 @@ const gather = (sources: Gather.Sources, config: Config, place: Place.Place, sto
     const all = Stream.runForEachChunk(Stream.mapError(files.events, wrong), (chunk) =>
       Effect.suspend(() => {
         for (const event of chunk) if (event.event === "summary") end = event
-        return remote === undefined ? report(chunk) : Effect.zipRight(remote.check, report(chunk))
+        const reported = Effect.zipRight(lean, report(chunk))
+        return remote === undefined ? reported : Effect.zipRight(remote.check, reported)
       })
     )
     yield* remote === undefined ? all : Effect.provide(all, remote.layer)
@@ -122,7 +125,6 @@ export const command = Command.provide(
         const { maxLine } = config
         const sources = { requests, list: argFile, format, maxLine, checksums, forceDirectories, user }
         const ca = config.cacert === undefined ? undefined : yield* readAuthorities(config.cacert)
-        yield* leanHeap
         if (!config.dryRun)
           return yield* stopOnSignal((stop) => gather(sources, { ...config, ca }, place, stop))
         const view = View.make({
