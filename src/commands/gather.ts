@@ -139,7 +139,12 @@ export const command = Command.provide(
           Effect.mapError(wrong)
         )
       }).pipe(Effect.scoped),
-    { example: { run: () => Gather.example, instead: "write a URL, or -a FILE" } }
+    {
+      example: {
+        run: () => Effect.provide(Gather.example, GuideServer.layer),
+        instead: "write a URL, or -a FILE"
+      }
+    }
   ),
-  Layer.mergeAll(Downloader.layer, GuideServer.layer, SystemLoad.layer)
+  Layer.mergeAll(Downloader.layer, SystemLoad.layer)
 )
