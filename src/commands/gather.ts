@@ -1,11 +1,11 @@
-import { Effect, Layer, Stream } from "effect"
+import { type Context, Effect, Layer, Stream } from "effect"
 import * as Gather from "../programs/Gather.js"
 import * as Downloader from "../services/download/Downloader.js"
 import * as DownloadList from "../services/download/DownloadList.js"
 import type * as Downloads from "../services/download/Downloads.js"
 import * as StdoutBody from "../services/download/StdoutBody.js"
 import { codes, ExitError } from "../services/host/ExitCodes.js"
-import { leanHeap } from "../services/host/HeapTuning.js"
+import { lateWebAssembly, leanHeap } from "../services/host/HeapTuning.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as GuideServer from "../services/http/GuideServer.js"
 import { readAuthorities } from "./gather/authorities.js"
@@ -30,6 +30,12 @@ const parseUrl = (text: string) =>
   text.startsWith("-")
     ? Command.usage(`'${text}' is not a URL; options go before the first URL`)
     : Effect.mapError(DownloadList.parseUrl(text), Command.usage)
+
+/** Sets V8's flags when a session is open: V8 refuses code that was cached under others, and by then all of it is loaded. */
+const tuned = ({ open }: Context.Tag.Service<typeof Downloader.Downloader>) =>
+  Downloader.Downloader.of({
+    open: (options) => open(options).pipe(Effect.zipLeft(leanHeap), Effect.zipLeft(lateWebAssembly))
+  })
 
 const gather = (sources: Gather.Sources, config: Config, place: Place.Place, stop: Effect.Effect<string>) =>
   Effect.gen(function* () {
@@ -64,8 +70,6 @@ const gather = (sources: Gather.Sources, config: Config, place: Place.Place, sto
     const files = yield* Effect.mapError(Gather.files(sources, settings), wrong)
     count = files.count
     let end: Downloads.Summary | undefined
-    // From the first event on: V8 refuses code that was cached under other flags, and by then all of it is loaded.
-    const lean = yield* Effect.once(leanHeap)
     const remote =
       cluster === undefined
         ? undefined
@@ -73,15 +77,14 @@ const gather = (sources: Gather.Sources, config: Config, place: Place.Place, sto
     const all = Stream.runForEachChunk(Stream.mapError(files.events, wrong), (chunk) =>
       Effect.suspend(() => {
         for (const event of chunk) if (event.event === "summary") end = event
-        const reported = Effect.zipRight(lean, report(chunk))
-        return remote === undefined ? reported : Effect.zipRight(remote.check, reported)
+        return remote === undefined ? report(chunk) : Effect.zipRight(remote.check, report(chunk))
       })
     )
     yield* remote === undefined ? all : Effect.provide(all, remote.layer)
     const exitCode = end?.exitCode ?? codes.ok
     // The kernel exits with the code of a signal.
     if (exitCode !== codes.ok && exitCode <= 128) return yield* new ExitError({ exitCode, message: "" })
-  }).pipe(Effect.scoped)
+  }).pipe(Effect.updateService(Downloader.Downloader, tuned), Effect.scoped)
 
 export const command = Command.provide(
   Command.make(
