@@ -274,7 +274,18 @@ describe("aio schedule every and cron", () => {
   it("asks the current run to end with its own signal", async () => {
     const script =
       "trap 'echo int; exit' INT; trap 'echo term; exit' TERM; echo up; while :; do sleep 0.01; done"
-    const running = Aio.start(["schedule", "later", "0", "--stop-signal", "INT", "--", "sh", "-c", script])
+    const running = Aio.start([
+      "schedule",
+      "later",
+      "0",
+      "-q",
+      "--stop-signal",
+      "INT",
+      "--",
+      "sh",
+      "-c",
+      script
+    ])
     await running.shows("up")
     running.kill("SIGTERM")
     const { code, stdout } = await running.ended
