@@ -26,13 +26,24 @@ for (const name of readdirSync(dist, { recursive: true }).filter((name) => name.
   if (narrowed !== text) writeFileSync(file, narrowed)
 }
 
+// undici is never asked for HTTP/2 here; node:http2 and node:tls, which that loads, take 5 ms of a start.
+const withoutHttp2 = {
+  name: "without-http2",
+  transform(code, id) {
+    if (!/[\\/]undici[\\/]lib[\\/]dispatcher[\\/]client-h2\.js$/.test(id)) return undefined
+    const text = code.replace("require('node:http2')", "{ constants: {} }")
+    if (text === code) throw new Error(`${id} does not load node:http2 as expected`)
+    return text
+  }
+}
+
 // One chunk a subcommand, loaded when it is called. Names carry a hash of the content: V8 checks a code cache
 // against nothing but the length of the source.
 const bundle = await rolldown({
   input: { main: join(root, "src/main.ts") },
   platform: "node",
   preserveEntrySignatures: false,
-  plugins: [plugin(root)],
+  plugins: [plugin(root), withoutHttp2],
   // What only one room needs is an optional peer: it is imported when a setting asks for it.
   external: [
     ...builtinModules,

@@ -146,12 +146,12 @@ export const command = Command.provide(
         if (problem !== undefined) return yield* Command.usage(problem)
         yield* map(target, given, config)
       }),
-    { example: { run: () => Executors.example, instead: "write MODULE#EXPORT ITEM..." } }
+    {
+      example: {
+        run: () => Effect.provide(Executors.example, GuideServer.layer),
+        instead: "write MODULE#EXPORT ITEM..."
+      }
+    }
   ),
-  Layer.mergeAll(
-    OwnProcess.guarded,
-    Executor.layerThreads({ maxWorkers: 5 }),
-    GuideServer.layer,
-    SystemLoad.layer
-  )
+  Layer.mergeAll(OwnProcess.guarded, Executor.layerThreads({ maxWorkers: 5 }), SystemLoad.layer)
 )

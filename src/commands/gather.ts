@@ -1,11 +1,11 @@
-import { Effect, Layer, Stream } from "effect"
+import { type Context, Effect, Layer, Stream } from "effect"
 import * as Gather from "../programs/Gather.js"
 import * as Downloader from "../services/download/Downloader.js"
 import * as DownloadList from "../services/download/DownloadList.js"
 import type * as Downloads from "../services/download/Downloads.js"
 import * as StdoutBody from "../services/download/StdoutBody.js"
 import { codes, ExitError } from "../services/host/ExitCodes.js"
-import { leanHeap } from "../services/host/HeapTuning.js"
+import { lateWebAssembly, leanHeap } from "../services/host/HeapTuning.js"
 import * as SystemLoad from "../services/host/SystemLoad.js"
 import * as GuideServer from "../services/http/GuideServer.js"
 import { readAuthorities } from "./gather/authorities.js"
@@ -30,6 +30,12 @@ const parseUrl = (text: string) =>
   text.startsWith("-")
     ? Command.usage(`'${text}' is not a URL; options go before the first URL`)
     : Effect.mapError(DownloadList.parseUrl(text), Command.usage)
+
+/** Sets V8's flags when a session is open: V8 refuses code that was cached under others, and by then all of it is loaded. */
+const tuned = ({ open }: Context.Tag.Service<typeof Downloader.Downloader>) =>
+  Downloader.Downloader.of({
+    open: (options) => open(options).pipe(Effect.zipLeft(leanHeap), Effect.zipLeft(lateWebAssembly))
+  })
 
 const gather = (sources: Gather.Sources, config: Config, place: Place.Place, stop: Effect.Effect<string>) =>
   Effect.gen(function* () {
@@ -78,7 +84,7 @@ const gather = (sources: Gather.Sources, config: Config, place: Place.Place, sto
     const exitCode = end?.exitCode ?? codes.ok
     // The kernel exits with the code of a signal.
     if (exitCode !== codes.ok && exitCode <= 128) return yield* new ExitError({ exitCode, message: "" })
-  }).pipe(Effect.scoped)
+  }).pipe(Effect.updateService(Downloader.Downloader, tuned), Effect.scoped)
 
 export const command = Command.provide(
   Command.make(
@@ -122,7 +128,6 @@ export const command = Command.provide(
         const { maxLine } = config
         const sources = { requests, list: argFile, format, maxLine, checksums, forceDirectories, user }
         const ca = config.cacert === undefined ? undefined : yield* readAuthorities(config.cacert)
-        yield* leanHeap
         if (!config.dryRun)
           return yield* stopOnSignal((stop) => gather(sources, { ...config, ca }, place, stop))
         const view = View.make({
@@ -137,7 +142,12 @@ export const command = Command.provide(
           Effect.mapError(wrong)
         )
       }).pipe(Effect.scoped),
-    { example: { run: () => Gather.example, instead: "write a URL, or -a FILE" } }
+    {
+      example: {
+        run: () => Effect.provide(Gather.example, GuideServer.layer),
+        instead: "write a URL, or -a FILE"
+      }
+    }
   ),
-  Layer.mergeAll(Downloader.layer, GuideServer.layer, SystemLoad.layer)
+  Layer.mergeAll(Downloader.layer, SystemLoad.layer)
 )

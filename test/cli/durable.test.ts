@@ -136,6 +136,16 @@ describe("aio schedule -f CRONTAB --durable", () => {
     expect(await refused("-f", "boot", "--durable")).toContain("@reboot does not apply with --durable")
     expect(await refused("-f", "crontab", "--name", "x")).toContain("--name applies to --durable only")
     expect(await refused("later", "0", "--name", "x", "--", "true")).toContain("--name applies to --durable")
+    for (const words of [
+      ["later", "0"],
+      ["at", "9:00"],
+      ["every", "1s"],
+      ["cron", "@daily"]
+    ])
+      expect(await refused(...words, "--store", "s.db", "--", "true")).toBe(
+        `aio schedule ${words[0]}: --store applies to --durable only\n`
+      )
+    expect(await refused("-f", "crontab", "--store", "s.db")).toContain("--store applies to --durable only")
     expect(await refused("-f", "crontab", "--durable", "--name", "x")).toContain("--name is for one schedule")
     expect(await refused("-f", "crontab", "--durable", "--log-dir", "logs")).toContain(
       "--log-dir does not apply"

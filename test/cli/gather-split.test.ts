@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { gzipSync } from "node:zlib"
 import { afterAll, describe, expect, it } from "vitest"
 import * as Aio from "../support/Aio.js"
 import * as FaultServer from "../support/FaultServer.js"
@@ -20,6 +21,8 @@ const ranges =
     options: {
       readonly etag?: (nth: number) => string
       readonly total?: number
+      /** Whether the response to a range has no length. */
+      readonly chunked?: boolean
       readonly part?: (exchange: FaultServer.Exchange, bytes: Buffer, from: number) => boolean
     } = {}
   ): FaultServer.Handler =>
@@ -34,7 +37,7 @@ const ranges =
     response.writeHead(valid ? 206 : 200, {
       etag,
       "accept-ranges": "bytes",
-      "content-length": piece.length,
+      ...(valid && options.chunked === true ? {} : { "content-length": piece.length }),
       ...(valid ? { "content-range": `bytes ${from}-${end - 1}/${options.total ?? body.length}` } : {})
     })
     if (options.part?.(exchange, piece, from) === true) return
@@ -45,6 +48,15 @@ const slowly = ({ response }: FaultServer.Exchange, piece: Buffer, wait: Promise
   response.write(piece.subarray(0, 100_000))
   void wait.then(() => response.end(piece.subarray(100_000)))
   return true
+}
+/** Resolves `all` when `one` has been called so many times. */
+const count = (times: number) => {
+  let left = times
+  let done: () => void = () => undefined
+  const all = new Promise<void>((resolve) => {
+    done = resolve
+  })
+  return { all, one: () => --left === 0 && done() }
 }
 const gather = (dir: string, ...args: ReadonlyArray<string>) =>
   InProcess.run(["gather", "-q", "--json", "--retries=2,10ms", "-d", dir, ...args])
@@ -119,6 +131,69 @@ describe.concurrent("aio gather --split", () => {
     const { stdout } = await gather(dir, "--retries=0", "--split=2", server.url("/f"))
     expect(stdout).toContain('"cause":"range"')
     expect(Aio.names(dir)).toEqual([])
+  })
+
+  const lies: ReadonlyArray<
+    readonly [
+      what: string,
+      lie: (from: number, end: number) => Record<string, string | number>,
+      status: number
+    ]
+  > = [
+    ["no version", () => ({ etag: "" }), 206],
+    ["a weak version", () => ({ etag: 'W/"v1"' }), 206],
+    [
+      "another beginning",
+      (from, end) => ({ "content-range": `bytes ${from - 1}-${end - 2}/${body.length}` }),
+      206
+    ],
+    ["another end", (from, end) => ({ "content-range": `bytes ${from}-${end - 2}/${body.length}` }), 206],
+    ["a length that is not the range's", (from, end) => ({ "content-length": end - from - 1 }), 206],
+    ["an encoding", () => ({ "content-encoding": "gzip" }), 206],
+    ["the status of a whole file", () => ({}), 200]
+  ]
+  it.each(lies)("a segment with %s is never joined", async (_, lie, status) => {
+    const ended = count(3)
+    const server = await serve({
+      "/f": (exchange) => {
+        const { attempt, request, response } = exchange
+        const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "")
+        if (attempt === 1 || range === null)
+          return ranges({ part: (_, piece) => slowly(exchange, piece, ended.all) })(exchange)
+        response.on("close", ended.one)
+        const [from, end] = [Number(range[1]), Number(range[2]) + 1]
+        const told = lie(from, end)
+        const wrong = Buffer.alloc(Number(told["content-length"] ?? end - from))
+        response.writeHead(status, {
+          etag: '"v1"',
+          "content-range": `bytes ${from}-${end - 1}/${body.length}`,
+          ...told
+        })
+        response.end("content-encoding" in told ? gzipSync(wrong) : wrong)
+      }
+    })
+    const dir = Aio.folder()
+    await gather(dir, "--split=4", server.url("/f"))
+    expect([saved(dir), Aio.names(dir)]).toEqual([true, ["f"]])
+  })
+
+  it("a segment that has more than its range ends there", async () => {
+    const ended = count(3)
+    const server = await serve({
+      "/f": ranges({
+        chunked: true,
+        part: (exchange, piece) => {
+          const { attempt, response } = exchange
+          if (attempt === 1) return slowly(exchange, piece, ended.all)
+          response.on("close", ended.one)
+          response.end(Buffer.concat([piece, Buffer.alloc(1)]))
+          return true
+        }
+      })
+    })
+    const dir = Aio.folder()
+    await gather(dir, "--split=4", server.url("/f"))
+    expect([saved(dir), Aio.names(dir)]).toEqual([true, ["f"]])
   })
 
   it("a segment that breaks is requested again alone, from where it stopped; so is the first", async () => {

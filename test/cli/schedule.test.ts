@@ -271,6 +271,27 @@ describe("aio schedule every and cron", () => {
     expect(existsSync(`/proc/${pid}`)).toBe(false)
   })
 
+  it("asks the current run to end with its own signal", async () => {
+    const script =
+      "trap 'echo int; exit' INT; trap 'echo term; exit' TERM; echo up; while :; do sleep 0.01; done"
+    const running = Aio.start([
+      "schedule",
+      "later",
+      "0",
+      "-q",
+      "--stop-signal",
+      "INT",
+      "--",
+      "sh",
+      "-c",
+      script
+    ])
+    await running.shows("up")
+    running.kill("SIGTERM")
+    const { code, stdout } = await running.ended
+    expect([code, stdout]).toEqual([143, "up\nint\n"])
+  })
+
   it("ends quietly when its output has no reader", async () => {
     const piped = await aio(["every", "20ms", "-q", "--", "echo", "hi"], {
       shell: '{ "$@"; echo "code $?" >&2; } | head -1'

@@ -135,8 +135,9 @@ describe("the environment", () => {
         const shared = `AIO_${flag.name}`.replaceAll("-", "_").toUpperCase()
         const text = flag.value === undefined ? "1" : textOf(flag)
         const typed = flag.value === undefined ? [`--${flag.name}`] : [`--${flag.name}=${text}`]
+        const needed = flag.onlyWith === undefined ? [] : [`--${flag.onlyWith}`]
         const by = (words: ReadonlyArray<string>, env: Record<string, string>) =>
-          Argv.sort(path, command, words, env).options
+          Argv.sort(path, command, [...needed, ...words], env).options.filter(([name]) => name === flag.name)
         const expected = by(typed, {})
         expect(expected.length, `${path.join(" ")} --${flag.name}`).toBe(1)
         expect(by([], { [own]: text })).toEqual(expected)

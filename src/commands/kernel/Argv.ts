@@ -143,6 +143,12 @@ export const sort = (
       fromEnvironment(path, flag, env, (text) => put(flag, text))
     }
   }
+  const names = new Set(Array.from(found.keys(), ({ name }) => name))
+  for (const flag of found.keys()) {
+    if (flag.onlyWith === undefined || names.has(flag.onlyWith)) continue
+    if (given.includes(flag.name)) throw wrong(`--${flag.name} applies to --${flag.onlyWith} only`)
+    found.delete(flag)
+  }
   const options = [...found].flatMap(([{ name }, texts]) => texts.map((text) => [name, text] as const))
   return { path, below: [], help, options, given, operands, rest }
 }

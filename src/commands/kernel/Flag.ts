@@ -25,6 +25,8 @@ export interface Flag<out A> {
   readonly negatable?: boolean | undefined
   /** The long name of an option that asks for the same: where one of both is typed, the variable of the other is void. */
   readonly insteadOf?: string | undefined
+  /** The long name of an option without which this one is refused; where it is not given, the variable of this one is void. */
+  readonly onlyWith?: string | undefined
   /** Checks one value. */
   readonly parse: Parse<unknown>
   /** What all that was given comes to: the texts of values, or `on` and `off` of a switch. */

@@ -40,16 +40,20 @@ const message = (error: unknown): string =>
         .trim()
     : String(error)
 
-/** What was given of each option, by its long name. */
+/** What was given of each option, by its long name; nothing of the others. */
 export const parse = (
   name: string,
   flags: Flags,
   given: ReadonlyArray<readonly [option: string, text: string]>
 ): Effect.Effect<Readonly<Record<string, ReadonlyArray<string>>>, string> => {
-  const options = Object.values(flags).map(({ name }) => [
-    name,
-    Options.map(Options.repeated(Options.text(name)), (words) => words.map(unquoted))
-  ])
+  // Its time grows with the square of the number of options, so it gets those that are given.
+  const names = new Set(given.map(([option]) => option))
+  const options = Object.values(flags)
+    .filter(({ name }) => names.has(name))
+    .map(({ name }) => [
+      name,
+      Options.map(Options.repeated(Options.text(name)), (words) => words.map(unquoted))
+    ])
   const descriptor = CommandDescriptor.make(
     name,
     Options.all(Object.fromEntries(options) as Record<string, Options.Options<Array<string>>>)

@@ -81,10 +81,16 @@ export const recording = {
     "durable",
     "record it in the store and print its id, instead of waiting; aio schedule serve runs it"
   ),
-  name: Flag.kind("NAME", Values.text("a name"))("name", "for --durable: its name in lists", {
-    default: "the command line"
-  }),
-  store: Flag.withText(store, "for --durable: FILE, sqlite:FILE or postgres://user@host/database")
+  name: {
+    ...Flag.kind("NAME", Values.text("a name"))("name", "for --durable: its name in lists", {
+      default: "the command line"
+    }),
+    onlyWith: "durable"
+  },
+  store: {
+    ...Flag.withText(store, "for --durable: FILE, sqlite:FILE or postgres://user@host/database"),
+    onlyWith: "durable"
+  }
 }
 
 export type Recording = Flag.Values<typeof recording>

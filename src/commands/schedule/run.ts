@@ -143,14 +143,12 @@ export const run = (
   options: ScheduledRuns.StartOptions,
   config: Running & Recording
 ) =>
-  !config.durable && config.name !== undefined
-    ? Command.usage("--name applies to --durable only")
-    : config.durable && !config.dryRun
-      ? Effect.flatMap(
-          Effect.promise(() => import("./durable.js")),
-          ({ record }) => record(jobs, { ...options, zone: zoneOf(config.tz) }, config)
-        )
-      : runAll(jobs, options, config)
+  config.durable && !config.dryRun
+    ? Effect.flatMap(
+        Effect.promise(() => import("./durable.js")),
+        ({ record }) => record(jobs, { ...options, zone: zoneOf(config.tz) }, config)
+      )
+    : runAll(jobs, options, config)
 
 export const seriesOf = ({ until: text, ...config }: Running & Repeating) =>
   Effect.gen(function* () {

@@ -34,6 +34,19 @@ export const steadyYoungGeneration: Effect.Effect<void, never, Scope.Scope> = pr
   ? flag("semi-space-growth-factor", 1, 2)
   : Effect.void
 
+/**
+ * Until the scope closes, V8 compiles WebAssembly for speed only after a thousand times as much work: undici's parser of HTTP
+ * would otherwise be compiled during the first response, which takes 42 MiB and as long as the start of `aio`, and a process
+ * does not exit before that has ended. With this it is compiled after some hundred responses (`npm run bench -- gather`). Must be set before the first
+ * connection. Only where it was measured (Node 20).
+ *
+ * @since 0.1.0
+ * @category effects
+ */
+export const lateWebAssembly: Effect.Effect<void, never, Scope.Scope> = process.versions.v8.startsWith("11.")
+  ? flag("wasm-tiering-budget", 1_800_000_000, 1_800_000)
+  : Effect.void
+
 type Collect = (options: { readonly type: "minor" }) => void
 
 const collector = (): Collect => {

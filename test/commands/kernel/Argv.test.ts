@@ -297,6 +297,23 @@ describe("the environment", () => {
     expect(calls).toMatchObject([{ config: { jobs: 3 } }])
   })
 
+  it("does not set an option that applies to another one only, which is refused if it is typed without it", async () => {
+    const label = {
+      ...Flag.value("label", { value: "TEXT", text: "of it", parse: anything }),
+      onlyWith: "keep"
+    }
+    const call = async (words: ReadonlyArray<string>, env: Record<string, string>) => {
+      const probe = (called: (what: unknown) => void) =>
+        Kernel.probe("x", { keep: flags.keep, label }, "none")(called)
+      const { calls, error } = await Kernel.run((called) => [probe(called)], ["x", ...words], { env })
+      return error ?? (calls[0] as { readonly config: object }).config
+    }
+    expect(await call([], { AIO_LABEL: "a" })).toEqual({ keep: false })
+    expect(await call(["--keep"], { AIO_LABEL: "a" })).toEqual({ keep: true, label: "a" })
+    expect(await call(["--label=b"], { AIO_KEEP: "1" })).toEqual({ keep: true, label: "b" })
+    expect(await call(["--label=b"], {})).toBe("aio x: --label applies to --keep only")
+  })
+
   it("does not prevent help", async () => {
     const ran = await Kernel.run((called) => [Kernel.probe("x", flags, "list")(called)], ["x", "--help"], {
       env: { AIO_JOBS: "none" }

@@ -122,7 +122,12 @@ export class FileSink {
       this.#chunks.push(Buffer.from(chunk))
       if (this.#size > inMemory || this.resumed !== undefined) this.#spill()
     }
-    this.#paused = this.#full.length >= mostBlocks
+    return this.#pause()
+  }
+
+  /** Whether to pause: every writer that was told to is resumed by `onDrain`, so what one of them adds takes nothing back. */
+  #pause(): boolean {
+    this.#paused ||= this.#full.length >= mostBlocks
     return this.#paused
   }
 
@@ -247,8 +252,7 @@ export class FileSink {
       this.#full.push({ bytes: Buffer.from(chunk), at })
       this.#pumpOut()
     }
-    this.#paused = this.#full.length >= mostBlocks
-    return this.#paused
+    return this.#pause()
   }
 
   /** Writes the bytes in the current block too. */

@@ -266,12 +266,11 @@ export const make = (options: {
     return true
   }
 
-  // The partial file says what it is before another connection writes to it.
+  // The partial file says what it is before anything is written to it; the requests need not wait for that.
   sink.inSegments(missing).then(() => {
-    if (over) return
-    sink.save()
-    fill()
+    if (!over) sink.save()
   }, fail)
+  fill()
 
   return {
     take: (position, length) => {

@@ -1,7 +1,7 @@
 import { appendFile, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { FileSink } from "../../../../src/services/download/internal/fileSink.js"
 import { Folder } from "../../../../src/services/download/internal/partials.js"
 import { SmallFiles } from "../../../../src/services/download/internal/smallFiles.js"
@@ -45,6 +45,35 @@ describe("FileSink", () => {
     expect(errors).toEqual([])
     expect((await readFile(join(directory, "f"))).equals(body)).toBe(true)
     expect(await readdir(directory)).toEqual(["f"])
+  })
+
+  it("resumes each segment that it has paused, whatever another one writes meanwhile", async () => {
+    let now = 0
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => (now += 1000)) // every write is slow
+    try {
+      const folder = await Folder.open(directory, small)
+      let resumed = 0
+      const sink = new FileSink(
+        folder,
+        { directory, name: "f" },
+        "f",
+        { url: "http://a.example/f", validator: '"v1"', total: 200 },
+        undefined,
+        undefined,
+        () => resumed++,
+        (error) => expect(error).toBeUndefined()
+      )
+      const opened = sink.inSegments(() => [])
+      let one = 0
+      while (!sink.writeAt(Buffer.from("1"), one++));
+      await opened
+      await new Promise(setImmediate) // some of them are written
+      sink.writeAt(Buffer.from("2"), 199)
+      await sink.finish()
+      expect(resumed).toBeGreaterThan(0)
+    } finally {
+      clock.mockRestore()
+    }
   })
 
   it("gives no name to a file that another program has written to", async () => {
