@@ -137,7 +137,7 @@ const questions = Effect.fnUntraced(function* (user: string) {
  * @since 0.1.0
  * @category effects
  */
-export const page = Effect.fn("Network.page")(function* (user: string, options: PageOptions = {}) {
+export const page = Effect.fnUntraced(function* (user: string, options: PageOptions = {}) {
   const { concurrency = names.length, fallback = true, onFailure = "collect", onPart } = options
   if (!NetworkDemo.isUser(user)) return yield* new NetworkDemo.InvalidUser({ user })
   const { get } = yield* Neighbours.Neighbours
@@ -174,7 +174,7 @@ export const page = Effect.fn("Network.page")(function* (user: string, options: 
   const parts: Page["parts"] = { database, cache, oauth, storage, drive, chat }
   const sum = Object.values(parts).reduce((sum, { took }) => Duration.sum(sum, took), Duration.zero)
   return { user, parts, total, sum } satisfies Page as Page
-})
+}, Effect.withSpan("Network.page", { captureStackTrace: false }))
 // #endregion
 
 const shortDuration = (took: Duration.Duration) => {
