@@ -28,6 +28,13 @@ interface Prepared {
   }
 }
 
+interface Query {
+  readonly statement: Prepared
+  /** Whether it returns rows. */
+  readonly reader: boolean
+  readonly isKept: boolean
+}
+
 export type Driver = new (
   path: string
 ) => { readonly prepare: (sql: string) => Prepared; readonly close: () => void }
@@ -72,32 +79,34 @@ export const connect = (Database: Driver, path: string): Connection => {
   const database = new Database(path)
   database.prepare("SELECT 1").all([]) // a file that is no database fails here
   // In the order of use, the least recent first.
-  const kept = new Map<string, Prepared>()
-  const prepared = (sql: string): Prepared => {
+  const kept = new Map<string, Query>()
+  const prepared = (sql: string): Query => {
     const known = kept.get(sql)
     if (known !== undefined) {
       kept.delete(sql)
       return known
     }
-    const made = database.prepare(sql)
-    made.safeIntegers(true)
-    if (made.reader) made.raw(true)
-    return made
+    const statement = database.prepare(sql)
+    const { reader } = statement
+    statement.safeIntegers(true)
+    if (reader) statement.raw(true)
+    return { statement, reader, isKept: reader && /^\s*select\b/i.test(sql) }
   }
   return {
     close: () => database.close(),
     execute: (sql, values = []) => {
       const given = values.map(toSql)
-      const statement = prepared(sql)
-      if (!statement.reader) {
+      const query = prepared(sql)
+      const { isKept, reader, statement } = query
+      if (!reader) {
         const { changes, lastInsertRowid } = statement.run(given)
         return { columns: [], rows: [], rowsAffected: changes, lastInsertRowid: BigInt(lastInsertRowid) }
       }
       const rows = statement.all(given)
       // Of this run: another process may have changed the schema.
       const columns = statement.columns().map(({ name }) => name)
-      if (/^\s*select\b/i.test(sql)) {
-        kept.set(sql, statement)
+      if (isKept) {
+        kept.set(sql, query)
         for (const oldest of kept.keys()) {
           if (kept.size <= most) break
           kept.delete(oldest)
