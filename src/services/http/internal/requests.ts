@@ -31,6 +31,7 @@ import * as RequestScope from "../../task/RequestScope.js"
 import * as Sleep from "../../task/Sleep.js"
 import { formatGiven } from "../../text/Durations.js"
 import { HandlerFailed, type Options, type Reason, reasons } from "../HttpServer.js"
+import { BusyThread } from "./busyThread.js"
 import type { Resolved } from "./limits.js"
 import type { ServerRequest } from "./serverRequest.js"
 import type { Stats } from "./stats.js"
@@ -83,13 +84,16 @@ export class Requests {
   closing = false
   private readonly apps: Array<Start> = []
   private whenIdle: (() => void) | undefined = undefined
+  private readonly busy: BusyThread | undefined
 
   constructor(
     readonly limits: Resolved,
     readonly stats: Stats,
     private readonly options: Options,
     private readonly fork: <A>(effect: Effect.Effect<A>) => Fiber.RuntimeFiber<A>
-  ) {}
+  ) {
+    if (Number.isFinite(limits.waitTime)) this.busy = new BusyThread()
+  }
 
   /** Counts and reports a request that is answered with a status of 500 or more because its handler failed. */
   private failed(cause: Cause.Cause<unknown>, status: number) {
@@ -218,6 +222,11 @@ export class Requests {
     this.stats.requests++
     const app = this.apps.at(-1)
     if (app === undefined) {
+      this.refuse(request)
+      return false
+    }
+    if (this.busy !== undefined && this.busy.waited() > this.limits.waitTime) {
+      this.stats.limits.waitTime++
       this.refuse(request)
       return false
     }
