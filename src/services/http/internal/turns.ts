@@ -1,0 +1,86 @@
+/** Milliseconds for which a turn of the event loop begins requests; at least one is begun. */
+const long = 4
+
+/** Turns that begin no request while each of them accepts a connection. */
+const acceptsFirst = 32
+
+/**
+ * Begins requests while the turn of the event loop is short, and the others in later turns, first come first served. The loop
+ * accepts one connection in a turn (libuv 1.46) and looks at timers once: long turns starve new clients and delay deadlines.
+ */
+export class Turns<A> {
+  /** With the time since which it waits. */
+  private readonly waiting = new Map<A, number>()
+  /** When this turn began; undefined without requests. */
+  private began: number | undefined
+  private isUsed = false
+  private hasAccepted = false
+  private accepts = 0
+  /** Since when `count` of those that waited have begun. */
+  private since = 0
+  private count = 0
+  /** Milliseconds between two begins while others wait. */
+  private pace = 0
+
+  constructor(
+    private readonly waitTime: number,
+    /** Receives one that has waited, and whether that was too long. */
+    private readonly next: (item: A, isLate: boolean) => void
+  ) {}
+
+  // After the events of a turn. While it is awaited the loop does not block; it ends with the requests.
+  private readonly turned = () => {
+    const began = performance.now()
+    let now = began
+    const isAccepting = this.hasAccepted && ++this.accepts < acceptsFirst
+    this.hasAccepted = false
+    if (!isAccepting) {
+      this.accepts = 0
+      for (const [item, since] of this.waiting) {
+        this.waiting.delete(item)
+        this.next(item, now - since > this.waitTime)
+        this.count++
+        now = performance.now()
+        if (now - began >= long) break
+      }
+    }
+    const isBusy = this.waiting.size > 0
+    if (!isBusy) {
+      this.count = 0
+      this.since = now
+    } else if (this.count >= 16) {
+      this.pace = (now - this.since) / this.count
+      this.count = 0
+      this.since = now
+    }
+    if (this.isUsed || isBusy) {
+      this.began = now
+      setImmediate(this.turned)
+    } else this.began = undefined
+    this.isUsed = false
+  }
+
+  /** A connection was accepted in this turn: there may be others. */
+  accepted(): void {
+    this.hasAccepted = true
+  }
+
+  /** Whether the item begins now, waits, or is refused because it would wait too long. */
+  enter(item: A): "begin" | "refuse" | "wait" {
+    const now = performance.now()
+    this.isUsed = true
+    if (this.began === undefined) {
+      this.began = now
+      setImmediate(this.turned)
+    }
+    if (this.waiting.size === 0 && !this.hasAccepted && now - this.began < long) return "begin"
+    if (this.waiting.size * this.pace > this.waitTime) return "refuse"
+    this.waiting.set(item, now)
+    return "wait"
+  }
+
+  /** Whether the item waited; then it does not begin. */
+  leave(item: A): boolean {
+    return this.waiting.delete(item)
+  }
+}
