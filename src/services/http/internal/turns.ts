@@ -19,7 +19,7 @@ export class Turns<A> {
   /** Since when `count` of those that waited have begun. */
   private since = 0
   private count = 0
-  /** Milliseconds between two begins while others wait. */
+  /** Milliseconds between two begins while others wait, measured over 16 at least. */
   private pace = 0
 
   constructor(
@@ -45,10 +45,7 @@ export class Turns<A> {
       }
     }
     const isBusy = this.waiting.size > 0
-    if (!isBusy) {
-      this.count = 0
-      this.since = now
-    } else if (this.count >= 16) {
+    if (isBusy && this.count >= 16) {
       this.pace = (now - this.since) / this.count
       this.count = 0
       this.since = now
@@ -75,6 +72,10 @@ export class Turns<A> {
     }
     if (this.waiting.size === 0 && !this.hasAccepted && now - this.began < long) return "begin"
     if (this.waiting.size * this.pace > this.waitTime) return "refuse"
+    if (this.waiting.size === 0) {
+      this.since = now
+      this.count = 0
+    }
     this.waiting.set(item, now)
     return "wait"
   }
