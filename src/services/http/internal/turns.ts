@@ -19,18 +19,20 @@ export class Turns<A> {
   /** Since when `count` of those that waited have begun. */
   private since = 0
   private count = 0
-  /** Milliseconds between two begins while others wait, measured over 16 at least. */
+  /** Milliseconds between two begins while others wait, measured over 8 at least. */
   private pace = 0
 
   constructor(
     private readonly waitTime: number,
     /** Receives one that has waited, and whether that was too long. */
-    private readonly next: (item: A, isLate: boolean) => void
+    private readonly next: (item: A, isLate: boolean) => void,
+    private readonly now: () => number = () => performance.now(),
+    private readonly soon: (turned: () => void) => void = setImmediate
   ) {}
 
   // After the events of a turn. While it is awaited the loop does not block; it ends with the requests.
   private readonly turned = () => {
-    const began = performance.now()
+    const began = this.now()
     let now = began
     const isAccepting = this.hasAccepted && ++this.accepts < acceptsFirst
     this.hasAccepted = false
@@ -38,21 +40,22 @@ export class Turns<A> {
       this.accepts = 0
       for (const [item, since] of this.waiting) {
         this.waiting.delete(item)
-        this.next(item, now - since > this.waitTime)
-        this.count++
-        now = performance.now()
+        const isLate = now - since > this.waitTime
+        this.next(item, isLate)
+        if (!isLate) this.count++
+        now = this.now()
         if (now - began >= long) break
       }
     }
     const isBusy = this.waiting.size > 0
-    if (isBusy && this.count >= 16) {
+    if (this.count >= 8) {
       this.pace = (now - this.since) / this.count
       this.count = 0
       this.since = now
     }
     if (this.isUsed || isBusy) {
       this.began = now
-      setImmediate(this.turned)
+      this.soon(this.turned)
     } else this.began = undefined
     this.isUsed = false
   }
@@ -64,11 +67,11 @@ export class Turns<A> {
 
   /** Whether the item begins now, waits, or is refused because it would wait too long. */
   enter(item: A): "begin" | "refuse" | "wait" {
-    const now = performance.now()
+    const now = this.now()
     this.isUsed = true
     if (this.began === undefined) {
       this.began = now
-      setImmediate(this.turned)
+      this.soon(this.turned)
     }
     if (this.waiting.size === 0 && !this.hasAccepted && now - this.began < long) return "begin"
     if (this.waiting.size * this.pace > this.waitTime) return "refuse"
