@@ -94,9 +94,7 @@ dead.end()
 const failed = Number(
   metrics
     .split("\n")
-    .find(
-      (line) => line.startsWith("network_calls{") && line.includes("database") && line.includes("failed")
-    )
+    .find((line) => line.startsWith("network_calls{") && line.includes("database") && line.includes("failed"))
     ?.split(" ")[1] ?? 0
 )
 // Without answers, a percentile says nothing.

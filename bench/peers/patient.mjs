@@ -38,14 +38,17 @@ const connect = () => {
   })
 }
 for (let n = 0; n < Number(connections); n++) connect()
-const of = (sorted, part) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0)
+const of = (sorted, part) =>
+  Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0)
 setTimeout(
   () => {
     times.sort((a, b) => a - b)
     refusals.sort((a, b) => a - b)
     const [p50, p99, max] = [0.5, 0.99, 1].map((part) => of(times, part))
     const refusal = of(refusals, 0.99)
-    console.log(JSON.stringify({ answered: times.length, refused: refusals.length, others, p50, p99, max, refusal }))
+    console.log(
+      JSON.stringify({ answered: times.length, refused: refusals.length, others, p50, p99, max, refusal })
+    )
     process.exit(0)
   },
   Number(seconds) * 1000 + 500

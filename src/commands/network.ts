@@ -110,7 +110,10 @@ const serve = Command.provide(
         })
       }).pipe(
         Effect.provide(
-          Layer.merge(Neighbours.layer(Network.names, policies(given)), HttpServerNode.layer({ port, waitTime: waitTime ?? given.timeout / 4 }))
+          Layer.merge(
+            Neighbours.layer(Network.names, policies(given)),
+            HttpServerNode.layer({ port, waitTime: waitTime ?? given.timeout / 4 })
+          )
         )
       )
   ),

@@ -237,18 +237,20 @@ describe("server: limits", () => {
       })
   )
 
-  it.scopedLive("waitTime: what waits longer while the thread is busy is answered with 503 and not begun", () =>
-    Effect.gen(function* () {
-      const { client, fine, log, snapshot, until } = yield* serve({ waitTime: "500 millis" })
-      const one = yield* client
-      one.send(get("/block").repeat(2) + get("/block") + get("/wait"))
-      yield* until(({ limits }) => limits.waitTime > 0)
-      yield* one.until(() => /HTTP\/1\.1 503 [\s\S]*Retry-After: 1\r\n/i.test(one.got))
-      yield* until(({ requests }) => requests.running === 0)
-      assert.deepStrictEqual(log.begun, [])
-      assert.isAbove((yield* snapshot).limits.waitTime, 0)
-      yield* fine
-    })
+  it.scopedLive(
+    "waitTime: what waits longer while the thread is busy is answered with 503 and not begun",
+    () =>
+      Effect.gen(function* () {
+        const { client, fine, log, snapshot, until } = yield* serve({ waitTime: "500 millis" })
+        const one = yield* client
+        one.send(get("/block").repeat(2) + get("/block") + get("/wait"))
+        yield* until(({ limits }) => limits.waitTime > 0)
+        yield* one.until(() => /HTTP\/1\.1 503 [\s\S]*Retry-After: 1\r\n/i.test(one.got))
+        yield* until(({ requests }) => requests.running === 0)
+        assert.deepStrictEqual(log.begun, [])
+        assert.isAbove((yield* snapshot).limits.waitTime, 0)
+        yield* fine
+      })
   )
 
   it.scopedLive("a chunk that is none is answered with 400 and cancels the handler that reads", () =>

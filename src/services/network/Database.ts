@@ -240,10 +240,7 @@ export const sqlite = (
       }),
       ({ close }) => Effect.sync(close)
     )
-    const { sql, untraced } = yield* Effect.provide(
-      sqliteClient.make(modules, connection),
-      reactivity.layer
-    )
+    const { sql, untraced } = yield* Effect.provide(sqliteClient.make(modules, connection), reactivity.layer)
     return yield* over(sql, { dialect: "sqlite", configured, isEmbedded }, untraced)
   })
 

@@ -54,39 +54,41 @@ describe("SQLite", () => {
     })
   )
 
-  it.scopedLive("a statement of another fiber waits for a transaction; one that is interrupted is not run", () =>
-    Effect.gen(function* () {
-      const { use } = yield* opened
-      yield* use((sql) => sql`CREATE TABLE t (a)`)
-      const begun = yield* Deferred.make<void>()
-      const go = yield* Deferred.make<void>()
-      const transaction = yield* Effect.fork(
-        use((sql) =>
-          sql.withTransaction(
-            Effect.gen(function* () {
-              yield* sql`INSERT INTO t VALUES (1)`
-              yield* Deferred.succeed(begun, undefined)
-              yield* Deferred.await(go)
-              yield* sql`INSERT INTO t VALUES (2)`
-              return yield* Effect.fail("no" as const)
-            })
+  it.scopedLive(
+    "a statement of another fiber waits for a transaction; one that is interrupted is not run",
+    () =>
+      Effect.gen(function* () {
+        const { use } = yield* opened
+        yield* use((sql) => sql`CREATE TABLE t (a)`)
+        const begun = yield* Deferred.make<void>()
+        const go = yield* Deferred.make<void>()
+        const transaction = yield* Effect.fork(
+          use((sql) =>
+            sql.withTransaction(
+              Effect.gen(function* () {
+                yield* sql`INSERT INTO t VALUES (1)`
+                yield* Deferred.succeed(begun, undefined)
+                yield* Deferred.await(go)
+                yield* sql`INSERT INTO t VALUES (2)`
+                return yield* Effect.fail("no" as const)
+              })
+            )
           )
         )
-      )
-      yield* Deferred.await(begun)
-      const waiting = yield* Effect.fork(use((sql) => sql`INSERT INTO t VALUES (3)`))
-      const left = yield* Effect.fork(use((sql) => sql`INSERT INTO t VALUES (4)`))
-      const second = yield* Effect.fork(
-        use((sql) => sql.withTransaction(Effect.zipRight(sql`INSERT INTO t VALUES (5)`, sql`SELECT 1`)))
-      )
-      yield* Effect.yieldNow()
-      yield* Fiber.interrupt(left)
-      yield* Deferred.succeed(go, undefined)
-      expect(yield* Effect.flip(Fiber.join(transaction))).toBe("no")
-      yield* Fiber.join(waiting)
-      yield* Fiber.join(second)
-      expect(yield* use((sql) => sql`SELECT a FROM t ORDER BY a`)).toEqual([{ a: 3 }, { a: 5 }])
-    })
+        yield* Deferred.await(begun)
+        const waiting = yield* Effect.fork(use((sql) => sql`INSERT INTO t VALUES (3)`))
+        const left = yield* Effect.fork(use((sql) => sql`INSERT INTO t VALUES (4)`))
+        const second = yield* Effect.fork(
+          use((sql) => sql.withTransaction(Effect.zipRight(sql`INSERT INTO t VALUES (5)`, sql`SELECT 1`)))
+        )
+        yield* Effect.yieldNow()
+        yield* Fiber.interrupt(left)
+        yield* Deferred.succeed(go, undefined)
+        expect(yield* Effect.flip(Fiber.join(transaction))).toBe("no")
+        yield* Fiber.join(waiting)
+        yield* Fiber.join(second)
+        expect(yield* use((sql) => sql`SELECT a FROM t ORDER BY a`)).toEqual([{ a: 3 }, { a: 5 }])
+      })
   )
 
   it.scopedLive("a statement waits for the lock of another connection without blocking the thread", () =>

@@ -178,18 +178,25 @@ describe("Deadline", () => {
           return yield* Effect.exit(Effect.interruptible(Effect.sleep(1)))
         })
         assert.deepStrictEqual(yield* within(inner), Exit.void)
-        assert.deepStrictEqual(yield* Effect.exit(within(Effect.zipRight(inner, Effect.never), 50)), Exit.fail("late"))
+        assert.deepStrictEqual(
+          yield* Effect.exit(within(Effect.zipRight(inner, Effect.never), 50)),
+          Exit.fail("late")
+        )
         assert.deepStrictEqual(yield* Effect.exit(Effect.sleep(1)), Exit.void)
       })
     )
 
-    it.live(`of a caller ${which} that cannot be interrupted a body that is too late gives what it gives`, () =>
-      Effect.gen(function* () {
-        yield* child
-        const exit = yield* Effect.exit(Effect.uninterruptible(within(Effect.as(Effect.sleep(10), "done"), 1)))
-        assert.deepStrictEqual(exit, Exit.succeed("done"))
-        assert.deepStrictEqual(yield* Effect.exit(Effect.sleep(1)), Exit.void)
-      })
+    it.live(
+      `of a caller ${which} that cannot be interrupted a body that is too late gives what it gives`,
+      () =>
+        Effect.gen(function* () {
+          yield* child
+          const exit = yield* Effect.exit(
+            Effect.uninterruptible(within(Effect.as(Effect.sleep(10), "done"), 1))
+          )
+          assert.deepStrictEqual(exit, Exit.succeed("done"))
+          assert.deepStrictEqual(yield* Effect.exit(Effect.sleep(1)), Exit.void)
+        })
     )
 
     it.live(`of a caller ${which} the children of the body end before it`, () =>
@@ -219,7 +226,9 @@ describe("Deadline", () => {
         )
         const fiber = yield* Effect.fork(Effect.zipRight(child, within(slow, 1)))
         yield* Deferred.await(begun)
-        const cancelling = yield* Effect.fork(Cancellation.cancel(fiber, { reason: "enough", origin: "test" }))
+        const cancelling = yield* Effect.fork(
+          Cancellation.cancel(fiber, { reason: "enough", origin: "test" })
+        )
         yield* Effect.yieldNow()
         yield* Deferred.succeed(go, undefined)
         const exit = yield* Fiber.join(cancelling)

@@ -79,7 +79,11 @@ export const make = ({ client, error, statement }: Modules, connection: OneConne
           Effect.zipRight(asked(() => connection.transaction())),
           Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
         )
-        const transacting: Transacting = { ...over(execute), commit: asked(commit), rollback: asked(rollback) }
+        const transacting: Transacting = {
+          ...over(execute),
+          commit: asked(commit),
+          rollback: asked(rollback)
+        }
         return [scope, transacting] as const
       })
     )
