@@ -1,4 +1,4 @@
-/** Milliseconds for which a turn of the event loop begins requests; at least one is begun. */
+/** Milliseconds for which a turn of the event loop begins requests as they come. */
 const long = 4
 
 /** Turns that begin no request while each of them accepts a connection. */
@@ -16,10 +16,9 @@ export class Turns<A> {
   private isUsed = false
   private hasAccepted = false
   private accepts = 0
-  /** Since when `count` of those that waited have begun. */
+  /** When the last of those that waited has begun, or the first of them came. */
   private since = 0
-  private count = 0
-  /** Milliseconds between two begins while others wait, measured over 8 at least. */
+  /** Milliseconds between two begins while others wait: a mean in which the last 16 count most. */
   private pace = 0
 
   constructor(
@@ -34,6 +33,9 @@ export class Turns<A> {
   private readonly turned = () => {
     const began = this.now()
     let now = began
+    let begun = 0
+    // Half of the time at least: the other half reads requests, and refuses some.
+    const budget = Math.max(long, began - this.began!)
     const isAccepting = this.hasAccepted && ++this.accepts < acceptsFirst
     this.hasAccepted = false
     if (!isAccepting) {
@@ -42,15 +44,15 @@ export class Turns<A> {
         this.waiting.delete(item)
         const isLate = now - since > this.waitTime
         this.next(item, isLate)
-        if (!isLate) this.count++
+        if (!isLate) begun++
         now = this.now()
-        if (now - began >= long) break
+        if (now - began >= budget) break
       }
     }
     const isBusy = this.waiting.size > 0
-    if (this.count >= 8) {
-      this.pace = (now - this.since) / this.count
-      this.count = 0
+    if (begun > 0) {
+      const pace = (now - this.since) / begun
+      this.pace += (pace - this.pace) * (this.pace === 0 ? 1 : Math.min(1, begun / 16))
       this.since = now
     }
     if (this.isUsed || isBusy) {
@@ -75,10 +77,7 @@ export class Turns<A> {
     }
     if (this.waiting.size === 0 && !this.hasAccepted && now - this.began < long) return "begin"
     if (this.waiting.size * this.pace > this.waitTime) return "refuse"
-    if (this.waiting.size === 0) {
-      this.since = now
-      this.count = 0
-    }
+    if (this.waiting.size === 0) this.since = now
     this.waiting.set(item, now)
     return "wait"
   }
