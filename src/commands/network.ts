@@ -94,10 +94,14 @@ const serve = Command.provide(
       examples: [["network serve --port 0", "on a free port of this machine"]],
       flags: {
         port: Flags.port,
+        waitTime: Flag.withText(
+          Flags.waitTime,
+          "time that a request may wait for a busy thread; then it gets 503; the default is a quarter of --timeout"
+        ),
         ...policy
       }
     },
-    ({ port, ...given }) =>
+    ({ port, waitTime, ...given }) =>
       Effect.gen(function* () {
         yield* NetworkDemo.prepare({ timeout: given.timeout })
         const { print } = yield* Output.Output
@@ -106,7 +110,10 @@ const serve = Command.provide(
         })
       }).pipe(
         Effect.provide(
-          Layer.merge(Neighbours.layer(Network.names, policies(given)), HttpServerNode.layer({ port }))
+          Layer.merge(
+            Neighbours.layer(Network.names, policies(given)),
+            HttpServerNode.layer({ port, waitTime: waitTime ?? given.timeout / 4 })
+          )
         )
       )
   ),

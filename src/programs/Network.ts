@@ -137,44 +137,47 @@ const questions = Effect.fnUntraced(function* (user: string) {
  * @since 0.1.0
  * @category effects
  */
-export const page = Effect.fn("Network.page")(function* (user: string, options: PageOptions = {}) {
-  const { concurrency = names.length, fallback = true, onFailure = "collect", onPart } = options
-  if (!NetworkDemo.isUser(user)) return yield* new NetworkDemo.InvalidUser({ user })
-  const { get } = yield* Neighbours.Neighbours
-  const part = Effect.fnUntraced(function* <A, E>(name: PartName, question: Effect.Effect<A, E>) {
-    const neighbour = yield* get(name)
+export const page = Effect.fnUntraced(
+  function* (user: string, options: PageOptions = {}) {
+    const { concurrency = names.length, fallback = true, onFailure = "collect", onPart } = options
+    if (!NetworkDemo.isUser(user)) return yield* new NetworkDemo.InvalidUser({ user })
+    const { get } = yield* Neighbours.Neighbours
+    const part = Effect.fnUntraced(function* <A, E>(name: PartName, question: Effect.Effect<A, E>) {
+      const neighbour = yield* get(name)
+      const before = yield* Clock.currentTimeNanos
+      const answer = yield* Effect.either(
+        fallback && name !== "oauth"
+          ? neighbour.callOrLast(user, question)
+          : Effect.map(neighbour.call(question), (value) => ({ value, stale: undefined }))
+      )
+      const part: Part<A> = {
+        took: Duration.nanos((yield* Clock.currentTimeNanos) - before),
+        value: Either.map(answer, ({ value }) => value),
+        stale: Option.getOrUndefined(Either.getRight(answer))?.stale
+      }
+      yield* onPart?.(name, part) ?? Effect.void
+      return onFailure !== "collect" && Either.isLeft(part.value) ? yield* part.value.left : part
+    })
+    const ask = yield* questions(user)
     const before = yield* Clock.currentTimeNanos
-    const answer = yield* Effect.either(
-      fallback && name !== "oauth"
-        ? neighbour.callOrLast(user, question)
-        : Effect.map(neighbour.call(question), (value) => ({ value, stale: undefined }))
+    const [database, cache, oauth, storage, drive, chat] = yield* Gather.gather(
+      [
+        part("database", ask.database),
+        part("cache", ask.cache),
+        part("oauth", ask.oauth),
+        part("storage", ask.storage),
+        part("drive", ask.drive),
+        part("chat", ask.chat)
+      ],
+      { name: "page", concurrency, onFailure: onFailure === "continue" ? "continue" : "cancel" }
     )
-    const part: Part<A> = {
-      took: Duration.nanos((yield* Clock.currentTimeNanos) - before),
-      value: Either.map(answer, ({ value }) => value),
-      stale: Option.getOrUndefined(Either.getRight(answer))?.stale
-    }
-    yield* onPart?.(name, part) ?? Effect.void
-    return onFailure !== "collect" && Either.isLeft(part.value) ? yield* part.value.left : part
-  })
-  const ask = yield* questions(user)
-  const before = yield* Clock.currentTimeNanos
-  const [database, cache, oauth, storage, drive, chat] = yield* Gather.gather(
-    [
-      part("database", ask.database),
-      part("cache", ask.cache),
-      part("oauth", ask.oauth),
-      part("storage", ask.storage),
-      part("drive", ask.drive),
-      part("chat", ask.chat)
-    ],
-    { name: "page", concurrency, onFailure: onFailure === "continue" ? "continue" : "cancel" }
-  )
-  const total = Duration.nanos((yield* Clock.currentTimeNanos) - before)
-  const parts: Page["parts"] = { database, cache, oauth, storage, drive, chat }
-  const sum = Object.values(parts).reduce((sum, { took }) => Duration.sum(sum, took), Duration.zero)
-  return { user, parts, total, sum } satisfies Page as Page
-})
+    const total = Duration.nanos((yield* Clock.currentTimeNanos) - before)
+    const parts: Page["parts"] = { database, cache, oauth, storage, drive, chat }
+    const sum = Object.values(parts).reduce((sum, { took }) => Duration.sum(sum, took), Duration.zero)
+    return { user, parts, total, sum } satisfies Page as Page
+  },
+  Effect.withSpan("Network.page", { captureStackTrace: false })
+)
 // #endregion
 
 const shortDuration = (took: Duration.Duration) => {

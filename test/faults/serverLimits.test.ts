@@ -92,6 +92,11 @@ const app = (log: Log): HttpApp.Default<unknown> =>
         )
       case "/late":
         return yield* Effect.delay(HttpServerResponse.text(url), Number(url.slice(6)))
+      case "/block": {
+        const end = performance.now() + 600
+        while (performance.now() < end);
+        return HttpServerResponse.text("blocked")
+      }
       case "/body":
         log.begun.push(url)
         return HttpServerResponse.text(`${(yield* request.text).length}`)
@@ -228,6 +233,22 @@ describe("server: limits", () => {
         assert.strictEqual((yield* snapshot).limits[limit], 1)
         for (const { socket } of two) socket.destroy()
         yield* until(({ connections }) => connections.open === 0)
+        yield* fine
+      })
+  )
+
+  it.scopedLive(
+    "waitTime: what waits longer while the thread is busy is answered with 503 and not begun",
+    () =>
+      Effect.gen(function* () {
+        const { client, fine, log, snapshot, until } = yield* serve({ waitTime: "500 millis" })
+        const one = yield* client
+        one.send(get("/block").repeat(2) + get("/block") + get("/wait"))
+        yield* until(({ limits }) => limits.waitTime > 0)
+        yield* one.until(() => /HTTP\/1\.1 503 [\s\S]*Retry-After: 1\r\n/i.test(one.got))
+        yield* until(({ requests }) => requests.running === 0)
+        assert.deepStrictEqual(log.begun, [])
+        assert.isAbove((yield* snapshot).limits.waitTime, 0)
         yield* fine
       })
   )

@@ -220,6 +220,7 @@ options(
     backlog: "countOrInfinity",
     writeTime: "someTime",
     pingInterval: "someTime",
+    waitTime: "someTime",
     deadline: "someTime"
   },
   (given) => Effect.provide(Effect.void, HttpServerTest.layer(given))

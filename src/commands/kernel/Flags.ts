@@ -115,6 +115,8 @@ export const port = Flag.value("port", {
   default: "0"
 })
 
+export const waitTime = span("wait-time", "time that a request may wait for a busy thread; then it gets 503")
+
 export const stopSignal = Flag.value("stop-signal", {
   value: "SIGNAL",
   text: "the signal that asks a process to end",

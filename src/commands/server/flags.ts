@@ -53,6 +53,7 @@ const limits = {
   backlog: size("backlog", "1M", "bytes that a slow client has not taken before writing waits"),
   writeTime: time("write-time", "60s", "time that a client may take none of them; then it is closed"),
   pingInterval: time("ping-interval", "30s", "interval of pings to WebSockets; two without an answer close"),
+  waitTime: Flags.waitTime,
   deadline: time("deadline", "", "time that a request may take; then it is cancelled, and gets 503")
 } satisfies Record<keyof HttpServer.Limits, Flag.Flag<number | undefined>>
 

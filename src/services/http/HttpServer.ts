@@ -39,6 +39,11 @@ export interface Limits {
   readonly writeTime?: Duration.DurationInput | undefined
   /** Interval of the pings to WebSockets; one that leaves two unanswered is closed. Default 30 s. */
   readonly pingInterval?: Duration.DurationInput | undefined
+  /**
+   * Time that a request may wait while the thread is busy with others; one that may have waited longer is answered with 503
+   * and `Retry-After` instead of being begun. Default: none.
+   */
+  readonly waitTime?: Duration.DurationInput | undefined
   /** Time that a request may take; then it is cancelled with the reason `deadline` and answered with 503. Default: none. */
   readonly deadline?: Duration.DurationInput | undefined
 }
@@ -86,6 +91,7 @@ export const defaults = {
   backlog: 1024 * 1024,
   writeTime: 60_000,
   pingInterval: 30_000,
+  waitTime: Number.POSITIVE_INFINITY,
   deadline: Number.POSITIVE_INFINITY
 } satisfies Required<Limits>
 

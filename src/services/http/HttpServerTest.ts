@@ -218,8 +218,8 @@ const make = (options: Options): Effect.Effect<Context.Context<Provided>, Listen
 /**
  * Provides the platform's `HttpServer` in memory, without sockets, and the `HttpClient` and `Socket.WebSocketConstructor`
  * that reach it: their URLs begin with the path. Each request is a fiber of its own, in the time of the current clock. Of
- * the limits, those that concern requests and messages hold here too: `bodySize`, `deadline`, `messageSize`,
- * `messagesWaiting`, and `grace`.
+ * the limits, those that concern requests and messages hold here too: `bodySize`, `deadline`, `waitTime`,
+ * `messageSize`, `messagesWaiting`, and `grace`.
  *
  * @example
  * ```ts

@@ -176,44 +176,72 @@ export const make = (
         }).pipe(Effect.map(() => Buffer.concat(parts).toString()))
       })
 
-    const ask = <A, I>(
-      request: HttpClientRequest.HttpClientRequest,
-      path: string,
-      schema: Schema.Schema<A, I>
-    ) =>
-      Effect.gen(function* () {
-        const base = url.href.endsWith("/") ? url.href : `${url.href}/`
-        const to = new URL(path.replace(/^\/+/, ""), base)
-        if (!to.href.startsWith(base)) return yield* refused(`'${path}' is not below the URL of the API`)
-        const response = yield* send(HttpClientRequest.acceptJson(request), to, redirects)
-        const { status } = response
-        if (status < 200 || status >= 300) {
-          const now = yield* Clock.currentTimeMillis
-          return yield* new ApiError({
-            reason: `status ${status}`,
-            isTransient: status >= 500 || retried.has(status),
-            retryAfter: retryAfterOf(response.headers["retry-after"], now)
-          })
-        }
-        const text = yield* bodyOf(response)
-        return yield* Effect.mapError(decoderOf(schema)(text), (error) =>
-          refused(`the answer is not what was expected: ${reasonOf(error.message.split("\n").at(-1))}`)
-        )
-      })
-
+    const request = (method: Method, to: URL, body?: unknown) => {
+      const plain = HttpClientRequest.acceptJson(HttpClientRequest.make(method)(to))
+      return method === "POST" ? HttpClientRequest.bodyUnsafeJson(plain, body) : plain
+    }
     return {
+      ...over(url, (method, to, body) =>
+        Effect.map(send(request(method, to, body), to, redirects), (response) => ({
+          status: response.status,
+          retryAfter: response.headers["retry-after"],
+          text: bodyOf(response)
+        }))
+      ),
       configured: options.configured ?? NetworkSettings.shown(Redacted.make(url)),
       isEmbedded: options.isEmbedded ?? false,
-      get: (path, schema) => ask(HttpClientRequest.get(url), path, schema),
-      post: (path, body, schema) =>
-        Effect.suspend(() =>
-          ask(HttpClientRequest.bodyUnsafeJson(HttpClientRequest.post(url), body), path, schema)
-        ),
       check: Effect.flatMap(send(HttpClientRequest.get(url), url, redirects), ({ status }) =>
         status < 500 ? Effect.void : new ApiError({ reason: `status ${status}`, isTransient: true })
       )
     }
   })
+
+type Method = "GET" | "POST"
+
+/** What answers a request: over HTTP, or in this process. */
+type Transport = (
+  method: Method,
+  to: URL,
+  body?: unknown
+) => Effect.Effect<
+  {
+    readonly status: number
+    readonly retryAfter: string | undefined
+    readonly text: Effect.Effect<string, ApiError>
+  },
+  ApiError
+>
+
+const over = (url: URL, transport: Transport): Pick<Context.Tag.Service<Api>, "get" | "post"> => {
+  const base = url.href.endsWith("/") ? url.href : `${url.href}/`
+  const ask = <A, I>(method: Method, path: string, schema: Schema.Schema<A, I>, body?: unknown) =>
+    Effect.suspend((): Effect.Effect<A, ApiError> => {
+      const to = new URL(path.replace(/^\/+/, ""), base)
+      if (!to.href.startsWith(base)) return refused(`'${path}' is not below the URL of the API`)
+      return Effect.flatMap(transport(method, to, body), ({ retryAfter, status, text }) =>
+        status >= 200 && status < 300
+          ? Effect.flatMap(text, (text) => decoded(text, schema))
+          : Effect.flatMap(
+              Clock.currentTimeMillis,
+              (now) =>
+                new ApiError({
+                  reason: `status ${status}`,
+                  isTransient: status >= 500 || retried.has(status),
+                  retryAfter: retryAfterOf(retryAfter, now)
+                })
+            )
+      )
+    })
+  return {
+    get: (path, schema) => ask("GET", path, schema),
+    post: (path, body, schema) => ask("POST", path, schema, body)
+  }
+}
+
+const decoded = <A, I>(text: string, schema: Schema.Schema<A, I>): Effect.Effect<A, ApiError> =>
+  Effect.mapError(decoderOf(schema)(text), (error) =>
+    refused(`the answer is not what was expected: ${reasonOf(error.message.split("\n").at(-1))}`)
+  )
 
 // embedded
 
@@ -225,6 +253,11 @@ export const make = (
  */
 export type Answer = (path: string) => unknown
 
+const answered = (answer: Answer, url: URL) => {
+  const found = answer(decodeURIComponent(url.pathname).replace(/^\/api(?=\/)/, ""))
+  return found === undefined ? { status: 404, text: "{}" } : { status: 200, text: JSON.stringify(found) }
+}
+
 /**
  * An HTTP client that answers in this process: the same requests and the same bytes, without a socket.
  *
@@ -235,13 +268,9 @@ export const inProcess = (answer: Answer): HttpClient.HttpClient =>
   HttpClient.make((request, url) =>
     Effect.try({
       try: () => {
-        const found = answer(decodeURIComponent(url.pathname).replace(/^\/api(?=\/)/, ""))
-        const text = found === undefined ? "{}" : JSON.stringify(found)
+        const { status, text } = answered(answer, url)
         const headers = { "content-type": "application/json", "content-length": `${Buffer.byteLength(text)}` }
-        return HttpClientResponse.fromWeb(
-          request,
-          new Response(text, { status: found === undefined ? 404 : 200, headers })
-        )
+        return HttpClientResponse.fromWeb(request, new Response(text, { status, headers }))
       },
       catch: (cause) => new HttpClientError.RequestError({ request, reason: "Transport", cause })
     })
@@ -250,20 +279,28 @@ export const inProcess = (answer: Answer): HttpClient.HttpClient =>
 // layers
 
 /**
- * The embedded API, which answers in this process.
+ * The embedded API, which answers in this process: JSON is written, read and checked, without HTTP in between.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerEmbedded = (answer: Answer): Layer.Layer<Api> =>
-  Layer.effect(
-    Api,
-    make(inProcess(answer), {
-      url: new URL("http://in.process/api/"),
+  Layer.sync(Api, () => {
+    const url = new URL("http://in.process/api/")
+    const ask = (to: URL) => Effect.try({ try: () => answered(answer, to), catch: broken })
+    return {
+      ...over(url, (_method, to) =>
+        Effect.map(ask(to), ({ status, text }) => ({
+          status,
+          retryAfter: undefined,
+          text: Effect.succeed(text)
+        }))
+      ),
       configured: "in this process",
-      isEmbedded: true
-    })
-  )
+      isEmbedded: true,
+      check: Effect.asVoid(ask(url))
+    }
+  })
 
 /**
  * By settings: the API at `API_URL`, with `API_TOKEN` if it is set; {@link layerEmbedded} without it.

@@ -3,11 +3,26 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as SqlError from "@effect/sql/SqlError"
-import { Cause, Chunk, Context, Data, Effect, Layer, Option, Redacted, Scope } from "effect"
+import {
+  Cause,
+  Chunk,
+  Context,
+  Data,
+  DefaultServices,
+  Effect,
+  type Fiber,
+  Layer,
+  Option,
+  Redacted,
+  type Scope,
+  Tracer
+} from "effect"
 import { codes } from "../host/ExitCodes.js"
 import { nativeImport } from "../source/NativeImport.js"
+import * as libsql from "./internal/libsql.js"
 import * as OneConnection from "./internal/oneConnection.js"
 import { codeOf, isOfConnection, reasonOf } from "./internal/reasons.js"
+import * as sqliteClient from "./internal/sqlite.js"
 import * as NetworkSettings from "./NetworkSettings.js"
 
 // errors
@@ -79,6 +94,8 @@ export class Database extends Context.Tag("effect-asyncio/services/Database")<
 // Classes of PostgreSQL's errors after which the same statement may succeed: connection, rollback, resources, operator.
 const transient = /^(08|40|53|57)[\dA-Z]{3}$/
 
+const nativeTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
 const isSqlError = (error: unknown): error is SqlError.SqlError =>
   (error as { readonly _tag?: unknown } | undefined)?._tag === "SqlError"
 
@@ -102,6 +119,18 @@ const failed = (error: SqlError.SqlError) =>
 export const make = (
   sql: SqlClient.SqlClient,
   settings: Pick<Context.Tag.Service<Database>, "configured" | "dialect" | "isEmbedded">
+): Effect.Effect<Context.Tag.Service<Database>, NetworkSettings.MissingPackage> => over(sql, settings)
+
+/** How a query is run where no tracer is installed. */
+type Untraced = <A, E>(
+  query: Effect.Effect<A, E>,
+  fiber: Fiber.RuntimeFiber<any, any>
+) => Effect.Effect<unknown, unknown>
+
+const over = (
+  sql: SqlClient.SqlClient,
+  settings: Pick<Context.Tag.Service<Database>, "configured" | "dialect" | "isEmbedded">,
+  untraced: Untraced = (query) => Effect.withTracerEnabled(query, false)
 ): Effect.Effect<Context.Tag.Service<Database>, NetworkSettings.MissingPackage> =>
   Effect.gen(function* () {
     const Migrator = yield* NetworkSettings.load(
@@ -116,7 +145,12 @@ export const make = (
     )
     const use: Context.Tag.Service<Database>["use"] = (query) =>
       Effect.catchAllCause(
-        Effect.suspend((): Effect.Effect<unknown, unknown> => query(sql)),
+        Effect.withFiberRuntime<unknown, unknown>((fiber) =>
+          // @effect/sql makes a span for each statement: only where a tracer was installed.
+          Context.get(fiber.currentDefaultServices, Tracer.Tracer) === nativeTracer
+            ? untraced(query(sql), fiber)
+            : query(sql)
+        ),
         (cause) => {
           // Of the failures, and of the defects: @effect/sql dies where a transaction cannot be ended.
           const error = Option.orElse(Option.filter(Cause.failureOption(cause), isSqlError), () =>
@@ -183,25 +217,19 @@ export const sqlite = (
   Scope.Scope
 > =>
   Effect.gen(function* () {
-    const client = yield* NetworkSettings.load(
-      "@effect/sql-libsql",
-      "the embedded database",
-      () => import("@effect/sql-libsql/LibsqlClient")
-    )
-    const reactivity = yield* NetworkSettings.load(
-      "@effect/experimental",
-      "the embedded database",
-      () => import("@effect/experimental/Reactivity")
-    )
-    const open = (config: Parameters<typeof client.make>[0]) =>
-      Effect.provide(client.make(config), reactivity.layer)
-    // The client that is made in it is closed by the connection itself.
-    const scope = yield* Scope.make()
-    const connect = () =>
-      (Effect.runSync(Scope.extend(open({ url }), scope)) as unknown as { sdk: OneConnection.Client }).sdk
+    const load = <A>(name: string, imported: () => Promise<A>) =>
+      NetworkSettings.load(name, "the embedded database", imported)
+    const driver = yield* load("@effect/sql-libsql", async () => libsql.load())
+    const reactivity = yield* load("@effect/experimental", () => import("@effect/experimental/Reactivity"))
+    const modules = {
+      client: yield* load("@effect/sql", () => import("@effect/sql/SqlClient")),
+      error: yield* load("@effect/sql", () => import("@effect/sql/SqlError")),
+      statement: yield* load("@effect/sql", () => import("@effect/sql/Statement"))
+    }
+    const path = decodeURIComponent(url.replace(/^file:(\/\/(localhost)?(?=\/))?/, ""))
     const connection = yield* Effect.acquireRelease(
       Effect.try({
-        try: () => OneConnection.make(connect),
+        try: () => OneConnection.make(() => libsql.connect(driver, path)),
         catch: (cause) =>
           new DatabaseError({
             reason: `the file cannot be opened: ${reasonOf(cause)}`,
@@ -212,8 +240,8 @@ export const sqlite = (
       }),
       ({ close }) => Effect.sync(close)
     )
-    const sql = yield* open({ liveClient: connection as never })
-    return yield* make(sql, { dialect: "sqlite", configured, isEmbedded })
+    const { sql, untraced } = yield* Effect.provide(sqliteClient.make(modules, connection), reactivity.layer)
+    return yield* over(sql, { dialect: "sqlite", configured, isEmbedded }, untraced)
   })
 
 const temporary = Effect.gen(function* () {

@@ -124,6 +124,22 @@ const streamOf = <E>(bytes: Uint8Array | Stream.Stream<Uint8Array, E>): Stream.S
 
 // make
 
+/** The list of a folder of this process: at once while it is small. */
+const listOwn = (root: string): Service["list"] => {
+  let isSmall = true
+  return (prefix) =>
+    Effect.suspend(() => {
+      try {
+        const found = isSmall ? folders.listNow(root, prefix, 100) : undefined
+        if (found !== undefined) return Effect.succeed(found)
+        isSmall = false
+      } catch {
+        // Removed meanwhile, or not allowed: the list below has the reason.
+      }
+      return ask(() => folders.list(root, prefix))
+    })
+}
+
 /**
  * Objects as files of the folder, which is made when it is needed. A key that is a prefix of another up to a slash cannot be
  * stored beside it. Links are not followed out of the folder.
@@ -134,7 +150,7 @@ const streamOf = <E>(bytes: Uint8Array | Stream.Stream<Uint8Array, E>): Stream.S
 export const makeFolder = (root: string, isEmbedded = false): Service => ({
   configured: isEmbedded ? "a temporary folder" : `folder ${root}`,
   isEmbedded,
-  list: (prefix) => ask(() => folders.list(root, prefix)),
+  list: isEmbedded ? listOwn(root) : (prefix) => ask(() => folders.list(root, prefix)),
   get: (key) =>
     withKey(key, () =>
       Effect.acquireUseRelease(

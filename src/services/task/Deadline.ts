@@ -8,12 +8,14 @@ import {
   Exit,
   Fiber,
   FiberId,
+  FiberRef,
   Option
 } from "effect"
 import { dual } from "effect/Function"
 import { checkedDuration } from "../text/Numbers.js"
 import * as Cancellation from "./Cancellation.js"
 import * as Causes from "./Causes.js"
+import { type AnyFiber, childrenOf, interruptChildren } from "./internal/fiberRuntime.js"
 import * as Sleep from "./Sleep.js"
 
 /**
@@ -67,42 +69,117 @@ const longest = 2 ** 31 - 1
 const limited = <A, E, R, E2>(
   effect: Effect.Effect<A, E, R>,
   limit: Duration.Duration,
-  { late, onTimeout }: Options<E2>
+  options: Options<E2>
 ): Effect.Effect<A, E | E2, R> =>
-  Effect.uninterruptibleMask((restore) => {
-    const why = { ...late } // its identity tells this limit from others with the same reason
-    let running: Fiber.RuntimeFiber<A, E> | undefined
-    const interrupt = () => running!.unsafeInterruptAsFork(Cancellation.toFiberId(why))
-    const body = restore(effect)
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiberRuntime<A, E | E2, R>((fiber) => {
+      const isLive =
+        Context.get(fiber.currentDefaultServices, Clock.Clock) ===
+        Context.get(DefaultServices.liveServices, Clock.Clock)
+      const why = { ...options.late } // its identity tells this limit from others with the same reason
+      const body = restore(effect)
+      // An interruption reaches all children of a fiber: those of the caller would be cancelled with the body.
+      for (const _ of childrenOf(fiber)) return forked(body, limit, why, isLive, restore, options)
+      return isLive
+        ? inPlace(fiber, body, Duration.toMillis(limit), why, options)
+        : forked(body, limit, why, isLive, restore, options)
+    })
+  )
 
-    return Effect.clockWith((clock) => {
-      // A fiber that sleeps costs more than most bodies, so on the live clock a timer is set instead.
-      const isLive = clock === Context.get(DefaultServices.liveServices, Clock.Clock)
-      const begun = isLive
-        ? Effect.map(Effect.fork(body), (fiber) => {
-            running = fiber
-            return setTimer(Duration.toMillis(limit), interrupt)
-          })
-        : Effect.flatMap(watch(limit, interrupt), (watchdog) =>
-            Effect.map(Effect.fork(body), (fiber) => {
-              running = fiber
-              return Fiber.interrupt(watchdog)
-            })
-          )
-      return Effect.flatMap(begun, (stop) =>
-        Effect.flatMap(awaited(running!, restore, stop), (exit) => {
-          if (Exit.isSuccess(exit) || !Cancellation.fromCause(exit.cause).includes(why)) return exit
-          const broken = Option.getOrElse(Cause.keepDefects(exit.cause), () => Cause.empty)
-          return Effect.failCause(Causes.sequential<E | E2>(Cause.fail(onTimeout()), broken))
-        })
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+const late = <E, E2>(cause: Cause.Cause<E>, { onTimeout }: Options<E2>): Effect.Effect<never, E | E2> => {
+  const broken = Option.getOrElse(Cause.keepDefects(cause), () => Cause.empty)
+  return Effect.failCause(Causes.sequential<E | E2>(Cause.fail(onTimeout()), broken))
+}
+
+/**
+ * Runs the body in the fiber of the caller, which costs a fraction of a fiber of its own: the limit interrupts the caller, and
+ * that interruption ends here. The children of the body end with it.
+ */
+const inPlace = <A, E, R, E2>(
+  fiber: AnyFiber,
+  body: Effect.Effect<A, E, R>,
+  limit: number,
+  why: Cancellation.Cancellation,
+  options: Options<E2>
+): Effect.Effect<A, E | E2, R> => {
+  let isOver = false
+  const stop = setTimer(limit, () => {
+    isOver = true
+    fiber.unsafeInterruptAsFork(Cancellation.toFiberId(why))
+  })
+  const settle = (exit: Exit.Exit<A, E>): Effect.Effect<A, E | E2> => {
+    if (!isOver) return exit
+    return Effect.flatMap(FiberRef.get(FiberRef.interruptedCause), (interrupted) => {
+      const others = without(interrupted, why)
+      return Effect.zipRight(
+        FiberRef.set(FiberRef.interruptedCause, others),
+        Exit.isSuccess(exit)
+          ? exit
+          : Cause.isEmpty(others)
+            ? Cancellation.fromCause(exit.cause).includes(why)
+              ? late(exit.cause, options)
+              : exit
+            : Effect.failCause(Causes.sequential(others, Causes.failures(exit.cause)))
       )
     })
+  }
+  const ended = (exit: Exit.Exit<A, E>): Effect.Effect<A, E | E2> => {
+    stop()
+    const children = interruptChildren(fiber)
+    return children === null ? settle(exit) : Effect.flatMap(children, () => settle(exit))
+  }
+  return Effect.matchCauseEffect(body, {
+    onFailure: (cause) => ended(Exit.failCause(cause)),
+    onSuccess: (value) => ended(Exit.succeed(value))
   })
+}
+
+/** The interruptions of a fiber without those of this limit. */
+const without = (cause: Cause.Cause<never>, why: Cancellation.Cancellation): Cause.Cause<never> =>
+  Cause.reduce(cause, Cause.empty as Cause.Cause<never>, (others, one) =>
+    Cause.isInterruptType(one) && !Cancellation.fromCause(one).includes(why)
+      ? Option.some(Causes.parallel(others, one))
+      : Option.none()
+  )
+
+/** Runs the body in a fiber of its own, on any clock. */
+const forked = <A, E, R, E2>(
+  body: Effect.Effect<A, E, R>,
+  limit: Duration.Duration,
+  why: Cancellation.Cancellation,
+  isLive: boolean,
+  restore: Restore,
+  options: Options<E2>
+): Effect.Effect<A, E | E2, R> => {
+  let running: Fiber.RuntimeFiber<A, E> | undefined
+  const interrupt = () => running!.unsafeInterruptAsFork(Cancellation.toFiberId(why))
+  // A fiber that sleeps costs more than most bodies, so on the live clock a timer is set instead.
+  const begun = isLive
+    ? Effect.map(Effect.fork(body), (fiber): Effect.Effect<unknown> => {
+        running = fiber
+        return Effect.sync(setTimer(Duration.toMillis(limit), interrupt))
+      })
+    : Effect.flatMap(watch(limit, interrupt), (watchdog) =>
+        Effect.map(Effect.fork(body), (fiber): Effect.Effect<unknown> => {
+          running = fiber
+          return Fiber.interrupt(watchdog)
+        })
+      )
+  return Effect.flatMap(begun, (stop) =>
+    Effect.flatMap(awaited(running!, restore, stop), (exit) =>
+      Exit.isSuccess(exit) || !Cancellation.fromCause(exit.cause).includes(why)
+        ? exit
+        : late(exit.cause, options)
+    )
+  )
+}
 
 /** The exit of the fiber, which has been joined; an interruption is passed on to it, with what its clean-up raises. */
 const awaited = <A, E>(
   running: Fiber.RuntimeFiber<A, E>,
-  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  restore: Restore,
   stop: Effect.Effect<unknown>
 ): Effect.Effect<Exit.Exit<A, E>> =>
   Effect.matchCauseEffect(restore(Fiber.await(running)), {
@@ -114,8 +191,8 @@ const awaited = <A, E>(
     onSuccess: (exit) => Effect.as(Effect.zipRight(stop, Fiber.inheritAll(running)), exit)
   })
 
-/** Calls the function after the limit; the effect ends that. */
-const setTimer = (limit: number, onLimit: () => void): Effect.Effect<void> => {
+/** Calls the function after the limit, unless the function that it returns is called before. */
+const setTimer = (limit: number, onLimit: () => void): (() => void) => {
   let timer: NodeJS.Timeout
   const wait = (left: number) => {
     // The timers of the body that are due now come first.
@@ -125,7 +202,7 @@ const setTimer = (limit: number, onLimit: () => void): Effect.Effect<void> => {
         : setTimeout(() => (timer = setTimeout(onLimit)), left)
   }
   wait(limit)
-  return Effect.sync(() => clearTimeout(timer))
+  return () => clearTimeout(timer)
 }
 
 // Among equal deadlines the body's comes first: a turn of the clock follows those that wake in order of request, and

@@ -162,4 +162,82 @@ describe("Deadline", () => {
       assert.isTrue(Option.isNone(yield* Fiber.poll(child)))
     })
   )
+
+  // The body runs in the fiber of the caller unless that has children.
+  const callers = [
+    ["without children", Effect.void],
+    ["with a child", Effect.fork(Effect.never)]
+  ] as const
+  for (const [which, child] of callers) {
+    it.live(`a caller ${which} goes on after the limit, within another limit too`, () =>
+      Effect.gen(function* () {
+        yield* child
+        const inner = Effect.gen(function* () {
+          assert.deepStrictEqual(yield* Effect.exit(within(Effect.never, 1)), Exit.fail("late"))
+          yield* Effect.sleep(1)
+          return yield* Effect.exit(Effect.interruptible(Effect.sleep(1)))
+        })
+        assert.deepStrictEqual(yield* within(inner), Exit.void)
+        assert.deepStrictEqual(
+          yield* Effect.exit(within(Effect.zipRight(inner, Effect.never), 50)),
+          Exit.fail("late")
+        )
+        assert.deepStrictEqual(yield* Effect.exit(Effect.sleep(1)), Exit.void)
+      })
+    )
+
+    it.live(
+      `of a caller ${which} that cannot be interrupted a body that is too late gives what it gives`,
+      () =>
+        Effect.gen(function* () {
+          yield* child
+          const exit = yield* Effect.exit(
+            Effect.uninterruptible(within(Effect.as(Effect.sleep(10), "done"), 1))
+          )
+          assert.deepStrictEqual(exit, Exit.succeed("done"))
+          assert.deepStrictEqual(yield* Effect.exit(Effect.sleep(1)), Exit.void)
+        })
+    )
+
+    it.live(`of a caller ${which} the children of the body end before it`, () =>
+      Effect.gen(function* () {
+        yield* child
+        for (const body of [Effect.void, Effect.never]) {
+          const ended: Array<string> = []
+          const cleaned = Effect.onInterrupt(Effect.never, () =>
+            Effect.zipRight(
+              Effect.yieldNow(),
+              Effect.sync(() => ended.push("child"))
+            )
+          )
+          const begun = Effect.zipRight(Effect.fork(cleaned), Effect.sleep(1))
+          yield* Effect.exit(within(Effect.zipRight(begun, body), 20))
+          assert.deepStrictEqual(ended, ["child"])
+        }
+      })
+    )
+
+    it.live(`a caller ${which} that is cancelled during a late clean-up has the reason of that`, () =>
+      Effect.gen(function* () {
+        const begun = yield* Deferred.make<void>()
+        const go = yield* Deferred.make<void>()
+        const slow = Effect.onInterrupt(Effect.never, () =>
+          Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(go))
+        )
+        const fiber = yield* Effect.fork(Effect.zipRight(child, within(slow, 1)))
+        yield* Deferred.await(begun)
+        const cancelling = yield* Effect.fork(
+          Cancellation.cancel(fiber, { reason: "enough", origin: "test" })
+        )
+        yield* Effect.yieldNow()
+        yield* Deferred.succeed(go, undefined)
+        const exit = yield* Fiber.join(cancelling)
+        assert.isTrue(Exit.isInterrupted(exit))
+        assert.deepStrictEqual(
+          Cancellation.fromExit(exit).map(({ reason }) => reason),
+          ["enough"]
+        )
+      })
+    )
+  }
 })

@@ -66,6 +66,7 @@ export class Connections {
         socket.once("close", () => this.handshaking.delete(socket))
       })
     }
+    server.on("connection", this.requests.accepted)
     const [speak] = server.listeners(event) as Array<(socket: NetSocket) => void>
     server.off(event, speak!)
     server.on(event, (socket: NetSocket) => {

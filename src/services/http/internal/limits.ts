@@ -5,7 +5,15 @@ import { defaults, type Limits, type Options } from "../HttpServer.js"
 /** {@link Limits} as plain numbers: sizes in bytes, times in milliseconds. */
 export type Resolved = { readonly [Name in keyof Limits]-?: number } & { readonly grace: Duration.Duration }
 
-const times = ["headerTime", "bodyTime", "idleTime", "writeTime", "pingInterval", "deadline"] as const
+const times = [
+  "headerTime",
+  "bodyTime",
+  "idleTime",
+  "writeTime",
+  "pingInterval",
+  "waitTime",
+  "deadline"
+] as const
 
 /** Checks the options and fills in the defaults. Throws a `RangeError` that names the option. */
 export const resolve = (options: Options): Resolved => {
@@ -24,6 +32,7 @@ export const resolve = (options: Options): Resolved => {
     backlog: countOrInfinity,
     writeTime: someTime,
     pingInterval: someTime,
+    waitTime: someTime,
     deadline: someTime,
     grace: time
   })

@@ -34,6 +34,7 @@ import { HandlerFailed, type Options, type Reason, reasons } from "../HttpServer
 import type { Resolved } from "./limits.js"
 import type { ServerRequest } from "./serverRequest.js"
 import type { Stats } from "./stats.js"
+import { Turns } from "./turns.js"
 
 // A fiber for each request: the app and its middleware as one effect, the reasons of cancellation, the deadline, and the
 // grace period at the end. Shared by the servers over node:http and in memory.
@@ -53,6 +54,7 @@ const unavailable = HttpServerResponse.empty({ status: 503, headers: { "retry-af
 
 type App = HttpApp.Default<any, any>
 type AnyFiber = Fiber.RuntimeFiber<any, any>
+type Ended = (request: ServerRequest) => void
 type Start = (request: ServerRequest) => Fiber.RuntimeFiber<void>
 
 const requestOf = (fiber: AnyFiber) =>
@@ -83,13 +85,20 @@ export class Requests {
   closing = false
   private readonly apps: Array<Start> = []
   private whenIdle: (() => void) | undefined = undefined
+  /** Those that wait for a turn of the loop, and what is called when they have ended. */
+  private readonly waiting = new Map<ServerRequest, Ended>()
+  private readonly turns: Turns<ServerRequest> | undefined
 
   constructor(
     readonly limits: Resolved,
     readonly stats: Stats,
     private readonly options: Options,
     private readonly fork: <A>(effect: Effect.Effect<A>) => Fiber.RuntimeFiber<A>
-  ) {}
+  ) {
+    if (Number.isFinite(limits.waitTime)) {
+      this.turns = new Turns(limits.waitTime, (request, isLate) => this.next(request, isLate))
+    }
+  }
 
   /** Counts and reports a request that is answered with a status of 500 or more because its handler failed. */
   private failed(cause: Cause.Cause<unknown>, status: number) {
@@ -213,15 +222,52 @@ export class Requests {
     this.apps.splice(this.apps.indexOf(start), 1)
   }
 
-  /** Starts the fiber of the request. Returns false if it has ended already. */
-  start(request: ServerRequest, ended: (request: ServerRequest) => void): boolean {
+  /** Starts the fiber of the request, or has it wait while the thread is busy. Returns false if it has ended already. */
+  start(request: ServerRequest, ended: Ended): boolean {
     this.stats.requests++
+    this.stats.running++
+    const turn = this.turns?.enter(request) ?? "begin"
+    if (turn === "begin") return this.begin(request, ended)
+    if (turn === "refuse") {
+      this.late(request)
+      return false
+    }
+    this.running.add(request)
+    this.waiting.set(request, ended)
+    return true
+  }
+
+  /** A connection was accepted. */
+  readonly accepted = (): void => this.turns?.accepted()
+
+  /** Begins a request that has waited, or refuses it. */
+  private next(request: ServerRequest, isLate: boolean) {
+    const ended = this.waiting.get(request)!
+    this.waiting.delete(request)
+    if (!isLate && this.begin(request, ended)) return
+    if (isLate) this.late(request)
+    this.over(request, ended)
+  }
+
+  private late(request: ServerRequest) {
+    this.stats.limits.waitTime++
+    this.stats.running--
+    this.refuse(request)
+  }
+
+  private over(request: ServerRequest, ended: Ended) {
+    this.running.delete(request)
+    ended(request)
+    if (this.running.size === 0) this.whenIdle?.()
+  }
+
+  private begin(request: ServerRequest, ended: Ended): boolean {
     const app = this.apps.at(-1)
     if (app === undefined) {
+      this.stats.running--
       this.refuse(request)
       return false
     }
-    this.stats.running++
     const fiber: Fiber.RuntimeFiber<unknown> = app(request)
     if (fiber.unsafePoll() !== null) {
       this.stats.running--
@@ -232,10 +278,8 @@ export class Requests {
     const late = Number.isFinite(this.limits.deadline) ? this.expire(request) : undefined
     fiber.addObserver(() => {
       this.stats.running--
-      this.running.delete(request)
       late?.unsafeInterruptAsFork(fiber.id())
-      ended(request)
-      if (this.running.size === 0) this.whenIdle?.()
+      this.over(request, ended)
     })
     return true
   }
@@ -255,11 +299,18 @@ export class Requests {
 
   /** Cancels a request that runs. Its client is answered at once, whether or not the handler can be interrupted. */
   cancel(request: ServerRequest, reason: Reason): void {
-    if (request.fiber === undefined || request.reason !== undefined) return
+    const ended = this.waiting.get(request)
+    if ((request.fiber === undefined && ended === undefined) || request.reason !== undefined) return
     request.reason = reason
     this.stats.cancelled[reason]++
     if (reason !== reasons.disconnected) this.refuse(request)
-    request.fiber.unsafeInterruptAsFork(
+    if (ended !== undefined) {
+      this.turns?.leave(request)
+      this.waiting.delete(request)
+      this.stats.running--
+      this.over(request, ended)
+    }
+    request.fiber?.unsafeInterruptAsFork(
       reason === reasons.disconnected
         ? HttpServerError.clientAbortFiberId
         : Cancellation.toFiberId({ reason, origin: "server" })

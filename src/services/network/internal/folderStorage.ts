@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto"
-import { constants } from "node:fs"
+import { constants, type Dirent, lstatSync, readdirSync, statSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import { dirname, join, sep } from "node:path"
 
@@ -69,9 +69,26 @@ export const remove = async (root: string, key: string): Promise<void> => {
   if (file !== undefined) await fs.rm(join(root, key), { force: true })
 }
 
+interface Found {
+  readonly key: string
+  readonly size: number
+}
+
+const sorted = (found: Array<Found>): ReadonlyArray<Found> =>
+  found.length < 2 ? found : found.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)))
+
+/** The folders on the way to the keys with the prefix; undefined if none can have it. */
+const foldersOf = (prefix: string): ReadonlyArray<string> | undefined => {
+  const parts = prefix.split("/").slice(0, -1)
+  return parts.length > 0 && problem(parts.join("/")) !== undefined ? undefined : parts
+}
+
+const isFound = (entry: Dirent, key: string, prefix: string) =>
+  entry.isFile() && !entry.name.startsWith(mark) && key.startsWith(prefix)
+
 /** The keys with the prefix and their sizes, in the order of their bytes. Reads only folders that can hold one. */
-export const list = async (root: string, prefix: string) => {
-  const found: Array<{ key: string; size: number }> = []
+export const list = async (root: string, prefix: string): Promise<ReadonlyArray<Found>> => {
+  const found: Array<Found> = []
   const walk = async (folder: string): Promise<void> => {
     const entries = await fs.readdir(join(root, folder), { withFileTypes: true }).catch((error) => {
       if (error.code === "ENOENT" || error.code === "ENOTDIR") return []
@@ -81,18 +98,47 @@ export const list = async (root: string, prefix: string) => {
       entries.map(async (entry) => {
         const key = folder + entry.name
         if (entry.isDirectory() && `${key}/`.startsWith(prefix)) await walk(`${key}/`)
-        if (!entry.isFile() || entry.name.startsWith(mark) || !key.startsWith(prefix)) return
+        if (!isFound(entry, key, prefix)) return
         const stat = await fs.stat(join(root, key)).catch(() => undefined) // removed meanwhile
         if (stat !== undefined) found.push({ key, size: stat.size })
       })
     )
   }
-  const parts = prefix.split("/").slice(0, -1)
-  if (parts.length > 0 && problem(parts.join("/")) !== undefined) return []
+  const parts = foldersOf(prefix)
+  if (parts === undefined) return []
   for (let n = 1; n <= parts.length; n++) {
     const stat = await fs.lstat(join(root, ...parts.slice(0, n))).catch(() => undefined)
     if (stat?.isDirectory() !== true) return [] // a link is not followed
   }
   await walk(parts.map((part) => `${part}/`).join(""))
-  return found.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)))
+  return sorted(found)
+}
+
+/**
+ * {@link list} at once, for a folder on a disk of this machine: a round through Node's threads takes ten times as long as to
+ * read a small folder. Undefined beyond `most` entries.
+ */
+export const listNow = (root: string, prefix: string, most: number): ReadonlyArray<Found> | undefined => {
+  const found: Array<Found> = []
+  let left = most
+  const walk = (folder: string): void => {
+    for (const entry of readdirSync(`${root}/${folder}`, { withFileTypes: true })) {
+      if (left-- <= 0) return
+      const key = folder + entry.name
+      if (entry.isDirectory() && `${key}/`.startsWith(prefix)) walk(`${key}/`)
+      if (!isFound(entry, key, prefix)) continue
+      const stat = statSync(`${root}/${key}`, { throwIfNoEntry: false })
+      if (stat !== undefined) found.push({ key, size: stat.size })
+    }
+  }
+  const parts = foldersOf(prefix)
+  if (parts === undefined) return []
+  let folder = ""
+  for (const part of parts) {
+    const stat = lstatSync(`${root}/${folder}${part}`, { throwIfNoEntry: false })
+    if (stat?.isDirectory() !== true) return []
+    folder += `${part}/`
+  }
+  walk(folder)
+  return left < 0 ? undefined : sorted(found)
 }

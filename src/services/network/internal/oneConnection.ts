@@ -1,52 +1,67 @@
 import { setTimeout } from "node:timers/promises"
+import type { Connection, Result } from "./libsql.js"
 import { codeOf } from "./reasons.js"
 
-// The client of libsql opens a connection for each transaction, which has none of the settings of the first one and stays
-// open until it is collected; and a lock of another process blocks the thread. This one has one connection, and waits for
-// locks between turns.
-
-type Statement = string | { readonly sql: string; readonly args: ReadonlyArray<unknown> }
-
-/** What is used of libsql's client. */
-export interface Client {
-  readonly execute: (statement: Statement) => Promise<unknown>
-  readonly close: () => void
-}
+// One connection for statements and transactions. A lock of another process would block the thread: this waits for locks
+// between turns.
 
 /** How long a statement waits for the lock of another process, in milliseconds. */
 const patience = 10_000
 
 const isBusy = (error: unknown): boolean => codeOf(error).startsWith("SQLITE_BUSY")
 
+export interface Transaction {
+  readonly execute: (sql: string, values?: ReadonlyArray<unknown>) => Result
+  readonly commit: () => void
+  readonly rollback: () => void
+}
+
+export interface OneConnection {
+  readonly close: () => void
+  /** The result, or a promise of it if the statement has to wait: for a transaction, or for another process. */
+  readonly execute: (sql: string, values?: ReadonlyArray<unknown>) => Result | Promise<Result>
+  readonly transaction: () => Promise<Transaction>
+}
+
 /** A client whose transactions use its one connection; other statements wait until the transaction ends. */
-export const make = (connect: () => Client) => {
-  let client = connect()
+export const make = (connect: () => Connection): OneConnection => {
+  let connection = connect()
+  let turns = 0 // that have not ended
   let last = Promise.resolve()
   /** Waits for its turn; the function ends it. */
   const turn = (): Promise<() => void> => {
     const before = last
     let end: (() => void) | undefined
+    turns++
     last = new Promise((resolve) => {
-      end = resolve
+      end = () => {
+        turns--
+        resolve()
+      }
     })
     return before.then(() => end!)
   }
+  // The driver does not reset a statement that met a lock, and SQLite commits nothing beside it: what the next turn wrote on
+  // this connection would be lost.
+  const reconnect = () => {
+    connection.close()
+    connection = connect()
+  }
   /** Runs the statement in a turn, which it keeps if `keeps`, and tries again while another process holds the lock. */
-  const patiently = async (statement: Statement, keeps = false): Promise<readonly [unknown, () => void]> => {
+  const patiently = async (
+    sql: string,
+    values?: ReadonlyArray<unknown>,
+    keeps = false
+  ): Promise<readonly [Result, () => void]> => {
     const limit = performance.now() + patience
     for (;;) {
       const end = await turn()
       try {
-        const result = await client.execute(statement)
+        const result = connection.execute(sql, values)
         if (!keeps) end()
         return [result, end]
       } catch (error) {
-        // The driver does not reset a statement that met a lock, and SQLite commits nothing beside it: what the next turn
-        // wrote on this connection would be lost.
-        if (isBusy(error)) {
-          client.close()
-          client = connect()
-        }
+        if (isBusy(error)) reconnect()
         end()
         if (!isBusy(error) || performance.now() > limit) throw error
         await setTimeout(10 + 20 * Math.random())
@@ -54,22 +69,41 @@ export const make = (connect: () => Client) => {
     }
   }
   return {
-    close: () => client.close(),
-    execute: async (statement: Statement) => (await patiently(statement))[0],
+    close: () => connection.close(),
+    execute: (sql, values) => {
+      if (turns > 0) return patiently(sql, values).then(([result]) => result)
+      try {
+        return connection.execute(sql, values)
+      } catch (error) {
+        if (!isBusy(error)) throw error
+        reconnect()
+        return setTimeout(10 + 20 * Math.random()).then(async () => (await patiently(sql, values))[0])
+      }
+    },
     transaction: async () => {
-      const [, end] = await patiently("BEGIN IMMEDIATE", true)
-      const rollback = () => client.execute("ROLLBACK").finally(end)
+      const [, end] = await patiently("BEGIN IMMEDIATE", [], true)
+      const rollback = () => {
+        try {
+          connection.execute("ROLLBACK")
+        } finally {
+          end()
+        }
+      }
       return {
-        execute: (statement: Statement) => client.execute(statement),
+        execute: (sql, values) => connection.execute(sql, values),
         rollback,
-        commit: async () => {
+        commit: () => {
           try {
-            await client.execute("COMMIT")
-            end()
+            connection.execute("COMMIT")
           } catch (error) {
-            await rollback().catch(() => undefined)
+            try {
+              rollback()
+            } catch {
+              // The failure of the commit says more.
+            }
             throw error
           }
+          end()
         }
       }
     }
