@@ -21,12 +21,12 @@ import {
   Runtime,
   RuntimeFlags,
   Scope,
-  Tracer,
-  type Types
+  Tracer
 } from "effect"
 import * as Cancellation from "../../task/Cancellation.js"
 import * as Causes from "../../task/Causes.js"
 import * as Deadline from "../../task/Deadline.js"
+import * as RequestFiber from "../../task/RequestFiber.js"
 import * as RequestScope from "../../task/RequestScope.js"
 import * as Sleep from "../../task/Sleep.js"
 import { formatGiven } from "../../text/Durations.js"
@@ -77,6 +77,10 @@ const send = (response: HttpServerResponse.HttpServerResponse) =>
 const sessionEnded = (cause: Cause.Cause<unknown>) =>
   Option.exists(Cause.failureOption(cause), (error) => Socket.SocketCloseError.is(error))
 
+/** Whether the scope of a request has been closed: it has no finalizer, or somebody else closes it. */
+const isClosed = ({ scope }: ServerRequest, exit: Exit.Exit<unknown, unknown>) =>
+  scope === undefined || RequestScope.unsafeCloseEmpty(scope, exit) || ejected.has(scope)
+
 /** The requests of one server. */
 export class Requests {
   readonly running = new Set<ServerRequest>()
@@ -115,8 +119,6 @@ export class Requests {
           Cause.isEmptyType(rest) ? Exit.succeed(response) : Exit.failCause(rest)
         )
       )
-    let answered: App = Effect.matchCauseEffect(Effect.interruptible(app), { onSuccess: send, onFailure })
-    if (middleware !== undefined) answered = middleware(answered)
     const end = (exit: Exit.Exit<HttpServerResponse.HttpServerResponse, unknown>) =>
       Effect.withFiberRuntime<void, unknown>((fiber) => {
         const request = requestOf(fiber)
@@ -126,14 +128,29 @@ export class Requests {
           : Exit.isSuccess(exit)
             ? send(exit.value)
             : onFailure(exit.cause)
-        const { scope } = request
-        if (scope === undefined || RequestScope.unsafeCloseEmpty(scope, exit) || ejected.has(scope))
-          return answer
-        return Effect.ensuring(answer, Scope.close(scope, exit))
+        return isClosed(request, exit) ? answer : Effect.ensuring(answer, Scope.close(request.scope!, exit))
       })
-    return Effect.matchCauseEffect(answered, {
-      onSuccess: (response) => end(Exit.succeed(response)),
-      onFailure: (cause) => end(Exit.failCause(cause))
+    const ended = (answered: App) =>
+      Effect.matchCauseEffect(answered, {
+        onSuccess: (response) => end(Exit.succeed(response)),
+        onFailure: (cause) => end(Exit.failCause(cause))
+      })
+    if (middleware !== undefined) {
+      const answered = Effect.matchCauseEffect(Effect.interruptible(app), { onSuccess: send, onFailure })
+      return ended(middleware(answered)) as Effect.Effect<void>
+    }
+    // The same in fewer operations: an answer that can be written at once needs none.
+    return Effect.matchCauseEffect(Effect.interruptible(app), {
+      onSuccess: (response) => {
+        const fiber = Option.getOrThrow(Fiber.getCurrentFiber())
+        if (Option.isSome(fiber.getFiberRef(HttpApp.currentPreResponseHandlers))) return ended(send(response))
+        const request = requestOf(fiber)
+        const rest = request.respond(response)
+        if (rest !== undefined) return ended(Effect.as(rest, response))
+        const exit = Exit.succeed(response)
+        return isClosed(request, exit) ? Exit.void : Scope.close(request.scope!, exit)
+      },
+      onFailure: (cause) => ended(onFailure(cause))
     }) as Effect.Effect<void>
   }
 
@@ -173,20 +190,20 @@ export class Requests {
             Option.some(FileSystem.Size(this.limits.bodySize))
           )
         }
-        // One runtime for all, with the context of the request that starts: `runFork` copies what it needs.
-        const each: Types.Mutable<Runtime.Runtime<never>> = Runtime.make({
-          context: runtime.context,
-          fiberRefs: runtime.fiberRefs,
-          runtimeFlags: RuntimeFlags.disable(runtime.runtimeFlags, RuntimeFlags.Interruption)
-        })
-        const run = Runtime.runFork(each)
+        const run = yield* Effect.withFiberRuntime<ReturnType<typeof RequestFiber.unsafeForker>>((fiber) =>
+          Effect.succeed(
+            RequestFiber.unsafeForker(
+              Runtime.disableRuntimeFlag(runtime, RuntimeFlags.Interruption),
+              fiber
+            )
+          )
+        )
         const start: Start = (request) => {
           const context = new Map(services)
           request.scope = RequestScope.unsafeMake()
           context.set(HttpServerRequest.HttpServerRequest.key, request)
           context.set(Scope.Scope.key, request.scope)
-          each.context = Context.unsafeMake(context)
-          return run(effect)
+          return run(effect, Context.unsafeMake(context))
         }
         yield* Effect.acquireRelease(
           Effect.sync(() => this.apps.push(start)),
