@@ -35,9 +35,11 @@ export const unsafeForker = (
   if (scope === undefined || !arePlain(fiberRefs))
     return (effect, context) =>
       Runtime.runFork(Runtime.make({ context, fiberRefs: runtime.fiberRefs, runtimeFlags }))(effect)
+  const inherited = [...fiberRefs.locals]
   return (effect, context) => {
     const id = FiberId.unsafeMake()
-    const locals: FiberRefs.FiberRefs["locals"] = new Map(fiberRefs.locals)
+    const locals: FiberRefs.FiberRefs["locals"] = new Map()
+    for (const [ref, stack] of inherited) locals.set(ref, stack)
     locals.set(FiberRef.currentContext, [[id, context]])
     return startRoot(effect, of as AnyFiber, {
       id,

@@ -588,52 +588,72 @@ describe("the contract with Effect: makeChild", () => {
 })
 
 describe("the contract with Effect: startRoot", () => {
-  it.live("is Runtime.runFork: supervised, a root, with the FiberRefs that a fork gives it, begun at once", () =>
-    Effect.gen(function* () {
-      const says = broken(
-        "a root fiber is made otherwise than by startRoot",
-        "the requests of a server miss what other fibers have; mend startRoot, or let RequestFiber use Runtime.runFork"
-      )
-      const plain = FiberRef.unsafeMake("initial")
-      const forks = FiberRef.unsafeMake(0, { fork: (n) => n + 1 })
-      const Mine = Context.GenericTag<string>("Mine")
-      const log: Array<string> = []
-      class Watch extends Supervisor.AbstractSupervisor<void> {
-        override value = Effect.void
-        override onStart(context: Context.Context<never>, _: unknown, parent: Option.Option<unknown>) {
-          log.push(`${Option.isSome(parent)} ${Context.unsafeGet(context, Mine)}`)
+  it.live(
+    "is Runtime.runFork: supervised, a root, with the FiberRefs that a fork gives it, begun at once",
+    () =>
+      Effect.gen(function* () {
+        const says = broken(
+          "a root fiber is made otherwise than by startRoot",
+          "the requests of a server miss what other fibers have; mend startRoot, or let RequestFiber use Runtime.runFork"
+        )
+        const plain = FiberRef.unsafeMake("initial")
+        const forks = FiberRef.unsafeMake(0, { fork: (n) => n + 1 })
+        const Mine = Context.GenericTag<string>("Mine")
+        const log: Array<string> = []
+        class Watch extends Supervisor.AbstractSupervisor<void> {
+          override value = Effect.void
+          override onStart(context: Context.Context<never>, _: unknown, parent: Option.Option<unknown>) {
+            log.push(`${Option.isSome(parent)} ${Context.unsafeGet(context, Mine)}`)
+          }
+          override onEnd(exit: Exit.Exit<unknown, unknown>) {
+            log.push(exit._tag)
+          }
         }
-        override onEnd(exit: Exit.Exit<unknown, unknown>) {
-          log.push(exit._tag)
+        const seen = Effect.gen(function* () {
+          const fiber = yield* self
+          const roots = yield* Fiber.roots
+          log.push("runs")
+          return [
+            yield* FiberRef.get(plain),
+            yield* FiberRef.get(forks),
+            [...roots].some((one) => (one as unknown) === fiber),
+            RuntimeFlags.interruption(FiberRuntime.flagsOf(fiber)),
+            FiberRuntime.observersOf(fiber),
+            yield* FiberRef.get(FiberRef.interruptedCause)
+          ]
+        })
+        const context = Context.make(Mine, "mine") as Context.Context<never>
+        const both = Effect.gen(function* () {
+          const runtime = Runtime.disableRuntimeFlag(
+            yield* Effect.runtime<never>(),
+            RuntimeFlags.Interruption
+          )
+          const stock = Runtime.runFork(Runtime.make({ ...runtime, context }))(seen)
+          const ours = RequestFiber.unsafeForker(runtime, yield* self)(seen, context)
+          return [ours.unsafePoll(), stock.unsafePoll()]
+        })
+        for (const change of [FiberRef.set(plain, "set"), FiberRef.set(forks, 5)]) {
+          const [ours, stock] = yield* Effect.zipRight(change, both).pipe(Effect.supervised(new Watch()))
+          expect(ours, says).not.toBeNull()
+          expect(ours, says).toEqual(stock)
+          expect(log.splice(0), says).toEqual([
+            "false mine",
+            "runs",
+            "Success",
+            "false mine",
+            "runs",
+            "Success"
+          ])
         }
-      }
-      const seen = Effect.gen(function* () {
-        const fiber = yield* self
-        const roots = yield* Fiber.roots
-        log.push("runs")
-        return [
-          yield* FiberRef.get(plain),
-          yield* FiberRef.get(forks),
-          [...roots].some((one) => (one as unknown) === fiber),
-          RuntimeFlags.interruption(FiberRuntime.flagsOf(fiber)),
-          FiberRuntime.observersOf(fiber),
-          yield* FiberRef.get(FiberRef.interruptedCause)
-        ]
+        expect(
+          Exit.isSuccess(
+            RequestFiber.unsafeForker(yield* Effect.runtime<never>(), yield* self)(
+              seen,
+              context
+            ).unsafePoll()!
+          ),
+          says
+        ).toBe(true)
       })
-      const context = Context.make(Mine, "mine") as Context.Context<never>
-      const both = Effect.gen(function* () {
-        const runtime = Runtime.disableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
-        const stock = Runtime.runFork(Runtime.make({ ...runtime, context }))(seen)
-        const ours = RequestFiber.unsafeForker(runtime, yield* self)(seen, context)
-        return [ours.unsafePoll(), stock.unsafePoll()]
-      })
-      for (const change of [FiberRef.set(plain, "set"), FiberRef.set(forks, 5)]) {
-        const [ours, stock] = yield* Effect.zipRight(change, both).pipe(Effect.supervised(new Watch()))
-        expect(ours, says).not.toBeNull()
-        expect(ours, says).toEqual(stock)
-        expect(log.splice(0), says).toEqual(["false mine", "runs", "Success", "false mine", "runs", "Success"])
-      }
-      expect(Exit.isSuccess(RequestFiber.unsafeForker(yield* Effect.runtime<never>(), yield* self)(seen, context).unsafePoll()!), says).toBe(true)
-    })
   )
 })
