@@ -140,7 +140,10 @@ if (only === undefined || only === "waiting") {
     const { port } = await server(kind)
     for (const count of ["0", "1000"]) {
       const { stdout } = await run(process.execPath, [peer("idle.mjs"), String(port), count, "/wait", "200"])
-      console.log(`  ${`${kind}, ${count} wait`.padEnd(28)} ${stdout.trim().split("\n").at(-1)}`)
+      const line = stdout.trim().split("\n").at(-1)
+      const p99 = Number(line.split(" ").at(-1))
+      const verdict = kind === "ours-router" ? `  (p99 at most 20: ${p99 <= 20 ? "yes" : "NO"})` : ""
+      console.log(`  ${`${kind}, ${count} wait`.padEnd(28)} ${line}${verdict}`)
     }
   }
   for (const { end } of servers.values()) end()
