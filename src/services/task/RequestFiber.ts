@@ -19,8 +19,7 @@ const scope: DaemonScope | undefined = GlobalValue.globalValue(daemonScope, () =
 
 /**
  * `Runtime.runFork` for one short effect after the other: a function that runs an effect at once, as a root fiber with a
- * context of its own. `of` is any fiber of this copy of Effect. It takes a third of the time, as FiberRefs without a
- * `fork` of their own need not be compared for each fiber.
+ * context of its own. `of` is any fiber of this copy of Effect. The FiberRefs are compared once, and not for each fiber.
  *
  * @since 0.1.0
  * @category constructors
