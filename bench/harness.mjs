@@ -20,12 +20,12 @@ export const pythonWith = (module) =>
   ["/usr/bin/python3", "python3"].find((python) => spawnSync(python, ["-c", `import ${module}`]).status === 0)
 
 // The folder of an older checkout that is built: each contender of ours runs from there too.
-const before = process.env["AIO_BENCH_BEFORE"]
+export const older = process.env["AIO_BENCH_BEFORE"]
 /** The same measurement, and that of the older build as `before`. */
 const paired = (make, argv) => {
-  const older = before && argv.map((word) => word.replaceAll(root, before))
-  const isOurs = older?.some((word, i) => word !== argv[i])
-  return Object.assign(make(argv), isOurs && { before: make(older) })
+  const before = older && argv.map((word) => word.replaceAll(root, older))
+  const isOurs = before?.some((word, i) => word !== argv[i])
+  return Object.assign(make(argv), isOurs && { before: make(before) })
 }
 
 /** Runs a whole process and gives its wall time in ms and its peak memory in MiB (0 where GNU time is missing). */

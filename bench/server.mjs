@@ -5,9 +5,9 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { setTimeout as sleep } from "node:timers/promises"
 import { promisify } from "node:util"
-import { compare, pythonWith, root } from "./harness.mjs"
+import { compare, older, pythonWith, root } from "./harness.mjs"
 
-const peer = (name) => join(root, "bench/peers", name)
+const peer = (name, from = root) => join(from, "bench/peers", name)
 const run = promisify(execFile)
 const only = process.env.BENCH_ONLY
 const python = pythonWith("aiohttp, uvloop")
@@ -17,7 +17,7 @@ const servers = new Map()
 /** A process that prints lines, and answers those that it gets. */
 const started = (file, ...args) => {
   const runtime = file.endsWith(".py") ? [python] : [process.execPath, "--expose-gc"]
-  const child = spawn(runtime[0], [...runtime.slice(1), peer(file), ...args], {
+  const child = spawn(runtime[0], [...runtime.slice(1), file, ...args], {
     stdio: ["pipe", "pipe", "inherit"]
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
@@ -36,23 +36,27 @@ const serving = async (...args) => {
 }
 
 /** A server in a process of its own, and the way to ask for its CPU time and memory. */
-const server = async (kind) => {
-  if (servers.has(kind)) return servers.get(kind)
-  const made = await serving(...(kind === "aiohttp" ? ["server_page.py"] : ["server.mjs", kind]))
-  servers.set(kind, made)
+const server = async (kind, from = root) => {
+  const key = `${from} ${kind}`
+  if (servers.has(key)) return servers.get(key)
+  const made = await serving(
+    ...(kind === "aiohttp" ? [peer("server_page.py")] : [peer("server.mjs", from), kind])
+  )
+  servers.set(key, made)
   return made
 }
 
-/** A contender that answers the requests, 64 at a time. */
-const answers =
-  (kind, requests, ...request) =>
-  async () => {
-    const { ask, port } = await server(kind)
+/** A contender that answers the requests, 64 at a time; ours from an older checkout too, if there is one. */
+const answers = (kind, requests, ...request) => {
+  const from = (folder) => async () => {
+    const { ask, port } = await server(kind, folder)
     const before = await ask()
     await run(process.execPath, [peer("load.mjs"), String(port), String(requests), "64", ...request])
     const after = await ask()
     return { time: after.cpu - before.cpu, memory: 0 }
   }
+  return Object.assign(from(root), older !== undefined && kind.startsWith("ours") && { before: from(older) })
+}
 
 const rounds = Number(process.env.BENCH_ROUNDS ?? 7)
 const titled = async (name, title, contenders, targets) => {
@@ -106,11 +110,11 @@ await titled(
 const perSocket = async (kind, path) => {
   const { ask, port } = await server(kind)
   const count = Number(process.env.BENCH_SOCKETS ?? 10_000)
-  const client = started("idle.mjs", String(port), String(count), path)
-  const before = await ask()
+  const client = started(peer("idle.mjs"), String(port), String(count), path)
+  const before = await ask("gc")
   client.say("")
   await client.next()
-  const after = await ask()
+  const after = await ask("gc")
   client.end()
   return (after.heap - before.heap) / count / 1024
 }
@@ -136,7 +140,10 @@ if (only === undefined || only === "waiting") {
     const { port } = await server(kind)
     for (const count of ["0", "1000"]) {
       const { stdout } = await run(process.execPath, [peer("idle.mjs"), String(port), count, "/wait", "200"])
-      console.log(`  ${`${kind}, ${count} wait`.padEnd(28)} ${stdout.trim().split("\n").at(-1)}`)
+      const line = stdout.trim().split("\n").at(-1)
+      const p99 = Number(line.split(" ").at(-1))
+      const verdict = kind === "ours-router" ? `  (p99 at most 20: ${p99 <= 20 ? "yes" : "NO"})` : ""
+      console.log(`  ${`${kind}, ${count} wait`.padEnd(28)} ${line}${verdict}`)
     }
   }
   for (const { end } of servers.values()) end()
@@ -151,7 +158,7 @@ const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
 if (only === undefined || only === "abuse") {
   const seconds = Number(process.env.BENCH_SECONDS ?? 60)
   const { ask, end, port } = await serving(
-    "guarded.mjs",
+    peer("guarded.mjs"),
     JSON.stringify({
       connections: null,
       headerTime: "2 seconds",
@@ -160,7 +167,7 @@ if (only === undefined || only === "abuse") {
     })
   )
   const abuse = async (seconds) => {
-    const clients = started("abuse.mjs", String(port), "abuse", "2000")
+    const clients = started(peer("abuse.mjs"), String(port), "abuse", "2000")
     const times = []
     let other = 0
     for (const until = performance.now() + seconds * 1000; performance.now() < until; await sleep(10)) {
@@ -197,10 +204,10 @@ if (only === undefined || only === "abuse") {
 if (only === undefined || only === "drain") {
   const seconds = Number(process.env.BENCH_SECONDS ?? 30)
   const { ask, end, port } = await serving(
-    "guarded.mjs",
+    peer("guarded.mjs"),
     JSON.stringify({ connectionsPerAddress: null, grace: "30 seconds" })
   )
-  const clients = started("abuse.mjs", String(port), "load", "1000")
+  const clients = started(peer("abuse.mjs"), String(port), "load", "1000")
   await clients.next()
   await sleep(seconds * 1000)
   const { requests } = await ask("close")

@@ -1,6 +1,7 @@
-// abuse.mjs PORT abuse|half|load COUNT: clients of guarded.mjs. All end with stdin, or when the server has closed them.
-//   abuse  slow requests, floods of pings, compressed messages and bodies, clients that do not read, and COUNT clients a second
-//          that disconnect, from an address of their own
+// abuse.mjs PORT abuse|disconnects|half|load COUNT: clients of guarded.mjs. All end with stdin, or when the server has closed
+// them.
+//   abuse  slow requests, floods of pings, compressed messages and bodies, clients that do not read, and disconnects
+//   disconnects  COUNT clients a second that send a request and disconnect, from an address of their own
 //   half   COUNT connections that send nothing or half a head; prints a line when all are open
 //   load   COUNT connections with one request after the other; prints a line when all are open
 // The last line is what happened, as JSON.
@@ -28,7 +29,7 @@ const add = (name) => {
   counts[name] = (counts[name] ?? 0) + 1
 }
 let over = false
-const localAddress = kind === "abuse" ? "127.0.0.2" : "127.0.0.1"
+const localAddress = kind === "abuse" || kind === "disconnects" ? "127.0.0.2" : "127.0.0.1"
 const connect = (onOpen) => {
   const socket = net.connect({ port: Number(port), host: "127.0.0.1", localAddress }, () => onOpen(socket))
   return socket.on("error", () => undefined)
@@ -98,6 +99,8 @@ if (kind === "abuse") {
     )
     socket.write(bomb)
   })
+}
+if (kind === "abuse" || kind === "disconnects") {
   const started = performance.now()
   let left = 0
   setInterval(() => {

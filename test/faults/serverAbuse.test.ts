@@ -126,6 +126,27 @@ describe("server: thousands of clients", { timeout: 180_000 }, () => {
     expect(after.rss).toBeLessThan(before.rss * factor)
   })
 
+  it("2,000 clients a second that disconnect: their handlers are cancelled, a client that behaves gets every answer, and memory is held", async () => {
+    const { clients, hello, state, until } = await serve()
+    const cancelled = ({ requests }: State) => requests.cancelled["client disconnected"]
+    const storm = async () => {
+      const before = cancelled(await state())
+      const { end, result } = clients("disconnects", 2000)
+      const answers: Array<string> = []
+      while (cancelled(await state()) < before + 1500) answers.push(await hello())
+      end()
+      await result()
+      return { answers, state: await until(({ connections }) => connections.open <= 1) }
+    }
+    const { state: before } = await storm() // a process that has served is larger than a new one
+    const { answers, state: after } = await storm()
+    expect(answers.length).toBeGreaterThan(20)
+    expect(new Set(answers)).toEqual(new Set(["200 hello"]))
+    expect(after.requests).toMatchObject({ failed: 0, running: 0 })
+    expect(after.heap).toBeLessThan(before.heap * factor)
+    expect(after.rss).toBeLessThan(before.rss * factor)
+  })
+
   it("a drain at 1,000 connections answers every request that it has accepted", async () => {
     const { clients, state, until } = await serve({ connectionsPerAddress: null, grace: "30 seconds" })
     const { opened, result } = clients("load", 1000)

@@ -3,13 +3,14 @@ import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
 import * as HttpApiGroup from "@effect/platform/HttpApiGroup"
-import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import * as HttpMultiplex from "@effect/platform/HttpMultiplex"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
+import * as Respondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Multipart from "@effect/platform/Multipart"
 import * as NodeContext from "@effect/platform-node/NodeContext"
@@ -172,6 +173,68 @@ for (const [name, layer] of layers) {
           view: ["/changed", "/a%20b?c=%C3%A9", "yes", "body", { value: "10.0.0.1" }]
         })
       }).pipe(Effect.provide(layer()))
+    )
+
+    it.scopedLive("serves the routes of a router as the router does", () =>
+      Effect.gen(function* () {
+        const seen = Effect.flatMap(HttpRouter.RouteContext, ({ params, route }) =>
+          Effect.map(request, ({ originalUrl, url }) =>
+            respond([route.path, url, originalUrl, params["id"]].join(" "))
+          )
+        )
+        const tagged = Effect.zipRight(
+          HttpApp.appendPreResponseHandler(
+            (one, response) =>
+              Effect.map(request, ({ url }) =>
+                HttpServerResponse.setHeader(response, "x-url", `${one.url} ${url}`)
+              ) as Effect.Effect<HttpServerResponse.HttpServerResponse>
+          ),
+          seen
+        )
+        const router = HttpRouter.prefixAll(
+          HttpRouter.empty.pipe(
+            HttpRouter.get("/", seen),
+            HttpRouter.get("/users/:id", tagged),
+            HttpRouter.all("/any/:id", seen),
+            HttpRouter.post("/fail", Effect.zipRight(tagged, new NoRows())),
+            HttpRouter.get(
+              "/value",
+              Effect.succeed({ [Respondable.symbol]: () => respond("converted") }) as never as HttpApp.Default
+            )
+          ),
+          "/v1"
+        )
+        yield* HttpServer.serveEffect(router)
+        expect(yield* text("/v1")).toBe("/v1 / /v1 ")
+        expect(yield* text("/V1/users/Ada?x=1")).toBe("/v1/users/:id /users/Ada?x=1 /V1/users/Ada?x=1 Ada")
+        expect(yield* text("/v1/users/%41da/")).toBe("/v1/users/:id /users/%41da/ /v1/users/%41da/ Ada")
+        expect((yield* HttpClient.get("/v1/users/1")).headers["x-url"]).toBe("/v1/users/1 /v1/users/1")
+        expect((yield* HttpClient.del("/v1/any/2")).status).toBe(200)
+        expect((yield* HttpClient.head("/v1/any/2")).status).toBe(200)
+        expect((yield* HttpClient.post("/v1/users/1")).status).toBe(404)
+        const failed = yield* HttpClient.post("/v1/fail")
+        expect([failed.status, failed.headers["x-url"]]).toEqual([500, "/v1/fail /v1/fail"])
+        expect(yield* text("/v1/value")).toBe("converted")
+      }).pipe(Effect.provide(layer(quiet)))
+    )
+
+    it.scopedLive("leaves a router with settings of its own, and one in a span, to itself", () =>
+      Effect.gen(function* () {
+        const router = HttpRouter.get(HttpRouter.empty, "/a/:id", respond("found"))
+        yield* HttpServer.serveEffect(router).pipe(
+          HttpRouter.withRouterConfig({ caseSensitive: true, maxParamLength: 3 })
+        )
+        const status = (path: string) => Effect.map(HttpClient.get(path), ({ status }) => status)
+        expect(yield* status("/a/123")).toBe(200)
+        expect(yield* status("/a/1234")).toBe(404)
+        expect(yield* status("/A/123")).toBe(404)
+        const span = yield* Effect.makeSpan("server")
+        yield* HttpServer.serveEffect(HttpRouter.get(HttpRouter.empty, "/b/:id", respond("found"))).pipe(
+          Effect.withParentSpan(span)
+        )
+        expect(yield* status("/b/1")).toBe(200)
+        expect(span.attributes.get("http.route")).toBe("/b/:id")
+      }).pipe(Effect.provide(layer(quiet)))
     )
 
     it.scopedLive("serves cookies and files", () =>

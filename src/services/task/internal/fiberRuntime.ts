@@ -91,7 +91,10 @@ type FiberRuntimeClass = new (
   id: FiberId.Runtime,
   refs: FiberRefs.FiberRefs,
   flags: RuntimeFlags.RuntimeFlags
-) => AnyFiber & { readonly resume: (effect: Effect.Effect<unknown, unknown>) => void }
+) => AnyFiber & {
+  readonly resume: (effect: Effect.Effect<unknown, unknown>) => void
+  readonly start: (effect: Effect.Effect<unknown, unknown>) => void
+}
 
 /** `Effect.forkDaemon` with these FiberRefs and flags for the child, at once: `parent` is the running fiber. */
 export const makeChild = <A, E, R>(
@@ -108,6 +111,33 @@ export const makeChild = <A, E, R>(
   fiber.addObserver((exit) => supervisor.onEnd(exit, fiber))
   scope.add(flags, fiber)
   fiber.resume(effect as never)
+  return fiber as unknown as Fiber.RuntimeFiber<A, E>
+}
+
+/** What {@link startRoot} needs beside the effect. */
+export interface Root {
+  readonly id: FiberId.Runtime
+  readonly refs: FiberRefs.FiberRefs
+  readonly flags: RuntimeFlags.RuntimeFlags
+  readonly scope: DaemonScope
+  /** `Supervisor.none` and `Option.none()`. */
+  readonly none: { readonly supervisor: unknown; readonly parent: Option.Option<never> }
+}
+
+/** `Runtime.runFork` with these FiberRefs and flags. `of` is any fiber. */
+export const startRoot = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  of: AnyFiber,
+  { flags, id, none, refs, scope }: Root
+): Fiber.RuntimeFiber<A, E> => {
+  const fiber = new (of.constructor as FiberRuntimeClass)(id, refs, flags)
+  const supervisor = fiber.currentSupervisor
+  if (supervisor !== none.supervisor) {
+    supervisor.onStart(fiber.currentContext, effect as Effect.Effect<A, E>, none.parent, fiber)
+    fiber.addObserver((exit) => supervisor.onEnd(exit, fiber))
+  }
+  scope.add(flags, fiber)
+  fiber.start(effect as never)
   return fiber as unknown as Fiber.RuntimeFiber<A, E>
 }
 

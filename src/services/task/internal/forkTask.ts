@@ -19,7 +19,7 @@ let lastRefs: WeakRef<FiberRefs.FiberRefs> | undefined
 let lastPlain = false
 
 /** Whether a child inherits these FiberRefs as they are: none has a `fork` that changes its value. */
-const arePlain = (refs: FiberRefs.FiberRefs): boolean => {
+export const arePlain = (refs: FiberRefs.FiberRefs): boolean => {
   if (lastRefs?.deref() === refs) return lastPlain
   const forked = FiberRefs.forkAs(refs, FiberId.unsafeMake()).locals
   lastRefs = new WeakRef(refs)

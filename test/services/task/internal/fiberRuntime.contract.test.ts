@@ -19,6 +19,7 @@ import {
 import * as FiberRuntime from "../../../../src/services/task/internal/fiberRuntime.js"
 import { forkTask } from "../../../../src/services/task/internal/forkTask.js"
 import { currentTask } from "../../../../src/services/task/internal/task.js"
+import * as RequestFiber from "../../../../src/services/task/RequestFiber.js"
 import * as WorkerFibers from "../../../../src/services/task/WorkerFibers.js"
 import * as Timers from "../../../../src/services/time/Timers.js"
 import { suspended, until } from "../../../support/Waits.js"
@@ -583,5 +584,76 @@ describe("the contract with Effect: makeChild", () => {
       expect(changed, says).toEqual(["set", 6, true, true, true, 3])
       expect(forked, says).toEqual(["set", 6, true, true, false, 3])
     })
+  )
+})
+
+describe("the contract with Effect: startRoot", () => {
+  it.live(
+    "is Runtime.runFork: supervised, a root, with the FiberRefs that a fork gives it, begun at once",
+    () =>
+      Effect.gen(function* () {
+        const says = broken(
+          "a root fiber is made otherwise than by startRoot",
+          "the requests of a server miss what other fibers have; mend startRoot, or let RequestFiber use Runtime.runFork"
+        )
+        const plain = FiberRef.unsafeMake("initial")
+        const forks = FiberRef.unsafeMake(0, { fork: (n) => n + 1 })
+        const Mine = Context.GenericTag<string>("Mine")
+        const log: Array<string> = []
+        class Watch extends Supervisor.AbstractSupervisor<void> {
+          override value = Effect.void
+          override onStart(context: Context.Context<never>, _: unknown, parent: Option.Option<unknown>) {
+            log.push(`${Option.isSome(parent)} ${Context.unsafeGet(context, Mine)}`)
+          }
+          override onEnd(exit: Exit.Exit<unknown, unknown>) {
+            log.push(exit._tag)
+          }
+        }
+        const seen = Effect.gen(function* () {
+          const fiber = yield* self
+          const roots = yield* Fiber.roots
+          log.push("runs")
+          return [
+            yield* FiberRef.get(plain),
+            yield* FiberRef.get(forks),
+            [...roots].some((one) => (one as unknown) === fiber),
+            RuntimeFlags.interruption(FiberRuntime.flagsOf(fiber)),
+            FiberRuntime.observersOf(fiber),
+            yield* FiberRef.get(FiberRef.interruptedCause)
+          ]
+        })
+        const context = Context.make(Mine, "mine") as Context.Context<never>
+        const both = Effect.gen(function* () {
+          const runtime = Runtime.disableRuntimeFlag(
+            yield* Effect.runtime<never>(),
+            RuntimeFlags.Interruption
+          )
+          const stock = Runtime.runFork(Runtime.make({ ...runtime, context }))(seen)
+          const ours = RequestFiber.unsafeForker(runtime, yield* self)(seen, context)
+          return [ours.unsafePoll(), stock.unsafePoll()]
+        })
+        for (const change of [FiberRef.set(plain, "set"), FiberRef.set(forks, 5)]) {
+          const [ours, stock] = yield* Effect.zipRight(change, both).pipe(Effect.supervised(new Watch()))
+          expect(ours, says).not.toBeNull()
+          expect(ours, says).toEqual(stock)
+          expect(log.splice(0), says).toEqual([
+            "false mine",
+            "runs",
+            "Success",
+            "false mine",
+            "runs",
+            "Success"
+          ])
+        }
+        expect(
+          Exit.isSuccess(
+            RequestFiber.unsafeForker(yield* Effect.runtime<never>(), yield* self)(
+              seen,
+              context
+            ).unsafePoll()!
+          ),
+          says
+        ).toBe(true)
+      })
   )
 })
