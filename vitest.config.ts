@@ -11,6 +11,15 @@ const clocks = [
 const compiler = ["test/services/source/internal/typescript.contract.test.ts"]
 const slowCompiler = ["test/services/source/Diagnostics.test.ts"]
 
+// Processes that are killed or stopped, and others that notice: most of their time is waiting.
+const kills = [
+  "test/cli/subprocess-cluster.test.ts",
+  "test/faults/cluster.test.ts",
+  "test/faults/durable.test.ts",
+  "test/faults/jobs.test.ts",
+  "test/faults/kills.test.ts",
+  "test/faults/workflows.test.ts"
+]
 const slow = [
   "test/faults/**/*.test.ts",
   "test/cli/await.test.ts",
@@ -56,7 +65,8 @@ export default defineConfig({
       },
       // What goes wrong outside, in hundreds of real processes, what waits for servers, runners and worker threads, and what is
       // true of every example, zone or entry point: not part of `npm test` but of `npm run test:slow`.
-      { extends: true, test: { name: "slow", include: slow } },
+      { extends: true, test: { name: "slow", include: slow, exclude: kills } },
+      { extends: true, test: { name: "slow-kills", include: kills } },
       { extends: true, test: { name: "slow-compiler", include: slowCompiler } }
     ],
     sequence: { sequencer: HeavyFirst },

@@ -22,7 +22,8 @@ const start = (command, args, stdio) => {
 
 const [first, ...rest] = process.argv.slice(2)
 if (first === "slow") {
-  process.exitCode = (await start(bin("vitest"), ["run", "--project=slow*", ...rest], "inherit")).code
+  const projects = rest.some((word) => word.startsWith("--project")) ? [] : ["--project=slow*"]
+  process.exitCode = (await start(bin("vitest"), ["run", ...projects, ...rest], "inherit")).code
 } else {
   const words = process.argv.slice(2)
   // A file that is named runs, whatever its project.

@@ -159,7 +159,7 @@ console.log([${entries.map((_, i) => `m${i}`).join(", ")}].filter((module) => Ob
     ).toEqual({
       status: 2,
       output:
-        "the embedded database needs the package '@libsql/client', which is not installed; npm install @libsql/client\n"
+        "the embedded database needs the package '@effect/sql-libsql', which is not installed; npm install @effect/sql-libsql\n"
     })
     writeFileSync(join(folder, "hello.ts"), 'import { Effect } from "effect"\nexport default Effect.void\n')
     expect(

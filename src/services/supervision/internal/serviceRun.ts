@@ -86,20 +86,21 @@ export const run = (settings: RunSettings) =>
     const { command, grace, log, onOutput, pattern, sample, state, stopSignal } = settings
     const processes = yield* Processes.Processes
     let seen = pattern === undefined
-    const look = (bytes: Uint8Array) => {
+    /** What tells that the run is ready, if one of the lines does: it is run behind their output. */
+    const look = (bytes: Uint8Array): Effect.Effect<unknown> => {
+      if (seen) return Effect.void
       const matched = someMatch(pattern!, new TextDecoder().decode(bytes).split(/\r?\n/), matchLimit)
-      if (matched === false) return
+      if (matched === false) return Effect.void
       seen = true
       state.matched = matched === true
       const message = `${pattern} took longer than ${formatDuration(matchLimit)} for a line`
       const slow = Effect.fail(new ServiceEnded({ message, exitCode: codes.failed }))
-      Deferred.unsafeDone(state.logged, matched === true ? Effect.void : slow)
+      return Deferred.complete(state.logged, matched === true ? Effect.void : slow)
     }
     const lines = LineOutput.make(
       (pid) => Effect.zipRight(settings.onStarted(pid), Deferred.succeed(state.spawned, undefined)),
       (stream, bytes) => {
-        const written = onOutput(stream, bytes)
-        if (!seen) look(bytes)
+        const written = Effect.zipRight(onOutput(stream, bytes), look(bytes))
         return log === undefined
           ? written
           : Effect.zipRight(Effect.catchAll(log.write(bytes), settings.onLogFailed), written)
