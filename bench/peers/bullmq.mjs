@@ -34,7 +34,7 @@ if (mode === "worker") {
     for (let i = 0; i < Number(n); i++) {
       await pause(5)
       const asked = Date.now()
-      const job = await queue.add("now", {})
+      const job = await queue.add("now", {}, { removeOnComplete: false })
       starts.push((await job.waitUntilFinished(events)) - asked)
     }
     starts.sort((a, b) => a - b)
