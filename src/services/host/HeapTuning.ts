@@ -35,10 +35,10 @@ export const steadyYoungGeneration: Effect.Effect<void, never, Scope.Scope> = pr
   : Effect.void
 
 /**
- * Until the scope closes, V8 compiles WebAssembly for speed only after a thousand times as much work: undici's parser of HTTP
- * would otherwise be compiled during the first response, which takes 42 MiB and as long as the start of `aio`, and a process
- * does not exit before that has ended. With this it is compiled after some hundred responses (`npm run bench -- gather`). Must be set before the first
- * connection. Only where it was measured (Node 20).
+ * Until the scope closes, V8 compiles WebAssembly for speed only after a thousand times as much work. Otherwise undici's
+ * parser of HTTP is compiled during the first response, which takes 42 MiB and as long as the start of `aio`, and the process
+ * does not exit before that has ended; with this, after some hundred responses (`npm run bench -- gather`). Must be set before
+ * the first connection. Only where it was measured (Node 20).
  *
  * @since 0.1.0
  * @category effects

@@ -126,7 +126,7 @@ const sessionEnded = (cause: Cause.Cause<unknown>) =>
 const outside = <E>(request: ServerRequest, answer: HttpApp.Default<E, any>): HttpApp.Default<E, any> =>
   Effect.provideService(answer, HttpServerRequest.HttpServerRequest, request)
 
-/** Whether the scope of a request has been closed: it has no finalizer, or somebody else closes it. */
+/** Whether the scope of a request has been closed: it has no finalizer, or other code closes it. */
 const isClosed = ({ scope }: ServerRequest, exit: Exit.Exit<unknown, unknown>) =>
   scope === undefined || RequestScope.unsafeCloseEmpty(scope, exit) || ejected.has(scope)
 
