@@ -371,7 +371,8 @@ const make = (
  * the grace period, and what has not ended goes back into the queue. Any number of runners share a store. A job names an export
  * of a file in the folder `code`, and nothing else is run.
  *
- * Fails with `StoreError` if the store cannot be opened, and with `RunError` if the group has no valid name or `storage` names no storage.
+ * Fails with `StoreError` if the store cannot be opened, and with `RunError` if the group has no valid name or `storage` names
+ * no storage.
  *
  * @example
  * ```ts

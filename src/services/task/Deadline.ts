@@ -79,8 +79,8 @@ const limited = <A, E, R, E2>(
       const why = { ...options.late } // its identity tells this limit from others with the same reason
       const body = restore(effect)
       // An interruption reaches all children of a fiber: those of the caller would be cancelled with the body.
-      for (const _ of childrenOf(fiber)) return forked(body, limit, why, isLive, restore, options)
-      return isLive
+      const [child] = childrenOf(fiber)
+      return isLive && child === undefined
         ? inPlace(fiber, body, Duration.toMillis(limit), why, options)
         : forked(body, limit, why, isLive, restore, options)
     })

@@ -11,6 +11,22 @@ import * as Wire from "../../../src/services/cluster/internal/wire.js"
 const folder = mkdtempSync(join(tmpdir(), "aio-submission-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
+/** A submission to this queue, of a run that is continued or a new one. */
+const submissionTo = (queue: Partial<Queue.Queue>, continued: boolean) =>
+  Submission.make({
+    ...{ job: "j", group: "g", owner: "o", resumable: continued, taken: continued, maxSize: 1000 },
+    queue: {
+      prospects: () => Effect.succeed({ refusals: [], runners: 1 }),
+      beatRun: () => Effect.succeed(true),
+      ...queue
+    } as Queue.Queue,
+    location: { _tag: "Sqlite", file: join(folder, "none.sqlite") },
+    objects: { isThere: false, remove: () => Effect.void } as never,
+    run: { id: "r", module: "m", name: "n", version: "v", settings: {}, tries: 1 },
+    ask: (ask) => ask,
+    onRun: () => Effect.void
+  })
+
 /** A value of which V8 writes another text than of its twin, which is equal. */
 const twins = (): ReadonlyArray<readonly [how: string, one: unknown, other: unknown]> => {
   const sparse = new Array<unknown>(1)
@@ -77,18 +93,9 @@ describe("a submission that continues a run", () => {
       const queue = {
         add: () => Effect.succeed(0),
         inputs: () => Effect.succeed([{ idx: 0, args: textOf(sparse) }]),
-        results: () => Effect.zipRight(Deferred.succeed(settled, "asked"), Effect.succeed([])),
-        prospects: () => Effect.succeed({ refusals: [], runners: 1 }),
-        beatRun: () => Effect.succeed(true)
-      } as unknown as Queue.Queue
-      const submission = Submission.make({
-        ...{ queue, job: "j", group: "g", owner: "o", resumable: true, taken: true, maxSize: 1000 },
-        location: { _tag: "Sqlite", file: join(folder, "none.sqlite") },
-        objects: { isThere: false, remove: () => Effect.void } as never,
-        run: { id: "r", module: "m", name: "n", version: "v", settings: {}, tries: 1 },
-        ask: (ask) => ask,
-        onRun: () => Effect.void
-      })
+        results: () => Effect.zipRight(Deferred.succeed(settled, "asked"), Effect.succeed([]))
+      } satisfies Partial<Queue.Queue>
+      const submission = submissionTo(queue, true)
       yield* Effect.forkScoped(submission.work)
       submission.submit({ inputs: [[[input]]], context: undefined, timeout: undefined }, ([one]) =>
         Deferred.unsafeDone(
@@ -112,7 +119,7 @@ describe("a submission", () => {
         const adding = yield* Deferred.make<void>()
         const stored = yield* Deferred.make<number>()
         const queue = {
-          createRun: () => Effect.void,
+          createRun: () => Effect.succeed([]),
           add: () => {
             asked.push("add")
             return Effect.zipRight(Deferred.succeed(adding, undefined), Deferred.await(stored))
@@ -121,18 +128,9 @@ describe("a submission", () => {
             asked.push(`cancel ${idx}`)
             return Effect.succeed([])
           },
-          results: () => Effect.succeed([]),
-          prospects: () => Effect.succeed({ refusals: [], runners: 1 }),
-          beatRun: () => Effect.succeed(true)
-        } as unknown as Queue.Queue
-        const submission = Submission.make({
-          ...{ queue, job: "j", group: "g", owner: "o", resumable: false, taken: false, maxSize: 1000 },
-          location: { _tag: "Sqlite", file: join(folder, "none.sqlite") },
-          objects: { isThere: false, remove: () => Effect.void } as never,
-          run: { id: "r", module: "m", name: "n", version: "v", settings: {}, tries: 1 },
-          ask: (ask) => ask,
-          onRun: () => Effect.void
-        })
+          results: () => Effect.succeed([])
+        } satisfies Partial<Queue.Queue>
+        const submission = submissionTo(queue, false)
         yield* Effect.forkScoped(submission.work)
         const cancel = submission.submit(
           { inputs: [[1]], context: undefined, timeout: undefined },
